@@ -1,0 +1,3 @@
+//! The harness at rest: corpora in, Parquet parts out.
+
+pub mod schema;

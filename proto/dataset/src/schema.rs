@@ -1,0 +1,202 @@
+//! THE Arrow schema of the results: one row per record. Column names live here and nowhere else.
+//!
+//! A gate's verdict is a nullable boolean: true passed, false failed, null did not run.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// Version of the schema, kept in the metadata of every part under [`FORMAT_KEY`].
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Metadata key of the format version.
+pub const FORMAT_KEY: &str = "k8s_auto_fix.outcomes";
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $constant:ident $name:literal $kind:ident $role:ident)*) => {
+        $($(#[$doc])* pub const $constant: &str = $name;)*
+
+        /// Every column in order: name, type, whether it may be null, and whether it is part of the fingerprint.
+        pub const COLUMNS: &[(&str, Kind, Role)] = &[$(($name, Kind::$kind, Role::$role),)*];
+    };
+}
+
+/// Type and nullability of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    Text,
+    TextOrNull,
+    TextList,
+    Bool,
+    BoolOrNull,
+    U32,
+    U64,
+    U64OrNull,
+    F64OrNull,
+    TimestampOrNull,
+}
+
+/// What a column says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// What happened to the record: the same for the same corpus, config and seed.
+    Outcome,
+    /// When, where or how fast it happened: left out of the fingerprint.
+    Execution,
+}
+
+columns! {
+    /// The run.
+    RUN_ID "run_id" Text Execution
+    /// The record.
+    RECORD_ID "record_id" Text Outcome
+    /// 0-based place in the corpus.
+    POSITION "position" U64 Outcome
+    /// The shard that made the row.
+    SHARD "shard" U32 Execution
+    /// Where the manifest came from.
+    MANIFEST_PATH "manifest_path" Text Outcome
+    /// BLAKE3 of the document and its neighbours, in hex.
+    DOCUMENT_HASH "document_hash" TextOrNull Outcome
+    /// Kind of the object.
+    KIND "kind" Text Outcome
+    /// Namespace of the object.
+    NAMESPACE "namespace" Text Outcome
+    /// Name of the object.
+    NAME "name" Text Outcome
+    /// Canonical policy.
+    POLICY_ID "policy_id" Text Outcome
+    /// The scanner's id.
+    RAW_POLICY_ID "raw_policy_id" Text Outcome
+    /// Who wrote the patch: `rules`, or the model's mode.
+    SOURCE "source" Text Outcome
+    /// The proposer's mode.
+    MODE "mode" Text Outcome
+    /// The model.
+    MODEL "model" TextOrNull Outcome
+    /// `targeted`, `paper`, …
+    GUARDRAILS "guardrails" Text Outcome
+    /// RFC 6902 operations as JSON text; null when nothing was proposed.
+    PATCH "patch" TextOrNull Outcome
+    /// How many operations.
+    PATCH_OPS "patch_ops" U32 Outcome
+    /// How many the violation did not need.
+    COLLATERAL_OPS "collateral_ops" U32 Outcome
+    /// Objects that must exist beside the document, as a JSON list; null when none.
+    COMPANIONS "companions" TextOrNull Outcome
+    /// Codes of what a person should look at.
+    CAUTIONS "cautions" TextList Outcome
+    /// Whether guard operations were added.
+    HARDENED "hardened" Bool Outcome
+    /// How often the proposer tried.
+    ATTEMPTS "attempts" U32 Outcome
+    /// Why the failed tries failed.
+    ATTEMPT_ERRORS "attempt_errors" TextList Outcome
+    /// `accepted`, `rejected`, `needs_review`, `not_applicable`, `error`.
+    STATUS "status" Text Outcome
+    /// Whether the repair was accepted.
+    ACCEPTED "accepted" Bool Outcome
+    /// The patch applies.
+    OK_APPLY "ok_apply" BoolOrNull Outcome
+    /// The policy holds afterwards.
+    OK_POLICY "ok_policy" BoolOrNull Outcome
+    /// Nothing lost, no new privilege.
+    OK_SAFETY "ok_safety" BoolOrNull Outcome
+    /// The document was valid before the patch.
+    SCHEMA_BEFORE "schema_before" BoolOrNull Outcome
+    /// The patched document is valid.
+    OK_SCHEMA "ok_schema" BoolOrNull Outcome
+    /// Target cleared, nothing new.
+    OK_RESCAN "ok_rescan" BoolOrNull Outcome
+    /// `none`, `document`, `patch`, `environment`, `proposer`.
+    FAULT "fault" Text Outcome
+    /// Findings that the original document did not have.
+    NEW_VIOLATIONS "new_violations" TextList Outcome
+    /// Why the record was not accepted.
+    ERRORS "errors" TextList Outcome
+    /// Errors of the apply gate.
+    APPLY_ERRORS "apply_errors" TextList Outcome
+    /// Errors of the policy gate.
+    POLICY_ERRORS "policy_errors" TextList Outcome
+    /// Errors of the safety gate.
+    SAFETY_ERRORS "safety_errors" TextList Outcome
+    /// Schema errors of the document before the patch.
+    SCHEMA_BEFORE_ERRORS "schema_before_errors" TextList Outcome
+    /// Errors of the schema gate.
+    SCHEMA_ERRORS "schema_errors" TextList Outcome
+    /// Errors of the rescan.
+    RESCAN_ERRORS "rescan_errors" TextList Outcome
+    /// The patched document; null unless accepted.
+    PATCHED_YAML "patched_yaml" TextOrNull Outcome
+    /// Tokens of the prompt.
+    PROMPT_TOKENS "prompt_tokens" U64OrNull Outcome
+    /// Tokens of the answer.
+    COMPLETION_TOKENS "completion_tokens" U64OrNull Outcome
+    /// Tokens of the model's reasoning.
+    REASONING_TOKENS "reasoning_tokens" U64OrNull Outcome
+    /// All tokens billed.
+    TOTAL_TOKENS "total_tokens" U64OrNull Outcome
+    /// Price in US dollars.
+    COST_USD "cost_usd" F64OrNull Outcome
+    /// Whether the answer came from the cache.
+    CACHE_HIT "cache_hit" BoolOrNull Execution
+    /// From the lease's arrival to the record's turn, ms.
+    QUEUE_MS "queue_ms" F64OrNull Execution
+    /// Proposing, ms.
+    PROPOSE_MS "propose_ms" F64OrNull Execution
+    /// Waiting for the model, ms.
+    LLM_MS "llm_ms" F64OrNull Execution
+    /// All gates, ms.
+    VERIFY_MS "verify_ms" F64OrNull Execution
+    /// The apply gate, ms.
+    APPLY_MS "apply_ms" F64OrNull Execution
+    /// The policy gate, ms.
+    POLICY_MS "policy_ms" F64OrNull Execution
+    /// The safety gate, ms.
+    SAFETY_MS "safety_ms" F64OrNull Execution
+    /// The schema gate, ms.
+    SCHEMA_MS "schema_ms" F64OrNull Execution
+    /// The rescan, ms.
+    RESCAN_MS "rescan_ms" F64OrNull Execution
+    /// The whole record, ms.
+    TOTAL_MS "total_ms" F64OrNull Execution
+    /// When the record's turn began (UTC).
+    STARTED_AT "started_at" TimestampOrNull Execution
+    /// Which worker.
+    WORKER "worker" Text Execution
+    /// How many times the shard had been leased.
+    ATTEMPT "attempt" U32 Execution
+    /// Why the record could not be processed.
+    ERROR_KIND "error_kind" TextOrNull Outcome
+    /// Of an imported run: what the published records held beyond these columns, as a JSON object.
+    PUBLISHED "published" TextOrNull Execution
+}
+
+/// The schema of every part.
+pub fn outcomes() -> SchemaRef {
+    let fields: Vec<Field> = COLUMNS
+        .iter()
+        .map(|&(name, kind, _)| {
+            let (data_type, nullable) = match kind {
+                Kind::Text => (DataType::Utf8, false),
+                Kind::TextOrNull => (DataType::Utf8, true),
+                Kind::TextList => {
+                    (DataType::List(Arc::new(Field::new("item", DataType::Utf8, false))), false)
+                }
+                Kind::Bool => (DataType::Boolean, false),
+                Kind::BoolOrNull => (DataType::Boolean, true),
+                Kind::U32 => (DataType::UInt32, false),
+                Kind::U64 => (DataType::UInt64, false),
+                Kind::U64OrNull => (DataType::UInt64, true),
+                Kind::F64OrNull => (DataType::Float64, true),
+                Kind::TimestampOrNull => {
+                    (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)
+                }
+            };
+            Field::new(name, data_type, nullable)
+        })
+        .collect();
+    let metadata = [(FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string())].into();
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}

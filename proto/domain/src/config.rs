@@ -1,0 +1,278 @@
+//! The configuration of a run: every key, its default and its meaning; checked, canonical, hashed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ConfigHash;
+use crate::outcome::Gate;
+
+/// Everything that decides the outcomes of a run, and how its work is cut.
+///
+/// Key names of the original are kept where they exist (`seed`, `max_attempts`, `proposer.mode`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// How often the proposer may try a record; rules are deterministic and try once.
+    pub max_attempts: u32,
+    /// Which document is repaired and judged.
+    pub documents: Documents,
+    /// Who proposes.
+    pub proposer: ProposerConfig,
+    /// What stands around a proposal.
+    pub guardrails: Guardrails,
+    /// How a repair is judged.
+    pub verifier: VerifierConfig,
+    /// How the rules choose values.
+    pub rules: RulesConfig,
+    /// How the corpus is cut and leased.
+    pub fleet: FleetConfig,
+    /// What is refused as too large.
+    pub limits: Limits,
+}
+
+/// Which document is repaired and judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Documents {
+    /// The record's own `manifest_yaml`.
+    #[default]
+    Record,
+    /// The whole document, read again from the manifests by `manifest_path`.
+    Manifest,
+}
+
+/// Who proposes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProposerConfig {
+    /// The proposer's mode.
+    pub mode: ProposerMode,
+}
+
+/// The proposer's mode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProposerMode {
+    /// Deterministic rules.
+    #[default]
+    Rules,
+}
+
+/// What stands around a proposal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guardrails {
+    /// The smallest patch that clears the violation rightly.
+    #[default]
+    Targeted,
+    /// The original's hardening of every record, for parity.
+    Paper,
+}
+
+impl Guardrails {
+    /// The word used in columns.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Targeted => "targeted",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// How a repair is judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifierConfig {
+    /// Which demands the gates make.
+    pub gates: GateProfile,
+    /// Gates that do not run; a gate that did not run is `not_run`, never failed.
+    pub disabled_gates: BTreeSet<Gate>,
+}
+
+/// Which demands the gates make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateProfile {
+    /// The last published gates with their faults mended.
+    #[default]
+    Strict,
+    /// The gates that judged the published runs, for replaying recorded patches.
+    Published,
+}
+
+/// How the rules choose values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RulesConfig {
+    /// Tag for an image without a fixed one.
+    pub default_tag: String,
+    /// Image (as written, or without its tag) to the image that replaces it.
+    pub images: BTreeMap<String, String>,
+    /// Default CPU request.
+    pub cpu_request: String,
+    /// Default memory request.
+    pub memory_request: String,
+    /// Default CPU limit.
+    pub cpu_limit: String,
+    /// Default memory limit.
+    pub memory_limit: String,
+    /// `ttlSecondsAfterFinished` of a Job that names none.
+    pub job_ttl_seconds: u32,
+    /// Host paths that may be mounted.
+    pub host_path_allowlist: Vec<String>,
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self {
+            default_tag: "stable".to_owned(),
+            images: BTreeMap::new(),
+            cpu_request: "100m".to_owned(),
+            memory_request: "128Mi".to_owned(),
+            cpu_limit: "500m".to_owned(),
+            memory_limit: "256Mi".to_owned(),
+            job_ttl_seconds: 3600,
+            host_path_allowlist: [
+                "/var/run/secrets/kubernetes.io/serviceaccount",
+                "/var/lib/kubelet/pods",
+                "/etc/ssl/certs",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        }
+    }
+}
+
+/// How the corpus is cut and leased. Decides no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FleetConfig {
+    /// Records in a shard.
+    pub shard_size: u32,
+    /// How long a lease lasts without a heartbeat, in seconds.
+    pub lease_seconds: u32,
+}
+
+impl Default for FleetConfig {
+    fn default() -> Self {
+        Self { shard_size: 250, lease_seconds: 30 }
+    }
+}
+
+/// What is refused as too large. A document beyond a limit is an outcome of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of one document.
+    pub document_bytes: usize,
+    /// Nesting depth of one document.
+    pub document_depth: usize,
+    /// Nodes of one document, after its aliases are expanded.
+    pub document_nodes: usize,
+    /// Aliases in one document.
+    pub document_aliases: usize,
+    /// Bytes of one input file (unpacked) that is not an array of records.
+    pub file_bytes: u64,
+    /// Bytes of one record of a detections file.
+    pub record_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            document_bytes: 3 << 20,
+            document_depth: 64,
+            document_nodes: 250_000,
+            document_aliases: 1_000,
+            file_bytes: 64 << 20,
+            record_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1337,
+            max_attempts: 3,
+            documents: Documents::default(),
+            proposer: ProposerConfig::default(),
+            guardrails: Guardrails::default(),
+            verifier: VerifierConfig::default(),
+            rules: RulesConfig::default(),
+            fleet: FleetConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct InvalidConfig {
+    /// The key, dotted.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub reason: String,
+}
+
+impl RunConfig {
+    /// Checks what types cannot say.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
+        if self.fleet.shard_size == 0 || self.fleet.shard_size > 100_000 {
+            return refuse("fleet.shard_size", "must be from 1 to 100000");
+        }
+        if self.fleet.lease_seconds == 0 || self.fleet.lease_seconds > 3600 {
+            return refuse("fleet.lease_seconds", "must be from 1 to 3600");
+        }
+        if self.max_attempts == 0 {
+            return refuse("max_attempts", "must be at least 1");
+        }
+        let tag = &self.rules.default_tag;
+        let tag_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if tag.is_empty() || tag.len() > 128 || !tag.chars().all(tag_char) || tag.starts_with(['.', '-']) {
+            return refuse("rules.default_tag", "must be a legal image tag");
+        }
+        if tag == "latest" {
+            return refuse("rules.default_tag", "must not be 'latest'");
+        }
+        if self.limits.document_depth > 100 {
+            return refuse("limits.document_depth", "must be at most 100");
+        }
+        Ok(())
+    }
+
+    /// Hash of what decides outcomes: everything but `fleet`.
+    pub fn hash(&self) -> ConfigHash {
+        let canonical = Self { fleet: FleetConfig::default(), ..self.clone() };
+        // Struct fields keep their order and maps are ordered: equal configurations give equal text.
+        ConfigHash::of(&serde_json::to_vec(&canonical).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_about_outcomes_only() {
+        let mut config = RunConfig::default();
+        let hash = config.hash();
+        config.fleet.shard_size = 7;
+        assert_eq!(config.hash(), hash);
+        config.seed += 1;
+        assert_ne!(config.hash(), hash);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(serde_json::from_str::<RunConfig>(r#"{"sed": 1}"#).is_err());
+        let config: RunConfig =
+            serde_json::from_str(r#"{"seed": 1, "verifier": {"disabled_gates": ["schema"]}}"#).unwrap();
+        assert!(config.verifier.disabled_gates.contains(&Gate::Schema));
+    }
+}

@@ -1,0 +1,16 @@
+//! The harness in memory: the types every crate speaks, and the rules they carry.
+//!
+//! *Owns* the words of the design: record, document, policy, patch, outcome, run, shard, lease.
+//! *Never* knows tokio, gRPC, Arrow, files, clocks or the environment.
+
+pub mod config;
+pub mod ids;
+pub mod outcome;
+pub mod patch;
+pub mod pointer;
+pub mod policy;
+pub mod published;
+pub mod record;
+pub mod run;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,360 @@
+//! The outcome of a record: what was proposed, what the gates said, whose fault a rejection is.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DocumentHash, RecordId, ShardIndex};
+use crate::patch::Patch;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word used in columns, on the wire and in reports.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Reads the word.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// How a record ended.
+    Status {
+        /// A repair that passed every gate.
+        Accepted = "accepted",
+        /// A repair that a gate refused, or a document that was invalid before anyone touched it.
+        Rejected = "rejected",
+        /// A right repair needs a person's knowledge; the reason says which.
+        NeedsReview = "needs_review",
+        /// Nothing to fix: the document does not violate the policy.
+        NotApplicable = "not_applicable",
+        /// The record could not be processed; `error_kind` says why.
+        Error = "error",
+    }
+}
+
+words! {
+    /// Why a record could not be processed.
+    ErrorKind {
+        /// The record itself is incomplete or of the wrong shape.
+        MalformedRecord = "malformed_record",
+        /// The record's document is missing.
+        MissingDocument = "missing_document",
+        /// The document is not YAML or JSON.
+        UnparsableDocument = "unparsable_document",
+        /// The document is empty or not a mapping.
+        NotAnObject = "not_an_object",
+        /// The document is beyond the limits on size, depth, nodes or aliases.
+        LimitExceeded = "limit_exceeded",
+        /// The document holds template placeholders that were never rendered.
+        UnrenderedTemplate = "unrendered_template",
+        /// No rule exists for the policy.
+        NoRule = "no_rule",
+        /// The harness failed on this record: a bug, kept from harming its neighbours.
+        Internal = "internal",
+    }
+}
+
+words! {
+    /// Who is at fault that a record was not accepted.
+    Fault {
+        /// Nobody: the record was accepted, needs review or had nothing to fix.
+        None = "none",
+        /// The document was broken before anyone touched it.
+        Document = "document",
+        /// The patch breaks something.
+        Patch = "patch",
+        /// The surroundings: a missing namespace, an unreachable server.
+        Environment = "environment",
+        /// The proposer gave no usable answer.
+        Proposer = "proposer",
+    }
+}
+
+words! {
+    /// One acceptance check of the verifier, in the order they run.
+    Gate {
+        /// The patch applies (RFC 6902, on a copy).
+        Apply = "apply",
+        /// The target policy holds on the patched document.
+        Policy = "policy",
+        /// No new privilege, nothing lost.
+        Safety = "safety",
+        /// The patched document is a valid object.
+        Schema = "schema",
+        /// All policies over the patched document: target cleared, nothing new.
+        Rescan = "rescan",
+    }
+}
+
+words! {
+    /// What a gate said.
+    Verdict {
+        /// The check held.
+        Passed = "passed",
+        /// The check did not hold.
+        Failed = "failed",
+        /// The check did not run: switched off, without a subject, or behind a failed one.
+        NotRun = "not_run",
+    }
+}
+
+words! {
+    /// What no gate can know about an accepted repair and a person should look at.
+    Caution {
+        /// The new image tag was not checked against a registry.
+        TagUnverified = "tag_unverified",
+        /// The root file system is read-only and the container has no writable volume.
+        WritesMayFail = "writes_may_fail",
+        /// `runAsNonRoot` is demanded but the user that the image runs as is unknown.
+        ImageUserUnknown = "image_user_unknown",
+        /// A volume of the host was replaced by an empty one.
+        LosesHostAccess = "loses_host_access",
+        /// A capability that the container asked for was taken away.
+        LosesCapability = "loses_capability",
+        /// Privileged mode, or the right to gain privileges, was taken away.
+        LosesPrivilege = "loses_privilege",
+        /// Pods leave a host namespace: peers that relied on it no longer reach them.
+        LosesHostNamespace = "loses_host_namespace",
+        /// A port is no longer published on the node.
+        LosesHostPort = "loses_host_port",
+        /// A container port was removed; a Service elsewhere may have used it.
+        PortRemoved = "port_removed",
+        /// A port was renamed; a Service elsewhere may use the old name.
+        PortRenamed = "port_renamed",
+        /// Requests or limits are defaults, not measurements.
+        ResourcesGuessed = "resources_guessed",
+        /// A companion holds a value that stood in the document; it needs to be kept secret and rotated.
+        SecretInManifest = "secret_in_manifest",
+        /// A companion object must be created beside the document.
+        NeedsCompanion = "needs_companion",
+        /// A kernel setting was removed.
+        SysctlRemoved = "sysctl_removed",
+        /// A value that was shadowed or dead was removed.
+        ShadowedValueRemoved = "shadowed_value_removed",
+        /// Labels of the pod template changed; Services may select by them.
+        PodLabelsChanged = "pod_labels_changed",
+        /// Traffic of a Service now goes to another set of pods.
+        TrafficRedirected = "traffic_redirected",
+        /// Objects are deleted some time after they finish.
+        DeletesFinished = "deletes_finished",
+    }
+}
+
+impl Caution {
+    /// One sentence for people.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::TagUnverified => {
+                "the new image tag was not checked against a registry; map the image in the config to choose another"
+            }
+            Self::WritesMayFail => {
+                "the root file system is read-only now and the container has no writable volume"
+            }
+            Self::ImageUserUnknown => {
+                "the image must run as a user other than root, and which user it runs as is not known"
+            }
+            Self::LosesHostAccess => "a directory of the host was replaced by an empty volume",
+            Self::LosesCapability => "a capability that the container asked for was taken away",
+            Self::LosesPrivilege => "the container no longer is, or can become, privileged",
+            Self::LosesHostNamespace => "the pod left a namespace of the host",
+            Self::LosesHostPort => "the container's port is no longer published on the node",
+            Self::PortRemoved => "a container port was removed; a Service may have used it",
+            Self::PortRenamed => "a port was renamed; a Service may use the old name",
+            Self::ResourcesGuessed => "requests and limits are defaults, not measurements",
+            Self::SecretInManifest => "a companion Secret takes a value that stood in plain text: rotate it",
+            Self::NeedsCompanion => "a companion object must be created with the document",
+            Self::SysctlRemoved => "a kernel setting was removed",
+            Self::ShadowedValueRemoved => "a value that another one shadowed was removed",
+            Self::PodLabelsChanged => "labels of the pod template changed; Services may select by them",
+            Self::TrafficRedirected => "the Service now selects pods that it did not select before",
+            Self::DeletesFinished => "finished Jobs are deleted after a time",
+        }
+    }
+}
+
+/// What one gate said, why, and how long it took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateResult {
+    /// Passed, failed or not run.
+    pub verdict: Verdict,
+    /// Why it failed; empty otherwise.
+    pub errors: Vec<String>,
+    /// Time taken, in ms.
+    pub ms: f64,
+}
+
+impl GateResult {
+    /// A gate that did not run.
+    pub const NOT_RUN: Self = Self { verdict: Verdict::NotRun, errors: Vec::new(), ms: 0.0 };
+
+    /// A verdict from the errors found: none means passed.
+    pub fn from_errors(errors: Vec<String>) -> Self {
+        let verdict = if errors.is_empty() { Verdict::Passed } else { Verdict::Failed };
+        Self { verdict, errors, ms: 0.0 }
+    }
+}
+
+/// The verdicts of all gates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gates {
+    /// The patch applies.
+    pub apply: GateResult,
+    /// The target policy holds.
+    pub policy: GateResult,
+    /// No new privilege, nothing lost.
+    pub safety: GateResult,
+    /// Schema of the document before the patch.
+    pub schema_before: GateResult,
+    /// Schema of the patched document.
+    pub schema: GateResult,
+    /// Target cleared and nothing new.
+    pub rescan: GateResult,
+}
+
+impl Gates {
+    /// No gate ran.
+    pub const NOT_RUN: Self = Self {
+        apply: GateResult::NOT_RUN,
+        policy: GateResult::NOT_RUN,
+        safety: GateResult::NOT_RUN,
+        schema_before: GateResult::NOT_RUN,
+        schema: GateResult::NOT_RUN,
+        rescan: GateResult::NOT_RUN,
+    };
+
+    /// The result of `gate` on the patched document.
+    pub fn of(&self, gate: Gate) -> &GateResult {
+        match gate {
+            Gate::Apply => &self.apply,
+            Gate::Policy => &self.policy,
+            Gate::Safety => &self.safety,
+            Gate::Schema => &self.schema,
+            Gate::Rescan => &self.rescan,
+        }
+    }
+
+    /// The first gate that failed.
+    pub fn first_failed(&self) -> Option<Gate> {
+        Gate::ALL.iter().copied().find(|gate| self.of(*gate).verdict == Verdict::Failed)
+    }
+}
+
+/// What was proposed for a record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The operations on the record's document.
+    pub patch: Patch,
+    /// Objects that must exist beside the patched document.
+    pub companions: Vec<serde_json::Value>,
+    /// What a person should look at.
+    pub cautions: Vec<Caution>,
+    /// Operations that the violation did not need.
+    pub collateral_ops: u32,
+    /// Whether guard operations were added to the policy's own.
+    pub hardened: bool,
+}
+
+/// Tokens and money of the model calls for a record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the provider's")]
+pub struct ModelUsage {
+    pub prompt_tokens: Option<u64>,
+    pub completion_tokens: Option<u64>,
+    pub reasoning_tokens: Option<u64>,
+    pub total_tokens: Option<u64>,
+    pub cost_usd: Option<f64>,
+    /// Whether the answer came from the answer cache.
+    pub cache_hit: Option<bool>,
+}
+
+/// Where the time of a record went, in ms. `None`: not measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// From the lease's arrival to the record's turn.
+    pub queue_ms: Option<f64>,
+    /// Proposing.
+    pub propose_ms: Option<f64>,
+    /// Waiting for the model.
+    pub llm_ms: Option<f64>,
+    /// All gates.
+    pub verify_ms: Option<f64>,
+    /// The schema gate alone.
+    pub schema_ms: Option<f64>,
+    /// The whole record.
+    pub total_ms: Option<f64>,
+    /// When the record's turn began, in µs since the Unix epoch.
+    pub started_at_us: Option<i64>,
+}
+
+/// One row of the results. Column names and meanings: `dataset::schema`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented column by column in the schema")]
+pub struct Outcome {
+    pub record_id: RecordId,
+    pub position: u64,
+    pub shard: ShardIndex,
+    pub manifest_path: String,
+    pub document: Option<DocumentHash>,
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub policy_id: String,
+    pub raw_policy_id: String,
+
+    pub source: String,
+    pub mode: String,
+    pub model: Option<String>,
+    pub guardrails: String,
+    /// `None`: nothing was proposed. Its patch is kept as JSON text so that it is written once and shared.
+    pub proposal: Option<Arc<Proposal>>,
+    pub attempts: u32,
+    pub attempt_errors: Vec<String>,
+
+    pub status: Status,
+    pub gates: Arc<Gates>,
+    pub fault: Fault,
+    /// Findings on the patched document that the original did not have, as `policy: message`.
+    pub new_violations: Vec<String>,
+    /// Why the record was not accepted: gate errors, the reason of a review, or the record's error.
+    pub errors: Vec<String>,
+    pub patched_yaml: Option<Arc<str>>,
+
+    pub usage: ModelUsage,
+    pub timing: Timing,
+
+    pub worker: String,
+    /// How many times the shard had been leased when this row was made, from 1.
+    pub attempt: u32,
+    pub error_kind: Option<ErrorKind>,
+    /// Of an imported run: what the published records held beyond the other columns, as a JSON object.
+    pub published: Option<String>,
+}
+
+impl Outcome {
+    /// Whether every gate accepted the repair.
+    pub fn accepted(&self) -> bool {
+        self.status == Status::Accepted
+    }
+}

@@ -1,0 +1,196 @@
+//! The policy catalogue: every canonical id with its aliases, family, title and base risk.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a policy is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Family {
+    Availability,
+    Correctness,
+    Host,
+    Image,
+    Network,
+    Privilege,
+    Probes,
+    Resources,
+    Secrets,
+}
+
+macro_rules! catalogue {
+    ($($variant:ident $id:literal $family:ident $risk:literal $aliases:tt $title:literal)*) => {
+        /// A canonical policy.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(missing_docs, reason = "the catalogue's titles say it")]
+        pub enum PolicyId {
+            $($variant,)*
+        }
+
+        impl PolicyId {
+            /// Every policy, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The canonical id, e.g. `no_latest_tag`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $id,)* }
+            }
+
+            /// One sentence fragment that says what holds when the policy is met.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+
+            /// What the policy is about.
+            pub const fn family(self) -> Family {
+                match self { $(Self::$variant => Family::$family,)* }
+            }
+
+            /// Base risk, 0 to 100 (the published policy-metrics table).
+            pub const fn base_risk(self) -> u32 {
+                match self { $(Self::$variant => $risk,)* }
+            }
+
+            /// Other ids that scanners use, in the normalised spelling (`_` for `-` and blank).
+            pub const fn aliases(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &$aliases,)* }
+            }
+        }
+    };
+}
+
+#[rustfmt::skip]
+catalogue! {
+    NoLatestTag                    "no_latest_tag"                      Image         50 ["latest_tag"] "Images carry a fixed tag"
+    NoPrivileged                   "no_privileged"                      Privilege     85 ["privileged_container"] "No container is privileged"
+    DropCapabilities               "drop_capabilities"                  Privilege     85 ["privilege_escalation_container", "linux_capabilities", "invalid_capabilities", "drop_net_raw_capability"] "Dangerous capabilities are dropped"
+    DropCapSysAdmin                "drop_cap_sys_admin"                 Privilege     85 ["cap_sys_admin", "sys_admin_capability"] "SYS_ADMIN is dropped"
+    NoAllowPrivilegeEscalation     "no_allow_privilege_escalation"      Privilege     40 ["allow_privilege_escalation", "allow_privilege_escalation_container"] "No container may gain privileges"
+    RunAsNonRoot                   "run_as_non_root"                    Privilege     70 ["check_runasnonroot"] "Containers do not run as root"
+    RunAsUser                      "run_as_user"                        Privilege     40 ["check_runasuser", "requires_runasuser"] "Containers run as a numbered user"
+    EnforceSeccomp                 "enforce_seccomp"                    Privilege     40 [] "A seccomp profile is set"
+    ReadOnlyRootFs                 "read_only_root_fs"                  Privilege     40 ["no_read_only_root_fs"] "The root file system is read-only"
+    UnsafeSysctls                  "unsafe_sysctls"                     Privilege     40 [] "No unsafe sysctl is set"
+    NoHostPath                     "no_host_path"                       Host          40 ["hostpath", "host_path", "hostpath_volume", "disallow_hostpath", "sensitive_host_mounts", "docker_sock"] "No volume of the host is mounted"
+    NoHostPorts                    "no_host_ports"                      Host          40 ["hostports", "host_port", "host_ports", "disallow_hostports"] "No port of the host is taken"
+    NoHostNetwork                  "no_host_network"                    Host          40 ["hostnetwork", "host_network"] "The host's network namespace is not shared"
+    NoHostPid                      "no_host_pid"                        Host          40 ["hostpid", "host_pid"] "The host's process namespace is not shared"
+    NoHostIpc                      "no_host_ipc"                        Host          40 ["hostipc", "host_ipc"] "The host's IPC namespace is not shared"
+    SshPort                        "ssh_port"                           Network       40 [] "No container exposes SSH"
+    SetRequestsLimits              "set_requests_limits"                Resources     40 ["check_requests_limits", "unset_cpu_requirements", "unset_memory_requirements"] "CPU and memory are requested and limited"
+    LivenessPort                   "liveness_port"                      Probes        40 [] "The liveness probe's port is exposed"
+    ReadinessPort                  "readiness_port"                     Probes        40 [] "The readiness probe's port is exposed"
+    StartupPort                    "startup_port"                       Probes        40 [] "The startup probe's port is exposed"
+    EnvVarSecret                   "env_var_secret"                     Secrets       40 ["envvar_secret"] "Secrets are not literal environment values"
+    DuplicateEnvVar                "duplicate_env_var"                  Correctness   40 [] "Environment names are unique"
+    DanglingService                "dangling_service"                   Network       40 [] "A Service selects a workload"
+    NonExistentServiceAccount      "non_existent_service_account"       Correctness   40 [] "The service account exists"
+    DeprecatedServiceAccountField  "deprecated_service_account_field"   Correctness   40 [] "The deprecated serviceAccount field is not used"
+    PdbUnhealthyEvictionPolicy     "pdb_unhealthy_eviction_policy"      Availability  40 ["pdb_unhealthy_pod_eviction_policy"] "A disruption budget says what happens to unhealthy pods"
+    JobTtlAfterFinished            "job_ttl_after_finished"             Availability  40 ["job_ttl_seconds_after_finished"] "Finished Jobs are removed"
+    NoAntiAffinity                 "no_anti_affinity"                   Availability  40 [] "Replicas are spread over nodes"
+    InvalidTargetPorts             "invalid_target_ports"               Network       40 [] "Port names and targets are valid"
+    MismatchingSelector            "mismatching_selector"               Correctness   40 [] "The selector matches the pod template"
+}
+
+impl PolicyId {
+    /// Finds the policy of a canonical id or of an alias. Case, surrounding blanks and the choice between `-`, blank
+    /// and `_` do not matter.
+    pub fn find(raw: &str) -> Option<Self> {
+        let key = normal_form(raw);
+        Self::ALL.iter().copied().find(|id| id.as_str() == key || id.aliases().contains(&key.as_str()))
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for PolicyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicyId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|id| id.as_str() == text)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("{text:?} is not a canonical policy id")))
+    }
+}
+
+/// The policy of a record: one of the catalogue, or a scanner's id that no rule exists for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyName {
+    /// A policy of the catalogue.
+    Known(PolicyId),
+    /// Any other id, trimmed and lower-cased; may be empty.
+    Unknown(String),
+}
+
+impl PolicyName {
+    /// Finds the canonical policy of a scanner's id.
+    pub fn normalise(raw: &str) -> Self {
+        PolicyId::find(raw).map_or_else(|| Self::Unknown(raw.trim().to_lowercase()), Self::Known)
+    }
+
+    /// The id as it stands in results.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(id) => id.as_str(),
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+fn normal_form(raw: &str) -> String {
+    raw.trim().chars().map(|c| if c == '-' || c == ' ' { '_' } else { c.to_ascii_lowercase() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn thirty_policies_and_no_name_twice() {
+        assert_eq!(PolicyId::ALL.len(), 30);
+        let mut seen = HashSet::new();
+        for id in PolicyId::ALL {
+            for name in std::iter::once(&id.as_str()).chain(id.aliases()) {
+                assert!(seen.insert(*name), "{name} twice");
+                assert_eq!(normal_form(name), *name, "{name} is not in the normal form");
+            }
+        }
+    }
+
+    #[test]
+    fn finds_what_scanners_write() {
+        for (raw, id) in [
+            ("latest-tag", PolicyId::NoLatestTag),
+            (" No-Read-Only-Root-FS ", PolicyId::ReadOnlyRootFs),
+            ("no-host-ports", PolicyId::NoHostPorts),
+            ("run_as_non root", PolicyId::RunAsNonRoot),
+            ("privilege-escalation-container", PolicyId::DropCapabilities),
+            ("unset-cpu-requirements", PolicyId::SetRequestsLimits),
+            ("pdb-unhealthy-pod-eviction-policy", PolicyId::PdbUnhealthyEvictionPolicy),
+            ("enforce-seccomp", PolicyId::EnforceSeccomp),
+        ] {
+            assert_eq!(PolicyId::find(raw), Some(id), "{raw}");
+        }
+        assert_eq!(
+            PolicyName::normalise(" Pdb-Max-Unavailable"),
+            PolicyName::Unknown("pdb-max-unavailable".into())
+        );
+        assert_eq!(PolicyName::normalise("").as_str(), "");
+    }
+}
