@@ -1,1 +1,14 @@
-//! Stub.
+//! Pure work on manifests: parse, detect, propose, verify.
+//!
+//! *Never* async, time, randomness, files, the environment, or the order of a hash map.
+
+pub mod detect;
+pub mod document;
+pub mod edit;
+pub mod k8s;
+pub mod policies;
+pub mod propose;
+#[cfg(test)]
+mod testing;
+pub mod verify;
+pub mod yaml;

@@ -1,0 +1,40 @@
+//! The policies: one file each, with what it checks, how it is repaired rightly, and when it is cleared.
+//!
+//! *Invariant*: a policy is deterministic and reads nothing but the view and the rules it is handed.
+
+mod contract;
+mod registry;
+
+pub use contract::{Check, Finding, Fix, Policy, Severity};
+pub use registry::{all, policy};
+
+mod dangling_service;
+mod deprecated_service_account_field;
+mod drop_cap_sys_admin;
+mod drop_capabilities;
+mod duplicate_env_var;
+mod enforce_seccomp;
+mod env_var_secret;
+mod invalid_target_ports;
+mod job_ttl_after_finished;
+mod liveness_port;
+mod mismatching_selector;
+mod no_allow_privilege_escalation;
+mod no_anti_affinity;
+mod no_host_ipc;
+mod no_host_network;
+mod no_host_path;
+mod no_host_pid;
+mod no_host_ports;
+mod no_latest_tag;
+mod no_privileged;
+mod non_existent_service_account;
+mod pdb_unhealthy_eviction_policy;
+mod read_only_root_fs;
+mod readiness_port;
+mod run_as_non_root;
+mod run_as_user;
+mod set_requests_limits;
+mod ssh_port;
+mod startup_port;
+mod unsafe_sysctls;

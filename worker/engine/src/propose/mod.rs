@@ -1,0 +1,24 @@
+//! From a record's policy and document to a proposal.
+
+pub mod rules;
+
+use domain::outcome::Proposal;
+
+/// What the proposer decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// A repair to be judged.
+    Repair(Proposal),
+    /// A right repair needs a person's knowledge.
+    NeedsReview {
+        /// What the person must decide.
+        reason: String,
+    },
+    /// Nothing to fix.
+    NotApplicable {
+        /// Why.
+        reason: String,
+    },
+    /// No rule exists for the policy.
+    NoRule,
+}

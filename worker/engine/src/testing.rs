@@ -1,0 +1,90 @@
+//! What the tests of the policies share.
+
+use std::path::PathBuf;
+
+use domain::config::{Limits, RulesConfig};
+use domain::record::Neighbours;
+use serde_json::Value;
+
+use crate::document::Document;
+use crate::k8s::View;
+use crate::policies::{Finding, Fix, Policy};
+use crate::verify::apply;
+
+/// Reads a document that must be readable.
+pub(crate) fn document(yaml: &str) -> Document {
+    Document::parse(yaml, &Limits::default()).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// What the policy finds in a document that stands alone.
+pub(crate) fn findings(policy: &dyn Policy, document: &Document) -> Vec<Finding> {
+    policy.detect(&View::new(document, &Neighbours::Unknown))
+}
+
+/// The messages of what the policy finds.
+pub(crate) fn messages(policy: &dyn Policy, document: &Document) -> Vec<String> {
+    findings(policy, document).into_iter().map(|finding| finding.message).collect()
+}
+
+/// The patch the policy proposes, as JSON; checks that it applies, clears the policy and leaves nothing to do.
+pub(crate) fn fix_of(policy: &dyn Policy, document: &Document) -> Value {
+    fix_among(policy, document, &Neighbours::Unknown)
+}
+
+/// [`fix_of`] with neighbours.
+pub(crate) fn fix_among(policy: &dyn Policy, document: &Document, neighbours: &Neighbours) -> Value {
+    let rules = RulesConfig::default();
+    let (patch, companions) = match policy.fix(&View::new(document, neighbours), &rules) {
+        Fix::Repair { patch, companions, .. } => (patch, companions),
+        other => panic!("no repair: {other:?}"),
+    };
+    let patched = apply(&document.value, &patch).unwrap_or_else(|error| panic!("{error}"));
+    let patched = Document::from_value(patched).expect("still an object");
+    if companions.is_empty() {
+        let view = View::new(&patched, neighbours);
+        assert_eq!(policy.cleared(&view, &rules), Vec::<String>::new(), "not cleared");
+        assert!(matches!(policy.fix(&view, &rules), Fix::NotApplicable { .. }), "proposes again");
+    }
+    serde_json::to_value(patch).expect("a patch is JSON")
+}
+
+/// The reason of a review that the policy asks for.
+pub(crate) fn review_of(policy: &dyn Policy, document: &Document, neighbours: &Neighbours) -> String {
+    match policy.fix(&View::new(document, neighbours), &RulesConfig::default()) {
+        Fix::NeedsReview { reason } => reason,
+        other => panic!("no review: {other:?}"),
+    }
+}
+
+/// Checks the policy against its folder in `data/fixtures/policies`: `bad.yaml` is found with the messages and
+/// patched by the operations of `expected.json`, which gives `fixed.yaml`, in which nothing is found.
+pub(crate) fn fixture_holds(policy: &dyn Policy) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../data/fixtures/policies")
+        .join(policy.id().as_str());
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let bad = document(&read("bad.yaml"));
+    let fixed = document(&read("fixed.yaml"));
+    let expected: Value = serde_json::from_str(&read("expected.json")).expect("expected.json is JSON");
+    let neighbours: Neighbours = expected
+        .get("neighbours")
+        .map(|value| serde_json::from_value(value.clone()).expect("neighbours"))
+        .unwrap_or_default();
+    let view = View::new(&bad, &neighbours);
+    let found: Vec<Value> = policy
+        .detect(&view)
+        .into_iter()
+        .map(|finding| serde_json::json!({"check": finding.check, "message": finding.message, "pointer": finding.pointer}))
+        .collect();
+    assert_eq!(Value::from(found), expected["findings"], "findings of bad.yaml");
+    let Fix::Repair { patch, companions, cautions } = policy.fix(&view, &RulesConfig::default()) else {
+        panic!("bad.yaml is not repaired")
+    };
+    assert_eq!(serde_json::to_value(&patch).expect("JSON"), expected["patch"], "patch of bad.yaml");
+    assert_eq!(Value::from(companions), expected["companions"], "companions of bad.yaml");
+    assert_eq!(serde_json::to_value(cautions).expect("JSON"), expected["cautions"], "cautions of bad.yaml");
+    assert_eq!(apply(&bad.value, &patch).expect("applies"), fixed.value, "bad.yaml patched is fixed.yaml");
+}

@@ -1,0 +1,436 @@
+//! From the text of one document to a value, within limits.
+//!
+//! *Invariant*: no input panics, recurses, or makes more than `document_nodes` nodes.
+
+use std::collections::BTreeMap;
+
+use domain::config::Limits;
+use domain::pointer::Pointer;
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::{Map, Value};
+
+use crate::yaml::scalar;
+
+/// Where a node stands in its text. Lines and columns count from 1; offsets are bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line of the node's key, or of the node itself where it has none.
+    pub line: usize,
+    /// Column there.
+    pub column: usize,
+    /// Byte range of the key; empty where the node has none (list entries, the root).
+    pub key: (usize, usize),
+    /// Byte range of the value; of a collection, from its first to behind its last entry.
+    pub value: (usize, usize),
+    /// Whether the value is a collection in flow style (`{}` or `[]`).
+    pub flow: bool,
+}
+
+/// The positions of all nodes that stand in the text themselves (not those behind an alias or a merge).
+pub type Spans = BTreeMap<Pointer, Position>;
+
+/// One document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// Its value; keys keep their order.
+    pub value: Value,
+    /// Keys that occur twice in one mapping (the last one counts).
+    pub duplicate_keys: Vec<Pointer>,
+    /// Where its nodes stand; empty unless asked for.
+    pub spans: Spans,
+}
+
+/// Why a text is not a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Not YAML.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// 1-based line.
+        line: usize,
+        /// 1-based column.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// Nothing but blanks and comments.
+    #[error("the document is empty")]
+    Empty,
+    /// Larger than allowed.
+    #[error("{what} exceeds the limit of {limit}")]
+    Limit {
+        /// Of what there is too much.
+        what: &'static str,
+        /// How much is allowed.
+        limit: usize,
+    },
+}
+
+/// Loads the first document of `text`.
+pub fn load(text: &str, limits: &Limits) -> Result<Loaded, LoadError> {
+    run(text, limits, None)
+}
+
+/// Loads the first document of `text` and remembers where each node stands.
+pub fn load_with_spans(text: &str, limits: &Limits) -> Result<Loaded, LoadError> {
+    run(text, limits, Some(Offsets::new(text)))
+}
+
+fn run(text: &str, limits: &Limits, offsets: Option<Offsets>) -> Result<Loaded, LoadError> {
+    if text.len() > limits.document_bytes {
+        return Err(LoadError::Limit { what: "document size in bytes", limit: limits.document_bytes });
+    }
+    let mut builder = Builder::new(limits, offsets);
+    for event in Parser::new_from_str(text) {
+        match event {
+            Ok((event, span)) => {
+                if builder.take(event, span)? {
+                    break;
+                }
+            }
+            Err(error) => return json_or(text, limits, &error),
+        }
+    }
+    let value = builder.root.ok_or(LoadError::Empty)?;
+    Ok(Loaded { value, duplicate_keys: builder.duplicate_keys, spans: builder.spans })
+}
+
+/// JSON allows a few things that YAML parsers refuse (tabs between tokens).
+fn json_or(text: &str, limits: &Limits, error: &ScanError) -> Result<Loaded, LoadError> {
+    if text.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str::<Value>(text)
+        && nodes_of(&value) <= limits.document_nodes
+        && depth_of(&value) <= limits.document_depth
+    {
+        return Ok(Loaded { value, duplicate_keys: Vec::new(), spans: Spans::new() });
+    }
+    let marker = error.marker();
+    Err(LoadError::Syntax {
+        line: marker.line().max(1),
+        column: marker.col() + 1,
+        message: error.info().chars().take(200).collect(),
+    })
+}
+
+fn nodes_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nodes_of).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(nodes_of).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+fn depth_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth_of).max().unwrap_or(0),
+        _ => 1,
+    }
+}
+
+/// From the parser's character indices to byte offsets; nothing is stored for plain ASCII.
+struct Offsets(Option<Vec<u32>>);
+
+impl Offsets {
+    fn new(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self(None);
+        }
+        let ends = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let starts = text.char_indices().map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX));
+        Self(Some(starts.chain([ends]).collect()))
+    }
+
+    fn byte(&self, index: usize) -> usize {
+        match &self.0 {
+            None => index,
+            Some(table) => table.get(index).or(table.last()).map_or(0, |at| *at as usize),
+        }
+    }
+
+    fn range(&self, span: Span) -> (usize, usize) {
+        (self.byte(span.start.index()), self.byte(span.end.index()))
+    }
+}
+
+enum Frame {
+    Map { map: Map<String, Value>, key: Option<(String, Span)>, merges: Vec<Value>, opened: Opened },
+    List { items: Vec<Value>, opened: Opened },
+}
+
+/// What must be remembered of a collection until it is complete.
+struct Opened {
+    anchor: usize,
+    span: Span,
+    nodes_before: usize,
+    last_end: Option<usize>,
+}
+
+struct Anchor {
+    value: Value,
+    nodes: usize,
+    depth: usize,
+}
+
+struct Builder<'l> {
+    limits: &'l Limits,
+    offsets: Option<Offsets>,
+    stack: Vec<Frame>,
+    anchors: BTreeMap<usize, Anchor>,
+    nodes: usize,
+    aliases: usize,
+    root: Option<Value>,
+    duplicate_keys: Vec<Pointer>,
+    spans: Spans,
+}
+
+impl<'l> Builder<'l> {
+    fn new(limits: &'l Limits, offsets: Option<Offsets>) -> Self {
+        Self {
+            limits,
+            offsets,
+            stack: Vec::new(),
+            anchors: BTreeMap::new(),
+            nodes: 0,
+            aliases: 0,
+            root: None,
+            duplicate_keys: Vec::new(),
+            spans: Spans::new(),
+        }
+    }
+
+    /// Takes one event; true when the document is complete.
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<bool, LoadError> {
+        match event {
+            Event::DocumentEnd | Event::StreamEnd => return Ok(true),
+            Event::Nothing | Event::StreamStart | Event::DocumentStart(_) => {}
+            Event::Scalar(text, style, anchor, tag) => {
+                self.count(1)?;
+                self.scalar(text.into_owned(), style, anchor, tag.as_deref(), span)?;
+            }
+            Event::Alias(anchor) => self.alias(anchor, span)?,
+            Event::SequenceStart(anchor, _) => {
+                let opened = self.open(anchor, span)?;
+                self.stack.push(Frame::List { items: Vec::new(), opened });
+            }
+            Event::MappingStart(anchor, _) => {
+                let opened = self.open(anchor, span)?;
+                self.stack.push(Frame::Map { map: Map::new(), key: None, merges: Vec::new(), opened });
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
+        }
+        Ok(false)
+    }
+
+    fn count(&mut self, nodes: usize) -> Result<(), LoadError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > self.limits.document_nodes {
+            return Err(LoadError::Limit { what: "number of nodes", limit: self.limits.document_nodes });
+        }
+        Ok(())
+    }
+
+    fn check_depth(&self, more: usize) -> Result<(), LoadError> {
+        if self.stack.len() + more > self.limits.document_depth {
+            return Err(LoadError::Limit { what: "nesting depth", limit: self.limits.document_depth });
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, anchor: usize, span: Span) -> Result<Opened, LoadError> {
+        self.check_depth(1)?;
+        let nodes_before = self.nodes;
+        self.count(1)?;
+        if self.awaits_key() {
+            let message = "a mapping key must be a scalar".to_owned();
+            return Err(LoadError::Syntax { line: span.start.line(), column: span.start.col() + 1, message });
+        }
+        Ok(Opened { anchor, span, nodes_before, last_end: None })
+    }
+
+    fn awaits_key(&self) -> bool {
+        matches!(self.stack.last(), Some(Frame::Map { key: None, .. }))
+    }
+
+    fn scalar(
+        &mut self,
+        text: String,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> Result<(), LoadError> {
+        if self.awaits_key() {
+            if anchor != 0 {
+                let value = Value::String(text.clone());
+                self.anchors.insert(anchor, Anchor { value, nodes: 1, depth: 1 });
+            }
+            if let Some(Frame::Map { key, .. }) = self.stack.last_mut() {
+                *key = Some((text, span));
+            }
+            return Ok(());
+        }
+        let core = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
+        let value = match (core, style) {
+            (None, ScalarStyle::Plain) if tag.is_none() => scalar::resolve(&text),
+            (Some("int" | "float" | "bool" | "null"), _) => scalar::resolve(&text),
+            _ => Value::String(text),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, Anchor { value: value.clone(), nodes: 1, depth: 1 });
+        }
+        self.place(value, span, span, false)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), LoadError> {
+        self.aliases += 1;
+        if self.aliases > self.limits.document_aliases {
+            return Err(LoadError::Limit { what: "number of aliases", limit: self.limits.document_aliases });
+        }
+        let syntax = |message: &str| LoadError::Syntax {
+            line: span.start.line(),
+            column: span.start.col() + 1,
+            message: message.to_owned(),
+        };
+        let known = self.anchors.get(&anchor).ok_or_else(|| syntax("an alias inside its own anchor"))?;
+        let (nodes, depth) = (known.nodes, known.depth);
+        self.count(nodes)?;
+        self.check_depth(depth)?;
+        // Counted and measured before it is copied: a bomb is refused, not built.
+        let value = self.anchors.get(&anchor).map(|known| known.value.clone()).unwrap_or_default();
+        if self.awaits_key() {
+            let Value::String(text) = value else { return Err(syntax("a mapping key must be a scalar")) };
+            if let Some(Frame::Map { key, .. }) = self.stack.last_mut() {
+                *key = Some((text, span));
+            }
+            return Ok(());
+        }
+        self.place(value, span, span, false)
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), LoadError> {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        let (value, opened) = match frame {
+            Frame::List { items, opened } => (Value::Array(items), opened),
+            Frame::Map { mut map, merges, opened, .. } => {
+                for merged in merges {
+                    merge(&mut map, merged);
+                }
+                (Value::Object(map), opened)
+            }
+        };
+        if opened.anchor != 0 {
+            let anchor = Anchor {
+                nodes: self.nodes - opened.nodes_before,
+                depth: depth_of(&value),
+                value: value.clone(),
+            };
+            self.anchors.insert(opened.anchor, anchor);
+        }
+        // A block collection's end event stands at the start of what follows; its text ends with its last entry.
+        let flow = end.end.index() > end.start.index();
+        let stop = if flow { end } else { Span::new(opened.span.start, end.start) };
+        let last_end = opened.last_end;
+        self.place_collection(value, opened.span, stop, flow, last_end)
+    }
+
+    fn place_collection(
+        &mut self,
+        value: Value,
+        start: Span,
+        stop: Span,
+        flow: bool,
+        last_end: Option<usize>,
+    ) -> Result<(), LoadError> {
+        self.remember(start, stop, flow, last_end);
+        self.put(value)
+    }
+
+    fn place(&mut self, value: Value, start: Span, stop: Span, flow: bool) -> Result<(), LoadError> {
+        self.remember(start, stop, flow, None);
+        self.put(value)
+    }
+
+    /// Puts a complete value into the collection around it.
+    fn put(&mut self, value: Value) -> Result<(), LoadError> {
+        match self.stack.last_mut() {
+            None => self.root = Some(value),
+            Some(Frame::List { items, .. }) => items.push(value),
+            Some(Frame::Map { map, key, merges, .. }) => {
+                let Some((key, _)) = key.take() else { return Ok(()) };
+                if key == "<<" && (value.is_object() || value.is_array()) {
+                    merges.push(value);
+                    return Ok(());
+                }
+                let duplicate = map.insert(key.clone(), value).is_some();
+                if duplicate {
+                    self.duplicate_keys.push(self.here().child(&key));
+                    self.count(1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The pointer of the innermost open collection.
+    fn here(&self) -> Pointer {
+        let mut pointer = Pointer::ROOT;
+        for frame in self.stack.iter().rev().skip(1).rev() {
+            pointer = match frame {
+                Frame::List { items, .. } => pointer.index(items.len()),
+                Frame::Map { key: Some((key, _)), .. } => pointer.child(key),
+                Frame::Map { key: None, .. } => pointer,
+            };
+        }
+        pointer
+    }
+
+    fn remember(&mut self, start: Span, stop: Span, flow: bool, last_end: Option<usize>) {
+        let Some(offsets) = &self.offsets else { return };
+        let pointer = match self.stack.last() {
+            None => Pointer::ROOT,
+            Some(Frame::List { items, .. }) => self.here().index(items.len()),
+            Some(Frame::Map { key: Some((key, _)), .. }) => self.here().child(key),
+            Some(Frame::Map { key: None, .. }) => return,
+        };
+        let key_span = match self.stack.last() {
+            Some(Frame::Map { key: Some((_, span)), .. }) => Some(*span),
+            _ => None,
+        };
+        let anchor = key_span.unwrap_or(start).start;
+        let value_start = offsets.byte(start.start.index());
+        let value_end = if flow || last_end.is_none() {
+            offsets.byte(stop.end.index())
+        } else {
+            last_end.unwrap_or(value_start)
+        };
+        let position = Position {
+            line: anchor.line().max(1),
+            column: anchor.col() + 1,
+            key: key_span.map_or((value_start, value_start), |span| offsets.range(span)),
+            value: (value_start, value_end.max(value_start)),
+            flow,
+        };
+        self.spans.insert(pointer, position);
+        if let Some(Frame::Map { opened, .. } | Frame::List { opened, .. }) = self.stack.last_mut() {
+            opened.last_end = Some(position.value.1);
+        }
+    }
+}
+
+/// YAML 1.1 merge: keys that the mapping does not have itself; of several sources the first wins.
+fn merge(map: &mut Map<String, Value>, source: Value) {
+    match source {
+        Value::Object(from) => {
+            for (key, value) in from {
+                map.entry(key).or_insert(value);
+            }
+        }
+        Value::Array(sources) => {
+            sources.into_iter().filter(Value::is_object).for_each(|from| merge(map, from))
+        }
+        _ => {}
+    }
+}
+#[cfg(test)]
+mod tests;

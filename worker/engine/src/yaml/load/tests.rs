@@ -1,0 +1,105 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+fn value(text: &str) -> Value {
+    load(text, &limits()).unwrap().value
+}
+
+#[test]
+fn styles_tags_anchors_and_merges() {
+    let text = "a: &x {k: 1, l: two}\nb: *x\nc:\n  <<: *x\n  l: own\nd: !!str 5\ne: \"5\"\nf: |\n  line\ng: [1, ~]\n5: five\n";
+    let expected = json!({
+        "a": {"k": 1, "l": "two"}, "b": {"k": 1, "l": "two"}, "c": {"l": "own", "k": 1},
+        "d": "5", "e": "5", "f": "line\n", "g": [1, null], "5": "five"
+    });
+    assert_eq!(value(text), expected);
+}
+
+#[test]
+fn duplicate_keys_are_reported_and_the_last_counts() {
+    let loaded = load("a: {b: 1, b: 2}\nl:\n- x: 1\n- y: 1\n  y: 2\n", &limits()).unwrap();
+    assert_eq!(loaded.value, json!({"a": {"b": 2}, "l": [{"x": 1}, {"y": 2}]}));
+    assert_eq!(loaded.duplicate_keys, [Pointer::of(["a", "b"]), Pointer::of(["l", "1", "y"])]);
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_is_built() {
+    let mut text = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for (name, of) in ["b", "c", "d", "e", "f", "g", "h", "i"].iter().zip("abcdefgh".chars()) {
+        let list = vec![format!("*{of}"); 9].join(",");
+        text.push_str(&format!("{name}: &{name} [{list}]\n"));
+    }
+    assert!(matches!(load(&text, &limits()), Err(LoadError::Limit { what: "number of nodes", .. })));
+}
+
+#[test]
+fn limits_on_depth_size_and_aliases() {
+    let deep = "[".repeat(100) + &"]".repeat(100);
+    assert!(matches!(load(&deep, &limits()), Err(LoadError::Limit { what: "nesting depth", .. })));
+    let block: String = (0..100).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    assert!(matches!(load(&block, &limits()), Err(LoadError::Limit { what: "nesting depth", .. })));
+    let large = format!("a: {}", "x".repeat(limits().document_bytes));
+    assert!(matches!(load(&large, &limits()), Err(LoadError::Limit { what: "document size in bytes", .. })));
+    let many = "a: &a 1\nb: [".to_owned() + &"*a,".repeat(2000) + "]";
+    assert!(matches!(load(&many, &limits()), Err(LoadError::Limit { what: "number of aliases", .. })));
+    assert!(load("a: &a [*a]", &limits()).is_err(), "an anchor cannot hold itself");
+}
+
+#[test]
+fn errors_say_where() {
+    let error = load("a: 1\nb: [1,\n", &limits()).unwrap_err();
+    assert!(matches!(error, LoadError::Syntax { line: 2.., .. }), "{error}");
+    assert_eq!(load("# nothing\n", &limits()), Err(LoadError::Empty));
+    assert!(load("? [a, b]\n: 1\n", &limits()).is_err());
+}
+
+#[test]
+fn json_with_tabs_is_read() {
+    assert_eq!(value("{\n\t\"a\": [1,\t2]\n}"), json!({"a": [1, 2]}));
+}
+
+#[test]
+fn positions_cover_keys_and_values() {
+    let text = "a: 1\nü:\n  b:   two # c\n  l:\n  - x: 1\n    y: [p, q]\n  - z\nend: {k: v}\n";
+    let spans = load_with_spans(text, &limits()).unwrap().spans;
+    let cut = |pointer: &str, part: fn(&Position) -> (usize, usize)| {
+        let position = &spans[&Pointer::parse(pointer).unwrap()];
+        let (from, to) = part(position);
+        &text[from..to]
+    };
+    assert_eq!(cut("/ü/b", |p| p.value), "two");
+    assert_eq!(cut("/ü/b", |p| p.key), "b");
+    assert_eq!(cut("/ü/l/0/y", |p| p.value), "[p, q]");
+    assert_eq!(cut("/ü/l/0", |p| p.value), "x: 1\n    y: [p, q]");
+    assert_eq!(cut("/ü/l/1", |p| p.value), "z");
+    assert_eq!(cut("/end", |p| p.value), "{k: v}");
+    assert_eq!(cut("/ü", |p| p.value), "b:   two # c\n  l:\n  - x: 1\n    y: [p, q]\n  - z");
+    let z = &spans[&Pointer::parse("/ü/l/1").unwrap()];
+    assert_eq!((z.line, z.column), (7, 5));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "[ -~\\n]{0,120}") {
+        let _ = load_with_spans(&text, &limits());
+    }
+
+    #[test]
+    fn anything_yaml_like_is_read_or_refused(
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "a", "b: ", "- ", "\n", "  ", "\n  ", "{", "}", "[", "]", ",", "&x ", "*x", "!!str ", "|\n", ">-\n", "\"", "'",
+                "#", "<<: ", "? ", ": ", "---\n", "...\n", "\t", "ü", "\u{85}", "%YAML 1.1\n", "~",
+            ]),
+            0..40,
+        )
+    ) {
+        let _ = load_with_spans(&parts.concat(), &limits());
+    }
+}

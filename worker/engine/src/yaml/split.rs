@@ -1,0 +1,67 @@
+//! Cuts a YAML stream into documents before it is parsed, so that a broken document leaves the others readable.
+
+/// One document's share of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The document's text, without the separator line before it.
+    pub text: &'a str,
+    /// 0-based number of lines before it in the file.
+    pub line_offset: usize,
+    /// Bytes before it in the file.
+    pub byte_offset: usize,
+}
+
+/// Splits at lines that begin with `---`, as Kubernetes clients do. Pieces with nothing but blanks and comments are
+/// left out.
+pub fn split(text: &str) -> Vec<Piece<'_>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut pieces = Vec::new();
+    let (mut start, mut start_line) = (0, 0);
+    let mut offset = 0;
+    for (line, content) in text.split_inclusive('\n').enumerate() {
+        let end = offset + content.len();
+        if let Some(rest) = content.strip_prefix("---")
+            && (rest.trim().is_empty() || rest.starts_with([' ', '\t']))
+        {
+            push(&mut pieces, &text[start..offset], start_line, start);
+            // Content behind the marker (`--- {a: 1}`) belongs to the new document.
+            (start, start_line) = if rest.trim().is_empty() || rest.trim_start().starts_with('#') {
+                (end, line + 1)
+            } else {
+                (offset + 3, line)
+            };
+        }
+        offset = end;
+    }
+    push(&mut pieces, &text[start..], start_line, start);
+    pieces
+}
+
+fn push<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str, line_offset: usize, byte_offset: usize) {
+    let blank = |line: &str| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with('#') || line.starts_with('%') || line == "..."
+    };
+    if !text.lines().all(blank) {
+        pieces.push(Piece { text, line_offset, byte_offset });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_know_where_they_stood() {
+        let pieces = split("# head\n---\na: 1\n--- # two\nb: 2\n---\n\n---\nc: |\n  ---\n");
+        let seen: Vec<_> = pieces.iter().map(|p| (p.text, p.line_offset)).collect();
+        assert_eq!(seen, [("a: 1\n", 2), ("b: 2\n", 4), ("c: |\n  ---\n", 8)]);
+    }
+
+    #[test]
+    fn content_behind_the_marker_stays() {
+        let pieces = split("--- {a: 1}\n---x: 2\n");
+        assert_eq!(pieces.len(), 1);
+        assert_eq!(pieces[0].text, " {a: 1}\n---x: 2\n");
+    }
+}
