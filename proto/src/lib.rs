@@ -1,1 +1,24 @@
-//! Stub.
+#![doc = include_str!("../README.md")]
+
+pub mod channel;
+pub mod convert;
+pub mod status;
+
+/// The generated messages and services of package `k8s_auto_fix.v1`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::derive_partial_eq_without_eq,
+    reason = "generated from the .proto files, which carry the documentation"
+)]
+pub mod v1 {
+    tonic::include_proto!("k8s_auto_fix.v1");
+}
+
+/// Version of the protocol. It grows when a worker and a coordinator of different versions could misunderstand each
+/// other; both sides refuse to work together unless it is equal.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The encoded `FileDescriptorSet` of the package, for the reflection service.
+pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));

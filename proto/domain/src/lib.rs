@@ -12,5 +12,6 @@ pub mod policy;
 pub mod published;
 pub mod record;
 pub mod run;
+pub mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -7,6 +7,9 @@ use crate::ids::RecordId;
 use crate::record::{Neighbours, Record, SourceDocument};
 
 /// A record and its document.
+///
+/// # Panics
+/// Never: its id is made of digits.
 pub fn record(position: u64, policy: &str, yaml: &str) -> (Record, SourceDocument) {
     let document = SourceDocument::new(yaml, Neighbours::Unknown);
     let record = Record {

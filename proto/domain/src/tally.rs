@@ -1,0 +1,270 @@
+//! What a run came to, in numbers small enough to travel with every commit and to add up.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::RecordId;
+use crate::outcome::{Caution, Fault, Outcome, Status, Verdict};
+use crate::policy::PolicyId;
+
+/// Counts over outcomes, and why records were not accepted.
+///
+/// *Invariant*: adding up the tallies of any partition of a run, in any order, gives the tally of the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tally {
+    /// Outcomes counted.
+    pub records: u64,
+    /// Accepted repairs.
+    pub accepted: u64,
+    /// Refused by a gate, or broken before anyone touched them.
+    pub rejected: u64,
+    /// Waiting for a person's knowledge.
+    pub needs_review: u64,
+    /// Nothing to fix.
+    pub not_applicable: u64,
+    /// Not processable.
+    pub errors: u64,
+    /// Records whose document was valid before the patch.
+    pub valid: u64,
+    /// Of those, the accepted ones.
+    pub valid_accepted: u64,
+    /// Why records were not accepted: reason to its count and first example.
+    pub reasons: BTreeMap<String, Reason>,
+    /// How often each caution stands on an accepted repair.
+    pub cautions: BTreeMap<Caution, u64>,
+}
+
+/// One reason why records were not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// `rejected`, `needs_review` or `error`.
+    pub status: Status,
+    /// The gate that refused, the policy that needs review, or the kind of error.
+    pub cause: String,
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// How many records.
+    pub count: u64,
+    /// Place of the example in the corpus.
+    pub position: u64,
+    /// The example: the first record of the corpus with this reason.
+    pub example: RecordId,
+    /// Its first error, cut to a readable length.
+    pub message: String,
+}
+
+/// Longest example message that is kept, in characters.
+const MESSAGE_CHARS: usize = 200;
+
+impl Tally {
+    /// Counts `outcomes`.
+    pub fn of(outcomes: &[Outcome]) -> Self {
+        let mut tally = Self::default();
+        for outcome in outcomes {
+            tally.count(outcome);
+        }
+        tally
+    }
+
+    /// Counts one more outcome.
+    pub fn count(&mut self, outcome: &Outcome) {
+        self.records += 1;
+        let valid = outcome.gates.schema_before.verdict == Verdict::Passed;
+        self.valid += u64::from(valid);
+        match outcome.status {
+            Status::Accepted => {
+                self.accepted += 1;
+                self.valid_accepted += u64::from(valid);
+                for caution in outcome.proposal.iter().flat_map(|proposal| &proposal.cautions) {
+                    *self.cautions.entry(*caution).or_default() += 1;
+                }
+            }
+            Status::Rejected => self.rejected += 1,
+            Status::NeedsReview => self.needs_review += 1,
+            Status::NotApplicable => self.not_applicable += 1,
+            Status::Error => self.errors += 1,
+        }
+        if let Some(cause) = cause(outcome) {
+            let reason = Reason {
+                status: outcome.status,
+                cause,
+                fault: outcome.fault,
+                count: 1,
+                position: outcome.position,
+                example: outcome.record_id.clone(),
+                message: first_error(outcome),
+            };
+            self.add_reason(&reason);
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.accepted += other.accepted;
+        self.rejected += other.rejected;
+        self.needs_review += other.needs_review;
+        self.not_applicable += other.not_applicable;
+        self.errors += other.errors;
+        self.valid += other.valid;
+        self.valid_accepted += other.valid_accepted;
+        for reason in other.reasons.values() {
+            self.add_reason(reason);
+        }
+        for (caution, count) in &other.cautions {
+            *self.cautions.entry(*caution).or_default() += count;
+        }
+    }
+
+    /// The reasons of `status`, most frequent first.
+    pub fn top_reasons(&self, status: Status) -> Vec<&Reason> {
+        let mut reasons: Vec<&Reason> =
+            self.reasons.values().filter(|reason| reason.status == status).collect();
+        reasons.sort_by_key(|reason| (std::cmp::Reverse(reason.count), reason.position));
+        reasons
+    }
+
+    fn add_reason(&mut self, reason: &Reason) {
+        let key = format!("{} {} {}", reason.status, reason.cause, reason.fault);
+        match self.reasons.get_mut(&key) {
+            None => {
+                self.reasons.insert(key, reason.clone());
+            }
+            Some(known) => {
+                let count = known.count + reason.count;
+                if reason.position < known.position {
+                    *known = reason.clone();
+                }
+                known.count = count;
+            }
+        }
+    }
+}
+
+/// A word from a bounded set: the number of reasons must not grow with the corpus.
+fn cause(outcome: &Outcome) -> Option<String> {
+    let cause = match outcome.status {
+        Status::Accepted | Status::NotApplicable => return None,
+        Status::Rejected => outcome.gates.first_failed().map_or_else(
+            || {
+                let before = outcome.gates.schema_before.verdict == Verdict::Failed;
+                if before { "schema_before" } else { "other" }
+            },
+            |gate| gate.as_str(),
+        ),
+        Status::NeedsReview => PolicyId::find(&outcome.policy_id).map_or("other", PolicyId::as_str),
+        Status::Error => outcome.error_kind.map_or("other", |kind| kind.as_str()),
+    };
+    Some(cause.to_owned())
+}
+
+fn first_error(outcome: &Outcome) -> String {
+    let text = outcome.errors.first().map_or("", String::as_str);
+    let mut cut: String = text.chars().take(MESSAGE_CHARS).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::ShardIndex;
+    use crate::outcome::{ErrorKind, Gate, GateResult, Gates, ModelUsage, Proposal, Timing};
+
+    fn outcome(position: u64, status: Status, variant: usize) -> Outcome {
+        let mut gates = Gates::NOT_RUN;
+        gates.schema_before = GateResult::from_errors(vec!["bad".to_owned(); variant % 2]);
+        if status == Status::Rejected && variant > 1 {
+            let gate = Gate::ALL[variant % Gate::ALL.len()];
+            let failed = GateResult::from_errors(vec!["no".to_owned()]);
+            match gate {
+                Gate::Apply => gates.apply = failed,
+                Gate::Policy => gates.policy = failed,
+                Gate::Safety => gates.safety = failed,
+                Gate::Schema => gates.schema = failed,
+                Gate::Rescan => gates.rescan = failed,
+            }
+        }
+        let proposal = Proposal { cautions: vec![Caution::ALL[variant]], ..Proposal::default() };
+        Outcome {
+            record_id: RecordId::new(format!("r{position}")).unwrap(),
+            position,
+            shard: ShardIndex(0),
+            manifest_path: String::new(),
+            document: None,
+            kind: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            policy_id: "dangling_service".to_owned(),
+            raw_policy_id: String::new(),
+            source: "rules".to_owned(),
+            mode: "rules".to_owned(),
+            model: None,
+            guardrails: "targeted".to_owned(),
+            proposal: Some(Arc::new(proposal)),
+            attempts: 1,
+            attempt_errors: vec![],
+            status,
+            gates: Arc::new(gates),
+            fault: Fault::None,
+            new_violations: vec![],
+            errors: vec![format!("message {position}")],
+            patched_yaml: None,
+            usage: ModelUsage::default(),
+            timing: Timing::default(),
+            worker: String::new(),
+            attempt: 1,
+            error_kind: (status == Status::Error).then_some(ErrorKind::NoRule),
+            published: None,
+        }
+    }
+
+    #[test]
+    fn counts_what_people_ask_for() {
+        let outcomes = [
+            outcome(0, Status::Accepted, 0),
+            outcome(1, Status::Rejected, 1),
+            outcome(2, Status::NeedsReview, 0),
+            outcome(3, Status::Error, 0),
+            outcome(4, Status::Error, 0),
+        ];
+        let tally = Tally::of(&outcomes);
+        assert_eq!((tally.records, tally.accepted, tally.errors, tally.valid), (5, 1, 2, 4));
+        let errors = tally.top_reasons(Status::Error);
+        assert_eq!(errors[0].cause, "no_rule");
+        assert_eq!((errors[0].count, errors[0].example.as_str()), (2, "r3"));
+        assert_eq!(tally.top_reasons(Status::Rejected)[0].cause, "schema_before");
+        assert_eq!(tally.top_reasons(Status::NeedsReview)[0].cause, "dangling_service");
+    }
+
+    proptest! {
+        #[test]
+        fn parts_in_any_order_add_up_to_the_whole(
+            rows in prop::collection::vec((0usize..5, 0usize..8, 0usize..3), 0..40),
+        ) {
+            let outcomes: Vec<Outcome> = rows
+                .iter()
+                .enumerate()
+                .map(|(at, (status, variant, _))| outcome(at as u64, Status::ALL[*status], *variant))
+                .collect();
+            let mut parts = vec![Tally::default(); 3];
+            for (row, outcome) in rows.iter().zip(&outcomes) {
+                parts[row.2].count(outcome);
+            }
+            let mut sum = Tally::default();
+            for part in parts.iter().rev() {
+                sum.add(part);
+            }
+            prop_assert_eq!(sum, Tally::of(&outcomes));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How both ends are set up: keepalive, window sizes, message limits. TLS and tokens get their place here.
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint, Server};
+
+/// Largest message that either end accepts: a frame may carry one document larger than a frame.
+pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+/// Largest document that a run may allow, so that it fits into a message with room to spare.
+pub const MAX_DOCUMENT_BYTES: usize = 24 << 20;
+
+/// Pieces that a part is uploaded in.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Why an address cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} is not a coordinator's address such as http://127.0.0.1:7070")]
+pub struct BadAddress {
+    url: String,
+    #[source]
+    source: Option<tonic::transport::Error>,
+}
+
+/// The client's end. Does not connect yet.
+pub fn endpoint(url: &str) -> Result<Endpoint, BadAddress> {
+    let bad = |source| BadAddress { url: url.chars().take(200).collect(), source };
+    if !url.starts_with("http://") {
+        return Err(bad(None));
+    }
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|source| bad(Some(source)))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+}
+
+/// The server's end, without services yet.
+pub fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+/// Client of the `Fleet` service with the limits of this protocol.
+pub fn fleet_client(channel: Channel) -> crate::v1::fleet_client::FleetClient<Channel> {
+    crate::v1::fleet_client::FleetClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// Client of the `Runs` service with the limits of this protocol.
+pub fn runs_client(channel: Channel) -> crate::v1::runs_client::RunsClient<Channel> {
+    crate::v1::runs_client::RunsClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_addresses_for_now() {
+        assert!(endpoint("http://127.0.0.1:7070").is_ok());
+        for bad in ["127.0.0.1:7070", "https://example.org", "http://a b", ""] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Leases and their keys.
+
+use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
+use domain::run::{Lease, Shard};
+
+use super::{BadMessage, required};
+use crate::v1;
+
+/// What a worker shows to renew a lease, hand it back or commit under it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseKey {
+    /// Of which run.
+    pub run_id: RunId,
+    /// Which shard.
+    pub shard: ShardIndex,
+    /// The fencing token.
+    pub token: FencingToken,
+}
+
+impl From<&Lease> for LeaseKey {
+    fn from(lease: &Lease) -> Self {
+        Self { run_id: lease.run_id.clone(), shard: lease.shard.index, token: lease.token }
+    }
+}
+
+impl From<LeaseKey> for v1::LeaseKey {
+    fn from(key: LeaseKey) -> Self {
+        Self { run_id: key.run_id.into(), shard: key.shard.0, token: key.token.0 }
+    }
+}
+
+impl TryFrom<v1::LeaseKey> for LeaseKey {
+    type Error = BadMessage;
+
+    fn try_from(key: v1::LeaseKey) -> Result<Self, BadMessage> {
+        Ok(Self {
+            run_id: RunId::new(key.run_id).map_err(|error| BadMessage::new("lease_key.run_id", error))?,
+            shard: ShardIndex(key.shard),
+            token: FencingToken(key.token),
+        })
+    }
+}
+
+impl From<Shard> for v1::Shard {
+    fn from(shard: Shard) -> Self {
+        Self { index: shard.index.0, start: shard.start, len: shard.len }
+    }
+}
+
+impl From<v1::Shard> for Shard {
+    fn from(shard: v1::Shard) -> Self {
+        Self { index: ShardIndex(shard.index), start: shard.start, len: shard.len }
+    }
+}
+
+impl From<Lease> for v1::Lease {
+    fn from(lease: Lease) -> Self {
+        Self {
+            key: Some(LeaseKey::from(&lease).into()),
+            shard: Some(lease.shard.into()),
+            worker: lease.worker.into(),
+            ttl_ms: lease.ttl_ms,
+            attempt: lease.attempt,
+        }
+    }
+}
+
+impl TryFrom<v1::Lease> for Lease {
+    type Error = BadMessage;
+
+    fn try_from(lease: v1::Lease) -> Result<Self, BadMessage> {
+        let key = LeaseKey::try_from(required("lease.key", lease.key)?)?;
+        let shard = Shard::from(required("lease.shard", lease.shard)?);
+        if shard.index != key.shard {
+            return Err(BadMessage::new("lease.shard", "is not the shard of the key"));
+        }
+        Ok(Self {
+            run_id: key.run_id,
+            shard,
+            worker: WorkerName::new(lease.worker).map_err(|error| BadMessage::new("lease.worker", error))?,
+            token: key.token,
+            ttl_ms: lease.ttl_ms,
+            attempt: lease.attempt,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_survives_and_a_crooked_one_is_refused() {
+        let lease = Lease {
+            run_id: RunId::new("r1").unwrap(),
+            shard: Shard { index: ShardIndex(3), start: 750, len: 250 },
+            worker: WorkerName::new("w").unwrap(),
+            token: FencingToken(9),
+            ttl_ms: 30_000,
+            attempt: 2,
+        };
+        let mut wire = v1::Lease::from(lease.clone());
+        assert_eq!(Lease::try_from(wire.clone()).unwrap(), lease);
+        wire.shard = Some(v1::Shard { index: 4, start: 0, len: 1 });
+        assert!(Lease::try_from(wire.clone()).is_err());
+        wire.key = None;
+        assert_eq!(Lease::try_from(wire).unwrap_err().field, "lease.key");
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a run stands.
+
+use domain::ids::{ConfigHash, CorpusHash, RunId};
+use domain::run::RunState;
+use domain::tally::Tally;
+
+use super::BadMessage;
+use crate::v1;
+
+/// Where a run stands, as clients see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunStatus {
+    /// Which run.
+    pub run_id: RunId,
+    /// Its state.
+    pub state: RunState,
+    /// Records of the corpus.
+    pub records: u64,
+    /// Records of a shard.
+    pub shard_size: u32,
+    /// All shards.
+    pub shards: u32,
+    /// Committed shards.
+    pub committed: u32,
+    /// Shards that a worker holds.
+    pub leased: u32,
+    /// Counts over the committed rows.
+    pub tally: Tally,
+    /// Workers that are connected.
+    pub workers: u32,
+    /// When it was submitted, in ms since the Unix epoch.
+    pub created_at_ms: u64,
+    /// Where the results lie, or will.
+    pub results: String,
+    /// Fingerprint of the results, once finished.
+    pub fingerprint: Option<String>,
+    /// The corpus.
+    pub corpus_hash: CorpusHash,
+    /// The configuration.
+    pub config_hash: ConfigHash,
+    /// Why the run cannot go on.
+    pub trouble: Option<String>,
+}
+
+/// Counts as they travel.
+pub fn tally_to_wire(tally: &Tally) -> String {
+    // Numbers and maps with text keys: always JSON.
+    serde_json::to_string(tally).unwrap_or_default()
+}
+
+/// Reads counts.
+pub fn tally_from_wire(json: &str) -> Result<Tally, BadMessage> {
+    serde_json::from_str(json).map_err(|error| BadMessage::new("tally_json", error))
+}
+
+impl From<RunStatus> for v1::RunStatus {
+    fn from(status: RunStatus) -> Self {
+        Self {
+            tally_json: tally_to_wire(&status.tally),
+            run_id: status.run_id.into(),
+            state: status.state.as_str().to_owned(),
+            records: status.records,
+            shard_size: status.shard_size,
+            shards: status.shards,
+            committed: status.committed,
+            leased: status.leased,
+            workers: status.workers,
+            created_at_ms: status.created_at_ms,
+            results: status.results,
+            fingerprint: status.fingerprint.unwrap_or_default(),
+            corpus_hash: status.corpus_hash.to_string(),
+            config_hash: status.config_hash.to_string(),
+            trouble: status.trouble.unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::RunStatus> for RunStatus {
+    type Error = BadMessage;
+
+    fn try_from(status: v1::RunStatus) -> Result<Self, BadMessage> {
+        let filled = |text: String| (!text.is_empty()).then_some(text);
+        Ok(Self {
+            run_id: RunId::new(status.run_id).map_err(|error| BadMessage::new("run_id", error))?,
+            state: RunState::parse(&status.state)
+                .ok_or_else(|| BadMessage::new("state", format!("{:?} is not known", status.state)))?,
+            records: status.records,
+            shard_size: status.shard_size,
+            shards: status.shards,
+            committed: status.committed,
+            leased: status.leased,
+            tally: tally_from_wire(&status.tally_json)?,
+            workers: status.workers,
+            created_at_ms: status.created_at_ms,
+            results: status.results,
+            fingerprint: filled(status.fingerprint),
+            corpus_hash: CorpusHash::try_from(status.corpus_hash)
+                .map_err(|error| BadMessage::new("corpus_hash", error))?,
+            config_hash: ConfigHash::try_from(status.config_hash)
+                .map_err(|error| BadMessage::new("config_hash", error))?,
+            trouble: filled(status.trouble),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_survives() {
+        let status = RunStatus {
+            run_id: RunId::new("r1").unwrap(),
+            state: RunState::Finishing,
+            records: 10,
+            shard_size: 3,
+            shards: 4,
+            committed: 4,
+            leased: 0,
+            tally: Tally { records: 10, accepted: 9, rejected: 1, ..Tally::default() },
+            workers: 2,
+            created_at_ms: 5,
+            results: "results/r1".to_owned(),
+            fingerprint: None,
+            corpus_hash: CorpusHash::of(b"a"),
+            config_hash: ConfigHash::of(b"b"),
+            trouble: Some("disk full".to_owned()),
+        };
+        assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);
+    }
+}
