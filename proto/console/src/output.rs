@@ -1,0 +1,264 @@
+//! Data for stdout: text tables, JSON, CSV.
+//!
+//! *Invariant*: nothing that comes from an input can steer the terminal: control characters are shown, not sent.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, ContentArrangement, presets};
+use serde_json::Value;
+
+use crate::env;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables for people.
+    #[default]
+    Text,
+    /// One JSON value.
+    Json,
+    /// Comma-separated values, RFC 4180, with a header.
+    Csv,
+}
+
+/// Shows control characters (line breaks and tabs aside) instead of sending them.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if harmless(c) { shown.push(c) } else { shown.extend(c.escape_unicode()) }
+    }
+    Cow::Owned(shown)
+}
+
+/// On which side a column's cells stand in a text table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Rows under a header, ready to be printed as text or CSV.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    header: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns and no rows.
+    pub fn new<S: Into<String>>(header: impl IntoIterator<Item = (S, Align)>) -> Self {
+        Self { header: header.into_iter().map(|(name, align)| (name.into(), align)).collect(), rows: vec![] }
+    }
+
+    /// Adds a row. Missing cells are empty, cells beyond the header are dropped.
+    pub fn push<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
+        row.resize(self.header.len(), String::new());
+        self.rows.push(row);
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table for people, at most `width` columns wide (`None`: as wide as it wants to be).
+    pub fn text(&self, width: Option<u16>) -> String {
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        if let Some(width) = width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        table.set_header(self.header.iter().map(|(name, _)| visible(name).into_owned()));
+        for row in &self.rows {
+            table.add_row(row.iter().map(|cell| visible(cell).into_owned()));
+        }
+        for (column, (_, align)) in table.column_iter_mut().zip(&self.header) {
+            if *align == Align::Right {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut text = table.trim_fmt();
+        text.push('\n');
+        text
+    }
+
+    /// The table as CSV, lines ended by a line feed.
+    pub fn csv(&self) -> String {
+        let mut text = String::new();
+        csv_line(&mut text, self.header.iter().map(|(name, _)| name.as_str()));
+        for row in &self.rows {
+            csv_line(&mut text, row.iter().map(String::as_str));
+        }
+        text
+    }
+}
+
+fn csv_line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
+    for (index, cell) in cells.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        if cell.contains([',', '"', '\n', '\r']) {
+            let _ = write!(text, "\"{}\"", cell.replace('"', "\"\""));
+        } else {
+            text.push_str(cell);
+        }
+    }
+    text.push('\n');
+}
+
+/// A JSON value as text, indented, with a line feed at its end.
+pub fn json(value: &Value) -> String {
+    // The alternate form of a `Value` is indented and cannot fail.
+    format!("{value:#}\n")
+}
+
+/// Writes `text` to stdout. The error of a closed pipe is for [`crate::failure::finish`] to judge.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Writes a line of talk to stderr. A closed stderr is ignored.
+pub fn say(line: &str) {
+    crate::progress::aside(|| {
+        let _ = writeln!(io::stderr().lock(), "{}", visible(line));
+    });
+}
+
+/// The width of the terminal on stdout; `None` when stdout is no terminal.
+pub fn stdout_width() -> Option<u16> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.max(40))
+}
+
+/// Colours for one stream: they do nothing where they are not wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paint {
+    enabled: bool,
+}
+
+impl Paint {
+    /// For text on stdout.
+    pub fn stdout() -> Self {
+        Self { enabled: colour_wanted(io::stdout().is_terminal(), &env::process) }
+    }
+
+    /// For text on stderr.
+    pub fn stderr() -> Self {
+        Self { enabled: colour_wanted(io::stderr().is_terminal(), &env::process) }
+    }
+
+    /// Without any colour.
+    pub const PLAIN: Self = Self { enabled: false };
+
+    /// Whether colours are sent.
+    pub const fn is_enabled(self) -> bool {
+        self.enabled
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.enabled { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Something that stands out: a heading, a figure.
+    pub fn strong(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// Something good.
+    pub fn good(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    /// Something bad.
+    pub fn bad(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// Something to look at.
+    pub fn notable(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    /// Something of less weight.
+    pub fn faint(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+}
+
+/// Colour is for terminals that can show it, unless `NO_COLOR` is set to anything.
+fn colour_wanted(terminal: bool, variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    terminal
+        && variable(env::NO_COLOR).is_none_or(|value| value.is_empty())
+        && variable(env::TERM).is_none_or(|value| value != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new([("policy", Align::Left), ("n", Align::Right)]);
+        table.push(["a", "1"]);
+        table.push(["b, \"c\"\nd", "1000"]);
+        table
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        assert_eq!(table().csv(), "policy,n\na,1\n\"b, \"\"c\"\"\nd\",1000\n");
+    }
+
+    #[test]
+    fn text_aligns_numbers_and_keeps_its_width() {
+        let text = table().text(None);
+        assert!(text.contains("    1\n"), "{text}");
+        let mut wide = table();
+        wide.push(["x ".repeat(200), "2".to_owned()]);
+        assert!(wide.text(Some(60)).lines().all(|line| line.chars().count() <= 60));
+    }
+
+    #[test]
+    fn short_and_long_rows_fit_the_header() {
+        let mut table = Table::new([("a", Align::Left), ("b", Align::Left)]);
+        table.push(["1"]);
+        table.push(["1", "2", "3"]);
+        assert_eq!(table.csv(), "a,b\n1,\n1,2\n");
+    }
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(visible("a\u{1b}[31mb\r"), "a\\u{1b}[31mb\\u{d}");
+        assert_eq!(visible("plain\ntext"), "plain\ntext");
+    }
+
+    #[test]
+    fn json_is_indented_and_ends_its_line() {
+        assert_eq!(json(&json!({"a": 1})), "{\n  \"a\": 1\n}\n");
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        let of = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        assert!(colour_wanted(true, &of(&[])));
+        assert!(!colour_wanted(false, &of(&[])));
+        assert!(!colour_wanted(true, &of(&[("NO_COLOR", "1")])));
+        assert!(colour_wanted(true, &of(&[("NO_COLOR", "")])));
+        assert!(!colour_wanted(true, &of(&[("TERM", "dumb")])));
+    }
+}

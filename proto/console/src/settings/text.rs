@@ -1,0 +1,57 @@
+//! Values that were typed as text, in a flag or a variable.
+
+use serde_json::Value;
+
+/// Reads a value that was typed for a key whose default is `default` (`None`: an entry of an open map).
+///
+/// A text stays a text where a text is wanted, so that `1.25` can be an image tag. A list may be typed as `a,b`.
+/// Everything else is JSON where it parses as JSON, and text otherwise.
+pub(super) fn parse(typed: &str, default: Option<&Value>) -> Value {
+    let parsed = serde_json::from_str::<Value>(typed).ok();
+    match (default, parsed) {
+        (Some(Value::String(_)), Some(Value::String(text))) => Value::String(text),
+        (Some(Value::String(_)), _) => Value::String(typed.to_owned()),
+        (_, Some(value)) if !matches!(default, Some(Value::Array(_))) || value.is_array() => value,
+        (Some(Value::Array(_)), _) => typed
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(|item| Value::String(item.to_owned()))
+            .collect(),
+        _ => Value::String(typed.to_owned()),
+    }
+}
+
+/// The name of a value's type, for messages.
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_default_says_what_is_meant() {
+        assert_eq!(parse("1.25", Some(&json!("stable"))), json!("1.25"));
+        assert_eq!(parse("\"1.25\"", Some(&json!("stable"))), json!("1.25"));
+        assert_eq!(parse("7", Some(&json!(1))), json!(7));
+        assert_eq!(parse("x", Some(&json!(1))), json!("x"));
+        assert_eq!(parse("true", Some(&json!(false))), json!(true));
+        assert_eq!(parse("schema, policy", Some(&json!([]))), json!(["schema", "policy"]));
+        assert_eq!(parse("[\"schema\"]", Some(&json!([]))), json!(["schema"]));
+        assert_eq!(parse("22", Some(&json!([]))), json!(["22"]));
+        assert_eq!(parse("", Some(&json!(["a"]))), json!([]));
+        assert_eq!(parse("nginx:1.27", None), json!("nginx:1.27"));
+        assert_eq!(parse("{\"a\": 1}", Some(&json!({}))), json!({"a": 1}));
+    }
+}

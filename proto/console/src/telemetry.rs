@@ -1,0 +1,108 @@
+//! Logs on stderr, as text or as JSON.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use clap::{ArgAction, Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::output::Paint;
+use crate::{env, progress};
+
+/// How much is logged and how; flatten it into a command line.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Logs {
+    /// Log more: -v what happens, -vv how, -vvv everything
+    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Log errors only, and show no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// How log records are written to stderr
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// How log records are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter in the environment is not one.
+    #[error("environment variable {} is not a log filter", env::RUST_LOG)]
+    Filter(#[source] ParseError),
+    /// Something else already took the logs.
+    #[error("logs are already taken")]
+    Taken(#[source] TryInitError),
+}
+
+impl Logs {
+    /// Begins to log. `ours` are the crates that `-v` speaks of; others stay one level quieter.
+    pub fn start(&self, ours: &[&str]) -> Result<(), TelemetryError> {
+        let wanted = env::process(env::RUST_LOG).filter(|text| !text.is_empty());
+        let filter = EnvFilter::try_new(wanted.unwrap_or_else(|| self.filter(ours)));
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter.map_err(TelemetryError::Filter)?)
+            .with_ansi(Paint::stderr().is_enabled())
+            .with_writer(|| AsideBar);
+        match self.log_format {
+            LogFormat::Text => builder.finish().try_init(),
+            LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+        }
+        .map_err(TelemetryError::Taken)
+    }
+
+    /// The filter that the flags ask for.
+    fn filter(&self, ours: &[&str]) -> String {
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        let level = if self.quiet { 0 } else { usize::from(self.verbose.min(3)) + 1 };
+        let word = |level: usize| levels.get(level).copied().unwrap_or("trace");
+        let mut filter = word(level.saturating_sub(usize::from(level > 1))).to_owned();
+        for name in ours {
+            let _ = write!(filter, ",{name}={}", word(level));
+        }
+        filter
+    }
+}
+
+/// stderr, with the progress bar out of the way while a record is written.
+struct AsideBar;
+
+impl Write for AsideBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        progress::aside(|| io::stderr().lock().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_speak_of_our_crates_first() {
+        let logs = |verbose, quiet| Logs { verbose, quiet, log_format: LogFormat::Text };
+        assert_eq!(logs(0, false).filter(&["a"]), "warn,a=warn");
+        assert_eq!(logs(0, true).filter(&["a"]), "error,a=error");
+        assert_eq!(logs(1, false).filter(&["a", "b"]), "warn,a=info,b=info");
+        assert_eq!(logs(2, false).filter(&["a"]), "info,a=debug");
+        assert_eq!(logs(9, false).filter(&["a"]), "debug,a=trace");
+        for verbose in 0..4 {
+            assert!(EnvFilter::try_new(logs(verbose, false).filter(&["a"])).is_ok());
+        }
+    }
+}
