@@ -1,3 +1,10 @@
-//! The harness at rest: corpora in, Parquet parts out.
+#![doc = include_str!("../README.md")]
 
+pub mod part;
+mod rows;
+pub mod run_file;
+pub mod scan;
 pub mod schema;
+pub mod store;
+#[cfg(test)]
+mod testing;

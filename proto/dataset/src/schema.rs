@@ -155,6 +155,8 @@ columns! {
     POLICY_MS "policy_ms" F64OrNull Execution
     /// The safety gate, ms.
     SAFETY_MS "safety_ms" F64OrNull Execution
+    /// The schema gate on the document before the patch, ms.
+    SCHEMA_BEFORE_MS "schema_before_ms" F64OrNull Execution
     /// The schema gate, ms.
     SCHEMA_MS "schema_ms" F64OrNull Execution
     /// The rescan, ms.

@@ -188,6 +188,10 @@ hash_id!(
     /// Hash of a resolved configuration.
     ConfigHash
 );
+hash_id!(
+    /// Hash of the bytes of a part.
+    PartHash
+);
 
 #[cfg(test)]
 mod tests {

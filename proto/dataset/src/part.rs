@@ -1,0 +1,151 @@
+//! Outcomes → Parquet: one part in memory, or a stream into a file.
+//!
+//! *Invariant*: a row group holds at most [`ROW_GROUP_ROWS`] rows and its statistics tell the range of `position`.
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use domain::ids::RunId;
+use domain::outcome::Outcome;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::rows;
+use crate::schema as col;
+
+/// Rows of a row group at most.
+pub const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Rows that are turned into columns at once, at most.
+const BATCH_ROWS: usize = 4096;
+
+/// Text of the rows that are turned into columns at once, at most (one row may go beyond it): a column's offsets are 32
+/// bits wide, and memory is bounded.
+const BATCH_BYTES: usize = 32 << 20;
+
+/// Columns whose values are long or all different: a dictionary would be built and thrown away, and the smallest and
+/// largest value of a row group tell nothing.
+const LONG_COLUMNS: &[&str] = &[col::PATCH, col::COMPANIONS, col::PATCHED_YAML, col::PUBLISHED];
+
+/// Why a part could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write a part: {0}")]
+pub struct PartError(#[from] ParquetError);
+
+/// One part with `outcomes` in the order given: what a worker sends as the result of a shard.
+pub fn write_part(run_id: &RunId, outcomes: &[Outcome]) -> Result<Bytes, PartError> {
+    let mut writer = PartWriter::new(Vec::new(), run_id.clone())?;
+    writer.write(outcomes)?;
+    Ok(writer.finish()?.into())
+}
+
+/// Writes outcomes as they come; what is buffered does not grow with their number.
+pub struct PartWriter<W: Write + Send> {
+    run_id: RunId,
+    batches: BatchWriter<W>,
+}
+
+impl<W: Write + Send> PartWriter<W> {
+    /// Begins a part of `run_id` in `out`.
+    pub fn new(out: W, run_id: RunId) -> Result<Self, PartError> {
+        Ok(Self { run_id, batches: BatchWriter::new(out)? })
+    }
+
+    /// Appends `outcomes`.
+    pub fn write(&mut self, outcomes: &[Outcome]) -> Result<(), PartError> {
+        for rows in chunks(outcomes) {
+            let batch = rows::encode(&self.run_id, rows).map_err(ParquetError::from)?;
+            self.batches.write(&batch)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the part and gives back what it was written to.
+    pub fn finish(self) -> Result<W, PartError> {
+        self.batches.finish()
+    }
+}
+
+/// Writes record batches that already have the columns of [`crate::schema`].
+pub(crate) struct BatchWriter<W: Write + Send>(ArrowWriter<W>);
+
+impl<W: Write + Send> BatchWriter<W> {
+    pub(crate) fn new(out: W) -> Result<Self, PartError> {
+        Ok(Self(ArrowWriter::try_new(out, col::outcomes(), Some(properties()))?))
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), PartError> {
+        Ok(self.0.write(batch)?)
+    }
+
+    pub(crate) fn finish(self) -> Result<W, PartError> {
+        Ok(self.0.into_inner()?)
+    }
+}
+
+fn properties() -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by(concat!("k8s-auto-fix ", env!("CARGO_PKG_VERSION")).to_owned());
+    for name in LONG_COLUMNS {
+        let path = ColumnPath::from(*name);
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_statistics_enabled(path, EnabledStatistics::None);
+    }
+    properties.build()
+}
+
+/// Cuts `outcomes` so that neither rows nor text of a piece grow beyond what one batch may hold.
+fn chunks(outcomes: &[Outcome]) -> impl Iterator<Item = &[Outcome]> {
+    let mut rest = outcomes;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fitting = rest
+            .iter()
+            .take(BATCH_ROWS)
+            .take_while(|row| {
+                bytes += long_text(row);
+                bytes <= BATCH_BYTES
+            })
+            .count();
+        let (piece, left) = rest.split_at_checked(fitting.max(1))?;
+        rest = left;
+        Some(piece)
+    })
+}
+
+fn long_text(row: &Outcome) -> usize {
+    row.patched_yaml.as_ref().map_or(0, |text| text.len())
+        + row.published.as_ref().map_or(0, String::len)
+        + row.errors.iter().map(String::len).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::outcome;
+
+    #[test]
+    fn pieces_are_bounded_and_complete() {
+        let mut rows: Vec<Outcome> = (0..5000).map(outcome).collect();
+        for row in &mut rows[10..13] {
+            row.patched_yaml = Some("x".repeat(BATCH_BYTES + 1).into());
+        }
+        let lengths: Vec<usize> = chunks(&rows).map(<[Outcome]>::len).collect();
+        assert_eq!(lengths, [10, 1, 1, 1, 4096, 891]);
+        assert_eq!(chunks(&[]).count(), 0);
+    }
+
+    #[test]
+    fn an_empty_part_is_a_part() {
+        let part = write_part(&RunId::new("r").unwrap(), &[]).unwrap();
+        assert_eq!(crate::scan::outcomes([part.into()]).count(), 0);
+    }
+}
