@@ -1,2 +1,37 @@
-//! Stub.
-fn main() {}
+//! `cargo xtask TASK`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tasks of the house that are not shell work.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks who depends on whom against the architecture. Also runs as a test.
+    Tidy,
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
+fn main() -> Result<ExitCode> {
+    match Cli::parse().task {
+        Task::Tidy => {
+            let faults = xtask::tidy::check()?;
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            if faults.is_empty() {
+                println!("tidy: the arrows are as they should be");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tasks of the house that are not shell work.
+
+pub mod tidy;
