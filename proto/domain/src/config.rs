@@ -240,6 +240,9 @@ impl RunConfig {
         if tag == "latest" {
             return refuse("rules.default_tag", "must not be 'latest'");
         }
+        if self.verifier.disabled_gates.contains(&Gate::Apply) {
+            return refuse("verifier.disabled_gates", "the apply gate cannot be switched off");
+        }
         if self.limits.document_depth > 100 {
             return refuse("limits.document_depth", "must be at most 100");
         }
