@@ -8,6 +8,7 @@ pub mod edit;
 pub mod k8s;
 pub mod policies;
 pub mod propose;
+pub mod schema;
 #[cfg(test)]
 mod testing;
 pub mod verify;
