@@ -1,1 +1,4 @@
-//! Stub.
+//! The fleet's member and the single stages on files.
+
+pub mod cli;
+pub mod commands;

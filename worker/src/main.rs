@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! `worker`: see [`worker::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    worker::cli::main()
+}

@@ -1,0 +1,38 @@
+//! The command line of `worker`: reads it, hands over to one of [`commands`], prints a failure once.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use console::telemetry::Logs;
+use console::{Exit, failure};
+
+use crate::commands;
+
+/// Finds, repairs and judges Kubernetes manifests; alone on files, or as a member of a fleet.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    logs: Logs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the completion script for a shell
+    Completions(commands::completions::Args),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    failure::finish("worker", run(cli))
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    cli.logs.start(&["worker", "engine", "llm", "dataset"])?;
+    match cli.command {
+        Command::Completions(args) => commands::completions::run(&args),
+    }
+}

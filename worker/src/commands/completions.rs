@@ -1,0 +1,20 @@
+//! `worker completions SHELL`.
+
+use clap::CommandFactory;
+use console::Exit;
+use console::completions::{Shell, print};
+
+use crate::cli::Cli;
+
+/// What to print.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The shell that will read the script
+    shell: Shell,
+}
+
+/// Prints the completion script.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    print(Cli::command(), args.shell)?;
+    Ok(Exit::Fine)
+}

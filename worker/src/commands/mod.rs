@@ -1,0 +1,3 @@
+//! One thin file per subcommand: its arguments, and what it calls.
+
+pub mod completions;
