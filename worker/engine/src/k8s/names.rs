@@ -12,7 +12,7 @@ pub fn is_dns_label(text: &str) -> bool {
 
 /// Whether `text` is a DNS subdomain (RFC 1123): DNS labels joined by dots, at most 253 characters.
 pub fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= 253 && !text.is_empty() && text.split('.').all(|part| is_dns_label_of_any_length(part))
+    text.len() <= 253 && !text.is_empty() && text.split('.').all(is_dns_label_of_any_length)
 }
 
 fn is_dns_label_of_any_length(text: &str) -> bool {

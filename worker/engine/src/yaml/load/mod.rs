@@ -427,7 +427,7 @@ fn merge(map: &mut Map<String, Value>, source: Value) {
             }
         }
         Value::Array(sources) => {
-            sources.into_iter().filter(Value::is_object).for_each(|from| merge(map, from))
+            sources.into_iter().filter(Value::is_object).for_each(|from| merge(map, from));
         }
         _ => {}
     }
