@@ -9,6 +9,7 @@ pub mod k8s;
 pub mod policies;
 pub mod propose;
 pub mod schema;
+pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod verify;

@@ -57,21 +57,27 @@ pub fn to_dns_label(text: &str) -> Option<String> {
     (!label.is_empty()).then_some(label)
 }
 
-/// A placeholder of a template that was never rendered: `{{…}}`, `${…}`, `<<…>>`, `__…__`, `[[…]]`, `%%…%%`, or a
-/// whole value like `$NAME`.
-pub fn has_placeholder(text: &str) -> bool {
+/// The first placeholder of a template that was never rendered: `{{…}}`, `${…}`, `<<…>>`, `__…__`, `[[…]]`, `%%…%%`,
+/// or a whole value like `$NAME`.
+pub fn placeholder(text: &str) -> Option<&str> {
     const PAIRS: [(&str, &str); 6] =
         [("{{", "}}"), ("${", "}"), ("<<", ">>"), ("__", "__"), ("[[", "]]"), ("%%", "%%")];
-    let paired = PAIRS.iter().any(|(open, close)| {
-        text.find(open).is_some_and(|at| {
-            let rest = &text[at + open.len()..];
-            rest.find(close).is_some_and(|end| end > 0)
-        })
+    let paired = PAIRS.iter().find_map(|(open, close)| {
+        let found = &text[text.find(open)?..];
+        let length = found[open.len()..].find(close).filter(|length| *length > 0)?;
+        Some(&found[..open.len() + length + close.len()])
     });
-    let bare = text
-        .strip_prefix('$')
-        .is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
-    paired || bare
+    let bare = || {
+        let name = text.strip_prefix('$')?;
+        let whole = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        whole.then_some(text)
+    };
+    paired.or_else(bare)
+}
+
+/// Whether `text` holds a [`placeholder`].
+pub fn has_placeholder(text: &str) -> bool {
+    placeholder(text).is_some()
 }
 
 #[cfg(test)]
@@ -105,5 +111,7 @@ mod tests {
         for text in ["{{}}", "a__b", "$", "$1.00 off", "x", "$(VAR)", "[[]]"] {
             assert!(!has_placeholder(text), "{text}");
         }
+        assert_eq!(placeholder("a-${X}-${Y}"), Some("${X}"));
+        assert_eq!(placeholder("reg/{{ .a }}:1"), Some("{{ .a }}"));
     }
 }
