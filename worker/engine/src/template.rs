@@ -1,6 +1,6 @@
 //! Documents that are templates still: placeholders where a rendered object has a name, a label or an image.
 //!
-//! *Never* free text: `${HOME}` in a command, an environment value, an annotation or a ConfigMap is the user's business.
+//! *Never* free text: `${HOME}` in a command, an environment value, an annotation or a `ConfigMap` is the user's business.
 
 use domain::pointer::Pointer;
 use domain::record::Neighbours;

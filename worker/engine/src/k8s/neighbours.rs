@@ -31,7 +31,7 @@ pub const IDENTIFYING_LABELS: [&str; 8] = [
 /// The kind under which the hand-made endpoints of a Service are offered: a "workload" without pods.
 pub const ENDPOINTS: &str = "Endpoints";
 
-/// What `document` offers to others: a workload its pods' labels, a ServiceAccount its name. Endpoints made by hand are
+/// What `document` offers to others: a workload its pods' labels, a `ServiceAccount` its name. Endpoints made by hand are
 /// offered as a workload of kind [`ENDPOINTS`] with the name of their Service and no labels. `None` for everything else.
 pub fn offer(document: &Document) -> Option<Neighbour> {
     let identity = &document.identity;
