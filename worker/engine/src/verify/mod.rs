@@ -1,6 +1,13 @@
-//! The gates that a repair must pass.
+//! The gates that a repair must pass, in their order: apply, policy, safety, schema, rescan.
+//!
+//! *Invariant*: a patch answers for what it breaks, a document for what it was. A gate that did not run says so.
 
 mod apply;
-pub mod published;
+mod gates;
+mod policy;
+mod rescan;
+mod safety;
+mod schema;
 
 pub use apply::{ApplyError, apply};
+pub use gates::{Before, Candidate, Clock, Verification, examine, verify};

@@ -1,0 +1,186 @@
+//! The gates in their order, their ablation, and whose fault a failure is.
+
+use domain::config::RunConfig;
+use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
+use domain::policy::PolicyName;
+use domain::record::Neighbours;
+use serde_json::Value;
+
+use super::{apply, policy, rescan, safety, schema};
+use crate::detect::detect;
+use crate::document::Document;
+use crate::k8s::{View, neighbours};
+use crate::policies::Finding;
+
+/// A clock that is handed in: ms since any fixed moment.
+pub type Clock<'c> = &'c dyn Fn() -> f64;
+
+/// What is known of a document before any patch; made once, used for every record about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Before {
+    /// All findings.
+    pub findings: Vec<Finding>,
+    /// The schema gate's verdict.
+    pub schema: GateResult,
+}
+
+/// Looks at a document before any patch.
+pub fn examine(document: &Document, neighbours: &Neighbours, config: &RunConfig, clock: Clock<'_>) -> Before {
+    let findings = detect(&View::new(document, neighbours));
+    let schema = if runs(Gate::Schema, config) {
+        timed(clock, || schema::of_document(document))
+    } else {
+        GateResult::NOT_RUN
+    };
+    Before { findings, schema }
+}
+
+/// A repair to be judged, and what it is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The document as it was.
+    pub document: &'a Document,
+    /// What stands around it.
+    pub neighbours: &'a Neighbours,
+    /// What was found in it.
+    pub before: &'a Before,
+    /// The target policy.
+    pub policy: &'a PolicyName,
+    /// The repair.
+    pub proposal: &'a Proposal,
+}
+
+/// What the gates said of a repair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verification {
+    /// Verdicts, errors and times.
+    pub gates: Gates,
+    /// Whose fault a rejection is.
+    pub fault: Fault,
+    /// Findings that the original document did not have.
+    pub new_violations: Vec<String>,
+    /// The patched document; `None` when the patch does not apply.
+    pub patched: Option<Value>,
+}
+
+impl Verification {
+    /// Whether no gate failed.
+    pub fn accepted(&self) -> bool {
+        self.gates.first_failed().is_none()
+    }
+
+    /// Every gate's errors, in the order of the gates.
+    pub fn errors(&self) -> Vec<String> {
+        Gate::ALL.iter().flat_map(|gate| self.gates.of(*gate).errors.iter().cloned()).collect()
+    }
+}
+
+/// Judges a repair. Every gate behind *apply* runs, whatever the others say, so that each can be studied alone.
+pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
+    strict(candidate, config, clock)
+}
+
+fn runs(gate: Gate, config: &RunConfig) -> bool {
+    !config.verifier.disabled_gates.contains(&gate)
+}
+
+fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult {
+    let start = clock();
+    let mut result = gate();
+    result.ms = clock() - start;
+    result
+}
+
+fn strict(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
+    let mut gates = Gates { schema_before: candidate.before.schema.clone(), ..Gates::NOT_RUN };
+    let start = clock();
+    let applied = apply::apply(&candidate.document.value, &candidate.proposal.patch)
+        .map_err(|error| error.to_string())
+        .and_then(|value| Document::from_value(value).map_err(|error| error.to_string()));
+    gates.apply = GateResult::from_errors(applied.as_ref().err().cloned().into_iter().collect());
+    gates.apply.ms = clock() - start;
+    let Ok(patched) = applied else {
+        return Verification { gates, fault: Fault::Patch, new_violations: Vec::new(), patched: None };
+    };
+
+    let around = neighbours_after(candidate.neighbours, candidate.proposal);
+    let before = View::new(candidate.document, candidate.neighbours);
+    let after = View::new(&patched, &around);
+    let mut new_violations = Vec::new();
+    if runs(Gate::Policy, config) {
+        gates.policy =
+            timed(clock, || GateResult::from_errors(policy::errors(&after, candidate.policy, &config.rules)));
+    }
+    if runs(Gate::Safety, config) {
+        gates.safety = timed(clock, || {
+            GateResult::from_errors(safety::errors(&before, &after, candidate.policy, &config.rules))
+        });
+    }
+    if runs(Gate::Schema, config) {
+        gates.schema = timed(clock, || schema_after(&patched.value, candidate.proposal));
+    }
+    if runs(Gate::Rescan, config) {
+        gates.rescan = timed(clock, || {
+            let mut found = rescan::compare(
+                (&before, &candidate.before.findings),
+                (&after, &detect(&after)),
+                candidate.policy,
+            );
+            found.new.extend(companion_findings(&candidate.proposal.companions));
+            new_violations.clone_from(&found.new);
+            GateResult::from_errors(found.remaining.into_iter().chain(found.new).collect())
+        });
+    }
+    let fault = fault(&gates);
+    Verification { gates, fault, new_violations, patched: Some(patched.value) }
+}
+
+/// The neighbours with what the companions offer. A document that stood alone still does, beside its companions.
+fn neighbours_after(before: &Neighbours, proposal: &Proposal) -> Neighbours {
+    let offers: Vec<_> = proposal
+        .companions
+        .iter()
+        .filter_map(|companion| Document::from_value(companion.clone()).ok())
+        .filter_map(|companion| neighbours::offer(&companion))
+        .collect();
+    if offers.is_empty() {
+        return before.clone();
+    }
+    Neighbours::Known(before.objects().iter().cloned().chain(offers).collect())
+}
+
+fn schema_after(patched: &Value, proposal: &Proposal) -> GateResult {
+    let mut result = schema::of_value(patched);
+    for companion in &proposal.companions {
+        let found = schema::of_value(companion);
+        if found.verdict == Verdict::Failed {
+            result.verdict = Verdict::Failed;
+            result.errors.extend(found.errors.into_iter().map(|error| format!("companion: {error}")));
+        }
+    }
+    result
+}
+
+fn companion_findings(companions: &[Value]) -> Vec<String> {
+    let documents = companions.iter().filter_map(|value| Document::from_value(value.clone()).ok());
+    documents
+        .flat_map(|document| detect(&View::new(&document, &Neighbours::Unknown)))
+        .map(|finding| format!("companion: {}: {}", finding.policy, finding.message))
+        .collect()
+}
+
+/// A patch answers for what it breaks; errors that the document had before are the document's.
+fn fault(gates: &Gates) -> Fault {
+    let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
+        .iter()
+        .any(|gate| gates.of(*gate).verdict == Verdict::Failed);
+    let schema_errors = &gates.schema.errors;
+    let broken_by_patch = schema_errors.iter().any(|error| !gates.schema_before.errors.contains(error));
+    if by_patch || broken_by_patch {
+        Fault::Patch
+    } else if gates.schema.verdict == Verdict::Failed {
+        Fault::Document
+    } else {
+        Fault::None
+    }
+}

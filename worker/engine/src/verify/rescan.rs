@@ -1,0 +1,50 @@
+//! Gate *rescan*: all policies over the patched document; the target is cleared and nothing is new.
+
+use std::collections::BTreeMap;
+
+use domain::policy::PolicyName;
+
+use crate::k8s::View;
+use crate::policies::Finding;
+
+/// What a rescan found wrong.
+#[derive(Debug, Default)]
+pub(super) struct Rescan {
+    /// Findings of the target policy that are still there.
+    pub(super) remaining: Vec<String>,
+    /// Findings that the original document did not have, as `policy: message`.
+    pub(super) new: Vec<String>,
+}
+
+/// Compares the findings before and after, as multisets of (policy, check, container).
+pub(super) fn compare(
+    before: (&View<'_>, &[Finding]),
+    after: (&View<'_>, &[Finding]),
+    target: &PolicyName,
+) -> Rescan {
+    let mut known: BTreeMap<_, usize> = BTreeMap::new();
+    for finding in before.1 {
+        *known.entry(place(before.0, finding)).or_default() += 1;
+    }
+    let mut rescan = Rescan::default();
+    for finding in after.1 {
+        let left = known.get_mut(&place(after.0, finding)).filter(|left| **left > 0);
+        let text = format!("{}: {}", finding.policy, finding.message);
+        if *target == PolicyName::Known(finding.policy) {
+            rescan.remaining.push(text);
+        } else if let Some(left) = left {
+            *left -= 1;
+        } else {
+            rescan.new.push(text);
+        }
+    }
+    rescan
+}
+
+/// A finding's place: its policy and check, and the container it is about (or the whole document). Containers keep
+/// their places under a patch, since the safety gate refuses a patch that takes one away.
+fn place<'f>(view: &View<'_>, finding: &'f Finding) -> (&'f str, &'f str, String) {
+    let container = view.containers.iter().find(|container| container.pointer.covers(&finding.pointer));
+    let at = container.map(|container| container.pointer.to_string()).unwrap_or_default();
+    (finding.policy.as_str(), finding.check, at)
+}
