@@ -5,7 +5,7 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::model::{Definition, DefinitionId, Field, Model, Resource, Type, TypeId};
+use super::model::{Definition, DefinitionId, Field, Model, Resource, Type, TypeId, prefix};
 use super::required;
 
 /// The file `scripts/schemas` wrote.
@@ -120,7 +120,12 @@ impl Compiler {
                 required |= bit;
                 next <<= 1;
             }
-            fields.push(Field { name: (*field).into(), of: self.of(name, of)?, required: bit });
+            fields.push(Field {
+                prefix: prefix(field),
+                name: (*field).into(),
+                of: self.of(name, of)?,
+                required: bit,
+            });
         }
         Ok(Definition { fields: fields.into(), required })
     }
