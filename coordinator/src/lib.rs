@@ -1,1 +1,4 @@
-//! Stub.
+//! The coordinator.
+
+pub mod leases;
+pub mod ledger;

@@ -1,0 +1,176 @@
+//! What a ledger must do: one trait, every step a compare-and-set on one small value.
+//!
+//! *Invariants* every implementation keeps (`suite.rs` checks them):
+//! 1. A call that returned `Ok` is durable; one that returned `Err` may or may not have happened, and can be repeated.
+//! 2. `lease` succeeds only on the token that the caller saw; the token of a shard never falls and never repeats.
+//! 3. `commit` succeeds only under the newest token of the shard, once; under the same token it answers `Already`.
+//! 4. Nothing that is committed changes or disappears, until the run is removed whole.
+//! 5. The state of a run moves only from the state that the caller saw.
+//!
+//! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. A replicated
+//! engine with compare-and-set on keys can stand in.
+
+use futures::future::BoxFuture;
+
+use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::run::{RunPlan, RunState};
+use domain::tally::Tally;
+
+/// A run in the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunEntry {
+    /// What the run is.
+    pub plan: RunPlan,
+    /// Where it stands.
+    pub state: RunState,
+    /// Where its corpus came from, for people.
+    pub source: String,
+    /// When it was submitted, in ms since the Unix epoch.
+    pub created_at_ms: u64,
+    /// Fingerprint of its results, once finished.
+    pub fingerprint: Option<String>,
+}
+
+/// A shard in the ledger. One that was never leased has no entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShardEntry {
+    /// Which shard.
+    pub shard: ShardIndex,
+    /// Its newest token.
+    pub token: FencingToken,
+    /// How many times it has been leased.
+    pub attempt: u32,
+    /// Who leased it last.
+    pub worker: WorkerName,
+    /// Its part, once committed.
+    pub part: Option<CommittedPart>,
+}
+
+/// A part that is visible.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommittedPart {
+    /// Its key in the store.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub hash: PartHash,
+    /// Counts over its rows.
+    pub tally: Tally,
+}
+
+/// A lease to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// Which shard.
+    pub shard: ShardIndex,
+    /// The token that the ledger must hold (0: never leased).
+    pub previous: FencingToken,
+    /// The new token.
+    pub token: FencingToken,
+    /// How many times the shard has been leased, this lease included.
+    pub attempt: u32,
+    /// Who gets it.
+    pub worker: WorkerName,
+}
+
+/// What became of a compare-and-set.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Swap<T> {
+    /// The value was as expected and has been replaced.
+    Done,
+    /// The value was another one, and stays.
+    Differs(T),
+}
+
+/// What became of a new run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    /// It is in the ledger now.
+    New,
+    /// A run of that id is there already.
+    Existed(Box<RunEntry>),
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitVerdict {
+    /// The part is visible now.
+    Committed,
+    /// It already was, under the same token.
+    Already,
+    /// The token is not the newest, or another one committed the shard.
+    Stale {
+        /// The newest token.
+        current: FencingToken,
+    },
+}
+
+/// Why the ledger cannot serve. Text for people; the variants by what the caller can do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Try again: locked, busy, or without space just now.
+    #[error("the ledger at {place} does not work for now: {reason}")]
+    Unavailable {
+        /// Where it lies.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A person has to look: damaged, foreign or not writable.
+    #[error("the ledger at {place} cannot be used: {reason}")]
+    Unusable {
+        /// Where it lies.
+        place: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// No run has this id.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+}
+
+/// Result of a ledger's call.
+pub type LedgerResult<T> = Result<T, LedgerError>;
+
+/// The durable record. See the head of this file for what every implementation guarantees.
+pub trait Ledger: Send + Sync + 'static {
+    /// Records a run, unless one of its id exists.
+    fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>>;
+
+    /// One run.
+    fn run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Option<RunEntry>>>;
+
+    /// Every run, oldest first.
+    fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>>;
+
+    /// Moves a run from state `from` to `to`; a fingerprint, once given, stays.
+    fn advance(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        to: RunState,
+        fingerprint: Option<String>,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
+
+    /// Shards that were ever leased, in order of their index, from `first` on, at most `limit`.
+    fn shards(
+        &self,
+        run_id: &RunId,
+        first: ShardIndex,
+        limit: usize,
+    ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>>;
+
+    /// Records a lease if the shard is not committed and its token is still `leased.previous`.
+    /// `Differs(None)` cannot happen unless the caller expected a token and the shard was never leased.
+    fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>>;
+
+    /// Makes a part visible if `token` is the newest of its shard and nothing is committed yet.
+    fn commit(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        token: FencingToken,
+        part: CommittedPart,
+    ) -> BoxFuture<'_, LedgerResult<CommitVerdict>>;
+}

@@ -1,0 +1,132 @@
+//! A ledger that forgets when its process ends: for tests and simulations.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::run::RunState;
+
+use super::contract::{
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
+    Swap,
+};
+
+/// The ledger in memory.
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    runs: Mutex<Vec<Run>>,
+}
+
+#[derive(Debug)]
+struct Run {
+    entry: RunEntry,
+    shards: BTreeMap<ShardIndex, ShardEntry>,
+}
+
+impl MemoryLedger {
+    fn lock(&self) -> MutexGuard<'_, Vec<Run>> {
+        // Every step below is complete before it can panic, so a poisoned lock guards sound values.
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, run_id: &RunId, step: impl FnOnce(&mut Run) -> T) -> LedgerResult<T> {
+        let mut runs = self.lock();
+        let run = runs.iter_mut().find(|run| run.entry.plan.run_id == *run_id);
+        run.map(step).ok_or_else(|| LedgerError::UnknownRun(run_id.clone()))
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>> {
+        let mut runs = self.lock();
+        let known = runs.iter().find(|known| known.entry.plan.run_id == run.plan.run_id);
+        let created = if let Some(known) = known {
+            Created::Existed(Box::new(known.entry.clone()))
+        } else {
+            runs.push(Run { entry: run, shards: BTreeMap::new() });
+            Created::New
+        };
+        ready(Ok(created)).boxed()
+    }
+
+    fn run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Option<RunEntry>>> {
+        ready(Ok(self.with(run_id, |run| run.entry.clone()).ok())).boxed()
+    }
+
+    fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>> {
+        ready(Ok(self.lock().iter().map(|run| run.entry.clone()).collect())).boxed()
+    }
+
+    fn advance(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        to: RunState,
+        fingerprint: Option<String>,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let swap = self.with(run_id, |run| {
+            if run.entry.state != from {
+                return Swap::Differs(run.entry.state);
+            }
+            run.entry.state = to;
+            if fingerprint.is_some() {
+                run.entry.fingerprint = fingerprint;
+            }
+            Swap::Done
+        });
+        ready(swap).boxed()
+    }
+
+    fn shards(
+        &self,
+        run_id: &RunId,
+        first: ShardIndex,
+        limit: usize,
+    ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>> {
+        let shards = self.with(run_id, |run| {
+            run.shards.range(first..).take(limit).map(|(_, shard)| shard.clone()).collect()
+        });
+        ready(shards).boxed()
+    }
+
+    fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        let swap = self.with(run_id, |run| {
+            let known = run.shards.get(&leased.shard);
+            let token = known.map_or(FencingToken::default(), |shard| shard.token);
+            let committed = known.is_some_and(|shard| shard.part.is_some());
+            if committed || token != leased.previous || leased.token <= token {
+                return Swap::Differs(known.cloned());
+            }
+            let Leased { shard, token, attempt, worker, .. } = leased;
+            run.shards.insert(shard, ShardEntry { shard, token, attempt, worker, part: None });
+            Swap::Done
+        });
+        ready(swap).boxed()
+    }
+
+    fn commit(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        token: FencingToken,
+        part: CommittedPart,
+    ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
+        let verdict = self.with(run_id, |run| match run.shards.get_mut(&shard) {
+            None => CommitVerdict::Stale { current: FencingToken::default() },
+            Some(known) if known.token != token => CommitVerdict::Stale { current: known.token },
+            Some(known) if known.part.is_some() => CommitVerdict::Already,
+            Some(known) => {
+                known.part = Some(part);
+                CommitVerdict::Committed
+            }
+        });
+        ready(verdict).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    super::super::suite::ledger_suite!(async { (super::MemoryLedger::default(), ()) });
+}

@@ -1,0 +1,14 @@
+//! The durable record of runs, shards, leases and commits.
+
+mod contract;
+mod memory;
+mod sqlite;
+#[cfg(test)]
+mod suite;
+
+pub use contract::{
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
+    Swap,
+};
+pub use memory::MemoryLedger;
+pub use sqlite::SqliteLedger;

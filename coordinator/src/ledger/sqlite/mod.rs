@@ -1,0 +1,236 @@
+//! The embedded ledger: one SQLite file in the state folder, write-ahead log, synced at every commit.
+//!
+//! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync.
+
+mod open;
+mod steps;
+
+use std::path::Path;
+
+use futures::future::{BoxFuture, FutureExt};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::run::RunState;
+
+use super::contract::{
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
+    Swap,
+};
+
+/// Steps that may wait for the thread; more of them wait with their callers.
+const QUEUE: usize = 1024;
+
+/// Steps of one transaction.
+const BATCH: usize = 256;
+
+/// The ledger in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    place: String,
+    steps: mpsc::Sender<Step>,
+}
+
+/// Applies itself inside the transaction (or learns why there is none) and gives what tells the caller once the
+/// transaction has ended.
+type Step = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, made when missing, and brings it to this version's layout.
+    ///
+    /// # Errors
+    /// `Unusable` when the file is no ledger, damaged, of a newer version or not writable; `Unavailable` when another
+    /// process has it locked.
+    pub fn open(path: &Path) -> LedgerResult<Self> {
+        let place = path.display().to_string();
+        let connection = open::open(path, &place)?;
+        let (steps, queue) = mpsc::channel(QUEUE);
+        let thread_place = place.clone();
+        std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || serve(connection, queue, &thread_place))
+            .map_err(|error| LedgerError::Unavailable { place: place.clone(), reason: error.to_string() })?;
+        Ok(Self { place, steps })
+    }
+
+    /// Has the thread apply `step`, and waits until what it did is durable.
+    fn apply<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection) -> Result<T, steps::StepError> + Send + 'static,
+    ) -> BoxFuture<'_, LedgerResult<T>> {
+        let (tell, told) = oneshot::channel();
+        let place = self.place.clone();
+        let step: Step = Box::new(move |connection| {
+            let applied =
+                connection.and_then(|connection| step(connection).map_err(|error| error.at(&place)));
+            Box::new(move |ended: Result<(), LedgerError>| {
+                // Nobody listens when the caller was dropped.
+                let _ = tell.send(applied.and_then(|value| ended.map(|()| value)));
+            })
+        });
+        async move {
+            let gone = || LedgerError::Unavailable {
+                place: self.place.clone(),
+                reason: "its thread has ended".to_owned(),
+            };
+            self.steps.send(step).await.map_err(|_| gone())?;
+            told.await.map_err(|_| gone())?
+        }
+        .boxed()
+    }
+}
+
+/// The thread: takes what waits, applies it in one transaction, ends the transaction, tells the callers.
+fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Step>, place: &str) {
+    while let Some(first) = queue.blocking_recv() {
+        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = match begun {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                first(Err(open::classify(&error, place)))(Ok(()));
+                continue;
+            }
+        };
+        let mut answers = vec![first(Ok(&transaction))];
+        // A full disk can end the transaction from within; nothing may be applied outside of one.
+        while answers.len() < BATCH
+            && !transaction.is_autocommit()
+            && let Ok(step) = queue.try_recv()
+        {
+            answers.push(step(Ok(&transaction)));
+        }
+        let ended = transaction.commit().map_err(|error| open::classify(&error, place));
+        for answer in answers {
+            answer(ended.clone());
+        }
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>> {
+        self.apply(move |connection| steps::create_run(connection, &run))
+    }
+
+    fn run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Option<RunEntry>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::run(connection, &run_id))
+    }
+
+    fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>> {
+        self.apply(steps::runs)
+    }
+
+    fn advance(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        to: RunState,
+        fingerprint: Option<String>,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::advance(connection, &run_id, from, to, fingerprint.as_deref()))
+    }
+
+    fn shards(
+        &self,
+        run_id: &RunId,
+        first: ShardIndex,
+        limit: usize,
+    ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::shards(connection, &run_id, first, limit))
+    }
+
+    fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::lease(connection, &run_id, &leased))
+    }
+
+    fn commit(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        token: FencingToken,
+        part: CommittedPart,
+    ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::commit(connection, &run_id, shard, token, &part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite::{leased, ledger_suite, part, run};
+    use super::*;
+
+    ledger_suite!(async {
+        let folder = tempfile::tempdir().unwrap();
+        (super::SqliteLedger::open(&folder.path().join("ledger.sqlite")).unwrap(), folder)
+    });
+
+    #[tokio::test]
+    async fn what_was_told_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let id = RunId::new("r").unwrap();
+        let ledger = SqliteLedger::open(&path).unwrap();
+        ledger.create_run(run("r")).await.unwrap();
+        ledger.lease(&id, leased(0, 0)).await.unwrap();
+        ledger.lease(&id, leased(1, 0)).await.unwrap();
+        ledger.commit(&id, ShardIndex(1), FencingToken(1), part("p")).await.unwrap();
+        drop(ledger);
+
+        let ledger = SqliteLedger::open(&path).unwrap();
+        assert_eq!(ledger.run(&id).await.unwrap(), Some(run("r")));
+        let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
+        assert_eq!(
+            shards.iter().map(|shard| shard.part.clone()).collect::<Vec<_>>(),
+            [None, Some(part("p"))]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_dropped_caller_does_not_stop_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("ledger.sqlite")).unwrap();
+        drop(ledger.create_run(run("a")));
+        let waiting = ledger.create_run(run("b"));
+        assert_eq!(waiting.await.unwrap(), Created::New);
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "this is a text of some length, and no database at all".repeat(20)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = SqliteLedger::open(&path).unwrap_err();
+        assert!(matches!(&error, LedgerError::Unusable { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn a_ledger_of_a_newer_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        drop(SqliteLedger::open(&path).unwrap());
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let error = SqliteLedger::open(&path).unwrap_err().to_string();
+        assert!(error.contains("version 99") && error.contains("newer"), "{error}");
+    }
+
+    #[test]
+    fn another_programs_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        drop(connection);
+        let error = SqliteLedger::open(&path).unwrap_err().to_string();
+        assert!(error.contains("another program"), "{error}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Opening the file: what it must be, how it is set up, which migrations it still lacks, and what an error means.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::ledger::contract::{LedgerError, LedgerResult};
+
+/// Marks the file as ours (`PRAGMA application_id`): "k8sf".
+const APPLICATION_ID: i64 = 0x6b38_7366;
+
+/// One script per version of the layout; never changed once released.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_ledger.sql")];
+
+/// How long to wait for another process that has the file locked.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Opens the file, refuses what is not ours, brings it to the newest layout.
+pub(super) fn open(path: &Path, place: &str) -> LedgerResult<Connection> {
+    prepare(path).map_err(|error| match error {
+        OpenError::Sqlite(error) => classify(&error, place),
+        OpenError::Foreign(reason) => LedgerError::Unusable { place: place.to_owned(), reason },
+    })
+}
+
+enum OpenError {
+    Sqlite(rusqlite::Error),
+    Foreign(String),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (tables > 0 || application != 0) {
+        return Err(OpenError::Foreign(
+            "the file belongs to another program; name another state folder".to_owned(),
+        ));
+    }
+    if version > known {
+        return Err(OpenError::Foreign(format!(
+            "it has layout version {version}, this program knows up to {known}: use a newer program"
+        )));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A token or a commit that was told to somebody must survive the machine's end, not only the process's.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    for (target, script) in (1_i64..).zip(MIGRATIONS).skip(usize::try_from(version).unwrap_or(0)) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(script)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", target)?;
+        transaction.commit()?;
+    }
+    Ok(connection)
+}
+
+/// What an error of SQLite means for the caller.
+pub(super) fn classify(error: &rusqlite::Error, place: &str) -> LedgerError {
+    let place = place.to_owned();
+    let reason = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Unavailable {
+            place,
+            reason: "another process has it locked: end that process, then repeat the command".to_owned(),
+        },
+        Some(ErrorCode::DiskFull) => LedgerError::Unavailable {
+            place,
+            reason: "the disk is full: make room, then repeat the command".to_owned(),
+        },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            LedgerError::Unusable {
+                place,
+                reason: format!("the file or its folder cannot be written ({reason})"),
+            }
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => LedgerError::Unusable {
+            place,
+            reason: format!(
+                "the file is damaged or no ledger ({reason}): restore a copy, or name another state folder"
+            ),
+        },
+        Some(_) => LedgerError::Unavailable { place, reason },
+        None => LedgerError::Unusable { place, reason },
+    }
+}

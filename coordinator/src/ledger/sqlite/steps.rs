@@ -1,0 +1,255 @@
+//! The steps of the contract in SQL. Each runs inside the transaction of its batch.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::run::RunState;
+
+use super::open::classify;
+use crate::ledger::contract::{
+    CommitVerdict, CommittedPart, Created, Leased, LedgerError, RunEntry, ShardEntry, Swap,
+};
+
+/// Why a step failed, before it is known where the ledger lies.
+#[derive(Debug)]
+pub(super) enum StepError {
+    Sqlite(rusqlite::Error),
+    Damaged(String),
+    UnknownRun(RunId),
+}
+
+impl StepError {
+    pub(super) fn at(self, place: &str) -> LedgerError {
+        match self {
+            Self::Sqlite(error) => classify(&error, place),
+            Self::Damaged(reason) => LedgerError::Unusable { place: place.to_owned(), reason },
+            Self::UnknownRun(run_id) => LedgerError::UnknownRun(run_id),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StepError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// A stored value that is not what it should be.
+fn damaged(what: &str) -> impl FnOnce(String) -> StepError {
+    move |reason| StepError::Damaged(format!("it holds {what} that cannot be read ({reason})"))
+}
+
+type StepResult<T> = Result<T, StepError>;
+
+const RUN_COLUMNS: &str = "plan, state, source, created_at_ms, fingerprint";
+
+pub(super) fn create_run(connection: &Connection, run: &RunEntry) -> StepResult<Created> {
+    let plan = serde_json::to_string(&run.plan).map_err(|error| damaged("a plan")(error.to_string()))?;
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO runs (run_id, plan, state, source, created_at_ms, fingerprint) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (run_id) DO NOTHING",
+        )?
+        .execute(params![
+            run.plan.run_id.as_str(),
+            plan,
+            run.state.as_str(),
+            run.source,
+            signed(run.created_at_ms),
+            run.fingerprint
+        ])?;
+    if inserted == 1 {
+        return Ok(Created::New);
+    }
+    let known = self::run(connection, &run.plan.run_id)?;
+    known
+        .map(|known| Created::Existed(Box::new(known)))
+        .ok_or_else(|| StepError::UnknownRun(run.plan.run_id.clone()))
+}
+
+pub(super) fn run(connection: &Connection, run_id: &RunId) -> StepResult<Option<RunEntry>> {
+    connection
+        .prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?"))?
+        .query_row([run_id.as_str()], run_row)
+        .optional()?
+        .map(run_entry)
+        .transpose()
+}
+
+pub(super) fn runs(connection: &Connection) -> StepResult<Vec<RunEntry>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs ORDER BY run"))?;
+    let rows = statement.query_map([], run_row)?;
+    rows.map(|row| run_entry(row?)).collect()
+}
+
+pub(super) fn advance(
+    connection: &Connection,
+    run_id: &RunId,
+    from: RunState,
+    to: RunState,
+    fingerprint: Option<&str>,
+) -> StepResult<Swap<RunState>> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE runs SET state = ?, fingerprint = coalesce(?, fingerprint) WHERE run_id = ? AND state = ?",
+        )?
+        .execute(params![to.as_str(), fingerprint, run_id.as_str(), from.as_str()])?;
+    if changed == 1 {
+        return Ok(Swap::Done);
+    }
+    let known = run(connection, run_id)?;
+    known.map(|known| Swap::Differs(known.state)).ok_or_else(|| StepError::UnknownRun(run_id.clone()))
+}
+
+const SHARD_COLUMNS: &str = "shard, token, attempt, worker, part_key, part_bytes, part_hash, tally";
+
+pub(super) fn shards(
+    connection: &Connection,
+    run_id: &RunId,
+    first: ShardIndex,
+    limit: usize,
+) -> StepResult<Vec<ShardEntry>> {
+    let run = run_key(connection, run_id)?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {SHARD_COLUMNS} FROM shards WHERE run = ? AND shard >= ? ORDER BY shard LIMIT ?"
+    ))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![run, first.0, limit], shard_row)?;
+    rows.map(|row| shard_entry(row?)).collect()
+}
+
+pub(super) fn lease(
+    connection: &Connection,
+    run_id: &RunId,
+    leased: &Leased,
+) -> StepResult<Swap<Option<ShardEntry>>> {
+    let run = run_key(connection, run_id)?;
+    let known = shard(connection, run, leased.shard)?;
+    let token = known.as_ref().map_or(FencingToken::default(), |known| known.token);
+    let committed = known.as_ref().is_some_and(|known| known.part.is_some());
+    if committed || token != leased.previous || leased.token <= token {
+        return Ok(Swap::Differs(known));
+    }
+    // The batch's transaction holds the write lock: nothing can come between the look and this.
+    connection
+        .prepare_cached(
+            "INSERT INTO shards (run, shard, token, attempt, worker) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (run, shard) DO UPDATE SET
+                token = excluded.token, attempt = excluded.attempt, worker = excluded.worker",
+        )?
+        .execute(params![
+            run,
+            leased.shard.0,
+            signed(leased.token.0),
+            leased.attempt,
+            leased.worker.as_str()
+        ])?;
+    Ok(Swap::Done)
+}
+
+pub(super) fn commit(
+    connection: &Connection,
+    run_id: &RunId,
+    index: ShardIndex,
+    token: FencingToken,
+    part: &CommittedPart,
+) -> StepResult<CommitVerdict> {
+    let run = run_key(connection, run_id)?;
+    let tally = serde_json::to_string(&part.tally).map_err(|error| damaged("a tally")(error.to_string()))?;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE shards SET part_key = ?, part_bytes = ?, part_hash = ?, tally = ?
+             WHERE run = ? AND shard = ? AND token = ? AND part_key IS NULL",
+        )?
+        .execute(params![
+            part.key,
+            signed(part.bytes),
+            part.hash.as_bytes().as_slice(),
+            tally,
+            run,
+            index.0,
+            signed(token.0)
+        ])?;
+    if changed == 1 {
+        return Ok(CommitVerdict::Committed);
+    }
+    Ok(match shard(connection, run, index)? {
+        Some(known) if known.token == token => CommitVerdict::Already,
+        known => CommitVerdict::Stale { current: known.map_or(FencingToken::default(), |known| known.token) },
+    })
+}
+
+fn run_key(connection: &Connection, run_id: &RunId) -> StepResult<i64> {
+    connection
+        .prepare_cached("SELECT run FROM runs WHERE run_id = ?")?
+        .query_row([run_id.as_str()], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| StepError::UnknownRun(run_id.clone()))
+}
+
+fn shard(connection: &Connection, run: i64, index: ShardIndex) -> StepResult<Option<ShardEntry>> {
+    connection
+        .prepare_cached(&format!("SELECT {SHARD_COLUMNS} FROM shards WHERE run = ? AND shard = ?"))?
+        .query_row(params![run, index.0], shard_row)
+        .optional()?
+        .map(shard_entry)
+        .transpose()
+}
+
+type RunRow = (String, String, String, i64, Option<String>);
+
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+fn run_entry((plan, state, source, created_at_ms, fingerprint): RunRow) -> StepResult<RunEntry> {
+    let plan = serde_json::from_str(&plan).map_err(|error| damaged("a plan")(error.to_string()))?;
+    let state = RunState::parse(&state).ok_or_else(|| damaged("a state")(state))?;
+    Ok(RunEntry { plan, state, source, created_at_ms: created_at_ms.unsigned_abs(), fingerprint })
+}
+
+struct ShardRow {
+    shard: u32,
+    token: i64,
+    attempt: u32,
+    worker: String,
+    part: Option<(String, i64, Vec<u8>, String)>,
+}
+
+fn shard_row(row: &Row<'_>) -> rusqlite::Result<ShardRow> {
+    let key: Option<String> = row.get(4)?;
+    let part = match key {
+        None => None,
+        Some(key) => Some((key, row.get(5)?, row.get(6)?, row.get(7)?)),
+    };
+    Ok(ShardRow { shard: row.get(0)?, token: row.get(1)?, attempt: row.get(2)?, worker: row.get(3)?, part })
+}
+
+fn shard_entry(row: ShardRow) -> StepResult<ShardEntry> {
+    let part = row
+        .part
+        .map(|(key, bytes, hash, tally)| {
+            let hash: [u8; 32] = hash.try_into().map_err(|_| damaged("a hash")("not 32 bytes".to_owned()))?;
+            let tally =
+                serde_json::from_str(&tally).map_err(|error| damaged("a tally")(error.to_string()))?;
+            Ok::<_, StepError>(CommittedPart {
+                key,
+                bytes: bytes.unsigned_abs(),
+                hash: PartHash::from_bytes(hash),
+                tally,
+            })
+        })
+        .transpose()?;
+    Ok(ShardEntry {
+        shard: ShardIndex(row.shard),
+        token: FencingToken(row.token.unsigned_abs()),
+        attempt: row.attempt,
+        worker: WorkerName::new(row.worker).map_err(|error| damaged("a worker")(error.to_string()))?,
+        part,
+    })
+}
+
+/// SQLite's integers are signed; the values here never reach that far.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,204 @@
+//! What every ledger must pass. `ledger_suite!` makes a test of each function for one implementation.
+
+use domain::config::RunConfig;
+use domain::ids::{CorpusHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::run::{RunPlan, RunState};
+use domain::tally::Tally;
+
+use super::contract::{
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, RunEntry, ShardEntry, Swap,
+};
+
+/// Tests of the whole suite; the argument is a future that gives a fresh ledger and what must live as long as it.
+macro_rules! ledger_suite {
+    ($make:expr) => {
+        $crate::ledger::suite::ledger_suite!(@tests $make;
+            runs_are_created_once
+            a_state_moves_only_from_the_state_seen
+            leases_are_compare_and_set
+            only_the_newest_token_commits
+            a_commit_is_for_ever
+            runs_do_not_mix
+            shards_come_in_pages
+            of_many_at_once_exactly_one_wins
+        );
+    };
+    (@tests $make:expr; $($name:ident)*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            let (ledger, _guard) = $make.await;
+            $crate::ledger::suite::$name(ledger).await;
+        })*
+    };
+}
+pub(crate) use ledger_suite;
+
+pub(crate) fn run(id: &str) -> RunEntry {
+    let config = RunConfig::default();
+    RunEntry {
+        plan: RunPlan {
+            run_id: RunId::new(id).unwrap(),
+            corpus_hash: CorpusHash::of(b"corpus"),
+            config_hash: config.hash(),
+            config,
+            records: 10,
+            shard_size: 3,
+            version: "0.1.0".to_owned(),
+        },
+        state: RunState::Running,
+        source: "detections.json".to_owned(),
+        created_at_ms: 1_700_000_000_000,
+        fingerprint: None,
+    }
+}
+
+pub(crate) fn leased(shard: u32, previous: u64) -> Leased {
+    Leased {
+        shard: ShardIndex(shard),
+        previous: FencingToken(previous),
+        token: FencingToken(previous + 1),
+        attempt: u32::try_from(previous).unwrap() + 1,
+        worker: WorkerName::new(format!("w{previous}")).unwrap(),
+    }
+}
+
+pub(crate) fn part(name: &str) -> CommittedPart {
+    CommittedPart {
+        key: format!("parts/{name}"),
+        bytes: 9,
+        hash: PartHash::of(name.as_bytes()),
+        tally: Tally { records: 3, accepted: 2, rejected: 1, ..Tally::default() },
+    }
+}
+
+async fn with_run(ledger: &impl Ledger, id: &str) -> RunId {
+    assert_eq!(ledger.create_run(run(id)).await.unwrap(), Created::New);
+    RunId::new(id).unwrap()
+}
+
+pub(crate) async fn runs_are_created_once(ledger: impl Ledger) {
+    assert_eq!(ledger.runs().await.unwrap(), []);
+    let id = with_run(&ledger, "zz").await;
+    with_run(&ledger, "aa").await;
+    let mut other = run("zz");
+    other.source = "elsewhere".to_owned();
+    assert_eq!(ledger.create_run(other).await.unwrap(), Created::Existed(Box::new(run("zz"))));
+    assert_eq!(ledger.run(&id).await.unwrap(), Some(run("zz")));
+    assert_eq!(ledger.run(&RunId::new("none").unwrap()).await.unwrap(), None);
+    assert_eq!(ledger.runs().await.unwrap(), [run("zz"), run("aa")], "oldest first");
+}
+
+pub(crate) async fn a_state_moves_only_from_the_state_seen(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let (running, finishing, finished) = (RunState::Running, RunState::Finishing, RunState::Finished);
+    assert_eq!(ledger.advance(&id, finishing, finished, None).await.unwrap(), Swap::Differs(running));
+    assert_eq!(ledger.advance(&id, running, finishing, None).await.unwrap(), Swap::Done);
+    assert_eq!(
+        ledger.advance(&id, running, RunState::Cancelled, None).await.unwrap(),
+        Swap::Differs(finishing)
+    );
+    assert_eq!(ledger.advance(&id, finishing, finished, Some("f1".to_owned())).await.unwrap(), Swap::Done);
+    let entry = ledger.run(&id).await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.fingerprint.as_deref()), (finished, Some("f1")));
+    let unknown = RunId::new("none").unwrap();
+    assert_eq!(
+        ledger.advance(&unknown, running, finished, None).await,
+        Err(LedgerError::UnknownRun(unknown.clone()))
+    );
+}
+
+pub(crate) async fn leases_are_compare_and_set(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    assert_eq!(ledger.lease(&id, leased(1, 0)).await.unwrap(), Swap::Done);
+    let entry = ShardEntry {
+        shard: ShardIndex(1),
+        token: FencingToken(1),
+        attempt: 1,
+        worker: WorkerName::new("w0").unwrap(),
+        part: None,
+    };
+    assert_eq!(ledger.lease(&id, leased(1, 0)).await.unwrap(), Swap::Differs(Some(entry.clone())));
+    assert_eq!(ledger.lease(&id, leased(1, 7)).await.unwrap(), Swap::Differs(Some(entry.clone())));
+    assert_eq!(ledger.lease(&id, leased(2, 7)).await.unwrap(), Swap::Differs(None));
+    // A token that does not grow is refused even where the previous one is right.
+    let backwards = Leased { token: FencingToken(1), ..leased(1, 1) };
+    assert_eq!(ledger.lease(&id, backwards).await.unwrap(), Swap::Differs(Some(entry)));
+    assert_eq!(ledger.lease(&id, leased(1, 1)).await.unwrap(), Swap::Done);
+    let shards = ledger.shards(&id, ShardIndex(0), 10).await.unwrap();
+    assert_eq!(shards.len(), 1);
+    assert_eq!((shards[0].token, shards[0].attempt, shards[0].worker.as_str()), (FencingToken(2), 2, "w1"));
+    let unknown = RunId::new("none").unwrap();
+    assert_eq!(ledger.lease(&unknown, leased(0, 0)).await, Err(LedgerError::UnknownRun(unknown.clone())));
+}
+
+pub(crate) async fn only_the_newest_token_commits(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let shard = ShardIndex(0);
+    let stale = |token| CommitVerdict::Stale { current: FencingToken(token) };
+    assert_eq!(ledger.commit(&id, shard, FencingToken(0), part("a")).await.unwrap(), stale(0));
+    assert_eq!(ledger.commit(&id, shard, FencingToken(1), part("a")).await.unwrap(), stale(0));
+    ledger.lease(&id, leased(0, 0)).await.unwrap();
+    ledger.lease(&id, leased(0, 1)).await.unwrap();
+    assert_eq!(ledger.commit(&id, shard, FencingToken(1), part("old")).await.unwrap(), stale(2));
+    assert_eq!(ledger.commit(&id, shard, FencingToken(3), part("new")).await.unwrap(), stale(2));
+    assert_eq!(
+        ledger.commit(&id, shard, FencingToken(2), part("b")).await.unwrap(),
+        CommitVerdict::Committed
+    );
+    assert_eq!(ledger.commit(&id, shard, FencingToken(1), part("old")).await.unwrap(), stale(2));
+}
+
+pub(crate) async fn a_commit_is_for_ever(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    ledger.lease(&id, leased(0, 0)).await.unwrap();
+    let commit = |name| ledger.commit(&id, ShardIndex(0), FencingToken(1), part(name));
+    assert_eq!(commit("a").await.unwrap(), CommitVerdict::Committed);
+    assert_eq!(commit("b").await.unwrap(), CommitVerdict::Already);
+    let again = ledger.lease(&id, leased(0, 1)).await.unwrap();
+    assert!(matches!(again, Swap::Differs(Some(ShardEntry { part: Some(_), .. }))), "{again:?}");
+    let shards = ledger.shards(&id, ShardIndex(0), 10).await.unwrap();
+    assert_eq!(shards[0].part, Some(part("a")), "the first one stays");
+}
+
+pub(crate) async fn runs_do_not_mix(ledger: impl Ledger) {
+    let (one, two) = (with_run(&ledger, "one").await, with_run(&ledger, "two").await);
+    ledger.lease(&one, leased(0, 0)).await.unwrap();
+    let stale = CommitVerdict::Stale { current: FencingToken(0) };
+    assert_eq!(ledger.commit(&two, ShardIndex(0), FencingToken(1), part("a")).await.unwrap(), stale);
+    assert_eq!(ledger.shards(&two, ShardIndex(0), 10).await.unwrap(), []);
+    assert_eq!(ledger.lease(&two, leased(0, 0)).await.unwrap(), Swap::Done);
+    ledger.advance(&one, RunState::Running, RunState::Cancelled, None).await.unwrap();
+    assert_eq!(ledger.run(&two).await.unwrap().unwrap().state, RunState::Running);
+}
+
+pub(crate) async fn shards_come_in_pages(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    for shard in [4, 0, 2, 9] {
+        ledger.lease(&id, leased(shard, 0)).await.unwrap();
+    }
+    let page = |first, limit| ledger.shards(&id, ShardIndex(first), limit);
+    let indices = |shards: Vec<ShardEntry>| shards.iter().map(|entry| entry.shard.0).collect::<Vec<_>>();
+    assert_eq!(indices(page(0, 3).await.unwrap()), [0, 2, 4]);
+    assert_eq!(indices(page(5, 3).await.unwrap()), [9]);
+    assert_eq!(indices(page(10, 3).await.unwrap()), [0u32; 0]);
+}
+
+pub(crate) async fn of_many_at_once_exactly_one_wins(ledger: impl Ledger) {
+    let ledger = std::sync::Arc::new(ledger);
+    let id = with_run(ledger.as_ref(), "r").await;
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (ledger, id) = (std::sync::Arc::clone(&ledger), id.clone());
+        tries.spawn(async move {
+            let mut won = 0;
+            for shard in 0..20 {
+                won += u32::from(ledger.lease(&id, leased(shard, 0)).await.unwrap() == Swap::Done);
+                let commit = ledger.commit(&id, ShardIndex(shard), FencingToken(1), part("x"));
+                won += 100 * u32::from(commit.await.unwrap() == CommitVerdict::Committed);
+            }
+            won
+        });
+    }
+    let won: u32 = tries.join_all().await.into_iter().sum();
+    assert_eq!(won, 20 * 101);
+}
