@@ -24,6 +24,7 @@ pub struct Moment(pub u64);
 
 impl Moment {
     /// The moment `ms` later.
+    #[must_use]
     pub const fn after(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }

@@ -63,6 +63,7 @@ impl Model {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per event of the protocol")]
 fn step(leases: &mut Leases, model: &mut Model, event: &Event) {
     let now = Moment(model.now);
     match *event {

@@ -1,4 +1,4 @@
-//! The embedded ledger: one SQLite file in the state folder, write-ahead log, synced at every commit.
+//! The embedded ledger: one `SQLite` file in the state folder, write-ahead log, synced at every commit.
 //!
 //! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync.
 
@@ -25,7 +25,7 @@ const QUEUE: usize = 1024;
 /// Steps of one transaction.
 const BATCH: usize = 256;
 
-/// The ledger in a SQLite file.
+/// The ledger in a `SQLite` file.
 #[derive(Debug)]
 pub struct SqliteLedger {
     place: String,

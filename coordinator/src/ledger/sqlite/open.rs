@@ -66,7 +66,7 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// What an error of SQLite means for the caller.
+/// What an error of `SQLite` means for the caller.
 pub(super) fn classify(error: &rusqlite::Error, place: &str) -> LedgerError {
     let place = place.to_owned();
     let reason = error.to_string();

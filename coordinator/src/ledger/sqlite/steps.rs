@@ -249,7 +249,7 @@ fn shard_entry(row: ShardRow) -> StepResult<ShardEntry> {
     })
 }
 
-/// SQLite's integers are signed; the values here never reach that far.
+/// `SQLite`'s integers are signed; the values here never reach that far.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
