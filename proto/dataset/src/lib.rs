@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod corpus;
 pub mod part;
 mod rows;
 pub mod run_file;

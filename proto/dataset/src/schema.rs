@@ -199,6 +199,7 @@ pub fn outcomes() -> SchemaRef {
             Field::new(name, data_type, nullable)
         })
         .collect();
-    let metadata: std::collections::HashMap<_, _> = [(FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string())].into();
+    let metadata: std::collections::HashMap<_, _> =
+        [(FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string())].into();
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
