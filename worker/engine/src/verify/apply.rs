@@ -1,4 +1,7 @@
-//! Gate *apply*: RFC 6902 on a copy.
+//! Gate *apply*: RFC 6902 on a copy, which keeps the order of its keys and its size within reason.
+//!
+//! A patch may come from a model: thirty `copy` operations, each of the whole document into itself, would make a
+//! thousand million documents, and as many `move`s a tree too deep to walk.
 
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
@@ -21,16 +24,78 @@ pub struct ApplyError {
     pub reason: String,
 }
 
+/// What all operations together may insert: nodes, and bytes of text.
+const MAX_INSERTED: usize = 8 << 20;
+
+/// Levels below which nothing may be inserted.
+const MAX_DEPTH: usize = 200;
+
 /// Applies `patch` to a copy of `document`. All operations apply, or none does.
 pub fn apply(document: &Value, patch: &Patch) -> Result<Value, ApplyError> {
     let mut copy = document.clone();
+    let mut room = MAX_INSERTED;
     for (index, op) in patch.0.iter().enumerate() {
         let fail = |reason: String| ApplyError { index, path: op.path().to_string(), reason };
-        let operation = operation(op).map_err(|error| fail(error.to_string()))?;
-        json_patch::patch_unsafe(&mut copy, std::slice::from_ref(&operation))
-            .map_err(|error| fail(error.kind.to_string()))?;
+        room = room_after(room, op, &copy).map_err(|reason| fail(reason.to_owned()))?;
+        match op {
+            Op::Move { from, path } if from != path && from.covers(path) => {
+                Err("a node cannot move into itself".to_owned())
+            }
+            Op::Move { from, path } if from != path => match take(&mut copy, from) {
+                Some(value) => apply_one_to(&mut copy, &Op::Add { path: path.clone(), value }),
+                None => apply_one_to(&mut copy, op),
+            },
+            Op::Remove { path } if take(&mut copy, path).is_some() => Ok(()),
+            _ => apply_one_to(&mut copy, op),
+        }
+        .map_err(fail)?;
     }
     Ok(copy)
+}
+
+fn apply_one_to(document: &mut Value, op: &Op) -> Result<(), String> {
+    let operation = operation(op).map_err(|error| error.to_string())?;
+    json_patch::patch_unsafe(document, std::slice::from_ref(&operation))
+        .map_err(|error| error.kind.to_string())
+}
+
+/// Takes a key out of its mapping and leaves the others in their order (the library moves the last one into the gap).
+/// `None` where there is no such key, or no mapping: then the library removes, or says what is wrong.
+fn take(document: &mut Value, at: &Pointer) -> Option<Value> {
+    let (parent, key) = at.split_last()?;
+    document.pointer_mut(parent.as_str())?.as_object_mut()?.shift_remove(&key)
+}
+
+/// What may still be inserted when `op` has been applied.
+fn room_after(room: usize, op: &Op, document: &Value) -> Result<usize, &'static str> {
+    let inserted = match op {
+        Op::Add { value, .. } | Op::Replace { value, .. } => Some(value),
+        Op::Copy { from, .. } | Op::Move { from, .. } => from.resolve(document),
+        Op::Remove { .. } | Op::Test { .. } => None,
+    };
+    let above = op.path().as_str().matches('/').count();
+    inserted.map_or(Ok(room), |value| room_beside(room, value, above))
+}
+
+fn room_beside(mut room: usize, value: &Value, above: usize) -> Result<usize, &'static str> {
+    let mut open = vec![(value, above)];
+    while let Some((value, depth)) = open.pop() {
+        if depth > MAX_DEPTH {
+            return Err("the document would become too deep");
+        }
+        let mut weight = 1;
+        match value {
+            Value::String(text) => weight += text.len(),
+            Value::Array(entries) => open.extend(entries.iter().map(|entry| (entry, depth + 1))),
+            Value::Object(entries) => {
+                weight += entries.keys().map(String::len).sum::<usize>();
+                open.extend(entries.values().map(|entry| (entry, depth + 1)));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        room = room.checked_sub(weight).ok_or("the document would become too large")?;
+    }
+    Ok(room)
 }
 
 fn operation(op: &Op) -> Result<PatchOperation, Report<ParseError>> {
@@ -88,6 +153,50 @@ mod tests {
         ]));
         assert_eq!(apply(&json!({}), &ops).unwrap(), json!({"p": [1, 2]}));
         assert_eq!(serde_json::to_value(&ops).unwrap()[0]["value"], json!([]));
+    }
+
+    #[test]
+    fn keys_keep_their_order() {
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<String>();
+        let document = json!({"a": 1, "b": {"x": 1, "y": 2, "z": 3}, "c": 3, "d": 4});
+        let patched = apply(
+            &document,
+            &patch(json!([{"op": "remove", "path": "/a"}, {"op": "move", "from": "/b/x", "path": "/b/w"}])),
+        )
+        .unwrap();
+        assert_eq!((keys(&patched), keys(&patched["b"])), ("bcd".to_owned(), "yzw".to_owned()));
+    }
+
+    #[test]
+    fn moves_are_the_rfcs() {
+        let document = json!({"a": {"b": 1}, "l": [1, 2, 3]});
+        let moved = |from: &str, path: &str| {
+            apply(&document, &patch(json!([{"op": "move", "from": from, "path": path}])))
+        };
+        assert_eq!(moved("/a/b", "/l/0").unwrap(), json!({"a": {}, "l": [1, 1, 2, 3]}));
+        assert_eq!(moved("/l/0", "/l/2").unwrap(), json!({"a": {"b": 1}, "l": [2, 3, 1]}));
+        assert_eq!(moved("/a", "/a").unwrap(), document);
+        assert!(moved("/a", "/a/b").unwrap_err().to_string().contains("into itself"));
+        assert!(moved("/x", "/y").is_err());
+        assert!(moved("/a", "/x/y").is_err());
+    }
+
+    #[test]
+    fn a_patch_cannot_grow_a_document_without_bound() {
+        let document = json!({"a": "0123456789", "l": []});
+        let doubling = json!({"op": "copy", "from": "", "path": "/l/-"});
+        let error = apply(&document, &patch(Value::from(vec![doubling; 40]))).unwrap_err();
+        assert!((15..25).contains(&error.index), "{error}");
+        assert!(error.to_string().ends_with("too large"));
+
+        let deeper = json!([
+            {"op": "add", "path": "/x", "value": {"y": {}}},
+            {"op": "move", "from": "/a", "path": "/x/y/a"},
+            {"op": "move", "from": "/x", "path": "/a"}
+        ]);
+        let steps = (0..500).flat_map(|_| deeper.as_array().unwrap().clone()).collect::<Vec<_>>();
+        let error = apply(&document, &patch(Value::from(steps))).unwrap_err();
+        assert!(error.to_string().ends_with("too deep"), "{error}");
     }
 
     proptest! {
