@@ -1,12 +1,12 @@
 //! The gates in their order, their ablation, and whose fault a failure is.
 
-use domain::config::RunConfig;
+use domain::config::{GateProfile, RunConfig};
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
 use domain::policy::PolicyName;
 use domain::record::Neighbours;
 use serde_json::Value;
 
-use super::{apply, policy, rescan, safety, schema};
+use super::{apply, policy, published, rescan, safety, schema};
 use crate::detect::detect;
 use crate::document::Document;
 use crate::k8s::{View, neighbours};
@@ -77,7 +77,10 @@ impl Verification {
 
 /// Judges a repair. Every gate behind *apply* runs, whatever the others say, so that each can be studied alone.
 pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
-    strict(candidate, config, clock)
+    match config.verifier.gates {
+        GateProfile::Strict => strict(candidate, config, clock),
+        GateProfile::Published => as_published(candidate, config, clock),
+    }
 }
 
 fn runs(gate: Gate, config: &RunConfig) -> bool {
@@ -183,4 +186,33 @@ fn fault(gates: &Gates) -> Fault {
     } else {
         Fault::None
     }
+}
+
+/// The gates that judged the published runs: no schema of ours, no rescan, and a patch that does not apply fails
+/// policy and safety too.
+fn as_published(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
+    let mut gates = Gates { schema_before: candidate.before.schema.clone(), ..Gates::NOT_RUN };
+    let start = clock();
+    let judged = published::judge(&candidate.document.value, candidate.policy, &candidate.proposal.patch);
+    let ms = clock() - start;
+    let mut patched = None;
+    match judged.apply {
+        Ok(value) => {
+            gates.apply = GateResult::from_errors(Vec::new());
+            if runs(Gate::Schema, config) {
+                gates.schema = timed(clock, || schema::of_value(&value));
+            }
+            patched = Some(value);
+        }
+        Err(error) => gates.apply = GateResult::from_errors(vec![error]),
+    }
+    gates.apply.ms = ms;
+    if runs(Gate::Policy, config) && patched.is_some() {
+        gates.policy = GateResult::from_errors(judged.policy_errors);
+    }
+    if runs(Gate::Safety, config) && patched.is_some() {
+        gates.safety = GateResult::from_errors(judged.safety_errors);
+    }
+    let fault = fault(&gates);
+    Verification { gates, fault, new_violations: Vec::new(), patched }
 }

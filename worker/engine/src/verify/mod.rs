@@ -5,6 +5,7 @@
 mod apply;
 mod gates;
 mod policy;
+pub mod published;
 mod rescan;
 mod safety;
 mod schema;

@@ -1,0 +1,7 @@
+//! Parity with the published runs: recorded patches under the published gates, and the published rules on the recorded
+//! documents. Skipped where the reference corpus is absent.
+
+#![expect(clippy::print_stderr, reason = "a skipped test says so, and the measured agreement is for people")]
+
+mod corpus;
+mod published_gates;

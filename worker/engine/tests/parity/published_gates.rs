@@ -1,0 +1,125 @@
+//! Recorded patches get their recorded verdicts.
+
+use domain::policy::PolicyName;
+use engine::verify::published::{self, Judgement};
+
+use crate::corpus::{Recorded, folder, for_each};
+
+/// What was judged otherwise than recorded.
+#[derive(Default)]
+struct Differences {
+    policy: Vec<String>,
+    safety: Vec<String>,
+    accepted: Vec<String>,
+    errors: Vec<String>,
+}
+
+fn judged(record: &Recorded) -> Option<Judgement> {
+    let document = record.document.as_deref()?;
+    let patch = serde_json::from_value(record.patch.patch.clone()).ok()?;
+    let policy = PolicyName::normalise(&record.detection.policy_id);
+    Some(published::judge(document, &policy, &patch))
+}
+
+/// Errors of the gates that run here, as recorded; those of the schema gate are left out, and the map that a text
+/// prints is cut.
+fn recorded_errors(record: &Recorded) -> Vec<String> {
+    let list = record.verified.rest.get("errors").and_then(|errors| errors.as_array()).cloned();
+    let texts = list.unwrap_or_default().into_iter().filter_map(|text| text.as_str().map(str::to_owned));
+    texts
+        .filter(|text| !text.starts_with("kubectl"))
+        .map(|text| match text.find(" not found in {") {
+            Some(at) => format!("{} not found in {{…}}", &text[..at]),
+            None => text,
+        })
+        .collect()
+}
+
+fn compare(run: &str) -> Option<(usize, Differences)> {
+    let folder = folder(run)?;
+    let mut differences = Differences::default();
+    let count = for_each(&folder, |record| {
+        let Some(judgement) = judged(&record) else {
+            return differences.accepted.push(format!("{}: not judged", record.patch.id));
+        };
+        let verified = &record.verified;
+        let note = |list: &mut Vec<String>, recorded: bool| {
+            let policy = &record.detection.policy_id;
+            list.push(format!("{} {policy} recorded {recorded}: {:?}", verified.id, judgement.errors()));
+        };
+        if verified.ok_policy.is_some_and(|ok| ok != judgement.ok_policy()) {
+            note(&mut differences.policy, !judgement.ok_policy());
+        }
+        if verified.ok_safety.is_some_and(|ok| ok != judgement.ok_safety()) {
+            note(&mut differences.safety, !judgement.ok_safety());
+        }
+        if judgement.accepted(verified.ok_schema) != verified.accepted {
+            note(&mut differences.accepted, verified.accepted);
+        }
+        if judgement.errors() != recorded_errors(&record) {
+            differences.errors.push(format!(
+                "{}: ours {:?}, recorded {:?}",
+                verified.id,
+                judgement.errors(),
+                recorded_errors(&record)
+            ));
+        }
+    });
+    Some((count, differences))
+}
+
+fn is_exact(run: &str, records: usize) {
+    let Some((count, differences)) = compare(run) else { return };
+    let first = |list: &[String]| list.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+    assert_eq!(count, records);
+    assert!(
+        differences.policy.is_empty(),
+        "policy {}\n{}",
+        differences.policy.len(),
+        first(&differences.policy)
+    );
+    assert!(
+        differences.safety.is_empty(),
+        "safety {}\n{}",
+        differences.safety.len(),
+        first(&differences.safety)
+    );
+    assert!(
+        differences.accepted.is_empty(),
+        "accepted {}\n{}",
+        differences.accepted.len(),
+        first(&differences.accepted)
+    );
+    assert!(
+        differences.errors.is_empty(),
+        "errors {}\n{}",
+        differences.errors.len(),
+        first(&differences.errors)
+    );
+}
+
+#[test]
+fn every_verdict_of_the_rules_run_is_the_recorded_one() {
+    is_exact("rules_full", 13_656);
+}
+
+#[test]
+fn every_verdict_of_the_model_run_is_the_recorded_one() {
+    is_exact("grok_5k_dev", 2_462);
+}
+
+/// The curated run was judged by an earlier version of the gates, which is not rebuilt here: most verdicts agree.
+#[test]
+fn verdicts_of_the_curated_run_mostly_agree() {
+    let Some((count, differences)) = compare("supported") else { return };
+    assert_eq!(count, 1_278);
+    let policy = differences.policy.len();
+    eprintln!(
+        "supported: {policy} of {count} policy verdicts differ, {} accepted",
+        differences.accepted.len()
+    );
+    for line in differences.accepted.iter().take(20) {
+        eprintln!("  {line}");
+    }
+    assert!(policy * 2 < count, "{policy} of {count} policy verdicts differ");
+}
