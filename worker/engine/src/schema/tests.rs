@@ -190,6 +190,13 @@ fn required_fields_are_the_servers() {
         missing("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {}\n"),
         ["spec.selector", "spec.template"]
     );
+    // A header may be empty, but not nameless.
+    let headers =
+        in_deployment("", "livenessProbe: {httpGet: {port: 80, httpHeaders: [{name: a}, {value: b}]}}");
+    assert_eq!(
+        headers,
+        [format!("{POD}.containers[0].livenessProbe.httpGet.httpHeaders[1].name: Required value")]
+    );
     // The role's API group has a default, and `status` is dropped before validation.
     let binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: a}\n\
                    roleRef: {kind: Role, name: r}\n";

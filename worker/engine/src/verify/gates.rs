@@ -177,9 +177,7 @@ fn fault(gates: &Gates) -> Fault {
     let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
         .iter()
         .any(|gate| gates.of(*gate).verdict == Verdict::Failed);
-    let schema_errors = &gates.schema.errors;
-    let broken_by_patch = schema_errors.iter().any(|error| !gates.schema_before.errors.contains(error));
-    if by_patch || broken_by_patch {
+    if by_patch || schema::is_worse(&gates.schema_before.errors, &gates.schema.errors) {
         Fault::Patch
     } else if gates.schema.verdict == Verdict::Failed {
         Fault::Document
