@@ -1,0 +1,200 @@
+//! The detector over a whole input: what stands across documents is gathered first, then every document is judged.
+
+use dataset::corpus::{FileProblem, SourceFile};
+use domain::config::Limits;
+use domain::outcome::ErrorKind;
+use domain::policy::PolicyId;
+use domain::record::{Neighbour, Neighbours, Problem};
+use engine::document::Document;
+use engine::k8s::View;
+use engine::k8s::neighbours::{self, Index};
+use engine::policies::{self, Finding};
+
+use super::cut::{self, Place};
+use super::inputs::Inputs;
+use super::parallel;
+
+/// What was found in one file.
+#[derive(Debug)]
+pub(crate) struct FileScan {
+    /// Its path, as the user finds it.
+    pub(crate) path: String,
+    /// Its text; empty when it could not be read.
+    pub(crate) text: String,
+    /// Its objects, in their order.
+    pub(crate) objects: Vec<Scanned>,
+    /// What could not be read.
+    pub(crate) troubles: Vec<Trouble>,
+}
+
+/// One object.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    /// Where it stands.
+    pub(crate) place: Place,
+    /// The object.
+    pub(crate) document: Document,
+    /// What stands around it.
+    pub(crate) neighbours: Neighbours,
+    /// Its violations, in the order of the catalogue.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A file or a document that could not be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    /// Where the document stands; `None` for the whole file.
+    pub(crate) place: Option<Place>,
+    /// Line of the file, from 1, where it is known.
+    pub(crate) line: Option<usize>,
+    /// What is wrong.
+    pub(crate) problem: Problem,
+}
+
+/// An input whose neighbours are known.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    inputs: &'a Inputs,
+    limits: &'a Limits,
+    wanted: Vec<PolicyId>,
+    index: Index,
+}
+
+/// Kinds that other documents depend on.
+const OFFERING: [&str; 11] = [
+    "Pod",
+    "Deployment",
+    "DeploymentConfig",
+    "DaemonSet",
+    "StatefulSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+    "ServiceAccount",
+    "Endpoint",
+    "CronJob",
+];
+
+impl<'a> Scan<'a> {
+    /// Reads the whole input once for what stands across documents. `wanted`: the policies to look for.
+    pub(crate) fn survey(
+        inputs: &'a Inputs,
+        limits: &'a Limits,
+        wanted: Vec<PolicyId>,
+    ) -> anyhow::Result<Self> {
+        let mut offers: Vec<Neighbour> = Vec::new();
+        inputs.batches(limits, |files| {
+            offers.extend(parallel::map(&files, |file| offers_of(file, limits)).into_iter().flatten());
+            Ok(())
+        })?;
+        Ok(Self { inputs, limits, wanted, index: Index::new(offers) })
+    }
+
+    /// Judges every file, in the order of the input.
+    pub(crate) fn files(&self, mut each: impl FnMut(FileScan) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.inputs.batches(self.limits, |files| {
+            let scans = parallel::map(&files, |file| self.file(file));
+            scans.into_iter().zip(files).try_for_each(|(scan, file)| {
+                each(FileScan { path: file.path, text: file.content.unwrap_or_default(), ..scan })
+            })
+        })
+    }
+
+    /// Judges one object that is not (or no longer) what the input holds.
+    pub(crate) fn findings(&self, document: &Document, neighbours: &Neighbours) -> Vec<Finding> {
+        let view = View::new(document, neighbours);
+        self.wanted.iter().flat_map(|policy| policies::policy(*policy).detect(&view)).collect()
+    }
+
+    /// What stands around an object of this input.
+    pub(crate) fn neighbours(&self, document: &Document) -> Neighbours {
+        self.index.related(document)
+    }
+
+    /// Everything but path and text, which the caller has.
+    fn file(&self, file: &SourceFile) -> FileScan {
+        let mut scan =
+            FileScan { path: String::new(), text: String::new(), objects: vec![], troubles: vec![] };
+        let text = match &file.content {
+            Ok(text) => text,
+            Err(problem) => {
+                scan.troubles.push(trouble_with(problem));
+                return scan;
+            }
+        };
+        for (place, content) in cut::objects(text, self.limits) {
+            match content {
+                Ok(document) => {
+                    let neighbours = self.neighbours(&document);
+                    let findings = self.findings(&document, &neighbours);
+                    scan.objects.push(Scanned { place, document, neighbours, findings });
+                }
+                Err(unreadable) => scan.troubles.push(Trouble {
+                    place: Some(place),
+                    line: Some(unreadable.line),
+                    problem: unreadable.problem,
+                }),
+            }
+        }
+        scan
+    }
+}
+
+fn trouble_with(problem: &FileProblem) -> Trouble {
+    let kind = match problem {
+        FileProblem::TooLarge { .. } => ErrorKind::LimitExceeded,
+        FileProblem::NotUtf8 { .. } => ErrorKind::UnparsableDocument,
+        FileProblem::Unreadable(_) | FileProblem::FolderLink => ErrorKind::MissingDocument,
+    };
+    Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() } }
+}
+
+fn offers_of(file: &SourceFile, limits: &Limits) -> Vec<Neighbour> {
+    let Ok(text) = &file.content else { return Vec::new() };
+    let pieces = cut::pieces(text).into_iter().filter(|(_, piece)| may_offer(piece));
+    let documents = pieces.filter_map(|(_, piece)| Document::parse(piece, limits).ok());
+    documents.flat_map(Document::flatten).filter_map(|(_, object)| neighbours::offer(&object)).collect()
+}
+
+/// Whether something in the text could be the kind of an object that others depend on: most files need no parsing to
+/// know that they offer nothing.
+fn may_offer(text: &str) -> bool {
+    // A key written with escapes, or a kind behind an alias, is beyond a look at the text.
+    let unusual = text.contains("\\u") || text.contains("\\x") || text.contains(": *");
+    unusual
+        || text.match_indices("kind").any(|(at, key)| {
+            // The value may stand on the next line.
+            let rest = text[at + key.len()..].trim_start_matches([' ', '\t', '\r', '\n', '"', '\'', ':']);
+            let value = rest.as_bytes().split(|byte| matches!(byte, b'\n' | b',')).next().unwrap_or_default();
+            let value = String::from_utf8_lossy(&value[..value.len().min(64)]);
+            OFFERING.iter().any(|kind| value.contains(kind))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_at_the_text_misses_no_offer() {
+        for text in [
+            "kind: Pod",
+            "{\"kind\":\n  \"Deployment\"}",
+            "'kind' : StatefulSet",
+            "? kind\n: CronJob",
+            "a: &k Pod\nkind: *k",
+            "kind: EndpointSlice",
+            "items:\n- {kind: ServiceAccount}",
+        ] {
+            assert!(may_offer(text), "{text}");
+        }
+        assert!(!may_offer("kind: ConfigMap\ndata: {x: Pod}"));
+    }
+
+    #[test]
+    fn every_kind_that_offers_is_looked_for() {
+        for kind in ["Pod", "PodTemplate", "Deployment", "CronJob", "Job", "Endpoints", "EndpointSlice"] {
+            assert!(OFFERING.iter().any(|offering| kind.contains(offering)), "{kind}");
+        }
+    }
+}
