@@ -159,6 +159,14 @@ words! {
         TrafficRedirected = "traffic_redirected",
         /// Objects are deleted some time after they finish.
         DeletesFinished = "deletes_finished",
+        /// The capabilities that the runtime grants by default were dropped.
+        DefaultCapabilitiesDropped = "default_capabilities_dropped",
+        /// A number was chosen for the user that the container runs as.
+        UserGuessed = "user_guessed",
+        /// System calls outside the runtime's default seccomp profile fail from now on.
+        SyscallsFiltered = "syscalls_filtered",
+        /// The pod shares the host's network, which publishes its ports whatever they say themselves.
+        HostNetworkKeepsPorts = "host_network_keeps_ports",
     }
 }
 
@@ -190,6 +198,16 @@ impl Caution {
             Self::PodLabelsChanged => "labels of the pod template changed; Services may select by them",
             Self::TrafficRedirected => "the Service now selects pods that it did not select before",
             Self::DeletesFinished => "finished Jobs are deleted after a time",
+            Self::DefaultCapabilitiesDropped => {
+                "the container lost the capabilities that the runtime grants by default, such as CHOWN and NET_RAW"
+            }
+            Self::UserGuessed => "the container runs as a user number that its image may not know",
+            Self::SyscallsFiltered => {
+                "system calls outside the runtime's default seccomp profile fail from now on"
+            }
+            Self::HostNetworkKeepsPorts => {
+                "the pod shares the host's network, so its ports stay open on the node until it leaves that network"
+            }
         }
     }
 }
