@@ -170,6 +170,18 @@ impl<'a> View<'a> {
         self.value.get("metadata").and_then(Value::as_object)
     }
 
+    /// `pointer` where it names a node of the object, else the nearest node above it that exists.
+    pub fn nearest(&self, pointer: Pointer) -> Pointer {
+        let mut at = pointer;
+        while at.resolve(self.value).is_none() {
+            match at.split_last() {
+                Some((parent, _)) => at = parent,
+                None => break,
+            }
+        }
+        at
+    }
+
     /// The pod of a container.
     pub fn pod_of(&self, container: &Container<'_>) -> Option<&Pod<'a>> {
         self.pods.get(container.pod)
@@ -239,6 +251,18 @@ mod tests {
         let document = Document::parse(yaml, &Limits::default()).unwrap();
         let view = View::new(&document, &Neighbours::Unknown);
         view.containers.iter().map(|container| container.pointer.to_string()).collect()
+    }
+
+    #[test]
+    fn the_nearest_node_resolves() {
+        let document =
+            Document::parse("kind: Pod\nspec: {containers: [{name: a}]}", &Limits::default()).unwrap();
+        let view = View::new(&document, &Neighbours::Unknown);
+        let context = Pointer::parse("/spec/containers/0/securityContext/privileged").unwrap();
+        assert_eq!(view.nearest(context).as_str(), "/spec/containers/0");
+        assert_eq!(view.nearest(Pointer::of(["x", "y"])), Pointer::ROOT);
+        let name = Pointer::parse("/spec/containers/0/name").unwrap();
+        assert_eq!(view.nearest(name.clone()), name);
     }
 
     #[test]

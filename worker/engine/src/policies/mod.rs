@@ -3,7 +3,10 @@
 //! *Invariant*: a policy is deterministic and reads nothing but the view and the rules it is handed.
 
 mod contract;
+mod host_flag;
+mod message;
 mod registry;
+mod security;
 
 pub use contract::{Check, Finding, Fix, Policy, Severity};
 pub use registry::{all, policy};

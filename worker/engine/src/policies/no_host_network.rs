@@ -1,13 +1,41 @@
-//! `no_host_network`
+//! `no_host_network`: no pod shares the host's network namespace.
+//!
+//! # What it checks
+//! `hostNetwork` of every pod spec (kube-linter `host-network`).
+//!
+//! # Why
+//! A pod in the host's network sees the traffic of its node, reaches what listens on the node's loopback address and is
+//! bound by no network policy (Kubernetes Pod Security Standards, *Baseline*).
+//!
+//! # Repair
+//! The flag becomes false in the pod spec that sets it, wherever that stands: at `/spec/template/spec` of a Deployment,
+//! not at its `/spec`, where nobody reads it. `dnsPolicy: ClusterFirstWithHostNet` becomes `ClusterFirst`. Host ports
+//! that the containers publish stay published; that is the business of `no_host_ports`.
+//!
+//! # Example
+//! ```yaml
+//! spec: {hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}  # before
+//! spec: {hostNetwork: false, dnsPolicy: ClusterFirst}            # after
+//! ```
 
 use domain::config::RulesConfig;
 use domain::policy::PolicyId;
+use serde_json::{Value, json};
 
-use super::contract::{Check, Finding, Fix, Policy};
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::host_flag;
 use crate::k8s::View;
 
 /// See the module.
 pub(super) struct NoHostNetwork;
+
+const FLAG: &str = "hostNetwork";
+const MESSAGE: &str = "resource shares host's network namespace (via hostNetwork=true).";
+const CHECK: Check = Check {
+    id: "host-network",
+    severity: Severity::Warning,
+    remedy: "Leave the host's network; publish what must be reached with a Service.",
+};
 
 impl Policy for NoHostNetwork {
     fn id(&self) -> PolicyId {
@@ -15,14 +43,64 @@ impl Policy for NoHostNetwork {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        host_flag::detect(self, view, FLAG, &CHECK, MESSAGE)
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+        host_flag::fix(view, FLAG, |editor, pod| {
+            if pod.spec.get("dnsPolicy").and_then(Value::as_str) == Some("ClusterFirstWithHostNet") {
+                editor.set(&pod.pointer.child("dnsPolicy"), json!("ClusterFirst"));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{document, fix_of, fixture_holds, messages};
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&NoHostNetwork);
+    }
+
+    #[test]
+    fn a_pod_is_repaired_at_its_spec() {
+        let document = document("kind: Pod\nspec: {hostNetwork: true, containers: [{name: a}]}");
+        assert_eq!(messages(&NoHostNetwork, &document), [MESSAGE]);
+        assert_eq!(
+            fix_of(&NoHostNetwork, &document),
+            json!([{"op": "replace", "path": "/spec/hostNetwork", "value": false}])
+        );
+    }
+
+    #[test]
+    fn a_controller_is_repaired_at_its_pod_spec() {
+        let cron = "kind: CronJob\nspec: {jobTemplate: {spec: {template: {spec: {hostNetwork: true}}}}}";
+        assert_eq!(
+            fix_of(&NoHostNetwork, &document(cron)),
+            json!([{"op": "replace", "path": "/spec/jobTemplate/spec/template/spec/hostNetwork", "value": false}])
+        );
+    }
+
+    #[test]
+    fn a_flag_at_the_wrong_place_or_of_the_wrong_type_is_nothing() {
+        for text in [
+            "kind: Deployment\nspec: {hostNetwork: true, template: {spec: {containers: []}}}",
+            "kind: Pod\nspec: {hostNetwork: 'true'}",
+            "kind: Pod\nspec: {hostNetwork: false, dnsPolicy: ClusterFirstWithHostNet}",
+            "kind: PersistentVolume\nspec: {hostNetwork: true}",
+        ] {
+            let document = document(text);
+            assert_eq!(messages(&NoHostNetwork, &document), [""; 0], "{text}");
+            let view = View::new(&document, &domain::record::Neighbours::Unknown);
+            let fix = NoHostNetwork.fix(&view, &RulesConfig::default());
+            assert!(matches!(fix, Fix::NotApplicable { .. }), "{text}");
+        }
     }
 }

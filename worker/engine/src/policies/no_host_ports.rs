@@ -1,13 +1,48 @@
-//! `no_host_ports`
+//! `no_host_ports`: no container takes a port of its node.
+//!
+//! # What it checks
+//! `hostPort` of every container port, with whatever value (built-in check `host-ports`).
+//!
+//! # Why
+//! A host port is open on the node's own addresses, past Services and often past network policies, and allows one such
+//! pod a node (Kubernetes Pod Security Standards, *Baseline*).
+//!
+//! # Repair
+//! The key is removed; the container port stays. A pod that shares the host's network publishes its ports on the node
+//! whatever they say: the repair then carries the caution `host_network_keeps_ports`, since leaving that network is the
+//! business of `no_host_network`.
+//!
+//! # Example
+//! ```yaml
+//! ports: [{containerPort: 80, hostPort: 80}]  # before
+//! ports: [{containerPort: 80}]                # after
+//! ```
 
 use domain::config::RulesConfig;
+use domain::outcome::Caution;
+use domain::pointer::Pointer;
 use domain::policy::PolicyId;
 
-use super::contract::{Check, Finding, Fix, Policy};
-use crate::k8s::View;
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::host_flag;
+use crate::edit::Editor;
+use crate::k8s::{Container, View};
 
 /// See the module.
 pub(super) struct NoHostPorts;
+
+const CHECK: Check = Check {
+    id: "host-ports",
+    severity: Severity::Warning,
+    remedy: "Remove hostPort; publish the port with a Service.",
+};
+
+/// The pointers of a container's host ports.
+fn host_ports(container: &Container<'_>) -> Vec<Pointer> {
+    let ports =
+        container.maps("ports").filter(|(_, port)| port.get("hostPort").is_some_and(|port| !port.is_null()));
+    ports.map(|(index, _)| container.pointer.child("ports").index(index).child("hostPort")).collect()
+}
 
 impl Policy for NoHostPorts {
     fn id(&self) -> PolicyId {
@@ -15,14 +50,84 @@ impl Policy for NoHostPorts {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        let ports = view.containers.iter().flat_map(host_ports);
+        ports
+            .map(|pointer| Finding {
+                policy: self.id(),
+                check: CHECK.id,
+                message: "container exposes hostPort".to_owned(),
+                pointer,
+            })
+            .collect()
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+        let mut editor = Editor::new(view.value);
+        let mut cautions = vec![Caution::LosesHostPort];
+        for container in &view.containers {
+            for pointer in host_ports(container) {
+                editor.remove(&pointer);
+                if view.pod_of(container).is_some_and(|pod| host_flag::is_set(pod, "hostNetwork")) {
+                    cautions = vec![Caution::HostNetworkKeepsPorts];
+                }
+            }
+        }
+        Fix::of(editor, cautions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::Neighbours;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{document, fix_of, fixture_holds, messages};
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&NoHostPorts);
+    }
+
+    #[test]
+    fn the_key_goes_and_the_port_stays() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{name: a, ports: [{containerPort: 80, hostPort: 80}]}]}",
+        );
+        assert_eq!(messages(&NoHostPorts, &document), ["container exposes hostPort"]);
+        assert_eq!(
+            fix_of(&NoHostPorts, &document),
+            json!([{"op": "remove", "path": "/spec/containers/0/ports/0/hostPort"}])
+        );
+    }
+
+    #[test]
+    fn every_value_of_every_container_at_its_true_index() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{name: a, ports: [5, {hostPort: 0}, {hostPort: null}, {hostPort: '80'}]}], initContainers: [null, {name: b, ports: [{hostPort: 1}]}]}",
+        );
+        assert_eq!(messages(&NoHostPorts, &document).len(), 3);
+        assert_eq!(
+            fix_of(&NoHostPorts, &document),
+            json!([
+                {"op": "remove", "path": "/spec/containers/0/ports/1/hostPort"},
+                {"op": "remove", "path": "/spec/containers/0/ports/3/hostPort"},
+                {"op": "remove", "path": "/spec/initContainers/1/ports/0/hostPort"}
+            ])
+        );
+    }
+
+    #[test]
+    fn the_hosts_network_is_named() {
+        let document = document(
+            "kind: Pod\nspec: {hostNetwork: true, containers: [{ports: [{containerPort: 1, hostPort: 1}]}]}",
+        );
+        let view = View::new(&document, &Neighbours::Unknown);
+        let Fix::Repair { cautions, .. } = NoHostPorts.fix(&view, &RulesConfig::default()) else { panic!() };
+        assert_eq!(cautions, [Caution::HostNetworkKeepsPorts]);
     }
 }

@@ -1,13 +1,99 @@
-//! `no_latest_tag`
+//! `no_latest_tag`: every image carries a fixed tag.
+//!
+//! # What it checks
+//! The `image` of every container (kube-linter `latest-tag`): neither `latest` for a tag nor no tag at all. An image
+//! pinned by a digest is fixed, whatever tag stands before the digest.
+//!
+//! # Why
+//! What `latest` or no tag names changes without notice: two pods of one Deployment may run different code, and a
+//! rollback rolls nothing back (Kubernetes documentation, *Images*).
+//!
+//! # Repair
+//! The image that the config maps it to (`rules.images`, first the image as written, then without its tag); otherwise
+//! the config's default tag, with the caution `tag_unverified`. No image is ever invented: where there is none, or what
+//! stands there is no image reference, a person must say which one to run.
+//!
+//! # Example
+//! ```yaml
+//! image: registry:5000/web:latest  # before
+//! image: registry:5000/web:stable  # after
+//! ```
 
 use domain::config::RulesConfig;
+use domain::outcome::Caution;
 use domain::policy::PolicyId;
+use serde_json::{Value, json};
 
-use super::contract::{Check, Finding, Fix, Policy};
-use crate::k8s::View;
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::message::quoted;
+use super::security::checked;
+use crate::edit::Editor;
+use crate::k8s::{Container, View};
 
 /// See the module.
 pub(super) struct NoLatestTag;
+
+const CHECK: Check = Check {
+    id: "latest-tag",
+    severity: Severity::Warning,
+    remedy: "Name the version of the image, or pin its digest.",
+};
+
+/// The image as written; empty when there is none.
+fn image<'a>(container: &Container<'a>) -> &'a str {
+    container.fields.get("image").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether the image matches kube-linter's block list: `.*:(latest)$`, `^[^:]*$` or `(.*/[^:]+)$`.
+fn is_blocked(image: &str) -> bool {
+    let tail = image.rsplit(':').next().unwrap_or_default();
+    let after_slash = tail.split_once('/').is_some_and(|(_, rest)| !rest.is_empty());
+    image.ends_with(":latest") || !image.contains(':') || after_slash
+}
+
+/// The image without its tag. A colon before the last slash belongs to the registry's port.
+fn without_tag(image: &str) -> &str {
+    let name_at = image.rfind('/').map_or(0, |slash| slash + 1);
+    match image.get(name_at..).and_then(|name| name.find(':')) {
+        Some(colon) => image.get(..name_at + colon).unwrap_or(image),
+        None => image,
+    }
+}
+
+/// Whether the text can be an image without tag and digest: a name of the characters that references are made of.
+fn is_name(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
+    text.chars().all(legal)
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && !text.starts_with(['/', ':'])
+}
+
+/// The image to run instead, and whether the config names it; or why a person must choose.
+fn replacement(container: &Container<'_>, rules: &RulesConfig) -> Result<(String, bool), String> {
+    let written = image(container);
+    let trimmed = written.trim();
+    let name = without_tag(trimmed);
+    let who = quoted(container.name);
+    if trimmed.is_empty() {
+        return Err(format!("container {who} has no image: name the image that it must run"));
+    }
+    let mapped = [written, trimmed, name].into_iter().find_map(|key| rules.images.get(key));
+    if mapped.is_none() && !is_name(name) {
+        return Err(format!(
+            "the image {} of container {who} is no image reference: render the template, or name the image",
+            quoted(written)
+        ));
+    }
+    let new = mapped.cloned().unwrap_or_else(|| format!("{name}:{}", rules.default_tag));
+    if is_blocked(&new) {
+        return Err(format!(
+            "the configuration gives {} for the image {}: name one with a fixed tag",
+            quoted(&new),
+            quoted(written)
+        ));
+    }
+    Ok((new, mapped.is_some()))
+}
 
 impl Policy for NoLatestTag {
     fn id(&self) -> PolicyId {
@@ -15,14 +101,177 @@ impl Policy for NoLatestTag {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        let blocked = view.containers.iter().filter(|container| is_blocked(image(container)));
+        blocked
+            .map(|container| Finding {
+                policy: self.id(),
+                check: CHECK.id,
+                message: format!(
+                    "The container {} is using an invalid container image, {}. Please use images that are not blocked \
+                     by the `BlockList` criteria : [\".*:(latest)$\" \"^[^:]*$\" \"(.*/[^:]+)$\"]",
+                    quoted(container.name),
+                    quoted(image(container))
+                ),
+                pointer: view.nearest(container.pointer.child("image")),
+            })
+            .collect()
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
+        let mut editor = Editor::new(view.value);
+        let mut cautions = Vec::new();
+        for container in view.containers.iter().filter(|container| is_blocked(image(container))) {
+            let (new, is_mapped) = match replacement(container, rules) {
+                Ok(found) => found,
+                Err(reason) => return Fix::NeedsReview { reason },
+            };
+            if !is_mapped {
+                cautions.push(Caution::TagUnverified);
+            }
+            editor.set(&container.pointer.child("image"), json!(new));
+        }
+        checked(self, view, rules, editor, cautions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::Neighbours;
+
+    use super::*;
+    use crate::testing::{document, fix_of, fixture_holds, messages, review_of};
+
+    fn pod(image: &str) -> crate::document::Document {
+        document(&format!("kind: Pod\nspec: {{containers: [{{name: a, image: {image}}}]}}"))
+    }
+
+    fn fixed(image: &str) -> Value {
+        fix_of(&NoLatestTag, &pod(image))
+    }
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&NoLatestTag);
+    }
+
+    #[test]
+    fn the_block_list_is_kube_linters() {
+        for image in
+            ["", "x", "x:latest", "r/x", "r:5000/x", "r:5000/x:latest", "a/b/", ":latest", "x/y", "a:b/c"]
+        {
+            assert!(is_blocked(image), "{image}");
+        }
+        let digest = "x@sha256:0123";
+        for image in ["x:1", "r:5000/x:1", "x:", "x:latest1", digest, "x:latest@sha256:0123", "r/x:1"] {
+            assert!(!is_blocked(image), "{image}");
+        }
+    }
+
+    #[test]
+    fn the_message_is_kube_linters() {
+        assert_eq!(
+            messages(&NoLatestTag, &pod("nginx:latest")),
+            [
+                "The container \"a\" is using an invalid container image, \"nginx:latest\". Please use images that are \
+                 not blocked by the `BlockList` criteria : [\".*:(latest)$\" \"^[^:]*$\" \"(.*/[^:]+)$\"]"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_tag_alone_changes() {
+        for (image, new) in [
+            ("reg:5000/x:latest", "reg:5000/x:stable"),
+            ("reg:5000/y", "reg:5000/y:stable"),
+            ("nginx", "nginx:stable"),
+            ("' nginx:latest'", "nginx:stable"),
+            ("a.b/c/d", "a.b/c/d:stable"),
+        ] {
+            let expected = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": new}]);
+            assert_eq!(fixed(image), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_container_is_repaired() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{image: x}, {image: 'y:1'}], initContainers: [{image: x:latest}], ephemeralContainers: [{image: z}]}",
+        );
+        let paths: Vec<Value> =
+            fix_of(&NoLatestTag, &document).as_array().unwrap().iter().map(|op| op["path"].clone()).collect();
+        assert_eq!(
+            paths,
+            ["/spec/containers/0/image", "/spec/initContainers/0/image", "/spec/ephemeralContainers/0/image"]
+        );
+    }
+
+    #[test]
+    fn an_image_is_never_invented() {
+        for image in [
+            "null",
+            "''",
+            "'  '",
+            "5",
+            "$IMAGE",
+            "'{{ .Values.image }}'",
+            "FILLED BY THE OPERATOR",
+            "':latest'",
+            "x/",
+        ] {
+            let reason = review_of(&NoLatestTag, &pod(image), &Neighbours::Unknown);
+            assert!(reason.contains("name the image"), "{image}: {reason}");
+        }
+        let found = messages(&NoLatestTag, &document("kind: Pod\nspec: {containers: [{name: a}]}"));
+        assert!(found[0].contains(r#"container image, """#));
+    }
+
+    #[test]
+    fn a_digest_is_a_fixed_image() {
+        for image in ["x@sha256:00", "x:latest@sha256:00"] {
+            let document = pod(image);
+            let view = View::new(&document, &Neighbours::Unknown);
+            let fix = NoLatestTag.fix(&view, &RulesConfig::default());
+            assert!(matches!(fix, Fix::NotApplicable { .. }), "{image}");
+        }
+    }
+
+    #[test]
+    fn the_config_decides() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{image: nginx:latest}, {image: 'r:5/app'}, {image: redis}]}",
+        );
+        let mut rules = RulesConfig::default();
+        rules.images.insert("nginx".into(), "nginx:0".into());
+        rules.images.insert("nginx:latest".into(), "nginx:1.29".into());
+        rules.images.insert("r:5/app".into(), "r:5/app@sha256:0123".into());
+        let view = View::new(&document, &Neighbours::Unknown);
+        let Fix::Repair { patch, cautions, .. } = NoLatestTag.fix(&view, &rules) else { panic!() };
+        let values: Vec<Value> = serde_json::to_value(&patch)
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|op| op["value"].clone())
+            .collect();
+        assert_eq!(values, ["nginx:1.29", "r:5/app@sha256:0123", "redis:stable"]);
+        assert_eq!(cautions, [Caution::TagUnverified]);
+
+        rules.images.insert("redis".into(), "valkey:latest".into());
+        let Fix::NeedsReview { reason } = NoLatestTag.fix(&view, &rules) else { panic!() };
+        assert!(reason.contains("valkey:latest"), "{reason}");
+    }
+
+    #[test]
+    fn a_mapped_image_needs_no_caution_and_may_replace_what_is_no_reference() {
+        let document = pod("$IMAGE");
+        let mut rules = RulesConfig::default();
+        rules.images.insert("$IMAGE".into(), "app:1".into());
+        let view = View::new(&document, &Neighbours::Unknown);
+        let Fix::Repair { cautions, .. } = NoLatestTag.fix(&view, &rules) else { panic!() };
+        assert!(cautions.is_empty());
     }
 }
