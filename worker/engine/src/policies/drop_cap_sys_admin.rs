@@ -1,13 +1,96 @@
-//! `drop_cap_sys_admin`
+//! `drop_cap_sys_admin`: containers drop `SYS_ADMIN`.
+//!
+//! # What it checks
+//! `securityContext.capabilities.drop` of every container holds `ALL` or `SYS_ADMIN`, in any case (built-in check
+//! `cap-sys-admin`).
+//!
+//! A repair must show more than that, in every container: `SYS_ADMIN` is not added either, and
+//! `allowPrivilegeEscalation` is false.
+//!
+//! # Why
+//! `SYS_ADMIN` mounts file systems, changes namespaces and does dozens of other things: nearly all of root
+//! (Linux manual, *capabilities(7)*).
+//!
+//! # Repair
+//! `SYS_ADMIN` joins the list of dropped capabilities unless `ALL` is in it; where no capabilities are given, `NET_RAW`
+//! is dropped with it, since giving them without that is a violation of its own (`drop_capabilities`). Added entries
+//! that name it, with or without `CAP_`, go. Privileged mode goes where it was on: it grants `SYS_ADMIN` whatever is
+//! dropped, and the API server refuses it beside `allowPrivilegeEscalation: false`. Windows has no capabilities.
+//!
+//! # Example
+//! ```yaml
+//! capabilities: {add: [SYS_ADMIN, CHOWN]}             # before
+//! capabilities: {add: [CHOWN], drop: [SYS_ADMIN]}     # after, beside allowPrivilegeEscalation: false
+//! ```
 
 use domain::config::RulesConfig;
+use domain::outcome::Caution;
 use domain::policy::PolicyId;
+use serde_json::{Value, json};
 
-use super::contract::{Check, Finding, Fix, Policy};
-use crate::k8s::View;
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::message::quoted;
+use super::security::{
+    capabilities, capability_name, checked, is_false, is_true, on_windows, take_away, unprivilege,
+    windows_only,
+};
+use crate::edit::Editor;
+use crate::k8s::{Container, View};
 
 /// See the module.
 pub(super) struct DropCapSysAdmin;
+
+const CHECK: Check =
+    Check { id: "cap-sys-admin", severity: Severity::Warning, remedy: "Drop SYS_ADMIN or ALL capabilities." };
+const MESSAGE: &str = "container capabilities must drop SYS_ADMIN";
+
+fn drops_it(container: &Container<'_>) -> bool {
+    let dropped = capabilities(container, "drop");
+    dropped.iter().any(|(_, name)| ["ALL", "SYS_ADMIN"].iter().any(|it| name.trim().eq_ignore_ascii_case(it)))
+}
+
+fn is_sys_admin(capability: &str) -> bool {
+    capability_name(capability) == "SYS_ADMIN"
+}
+
+/// What a repair still has to do for the container.
+fn shortcomings(container: &Container<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    let name = quoted(container.name);
+    if !drops_it(container) {
+        found.push(format!("container {name}: capabilities.drop must include SYS_ADMIN or ALL"));
+    }
+    if capabilities(container, "add").iter().any(|(_, name)| is_sys_admin(name)) {
+        found.push(format!("container {name}: capabilities.add must not include SYS_ADMIN"));
+    }
+    if is_true(container, "privileged") {
+        found.push(format!("container {name}: privileged must not be true"));
+    }
+    if !is_false(container, "allowPrivilegeEscalation") {
+        found.push(format!("container {name}: allowPrivilegeEscalation must be false"));
+    }
+    found
+}
+
+fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Caution>) {
+    if !drops_it(container) {
+        let given = container.security_pointer(&["capabilities"]);
+        if editor.value(&given).is_none_or(Value::is_null) {
+            editor.set(&given, json!({"drop": ["NET_RAW", "SYS_ADMIN"]}));
+            cautions.push(Caution::DefaultCapabilitiesDropped);
+        } else {
+            editor.append(&given.child("drop"), json!("SYS_ADMIN"));
+        }
+    }
+    if take_away(editor, container, is_sys_admin) {
+        cautions.push(Caution::LosesCapability);
+    }
+    if is_true(container, "privileged") || is_true(container, "allowPrivilegeEscalation") {
+        cautions.push(Caution::LosesPrivilege);
+    }
+    unprivilege(editor, container);
+    editor.set(&container.security_pointer(&["allowPrivilegeEscalation"]), json!(false));
+}
 
 impl Policy for DropCapSysAdmin {
     fn id(&self) -> PolicyId {
@@ -15,14 +98,113 @@ impl Policy for DropCapSysAdmin {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        let keeping = view.containers.iter().filter(|container| !drops_it(container));
+        keeping
+            .map(|container| Finding {
+                policy: self.id(),
+                check: CHECK.id,
+                message: MESSAGE.to_owned(),
+                pointer: view.nearest(container.security_pointer(&["capabilities", "drop"])),
+            })
+            .collect()
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
+        if let Some(fix) = windows_only(view, "capabilities") {
+            return fix;
+        }
+        let mut editor = Editor::new(view.value);
+        let mut cautions = Vec::new();
+        for container in view.containers.iter().filter(|container| !on_windows(view, container)) {
+            repair(&mut editor, container, &mut cautions);
+        }
+        checked(self, view, rules, editor, cautions)
+    }
+
+    /// What a repair must show in every container; it implies what the detector looks for.
+    fn cleared(&self, view: &View<'_>, _rules: &RulesConfig) -> Vec<String> {
+        let linux = view.containers.iter().filter(|container| !on_windows(view, container));
+        linux.flat_map(shortcomings).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::Neighbours;
+
+    use super::*;
+    use crate::testing::{document, findings, fix_of, fixture_holds, messages, review_of};
+
+    fn pod(context: &str) -> crate::document::Document {
+        document(&format!("kind: Pod\nspec: {{containers: [{{name: a, securityContext: {context}}}]}}"))
+    }
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&DropCapSysAdmin);
+    }
+
+    #[test]
+    fn all_or_the_name_in_any_case_drops_it() {
+        for context in
+            ["null", "{}", "{capabilities: {drop: [CHOWN]}}", "{capabilities: {drop: [CAP_SYS_ADMIN]}}"]
+        {
+            assert_eq!(messages(&DropCapSysAdmin, &pod(context)), [MESSAGE], "{context}");
+        }
+        for context in ["{capabilities: {drop: [all]}}", "{capabilities: {drop: [' sys_admin']}}"] {
+            assert_eq!(messages(&DropCapSysAdmin, &pod(context)), [""; 0], "{context}");
+        }
+        let found = findings(&DropCapSysAdmin, &pod("{capabilities: {add: []}}"));
+        assert_eq!(found[0].pointer.as_str(), "/spec/containers/0/securityContext/capabilities");
+    }
+
+    #[test]
+    fn what_is_added_goes_and_what_is_harmless_stays() {
+        assert_eq!(
+            fix_of(&DropCapSysAdmin, &pod("{capabilities: {add: [SYS_ADMIN, CHOWN, CAP_SYS_ADMIN]}}")),
+            json!([
+                {"op": "add", "path": "/spec/containers/0/securityContext/capabilities/drop", "value": ["SYS_ADMIN"]},
+                {"op": "remove", "path": "/spec/containers/0/securityContext/capabilities/add/2"},
+                {"op": "remove", "path": "/spec/containers/0/securityContext/capabilities/add/0"},
+                {"op": "add", "path": "/spec/containers/0/securityContext/allowPrivilegeEscalation", "value": false}
+            ])
+        );
+    }
+
+    #[test]
+    fn all_is_honoured() {
+        assert_eq!(
+            fix_of(&DropCapSysAdmin, &pod("{capabilities: {drop: [ALL]}}")),
+            json!([{"op": "add", "path": "/spec/containers/0/securityContext/allowPrivilegeEscalation", "value": false}])
+        );
+    }
+
+    #[test]
+    fn all_containers_and_privileged_mode() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{name: a}], initContainers: [{name: b, securityContext: {privileged: true, capabilities: {drop: [SYS_ADMIN]}}}]}",
+        );
+        assert_eq!(
+            fix_of(&DropCapSysAdmin, &document),
+            json!([
+                {"op": "add", "path": "/spec/containers/0/securityContext", "value": {"capabilities": {"drop": ["NET_RAW", "SYS_ADMIN"]}}},
+                {"op": "add", "path": "/spec/containers/0/securityContext/allowPrivilegeEscalation", "value": false},
+                {"op": "replace", "path": "/spec/initContainers/0/securityContext/privileged", "value": false},
+                {"op": "add", "path": "/spec/initContainers/0/securityContext/allowPrivilegeEscalation", "value": false}
+            ])
+        );
+    }
+
+    #[test]
+    fn windows_and_wrong_types() {
+        let document = document("kind: Pod\nspec: {os: {name: windows}, containers: [{name: a}]}");
+        let view = View::new(&document, &Neighbours::Unknown);
+        assert!(matches!(DropCapSysAdmin.fix(&view, &RulesConfig::default()), Fix::NotApplicable { .. }));
+        let reason = review_of(&DropCapSysAdmin, &pod("{capabilities: {drop: ALL}}"), &Neighbours::Unknown);
+        assert!(reason.contains("type"), "{reason}");
     }
 }
