@@ -20,6 +20,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Find violations of the policies in manifests
+    Detect(commands::detect::Args),
     /// Print the completion script for a shell
     Completions(commands::completions::Args),
 }
@@ -33,6 +35,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     cli.logs.start(&["worker", "engine", "llm", "dataset"])?;
     match cli.command {
+        Command::Detect(args) => commands::detect::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
     }
 }

@@ -2,5 +2,7 @@
 
 pub mod cli;
 pub mod commands;
+mod findings;
 pub mod intake;
 pub mod pipeline;
+mod sarif;

@@ -1,3 +1,4 @@
 //! One thin file per subcommand: its arguments, and what it calls.
 
 pub mod completions;
+pub mod detect;

@@ -16,19 +16,22 @@ use super::source::Sink;
 pub(super) fn read(path: &str, config: &RunConfig, sink: &mut Sink<'_>) -> anyhow::Result<()> {
     let inputs = Inputs::open(&[path.to_owned()], &config.limits)?;
     let scan = Scan::survey(&inputs, &config.limits, PolicyId::ALL.to_vec())?;
-    scan.files(|file| records(&file, config, sink))
+    scan.files(|file| file, |file| records(&file, config, sink))
 }
 
-/// One row before it is numbered; the order of the fields is the order of the records of a file.
+/// One record before it is numbered; the order of the fields is the order of the records of a file.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Row<'a> {
-    rule: &'a str,
-    message: &'a str,
+pub(crate) struct Row<'a> {
+    /// The check's id; empty for what could not be read.
+    pub(crate) rule: &'a str,
+    /// What is wrong.
+    pub(crate) message: &'a str,
     /// Which object; after the objects, what could not be read.
-    at: usize,
+    pub(crate) at: usize,
 }
 
-fn records(file: &FileScan, config: &RunConfig, sink: &mut Sink<'_>) -> anyhow::Result<()> {
+/// The records of a file in their order; one for equal findings in one object.
+pub(crate) fn rows(file: &FileScan) -> Vec<Row<'_>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for (at, object) in file.objects.iter().enumerate() {
         rows.extend(object.findings.iter().map(|found| Row {
@@ -42,6 +45,12 @@ fn records(file: &FileScan, config: &RunConfig, sink: &mut Sink<'_>) -> anyhow::
     rows.extend(broken.map(|(at, found)| Row { rule: "", message: &found.problem.message, at: known + at }));
     rows.sort_unstable();
     rows.dedup();
+    rows
+}
+
+fn records(file: &FileScan, config: &RunConfig, sink: &mut Sink<'_>) -> anyhow::Result<()> {
+    let rows = rows(file);
+    let known = file.objects.len();
     let mut documents: Vec<Option<SourceDocument>> = vec![None; known];
     for row in &rows {
         let number = sink.next_position() + 1;

@@ -15,4 +15,8 @@ mod resolve;
 mod scan;
 mod source;
 
+pub(crate) use cut::Place;
+pub(crate) use detected::rows;
+pub(crate) use inputs::Inputs;
+pub(crate) use scan::{FileScan, Scan, Scanned};
 pub use source::{Form, Source, Summary, read};

@@ -90,13 +90,16 @@ impl<'a> Scan<'a> {
         Ok(Self { inputs, limits, wanted, index: Index::new(offers) })
     }
 
-    /// Judges every file, in the order of the input.
-    pub(crate) fn files(&self, mut each: impl FnMut(FileScan) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Judges every file and does `work` on it, on as many threads as the machine has; hands the results to `each` in
+    /// the order of the input.
+    pub(crate) fn files<R: Send>(
+        &self,
+        work: impl Fn(FileScan) -> R + Sync,
+        each: impl FnMut(R) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut each = each;
         self.inputs.batches(self.limits, |files| {
-            let scans = parallel::map(&files, |file| self.file(file));
-            scans.into_iter().zip(files).try_for_each(|(scan, file)| {
-                each(FileScan { path: file.path, text: file.content.unwrap_or_default(), ..scan })
-            })
+            parallel::map(&files, |file| work(self.file(file))).into_iter().try_for_each(&mut each)
         })
     }
 
@@ -111,10 +114,13 @@ impl<'a> Scan<'a> {
         self.index.related(document)
     }
 
-    /// Everything but path and text, which the caller has.
     fn file(&self, file: &SourceFile) -> FileScan {
-        let mut scan =
-            FileScan { path: String::new(), text: String::new(), objects: vec![], troubles: vec![] };
+        let mut scan = FileScan {
+            path: file.path.clone(),
+            text: file.content.clone().unwrap_or_default(),
+            objects: Vec::new(),
+            troubles: Vec::new(),
+        };
         let text = match &file.content {
             Ok(text) => text,
             Err(problem) => {

@@ -1,0 +1,257 @@
+//! `worker detect PATH…`: every violation in the user's manifests.
+//!
+//! Exit 0: nothing found. 1: something found. 2: nothing could be read. A document that cannot be read is named on
+//! stderr with file and line, counted, and changes the exit code only when there was nothing else to read.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use clap::ValueEnum;
+use console::Exit;
+use console::failure::WithHint;
+use console::output::{self, Align, Table};
+use domain::config::Limits;
+use domain::policy::PolicyId;
+use domain::published::Detection;
+
+use crate::findings::{Located, locate};
+use crate::intake::{FileScan, Inputs, Scan, rows};
+use crate::sarif::SarifWriter;
+
+/// What to look at, what for, and how to show it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folders (searched to any depth), YAML or JSON files, .tar[.gz] archives; - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+    /// How findings are written to stdout
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
+    /// Look for this policy only (id or alias; may be repeated, or several with commas)
+    #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
+    policy: Vec<PolicyId>,
+}
+
+/// How findings are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A table on a terminal, a line for each finding elsewhere
+    #[default]
+    Text,
+    /// One JSON array
+    Json,
+    /// A JSON object a line
+    Jsonl,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Records in the shape of detections.json
+    Detections,
+}
+
+/// Reads a policy id of the command line.
+pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
+    PolicyId::find(text).ok_or_else(|| {
+        let known: Vec<&str> = PolicyId::ALL.iter().map(|id| id.as_str()).collect();
+        format!("no such policy; known are {}", known.join(", "))
+    })
+}
+
+/// The policies that were named, or all.
+pub(crate) fn wanted(named: &[PolicyId]) -> Vec<PolicyId> {
+    let all = PolicyId::ALL.iter().copied();
+    all.filter(|id| named.is_empty() || named.contains(id)).collect()
+}
+
+/// Detects and prints.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let limits = Limits::default();
+    let wanted = wanted(&args.policy);
+    let inputs = Inputs::open(&args.paths, &limits)?;
+    let scan = Scan::survey(&inputs, &limits, wanted.clone())?;
+    let mut writer = Writer::begin(args.output, &wanted)?;
+    let mut tally = Tally::default();
+    let located = !matches!(args.output, Form::Detections);
+    scan.files(
+        |file| {
+            let found = if located { locate(&file, &limits) } else { Vec::new() };
+            (file, found)
+        },
+        |(file, found)| {
+            tally.take(&file);
+            writer.file(&file, &found)?;
+            Ok(())
+        },
+    )?;
+    writer.end(&tally.unread)?;
+    tally.close()
+}
+
+/// What was read, for the closing line and the exit code.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    files: u64,
+    objects: u64,
+    findings: u64,
+    /// Path, line, sentence.
+    pub(crate) unread: Vec<(String, Option<usize>, String)>,
+    unread_beyond: u64,
+}
+
+/// Unreadable documents that are kept for the end of the output, at most.
+const MOST_UNREAD: usize = 10_000;
+
+impl Tally {
+    /// Counts a file and names what could not be read of it.
+    pub(crate) fn take(&mut self, file: &FileScan) {
+        self.files += 1;
+        self.objects += file.objects.len() as u64;
+        self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
+        for trouble in &file.troubles {
+            let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
+            output::say(&format!("{}{line}: {}", file.path, trouble.problem.message));
+            if self.unread.len() < MOST_UNREAD {
+                self.unread.push((file.path.clone(), trouble.line, trouble.problem.message.clone()));
+            } else {
+                self.unread_beyond += 1;
+            }
+        }
+    }
+
+    /// Fails when nothing was read.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.objects > 0 {
+            return Ok(());
+        }
+        let unread = self.unread.len() as u64 + self.unread_beyond;
+        let what = if unread > 0 {
+            anyhow::anyhow!("nothing could be read: {unread} of {unread} documents are broken")
+        } else {
+            anyhow::anyhow!("found no manifest in {} files", self.files)
+        };
+        Err(what).hint("name folders or files that hold .yaml, .yml or .json manifests")
+    }
+
+    /// The closing line on stderr, and the exit code.
+    fn close(&self) -> anyhow::Result<Exit> {
+        self.check()?;
+        let unread = self.unread.len() as u64 + self.unread_beyond;
+        let broken = if unread > 0 { format!(", {unread} unreadable") } else { String::new() };
+        let line = format!(
+            "{} in {} of {}{broken}",
+            counted(self.findings, "finding"),
+            counted(self.objects, "object"),
+            counted(self.files, "file")
+        );
+        output::say(&line);
+        Ok(Exit::found(self.findings > 0))
+    }
+}
+
+/// A number with its noun.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Findings on their way to stdout.
+struct Writer {
+    kind: Kind,
+    /// Findings so far.
+    written: u64,
+}
+
+enum Kind {
+    Table(Table),
+    Lines(BufWriter<StdoutLock<'static>>),
+    Json(BufWriter<StdoutLock<'static>>),
+    Jsonl(BufWriter<StdoutLock<'static>>),
+    Sarif(Box<SarifWriter<BufWriter<StdoutLock<'static>>>>),
+    Detections(BufWriter<StdoutLock<'static>>),
+}
+
+impl Writer {
+    fn begin(form: Form, wanted: &[PolicyId]) -> io::Result<Self> {
+        let out = || BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        let kind = match form {
+            Form::Text if io::stdout().is_terminal() => Kind::Table(Table::new([
+                ("place", Align::Left),
+                ("object", Align::Left),
+                ("check", Align::Left),
+                ("message", Align::Left),
+            ])),
+            Form::Text => Kind::Lines(out()),
+            Form::Json => Kind::Json(out()),
+            Form::Jsonl => Kind::Jsonl(out()),
+            Form::Sarif => Kind::Sarif(Box::new(SarifWriter::begin(out(), wanted)?)),
+            Form::Detections => Kind::Detections(out()),
+        };
+        Ok(Self { kind, written: 0 })
+    }
+
+    fn file(&mut self, file: &FileScan, found: &[Located]) -> anyhow::Result<()> {
+        if let Kind::Detections(out) = &mut self.kind {
+            for row in rows(file) {
+                let Some(object) = file.objects.get(row.at) else { continue };
+                let record = Detection {
+                    id: format!("{:03}", self.written + 1),
+                    manifest_path: Some(file.path.clone()),
+                    manifest_yaml: Some(object.place.object_text(&file.text, &object.document)),
+                    policy_id: row.rule.to_owned(),
+                    violation_text: row.message.to_owned(),
+                };
+                element(out, self.written, &serde_json::to_string(&record)?)?;
+                self.written += 1;
+            }
+            return Ok(());
+        }
+        for located in found {
+            match &mut self.kind {
+                Kind::Table(table) => table.push([
+                    format!("{}:{}:{}", located.path, located.region.line, located.region.column),
+                    object(located),
+                    located.check.to_owned(),
+                    located.message.clone(),
+                ]),
+                Kind::Lines(out) => out.write_all(line(located).as_bytes())?,
+                Kind::Json(out) => element(out, self.written, &serde_json::to_string(located)?)?,
+                Kind::Jsonl(out) => writeln!(out, "{}", serde_json::to_string(located)?)?,
+                Kind::Sarif(writer) => writer.result(located)?,
+                Kind::Detections(_) => {}
+            }
+            self.written += 1;
+        }
+        Ok(())
+    }
+
+    fn end(self, unread: &[(String, Option<usize>, String)]) -> io::Result<()> {
+        match self.kind {
+            Kind::Table(table) if table.is_empty() => Ok(()),
+            Kind::Table(table) => output::print(&table.text(output::stdout_width())),
+            Kind::Lines(mut out) | Kind::Jsonl(mut out) => out.flush(),
+            Kind::Json(mut out) | Kind::Detections(mut out) => {
+                out.write_all(if self.written == 0 { b"[]\n" } else { b"\n]\n" })?;
+                out.flush()
+            }
+            Kind::Sarif(writer) => writer.end(unread)?.flush(),
+        }
+    }
+}
+
+fn element(out: &mut impl Write, before: u64, text: &str) -> io::Result<()> {
+    out.write_all(if before == 0 { b"[\n" } else { b",\n" })?;
+    out.write_all(text.as_bytes())
+}
+
+fn object(located: &Located) -> String {
+    let name = if located.name.is_empty() { "(unnamed)" } else { &located.name };
+    let namespace =
+        if located.namespace.is_empty() { String::new() } else { format!("{}/", located.namespace) };
+    format!("{} {namespace}{name}", located.kind)
+}
+
+/// A finding as compilers print theirs.
+fn line(located: &Located) -> String {
+    let Located { path, region, severity, check, message, .. } = located;
+    let (line, column) = (region.line, region.column);
+    let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object(located));
+    let text: String = text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }).collect();
+    format!("{}\n", output::visible(&text))
+}

@@ -1,0 +1,247 @@
+//! Findings as SARIF 2.1.0 (OASIS standard), for code scanning.
+//!
+//! *Invariant*: written as it comes; memory does not grow with the number of findings.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use domain::ids::DocumentHash;
+use domain::policy::PolicyId;
+use engine::policies::{self, Check};
+use serde_json::{Value, json};
+
+use crate::findings::{Located, severity_word};
+
+const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
+/// Writes one log with one run.
+pub(crate) struct SarifWriter<W: Write> {
+    out: W,
+    rule_index: BTreeMap<&'static str, usize>,
+    /// How often each fingerprint occurred: equal findings stay apart.
+    seen: BTreeMap<String, u32>,
+    results: u64,
+}
+
+impl<W: Write> SarifWriter<W> {
+    /// Begins the log: the tool and the rules of `wanted`.
+    pub(crate) fn begin(mut out: W, wanted: &[PolicyId]) -> io::Result<Self> {
+        let mut rules = Vec::new();
+        let mut rule_index = BTreeMap::new();
+        for policy in wanted {
+            for check in policies::policy(*policy).checks() {
+                if rule_index.insert(check.id, rules.len()).is_none() {
+                    rules.push(rule(*policy, check));
+                }
+            }
+        }
+        let driver = json!({
+            "name": "k8s-auto-fix",
+            "semanticVersion": env!("CARGO_PKG_VERSION"),
+            "rules": rules,
+        });
+        write!(
+            out,
+            "{{\"$schema\":{},\"version\":\"2.1.0\",\"runs\":[{{\"tool\":{},\"columnKind\":\"unicodeCodePoints\",\"results\":[",
+            json!(SCHEMA),
+            json!({"driver": driver})
+        )?;
+        Ok(Self { out, rule_index, seen: BTreeMap::new(), results: 0 })
+    }
+
+    /// Writes a finding.
+    pub(crate) fn result(&mut self, found: &Located) -> io::Result<()> {
+        if self.results > 0 {
+            self.out.write_all(b",")?;
+        }
+        self.results += 1;
+        let uri = uri(&found.path);
+        let fingerprint = self.fingerprint(found);
+        let region = &found.region;
+        let object = qualified_name(found);
+        let mut result = json!({
+            "ruleId": found.check,
+            "level": found.severity,
+            "message": {"text": found.message},
+            "locations": [{
+                "physicalLocation": {
+                    "artifactLocation": artifact(&uri),
+                    "region": {
+                        "startLine": region.line,
+                        "startColumn": region.column,
+                        "endLine": region.end_line,
+                        "endColumn": region.end_column,
+                    },
+                },
+                "logicalLocations": [{"fullyQualifiedName": object, "kind": "resource"}],
+            }],
+            "partialFingerprints": {"k8sAutoFix/v1": fingerprint},
+            "properties": {"policy": found.policy, "pointer": found.pointer, "document": found.document},
+        });
+        if let (Some(index), Some(fields)) = (self.rule_index.get(found.check), result.as_object_mut()) {
+            fields.insert("ruleIndex".to_owned(), json!(index));
+        }
+        write!(self.out, "\n{result}")
+    }
+
+    /// Ends the log with what could not be read: path, line, sentence.
+    pub(crate) fn end(mut self, unread: &[(String, Option<usize>, String)]) -> io::Result<W> {
+        let notifications: Vec<Value> = unread
+            .iter()
+            .map(|(path, line, message)| {
+                let mut physical = json!({"artifactLocation": artifact(&uri(path))});
+                if let (Some(line), Some(fields)) = (line, physical.as_object_mut()) {
+                    fields.insert("region".to_owned(), json!({"startLine": line}));
+                }
+                json!({
+                    "level": "warning",
+                    "message": {"text": message},
+                    "locations": [{"physicalLocation": physical}],
+                })
+            })
+            .collect();
+        let invocation = json!({"executionSuccessful": true, "toolExecutionNotifications": notifications});
+        writeln!(self.out, "\n],\"invocations\":[{invocation}]}}]}}")?;
+        Ok(self.out)
+    }
+
+    /// Stays the same when lines move: made of who the object is and what is wrong with it.
+    fn fingerprint(&mut self, found: &Located) -> String {
+        let parts = [&*found.path, &found.kind, &found.namespace, &found.name, found.check, &found.message];
+        let hash = DocumentHash::of(parts.join("\0").as_bytes()).to_string();
+        let hash = hash.get(..32).unwrap_or_default().to_owned();
+        let count = self.seen.entry(hash.clone()).or_default();
+        *count += 1;
+        format!("{hash}:{count}")
+    }
+}
+
+fn qualified_name(found: &Located) -> String {
+    let parts = [&*found.kind, &found.namespace, &found.name];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
+fn rule(policy: PolicyId, check: &Check) -> Value {
+    let severity = severity_word(check.severity);
+    let title = policy.title();
+    json!({
+        "id": check.id,
+        "name": policy.as_str(),
+        "shortDescription": {"text": format!("{title}.")},
+        "fullDescription": {"text": format!("{title}. {}", check.remedy)},
+        "help": {"text": check.remedy},
+        "defaultConfiguration": {"level": severity},
+        "properties": {
+            "policy": policy,
+            "family": policy.family(),
+            "tags": ["kubernetes", policy.family()],
+            "problem.severity": severity,
+            // The scale of code scanning goes from 0 to 10.
+            "security-severity": format!("{:.1}", f64::from(policy.base_risk()) / 10.0),
+        },
+    })
+}
+
+fn artifact(uri: &str) -> Value {
+    if uri.starts_with("file://") {
+        json!({"uri": uri})
+    } else {
+        json!({"uri": uri, "uriBaseId": "%SRCROOT%"})
+    }
+}
+
+/// A relative reference for a path at or below the working directory, else a `file:` URI; encoded as RFC 3986 wants.
+fn uri(path: &str) -> String {
+    let relative = path.strip_prefix("./").unwrap_or(path);
+    let here = std::env::current_dir().ok();
+    let below = here.as_deref().and_then(|here| std::path::Path::new(relative).strip_prefix(here).ok());
+    let relative = below.and_then(std::path::Path::to_str).unwrap_or(relative);
+    let mut text = String::with_capacity(relative.len() + 8);
+    if relative.starts_with('/') {
+        text.push_str("file://");
+    }
+    for byte in relative.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::pointer::Pointer;
+
+    use super::*;
+    use crate::findings::Region;
+
+    fn found(path: &str, message: &str) -> Located {
+        Located {
+            policy: PolicyId::NoPrivileged,
+            check: "privileged-container",
+            severity: "error",
+            message: message.to_owned(),
+            path: path.to_owned(),
+            region: Region { line: 3, column: 5, end_line: 3, end_column: 9 },
+            document: 0,
+            pointer: Pointer::of(["spec"]),
+            kind: "Pod".to_owned(),
+            namespace: String::new(),
+            name: "a".to_owned(),
+        }
+    }
+
+    fn log(findings: &[Located], unread: &[(String, Option<usize>, String)]) -> Value {
+        let mut writer = SarifWriter::begin(Vec::new(), PolicyId::ALL).unwrap();
+        findings.iter().for_each(|found| writer.result(found).unwrap());
+        serde_json::from_slice(&writer.end(unread).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_standard_requires_is_there() {
+        let unread = [("x.yaml".to_owned(), Some(2), "broken".to_owned())];
+        let log = log(&[found("a b/ü.yaml", "m"), found("a b/ü.yaml", "m")], &unread);
+        assert_eq!(log["version"], "2.1.0");
+        let run = &log["runs"][0];
+        let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+        let mut ids = std::collections::BTreeSet::new();
+        for rule in rules {
+            assert!(ids.insert(rule["id"].as_str().unwrap()), "rule ids are unique");
+            assert!(!rule["shortDescription"]["text"].as_str().unwrap().is_empty());
+            assert!(["warning", "error"].contains(&rule["defaultConfiguration"]["level"].as_str().unwrap()));
+        }
+        for result in run["results"].as_array().unwrap() {
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(rules[index]["id"], result["ruleId"]);
+            assert!(!result["message"]["text"].as_str().unwrap().is_empty());
+            let place = &result["locations"][0]["physicalLocation"];
+            assert_eq!(place["artifactLocation"]["uri"], "a%20b/%C3%BC.yaml");
+            for key in ["startLine", "startColumn", "endLine", "endColumn"] {
+                assert!(place["region"][key].as_u64().unwrap() >= 1);
+            }
+        }
+        let prints: Vec<_> =
+            (0..2).map(|n| &run["results"][n]["partialFingerprints"]["k8sAutoFix/v1"]).collect();
+        assert_ne!(prints[0], prints[1]);
+        let invocation = &run["invocations"][0];
+        assert_eq!(invocation["executionSuccessful"], true);
+        assert_eq!(invocation["toolExecutionNotifications"][0]["message"]["text"], "broken");
+    }
+
+    #[test]
+    fn a_log_without_findings_is_whole() {
+        let log = log(&[], &[]);
+        assert_eq!(log["runs"][0]["results"], json!([]));
+    }
+
+    #[test]
+    fn paths_become_references() {
+        assert_eq!(uri("./a/b.yaml"), "a/b.yaml");
+        assert_eq!(uri("/nowhere/c:d.yaml"), "file:///nowhere/c%3Ad.yaml");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(uri(&format!("{}/x.yaml", here.display())), "x.yaml");
+    }
+}

@@ -1,0 +1,46 @@
+//! How the program is called, and what the tests of its commands share.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// The program, in the workspace's root, without the user's environment.
+pub(crate) fn worker() -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("worker"));
+    command.current_dir(root()).env_clear();
+    command
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Exit code, stdout and stderr of a call.
+pub(crate) fn told(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Writes a file below `folder`.
+pub(crate) fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_wrong_command_line_is_a_failure() {
+    let (code, stdout, stderr) = told(worker().args(["detect", "--policy", "no-such", "x"]));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("no such policy; known are no_latest_tag"), "{stderr}");
+    assert_eq!(told(&mut worker()).0, 2);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let (code, stdout, _) = told(worker().args(["completions", "bash"]));
+    assert_eq!(code, 0);
+    assert!(stdout.contains("detect"));
+}

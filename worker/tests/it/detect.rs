@@ -1,0 +1,87 @@
+//! `worker detect`.
+
+use serde_json::Value;
+
+use crate::cli::{told, worker, write};
+
+const FIXTURE: &str = "data/fixtures/policies/no_privileged";
+
+fn only(args: &[&str]) -> (i32, String, String) {
+    told(worker().args(["detect", "--policy", "no-privileged"]).args(args))
+}
+
+#[test]
+fn help() {
+    let (code, stdout, _) = told(worker().args(["detect", "-h"]));
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(stdout);
+}
+
+#[test]
+fn findings_as_lines() {
+    let (code, stdout, stderr) = only(&[FIXTURE]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(format!("{stdout}{stderr}"));
+}
+
+#[test]
+fn findings_as_sarif() {
+    let (code, stdout, _) = only(&["--output", "sarif", FIXTURE]);
+    assert_eq!(code, 1);
+    let mut log: Value = serde_json::from_str(&stdout).unwrap();
+    log["runs"][0]["tool"]["driver"]["semanticVersion"] = "0.0.0".into();
+    insta::assert_json_snapshot!(log);
+}
+
+#[test]
+fn findings_as_json_lines_and_records() {
+    let (_, array, _) = only(&["--output", "json", FIXTURE]);
+    let (_, lines, _) = only(&["--output", "jsonl", FIXTURE]);
+    let array: Vec<Value> = serde_json::from_str(&array).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(array, lines);
+    insta::assert_json_snapshot!(array[0]);
+    let (code, records, _) = only(&["--output", "detections", FIXTURE]);
+    assert_eq!(code, 1);
+    let records: Vec<Value> = serde_json::from_str(&records).unwrap();
+    assert_eq!(records[0]["id"], "001");
+    assert_eq!(records[0]["policy_id"], "privileged-container");
+    assert_eq!(records[0]["manifest_path"], format!("{FIXTURE}/bad.yaml"));
+    let text = std::fs::read_to_string(crate::cli::root().join(FIXTURE).join("bad.yaml")).unwrap();
+    assert!(text.ends_with(records[0]["manifest_yaml"].as_str().unwrap()), "the document's own text");
+}
+
+#[test]
+fn a_clean_input_exits_0() {
+    let (code, stdout, stderr) = only(&[&format!("{FIXTURE}/fixed.yaml")]);
+    assert_eq!((code, stdout.as_str()), (0, ""));
+    assert!(stderr.starts_with("0 findings in "), "{stderr}");
+    let (_, array, _) = only(&["--output", "json", &format!("{FIXTURE}/fixed.yaml")]);
+    assert_eq!(array, "[]\n");
+}
+
+#[test]
+fn the_unreadable_is_named_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.yaml", "kind: ConfigMap\n---\nb: [\n---\nkind: {{ .Values.kind }}\n");
+    let path = folder.path().to_str().unwrap();
+    let (code, _, stderr) = only(&[path]);
+    assert_eq!(code, 0, "something was read, and it is clean");
+    let lines: Vec<&str> = stderr.lines().map(|line| line.trim_start_matches(path)).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+
+    write(folder.path(), "a.yaml", "b: [\n");
+    let (code, _, stderr) = only(&[path]);
+    assert_eq!(code, 2, "{stderr}");
+    let (code, _, stderr) = only(&["no/such/folder"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("worker: cannot read no/such/folder: "), "{stderr}");
+}
+
+#[test]
+fn standard_input() {
+    let pod = "kind: Pod\nspec:\n  containers:\n  - name: a\n    securityContext:\n      privileged: true\n";
+    let (code, stdout, _) = told(worker().args(["detect", "-p", "no_privileged", "-"]).write_stdin(pod));
+    assert_eq!(code, 1);
+    assert!(stdout.starts_with("-:6:7: error: "), "{stdout}");
+}
