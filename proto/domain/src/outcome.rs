@@ -143,6 +143,8 @@ words! {
         PortRemoved = "port_removed",
         /// A port was renamed; a Service elsewhere may use the old name.
         PortRenamed = "port_renamed",
+        /// A port number was taken from what its name usually stands for.
+        PortGuessed = "port_guessed",
         /// Requests or limits are defaults, not measurements.
         ResourcesGuessed = "resources_guessed",
         /// A companion holds a value that stood in the document; it needs to be kept secret and rotated.
@@ -189,6 +191,7 @@ impl Caution {
             Self::LosesHostNamespace => "the pod left a namespace of the host",
             Self::LosesHostPort => "the container's port is no longer published on the node",
             Self::PortRemoved => "a container port was removed; a Service may have used it",
+            Self::PortGuessed => "the number of a port was taken from what its name usually stands for",
             Self::PortRenamed => "a port was renamed; a Service may use the old name",
             Self::ResourcesGuessed => "requests and limits are defaults, not measurements",
             Self::SecretInManifest => "a companion Secret takes a value that stood in plain text: rotate it",

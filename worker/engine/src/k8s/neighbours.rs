@@ -28,6 +28,9 @@ pub const IDENTIFYING_LABELS: [&str; 8] = [
     "run",
 ];
 
+/// Those of [`IDENTIFYING_LABELS`] that name one application, and not a release or a role in it.
+const NAMING_LABELS: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "name", "run"];
+
 /// The kind under which the hand-made endpoints of a Service are offered: a "workload" without pods.
 pub const ENDPOINTS: &str = "Endpoints";
 
@@ -77,15 +80,42 @@ pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, St
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
+/// Label keys, each with the values that are asked for.
+pub type Pairs = BTreeMap<String, BTreeSet<String>>;
+
 /// The pairs by which a Service says what it serves: its selector's, and its own identifying labels.
-pub fn service_pairs(service: &Value) -> BTreeMap<String, BTreeSet<String>> {
+pub fn service_pairs(service: &Value) -> Pairs {
     let own = text_labels(service.pointer("/metadata/labels").and_then(Value::as_object));
     let own = own.into_iter().filter(|(key, _)| IDENTIFYING_LABELS.contains(&key.as_str()));
-    let mut pairs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut pairs = Pairs::new();
     for (key, value) in service_selector(service).into_iter().chain(own) {
         pairs.entry(key).or_default().insert(value);
     }
     pairs
+}
+
+/// The identifying labels among `labels`.
+pub fn identifying(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let telling = labels.iter().filter(|(key, _)| IDENTIFYING_LABELS.contains(&key.as_str()));
+    telling.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Whether a Service with these [`service_pairs`] that selects nothing can mean this workload of its namespace: it serves, and has the Service's name,
+/// or shares an identifying label that names one thing (not `instance` or `component` alone) and contradicts none.
+pub fn is_candidate(pairs: &Pairs, service_name: &str, workload: &Neighbour) -> bool {
+    let Neighbour::Workload { kind, name, pod_labels, .. } = workload else { return false };
+    if !serves(kind) {
+        return false;
+    }
+    let mut shares = false;
+    for (key, value) in identifying(pod_labels) {
+        let Some(wanted) = pairs.get(&key) else { continue };
+        if !wanted.contains(&value) {
+            return name == service_name;
+        }
+        shares |= NAMING_LABELS.contains(&key.as_str());
+    }
+    shares || name == service_name
 }
 
 /// Whether a workload of this kind keeps pods running that a Service may send traffic to.
@@ -159,16 +189,19 @@ impl Index {
         }
         let same_name = here.workloads_by_name.get(&service.identity.name).into_iter().flatten();
         let mut related: BTreeSet<usize> = same_name.copied().collect();
-        for (key, values) in service_pairs(&service.value) {
+        let pairs = service_pairs(&service.value);
+        let is_candidate = |at: &usize| {
+            self.offers.get(*at).is_some_and(|offer| is_candidate(&pairs, &service.identity.name, offer))
+        };
+        for (key, values) in pairs.iter().filter(|(key, _)| NAMING_LABELS.contains(&key.as_str())) {
             for value in values {
-                let same_pair = here.workloads_by_pair.get(&(key.clone(), value)).into_iter().flatten();
-                let serving = same_pair.copied().filter(|at| self.serves(*at));
-                related.extend(serving.take(MOST_WORKLOADS));
+                let same_pair = here.workloads_by_pair.get(&(key.clone(), value.clone())).into_iter().flatten();
+                related.extend(same_pair.copied().filter(is_candidate).take(MOST_WORKLOADS));
             }
         }
-        let endpoints = related.iter().copied().filter(|at| !self.serves(*at)).take(1);
-        let serving = related.iter().copied().filter(|at| self.serves(*at)).take(MOST_WORKLOADS);
-        endpoints.chain(serving).collect()
+        let endpoints = related.iter().copied().filter(|at| self.is_endpoints(*at)).take(1);
+        let candidates = related.iter().copied().filter(is_candidate).take(MOST_WORKLOADS);
+        endpoints.chain(candidates).collect()
     }
 
     /// The first workloads that `selector` selects, found from its rarest pair.
@@ -184,8 +217,8 @@ impl Index {
         rarest.iter().copied().filter(fits).take(MOST_WORKLOADS).collect()
     }
 
-    fn serves(&self, at: usize) -> bool {
-        matches!(self.offers.get(at), Some(Neighbour::Workload { kind, .. }) if serves(kind))
+    fn is_endpoints(&self, at: usize) -> bool {
+        matches!(self.offers.get(at), Some(Neighbour::Workload { kind, .. }) if kind == ENDPOINTS)
     }
 }
 

@@ -1,13 +1,131 @@
-//! `dangling_service`
+//! `dangling_service`: a Service selects a workload.
+//!
+//! # What it checks
+//! That a Service (not of type `ExternalName`) has a selector, and that pods of a workload in its namespace carry the
+//! labels it asks for (kube-linter `dangling-service`). A document that stands alone has no workloads beside it.
+//!
+//! # Why
+//! A Service without pods answers nobody, and says nothing about it (Kubernetes documentation, *Service*).
+//!
+//! # Repair
+//! Only with exactly one workload that the Service can mean: one of its own name, or one that shares an identifying label
+//! with the Service's selector or labels (`app.kubernetes.io/name`, `app`, `k8s-app`, `name`, `run`) and contradicts none.
+//! The selector becomes that workload's identifying labels. With none or several, or with endpoints kept by hand, a
+//! person must say what the Service is for; it never becomes an `ExternalName`.
+//!
+//! # Example
+//! ```yaml
+//! metadata: {name: web}, spec: {selector: {app: wbe}}   # before, with a Deployment web whose pods have app: web
+//! metadata: {name: web}, spec: {selector: {app: web}}   # after
+//! ```
+
+use std::collections::BTreeMap;
 
 use domain::config::RulesConfig;
+use domain::outcome::Caution;
+use domain::pointer::Pointer;
 use domain::policy::PolicyId;
+use domain::record::{Neighbour, Neighbours};
+use serde_json::{Value, json};
 
-use super::contract::{Check, Finding, Fix, Policy};
-use crate::k8s::View;
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::label_text::{invalid_value, label_set};
+use crate::edit::Editor;
+use crate::k8s::neighbours::{ENDPOINTS, identifying, is_candidate, selects, service_pairs, service_selector};
+use crate::k8s::{View, names, selectors};
 
 /// See the module.
 pub(super) struct DanglingService;
+
+const CHECK: Check = Check {
+    id: "dangling-service",
+    severity: Severity::Warning,
+    remedy: "Make the Service's selector match the labels of the pods it serves.",
+};
+
+fn selector_place() -> Pointer {
+    Pointer::of(["spec", "selector"])
+}
+
+fn is_service(view: &View<'_>) -> bool {
+    let kind = view.spec().and_then(|spec| spec.get("type")).and_then(Value::as_str);
+    view.kind() == "Service" && kind != Some("ExternalName")
+}
+
+/// Why the Service dangles; `None` when it does not.
+fn trouble(view: &View<'_>) -> Option<String> {
+    let written = selector_place().resolve(view.value).and_then(Value::as_object);
+    let selector = service_selector(view.value);
+    if selector.is_empty() {
+        return Some("service has no selector specified".to_owned());
+    }
+    if let Some(error) = invalid_value(written) {
+        return Some(format!("service has invalid label selector: {error}"));
+    }
+    let selected = |neighbour: &Neighbour| {
+        matches!(neighbour, Neighbour::Workload { pod_labels, .. } if selects(&selector, pod_labels))
+    };
+    let none = !view.neighbours_here().any(selected);
+    none.then(|| format!("no pods found matching service labels ({})", selectors::go_map(written)))
+}
+
+/// A workload that the Service can mean.
+struct Candidate<'a> {
+    kind: &'a str,
+    name: &'a str,
+    pod_labels: &'a BTreeMap<String, String>,
+}
+
+fn candidates<'a>(view: &View<'a>) -> Vec<Candidate<'a>> {
+    let pairs = service_pairs(view.value);
+    let found = view.neighbours_here().filter(|neighbour| is_candidate(&pairs, &view.identity.name, neighbour));
+    found
+        .filter_map(|neighbour| match neighbour {
+            Neighbour::Workload { kind, name, pod_labels, .. } => Some(Candidate { kind, name, pod_labels }),
+            Neighbour::ServiceAccount { .. } => None,
+        })
+        .collect()
+}
+
+/// The labels by which the Service should select a candidate: its identifying ones, else all of them.
+fn selector_of(candidate: &Candidate<'_>) -> BTreeMap<String, String> {
+    let legal = candidate.pod_labels.iter().filter(|(_, value)| names::is_label_value(value) && !value.is_empty());
+    let all: BTreeMap<String, String> = legal.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let telling: BTreeMap<String, String> = identifying(&all);
+    if telling.is_empty() { all } else { telling }
+}
+
+fn has_endpoints(view: &View<'_>) -> bool {
+    view.neighbours_here().any(|neighbour| {
+        matches!(neighbour, Neighbour::Workload { kind, name, .. } if kind == ENDPOINTS && *name == view.identity.name)
+    })
+}
+
+fn describe(view: &View<'_>) -> String {
+    let written = selector_place().resolve(view.value).and_then(Value::as_object);
+    match label_set(written).as_str() {
+        "" => "the Service has no selector".to_owned(),
+        selector => format!("the Service selects {selector}, which no pod carries"),
+    }
+}
+
+fn without_candidate(view: &View<'_>) -> String {
+    let what = describe(view);
+    match view.neighbours {
+        Neighbours::Unknown => format!(
+            "{what} in this document alone; give the manifests of its workload as well, or set spec.selector to the labels of the pods it serves"
+        ),
+        Neighbours::Known(_) => format!(
+            "{what}, and no workload of namespace {:?} has its name or its identifying labels; set spec.selector to the labels of the pods it serves, or remove the Service",
+            view.identity.effective_namespace()
+        ),
+    }
+}
+
+fn among(view: &View<'_>, candidates: &[Candidate<'_>]) -> String {
+    let names: Vec<String> = candidates.iter().map(|candidate| format!("{} {}", candidate.kind, candidate.name)).collect();
+    format!("{}; it can mean {}: set spec.selector to the labels of one of them", describe(view), names.join(", "))
+}
 
 impl Policy for DanglingService {
     fn id(&self) -> PolicyId {
@@ -15,14 +133,160 @@ impl Policy for DanglingService {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        if !is_service(view) {
+            return Vec::new();
+        }
+        let pointer = view.nearest(selector_place());
+        let message = trouble(view);
+        message.into_iter().map(|message| Finding { policy: self.id(), check: CHECK.id, message, pointer: pointer.clone() }).collect()
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+        let review = |reason| Fix::NeedsReview { reason };
+        if !is_service(view) || trouble(view).is_none() {
+            return Fix::NotApplicable { reason: "the document is no Service that selects nothing".to_owned() };
+        }
+        if view.spec().is_none() {
+            return review("the Service has no spec; say which ports and pods it serves".to_owned());
+        }
+        if service_selector(view.value).is_empty() && has_endpoints(view) {
+            return review(
+                "the Service has no selector and endpoints kept by hand; leave it as it is, or remove the endpoints and set spec.selector"
+                    .to_owned(),
+            );
+        }
+        let candidates = candidates(view);
+        let [candidate] = candidates.as_slice() else {
+            return review(if candidates.is_empty() { without_candidate(view) } else { among(view, &candidates) });
+        };
+        let selector = selector_of(candidate);
+        if selector.is_empty() {
+            return review(format!(
+                "{}; the pods of {} {} have no labels to select them by: label them first",
+                describe(view),
+                candidate.kind,
+                candidate.name
+            ));
+        }
+        let mut editor = Editor::new(view.value);
+        editor.set(&selector_place(), json!(selector));
+        Fix::of(editor, [Caution::TrafficRedirected])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Document;
+    use crate::k8s::neighbours::{Index, offer};
+    use crate::testing::{document, fix_among, fixture_holds, messages, review_of};
+
+    const POLICY: DanglingService = DanglingService;
+
+    fn service(rest: &str) -> Document {
+        document(&format!("kind: Service\nmetadata: {{name: web}}\nspec: {rest}"))
+    }
+
+    fn workload(kind: &str, name: &str, labels: &str) -> Document {
+        document(&format!(
+            "kind: {kind}\nmetadata: {{name: {name}}}\nspec: {{template: {{metadata: {{labels: {labels}}}, spec: {{}}}}}}"
+        ))
+    }
+
+    fn around(service: &Document, others: &[Document]) -> Neighbours {
+        Index::new(others.iter().filter_map(offer)).related(service)
+    }
+
+    fn selector(ops: &Value) -> &Value {
+        &ops[0]["value"]
+    }
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&POLICY);
+    }
+
+    #[test]
+    fn what_selects_nothing_is_found() {
+        assert_eq!(
+            messages(&POLICY, &service("{selector: {b: '2', a: x}}")),
+            ["no pods found matching service labels (map[a:x b:2])"]
+        );
+        for spec in ["{}", "{selector: {}}", "{selector: null, clusterIP: None}"] {
+            assert_eq!(messages(&POLICY, &service(spec)), ["service has no selector specified"]);
+        }
+        assert!(messages(&POLICY, &service("{selector: {a: '<x>'}}"))[0].starts_with("service has invalid label selector: values[0][a]: Invalid value: \"<x>\""));
+        assert_eq!(messages(&POLICY, &service("{type: ExternalName}")), Vec::<String>::new());
+        assert_eq!(messages(&POLICY, &document("kind: Pod\nspec: {}")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_service_with_pods_is_fine() {
+        let service = service("{selector: {app: web}}");
+        let neighbours = around(&service, &[workload("Job", "x", "{app: web, y: z}")]);
+        assert_eq!(POLICY.detect(&View::new(&service, &neighbours)), []);
+        let elsewhere = document("kind: Pod\nmetadata: {name: p, namespace: n, labels: {app: web}}\nspec: {}");
+        let neighbours = around(&service, &[elsewhere]);
+        assert_eq!(POLICY.detect(&View::new(&service, &neighbours)).len(), 1);
+    }
+
+    #[test]
+    fn the_one_workload_it_can_mean_is_selected() {
+        let by_name = service("{selector: {app: wbe, tier: x}}");
+        let others = [workload("Deployment", "web", "{app: web, version: v1}"), workload("Deployment", "db", "{app: db}")];
+        let ops = fix_among(&POLICY, &by_name, &around(&by_name, &others));
+        assert_eq!(ops, json!([{"op": "replace", "path": "/spec/selector", "value": {"app": "web"}}]));
+
+        let by_label = service("{selector: {k8s-app: api, version: v1}}");
+        let others = [workload("StatefulSet", "x", "{k8s-app: api, version: v2}")];
+        assert_eq!(selector(&fix_among(&POLICY, &by_label, &around(&by_label, &others))), &json!({"k8s-app": "api"}));
+
+        let plain = service("{}");
+        let others = [workload("Deployment", "web", "{color: blue}"), workload("Job", "web", "{app: web}")];
+        assert_eq!(selector(&fix_among(&POLICY, &plain, &around(&plain, &others))), &json!({"color": "blue"}));
+    }
+
+    #[test]
+    fn a_weak_or_contradicted_label_is_no_match() {
+        let service = document(
+            "kind: Service\nmetadata: {name: r-db}\nspec: {selector: {app.kubernetes.io/name: shop, app.kubernetes.io/instance: r, app.kubernetes.io/component: db}}",
+        );
+        let web = "{app.kubernetes.io/name: shop, app.kubernetes.io/instance: r, app.kubernetes.io/component: web}";
+        let neighbours = around(&service, &[workload("Deployment", "r-web", web)]);
+        assert!(review_of(&POLICY, &service, &neighbours).contains("no workload of namespace \"default\""));
+        let weak = document("kind: Service\nmetadata: {name: s}\nspec: {selector: {app.kubernetes.io/instance: r, x: y}}");
+        let neighbours = around(&weak, &[workload("Deployment", "r-web", web)]);
+        assert!(review_of(&POLICY, &weak, &neighbours).contains("no workload"));
+    }
+
+    #[test]
+    fn a_person_decides_between_several_and_without_any() {
+        let service = service("{selector: {app: web, track: beta}}");
+        let others = [workload("Deployment", "a", "{app: web}"), workload("StatefulSet", "b", "{app: web}")];
+        assert_eq!(
+            review_of(&POLICY, &service, &around(&service, &others)),
+            "the Service selects app=web,track=beta, which no pod carries; it can mean Deployment a, StatefulSet b: set spec.selector to the labels of one of them"
+        );
+        assert!(review_of(&POLICY, &service, &Neighbours::Unknown).contains("in this document alone"));
+        assert!(review_of(&POLICY, &document("kind: Service"), &Neighbours::Unknown).contains("no spec"));
+    }
+
+    #[test]
+    fn endpoints_kept_by_hand_are_left_alone() {
+        let service = service("{ports: [{port: 80}]}");
+        let endpoints = document("kind: Endpoints\nmetadata: {name: web}");
+        let others = [workload("Deployment", "web", "{app: web}"), endpoints];
+        assert!(review_of(&POLICY, &service, &around(&service, &others)).contains("endpoints kept by hand"));
+    }
+
+    #[test]
+    fn pods_without_labels_cannot_be_selected() {
+        let service = service("{selector: {app: web}}");
+        let others = [workload("Deployment", "web", "{}")];
+        assert!(review_of(&POLICY, &service, &around(&service, &others)).contains("have no labels"));
     }
 }

@@ -1,13 +1,68 @@
-//! `duplicate_env_var`
+//! `duplicate_env_var`: environment names are unique in a container.
+//!
+//! # What it checks
+//! A name that stands twice in the `env` of one container (kube-linter `duplicate-env-var`), once per name.
+//!
+//! # Why
+//! The last entry wins silently, and a server-side apply, which merges `env` by name, may keep another one
+//! (Kubernetes documentation, *Server-Side Apply*).
+//!
+//! # Repair
+//! The last entry of a name stays, as it is the one that counts; the earlier ones go, in all containers. Where an entry
+//! in between refers to the name (`$(NAME)`) the earlier value is in use, and a person must choose another name for it.
+//!
+//! # Example
+//! ```yaml
+//! env: [{name: A, value: '1'}, {name: A, value: '2'}]  # before
+//! env: [{name: A, value: '2'}]                         # after
+//! ```
+
+use std::collections::BTreeMap;
 
 use domain::config::RulesConfig;
+use domain::outcome::Caution;
+use domain::pointer::Pointer;
 use domain::policy::PolicyId;
+use serde_json::{Map, Value};
 
-use super::contract::{Check, Finding, Fix, Policy};
-use crate::k8s::View;
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::message::quoted;
+use crate::edit::Editor;
+use crate::k8s::{Container, View};
 
 /// See the module.
 pub(super) struct DuplicateEnvVar;
+
+const CHECK: Check = Check {
+    id: "duplicate-env-var",
+    severity: Severity::Warning,
+    remedy: "Keep one entry of the environment variable.",
+};
+
+/// The entries of one name.
+type Entries<'a> = Vec<(usize, &'a Map<String, Value>)>;
+
+/// The names that stand more than once, in order of their second entry.
+fn duplicates<'a>(container: &Container<'a>) -> Vec<(&'a str, Entries<'a>)> {
+    let mut by_name: BTreeMap<&str, Entries<'a>> = BTreeMap::new();
+    for (index, entry) in container.maps("env") {
+        if let Some(name) = entry.get("name").and_then(Value::as_str) {
+            by_name.entry(name).or_default().push((index, entry));
+        }
+    }
+    let mut found: Vec<_> = by_name.into_iter().filter(|(_, entries)| entries.len() > 1).collect();
+    found.sort_by_key(|(_, entries)| entries.get(1).map(|(index, _)| *index));
+    found
+}
+
+/// Whether an entry behind the first one, up to the last, uses the value of the name.
+fn is_used(container: &Container<'_>, name: &str, entries: &Entries<'_>) -> bool {
+    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return false };
+    let reference = format!("$({name})");
+    container.maps("env").filter(|(index, _)| index > first && index <= last).any(|(_, entry)| {
+        entry.get("value").and_then(Value::as_str).is_some_and(|value| value.contains(&reference))
+    })
+}
 
 impl Policy for DuplicateEnvVar {
     fn id(&self) -> PolicyId {
@@ -15,14 +70,112 @@ impl Policy for DuplicateEnvVar {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        let found = view.containers.iter().flat_map(|container| {
+            duplicates(container).into_iter().map(|(name, entries)| {
+                let second = entries.get(1).map_or(0, |(index, _)| *index);
+                Finding {
+                    policy: self.id(),
+                    check: CHECK.id,
+                    message: format!("Duplicate environment variable {name} in container {} found", quoted(container.name)),
+                    pointer: container.pointer.child("env").index(second),
+                }
+            })
+        });
+        found.collect()
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+        let mut editor = Editor::new(view.value);
+        let mut differ = false;
+        for container in &view.containers {
+            let mut shadowed: Vec<usize> = Vec::new();
+            for (name, entries) in duplicates(container) {
+                if is_used(container, name, &entries) {
+                    return Fix::NeedsReview {
+                        reason: format!(
+                            "environment variable {name} of container {} is set twice and $({name}) is used in between; give the earlier value a name of its own",
+                            quoted(container.name)
+                        ),
+                    };
+                }
+                let Some(((_, last), earlier)) = entries.split_last() else { continue };
+                differ |= earlier.iter().any(|(_, entry)| entry != last);
+                shadowed.extend(earlier.iter().map(|(index, _)| *index));
+            }
+            remove_all(&mut editor, &container.pointer.child("env"), shadowed);
+        }
+        Fix::of(editor, differ.then_some(Caution::ShadowedValueRemoved))
+    }
+}
+
+/// Removes entries from the highest index down, so that the others keep theirs.
+fn remove_all(editor: &mut Editor, list: &Pointer, mut indices: Vec<usize>) {
+    indices.sort_unstable();
+    for index in indices.into_iter().rev() {
+        editor.remove(&list.index(index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::Neighbours;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{document, fix_of, fixture_holds, messages, review_of};
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&DuplicateEnvVar);
+    }
+
+    #[test]
+    fn the_last_entry_stays_in_every_container() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{name: a, env: [{name: A, value: '1'}, null, {name: B}, {name: A, value: '2'}, {name: A, value: '3'}]}], initContainers: [{name: i, env: [{name: C}, {name: C}]}]}",
+        );
+        assert_eq!(
+            messages(&DuplicateEnvVar, &document),
+            [
+                r#"Duplicate environment variable A in container "a" found"#,
+                r#"Duplicate environment variable C in container "i" found"#,
+            ]
+        );
+        assert_eq!(
+            fix_of(&DuplicateEnvVar, &document),
+            json!([
+                {"op": "remove", "path": "/spec/containers/0/env/3"},
+                {"op": "remove", "path": "/spec/containers/0/env/0"},
+                {"op": "remove", "path": "/spec/initContainers/0/env/0"}
+            ])
+        );
+    }
+
+    #[test]
+    fn equal_entries_need_no_caution() {
+        let cautions = |env: &str| {
+            let document = document(&format!("kind: Pod\nspec: {{containers: [{{name: a, env: {env}}}]}}"));
+            match DuplicateEnvVar.fix(&View::new(&document, &Neighbours::Unknown), &RulesConfig::default()) {
+                Fix::Repair { cautions, .. } => cautions,
+                other => panic!("no repair: {other:?}"),
+            }
+        };
+        assert_eq!(cautions("[{name: A, value: x}, {name: A, value: x}]"), []);
+        assert_eq!(cautions("[{name: A, value: x}, {name: A, value: y}]"), [Caution::ShadowedValueRemoved]);
+    }
+
+    #[test]
+    fn a_value_in_use_is_not_removed() {
+        for env in [
+            "[{name: A, value: '1'}, {name: B, value: 'x$(A)'}, {name: A, value: '2'}]",
+            "[{name: PATH, value: /a}, {name: PATH, value: '$(PATH):/b'}]",
+        ] {
+            let document = document(&format!("kind: Pod\nspec: {{containers: [{{name: a, env: {env}}}]}}"));
+            assert!(review_of(&DuplicateEnvVar, &document, &Neighbours::Unknown).contains("used in between"));
+        }
     }
 }

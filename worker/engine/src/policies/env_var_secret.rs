@@ -1,13 +1,140 @@
-//! `env_var_secret`
+//! `env_var_secret`: secrets are not literal environment values.
+//!
+//! # What it checks
+//! Environment variables whose name contains *secret* and whose value is not empty (kube-linter `env-var-secret`), in
+//! every container.
+//!
+//! # Why
+//! Whoever may read a workload reads its literals; a Secret has access rules of its own and can be encrypted and
+//! rotated (Kubernetes documentation, *Good practices for Kubernetes Secrets*).
+//!
+//! # Repair
+//! The literals of a document move into one companion Secret of its own, each under the name of its variable, and the
+//! variables refer to it: the container sees the same values, and nothing that exists is pointed at. That holds for the
+//! names and paths that the check also reports (`TLS_SECRET_NAME`), which lose nothing by it. A value that refers to
+//! other variables (`$(NAME)`) would not be expanded in a Secret: a person must take it apart.
+//!
+//! # Example
+//! ```yaml
+//! env: [{name: JWT_SECRET, value: hunter2}]                                                             # before
+//! env: [{name: JWT_SECRET, valueFrom: {secretKeyRef: {name: web-deployment-env, key: JWT_SECRET}}}]    # after
+//! ```
+
+use std::collections::BTreeMap;
 
 use domain::config::RulesConfig;
+use domain::outcome::Caution;
+use domain::pointer::Pointer;
 use domain::policy::PolicyId;
+use serde_json::{Map, Value, json};
 
-use super::contract::{Check, Finding, Fix, Policy};
-use crate::k8s::View;
+use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::message::quoted;
+use crate::edit::Editor;
+use crate::k8s::{Container, View, names};
 
 /// See the module.
 pub(super) struct EnvVarSecret;
+
+const CHECK: Check = Check {
+    id: "env-var-secret",
+    severity: Severity::Warning,
+    remedy: "Keep the value in a Secret and refer to it with valueFrom.secretKeyRef.",
+};
+
+/// The longest key of a Secret (the API server's limit).
+const LONGEST_KEY: usize = 253;
+
+/// A variable with a literal secret.
+struct Literal<'a> {
+    at: Pointer,
+    entry: &'a Map<String, Value>,
+    name: &'a str,
+    value: &'a str,
+    container: &'a str,
+}
+
+fn literals<'a>(container: &Container<'a>) -> impl Iterator<Item = Literal<'a>> {
+    let list = container.pointer.child("env");
+    let of = container.name;
+    container.maps("env").filter_map(move |(index, entry)| {
+        let name = entry.get("name")?.as_str()?;
+        let value = entry.get("value")?.as_str()?;
+        let is_secret = name.to_lowercase().contains("secret") && value.chars().any(|c| c != '\n');
+        is_secret.then(|| Literal { at: list.index(index), entry, name, value, container: of })
+    })
+}
+
+/// What a container sees of a literal: `$$` is an escaped `$` (Kubernetes documentation, *Define Dependent Environment
+/// Variables*). `None` when the literal refers to another variable.
+fn as_seen(value: &str) -> Option<String> {
+    let mut seen = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = rest.find('$') {
+        seen.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if rest.starts_with('(') && rest.contains(')') {
+            return None;
+        }
+        seen.push('$');
+    }
+    seen.push_str(rest);
+    Some(seen)
+}
+
+/// The companion's name: the object's, its kind and `env`, so that objects of one name do not share it; numbered when the
+/// document mentions that name already.
+fn secret_name(view: &View<'_>) -> String {
+    let kind = view.kind().to_ascii_lowercase();
+    let generated = || view.metadata()?.get("generateName")?.as_str();
+    let own = Some(view.identity.name.as_str()).filter(|name| !name.is_empty()).or_else(generated);
+    let own = own.and_then(names::to_dns_label).unwrap_or_else(|| kind.clone());
+    let own = if own.ends_with(&kind) { own } else { format!("{own}-{kind}") };
+    let own: String = own.chars().take(56).collect();
+    let own = own.trim_end_matches('-');
+    let candidates = std::iter::once(format!("{own}-env")).chain((2..100).map(|n| format!("{own}-env-{n}")));
+    let mut free = candidates.filter(|name| !mentions(view.value, name));
+    free.next().unwrap_or_else(|| format!("{own}-env"))
+}
+
+fn mentions(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(found) => found == text,
+        Value::Array(items) => items.iter().any(|item| mentions(item, text)),
+        Value::Object(map) => map.values().any(|item| mentions(item, text)),
+        _ => false,
+    }
+}
+
+/// The values of the companion, by key.
+#[derive(Default)]
+struct Values(BTreeMap<String, String>);
+
+impl Values {
+    /// The key under which `value` is kept: the variable's name, numbered where that has another value already.
+    fn keep(&mut self, name: &str, value: String) -> String {
+        let legal = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        let base: String = name.chars().map(legal).take(LONGEST_KEY - 5).collect();
+        let mut key = base.clone();
+        let mut number = 1;
+        while self.0.get(&key).is_some_and(|kept| *kept != value) {
+            number += 1;
+            key = format!("{base}_{number}");
+        }
+        self.0.insert(key.clone(), value);
+        key
+    }
+
+    fn into_secret(self, view: &View<'_>, name: &str) -> Value {
+        let mut metadata = json!({"name": name});
+        if !view.identity.namespace.is_empty() {
+            metadata["namespace"] = json!(view.identity.namespace);
+        }
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": self.0})
+    }
+}
 
 impl Policy for EnvVarSecret {
     fn id(&self) -> PolicyId {
@@ -15,14 +142,131 @@ impl Policy for EnvVarSecret {
     }
 
     fn checks(&self) -> &'static [Check] {
-        &[]
+        &[CHECK]
     }
 
-    fn detect(&self, _view: &View<'_>) -> Vec<Finding> {
-        Vec::new()
+    fn detect(&self, view: &View<'_>) -> Vec<Finding> {
+        let found = view.containers.iter().flat_map(literals).map(|literal| Finding {
+            policy: self.id(),
+            check: CHECK.id,
+            message: format!("environment variable {} in container {} found", literal.name, quoted(literal.container)),
+            pointer: literal.at.child("value"),
+        });
+        found.collect()
     }
 
-    fn fix(&self, _view: &View<'_>, _rules: &RulesConfig) -> Fix {
-        Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() }
+    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+        let mut editor = Editor::new(view.value);
+        let mut values = Values::default();
+        let secret = secret_name(view);
+        for literal in view.containers.iter().flat_map(literals) {
+            let place = format!("environment variable {} of container {}", literal.name, quoted(literal.container));
+            if literal.entry.get("valueFrom").is_some_and(|source| !source.is_null()) {
+                return Fix::NeedsReview { reason: format!("{place} has both value and valueFrom; keep one of them") };
+            }
+            let Some(value) = as_seen(literal.value) else {
+                return Fix::NeedsReview {
+                    reason: format!(
+                        "{place} refers to other variables, which a Secret does not expand; put its secret part into a variable of its own"
+                    ),
+                };
+            };
+            let key = values.keep(literal.name, value);
+            let mut entry = literal.entry.clone();
+            entry.shift_remove("value");
+            entry.insert("valueFrom".to_owned(), json!({"secretKeyRef": {"name": secret, "key": key}}));
+            editor.set(&literal.at, Value::Object(entry));
+        }
+        let companions = if values.0.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
+        Fix::with_companions(editor, companions, [Caution::SecretInManifest, Caution::NeedsCompanion])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::Neighbours;
+
+    use super::*;
+    use crate::document::Document;
+    use crate::testing::{document, fix_of, fixture_holds, messages, review_of};
+
+    fn pod(env: &str) -> Document {
+        document(&format!("kind: Pod\nmetadata: {{name: api}}\nspec: {{containers: [{{name: a, env: {env}}}]}}"))
+    }
+
+    fn companions(document: &Document) -> Vec<Value> {
+        match EnvVarSecret.fix(&View::new(document, &Neighbours::Unknown), &RulesConfig::default()) {
+            Fix::Repair { companions, .. } => companions,
+            other => panic!("no repair: {other:?}"),
+        }
+    }
+
+    fn cleared(document: &Document, patch: &Value) -> Vec<String> {
+        let patch = serde_json::from_value(patch.clone()).unwrap();
+        let patched = Document::from_value(crate::verify::apply(&document.value, &patch).unwrap()).unwrap();
+        EnvVarSecret.cleared(&View::new(&patched, &Neighbours::Unknown), &RulesConfig::default())
+    }
+
+    #[test]
+    fn fixtures() {
+        fixture_holds(&EnvVarSecret);
+    }
+
+    #[test]
+    fn names_with_secret_and_a_value_are_found() {
+        let document = document(
+            "kind: Pod\nspec: {containers: [{name: a, env: [{name: DB_SECRET, value: x}, {name: PASSWORD, value: x}, {name: S_SECRET, value: ''}, {name: R_SECRET, valueFrom: {secretKeyRef: {name: s, key: k}}}]}], initContainers: [{name: i, env: [null, {name: awsSecretKey, value: y}]}]}",
+        );
+        assert_eq!(
+            messages(&EnvVarSecret, &document),
+            [
+                r#"environment variable DB_SECRET in container "a" found"#,
+                r#"environment variable awsSecretKey in container "i" found"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_literal_is_kept_in_a_secret_of_its_own() {
+        let document = pod("[{name: TLS_SECRET_NAME, value: web-tls}, {name: X, value: pod-y}]");
+        let patch = fix_of(&EnvVarSecret, &document);
+        assert_eq!(
+            patch,
+            json!([{"op": "replace", "path": "/spec/containers/0/env/0", "value":
+                {"name": "TLS_SECRET_NAME", "valueFrom": {"secretKeyRef": {"name": "api-pod-env", "key": "TLS_SECRET_NAME"}}}}])
+        );
+        assert_eq!(
+            companions(&document),
+            [json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-pod-env"}, "type": "Opaque",
+                "stringData": {"TLS_SECRET_NAME": "web-tls"}})]
+        );
+        assert_eq!(cleared(&document, &patch), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_name_that_the_document_mentions_is_not_taken() {
+        let document = pod("[{name: A_SECRET, value: x}, {name: B, valueFrom: {secretKeyRef: {name: api-pod-env, key: k}}}]");
+        assert_eq!(companions(&document)[0]["metadata"]["name"], "api-pod-env-2");
+    }
+
+    #[test]
+    fn one_name_with_two_values_has_two_keys() {
+        let document = document(
+            "kind: Pod\nmetadata: {generateName: 'Job_', namespace: n}\nspec: {containers: [{name: a, env: [{name: A_SECRET, value: x}]}, {name: b, env: [{name: A_SECRET, value: y}]}, {name: c, env: [{name: A_SECRET, value: x}]}]}",
+        );
+        let secret = &companions(&document)[0];
+        assert_eq!(secret["metadata"], json!({"name": "job-pod-env", "namespace": "n"}));
+        assert_eq!(secret["stringData"], json!({"A_SECRET": "x", "A_SECRET_2": "y"}));
+    }
+
+    #[test]
+    fn dollars_are_kept_as_the_container_sees_them() {
+        assert_eq!(as_seen("a$$(B)$$c$d${E}"), Some("a$(B)$c$d${E}".to_owned()));
+        assert_eq!(as_seen("$$$(B)"), None);
+        assert_eq!(as_seen("$(B"), Some("$(B".to_owned()));
+        let document = pod("[{name: U_SECRET, value: 'x:$(PASS)'}]");
+        assert!(review_of(&EnvVarSecret, &document, &Neighbours::Unknown).contains("refers to other variables"));
+        let both = pod("[{name: U_SECRET, value: x, valueFrom: {fieldRef: {fieldPath: y}}}]");
+        assert!(review_of(&EnvVarSecret, &both, &Neighbours::Unknown).contains("keep one of them"));
     }
 }

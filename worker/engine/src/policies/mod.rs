@@ -4,7 +4,9 @@
 
 mod contract;
 mod host_flag;
+mod label_text;
 mod message;
+mod probe_ports;
 mod registry;
 mod security;
 

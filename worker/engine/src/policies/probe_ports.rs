@@ -1,0 +1,234 @@
+//! What the three probe policies share: the port a probe asks is one that its container exposes.
+//!
+//! Regular containers only, as kube-linter does; of a probe's handlers the first with an unknown port is reported.
+//!
+//! # Repair
+//! A number is exposed as it is. A name stands for a port that the container declares; where it declares none of that
+//! name, the number is looked for in this order, and otherwise a person is asked:
+//! 1. a port whose name differs by upper and lower case only, or the port of a sibling probe with the same path: the
+//!    probe is pointed at it;
+//! 2. the only TCP port of the container, if it has no name: it gets the name;
+//! 3. a well-known name (`http`, `https`, `grpc`, `metrics`) in a container that declares no port: its usual number.
+
+use domain::outcome::Caution;
+use domain::pointer::Pointer;
+use domain::policy::PolicyId;
+use serde_json::{Map, Value, json};
+
+use super::contract::{Check, Finding, Fix};
+use super::message::quoted;
+use crate::edit::Editor;
+use crate::k8s::{Container, ContainerKind, View, names};
+
+/// One of the three probes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    /// Its policy.
+    pub(super) policy: PolicyId,
+    /// Its check.
+    pub(super) check: Check,
+    /// Its key in the container.
+    pub(super) key: &'static str,
+}
+
+const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
+
+/// The handlers that name a port, with the words of kube-linter.
+const HANDLERS: [(&str, &str); 3] = [("httpGet", "HTTPGet"), ("tcpSocket", "TCPSocket"), ("grpc", "GRPC check")];
+
+/// What a port name usually stands for (IANA service names; the habits of gRPC and Prometheus).
+const WELL_KNOWN: [(&str, i64); 4] = [("http", 80), ("https", 443), ("grpc", 9090), ("metrics", 9090)];
+
+/// The port of SSH, which another policy forbids to expose.
+const SSH: i64 = 22;
+
+/// A port that a probe asks.
+#[derive(Debug, Clone, PartialEq)]
+struct Target<'a> {
+    handler: &'static str,
+    words: &'static str,
+    port: &'a Value,
+}
+
+fn targets<'a>(container: &Container<'a>, probe: &str) -> Vec<Target<'a>> {
+    let Some(probe) = container.fields.get(probe).and_then(Value::as_object) else { return Vec::new() };
+    let target = |(handler, words)| {
+        let port = probe.get(handler)?.as_object()?.get("port")?;
+        (port.is_string() || port.is_i64()).then_some(Target { handler, words, port })
+    };
+    HANDLERS.into_iter().filter_map(target).collect()
+}
+
+fn is_tcp(port: &Map<String, Value>) -> bool {
+    matches!(port.get("protocol"), None | Some(Value::Null)) || matches!(text(port, "protocol"), "" | "TCP")
+}
+
+fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
+    map.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn exposes<'a>(mut ports: impl Iterator<Item = &'a Map<String, Value>>, target: &Target<'_>) -> bool {
+    ports.any(|port| {
+        let by_name = target.handler != "grpc" && port.get("name") == Some(target.port) && target.port != "";
+        is_tcp(port) && (by_name || (target.port.is_i64() && port.get("containerPort") == Some(target.port)))
+    })
+}
+
+fn unexposed<'a>(container: &Container<'a>, probe: &str) -> Vec<Target<'a>> {
+    let ports: Vec<_> = container.maps("ports").map(|(_, port)| port).collect();
+    let targets = targets(container, probe).into_iter();
+    targets.filter(|target| !exposes(ports.iter().copied(), target)).collect()
+}
+
+fn regular<'v, 'a>(view: &'v View<'a>) -> impl Iterator<Item = &'v Container<'a>> {
+    view.containers.iter().filter(|container| container.kind == ContainerKind::Regular)
+}
+
+/// The findings of a probe's policy.
+pub(super) fn detect(probe: Probe, view: &View<'_>) -> Vec<Finding> {
+    let found = regular(view).filter_map(|container| {
+        let target = unexposed(container, probe.key).into_iter().next()?;
+        let port = target.port.as_str().map_or_else(|| target.port.to_string(), str::to_owned);
+        let name = quoted(container.name);
+        Some(Finding {
+            policy: probe.policy,
+            check: probe.check.id,
+            message: format!("container {name} does not expose port {port} for the {}", target.words),
+            pointer: container.pointer.join(&[probe.key, target.handler, "port"]),
+        })
+    });
+    found.collect()
+}
+
+/// The repair of a probe's policy.
+pub(super) fn fix(probe: Probe, view: &View<'_>) -> Fix {
+    let mut editor = Editor::new(view.value);
+    let mut cautions = Vec::new();
+    for container in regular(view) {
+        for target in unexposed(container, probe.key) {
+            let repair = Repair { container, probe: probe.key, target: &target };
+            match repair.apply(&mut editor) {
+                Ok(caution) => cautions.extend(caution),
+                Err(reason) => return Fix::NeedsReview { reason },
+            }
+        }
+    }
+    Fix::of(editor, cautions)
+}
+
+struct Repair<'r, 'a> {
+    container: &'r Container<'a>,
+    probe: &'static str,
+    target: &'r Target<'a>,
+}
+
+impl Repair<'_, '_> {
+    fn apply(&self, editor: &mut Editor) -> Result<Option<Caution>, String> {
+        match self.target.port {
+            Value::String(name) => match name.parse::<i64>() {
+                Ok(number) => {
+                    self.expose(editor, number)?;
+                    self.point_at(editor, json!(number));
+                    Ok(None)
+                }
+                Err(_) => self.apply_name(editor, name),
+            },
+            number => {
+                self.expose(editor, number.as_i64().unwrap_or_default())?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn apply_name(&self, editor: &mut Editor, name: &str) -> Result<Option<Caution>, String> {
+        let ports = self.ports(editor);
+        if name.is_empty() {
+            return Err(self.unknown_name(name, &ports));
+        }
+        if ports.iter().any(|port| is_tcp(port) && text(port, "name") == name) {
+            return Ok(None);
+        }
+        if let Some(same) = ports.iter().find(|port| is_tcp(port) && text(port, "name").eq_ignore_ascii_case(name)) {
+            self.point_at(editor, same.get("name").cloned().unwrap_or_default());
+            return Ok(None);
+        }
+        if let Some(port) = self.sibling_port() {
+            self.point_at(editor, port);
+            return Ok(None);
+        }
+        let is_new = names::is_port_name(name) && ports.iter().all(|port| text(port, "name") != name);
+        if is_new && ports.is_empty() {
+            let known = WELL_KNOWN.iter().find(|(known, _)| *known == name);
+            if let Some((_, number)) = known {
+                editor.append(&self.list(), json!({"name": name, "containerPort": number}));
+                return Ok(Some(Caution::PortGuessed));
+            }
+        }
+        let mut tcp = ports.iter().enumerate().filter(|(_, port)| is_tcp(port));
+        if let (true, Some((index, port)), None) = (is_new, tcp.next(), tcp.next())
+            && text(port, "name").is_empty()
+        {
+            editor.set(&self.list().index(index).child("name"), json!(name));
+            return Ok(None);
+        }
+        Err(self.unknown_name(name, &ports))
+    }
+
+    fn unknown_name(&self, name: &str, ports: &[Map<String, Value>]) -> String {
+        let declared: Vec<&str> = ports.iter().map(|port| text(port, "name")).filter(|name| !name.is_empty()).collect();
+        let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
+        format!(
+            "the {} of container {} asks port {name:?}, which the container does not declare (declared names: {declared}); name a declared port or add the port with its number",
+            self.probe,
+            quoted(self.container.name)
+        )
+    }
+
+    /// The exposed port of another probe of the container with the same handler and path.
+    fn sibling_port(&self) -> Option<Value> {
+        let path = |probe: &str| self.container.fields.get(probe)?.get(self.target.handler)?.get("path")?.as_str();
+        let own = path(self.probe).filter(|path| *path != "/")?;
+        let siblings = PROBES.into_iter().filter(|probe| *probe != self.probe && path(probe) == Some(own));
+        let exposed = siblings.flat_map(|probe| {
+            let missing = unexposed(self.container, probe);
+            targets(self.container, probe).into_iter().filter(move |target| !missing.contains(target))
+        });
+        exposed.filter(|target| target.handler == self.target.handler).map(|target| target.port.clone()).next()
+    }
+
+    fn list(&self) -> Pointer {
+        self.container.pointer.child("ports")
+    }
+
+    /// The container's ports as they are now; entries that are no maps count as empty ones.
+    fn ports(&self, editor: &Editor) -> Vec<Map<String, Value>> {
+        let list = editor.value(&self.list()).and_then(Value::as_array);
+        list.into_iter().flatten().map(|port| port.as_object().cloned().unwrap_or_default()).collect()
+    }
+
+    fn expose(&self, editor: &mut Editor, number: i64) -> Result<(), String> {
+        let asks = || format!("the {} of container {} asks port {number}", self.probe, quoted(self.container.name));
+        if !(1..=65535).contains(&number) {
+            return Err(format!("{}, which is no port number (1 to 65535); name the port it listens on", asks()));
+        }
+        if number == SSH {
+            return Err(format!("{}: SSH must not be exposed; probe another port", asks()));
+        }
+        let ports = self.ports(editor);
+        let same_number = |port: &&Map<String, Value>| port.get("containerPort") == Some(&json!(number));
+        if ports.iter().filter(same_number).any(is_tcp) {
+            return Ok(());
+        }
+        let port = if ports.iter().any(|port| same_number(&port)) {
+            json!({"containerPort": number, "protocol": "TCP"})
+        } else {
+            json!({"containerPort": number})
+        };
+        editor.append(&self.list(), port);
+        Ok(())
+    }
+
+    fn point_at(&self, editor: &mut Editor, port: Value) {
+        editor.set(&self.container.pointer.join(&[self.probe, self.target.handler, "port"]), port);
+    }
+}
