@@ -195,7 +195,8 @@ impl Index {
         };
         for (key, values) in pairs.iter().filter(|(key, _)| NAMING_LABELS.contains(&key.as_str())) {
             for value in values {
-                let same_pair = here.workloads_by_pair.get(&(key.clone(), value.clone())).into_iter().flatten();
+                let same_pair =
+                    here.workloads_by_pair.get(&(key.clone(), value.clone())).into_iter().flatten();
                 related.extend(same_pair.copied().filter(is_candidate).take(MOST_WORKLOADS));
             }
         }

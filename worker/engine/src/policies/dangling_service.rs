@@ -31,7 +31,9 @@ use serde_json::{Value, json};
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{invalid_value, label_set};
 use crate::edit::Editor;
-use crate::k8s::neighbours::{ENDPOINTS, identifying, is_candidate, selects, service_pairs, service_selector};
+use crate::k8s::neighbours::{
+    ENDPOINTS, identifying, is_candidate, selects, service_pairs, service_selector,
+};
 use crate::k8s::{View, names, selectors};
 
 /// See the module.
@@ -62,9 +64,7 @@ fn trouble(view: &View<'_>) -> Option<String> {
     if let Some(error) = invalid_value(written) {
         return Some(format!("service has invalid label selector: {error}"));
     }
-    let selected = |neighbour: &Neighbour| {
-        matches!(neighbour, Neighbour::Workload { pod_labels, .. } if selects(&selector, pod_labels))
-    };
+    let selected = |neighbour: &Neighbour| matches!(neighbour, Neighbour::Workload { pod_labels, .. } if selects(&selector, pod_labels));
     let none = !view.neighbours_here().any(selected);
     none.then(|| format!("no pods found matching service labels ({})", selectors::go_map(written)))
 }
@@ -78,7 +78,8 @@ struct Candidate<'a> {
 
 fn candidates<'a>(view: &View<'a>) -> Vec<Candidate<'a>> {
     let pairs = service_pairs(view.value);
-    let found = view.neighbours_here().filter(|neighbour| is_candidate(&pairs, &view.identity.name, neighbour));
+    let found =
+        view.neighbours_here().filter(|neighbour| is_candidate(&pairs, &view.identity.name, neighbour));
     found
         .filter_map(|neighbour| match neighbour {
             Neighbour::Workload { kind, name, pod_labels, .. } => Some(Candidate { kind, name, pod_labels }),
@@ -89,7 +90,8 @@ fn candidates<'a>(view: &View<'a>) -> Vec<Candidate<'a>> {
 
 /// The labels by which the Service should select a candidate: its identifying ones, else all of them.
 fn selector_of(candidate: &Candidate<'_>) -> BTreeMap<String, String> {
-    let legal = candidate.pod_labels.iter().filter(|(_, value)| names::is_label_value(value) && !value.is_empty());
+    let legal =
+        candidate.pod_labels.iter().filter(|(_, value)| names::is_label_value(value) && !value.is_empty());
     let all: BTreeMap<String, String> = legal.map(|(key, value)| (key.clone(), value.clone())).collect();
     let telling: BTreeMap<String, String> = identifying(&all);
     if telling.is_empty() { all } else { telling }
@@ -123,8 +125,13 @@ fn without_candidate(view: &View<'_>) -> String {
 }
 
 fn among(view: &View<'_>, candidates: &[Candidate<'_>]) -> String {
-    let names: Vec<String> = candidates.iter().map(|candidate| format!("{} {}", candidate.kind, candidate.name)).collect();
-    format!("{}; it can mean {}: set spec.selector to the labels of one of them", describe(view), names.join(", "))
+    let names: Vec<String> =
+        candidates.iter().map(|candidate| format!("{} {}", candidate.kind, candidate.name)).collect();
+    format!(
+        "{}; it can mean {}: set spec.selector to the labels of one of them",
+        describe(view),
+        names.join(", ")
+    )
 }
 
 impl Policy for DanglingService {
@@ -142,13 +149,18 @@ impl Policy for DanglingService {
         }
         let pointer = view.nearest(selector_place());
         let message = trouble(view);
-        message.into_iter().map(|message| Finding { policy: self.id(), check: CHECK.id, message, pointer: pointer.clone() }).collect()
+        message
+            .into_iter()
+            .map(|message| Finding { policy: self.id(), check: CHECK.id, message, pointer: pointer.clone() })
+            .collect()
     }
 
     fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
         let review = |reason| Fix::NeedsReview { reason };
         if !is_service(view) || trouble(view).is_none() {
-            return Fix::NotApplicable { reason: "the document is no Service that selects nothing".to_owned() };
+            return Fix::NotApplicable {
+                reason: "the document is no Service that selects nothing".to_owned(),
+            };
         }
         if view.spec().is_none() {
             return review("the Service has no spec; say which ports and pods it serves".to_owned());
@@ -161,7 +173,11 @@ impl Policy for DanglingService {
         }
         let candidates = candidates(view);
         let [candidate] = candidates.as_slice() else {
-            return review(if candidates.is_empty() { without_candidate(view) } else { among(view, &candidates) });
+            return review(if candidates.is_empty() {
+                without_candidate(view)
+            } else {
+                among(view, &candidates)
+            });
         };
         let selector = selector_of(candidate);
         if selector.is_empty() {
@@ -219,7 +235,10 @@ mod tests {
         for spec in ["{}", "{selector: {}}", "{selector: null, clusterIP: None}"] {
             assert_eq!(messages(&POLICY, &service(spec)), ["service has no selector specified"]);
         }
-        assert!(messages(&POLICY, &service("{selector: {a: '<x>'}}"))[0].starts_with("service has invalid label selector: values[0][a]: Invalid value: \"<x>\""));
+        assert!(
+            messages(&POLICY, &service("{selector: {a: '<x>'}}"))[0]
+                .starts_with("service has invalid label selector: values[0][a]: Invalid value: \"<x>\"")
+        );
         assert_eq!(messages(&POLICY, &service("{type: ExternalName}")), Vec::<String>::new());
         assert_eq!(messages(&POLICY, &document("kind: Pod\nspec: {}")), Vec::<String>::new());
     }
@@ -229,7 +248,8 @@ mod tests {
         let service = service("{selector: {app: web}}");
         let neighbours = around(&service, &[workload("Job", "x", "{app: web, y: z}")]);
         assert_eq!(POLICY.detect(&View::new(&service, &neighbours)), []);
-        let elsewhere = document("kind: Pod\nmetadata: {name: p, namespace: n, labels: {app: web}}\nspec: {}");
+        let elsewhere =
+            document("kind: Pod\nmetadata: {name: p, namespace: n, labels: {app: web}}\nspec: {}");
         let neighbours = around(&service, &[elsewhere]);
         assert_eq!(POLICY.detect(&View::new(&service, &neighbours)).len(), 1);
     }
@@ -237,17 +257,26 @@ mod tests {
     #[test]
     fn the_one_workload_it_can_mean_is_selected() {
         let by_name = service("{selector: {app: wbe, tier: x}}");
-        let others = [workload("Deployment", "web", "{app: web, version: v1}"), workload("Deployment", "db", "{app: db}")];
+        let others = [
+            workload("Deployment", "web", "{app: web, version: v1}"),
+            workload("Deployment", "db", "{app: db}"),
+        ];
         let ops = fix_among(&POLICY, &by_name, &around(&by_name, &others));
         assert_eq!(ops, json!([{"op": "replace", "path": "/spec/selector", "value": {"app": "web"}}]));
 
         let by_label = service("{selector: {k8s-app: api, version: v1}}");
         let others = [workload("StatefulSet", "x", "{k8s-app: api, version: v2}")];
-        assert_eq!(selector(&fix_among(&POLICY, &by_label, &around(&by_label, &others))), &json!({"k8s-app": "api"}));
+        assert_eq!(
+            selector(&fix_among(&POLICY, &by_label, &around(&by_label, &others))),
+            &json!({"k8s-app": "api"})
+        );
 
         let plain = service("{}");
         let others = [workload("Deployment", "web", "{color: blue}"), workload("Job", "web", "{app: web}")];
-        assert_eq!(selector(&fix_among(&POLICY, &plain, &around(&plain, &others))), &json!({"color": "blue"}));
+        assert_eq!(
+            selector(&fix_among(&POLICY, &plain, &around(&plain, &others))),
+            &json!({"color": "blue"})
+        );
     }
 
     #[test]
@@ -255,10 +284,13 @@ mod tests {
         let service = document(
             "kind: Service\nmetadata: {name: r-db}\nspec: {selector: {app.kubernetes.io/name: shop, app.kubernetes.io/instance: r, app.kubernetes.io/component: db}}",
         );
-        let web = "{app.kubernetes.io/name: shop, app.kubernetes.io/instance: r, app.kubernetes.io/component: web}";
+        let web =
+            "{app.kubernetes.io/name: shop, app.kubernetes.io/instance: r, app.kubernetes.io/component: web}";
         let neighbours = around(&service, &[workload("Deployment", "r-web", web)]);
         assert!(review_of(&POLICY, &service, &neighbours).contains("no workload of namespace \"default\""));
-        let weak = document("kind: Service\nmetadata: {name: s}\nspec: {selector: {app.kubernetes.io/instance: r, x: y}}");
+        let weak = document(
+            "kind: Service\nmetadata: {name: s}\nspec: {selector: {app.kubernetes.io/instance: r, x: y}}",
+        );
         let neighbours = around(&weak, &[workload("Deployment", "r-web", web)]);
         assert!(review_of(&POLICY, &weak, &neighbours).contains("no workload"));
     }

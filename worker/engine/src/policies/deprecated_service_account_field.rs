@@ -4,7 +4,7 @@
 //! A `serviceAccount` that is set and differs from `serviceAccountName` (kube-linter `deprecated-service-account-field`).
 //!
 //! # Why
-//! `serviceAccount` is a deprecated alias of `serviceAccountName` (Kubernetes API reference, *PodSpec*); when the two
+//! `serviceAccount` is a deprecated alias of `serviceAccountName` (Kubernetes API reference, *`PodSpec`*); when the two
 //! differ, one of them says something that does not happen.
 //!
 //! # Repair
@@ -100,7 +100,8 @@ mod tests {
         ]);
         let policy = DeprecatedServiceAccountField;
         assert_eq!(fix_of(&policy, &document("kind: Pod\nspec: {serviceAccount: s}")), missing);
-        let null = fix_of(&policy, &document("kind: Pod\nspec: {serviceAccount: s, serviceAccountName: null}"));
+        let null =
+            fix_of(&policy, &document("kind: Pod\nspec: {serviceAccount: s, serviceAccountName: null}"));
         assert_eq!(null[0], json!({"op": "replace", "path": "/spec/serviceAccountName", "value": "s"}));
     }
 
@@ -121,7 +122,9 @@ mod tests {
 
     #[test]
     fn a_blank_null_or_equal_field_says_nothing() {
-        for fields in ["serviceAccount: null", "serviceAccount: ''", "serviceAccount: a, serviceAccountName: a"] {
+        for fields in
+            ["serviceAccount: null", "serviceAccount: ''", "serviceAccount: a, serviceAccountName: a"]
+        {
             let document = document(&format!("kind: Pod\nspec: {{{fields}}}"));
             assert_eq!(messages(&DeprecatedServiceAccountField, &document), Vec::<String>::new());
         }

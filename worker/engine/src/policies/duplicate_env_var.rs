@@ -80,7 +80,10 @@ impl Policy for DuplicateEnvVar {
                 Finding {
                     policy: self.id(),
                     check: CHECK.id,
-                    message: format!("Duplicate environment variable {name} in container {} found", quoted(container.name)),
+                    message: format!(
+                        "Duplicate environment variable {name} in container {} found",
+                        quoted(container.name)
+                    ),
                     pointer: container.pointer.child("env").index(second),
                 }
             })

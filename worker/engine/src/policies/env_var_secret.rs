@@ -149,7 +149,11 @@ impl Policy for EnvVarSecret {
         let found = view.containers.iter().flat_map(literals).map(|literal| Finding {
             policy: self.id(),
             check: CHECK.id,
-            message: format!("environment variable {} in container {} found", literal.name, quoted(literal.container)),
+            message: format!(
+                "environment variable {} in container {} found",
+                literal.name,
+                quoted(literal.container)
+            ),
             pointer: literal.at.child("value"),
         });
         found.collect()
@@ -160,9 +164,12 @@ impl Policy for EnvVarSecret {
         let mut values = Values::default();
         let secret = secret_name(view);
         for literal in view.containers.iter().flat_map(literals) {
-            let place = format!("environment variable {} of container {}", literal.name, quoted(literal.container));
+            let place =
+                format!("environment variable {} of container {}", literal.name, quoted(literal.container));
             if literal.entry.get("valueFrom").is_some_and(|source| !source.is_null()) {
-                return Fix::NeedsReview { reason: format!("{place} has both value and valueFrom; keep one of them") };
+                return Fix::NeedsReview {
+                    reason: format!("{place} has both value and valueFrom; keep one of them"),
+                };
             }
             let Some(value) = as_seen(literal.value) else {
                 return Fix::NeedsReview {
@@ -177,7 +184,8 @@ impl Policy for EnvVarSecret {
             entry.insert("valueFrom".to_owned(), json!({"secretKeyRef": {"name": secret, "key": key}}));
             editor.set(&literal.at, Value::Object(entry));
         }
-        let companions = if values.0.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
+        let companions =
+            if values.0.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
         Fix::with_companions(editor, companions, [Caution::SecretInManifest, Caution::NeedsCompanion])
     }
 }
@@ -191,7 +199,9 @@ mod tests {
     use crate::testing::{document, fix_of, fixture_holds, messages, review_of};
 
     fn pod(env: &str) -> Document {
-        document(&format!("kind: Pod\nmetadata: {{name: api}}\nspec: {{containers: [{{name: a, env: {env}}}]}}"))
+        document(&format!(
+            "kind: Pod\nmetadata: {{name: api}}\nspec: {{containers: [{{name: a, env: {env}}}]}}"
+        ))
     }
 
     fn companions(document: &Document) -> Vec<Value> {
@@ -237,15 +247,19 @@ mod tests {
         );
         assert_eq!(
             companions(&document),
-            [json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-pod-env"}, "type": "Opaque",
-                "stringData": {"TLS_SECRET_NAME": "web-tls"}})]
+            [
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-pod-env"}, "type": "Opaque",
+                "stringData": {"TLS_SECRET_NAME": "web-tls"}})
+            ]
         );
         assert_eq!(cleared(&document, &patch), Vec::<String>::new());
     }
 
     #[test]
     fn a_name_that_the_document_mentions_is_not_taken() {
-        let document = pod("[{name: A_SECRET, value: x}, {name: B, valueFrom: {secretKeyRef: {name: api-pod-env, key: k}}}]");
+        let document = pod(
+            "[{name: A_SECRET, value: x}, {name: B, valueFrom: {secretKeyRef: {name: api-pod-env, key: k}}}]",
+        );
         assert_eq!(companions(&document)[0]["metadata"]["name"], "api-pod-env-2");
     }
 
@@ -265,7 +279,9 @@ mod tests {
         assert_eq!(as_seen("$$$(B)"), None);
         assert_eq!(as_seen("$(B"), Some("$(B".to_owned()));
         let document = pod("[{name: U_SECRET, value: 'x:$(PASS)'}]");
-        assert!(review_of(&EnvVarSecret, &document, &Neighbours::Unknown).contains("refers to other variables"));
+        assert!(
+            review_of(&EnvVarSecret, &document, &Neighbours::Unknown).contains("refers to other variables")
+        );
         let both = pod("[{name: U_SECRET, value: x, valueFrom: {fieldRef: {fieldPath: y}}}]");
         assert!(review_of(&EnvVarSecret, &both, &Neighbours::Unknown).contains("keep one of them"));
     }

@@ -5,7 +5,7 @@
 //! `[a-z0-9-]`, at least one letter, no `--`, no `-` at either end; a number is 1 to 65535.
 //!
 //! # Why
-//! The API server refuses anything else (Kubernetes API reference, *ContainerPort*; RFC 6335, section 5.1).
+//! The API server refuses anything else (Kubernetes API reference, *`ContainerPort`*; RFC 6335, section 5.1).
 //!
 //! # Repair
 //! A name becomes the nearest legal one, the same in every document, unique in its pod; probes and hooks of the container
@@ -93,7 +93,7 @@ fn unique(name: String, taken: &BTreeSet<String>) -> String {
     std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or(name)
 }
 
-fn port_name<'a>(port: &'a Map<String, Value>) -> Option<&'a str> {
+fn port_name(port: &Map<String, Value>) -> Option<&str> {
     port.get("name")?.as_str().filter(|name| !name.is_empty())
 }
 
@@ -103,7 +103,9 @@ fn targets<'a>(view: &View<'a>) -> Vec<(Pointer, &'a Value)> {
     let is_service = view.kind() == "Service";
     let ports = view.spec().filter(|_| is_service).and_then(|spec| spec.get("ports")?.as_array());
     let ports = ports.into_iter().flatten().enumerate();
-    ports.filter_map(|(index, port)| Some((list.index(index).child("targetPort"), port.get("targetPort")?))).collect()
+    ports
+        .filter_map(|(index, port)| Some((list.index(index).child("targetPort"), port.get("targetPort")?)))
+        .collect()
 }
 
 fn target_violations(target: &Value) -> Vec<&'static str> {
@@ -173,7 +175,10 @@ impl Policy for InvalidTargetPorts {
             let text = target.as_str().map_or_else(|| target.to_string(), str::to_owned);
             findings.extend(target_violations(target).into_iter().map(|rule| {
                 let service = quoted(&view.identity.name);
-                finding(format!("port targetPort {} in service {service} {rule}", quoted(&text)), pointer.clone())
+                finding(
+                    format!("port targetPort {} in service {service} {rule}", quoted(&text)),
+                    pointer.clone(),
+                )
             }));
         }
         findings
@@ -184,7 +189,8 @@ impl Policy for InvalidTargetPorts {
         let mut renamed = false;
         for index in 0..view.pods.len() {
             let own = || view.containers.iter().filter(|container| container.pod == index);
-            let names = own().flat_map(|container| container.maps("ports").filter_map(|(_, port)| port_name(port)));
+            let names =
+                own().flat_map(|container| container.maps("ports").filter_map(|(_, port)| port_name(port)));
             let mut taken: BTreeSet<String> =
                 names.filter(|name| violations(name).is_empty()).map(str::to_owned).collect();
             own().for_each(|container| repair_container(&mut editor, container, &mut taken));
@@ -217,7 +223,9 @@ mod tests {
     const POLICY: InvalidTargetPorts = InvalidTargetPorts;
 
     fn service(target: &str) -> Document {
-        document(&format!("kind: Service\nmetadata: {{name: web}}\nspec: {{ports: [{{port: 80, targetPort: {target}}}]}}"))
+        document(&format!(
+            "kind: Service\nmetadata: {{name: web}}\nspec: {{ports: [{{port: 80, targetPort: {target}}}]}}"
+        ))
     }
 
     #[test]
@@ -245,7 +253,9 @@ mod tests {
 
     #[test]
     fn every_broken_rule_is_said() {
-        let document = document("kind: Pod\nspec: {containers: [{name: a, ports: [{name: '80'}, {name: ok}, {name: -A--}, {}]}]}");
+        let document = document(
+            "kind: Pod\nspec: {containers: [{name: a, ports: [{name: '80'}, {name: ok}, {name: -A--}, {}]}]}",
+        );
         assert_eq!(
             messages(&POLICY, &document),
             [
@@ -286,18 +296,26 @@ mod tests {
         assert_eq!(value("'8080'"), json!(8080));
         assert_eq!(value("HTTP_Admin"), json!("http-admin"));
         for target in ["'70000'", "-1", "'__'"] {
-            assert!(review_of(&POLICY, &service(target), &Neighbours::Unknown).contains("is no port"), "{target}");
+            assert!(
+                review_of(&POLICY, &service(target), &Neighbours::Unknown).contains("is no port"),
+                "{target}"
+            );
         }
     }
 
     #[test]
     fn only_a_rename_needs_a_caution() {
-        let cautions = |document: &Document| match POLICY.fix(&View::new(document, &Neighbours::Unknown), &RulesConfig::default()) {
+        let cautions = |document: &Document| match POLICY
+            .fix(&View::new(document, &Neighbours::Unknown), &RulesConfig::default())
+        {
             Fix::Repair { cautions, .. } => cautions,
             other => panic!("no repair: {other:?}"),
         };
         assert_eq!(cautions(&service("'80'")), []);
         assert_eq!(cautions(&service("A")), [Caution::PortRenamed]);
-        assert_eq!(cautions(&document("kind: Pod\nspec: {containers: [{name: a, ports: [{name: A}]}]}")), [Caution::PortRenamed]);
+        assert_eq!(
+            cautions(&document("kind: Pod\nspec: {containers: [{name: a, ports: [{name: A}]}]}")),
+            [Caution::PortRenamed]
+        );
     }
 }

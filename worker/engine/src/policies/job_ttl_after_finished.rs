@@ -46,7 +46,8 @@ fn standalone() -> Pointer {
 
 /// The places of a managed Job's time: in the job's spec, or, in a `CronJob` that lost that level, beside the template.
 fn managed(view: &View<'_>) -> impl Iterator<Item = Pointer> {
-    let places = [Pointer::of(["spec", "jobTemplate", "spec", KEY]), Pointer::of(["spec", "jobTemplate", KEY])];
+    let places =
+        [Pointer::of(["spec", "jobTemplate", "spec", KEY]), Pointer::of(["spec", "jobTemplate", KEY])];
     let root = view.value;
     places.into_iter().filter(|place| place.resolve(root).is_some_and(|value| !value.is_null()))
 }
@@ -82,7 +83,7 @@ impl Policy for JobTtlAfterFinished {
         let mut editor = Editor::new(view.value);
         match view.kind() {
             "Job" if view.spec().is_none() => {
-                return Fix::NeedsReview { reason: "the Job has no spec; say what it runs".to_owned() };
+                Fix::NeedsReview { reason: "the Job has no spec; say what it runs".to_owned() }
             }
             "Job" => {
                 if !self.cleared(view, rules).is_empty() {
@@ -130,7 +131,10 @@ mod tests {
         assert_eq!(fix_of(&POLICY, &job("{ttlSecondsAfterFinished: -5}")), op("replace"));
         let own = job("{ttlSecondsAfterFinished: 0}");
         assert_eq!(messages(&POLICY, &own), Vec::<String>::new());
-        assert_eq!(POLICY.cleared(&View::new(&own, &Neighbours::Unknown), &RulesConfig::default()), Vec::<String>::new());
+        assert_eq!(
+            POLICY.cleared(&View::new(&own, &Neighbours::Unknown), &RulesConfig::default()),
+            Vec::<String>::new()
+        );
         assert!(review_of(&POLICY, &document("kind: Job"), &Neighbours::Unknown).contains("no spec"));
     }
 

@@ -13,7 +13,7 @@ pub(super) fn scalar(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn entries<'a>(map: Option<&'a Map<String, Value>>) -> Vec<(&'a String, String)> {
+fn entries(map: Option<&Map<String, Value>>) -> Vec<(&String, String)> {
     let mut pairs: Vec<_> = map.into_iter().flatten().map(|(key, value)| (key, scalar(value))).collect();
     pairs.sort();
     pairs
@@ -39,7 +39,8 @@ fn field(expression: &Map<String, Value>, key: &str) -> String {
 
 /// A label selector as Go prints the object: `&LabelSelector{MatchLabels:map[string]string{app: web,},…}`.
 pub(super) fn selector_object(selector: &Map<String, Value>) -> String {
-    let labels: String = entries(match_labels(selector)).iter().map(|(key, value)| [key, ": ", value, ","].concat()).collect();
+    let labels: String =
+        entries(match_labels(selector)).iter().map(|(key, value)| [key, ": ", value, ","].concat()).collect();
     let requirement = |expression: &Map<String, Value>| {
         format!(
             "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
@@ -57,7 +58,9 @@ pub(super) fn selector_object(selector: &Map<String, Value>) -> String {
 
 /// A label selector as `kubectl` takes it: `app=web,tier in (a,b)`.
 pub(super) fn selector_query(selector: &Map<String, Value>) -> String {
-    let labels = entries(match_labels(selector)).into_iter().map(|(key, value)| (key.clone(), format!("{key}={value}")));
+    let labels = entries(match_labels(selector))
+        .into_iter()
+        .map(|(key, value)| (key.clone(), format!("{key}={value}")));
     let expression = |expression: &Map<String, Value>| {
         let key = field(expression, "key");
         let mut values = values(expression);

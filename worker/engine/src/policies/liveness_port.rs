@@ -140,11 +140,15 @@ mod tests {
             json!([{"op": "replace", "path": port, "value": "http"}])
         );
         assert_eq!(
-            fix("ports: [{name: http, containerPort: 8024}, {name: grpc, containerPort: 8124}], livenessProbe: {httpGet: {port: gui, path: /info}}, readinessProbe: {httpGet: {port: http, path: /info}}"),
+            fix(
+                "ports: [{name: http, containerPort: 8024}, {name: grpc, containerPort: 8124}], livenessProbe: {httpGet: {port: gui, path: /info}}, readinessProbe: {httpGet: {port: http, path: /info}}"
+            ),
             json!([{"op": "replace", "path": port, "value": "http"}])
         );
         assert_eq!(
-            fix("ports: [{containerPort: 8080}, {containerPort: 53, protocol: UDP}], livenessProbe: {httpGet: {port: web}}"),
+            fix(
+                "ports: [{containerPort: 8080}, {containerPort: 53, protocol: UDP}], livenessProbe: {httpGet: {port: web}}"
+            ),
             json!([{"op": "add", "path": "/spec/containers/0/ports/0/name", "value": "web"}])
         );
         assert_eq!(
@@ -167,12 +171,18 @@ mod tests {
                 .contains("declared names: http")
         );
         assert!(review("livenessProbe: {httpGet: {port: gui}}").contains("declared names: none"));
-        assert!(review("ports: [{name: web, containerPort: 80}], livenessProbe: {httpGet: {port: http}}").contains("web"));
+        assert!(
+            review("ports: [{name: web, containerPort: 80}], livenessProbe: {httpGet: {port: http}}")
+                .contains("web")
+        );
         assert!(
             review("ports: [{name: dns, containerPort: 53, protocol: UDP}], livenessProbe: {tcpSocket: {port: dns}}")
                 .contains("dns")
         );
-        assert!(review("ports: [{containerPort: 80}], livenessProbe: {httpGet: {port: not_legal}}").contains("not_legal"));
+        assert!(
+            review("ports: [{containerPort: 80}], livenessProbe: {httpGet: {port: not_legal}}")
+                .contains("not_legal")
+        );
     }
 
     #[test]

@@ -125,15 +125,21 @@ impl<'v, 'a> Controller<'v, 'a> {
 
     fn add_selector(&self, editor: &mut Editor) -> Result<Vec<Caution>, String> {
         let own = self.pod.labels().filter(|labels| !labels.is_empty());
-        let legal = own.is_none_or(|labels| labels.values().all(|value| value.as_str().is_some_and(names::is_label_value)));
+        let legal = own.is_none_or(|labels| {
+            labels.values().all(|value| value.as_str().is_some_and(names::is_label_value))
+        });
         if !legal {
-            return Err("the controller has no selector and the pod template's labels are not legal; correct them".to_owned());
+            return Err(
+                "the controller has no selector and the pod template's labels are not legal; correct them"
+                    .to_owned(),
+            );
         }
         let (labels, cautions) = if let Some(labels) = own {
             (labels.clone(), Vec::new())
         } else {
-            let name = names::to_dns_label(&self.view.identity.name)
-                .ok_or("the controller has neither a selector nor labels nor a name; label the pod template")?;
+            let name = names::to_dns_label(&self.view.identity.name).ok_or(
+                "the controller has neither a selector nor labels nor a name; label the pod template",
+            )?;
             let labels: Map<String, Value> = [("app".to_owned(), json!(name))].into_iter().collect();
             editor.set(&self.labels_place(), Value::Object(labels.clone()));
             (labels, vec![Caution::PodLabelsChanged])
@@ -146,12 +152,18 @@ impl<'v, 'a> Controller<'v, 'a> {
         Ok(cautions)
     }
 
-    fn move_labels(&self, editor: &mut Editor, selector: &Map<String, Value>) -> Result<Vec<Caution>, String> {
+    fn move_labels(
+        &self,
+        editor: &mut Editor,
+        selector: &Map<String, Value>,
+    ) -> Result<Vec<Caution>, String> {
         let mut wanted: Map<String, Value> = Map::new();
         for (key, value) in pairs(selector).into_iter().flatten() {
             let text = scalar(value);
             if !names::is_label_value(&text) || value.is_object() || value.is_array() || value.is_null() {
-                return Err(format!("the selector asks {key}={text}, which is no legal label; correct the selector"));
+                return Err(format!(
+                    "the selector asks {key}={text}, which is no legal label; correct the selector"
+                ));
             }
             if !value.is_string() {
                 // Not accepted as it is written, so that no live controller has it: a label is a text.
@@ -179,7 +191,8 @@ impl<'v, 'a> Controller<'v, 'a> {
         if selectors::selects(&alone, Some(&have)) {
             return Ok(());
         }
-        let values = expression.get("values").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let values =
+            expression.get("values").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let only = match (expression.get("operator").and_then(Value::as_str), values) {
             (Some("In"), [only]) if !wanted.contains_key(key) => only.as_str(),
             _ => None,
@@ -230,7 +243,9 @@ impl Policy for MismatchingSelector {
 
     fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
         let Some(controller) = Controller::of(view) else {
-            return Fix::NotApplicable { reason: format!("a {} selects no pods of its own template", view.kind()) };
+            return Fix::NotApplicable {
+                reason: format!("a {} selects no pods of its own template", view.kind()),
+            };
         };
         if controller.trouble().is_none() {
             return Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() };
@@ -275,11 +290,21 @@ mod tests {
             ]
         );
         for selector in ["null", "{}", "{matchLabels: {}}"] {
-            assert_eq!(messages(&POLICY, &deployment(selector, "{a: b}")), ["object has no selector specified"]);
+            assert_eq!(
+                messages(&POLICY, &deployment(selector, "{a: b}")),
+                ["object has no selector specified"]
+            );
         }
-        assert!(messages(&POLICY, &deployment("{matchLabels: {a: <X>}}", "{a: <X>}"))[0].starts_with("object has invalid label selector: "));
+        assert!(
+            messages(&POLICY, &deployment("{matchLabels: {a: <X>}}", "{a: <X>}"))[0]
+                .starts_with("object has invalid label selector: ")
+        );
         for kind in ["Job", "CronJob", "Pod", "Service"] {
-            assert_eq!(messages(&POLICY, &controller(kind, "null", "{a: b}")), Vec::<String>::new(), "{kind}");
+            assert_eq!(
+                messages(&POLICY, &controller(kind, "null", "{a: b}")),
+                Vec::<String>::new(),
+                "{kind}"
+            );
         }
     }
 
@@ -292,7 +317,8 @@ mod tests {
                 {"op": "add", "path": format!("{LABELS}/rev"), "value": "v3"}
             ])
         );
-        let bare = document("kind: StatefulSet\nspec: {selector: {matchLabels: {app: a}}, template: {spec: {}}}");
+        let bare =
+            document("kind: StatefulSet\nspec: {selector: {matchLabels: {app: a}}, template: {spec: {}}}");
         assert_eq!(
             fix_of(&POLICY, &bare),
             json!([{"op": "add", "path": "/spec/template/metadata", "value": {"labels": {"app": "a"}}}])
@@ -316,7 +342,9 @@ mod tests {
             fix_of(&POLICY, &deployment("null", "{app: web, tier: front}")),
             json!([{"op": "replace", "path": "/spec/selector", "value": {"matchLabels": {"app": "web", "tier": "front"}}}])
         );
-        let plain = document("kind: ReplicationController\nspec: {template: {metadata: {labels: {app: web}}, spec: {}}}");
+        let plain = document(
+            "kind: ReplicationController\nspec: {template: {metadata: {labels: {app: web}}, spec: {}}}",
+        );
         assert_eq!(
             fix_of(&POLICY, &plain),
             json!([{"op": "add", "path": "/spec/selector", "value": {"app": "web"}}])
@@ -339,12 +367,17 @@ mod tests {
         );
         for rest in ["operator: In, values: [a, b]", "operator: Exists", "operator: Like"] {
             let document = deployment(&expression(rest), "{x: y}");
-            assert!(review_of(&POLICY, &document, &Neighbours::Unknown).contains("leaves a choice"), "{rest}");
+            assert!(
+                review_of(&POLICY, &document, &Neighbours::Unknown).contains("leaves a choice"),
+                "{rest}"
+            );
         }
         let forbidden = deployment(&expression("operator: DoesNotExist"), "{t: y}");
         assert!(review_of(&POLICY, &forbidden, &Neighbours::Unknown).contains("leaves a choice"));
         let both = "{matchLabels: {t: a}, matchExpressions: [{key: t, operator: In, values: [b]}]}";
-        assert!(review_of(&POLICY, &deployment(both, "{}"), &Neighbours::Unknown).contains("leaves a choice"));
+        assert!(
+            review_of(&POLICY, &deployment(both, "{}"), &Neighbours::Unknown).contains("leaves a choice")
+        );
         let illegal = deployment("{matchLabels: {app: <YOUR-APP>}}", "{app: <YOUR-APP>}");
         assert!(review_of(&POLICY, &illegal, &Neighbours::Unknown).contains("no legal label"));
     }
@@ -356,11 +389,17 @@ mod tests {
         let manual = document(
             "kind: Job\nspec: {manualSelector: true, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {x: y}}, spec: {}}}",
         );
-        assert_eq!(fix_of(&POLICY, &manual), json!([{"op": "add", "path": format!("{LABELS}/a"), "value": "b"}]));
+        assert_eq!(
+            fix_of(&POLICY, &manual),
+            json!([{"op": "add", "path": format!("{LABELS}/a"), "value": "b"}])
+        );
         let cron = document(
             "kind: CronJob\nspec: {jobTemplate: {spec: {selector: {matchLabels: {a: b}}, template: {spec: {}}}}}",
         );
-        assert_eq!(fix_of(&POLICY, &cron), json!([{"op": "remove", "path": "/spec/jobTemplate/spec/selector"}]));
+        assert_eq!(
+            fix_of(&POLICY, &cron),
+            json!([{"op": "remove", "path": "/spec/jobTemplate/spec/selector"}])
+        );
     }
 
     #[test]

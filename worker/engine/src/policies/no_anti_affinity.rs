@@ -73,8 +73,13 @@ fn list<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a 
 
 /// Why a term does not keep the controller's pods apart; `None` when it does.
 fn term_trouble(term: &Map<String, Value>, namespace: &str, pod: &Pod<'_>) -> Option<String> {
-    let namespaces: Vec<&str> =
-        term.get("namespaces").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let namespaces: Vec<&str> = term
+        .get("namespaces")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if !namespaces.is_empty() && !namespaces.contains(&namespace) {
         return Some(format!(
             "pod's namespace {} not found in anti-affinity's namespaces [{}]",
@@ -131,7 +136,8 @@ fn controller_labels<'a>(view: &View<'a>) -> Option<&'a Map<String, Value>> {
 }
 
 fn is_usable(key: &str, value: &Value) -> bool {
-    !VOLATILE.contains(&key) && value.as_str().is_some_and(|value| !value.is_empty() && names::is_label_value(value))
+    !VOLATILE.contains(&key)
+        && value.as_str().is_some_and(|value| !value.is_empty() && names::is_label_value(value))
 }
 
 /// The labels to keep apart by: the controller's where the pods carry them, else the most telling one of the pods.
@@ -188,7 +194,9 @@ impl Policy for NoAntiAffinity {
         let mut editor = Editor::new(view.value);
         let mut cautions = Vec::new();
         let Some(replicas) = replicas(view) else {
-            return Fix::NotApplicable { reason: "the object does not ask for two or more replicas".to_owned() };
+            return Fix::NotApplicable {
+                reason: "the object does not ask for two or more replicas".to_owned(),
+            };
         };
         for pod in &view.pods {
             if trouble(view, pod, replicas).is_empty() {
@@ -263,21 +271,37 @@ mod tests {
 
     #[test]
     fn a_term_counts_when_it_keeps_the_pods_apart() {
-        let found = |rules: &str| messages(&POLICY, &deployment("{app: web}", &format!("affinity: {{podAntiAffinity: {rules}}}")));
-        let required = |term: &str| found(&format!("{{requiredDuringSchedulingIgnoredDuringExecution: [{term}]}}"));
-        assert_eq!(required("{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}}"), Vec::<String>::new());
-        assert_eq!(required("{topologyKey: kubernetes.io/hostname, namespaces: [n], labelSelector: {}}"), Vec::<String>::new());
+        let found = |rules: &str| {
+            messages(&POLICY, &deployment("{app: web}", &format!("affinity: {{podAntiAffinity: {rules}}}")))
+        };
+        let required =
+            |term: &str| found(&format!("{{requiredDuringSchedulingIgnoredDuringExecution: [{term}]}}"));
+        assert_eq!(
+            required("{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}}"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            required("{topologyKey: kubernetes.io/hostname, namespaces: [n], labelSelector: {}}"),
+            Vec::<String>::new()
+        );
         assert_eq!(
             found("{preferredDuringSchedulingIgnoredDuringExecution: []}"),
-            ["object has 3 replicas but does not specify preferred or required inter pod anti-affinity during scheduling"]
+            [
+                "object has 3 replicas but does not specify preferred or required inter pod anti-affinity during scheduling"
+            ]
         );
-        assert_eq!(required("{topologyKey: zone}"), [r#"anti-affinity's topology key does not match "zone""#]);
+        assert_eq!(
+            required("{topologyKey: zone}"),
+            [r#"anti-affinity's topology key does not match "zone""#]
+        );
         assert_eq!(
             required("{topologyKey: kubernetes.io/hostname, namespaces: [x, y]}"),
             [r#"pod's namespace "n" not found in anti-affinity's namespaces [x, y]"#]
         );
         assert_eq!(
-            required("{topologyKey: kubernetes.io/hostname, labelSelector: {matchExpressions: [{key: app, operator: In, values: [db]}]}}"),
+            required(
+                "{topologyKey: kubernetes.io/hostname, labelSelector: {matchExpressions: [{key: app, operator: In, values: [db]}]}}"
+            ),
             [r#"pod's labels "app=web" do not match with anti-affinity's labels "app in (db)""#]
         );
     }
@@ -309,8 +333,13 @@ mod tests {
     #[test]
     fn pods_without_labels_get_some_first() {
         let ops = fix_of(&POLICY, &deployment("{}", ""));
-        assert_eq!(ops[0], json!({"op": "add", "path": "/spec/template/metadata/labels/app", "value": "web"}));
-        let bare = document("kind: ReplicationController\nmetadata: {name: My_App}\nspec: {replicas: 2, template: {spec: {}}}");
+        assert_eq!(
+            ops[0],
+            json!({"op": "add", "path": "/spec/template/metadata/labels/app", "value": "web"})
+        );
+        let bare = document(
+            "kind: ReplicationController\nmetadata: {name: My_App}\nspec: {replicas: 2, template: {spec: {}}}",
+        );
         assert_eq!(
             fix_of(&POLICY, &bare)[0],
             json!({"op": "add", "path": "/spec/template/metadata", "value": {"labels": {"app": "my-app"}}})

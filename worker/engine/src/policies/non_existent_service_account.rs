@@ -1,7 +1,7 @@
 //! `non_existent_service_account`: the service account exists.
 //!
 //! # What it checks
-//! That the account a pod runs under (`serviceAccountName`, or the older `serviceAccount`) is among the ServiceAccounts of
+//! That the account a pod runs under (`serviceAccountName`, or the older `serviceAccount`) is among the accounts of
 //! its namespace in the input (kube-linter `non-existent-service-account`); `default` always is. A document that stands
 //! alone knows of no account.
 //!
@@ -91,7 +91,9 @@ impl Policy for NonExistentServiceAccount {
         let names: BTreeSet<&str> = missing(view).into_iter().map(|(name, _)| name).collect();
         if let Some(illegal) = names.iter().find(|name| !names::is_dns_subdomain(name)) {
             return Fix::NeedsReview {
-                reason: format!("no service account can be named {illegal:?}; name the account that the pods run under"),
+                reason: format!(
+                    "no service account can be named {illegal:?}; name the account that the pods run under"
+                ),
             };
         }
         let companions = names.into_iter().map(|name| service_account(view, name)).collect();
@@ -104,8 +106,8 @@ mod tests {
     use domain::record::Neighbours;
 
     use super::*;
-    use crate::k8s::neighbours;
     use crate::document::Document;
+    use crate::k8s::neighbours;
     use crate::testing::{document, findings, fixture_holds, messages, review_of};
 
     const POLICY: NonExistentServiceAccount = NonExistentServiceAccount;
@@ -120,8 +122,14 @@ mod tests {
         let pod = |fields: &str| document(&format!("kind: Pod\nspec: {{{fields}}}"));
         let found = |fields| messages(&POLICY, &pod(fields));
         assert_eq!(found("serviceAccountName: gone"), [r#"serviceAccount "gone" not found"#]);
-        assert_eq!(found("serviceAccountName: gone, serviceAccount: old"), [r#"serviceAccount "gone" not found"#]);
-        assert_eq!(found("serviceAccountName: '', serviceAccount: old"), [r#"serviceAccount "old" not found"#]);
+        assert_eq!(
+            found("serviceAccountName: gone, serviceAccount: old"),
+            [r#"serviceAccount "gone" not found"#]
+        );
+        assert_eq!(
+            found("serviceAccountName: '', serviceAccount: old"),
+            [r#"serviceAccount "old" not found"#]
+        );
         assert_eq!(found("serviceAccountName: default"), Vec::<String>::new());
         assert_eq!(found("containers: []"), Vec::<String>::new());
         let old = findings(&POLICY, &pod("serviceAccount: old"));
@@ -130,11 +138,13 @@ mod tests {
 
     #[test]
     fn an_account_of_the_same_namespace_is_enough() {
-        let account = |namespace: &str| Neighbour::ServiceAccount { namespace: namespace.into(), name: "runner".into() };
-        let pod = document("kind: Pod\nspec: {serviceAccountName: runner}");
-        let found = |namespace| {
-            POLICY.detect(&View::new(&pod, &Neighbours::Known(vec![account(namespace)]))).len()
+        let account = |namespace: &str| Neighbour::ServiceAccount {
+            namespace: namespace.into(),
+            name: "runner".into(),
         };
+        let pod = document("kind: Pod\nspec: {serviceAccountName: runner}");
+        let found =
+            |namespace| POLICY.detect(&View::new(&pod, &Neighbours::Known(vec![account(namespace)]))).len();
         assert_eq!((found(""), found("default"), found("other")), (0, 0, 1));
     }
 
@@ -153,9 +163,13 @@ mod tests {
         assert_eq!(cautions, [Caution::NeedsCompanion]);
         assert_eq!(
             companions,
-            [json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gone", "namespace": "n"}})]
+            [
+                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gone", "namespace": "n"}})
+            ]
         );
-        let offers = companions.into_iter().filter_map(|value| neighbours::offer(&Document::from_value(value).unwrap()));
+        let offers = companions
+            .into_iter()
+            .filter_map(|value| neighbours::offer(&Document::from_value(value).unwrap()));
         let known = Neighbours::Known(offers.collect());
         let view = View::new(&deployment, &known);
         assert_eq!(POLICY.cleared(&view, &rules), Vec::<String>::new());

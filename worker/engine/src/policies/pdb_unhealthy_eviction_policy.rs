@@ -72,7 +72,9 @@ impl Policy for PdbUnhealthyEvictionPolicy {
             return Fix::NotApplicable { reason: format!("the document is no {KIND}") };
         }
         if view.spec().is_none() {
-            return Fix::NeedsReview { reason: "the disruption budget has no spec; say which pods it protects".to_owned() };
+            return Fix::NeedsReview {
+                reason: "the disruption budget has no spec; say which pods it protects".to_owned(),
+            };
         }
         let mut editor = Editor::new(view.value);
         if !is_legal(written(view)) {

@@ -34,7 +34,8 @@ pub(super) struct Probe {
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
 /// The handlers that name a port, with the words of kube-linter.
-const HANDLERS: [(&str, &str); 3] = [("httpGet", "HTTPGet"), ("tcpSocket", "TCPSocket"), ("grpc", "GRPC check")];
+const HANDLERS: [(&str, &str); 3] =
+    [("httpGet", "HTTPGet"), ("tcpSocket", "TCPSocket"), ("grpc", "GRPC check")];
 
 /// What a port name usually stands for (IANA service names; the habits of gRPC and Prometheus).
 const WELL_KNOWN: [(&str, i64); 4] = [("http", 80), ("https", 443), ("grpc", 9090), ("metrics", 9090)];
@@ -148,7 +149,9 @@ impl Repair<'_, '_> {
         if ports.iter().any(|port| is_tcp(port) && text(port, "name") == name) {
             return Ok(None);
         }
-        if let Some(same) = ports.iter().find(|port| is_tcp(port) && text(port, "name").eq_ignore_ascii_case(name)) {
+        if let Some(same) =
+            ports.iter().find(|port| is_tcp(port) && text(port, "name").eq_ignore_ascii_case(name))
+        {
             self.point_at(editor, same.get("name").cloned().unwrap_or_default());
             return Ok(None);
         }
@@ -175,7 +178,8 @@ impl Repair<'_, '_> {
     }
 
     fn unknown_name(&self, name: &str, ports: &[Map<String, Value>]) -> String {
-        let declared: Vec<&str> = ports.iter().map(|port| text(port, "name")).filter(|name| !name.is_empty()).collect();
+        let declared: Vec<&str> =
+            ports.iter().map(|port| text(port, "name")).filter(|name| !name.is_empty()).collect();
         let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
         format!(
             "the {} of container {} asks port {name:?}, which the container does not declare (declared names: {declared}); name a declared port or add the port with its number",
@@ -186,14 +190,18 @@ impl Repair<'_, '_> {
 
     /// The exposed port of another probe of the container with the same handler and path.
     fn sibling_port(&self) -> Option<Value> {
-        let path = |probe: &str| self.container.fields.get(probe)?.get(self.target.handler)?.get("path")?.as_str();
+        let path =
+            |probe: &str| self.container.fields.get(probe)?.get(self.target.handler)?.get("path")?.as_str();
         let own = path(self.probe).filter(|path| *path != "/")?;
         let siblings = PROBES.into_iter().filter(|probe| *probe != self.probe && path(probe) == Some(own));
         let exposed = siblings.flat_map(|probe| {
             let missing = unexposed(self.container, probe);
             targets(self.container, probe).into_iter().filter(move |target| !missing.contains(target))
         });
-        exposed.filter(|target| target.handler == self.target.handler).map(|target| target.port.clone()).next()
+        exposed
+            .filter(|target| target.handler == self.target.handler)
+            .map(|target| target.port.clone())
+            .next()
     }
 
     fn list(&self) -> Pointer {
@@ -207,9 +215,13 @@ impl Repair<'_, '_> {
     }
 
     fn expose(&self, editor: &mut Editor, number: i64) -> Result<(), String> {
-        let asks = || format!("the {} of container {} asks port {number}", self.probe, quoted(self.container.name));
+        let asks =
+            || format!("the {} of container {} asks port {number}", self.probe, quoted(self.container.name));
         if !(1..=65535).contains(&number) {
-            return Err(format!("{}, which is no port number (1 to 65535); name the port it listens on", asks()));
+            return Err(format!(
+                "{}, which is no port number (1 to 65535); name the port it listens on",
+                asks()
+            ));
         }
         if number == SSH {
             return Err(format!("{}: SSH must not be exposed; probe another port", asks()));

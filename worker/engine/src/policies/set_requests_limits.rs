@@ -119,7 +119,8 @@ impl<'c, 'a> Amounts<'c, 'a> {
             "cpu" => (&rules.cpu_request, &rules.cpu_limit),
             _ => (&rules.memory_request, &rules.memory_limit),
         };
-        let is_above = |default: &str, bound: f64| quantity::parse(&json!(default)).is_some_and(|value| value > bound);
+        let is_above =
+            |default: &str, bound: f64| quantity::parse(&json!(default)).is_some_and(|value| value > bound);
         match (&self.request, &self.limit) {
             (Amount::Missing, Amount::Missing) => (Some(json!(request)), Some(json!(limit))),
             (Amount::Missing, Amount::Set(bound)) => {
@@ -198,7 +199,8 @@ impl Policy for SetRequestsLimits {
     fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
         let mut editor = Editor::new(view.value);
         for container in with_resources(view) {
-            let trouble = RESOURCES.into_iter().find_map(|resource| Amounts::of(container, resource).trouble());
+            let trouble =
+                RESOURCES.into_iter().find_map(|resource| Amounts::of(container, resource).trouble());
             if let Some(trouble) = trouble {
                 return Fix::NeedsReview { reason: format!("{trouble}; decide on requests and limits") };
             }
@@ -257,8 +259,10 @@ mod tests {
                 r#"container "c" has memory limit 0"#,
             ]
         );
-        let pointers: Vec<_> =
-            findings(&SetRequestsLimits, &document).into_iter().map(|finding| finding.pointer.to_string()).collect();
+        let pointers: Vec<_> = findings(&SetRequestsLimits, &document)
+            .into_iter()
+            .map(|finding| finding.pointer.to_string())
+            .collect();
         assert_eq!(pointers[0], "/spec/template/spec/containers/0/resources/requests/cpu");
         assert_eq!(pointers[1], "/spec/template/spec/initContainers/1/resources");
     }
@@ -278,7 +282,12 @@ mod tests {
             json!([{"op": "add", "path": format!("{BASE}/requests"), "value": {"cpu": "100m", "memory": "128Mi"}}])
         );
         assert_eq!(
-            fix_of(&SetRequestsLimits, &pod("{requests: {cpu: 2, ephemeral-storage: 1Gi}, limits: {memory: 300M, hugepages-2Mi: 4Mi}}")),
+            fix_of(
+                &SetRequestsLimits,
+                &pod(
+                    "{requests: {cpu: 2, ephemeral-storage: 1Gi}, limits: {memory: 300M, hugepages-2Mi: 4Mi}}"
+                )
+            ),
             json!([
                 {"op": "add", "path": format!("{BASE}/requests/memory"), "value": "128Mi"},
                 {"op": "add", "path": format!("{BASE}/limits/cpu"), "value": 2}
@@ -315,7 +324,10 @@ mod tests {
             review("{requests: {cpu: 2, memory: 1Gi}, limits: {cpu: 500m}}"),
             "container \"a\" requests more cpu than its limit allows; decide on requests and limits"
         );
-        assert!(review("{requests: {cpu: '{{ .cpu }}'}}").contains("cpu request \"{{ .cpu }}\", which is no quantity"));
+        assert!(
+            review("{requests: {cpu: '{{ .cpu }}'}}")
+                .contains("cpu request \"{{ .cpu }}\", which is no quantity")
+        );
         assert!(review("{limits: {memory: -1}}").contains("memory limit \"-1\""));
     }
 
