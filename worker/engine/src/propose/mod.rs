@@ -1,5 +1,6 @@
 //! From a record's policy and document to a proposal.
 
+pub mod paper;
 pub mod rules;
 
 use domain::outcome::Proposal;

@@ -1,0 +1,129 @@
+//! `guardrails: paper`: the published rules, which harden the whole document whatever the violation was.
+//!
+//! *Owns* the rules and guards that made the published rules run, with their faults: pruned input, guessed images,
+//! empty volumes for claims, Services turned into aliases of themselves. They are here to be compared with, not to be
+//! improved; the right repairs are the policies' own (`guardrails: targeted`), which know nothing of this module.
+//!
+//! One thing is not copied: values of operations are immutable here. The original shared them between the operation and
+//! the document, so that its recorded operations hold more than they were made with, list entries came twice (305
+//! documents), and some removes found nothing left to remove (58 records).
+//!
+//! # The way of a record
+//! 1. The policy's own operations are made on the view of the document ([`Source`]).
+//! 2. Each guard adds what it misses in the document as repaired so far; the guard that is the policy itself is left out.
+//! 3. The patch is the policy's operations, then the guards', none twice.
+
+mod guards;
+mod ops;
+mod prune;
+mod quantity;
+mod rules;
+mod sanitise;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use domain::outcome::Proposal;
+use domain::patch::Patch;
+use domain::policy::{PolicyId, PolicyName};
+use serde_json::{Map, Value};
+
+use self::ops::apply_all;
+use super::Decision;
+
+pub use self::prune::prune;
+
+type Fields = Map<String, Value>;
+
+/// Where the document comes from, which decides what the rules see of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// The copy that a published record holds. The original looked at a pruned view of it ([`prune`]), except for
+    /// `job_ttl_after_finished` (which read the file), `no_host_path` and `no_host_ports` (whose findings kept the
+    /// document whole) and for a `CronJob` that was pruned already. The view is dropped where a patch made for it does
+    /// not apply to the document itself.
+    Record {
+        /// The scanner's id; one that speaks of `env` or `host_path` kept a few more fields.
+        raw_policy_id: &'a str,
+    },
+    /// The whole document of a file: the rules see all of it.
+    Manifest,
+}
+
+/// Why a rule made no operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Refusal {
+    /// The document has nothing that the rule changes.
+    NothingToFix,
+    /// The rule does not dare, or cannot.
+    Refused(&'static str),
+}
+
+/// Proposes what the published rules proposed.
+///
+/// A rule that found nothing to fix ended the original's run; here it is [`Decision::NotApplicable`], and a refusal, or
+/// a patch that does not apply to the document, is [`Decision::NeedsReview`].
+pub fn propose(document: &Value, policy: &PolicyName, source: Source<'_>) -> Decision {
+    let PolicyName::Known(id) = policy else { return Decision::NoRule };
+    let view = view(document, *id, source);
+    let made = harden(&view, *id);
+    let Cow::Owned(_) = view else { return decide(document, made) };
+    match decide(document, made) {
+        Decision::NeedsReview { .. } => decide(document, harden(document, *id)),
+        decision => decision,
+    }
+}
+
+/// A patch, and how many of its operations are the guards'.
+struct Made {
+    patch: Patch,
+    guard_ops: usize,
+}
+
+fn view<'d>(document: &'d Value, policy: PolicyId, source: Source<'_>) -> Cow<'d, Value> {
+    let Source::Record { raw_policy_id } = source else { return Cow::Borrowed(document) };
+    let whole =
+        matches!(policy, PolicyId::JobTtlAfterFinished | PolicyId::NoHostPath | PolicyId::NoHostPorts);
+    let is_pruned = document.pointer("/spec/jobTemplate/template").is_some();
+    if whole || is_pruned {
+        return Cow::Borrowed(document);
+    }
+    Cow::Owned(prune(document, raw_policy_id))
+}
+
+fn harden(document: &Value, policy: PolicyId) -> Result<Made, Refusal> {
+    let mut ops = rules::operations(document, policy)?;
+    if ops.is_empty() {
+        return Err(Refusal::NothingToFix);
+    }
+    let own = ops.len();
+    guards::append(document, policy, &mut ops);
+    Ok(Made { guard_ops: ops.len() - own, patch: Patch(ops) })
+}
+
+fn decide(document: &Value, made: Result<Made, Refusal>) -> Decision {
+    let Made { patch, guard_ops } = match made {
+        Ok(made) => made,
+        Err(Refusal::NothingToFix) => {
+            return Decision::NotApplicable { reason: "the published rule finds nothing to fix".to_owned() };
+        }
+        Err(Refusal::Refused(reason)) => return Decision::NeedsReview { reason: reason.to_owned() },
+    };
+    let mut trial = document.clone();
+    if let Err(at) = apply_all(&mut trial, &patch.0) {
+        let path = patch.0.get(at).map(|op| op.path().to_string()).unwrap_or_default();
+        return Decision::NeedsReview {
+            reason: format!("the published rule's patch does not apply: operation {at} ({path})"),
+        };
+    }
+    Decision::Repair(Proposal {
+        patch,
+        companions: Vec::new(),
+        cautions: Vec::new(),
+        collateral_ops: u32::try_from(guard_ops).unwrap_or(u32::MAX),
+        hardened: true,
+    })
+}
