@@ -1,30 +1,54 @@
 //! Reads the published files, one record at a time.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::config::Limits;
-use domain::published::{Detection, Patch, Verified};
+use domain::patch::Patch;
+use domain::published::Detection;
 use engine::document::Document;
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
+/// What was proposed for a record.
+#[derive(Deserialize)]
+struct Proposed {
+    id: String,
+    patch: Patch,
+}
+
+/// What was judged.
+#[derive(Deserialize)]
+pub(crate) struct Judged {
+    id: String,
+    pub(crate) accepted: bool,
+    pub(crate) ok_schema: Option<bool>,
+    pub(crate) ok_policy: Option<bool>,
+    pub(crate) ok_safety: Option<bool>,
+    pub(crate) patched_yaml: Option<String>,
+    #[serde(default)]
+    pub(crate) errors: Vec<String>,
+}
+
 /// A record of a published run with what was proposed and judged.
 pub(crate) struct Recorded {
-    pub(crate) detection: Detection,
+    pub(crate) id: String,
+    pub(crate) raw_policy_id: String,
+    pub(crate) manifest_path: String,
     /// The document of the record, shared between the records that have the same.
-    pub(crate) document: Option<Arc<Value>>,
+    pub(crate) document: Arc<Value>,
     pub(crate) patch: Patch,
-    pub(crate) verified: Verified,
+    pub(crate) verdict: Judged,
 }
 
 /// The folder of a published run; `None`, and a word about it, when the corpus is not there.
 pub(crate) fn folder(run: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus").join(run);
-    if folder.is_dir() {
+    if folder.exists() {
         return Some(folder);
     }
     eprintln!("skipped: no ../shared/corpus");
@@ -33,27 +57,49 @@ pub(crate) fn folder(run: &str) -> Option<PathBuf> {
 
 /// Calls `take` with every record of the run, in order. Returns how many there were.
 pub(crate) fn for_each(folder: &Path, mut take: impl FnMut(Recorded)) -> usize {
-    let mut texts: BTreeMap<String, Option<Arc<Value>>> = BTreeMap::new();
+    let mut texts: BTreeMap<String, Arc<Value>> = BTreeMap::new();
     let mut detections = BTreeMap::new();
-    stream(&folder.join("detections.json.gz"), |mut detection: Detection| {
-        let text = detection.manifest_yaml.take().unwrap_or_default();
+    stream(&folder.join("detections.json.gz"), |detection: Detection| {
+        let text = detection.manifest_yaml.unwrap_or_default();
         let document = texts.entry(text).or_insert_with_key(|text| {
-            Document::parse(text, &Limits::default()).ok().map(|document| Arc::new(document.value))
+            let document =
+                Document::parse(text, &Limits::default()).expect("recorded documents are readable");
+            Arc::new(document.value)
         });
-        detections.insert(detection.id.clone(), (detection, document.clone()));
+        let path = detection.manifest_path.unwrap_or_default();
+        detections.insert(detection.id, (detection.policy_id, path, Arc::clone(document)));
     });
     let mut verdicts = BTreeMap::new();
-    stream(&folder.join("verified.json.gz"), |verified: Verified| {
-        verdicts.insert(verified.id.clone(), verified);
+    stream(&folder.join("verified.json.gz"), |verdict: Judged| {
+        verdicts.insert(verdict.id.clone(), verdict);
     });
     let mut count = 0;
-    stream(&folder.join("patches.json.gz"), |patch: Patch| {
-        let (detection, document) = detections.remove(&patch.id).expect("a detection for every patch");
-        let verified = verdicts.remove(&patch.id).expect("a verdict for every patch");
+    stream(&folder.join("patches.json.gz"), |Proposed { id, patch }: Proposed| {
+        let (raw_policy_id, manifest_path, document) =
+            detections.remove(&id).expect("a detection for every patch");
+        let verdict = verdicts.remove(&id).expect("a verdict for every patch");
         count += 1;
-        take(Recorded { detection, document, patch, verified });
+        take(Recorded { id, raw_policy_id, manifest_path, document, patch, verdict });
     });
     count
+}
+
+/// The texts of the corpus' files, by path below the corpus.
+#[expect(clippy::disallowed_types, reason = "the corpus lies in files")]
+pub(crate) fn manifests() -> BTreeMap<String, String> {
+    let Some(path) = folder("manifests.tar.gz") else { return BTreeMap::new() };
+    let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut archive = tar::Archive::new(flate2::bufread::GzDecoder::new(BufReader::new(file)));
+    let mut found = BTreeMap::new();
+    for entry in archive.entries().expect("an archive") {
+        let mut entry = entry.expect("an entry");
+        let path = entry.path().expect("a path").to_string_lossy().into_owned();
+        let mut text = String::new();
+        if entry.read_to_string(&mut text).is_ok() {
+            found.insert(path, text);
+        }
+    }
+    found
 }
 
 #[expect(clippy::disallowed_types, reason = "the corpus lies in files")]

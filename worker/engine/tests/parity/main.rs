@@ -3,5 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test says so, and the measured agreement is for people")]
 
+mod aliasing;
 mod corpus;
+mod paper_rules;
 mod published_gates;
