@@ -137,6 +137,9 @@ impl Policy for NoHostPath {
     }
 
     fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
+        if !self.detect(view).is_empty() && self.cleared(view, rules).is_empty() {
+            return Fix::NotApplicable { reason: "every host path is in the allowlist".to_owned() };
+        }
         let mut editor = Editor::new(view.value);
         for volume in view.pods.iter().flat_map(|pod| refused(pod, rules)) {
             editor.remove(&volume.at.child("hostPath"));
