@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use domain::config::{Limits, RunConfig};
-use domain::outcome::{Gate, Proposal};
+use domain::outcome::{Gate, Proposal, Verdict};
 use domain::policy::{PolicyId, PolicyName};
 use domain::published::Detection;
 use domain::record::Neighbours;
@@ -29,7 +29,7 @@ struct Row {
     missed: Vec<String>,
     unknown_texts: Vec<String>,
     repairs: usize,
-    templates: usize,
+    excused: usize,
     reviews: Vec<String>,
     idle: Vec<String>,
     failures: Vec<String>,
@@ -99,7 +99,7 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
             recall(&before.findings, *id, records, row);
         }
         match policy.fix(&view, &config.rules) {
-            Fix::NeedsReview { .. } if !template::unrendered(document).is_empty() => row.templates += 1,
+            Fix::NeedsReview { .. } if is_excused(document) => row.excused += 1,
             Fix::NeedsReview { reason } => row.reviews.push(format!("{who}: {reason}")),
             Fix::NotApplicable { reason } => row.idle.push(format!("{who}: {reason}")),
             Fix::Repair { patch, companions, cautions } => {
@@ -122,6 +122,12 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
             }
         }
     }
+}
+
+/// Whether nobody could repair the document: a template, or no valid object to begin with.
+fn is_excused(document: &Document) -> bool {
+    let before = verify::examine(document, &Neighbours::Unknown, &RunConfig::default(), &|| 0.0);
+    before.schema.verdict == Verdict::Failed || !template::unrendered(document).is_empty()
 }
 
 fn recall(findings: &[Finding], policy: PolicyId, records: &[(String, String)], row: &mut Row) {
@@ -150,7 +156,7 @@ fn has_nothing_to_do(policy: &dyn Policy, patched: serde_json::Value) -> bool {
 fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
     eprintln!(
         "{title}\n{:35}{:>10}{:>10}{:>8}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}",
-        "policy", "documents", "recorded", "missed", "texts", "repair", "template", "review", "n/a", "failed"
+        "policy", "documents", "recorded", "missed", "texts", "repair", "excused", "review", "n/a", "failed"
     );
     for (id, row) in rows {
         eprintln!(
@@ -161,7 +167,7 @@ fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
             row.missed.len(),
             row.unknown_texts.len(),
             row.repairs,
-            row.templates,
+            row.excused,
             row.reviews.len(),
             row.idle.len(),
             row.failures.len()
@@ -188,20 +194,39 @@ fn records() -> Option<(PathBuf, Vec<Detection>)> {
     Some((folder, detections))
 }
 
-/// What a document of the run may lack of what was recorded about it: the original pruned documents of these fields
-/// before it stored them.
-const PRUNED: [PolicyId; 3] = [PolicyId::NoHostNetwork, PolicyId::NoHostPid, PolicyId::NoHostIpc];
+/// How many documents cannot show what was recorded about them.
+type Blind = &'static [(PolicyId, usize)];
 
-/// Recall, and repairs that hold. `may_miss` names the policies whose findings the documents cannot show.
-fn check(title: &str, rows: &BTreeMap<PolicyId, Row>, may_miss: &[PolicyId]) {
+/// The stored copies were pruned of host flags and of the job specs of every `CronJob`; one manifest is not the one that was
+/// read; some findings belonged to another document of their file.
+const BLIND_RECORDS: Blind = &[
+    (PolicyId::NoHostNetwork, 93),
+    (PolicyId::NoHostPid, 21),
+    (PolicyId::NoHostIpc, 8),
+    (PolicyId::JobTtlAfterFinished, 4),
+    (PolicyId::MismatchingSelector, 4),
+];
+
+/// What of that the whole manifests cannot show either.
+const BLIND_MANIFESTS: Blind = &[(PolicyId::JobTtlAfterFinished, 1), (PolicyId::MismatchingSelector, 2)];
+
+/// Recall, texts, and repairs that hold; reviews only where a person is needed.
+fn check(title: &str, rows: &BTreeMap<PolicyId, Row>, blind: Blind) {
     print(title, rows);
-    for (id, row) in rows.iter().filter(|(id, _)| !policies::policy(**id).checks().is_empty()) {
-        assert!(row.missed.is_empty() || may_miss.contains(id), "{id} misses {:?}", row.missed);
+    let (mut repairs, mut reviews) = (0, 0);
+    for (id, row) in rows {
+        let may_miss = blind.iter().find(|(policy, _)| policy == id).map_or(0, |(_, count)| *count);
+        assert!(row.missed.len() <= may_miss, "{id} misses {:?}", row.missed);
         assert!(row.unknown_texts.is_empty(), "{id} does not say {:?}", row.unknown_texts);
         assert!(row.failures.is_empty(), "{id} repairs wrongly: {:?}", row.failures);
-        let unrepaired = row.reviews.len() + row.idle.len() - row.missed.len().min(row.idle.len());
-        assert!(unrepaired * 20 <= row.documents.max(40), "{id} leaves {unrepaired} of {}", row.documents);
+        assert!(row.idle.len() <= row.missed.len() + 8, "{id} does nothing: {:?}", row.idle);
+        // The workloads of a Service that stands alone are not known.
+        if *id != PolicyId::DanglingService {
+            repairs += row.repairs;
+            reviews += row.reviews.len();
+        }
     }
+    assert!(reviews * 500 < repairs, "{reviews} reviews beside {repairs} repairs");
 }
 
 /// Groups what was recorded by the text that `text_of` finds for a record.
@@ -223,7 +248,7 @@ fn grouped(
 fn records_own_documents() {
     let Some((_, detections)) = records() else { return };
     let rows = run(&grouped(detections, |detection| detection.manifest_yaml.clone()));
-    check("documents of the records", &rows, &PRUNED);
+    check("documents of the records", &rows, BLIND_RECORDS);
 }
 
 #[test]
@@ -234,5 +259,5 @@ fn whole_manifests() {
         let path = detection.manifest_path.as_deref()?;
         files.get(path.trim_start_matches("data/")).cloned()
     }));
-    check("whole manifests", &rows, &[]);
+    check("whole manifests", &rows, BLIND_MANIFESTS);
 }

@@ -20,9 +20,10 @@
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::policy::PolicyId;
-use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::message::quoted;
+use super::security::{is_true, unprivilege};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -36,7 +37,7 @@ const CHECK: Check = Check {
 };
 
 fn is_privileged(container: &Container<'_>) -> bool {
-    container.security_context().and_then(|context| context.get("privileged")) == Some(&Value::Bool(true))
+    is_true(container, "privileged")
 }
 
 impl Policy for NoPrivileged {
@@ -54,7 +55,7 @@ impl Policy for NoPrivileged {
             .map(|container| Finding {
                 policy: self.id(),
                 check: CHECK.id,
-                message: format!("container {:?} is privileged", container.name),
+                message: format!("container {} is privileged", quoted(container.name)),
                 pointer: container.security_pointer(&["privileged"]),
             })
             .collect()
@@ -63,13 +64,7 @@ impl Policy for NoPrivileged {
     fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
         let mut editor = Editor::new(view.value);
         for container in view.containers.iter().filter(|container| is_privileged(container)) {
-            editor.set(&container.security_pointer(&["privileged"]), json!(false));
-            for (index, mount) in container.maps("volumeMounts") {
-                if mount.get("mountPropagation").and_then(Value::as_str) == Some("Bidirectional") {
-                    let mount = container.pointer.child("volumeMounts").index(index);
-                    editor.set(&mount.child("mountPropagation"), json!("HostToContainer"));
-                }
-            }
+            unprivilege(&mut editor, container);
         }
         Fix::of(editor, [Caution::LosesPrivilege])
     }
@@ -77,6 +72,8 @@ impl Policy for NoPrivileged {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::testing::{document, fix_of, fixture_holds, messages};
 
