@@ -33,7 +33,7 @@ fn a_bomb_is_refused_before_it_is_built() {
     let mut text = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (name, of) in ["b", "c", "d", "e", "f", "g", "h", "i"].iter().zip("abcdefgh".chars()) {
         let list = vec![format!("*{of}"); 9].join(",");
-        text.push_str(&format!("{name}: &{name} [{list}]\n"));
+        text += &[*name, ": &", *name, " [", list.as_str(), "]\n"].concat();
     }
     assert!(matches!(load(&text, &limits()), Err(LoadError::Limit { what: "number of nodes", .. })));
 }
@@ -42,7 +42,7 @@ fn a_bomb_is_refused_before_it_is_built() {
 fn limits_on_depth_size_and_aliases() {
     let deep = "[".repeat(100) + &"]".repeat(100);
     assert!(matches!(load(&deep, &limits()), Err(LoadError::Limit { what: "nesting depth", .. })));
-    let block: String = (0..100).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    let block = (0..100).map(|n| " ".repeat(n) + "a:\n").collect::<String>();
     assert!(matches!(load(&block, &limits()), Err(LoadError::Limit { what: "nesting depth", .. })));
     let large = format!("a: {}", "x".repeat(limits().document_bytes));
     assert!(matches!(load(&large, &limits()), Err(LoadError::Limit { what: "document size in bytes", .. })));
