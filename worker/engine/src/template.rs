@@ -35,19 +35,6 @@ pub fn unrendered(document: &Document) -> Vec<(Pointer, String)> {
     hits.found
 }
 
-/// What a person should do about the placeholders of a document; `None` when it has none.
-pub fn reason(hits: &[(Pointer, String)]) -> Option<String> {
-    let (pointer, placeholder) = hits.first()?;
-    let others = match hits.len() {
-        1 => String::new(),
-        2 => " and in one more place".to_owned(),
-        count => format!(" and in {} more places", count - 1),
-    };
-    Some(format!(
-        "the document is an unrendered template: placeholder {placeholder:?} at {pointer}{others}; render the template first"
-    ))
-}
-
 struct Hits<'a> {
     root: &'a Value,
     found: Vec<(Pointer, String)>,
@@ -249,15 +236,5 @@ spec:
 ";
         assert_eq!(places(yaml), []);
         assert_eq!(places("kind: ConfigMap\ndata: {a: '{{ x }}'}"), []);
-    }
-
-    #[test]
-    fn the_reason_says_where_and_what_to_do() {
-        let hits = unrendered(&document("kind: Pod\nmetadata: {name: 'a-${X}', labels: {a: $A}}"));
-        assert_eq!(
-            reason(&hits).unwrap(),
-            "the document is an unrendered template: placeholder \"${X}\" at /metadata/name and in one more place; render the template first"
-        );
-        assert_eq!(reason(&[]), None);
     }
 }

@@ -80,17 +80,12 @@ pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, St
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// Label keys, each with the values that are asked for.
-pub type Pairs = BTreeMap<String, BTreeSet<String>>;
-
-/// The pairs by which a Service says what it serves: its selector's, and its own identifying labels.
-pub fn service_pairs(service: &Value) -> Pairs {
+/// The pairs by which a Service says what it serves: its selector's, and its own identifying labels where the selector
+/// says nothing of their key.
+pub fn service_pairs(service: &Value) -> BTreeMap<String, String> {
     let own = text_labels(service.pointer("/metadata/labels").and_then(Value::as_object));
-    let own = own.into_iter().filter(|(key, _)| IDENTIFYING_LABELS.contains(&key.as_str()));
-    let mut pairs = Pairs::new();
-    for (key, value) in service_selector(service).into_iter().chain(own) {
-        pairs.entry(key).or_default().insert(value);
-    }
+    let mut pairs = identifying(&own);
+    pairs.extend(service_selector(service));
     pairs
 }
 
@@ -102,7 +97,7 @@ pub fn identifying(labels: &BTreeMap<String, String>) -> BTreeMap<String, String
 
 /// Whether a Service with these [`service_pairs`] that selects nothing can mean this workload of its namespace: it serves, and has the Service's name,
 /// or shares an identifying label that names one thing (not `instance` or `component` alone) and contradicts none.
-pub fn is_candidate(pairs: &Pairs, service_name: &str, workload: &Neighbour) -> bool {
+pub fn is_candidate(pairs: &BTreeMap<String, String>, service_name: &str, workload: &Neighbour) -> bool {
     let Neighbour::Workload { kind, name, pod_labels, .. } = workload else { return false };
     if !serves(kind) {
         return false;
@@ -110,7 +105,7 @@ pub fn is_candidate(pairs: &Pairs, service_name: &str, workload: &Neighbour) -> 
     let mut shares = false;
     for (key, value) in identifying(pod_labels) {
         let Some(wanted) = pairs.get(&key) else { continue };
-        if !wanted.contains(&value) {
+        if *wanted != value {
             return name == service_name;
         }
         shares |= NAMING_LABELS.contains(&key.as_str());
@@ -193,12 +188,9 @@ impl Index {
         let is_candidate = |at: &usize| {
             self.offers.get(*at).is_some_and(|offer| is_candidate(&pairs, &service.identity.name, offer))
         };
-        for (key, values) in pairs.iter().filter(|(key, _)| NAMING_LABELS.contains(&key.as_str())) {
-            for value in values {
-                let same_pair =
-                    here.workloads_by_pair.get(&(key.clone(), value.clone())).into_iter().flatten();
-                related.extend(same_pair.copied().filter(is_candidate).take(MOST_WORKLOADS));
-            }
+        for (key, value) in pairs.iter().filter(|(key, _)| NAMING_LABELS.contains(&key.as_str())) {
+            let same_pair = here.workloads_by_pair.get(&(key.clone(), value.clone())).into_iter().flatten();
+            related.extend(same_pair.copied().filter(is_candidate).take(MOST_WORKLOADS));
         }
         let endpoints = related.iter().copied().filter(|at| self.is_endpoints(*at)).take(1);
         let candidates = related.iter().copied().filter(is_candidate).take(MOST_WORKLOADS);

@@ -76,6 +76,13 @@ struct Candidate<'a> {
     pod_labels: &'a BTreeMap<String, String>,
 }
 
+impl Candidate<'_> {
+    fn title(&self) -> String {
+        let name = if self.name.is_empty() { "without a name" } else { self.name };
+        format!("{} {name}", self.kind)
+    }
+}
+
 fn candidates<'a>(view: &View<'a>) -> Vec<Candidate<'a>> {
     let pairs = service_pairs(view.value);
     let found =
@@ -125,8 +132,7 @@ fn without_candidate(view: &View<'_>) -> String {
 }
 
 fn among(view: &View<'_>, candidates: &[Candidate<'_>]) -> String {
-    let names: Vec<String> =
-        candidates.iter().map(|candidate| format!("{} {}", candidate.kind, candidate.name)).collect();
+    let names: Vec<String> = candidates.iter().map(Candidate::title).collect();
     format!(
         "{}; it can mean {}: set spec.selector to the labels of one of them",
         describe(view),
@@ -182,10 +188,9 @@ impl Policy for DanglingService {
         let selector = selector_of(candidate);
         if selector.is_empty() {
             return review(format!(
-                "{}; the pods of {} {} have no labels to select them by: label them first",
+                "{}; the pods of {} have no labels to select them by: label them first",
                 describe(view),
-                candidate.kind,
-                candidate.name
+                candidate.title()
             ));
         }
         let mut editor = Editor::new(view.value);
@@ -293,6 +298,15 @@ mod tests {
         );
         let neighbours = around(&weak, &[workload("Deployment", "r-web", web)]);
         assert!(review_of(&POLICY, &weak, &neighbours).contains("no workload"));
+    }
+
+    #[test]
+    fn the_selector_says_more_than_the_services_own_label() {
+        let service = document(
+            "kind: Service\nmetadata: {name: chat, labels: {app: backend}}\nspec: {selector: {app: chatroom}}",
+        );
+        let neighbours = around(&service, &[workload("Deployment", "backend", "{app: backend}")]);
+        assert!(review_of(&POLICY, &service, &neighbours).contains("no workload"));
     }
 
     #[test]
