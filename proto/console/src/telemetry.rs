@@ -15,13 +15,13 @@ use crate::{env, progress};
 #[derive(Debug, Clone, Default, Args)]
 pub struct Logs {
     /// Log more: -v what happens, -vv how, -vvv everything
-    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "quiet", help_heading = "Logging")]
     pub verbose: u8,
     /// Log errors only, and show no progress
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Logging")]
     pub quiet: bool,
     /// How log records are written to stderr
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Logging")]
     pub log_format: LogFormat,
 }
 

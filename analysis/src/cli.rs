@@ -1,0 +1,122 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use console::Format;
+use console::completions::Shell;
+use console::telemetry::Logs;
+
+/// Metrics, failures and published JSON of evaluation runs.
+///
+/// PATH is the folder of a run (results/RUN), a Parquet file, a glob such as 'results/*/part-*.parquet', or a
+/// file:// URL; several may be given and are read as one. Results go to stdout, talk goes to stderr.
+///
+/// Exit code: 0 fine, 2 failure or wrong usage, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "analysis", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// How many repairs were accepted, by which gates others failed, how large and how fast
+    ///
+    /// JSON holds the published keys at top level, with their published meaning, and ours under "extended": counts
+    /// by status, fault, gate and caution, acceptance with Wilson intervals at 95 %, the effective share, times.
+    Metrics(Metrics),
+    /// The same for each canonical policy
+    ///
+    /// JSON: policy → the published risk, probability, expected time (in seconds), wait, kev and explore, and ours
+    /// under "extended".
+    PolicyMetrics(Metrics),
+    /// What was not accepted: by gate, policy, fault, kind and reason, each with an example record
+    Failures(Failures),
+    /// Print a shell completion script
+    ///
+    /// For bash: source <(analysis completions bash)
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Input {
+    /// Run folders, Parquet files, globs or file:// URLs
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Metrics {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Only the keys that the original has
+    #[arg(long)]
+    pub(crate) published: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Failures {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// How to print; CSV has one line for each combination of gate, policy, fault, kind and reason
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Which records count as failures
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS",
+          default_values_t = [Ended::Rejected, Ended::Error, Ended::NeedsReview])]
+    pub(crate) status: Vec<Ended>,
+    /// Lines of each text table; 0 for all
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) top: usize,
+    /// Instead: a table of the published taxonomy of rejected records
+    #[arg(long, value_enum, value_name = "TABLE")]
+    pub(crate) taxonomy: Option<TaxonomyTable>,
+    /// Name of the data set in a taxonomy table; the run's id when not given
+    #[arg(long, requires = "taxonomy")]
+    pub(crate) label: Option<String>,
+}
+
+/// How a record that was not accepted ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Ended {
+    /// A gate refused
+    Rejected,
+    /// It could not be processed
+    Error,
+    /// A right repair needs a person
+    NeedsReview,
+    /// There was nothing to fix
+    NotApplicable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaxonomyTable {
+    /// Messages, worded alike
+    Messages,
+    /// Judged, accepted and rejected
+    Summary,
+    /// Rejected records by policy
+    Policies,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+//! What was not accepted, and why: by gate, policy, fault, kind and reason, each with an example record.
+
+mod groups;
+mod message;
+mod taxonomy;
+
+pub use groups::{Example, Failure, Failures, Sum};
+pub use message::normalise;
+pub use taxonomy::{Category, Taxonomy, UNSPECIFIED};

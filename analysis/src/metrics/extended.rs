@@ -1,0 +1,236 @@
+//! What the original does not say: whose fault, how sure, how effective, how long.
+
+use std::collections::BTreeMap;
+
+use dataset::schema;
+use domain::outcome::{Fault, Gate, Status};
+use polars::prelude::*;
+use serde::Serialize;
+
+use super::published::accepted_ops;
+use crate::error::AnalysisError;
+use crate::load::Results;
+use crate::query::{self, Row, is, no, rows, tally, total, yes};
+use crate::stats::{Median, Proportion};
+
+/// Columns of times, in the order a record passes them.
+const TIMES: [&str; 10] = [
+    schema::QUEUE_MS,
+    schema::PROPOSE_MS,
+    schema::LLM_MS,
+    schema::VERIFY_MS,
+    schema::APPLY_MS,
+    schema::POLICY_MS,
+    schema::SAFETY_MS,
+    schema::SCHEMA_MS,
+    schema::RESCAN_MS,
+    schema::TOTAL_MS,
+];
+
+/// Our metrics. Proportions carry a Wilson interval at 95 %.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Extended {
+    /// The runs that the rows belong to.
+    pub runs: Vec<String>,
+    /// Rows.
+    pub records: u64,
+    /// Distinct documents.
+    pub documents: u64,
+    /// Rows by status; every status has a key.
+    pub status: BTreeMap<&'static str, u64>,
+    /// Accepted, of all rows.
+    pub accepted_of_all: Proportion,
+    /// Accepted, of the rows whose document was valid before anyone touched it.
+    pub accepted_of_valid: Proportion,
+    /// Effective, of the accepted: the rescan passed, it found nothing new, and no operation was collateral.
+    pub effective_of_accepted: Proportion,
+    /// Rows that need a person.
+    pub needs_review: Proportion,
+    /// Rows that are neither accepted nor without a fault, by fault; every fault has a key.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// What each gate said, in the order they run.
+    pub gates: Vec<GateTally>,
+    /// Rows that could not be processed, by kind of error.
+    pub errors: BTreeMap<String, u64>,
+    /// Accepted rows by caution; a row may have several.
+    pub cautions: BTreeMap<String, u64>,
+    /// Median operations of the accepted patches; null without any.
+    pub median_patch_ops: Option<Median>,
+    /// 95th percentile (linear) of the same.
+    pub p95_patch_ops: Option<f64>,
+    /// Most operations of an accepted patch.
+    pub max_patch_ops: Option<u64>,
+    /// Operations that the violations did not need, over all rows.
+    pub collateral_ops: u64,
+    /// Accepted rows with objects that must exist beside the document.
+    pub with_companions: u64,
+    /// Times by column; columns that nobody measured are left out.
+    pub latency_ms: BTreeMap<&'static str, Latency>,
+    /// Tokens of all rows whatever their source.
+    pub tokens: BTreeMap<&'static str, u64>,
+    /// Price of all rows in US dollars; null when none is known.
+    pub cost_usd: Option<f64>,
+}
+
+/// How often a gate said what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GateTally {
+    /// The gate; `schema_before` is the schema gate on the untouched document.
+    pub gate: &'static str,
+    /// The check held.
+    pub passed: u64,
+    /// The check did not hold.
+    pub failed: u64,
+    /// The check did not run.
+    pub not_run: u64,
+}
+
+/// The distribution of a time, in ms.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Latency {
+    /// How many rows measured it.
+    pub n: u64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub median: f64,
+    /// 95th percentile, linear.
+    pub p95: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+impl Extended {
+    /// Computes our metrics.
+    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+        let sums = query::run(results.frame().select(sums()))?;
+        let row = sums.only();
+        let (records, accepted) = (row.count("records")?, row.count("accepted")?);
+        let ops = accepted_ops(results)?;
+        let mut status = by_word(results.frame(), schema::STATUS)?;
+        let needs_review = status.get(Status::NeedsReview.as_str()).copied().unwrap_or_default();
+        let mut faults = by_word(results.frame().filter(is(schema::FAULT, "none").not()), schema::FAULT)?;
+        let cautions = results.frame().filter(yes(schema::ACCEPTED)).select([
+            col(schema::CAUTIONS).explode(ExplodeOptions { empty_as_null: false, keep_nulls: false })
+        ]);
+        Ok(Self {
+            runs: by_word(results.frame(), schema::RUN_ID)?.into_keys().collect(),
+            records,
+            documents: row.count("documents")?,
+            status: Status::ALL.iter().map(|word| every(word.as_str(), &mut status)).collect(),
+            accepted_of_all: Proportion::new(accepted, records),
+            accepted_of_valid: Proportion::new(row.count("accepted_valid")?, row.count("valid")?),
+            effective_of_accepted: Proportion::new(row.count("effective")?, accepted),
+            needs_review: Proportion::new(needs_review, records),
+            faults: Fault::ALL
+                .iter()
+                .filter(|fault| **fault != Fault::None)
+                .map(|word| every(word.as_str(), &mut faults))
+                .collect(),
+            gates: gates().map(|(gate, _)| gate_tally(row, gate, records)).collect::<PolarsResult<_>>()?,
+            errors: by_word(results.frame(), schema::ERROR_KIND)?,
+            cautions: by_word(cautions, schema::CAUTIONS)?,
+            median_patch_ops: ops.median(),
+            p95_patch_ops: ops.percentile(95.0),
+            max_patch_ops: ops.max(),
+            collateral_ops: row.count("collateral_ops")?,
+            with_companions: row.count("with_companions")?,
+            latency_ms: latencies(row)?,
+            tokens: tokens(row)?,
+            cost_usd: if row.count("priced")? > 0 { row.number("cost_usd")? } else { None },
+        })
+    }
+}
+
+/// The gates with their columns, in the order they run.
+fn gates() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        (Gate::Apply.as_str(), schema::OK_APPLY),
+        (Gate::Policy.as_str(), schema::OK_POLICY),
+        (Gate::Safety.as_str(), schema::OK_SAFETY),
+        ("schema_before", schema::SCHEMA_BEFORE),
+        (Gate::Schema.as_str(), schema::OK_SCHEMA),
+        (Gate::Rescan.as_str(), schema::OK_RESCAN),
+    ]
+    .into_iter()
+}
+
+fn token_columns() -> impl Iterator<Item = &'static str> {
+    [schema::PROMPT_TOKENS, schema::COMPLETION_TOKENS, schema::REASONING_TOKENS, schema::TOTAL_TOKENS]
+        .into_iter()
+}
+
+/// Everything that one pass over the rows can sum.
+fn sums() -> Vec<Expr> {
+    let accepted = || yes(schema::ACCEPTED);
+    let effective = accepted()
+        .and(yes(schema::OK_RESCAN))
+        .and(col(schema::NEW_VIOLATIONS).list().len().eq(lit(0)))
+        .and(col(schema::COLLATERAL_OPS).eq(lit(0)));
+    let mut sums = vec![
+        rows("records"),
+        tally(accepted(), "accepted"),
+        tally(yes(schema::SCHEMA_BEFORE), "valid"),
+        tally(accepted().and(yes(schema::SCHEMA_BEFORE)), "accepted_valid"),
+        tally(effective, "effective"),
+        col(schema::DOCUMENT_HASH).drop_nulls().n_unique().cast(DataType::UInt64).alias("documents"),
+        total(col(schema::COLLATERAL_OPS), "collateral_ops"),
+        tally(accepted().and(col(schema::COMPANIONS).is_not_null()), "with_companions"),
+        tally(col(schema::COST_USD).is_not_null(), "priced"),
+        col(schema::COST_USD).sum().alias("cost_usd"),
+    ];
+    for (gate, column) in gates() {
+        sums.push(tally(yes(column), &format!("{gate} passed")));
+        sums.push(tally(no(column), &format!("{gate} failed")));
+    }
+    sums.extend(token_columns().map(|column| total(col(column), column)));
+    for column in TIMES {
+        let quantile = |q: f64| col(column).quantile(lit(q), QuantileMethod::Linear);
+        sums.push(tally(col(column).is_not_null(), &format!("{column} n")));
+        sums.push(col(column).mean().alias(format!("{column} mean")));
+        sums.push(quantile(0.5).alias(format!("{column} median")));
+        sums.push(quantile(0.95).alias(format!("{column} p95")));
+        sums.push(col(column).max().alias(format!("{column} max")));
+    }
+    sums
+}
+
+fn gate_tally(row: Row<'_>, gate: &'static str, records: u64) -> PolarsResult<GateTally> {
+    let passed = row.count(&format!("{gate} passed"))?;
+    let failed = row.count(&format!("{gate} failed"))?;
+    Ok(GateTally { gate, passed, failed, not_run: records.saturating_sub(passed + failed) })
+}
+
+fn latencies(row: Row<'_>) -> PolarsResult<BTreeMap<&'static str, Latency>> {
+    let mut latencies = BTreeMap::new();
+    for column in TIMES {
+        let n = row.count(&format!("{column} n"))?;
+        let figure =
+            |name: &str| Ok::<_, PolarsError>(row.number(&format!("{column} {name}"))?.unwrap_or_default());
+        if n > 0 {
+            let latency = Latency {
+                n,
+                mean: figure("mean")?,
+                median: figure("median")?,
+                p95: figure("p95")?,
+                max: figure("max")?,
+            };
+            latencies.insert(column, latency);
+        }
+    }
+    Ok(latencies)
+}
+
+fn tokens(row: Row<'_>) -> PolarsResult<BTreeMap<&'static str, u64>> {
+    token_columns().map(|column| Ok((column, row.count(column)?))).collect()
+}
+
+/// How many rows hold which word in `column`; rows without one are left out.
+fn by_word(frame: LazyFrame, column: &str) -> PolarsResult<BTreeMap<String, u64>> {
+    let counts = frame.filter(col(column).is_not_null()).group_by([col(column)]).agg([rows("rows")]);
+    query::run(counts)?.rows().map(|row| Ok((row.word(column)?, row.count("rows")?))).collect()
+}
+
+fn every(word: &'static str, counts: &mut BTreeMap<String, u64>) -> (&'static str, u64) {
+    (word, counts.remove(word).unwrap_or_default())
+}

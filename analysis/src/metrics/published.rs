@@ -1,0 +1,131 @@
+//! The published metrics. What each key means for a run of ours: the crate's README.
+
+use dataset::run_file::PublishedEntries;
+use dataset::schema;
+use polars::prelude::*;
+use serde::Serialize;
+
+use crate::error::AnalysisError;
+use crate::load::Results;
+use crate::query::{self, judged, no, rows, tally, total, yes};
+use crate::stats::{Counts, Median, round};
+
+/// The source that stands for the deterministic rules.
+const RULES: &str = "rules";
+
+/// The published keys, in the published order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Published {
+    /// Records.
+    pub detections: u64,
+    /// Records with a patch.
+    pub patches: u64,
+    /// Records that were judged.
+    pub verified: u64,
+    /// Records whose repair was accepted.
+    pub accepted: u64,
+    /// `accepted` over `detections`, 4 decimals; 0 without detections.
+    pub auto_fix_rate: f64,
+    /// Median operations of the accepted patches; 0 without any.
+    pub median_patch_ops: Median,
+    /// Judged, not accepted, and the policy gate said no.
+    pub failed_policy: u64,
+    /// The same for the schema gate.
+    pub failed_schema: u64,
+    /// The same for the safety gate.
+    pub failed_safety: u64,
+    /// The same for the rescan.
+    pub failed_rescan: u64,
+    /// Tokens of the patches that a model wrote.
+    pub model_usage: Tokens,
+}
+
+/// Sums of tokens, 2 decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the names are the provider's")]
+pub struct Tokens {
+    pub prompt_tokens: f64,
+    pub completion_tokens: f64,
+    pub total_tokens: f64,
+}
+
+impl Published {
+    /// Computes the published metrics.
+    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+        let refused = judged().and(yes(schema::ACCEPTED).not());
+        let failed = |gate, name| tally(refused.clone().and(no(gate)), name);
+        let by_model = |tokens, name| total(col(tokens).filter(col(schema::SOURCE).neq(lit(RULES))), name);
+        let answer = query::run(results.frame().select([
+            rows("detections"),
+            tally(col(schema::PATCH).is_not_null(), "patches"),
+            tally(judged(), "verified"),
+            tally(yes(schema::ACCEPTED), "accepted"),
+            failed(schema::OK_POLICY, "failed_policy"),
+            failed(schema::OK_SCHEMA, "failed_schema"),
+            failed(schema::OK_SAFETY, "failed_safety"),
+            failed(schema::OK_RESCAN, "failed_rescan"),
+            by_model(schema::PROMPT_TOKENS, "prompt_tokens"),
+            by_model(schema::COMPLETION_TOKENS, "completion_tokens"),
+            by_model(schema::TOTAL_TOKENS, "total_tokens"),
+        ]))?;
+        let row = answer.only();
+        let entries = match entries(results) {
+            Some(entries) => entries,
+            None => PublishedEntries {
+                detections: row.count("detections")?,
+                patches: row.count("patches")?,
+                verified: row.count("verified")?,
+            },
+        };
+        let accepted = row.count("accepted")?;
+        let rate = if entries.detections == 0 { 0.0 } else { accepted as f64 / entries.detections as f64 };
+        let tokens = |name| Ok::<_, PolarsError>(round(row.count(name)? as f64, 2));
+        Ok(Self {
+            detections: entries.detections,
+            patches: entries.patches,
+            verified: entries.verified,
+            accepted,
+            auto_fix_rate: round(rate, 4),
+            median_patch_ops: accepted_ops(results)?.median().unwrap_or(Median::Middle(0)),
+            failed_policy: row.count("failed_policy")?,
+            failed_schema: row.count("failed_schema")?,
+            failed_safety: row.count("failed_safety")?,
+            failed_rescan: row.count("failed_rescan")?,
+            model_usage: Tokens {
+                prompt_tokens: tokens("prompt_tokens")?,
+                completion_tokens: tokens("completion_tokens")?,
+                total_tokens: tokens("total_tokens")?,
+            },
+        })
+    }
+}
+
+/// The entry counts of the published files, when every part belongs to imported runs whose folders were named.
+fn entries(results: &Results) -> Option<PublishedEntries> {
+    let named: usize = results.runs().map(|run| run.parts.len()).sum();
+    if results.runs().len() == 0 || named != results.parts().len() {
+        return None;
+    }
+    results.runs().try_fold(PublishedEntries::default(), |sum, run| {
+        let entries = run.imported_from.as_ref()?.entries;
+        Some(PublishedEntries {
+            detections: sum.detections + entries.detections,
+            patches: sum.patches + entries.patches,
+            verified: sum.verified + entries.verified,
+        })
+    })
+}
+
+/// How many operations the accepted patches have.
+pub(super) fn accepted_ops(results: &Results) -> PolarsResult<Counts> {
+    let ops = results
+        .frame()
+        .filter(yes(schema::ACCEPTED).and(col(schema::PATCH).is_not_null()))
+        .group_by([col(schema::PATCH_OPS)])
+        .agg([rows("times")]);
+    let mut counts = Counts::default();
+    for row in query::run(ops)?.rows() {
+        counts.add(row.count(schema::PATCH_OPS)?, row.count("times")?);
+    }
+    Ok(counts)
+}

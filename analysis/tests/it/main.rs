@@ -1,0 +1,11 @@
+//! The binary from outside, on small runs made here and on the published ones.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+mod export;
+mod failures;
+mod help;
+mod metrics;
+mod places;
+mod published;
+mod support;

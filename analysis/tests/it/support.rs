@@ -1,0 +1,229 @@
+//! Runs to analyse, and the binary.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use assert_cmd::Command;
+use dataset::part::write_part;
+use dataset::run_file::{FormatVersion, PartEntry, RunFile};
+use domain::config::RunConfig;
+use domain::ids::{CorpusHash, DocumentHash, PartHash, RecordId, RunId, ShardIndex};
+use domain::outcome::{
+    Caution, ErrorKind, Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, Verdict,
+};
+use domain::patch::{Op, Patch};
+use domain::pointer::Pointer;
+use domain::run::RunState;
+use serde_json::Value;
+
+/// The binary.
+pub(crate) fn analysis(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("analysis").unwrap();
+    command.args(args).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// What the binary prints when it succeeds.
+pub(crate) fn stdout(args: &[&str]) -> String {
+    let output = analysis(args).assert().success().get_output().stdout.clone();
+    String::from_utf8(output).unwrap()
+}
+
+/// The JSON that the binary prints.
+pub(crate) fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&stdout(args)).unwrap()
+}
+
+/// What the binary says when it fails.
+pub(crate) fn failure(args: &[&str]) -> String {
+    let output = analysis(args).assert().code(2).get_output().stderr.clone();
+    String::from_utf8(output).unwrap()
+}
+
+pub(crate) fn passed() -> GateResult {
+    GateResult { verdict: Verdict::Passed, errors: vec![], ms: 0.5 }
+}
+
+pub(crate) fn failed(message: &str) -> GateResult {
+    GateResult::from_errors(vec![message.to_owned()])
+}
+
+/// An accepted row whose patch has `ops` operations.
+pub(crate) fn accepted(position: u64, policy: &str, ops: usize) -> Outcome {
+    let op = || Op::Remove { path: Pointer::of(["spec"]) };
+    let patch = Patch(std::iter::repeat_with(op).take(ops).collect());
+    Outcome {
+        record_id: RecordId::new(format!("{:03}", position + 1)).unwrap(),
+        position,
+        shard: ShardIndex(0),
+        manifest_path: format!("manifests/{position}.yaml"),
+        document: Some(DocumentHash::of(&position.to_le_bytes())),
+        kind: "Pod".to_owned(),
+        namespace: String::new(),
+        name: "web".to_owned(),
+        policy_id: policy.to_owned(),
+        raw_policy_id: policy.replace('_', "-"),
+        source: "rules".to_owned(),
+        mode: "rules".to_owned(),
+        model: None,
+        guardrails: "targeted".to_owned(),
+        proposal: Some(Arc::new(Proposal { patch, ..Proposal::default() })),
+        attempts: 1,
+        attempt_errors: vec![],
+        status: Status::Accepted,
+        gates: Arc::new(Gates {
+            apply: passed(),
+            policy: passed(),
+            safety: passed(),
+            schema_before: passed(),
+            schema: passed(),
+            rescan: passed(),
+        }),
+        fault: Fault::None,
+        new_violations: vec![],
+        errors: vec![],
+        patched_yaml: Some("kind: Pod\n".into()),
+        usage: ModelUsage::default(),
+        timing: Timing::default(),
+        worker: "w1".to_owned(),
+        attempt: 1,
+        error_kind: None,
+        published: None,
+    }
+}
+
+fn change(mut outcome: Outcome, change: &dyn Fn(&mut Outcome)) -> Outcome {
+    change(&mut outcome);
+    outcome
+}
+
+fn proposal(outcome: &mut Outcome, change: &dyn Fn(&mut Proposal)) {
+    let mut proposal = outcome.proposal.as_deref().cloned().unwrap();
+    change(&mut proposal);
+    outcome.proposal = Some(Arc::new(proposal));
+}
+
+fn gates(outcome: &mut Outcome, change: &dyn Fn(&mut Gates)) {
+    let mut gates = Gates::clone(&outcome.gates);
+    change(&mut gates);
+    outcome.gates = Arc::new(gates);
+}
+
+/// Ten rows that differ in everything the figures are about.
+pub(crate) fn ten() -> Vec<Outcome> {
+    vec![
+        change(accepted(0, "no_latest_tag", 1), &|row| {
+            proposal(row, &|proposal| proposal.cautions = vec![Caution::TagUnverified]);
+            row.timing.propose_ms = Some(500.0);
+            row.timing.verify_ms = Some(1000.0);
+        }),
+        change(accepted(1, "no_latest_tag", 3), &|row| {
+            proposal(row, &|proposal| {
+                proposal.cautions = vec![Caution::TagUnverified, Caution::WritesMayFail];
+                proposal.collateral_ops = 2;
+            });
+            row.timing.propose_ms = Some(1500.0);
+            row.timing.verify_ms = Some(2000.0);
+        }),
+        change(accepted(2, "no_privileged", 2), &|row| {
+            row.source = String::from("grok");
+            row.usage.prompt_tokens = Some(100);
+            row.usage.total_tokens = Some(150);
+        }),
+        change(accepted(3, "no_privileged", 6), &|row| {
+            gates(row, &|gates| gates.rescan = GateResult::NOT_RUN);
+        }),
+        change(accepted(4, "no_latest_tag", 1), &|row| {
+            row.status = Status::Rejected;
+            row.fault = Fault::Document;
+            row.errors = vec!["spec.x: unknown field {1} not found".to_owned(), "second".to_owned()];
+            gates(row, &|gates| {
+                gates.schema_before = failed("spec.x");
+                gates.schema = failed("spec.x");
+            });
+        }),
+        change(accepted(5, "no_latest_tag", 1), &|row| {
+            row.status = Status::Rejected;
+            row.fault = Fault::Document;
+            row.errors = vec!["spec.x: unknown field {2} not found".to_owned()];
+            gates(row, &|gates| {
+                gates.schema_before = failed("spec.x");
+                gates.schema = failed("spec.x");
+            });
+        }),
+        change(accepted(6, "drop_capabilities", 1), &|row| {
+            row.status = Status::Rejected;
+            row.kind = String::from("Deployment");
+            row.fault = Fault::Patch;
+            row.errors = vec!["a container was lost".to_owned()];
+            gates(row, &|gates| {
+                *gates =
+                    Gates { apply: passed(), safety: failed("lost"), policy: failed("p"), ..Gates::NOT_RUN };
+            });
+        }),
+        change(accepted(7, "dangling_service", 0), &|row| {
+            row.status = Status::NeedsReview;
+            row.proposal = None;
+            row.errors = vec!["no workload matches".to_owned()];
+            row.gates = Arc::new(Gates { schema_before: passed(), ..Gates::NOT_RUN });
+        }),
+        change(accepted(8, "no_latest_tag", 0), &|row| {
+            row.status = Status::NotApplicable;
+            row.proposal = None;
+            row.gates = Arc::new(Gates::NOT_RUN);
+        }),
+        change(accepted(9, "other", 0), &|row| {
+            row.status = Status::Error;
+            row.error_kind = Some(ErrorKind::NoRule);
+            row.fault = Fault::Proposer;
+            row.proposal = None;
+            row.document = None;
+            row.gates = Arc::new(Gates::NOT_RUN);
+        }),
+    ]
+}
+
+/// Writes a part.
+pub(crate) fn write(path: &Path, run: &str, outcomes: &[Outcome]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, write_part(&RunId::new(run).unwrap(), outcomes).unwrap()).unwrap();
+}
+
+/// Writes the folder of a run with these parts and its `run.json`.
+pub(crate) fn run_folder(dir: &Path, run: &str, parts: &[&[Outcome]], state: RunState) -> PathBuf {
+    let folder = dir.join(run);
+    let records: usize = parts.iter().map(|part| part.len()).sum();
+    std::fs::create_dir_all(&folder).unwrap();
+    let entries = parts.iter().enumerate().map(|(index, outcomes)| {
+        let name = format!("part-{index:05}.parquet");
+        write(&folder.join(&name), run, outcomes);
+        PartEntry { name, rows: outcomes.len() as u64, hash: PartHash::of(b"") }
+    });
+    let config = RunConfig::default();
+    let file = RunFile {
+        format: FormatVersion::CURRENT,
+        run_id: RunId::new(run).unwrap(),
+        state,
+        version: "0.0.0".to_owned(),
+        created_at: None,
+        finished_at: None,
+        records: records as u64,
+        counts: BTreeMap::new(),
+        corpus_hash: CorpusHash::of(b""),
+        corpus: "corpus".to_owned(),
+        documents: config.documents,
+        seed: config.seed,
+        shard_size: 250,
+        workers: 1,
+        wall_s: None,
+        cpu_s: None,
+        peak_rss_mb: None,
+        parts: entries.collect(),
+        imported_from: None,
+        config_hash: config.hash(),
+        config,
+    };
+    std::fs::write(folder.join("run.json"), serde_json::to_vec(&file).unwrap()).unwrap();
+    folder
+}
