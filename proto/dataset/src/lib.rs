@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod compact;
 pub mod corpus;
+pub mod fingerprint;
 pub mod part;
+pub mod published;
 mod rows;
 pub mod run_file;
 pub mod scan;

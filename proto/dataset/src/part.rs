@@ -1,6 +1,7 @@
 //! Outcomes → Parquet: one part in memory, or a stream into a file.
 //!
-//! *Invariant*: a row group holds at most [`ROW_GROUP_ROWS`] rows and its statistics tell the range of `position`.
+//! *Invariant*: a row group holds at most [`ROW_GROUP_ROWS`] rows, fewer where these are long, and its statistics tell
+//! the range of `position`.
 
 use std::io::Write;
 
@@ -19,6 +20,9 @@ use crate::schema as col;
 
 /// Rows of a row group at most.
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Bytes of a row group at most, compressed: they are held until the group is complete.
+const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// Rows that are turned into columns at once, at most.
 const BATCH_ROWS: usize = 4096;
@@ -91,6 +95,7 @@ fn properties() -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by(concat!("k8s-auto-fix ", env!("CARGO_PKG_VERSION")).to_owned());
     for name in LONG_COLUMNS {

@@ -3,6 +3,7 @@
 //! *Invariant*: an object is visible whole or not at all, and durable once a call that wrote it has returned (on this
 //! machine: file and folder are synced).
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use tempfile::NamedTempFile;
 
 use crate::scan::Part;
 
@@ -172,6 +174,40 @@ impl Store {
         put.map(drop).map_err(|source| self.failed("write", key, source))
     }
 
+    /// Gives a complete file its key unless that exists. On this machine the file is linked into place, so it should lie
+    /// in the store's own folder ([`Store::scratch`]); elsewhere its bytes are sent.
+    pub async fn put_file(&self, key: &str, file: NamedTempFile) -> Result<Put, StoreError> {
+        let own = self.key(key)?;
+        let failed = |error: std::io::Error| {
+            self.failed("write", key, object_store::Error::Generic { store: "file", source: Box::new(error) })
+        };
+        let Some(path) = self.local_path(key) else {
+            let bytes = std::fs::read(file.path()).map_err(failed)?;
+            return self.put_if_absent(own.as_ref(), bytes.into()).await;
+        };
+        let persist = || -> std::io::Result<Put> {
+            file.as_file().sync_all()?;
+            match file.persist_noclobber(&path) {
+                Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    Ok(Put::AlreadyThere)
+                }
+                Err(error) => Err(error.error),
+                Ok(_) => {
+                    if let Some(folder) = path.parent() {
+                        File::open(folder)?.sync_all()?;
+                    }
+                    Ok(Put::Written)
+                }
+            }
+        };
+        persist().map_err(failed)
+    }
+
+    /// A folder for files that [`Store::put_file`] will take.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// The bytes of `key`.
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
         let read = async { self.inner.get(&self.key(key)?).await?.bytes().await.map_err(GetError::from) };
@@ -193,7 +229,7 @@ impl Store {
         }
     }
 
-    /// Every object, sorted by key.
+    /// Every object, sorted by key; hidden ones, such as files that are still being written, are left out.
     pub async fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let found: Vec<_> = self
             .inner
@@ -205,6 +241,9 @@ impl Store {
             .into_iter()
             .filter_map(|object| {
                 let parts: Vec<_> = object.location.prefix_match(&self.folder)?.collect();
+                if parts.iter().any(|part| part.as_ref().starts_with('.')) {
+                    return None;
+                }
                 let key = parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
                 Some(Listed { key, bytes: object.size })
             })
@@ -341,6 +380,22 @@ mod tests {
         store.put("run.json", Bytes::from_static(b"new")).await.unwrap();
         assert_eq!(store.get("run.json").await.unwrap(), "new");
         assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn takes_a_finished_file_once() {
+        let (_folder, store) = store();
+        let file = |text: &str| {
+            let mut file = NamedTempFile::new_in(store.scratch()).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            file
+        };
+        let (first, second) = (file("first"), file("second"));
+        assert!(store.list().await.unwrap().is_empty(), "files in the making are not listed");
+        assert_eq!(store.put_file("p", first).await.unwrap(), Put::Written);
+        assert_eq!(store.put_file("p", second).await.unwrap(), Put::AlreadyThere);
+        assert_eq!(store.get("p").await.unwrap(), "first");
+        assert_eq!(std::fs::read_dir(store.scratch()).unwrap().count(), 1);
     }
 
     #[test]

@@ -135,8 +135,7 @@ fn timing(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
         col::POLICY_MS => f64s(rows, |row| ran(&row.gates.policy)),
         col::SAFETY_MS => f64s(rows, |row| ran(&row.gates.safety)),
         col::SCHEMA_BEFORE_MS => f64s(rows, |row| ran(&row.gates.schema_before)),
-        // The record's own measurement wins: an imported row knows the time of a server's dry-run and no gate.
-        col::SCHEMA_MS => f64s(rows, |row| row.timing.schema_ms.or_else(|| ran(&row.gates.schema))),
+        col::SCHEMA_MS => f64s(rows, |row| row.timing.schema_ms),
         col::RESCAN_MS => f64s(rows, |row| ran(&row.gates.rescan)),
         col::TOTAL_MS => f64s(rows, |row| row.timing.total_ms),
         col::STARTED_AT => Arc::new(

@@ -53,6 +53,14 @@ impl<R: Read> Elements<R> {
     /// The next element, `None` at the end. Broken JSON is an error of the file; an element of the wrong shape, size or
     /// encoding is [`Malformed`].
     pub fn next_element<T: DeserializeOwned>(&mut self) -> Result<Option<Element<T>>, FileError> {
+        self.next_with(|bytes| serde_json::from_slice(bytes))
+    }
+
+    /// As [`Self::next_element`], with the parser's part in the hands of the caller.
+    pub(crate) fn next_with<T>(
+        &mut self,
+        parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<Option<Element<T>>, FileError> {
         let Some(raw) = self.splitter.next_value()? else { return Ok(None) };
         let index = self.index;
         self.index += 1;
@@ -66,7 +74,7 @@ impl<R: Read> Elements<R> {
             Content::Text { depth, .. } if depth > MAX_DEPTH => {
                 malformed(format!("nested {depth} deep, more than {MAX_DEPTH}; drop the entry"))
             }
-            Content::Text { bytes, .. } => match serde_json::from_slice(bytes) {
+            Content::Text { bytes, .. } => match parse(bytes) {
                 Ok(value) => Ok(value),
                 Err(error) => {
                     if let Err(utf8) = std::str::from_utf8(bytes) {

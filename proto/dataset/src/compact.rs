@@ -1,0 +1,198 @@
+//! Many small parts → few files with the same rows in the order of the corpus.
+//!
+//! Rows are copied as Arrow batches and never become outcomes. What is held is one batch and the compressed pages of
+//! one row group.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
+use domain::ids::PartHash;
+use tempfile::NamedTempFile;
+
+use crate::part::{BatchWriter, PartError};
+use crate::scan::{self, Part, ScanError};
+use crate::schema;
+
+/// A new file, complete and synced, under a temporary name: [`crate::store::Store::put_file`] gives it its own.
+#[derive(Debug)]
+pub struct Compacted {
+    /// The file; deleted when dropped.
+    pub file: NamedTempFile,
+    /// How many rows.
+    pub rows: u64,
+    /// BLAKE3 of its bytes.
+    pub hash: PartHash,
+}
+
+/// Why parts could not be compacted. The parts are left as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// A part cannot be read.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// The new file cannot be written.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// The folder of the new files refused.
+    #[error("cannot write a compacted file: {0}")]
+    Io(#[from] io::Error),
+    /// Two rows claim one place in the corpus, or a part is not in order.
+    #[error(
+        "{part}: position {position} comes after {last}: parts overlap or are not in the order of the corpus"
+    )]
+    Order {
+        /// The part whose row comes too late.
+        part: String,
+        /// Its position.
+        position: u64,
+        /// The position before it.
+        last: u64,
+    },
+}
+
+/// Copies the rows of `parts` (given in any order) into files of at most `rows_per_file` rows, made in `folder`.
+pub fn compact(parts: Vec<Part>, folder: &Path, rows_per_file: u64) -> Result<Vec<Compacted>, CompactError> {
+    let mut done = Vec::new();
+    let mut open: Option<(BatchWriter<HashingFile>, u64)> = None;
+    let mut last: Option<u64> = None;
+    for batch in scan::batches(in_order(parts)?, None) {
+        let (part, batch) = batch?;
+        check_order(&part, &batch, &mut last)?;
+        let mut rest = batch;
+        while rest.num_rows() > 0 {
+            let (writer, rows) = match &mut open {
+                Some(open) => open,
+                None => open.insert((BatchWriter::new(HashingFile::new(folder)?)?, 0)),
+            };
+            let room =
+                usize::try_from(rows_per_file.max(1) - *rows).unwrap_or(usize::MAX).min(rest.num_rows());
+            writer.write(&rest.slice(0, room))?;
+            *rows += room as u64;
+            rest = rest.slice(room, rest.num_rows() - room);
+            if *rows >= rows_per_file {
+                done.extend(finish(open.take())?);
+            }
+        }
+    }
+    done.extend(finish(open)?);
+    Ok(done)
+}
+
+/// Sorted by the first position, which the footers tell. Parts without rows fall away.
+fn in_order(parts: Vec<Part>) -> Result<Vec<Part>, ScanError> {
+    let mut keyed = Vec::with_capacity(parts.len());
+    for part in parts {
+        let info = scan::info(&part)?;
+        if info.rows > 0 {
+            keyed.push((info.positions.map_or(0, |(first, _)| first), part));
+        }
+    }
+    keyed.sort_by_key(|(first, _)| *first);
+    Ok(keyed.into_iter().map(|(_, part)| part).collect())
+}
+
+fn check_order(
+    part: &Part,
+    batch: &arrow::array::RecordBatch,
+    last: &mut Option<u64>,
+) -> Result<(), CompactError> {
+    let positions = batch
+        .column_by_name(schema::POSITION)
+        .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+        .ok_or_else(|| ScanError {
+            part: part.name(),
+            problem: scan::Problem::NoColumn(schema::POSITION.to_owned()),
+        })?;
+    for &position in positions.values() {
+        if let Some(last) = last.filter(|last| *last >= position) {
+            return Err(CompactError::Order { part: part.name(), position, last });
+        }
+        *last = Some(position);
+    }
+    Ok(())
+}
+
+fn finish(open: Option<(BatchWriter<HashingFile>, u64)>) -> Result<Option<Compacted>, CompactError> {
+    let Some((writer, rows)) = open else { return Ok(None) };
+    let HashingFile { file, hasher } = writer.finish()?;
+    file.as_file().sync_all()?;
+    let hash = PartHash::from_bytes(*hasher.finalize().as_bytes());
+    Ok(Some(Compacted { file, rows, hash }))
+}
+
+/// Hashes what is written on its way to the disk.
+struct HashingFile {
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+}
+
+impl HashingFile {
+    fn new(folder: &Path) -> io::Result<Self> {
+        Ok(Self { file: NamedTempFile::new_in(folder)?, hasher: blake3::Hasher::new() })
+    }
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::RunId;
+    use domain::outcome::Outcome;
+
+    use super::*;
+    use crate::fingerprint::fingerprint;
+    use crate::part::write_part;
+    use crate::testing::outcome;
+
+    fn part(positions: std::ops::Range<u64>) -> Part {
+        let rows: Vec<Outcome> = positions.map(outcome).collect();
+        write_part(&RunId::new("r").unwrap(), &rows).unwrap().into()
+    }
+
+    fn files(done: &[Compacted]) -> Vec<Part> {
+        done.iter().map(|compacted| compacted.file.path().into()).collect()
+    }
+
+    #[test]
+    fn the_same_rows_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = vec![part(7..20), part(0..3), part(3..7), part(5..5)];
+        let before = fingerprint(parts.clone()).unwrap();
+        for rows_per_file in [1_000, 20, 6, 1] {
+            let done = compact(parts.clone(), folder.path(), rows_per_file).unwrap();
+            assert_eq!(done.len() as u64, 20_u64.div_ceil(rows_per_file));
+            assert_eq!(fingerprint(files(&done)).unwrap(), before);
+            let positions: Vec<u64> = scan::outcomes(files(&done)).map(|row| row.unwrap().position).collect();
+            assert_eq!(positions, (0..20).collect::<Vec<_>>());
+            for compacted in &done {
+                assert_eq!(compacted.hash, PartHash::of(&std::fs::read(compacted.file.path()).unwrap()));
+                assert_eq!(scan::info(&compacted.file.path().into()).unwrap().rows, compacted.rows);
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "dropped files are deleted");
+        assert!(compact(vec![], folder.path(), 5).unwrap().is_empty());
+    }
+
+    #[test]
+    fn two_rows_of_one_place_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for parts in
+            [vec![part(0..3), part(2..5)], vec![part(0..3), part(0..3)], vec![part(0..9), part(3..4)]]
+        {
+            let error = compact(parts, folder.path(), 100).unwrap_err();
+            assert!(matches!(error, CompactError::Order { .. }), "{error}");
+        }
+    }
+}
