@@ -1,0 +1,99 @@
+use std::path::PathBuf;
+
+use domain::outcome::Gate;
+use domain::record::Neighbours;
+
+use super::*;
+
+fn context() -> Context {
+    Context {
+        config: RunConfig::default(),
+        shard: ShardIndex(0),
+        attempt: 1,
+        worker: WorkerName::new("test").unwrap(),
+    }
+}
+
+fn outcome(policy: &str, yaml: &str) -> Outcome {
+    let (record, document) = domain::testing::record(0, policy, yaml);
+    let slice = Slice { records: vec![record], documents: vec![document] };
+    run_slice(&slice, &context()).pop().unwrap()
+}
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: 'b:1', securityContext: {privileged: true}}]}\n";
+
+#[test]
+fn a_good_record_is_accepted_with_its_reasons_to_look() {
+    let outcome = outcome("privileged-container", POD);
+    assert_eq!(outcome.status, Status::Accepted, "{outcome:#?}");
+    assert_eq!((outcome.fault, outcome.kind.as_str(), outcome.name.as_str()), (Fault::None, "Pod", "a"));
+    assert!(outcome.patched_yaml.unwrap().contains("privileged: false"));
+    assert_eq!(outcome.gates.rescan.verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_policy_without_a_rule_is_an_outcome() {
+    let outcome = outcome("pdb-max-unavailable", POD);
+    assert_eq!((outcome.status, outcome.error_kind), (Status::Error, Some(ErrorKind::NoRule)));
+}
+
+#[test]
+fn nothing_to_fix_is_no_success() {
+    let outcome = outcome("ssh-port", POD);
+    assert_eq!(outcome.status, Status::NotApplicable, "{outcome:#?}");
+}
+
+#[test]
+fn a_records_own_problem_is_kept() {
+    let (mut record, document) = domain::testing::record(0, "ssh-port", POD);
+    record.problem = Some(Problem { kind: ErrorKind::MalformedRecord, message: "no id".to_owned() });
+    let slice = Slice { records: vec![record.clone(), record], documents: vec![document] };
+    let outcomes = run_slice(&slice, &context());
+    assert_eq!(outcomes.len(), 2);
+    assert_eq!(outcomes[1].error_kind, Some(ErrorKind::MalformedRecord));
+}
+
+#[test]
+fn a_document_that_was_not_sent_is_an_outcome() {
+    let (record, _) = domain::testing::record(0, "ssh-port", POD);
+    let outcomes = run_slice(&Slice { records: vec![record], documents: vec![] }, &context());
+    assert_eq!(outcomes[0].error_kind, Some(ErrorKind::MissingDocument));
+}
+
+#[test]
+fn a_panic_is_a_problem_of_the_record() {
+    let problem = contained("testing", || panic!("a bug")).map(|()| ()).unwrap_err();
+    assert_eq!(problem.kind, ErrorKind::Internal);
+}
+
+/// What a hostile document came to: `status`, then the error kind, or the failed gate and the fault.
+fn summary(outcome: &Outcome) -> String {
+    let gate = outcome.gates.first_failed().map_or("-", Gate::as_str);
+    match (outcome.status, outcome.error_kind) {
+        (Status::Error, Some(kind)) => format!("error:{kind}"),
+        (Status::Rejected, _) => format!("rejected:{gate}:{}", outcome.fault),
+        (status, _) => status.to_string(),
+    }
+}
+
+#[test]
+fn hostile_documents_have_the_outcomes_they_should() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/fixtures/hostile");
+    let table = std::fs::read_to_string(folder.join("expected.tsv")).unwrap();
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let (file, expected) = line.split_once('\t').unwrap();
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let source = SourceDocument::new(text, Neighbours::Unknown);
+        let (mut record, _) = domain::testing::record(0, "unset-cpu-requirements", "");
+        record.document = source.hash;
+        let outcome = run_slice(&Slice { records: vec![record], documents: vec![source] }, &context()).remove(0);
+        if summary(&outcome) != expected {
+            wrong.push(format!("{file}: {expected} expected, {}: {:?}", summary(&outcome), outcome.errors));
+        }
+        seen += 1;
+    }
+    assert!(wrong.is_empty(), "{} of {seen}:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(seen, 200);
+}
