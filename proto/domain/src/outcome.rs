@@ -379,3 +379,17 @@ impl Outcome {
         self.status == Status::Accepted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_explains_every_caution() {
+        let readme = include_str!("../../../README.md");
+        for caution in Caution::ALL {
+            let row = format!("| `{caution}` | {} |", caution.sentence());
+            assert!(readme.contains(&row), "README.md lacks: {row}");
+        }
+    }
+}
