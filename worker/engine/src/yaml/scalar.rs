@@ -1,6 +1,6 @@
 //! Types of plain scalars.
 //!
-//! Kubernetes reads YAML 1.1 through `sigs.k8s.io/yaml`: `yes`, `on` and their kin are booleans, a leading `0` means
+//! Kubernetes reads YAML 1.1 through `sigs.k8s.io/yaml`: `yes`, `on`, `y` and their kin are booleans, a leading `0` means
 //! octal. Sexagesimal numbers and timestamps stay text there, so they do here.
 
 use serde_json::{Number, Value};
@@ -9,8 +9,10 @@ use serde_json::{Number, Value};
 pub(crate) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Value::Bool(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+        "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
+            return Value::Bool(true);
+        }
+        "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
             return Value::Bool(false);
         }
         _ => {}
@@ -27,7 +29,7 @@ pub(crate) fn is_ambiguous(text: &str) -> bool {
     if !resolve(text).is_string() {
         return true;
     }
-    if matches!(text, "y" | "Y" | "n" | "N" | "=" | "<<") {
+    if matches!(text, "=" | "<<") {
         return true;
     }
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -95,7 +97,7 @@ mod tests {
             ("~", Value::Null),
             ("yes", json!(true)),
             ("Off", json!(false)),
-            ("y", json!("y")),
+            ("y", json!(true)),
             ("0", json!(0)),
             ("-5", json!(-5)),
             ("0644", json!(420)),
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn text_that_any_reader_could_mistake_is_known() {
-        for text in ["y", "12:30", "2001-12-14", "0o17", "1_0", "=", "null", "1.5", ".NaN"] {
+        for text in ["y", "N", "12:30", "2001-12-14", "0o17", "1_0", "=", "null", "1.5", ".NaN"] {
             assert!(is_ambiguous(text), "{text}");
         }
         for text in ["nginx", "100m", "v1", "-x", "a:b"] {
