@@ -110,9 +110,11 @@ fn strict(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Ver
     let before = View::new(candidate.document, candidate.neighbours);
     let after = View::new(&patched, &around);
     let mut new_violations = Vec::new();
+    let policy =
+        timed(clock, || GateResult::from_errors(policy::errors(&after, candidate.policy, &config.rules)));
+    let holds = policy.verdict == Verdict::Passed;
     if runs(Gate::Policy, config) {
-        gates.policy =
-            timed(clock, || GateResult::from_errors(policy::errors(&after, candidate.policy, &config.rules)));
+        gates.policy = policy;
     }
     if runs(Gate::Safety, config) {
         gates.safety = timed(clock, || {
@@ -128,6 +130,7 @@ fn strict(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Ver
                 (&before, &candidate.before.findings),
                 (&after, &detect(&after)),
                 candidate.policy,
+                holds,
             );
             // What the policy tolerates under these rules, such as a host path of the allowlist, is found all the same.
             if policy::errors(&after, candidate.policy, &config.rules).is_empty() {

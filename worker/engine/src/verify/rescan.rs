@@ -17,10 +17,14 @@ pub(super) struct Rescan {
 }
 
 /// Compares the findings before and after, as multisets of (policy, check, container).
+///
+/// A detector is told nothing of what the configuration allows (a host path of the allowlist): where the policy's own
+/// re-check `holds`, what it left untouched is allowed, not remaining.
 pub(super) fn compare(
     before: (&View<'_>, &[Finding]),
     after: (&View<'_>, &[Finding]),
     target: &PolicyName,
+    holds: bool,
 ) -> Rescan {
     let mut known: BTreeMap<_, usize> = BTreeMap::new();
     for finding in before.1 {
@@ -31,7 +35,10 @@ pub(super) fn compare(
         let left = known.get_mut(&place(after.0, finding)).filter(|left| **left > 0);
         let text = format!("{}: {}", finding.policy, finding.message);
         if *target == PolicyName::Known(finding.policy) {
-            rescan.remaining.push(text);
+            let untouched = finding.pointer.resolve(before.0.value) == finding.pointer.resolve(after.0.value);
+            if !(holds && untouched) {
+                rescan.remaining.push(text);
+            }
         } else if let Some(left) = left {
             *left -= 1;
         } else {
