@@ -14,9 +14,11 @@ mod published;
 mod resolve;
 mod scan;
 mod source;
+mod text;
 
 pub(crate) use cut::Place;
 pub(crate) use detected::rows;
 pub(crate) use inputs::Inputs;
 pub(crate) use scan::{FileScan, Scan, Scanned};
 pub use source::{Form, Source, Summary, read};
+pub use text::findings;

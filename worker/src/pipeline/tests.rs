@@ -5,7 +5,7 @@ use domain::record::Neighbours;
 
 use super::*;
 
-fn context() -> Context {
+pub(super) fn context() -> Context {
     Context {
         config: RunConfig::default(),
         shard: ShardIndex(0),
@@ -88,7 +88,8 @@ fn hostile_documents_have_the_outcomes_they_should() {
         let source = SourceDocument::new(text, Neighbours::Unknown);
         let (mut record, _) = domain::testing::record(0, "unset-cpu-requirements", "");
         record.document = source.hash;
-        let outcome = run_slice(&Slice { records: vec![record], documents: vec![source] }, &context()).remove(0);
+        let outcome =
+            run_slice(&Slice { records: vec![record], documents: vec![source] }, &context()).remove(0);
         if summary(&outcome) != expected {
             wrong.push(format!("{file}: {expected} expected, {}: {:?}", summary(&outcome), outcome.errors));
         }

@@ -57,22 +57,38 @@ pub fn to_dns_label(text: &str) -> Option<String> {
     (!label.is_empty()).then_some(label)
 }
 
-/// The first placeholder of a template that was never rendered: `{{…}}`, `${…}`, `<<…>>`, `__…__`, `[[…]]`, `%%…%%`,
-/// or a whole value like `$NAME`.
+/// The first placeholder of a template that was never rendered: `{{…}}`, `${…}`, `$NAME`, `<…>`, `<<…>>`, `<%…%>`,
+/// `__…__`, `[[…]]`, `%%…%%` or `||…||`. Meant for places where these characters are not legal; elsewhere they may well
+/// be what the user means.
 pub fn placeholder(text: &str) -> Option<&str> {
-    const PAIRS: [(&str, &str); 6] =
-        [("{{", "}}"), ("${", "}"), ("<<", ">>"), ("__", "__"), ("[[", "]]"), ("%%", "%%")];
+    const PAIRS: [(&str, &str); 9] = [
+        ("{{", "}}"),
+        ("${", "}"),
+        ("<<", ">>"),
+        ("<%", "%>"),
+        ("<", ">"),
+        ("__", "__"),
+        ("[[", "]]"),
+        ("%%", "%%"),
+        ("||", "||"),
+    ];
     let paired = PAIRS.iter().find_map(|(open, close)| {
         let found = &text[text.find(open)?..];
         let length = found[open.len()..].find(close).filter(|length| *length > 0)?;
         Some(&found[..open.len() + length + close.len()])
     });
-    let bare = || {
-        let name = text.strip_prefix('$')?;
-        let whole = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        whole.then_some(text)
-    };
-    paired.or_else(bare)
+    paired.or_else(|| variable(text))
+}
+
+/// `$NAME` anywhere in `text`.
+fn variable(text: &str) -> Option<&str> {
+    let named = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices('$').find_map(|(at, _)| {
+        let name = &text[at + 1..];
+        let length = name.find(|c| !named(c)).unwrap_or(name.len());
+        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        begins.then(|| &text[at..at + 1 + length])
+    })
 }
 
 /// Whether `text` holds a [`placeholder`].
@@ -105,13 +121,17 @@ mod tests {
 
     #[test]
     fn placeholders() {
-        for text in ["{{ .Values.x }}", "a-${X}", "<<name>>", "__NAME__", "$ITEM", "%%x%%", "[[x]]"] {
+        for text in ["{{ .Values.x }}", "a-${X}", "<<name>>", "__NAME__", "$ITEM", "%%x%%", "[[x]]", "||X||"]
+        {
             assert!(has_placeholder(text), "{text}");
         }
         for text in ["{{}}", "a__b", "$", "$1.00 off", "x", "$(VAR)", "[[]]"] {
             assert!(!has_placeholder(text), "{text}");
         }
         assert_eq!(placeholder("a-${X}-${Y}"), Some("${X}"));
+        assert_eq!(placeholder("gcr.io/<project>/x"), Some("<project>"));
+        assert_eq!(placeholder("<%= host %>:1"), Some("<%= host %>"));
+        assert_eq!(placeholder("gcr.io/$PROJECT_ID/x"), Some("$PROJECT_ID"));
         assert_eq!(placeholder("reg/{{ .a }}:1"), Some("{{ .a }}"));
     }
 }

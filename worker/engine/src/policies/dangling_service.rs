@@ -254,7 +254,7 @@ mod tests {
         let neighbours = around(&service, &[workload("Job", "x", "{app: web, y: z}")]);
         assert_eq!(POLICY.detect(&View::new(&service, &neighbours)), []);
         let elsewhere =
-            document("kind: Pod\nmetadata: {name: p, namespace: n, labels: {app: web}}\nspec: {}");
+            document("kind: Pod\nmetadata: {name: p, namespace: nn, labels: {app: web}}\nspec: {}");
         let neighbours = around(&service, &[elsewhere]);
         assert_eq!(POLICY.detect(&View::new(&service, &neighbours)).len(), 1);
     }

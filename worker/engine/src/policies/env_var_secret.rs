@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn names_with_secret_and_a_value_are_found() {
         let document = document(
-            "kind: Pod\nspec: {containers: [{name: a, env: [{name: DB_SECRET, value: x}, {name: PASSWORD, value: x}, {name: S_SECRET, value: ''}, {name: R_SECRET, valueFrom: {secretKeyRef: {name: s, key: k}}}]}], initContainers: [{name: i, env: [null, {name: awsSecretKey, value: y}]}]}",
+            "kind: Pod\nspec: {containers: [{name: a, env: [{name: DB_SECRET, value: x}, {name: PASSWORD, value: x}, {name: S_SECRET, value: ''}, {name: R_SECRET, valueFrom: {secretKeyRef: {name: s, key: k}}}]}], initContainers: [{name: i, env: [null, {name: awsSecretKey, value: z}]}]}",
         );
         assert_eq!(
             messages(&EnvVarSecret, &document),
@@ -266,11 +266,11 @@ mod tests {
     #[test]
     fn one_name_with_two_values_has_two_keys() {
         let document = document(
-            "kind: Pod\nmetadata: {generateName: 'Job_', namespace: n}\nspec: {containers: [{name: a, env: [{name: A_SECRET, value: x}]}, {name: b, env: [{name: A_SECRET, value: y}]}, {name: c, env: [{name: A_SECRET, value: x}]}]}",
+            "kind: Pod\nmetadata: {generateName: 'Job_', namespace: nn}\nspec: {containers: [{name: a, env: [{name: A_SECRET, value: x}]}, {name: b, env: [{name: A_SECRET, value: z}]}, {name: c, env: [{name: A_SECRET, value: x}]}]}",
         );
         let secret = &companions(&document)[0];
-        assert_eq!(secret["metadata"], json!({"name": "job-pod-env", "namespace": "n"}));
-        assert_eq!(secret["stringData"], json!({"A_SECRET": "x", "A_SECRET_2": "y"}));
+        assert_eq!(secret["metadata"], json!({"name": "job-pod-env", "namespace": "nn"}));
+        assert_eq!(secret["stringData"], json!({"A_SECRET": "x", "A_SECRET_2": "z"}));
     }
 
     #[test]

@@ -242,7 +242,7 @@ mod tests {
 
     fn deployment(labels: &str, affinity: &str) -> Document {
         document(&format!(
-            "kind: Deployment\nmetadata: {{name: web, namespace: n}}\nspec: {{replicas: 3, selector: {{matchLabels: {{app: web}}}}, template: {{metadata: {{labels: {labels}}}, spec: {{{affinity}}}}}}}"
+            "kind: Deployment\nmetadata: {{name: web, namespace: nn}}\nspec: {{replicas: 3, selector: {{matchLabels: {{app: web}}}}, template: {{metadata: {{labels: {labels}}}, spec: {{{affinity}}}}}}}"
         ))
     }
 
@@ -281,7 +281,7 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(
-            required("{topologyKey: kubernetes.io/hostname, namespaces: [n], labelSelector: {}}"),
+            required("{topologyKey: kubernetes.io/hostname, namespaces: [nn], labelSelector: {}}"),
             Vec::<String>::new()
         );
         assert_eq!(
@@ -295,8 +295,8 @@ mod tests {
             [r#"anti-affinity's topology key does not match "zone""#]
         );
         assert_eq!(
-            required("{topologyKey: kubernetes.io/hostname, namespaces: [x, y]}"),
-            [r#"pod's namespace "n" not found in anti-affinity's namespaces [x, y]"#]
+            required("{topologyKey: kubernetes.io/hostname, namespaces: [x, z]}"),
+            [r#"pod's namespace "nn" not found in anti-affinity's namespaces [x, z]"#]
         );
         assert_eq!(
             required(

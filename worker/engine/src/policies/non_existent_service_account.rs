@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_companion_clears_the_finding() {
         let deployment = document(
-            "kind: Deployment\nmetadata: {namespace: n}\nspec: {template: {spec: {serviceAccountName: gone}}}",
+            "kind: Deployment\nmetadata: {namespace: nn}\nspec: {template: {spec: {serviceAccountName: gone}}}",
         );
         let rules = RulesConfig::default();
         let Fix::Repair { patch, companions, cautions } =
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(
             companions,
             [
-                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gone", "namespace": "n"}})
+                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gone", "namespace": "nn"}})
             ]
         );
         let offers = companions

@@ -122,7 +122,7 @@ fn strict(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Ver
         });
     }
     if runs(Gate::Schema, config) {
-        gates.schema = timed(clock, || schema_after(&patched.value, candidate.proposal));
+        gates.schema = timed(clock, || schema_after(candidate.document, &patched.value, candidate.proposal));
     }
     if runs(Gate::Rescan, config) {
         gates.rescan = timed(clock, || {
@@ -159,8 +159,8 @@ fn neighbours_after(before: &Neighbours, proposal: &Proposal) -> Neighbours {
     Neighbours::Known(before.objects().iter().cloned().chain(offers).collect())
 }
 
-fn schema_after(patched: &Value, proposal: &Proposal) -> GateResult {
-    let mut result = schema::of_value(patched);
+fn schema_after(document: &Document, patched: &Value, proposal: &Proposal) -> GateResult {
+    let mut result = schema::of_patched(document, patched);
     for companion in &proposal.companions {
         let found = schema::of_value(companion);
         if found.verdict == Verdict::Failed {
@@ -205,7 +205,7 @@ fn as_published(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) 
         Ok(value) => {
             gates.apply = GateResult::from_errors(Vec::new());
             if runs(Gate::Schema, config) {
-                gates.schema = timed(clock, || schema::of_value(&value));
+                gates.schema = timed(clock, || schema::of_patched(candidate.document, &value));
             }
             patched = Some(value);
         }

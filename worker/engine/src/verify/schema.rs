@@ -13,6 +13,13 @@ pub(super) fn of_document(document: &Document) -> GateResult {
     result(&Structural::embedded().validate(&document.value, &document.duplicate_keys))
 }
 
+/// The verdict on a document after its patch. A key that was written twice still is, unless the patch removed it.
+pub(super) fn of_patched(document: &Document, patched: &Value) -> GateResult {
+    let twice: Vec<_> =
+        document.duplicate_keys.iter().filter(|key| key.resolve(patched).is_some()).cloned().collect();
+    result(&Structural::embedded().validate(patched, &twice))
+}
+
 /// The verdict on an object that was made here: it has no duplicate keys.
 pub(super) fn of_value(value: &Value) -> GateResult {
     result(&Structural::embedded().validate(value, &[]))

@@ -104,6 +104,9 @@ fn json_or(text: &str, limits: &Limits, error: &ScanError) -> Result<Loaded, Loa
     {
         return Ok(Loaded { value, duplicate_keys: Vec::new(), spans: Spans::new() });
     }
+    if error.info().contains("recursion limit") {
+        return Err(LoadError::Limit { what: "nesting depth", limit: limits.document_depth });
+    }
     let marker = error.marker();
     Err(LoadError::Syntax {
         line: marker.line().max(1),

@@ -1,0 +1,18 @@
+//! One document in memory → what a scanner would report of it, linted file by file.
+
+use domain::config::Limits;
+use domain::record::Neighbours;
+use engine::detect::detect;
+use engine::document::Document;
+use engine::k8s::View;
+
+/// What is found in the first document of `text`: the scanner's id and its sentence, sorted, each once. Nothing for a
+/// text that is no document.
+pub fn findings(text: &str) -> Vec<(&'static str, String)> {
+    let Ok(document) = Document::parse(text, &Limits::default()) else { return Vec::new() };
+    let found = detect(&View::new(&document, &Neighbours::Unknown));
+    let mut found: Vec<_> = found.into_iter().map(|finding| (finding.check, finding.message)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}

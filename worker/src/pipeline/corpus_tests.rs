@@ -1,0 +1,94 @@
+//! The pipeline over the published corpus, when it is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::PathBuf;
+
+use domain::published::Detection;
+use domain::record::Neighbours;
+
+use super::*;
+
+fn records() -> Option<Vec<(Record, SourceDocument)>> {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/rules_full/detections.json.gz");
+    let Ok(file) = std::fs::File::open(&path) else {
+        println!("skipped: no ../shared/corpus");
+        return None;
+    };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let detections: Vec<Detection> = serde_json::from_str(&text).unwrap();
+    let build = |(position, detection): (usize, Detection)| {
+        let document = SourceDocument::new(detection.manifest_yaml.unwrap_or_default(), Neighbours::Unknown);
+        let (mut record, _) = domain::testing::record(position as u64, &detection.policy_id, "");
+        record.document = document.hash;
+        (record, document)
+    };
+    Some(detections.into_iter().enumerate().map(build).collect())
+}
+
+fn outcomes(records: &[(Record, SourceDocument)], context: &Context) -> Vec<Outcome> {
+    records
+        .chunks(500)
+        .flat_map(|chunk| {
+            let mut seen = BTreeSet::new();
+            let documents = chunk.iter().map(|(_, document)| document);
+            let slice = Slice {
+                records: chunk.iter().map(|(record, _)| record.clone()).collect(),
+                documents: documents.filter(|document| seen.insert(document.hash)).cloned().collect(),
+            };
+            run_slice(&slice, context)
+        })
+        .collect()
+}
+
+fn table<'a>(rows: impl Iterator<Item = &'a Outcome>) -> String {
+    let mut counts: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for row in rows {
+        let gate = row.gates.first_failed().map_or("-", domain::outcome::Gate::as_str);
+        let reason: String = row.errors.first().map(String::as_str).unwrap_or("-").chars().take(70).collect();
+        let key = format!("{:14} {:9} {:9} {:30} {reason}", row.status, gate, row.fault, row.policy_id);
+        counts.entry(key).or_insert((0, row.record_id.to_string())).0 += 1;
+    }
+    let mut rows: Vec<_> = counts.into_iter().collect();
+    rows.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    rows.iter()
+        .take(60)
+        .map(|(key, (count, example))| format!("{count:6} {key} (e.g. {example})\n"))
+        .collect()
+}
+
+#[test]
+fn the_published_records_are_repaired_rightly() {
+    let Some(records) = records() else { return };
+    let rows = outcomes(&records, &super::tests::context());
+    assert_eq!(rows.len(), records.len(), "one outcome a record");
+    println!("not accepted, of all:\n{}", table(rows.iter().filter(|row| !row.accepted())));
+    let faulty: Vec<&Outcome> =
+        rows.iter().filter(|row| matches!(row.fault, Fault::Patch | Fault::Proposer)).collect();
+    assert!(faulty.is_empty(), "rejected by our own fault:\n{}", table(faulty.into_iter()));
+    let valid: Vec<&Outcome> = rows
+        .iter()
+        .filter(|row| {
+            row.gates.schema_before.verdict == Verdict::Passed && row.policy_id != "dangling_service"
+        })
+        .collect();
+    let accepted = valid.iter().filter(|row| row.accepted()).count();
+    println!("{accepted} of {} records with a valid document accepted", valid.len());
+    // What is pruned away cannot be repaired: nothing to fix is the truth about such a record.
+    let open = valid.iter().filter(|row| !row.accepted() && row.status != Status::NotApplicable);
+    let open: Vec<&Outcome> = open.copied().collect();
+    assert!(
+        open.len() * 1000 <= valid.len(),
+        "{} of {}:\n{}",
+        open.len(),
+        valid.len(),
+        table(open.into_iter())
+    );
+    for row in rows.iter().filter(|row| row.accepted()) {
+        assert_eq!(row.gates.rescan.verdict, Verdict::Passed);
+        assert!(row.new_violations.is_empty());
+        assert_eq!(row.proposal.as_ref().map(|proposal| proposal.collateral_ops), Some(0));
+    }
+}
