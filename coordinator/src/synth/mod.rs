@@ -1,0 +1,129 @@
+//! `coordinator synth`: a corpus of any size, of our own templates, with every policy broken somewhere and a share of
+//! documents that no one should have to read.
+
+mod documents;
+mod hostile;
+mod random;
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use domain::published::Detection;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::embedded;
+use random::Random;
+
+/// One document in this many is hostile.
+const HOSTILE_SHARE: u64 = 100;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Records in `detections.json.gz`.
+    pub records: u64,
+    /// Documents in `manifests.tar.gz`.
+    pub documents: u64,
+    /// Documents among them that are hostile.
+    pub hostile: u64,
+}
+
+/// Writes `detections.json.gz` with exactly `records` records and `manifests.tar.gz` with their documents into `out`.
+/// The same number and seed give the same files.
+///
+/// Records are what the detector finds in the documents, so that a synthetic corpus is as honest as a real one. A
+/// hostile document, in which nothing can be found, is given one record.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let mut detections = Detections::create(&out.join("detections.json.gz"))?;
+    let mut manifests = Manifests::create(&out.join("manifests.tar.gz"))?;
+    let mut random = Random::new(seed);
+    let mut summary = Summary { records: 0, documents: 0, hostile: 0 };
+    while summary.records < records {
+        let number = summary.documents;
+        summary.documents += 1;
+        let (path, text, findings) = if random.below(HOSTILE_SHARE) == 0 {
+            summary.hostile += 1;
+            let (what, text) = hostile::document(&mut random);
+            let finding = ("unset-cpu-requirements", format!("a hostile document: {what}"));
+            (format!("manifests/hostile/{number}-{what}.yaml"), text, vec![finding])
+        } else {
+            let (path, text) = documents::document(&mut random, number);
+            let findings = embedded::findings(&text);
+            (path, text, findings)
+        };
+        manifests.add(&path, &text)?;
+        for (policy_id, violation_text) in findings {
+            if summary.records == records {
+                break;
+            }
+            summary.records += 1;
+            detections.add(&Detection {
+                id: format!("{:03}", summary.records),
+                manifest_path: Some(path.clone()),
+                manifest_yaml: Some(text.clone()),
+                policy_id: policy_id.to_owned(),
+                violation_text,
+            })?;
+        }
+    }
+    detections.finish()?;
+    manifests.finish()?;
+    Ok(summary)
+}
+
+/// The published JSON array, written entry by entry.
+struct Detections {
+    out: BufWriter<GzEncoder<std::fs::File>>,
+    any: bool,
+}
+
+impl Detections {
+    fn create(path: &Path) -> Result<Self> {
+        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut out = BufWriter::new(GzEncoder::new(file, Compression::fast()));
+        out.write_all(b"[")?;
+        Ok(Self { out, any: false })
+    }
+
+    fn add(&mut self, detection: &Detection) -> Result<()> {
+        self.out.write_all(if self.any { b",\n" } else { b"\n" })?;
+        self.any = true;
+        serde_json::to_writer(&mut self.out, detection)?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.out.write_all(b"\n]\n")?;
+        self.out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()?.sync_all()?;
+        Ok(())
+    }
+}
+
+/// A tar of the documents, without times or owners, so that equal corpora are equal files.
+struct Manifests(tar::Builder<GzEncoder<std::fs::File>>);
+
+impl Manifests {
+    fn create(path: &Path) -> Result<Self> {
+        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(tar::Builder::new(GzEncoder::new(file, Compression::fast()))))
+    }
+
+    fn add(&mut self, path: &str, text: &str) -> Result<()> {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        self.0.append_data(&mut header, path, text.as_bytes())?;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.into_inner()?.finish()?.sync_all()?;
+        Ok(())
+    }
+}
