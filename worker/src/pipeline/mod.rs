@@ -175,7 +175,7 @@ impl Desk<'_> {
             let document = Document::parse(&source.text, &config.limits)
                 .map_err(|error| Problem { kind: error.error_kind(), message: error.to_string() })?;
             let mut before = examine(&document, &source.neighbours, config, &|| self.now_ms());
-            let unrendered = template::reason(&template::unrendered(&document));
+            let unrendered = unrendered(&document);
             if let Some(reason) = &unrendered
                 && before.schema.verdict != Verdict::NotRun
             {
@@ -231,6 +231,15 @@ impl Desk<'_> {
         let verify_ms = self.now_ms() - start;
         Treated::judged(proposal, verification, propose_ms, verify_ms)
     }
+}
+
+/// The first placeholder of a template that was never rendered, as a reason that a person can act on.
+fn unrendered(document: &Document) -> Option<String> {
+    let found = template::unrendered(document);
+    let (pointer, text) = found.first()?;
+    let text: String = text.chars().take(80).collect();
+    let more = if found.len() > 1 { format!(" and {} more places", found.len() - 1) } else { String::new() };
+    Some(format!("unrendered template: {pointer} is {text:?}{more}; render the template and detect again"))
 }
 
 /// Runs `work`; a panic becomes a problem of the record.
