@@ -8,6 +8,7 @@ pub mod edit;
 pub mod k8s;
 pub mod policies;
 pub mod propose;
+pub mod rewrite;
 pub mod schema;
 pub mod template;
 #[cfg(test)]

@@ -9,12 +9,31 @@ use serde_json::{Map, Value};
 
 use super::scalar;
 
+/// How far collections are indented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Indentation {
+    /// Blanks before the keys of a mapping below a key; at least 1.
+    pub mapping: usize,
+    /// Blanks before the dashes of a list below a key.
+    pub list: usize,
+}
+
+impl Indentation {
+    /// That of `kubectl get -o yaml`: two blanks, and lists as deep as their key.
+    pub const USUAL: Self = Self { mapping: 2, list: 0 };
+}
+
 /// Writes `value` as one YAML document, keys in their order. Reading it back gives an equal value.
 pub fn to_yaml(value: &Value) -> String {
+    to_yaml_indented(value, Indentation::USUAL)
+}
+
+/// [`to_yaml`] with another indentation.
+pub fn to_yaml_indented(value: &Value, by: Indentation) -> String {
     let mut out = String::with_capacity(2048);
     match value {
-        Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0),
-        Value::Array(items) if !items.is_empty() => list(&mut out, items, 0),
+        Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0, by),
+        Value::Array(items) if !items.is_empty() => list(&mut out, items, 0, by),
         scalar => {
             inline(&mut out, scalar, 0);
             out.push('\n');
@@ -33,46 +52,46 @@ fn indent(out: &mut String, by: usize) {
     }
 }
 
-fn mapping(out: &mut String, map: &Map<String, Value>, level: usize) {
+fn mapping(out: &mut String, map: &Map<String, Value>, level: usize, by: Indentation) {
     for (at, (key, value)) in map.iter().enumerate() {
         if at > 0 {
             indent(out, level);
         }
-        entry(out, key, value, level);
+        entry(out, key, value, level, by);
     }
 }
 
-fn entry(out: &mut String, key: &str, value: &Value, level: usize) {
+fn entry(out: &mut String, key: &str, value: &Value, level: usize, by: Indentation) {
     text(out, key, None);
     out.push(':');
     match value {
         Value::Object(map) if !map.is_empty() => {
             out.push('\n');
-            indent(out, level + 2);
-            mapping(out, map, level + 2);
+            indent(out, level + by.mapping);
+            mapping(out, map, level + by.mapping, by);
         }
         Value::Array(items) if !items.is_empty() => {
             out.push('\n');
-            indent(out, level);
-            list(out, items, level);
+            indent(out, level + by.list);
+            list(out, items, level + by.list, by);
         }
         scalar => {
             out.push(' ');
-            inline(out, scalar, level + 2);
+            inline(out, scalar, level + by.mapping);
             out.push('\n');
         }
     }
 }
 
-fn list(out: &mut String, items: &[Value], level: usize) {
+fn list(out: &mut String, items: &[Value], level: usize, by: Indentation) {
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
             indent(out, level);
         }
         out.push_str("- ");
         match item {
-            Value::Object(map) if !map.is_empty() => mapping(out, map, level + 2),
-            Value::Array(items) if !items.is_empty() => list(out, items, level + 2),
+            Value::Object(map) if !map.is_empty() => mapping(out, map, level + 2, by),
+            Value::Array(items) if !items.is_empty() => list(out, items, level + 2, by),
             scalar => {
                 inline(out, scalar, level + 2);
                 out.push('\n');
@@ -81,7 +100,7 @@ fn list(out: &mut String, items: &[Value], level: usize) {
     }
 }
 
-fn inline(out: &mut String, value: &Value, block_indent: usize) {
+pub(crate) fn inline(out: &mut String, value: &Value, block_indent: usize) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -114,7 +133,7 @@ fn text(out: &mut String, string: &str, block_indent: Option<usize>) {
     }
 }
 
-fn is_plain(string: &str) -> bool {
+pub(crate) fn is_plain(string: &str) -> bool {
     let bytes = string.as_bytes();
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
     if b" -?:,[]{}#&*!|>'\"%@`".contains(&first) {
@@ -168,7 +187,7 @@ fn literal(out: &mut String, string: &str, by: usize) {
     }
 }
 
-fn quoted(out: &mut String, string: &str) {
+pub(crate) fn quoted(out: &mut String, string: &str) {
     out.push('"');
     for c in string.chars() {
         match c {
@@ -230,8 +249,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(value in domain::testing::json()) {
-            prop_assert_eq!(again(&value), value);
+        fn what_is_written_is_read_back(value in domain::testing::json(), mapping in 1..6_usize, list in 0..5_usize) {
+            prop_assert_eq!(again(&value), value.clone());
+            let text = to_yaml_indented(&value, Indentation { mapping, list });
+            prop_assert_eq!(load(&text, &Limits::default()).unwrap().value, value);
         }
 
         #[test]

@@ -402,7 +402,10 @@ impl<'l> Builder<'l> {
         };
         let anchor = key_span.unwrap_or(start).start;
         let value_start = offsets.byte(start.start.index());
-        let value_end = if flow || last_end.is_none() {
+        let value_end = if flow {
+            // The parser lets the closing bracket reach over a comment behind it.
+            offsets.byte(stop.start.index()) + 1
+        } else if last_end.is_none() {
             offsets.byte(stop.end.index())
         } else {
             last_end.unwrap_or(value_start)

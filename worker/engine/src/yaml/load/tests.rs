@@ -84,6 +84,13 @@ fn positions_cover_keys_and_values() {
     assert_eq!((z.line, z.column), (7, 5));
 }
 
+#[test]
+fn a_comment_behind_a_bracket_is_no_part_of_the_node() {
+    let spans = load_with_spans("a: {} # c\nb: [{x: 1}]  # d\n", &limits()).unwrap().spans;
+    let value = |pointer: &str| spans[&Pointer::parse(pointer).unwrap()].value;
+    assert_eq!([value("/a"), value("/b"), value("/b/0")], [(3, 5), (13, 21), (14, 20)]);
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "[ -~\\n]{0,120}") {
