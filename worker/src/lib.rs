@@ -5,4 +5,6 @@ pub mod commands;
 mod findings;
 pub mod intake;
 pub mod pipeline;
+mod repair;
 mod sarif;
+mod write;

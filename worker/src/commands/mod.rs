@@ -2,3 +2,7 @@
 
 pub mod completions;
 pub mod detect;
+pub mod fix;
+pub mod propose;
+mod settings;
+pub mod verify;
