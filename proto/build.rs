@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Texts and parts are shared slices of the message that carried them, not copies.
         .bytes(".k8s_auto_fix.v1.Document.text")
-        .bytes(".k8s_auto_fix.v1.CommitShardRequest.message.chunk")
+        .bytes(".k8s_auto_fix.v1.CommitShardRequest.chunk")
         .compile_fds(descriptors)?;
     Ok(())
 }

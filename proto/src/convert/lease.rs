@@ -1,9 +1,11 @@
 //! Leases and their keys.
 
-use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
+use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
 use domain::run::{Lease, Shard};
+use domain::tally::Tally;
 
-use super::{BadMessage, required};
+use super::run::{tally_from_wire, tally_to_wire};
+use super::{BadMessage, hash_bytes, required};
 use crate::v1;
 
 /// What a worker shows to renew a lease, hand it back or commit under it.
@@ -85,9 +87,66 @@ impl TryFrom<v1::Lease> for Lease {
     }
 }
 
+/// Describes a part that is handed in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartHeader {
+    /// Under which lease.
+    pub key: LeaseKey,
+    /// Who made it.
+    pub worker: WorkerName,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub hash: PartHash,
+    /// Counts over its rows.
+    pub tally: Tally,
+}
+
+impl From<&PartHeader> for v1::CommitHeader {
+    fn from(header: &PartHeader) -> Self {
+        Self {
+            key: Some(header.key.clone().into()),
+            worker: header.worker.as_str().to_owned(),
+            part_bytes: header.bytes,
+            part_hash: header.hash.as_bytes().to_vec(),
+            tally_json: tally_to_wire(&header.tally),
+        }
+    }
+}
+
+impl TryFrom<v1::CommitHeader> for PartHeader {
+    type Error = BadMessage;
+
+    fn try_from(header: v1::CommitHeader) -> Result<Self, BadMessage> {
+        Ok(Self {
+            key: required("header.key", header.key)?.try_into()?,
+            worker: WorkerName::new(header.worker)
+                .map_err(|error| BadMessage::new("header.worker", error))?,
+            bytes: header.part_bytes,
+            hash: PartHash::from_bytes(hash_bytes("header.part_hash", &header.part_hash)?),
+            tally: tally_from_wire(&header.tally_json)?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_header_survives() {
+        let header = PartHeader {
+            key: LeaseKey { run_id: RunId::new("r1").unwrap(), shard: ShardIndex(3), token: FencingToken(9) },
+            worker: WorkerName::new("w").unwrap(),
+            bytes: 10,
+            hash: PartHash::of(b"part"),
+            tally: Tally { records: 2, errors: 2, ..Tally::default() },
+        };
+        let mut wire = v1::CommitHeader::from(&header);
+        assert_eq!(PartHeader::try_from(wire.clone()).unwrap(), header);
+        wire.part_hash.push(0);
+        assert_eq!(PartHeader::try_from(wire).unwrap_err().field, "header.part_hash");
+    }
 
     #[test]
     fn a_lease_survives_and_a_crooked_one_is_refused() {

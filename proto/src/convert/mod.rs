@@ -10,7 +10,7 @@ mod run;
 
 pub use config::{config_from_wire, config_to_wire};
 pub use frames::{Assembly, FRAME_BYTES, frames};
-pub use lease::LeaseKey;
+pub use lease::{LeaseKey, PartHeader};
 pub use run::{RunStatus, tally_from_wire, tally_to_wire};
 
 /// Why a message is refused.
