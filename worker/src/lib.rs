@@ -1,10 +1,14 @@
 //! The fleet's member and the single stages on files.
 
+mod backoff;
 pub mod cli;
 pub mod commands;
+mod cpu_pool;
 mod findings;
 pub mod intake;
+mod lease;
 pub mod pipeline;
-mod repair;
+mod remote;
 mod sarif;
-mod write;
+pub mod session;
+mod upload;

@@ -2,7 +2,4 @@
 
 pub mod completions;
 pub mod detect;
-pub mod fix;
-pub mod propose;
-mod settings;
-pub mod verify;
+pub mod serve;

@@ -5,4 +5,3 @@
 mod cli;
 mod detect;
 mod intake;
-mod repair;

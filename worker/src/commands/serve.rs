@@ -1,0 +1,94 @@
+//! `worker serve`: a member of a fleet.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use console::failure::{Interrupted, WithHint as _};
+use console::{Exit, output};
+use domain::ids::WorkerName;
+use tokio::signal::ctrl_c;
+use tokio::sync::watch;
+
+use crate::session::{self, Options, Stage};
+
+/// Leases shards from a coordinator, processes them and hands in the results.
+///
+/// Needs nothing but the coordinator's address: no shared disk, no credentials of the store. Ctrl-C finishes what has
+/// begun and hands the rest back; a second Ctrl-C stops at once, and the leases run out by themselves.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address of the coordinator, e.g. <http://127.0.0.1:7070>
+    #[arg(long, value_name = "URL")]
+    coordinator: String,
+    /// Name of this worker in results and tables [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<WorkerName>,
+    /// Shards processed at the same time [default: one per core]
+    #[arg(long, value_name = "N")]
+    slots: Option<NonZeroUsize>,
+}
+
+/// Serves until it is interrupted or refused.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let options = Options { coordinator: args.coordinator, name: args.name.unwrap_or_else(host_name), slots };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> anyhow::Result<Exit> {
+    output::say(&format!(
+        "worker {} serves {} with {} slots; Ctrl-C ends it",
+        options.name, options.coordinator, options.slots
+    ));
+    let (stage, stages) = watch::channel(Stage::Work);
+    let session = tokio::spawn(session::serve(options, stages));
+    tokio::pin!(session);
+    let interrupted = tokio::select! {
+        ended = &mut session => {
+            let summary = ended?.hint("start the coordinator, or install the same release on both sides")?;
+            output::say(&talk(summary));
+            return Ok(Exit::Fine);
+        }
+        signal = ctrl_c() => signal,
+    };
+    interrupted?;
+    output::say("finishing what has begun; Ctrl-C again stops at once");
+    stage.send_replace(Stage::Drain);
+    tokio::select! {
+        ended = &mut session => output::say(&talk(ended??)),
+        signal = ctrl_c() => signal?,
+    }
+    Err(Interrupted).hint("start it again to go on: its coordinator leases what is left to anybody")
+}
+
+fn talk(summary: session::Summary) -> String {
+    format!(
+        "{} shards committed, {} handed back, {} lost to a deadline",
+        summary.committed, summary.handed_back, summary.lost
+    )
+}
+
+/// The host's name as far as it is a legal name.
+fn host_name() -> WorkerName {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let legal: String =
+        text.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+    let legal = legal.trim_start_matches(['.', '_', '-']);
+    let cut: String = legal.chars().take(60).collect();
+    WorkerName::new(cut).unwrap_or_else(|_| fallback_name())
+}
+
+fn fallback_name() -> WorkerName {
+    #[expect(clippy::expect_used, reason = "a constant that the rule for names allows")]
+    WorkerName::new("worker").expect("letters are legal")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn there_is_always_a_name() {
+        assert!(!super::host_name().as_str().is_empty());
+        assert_eq!(super::fallback_name().as_str(), "worker");
+    }
+}

@@ -1,0 +1,345 @@
+//! The one task that hears everything: grants, renewals, finished work, heard commits, the deadline, the drain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tonic::transport::Channel;
+
+use domain::config::RunConfig;
+use domain::ids::{RunId, WorkerName};
+use domain::record::Slice;
+use domain::run::Lease;
+use proto::convert::{Assembly, BadMessage, LeaseKey, config_from_wire};
+use proto::v1;
+use proto::v1::work_request::Message as Request;
+use proto::v1::work_response::Message as Response;
+
+use super::held::{Held, Standing};
+use super::{SessionError, Stage, Summary};
+use crate::cpu_pool::CpuPool;
+use crate::lease::{Deadline, Pulse};
+use crate::pipeline;
+use crate::remote::{Event, Link};
+use crate::upload::{self, Ending, Part};
+
+/// Between two heartbeats when nothing is held.
+const IDLE_BEAT: Duration = Duration::from_secs(10);
+
+/// Shortest time between two heartbeats.
+const SHORTEST_BEAT: Duration = Duration::from_millis(50);
+
+/// What the tasks beside the desk report.
+enum Report {
+    Computed(LeaseKey, Result<Part, Undone>),
+    Sent(LeaseKey, Ending),
+}
+
+/// Why a shard has no part.
+enum Undone {
+    /// Its turn came when the worker was ending, or its lease was over.
+    NotBegun,
+    /// A fault of this program.
+    Failed(String),
+}
+
+/// The worker's state and the task that owns it.
+pub(super) struct Desk {
+    name: WorkerName,
+    held: Held,
+    pulse: Pulse,
+    configs: BTreeMap<RunId, Arc<RunConfig>>,
+    arriving: Option<(LeaseKey, Assembly)>,
+    link: Option<Link>,
+    /// Shared with work that waits for room: it does not begin any more.
+    draining: Arc<AtomicBool>,
+    pool: CpuPool,
+    channel: Channel,
+    tasks: JoinSet<Report>,
+    next_beat: Instant,
+    summary: Summary,
+}
+
+impl Desk {
+    pub(super) fn new(name: WorkerName, slots: usize, pool: CpuPool, channel: Channel) -> Self {
+        Self {
+            name,
+            held: Held::new(slots),
+            pulse: Pulse::default(),
+            configs: BTreeMap::new(),
+            arriving: None,
+            link: None,
+            draining: Arc::default(),
+            pool,
+            channel,
+            tasks: JoinSet::new(),
+            next_beat: Instant::now(),
+            summary: Summary::default(),
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Works until drained or refused.
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Event>,
+        mut stage: watch::Receiver<Stage>,
+    ) -> Result<Summary, SessionError> {
+        loop {
+            if self.is_draining() && self.held.is_empty() && self.tasks.is_empty() {
+                return Ok(self.summary);
+            }
+            tokio::select! {
+                changed = stage.wait_for(|stage| *stage == Stage::Drain), if !self.is_draining() => {
+                    drop(changed);
+                    self.drain();
+                }
+                event = inbox.recv() => match event {
+                    Some(Event::Refused(status)) => return Err(SessionError::Refused(status)),
+                    Some(event) => self.hear(event),
+                    // The connection's task ends only after a refusal.
+                    None => return Ok(self.summary),
+                },
+                Some(report) = self.tasks.join_next() => match report {
+                    Ok(report) => self.take(report),
+                    Err(error) => tracing::error!(%error, "a task of the session ended early"),
+                },
+                () = sleep_until(self.next_beat) => self.beat(),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Connected(link) => {
+                self.name = link.worker.clone();
+                self.link = Some(link);
+                self.held.forget_asked();
+                self.beat();
+                self.ask();
+            }
+            Event::Disconnected => {
+                tracing::info!("lost the coordinator; going on until the leases end");
+                self.link = None;
+                // The rest of a slice will not come; its lease is held by nobody who could work on it.
+                self.arriving = None;
+                self.held.take_arriving();
+            }
+            Event::Message(message) => {
+                if let Err(error) = self.answer(message) {
+                    tracing::error!(%error, "the coordinator sent what cannot be understood");
+                    self.give_up_arriving();
+                }
+            }
+            Event::Refused(_) => {}
+        }
+    }
+
+    fn answer(&mut self, message: Response) -> Result<(), BadMessage> {
+        match message {
+            Response::Run(run) => {
+                let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
+                self.configs.insert(run_id, Arc::new(config_from_wire(&run.config_json)?));
+            }
+            Response::Grant(lease) => {
+                self.give_up_arriving();
+                let lease = Lease::try_from(lease)?;
+                let key = LeaseKey::from(&lease);
+                let deadline = Deadline::granted(Instant::now(), Duration::from_millis(lease.ttl_ms));
+                let soon = Instant::now() + beat_interval(deadline.ttl());
+                self.next_beat = self.next_beat.min(soon);
+                self.held.insert(key.clone(), lease, deadline);
+                if self.is_draining() {
+                    self.hand_back(vec![key]);
+                } else {
+                    self.arriving = Some((key, Assembly::default()));
+                }
+            }
+            Response::Slice(piece) => {
+                // A piece of a lease that was given back meanwhile has no home.
+                let Some((key, mut assembly)) = self.arriving.take() else { return Ok(()) };
+                assembly.push(piece.slice.unwrap_or_default())?;
+                if piece.last {
+                    self.compute(&key, assembly.finish())?;
+                } else {
+                    self.arriving = Some((key, assembly));
+                }
+            }
+            Response::Renewed(renewed) => self.renewed(renewed)?,
+            // The stream ends next; the connection's task opens another one as soon as somebody answers.
+            Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is ending"),
+        }
+        Ok(())
+    }
+
+    /// Has a slice processed.
+    fn compute(&mut self, key: &LeaseKey, slice: Slice) -> Result<(), BadMessage> {
+        let Some(entry) = self.held.advance(key, Standing::Computing) else { return Ok(()) };
+        if slice.records.len() as u64 != entry.lease.shard.len {
+            let reason = format!("has {} records instead of {}", slice.records.len(), entry.lease.shard.len);
+            self.hand_back(vec![key.clone()]);
+            return Err(BadMessage::new("slice", reason));
+        }
+        let Some(config) = self.configs.get(&key.run_id) else {
+            self.hand_back(vec![key.clone()]);
+            return Err(BadMessage::new("run.config_json", "was not sent before a grant of the run"));
+        };
+        let context = pipeline::Context {
+            config: RunConfig::clone(config),
+            shard: entry.lease.shard.index,
+            attempt: entry.lease.attempt,
+            worker: self.name.clone(),
+        };
+        let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
+        let draining = Arc::clone(&self.draining);
+        self.tasks.spawn(async move {
+            let run_id = key.run_id.clone();
+            let computed = pool
+                .run(move || {
+                    if draining.load(Ordering::Relaxed) || watchman.is_over(Instant::now()) {
+                        return Err(Undone::NotBegun);
+                    }
+                    let outcomes = pipeline::run_slice(&slice, &context);
+                    Part::of(&run_id, &outcomes).map_err(|error| Undone::Failed(error.to_string()))
+                })
+                .await
+                .unwrap_or_else(|crashed| Err(Undone::Failed(crashed.to_string())));
+            Report::Computed(key, computed)
+        });
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Computed(key, Ok(part)) => {
+                if let Some(entry) = self.held.advance(&key, Standing::Sending) {
+                    let (channel, worker, watchman) =
+                        (self.channel.clone(), self.name.clone(), entry.deadline.watchman());
+                    self.tasks.spawn(async move {
+                        let ending = upload::commit(&channel, &key, &worker, &part, watchman).await;
+                        Report::Sent(key, ending)
+                    });
+                } else {
+                    self.summary.lost += 1;
+                }
+            }
+            Report::Computed(key, Err(Undone::NotBegun)) => self.hand_back(vec![key]),
+            Report::Computed(key, Err(Undone::Failed(error))) => {
+                tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
+                self.hand_back(vec![key]);
+            }
+            Report::Sent(key, ending) => {
+                self.held.remove(&key);
+                match ending {
+                    Ending::Committed => {
+                        self.summary.committed += 1;
+                        tracing::info!(run = %key.run_id, shard = %key.shard, token = %key.token, "committed");
+                    }
+                    Ending::LeaseOver => {
+                        self.summary.lost += 1;
+                        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "the lease was over before the commit was heard");
+                    }
+                    Ending::Refused(status) => {
+                        self.summary.lost += 1;
+                        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, reason = status.message(), "the commit was refused");
+                    }
+                }
+            }
+        }
+        self.ask();
+    }
+
+    fn renewed(&mut self, renewed: v1::Renewed) -> Result<(), BadMessage> {
+        let sent = self.pulse.answered(renewed.sequence);
+        for key in renewed.renewed {
+            let key = LeaseKey::try_from(key)?;
+            if let (Some(sent), Some(entry)) = (sent, self.held.get(&key)) {
+                entry.deadline.renewed(sent);
+            }
+        }
+        for key in renewed.lost {
+            let key = LeaseKey::try_from(key)?;
+            // A commit on its way ends by its own answer: the coordinator may have counted it as lost because it
+            // has already taken it.
+            let sending = self.held.get(&key).is_some_and(|entry| entry.standing == Standing::Sending);
+            if !sending && let Some(entry) = self.held.remove(&key) {
+                tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "lost a lease");
+                entry.deadline.lost(Instant::now());
+            }
+        }
+        self.ask();
+        Ok(())
+    }
+
+    /// Lets go of what is over, renews what is not.
+    fn beat(&mut self) {
+        let now = Instant::now();
+        for key in self.held.take_over(now) {
+            tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "a lease ended without renewal");
+        }
+        self.next_beat = now + self.held.shortest_ttl().map_or(IDLE_BEAT, beat_interval);
+        if self.held.is_empty() {
+            return;
+        }
+        if let Some(link) = &self.link {
+            let leases = self.held.keys().into_iter().map(Into::into).collect();
+            let sequence = self.pulse.beat(now);
+            link.send(Request::Heartbeat(v1::Heartbeat { sequence, leases }));
+        }
+    }
+
+    fn ask(&mut self) {
+        if self.is_draining() {
+            return;
+        }
+        let Some(link) = &self.link else { return };
+        let more = self.held.ask();
+        if let Ok(shards @ 1..) = u32::try_from(more) {
+            link.send(Request::Want(v1::Want { shards }));
+        }
+    }
+
+    /// Gives back what has not begun, and takes nothing more.
+    fn drain(&mut self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.arriving = None;
+        let arriving: Vec<LeaseKey> = self.held.take_arriving();
+        self.say_back(arriving);
+    }
+
+    fn give_up_arriving(&mut self) {
+        if let Some((key, _)) = self.arriving.take() {
+            self.hand_back(vec![key]);
+        }
+    }
+
+    fn hand_back(&mut self, keys: Vec<LeaseKey>) {
+        for key in &keys {
+            self.held.remove(key);
+        }
+        self.say_back(keys);
+    }
+
+    fn say_back(&mut self, keys: Vec<LeaseKey>) {
+        if keys.is_empty() {
+            return;
+        }
+        self.summary.handed_back += keys.len() as u64;
+        if let Some(link) = &self.link {
+            let leases = keys.into_iter().map(Into::into).collect();
+            link.send(Request::HandBack(v1::HandBack { leases }));
+        }
+    }
+}
+
+/// A third of the time to live: two heartbeats may get lost.
+fn beat_interval(ttl: Duration) -> Duration {
+    (ttl / 3).max(SHORTEST_BEAT)
+}

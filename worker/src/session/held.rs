@@ -1,0 +1,161 @@
+//! What a worker holds: leases, where each of them stands, and how many more to ask for. No I/O.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use domain::run::Lease;
+use proto::convert::LeaseKey;
+
+use crate::lease::Deadline;
+
+/// Where a held lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its slice is still arriving.
+    Arriving,
+    /// It waits for room, or is being computed.
+    Computing,
+    /// Its part is on the way.
+    Sending,
+}
+
+/// A lease that the worker holds.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) lease: Lease,
+    pub(super) deadline: Deadline,
+    pub(super) standing: Standing,
+}
+
+/// Every lease that the worker holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    leases: BTreeMap<LeaseKey, Entry>,
+    slots: usize,
+    /// Asked for on this stream and not granted yet.
+    asked: usize,
+}
+
+impl Held {
+    pub(super) fn new(slots: usize) -> Self {
+        Self { leases: BTreeMap::new(), slots, asked: 0 }
+    }
+
+    pub(super) fn insert(&mut self, key: LeaseKey, lease: Lease, deadline: Deadline) {
+        self.asked = self.asked.saturating_sub(1);
+        self.leases.insert(key, Entry { lease, deadline, standing: Standing::Arriving });
+    }
+
+    pub(super) fn get(&self, key: &LeaseKey) -> Option<&Entry> {
+        self.leases.get(key)
+    }
+
+    /// Takes note of how far a lease is; gives it, unless it is not held any more.
+    pub(super) fn advance(&mut self, key: &LeaseKey, standing: Standing) -> Option<&Entry> {
+        let entry = self.leases.get_mut(key)?;
+        entry.standing = standing;
+        Some(entry)
+    }
+
+    pub(super) fn remove(&mut self, key: &LeaseKey) -> Option<Entry> {
+        self.leases.remove(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+
+    pub(super) fn keys(&self) -> Vec<LeaseKey> {
+        self.leases.keys().cloned().collect()
+    }
+
+    /// Takes away and gives the leases whose slice has not arrived.
+    pub(super) fn take_arriving(&mut self) -> Vec<LeaseKey> {
+        self.take(|entry| entry.standing == Standing::Arriving)
+    }
+
+    /// Takes away and gives the leases that are over.
+    pub(super) fn take_over(&mut self, now: Instant) -> Vec<LeaseKey> {
+        self.take(|entry| entry.deadline.is_over(now))
+    }
+
+    fn take(&mut self, which: impl Fn(&Entry) -> bool) -> Vec<LeaseKey> {
+        let taken: Vec<LeaseKey> =
+            self.leases.iter().filter(|(_, entry)| which(entry)).map(|(key, _)| key.clone()).collect();
+        for key in &taken {
+            self.leases.remove(key);
+        }
+        taken
+    }
+
+    /// The shortest time to live of what is held.
+    pub(super) fn shortest_ttl(&self) -> Option<std::time::Duration> {
+        self.leases.values().map(|entry| entry.deadline.ttl()).min()
+    }
+
+    /// A new stream knows nothing of what was asked before.
+    pub(super) fn forget_asked(&mut self) {
+        self.asked = 0;
+    }
+
+    /// How many more shards to ask for: as many as there are slots and one more, so that the next is here when a slot
+    /// falls free. Parts on their way count once they pile up beyond the slots.
+    pub(super) fn ask(&mut self) -> usize {
+        let sending = self.leases.values().filter(|entry| entry.standing == Standing::Sending).count();
+        let busy = self.leases.len() - sending + sending.saturating_sub(self.slots);
+        let more = (self.slots + 1).saturating_sub(busy + self.asked);
+        self.asked += more;
+        more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
+    use domain::run::Shard;
+
+    use super::*;
+
+    fn grant(held: &mut Held, shard: u32, now: Instant) -> LeaseKey {
+        let lease = Lease {
+            run_id: RunId::new("r").unwrap(),
+            shard: Shard { index: ShardIndex(shard), start: 0, len: 1 },
+            worker: WorkerName::new("w").unwrap(),
+            token: FencingToken(1),
+            ttl_ms: 1000,
+            attempt: 1,
+        };
+        let key = LeaseKey::from(&lease);
+        held.insert(key.clone(), lease, Deadline::granted(now, Duration::from_secs(1)));
+        key
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asks_for_one_more_than_it_has_slots() {
+        let now = Instant::now();
+        let mut held = Held::new(2);
+        assert_eq!((held.ask(), held.ask()), (3, 0));
+        let keys: Vec<LeaseKey> = (0..3).map(|shard| grant(&mut held, shard, now)).collect();
+        assert_eq!(held.ask(), 0);
+        for key in &keys {
+            held.advance(key, Standing::Sending);
+        }
+        assert_eq!(held.ask(), 2, "two parts on the way are fine, the third takes a place");
+        held.forget_asked();
+        held.remove(&keys[0]);
+        assert_eq!(held.ask(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_let_go() {
+        let now = Instant::now();
+        let mut held = Held::new(1);
+        let key = grant(&mut held, 0, now);
+        assert_eq!(held.take_over(now + Duration::from_millis(999)), []);
+        assert_eq!(held.take_over(now + Duration::from_secs(1)), std::slice::from_ref(&key));
+        assert!(held.is_empty() && held.advance(&key, Standing::Sending).is_none());
+    }
+}
