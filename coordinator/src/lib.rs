@@ -1,4 +1,18 @@
-//! The coordinator.
+#![doc = include_str!("../README.md")]
 
+pub mod cli;
+pub mod client;
+mod commands;
+mod commit;
+pub mod embedded;
+mod finish;
 pub mod leases;
 pub mod ledger;
+mod plan;
+mod rpc;
+pub mod runs;
+pub mod server;
+mod settings;
+pub mod state;
+mod summary;
+pub mod usage;

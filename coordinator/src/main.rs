@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! `coordinator`: see [`coordinator::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coordinator::cli::main()
+}

@@ -4,7 +4,7 @@
 //! the ledger said is told by [`Leases::settle`] and [`Leases::observe`].
 //!
 //! *Invariants* (checked by the property tests beside this file):
-//! 1. A token is granted at most once per shard, and each grant's token is larger than every earlier one.
+//! 1. Each grant's token is larger than every earlier one of the shard that the ledger took: no token is told twice.
 //! 2. A shard has at most one holder.
 //! 3. Only the newest token is admitted to a commit; once settled, no other token is.
 //! 4. A shard that is neither held nor committed can be granted.
@@ -263,23 +263,26 @@ impl Leases {
 
     /// Takes over what the ledger holds about a shard: after a restart, or after it refused a grant.
     ///
-    /// A shard that somebody holds gets a whole time to live from `now`, so that a living worker can renew it.
+    /// The ledger's token replaces ours even where it is smaller: a token that it does not hold was never told to
+    /// anybody. A shard that somebody holds gets a whole time to live from `now`, so that a living worker can renew it.
     pub fn observe(&mut self, now: Moment, shard: ShardIndex, known: &Known) -> Result<(), Refused> {
-        let slot = self.slots.get_mut(shard.0 as usize).ok_or(Refused::UnknownShard)?;
+        let slot = self.slots.get(shard.0 as usize).ok_or(Refused::UnknownShard)?;
         if matches!(slot.hold, Hold::Committed) {
             return Ok(());
         }
-        slot.token = slot.token.max(known.token);
-        slot.attempt = slot.attempt.max(known.attempt);
         self.release(shard.0);
         if known.committed {
             self.settle(shard, known.token)?;
-        } else if let Some(worker) = &known.worker {
+        }
+        let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return Ok(()) };
+        slot.token = known.token;
+        slot.attempt = known.attempt;
+        if let Some(worker) = &known.worker
+            && !known.committed
+        {
             let deadline = now.after(self.ttl_ms);
+            slot.hold = Hold::Leased { worker: Arc::clone(worker), deadline };
             self.returned.remove(&shard.0);
-            if let Some(slot) = self.slots.get_mut(shard.0 as usize) {
-                slot.hold = Hold::Leased { worker: Arc::clone(worker), deadline };
-            }
             self.deadlines.insert((deadline, shard.0));
         }
         Ok(())

@@ -239,3 +239,16 @@ fn a_token_that_was_never_granted_commits_nothing() {
     assert!(leases.admit(ShardIndex(0), FencingToken(1)).is_err());
     assert_eq!(leases.admit(ShardIndex(1), FencingToken(1)), Err(Refused::UnknownShard));
 }
+
+#[test]
+fn a_grant_that_the_ledger_never_took_leaves_no_gap() {
+    let mut leases = Leases::new(1, TTL);
+    let lost = leases.grant(Moment(0), &worker(0)).unwrap();
+    leases.hand_back(lost.shard, lost.token).unwrap();
+    let next = leases.grant(Moment(0), &worker(0)).unwrap();
+    // The ledger answers that the shard was never leased.
+    let never = Known { token: FencingToken(0), attempt: 0, worker: None, committed: false };
+    leases.observe(Moment(0), next.shard, &never).unwrap();
+    let again = leases.grant(Moment(0), &worker(0)).unwrap();
+    assert_eq!((again.previous, again.token, again.attempt), (FencingToken(0), FencingToken(1), 1));
+}

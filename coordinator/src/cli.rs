@@ -1,0 +1,59 @@
+//! The command line of `coordinator`: reads it, hands over to one of the commands, prints a failure once.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use console::telemetry::Logs;
+use console::{Exit, failure};
+
+use crate::commands;
+
+/// Runs a corpus of Kubernetes misconfigurations through workers and keeps what they find, exactly once.
+///
+/// `run` does everything in one process. `serve`, `submit`, `status` and `worker serve` spread it over machines.
+#[derive(Debug, Parser)]
+#[command(name = "coordinator", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    logs: Logs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a corpus from end to end in this process
+    Run(commands::run::Args),
+    /// Serve workers and clients until it is interrupted
+    Serve(commands::serve::Args),
+    /// Send a corpus to a coordinator that serves
+    Submit(commands::submit::Args),
+    /// Show runs of a coordinator that serves
+    Status(commands::status::Args),
+    /// Stop a run; what was committed stays
+    Cancel(commands::cancel::Args),
+    /// Show the configuration in force
+    Config(commands::config::Args),
+    /// Print the completion script for a shell
+    Completions(commands::completions::Args),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    failure::finish("coordinator", run(cli))
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    cli.logs.start(&["coordinator", "worker", "engine", "dataset"])?;
+    let quiet = cli.logs.quiet;
+    match cli.command {
+        Command::Run(args) => commands::run::run(&args, quiet),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Submit(args) => commands::submit::run(&args, quiet),
+        Command::Status(args) => commands::status::run(&args, quiet),
+        Command::Cancel(args) => commands::cancel::run(&args),
+        Command::Config(args) => commands::config::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+    }
+}

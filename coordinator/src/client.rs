@@ -1,0 +1,185 @@
+//! The client's end of the `Runs` service: sends a corpus, follows a run.
+
+use anyhow::Context as _;
+use console::failure::WithHint as _;
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use domain::config::RunConfig;
+use domain::ids::RunId;
+use domain::record::{Record, Slice, SourceDocument};
+use domain::run::RunState;
+use proto::channel::{endpoint, runs_client};
+use proto::convert::{FRAME_BYTES, RunStatus, config_to_wire, frames};
+use proto::v1;
+use proto::v1::runs_client::RunsClient;
+use proto::v1::submit_request::Message;
+
+/// Messages that may wait for the connection.
+const QUEUE: usize = 4;
+
+/// Records of a message at most.
+const FRAME_RECORDS: usize = 1000;
+
+/// A coordinator's client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    runs: RunsClient<Channel>,
+    url: String,
+}
+
+/// What is submitted.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Names the run.
+    pub run_id: RunId,
+    /// Its configuration.
+    pub config: RunConfig,
+    /// Where the corpus comes from, for people.
+    pub source: String,
+}
+
+/// Reads a corpus: hands each record with its document to what it is given.
+pub type Reader<S> =
+    Box<dyn FnOnce(&mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>) -> anyhow::Result<S> + Send>;
+
+impl Client {
+    /// Takes the coordinator's address. Does not connect yet.
+    pub fn new(url: &str) -> anyhow::Result<Self> {
+        let channel = endpoint(url)?.connect_lazy();
+        Ok(Self { runs: runs_client(channel), url: url.to_owned() })
+    }
+
+    /// Sends the corpus that `read` gives; gives where the run stands, whether it existed, and what `read` said.
+    pub async fn submit<S: Send + 'static>(
+        &mut self,
+        request: Request,
+        read: Reader<S>,
+    ) -> anyhow::Result<(RunStatus, bool, S)> {
+        let (messages, queue) = mpsc::channel(QUEUE);
+        let header = v1::SubmitHeader {
+            run_id: request.run_id.to_string(),
+            config_json: config_to_wire(&request.config),
+            source: request.source,
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut outbox = Outbox { messages, slice: Slice::default(), bytes: 0, records: 0 };
+            outbox.send(Message::Header(header))?;
+            let said = read(&mut |record, document| outbox.put(record, document))?;
+            outbox.flush()?;
+            outbox.send(Message::End(v1::SubmitEnd { records: outbox.records }))?;
+            anyhow::Ok(said)
+        });
+        let answer = self.runs.submit(ReceiverStream::new(queue)).await;
+        let read = reading.await.context("the corpus's reader ended early")?;
+        // Where the reader failed because the coordinator stopped listening, the coordinator's reason counts.
+        let answer = match (answer, read) {
+            (Ok(answer), Ok(said)) => (answer.into_inner(), said),
+            (_, Err(error)) if !error.is::<Unheard>() => return Err(error.context("cannot read the corpus")),
+            (Err(status), _) => return Err(self.failed(&status)),
+            (Ok(_), Err(error)) => return Err(error),
+        };
+        let (answer, said) = answer;
+        let status = RunStatus::try_from(answer.status.unwrap_or_default())?;
+        Ok((status, answer.existed, said))
+    }
+
+    /// Where a run stands.
+    pub async fn status(&mut self, run_id: &RunId) -> anyhow::Result<RunStatus> {
+        let answer = self.runs.get(v1::GetRequest { run_id: run_id.to_string() }).await;
+        Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
+    }
+
+    /// Every run, oldest first.
+    pub async fn list(&mut self) -> anyhow::Result<Vec<RunStatus>> {
+        let answer = self.runs.list(v1::ListRequest {}).await.map_err(|status| self.failed(&status))?;
+        answer.into_inner().runs.into_iter().map(|status| Ok(status.try_into()?)).collect()
+    }
+
+    /// Stops a run.
+    pub async fn cancel(&mut self, run_id: &RunId) -> anyhow::Result<RunStatus> {
+        let answer = self.runs.cancel(v1::CancelRequest { run_id: run_id.to_string() }).await;
+        Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
+    }
+
+    /// Follows a run to its end; `each` sees every state on the way.
+    pub async fn follow(
+        &mut self,
+        run_id: &RunId,
+        mut each: impl FnMut(&RunStatus),
+    ) -> anyhow::Result<RunStatus> {
+        let answer = self.runs.watch(v1::WatchRequest { run_id: run_id.to_string() }).await;
+        let mut states = answer.map_err(|status| self.failed(&status))?.into_inner();
+        while let Some(state) = states.next().await {
+            let run = RunStatus::try_from(state.map_err(|status| self.failed(&status))?)?;
+            each(&run);
+            if matches!(run.state, RunState::Finished | RunState::Cancelled) {
+                return Ok(run);
+            }
+        }
+        anyhow::bail!("the coordinator at {} ended before run {run_id} did", self.url)
+    }
+
+    fn failed(&self, status: &Status) -> anyhow::Error {
+        let error = anyhow::anyhow!("{}", status.message());
+        if proto::status::Reason::of(status).is_some() {
+            return error;
+        }
+        // Not a refusal of ours: the way to the coordinator is broken.
+        let asked: anyhow::Result<()> =
+            Err(error.context(format!("cannot talk to the coordinator at {}", self.url)));
+        match asked.hint("is it running? start it with `coordinator serve`, and check the address") {
+            Err(error) => error,
+            Ok(()) => anyhow::anyhow!("cannot talk to the coordinator at {}", self.url),
+        }
+    }
+}
+
+/// The coordinator stopped listening; its answer says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the coordinator stopped listening")]
+struct Unheard;
+
+/// Gathers records into messages of about a MiB.
+struct Outbox {
+    messages: mpsc::Sender<v1::SubmitRequest>,
+    slice: Slice,
+    bytes: usize,
+    records: u64,
+}
+
+impl Outbox {
+    fn put(&mut self, record: Record, document: SourceDocument) -> anyhow::Result<()> {
+        self.bytes += record.violation_text.len() + record.manifest_path.len() + 128;
+        // Records of one document usually stand side by side: looking at the last few finds it.
+        let known = self.slice.documents.iter().rev().take(8).any(|known| known.hash == document.hash);
+        if !known {
+            self.bytes += document.text.len();
+            self.slice.documents.push(document);
+        }
+        self.slice.records.push(record);
+        self.records += 1;
+        if self.bytes >= FRAME_BYTES || self.slice.records.len() >= FRAME_RECORDS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.bytes = 0;
+        let slice = std::mem::take(&mut self.slice);
+        for piece in frames(slice) {
+            if !piece.records.is_empty() {
+                self.send(Message::Slice(piece))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, message: Message) -> anyhow::Result<()> {
+        Ok(self.messages.blocking_send(v1::SubmitRequest { message: Some(message) }).map_err(|_| Unheard)?)
+    }
+}

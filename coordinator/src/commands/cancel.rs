@@ -1,0 +1,32 @@
+//! `coordinator cancel`.
+
+use console::{Exit, output};
+use domain::ids::RunId;
+
+use super::block_on;
+use crate::client::Client;
+
+/// Stops a run. Its workers drop its shards at their next heartbeat; what was committed stays.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address of the coordinator
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// Which run
+    #[arg(value_name = "RUN_ID")]
+    run_id: RunId,
+}
+
+/// Stops the run.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let status = block_on(async { Client::new(&args.from)?.cancel(&args.run_id).await })?;
+    output::print(&format!(
+        "run {} {}: {} of {} records are done, results in {}\n",
+        status.run_id,
+        status.state.as_str(),
+        status.tally.records,
+        status.records,
+        status.results
+    ))?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,20 @@
+//! `coordinator completions SHELL`.
+
+use clap::CommandFactory as _;
+use console::Exit;
+use console::completions::{Shell, print};
+
+use crate::cli::Cli;
+
+/// What to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The shell that will read the script
+    shell: Shell,
+}
+
+/// Prints the completion script.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    print(Cli::command(), args.shell)?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,46 @@
+//! Following a run with a bar or lines on stderr.
+
+use console::output;
+use console::progress::{Progress, Standing};
+use proto::convert::RunStatus;
+
+use domain::ids::RunId;
+
+use crate::client::Client;
+
+/// Follows a run to its end. Troubles are said once each.
+pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> anyhow::Result<RunStatus> {
+    let mut progress: Option<Progress> = None;
+    let mut told: Option<String> = None;
+    client
+        .follow(run_id, |status| {
+            let progress = progress.get_or_insert_with(|| {
+                if quiet {
+                    Progress::silent()
+                } else {
+                    Progress::start("records", Some(status.records), status.tally.records)
+                }
+            });
+            progress.update(&standing(status));
+            if status.trouble != told {
+                if let Some(trouble) = &status.trouble {
+                    output::say(&format!("run {run_id}: {trouble}"));
+                }
+                told.clone_from(&status.trouble);
+            }
+        })
+        .await
+}
+
+fn standing(status: &RunStatus) -> Standing {
+    let tally = &status.tally;
+    Standing {
+        done: tally.records,
+        counts: vec![
+            ("accepted", tally.accepted),
+            ("rejected", tally.rejected),
+            ("to review", tally.needs_review),
+            ("workers", u64::from(status.workers)),
+        ],
+    }
+}

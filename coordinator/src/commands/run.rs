@@ -1,0 +1,145 @@
+//! `coordinator run`: coordinator, workers and client in one process, over real gRPC on the loopback interface.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use console::failure::{Interrupted, WithHint as _};
+use console::{Exit, output};
+use domain::config::RunConfig;
+use domain::ids::RunId;
+use domain::run::RunState;
+use tokio::net::TcpListener;
+use tokio::signal::ctrl_c;
+use tokio::sync::oneshot;
+
+use dataset::store::Store;
+
+use super::{block_on, follow::follow, run_id::fresh};
+use crate::client::{Client, Request};
+use crate::embedded::{CorpusArgs, Workers, reader};
+use crate::runs::{Parts, Recovery, Runs};
+use crate::server;
+use crate::settings::ConfigArgs;
+use crate::state::StateFolder;
+use crate::summary::Summary;
+use crate::usage::Usage;
+
+/// Reads a corpus, has it processed by workers in this process, and leaves Parquet and run.json in `<OUT>/<RUN_ID>`.
+///
+/// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout, talk to
+/// stderr. Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: it was interrupted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    corpus: CorpusArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Workers [default: one per core]
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// Folder or object-store URL for the results
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    out: String,
+    /// Name of the run; an unfinished run of that name is resumed [default: a fresh one]
+    #[arg(long, value_name = "ID")]
+    run_id: Option<RunId>,
+    /// How to print the closing summary
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How a closing summary is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One line of JSON.
+    Json,
+}
+
+/// Runs the corpus.
+pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
+    let summary = block_on(run_here(args, config, &run_id, quiet))?;
+    match args.output {
+        Output::Text => output::print(&summary.text())?,
+        Output::Json => output::print(&format!("{}\n", summary.json()))?,
+    }
+    Ok(Exit::Fine)
+}
+
+async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
+    let begun = Instant::now();
+    let store = Store::open(&args.out)?;
+    let state = StateFolder::open(&state_path(&store, run_id))?;
+    let runs = Runs::open(Parts {
+        ledger: Arc::new(state.ledger()?),
+        store,
+        scratch: state.join(""),
+        // Workers of an earlier try lived in its process.
+        recovery: Recovery::Forfeit,
+    })
+    .await?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback interface")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(server::run(listener, runs, async move {
+        // A dropped sender means the same.
+        let _ = stopped.await;
+    }));
+    let count =
+        args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let mut workers = Workers::start(&url, count)?;
+    let mut client = Client::new(&url)?;
+    let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
+    let processing = async {
+        let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
+        if existed && !quiet {
+            output::say(&match status.state {
+                RunState::Finished => format!("run {run_id} was finished before; this is what it came to"),
+                RunState::Cancelled => format!("run {run_id} was cancelled; this is what it had come to"),
+                _ => format!(
+                    "run {run_id} goes on: {} of {} records are done",
+                    status.tally.records, status.records
+                ),
+            });
+        }
+        let status = follow(&mut client, run_id, quiet).await?;
+        anyhow::Ok((status, intake))
+    };
+    tokio::pin!(processing);
+    let ended = tokio::select! {
+        ended = &mut processing => Some(ended),
+        error = workers.failed() => Some(Err(error)),
+        signal = ctrl_c() => { signal?; None }
+    };
+    let Some(ended) = ended else {
+        output::say("finishing what has begun; Ctrl-C again stops at once");
+        tokio::select! {
+            () = workers.drain() => {}
+            signal = ctrl_c() => signal?,
+        }
+        return Err(Interrupted)
+            .hint(format!("the same command with --run-id {run_id} goes on where it stopped"));
+    };
+    let (status, intake) = ended?;
+    let wall_s = begun.elapsed().as_secs_f64();
+    let summary = Summary { status, documents: intake.documents, wall_s, usage: Usage::of_this_process() };
+    workers.drain().await;
+    drop(stop);
+    server.await??;
+    Ok(summary)
+}
+
+/// The ledger of a run lies with its results, or in the working directory when these go elsewhere.
+fn state_path(store: &Store, run_id: &RunId) -> PathBuf {
+    let hidden = format!("{run_id}/.coordinator");
+    store.local_path(&hidden).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(run_id.as_str()))
+}

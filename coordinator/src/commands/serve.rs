@@ -1,0 +1,75 @@
+//! `coordinator serve`: many runs, workers and clients elsewhere.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use console::failure::{Interrupted, WithHint as _};
+use console::{Exit, output};
+use dataset::store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::ctrl_c;
+
+use super::block_on;
+use crate::runs::{Parts, Recovery, Runs};
+use crate::server;
+use crate::state::StateFolder;
+
+/// Serves workers (`worker serve`) and clients (`coordinator submit`, `status`, `cancel`).
+///
+/// Everything it must not forget lies in --state: started again with the same folder, after whatever ended it, it goes
+/// on with all unfinished runs. Speaks gRPC with the standard health and reflection services.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// Folder of the ledger
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// Folder or object-store URL for the results [default: results in the state folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<String>,
+    /// Listen on an address that other machines reach, in plain text and without authentication
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Serves until it is interrupted.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if !args.listen.ip().is_loopback() && !args.insecure {
+        let refused: anyhow::Result<Exit> = Err(anyhow::anyhow!(
+            "{} can be reached from other machines, and the protocol is plain text",
+            args.listen
+        ));
+        return refused.hint("listen on 127.0.0.1, or say --insecure on a network you trust");
+    }
+    block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> anyhow::Result<Exit> {
+    let state = StateFolder::open(&args.state)?;
+    let results = state.join("results");
+    let store = match &args.out {
+        Some(out) => Store::open(out)?,
+        None => Store::local(&results)?,
+    };
+    let place = store.location().to_owned();
+    let scratch = state.join("");
+    let runs =
+        Runs::open(Parts { ledger: Arc::new(state.ledger()?), store, scratch, recovery: Recovery::Grace })
+            .await?;
+    let listener =
+        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let address = listener.local_addr()?;
+    output::say(&format!("serving http://{address}, results in {place}; Ctrl-C ends it"));
+    server::run(listener, runs, async {
+        // Without a way to hear Ctrl-C the process can still be killed: it is made for that.
+        if ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+    .await?;
+    Err(Interrupted).hint("started again with the same --state it goes on where it stopped")
+}

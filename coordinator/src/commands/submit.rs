@@ -1,0 +1,66 @@
+//! `coordinator submit`: a corpus to a coordinator that serves.
+
+use std::time::Instant;
+
+use console::{Exit, output};
+use domain::config::Documents;
+use domain::ids::RunId;
+
+use super::run::Output;
+use super::{block_on, follow::follow, run_id::fresh};
+use crate::client::{Client, Request};
+use crate::embedded::{CorpusArgs, reader};
+use crate::settings::ConfigArgs;
+use crate::summary::Summary;
+
+/// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address of the coordinator
+    #[arg(long, value_name = "URL")]
+    to: String,
+    #[command(flatten)]
+    corpus: CorpusArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Name of the run; an unfinished run of that name is resumed [default: a fresh one]
+    #[arg(long, value_name = "ID")]
+    run_id: Option<RunId>,
+    /// Follow the run to its end and print its summary
+    #[arg(long)]
+    wait: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Sends the corpus.
+pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
+    let begun = Instant::now();
+    let (status, documents) = block_on(async {
+        let mut client = Client::new(&args.to)?;
+        let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
+        let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
+        if existed && !quiet {
+            output::say(&format!("run {run_id} existed: it is {}", status.state.as_str()));
+        }
+        let documents: Documents = intake.documents;
+        if args.wait {
+            Ok((follow(&mut client, &run_id, quiet).await?, documents))
+        } else {
+            Ok((status, documents))
+        }
+    })?;
+    let summary = Summary { status, documents, wall_s: begun.elapsed().as_secs_f64(), usage: None };
+    match args.output {
+        Output::Json => output::print(&format!("{}\n", summary.json()))?,
+        Output::Text if args.wait => output::print(&summary.text())?,
+        Output::Text => output::print(&format!(
+            "run {run_id}: {} records in {} shards\nnext: coordinator status --from {} --run-id {run_id} --watch\n",
+            summary.status.records, summary.status.shards, args.to
+        ))?,
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,218 @@
+//! A part on its way to being visible: staged → put if absent → one step of the ledger.
+//!
+//! *Invariants*: a part is durable in the store before the ledger names it; its key holds shard, token and hash, so a
+//! zombie's part never stands in the way of the living lease's; repeating a commit changes nothing.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+
+use domain::ids::PartHash;
+use proto::convert::{LeaseKey, PartHeader};
+use proto::status::{Reason, Refusal};
+
+use crate::leases::{Admission, Refused};
+use crate::ledger::{CommitVerdict, CommittedPart};
+use crate::runs::{Runs, ledger_refusal, storage, unknown_run};
+
+/// Where parts lie until the run is finished.
+pub(crate) const STAGED: &str = "parts/";
+
+/// Largest part that is taken.
+const MAX_PART_BYTES: u64 = 1 << 30;
+
+/// How a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The part is visible now.
+    New,
+    /// It was before, under the same token.
+    Already,
+}
+
+impl Runs {
+    /// Takes a part and makes it visible.
+    pub async fn commit(
+        self: &Arc<Self>,
+        header: PartHeader,
+        chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    ) -> Result<Committed, Refusal> {
+        let key = header.key.clone();
+        if self.admit(&header)? == Admission::Again {
+            return Ok(Committed::Already);
+        }
+        let permit = self.uploads.acquire().await;
+        let permit = permit.map_err(|_| Refusal::new(Reason::Draining, "the coordinator is ending"))?;
+        let bytes = receive(&header, chunks).await?;
+        let name = part_name(&key, header.hash);
+        let folder = self.folder(&key.run_id)?;
+        // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
+        folder.put_if_absent(&name, bytes).await.map_err(|error| storage(&error))?;
+        drop(permit);
+        let part = CommittedPart {
+            key: name.clone(),
+            bytes: header.bytes,
+            hash: header.hash,
+            tally: header.tally.clone(),
+        };
+        let verdict = self.ledger.commit(&key.run_id, key.shard, key.token, part).await;
+        match verdict.map_err(|error| ledger_refusal(&error))? {
+            CommitVerdict::Stale { current } => {
+                let _ = folder.delete(&name).await;
+                Err(refusal(&key, Refused::Stale { current }))
+            }
+            verdict => {
+                self.settle(&header);
+                Ok(if verdict == CommitVerdict::Already { Committed::Already } else { Committed::New })
+            }
+        }
+    }
+
+    fn admit(&self, header: &PartHeader) -> Result<Admission, Refusal> {
+        let key = &header.key;
+        let mut book = self.book();
+        let live = book.live.get_mut(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
+        let admission = live.leases.admit(key.shard, key.token).map_err(|refused| refusal(key, refused))?;
+        let records = live.plan.shard(key.shard).len;
+        if header.tally.records != records {
+            let message = format!("the part has {} rows, its shard {records} records", header.tally.records);
+            return Err(Refusal::new(Reason::DamagedPart, message));
+        }
+        Ok(admission)
+    }
+
+    /// The ledger has it: the book follows.
+    fn settle(self: &Arc<Self>, header: &PartHeader) {
+        let key = &header.key;
+        let complete = self.with_live(&key.run_id, |live| {
+            // Counted once, also when two calls of the same token come this far.
+            if live.leases.settle(key.shard, key.token) == Ok(Admission::New) {
+                live.tally.add(&header.tally);
+            }
+            live.leases.is_complete()
+        });
+        if complete == Some(true) {
+            self.begin_finish(key.run_id.clone());
+        }
+        self.tell(false);
+    }
+}
+
+/// Receives the bytes and compares them with the header.
+async fn receive(
+    header: &PartHeader,
+    mut chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+) -> Result<Bytes, Refusal> {
+    if header.bytes > MAX_PART_BYTES {
+        return Err(Refusal::new(
+            Reason::TooLarge,
+            format!(
+                "the part has {} bytes, at most {MAX_PART_BYTES} are taken: use a smaller fleet.shard_size",
+                header.bytes
+            ),
+        ));
+    }
+    let expected = usize::try_from(header.bytes).unwrap_or(usize::MAX);
+    let damaged = |what: String| Refusal::new(Reason::DamagedPart, what);
+    // A part that came in one chunk is kept as it came; several chunks are put together.
+    let mut part = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        let had = part.len() + joined.len();
+        if had + chunk.len() > expected {
+            return Err(damaged(format!("more than the {expected} bytes that were announced")));
+        }
+        if had == 0 {
+            part = chunk;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.reserve(expected);
+            joined.extend_from_slice(&std::mem::take(&mut part));
+        }
+        joined.extend_from_slice(&chunk);
+    }
+    let part = if joined.is_empty() { part } else { joined.freeze() };
+    if part.len() != expected {
+        return Err(damaged(format!("{} bytes instead of {expected}", part.len())));
+    }
+    verified(part, header.hash)
+}
+
+fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, Refusal> {
+    if PartHash::of(&part) == hash {
+        Ok(part)
+    } else {
+        Err(Refusal::new(Reason::DamagedPart, "the bytes are not those that were announced"))
+    }
+}
+
+/// The key of a part that is not final.
+fn part_name(key: &LeaseKey, hash: PartHash) -> String {
+    let hash: String = hash.to_string().chars().take(16).collect();
+    format!("{STAGED}{:010}-{:010}-{hash}.parquet", key.shard.0, key.token.0)
+}
+
+fn refusal(key: &LeaseKey, refused: Refused) -> Refusal {
+    let (reason, message) = match refused {
+        Refused::UnknownShard => {
+            (Reason::UnknownShard, format!("run {} has no shard {}", key.run_id, key.shard))
+        }
+        Refused::Stale { current } => (
+            Reason::StaleToken,
+            format!(
+                "shard {} of run {} was leased again: token {} is old, the newest is {current}",
+                key.shard, key.run_id, key.token
+            ),
+        ),
+        Refused::Ended | Refused::Committed => (Reason::StaleToken, refused.to_string()),
+    };
+    Refusal::new(reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
+    use domain::tally::Tally;
+    use futures::stream;
+
+    use super::*;
+
+    fn header(bytes: &[u8]) -> PartHeader {
+        PartHeader {
+            key: LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(1), token: FencingToken(2) },
+            worker: WorkerName::new("w").unwrap(),
+            bytes: bytes.len() as u64,
+            hash: PartHash::of(bytes),
+            tally: Tally::default(),
+        }
+    }
+
+    async fn received(header: &PartHeader, chunks: &[&'static [u8]]) -> Result<Bytes, Refusal> {
+        receive(header, stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))))).await
+    }
+
+    #[tokio::test]
+    async fn only_what_was_announced_is_taken() {
+        let header = header(b"abcdef");
+        assert_eq!(received(&header, &[b"abcdef"]).await.unwrap(), "abcdef");
+        assert_eq!(received(&header, &[b"ab", b"", b"cdef"]).await.unwrap(), "abcdef");
+        for wrong in [&[b"abcde" as &[u8]] as &[&[u8]], &[b"abcdef", b"g"], &[b"abcdeg"], &[]] {
+            let refusal = received(&header, wrong).await.unwrap_err();
+            assert_eq!(refusal.reason, Reason::DamagedPart, "{wrong:?}");
+        }
+        let huge = PartHeader { bytes: MAX_PART_BYTES + 1, ..header };
+        assert_eq!(received(&huge, &[]).await.unwrap_err().reason, Reason::TooLarge);
+    }
+
+    #[test]
+    fn names_of_parts_never_collide_between_tokens() {
+        let one = header(b"a");
+        let mut two = header(b"a");
+        two.key.token = FencingToken(3);
+        assert_ne!(part_name(&one.key, one.hash), part_name(&two.key, two.hash));
+        assert!(part_name(&one.key, one.hash).starts_with("parts/0000000001-0000000002-"));
+    }
+}

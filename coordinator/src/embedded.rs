@@ -1,0 +1,97 @@
+//! What of the worker this program carries: N members of the fleet over loopback gRPC, and the intake of corpora.
+//!
+//! The only import of `worker`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use domain::config::{Documents, RunConfig};
+use domain::ids::WorkerName;
+use worker::intake;
+use worker::session::{self, Options, SessionError, Stage, Summary};
+
+use crate::client::Reader;
+
+/// Workers inside this process.
+#[derive(Debug)]
+pub struct Workers {
+    stage: watch::Sender<Stage>,
+    sessions: JoinSet<Result<Summary, SessionError>>,
+}
+
+impl Workers {
+    /// Starts `count` workers of one slot each for the coordinator at `url`.
+    pub fn start(url: &str, count: NonZeroUsize) -> anyhow::Result<Self> {
+        let stage = watch::Sender::new(Stage::Work);
+        let mut sessions = JoinSet::new();
+        for number in 1..=count.get() {
+            let name = WorkerName::new(format!("local-{number}"))?;
+            let options = Options { coordinator: url.to_owned(), name, slots: NonZeroUsize::MIN };
+            sessions.spawn(session::serve(options, stage.subscribe()));
+        }
+        Ok(Self { stage, sessions })
+    }
+
+    /// Returns when a worker ended by itself, which only a fault makes it do.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.sessions.join_next().await {
+            Some(Ok(Ok(_))) => anyhow::anyhow!("a worker ended early"),
+            Some(Ok(Err(error))) => error.into(),
+            Some(Err(error)) => anyhow::anyhow!("a worker crashed: {error}"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets the workers finish what they have begun and hand back the rest.
+    pub async fn drain(mut self) {
+        self.stage.send_replace(Stage::Drain);
+        while self.sessions.join_next().await.is_some() {}
+    }
+}
+
+/// Where a corpus comes from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CorpusArgs {
+    /// Folder or archive of YAML and JSON manifests, published detections (.json, .json.gz, .parquet), or - for
+    /// standard input
+    #[arg(long, value_name = "PATH")]
+    pub corpus: PathBuf,
+    /// Folder or archive of the manifests that published records were found in, for --documents manifest
+    #[arg(long, value_name = "DIR|TAR")]
+    pub manifests: Option<PathBuf>,
+}
+
+impl CorpusArgs {
+    /// What to call the corpus.
+    pub fn name(&self) -> String {
+        self.corpus.display().to_string()
+    }
+}
+
+/// What the intake read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intake {
+    /// Which documents the records carry.
+    pub documents: Documents,
+    /// How many distinct documents they share.
+    pub distinct_documents: u64,
+    /// How many records there are.
+    pub records: u64,
+}
+
+/// Reads the corpus with the worker's intake.
+pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
+    let source = intake::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
+    let config = config.clone();
+    Box::new(move |each| {
+        let summary = intake::read(&source, &config, each)?;
+        Ok(Intake {
+            documents: summary.documents,
+            distinct_documents: summary.distinct_documents,
+            records: summary.records,
+        })
+    })
+}

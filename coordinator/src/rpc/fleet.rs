@@ -1,0 +1,80 @@
+//! The worker's side: `Join`, `Work`, `CommitShard`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming};
+
+use domain::ids::WorkerName;
+use proto::convert::{BadMessage, PartHeader};
+use proto::status::{Reason, Refusal, check_version};
+use proto::v1;
+use proto::v1::commit_shard_request::Message;
+
+use super::work;
+use crate::commit::Committed;
+use crate::runs::Runs;
+
+/// Service `Fleet`.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetService {
+    pub(crate) runs: Arc<Runs>,
+    /// Turns true when the coordinator ends.
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+#[tonic::async_trait]
+impl v1::fleet_server::Fleet for FleetService {
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let join = request.into_inner();
+        let version = env!("CARGO_PKG_VERSION");
+        check_version(join.protocol_version, &join.version, version)?;
+        if *self.draining.borrow() {
+            return Err(Refusal::new(Reason::Draining, "the coordinator is ending").into());
+        }
+        let worker = WorkerName::new(join.worker)
+            .map_err(|error| Refusal::from(BadMessage::new("join.worker", error)))?;
+        let worker = self.runs.free_name(worker);
+        tracing::info!(%worker, version = join.version, slots = join.slots, "a worker joined");
+        Ok(Response::new(v1::JoinResponse {
+            worker: worker.into(),
+            protocol_version: proto::PROTOCOL_VERSION,
+            version: version.to_owned(),
+        }))
+    }
+
+    type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::WorkRequest>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        let stream = work::serve(Arc::clone(&self.runs), request.into_inner(), self.draining.clone());
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn commit_shard(
+        &self,
+        request: Request<Streaming<v1::CommitShardRequest>>,
+    ) -> Result<Response<v1::CommitShardResponse>, Status> {
+        let mut stream = request.into_inner();
+        let first = stream.message().await?.and_then(|request| request.message);
+        let Some(Message::Header(header)) = first else {
+            return Err(
+                Refusal::from(BadMessage::new("message", "the first one has to be the header")).into()
+            );
+        };
+        let header = PartHeader::try_from(header).map_err(Refusal::from)?;
+        let chunks = stream.map(|request| match request.map(|request| request.message) {
+            Ok(Some(Message::Chunk(chunk))) => Ok(chunk),
+            Ok(_) => Err(Refusal::from(BadMessage::new("message", "after the header only chunks may come"))),
+            Err(status) => {
+                Err(Refusal::new(Reason::DamagedPart, format!("the upload broke off: {}", status.message())))
+            }
+        });
+        let committed = self.runs.commit(header, chunks).await?;
+        Ok(Response::new(v1::CommitShardResponse { already: committed == Committed::Already }))
+    }
+}

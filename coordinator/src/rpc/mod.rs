@@ -1,0 +1,8 @@
+//! The two services: convert, call, convert.
+
+mod fleet;
+mod runs;
+mod work;
+
+pub(crate) use fleet::FleetService;
+pub(crate) use runs::RunsService;

@@ -1,0 +1,225 @@
+//! One worker's stream: what it asks for is granted as shards become free, what it holds is renewed.
+//!
+//! Two tasks: one hears the worker and answers at once, one waits for shards and sends slices. Renewals therefore never
+//! wait behind a slice on a slow link. Both end with the stream.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use domain::ids::{RunId, WorkerName};
+use proto::convert::{BadMessage, LeaseKey, frames};
+use proto::status::{Reason, Refusal};
+use proto::v1;
+use proto::v1::work_request::Message as Request;
+use proto::v1::work_response::Message as Response;
+
+use crate::runs::{Granted, Renewal, Runs};
+
+/// Answers that may wait for the link; an answer beyond them is dropped, and the worker's next heartbeat makes up for it.
+const ANSWERS: usize = 16;
+
+/// Slices that may wait for the link.
+const SLICES: usize = 2;
+
+/// Shards that a worker may ask for at a time.
+const MOST_WANTED: usize = 4096;
+
+/// Leases that one message may name.
+const MOST_LEASES: usize = 10_000;
+
+type Answer = Result<v1::WorkResponse, Status>;
+
+/// Serves the stream of one worker.
+pub(super) fn serve(
+    runs: Arc<Runs>,
+    inbound: Streaming<v1::WorkRequest>,
+    draining: watch::Receiver<bool>,
+) -> impl Stream<Item = Answer> + Send {
+    let (answers, answered) = mpsc::channel(ANSWERS);
+    let (slices, outgoing) = mpsc::channel(SLICES);
+    let ear = tokio::spawn(hear(runs, inbound, answers, slices, draining));
+    let ends_with_stream = AbortOnDrop(ear.abort_handle());
+    stream::select(ReceiverStream::new(answered), ReceiverStream::new(outgoing)).inspect(move |_| {
+        let _ = &ends_with_stream;
+    })
+}
+
+/// Ends a task when the stream it works for is dropped.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A worker counts as connected as long as this lives.
+struct Connection {
+    runs: Arc<Runs>,
+    worker: Arc<WorkerName>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        tracing::info!(worker = %self.worker, "a worker's stream ended");
+        self.runs.disconnect(&self.worker);
+    }
+}
+
+/// Hears the worker until its stream ends or the coordinator does.
+async fn hear(
+    runs: Arc<Runs>,
+    mut inbound: Streaming<v1::WorkRequest>,
+    answers: mpsc::Sender<Answer>,
+    slices: mpsc::Sender<Answer>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let ended = async {
+        let worker = Arc::new(opened(&mut inbound).await?);
+        runs.connect(&worker);
+        let connection = Connection { runs: Arc::clone(&runs), worker: Arc::clone(&worker) };
+        let wanted = Arc::new(Semaphore::new(0));
+        let giver = tokio::spawn(give(Arc::clone(&runs), worker, Arc::clone(&wanted), slices));
+        let _ends_with_ear = AbortOnDrop(giver.abort_handle());
+        let ended = loop {
+            let request = tokio::select! {
+                request = inbound.message() => request?,
+                _ = draining.wait_for(|draining| *draining) => {
+                    let _ = answers.try_send(answer(Response::Drain(v1::Drain {})));
+                    break Ok(());
+                }
+            };
+            match request {
+                None => break Ok(()),
+                Some(request) => {
+                    if let Err(status) = handle(&runs, request, &wanted, &answers) {
+                        break Err(status);
+                    }
+                }
+            }
+        };
+        drop(connection);
+        ended
+    };
+    if let Err(status) = ended.await {
+        let _ = answers.try_send(Err(status));
+    }
+}
+
+/// The first message says who speaks.
+async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<WorkerName, Status> {
+    let bad = |reason: String| Status::from(Refusal::from(BadMessage::new("open", reason)));
+    match inbound.message().await?.and_then(|request| request.message) {
+        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        _ => Err(bad("has to be the first message".to_owned())),
+    }
+}
+
+fn handle(
+    runs: &Runs,
+    request: v1::WorkRequest,
+    wanted: &Semaphore,
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), Status> {
+    match request.message {
+        Some(Request::Want(want)) => {
+            let room = MOST_WANTED.saturating_sub(wanted.available_permits());
+            wanted.add_permits(usize::try_from(want.shards).unwrap_or(usize::MAX).min(room));
+        }
+        Some(Request::Heartbeat(heartbeat)) => {
+            let Renewal { renewed, lost } = runs.renew(keys(heartbeat.leases)?);
+            let out = |keys: Vec<LeaseKey>| keys.into_iter().map(Into::into).collect();
+            let renewed =
+                v1::Renewed { sequence: heartbeat.sequence, renewed: out(renewed), lost: out(lost) };
+            let _ = answers.try_send(answer(Response::Renewed(renewed)));
+        }
+        Some(Request::HandBack(back)) => {
+            let keys = keys(back.leases)?;
+            tracing::info!(leases = keys.len(), "leases were handed back");
+            runs.hand_back(&keys);
+        }
+        Some(Request::Open(_)) => {
+            return Err(Refusal::from(BadMessage::new("open", "may come once only")).into());
+        }
+        // A message of a later version that this one does not know.
+        None => {}
+    }
+    Ok(())
+}
+
+fn keys(keys: Vec<v1::LeaseKey>) -> Result<Vec<LeaseKey>, Refusal> {
+    if keys.len() > MOST_LEASES {
+        return Err(Refusal::new(
+            Reason::TooLarge,
+            format!("a message may name {MOST_LEASES} leases at most"),
+        ));
+    }
+    Ok(keys.into_iter().map(LeaseKey::try_from).collect::<Result<_, _>>()?)
+}
+
+/// Waits for shards and sends them, as many as are wanted.
+async fn give(
+    runs: Arc<Runs>,
+    worker: Arc<WorkerName>,
+    wanted: Arc<Semaphore>,
+    slices: mpsc::Sender<Answer>,
+) {
+    let mut told = BTreeSet::new();
+    while let Ok(permit) = wanted.acquire().await {
+        permit.forget();
+        let sent = match runs.lease(&worker).await {
+            Ok(granted) => {
+                let key = LeaseKey::from(&granted.lease);
+                let sent = send(granted, &mut told, &slices).await;
+                if sent.is_err() {
+                    runs.hand_back(&[key]);
+                }
+                sent
+            }
+            Err(refusal) => Err(refusal.into()),
+        };
+        if let Err(status) = sent {
+            // Nobody listens when the stream has gone.
+            let _ = slices.send(Err(status)).await;
+            return;
+        }
+    }
+}
+
+/// Sends the run's configuration if it was not sent before, then the lease, then its slice in frames.
+async fn send(
+    granted: Granted,
+    told: &mut BTreeSet<RunId>,
+    slices: &mpsc::Sender<Answer>,
+) -> Result<(), Status> {
+    let Granted { lease, config, corpus } = granted;
+    let gone = |_| Status::cancelled("the worker has gone");
+    if told.insert(lease.run_id.clone()) {
+        let run = v1::RunConfig { run_id: lease.run_id.to_string(), config_json: config.to_string() };
+        slices.send(answer(Response::Run(run))).await.map_err(gone)?;
+    }
+    let shard = lease.shard;
+    let read = tokio::task::spawn_blocking(move || corpus.slice(shard.start, shard.len).map(frames));
+    slices.send(answer(Response::Grant(lease.into()))).await.map_err(gone)?;
+    let pieces = read
+        .await
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
+    let last = pieces.len().saturating_sub(1);
+    for (number, piece) in pieces.into_iter().enumerate() {
+        let piece = v1::SlicePiece { slice: Some(piece), last: number == last };
+        slices.send(answer(Response::Slice(piece))).await.map_err(gone)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what the stream carries")]
+fn answer(message: Response) -> Answer {
+    Ok(v1::WorkResponse { message: Some(message) })
+}

@@ -1,0 +1,102 @@
+//! What the coordinator knows of runs that live, and which shard comes next. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataset::corpus::CorpusReader;
+use domain::ids::{RunId, WorkerName};
+use domain::run::{Lease, RunPlan, RunState};
+use domain::tally::Tally;
+
+use crate::leases::{Grant, Leases, Moment};
+
+/// A run that has not ended.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) plan: Arc<RunPlan>,
+    /// The configuration as it travels.
+    pub(crate) config: Arc<str>,
+    pub(crate) source: String,
+    pub(crate) created_at_ms: u64,
+    /// When this process took it up.
+    pub(crate) since: Instant,
+    pub(crate) state: RunState,
+    pub(crate) leases: Leases,
+    pub(crate) tally: Tally,
+    /// `None`: the corpus is not there; it has to be submitted again.
+    pub(crate) corpus: Option<Arc<CorpusReader>>,
+    pub(crate) workers: BTreeSet<WorkerName>,
+    /// Why it cannot go on.
+    pub(crate) trouble: Option<String>,
+}
+
+impl Live {
+    /// Whether shards of it may be leased.
+    fn is_open(&self) -> bool {
+        self.state == RunState::Running && self.corpus.is_some()
+    }
+}
+
+/// Every run that has not ended, and the workers that are connected.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) live: BTreeMap<RunId, Live>,
+    /// Runs whose corpus is on its way.
+    pub(crate) arriving: BTreeSet<RunId>,
+    /// Connected workers and how many streams each has open.
+    pub(crate) workers: BTreeMap<WorkerName, u32>,
+    /// The run that was leased from last: the next one has its turn.
+    last: Option<RunId>,
+}
+
+/// A lease that the ledger has not recorded yet.
+#[derive(Debug)]
+pub(crate) struct Tentative {
+    pub(crate) grant: Grant,
+    pub(crate) lease: Lease,
+    pub(crate) config: Arc<str>,
+    pub(crate) corpus: Arc<CorpusReader>,
+}
+
+impl Book {
+    /// Leases a shard of the run whose turn it is. Runs take turns, so that none waits for another to end.
+    pub(crate) fn grant(&mut self, now: Moment, worker: &Arc<WorkerName>) -> Option<Tentative> {
+        let after: Vec<RunId> = match &self.last {
+            None => self.live.keys().cloned().collect(),
+            Some(last) => {
+                let later = self
+                    .live
+                    .range::<RunId, _>((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded));
+                later.chain(self.live.range::<RunId, _>(..=last)).map(|(run_id, _)| run_id.clone()).collect()
+            }
+        };
+        for run_id in after {
+            let Some(live) = self.live.get_mut(&run_id).filter(|live| live.is_open()) else { continue };
+            for expired in live.leases.expire(now) {
+                tracing::warn!(run = %run_id, shard = %expired.shard, token = %expired.token, worker = %expired.worker, "a lease ran out");
+            }
+            let Some(corpus) = live.corpus.clone() else { continue };
+            if let Some(grant) = live.leases.grant(now, worker) {
+                live.workers.insert(WorkerName::clone(worker));
+                let lease = Lease {
+                    run_id: run_id.clone(),
+                    shard: live.plan.shard(grant.shard),
+                    worker: WorkerName::clone(worker),
+                    token: grant.token,
+                    ttl_ms: live.leases.ttl_ms(),
+                    attempt: grant.attempt,
+                };
+                let config = Arc::clone(&live.config);
+                self.last = Some(run_id);
+                return Some(Tentative { grant, lease, config, corpus });
+            }
+        }
+        None
+    }
+
+    /// When the next lease of any open run ends.
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.live.values().filter(|live| live.is_open()).filter_map(|live| live.leases.next_deadline()).min()
+    }
+}

@@ -1,0 +1,191 @@
+//! Leases: granted when the ledger has them, renewed, handed back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataset::corpus::CorpusReader;
+use domain::ids::{RunId, WorkerName};
+use domain::run::Lease;
+use proto::convert::LeaseKey;
+use proto::status::Refusal;
+
+use super::book::Tentative;
+use super::{Runs, ledger_refusal};
+use crate::leases::Known;
+use crate::ledger::{Leased, ShardEntry, Swap};
+
+/// A lease that the ledger has recorded.
+#[derive(Debug)]
+pub struct Granted {
+    /// The lease.
+    pub lease: Lease,
+    /// The run's configuration as it travels.
+    pub config: Arc<str>,
+    /// Where its slice is read from.
+    pub corpus: Arc<CorpusReader>,
+}
+
+/// What became of leases that were to be renewed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewal {
+    /// Renewed for their whole time to live.
+    pub renewed: Vec<LeaseKey>,
+    /// Lost.
+    pub lost: Vec<LeaseKey>,
+}
+
+/// Makes a shard wait again when its grant does not come to pass.
+struct Undo<'a> {
+    runs: &'a Runs,
+    key: Option<LeaseKey>,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.runs.hand_back(&[key]);
+        }
+    }
+}
+
+impl Runs {
+    /// Leases the next shard to `worker`; waits until there is one.
+    pub async fn lease(&self, worker: &Arc<WorkerName>) -> Result<Granted, Refusal> {
+        loop {
+            let work = self.work.notified();
+            tokio::pin!(work);
+            // From here on no notice is missed, also one that comes while there was nothing to lease.
+            work.as_mut().enable();
+            if let Some(granted) = self.try_lease(worker).await? {
+                return Ok(granted);
+            }
+            let wait = self.book().next_deadline().map(|deadline| deadline.0.saturating_sub(self.now().0));
+            match wait {
+                None => work.await,
+                Some(ms) => {
+                    // One more, so that the clock has passed the deadline.
+                    let _ = tokio::time::timeout(Duration::from_millis(ms + 1), work).await;
+                }
+            }
+        }
+    }
+
+    async fn try_lease(&self, worker: &Arc<WorkerName>) -> Result<Option<Granted>, Refusal> {
+        loop {
+            let tentative = self.book().grant(self.now(), worker);
+            let Some(Tentative { grant, lease, config, corpus }) = tentative else { return Ok(None) };
+            let mut undo = Undo { runs: self, key: Some(LeaseKey::from(&lease)) };
+            let leased = Leased {
+                shard: grant.shard,
+                previous: grant.previous,
+                token: grant.token,
+                attempt: grant.attempt,
+                worker: lease.worker.clone(),
+            };
+            let swap =
+                self.ledger.lease(&lease.run_id, leased).await.map_err(|error| ledger_refusal(&error))?;
+            undo.key = None;
+            match swap {
+                Swap::Done => {
+                    self.tell(false);
+                    return Ok(Some(Granted { lease, config, corpus }));
+                }
+                Swap::Differs(entry) => self.observe(&lease, entry),
+            }
+        }
+    }
+
+    /// The ledger knows better: another coordinator was faster, or an answer of its had been lost.
+    fn observe(&self, lease: &Lease, entry: Option<ShardEntry>) {
+        tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, "the ledger refused a grant");
+        let known = entry.map_or_else(
+            || Known { token: domain::ids::FencingToken(0), attempt: 0, worker: None, committed: false },
+            |entry| Known {
+                token: entry.token,
+                attempt: entry.attempt,
+                worker: Some(Arc::new(entry.worker)),
+                committed: entry.part.is_some(),
+            },
+        );
+        let now = self.now();
+        if let Some(live) = self.book().live.get_mut(&lease.run_id) {
+            let _ = live.leases.observe(now, lease.shard.index, &known);
+        }
+    }
+
+    /// Renews what can be renewed.
+    pub fn renew(&self, keys: Vec<LeaseKey>) -> Renewal {
+        let now = self.now();
+        let mut renewal = Renewal::default();
+        let mut book = self.book();
+        for key in keys {
+            let renewed = book
+                .live
+                .get_mut(&key.run_id)
+                .is_some_and(|live| live.leases.renew(now, key.shard, key.token).is_ok());
+            if renewed {
+                renewal.renewed.push(key);
+            } else {
+                renewal.lost.push(key);
+            }
+        }
+        renewal
+    }
+
+    /// Takes leases back; their shards wait again.
+    pub fn hand_back(&self, keys: &[LeaseKey]) {
+        {
+            let mut book = self.book();
+            for key in keys {
+                if let Some(live) = book.live.get_mut(&key.run_id) {
+                    // One that had ended before has nothing to give back.
+                    let _ = live.leases.hand_back(key.shard, key.token);
+                }
+            }
+        }
+        self.work.notify_waiters();
+        self.tell(false);
+    }
+
+    /// A worker's stream is open.
+    pub fn connect(&self, worker: &WorkerName) {
+        *self.book().workers.entry(worker.clone()).or_default() += 1;
+        self.tell(false);
+    }
+
+    /// A worker's stream has ended. Its leases live on until they run out: it may come back.
+    pub fn disconnect(&self, worker: &WorkerName) {
+        {
+            let mut book = self.book();
+            if let Some(streams) = book.workers.get_mut(worker) {
+                *streams -= 1;
+                if *streams == 0 {
+                    book.workers.remove(worker);
+                }
+            }
+        }
+        self.tell(false);
+    }
+
+    /// A name for a worker that wants to join: its own, or with a number when somebody is connected under it.
+    pub fn free_name(&self, worker: WorkerName) -> WorkerName {
+        let book = self.book();
+        if !book.workers.contains_key(&worker) {
+            return worker;
+        }
+        let base: String = worker.as_str().chars().take(50).collect();
+        // One more number than there are names: one of them is free.
+        (2..=book.workers.len() + 2)
+            .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
+            .find(|name| !book.workers.contains_key(name))
+            .unwrap_or(worker)
+    }
+
+    /// The run's leases cannot be granted while this stands.
+    pub(crate) fn set_trouble(&self, run_id: &RunId, trouble: Option<String>) {
+        if let Some(live) = self.book().live.get_mut(run_id) {
+            live.trouble = trouble;
+        }
+        self.tell(false);
+    }
+}

@@ -1,0 +1,133 @@
+//! Taking up what an earlier process left: the ledger says which runs live, and what of them is done.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use dataset::corpus::CorpusReader;
+use domain::ids::ShardIndex;
+use domain::run::RunState;
+use domain::tally::Tally;
+use proto::convert::config_to_wire;
+use proto::status::Refusal;
+
+use super::book::{Book, Live};
+use super::{Change, Parts, Recovery, Runs, ledger_refusal};
+use crate::leases::{Known, Leases};
+use crate::ledger::RunEntry;
+
+/// Shards that are read from the ledger at once.
+const PAGE: usize = 1000;
+
+impl Runs {
+    /// Opens the coordinator's runs: those that have not ended go on.
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, Refusal> {
+        let runs = Arc::new(Self {
+            ledger: parts.ledger,
+            store: parts.store,
+            scratch: parts.scratch,
+            started: Instant::now(),
+            book: Mutex::new(Book::default()),
+            work: Notify::new(),
+            changed: watch::Sender::new(Change::default()),
+            uploads: Semaphore::new(super::UPLOADS),
+            background: Mutex::new(JoinSet::new()),
+        });
+        for entry in runs.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
+            match entry.state {
+                RunState::Planning | RunState::Running | RunState::Finishing => {
+                    tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "taking up a run");
+                    runs.take_up(entry, parts.recovery).await?;
+                }
+                RunState::Finished | RunState::Cancelled => {}
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Makes a run of the ledger live.
+    pub(super) async fn take_up(
+        self: &Arc<Self>,
+        entry: RunEntry,
+        recovery: Recovery,
+    ) -> Result<(), Refusal> {
+        let run_id = entry.plan.run_id.clone();
+        let ttl_ms = u64::from(entry.plan.config.fleet.lease_seconds) * 1000;
+        let mut leases = Leases::new(entry.plan.shards(), ttl_ms);
+        let mut tally = Tally::default();
+        let mut workers = BTreeSet::new();
+        let mut next = ShardIndex(0);
+        loop {
+            let page =
+                self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
+            let Some(last) = page.last() else { break };
+            next = ShardIndex(last.shard.0.saturating_add(1));
+            for shard in page {
+                let living = recovery == Recovery::Grace;
+                let known = Known {
+                    token: shard.token,
+                    attempt: shard.attempt,
+                    worker: living.then(|| Arc::new(shard.worker.clone())),
+                    committed: shard.part.is_some(),
+                };
+                // A shard beyond the plan cannot be: nobody could have leased it.
+                let _ = leases.observe(self.now(), shard.shard, &known);
+                if let Some(part) = shard.part {
+                    tally.add(&part.tally);
+                }
+                workers.insert(shard.worker);
+            }
+        }
+        let complete = leases.is_complete();
+        let live = Live {
+            config: config_to_wire(&entry.plan.config).into(),
+            plan: Arc::new(entry.plan),
+            source: entry.source,
+            created_at_ms: entry.created_at_ms,
+            since: Instant::now(),
+            state: entry.state,
+            leases,
+            tally,
+            corpus: None,
+            workers,
+            trouble: None,
+        };
+        self.book().live.insert(run_id.clone(), live);
+        if complete || entry.state == RunState::Finishing {
+            self.begin_finish(run_id);
+        } else {
+            self.open_corpus(&run_id).await;
+        }
+        Ok(())
+    }
+
+    /// Opens the corpus of a live run, so that its shards can be leased; says so in the run's status when it cannot.
+    pub(super) async fn open_corpus(&self, run_id: &domain::ids::RunId) {
+        let path = self.corpus_path(run_id);
+        let opened = match path {
+            Ok(path) => tokio::task::spawn_blocking(move || {
+                CorpusReader::open(&path).map_err(|error| error.to_string())
+            })
+            .await
+            .unwrap_or_else(|error| Err(error.to_string())),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        if let Some(live) = self.book().live.get_mut(run_id) {
+            match opened {
+                Ok(corpus) if corpus.records() == live.plan.records => {
+                    live.corpus = Some(Arc::new(corpus));
+                    live.trouble = None;
+                }
+                Ok(_) => live.trouble = Some("its corpus is another one: submit the run again".to_owned()),
+                Err(error) => {
+                    live.trouble = Some(format!("its corpus cannot be read ({error}): submit the run again"));
+                }
+            }
+        }
+        self.work.notify_waiters();
+        self.tell(false);
+    }
+}

@@ -1,0 +1,124 @@
+//! Where runs stand, and stopping them.
+
+use std::sync::Arc;
+
+use domain::ids::{RunId, ShardIndex};
+use domain::run::RunState;
+use domain::tally::Tally;
+use proto::convert::RunStatus;
+use proto::status::{Reason, Refusal};
+
+use super::{Live, Runs, ledger_refusal, unknown_run};
+use crate::ledger::{RunEntry, Swap};
+
+/// Shards that are read from the ledger at once.
+const PAGE: usize = 1000;
+
+impl Runs {
+    /// Where one run stands.
+    pub async fn status(&self, run_id: &RunId) -> Result<RunStatus, Refusal> {
+        if let Some(status) = self.live_status(run_id) {
+            return Ok(status);
+        }
+        let entry = self.ledger.run(run_id).await.map_err(|error| ledger_refusal(&error))?;
+        self.ended_status(entry.ok_or_else(|| unknown_run(run_id))?).await
+    }
+
+    /// Every run, oldest first.
+    pub async fn list(&self) -> Result<Vec<RunStatus>, Refusal> {
+        let mut list = Vec::new();
+        for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
+            list.push(match self.live_status(&entry.plan.run_id) {
+                Some(status) => status,
+                None => self.ended_status(entry).await?,
+            });
+        }
+        Ok(list)
+    }
+
+    /// Stops a run. What was committed stays; a run that has ended stays as it is.
+    pub async fn cancel(self: &Arc<Self>, run_id: &RunId) -> Result<RunStatus, Refusal> {
+        let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
+        match swap.map_err(|error| ledger_refusal(&error))? {
+            Swap::Done => {
+                let live = self.book().live.remove(run_id);
+                if let Some(live) = live {
+                    self.record_cancelled(&live).await;
+                }
+                self.tell(true);
+                self.status(run_id).await
+            }
+            Swap::Differs(RunState::Cancelled) => self.status(run_id).await,
+            Swap::Differs(state) => Err(Refusal::new(
+                Reason::RunEnded,
+                format!("run {run_id} is {}: only a running one can be cancelled", state.as_str()),
+            )),
+        }
+    }
+
+    fn live_status(&self, run_id: &RunId) -> Option<RunStatus> {
+        let now = self.now();
+        let mut book = self.book();
+        let workers = u32::try_from(book.workers.len()).unwrap_or(u32::MAX);
+        let live = book.live.get_mut(run_id)?;
+        live.leases.expire(now);
+        Some(RunStatus {
+            run_id: run_id.clone(),
+            state: live.state,
+            records: live.plan.records,
+            shard_size: live.plan.shard_size,
+            shards: live.plan.shards(),
+            committed: live.leases.committed(),
+            leased: live.leases.leased(),
+            tally: live.tally.clone(),
+            workers,
+            created_at_ms: live.created_at_ms,
+            results: self.results(run_id),
+            fingerprint: None,
+            corpus_hash: live.plan.corpus_hash,
+            config_hash: live.plan.config_hash,
+            trouble: live.trouble.clone(),
+        })
+    }
+
+    async fn ended_status(&self, entry: RunEntry) -> Result<RunStatus, Refusal> {
+        let run_id = entry.plan.run_id.clone();
+        let (mut tally, mut committed, mut next) = (Tally::default(), 0, ShardIndex(0));
+        loop {
+            let page =
+                self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
+            let Some(last) = page.last() else { break };
+            next = ShardIndex(last.shard.0.saturating_add(1));
+            for part in page.iter().filter_map(|shard| shard.part.as_ref()) {
+                tally.add(&part.tally);
+                committed += 1;
+            }
+        }
+        Ok(RunStatus {
+            state: entry.state,
+            records: entry.plan.records,
+            shard_size: entry.plan.shard_size,
+            shards: entry.plan.shards(),
+            committed,
+            leased: 0,
+            tally,
+            workers: u32::try_from(self.book().workers.len()).unwrap_or(u32::MAX),
+            created_at_ms: entry.created_at_ms,
+            results: self.results(&run_id),
+            fingerprint: entry.fingerprint,
+            corpus_hash: entry.plan.corpus_hash,
+            config_hash: entry.plan.config_hash,
+            trouble: None,
+            run_id,
+        })
+    }
+
+    fn results(&self, run_id: &RunId) -> String {
+        self.folder(run_id).map_or_else(|_| run_id.to_string(), |folder| folder.location().to_owned())
+    }
+
+    /// Changes a live run; gives what the change gives.
+    pub(crate) fn with_live<T>(&self, run_id: &RunId, change: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        self.book().live.get_mut(run_id).map(change)
+    }
+}

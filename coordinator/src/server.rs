@@ -1,0 +1,74 @@
+//! The gRPC server: both services, health and reflection on one listener, until it is told to end.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::server::TcpIncoming;
+
+use proto::channel::{MAX_MESSAGE_BYTES, server};
+use proto::v1::fleet_server::FleetServer;
+use proto::v1::runs_server::RunsServer;
+
+use crate::rpc::{FleetService, RunsService};
+use crate::runs::Runs;
+
+/// How long streams may take to end.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Why the server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The transport failed.
+    #[error("the server failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors are not what reflection needs.
+    #[error("the reflection service cannot be built")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves `runs` on `listener` until `shutdown` ends; then streams are told to end, and get a moment for it.
+pub async fn run(
+    listener: TcpListener,
+    runs: Arc<Runs>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let (drain, draining) = watch::channel(false);
+    let fleet = FleetServer::new(FleetService { runs: Arc::clone(&runs), draining: draining.clone() })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let clients = RunsServer::new(RunsService { runs, draining: draining.clone() })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<FleetServer<FleetService>>().await;
+    reporter.set_serving::<RunsServer<RunsService>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut stopping = draining.clone();
+    let serving = server()
+        .add_service(fleet)
+        .add_service(clients)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+    tokio::pin!(serving, shutdown);
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = &mut shutdown => {}
+    }
+    reporter.set_not_serving::<FleetServer<FleetService>>().await;
+    reporter.set_not_serving::<RunsServer<RunsService>>().await;
+    drain.send_replace(true);
+    match tokio::time::timeout(GRACE, serving).await {
+        Ok(ended) => Ok(ended?),
+        // A client that does not let go: its connection ends with this process.
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The configuration of a run from its layers: defaults < file < environment < flags.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use console::settings::{Resolved, read_yaml, resolve};
+use domain::config::RunConfig;
+
+/// Keys whose entries the user names.
+const OPEN_MAPS: &[&str] = &["rules.images"];
+
+/// Where the configuration of a run comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file; see configs/run.yaml for every key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one key, e.g. `--set rules.default_tag=v1`; may be repeated, beats file and environment
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Which document is repaired: the record's own (record) or the whole one from --manifests (manifest)
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) documents: Option<WhichDocuments>,
+    /// Records in a shard
+    #[arg(long, value_name = "N")]
+    pub(crate) shard_size: Option<u32>,
+    /// Switch a gate off (policy, safety, schema, rescan); may be repeated
+    #[arg(long, value_name = "GATE")]
+    pub(crate) disable_gate: Vec<String>,
+}
+
+/// Which document is repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhichDocuments {
+    /// The record's own `manifest_yaml`.
+    Record,
+    /// The whole document from the manifests.
+    Manifest,
+}
+
+impl ConfigArgs {
+    /// The resolved tree with the origin of each value.
+    pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
+        let defaults = serde_json::to_value(RunConfig::default()).context("cannot list the defaults")?;
+        let path = self.config.as_ref().map(|path| path.display().to_string());
+        let file = match (&self.config, &path) {
+            (Some(config), Some(name)) => Some((name.as_str(), read_yaml(config)?)),
+            _ => None,
+        };
+        let mut flags = self.set.clone();
+        if let Some(documents) = self.documents {
+            let word = match documents {
+                WhichDocuments::Record => "record",
+                WhichDocuments::Manifest => "manifest",
+            };
+            flags.push(format!("documents={word}"));
+        }
+        if let Some(size) = self.shard_size {
+            flags.push(format!("fleet.shard_size={size}"));
+        }
+        if !self.disable_gate.is_empty() {
+            flags.push(format!("verifier.disabled_gates={}", self.disable_gate.join(", ")));
+        }
+        Ok(resolve(&defaults, OPEN_MAPS, file, console::env::settings(), &flags)?)
+    }
+
+    /// The checked configuration.
+    pub(crate) fn load(&self) -> anyhow::Result<RunConfig> {
+        checked(&self.resolve()?)
+    }
+}
+
+/// Reads the resolved tree as a configuration and checks it.
+pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<RunConfig> {
+    let config: RunConfig =
+        serde_json::from_value(resolved.value.clone()).context("the configuration is not legal")?;
+    config.check().context("the configuration is not legal")?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::outcome::Gate;
+
+    use super::*;
+
+    #[test]
+    fn flags_have_names_of_their_own_for_what_is_often_set() {
+        let args = ConfigArgs {
+            set: vec!["rules.images.nginx=nginx:1.27".to_owned()],
+            documents: Some(WhichDocuments::Manifest),
+            shard_size: Some(7),
+            disable_gate: vec!["schema".to_owned(), "rescan".to_owned()],
+            config: None,
+        };
+        let config = args.load().unwrap();
+        assert_eq!(config.fleet.shard_size, 7);
+        assert_eq!(config.documents, domain::config::Documents::Manifest);
+        assert!(config.verifier.disabled_gates.contains(&Gate::Schema));
+        assert_eq!(config.rules.images["nginx"], "nginx:1.27");
+    }
+
+    #[test]
+    fn the_annotated_file_says_the_defaults() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/run.yaml");
+        let args = ConfigArgs { config: Some(file.into()), ..ConfigArgs::default() };
+        assert_eq!(args.load().unwrap(), RunConfig::default());
+    }
+
+    #[test]
+    fn what_is_not_legal_is_refused_with_its_key() {
+        let args = ConfigArgs { set: vec!["fleet.shard_sise=7".to_owned()], ..ConfigArgs::default() };
+        let error = format!("{:#}", args.load().unwrap_err());
+        assert!(error.contains("fleet.shard_size"), "{error}");
+        let args = ConfigArgs { shard_size: Some(0), ..ConfigArgs::default() };
+        let error = format!("{:#}", args.load().unwrap_err());
+        assert!(error.contains("fleet.shard_size: must be from 1"), "{error}");
+    }
+}

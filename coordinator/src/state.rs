@@ -1,0 +1,85 @@
+//! The coordinator's state folder: its ledger, and the lock that keeps a second coordinator out.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::ledger::{LedgerError, SqliteLedger};
+
+/// The opened folder. The lock lasts as long as this value, and ends with the process however it ends.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be made or written.
+    #[error("cannot use the state folder {}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another coordinator works in it.
+    #[error("another coordinator works in {}: wait for it, end it, or use another run id or state folder", .0.display())]
+    Taken(PathBuf),
+    /// Its ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl StateFolder {
+    /// Opens the folder, made when missing, for this process alone.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let failed = |source| StateError::Folder { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StateError::Taken(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Opens its ledger.
+    pub fn ledger(&self) -> Result<SqliteLedger, StateError> {
+        Ok(SqliteLedger::open(&self.path.join("ledger.sqlite"))?)
+    }
+
+    /// A place in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_coordinator_is_kept_out_until_the_first_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateFolder::open(&folder.path().join("s")).unwrap();
+        let second = StateFolder::open(&folder.path().join("s"));
+        assert!(matches!(second, Err(StateError::Taken(_))), "{second:?}");
+        drop(first);
+        StateFolder::open(&folder.path().join("s")).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        std::fs::write(&path, "").unwrap();
+        let error = StateFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What a person, or a script, wants to know when a run has ended.
+
+use std::fmt::Write as _;
+
+use console::output::visible;
+use domain::config::Documents;
+use domain::outcome::Status;
+use domain::tally::{Reason, Tally};
+use proto::convert::RunStatus;
+use serde_json::{Value, json};
+
+use crate::usage::Usage;
+
+/// Reasons shown for each status.
+const REASONS: usize = 5;
+
+/// A run that ended, and what this process spent on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) status: RunStatus,
+    pub(crate) documents: Documents,
+    pub(crate) wall_s: f64,
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Summary {
+    /// One line of JSON. Scripts rely on these keys.
+    pub(crate) fn json(&self) -> Value {
+        let tally = &self.status.tally;
+        json!({
+            "run_id": self.status.run_id.as_str(),
+            "path": self.status.results,
+            "records": self.status.records,
+            "accepted": tally.accepted,
+            "rejected": tally.rejected,
+            "needs_review": tally.needs_review,
+            "errors": tally.errors,
+            "wall_s": rounded(self.wall_s),
+            "cpu_s": self.usage.map(|usage| rounded(usage.cpu_s)),
+            "peak_rss_mb": self.usage.map(|usage| rounded(usage.peak_rss_mb)),
+            "fingerprint": self.status.fingerprint,
+            "not_applicable": tally.not_applicable,
+            "valid": tally.valid,
+            "valid_accepted": tally.valid_accepted,
+            "state": self.status.state.as_str(),
+            "shards": self.status.shards,
+            "documents": word(self.documents),
+        })
+    }
+
+    /// The closing summary for people.
+    pub(crate) fn text(&self) -> String {
+        let (status, tally) = (&self.status, &self.status.tally);
+        let mut text = String::new();
+        let rate = if self.wall_s > 0.0 { tally.records as f64 / self.wall_s } else { 0.0 };
+        let _ = writeln!(
+            text,
+            "run {} {}: {} records in {:.1} s ({rate:.0}/s), documents: {}",
+            status.run_id,
+            status.state.as_str(),
+            tally.records,
+            self.wall_s,
+            word(self.documents),
+        );
+        let _ = writeln!(
+            text,
+            "  accepted {}, rejected {}, needs review {}, not applicable {}, errors {}",
+            tally.accepted, tally.rejected, tally.needs_review, tally.not_applicable, tally.errors
+        );
+        let _ = writeln!(
+            text,
+            "  acceptance {} of all, {} of the {} whose document was valid before",
+            share(tally.accepted, tally.records),
+            share(tally.valid_accepted, tally.valid),
+            tally.valid
+        );
+        for (status, title) in [
+            (Status::Rejected, "rejected by"),
+            (Status::NeedsReview, "need review"),
+            (Status::Error, "not processed"),
+        ] {
+            reasons(&mut text, title, &tally.top_reasons(status));
+        }
+        cautions(&mut text, tally);
+        if let Some(usage) = self.usage {
+            let _ = writeln!(text, "  {:.1} s CPU, {:.0} MB peak", usage.cpu_s, usage.peak_rss_mb);
+        }
+        if let Some(fingerprint) = &status.fingerprint {
+            let _ = writeln!(text, "  fingerprint {fingerprint}");
+        }
+        let _ = writeln!(text, "  results in {}", visible(&status.results));
+        let _ =
+            writeln!(text, "next: analysis metrics {0}   analysis failures {0}", visible(&status.results));
+        text
+    }
+}
+
+fn reasons(text: &mut String, title: &str, reasons: &[&Reason]) {
+    if reasons.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "  {title}:");
+    for reason in reasons.iter().take(REASONS) {
+        let fault = match reason.fault {
+            domain::outcome::Fault::None => String::new(),
+            fault => format!(", fault {fault}"),
+        };
+        let _ = writeln!(
+            text,
+            "    {:>7} {}{fault}; e.g. {}: {}",
+            reason.count,
+            reason.cause,
+            visible(reason.example.as_str()),
+            visible(&reason.message).replace('\n', " ")
+        );
+    }
+    if reasons.len() > REASONS {
+        let rest: u64 = reasons.iter().skip(REASONS).map(|reason| reason.count).sum();
+        let _ = writeln!(text, "    {rest:>7} for {} other reasons", reasons.len() - REASONS);
+    }
+}
+
+fn cautions(text: &mut String, tally: &Tally) {
+    if tally.cautions.is_empty() {
+        return;
+    }
+    let mut cautions: Vec<_> = tally.cautions.iter().collect();
+    cautions.sort_by_key(|(caution, count)| (std::cmp::Reverse(**count), **caution));
+    let _ = writeln!(text, "  accepted repairs to look at:");
+    for (caution, count) in cautions.iter().take(REASONS) {
+        let _ = writeln!(text, "    {count:>7} {caution}: {}", caution.sentence());
+    }
+    if cautions.len() > REASONS {
+        let _ = writeln!(
+            text,
+            "            and {} other cautions; see `analysis metrics`",
+            cautions.len() - REASONS
+        );
+    }
+}
+
+const fn word(documents: Documents) -> &'static str {
+    match documents {
+        Documents::Record => "record",
+        Documents::Manifest => "manifest",
+    }
+}
+
+fn share(part: u64, whole: u64) -> String {
+    if whole == 0 { "–".to_owned() } else { format!("{:.2} %", 100.0 * part as f64 / whole as f64) }
+}
+
+/// Milliseconds and kilobytes are all that is known.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
