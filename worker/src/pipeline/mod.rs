@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use domain::config::RunConfig;
+use domain::config::{Documents, Guardrails, RunConfig};
 use domain::ids::{DocumentHash, ShardIndex, WorkerName};
 use domain::outcome::{
     ErrorKind, Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, Verdict,
@@ -17,7 +17,7 @@ use domain::policy::PolicyName;
 use domain::record::{Problem, Record, Slice, SourceDocument};
 use engine::document::{Document, Identity};
 use engine::k8s::View;
-use engine::propose::{Decision, rules};
+use engine::propose::{Decision, paper, rules};
 use engine::template;
 use engine::verify::{Before, Candidate, Verification, examine, verify};
 use engine::yaml::to_yaml;
@@ -188,31 +188,48 @@ impl Desk<'_> {
     }
 
     fn treat(&mut self, record: &Record, policy: &PolicyName, opened: &Opened) -> Arc<Treated> {
-        let key = (record.document, policy.as_str().to_owned());
+        // The original's rules look at the scanner's own id too.
+        let name = match self.context.config.guardrails {
+            Guardrails::Targeted => policy.as_str(),
+            Guardrails::Paper => &record.raw_policy_id,
+        };
+        let key = (record.document, name.to_owned());
         if let Some(known) = self.treated.get(&key) {
             return known.clone();
         }
         let neighbours = self.sources.get(&record.document).map(|source| &source.neighbours);
         let default = domain::record::Neighbours::Unknown;
         let neighbours = neighbours.unwrap_or(&default);
-        let treated = contained("repairing the document", || self.repair(policy, opened, neighbours))
+        let treated = contained("repairing the document", || self.repair(record, policy, opened, neighbours))
             .unwrap_or_else(Treated::failed);
         let treated = Arc::new(treated);
         self.treated.insert(key, treated.clone());
         treated
     }
 
+    /// What the original saw of the record's document.
+    fn source_of<'r>(&self, record: &'r Record) -> paper::Source<'r> {
+        match self.context.config.documents {
+            Documents::Record => paper::Source::Record { raw_policy_id: &record.raw_policy_id },
+            Documents::Manifest => paper::Source::Manifest,
+        }
+    }
+
     fn repair(
         &self,
+        record: &Record,
         policy: &PolicyName,
         opened: &Opened,
         neighbours: &domain::record::Neighbours,
     ) -> Treated {
         let config = &self.context.config;
         let start = self.now_ms();
-        let decision = match &opened.unrendered {
-            Some(reason) => Decision::NeedsReview { reason: reason.clone() },
-            None => rules::propose(&View::new(&opened.document, neighbours), policy, &config.rules),
+        let decision = match (config.guardrails, &opened.unrendered) {
+            (Guardrails::Targeted, Some(reason)) => Decision::NeedsReview { reason: reason.clone() },
+            (Guardrails::Targeted, None) => {
+                rules::propose(&View::new(&opened.document, neighbours), policy, &config.rules)
+            }
+            (Guardrails::Paper, _) => paper::propose(&opened.document.value, policy, self.source_of(record)),
         };
         let propose_ms = self.now_ms() - start;
         let proposal = match decision {
