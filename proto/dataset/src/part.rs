@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use bytes::Bytes;
 use domain::ids::RunId;
 use domain::outcome::Outcome;
@@ -23,6 +23,9 @@ pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// Bytes of a row group at most, compressed: they are held until the group is complete.
 const ROW_GROUP_BYTES: usize = 16 << 20;
+
+/// Long text of a row group at most, as it is: what a reader may find in one batch.
+const ROW_GROUP_TEXT: usize = 256 << 20;
 
 /// Rows that are turned into columns at once, at most.
 const BATCH_ROWS: usize = 4096;
@@ -75,20 +78,39 @@ impl<W: Write + Send> PartWriter<W> {
 }
 
 /// Writes record batches that already have the columns of [`crate::schema`].
-pub(crate) struct BatchWriter<W: Write + Send>(ArrowWriter<W>);
+pub(crate) struct BatchWriter<W: Write + Send> {
+    writer: ArrowWriter<W>,
+    /// Long text of the group at hand.
+    text: usize,
+}
 
 impl<W: Write + Send> BatchWriter<W> {
     pub(crate) fn new(out: W) -> Result<Self, PartError> {
-        Ok(Self(ArrowWriter::try_new(out, col::outcomes(), Some(properties()))?))
+        Ok(Self { writer: ArrowWriter::try_new(out, col::outcomes(), Some(properties()))?, text: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), PartError> {
-        Ok(self.0.write(batch)?)
+        let text = text_bytes(batch);
+        if self.text > 0 && self.text + text > ROW_GROUP_TEXT {
+            self.writer.flush()?;
+            self.text = 0;
+        }
+        self.text += text;
+        Ok(self.writer.write(batch)?)
     }
 
     pub(crate) fn finish(self) -> Result<W, PartError> {
-        Ok(self.0.into_inner()?)
+        Ok(self.writer.into_inner()?)
     }
+}
+
+/// Bytes of the text columns of `batch`.
+fn text_bytes(batch: &RecordBatch) -> usize {
+    let length = |column: &ArrayRef| -> Option<i32> {
+        let offsets = column.as_string_opt::<i32>()?.value_offsets();
+        Some(offsets.last()? - offsets.first()?)
+    };
+    batch.columns().iter().filter_map(length).filter_map(|bytes| usize::try_from(bytes).ok()).sum()
 }
 
 fn properties() -> WriterProperties {
@@ -134,6 +156,8 @@ fn long_text(row: &Outcome) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use parquet::file::metadata::RowGroupMetaData;
+
     use super::*;
     use crate::testing::outcome;
 
@@ -146,6 +170,20 @@ mod tests {
         let lengths: Vec<usize> = chunks(&rows).map(<[Outcome]>::len).collect();
         assert_eq!(lengths, [10, 1, 1, 1, 4096, 891]);
         assert_eq!(chunks(&[]).count(), 0);
+    }
+
+    #[test]
+    fn long_rows_make_short_groups() {
+        let mut row = outcome(0);
+        row.patched_yaml = Some("x".repeat(20 << 20).into());
+        let mut writer = PartWriter::new(Vec::new(), RunId::new("r").unwrap()).unwrap();
+        for position in 0..14 {
+            writer.write(&[Outcome { position, ..row.clone() }]).unwrap();
+        }
+        let part = bytes::Bytes::from(writer.finish().unwrap());
+        let groups = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(part).unwrap();
+        let rows: Vec<i64> = groups.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+        assert_eq!(rows, [12, 2]);
     }
 
     #[test]

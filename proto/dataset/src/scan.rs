@@ -12,7 +12,7 @@ use domain::outcome::Outcome;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
 use parquet::file::statistics::Statistics;
 
@@ -23,7 +23,7 @@ use crate::schema;
 /// Rows of a batch at most.
 const BATCH_ROWS: usize = 1024;
 
-/// Bytes of a batch at which its rows get fewer, by the average row of the file.
+/// Bytes of a batch at which its rows get fewer, by the average row of a row group.
 const BATCH_BYTES: u64 = 16 << 20;
 
 /// Where a part lies.
@@ -242,12 +242,13 @@ fn open_reader<R: ChunkReader + 'static>(
     Ok(builder.with_projection(mask).with_batch_size(rows).build()?)
 }
 
-/// As many rows as make a batch of moderate size.
+/// As many rows as make a batch of moderate size in the group with the longest rows.
 fn batch_rows(metadata: &ParquetMetaData) -> usize {
-    let bytes: i64 = metadata.row_groups().iter().map(|group| group.total_byte_size().max(0)).sum();
-    let rows = metadata.file_metadata().num_rows().max(1);
-    let per_row = u64::try_from(bytes / rows).unwrap_or(0).max(1);
-    usize::try_from(BATCH_BYTES / per_row).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
+    let per_row = |group: &RowGroupMetaData| {
+        u64::try_from(group.total_byte_size() / group.num_rows().max(1)).unwrap_or(0).max(1)
+    };
+    let longest = metadata.row_groups().iter().map(per_row).max().unwrap_or(1);
+    usize::try_from(BATCH_BYTES / longest).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 
 fn check_format(found: &arrow::datatypes::Schema) -> Result<(), Problem> {
