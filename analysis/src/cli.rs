@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use console::Format;
 use console::completions::Shell;
@@ -34,6 +36,12 @@ pub(crate) enum Command {
     PolicyMetrics(Metrics),
     /// What was not accepted: by gate, policy, fault, kind and reason, each with an example record
     Failures(Failures),
+    /// The hash of the outcomes: equal for the same corpus, configuration and seed, however the run was cut
+    ///
+    /// Rows are sorted; columns that tell when, where and how fast a record was processed are left out.
+    Fingerprint(Fingerprint),
+    /// Write the published JSON files of a run: detections.json, patches.json, verified.json
+    Export(Export),
     /// Print a shell completion script
     ///
     /// For bash: source <(analysis completions bash)
@@ -107,6 +115,25 @@ pub(crate) enum TaxonomyTable {
     Summary,
     /// Rejected records by policy
     Policies,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fingerprint {
+    #[command(flatten)]
+    pub(crate) input: Input,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Where to write; made when missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Write .json.gz instead
+    #[arg(long)]
+    pub(crate) gz: bool,
 }
 
 #[cfg(test)]

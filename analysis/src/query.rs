@@ -19,9 +19,23 @@ pub(crate) fn no(column: &str) -> Expr {
     col(column).eq(lit(false))
 }
 
-/// The record was judged: the original would have written a verdict.
+/// The record was judged: some gate ran on its repair or its document, so the original would have written a verdict.
+/// What needs review, needs nothing, could not be processed or was never answered by the proposer was not judged.
 pub(crate) fn judged() -> Expr {
-    is(schema::STATUS, Status::Accepted.as_str()).or(is(schema::STATUS, Status::Rejected.as_str()))
+    let gates = [
+        schema::OK_APPLY,
+        schema::OK_POLICY,
+        schema::OK_SAFETY,
+        schema::SCHEMA_BEFORE,
+        schema::OK_SCHEMA,
+        schema::OK_RESCAN,
+    ];
+    let some_gate = gates.iter().map(|gate| col(*gate).is_not_null()).reduce(Expr::or);
+    let rejected = is(schema::STATUS, Status::Rejected.as_str());
+    is(schema::STATUS, Status::Accepted.as_str()).or(match some_gate {
+        Some(ran) => rejected.and(ran),
+        None => rejected,
+    })
 }
 
 /// How many rows meet `condition`.

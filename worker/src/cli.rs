@@ -22,6 +22,12 @@ pub struct Cli {
 enum Command {
     /// Find violations of the policies in manifests
     Detect(commands::detect::Args),
+    /// Propose a patch for every violation
+    Propose(commands::propose::Args),
+    /// Judge patches by the gates
+    Verify(commands::verify::Args),
+    /// Repair files: shows a diff, or writes it with --write
+    Fix(commands::fix::Args),
     /// Serve a coordinator: lease shards, process them, hand in the results
     Serve(commands::serve::Args),
     /// Print the completion script for a shell
@@ -38,6 +44,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     cli.logs.start(&["worker", "engine", "llm", "dataset"])?;
     match cli.command {
         Command::Detect(args) => commands::detect::run(&args),
+        Command::Propose(args) => commands::propose::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Fix(args) => commands::fix::run(&args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Completions(args) => commands::completions::run(&args),
     }

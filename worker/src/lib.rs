@@ -9,6 +9,8 @@ pub mod intake;
 mod lease;
 pub mod pipeline;
 mod remote;
+mod repair;
 mod sarif;
 pub mod session;
 mod upload;
+mod write;

@@ -196,7 +196,9 @@ mod tests {
 
     fn log(findings: &[Located], unread: &[(String, Option<usize>, String)]) -> Value {
         let mut writer = SarifWriter::begin(Vec::new(), PolicyId::ALL).unwrap();
-        findings.iter().for_each(|found| writer.result(found).unwrap());
+        for found in findings {
+            writer.result(found).unwrap();
+        }
         serde_json::from_slice(&writer.end(unread).unwrap()).unwrap()
     }
 

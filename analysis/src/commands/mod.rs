@@ -1,7 +1,9 @@
 //! One thin file per subcommand.
 
+mod export;
 mod failures;
 mod figures;
+mod fingerprint;
 mod metrics;
 mod policy_metrics;
 
@@ -21,6 +23,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Metrics(args) => metrics::run(&args),
         Command::PolicyMetrics(args) => policy_metrics::run(&args),
         Command::Failures(args) => failures::run(&args),
+        Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Completions { shell } => {
             completions::print(Cli::command(), shell).context("cannot print the completions")?;
             Ok(Exit::Fine)

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use dataset::schema;
-use domain::outcome::Status;
 use polars::prelude::*;
 use serde::Serialize;
 
 use super::message::normalise;
 use crate::error::AnalysisError;
 use crate::load::Results;
-use crate::query::{self, is, judged, tally, yes};
+use crate::query::{self, judged, tally, yes};
 
 /// The category of a rejected record without a message.
 pub const UNSPECIFIED: &str = "<unspecified>";
@@ -51,7 +50,7 @@ impl Taxonomy {
         let (total, accepted) = (sums.only().count("total")?, sums.only().count("accepted")?);
         let rejected = results
             .frame()
-            .filter(is(schema::STATUS, Status::Rejected.as_str()))
+            .filter(judged().and(yes(schema::ACCEPTED).not()))
             .sort([schema::POSITION, schema::RUN_ID], SortMultipleOptions::default())
             .select([col(schema::POLICY_ID), col(schema::ERRORS)]);
         let (mut messages, mut policies) = (Ranking::default(), Ranking::default());

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use dataset::run_file::{RUN_FILE, RunFile};
+use dataset::run_file::{CORPUS_FILE, RUN_FILE, RunFile};
 use url::Url;
 
 use super::error::LoadError;
@@ -97,7 +97,11 @@ impl Found {
         }
         paths.sort();
         for path in paths {
-            if path.is_dir() { self.folder(&path, &path.display().to_string())? } else { self.file(&path)? }
+            if path.is_dir() {
+                self.folder(&path, &path.display().to_string())?;
+            } else if path.file_name().is_none_or(|name| name != CORPUS_FILE) {
+                self.file(&path)?;
+            }
         }
         Ok(())
     }
@@ -140,7 +144,9 @@ fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(read)? {
         let path = entry.map_err(read)?.path();
-        if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
+        let is_part = path.extension().is_some_and(|extension| extension == "parquet")
+            && path.file_name().is_some_and(|name| name != CORPUS_FILE);
+        if is_part && path.is_file() {
             files.push(path);
         }
     }

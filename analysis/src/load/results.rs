@@ -1,6 +1,6 @@
 //! The results of one or several runs as a lazy frame.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dataset::run_file::RunFile;
 use dataset::scan::{self, Part};
@@ -57,6 +57,11 @@ impl Results {
     /// The runs whose folders were named.
     pub fn runs(&self) -> impl ExactSizeIterator<Item = &RunFile> {
         self.runs.iter().map(|(_, run)| run)
+    }
+
+    /// The folders of those runs.
+    pub fn folders(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.runs.iter().map(|(folder, _)| folder.as_path())
     }
 
     /// The Parquet files, each once.

@@ -4,7 +4,7 @@ use crate::support::{analysis, stdout};
 
 #[test]
 fn help_is_as_approved() {
-    for command in ["", "metrics", "policy-metrics", "failures", "completions"] {
+    for command in ["", "metrics", "policy-metrics", "failures", "fingerprint", "export", "completions"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let name = if command.is_empty() { "help" } else { command };
         insta::assert_snapshot!(format!("help-{name}"), stdout(&args));

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assert_cmd::Command;
-use dataset::part::write_part;
-use dataset::run_file::{FormatVersion, PartEntry, RunFile};
+use dataset::corpus::CorpusWriter;
+use dataset::part::{PartWriter, write_part};
+use dataset::published::Import;
+use dataset::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, DocumentHash, PartHash, RecordId, RunId, ShardIndex};
 use domain::outcome::{
@@ -200,6 +202,19 @@ pub(crate) fn run_folder(dir: &Path, run: &str, parts: &[&[Outcome]], state: Run
         write(&folder.join(&name), run, outcomes);
         PartEntry { name, rows: outcomes.len() as u64, hash: PartHash::of(b"") }
     });
+    let entries = entries.collect();
+    write_run_file(&folder, run, records as u64, entries, state, None);
+    folder
+}
+
+fn write_run_file(
+    folder: &Path,
+    run: &str,
+    records: u64,
+    parts: Vec<PartEntry>,
+    state: RunState,
+    imported_from: Option<ImportedFrom>,
+) {
     let config = RunConfig::default();
     let file = RunFile {
         format: FormatVersion::CURRENT,
@@ -208,7 +223,7 @@ pub(crate) fn run_folder(dir: &Path, run: &str, parts: &[&[Outcome]], state: Run
         version: "0.0.0".to_owned(),
         created_at: None,
         finished_at: None,
-        records: records as u64,
+        records,
         counts: BTreeMap::new(),
         corpus_hash: CorpusHash::of(b""),
         corpus: "corpus".to_owned(),
@@ -219,11 +234,47 @@ pub(crate) fn run_folder(dir: &Path, run: &str, parts: &[&[Outcome]], state: Run
         wall_s: None,
         cpu_s: None,
         peak_rss_mb: None,
-        parts: entries.collect(),
-        imported_from: None,
+        parts,
+        imported_from,
         config_hash: config.hash(),
         config,
     };
-    std::fs::write(folder.join("run.json"), serde_json::to_vec(&file).unwrap()).unwrap();
+    std::fs::write(folder.join(RUN_FILE), serde_json::to_vec(&file).unwrap()).unwrap();
+}
+
+/// Makes a run of published detections, patches and verdicts.
+pub(crate) fn import(dir: &Path, run: &str, files: [&Path; 3]) -> PathBuf {
+    let folder = dir.join(run);
+    std::fs::create_dir_all(&folder).unwrap();
+    let [detections, patches, verified] = files.map(|file| file.to_str().unwrap().to_owned());
+    let mut import =
+        Import::open(&detections, Some(&patches), Some(&verified), &RunConfig::default().limits).unwrap();
+    let mut corpus = CorpusWriter::create(&folder.join(CORPUS_FILE)).unwrap();
+    let name = "part-00000.parquet".to_owned();
+    let file = std::fs::File::create(folder.join(&name)).unwrap();
+    let mut part = PartWriter::new(file, RunId::new(run).unwrap()).unwrap();
+    let mut rows = 0;
+    let mut outcomes = vec![];
+    for imported in &mut import {
+        let imported = imported.unwrap();
+        corpus.push(imported.record, &imported.document).unwrap();
+        outcomes.push(imported.outcome);
+        rows += 1;
+        if outcomes.len() == 1000 {
+            part.write(&outcomes).unwrap();
+            outcomes.clear();
+        }
+    }
+    part.write(&outcomes).unwrap();
+    part.finish().unwrap();
+    corpus.finish().unwrap();
+    let from = ImportedFrom {
+        detections,
+        patches: Some(patches),
+        verified: Some(verified),
+        entries: import.report().entries(),
+    };
+    let entry = PartEntry { name, rows, hash: PartHash::of(b"") };
+    write_run_file(&folder, run, rows, vec![entry], RunState::Finished, Some(from));
     folder
 }

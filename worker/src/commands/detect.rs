@@ -9,10 +9,10 @@ use clap::ValueEnum;
 use console::Exit;
 use console::failure::WithHint;
 use console::output::{self, Align, Table};
-use domain::config::Limits;
 use domain::policy::PolicyId;
 use domain::published::Detection;
 
+use super::settings::Settings;
 use crate::findings::{Located, locate};
 use crate::intake::{FileScan, Inputs, Scan, rows};
 use crate::sarif::SarifWriter;
@@ -29,6 +29,8 @@ pub struct Args {
     /// Look for this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// How findings are written.
@@ -63,7 +65,7 @@ pub(crate) fn wanted(named: &[PolicyId]) -> Vec<PolicyId> {
 
 /// Detects and prints.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let limits = Limits::default();
+    let limits = args.settings.load()?.limits;
     let wanted = wanted(&args.policy);
     let inputs = Inputs::open(&args.paths, &limits)?;
     let scan = Scan::survey(&inputs, &limits, wanted.clone())?;

@@ -2,4 +2,8 @@
 
 pub mod completions;
 pub mod detect;
+pub mod fix;
+pub mod propose;
+mod settings;
+pub mod verify;
 pub mod serve;

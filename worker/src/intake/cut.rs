@@ -33,6 +33,11 @@ impl Place {
         }
     }
 
+    /// The place of a document that is a text of its own.
+    pub(crate) fn whole(text: &str) -> Self {
+        Self { piece: 0, offset: 0, length: text.len(), lines: 0, pointer: Pointer::ROOT }
+    }
+
     /// The document's text in that of its file.
     pub(crate) fn text<'t>(&self, file: &'t str) -> &'t str {
         file.get(self.offset..self.offset + self.length).unwrap_or_default()

@@ -35,6 +35,15 @@ impl Inputs {
         Ok(Self { roots: roots? })
     }
 
+    /// The first input whose files cannot be written to.
+    pub(crate) fn read_only(&self) -> Option<&str> {
+        self.roots.iter().find_map(|root| match root {
+            Root::Stdin(_) => Some("-"),
+            Root::Path { path, archive: true, .. } => Some(path),
+            Root::Path { .. } => None,
+        })
+    }
+
     /// Every file in batches of bounded size, each with the path under which the user finds it.
     pub(crate) fn batches(
         &self,

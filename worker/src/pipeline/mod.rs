@@ -251,7 +251,7 @@ impl Desk<'_> {
 }
 
 /// The first placeholder of a template that was never rendered, as a reason that a person can act on.
-fn unrendered(document: &Document) -> Option<String> {
+pub(crate) fn unrendered(document: &Document) -> Option<String> {
     let found = template::unrendered(document);
     let (pointer, text) = found.first()?;
     let text: String = text.chars().take(80).collect();

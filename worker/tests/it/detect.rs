@@ -85,3 +85,17 @@ fn standard_input() {
     assert_eq!(code, 1);
     assert!(stdout.starts_with("-:6:7: error: "), "{stdout}");
 }
+#[test]
+fn what_stands_across_files_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = "kind: Service\nmetadata: {name: s}\nspec: {selector: {app: a}}\n";
+    write(folder.path(), "service.yaml", service);
+    let look = || told(worker().args(["detect", "-p", "dangling_service"]).arg(folder.path())).0;
+    assert_eq!(look(), 1);
+    write(
+        folder.path(),
+        "z/web.yaml",
+        "kind: Deployment\nspec: {template: {metadata: {labels: {app: a}}, spec: {containers: []}}}\n",
+    );
+    assert_eq!(look(), 0);
+}

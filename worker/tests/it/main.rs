@@ -5,3 +5,4 @@
 mod cli;
 mod detect;
 mod intake;
+mod repair;

@@ -122,8 +122,10 @@ fn stream<T: DeserializeOwned>(path: &Path, take: impl FnMut(T)) {
     }
 
     let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let reader = BufReader::new(flate2::bufread::GzDecoder::new(BufReader::new(file)));
-    serde_json::Deserializer::from_reader(reader)
+    // Reading from memory is several times as fast as reading from a stream.
+    let mut text = Vec::new();
+    flate2::bufread::GzDecoder::new(BufReader::new(file)).read_to_end(&mut text).expect("a gzip file");
+    serde_json::Deserializer::from_slice(&text)
         .deserialize_seq(Entries(take, PhantomData))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

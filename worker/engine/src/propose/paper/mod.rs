@@ -31,6 +31,7 @@ use domain::patch::Patch;
 use domain::policy::{PolicyId, PolicyName};
 use serde_json::{Map, Value};
 
+use self::guards::Guarded;
 use self::ops::apply_all;
 use super::Decision;
 
@@ -70,17 +71,11 @@ pub fn propose(document: &Value, policy: &PolicyName, source: Source<'_>) -> Dec
     let PolicyName::Known(id) = policy else { return Decision::NoRule };
     let view = view(document, *id, source);
     let made = harden(&view, *id);
-    let Cow::Owned(_) = view else { return decide(document, made) };
-    match decide(document, made) {
-        Decision::NeedsReview { .. } => decide(document, harden(document, *id)),
+    let made_for_it = matches!(view, Cow::Borrowed(_));
+    match decide(document, made, made_for_it) {
+        Decision::NeedsReview { .. } if !made_for_it => decide(document, harden(document, *id), true),
         decision => decision,
     }
-}
-
-/// A patch, and how many of its operations are the guards'.
-struct Made {
-    patch: Patch,
-    guard_ops: usize,
 }
 
 fn view<'d>(document: &'d Value, policy: PolicyId, source: Source<'_>) -> Cow<'d, Value> {
@@ -88,39 +83,40 @@ fn view<'d>(document: &'d Value, policy: PolicyId, source: Source<'_>) -> Cow<'d
     let whole =
         matches!(policy, PolicyId::JobTtlAfterFinished | PolicyId::NoHostPath | PolicyId::NoHostPorts);
     let is_pruned = document.pointer("/spec/jobTemplate/template").is_some();
-    if whole || is_pruned {
+    if whole || is_pruned || prune::keeps_all(document, raw_policy_id) {
         return Cow::Borrowed(document);
     }
     Cow::Owned(prune(document, raw_policy_id))
 }
 
-fn harden(document: &Value, policy: PolicyId) -> Result<Made, Refusal> {
-    let mut ops = rules::operations(document, policy)?;
-    if ops.is_empty() {
+/// The policy's operations with the guards', made for what the rules see.
+fn harden(view: &Value, policy: PolicyId) -> Result<Guarded, Refusal> {
+    let own = rules::operations(view, policy)?;
+    if own.is_empty() {
         return Err(Refusal::NothingToFix);
     }
-    let own = ops.len();
-    guards::append(document, policy, &mut ops);
-    Ok(Made { guard_ops: ops.len() - own, patch: Patch(ops) })
+    Ok(guards::guard(view, policy, own))
 }
 
-fn decide(document: &Value, made: Result<Made, Refusal>) -> Decision {
-    let Made { patch, guard_ops } = match made {
+/// `made_for_it`: whether the operations were made for the document itself and not for a view of it.
+fn decide(document: &Value, made: Result<Guarded, Refusal>, made_for_it: bool) -> Decision {
+    let Guarded { ops, guard_ops, applies } = match made {
         Ok(made) => made,
         Err(Refusal::NothingToFix) => {
             return Decision::NotApplicable { reason: "the published rule finds nothing to fix".to_owned() };
         }
         Err(Refusal::Refused(reason)) => return Decision::NeedsReview { reason: reason.to_owned() },
     };
-    let mut trial = document.clone();
-    if let Err(at) = apply_all(&mut trial, &patch.0) {
-        let path = patch.0.get(at).map(|op| op.path().to_string()).unwrap_or_default();
+    if !(applies && made_for_it)
+        && let Err(at) = apply_all(&mut document.clone(), &ops)
+    {
+        let path = ops.get(at).map(|op| op.path().to_string()).unwrap_or_default();
         return Decision::NeedsReview {
             reason: format!("the published rule's patch does not apply: operation {at} ({path})"),
         };
     }
     Decision::Repair(Proposal {
-        patch,
+        patch: Patch(ops),
         companions: Vec::new(),
         cautions: Vec::new(),
         collateral_ops: u32::try_from(guard_ops).unwrap_or(u32::MAX),

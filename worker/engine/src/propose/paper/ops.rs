@@ -1,5 +1,7 @@
 //! Operations under construction, and their application in place.
 
+use std::borrow::Cow;
+
 use domain::patch::Op;
 use domain::pointer::Pointer;
 use serde_json::Value;
@@ -60,11 +62,12 @@ pub(super) fn apply_all(document: &mut Value, ops: &[Op]) -> Result<(), usize> {
 
 /// The rules make no other operations than these three.
 fn apply(document: &mut Value, op: &Op) -> Option<()> {
-    let (parent, key) = op.path().split_last()?;
-    let holder = document.pointer_mut(parent.as_str())?;
+    let (parent, key) = op.path().as_str().rsplit_once('/')?;
+    let key = unescaped(key);
+    let holder = resolve(document, parent)?;
     match (op, holder) {
         (Op::Add { value, .. }, Value::Object(map)) => {
-            map.insert(key, value.clone());
+            map.insert(key.into_owned(), value.clone());
         }
         (Op::Add { value, .. }, Value::Array(items)) => {
             let index = if key == "-" { items.len() } else { key.parse().ok()? };
@@ -73,12 +76,12 @@ fn apply(document: &mut Value, op: &Op) -> Option<()> {
             }
             items.insert(index, value.clone());
         }
-        (Op::Replace { value, .. }, Value::Object(map)) => *map.get_mut(&key)? = value.clone(),
+        (Op::Replace { value, .. }, Value::Object(map)) => *map.get_mut(&*key)? = value.clone(),
         (Op::Replace { value, .. }, Value::Array(items)) => {
             *items.get_mut(key.parse::<usize>().ok()?)? = value.clone();
         }
         (Op::Remove { .. }, Value::Object(map)) => {
-            map.shift_remove(&key)?;
+            map.shift_remove(&*key)?;
         }
         (Op::Remove { .. }, Value::Array(items)) => {
             let index: usize = key.parse().ok()?;
@@ -88,4 +91,17 @@ fn apply(document: &mut Value, op: &Op) -> Option<()> {
         _ => return None,
     }
     Some(())
+}
+
+/// The node at an escaped pointer. (`Value::pointer_mut` allocates twice for every key.)
+fn resolve<'a>(document: &'a mut Value, at: &str) -> Option<&'a mut Value> {
+    at.split('/').skip(1).try_fold(document, |node, key| match node {
+        Value::Object(map) => map.get_mut(&*unescaped(key)),
+        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn unescaped(key: &str) -> Cow<'_, str> {
+    if key.contains('~') { Cow::Owned(key.replace("~1", "/").replace("~0", "~")) } else { Cow::Borrowed(key) }
 }

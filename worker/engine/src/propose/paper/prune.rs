@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::Fields;
 
+const DOCUMENT: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
+
 const METADATA: [&str; 4] = ["name", "namespace", "labels", "annotations"];
 
 /// Kept in every spec as it stands.
@@ -49,13 +51,7 @@ const CONTAINER: [&str; 15] = [
 /// The view of `document` for a finding under `raw_policy_id`.
 pub fn prune(document: &Value, raw_policy_id: &str) -> Value {
     let Some(fields) = document.as_object() else { return document.clone() };
-    let raw = raw_policy_id.to_lowercase();
-    let more: &[&str] = match (raw.contains("host_path"), raw.contains("env")) {
-        (true, true) => &["stringData", "volumeMounts", "env", "envFrom"],
-        (true, false) => &["stringData", "volumeMounts"],
-        (false, true) => &["stringData", "env", "envFrom"],
-        (false, false) => &["stringData"],
-    };
+    let more = more(raw_policy_id);
     let mut view = kept(fields, &["apiVersion", "kind"]);
     if let Some(metadata) = fields.get("metadata").and_then(Value::as_object) {
         view.insert("metadata".to_owned(), kept(metadata, &METADATA).into());
@@ -69,6 +65,51 @@ pub fn prune(document: &Value, raw_policy_id: &str) -> Value {
         }
     }
     Value::Object(view)
+}
+
+/// What a spec keeps for some findings only.
+fn more(raw_policy_id: &str) -> &'static [&'static str] {
+    let raw = raw_policy_id.to_lowercase();
+    match (raw.contains("host_path"), raw.contains("env")) {
+        (true, true) => &["stringData", "volumeMounts", "env", "envFrom"],
+        (true, false) => &["stringData", "volumeMounts"],
+        (false, true) => &["stringData", "env", "envFrom"],
+        (false, false) => &["stringData"],
+    }
+}
+
+/// Whether the view is the document itself: most published copies were pruned when they were written, and looking is
+/// cheaper than copying. May say no where nothing would be lost, never yes where something would.
+pub(super) fn keeps_all(document: &Value, raw_policy_id: &str) -> bool {
+    let Some(fields) = document.as_object() else { return true };
+    let spec = fields.get("spec").and_then(Value::as_object);
+    let metadata = fields.get("metadata");
+    fields.iter().all(|(key, value)| DOCUMENT.contains(&key.as_str()) && !value.is_null())
+        && metadata.is_none_or(|metadata| metadata.as_object().is_some_and(|fields| only(fields, &METADATA)))
+        && spec.is_some_and(|spec| keeps_spec(spec, more(raw_policy_id)))
+}
+
+fn only(fields: &Fields, keys: &[&str]) -> bool {
+    fields.iter().all(|(key, value)| keys.contains(&key.as_str()) && !value.is_null())
+}
+
+fn keeps_spec(fields: &Fields, more: &[&str]) -> bool {
+    fields.iter().all(|(key, value)| match key.as_str() {
+        key if CONTAINER_LISTS.contains(&key) => value.as_array().is_some_and(|items| {
+            items.iter().all(|item| item.as_object().is_none_or(|fields| only(fields, &CONTAINER)))
+        }),
+        "template" => value.as_object().is_some_and(|template| keeps_template(template, more)),
+        key => !value.is_null() && (SPEC.contains(&key) || more.contains(&key)),
+    })
+}
+
+fn keeps_template(fields: &Fields, more: &[&str]) -> bool {
+    let keeps = |(key, value): (&String, &Value)| match (key.as_str(), value.as_object()) {
+        ("metadata", Some(fields)) => !fields.is_empty() && only(fields, &METADATA),
+        ("spec", Some(fields)) => !fields.is_empty() && keeps_spec(fields, more),
+        _ => false,
+    };
+    !fields.is_empty() && fields.iter().all(keeps)
 }
 
 /// The keys of a list that are not null, in the order of the document.
@@ -143,5 +184,24 @@ mod tests {
             })
         );
         assert_eq!(prune(&prune(&cron, "x"), "x"), prune(&cron, "x"));
+        assert!(!keeps_all(&cron, "x"));
+    }
+
+    #[test]
+    fn a_document_of_which_nothing_is_lost_is_its_own_view() {
+        let pod = json!({"containers": [{"name": "a"}], "volumes": null});
+        let kept = json!({"kind": "Job", "metadata": {"name": "j"}, "spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}});
+        assert!(keeps_all(&kept, "x"));
+        assert_eq!(prune(&kept, "x"), kept);
+        for lost in [
+            json!({"kind": "Job", "status": {}, "spec": {}}),
+            json!({"kind": "Job", "metadata": {"uid": "1"}, "spec": {}}),
+            json!({"kind": "Job"}),
+            json!({"kind": "Pod", "spec": {"containers": [{"name": "a", "tty": true}]}}),
+            json!({"kind": "Job", "spec": {"template": {"metadata": {}, "spec": pod}}}),
+            json!({"kind": "Pod", "spec": {"hostPID": true}}),
+        ] {
+            assert!(!keeps_all(&lost, "x"), "{lost}");
+        }
     }
 }

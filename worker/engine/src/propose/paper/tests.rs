@@ -236,4 +236,10 @@ proptest! {
             prop_assert!(proposal.collateral_ops as usize <= proposal.patch.len());
         }
     }
+
+    #[test]
+    fn a_view_that_keeps_all_is_the_document(document in manifest()) {
+        let view = prune(&document, "env");
+        prop_assert!(!prune::keeps_all(&document, "env") || view == document);
+    }
 }

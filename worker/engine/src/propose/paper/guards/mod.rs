@@ -38,50 +38,82 @@ const GUARDS: [(Option<PolicyId>, Guard); 18] = [
     (Some(PolicyId::EnvVarSecret), rules::env_var_secret),
 ];
 
-/// Appends the guards' operations to a policy's own.
-pub(super) fn append(document: &Value, policy: PolicyId, ops: &mut Vec<Op>) {
-    let mut cursor = Cursor::new(document);
-    cursor.take(ops);
-    let mut paths: BTreeSet<String> = ops.iter().map(|op| op.path().as_str().to_owned()).collect();
+/// A policy's own operations and those of the guards, none twice.
+pub(super) struct Guarded {
+    /// The policy's own operations come first.
+    pub(super) ops: Vec<Op>,
+    /// How many operations are the guards'.
+    pub(super) guard_ops: usize,
+    /// Whether the operations were seen to apply to the document, one after the other.
+    pub(super) applies: bool,
+}
+
+/// Adds the guards' operations to a policy's own.
+pub(super) fn guard(document: &Value, policy: PolicyId, own: Vec<Op>) -> Guarded {
+    let mut cursor = Cursor { original: document, document: document.clone(), groups: Vec::new() };
+    cursor.take(own);
     for (itself, guard) in GUARDS {
         if itself == Some(policy) {
             continue;
         }
         let mut additions = Ops::default();
         guard(&cursor.document, &mut additions);
-        if additions.0.is_empty() {
-            continue;
-        }
-        cursor.take(&additions.0);
-        for op in additions.0 {
-            // An operation of a path not seen before cannot have been seen before.
-            let new = paths.insert(op.path().as_str().to_owned());
-            if new || !ops.contains(&op) {
-                ops.push(op);
-            }
+        if !additions.0.is_empty() {
+            cursor.take(additions.0);
         }
     }
+    cursor.finish()
 }
 
 /// The document as repaired so far. A group of operations that does not apply leaves it as it was.
 struct Cursor<'d> {
     original: &'d Value,
     document: Value,
-    applied: Vec<Op>,
+    groups: Vec<Group>,
 }
 
-impl<'d> Cursor<'d> {
-    fn new(original: &'d Value) -> Self {
-        Self { original, document: original.clone(), applied: Vec::new() }
-    }
+/// The operations of the policy or of one guard.
+struct Group {
+    ops: Vec<Op>,
+    applied: bool,
+}
 
-    fn take(&mut self, ops: &[Op]) {
-        if apply_all(&mut self.document, ops).is_ok() {
-            self.applied.extend_from_slice(ops);
+impl Cursor<'_> {
+    fn take(&mut self, ops: Vec<Op>) {
+        let applied = apply_all(&mut self.document, &ops).is_ok();
+        self.groups.push(Group { ops, applied });
+        if applied {
             return;
         }
         self.document = self.original.clone();
-        let replayed = apply_all(&mut self.document, &self.applied);
-        debug_assert!(replayed.is_ok(), "what applied once applies again");
+        for group in self.groups.iter().filter(|group| group.applied) {
+            let replayed = apply_all(&mut self.document, &group.ops);
+            debug_assert!(replayed.is_ok(), "what applied once applies again");
+        }
     }
+
+    /// The policy's operations as they are, then those of the guards that did not occur before.
+    fn finish(self) -> Guarded {
+        let all: Vec<&Op> = self.groups.iter().flat_map(|group| &group.ops).collect();
+        let own = self.groups.first().map_or(0, |group| group.ops.len());
+        let repeated = repeated(&all, own);
+        let applies = repeated.is_empty() && self.groups.iter().all(|group| group.applied);
+        let ops = self.groups.into_iter().flat_map(|group| group.ops).enumerate();
+        let ops: Vec<Op> = ops.filter(|(index, _)| !repeated.contains(index)).map(|(_, op)| op).collect();
+        Guarded { guard_ops: ops.len() - own, ops, applies }
+    }
+}
+
+/// The indices, from `own` on, of operations that occurred before.
+fn repeated(ops: &[&Op], own: usize) -> BTreeSet<usize> {
+    let mut paths = BTreeSet::new();
+    let mut repeated = BTreeSet::new();
+    for (index, op) in ops.iter().enumerate() {
+        // An operation on a path that did not occur did not occur.
+        let new = paths.insert(op.path());
+        if index >= own && !new && ops.iter().take(index).any(|before| before == op) {
+            repeated.insert(index);
+        }
+    }
+    repeated
 }

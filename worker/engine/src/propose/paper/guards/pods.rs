@@ -50,21 +50,20 @@ pub(super) fn missing_volumes(document: &Value, out: &mut Ops) {
         .filter_map(|(_, claim)| text(map(claim, "metadata")?, "name"))
         .collect();
     for spec in specs(document) {
-        let mut present: BTreeSet<String> = maps(spec.fields, "volumes")
-            .filter_map(|(_, volume)| text(volume, "name"))
-            .map(str::to_owned)
-            .collect();
+        let present: Vec<&str> =
+            maps(spec.fields, "volumes").filter_map(|(_, volume)| text(volume, "name")).collect();
         let mounts: BTreeSet<&str> = containers_of(&spec)
             .iter()
             .flat_map(|container| maps(container.fields, "volumeMounts"))
             .filter_map(|(_, mount)| text(mount, "name"))
-            .filter(|name| !present.contains(*name) && !claims.contains(name))
+            .filter(|name| !present.contains(name) && !claims.contains(name))
             .collect();
-        let names: Vec<String> = mounts
-            .into_iter()
-            .map(|name| dns_label(name, "volume"))
-            .filter(|name| present.insert(name.clone()))
-            .collect();
+        let mut names: Vec<String> = Vec::new();
+        for name in mounts.into_iter().map(|name| dns_label(name, "volume")) {
+            if !present.contains(&name.as_str()) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
         add_volumes(&spec, &names, out);
     }
 }

@@ -1,0 +1,297 @@
+//! `worker fix PATH…`: repairs files.
+//!
+//! For every violation a patch is proposed and judged; what all gates accept is applied to the user's own text, one
+//! after the other, each proposed anew on what the ones before it made. Without `--write` the diff is shown and nothing
+//! is touched. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs them;
+//! what stands there already is kept.
+//!
+//! Exit 0: nothing (left) to repair. 1: something is left for a person, or, without `--write`, there is something to
+//! write. 2: nothing could be read or written.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use console::failure::WithHint;
+use console::{Exit, output};
+use domain::config::{Limits, RunConfig};
+use domain::policy::PolicyId;
+use domain::record::Neighbours;
+use engine::document::Document;
+use engine::policies;
+use engine::rewrite::Style;
+use engine::yaml;
+use serde_json::Value;
+
+use super::detect::{Tally, counted, policy, wanted};
+use super::settings::Settings;
+use crate::intake::{FileScan, Inputs, Place, Scan};
+use crate::repair::{Attempt, attempt, diff, patched_piece};
+use crate::write;
+
+/// What to repair.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folders, YAML or JSON files; with the diff alone also .tar[.gz] archives, and - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+    /// Write the repairs into the files; without it the diff is shown and nothing is touched
+    #[arg(short, long)]
+    write: bool,
+    /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
+    #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
+    policy: Vec<PolicyId>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What became of one file.
+#[derive(Debug, Default)]
+struct Repaired {
+    /// The new text; `None` when nothing changed.
+    text: Option<String>,
+    companions: Vec<Value>,
+    /// Repairs that were applied, each with its cautions, for stderr.
+    applied: Vec<String>,
+    /// Violations that are left, each with its reason.
+    left: Vec<String>,
+}
+
+/// Repairs, and shows or writes.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.settings.load()?;
+    let wanted = wanted(&args.policy);
+    let inputs = Inputs::open(&args.paths, &config.limits)?;
+    if args.write
+        && let Some(path) = inputs.read_only()
+    {
+        return Err(anyhow::anyhow!("cannot write into {path}"))
+            .hint("unpack it first, or leave --write out to see the diff");
+    }
+    let scan = Scan::survey(&inputs, &config.limits, wanted.clone())?;
+    let mut tally = Tally::default();
+    let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
+    scan.files(
+        |file| {
+            let repaired = repair_file(&file, &wanted, &config);
+            (file, repaired)
+        },
+        |(file, repaired)| {
+            tally.take(&file);
+            applied += repaired.applied.len() as u64;
+            left += repaired.left.len() as u64;
+            repaired.left.iter().for_each(|line| output::say(line));
+            let (text, companions) = (repaired.text.as_deref(), companions_of(&file, &repaired, &config)?);
+            if text.is_none() && companions.is_none() {
+                return Ok(());
+            }
+            changed += 1;
+            repaired.applied.iter().for_each(|line| output::say(line));
+            if !args.write {
+                output::print(&diff(&file.path, &file.text, text.unwrap_or(&file.text)))?;
+                if let Some(companions) = companions {
+                    let path = companions.path.display().to_string();
+                    output::print(&diff(&path, &companions.old, &companions.new))?;
+                }
+            } else if let Err(error) = store(&file, text, companions.as_ref()) {
+                failed += 1;
+                output::say(&format!("{}: {error:#}", file.path));
+            }
+            Ok(())
+        },
+    )?;
+    tally.check()?;
+    let verb = if args.write { "written" } else { "to be written (--write)" };
+    output::say(&format!(
+        "{} in {} {verb}, {} left",
+        counted(applied, "repair"),
+        counted(changed, "file"),
+        counted(left, "violation")
+    ));
+    anyhow::ensure!(failed == 0, "{} could not be written", counted(failed, "file"));
+    Ok(Exit::found(left > 0 || (changed > 0 && !args.write)))
+}
+
+/// Repairs the documents of a file, one after the other.
+fn repair_file(file: &FileScan, wanted: &[PolicyId], config: &RunConfig) -> Repaired {
+    let mut repaired = Repaired::default();
+    let mut text = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(first) = file.objects.get(at) {
+        let place = &first.place;
+        let objects = file.objects[at..].iter().take_while(|object| object.place.piece == place.piece);
+        let objects: Vec<_> = objects.collect();
+        at += objects.len();
+        if objects.iter().all(|object| object.findings.is_empty()) {
+            continue;
+        }
+        let mut piece = place.text(&file.text).to_owned();
+        for object in objects.iter().filter(|object| !object.findings.is_empty()) {
+            let mut desk = Desk { file, place: &object.place, neighbours: object.neighbours.clone(), config };
+            desk.repair(&mut piece, object.document.clone(), wanted, &mut repaired);
+        }
+        text.push_str(&file.text[copied..place.offset]);
+        text.push_str(&piece);
+        copied = place.offset + place.length;
+        if copied < file.text.len() && !piece.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    text.push_str(&file.text[copied..]);
+    if text != file.text {
+        repaired.text = Some(text);
+    }
+    repaired
+}
+
+/// One object under repair.
+struct Desk<'a> {
+    file: &'a FileScan,
+    place: &'a Place,
+    neighbours: Neighbours,
+    config: &'a RunConfig,
+}
+
+impl Desk<'_> {
+    fn repair(
+        &mut self,
+        piece: &mut String,
+        mut document: Document,
+        wanted: &[PolicyId],
+        repaired: &mut Repaired,
+    ) {
+        for policy in wanted {
+            let view = engine::k8s::View::new(&document, &self.neighbours);
+            let found = policies::policy(*policy).detect(&view);
+            let Some(finding) = found.first() else { continue };
+            let who = self.who(&document, *policy);
+            match attempt(&document, &self.neighbours, *policy, self.config) {
+                Attempt::Accepted(proposal) => {
+                    let rewritten =
+                        patched_piece(piece, &self.place.pointer, &proposal.patch, &self.config.limits);
+                    let rewritten = match rewritten {
+                        Ok(rewritten) => rewritten,
+                        Err(error) => {
+                            repaired.left.push(format!("{who}: {error}"));
+                            continue;
+                        }
+                    };
+                    let Some(next) = object_in(&rewritten.text, self.place, &self.config.limits) else {
+                        repaired.left.push(format!("{who}: the repaired document cannot be read"));
+                        continue;
+                    };
+                    let mut notes: Vec<String> =
+                        proposal.cautions.iter().map(|caution| caution.sentence().to_owned()).collect();
+                    if rewritten.style == Style::Reserialised {
+                        notes.push("the document had to be written anew: its comments are lost".to_owned());
+                    }
+                    let notes =
+                        if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+                    repaired.applied.push(format!("{who}: repaired{notes}"));
+                    for companion in proposal.companions {
+                        self.meet(&companion);
+                        if !repaired.companions.contains(&companion) {
+                            repaired.companions.push(companion);
+                        }
+                    }
+                    *piece = rewritten.text;
+                    document = next;
+                }
+                Attempt::Rejected(errors) => {
+                    let why = errors.first().map_or("refused by a gate", String::as_str);
+                    repaired.left.push(format!("{who}: no patch passes the gates: {why}"));
+                }
+                Attempt::NeedsReview(reason) => repaired.left.push(format!("{who}: needs review: {reason}")),
+                Attempt::NotApplicable => repaired.left.push(format!("{who}: {}", finding.message)),
+            }
+        }
+    }
+
+    /// A companion stands around the object from now on.
+    fn meet(&mut self, companion: &Value) {
+        let Ok(companion) = Document::from_value(companion.clone()) else { return };
+        if let (Neighbours::Known(known), Some(offer)) =
+            (&mut self.neighbours, engine::k8s::neighbours::offer(&companion))
+        {
+            known.push(offer);
+            known.sort_unstable();
+            known.dedup();
+        }
+    }
+
+    fn who(&self, document: &Document, policy: PolicyId) -> String {
+        let identity = &document.identity;
+        let name = if identity.name.is_empty() { "(unnamed)" } else { &identity.name };
+        format!("{}:{}: {} {name}: {policy}", self.file.path, self.place.lines + 1, identity.kind)
+    }
+}
+
+/// The object at `place` in the new text of its document.
+fn object_in(piece: &str, place: &Place, limits: &Limits) -> Option<Document> {
+    let whole = Document::parse(piece, limits).ok()?;
+    whole.flatten().into_iter().find(|(pointer, _)| *pointer == place.pointer).map(|(_, object)| object)
+}
+
+/// The companions' file before and after.
+struct Companions {
+    path: PathBuf,
+    old: String,
+    new: String,
+    private: bool,
+}
+
+/// The companions that are not in their file yet; `None` when there are none.
+fn companions_of(
+    file: &FileScan,
+    repaired: &Repaired,
+    config: &RunConfig,
+) -> anyhow::Result<Option<Companions>> {
+    if repaired.companions.is_empty() {
+        return Ok(None);
+    }
+    let path = Path::new(&file.path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let path = path.with_file_name(format!("{stem}.companions.yaml"));
+    let old = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let known: Vec<_> = yaml::split(&old)
+        .into_iter()
+        .filter_map(|piece| Document::parse(piece.text, &config.limits).ok())
+        .map(|document| document.identity)
+        .collect();
+    let mut new = old.clone();
+    let mut private = false;
+    for companion in &repaired.companions {
+        let identity = engine::document::Identity::of(companion);
+        private |= identity.kind == "Secret";
+        if known.contains(&identity) {
+            continue;
+        }
+        if !new.is_empty() {
+            if !new.ends_with('\n') {
+                new.push('\n');
+            }
+            new.push_str("---\n");
+        }
+        new.push_str(&yaml::to_yaml(companion));
+    }
+    Ok((new != old).then_some(Companions { path, old, new, private }))
+}
+
+/// Writes both files, the companions first: what refers to them never stands alone.
+fn store(file: &FileScan, text: Option<&str>, companions: Option<&Companions>) -> anyhow::Result<()> {
+    let path = Path::new(&file.path);
+    let now = std::fs::read_to_string(path).context("cannot read the file again")?;
+    anyhow::ensure!(now == file.text, "the file changed while it was repaired; run the command again");
+    if let Some(companions) = companions {
+        write::replace(&companions.path, &companions.new, companions.private)
+            .with_context(|| format!("cannot write {}", companions.path.display()))?;
+    }
+    if let Some(text) = text {
+        write::replace(path, text, false).context("cannot write")?;
+    }
+    Ok(())
+}

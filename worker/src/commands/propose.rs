@@ -1,0 +1,281 @@
+//! `worker propose PATH…` or `--detections FILE`: the rules' patch for every record.
+//!
+//! With paths the ids are those of `worker detect --output detections` over the same paths. Exit 0: every record has a
+//! patch (or nothing to fix). 1: some have none; `status` and `reason` say why. 2: nothing could be read.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use console::{Exit, output};
+use domain::config::{Documents, RunConfig};
+use domain::ids::DocumentHash;
+use domain::policy::{PolicyId, PolicyName};
+use domain::record::{Record, SourceDocument};
+use engine::document::Document;
+use engine::propose::Decision;
+use serde_json::{Value, json};
+
+use super::detect::{Tally, counted, policy, wanted};
+use super::settings::Settings;
+use crate::intake::{FileScan, Inputs, Place, Scan, Source, read, rows};
+use crate::repair::{diff, patched_file, propose};
+
+/// What to repair, and how to show it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folders, YAML or JSON files, .tar[.gz] archives; - for standard input
+    #[arg(required_unless_present = "detections", conflicts_with = "detections", value_name = "PATH")]
+    paths: Vec<String>,
+    /// Published detections (JSON, JSON lines, Parquet, plain or gz) instead of manifests
+    #[arg(long, value_name = "FILE")]
+    detections: Option<PathBuf>,
+    /// Where the whole documents of the detections lie; needed for documents: manifest
+    #[arg(long, value_name = "PATH", requires = "detections")]
+    manifests: Option<PathBuf>,
+    /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
+    #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
+    policy: Vec<PolicyId>,
+    /// Show each patch as a diff of the user's own text; comments, order and quoting stay
+    #[arg(long, conflicts_with = "output")]
+    diff: bool,
+    /// How patches are written to stdout
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// One JSON array
+    #[default]
+    Json,
+    /// A JSON object a line
+    Jsonl,
+}
+
+/// JSON objects on their way to stdout.
+pub(crate) struct Rows {
+    out: BufWriter<io::StdoutLock<'static>>,
+    form: Form,
+    written: u64,
+}
+
+impl Rows {
+    pub(crate) fn begin(form: Form) -> Self {
+        Self { out: BufWriter::with_capacity(1 << 16, io::stdout().lock()), form, written: 0 }
+    }
+
+    pub(crate) fn push(&mut self, row: &Value) -> io::Result<()> {
+        match (self.form, self.written) {
+            (Form::Json, 0) => write!(self.out, "[\n{row}")?,
+            (Form::Json, _) => write!(self.out, ",\n{row}")?,
+            (Form::Jsonl, _) => writeln!(self.out, "{row}")?,
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        if self.form == Form::Json {
+            self.out.write_all(if self.written == 0 { b"[]\n" } else { b"\n]\n" })?;
+        }
+        self.out.flush()
+    }
+}
+
+/// How many records have a patch, and how many have none.
+#[derive(Debug, Default)]
+struct Counts {
+    proposed: u64,
+    without: u64,
+    nothing_to_fix: u64,
+}
+
+impl Counts {
+    fn take(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Repair(_) => self.proposed += 1,
+            Decision::NotApplicable { .. } => self.nothing_to_fix += 1,
+            Decision::NeedsReview { .. } | Decision::NoRule => self.without += 1,
+        }
+    }
+
+    fn close(&self) -> Exit {
+        output::say(&format!(
+            "{}, {} without a patch, {} with nothing to fix",
+            counted(self.proposed, "patch").replace("patchs", "patches"),
+            self.without,
+            self.nothing_to_fix
+        ));
+        Exit::found(self.without > 0)
+    }
+}
+
+/// Proposes and prints.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.settings.load()?;
+    match &args.detections {
+        Some(detections) => from_records(args, detections, &config),
+        None => from_files(args, &config),
+    }
+}
+
+/// What is printed of one record.
+fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
+    let mut row = json!({
+        "id": id, "policy_id": policy.as_str(), "source": "rules", "hardened": false, "patch": [],
+    });
+    let more = match decision {
+        Decision::Repair(proposal) => json!({
+            "hardened": proposal.hardened,
+            "patch": proposal.patch,
+            "status": "proposed",
+            "companions": proposal.companions,
+            "cautions": proposal.cautions,
+            "collateral_ops": proposal.collateral_ops,
+        }),
+        Decision::NeedsReview { reason } => json!({"status": "needs_review", "reason": reason}),
+        Decision::NotApplicable { reason } => json!({"status": "not_applicable", "reason": reason}),
+        Decision::NoRule => json!({"status": "error", "reason": "no rule exists for the policy"}),
+    };
+    if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+        row.extend(more);
+    }
+    row
+}
+
+fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
+    let inputs = Inputs::open(&args.paths, &config.limits)?;
+    let scan = Scan::survey(&inputs, &config.limits, wanted(&args.policy))?;
+    let (mut tally, mut counts) = (Tally::default(), Counts::default());
+    let mut out = (!args.diff).then(|| Rows::begin(args.output));
+    let mut number = 0_u64;
+    scan.files(
+        |file| {
+            let decisions = decisions(&file, config);
+            (file, decisions)
+        },
+        |(file, decisions)| {
+            tally.take(&file);
+            let mut shown = BTreeSet::new();
+            for (at, policy, decision) in decisions {
+                number += 1;
+                counts.take(&decision);
+                let name = PolicyName::Known(policy);
+                match &mut out {
+                    Some(out) => out.push(&row(&format!("{number:03}"), &name, &decision))?,
+                    None if shown.insert((at, policy)) => {
+                        let place = &file.objects[at].place;
+                        show(&file.path, &file.text, Some(place), &name, &decision, config)?;
+                    }
+                    None => {}
+                }
+            }
+            Ok(())
+        },
+    )?;
+    tally.check()?;
+    out.map_or(Ok(()), Rows::end)?;
+    Ok(counts.close())
+}
+
+/// One decision for each record of the file, in the order of the records; the same for records of one policy.
+fn decisions(file: &FileScan, config: &RunConfig) -> Vec<(usize, PolicyId, Decision)> {
+    let mut known: Vec<(usize, PolicyId, Decision)> = Vec::new();
+    let mut decisions = Vec::new();
+    for row in rows(file) {
+        let (Some(object), Some(policy)) = (file.objects.get(row.at), PolicyId::find(row.rule)) else {
+            continue;
+        };
+        let same = known.iter().find(|(at, id, _)| (*at, *id) == (row.at, policy)).cloned();
+        let decided = same.unwrap_or_else(|| {
+            let name = PolicyName::Known(policy);
+            let decision = propose(&object.document, &object.neighbours, &name, config);
+            known.push((row.at, policy, decision.clone()));
+            (row.at, policy, decision)
+        });
+        decisions.push(decided);
+    }
+    decisions
+}
+
+fn from_records(args: &Args, detections: &std::path::Path, config: &RunConfig) -> anyhow::Result<Exit> {
+    let source = Source { corpus: detections.to_owned(), manifests: args.manifests.clone() };
+    let mut config = config.clone();
+    if args.manifests.is_some() {
+        config.documents = Documents::Manifest;
+    }
+    let mut counts = Counts::default();
+    let mut out = (!args.diff).then(|| Rows::begin(args.output));
+    let mut shown: BTreeSet<(DocumentHash, String)> = BTreeSet::new();
+    let mut each = |record: Record, source: SourceDocument| -> anyhow::Result<()> {
+        let name = record.policy();
+        let asked = args.policy.is_empty()
+            || matches!(&name, PolicyName::Known(policy) if args.policy.contains(policy));
+        if !asked {
+            return Ok(());
+        }
+        let decision = decide(&record, &source, &name, &config);
+        counts.take(&decision);
+        if let Some(out) = &mut out {
+            out.push(&row(record.id.as_str(), &name, &decision))?;
+        } else if shown.insert((source.hash, name.as_str().to_owned())) {
+            // Several records share policy and document: one diff says it.
+            show(&record.manifest_path, &source.text, None, &name, &decision, &config)?;
+        }
+        Ok(())
+    };
+    read(&source, &config, &mut each)?;
+    out.map_or(Ok(()), Rows::end)?;
+    Ok(counts.close())
+}
+
+fn decide(record: &Record, source: &SourceDocument, name: &PolicyName, config: &RunConfig) -> Decision {
+    if let Some(problem) = &record.problem {
+        return Decision::NeedsReview { reason: problem.message.clone() };
+    }
+    match Document::parse(&source.text, &config.limits) {
+        Ok(document) => propose(&document, &source.neighbours, name, config),
+        Err(error) => Decision::NeedsReview { reason: error.to_string() },
+    }
+}
+
+/// A patch as a diff of the text it is for.
+fn show(
+    path: &str,
+    text: &str,
+    place: Option<&Place>,
+    policy: &PolicyName,
+    decision: &Decision,
+    config: &RunConfig,
+) -> anyhow::Result<()> {
+    let reason = match decision {
+        Decision::Repair(proposal) => {
+            let whole = Place::whole(text);
+            let rewritten = patched_file(text, place.unwrap_or(&whole), &proposal.patch, &config.limits)?;
+            let cautions: Vec<&str> = proposal.cautions.iter().map(|caution| caution.as_str()).collect();
+            let cautions =
+                if cautions.is_empty() { String::new() } else { format!(" ({})", cautions.join(", ")) };
+            output::print(&format!("# {policy}{cautions}\n", policy = policy.as_str()))?;
+            output::print(&diff(path, text, &rewritten.text))?;
+            return companions(path, &proposal.companions);
+        }
+        Decision::NeedsReview { reason } => reason.as_str(),
+        Decision::NotApplicable { .. } => return Ok(()),
+        Decision::NoRule => "no rule exists for the policy",
+    };
+    output::say(&format!("{path}: {}: {reason}", policy.as_str()));
+    Ok(())
+}
+
+fn companions(path: &str, companions: &[Value]) -> anyhow::Result<()> {
+    for companion in companions {
+        let text = engine::yaml::to_yaml(companion);
+        output::print(&diff(&format!("{path} (companion)"), "", &text))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! `worker verify --detections FILE --patches FILE`: the gates' verdict on every patch.
+//!
+//! Patches are joined by id; of several with one id the last counts. Exit 0: all accepted. 1: some are not.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use console::{Exit, output};
+use dataset::corpus::json::Elements;
+use domain::config::{Documents, GateProfile, RunConfig};
+use domain::ids::DocumentHash;
+use domain::outcome::{Fault, Gate, Gates, Proposal, Status, Verdict};
+use domain::patch::Patch;
+use domain::policy::PolicyName;
+use domain::published;
+use domain::record::{Record, SourceDocument};
+use engine::document::Document;
+use engine::verify::{Before, Candidate, Verification, examine, verify};
+use engine::yaml::to_yaml;
+use serde_json::{Value, json};
+
+use super::propose::{Form, Rows};
+use super::settings::Settings;
+use crate::intake::{Source, read};
+use crate::repair::gate_words;
+
+/// What to judge, and by which gates.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Published detections (JSON, JSON lines, Parquet, plain or gz)
+    #[arg(long, value_name = "FILE")]
+    detections: PathBuf,
+    /// Patches for them (JSON or JSON lines, plain or gz)
+    #[arg(long, value_name = "FILE")]
+    patches: String,
+    /// Where the whole documents lie; they are judged instead of the records' own
+    #[arg(long, value_name = "PATH")]
+    manifests: Option<PathBuf>,
+    /// Which demands the gates make [default: as configured, strict]
+    #[arg(long, value_enum, value_name = "PROFILE")]
+    gates: Option<Profile>,
+    /// Leave a gate out (may be repeated)
+    #[arg(long, value_name = "GATE", value_delimiter = ',', value_parser = gate)]
+    disable_gate: Vec<Gate>,
+    /// How verdicts are written to stdout
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Which demands the gates make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// The last published gates with their faults mended
+    Strict,
+    /// The gates that judged the published runs
+    Published,
+}
+
+fn gate(text: &str) -> Result<Gate, String> {
+    let known = || Gate::ALL.iter().filter(|gate| **gate != Gate::Apply);
+    known().copied().find(|gate| gate.as_str() == text).ok_or_else(|| {
+        let known: Vec<&str> = known().map(|gate| gate.as_str()).collect();
+        format!("no such gate; these can be left out: {}", known.join(", "))
+    })
+}
+
+/// Judges and prints.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut config = args.settings.load()?;
+    match args.gates {
+        Some(Profile::Strict) => config.verifier.gates = GateProfile::Strict,
+        Some(Profile::Published) => config.verifier.gates = GateProfile::Published,
+        None => {}
+    }
+    config.verifier.disabled_gates.extend(&args.disable_gate);
+    if args.manifests.is_some() {
+        config.documents = Documents::Manifest;
+    }
+    let patches = patches(&args.patches, &config)?;
+    let source = Source { corpus: args.detections.clone(), manifests: args.manifests.clone() };
+    let mut out = Rows::begin(args.output);
+    let mut bench = Bench { config: &config, start: Instant::now(), last: None };
+    let (mut accepted, mut rejected) = (0_u64, 0_u64);
+    let mut faults: Vec<(Fault, u64)> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
+    read(&source, &config, &mut |record, source| {
+        let judged = bench.judge(&record, &source, patches.get(record.id.as_str()));
+        if judged.status == Status::Accepted {
+            accepted += 1;
+        } else {
+            rejected += 1;
+            faults.iter_mut().filter(|(fault, _)| *fault == judged.fault).for_each(|(_, count)| *count += 1);
+        }
+        out.push(&judged.row(&record))?;
+        Ok(())
+    })?;
+    out.end()?;
+    let faults: Vec<String> = faults
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(fault, count)| format!("{count} by fault of the {fault}"))
+        .collect();
+    let by_fault = if faults.is_empty() { String::new() } else { format!(" ({})", faults.join(", ")) };
+    output::say(&format!("{accepted} accepted, {rejected} rejected{by_fault}"));
+    Ok(Exit::found(rejected > 0))
+}
+
+/// Every patch by its record's id, as JSON text.
+fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Proposed>> {
+    let mut found = HashMap::new();
+    let mut elements = Elements::open(path, &config.limits)
+        .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?;
+    while let Some(element) = elements.next_element::<published::Patch>()? {
+        match element.content {
+            Ok(entry) => {
+                let companions = entry.rest.get("companions").and_then(Value::as_array).cloned();
+                let companions = companions.unwrap_or_default();
+                found.insert(entry.id, Proposed { patch: entry.patch.to_string(), companions });
+            }
+            Err(malformed) => output::say(&format!("{path}: {}", malformed.message)),
+        }
+    }
+    Ok(found)
+}
+
+/// A patch as it was found.
+struct Proposed {
+    patch: String,
+    companions: Vec<Value>,
+}
+
+/// A document and what is known of it, or why it cannot be read.
+type Opened = Result<(Document, Before), String>;
+
+/// Judges record after record; what is known of a document serves all records about it.
+struct Bench<'c> {
+    config: &'c RunConfig,
+    start: Instant,
+    last: Option<(DocumentHash, Opened)>,
+}
+
+/// The verdict on one record.
+struct Judged {
+    status: Status,
+    fault: Fault,
+    gates: Gates,
+    new_violations: Vec<String>,
+    errors: Vec<String>,
+    patched_yaml: Option<String>,
+    ms: f64,
+}
+
+impl Judged {
+    fn failed(fault: Fault, error: String) -> Self {
+        Self {
+            status: Status::Error,
+            fault,
+            gates: Gates::NOT_RUN,
+            new_violations: Vec::new(),
+            errors: vec![error],
+            patched_yaml: None,
+            ms: 0.0,
+        }
+    }
+
+    fn of(verification: Verification, ms: f64) -> Self {
+        let accepted = verification.accepted();
+        Self {
+            status: if accepted { Status::Accepted } else { Status::Rejected },
+            fault: if accepted { Fault::None } else { verification.fault },
+            errors: verification.errors(),
+            patched_yaml: verification.patched.as_ref().map(to_yaml),
+            new_violations: verification.new_violations,
+            gates: verification.gates,
+            ms,
+        }
+    }
+
+    /// The published shape, and what we know beyond it.
+    fn row(&self, record: &Record) -> Value {
+        let applied = self.gates.apply.verdict == Verdict::Passed;
+        // The published files know no "not run": behind a patch that does not apply everything is false.
+        let ok = |gate: Gate| match self.gates.of(gate).verdict {
+            Verdict::Passed => true,
+            Verdict::Failed => false,
+            Verdict::NotRun => applied,
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "whole ms, as published")]
+        let latency_ms = self.ms.round() as i64;
+        json!({
+            "id": record.id,
+            "policy_id": record.policy().as_str(),
+            "accepted": self.status == Status::Accepted,
+            "ok_schema": ok(Gate::Schema),
+            "ok_policy": ok(Gate::Policy),
+            "ok_safety": ok(Gate::Safety),
+            "ok_rescan": ok(Gate::Rescan),
+            "patched_yaml": self.patched_yaml,
+            "latency_ms": latency_ms,
+            "errors": self.errors,
+            "status": self.status,
+            "fault": self.fault,
+            "gates": gate_words(&self.gates),
+            "new_violations": self.new_violations,
+        })
+    }
+}
+
+impl Bench<'_> {
+    fn judge(&mut self, record: &Record, source: &SourceDocument, proposed: Option<&Proposed>) -> Judged {
+        if let Some(problem) = &record.problem {
+            return Judged::failed(Fault::Document, problem.message.clone());
+        }
+        let Some(proposed) = proposed else {
+            return Judged::failed(Fault::Proposer, "no patch for this record".to_owned());
+        };
+        let patch = match Patch::from_json(&proposed.patch) {
+            Ok(patch) => patch,
+            Err(error) => {
+                return Judged::failed(Fault::Proposer, format!("the patch is no JSON Patch: {error}"));
+            }
+        };
+        let proposal = Proposal { patch, companions: proposed.companions.clone(), ..Proposal::default() };
+        if self.last.as_ref().is_none_or(|(hash, _)| *hash != source.hash) {
+            self.last = Some((source.hash, self.open(source)));
+        }
+        let policy: PolicyName = record.policy();
+        let clock = || self.start.elapsed().as_secs_f64() * 1e3;
+        match &self.last {
+            Some((_, Ok((document, before)))) => {
+                let neighbours = &source.neighbours;
+                let candidate =
+                    Candidate { document, neighbours, before, policy: &policy, proposal: &proposal };
+                let start = clock();
+                let verification = verify(candidate, self.config, &clock);
+                Judged::of(verification, clock() - start)
+            }
+            Some((_, Err(error))) => Judged::failed(Fault::Document, error.clone()),
+            None => Judged::failed(Fault::Document, "the document was not read".to_owned()),
+        }
+    }
+
+    fn open(&self, source: &SourceDocument) -> Opened {
+        let document =
+            Document::parse(&source.text, &self.config.limits).map_err(|error| error.to_string())?;
+        let clock = || self.start.elapsed().as_secs_f64() * 1e3;
+        let before = examine(&document, &source.neighbours, self.config, &clock);
+        Ok((document, before))
+    }
+}

@@ -1,0 +1,146 @@
+//! One policy on one object of the user's: propose, judge, and put the repair into the text.
+
+use std::time::Instant;
+
+use domain::config::{Limits, RunConfig};
+use domain::outcome::{Gates, Proposal};
+use domain::patch::{Op, Patch};
+use domain::pointer::Pointer;
+use domain::policy::{PolicyId, PolicyName};
+use domain::record::Neighbours;
+use engine::document::Document;
+use engine::k8s::View;
+use engine::propose::{Decision, rules};
+use engine::rewrite::{RewriteError, Rewritten, rewrite};
+use engine::verify::{Candidate, Verification, examine, verify};
+
+use crate::findings::below;
+use crate::intake::Place;
+use crate::pipeline::unrendered;
+
+/// What the rules propose; a template that was never rendered is a person's business.
+pub(crate) fn propose(
+    document: &Document,
+    neighbours: &Neighbours,
+    policy: &PolicyName,
+    config: &RunConfig,
+) -> Decision {
+    match unrendered(document) {
+        Some(reason) => Decision::NeedsReview { reason },
+        None => rules::propose(&View::new(document, neighbours), policy, &config.rules),
+    }
+}
+
+/// What the gates say of a proposal.
+pub(crate) fn judge(
+    document: &Document,
+    neighbours: &Neighbours,
+    policy: &PolicyName,
+    proposal: &Proposal,
+    config: &RunConfig,
+) -> Verification {
+    let start = Instant::now();
+    let clock = || start.elapsed().as_secs_f64() * 1e3;
+    let before = examine(document, neighbours, config, &clock);
+    verify(Candidate { document, neighbours, before: &before, policy, proposal }, config, &clock)
+}
+
+/// How one policy on one object ended.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// Every gate accepted.
+    Accepted(Proposal),
+    /// A gate refused.
+    Rejected(Vec<String>),
+    /// A person must decide.
+    NeedsReview(String),
+    /// Nothing to do (any more).
+    NotApplicable,
+}
+
+/// Proposes and judges.
+pub(crate) fn attempt(
+    document: &Document,
+    neighbours: &Neighbours,
+    policy: PolicyId,
+    config: &RunConfig,
+) -> Attempt {
+    let policy = PolicyName::Known(policy);
+    match propose(document, neighbours, &policy, config) {
+        Decision::Repair(proposal) => {
+            let verification = judge(document, neighbours, &policy, &proposal, config);
+            if verification.accepted() {
+                Attempt::Accepted(proposal)
+            } else {
+                Attempt::Rejected(verification.errors())
+            }
+        }
+        Decision::NeedsReview { reason } => Attempt::NeedsReview(reason),
+        Decision::NotApplicable { .. } => Attempt::NotApplicable,
+        Decision::NoRule => Attempt::NeedsReview("no rule exists for the policy".to_owned()),
+    }
+}
+
+/// The text of a file's document after a patch of the object at `object` in it.
+pub(crate) fn patched_piece(
+    piece: &str,
+    object: &Pointer,
+    patch: &Patch,
+    limits: &Limits,
+) -> Result<Rewritten, RewriteError> {
+    rewrite(piece, &moved(patch, object), limits)
+}
+
+/// The text of a file after a patch of one of its objects.
+pub(crate) fn patched_file(
+    file: &str,
+    place: &Place,
+    patch: &Patch,
+    limits: &Limits,
+) -> Result<Rewritten, RewriteError> {
+    let piece = patched_piece(place.text(file), &place.pointer, patch, limits)?;
+    let (head, tail) = (&file[..place.offset], &file[place.offset + place.length..]);
+    // A document written anew ends its line; one that is followed by a separator must.
+    let newline = if tail.is_empty() || piece.text.ends_with('\n') { "" } else { "\n" };
+    Ok(Rewritten { text: format!("{head}{}{newline}{tail}", piece.text), style: piece.style })
+}
+
+/// The patch of an object as a patch of the document that holds it.
+fn moved(patch: &Patch, object: &Pointer) -> Patch {
+    if *object == Pointer::ROOT {
+        return patch.clone();
+    }
+    let to = |pointer: &Pointer| below(object, pointer);
+    let op = |op: &Op| match op {
+        Op::Add { path, value } => Op::Add { path: to(path), value: value.clone() },
+        Op::Remove { path } => Op::Remove { path: to(path) },
+        Op::Replace { path, value } => Op::Replace { path: to(path), value: value.clone() },
+        Op::Move { from, path } => Op::Move { from: to(from), path: to(path) },
+        Op::Copy { from, path } => Op::Copy { from: to(from), path: to(path) },
+        Op::Test { path, value } => Op::Test { path: to(path), value: value.clone() },
+    };
+    Patch(patch.0.iter().map(op).collect())
+}
+
+/// The words of all gates.
+pub(crate) fn gate_words(gates: &Gates) -> serde_json::Value {
+    serde_json::json!({
+        "apply": gates.apply.verdict,
+        "policy": gates.policy.verdict,
+        "safety": gates.safety.verdict,
+        "schema_before": gates.schema_before.verdict,
+        "schema": gates.schema.verdict,
+        "rescan": gates.rescan.verdict,
+    })
+}
+
+/// A change as a unified diff; empty when nothing changes.
+pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
+    if old == new {
+        return String::new();
+    }
+    let lines = similar::TextDiff::from_lines(old, new);
+    let shown = path.trim_start_matches("./").trim_start_matches('/');
+    let before = if old.is_empty() { "/dev/null".to_owned() } else { format!("a/{shown}") };
+    lines.unified_diff().header(&before, &format!("b/{shown}")).to_string()
+}

@@ -1,0 +1,183 @@
+//! `worker propose`, `verify` and `fix`.
+
+use serde_json::Value;
+
+use crate::cli::{told, worker, write};
+
+const FIXTURE: &str = "data/fixtures/policies/no_privileged";
+
+/// Two documents and a list; comments, quotes and indentation of a person.
+const MANY: &str = r"# Tools for the nodes
+apiVersion: v1
+kind: Pod
+metadata: {name: disk}   # one of two
+spec:
+    containers:
+      - name: 'disk'
+        image: registry.example.com/disk:1.2
+        securityContext: {privileged: true} # to read the disks
+---
+# The rest
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    name: net
+  spec:
+    containers:
+    - name: net
+      image: registry.example.com/net:1.0
+      securityContext:
+        # needed once
+        privileged: true
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: settings}
+  data: {a: 'b'}
+";
+
+#[test]
+fn fix_shows_a_diff_and_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "many.yaml", MANY);
+    let (code, stdout, stderr) =
+        told(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "many.yaml"]));
+    assert_eq!(code, 1, "there is something to write");
+    insta::assert_snapshot!(format!("{stdout}=====\n{stderr}"));
+    assert_eq!(std::fs::read_to_string(folder.path().join("many.yaml")).unwrap(), MANY);
+}
+
+#[test]
+fn fix_writes_what_all_gates_accept() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a/many.yaml", MANY);
+    write(folder.path(), "a/windows.yaml", &MANY.replace('\n', "\r\n"));
+    let fix = |more: &[&str]| {
+        told(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "--write"]).args(more))
+    };
+    let (code, stdout, stderr) = fix(&["a"]);
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).unwrap();
+    let expected = MANY.replace("privileged: true", "privileged: false");
+    assert_eq!(read("a/many.yaml"), expected);
+    assert_eq!(read("a/windows.yaml"), expected.replace('\n', "\r\n"));
+    let (code, _, stderr) = fix(&["a"]);
+    assert_eq!((code, stderr.as_str()), (0, "0 repairs in 0 files written, 0 violations left\n"));
+}
+
+#[test]
+fn companions_lie_beside_the_file_that_needs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: ops}\nspec:\n  serviceAccountName: runner # who\n  containers:\n  - {name: a, image: 'registry.example.com/a:1'}\n";
+    write(folder.path(), "pod.yaml", pod);
+    let fix = || {
+        told(worker().current_dir(folder.path()).args([
+            "fix",
+            "-p",
+            "non_existent_service_account",
+            "--write",
+            ".",
+        ]))
+    };
+    let (code, _, stderr) = fix();
+    assert_eq!(code, 0, "{stderr}");
+    let companions = std::fs::read_to_string(folder.path().join("pod.companions.yaml")).unwrap();
+    assert!(
+        companions.contains("kind: ServiceAccount") && companions.contains("name: runner"),
+        "{companions}"
+    );
+    assert!(std::fs::read_to_string(folder.path().join("pod.yaml")).unwrap().contains("# who"));
+    assert_eq!(fix().0, 0);
+    assert_eq!(std::fs::read_to_string(folder.path().join("pod.companions.yaml")).unwrap(), companions);
+}
+
+#[test]
+fn what_a_person_must_decide_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n";
+    write(folder.path(), "service.yaml", service);
+    let (code, stdout, stderr) = told(worker().current_dir(folder.path()).args([
+        "fix",
+        "-p",
+        "dangling_service",
+        "--write",
+        "service.yaml",
+    ]));
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("service.yaml:1: Service s: dangling_service: needs review: "), "{stderr}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("service.yaml")).unwrap(), service);
+}
+
+#[test]
+fn standard_input_cannot_be_written() {
+    let (code, _, stderr) = told(worker().args(["fix", "--write", "-"]).write_stdin("kind: Pod\n"));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("cannot write into -"), "{stderr}");
+}
+
+#[test]
+fn propose_shows_diffs_of_the_users_text() {
+    let (code, stdout, stderr) = told(worker().args(["propose", "-p", "no_privileged", "--diff", FIXTURE]));
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(format!("{stdout}=====\n{stderr}"));
+}
+
+#[test]
+fn records_are_detected_repaired_and_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "many.yaml", MANY);
+    let step = |args: &[&str]| told(worker().current_dir(folder.path()).args(args));
+    let (_, detections, _) = step(&["detect", "--output", "detections", "many.yaml"]);
+    write(folder.path(), "d.json", &detections);
+    let (code, patches, _) = step(&["propose", "--detections", "d.json"]);
+    assert_eq!(code, 0);
+    let rows: Vec<Value> = serde_json::from_str(&patches).unwrap();
+    let (_, direct, _) = step(&["propose", "many.yaml"]);
+    let direct: Vec<Value> = serde_json::from_str(&direct).unwrap();
+    assert_eq!(
+        rows.iter().map(|row| (&row["id"], &row["patch"])).collect::<Vec<_>>(),
+        direct.iter().map(|row| (&row["id"], &row["patch"])).collect::<Vec<_>>()
+    );
+    write(folder.path(), "p.json", &patches);
+    let (code, verdicts, stderr) = step(&["verify", "--detections", "d.json", "--patches", "p.json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let verdicts: Vec<Value> = serde_json::from_str(&verdicts).unwrap();
+    assert_eq!(verdicts.len(), rows.len());
+    assert!(verdicts.iter().all(|row| row["accepted"] == true && row["gates"]["schema"] == "passed"));
+
+    let broken = patches.replacen("\"op\":\"", "\"op\":\"no-", 1);
+    write(folder.path(), "p.json", &broken);
+    let verify = ["verify", "--detections", "d.json", "--patches", "p.json", "--disable-gate", "schema"];
+    let (code, verdicts, stderr) = step(&verify);
+    assert_eq!(code, 1);
+    let verdicts: Vec<Value> = serde_json::from_str(&verdicts).unwrap();
+    assert_eq!((&verdicts[0]["accepted"], &verdicts[0]["fault"]), (&false.into(), &"proposer".into()));
+    assert_eq!(verdicts[1]["gates"]["schema"], "not_run");
+    assert!(stderr.ends_with("1 rejected (1 by fault of the proposer)\n"), "{stderr}");
+    assert_eq!(
+        step(&["verify", "--detections", "d.json", "--patches", "p.json", "--disable-gate", "apply"]).0,
+        2
+    );
+}
+
+#[test]
+fn settings_come_in_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "pod.yaml", "kind: Pod\nspec: {containers: [{name: a, image: nginx}]}\n");
+    let propose = |more: &[&str]| {
+        told(
+            worker()
+                .current_dir(folder.path())
+                .args(["propose", "-p", "no_latest_tag", "pod.yaml"])
+                .args(more),
+        )
+    };
+    assert!(propose(&[]).1.contains("nginx:stable"));
+    assert!(propose(&["--set", "rules.default_tag=v9"]).1.contains("nginx:v9"));
+    assert!(propose(&["--set", "rules.images.nginx=nginx:1.27"]).1.contains("nginx:1.27"));
+    let (code, _, stderr) = propose(&["--set", "rules.default_tga=v9"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("rules.default_tag"), "the nearest key is named: {stderr}");
+}
