@@ -41,10 +41,15 @@ pub fn apply(document: &Value, patch: &Patch) -> Result<Value, ApplyError> {
             Op::Move { from, path } if from != path && from.covers(path) => {
                 Err("a node cannot move into itself".to_owned())
             }
-            Op::Move { from, path } if from != path => match take(&mut copy, from) {
+            // Section 4.4: the same as to remove and to add there, which leaves the document as it was.
+            Op::Move { from, path } if from == path && from.resolve(&copy).is_some() => Ok(()),
+            Op::Move { from, path } => match take(&mut copy, from) {
                 Some(value) => apply_one_to(&mut copy, &Op::Add { path: path.clone(), value }),
                 None => apply_one_to(&mut copy, op),
             },
+            Op::Test { path, value } if path.resolve(&copy).is_some_and(|found| equal(found, value)) => {
+                Ok(())
+            }
             Op::Remove { path } if take(&mut copy, path).is_some() => Ok(()),
             _ => apply_one_to(&mut copy, op),
         }
@@ -64,6 +69,20 @@ fn apply_one_to(document: &mut Value, op: &Op) -> Result<(), String> {
 fn take(document: &mut Value, at: &Pointer) -> Option<Value> {
     let (parent, key) = at.split_last()?;
     document.pointer_mut(parent.as_str())?.as_object_mut()?.shift_remove(&key)
+}
+
+/// Whether two values are equal as RFC 6902, section 4.6 has it: numbers by value, so that `1` is `1.0`.
+fn equal(found: &Value, expected: &Value) -> bool {
+    match (found, expected) {
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+        }
+        _ => found == expected,
+    }
 }
 
 /// What may still be inserted when `op` has been applied.
