@@ -7,7 +7,7 @@ pub struct Piece<'a> {
     pub text: &'a str,
     /// 0-based number of lines before it in the file.
     pub line_offset: usize,
-    /// Bytes before it in the file.
+    /// Bytes before it in the file, a byte order mark not counted.
     pub byte_offset: usize,
 }
 

@@ -157,8 +157,16 @@ impl Offsets {
 }
 
 enum Frame {
-    Map { map: Map<String, Value>, key: Option<(String, Span)>, merges: Vec<Value>, opened: Opened },
+    Map { map: Map<String, Value>, key: Option<Key>, merges: Vec<Value>, opened: Opened },
     List { items: Vec<Value>, opened: Opened },
+}
+
+/// A mapping key that waits for its value.
+struct Key {
+    text: String,
+    span: Span,
+    /// Whether it stands there without quotes: only then `<<` merges.
+    plain: bool,
 }
 
 /// What must be remembered of a collection until it is complete.
@@ -269,7 +277,7 @@ impl<'l> Builder<'l> {
                 self.anchors.insert(anchor, Anchor { value, nodes: 1, depth: 1 });
             }
             if let Some(Frame::Map { key, .. }) = self.stack.last_mut() {
-                *key = Some((text, span));
+                *key = Some(Key { text, span, plain: style == ScalarStyle::Plain });
             }
             return Ok(());
         }
@@ -304,7 +312,7 @@ impl<'l> Builder<'l> {
         if self.awaits_key() {
             let Value::String(text) = value else { return Err(syntax("a mapping key must be a scalar")) };
             if let Some(Frame::Map { key, .. }) = self.stack.last_mut() {
-                *key = Some((text, span));
+                *key = Some(Key { text, span, plain: false });
             }
             return Ok(());
         }
@@ -360,8 +368,8 @@ impl<'l> Builder<'l> {
             None => self.root = Some(value),
             Some(Frame::List { items, .. }) => items.push(value),
             Some(Frame::Map { map, key, merges, .. }) => {
-                let Some((key, _)) = key.take() else { return Ok(()) };
-                if key == "<<" && (value.is_object() || value.is_array()) {
+                let Some(Key { text: key, plain, .. }) = key.take() else { return Ok(()) };
+                if plain && key == "<<" && (value.is_object() || value.is_array()) {
                     merges.push(value);
                     return Ok(());
                 }
@@ -381,7 +389,7 @@ impl<'l> Builder<'l> {
         for frame in self.stack.iter().rev().skip(1).rev() {
             pointer = match frame {
                 Frame::List { items, .. } => pointer.index(items.len()),
-                Frame::Map { key: Some((key, _)), .. } => pointer.child(key),
+                Frame::Map { key: Some(key), .. } => pointer.child(&key.text),
                 Frame::Map { key: None, .. } => pointer,
             };
         }
@@ -393,11 +401,11 @@ impl<'l> Builder<'l> {
         let pointer = match self.stack.last() {
             None => Pointer::ROOT,
             Some(Frame::List { items, .. }) => self.here().index(items.len()),
-            Some(Frame::Map { key: Some((key, _)), .. }) => self.here().child(key),
+            Some(Frame::Map { key: Some(key), .. }) => self.here().child(&key.text),
             Some(Frame::Map { key: None, .. }) => return,
         };
         let key_span = match self.stack.last() {
-            Some(Frame::Map { key: Some((_, span)), .. }) => Some(*span),
+            Some(Frame::Map { key: Some(key), .. }) => Some(key.span),
             _ => None,
         };
         let anchor = key_span.unwrap_or(start).start;
