@@ -60,10 +60,23 @@ fn selectors(before: &View<'_>, after: &View<'_>, errors: &mut Vec<String>) {
         return;
     }
     let selector = |view: &View<'_>| view.value.pointer("/spec/selector").cloned();
-    let old = selector(before).filter(|selector| selector.as_object().is_some_and(|map| !map.is_empty()));
+    let old = selector(before).filter(may_be_live);
     if old.is_some() && old != selector(after) {
         errors.push("the immutable selector changed".to_owned());
     }
+}
+
+/// The API server refuses a selector that selects by nothing, or has a wrong type: no live object has one.
+fn may_be_live(selector: &Value) -> bool {
+    let labels = selector.get("matchLabels").filter(|labels| !labels.is_null());
+    let expressions = selector.get("matchExpressions").filter(|expressions| !expressions.is_null());
+    let typed_labels =
+        labels.is_none_or(|labels| labels.as_object().is_some_and(|map| map.values().all(Value::is_string)));
+    let typed_expressions =
+        expressions.is_none_or(|list| list.as_array().is_some_and(|list| list.iter().all(Value::is_object)));
+    let terms = labels.and_then(Value::as_object).map_or(0, Map::len)
+        + expressions.and_then(Value::as_array).map_or(0, Vec::len);
+    typed_labels && typed_expressions && terms > 0
 }
 
 fn service(before: &View<'_>, after: &View<'_>, errors: &mut Vec<String>) {
@@ -219,4 +232,43 @@ fn privileges(container: &Container<'_>) -> BTreeSet<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::Neighbours;
+
+    use super::*;
+    use crate::testing::document;
+
+    #[test]
+    fn a_selector_that_selects_may_not_change() {
+        let errors_of = |old: &str| {
+            let with =
+                |selector: &str| document(&format!("kind: Deployment\nspec: {{selector: {selector}}}"));
+            let (before, after) = (with(old), with("{matchLabels: {app: web}}"));
+            let alone = Neighbours::Unknown;
+            let (before, after) = (View::new(&before, &alone), View::new(&after, &alone));
+            errors(
+                &before,
+                &after,
+                &PolicyName::Known(PolicyId::MismatchingSelector),
+                &RulesConfig::default(),
+            )
+        };
+        for live in ["{matchLabels: {a: b}}", "{matchExpressions: [{key: a, operator: Exists}]}"] {
+            assert_eq!(errors_of(live), ["the immutable selector changed"], "{live}");
+        }
+        for none in [
+            "null",
+            "{}",
+            "{matchLabels: {}}",
+            "{matchLabels: [a]}",
+            "{matchExpressions: []}",
+            "[{a: b}]",
+            "{matchLabels: {a: 5}}",
+        ] {
+            assert_eq!(errors_of(none), Vec::<String>::new(), "{none}");
+        }
+    }
 }
