@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{invalid_value, scalar, selector_object};
+use super::security::checked;
 use crate::edit::Editor;
 use crate::k8s::{Pod, View, names, selectors};
 
@@ -96,7 +97,7 @@ impl<'v, 'a> Controller<'v, 'a> {
         })
     }
 
-    fn fix(&self) -> Fix {
+    fn fix(&self, rules: &RulesConfig) -> Fix {
         let mut editor = Editor::new(self.view.value);
         let done = match self.selector() {
             _ if self.is_generated() => {
@@ -107,7 +108,7 @@ impl<'v, 'a> Controller<'v, 'a> {
             Some(selector) => self.move_labels(&mut editor, &selector),
         };
         match done {
-            Ok(cautions) => Fix::of(editor, cautions),
+            Ok(cautions) => checked(&MismatchingSelector, self.view, rules, editor, cautions),
             Err(reason) => Fix::NeedsReview { reason },
         }
     }
@@ -241,7 +242,7 @@ impl Policy for MismatchingSelector {
         finding.into_iter().collect()
     }
 
-    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+    fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
         let Some(controller) = Controller::of(view) else {
             return Fix::NotApplicable {
                 reason: format!("a {} selects no pods of its own template", view.kind()),
@@ -250,7 +251,7 @@ impl Policy for MismatchingSelector {
         if controller.trouble().is_none() {
             return Fix::NotApplicable { reason: "the document does not violate the policy".to_owned() };
         }
-        controller.fix()
+        controller.fix(rules)
     }
 }
 
@@ -400,6 +401,14 @@ mod tests {
             fix_of(&POLICY, &cron),
             json!([{"op": "remove", "path": "/spec/jobTemplate/spec/selector"}])
         );
+    }
+
+    #[test]
+    fn metadata_of_a_wrong_type_is_for_a_person() {
+        let odd = document(
+            "kind: Deployment\nmetadata: {name: a}\nspec: {selector: {}, template: {metadata: 5, spec: {}}}",
+        );
+        assert!(review_of(&POLICY, &odd, &Neighbours::Unknown).contains("has a type"));
     }
 
     #[test]

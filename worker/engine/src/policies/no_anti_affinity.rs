@@ -28,6 +28,7 @@ use serde_json::{Map, Value, json};
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{label_set, scalar, selector_query};
 use super::message::quoted;
+use super::security::checked;
 use crate::edit::Editor;
 use crate::k8s::neighbours::IDENTIFYING_LABELS;
 use crate::k8s::{Pod, View, names, selectors};
@@ -190,7 +191,7 @@ impl Policy for NoAntiAffinity {
         found.collect()
     }
 
-    fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+    fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
         let mut editor = Editor::new(view.value);
         let mut cautions = Vec::new();
         let Some(replicas) = replicas(view) else {
@@ -226,7 +227,7 @@ impl Policy for NoAntiAffinity {
             });
             editor.append(&pod.pointer.join(&["affinity", "podAntiAffinity", PREFERRED]), term);
         }
-        Fix::of(editor, cautions)
+        checked(self, view, rules, editor, cautions)
     }
 }
 
@@ -248,6 +249,14 @@ mod tests {
 
     fn term(labels: &Value) -> Value {
         json!({"weight": 100, "podAffinityTerm": {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}})
+    }
+
+    #[test]
+    fn metadata_of_a_wrong_type_is_for_a_person() {
+        let odd = document(
+            "kind: Deployment\nmetadata: {name: a}\nspec: {replicas: 2, template: {metadata: 5, spec: {}}}",
+        );
+        assert!(review_of(&NoAntiAffinity, &odd, &Neighbours::Unknown).contains("has a type"));
     }
 
     #[test]
