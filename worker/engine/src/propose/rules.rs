@@ -12,7 +12,8 @@ use crate::policies::{self, Fix};
 /// Proposes the smallest patch that clears the violation rightly.
 ///
 /// A violation that no operation reaches (a text where a map should be on the way to it) is for a person: *nothing to
-/// fix* is said only of documents in which nothing is found.
+/// fix* is said only of documents on which the policy holds, whether or not a scanner finds something (an allowed path
+/// of the host, a Linux-only field that Windows lacks).
 pub fn propose(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Decision {
     let PolicyName::Known(id) = policy else { return Decision::NoRule };
     let policy = policies::policy(*id);
@@ -21,6 +22,9 @@ pub fn propose(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Dec
             Decision::Repair(Proposal { patch, companions, cautions, collateral_ops: 0, hardened: false })
         }
         Fix::NeedsReview { reason } => Decision::NeedsReview { reason },
+        Fix::NotApplicable { reason } if policy.cleared(view, rules).is_empty() => {
+            Decision::NotApplicable { reason }
+        }
         Fix::NotApplicable { reason } => match policy.detect(view).into_iter().next() {
             None => Decision::NotApplicable { reason },
             Some(finding) => Decision::NeedsReview {
@@ -47,12 +51,30 @@ mod tests {
         let propose = |yaml: &str| {
             let document = document(yaml);
             let view = View::new(&document, &Neighbours::Unknown);
-            propose(&view, &PolicyName::Known(PolicyId::NoAntiAffinity), &RulesConfig::default())
+            propose(&view, &PolicyName::Known(PolicyId::LivenessPort), &RulesConfig::default())
         };
-        let odd = "kind: Deployment\nmetadata: {name: a}\nspec: {replicas: 2, template: {metadata: {labels: {app: a}}, spec: {affinity: none}}}";
+        let odd =
+            "kind: Pod\nspec: {containers: [{name: a, ports: x, livenessProbe: {tcpSocket: {port: 80}}}]}";
         assert!(
-            matches!(propose(odd), Decision::NeedsReview { reason } if reason.contains("from /spec/template/spec/affinity"))
+            matches!(propose(odd), Decision::NeedsReview { reason } if reason.contains("from /spec/containers/0/livenessProbe"))
         );
         assert!(matches!(propose("kind: Deployment\nspec: {}"), Decision::NotApplicable { .. }));
+    }
+
+    #[test]
+    fn what_a_policy_accepts_is_nothing_to_fix() {
+        for (id, yaml) in [
+            (
+                PolicyId::NoHostPath,
+                "kind: Pod\nspec: {volumes: [{name: a, hostPath: {path: /etc/ssl/certs}}]}",
+            ),
+            (PolicyId::DropCapSysAdmin, "kind: Pod\nspec: {os: {name: windows}, containers: [{name: a}]}"),
+        ] {
+            let document = document(yaml);
+            let view = View::new(&document, &Neighbours::Unknown);
+            assert!(!policies::policy(id).detect(&view).is_empty());
+            let decision = propose(&view, &PolicyName::Known(id), &RulesConfig::default());
+            assert!(matches!(decision, Decision::NotApplicable { .. }), "{decision:?}");
+        }
     }
 }
