@@ -1,6 +1,11 @@
 //! Builders and strategies for the tests of other crates.
 
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Map, Value};
 
 use crate::ids::RecordId;
@@ -39,4 +44,56 @@ pub fn json() -> impl Strategy<Value = Value> {
                 .prop_map(|pairs| Value::Object(pairs.into_iter().collect::<Map<_, _>>())),
         ]
     })
+}
+
+/// How many inputs a property gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs {
+    /// In an ordinary test.
+    pub usual: u32,
+    /// Of a hundred parts of `PROPTEST_CASES`, where that is set.
+    pub share: u32,
+}
+
+/// No input may take longer than this when `PROPTEST_CASES` is set: the bound of a hostile input, not a benchmark.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Holds `check` against many inputs and prints how many there were and how long the slowest took. The inputs are the
+/// same every time unless `PROPTEST_RNG_SEED` says otherwise; the variables are those of proptest.
+///
+/// # Panics
+/// When `check` panics for an input; the smallest such input is named.
+#[expect(clippy::print_stdout, reason = "the counts are what a long run is made for; tests capture them")]
+pub fn property<S: Strategy>(name: &str, inputs: Inputs, strategy: &S, check: impl Fn(S::Value))
+where
+    S::Value: Debug,
+{
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let asked = number("PROPTEST_CASES");
+    let cases = asked.map_or(u64::from(inputs.usual), |all| (all * u64::from(inputs.share)).div_ceil(100));
+    let config = ProptestConfig {
+        cases: u32::try_from(cases).unwrap_or(u32::MAX),
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(number("PROPTEST_RNG_SEED").unwrap_or(1)),
+        ..ProptestConfig::default()
+    };
+    let (start, ran, slowest) = (Instant::now(), Cell::new(0_u64), Cell::new(Duration::ZERO));
+    let result = TestRunner::new(config).run(strategy, |input| {
+        let begin = Instant::now();
+        check(input);
+        let took = begin.elapsed();
+        ran.set(ran.get() + 1);
+        slowest.set(slowest.get().max(took));
+        assert!(asked.is_none() || took < LONGEST, "took {took:?}");
+        Ok(())
+    });
+    println!(
+        "property {name}: {} inputs in {:.1} s, the slowest {:.1} ms",
+        ran.get(),
+        start.elapsed().as_secs_f64(),
+        slowest.get().as_secs_f64() * 1e3
+    );
+    if let Err(error) = result {
+        panic!("{name}: {error}");
+    }
 }
