@@ -32,6 +32,8 @@ enum Command {
     Status(commands::status::Args),
     /// Stop a run; what was committed stays
     Cancel(commands::cancel::Args),
+    /// Write a synthetic corpus of any size
+    Synth(commands::synth::Args),
     /// Show the configuration in force
     Config(commands::config::Args),
     /// Print the completion script for a shell
@@ -53,6 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Submit(args) => commands::submit::run(&args, quiet),
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
+        Command::Synth(args) => commands::synth::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
     }

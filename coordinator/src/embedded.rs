@@ -95,3 +95,8 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
         })
     })
 }
+
+/// What a scanner would report of one manifest: its ids and sentences.
+pub fn findings(manifest: &str) -> Vec<(&'static str, String)> {
+    intake::findings(manifest)
+}

@@ -15,4 +15,5 @@ pub mod server;
 mod settings;
 pub mod state;
 mod summary;
+pub mod synth;
 pub mod usage;

@@ -9,6 +9,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod submit;
+pub(crate) mod synth;
 
 mod follow;
 mod run_id;

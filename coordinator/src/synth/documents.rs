@@ -24,13 +24,21 @@ impl Lines {
 }
 
 const WORDS: [&str; 16] = [
-    "api", "billing", "cache", "checkout", "frontend", "gateway", "ingest", "ledger", "mailer", "metrics", "orders",
-    "payments", "queue", "search", "session", "worker",
+    "api", "billing", "cache", "checkout", "frontend", "gateway", "ingest", "ledger", "mailer", "metrics",
+    "orders", "payments", "queue", "search", "session", "worker",
 ];
 
 const IMAGES: [&str; 10] = [
-    "nginx", "redis", "postgres", "registry.example.com:5000/team/api", "ghcr.io/example/worker", "busybox",
-    "quay.io/example/agent", "registry.example.com/mailer", "memcached", "example/batch",
+    "nginx",
+    "redis",
+    "postgres",
+    "registry.example.com:5000/team/api",
+    "ghcr.io/example/worker",
+    "busybox",
+    "quay.io/example/agent",
+    "registry.example.com/mailer",
+    "memcached",
+    "example/batch",
 ];
 
 /// One manifest: its file name and its text.
@@ -89,7 +97,8 @@ fn service(random: &mut Random, name: &str) -> String {
     }
     lines.add(2, "ports:");
     lines.add(2, "- port: 80");
-    let target = random.weighted(&[(6, "8080"), (2, "http"), (1, "\"8080\""), (1, "\"Bad_Port_Name_Too_Long\"")]);
+    let target =
+        random.weighted(&[(6, "8080"), (2, "http"), (1, "\"8080\""), (1, "\"Bad_Port_Name_Too_Long\"")]);
     lines.add(4, format_args!("targetPort: {target}"));
     lines.0
 }
@@ -192,7 +201,10 @@ fn pod_spec(random: &mut Random, restart_policy: Option<&str>) -> Lines {
         lines.add(0, "- name: data");
         if random.chance(30) {
             lines.add(2, "hostPath:");
-            lines.add(4, format_args!("path: {}", random.pick(&["/etc", "/var/run/docker.sock", "/var/lib/data"])));
+            lines.add(
+                4,
+                format_args!("path: {}", random.pick(&["/etc", "/var/run/docker.sock", "/var/lib/data"])),
+            );
         } else {
             lines.add(2, "emptyDir: {}");
         }
@@ -211,7 +223,12 @@ fn pod_spec(random: &mut Random, restart_policy: Option<&str>) -> Lines {
 fn container(random: &mut Random, index: u64, volume: bool) -> Lines {
     let mut lines = Lines::new();
     lines.add(0, format_args!("- name: c{index}"));
-    let tag = random.weighted(&[(6, ":1.27.3"), (2, ":latest"), (2, ""), (1, ":v2@sha256:4a1c4b21597c1b4415bdbecb28a3296c6b5e23ca4f9feeb599860a1dac6a0108")]);
+    let tag = random.weighted(&[
+        (6, ":1.27.3"),
+        (2, ":latest"),
+        (2, ""),
+        (1, ":v2@sha256:4a1c4b21597c1b4415bdbecb28a3296c6b5e23ca4f9feeb599860a1dac6a0108"),
+    ]);
     lines.add(2, format_args!("image: {}{tag}", random.pick(&IMAGES)));
     let regular = index < 100;
     if random.chance(35) {
@@ -253,7 +270,13 @@ fn environment(random: &mut Random, lines: &mut Lines) {
     lines.add(2, "env:");
     for index in 0..=random.below(6) {
         lines.add(2, format_args!("- name: OPTION_{index}"));
-        lines.add(4, format_args!("value: {}", random.pick(&["\"on\"", "fast", "\"0644\"", "https://example.com/x?y=1"])));
+        lines.add(
+            4,
+            format_args!(
+                "value: {}",
+                random.pick(&["\"on\"", "fast", "\"0644\"", "https://example.com/x?y=1"])
+            ),
+        );
     }
     if random.chance(12) {
         lines.add(2, "- name: CLIENT_SECRET");
@@ -271,7 +294,10 @@ fn probes(random: &mut Random, lines: &mut Lines) {
             lines.add(2, format_args!("{probe}:"));
             lines.add(4, "httpGet:");
             lines.add(6, "path: /healthz");
-            lines.add(6, format_args!("port: {}", random.weighted(&[(8, "8080"), (1, "9102"), (1, "metrics")])));
+            lines.add(
+                6,
+                format_args!("port: {}", random.weighted(&[(8, "8080"), (1, "9102"), (1, "metrics")])),
+            );
         }
     }
 }
@@ -317,7 +343,8 @@ fn security(random: &mut Random, lines: &mut Lines) {
     }
     if random.chance(20) {
         lines.add(4, "capabilities:");
-        let list = random.pick(&["add: [NET_ADMIN]", "add: [SYS_ADMIN, CHOWN]", "drop: [ALL]", "drop: [net_raw]"]);
+        let list =
+            random.pick(&["add: [NET_ADMIN]", "add: [SYS_ADMIN, CHOWN]", "drop: [ALL]", "drop: [net_raw]"]);
         lines.add(6, list);
     }
     if lines.0.len() == before {

@@ -5,7 +5,18 @@ use super::random::Random;
 /// A hostile text and what is wrong with it.
 pub(super) fn document(random: &mut Random) -> (&'static str, String) {
     let what = random.pick(&[
-        "bomb", "broken", "deep", "duplicate", "empty", "latin", "list", "long", "number", "template", "types", "zero",
+        "bomb",
+        "broken",
+        "deep",
+        "duplicate",
+        "empty",
+        "latin",
+        "list",
+        "long",
+        "number",
+        "template",
+        "types",
+        "zero",
     ]);
     let text = match what {
         "bomb" => bomb(),
