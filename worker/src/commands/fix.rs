@@ -80,7 +80,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             applied += repaired.applied.len() as u64;
             left += repaired.left.len() as u64;
             repaired.left.iter().for_each(|line| output::say(line));
-            let (text, companions) = (repaired.text.as_deref(), companions_of(&file, &repaired, &config)?);
+            let text = repaired.text.as_deref();
+            let companions = match companions_of(&file, &repaired, &config) {
+                Ok(companions) => companions,
+                Err(error) => {
+                    failed += 1;
+                    output::say(&format!("{}: {error:#}", file.path));
+                    return Ok(());
+                }
+            };
             if text.is_none() && companions.is_none() {
                 return Ok(());
             }
@@ -257,17 +265,24 @@ fn companions_of(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let known: Vec<_> = yaml::split(&old)
+    let mut known: Vec<Document> = yaml::split(&old)
         .into_iter()
         .filter_map(|piece| Document::parse(piece.text, &config.limits).ok())
-        .map(|document| document.identity)
         .collect();
     let mut new = old.clone();
     let mut private = false;
     for companion in &repaired.companions {
-        let identity = engine::document::Identity::of(companion);
+        let companion = Document::from_value(companion.clone())?;
+        let identity = &companion.identity;
         private |= identity.kind == "Secret";
-        if known.contains(&identity) {
+        if let Some(same) = known.iter().find(|known| known.identity == *identity) {
+            // A service account is there or not; what a Secret holds is what the repair refers to.
+            anyhow::ensure!(
+                same.value == companion.value || identity.kind != "Secret",
+                "not repaired: {} has a Secret {} with other content; merge them by hand or rename one",
+                path.display(),
+                identity.name
+            );
             continue;
         }
         if !new.is_empty() {
@@ -276,7 +291,8 @@ fn companions_of(
             }
             new.push_str("---\n");
         }
-        new.push_str(&yaml::to_yaml(companion));
+        new.push_str(&yaml::to_yaml(&companion.value));
+        known.push(companion);
     }
     Ok((new != old).then_some(Companions { path, old, new, private }))
 }

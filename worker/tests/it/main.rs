@@ -6,3 +6,4 @@ mod cli;
 mod detect;
 mod intake;
 mod repair;
+mod rewrite;

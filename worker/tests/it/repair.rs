@@ -94,6 +94,28 @@ fn companions_lie_beside_the_file_that_needs_them() {
 }
 
 #[test]
+fn a_companion_with_other_content_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    image: registry.example.com/a:1\n    env:\n    - {name: DB_SECRET, value: hunter2hunter2}\n";
+    write(folder.path(), "pod.yaml", pod);
+    let fix = || {
+        told(worker().current_dir(folder.path()).args(["fix", "-p", "env_var_secret", "--write", "pod.yaml"]))
+    };
+    assert_eq!(fix().0, 0);
+    let companions = std::fs::read_to_string(folder.path().join("pod.companions.yaml")).unwrap();
+    assert!(companions.contains("kind: Secret") && companions.contains("hunter2hunter2"), "{companions}");
+    let repaired = std::fs::read_to_string(folder.path().join("pod.yaml")).unwrap();
+    assert!(repaired.contains("secretKeyRef") && !repaired.contains("hunter2"), "{repaired}");
+
+    let other = pod.replace("hunter2hunter2", "another-secret");
+    write(folder.path(), "pod.yaml", &other);
+    let (code, _, stderr) = fix();
+    assert_eq!(code, 2);
+    assert!(stderr.contains("pod.yaml: not repaired: pod.companions.yaml has a Secret"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("pod.yaml")).unwrap(), other);
+}
+
+#[test]
 fn what_a_person_must_decide_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n";
