@@ -35,5 +35,8 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
+/// What the column `worker` of an imported row says: nobody here judged it.
+pub const IMPORT: &str = "import";
+
 pub use export::{Export, ExportError, Exported, export};
 pub use import::{Import, ImportReport, Imported, Tally};

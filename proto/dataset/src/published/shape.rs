@@ -226,7 +226,7 @@ pub(super) fn outcome(record: &Record, document: &SourceDocument, entries: &Entr
             schema_ms: milliseconds(verdict, "kubectl_ms"),
             ..Timing::default()
         },
-        worker: "import".to_owned(),
+        worker: super::IMPORT.to_owned(),
         attempt: 1,
         error_kind: None,
         published: None,
