@@ -55,6 +55,9 @@ fn text(failures: &Failures, top: usize) -> String {
     }
     for (name, word) in DIMENSIONS {
         let sums = failures.by(word);
+        if sums.iter().all(|sum| sum.value.is_empty()) {
+            continue;
+        }
         let shown = if top == 0 { sums.len() } else { top };
         text.push('\n');
         text.push_str(&sum_table(name, sums.iter().take(shown)).text(output::stdout_width()));

@@ -21,10 +21,14 @@ pub(super) fn interval(share: &Proportion) -> String {
 pub(super) fn number(x: Option<f64>) -> String {
     match x {
         None => "-".to_owned(),
-        Some(x) if x.fract() == 0.0 && x.abs() < 1e15 => format!("{x:.0}"),
-        Some(x) if x.abs() >= 100.0 => format!("{x:.1}"),
-        Some(x) => format!("{x:.3}"),
+        Some(x) if x.abs() >= 100.0 => short(format!("{x:.1}")),
+        Some(x) => short(format!("{x:.3}")),
     }
+}
+
+/// Without zeros at the end of its decimals.
+fn short(number: String) -> String {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number }
 }
 
 /// The leaves of a JSON value as `key,value` lines with dotted keys; what a list holds is numbered.
@@ -69,6 +73,7 @@ mod tests {
         assert_eq!(number(Some(8.0)), "8");
         assert_eq!(number(Some(0.123_45)), "0.123");
         assert_eq!(number(Some(1234.56)), "1234.6");
+        assert_eq!((number(Some(50.6)), number(Some(100.0))), ("50.6".to_owned(), "100".to_owned()));
     }
 
     #[test]

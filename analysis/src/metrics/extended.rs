@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dataset::published::IMPORT;
 use dataset::schema;
 use domain::outcome::{Fault, Gate, Status};
 use polars::prelude::*;
@@ -42,7 +43,8 @@ pub struct Extended {
     pub accepted_of_all: Proportion,
     /// Accepted, of the rows whose document was valid before anyone touched it.
     pub accepted_of_valid: Proportion,
-    /// Effective, of the accepted: the rescan passed, it found nothing new, and no operation was collateral.
+    /// Effective, of the accepted that were judged here: the rescan passed, it found nothing new, and no operation was
+    /// collateral. An imported verdict proves none of that.
     pub effective_of_accepted: Proportion,
     /// Rows that need a person.
     pub needs_review: Proportion,
@@ -88,7 +90,7 @@ pub struct GateTally {
 /// The distribution of a time, in ms.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Latency {
-    /// How many rows measured it.
+    /// How many rows measured it: spent more than 0 ms.
     pub n: u64,
     /// Mean.
     pub mean: f64,
@@ -120,7 +122,7 @@ impl Extended {
             status: Status::ALL.iter().map(|word| every(word.as_str(), &mut status)).collect(),
             accepted_of_all: Proportion::new(accepted, records),
             accepted_of_valid: Proportion::new(row.count("accepted_valid")?, row.count("valid")?),
-            effective_of_accepted: Proportion::new(row.count("effective")?, accepted),
+            effective_of_accepted: Proportion::new(row.count("effective")?, row.count("accepted_here")?),
             needs_review: Proportion::new(needs_review, records),
             faults: Fault::ALL
                 .iter()
@@ -163,7 +165,8 @@ fn token_columns() -> impl Iterator<Item = &'static str> {
 /// Everything that one pass over the rows can sum.
 fn sums() -> Vec<Expr> {
     let accepted = || yes(schema::ACCEPTED);
-    let effective = accepted()
+    let judged_here = || accepted().and(is(schema::WORKER, IMPORT).not());
+    let effective = judged_here()
         .and(yes(schema::OK_RESCAN))
         .and(col(schema::NEW_VIOLATIONS).list().len().eq(lit(0)))
         .and(col(schema::COLLATERAL_OPS).eq(lit(0)));
@@ -173,6 +176,7 @@ fn sums() -> Vec<Expr> {
         tally(yes(schema::SCHEMA_BEFORE), "valid"),
         tally(accepted().and(yes(schema::SCHEMA_BEFORE)), "accepted_valid"),
         tally(effective, "effective"),
+        tally(judged_here(), "accepted_here"),
         col(schema::DOCUMENT_HASH).drop_nulls().n_unique().cast(DataType::UInt64).alias("documents"),
         total(col(schema::COLLATERAL_OPS), "collateral_ops"),
         tally(accepted().and(col(schema::COMPANIONS).is_not_null()), "with_companions"),
@@ -185,12 +189,14 @@ fn sums() -> Vec<Expr> {
     }
     sums.extend(token_columns().map(|column| total(col(column), column)));
     for column in TIMES {
-        let quantile = |q: f64| col(column).quantile(lit(q), QuantileMethod::Linear);
-        sums.push(tally(col(column).is_not_null(), &format!("{column} n")));
-        sums.push(col(column).mean().alias(format!("{column} mean")));
+        // Work that was done took some time: exactly 0 stands for a gate that did not run, or was not timed.
+        let time = || col(column).filter(col(column).gt(lit(0.0)));
+        let quantile = |q: f64| time().quantile(lit(q), QuantileMethod::Linear);
+        sums.push(tally(col(column).gt(lit(0.0)), &format!("{column} n")));
+        sums.push(time().mean().alias(format!("{column} mean")));
         sums.push(quantile(0.5).alias(format!("{column} median")));
         sums.push(quantile(0.95).alias(format!("{column} p95")));
-        sums.push(col(column).max().alias(format!("{column} max")));
+        sums.push(time().max().alias(format!("{column} max")));
     }
     sums
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, ContentArrangement, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde_json::Value;
 
 use crate::env;
@@ -23,6 +23,9 @@ pub enum Format {
     /// Comma-separated values, RFC 4180, with a header.
     Csv,
 }
+
+/// A line under the header, and nothing else to look past.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Shows control characters (line breaks and tabs aside) instead of sending them.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -74,7 +77,7 @@ impl Table {
     /// The table for people, at most `width` columns wide (`None`: as wide as it wants to be).
     pub fn text(&self, width: Option<u16>) -> String {
         let mut table = comfy_table::Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(STYLE);
         if let Some(width) = width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
