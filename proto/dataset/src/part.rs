@@ -16,7 +16,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::rows;
-use crate::schema as col;
+use crate::schema::{self as col, Kind};
 
 /// Rows of a row group at most.
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -34,6 +34,10 @@ const BATCH_ROWS: usize = 4096;
 /// bits wide, and memory is bounded.
 const BATCH_BYTES: usize = 32 << 20;
 
+/// Bytes of a column from which on a part compresses it. Below, a compressor's set-up (some 25 µs a column, again when it
+/// is read) costs more than the bytes are worth: small parts are compacted later, and then everything is compressed.
+const WORTH_COMPRESSING: usize = 4 << 10;
+
 /// Columns whose values are long or all different: a dictionary would be built and thrown away, and the smallest and
 /// largest value of a row group tell nothing.
 const LONG_COLUMNS: &[&str] = &[col::PATCH, col::COMPANIONS, col::PATCHED_YAML, col::PUBLISHED];
@@ -45,9 +49,16 @@ pub struct PartError(#[from] ParquetError);
 
 /// One part with `outcomes` in the order given: what a worker sends as the result of a shard.
 pub fn write_part(run_id: &RunId, outcomes: &[Outcome]) -> Result<Bytes, PartError> {
-    let mut writer = PartWriter::new(Vec::new(), run_id.clone())?;
-    writer.write(outcomes)?;
-    Ok(writer.finish()?.into())
+    let mut pieces = chunks(outcomes);
+    let first = rows::encode(run_id, pieces.next().unwrap_or_default()).map_err(ParquetError::from)?;
+    let small =
+        |name: &str| first.column_by_name(name).is_none_or(|column| column_bytes(column) < WORTH_COMPRESSING);
+    let mut batches = BatchWriter::with_properties(Vec::new(), properties(|name| !small(name)))?;
+    batches.write(&first)?;
+    for rows in pieces {
+        batches.write(&rows::encode(run_id, rows).map_err(ParquetError::from)?)?;
+    }
+    Ok(batches.finish()?.into())
 }
 
 /// Writes outcomes as they come; what is buffered does not grow with their number.
@@ -86,7 +97,11 @@ pub(crate) struct BatchWriter<W: Write + Send> {
 
 impl<W: Write + Send> BatchWriter<W> {
     pub(crate) fn new(out: W) -> Result<Self, PartError> {
-        Ok(Self { writer: ArrowWriter::try_new(out, col::outcomes(), Some(properties()))?, text: 0 })
+        Self::with_properties(out, properties(|_| true))
+    }
+
+    fn with_properties(out: W, properties: WriterProperties) -> Result<Self, PartError> {
+        Ok(Self { writer: ArrowWriter::try_new(out, col::outcomes(), Some(properties))?, text: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), PartError> {
@@ -104,6 +119,13 @@ impl<W: Write + Send> BatchWriter<W> {
     }
 }
 
+/// Bytes of the values of `column`, about.
+fn column_bytes(column: &ArrayRef) -> usize {
+    let texts = column.as_list_opt::<i32>().map_or(column, |lists| lists.values());
+    let text = texts.as_string_opt::<i32>().map(|texts| texts.value_data().len());
+    text.unwrap_or_else(|| column.len() * 8)
+}
+
 /// Bytes of the text columns of `batch`.
 fn text_bytes(batch: &RecordBatch) -> usize {
     let length = |column: &ArrayRef| -> Option<i32> {
@@ -113,13 +135,22 @@ fn text_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().filter_map(length).filter_map(|bytes| usize::try_from(bytes).ok()).sum()
 }
 
-fn properties() -> WriterProperties {
+/// How a file is written whose columns are compressed where `compressed` says so.
+fn properties(compressed: impl Fn(&str) -> bool) -> WriterProperties {
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by(concat!("k8s-auto-fix ", env!("CARGO_PKG_VERSION")).to_owned());
+    for &(name, kind, _) in col::COLUMNS {
+        if compressed(name) {
+            let path = match kind {
+                Kind::TextList => ColumnPath::new([name, "list", "item"].map(str::to_owned).to_vec()),
+                _ => ColumnPath::from(name),
+            };
+            properties = properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default()));
+        }
+    }
     for name in LONG_COLUMNS {
         let path = ColumnPath::from(*name);
         properties = properties
@@ -184,6 +215,25 @@ mod tests {
         let groups = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(part).unwrap();
         let rows: Vec<i64> = groups.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
         assert_eq!(rows, [12, 2]);
+    }
+
+    #[test]
+    fn what_is_large_is_compressed_and_what_is_small_is_not() {
+        let mut rows: Vec<Outcome> = (0..10).map(outcome).collect();
+        rows[0].patched_yaml = Some("x".repeat(5000).into());
+        rows[0].errors = vec!["e".repeat(5000)];
+        let run = RunId::new("r").unwrap();
+        let compressed = |part: bytes::Bytes| -> Vec<String> {
+            let reader =
+                parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(part).unwrap();
+            let columns = reader.metadata().row_group(0).columns().to_vec();
+            let zstd = columns.iter().filter(|column| matches!(column.compression(), Compression::ZSTD(_)));
+            zstd.map(|column| column.column_path().string()).collect()
+        };
+        assert_eq!(compressed(write_part(&run, &rows).unwrap()), ["errors.list.item", "patched_yaml"]);
+        let mut stream = PartWriter::new(Vec::new(), run).unwrap();
+        stream.write(&rows).unwrap();
+        assert_eq!(compressed(stream.finish().unwrap().into()).len(), col::COLUMNS.len());
     }
 
     #[test]

@@ -30,7 +30,10 @@ fn good() -> impl Strategy<Value = Part> {
     let text = "[a-z\\[\\]{}\",:\\\\\n é\u{0}]{0,20}";
     (text, prop::option::of(text), text, text).prop_map(|(id, manifest_yaml, policy_id, violation_text)| {
         let detection = Detection { id, manifest_path: None, manifest_yaml, policy_id, violation_text };
-        Part { text: serde_json::to_string(&detection).unwrap(), good: Some(detection) }
+        Part {
+            text: serde_json::to_string(&detection).expect("a detection is plain JSON"),
+            good: Some(detection),
+        }
     })
 }
 
@@ -67,8 +70,8 @@ fn array(parts: &[Part]) -> Vec<u8> {
 
 fn gz(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(bytes).expect("a vector takes every byte");
+    encoder.finish().expect("a vector takes every byte")
 }
 
 fn read(bytes: Vec<u8>) -> Result<Vec<Result<Entry, FileError>>, FileError> {

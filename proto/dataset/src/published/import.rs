@@ -6,7 +6,6 @@ use domain::outcome::{ErrorKind, Outcome};
 use domain::published::{Detection, Patch, Verified};
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::shape::{self, Entries, Entry};
 use super::spool::Spool;
@@ -201,5 +200,5 @@ fn partner<T: DeserializeOwned>(
 }
 
 fn typed<T: DeserializeOwned>(entry: &Entry) -> Result<T, String> {
-    T::deserialize(&Value::Object(entry.clone())).map_err(|error| error.to_string())
+    T::deserialize(entry).map_err(|error| error.to_string())
 }
