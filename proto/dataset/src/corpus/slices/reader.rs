@@ -25,7 +25,7 @@ const CACHED_GROUPS: usize = 3;
 
 const REMEDY: &str = "submit the corpus again under another run id";
 
-/// Reads slices of a corpus that [`CorpusWriter`] wrote. May be shared between threads.
+/// Reads slices of a corpus that [`super::CorpusWriter`] wrote. May be shared between threads.
 #[derive(Debug)]
 pub struct CorpusReader {
     name: String,
