@@ -34,6 +34,8 @@ enum Command {
     Cancel(commands::cancel::Args),
     /// Write a synthetic corpus of any size
     Synth(commands::synth::Args),
+    /// Make a finished run of published JSON files
+    Import(commands::import::Args),
     /// Show the configuration in force
     Config(commands::config::Args),
     /// Print the completion script for a shell
@@ -56,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
         Command::Synth(args) => commands::synth::run(&args),
+        Command::Import(args) => commands::import::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
     }

@@ -6,6 +6,7 @@ mod commands;
 mod commit;
 pub mod embedded;
 mod finish;
+mod import;
 pub mod leases;
 pub mod ledger;
 mod plan;

@@ -5,6 +5,7 @@ use std::future::Future;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod import;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
