@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use dataset::compact::compact;
 use dataset::fingerprint::fingerprint;
-use dataset::run_file::{FormatVersion, PartEntry, RunFile};
+use dataset::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
 use dataset::scan::Part;
 use dataset::store::Store;
 use domain::ids::{RunId, ShardIndex};
@@ -73,10 +73,19 @@ impl Runs {
         let swap =
             self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, Some(fingerprint)).await;
         swap.map_err(|error| ledger_refusal(&error))?;
+        self.sweep_staged(run_id).await;
         self.book().live.remove(run_id);
         self.tell(true);
         tracing::info!(run = %run_id, "finished");
-        sweep(&folder, |key| key.starts_with(STAGED)).await
+        Ok(())
+    }
+
+    /// Deletes what a finished run staged. What cannot be deleted now is found when the coordinator starts next.
+    pub(crate) async fn sweep_staged(&self, run_id: &RunId) {
+        let swept = async { sweep(&self.folder(run_id)?, |key| key.starts_with(STAGED)).await };
+        if let Err(refusal) = swept.await {
+            tracing::warn!(run = %run_id, error = %refusal, "cannot sweep the staged parts of a finished run");
+        }
     }
 
     /// The final parts and the fingerprint. The two read the staged parts at the same time.
@@ -102,7 +111,7 @@ impl Runs {
 
     /// The corpus stays with the results: an export needs it.
     async fn keep_corpus(&self, run_id: &RunId, folder: &Store) -> Result<(), Refusal> {
-        if folder.local_path(crate::runs::CORPUS_FILE).is_some() {
+        if folder.local_path(CORPUS_FILE).is_some() {
             return Ok(());
         }
         let path = self.corpus_path(run_id)?;
@@ -113,7 +122,7 @@ impl Runs {
             .await
             .map_err(|error| failed(std::io::Error::other(error)))?
             .map_err(failed)?;
-        folder.put(crate::runs::CORPUS_FILE, bytes.into()).await.map_err(|error| storage(&error))
+        folder.put(CORPUS_FILE, bytes.into()).await.map_err(|error| storage(&error))
     }
 
     async fn committed_shards(&self, run_id: &RunId) -> Result<Vec<ShardEntry>, Refusal> {

@@ -216,6 +216,17 @@ impl Leases {
         expired
     }
 
+    /// The leases that `worker` holds.
+    pub fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
+        let held =
+            self.deadlines.iter().filter_map(|(_, index)| Some((*index, self.slots.get(*index as usize)?)));
+        held.filter(
+            |(_, slot)| matches!(&slot.hold, Hold::Leased { worker: holder, .. } if **holder == *worker),
+        )
+        .map(|(index, slot)| (ShardIndex(index), slot.token))
+        .collect()
+    }
+
     /// Takes a lease back before its deadline; the shard waits again.
     pub fn hand_back(&mut self, shard: ShardIndex, token: FencingToken) -> Result<(), Refused> {
         let slot = current(&mut self.slots, shard, token)?;

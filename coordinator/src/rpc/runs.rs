@@ -97,7 +97,7 @@ async fn watch_run(
 ) {
     let mut changes = runs.changed.subscribe();
     loop {
-        let ended = changes.borrow_and_update().ended;
+        let seen = *changes.borrow_and_update();
         let status = runs.status(&run_id).await;
         let last = status
             .as_ref()
@@ -107,9 +107,9 @@ async fn watch_run(
             return;
         }
         let next = async {
-            let _ = tokio::time::timeout(CALM, changes.wait_for(|change| change.ended != ended)).await;
-            // What changed in between counts as a change too: it has not been looked at.
-            changes.changed().await
+            let _ = tokio::time::timeout(CALM, changes.wait_for(|change| change.ended != seen.ended)).await;
+            // Compared with what was seen before the status was taken: nothing in between is missed.
+            changes.wait_for(|change| *change != seen).await.map(drop)
         };
         let stop = async {
             // A sender that has gone means the same as one that says so.

@@ -85,8 +85,8 @@ async fn hear(
         runs.connect(&worker);
         let connection = Connection { runs: Arc::clone(&runs), worker: Arc::clone(&worker) };
         let wanted = Arc::new(Semaphore::new(0));
-        let giver = tokio::spawn(give(Arc::clone(&runs), worker, Arc::clone(&wanted), slices));
-        let _ends_with_ear = AbortOnDrop(giver.abort_handle());
+        let giver = tokio::spawn(give(Arc::clone(&runs), Arc::clone(&worker), Arc::clone(&wanted), slices));
+        let ends_with_ear = AbortOnDrop(giver.abort_handle());
         let ended = loop {
             let request = tokio::select! {
                 request = inbound.message() => request?,
@@ -97,6 +97,13 @@ async fn hear(
             };
             match request {
                 None => break Ok(()),
+                Some(v1::WorkRequest { message: Some(Request::Leave(_)) }) => {
+                    // Nothing is granted to it any more once its giver has ended.
+                    drop(ends_with_ear);
+                    let _ = giver.await;
+                    runs.leave(&worker);
+                    break Ok(());
+                }
                 Some(request) => {
                     if let Err(status) = handle(&runs, request, &wanted, &answers) {
                         break Err(status);
@@ -147,8 +154,8 @@ fn handle(
         Some(Request::Open(_)) => {
             return Err(Refusal::from(BadMessage::new("open", "may come once only")).into());
         }
-        // A message of a later version that this one does not know.
-        None => {}
+        // The first ends the stream before it comes here; the second is of a later version.
+        Some(Request::Leave(_)) | None => {}
     }
     Ok(())
 }

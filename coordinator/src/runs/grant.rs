@@ -147,6 +147,18 @@ impl Runs {
         self.tell(false);
     }
 
+    /// A worker ends: whatever it is believed to hold waits again, a grant that never reached it included.
+    pub fn leave(&self, worker: &WorkerName) {
+        let keys: Vec<LeaseKey> = {
+            let book = self.book();
+            let held = book.live.iter().flat_map(|(run_id, live)| {
+                live.leases.held_by(worker).into_iter().map(|held| (run_id.clone(), held))
+            });
+            held.map(|(run_id, (shard, token))| LeaseKey { run_id, shard, token }).collect()
+        };
+        self.hand_back(&keys);
+    }
+
     /// A worker's stream is open.
     pub fn connect(&self, worker: &WorkerName) {
         *self.book().workers.entry(worker.clone()).or_default() += 1;

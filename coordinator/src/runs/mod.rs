@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use dataset::run_file::CORPUS_FILE;
 use dataset::store::{Store, StoreError};
 use domain::ids::RunId;
 use proto::status::{Reason, Refusal};
@@ -26,9 +27,6 @@ use crate::ledger::{Ledger, LedgerError};
 pub(crate) use book::{Book, Live};
 pub use grant::{Granted, Renewal};
 pub use submit::Submission;
-
-/// Name of the run's own copy of its corpus, in the folder of the run.
-pub const CORPUS_FILE: &str = "corpus.parquet";
 
 /// Parts that are received and stored at the same time; more of them wait at their workers.
 const UPLOADS: usize = 8;

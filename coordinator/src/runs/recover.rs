@@ -42,7 +42,9 @@ impl Runs {
                     tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "taking up a run");
                     runs.take_up(entry, parts.recovery).await?;
                 }
-                RunState::Finished | RunState::Cancelled => {}
+                // It may have ended between the ledger's step and the sweep.
+                RunState::Finished => runs.sweep_staged(&entry.plan.run_id).await,
+                RunState::Cancelled => {}
             }
         }
         Ok(runs)

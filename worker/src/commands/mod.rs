@@ -4,6 +4,6 @@ pub mod completions;
 pub mod detect;
 pub mod fix;
 pub mod propose;
+pub mod serve;
 mod settings;
 pub mod verify;
-pub mod serve;

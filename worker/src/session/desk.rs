@@ -94,6 +94,9 @@ impl Desk {
     ) -> Result<Summary, SessionError> {
         loop {
             if self.is_draining() && self.held.is_empty() && self.tasks.is_empty() {
+                if let Some(link) = &self.link {
+                    link.send(Request::Leave(v1::Leave {}));
+                }
                 return Ok(self.summary);
             }
             tokio::select! {

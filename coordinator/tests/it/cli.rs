@@ -1,0 +1,174 @@
+//! The command line: what it prints, and how it ends.
+
+use serde_json::Value;
+
+use crate::support::{coordinator, detections, run};
+
+#[test]
+fn a_corpus_becomes_a_finished_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&corpus, 40);
+    let closing = run(&corpus, &out, &["--run-id", "r1", "--shard-size", "7", "--workers", "2"]);
+    for key in [
+        "run_id",
+        "path",
+        "records",
+        "accepted",
+        "rejected",
+        "needs_review",
+        "errors",
+        "wall_s",
+        "cpu_s",
+        "peak_rss_mb",
+        "fingerprint",
+    ] {
+        assert!(!closing[key].is_null(), "{key} in {closing}");
+    }
+    let count = |key: &str| closing[key].as_u64().unwrap();
+    assert_eq!(closing["records"], 40);
+    let sum = count("accepted")
+        + count("rejected")
+        + count("needs_review")
+        + count("errors")
+        + count("not_applicable");
+    assert_eq!(sum, 40, "{closing}");
+    assert!(count("accepted") > 0 && count("errors") > 0, "{closing}");
+
+    let run_folder = out.join("r1");
+    let described: Value =
+        serde_json::from_slice(&std::fs::read(run_folder.join("run.json")).unwrap()).unwrap();
+    assert_eq!(described["state"], "finished");
+    assert_eq!(described["counts"]["accepted"], closing["accepted"]);
+    assert_eq!(described["parts"][0]["rows"], 40);
+    let mut names: Vec<String> = std::fs::read_dir(&run_folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [".coordinator", "corpus.parquet", "part-00000.parquet", "run.json"],
+        "nothing else is left"
+    );
+
+    // The same again: it says so and does nothing.
+    let again = run(&corpus, &out, &["--run-id", "r1"]);
+    assert_eq!((&again["fingerprint"], &again["accepted"]), (&closing["fingerprint"], &closing["accepted"]));
+}
+
+#[test]
+fn a_run_is_not_resumed_with_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&corpus, 4);
+    run(&corpus, &out, &["--run-id", "r1"]);
+    let (path, place) = (corpus.to_str().unwrap(), out.to_str().unwrap());
+    let base = ["run", "--corpus", path, "--out", place, "--run-id", "r1"];
+
+    let output = coordinator(&[&base[..], &["--set", "rules.default_tag=v1"]].concat());
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(talk.contains("another configuration") && talk.contains("rules.default_tag"), "{talk}");
+
+    detections(&corpus, 5);
+    let output = coordinator(&base);
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(talk.contains("another corpus") && talk.contains("another run id"), "{talk}");
+}
+
+#[test]
+fn what_cannot_be_run_says_why_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let out = folder.path().join("out");
+    let (empty, out) = (empty.to_str().unwrap(), out.to_str().unwrap());
+    for (arguments, needed) in [
+        (&["run", "--corpus", empty, "--out", out] as &[&str], "no record"),
+        (&["run", "--corpus", "no-such-file.json", "--out", out], "no-such-file.json"),
+        (&["run", "--corpus", empty, "--out", out, "--set", "sede=1"], "seed"),
+        (&["serve", "--listen", "0.0.0.0:0", "--state", out], "--insecure"),
+        (&["status", "--from", "http://127.0.0.1:1"], "coordinator serve"),
+        (&["status", "--from", "127.0.0.1:1"], "http://127.0.0.1:7070"),
+    ] {
+        let output = coordinator(arguments);
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {talk}");
+        assert!(talk.starts_with("coordinator: ") && talk.contains(needed), "{arguments:?}: {talk}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_broken_corpus_does_not_become_a_shorter_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&corpus, 40);
+    let whole = std::fs::read(&corpus).unwrap();
+    std::fs::write(&corpus, &whole[..whole.len() - 100]).unwrap();
+    let output = coordinator(&[
+        "run",
+        "--corpus",
+        corpus.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--run-id",
+        "r1",
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(&corpus, &whole).unwrap();
+    assert_eq!(run(&corpus, &out, &["--run-id", "r1"])["records"], 40);
+}
+
+#[test]
+fn the_configuration_is_shown_with_its_origins() {
+    let output = coordinator(&["config", "show", "--set", "seed=7", "--output", "json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["seed"]["value"], 7);
+    assert!(shown["seed"]["origin"].as_str().unwrap().contains("--set"));
+    assert_eq!(shown["max_attempts"]["origin"], "default");
+}
+
+#[test]
+fn published_files_become_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (detected, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&detected, 3);
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let patches = write(
+        "patches.json",
+        r#"[{"id": "0001", "policy_id": "no_latest_tag", "source": "rules", "patch": []}]"#,
+    );
+    let verified =
+        write("verified.json", r#"[{"id": "0001", "accepted": true, "ok_policy": true}, {"id": "0009"}]"#);
+    let arguments = [
+        "import",
+        "--detections",
+        detected.to_str().unwrap(),
+        "--patches",
+        &patches,
+        "--verified",
+        &verified,
+        "--out",
+        out.to_str().unwrap(),
+        "--run-id",
+        "i1",
+        "--output",
+        "json",
+    ];
+    let output = coordinator(&arguments);
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{talk}");
+    assert!(talk.contains("0009"), "{talk}");
+    let closing: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&closing["records"], &closing["accepted"]), (&Value::from(3), &Value::from(1)));
+    let described: Value = serde_json::from_slice(&std::fs::read(out.join("i1/run.json")).unwrap()).unwrap();
+    assert_eq!(described["imported_from"]["entries"]["verified"], 2);
+    assert_eq!(coordinator(&arguments).status.code(), Some(2), "a run is not imported over another");
+}

@@ -1,0 +1,217 @@
+//! The services as a worker of any make meets them: the test is the worker.
+
+use std::time::Duration;
+
+use coordinator::client::{Client, Request};
+use coordinator::embedded::{CorpusArgs, reader};
+use domain::config::RunConfig;
+use domain::ids::{PartHash, RunId, WorkerName};
+use domain::run::Lease;
+use domain::tally::Tally;
+use futures::StreamExt as _;
+use proto::channel::{endpoint, fleet_client};
+use proto::convert::{LeaseKey, PartHeader};
+use proto::status::Reason;
+use proto::v1;
+use proto::v1::work_request::Message as Ask;
+use proto::v1::work_response::Message as Answer;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+use crate::support::{Served, detections};
+
+/// A worker driven by hand.
+struct Hand {
+    channel: Channel,
+    asks: mpsc::Sender<v1::WorkRequest>,
+    answers: Streaming<v1::WorkResponse>,
+}
+
+impl Hand {
+    async fn join(url: &str, name: &str) -> Self {
+        let channel = endpoint(url).unwrap().connect_lazy();
+        let mut client = fleet_client(channel.clone());
+        let joined = client.join(join(name, proto::PROTOCOL_VERSION)).await.unwrap().into_inner();
+        let (asks, outbox) = mpsc::channel(16);
+        let open = Ask::Open(v1::Open { worker: joined.worker });
+        asks.send(v1::WorkRequest { message: Some(open) }).await.unwrap();
+        let answers = client.work(ReceiverStream::new(outbox)).await.unwrap().into_inner();
+        Self { channel, asks, answers }
+    }
+
+    async fn ask(&self, message: Ask) {
+        self.asks.send(v1::WorkRequest { message: Some(message) }).await.unwrap();
+    }
+
+    async fn answer(&mut self) -> Answer {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.answers.next());
+        next.await.unwrap().unwrap().unwrap().message.unwrap()
+    }
+
+    /// Asks for a shard and takes it whole.
+    async fn lease(&mut self) -> Lease {
+        self.ask(Ask::Want(v1::Want { shards: 1 })).await;
+        let mut lease = None;
+        loop {
+            match self.answer().await {
+                Answer::Grant(granted) => lease = Some(Lease::try_from(granted).unwrap()),
+                Answer::Slice(piece) if piece.last => return lease.unwrap(),
+                _ => {}
+            }
+        }
+    }
+
+    async fn renew(&mut self, lease: &Lease) -> v1::Renewed {
+        let leases = vec![LeaseKey::from(lease).into()];
+        self.ask(Ask::Heartbeat(v1::Heartbeat { sequence: 7, leases })).await;
+        loop {
+            if let Answer::Renewed(renewed) = self.answer().await {
+                return renewed;
+            }
+        }
+    }
+
+    async fn commit(&self, lease: &Lease, bytes: &'static [u8]) -> Result<bool, Status> {
+        let header = PartHeader {
+            key: LeaseKey::from(lease),
+            worker: lease.worker.clone(),
+            bytes: bytes.len() as u64,
+            hash: PartHash::of(b"the part"),
+            tally: Tally { records: lease.shard.len, errors: lease.shard.len, ..Tally::default() },
+        };
+        let messages = [
+            v1::commit_shard_request::Message::Header((&header).into()),
+            v1::commit_shard_request::Message::Chunk(bytes.into()),
+        ];
+        let messages = messages.map(|message| v1::CommitShardRequest { message: Some(message) });
+        let answer = fleet_client(self.channel.clone()).commit_shard(tokio_stream::iter(messages)).await?;
+        Ok(answer.into_inner().already)
+    }
+}
+
+fn join(name: &str, protocol_version: u32) -> v1::JoinRequest {
+    v1::JoinRequest { protocol_version, version: "9.9.9".to_owned(), worker: name.to_owned(), slots: 1 }
+}
+
+/// A coordinator with a run of two shards whose leases last a second.
+async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
+    let path = folder.join("detections.json");
+    detections(&path, 6);
+    let served = Served::start(&folder.join("out"), "r").await;
+    let mut config = RunConfig::default();
+    config.fleet.shard_size = 3;
+    config.fleet.lease_seconds = 1;
+    let mut client = Client::new(&served.url).unwrap();
+    let run_id = RunId::new("r").unwrap();
+    let corpus = CorpusArgs { corpus: path, manifests: None };
+    let request = Request { run_id: run_id.clone(), config: config.clone(), source: corpus.name() };
+    client.submit(request, reader(&corpus, &config)).await.unwrap();
+    (served, client, run_id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_worker_is_fenced_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (served, mut client, run_id) = serve_a_run(folder.path()).await;
+    let mut zombie = Hand::join(&served.url, "zombie").await;
+    let old = zombie.lease().await;
+    assert_eq!(old.worker, WorkerName::new("zombie").unwrap());
+    assert_eq!(zombie.renew(&old).await.renewed.len(), 1);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(zombie.renew(&old).await.lost.len(), 1);
+
+    let mut living = Hand::join(&served.url, "living").await;
+    let new = living.lease().await;
+    assert_eq!((new.shard, new.attempt), (old.shard, 2), "what ran out goes first");
+    assert!(new.token > old.token);
+
+    let refused = zombie.commit(&old, b"the part").await.unwrap_err();
+    assert_eq!((refused.code(), Reason::of(&refused)), (Code::Aborted, Some(Reason::StaleToken)));
+    assert!(!living.commit(&new, b"the part").await.unwrap());
+    assert!(living.commit(&new, b"the part").await.unwrap(), "the same commit again changes nothing");
+    assert!(zombie.commit(&old, b"the part").await.is_err());
+
+    let status = client.status(&run_id).await.unwrap();
+    assert_eq!((status.committed, status.tally.records), (1, 3));
+    let parts = std::fs::read_dir(folder.path().join("out/r/parts")).unwrap().count();
+    assert_eq!(parts, 1, "the zombie's part has not stayed");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_is_not_what_was_announced_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (served, mut client, run_id) = serve_a_run(folder.path()).await;
+    let mut hand = Hand::join(&served.url, "w").await;
+    let lease = hand.lease().await;
+    let refused = hand.commit(&lease, b"the bart").await.unwrap_err();
+    assert_eq!(Reason::of(&refused), Some(Reason::DamagedPart), "{refused}");
+    assert_eq!(client.status(&run_id).await.unwrap().committed, 0);
+    assert!(!hand.commit(&lease, b"the part").await.unwrap());
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_handed_back_is_leased_again_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (served, mut client, run_id) = serve_a_run(folder.path()).await;
+    let (mut one, mut two) = (Hand::join(&served.url, "w").await, Hand::join(&served.url, "w").await);
+    let (first, second) = (one.lease().await, two.lease().await);
+    assert_ne!(first.worker, second.worker, "names are made unique");
+    let back = v1::HandBack { leases: vec![LeaseKey::from(&first).into()] };
+    one.ask(Ask::HandBack(back)).await;
+    let again = two.lease().await;
+    assert_eq!((again.shard, again.attempt), (first.shard, 2));
+    let status = client.status(&run_id).await.unwrap();
+    assert_eq!((status.leased, status.workers), (2, 2));
+
+    let cancelled = client.cancel(&run_id).await.unwrap();
+    assert_eq!(cancelled.state.as_str(), "cancelled");
+    assert_eq!(two.renew(&again).await.lost.len(), 1, "a cancelled run has no leases");
+    assert!(two.commit(&again, b"the part").await.is_err());
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_protocol_version_is_refused_kindly() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path(), "r").await;
+    let mut client = fleet_client(endpoint(&served.url).unwrap().connect_lazy());
+    let refused = client.join(join("w", proto::PROTOCOL_VERSION + 1)).await.unwrap_err();
+    assert_eq!(Reason::of(&refused), Some(Reason::VersionMismatch));
+    assert!(refused.message().contains("9.9.9") && refused.message().contains("same release"), "{refused}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_breaks_off_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path(), "r").await;
+    let mut runs = proto::channel::runs_client(endpoint(&served.url).unwrap().connect_lazy());
+    let header = v1::SubmitHeader {
+        run_id: "r".to_owned(),
+        config_json: proto::convert::config_to_wire(&RunConfig::default()),
+        source: String::new(),
+    };
+    let message = v1::submit_request::Message::Header(header);
+    let refused =
+        runs.submit(tokio_stream::iter([v1::SubmitRequest { message: Some(message) }])).await.unwrap_err();
+    assert_eq!(Reason::of(&refused), Some(Reason::BadMessage), "{refused}");
+    let listed = runs.list(v1::ListRequest {}).await.unwrap().into_inner();
+    assert!(listed.runs.is_empty());
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path(), "r").await;
+    let channel = endpoint(&served.url).unwrap().connect_lazy();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let service = "k8s_auto_fix.v1.Fleet".to_owned();
+    let answer = health.check(tonic_health::pb::HealthCheckRequest { service }).await.unwrap().into_inner();
+    assert_eq!(answer.status(), tonic_health::pb::health_check_response::ServingStatus::Serving);
+    served.stop().await;
+}

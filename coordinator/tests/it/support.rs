@@ -1,0 +1,102 @@
+//! Corpora of our own, the binary, and a coordinator in this process.
+
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+
+use assert_cmd::Command;
+use dataset::store::Store;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use coordinator::runs::{Parts, Recovery, Runs};
+use coordinator::server::{self, ServerError};
+use coordinator::state::StateFolder;
+
+/// Writes `records` published detections over a few documents, of several policies, some of them broken.
+pub(crate) fn detections(path: &Path, records: usize) {
+    let policies =
+        ["latest-tag", "privileged-container", "no-read-only-root-fs", "run-as-non-root", "nobody-knows"];
+    let entries: Vec<Value> = (0..records)
+        .map(|number| {
+            let document = number / 3;
+            let yaml = match document % 7 {
+                5 => "kind: Pod\n  bad: [".to_owned(),
+                6 => "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata: {}\n".to_owned(),
+                _ => format!(
+                    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p{document}\nspec:\n  containers:\n  - name: main\n    \
+                     image: nginx\n    securityContext:\n      privileged: true\n"
+                ),
+            };
+            json!({
+                "id": format!("{:04}", number + 1),
+                "manifest_path": format!("manifests/{document}.yaml"),
+                "manifest_yaml": yaml,
+                "policy_id": policies[number % policies.len()],
+                "violation_text": "",
+            })
+        })
+        .collect();
+    std::fs::write(path, serde_json::to_vec(&entries).unwrap()).unwrap();
+}
+
+/// Runs the binary with `arguments` in an environment without settings of ours.
+pub(crate) fn coordinator(arguments: &[&str]) -> Output {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("coordinator"));
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("K8S_AUTO_FIX_") || name == "RUST_LOG")
+    {
+        command.env_remove(name);
+    }
+    command.args(arguments).output().unwrap()
+}
+
+/// Runs a corpus with the binary; gives the closing line.
+pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
+    let mut arguments = vec!["run", "--output", "json", "--corpus", corpus.to_str().unwrap()];
+    arguments.extend(["--out", out.to_str().unwrap()]);
+    arguments.extend(more);
+    let output = coordinator(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// A coordinator in this process.
+pub(crate) struct Served {
+    pub(crate) url: String,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), ServerError>>,
+    _state: StateFolder,
+}
+
+impl Served {
+    /// Serves with its state where `coordinator run --out OUT --run-id RUN` keeps it.
+    pub(crate) async fn start(out: &Path, run_id: &str) -> Self {
+        let state = StateFolder::open(&out.join(run_id).join(".coordinator")).unwrap();
+        let runs = Runs::open(Parts {
+            ledger: Arc::new(state.ledger().unwrap()),
+            store: Store::local(out).unwrap(),
+            scratch: state.join(""),
+            recovery: Recovery::Forfeit,
+        })
+        .await
+        .unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(server::run(listener, runs, async move {
+            let _ = stopped.await;
+        }));
+        Self { url, stop, server, _state: state }
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        self.server.await.unwrap().unwrap();
+    }
+}
