@@ -183,11 +183,11 @@ impl Judged {
     /// The published shape, and what we know beyond it.
     fn row(&self, record: &Record) -> Value {
         let applied = self.gates.apply.verdict == Verdict::Passed;
-        // The published files know no "not run": behind a patch that does not apply everything is false.
+        // The published files know no "not run": behind a patch that does not apply all but the rescan is false.
         let ok = |gate: Gate| match self.gates.of(gate).verdict {
             Verdict::Passed => true,
             Verdict::Failed => false,
-            Verdict::NotRun => applied,
+            Verdict::NotRun => applied || gate == Gate::Rescan,
         };
         #[expect(clippy::cast_possible_truncation, reason = "whole ms, as published")]
         let latency_ms = self.ms.round() as i64;
