@@ -61,7 +61,11 @@ pub fn rewrite(text: &str, patch: &Patch, limits: &Limits) -> Result<Rewritten, 
         return Ok(Rewritten { text, style: Style::Kept });
     }
     let text = anew(&new, text, json);
-    if holds(&text) { Ok(Rewritten { text, style: Style::Reserialised }) } else { Err(RewriteError::Unwritable) }
+    if holds(&text) {
+        Ok(Rewritten { text, style: Style::Reserialised })
+    } else {
+        Err(RewriteError::Unwritable)
+    }
 }
 
 fn is_json(text: &str) -> bool {

@@ -30,6 +30,64 @@ fn damaged_manifests_are_read_or_refused() {
     });
 }
 
+/// Texts of the largest size a document may have, each made of one piece over and over: the work that they cause grows
+/// with their size only (a test of minutes instead of seconds is one that hangs).
+#[test]
+fn the_largest_documents_end() {
+    let limits = Limits { document_bytes: 1 << 18, ..Limits::default() };
+    let most = limits.document_bytes;
+    let full = |head: &str, piece: &str, tail: &str| {
+        let times = (most - head.len() - tail.len()) / piece.len();
+        format!("{head}{}{tail}", piece.repeat(times))
+    };
+    let anchors: String = (0..60).map(|level| format!("&a{level} [")).collect();
+    let long = "k".repeat(1 << 16);
+    let texts = [
+        full("", "[", ""),
+        full("", "{", ""),
+        full("", "{a: ", ""),
+        full("", "[a, ", ""),
+        full("[", "a, ", "]"),
+        full("[", "\"a\", ", "]"),
+        full("[", "a: b, ", "]"),
+        full("{", "a, ", "}"),
+        full("", "- ", ""),
+        full("", "? ", ""),
+        full("", "a: ", ""),
+        full("", "a\n", ""),
+        full("", "- a\n", ""),
+        full("", "a: b\n", ""),
+        full("", "? a\n", ""),
+        full("", "&a ", ""),
+        full("", "!a ", ""),
+        full("", "!", ""),
+        full("", "#", ""),
+        full("", " ", ""),
+        full("", "\n", ""),
+        full("", "\t", ""),
+        full("a: |\n", "  x\n", ""),
+        full("a: |\n", "\n", "x"),
+        full("a: >\n", "  x\n\n", ""),
+        full("'", "'' ", "'"),
+        full("\"", "\\n", "\""),
+        full("\"", "\n", "\""),
+        full("", "'", ""),
+        full("", "%A\n", ""),
+        full("", "---\n", ""),
+        full("", "...\n", ""),
+        full(&anchors, "1,", &"]".repeat(60)),
+        full(&format!("a: &a '{long}'\nb: ["), "*a,", "]"),
+        full(&format!("? {long}\n: {{"), "a: 1, ", "}"),
+        full(&format!("? {long}\n: ["), "1,", "]"),
+    ];
+    for text in &texts {
+        let start: String = text.chars().take(20).collect();
+        let plain = load(text, &limits);
+        let with_spans = load_with_spans(text, &limits);
+        assert_eq!(plain.map(|loaded| loaded.value), with_spans.map(|loaded| loaded.value), "{start}");
+    }
+}
+
 /// Limits that small inputs reach.
 fn limits() -> Limits {
     Limits { document_depth: 12, document_nodes: 150, document_aliases: 4, ..Limits::default() }

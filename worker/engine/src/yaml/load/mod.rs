@@ -123,6 +123,16 @@ fn nodes_of(value: &Value) -> usize {
     }
 }
 
+/// Bytes of the texts and keys in `value`.
+fn bytes_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).sum(),
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + bytes_of(value)).sum(),
+        _ => 0,
+    }
+}
+
 fn depth_of(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
@@ -181,6 +191,7 @@ struct Anchor {
     value: Value,
     nodes: usize,
     depth: usize,
+    bytes: usize,
 }
 
 struct Builder<'l> {
@@ -190,10 +201,19 @@ struct Builder<'l> {
     anchors: BTreeMap<usize, Anchor>,
     nodes: usize,
     aliases: usize,
+    /// Nodes and bytes of text kept for anchors and brought in by aliases.
+    copied: (usize, usize),
     root: Option<Value>,
     duplicate_keys: Vec<Pointer>,
     spans: Spans,
+    /// Bytes of the pointers in `duplicate_keys`: a long key stands in the pointer of every node below it.
+    duplicate_bytes: usize,
+    /// Bytes of the pointers in `spans`.
+    span_bytes: usize,
 }
+
+/// How many times the size of the largest document the pointers of all positions may take.
+const POINTERS: usize = 16;
 
 impl<'l> Builder<'l> {
     fn new(limits: &'l Limits, offsets: Option<Offsets>) -> Self {
@@ -204,9 +224,12 @@ impl<'l> Builder<'l> {
             anchors: BTreeMap::new(),
             nodes: 0,
             aliases: 0,
+            copied: (0, 0),
             root: None,
             duplicate_keys: Vec::new(),
             spans: Spans::new(),
+            duplicate_bytes: 0,
+            span_bytes: 0,
         }
     }
 
@@ -237,6 +260,30 @@ impl<'l> Builder<'l> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.document_nodes {
             return Err(LoadError::Limit { what: "number of nodes", limit: self.limits.document_nodes });
+        }
+        Ok(())
+    }
+
+    /// Counts a copy before it is made. Anchors inside anchors keep what is in them once each, and one alias of a long
+    /// text is as good as the text.
+    fn count_copy(&mut self, nodes: usize, bytes: usize) -> Result<(), LoadError> {
+        self.copied = (self.copied.0.saturating_add(nodes), self.copied.1.saturating_add(bytes));
+        if self.copied.0 > self.limits.document_nodes {
+            return Err(LoadError::Limit { what: "number of nodes", limit: self.limits.document_nodes });
+        }
+        if self.copied.1 > self.limits.document_bytes {
+            let limit = self.limits.document_bytes;
+            return Err(LoadError::Limit { what: "document size in bytes with its aliases", limit });
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy of `value` for the aliases of its anchor.
+    fn keep(&mut self, anchor: usize, value: &Value, nodes: usize) -> Result<(), LoadError> {
+        if anchor != 0 {
+            let (bytes, depth) = (bytes_of(value), depth_of(value));
+            self.count_copy(nodes, bytes)?;
+            self.anchors.insert(anchor, Anchor { value: value.clone(), nodes, depth, bytes });
         }
         Ok(())
     }
@@ -273,8 +320,7 @@ impl<'l> Builder<'l> {
     ) -> Result<(), LoadError> {
         if self.awaits_key() {
             if anchor != 0 {
-                let value = Value::String(text.clone());
-                self.anchors.insert(anchor, Anchor { value, nodes: 1, depth: 1 });
+                self.keep(anchor, &Value::String(text.clone()), 1)?;
             }
             if let Some(Frame::Map { key, .. }) = self.stack.last_mut() {
                 *key = Some(Key { text, span, plain: style == ScalarStyle::Plain });
@@ -287,9 +333,7 @@ impl<'l> Builder<'l> {
             (Some("int" | "float" | "bool" | "null"), _) => scalar::resolve(&text),
             _ => Value::String(text),
         };
-        if anchor != 0 {
-            self.anchors.insert(anchor, Anchor { value: value.clone(), nodes: 1, depth: 1 });
-        }
+        self.keep(anchor, &value, 1)?;
         self.place(value, span, span, false)
     }
 
@@ -304,8 +348,9 @@ impl<'l> Builder<'l> {
             message: message.to_owned(),
         };
         let known = self.anchors.get(&anchor).ok_or_else(|| syntax("an alias inside its own anchor"))?;
-        let (nodes, depth) = (known.nodes, known.depth);
+        let (nodes, depth, bytes) = (known.nodes, known.depth, known.bytes);
         self.count(nodes)?;
+        self.count_copy(nodes, bytes)?;
         self.check_depth(depth)?;
         // Counted and measured before it is copied: a bomb is refused, not built.
         let value = self.anchors.get(&anchor).map(|known| known.value.clone()).unwrap_or_default();
@@ -330,14 +375,7 @@ impl<'l> Builder<'l> {
                 (Value::Object(map), opened)
             }
         };
-        if opened.anchor != 0 {
-            let anchor = Anchor {
-                nodes: self.nodes - opened.nodes_before,
-                depth: depth_of(&value),
-                value: value.clone(),
-            };
-            self.anchors.insert(opened.anchor, anchor);
-        }
+        self.keep(opened.anchor, &value, self.nodes - opened.nodes_before)?;
         // A block collection's end event stands at the start of what follows; its text ends with its last entry.
         let flow = end.end.index() > end.start.index();
         let stop = if flow { end } else { Span::new(opened.span.start, end.start) };
@@ -375,7 +413,13 @@ impl<'l> Builder<'l> {
                 }
                 let duplicate = map.insert(key.clone(), value).is_some();
                 if duplicate {
-                    self.duplicate_keys.push(self.here().child(&key));
+                    let pointer = self.here().child(&key);
+                    self.duplicate_bytes += pointer.as_str().len();
+                    let limit = self.limits.document_bytes;
+                    if self.duplicate_bytes > limit {
+                        return Err(LoadError::Limit { what: "places of duplicate keys in bytes", limit });
+                    }
+                    self.duplicate_keys.push(pointer);
                     self.count(1)?;
                 }
             }
@@ -397,13 +441,18 @@ impl<'l> Builder<'l> {
     }
 
     fn remember(&mut self, start: Span, stop: Span, flow: bool, last_end: Option<usize>) {
-        let Some(offsets) = &self.offsets else { return };
+        // Positions are a service: beyond the limit there are none.
+        if self.offsets.is_none() || self.span_bytes > self.limits.document_bytes.saturating_mul(POINTERS) {
+            return;
+        }
         let pointer = match self.stack.last() {
             None => Pointer::ROOT,
             Some(Frame::List { items, .. }) => self.here().index(items.len()),
             Some(Frame::Map { key: Some(key), .. }) => self.here().child(&key.text),
             Some(Frame::Map { key: None, .. }) => return,
         };
+        self.span_bytes += pointer.as_str().len();
+        let Some(offsets) = &self.offsets else { return };
         let key_span = match self.stack.last() {
             Some(Frame::Map { key: Some(key), .. }) => Some(key.span),
             _ => None,

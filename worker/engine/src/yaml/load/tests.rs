@@ -110,3 +110,27 @@ proptest! {
         let _ = load_with_spans(&parts.concat(), &limits());
     }
 }
+
+#[test]
+fn copies_and_places_are_bounded_too() {
+    let limit = |text: &str| {
+        let limits = Limits { document_bytes: 10_000, document_nodes: 1_000, ..Limits::default() };
+        match load(text, &limits) {
+            Err(LoadError::Limit { what, .. }) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    let nested: String = (0..50).map(|level| format!("&a{level} [")).collect();
+    assert_eq!(limit(&format!("{nested}{}{}", "1,".repeat(100), "]".repeat(50))), "number of nodes");
+    let long = "x".repeat(2_000);
+    let aliases = format!("a: &a {long}\nb: [{}]", "*a,".repeat(20));
+    assert_eq!(limit(&aliases), "document size in bytes with its aliases");
+    let duplicates = format!("? {long}\n: {{{}}}", "a: 1,".repeat(20));
+    assert_eq!(limit(&duplicates), "places of duplicate keys in bytes");
+}
+
+#[test]
+fn a_quoted_merge_key_is_a_key() {
+    let value = load("'<<': {a: 1}\n<<: {b: 2}\n", &Limits::default()).unwrap().value;
+    assert_eq!(value, serde_json::json!({"<<": {"a": 1}, "b": 2}));
+}
