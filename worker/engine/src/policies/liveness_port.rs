@@ -107,6 +107,12 @@ mod tests {
     }
 
     #[test]
+    fn a_port_named_by_a_number_has_no_name() {
+        let odd = pod("ports: [{containerPort: 22, name: 8080}], livenessProbe: {httpGet: {port: 8080}}");
+        assert_eq!(messages(&LivenessPort, &odd).len(), 1);
+    }
+
+    #[test]
     fn a_number_is_exposed() {
         assert_eq!(
             fix("livenessProbe: {httpGet: {port: 8080}}"),

@@ -70,7 +70,9 @@ fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
 
 fn exposes<'a>(mut ports: impl Iterator<Item = &'a Map<String, Value>>, target: &Target<'_>) -> bool {
     ports.any(|port| {
-        let by_name = target.handler != "grpc" && port.get("name") == Some(target.port) && target.port != "";
+        // A port's name that is written as a number is no name.
+        let name = target.port.as_str().filter(|name| target.handler != "grpc" && !name.is_empty());
+        let by_name = name.is_some_and(|name| text(port, "name") == name);
         is_tcp(port) && (by_name || (target.port.is_i64() && port.get("containerPort") == Some(target.port)))
     })
 }

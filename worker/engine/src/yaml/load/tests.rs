@@ -120,7 +120,7 @@ fn copies_and_places_are_bounded_too() {
             other => panic!("{other:?}"),
         }
     };
-    let nested: String = (0..50).map(|level| format!("&a{level} [")).collect();
+    let nested = (0..50).map(|level| format!("&a{level} [")).collect::<Vec<_>>().concat();
     assert_eq!(limit(&format!("{nested}{}{}", "1,".repeat(100), "]".repeat(50))), "number of nodes");
     let long = "x".repeat(2_000);
     let aliases = format!("a: &a {long}\nb: [{}]", "*a,".repeat(20));
