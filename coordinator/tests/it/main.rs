@@ -1,7 +1,10 @@
 //! The coordinator from outside: its command line, its services, its recovery.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 mod cli;
 mod fleet;
+mod help;
 mod layout;
 mod resume;
 mod support;

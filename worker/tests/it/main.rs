@@ -7,3 +7,4 @@ mod detect;
 mod intake;
 mod repair;
 mod rewrite;
+mod session;

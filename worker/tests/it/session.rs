@@ -1,0 +1,256 @@
+//! A worker's session against a coordinator that the test plays.
+
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use domain::config::RunConfig;
+use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
+use domain::record::Slice;
+use domain::run::{Lease, Shard};
+use futures::Stream;
+use proto::convert::{LeaseKey, PartHeader, config_to_wire, frames};
+use proto::status::{Reason, Refusal};
+use proto::v1;
+use proto::v1::fleet_server::{Fleet, FleetServer};
+use proto::v1::work_request::Message as Ask;
+use proto::v1::work_response::Message as Answer;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use worker::session::{self, Options, SessionError, Stage, Summary};
+
+/// What the played coordinator does.
+#[derive(Debug, Clone, Copy)]
+struct Script {
+    /// Time to live of its leases.
+    ttl_ms: u64,
+    /// Whether it answers heartbeats.
+    renews: bool,
+    /// Streams that break in the middle of a slice.
+    breaks: u64,
+    /// For how long commits are not taken.
+    deaf: Duration,
+    /// Protocol version it admits.
+    admits: bool,
+}
+
+/// What it saw.
+#[derive(Debug, Default)]
+struct Seen {
+    joins: u64,
+    heartbeats: u64,
+    commits: Vec<(PartHeader, Instant)>,
+    left: bool,
+    granted: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Played {
+    script: Script,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Played {
+    fn see<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.seen.lock().unwrap())
+    }
+
+    /// Grants one shard of one record per stream; its token is the number of the stream.
+    async fn grant(&self, stream: u64, answers: &mpsc::Sender<Result<v1::WorkResponse, Status>>) {
+        let run_id = RunId::new("r").unwrap();
+        let config_json = config_to_wire(&RunConfig::default());
+        let lease = Lease {
+            run_id: run_id.clone(),
+            shard: Shard { index: ShardIndex(0), start: 0, len: 1 },
+            worker: WorkerName::new("w").unwrap(),
+            token: FencingToken(stream),
+            ttl_ms: self.script.ttl_ms,
+            attempt: 1,
+        };
+        let (record, document) = domain::testing::record(0, "latest-tag", "kind: Pod");
+        let mut pieces = frames(Slice { records: vec![record], documents: vec![document] });
+        let piece = v1::SlicePiece { slice: Some(pieces.remove(0)), last: stream > self.script.breaks };
+        self.see(|seen| seen.granted = Some(Instant::now()));
+        for message in [
+            Answer::Run(v1::RunConfig { run_id: run_id.to_string(), config_json }),
+            Answer::Grant(lease.into()),
+            Answer::Slice(piece),
+        ] {
+            answers.send(Ok(v1::WorkResponse { message: Some(message) })).await.unwrap();
+        }
+        if stream <= self.script.breaks {
+            answers.send(Err(Status::unavailable("the link broke"))).await.unwrap();
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Fleet for Played {
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        self.see(|seen| seen.joins += 1);
+        if !self.script.admits {
+            return Err(Refusal::new(Reason::VersionMismatch, "install the same release on both").into());
+        }
+        let worker = request.into_inner().worker;
+        Ok(Response::new(v1::JoinResponse { worker, protocol_version: 1, version: String::new() }))
+    }
+
+    type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::WorkRequest>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        let (answers, outbox) = mpsc::channel(16);
+        let (played, mut asks) = (self.clone(), request.into_inner());
+        let stream = self.see(|seen| seen.joins);
+        tokio::spawn(async move {
+            let mut granted = false;
+            while let Ok(Some(ask)) = asks.message().await {
+                match ask.message {
+                    Some(Ask::Want(want)) if !granted => {
+                        assert_eq!(want.shards, 2, "one for the slot, one to have ready");
+                        granted = true;
+                        played.grant(stream, &answers).await;
+                    }
+                    Some(Ask::Heartbeat(beat)) => {
+                        played.see(|seen| seen.heartbeats += 1);
+                        if played.script.renews {
+                            let (sequence, renewed) = (beat.sequence, beat.leases);
+                            let renewed = Answer::Renewed(v1::Renewed { sequence, renewed, lost: vec![] });
+                            let _ = answers.send(Ok(v1::WorkResponse { message: Some(renewed) })).await;
+                        }
+                    }
+                    Some(Ask::Leave(_)) => played.see(|seen| seen.left = true),
+                    _ => {}
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outbox))))
+    }
+
+    async fn commit_shard(
+        &self,
+        request: Request<Streaming<v1::CommitShardRequest>>,
+    ) -> Result<Response<v1::CommitShardResponse>, Status> {
+        let mut stream = request.into_inner();
+        let Some(v1::commit_shard_request::Message::Header(header)) =
+            stream.message().await?.unwrap().message
+        else {
+            panic!("the header comes first");
+        };
+        let header = PartHeader::try_from(header).unwrap();
+        let mut bytes = 0;
+        while let Some(message) = stream.message().await? {
+            let Some(v1::commit_shard_request::Message::Chunk(chunk)) = message.message else {
+                panic!("a chunk")
+            };
+            bytes += chunk.len() as u64;
+        }
+        assert_eq!(bytes, header.bytes);
+        let granted = self.see(|seen| {
+            seen.commits.push((header, Instant::now()));
+            seen.granted.unwrap()
+        });
+        if granted.elapsed() < self.script.deaf {
+            return Err(Status::unavailable("not now"));
+        }
+        Ok(Response::new(v1::CommitShardResponse { already: false }))
+    }
+}
+
+struct Session {
+    played: Played,
+    stage: watch::Sender<Stage>,
+    worker: JoinHandle<Result<Summary, SessionError>>,
+}
+
+impl Session {
+    async fn start(script: Script) -> Self {
+        let played = Played { script, seen: Arc::default() };
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let coordinator = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder().add_service(FleetServer::new(played.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let (stage, stages) = watch::channel(Stage::Work);
+        let options = Options { coordinator, name: WorkerName::new("w").unwrap(), slots: NonZeroUsize::MIN };
+        Self { played, stage, worker: tokio::spawn(session::serve(options, stages)) }
+    }
+
+    async fn until(&self, what: &str, done: impl Fn(&Seen) -> bool) {
+        let begun = Instant::now();
+        while !self.played.see(|seen| done(seen)) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what} did not come: {:?}", self.played.seen);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn drained(self) -> (Summary, Played) {
+        self.stage.send_replace(Stage::Drain);
+        (self.worker.await.unwrap().unwrap(), self.played)
+    }
+}
+
+const CALM: Script = Script { ttl_ms: 60_000, renews: true, breaks: 0, deaf: Duration::ZERO, admits: true };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_stream_is_opened_again_and_half_a_slice_is_forgotten() {
+    let session = Session::start(Script { breaks: 2, ..CALM }).await;
+    session.until("the commit", |seen| !seen.commits.is_empty()).await;
+    let (summary, played) = session.drained().await;
+    played.see(|seen| {
+        assert_eq!(seen.joins, 3);
+        let (header, _) = &seen.commits[0];
+        let key = LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(0), token: FencingToken(3) };
+        assert_eq!((&header.key, header.tally.records), (&key, 1));
+        assert!(seen.left, "it says that it ends");
+    });
+    assert_eq!(summary, Summary { committed: 1, ..Summary::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_lease_outlives_its_time_while_the_commit_is_tried_again() {
+    let session = Session::start(Script { ttl_ms: 600, deaf: Duration::from_secs(2), ..CALM }).await;
+    let taken =
+        |seen: &Seen| seen.commits.last().is_some_and(|(_, at)| *at > seen.granted.unwrap() + CALM_DEAF);
+    session.until("the commit that is heard", taken).await;
+    let (summary, played) = session.drained().await;
+    assert_eq!(summary.committed, 1);
+    played.see(|seen| {
+        assert!(seen.heartbeats >= 4, "{}", seen.heartbeats);
+        assert!(seen.commits.len() > 1);
+        assert!(
+            seen.commits.iter().all(|(header, _)| header == &seen.commits[0].0),
+            "the same part every time"
+        );
+    });
+}
+
+const CALM_DEAF: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_deadline_nothing_is_sent() {
+    let ttl = Duration::from_millis(700);
+    let session = Session::start(Script { ttl_ms: 700, renews: false, deaf: Duration::MAX, ..CALM }).await;
+    session.until("a first try", |seen| !seen.commits.is_empty()).await;
+    tokio::time::sleep(ttl * 4).await;
+    let (summary, played) = session.drained().await;
+    assert_eq!(summary, Summary { lost: 1, ..Summary::default() });
+    played.see(|seen| {
+        let (granted, (_, last)) = (seen.granted.unwrap(), seen.commits.last().unwrap());
+        // The grant's way to the worker counts as well.
+        assert!(*last < granted + ttl + Duration::from_millis(300), "{:?} after the grant", *last - granted);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_of_another_version_gives_up() {
+    let session = Session::start(Script { admits: false, ..CALM }).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), session.worker).await.unwrap().unwrap();
+    let error = ended.unwrap_err();
+    assert!(matches!(error, SessionError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("same release"), "{error}");
+}
