@@ -23,10 +23,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a corpus from end to end in this process
+    ///
+    /// Reads the corpus, has it processed by workers in this process, and leaves Parquet and run.json in `OUT/RUN_ID`.
+    /// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout,
+    /// talk to stderr. Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: interrupted.
     Run(commands::run::Args),
     /// Serve workers and clients until it is interrupted
+    ///
+    /// Workers come by `worker serve`, clients by `submit`, `status` and `cancel`. Everything that must not be forgotten
+    /// lies in --state: started again with the same folder, whatever ended it, it goes on with all unfinished runs.
     Serve(commands::serve::Args),
     /// Send a corpus to a coordinator that serves
+    ///
+    /// Reads the corpus here and returns once the run is planned; with --wait, once it has ended.
     Submit(commands::submit::Args),
     /// Show runs of a coordinator that serves
     Status(commands::status::Args),
@@ -35,6 +44,9 @@ enum Command {
     /// Write a synthetic corpus of any size
     Synth(commands::synth::Args),
     /// Make a finished run of published JSON files
+    ///
+    /// Each file may be plain or .gz. Rows follow the detections; patches and verdicts are joined by id. `analysis`
+    /// treats the result like any other run.
     Import(commands::import::Args),
     /// Show the configuration in force
     Config(commands::config::Args),

@@ -1,5 +1,7 @@
 //! Documents that no one should have to read, and every harness will be handed.
 
+use std::fmt::Write as _;
+
 use super::random::Random;
 
 /// A hostile text and what is wrong with it.
@@ -40,7 +42,8 @@ fn bomb() -> String {
     let mut text = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, of) in "bcdefgh".chars().zip("abcdefg".chars()) {
         let list = vec![format!("*{of}"); 9].join(", ");
-        text.push_str(&format!("{name}: &{name} [{list}]\n"));
+        // Writing into a text cannot fail.
+        let _ = writeln!(text, "{name}: &{name} [{list}]");
     }
     text
 }

@@ -1,6 +1,6 @@
 //! A seeded generator whose sequence never changes: the same seed gives the same corpus in every version.
 
-/// SplitMix64 (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
+/// `SplitMix64` (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
