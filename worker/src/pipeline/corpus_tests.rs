@@ -47,7 +47,7 @@ fn table<'a>(rows: impl Iterator<Item = &'a Outcome>) -> String {
     let mut counts: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for row in rows {
         let gate = row.gates.first_failed().map_or("-", domain::outcome::Gate::as_str);
-        let reason: String = row.errors.first().map(String::as_str).unwrap_or("-").chars().take(70).collect();
+        let reason: String = row.errors.first().map_or("-", String::as_str).chars().take(70).collect();
         let key = format!("{:14} {:9} {:9} {:30} {reason}", row.status, gate, row.fault, row.policy_id);
         counts.entry(key).or_insert((0, row.record_id.to_string())).0 += 1;
     }
@@ -55,8 +55,9 @@ fn table<'a>(rows: impl Iterator<Item = &'a Outcome>) -> String {
     rows.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     rows.iter()
         .take(60)
-        .map(|(key, (count, example))| format!("{count:6} {key} (e.g. {example})\n"))
-        .collect()
+        .map(|(key, (count, example))| format!("{count:6} {key} (e.g. {example})"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn a_document_that_was_not_sent_is_an_outcome() {
 
 #[test]
 fn a_panic_is_a_problem_of_the_record() {
-    let problem = contained("testing", || panic!("a bug")).map(|()| ()).unwrap_err();
+    let problem = contained("testing", || panic!("a bug")).unwrap_err();
     assert_eq!(problem.kind, ErrorKind::Internal);
 }
 
