@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 use tokio::sync::oneshot;
 
+use dataset::run_file::RUN_FILE;
 use dataset::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
@@ -77,7 +78,16 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
 async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
     let begun = Instant::now();
     let store = Store::open(&args.out)?;
-    let state = StateFolder::open(&state_path(&store, run_id))?;
+    let state_path = state_path(&store, run_id);
+    let results = store.folder(run_id.as_str())?;
+    if !state_path.exists() && results.get(RUN_FILE).await.is_ok() {
+        let taken: anyhow::Result<()> = Err(anyhow::anyhow!(
+            "{} holds a run that was not made here: it cannot be resumed",
+            results.location()
+        ));
+        taken.hint("choose another --run-id")?;
+    }
+    let state = StateFolder::open(&state_path)?;
     let runs = Runs::open(Parts {
         ledger: Arc::new(state.ledger()?),
         store,

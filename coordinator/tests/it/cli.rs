@@ -171,4 +171,10 @@ fn published_files_become_a_run() {
     let described: Value = serde_json::from_slice(&std::fs::read(out.join("i1/run.json")).unwrap()).unwrap();
     assert_eq!(described["imported_from"]["entries"]["verified"], 2);
     assert_eq!(coordinator(&arguments).status.code(), Some(2), "a run is not imported over another");
+    let over =
+        ["run", "--corpus", detected.to_str().unwrap(), "--out", out.to_str().unwrap(), "--run-id", "i1"];
+    let output = coordinator(&over);
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{talk}");
+    assert!(talk.contains("another --run-id"), "{talk}");
 }
