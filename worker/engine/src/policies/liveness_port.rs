@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_a_wrong_type_are_asked() {
+        for ports in ["x", "{a: b}"] {
+            let odd = format!("ports: {ports}, livenessProbe: {{httpGet: {{port: '8080'}}}}");
+            assert!(review(&odd).contains("have a type"), "{ports}");
+        }
+        assert!(
+            review("ports: [true], livenessProbe: {tcpSocket: {port: web}, grpc: {port: 80}}")
+                .contains("have a type")
+        );
+    }
+
+    #[test]
     fn a_number_is_exposed() {
         assert_eq!(
             fix("livenessProbe: {httpGet: {port: 8080}}"),

@@ -116,7 +116,17 @@ pub(super) fn fix(probe: Probe, view: &View<'_>) -> Fix {
             }
         }
     }
-    Fix::of(editor, cautions)
+    // Not reached where the list of ports has a wrong type.
+    let left = detect(probe, &View::of(editor.document(), view.identity, view.neighbours)).into_iter().next();
+    match left {
+        Some(left) if editor.document() != view.value => Fix::NeedsReview {
+            reason: format!(
+                "{}, and its ports have a type that Kubernetes does not know; correct it by hand",
+                left.message
+            ),
+        },
+        _ => Fix::of(editor, cautions),
+    }
 }
 
 struct Repair<'r, 'a> {

@@ -35,7 +35,8 @@ pub fn to_yaml_indented(value: &Value, by: Indentation) -> String {
         Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0, by),
         Value::Array(items) if !items.is_empty() => list(&mut out, items, 0, by),
         scalar => {
-            inline(&mut out, scalar, 0);
+            // Indented, so that no line of a text begins a document.
+            inline(&mut out, scalar, 2);
             out.push('\n');
         }
     }
@@ -245,6 +246,12 @@ mod tests {
             let value = json!({"k": text, "l": [text, {text: 1}]});
             assert_eq!(again(&value), value, "{text:?}\n{}", to_yaml(&value));
         }
+    }
+
+    #[test]
+    fn a_text_alone_begins_no_document() {
+        let value = json!("---\n\n?");
+        assert_eq!(again(&value), value);
     }
 
     proptest! {
