@@ -82,7 +82,15 @@ impl Runs {
 
     /// Deletes what a finished run staged. What cannot be deleted now is found when the coordinator starts next.
     pub(crate) async fn sweep_staged(&self, run_id: &RunId) {
-        let swept = async { sweep(&self.folder(run_id)?, |key| key.starts_with(STAGED)).await };
+        let swept = async {
+            let folder = self.folder(run_id)?;
+            sweep(&folder, |key| key.starts_with(STAGED)).await?;
+            if let Some(path) = folder.local_path(STAGED.trim_end_matches('/')) {
+                // With what a killed process was writing: no listing shows it. Never made: fine.
+                let _ = std::fs::remove_dir_all(path);
+            }
+            Ok::<(), Refusal>(())
+        };
         if let Err(refusal) = swept.await {
             tracing::warn!(run = %run_id, error = %refusal, "cannot sweep the staged parts of a finished run");
         }
@@ -162,10 +170,6 @@ async fn sweep(folder: &Store, which: impl Fn(&str) -> bool) -> Result<(), Refus
         if which(&object.key) {
             folder.delete(&object.key).await.map_err(|error| storage(&error))?;
         }
-    }
-    if let Some(path) = folder.local_path(STAGED.trim_end_matches('/')) {
-        // Not empty, or never made: both are fine.
-        let _ = std::fs::remove_dir(path);
     }
     Ok(())
 }
