@@ -58,7 +58,7 @@ pub fn to_dns_label(text: &str) -> Option<String> {
 }
 
 /// The first placeholder of a template that was never rendered: `{{…}}`, `${…}`, `$NAME`, `<…>`, `<<…>>`, `<%…%>`,
-/// `__…__`, `[[…]]`, `%%…%%` or `||…||`. Meant for places where these characters are not legal; elsewhere they may well
+/// `__…__`, `[[…]]`, `%%…%%` or `||…||`, or Helm's stand-in for a release without a name, `RELEASE-NAME`. Meant for places where these characters are not legal; elsewhere they may well
 /// be what the user means.
 pub fn placeholder(text: &str) -> Option<&str> {
     const PAIRS: [(&str, &str); 9] = [
@@ -77,8 +77,14 @@ pub fn placeholder(text: &str) -> Option<&str> {
         let length = found[open.len()..].find(close).filter(|length| *length > 0)?;
         Some(&found[..open.len() + length + close.len()])
     });
-    paired.or_else(|| variable(text))
+    paired.or_else(|| variable(text)).or_else(|| {
+        let at = text.find(UNNAMED_RELEASE)?;
+        text.get(at..at + UNNAMED_RELEASE.len())
+    })
 }
+
+/// What `helm template` writes for a release that was given no name; no legal name has capitals.
+const UNNAMED_RELEASE: &str = "RELEASE-NAME";
 
 /// `$NAME` anywhere in `text`.
 fn variable(text: &str) -> Option<&str> {
@@ -130,6 +136,7 @@ mod tests {
         }
         assert_eq!(placeholder("a-${X}-${Y}"), Some("${X}"));
         assert_eq!(placeholder("gcr.io/<project>/x"), Some("<project>"));
+        assert_eq!(placeholder("RELEASE-NAME-core"), Some("RELEASE-NAME"));
         assert_eq!(placeholder("<%= host %>:1"), Some("<%= host %>"));
         assert_eq!(placeholder("gcr.io/$PROJECT_ID/x"), Some("$PROJECT_ID"));
         assert_eq!(placeholder("reg/{{ .a }}:1"), Some("{{ .a }}"));
