@@ -193,12 +193,14 @@ fn nothing_is_read_ahead() {
 #[test]
 fn bombs_go_off_outside() {
     // 17 MB of open brackets, of one text, of empty entries: packed to a few kB.
+    // The empty entries may also be read, one by one, to the end that is missing.
     for filler in ["[", "\"", "{},"] {
         let text = format!("[{}", filler.repeat((17 << 20) / filler.len()));
         let bomb = Input::from_reader("bomb", Cursor::new(gz(text.as_bytes(), 6))).unwrap();
         let mut found = Detections::new("bomb", bomb, &limits());
         let error = found.find_map(Result::err).expect("the file is refused").to_string();
-        let told = error.contains("300 times") || error.contains("expected ',' or ']'");
+        let streamed = filler == "{}," && error.contains("ends before the closing ']'");
+        let told = streamed || error.contains("300 times") || error.contains("expected ',' or ']'");
         assert!(told, "{filler}: {error}");
     }
 }
