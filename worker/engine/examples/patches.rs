@@ -4,6 +4,12 @@
 //! A line: `{"id", "policy", "document", "patch", "patched", "again"}`; `again` is how many operations the same
 //! proposer makes for the patched document.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "a tool for checks, not part of the library"
+)]
+
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 
@@ -17,11 +23,6 @@ use engine::propose::{Decision, rules};
 use engine::verify::apply;
 use serde_json::json;
 
-#[expect(
-    clippy::disallowed_types,
-    clippy::unwrap_used,
-    reason = "a tool for checks, not part of the library"
-)]
 fn main() {
     let path = std::env::args().nth(1).expect("usage: patches FILE");
     let mut text = String::new();
