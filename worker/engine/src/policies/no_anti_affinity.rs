@@ -221,6 +221,11 @@ impl Policy for NoAntiAffinity {
                     reason: "the pods have no label to keep them apart by; label the pod template".to_owned(),
                 };
             };
+            if !labels.values().all(Value::is_string) {
+                return Fix::NeedsReview {
+                    reason: "the selector's labels are no texts; correct them first".to_owned(),
+                };
+            }
             let term = json!({
                 "weight": 100,
                 "podAffinityTerm": {"labelSelector": {"matchLabels": labels}, "topologyKey": HOSTNAME}
@@ -257,6 +262,10 @@ mod tests {
             "kind: Deployment\nmetadata: {name: a}\nspec: {replicas: 2, template: {metadata: 5, spec: {}}}",
         );
         assert!(review_of(&NoAntiAffinity, &odd, &Neighbours::Unknown).contains("has a type"));
+        let listed = document(
+            "kind: Deployment\nspec: {replicas: 2, selector: {matchLabels: {app: [a]}}, template: {metadata: {labels: {app: [a]}}, spec: {}}}",
+        );
+        assert!(review_of(&NoAntiAffinity, &listed, &Neighbours::Unknown).contains("no texts"));
     }
 
     #[test]
