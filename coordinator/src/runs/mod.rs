@@ -1,6 +1,6 @@
 //! The life of runs: submitted, leased shard by shard, committed, finished; every call of the two services ends here.
 //!
-//! *Owns* the [`Book`](book::Book) behind one std mutex that is never held across an await; the ledger has the last word
+//! *Owns* the `Book` behind one std mutex that is never held across an await; the ledger has the last word
 //! on every token and commit, the book follows it.
 
 mod book;
