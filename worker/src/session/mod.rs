@@ -1,6 +1,6 @@
 //! A worker's life: join, take leases, compute, commit, keep the leases alive; join again when the stream breaks.
 //!
-//! *Owns* what the worker holds. One task ([`desk::Desk`]) hears every event in turn; the others compute and send.
+//! *Owns* what the worker holds. One task (`desk::Desk`) hears every event in turn; the others compute and send.
 //! *Invariant*: after a lease's deadline nothing is sent under it.
 
 mod desk;
