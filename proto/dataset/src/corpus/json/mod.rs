@@ -75,7 +75,9 @@ impl<R: Read> Elements<R> {
                 malformed(format!("nested {depth} deep, more than {MAX_DEPTH}; drop the entry"))
             }
             Content::Text { bytes, .. } => match parse(bytes) {
-                Ok(value) => Ok(value),
+                Ok(value) if bytes.first() == Some(&b'{') => Ok(value),
+                // Serde takes a list of the fields' values for an object too.
+                Ok(_) => malformed("no object; see the format of detections.json".to_owned()),
                 Err(error) => {
                     if let Err(utf8) = std::str::from_utf8(bytes) {
                         let byte = at.byte + utf8.valid_up_to() as u64;

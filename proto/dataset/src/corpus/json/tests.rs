@@ -69,7 +69,7 @@ fn a_bad_entry_is_named_and_the_others_go_on() {
     );
     let found = malformed(&format!(r#"[{{"id":7,"policy_id":"p"}},{OK}]"#));
     assert_eq!((found.id.as_deref(), found.policy_id.as_deref()), (Some("7"), Some("p")));
-    for bad in ["null", "3", "\"text\"", "[1,2]", "true", "[[[]]]"] {
+    for bad in ["null", "3", "\"text\"", "[1,2]", "true", "[[[]]]", r#"["1","a","b","p","v"]"#] {
         malformed(&format!("[{bad},{OK}]"));
     }
     let lone = malformed(&format!(r#"[{{"id":"\ud800","policy_id":"p"}},{OK}]"#));
@@ -192,7 +192,8 @@ proptest! {
             let found = found.unwrap();
             prop_assert_eq!(found.len(), values.len());
             for (entry, value) in found.iter().zip(values) {
-                prop_assert_eq!(entry.content.is_ok(), serde_json::from_value::<Detection>(value).is_ok());
+                let is_detection = value.is_object() && serde_json::from_value::<Detection>(value).is_ok();
+                prop_assert_eq!(entry.content.is_ok(), is_detection);
             }
         } else if text.first() == Some(&b'[') && std::str::from_utf8(&text).is_ok() {
             prop_assert!(found.is_err() || serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&text).is_ok());
