@@ -53,7 +53,11 @@ impl<R: Read> Elements<R> {
     /// The next element, `None` at the end. Broken JSON is an error of the file; an element of the wrong shape, size or
     /// encoding is [`Malformed`].
     pub fn next_element<T: DeserializeOwned>(&mut self) -> Result<Option<Element<T>>, FileError> {
-        self.next_with(|bytes| serde_json::from_slice(bytes))
+        self.next_with(|bytes| match bytes.first() {
+            Some(b'{') => serde_json::from_slice(bytes),
+            // Serde would take a list of the fields' values for an object.
+            _ => Err(serde::de::Error::custom("no object")),
+        })
     }
 
     /// As [`Self::next_element`], with the parser's part in the hands of the caller.
