@@ -79,9 +79,7 @@ impl<R: Read> Elements<R> {
                 malformed(format!("nested {depth} deep, more than {MAX_DEPTH}; drop the entry"))
             }
             Content::Text { bytes, .. } => match parse(bytes) {
-                Ok(value) if bytes.first() == Some(&b'{') => Ok(value),
-                // Serde takes a list of the fields' values for an object too.
-                Ok(_) => malformed("no object; see the format of detections.json".to_owned()),
+                Ok(value) => Ok(value),
                 Err(error) => {
                     if let Err(utf8) = std::str::from_utf8(bytes) {
                         let byte = at.byte + utf8.valid_up_to() as u64;
@@ -116,7 +114,9 @@ fn salvage(bytes: &[u8]) -> Malformed {
         policy_id: serde_json::Value,
         manifest_path: serde_json::Value,
     }
-    let loose: Loose = serde_json::from_slice(bytes).unwrap_or_default();
+    let object = bytes.first() == Some(&b'{');
+    let loose: Loose =
+        if object { serde_json::from_slice(bytes).unwrap_or_default() } else { Loose::default() };
     let text = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => Some(text),
         serde_json::Value::Number(number) => Some(number.to_string()),
