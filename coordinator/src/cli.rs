@@ -26,7 +26,8 @@ enum Command {
     ///
     /// Reads the corpus, has it processed by workers in this process, and leaves Parquet and run.json in `OUT/RUN_ID`.
     /// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout,
-    /// talk to stderr. Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: interrupted.
+    /// talk to stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and hands the rest back; a second one
+    /// stops at once. Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: interrupted.
     Run(commands::run::Args),
     /// Serve workers and clients until it is interrupted
     ///

@@ -74,7 +74,7 @@ impl Runs {
             self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, Some(fingerprint)).await;
         swap.map_err(|error| ledger_refusal(&error))?;
         self.sweep_staged(run_id).await;
-        self.book().live.remove(run_id);
+        self.book().end(run_id);
         self.tell(true);
         tracing::info!(run = %run_id, "finished");
         Ok(())

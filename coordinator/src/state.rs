@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::ledger::{LedgerError, SqliteLedger};
+use crate::ledger::{Ledger, LedgerError, SqliteLedger};
 
 /// The opened folder. The lock lasts as long as this value, and ends with the process however it ends.
 #[derive(Debug)]
@@ -52,6 +52,19 @@ impl StateFolder {
     /// Opens its ledger.
     pub fn ledger(&self) -> Result<SqliteLedger, StateError> {
         Ok(SqliteLedger::open(&self.path.join("ledger.sqlite"))?)
+    }
+
+    /// Leaves nothing behind where no run was recorded: removes the folder, and the one around it when that is empty then.
+    pub async fn discard_unused(&self, ledger: &dyn Ledger) {
+        if !ledger.runs().await.is_ok_and(|runs| runs.is_empty()) {
+            return;
+        }
+        // What cannot be removed does no harm: the next run of that name finds an empty ledger.
+        if std::fs::remove_dir_all(&self.path).is_ok()
+            && let Some(around) = self.path.parent()
+        {
+            let _ = std::fs::remove_dir(around);
+        }
     }
 
     /// A place in it.

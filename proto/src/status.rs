@@ -122,18 +122,22 @@ pub fn is_transient(status: &Status) -> bool {
 
 /// Compares the protocol version of the other end with ours.
 ///
-/// `theirs` is the version it sent, `their_software` and `our_software` are for the sentence.
-pub fn check_version(theirs: u32, their_software: &str, our_software: &str) -> Result<(), Refusal> {
+/// `theirs` is the version it sent; for the sentence, `them` and `us` are what each end is and the version of its
+/// software.
+pub fn check_version(theirs: u32, them: (&str, &str), us: (&str, &str)) -> Result<(), Refusal> {
     if theirs == crate::PROTOCOL_VERSION {
         return Ok(());
     }
-    let software: String = their_software.chars().filter(|c| !c.is_control()).take(40).collect();
+    let software: String = them.1.chars().filter(|c| !c.is_control()).take(40).collect();
     Err(Refusal::new(
         Reason::VersionMismatch,
         format!(
-            "the worker speaks protocol {theirs} (version {software}), the coordinator protocol {} (version \
-             {our_software}): install the same release on both",
-            crate::PROTOCOL_VERSION
+            "the {} speaks protocol {theirs} (version {software}), the {} protocol {} (version {}): install the same \
+             release on both",
+            them.0,
+            us.0,
+            crate::PROTOCOL_VERSION,
+            us.1
         ),
     ))
 }
@@ -161,10 +165,12 @@ mod tests {
 
     #[test]
     fn a_version_mismatch_names_both_versions_and_the_remedy() {
-        assert!(check_version(crate::PROTOCOL_VERSION, "0.1.0", "0.1.0").is_ok());
-        let refusal = check_version(99, "9.9.9", "0.1.0").unwrap_err();
+        let us = ("coordinator", "0.1.0");
+        assert!(check_version(crate::PROTOCOL_VERSION, ("worker", "0.1.0"), us).is_ok());
+        let refusal = check_version(99, ("worker", "9.9.9"), us).unwrap_err();
         let text = refusal.to_string();
-        for needed in ["99", "9.9.9", "protocol 1", "0.1.0", "same release"] {
+        for needed in ["the worker", "99", "9.9.9", "the coordinator", "protocol 1", "0.1.0", "same release"]
+        {
             assert!(text.contains(needed), "{text}");
         }
     }

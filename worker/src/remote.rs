@@ -13,10 +13,13 @@ use tonic::{Code, Status};
 
 use domain::ids::WorkerName;
 use proto::channel::{BadAddress, endpoint, fleet_client};
-use proto::status::{Reason, is_transient};
+use proto::status::{Reason, check_version, is_transient};
 use proto::v1;
 
 use crate::backoff::Backoff;
+
+/// Version of this software, for people.
+const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Messages to the coordinator that may wait for the connection.
 const OUTBOX: usize = 64;
@@ -123,12 +126,14 @@ impl Remote {
         let joined = client
             .join(v1::JoinRequest {
                 protocol_version: proto::PROTOCOL_VERSION,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
+                version: OUR_VERSION.to_owned(),
                 worker: self.name.as_str().to_owned(),
                 slots: self.slots,
             })
             .await?
             .into_inner();
+        // A coordinator of another version may have let us in; then we have to know better.
+        check_version(joined.protocol_version, ("coordinator", &joined.version), ("worker", OUR_VERSION))?;
         let worker = WorkerName::new(joined.worker).map_err(|error| Status::internal(error.to_string()))?;
         let (outbox, requests) = mpsc::channel(OUTBOX);
         let link = Link { worker, outbox };

@@ -8,12 +8,12 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use console::failure::{Interrupted, WithHint as _};
+use console::interrupt::Interrupts;
 use console::{Exit, output};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
 use tokio::net::TcpListener;
-use tokio::signal::ctrl_c;
 use tokio::sync::oneshot;
 
 use dataset::run_file::RUN_FILE;
@@ -32,7 +32,8 @@ use crate::usage::Usage;
 /// Reads a corpus, has it processed by workers in this process, and leaves Parquet and run.json in `<OUT>/<RUN_ID>`.
 ///
 /// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout, talk to
-/// stderr. Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: it was interrupted.
+/// stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and hands the rest back; a second one stops at once.
+/// Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: it was interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
 
 async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
     let begun = Instant::now();
+    let mut interrupts = Interrupts::listen()?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
@@ -100,16 +102,21 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback interface")?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::run(listener, runs, async move {
+    let server = tokio::spawn(server::run(listener, Arc::clone(&runs), async move {
         // A dropped sender means the same.
         let _ = stopped.await;
     }));
+    let end = |workers: Workers| async move {
+        workers.drain().await;
+        drop(stop);
+        anyhow::Ok(server.await??)
+    };
     let count =
         args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let mut workers = Workers::start(&url, count)?;
     let mut client = Client::new(&url)?;
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
-    let processing = async {
+    let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
             output::say(&match status.state {
@@ -123,29 +130,28 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         }
         let status = follow(&mut client, run_id, quiet).await?;
         anyhow::Ok((status, intake))
-    };
-    tokio::pin!(processing);
+    });
     let ended = tokio::select! {
-        ended = &mut processing => Some(ended),
-        error = workers.failed() => Some(Err(error)),
-        signal = ctrl_c() => { signal?; None }
-    };
-    let Some(ended) = ended else {
-        output::say("finishing what has begun; Ctrl-C again stops at once");
-        tokio::select! {
-            () = workers.drain() => {}
-            signal = ctrl_c() => signal?,
+        ended = &mut processing => ended,
+        error = workers.failed() => Err(error),
+        () = interrupts.next() => {
+            output::say("finishing what has begun; Ctrl-C again stops at once");
+            Err(Interrupted).hint(format!("the same command with --run-id {run_id} goes on where it stopped"))
         }
-        return Err(Interrupted)
-            .hint(format!("the same command with --run-id {run_id} goes on where it stopped"));
     };
-    let (status, intake) = ended?;
     let wall_s = begun.elapsed().as_secs_f64();
-    let summary = Summary { status, documents: intake.documents, wall_s, usage: Usage::of_this_process() };
-    workers.drain().await;
-    drop(stop);
-    server.await??;
-    Ok(summary)
+    // A corpus that is still being sent ends here.
+    drop(processing);
+    let orderly = tokio::select! {
+        orderly = end(workers) => orderly,
+        () = interrupts.next() => Ok(()),
+    };
+    if ended.is_err() {
+        state.discard_unused(&*runs.ledger).await;
+    }
+    let (status, intake) = ended?;
+    orderly?;
+    Ok(Summary { status, documents: intake.documents, wall_s, usage: Usage::of_this_process() })
 }
 
 /// The ledger of a run lies with its results, or in the working directory when these go elsewhere.

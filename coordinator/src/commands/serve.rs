@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use console::failure::{Interrupted, WithHint as _};
+use console::interrupt::Interrupts;
 use console::{Exit, output};
 use dataset::store::Store;
 use tokio::net::TcpListener;
-use tokio::signal::ctrl_c;
+use tokio::sync::oneshot;
 
 use super::block_on;
 use crate::runs::{Parts, Recovery, Runs};
@@ -19,7 +20,8 @@ use crate::state::StateFolder;
 /// Serves workers (`worker serve`) and clients (`coordinator submit`, `status`, `cancel`).
 ///
 /// Everything it must not forget lies in --state: started again with the same folder, after whatever ended it, it goes
-/// on with all unfinished runs. Speaks gRPC with the standard health and reflection services.
+/// on with all unfinished runs. Ctrl-C (or SIGTERM) tells workers and clients and ends with exit code 130; workers keep
+/// what they have begun and come back to the next coordinator on the same address. Speaks gRPC with the standard health and reflection services.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn serve(args: &Args) -> anyhow::Result<Exit> {
+    let mut interrupts = Interrupts::listen()?;
     let state = StateFolder::open(&args.state)?;
     let results = state.join("results");
     let store = match &args.out {
@@ -64,12 +67,22 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     output::say(&format!("serving http://{address}, results in {place}; Ctrl-C ends it"));
-    server::run(listener, runs, async {
-        // Without a way to hear Ctrl-C the process can still be killed: it is made for that.
-        if ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = server::run(listener, runs, async move {
+        // A dropped sender means the same.
+        let _ = stopped.await;
+    });
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => ended?,
+        () = interrupts.next() => {
+            output::say("telling workers and clients; Ctrl-C again stops at once");
+            drop(stop);
+            tokio::select! {
+                ended = serving => ended?,
+                () = interrupts.next() => {}
+            }
         }
-    })
-    .await?;
+    }
     Err(Interrupted).hint("started again with the same --state it goes on where it stopped")
 }

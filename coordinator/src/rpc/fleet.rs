@@ -30,7 +30,7 @@ impl v1::fleet_server::Fleet for FleetService {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let join = request.into_inner();
         let version = env!("CARGO_PKG_VERSION");
-        check_version(join.protocol_version, &join.version, version)?;
+        check_version(join.protocol_version, ("worker", &join.version), ("coordinator", version))?;
         if *self.draining.borrow() {
             return Err(Refusal::new(Reason::Draining, "the coordinator is ending").into());
         }

@@ -9,6 +9,7 @@ use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
 use domain::tally::Tally;
 
+use super::turns::Turns;
 use crate::leases::{Grant, Leases, Moment};
 
 /// A run that has not ended.
@@ -46,8 +47,7 @@ pub(crate) struct Book {
     pub(crate) arriving: BTreeSet<RunId>,
     /// Connected workers and how many streams each has open.
     pub(crate) workers: BTreeMap<WorkerName, u32>,
-    /// The run that was leased from last: the next one has its turn.
-    last: Option<RunId>,
+    turns: Turns,
 }
 
 /// A lease that the ledger has not recorded yet.
@@ -60,18 +60,9 @@ pub(crate) struct Tentative {
 }
 
 impl Book {
-    /// Leases a shard of the run whose turn it is. Runs take turns, so that none waits for another to end.
+    /// Leases a shard of the run whose turn it is, so that none waits for another to end.
     pub(crate) fn grant(&mut self, now: Moment, worker: &Arc<WorkerName>) -> Option<Tentative> {
-        let after: Vec<RunId> = match &self.last {
-            None => self.live.keys().cloned().collect(),
-            Some(last) => {
-                let later = self
-                    .live
-                    .range::<RunId, _>((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded));
-                later.chain(self.live.range::<RunId, _>(..=last)).map(|(run_id, _)| run_id.clone()).collect()
-            }
-        };
-        for run_id in after {
+        for run_id in self.turns.order(self.live.keys()) {
             let Some(live) = self.live.get_mut(&run_id).filter(|live| live.is_open()) else { continue };
             for expired in live.leases.expire(now) {
                 tracing::warn!(run = %run_id, shard = %expired.shard, token = %expired.token, worker = %expired.worker, "a lease ran out");
@@ -88,11 +79,17 @@ impl Book {
                     attempt: grant.attempt,
                 };
                 let config = Arc::clone(&live.config);
-                self.last = Some(run_id);
+                self.turns.took(&run_id, lease.shard.len);
                 return Some(Tentative { grant, lease, config, corpus });
             }
         }
         None
+    }
+
+    /// Takes a run out: it has ended.
+    pub(crate) fn end(&mut self, run_id: &RunId) -> Option<Live> {
+        self.turns.forget(run_id);
+        self.live.remove(run_id)
     }
 
     /// When the next lease of any open run ends.

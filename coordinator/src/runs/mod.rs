@@ -8,6 +8,7 @@ mod grant;
 mod recover;
 mod status;
 mod submit;
+mod turns;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -41,7 +41,7 @@ impl Runs {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
         match swap.map_err(|error| ledger_refusal(&error))? {
             Swap::Done => {
-                let live = self.book().live.remove(run_id);
+                let live = self.book().end(run_id);
                 if let Some(live) = live {
                     self.record_cancelled(&live).await;
                 }

@@ -215,3 +215,30 @@ async fn health_is_told() {
     assert_eq!(answer.status(), tonic_health::pb::health_check_response::ServingStatus::Serving);
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_lists_the_services() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path(), "r").await;
+    let mut reflection = ServerReflectionClient::new(endpoint(&served.url).unwrap().connect_lazy());
+    let mut ask = async |message: MessageRequest| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(message) };
+        let answers = reflection.server_reflection_info(tokio_stream::iter([request])).await.unwrap();
+        answers.into_inner().next().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let listed = ask(MessageRequest::ListServices(String::new())).await;
+    let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
+    let names: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
+    for name in ["k8s_auto_fix.v1.Fleet", "k8s_auto_fix.v1.Runs", "grpc.health.v1.Health"] {
+        assert!(names.iter().any(|known| known == name), "{name} in {names:?}");
+    }
+    let symbol = ask(MessageRequest::FileContainingSymbol("k8s_auto_fix.v1.Lease".to_owned())).await;
+    let MessageResponse::FileDescriptorResponse(files) = symbol else { panic!("{symbol:?}") };
+    assert!(!files.file_descriptor_proto.is_empty());
+    served.stop().await;
+}

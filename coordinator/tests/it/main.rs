@@ -6,5 +6,7 @@ mod cli;
 mod fleet;
 mod help;
 mod layout;
+mod life;
+mod process;
 mod resume;
 mod support;

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod env;
 pub mod exit;
 pub mod failure;
+pub mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod settings;

@@ -4,17 +4,19 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use console::failure::{Interrupted, WithHint as _};
+use console::interrupt::Interrupts;
 use console::{Exit, output};
 use domain::ids::WorkerName;
-use tokio::signal::ctrl_c;
 use tokio::sync::watch;
 
 use crate::session::{self, Options, Stage};
 
 /// Leases shards from a coordinator, processes them and hands in the results.
 ///
-/// Needs nothing but the coordinator's address: no shared disk, no credentials of the store. Ctrl-C finishes what has
-/// begun and hands the rest back; a second Ctrl-C stops at once, and the leases run out by themselves.
+/// Needs nothing but the coordinator's address: no shared disk, no credentials of the store. Ctrl-C (or SIGTERM)
+/// finishes the records that have begun, commits the shards that end within seconds, hands the rest back and ends with
+/// exit code 130; a second one stops at once, and the leases run out by themselves. Told to end by `coordinator drain`,
+/// the worker does the same and ends with exit code 0. Exit code 2: the coordinator refuses it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the coordinator, e.g. <http://127.0.0.1:7070>
@@ -33,10 +35,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let options = Options { coordinator: args.coordinator, name: args.name.unwrap_or_else(host_name), slots };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(options))
+    let ended = runtime.block_on(serve(options));
+    // After a second Ctrl-C nobody waits for what is still being computed.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(options: Options) -> anyhow::Result<Exit> {
+    let mut interrupts = Interrupts::listen()?;
     output::say(&format!(
         "worker {} serves {} with {} slots; Ctrl-C ends it",
         options.name, options.coordinator, options.slots
@@ -44,20 +50,19 @@ async fn serve(options: Options) -> anyhow::Result<Exit> {
     let (stage, stages) = watch::channel(Stage::Work);
     let session = tokio::spawn(session::serve(options, stages));
     tokio::pin!(session);
-    let interrupted = tokio::select! {
+    tokio::select! {
         ended = &mut session => {
             let summary = ended?.hint("start the coordinator, or install the same release on both sides")?;
             output::say(&talk(summary));
             return Ok(Exit::Fine);
         }
-        signal = ctrl_c() => signal,
-    };
-    interrupted?;
+        () = interrupts.next() => {}
+    }
     output::say("finishing what has begun; Ctrl-C again stops at once");
     stage.send_replace(Stage::Drain);
     tokio::select! {
         ended = &mut session => output::say(&talk(ended??)),
-        signal = ctrl_c() => signal?,
+        () = interrupts.next() => {}
     }
     Err(Interrupted).hint("start it again to go on: its coordinator leases what is left to anybody")
 }

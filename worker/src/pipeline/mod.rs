@@ -37,6 +37,11 @@ pub struct Context {
 
 /// Makes one outcome for every record, in the order of the slice. Blocks: run it off the async runtime.
 pub fn run_slice(slice: &Slice, context: &Context) -> Vec<Outcome> {
+    run_slice_while(slice, context, || true).unwrap_or_default()
+}
+
+/// Like [`run_slice`], but asks before each record whether to go on; `None` when the answer was no.
+pub fn run_slice_while(slice: &Slice, context: &Context, go_on: impl Fn() -> bool) -> Option<Vec<Outcome>> {
     let start = Instant::now();
     let mut desk = Desk {
         context,
@@ -45,7 +50,7 @@ pub fn run_slice(slice: &Slice, context: &Context) -> Vec<Outcome> {
         opened: HashMap::new(),
         treated: HashMap::new(),
     };
-    slice.records.iter().map(|record| desk.outcome(record)).collect()
+    slice.records.iter().map(|record| go_on().then(|| desk.outcome(record))).collect()
 }
 
 /// A document that was read, and what was found in it.

@@ -1,8 +1,7 @@
 //! The one task that hears everything: grants, renewals, finished work, heard commits, the deadline, the drain.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -33,6 +32,10 @@ const IDLE_BEAT: Duration = Duration::from_secs(10);
 /// Shortest time between two heartbeats.
 const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 
+/// How long a shard that is being computed may go on when the worker is to end. What takes longer stops after the record
+/// under way, and is handed back.
+const LAST_SPURT: Duration = Duration::from_secs(5);
+
 /// What the tasks beside the desk report.
 enum Report {
     Computed(LeaseKey, Result<Part, Undone>),
@@ -41,8 +44,8 @@ enum Report {
 
 /// Why a shard has no part.
 enum Undone {
-    /// Its turn came when the worker was ending, or its lease was over.
-    NotBegun,
+    /// The worker was ending, or its lease was over.
+    Stopped,
     /// A fault of this program.
     Failed(String),
 }
@@ -55,8 +58,8 @@ pub(super) struct Desk {
     configs: BTreeMap<RunId, Arc<RunConfig>>,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
-    /// Shared with work that waits for room: it does not begin any more.
-    draining: Arc<AtomicBool>,
+    /// Once the worker is to end: until when work that has begun may go on. Work that waits for room does not begin.
+    draining: Arc<OnceLock<Instant>>,
     pool: CpuPool,
     channel: Channel,
     tasks: JoinSet<Report>,
@@ -83,7 +86,7 @@ impl Desk {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.get().is_some()
     }
 
     /// Works until drained or refused.
@@ -206,10 +209,15 @@ impl Desk {
             let run_id = key.run_id.clone();
             let computed = pool
                 .run(move || {
-                    if draining.load(Ordering::Relaxed) || watchman.is_over(Instant::now()) {
-                        return Err(Undone::NotBegun);
+                    if draining.get().is_some() {
+                        return Err(Undone::Stopped);
                     }
-                    let outcomes = pipeline::run_slice(&slice, &context);
+                    let go_on = || {
+                        let now = Instant::now();
+                        !watchman.is_over(now) && draining.get().is_none_or(|until| now < *until)
+                    };
+                    let outcomes =
+                        pipeline::run_slice_while(&slice, &context, go_on).ok_or(Undone::Stopped)?;
                     Part::of(&run_id, &outcomes).map_err(|error| Undone::Failed(error.to_string()))
                 })
                 .await
@@ -233,7 +241,7 @@ impl Desk {
                     self.summary.lost += 1;
                 }
             }
-            Report::Computed(key, Err(Undone::NotBegun)) => self.hand_back(vec![key]),
+            Report::Computed(key, Err(Undone::Stopped)) => self.hand_back(vec![key]),
             Report::Computed(key, Err(Undone::Failed(error))) => {
                 tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
                 self.hand_back(vec![key]);
@@ -311,7 +319,8 @@ impl Desk {
 
     /// Gives back what has not begun, and takes nothing more.
     fn drain(&mut self) {
-        self.draining.store(true, Ordering::Relaxed);
+        // Set once: the first order to end counts.
+        let _ = self.draining.set(Instant::now() + LAST_SPURT);
         self.arriving = None;
         let arriving: Vec<LeaseKey> = self.held.take_arriving();
         self.say_back(arriving);

@@ -1,0 +1,159 @@
+//! The life of runs and processes, through the binaries: two runs at once, interruptions, what is left behind.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dataset::scan;
+use serde_json::Value;
+
+use crate::process::{Process, serve, worker_binary};
+use crate::support::{coordinator, detections, run};
+
+/// The runs that a coordinator knows.
+fn status(url: &str) -> Vec<Value> {
+    let output = coordinator(&["status", "--from", url, "--output", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..300 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("{what} does not come");
+}
+
+fn submit(url: &str, corpus: &Path, run_id: &str, shard_size: &str) {
+    let corpus = corpus.to_str().unwrap();
+    let arguments =
+        ["submit", "--to", url, "--corpus", corpus, "--run-id", run_id, "--shard-size", shard_size];
+    let output = coordinator(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn committed(url: &str) -> u64 {
+    status(url).iter().map(|run| run["committed"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn two_runs_share_one_worker_by_records() {
+    let Some(worker) = worker_binary() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("detections.json");
+    detections(&corpus, 200);
+    let (_coordinator, url) = serve(&folder.path().join("state"), &[]);
+    submit(&url, &corpus, "fine", "1");
+    submit(&url, &corpus, "coarse", "20");
+    let _worker = Process::start(&worker, &["serve", "--coordinator", &url, "--slots", "1"]);
+    wait_until("the end of both runs", || status(&url).iter().all(|run| run["state"] == "finished"));
+
+    let mut started: Vec<(i64, &str)> = Vec::new();
+    for name in ["fine", "coarse"] {
+        let part = folder.path().join("state/results").join(name).join("part-00000.parquet");
+        let rows = scan::outcomes([part.into()]).map(Result::unwrap);
+        started.extend(rows.map(|row| (row.timing.started_at_us.unwrap(), name)));
+    }
+    started.sort_unstable();
+    assert_eq!(started.len(), 400);
+    let mut lead = 0_i64;
+    for (_, name) in &started[..200] {
+        lead += if *name == "fine" { 1 } else { -1 };
+        assert!(lead.abs() <= 60, "half-way one run leads by {lead} records");
+    }
+}
+
+#[test]
+fn an_interrupted_run_hands_back_says_how_to_go_on_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&corpus, 240);
+    for signal in ["INT", "TERM"] {
+        let arguments = [
+            "run",
+            "--corpus",
+            corpus.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+            "--run-id",
+            signal,
+            "--shard-size",
+            "1",
+            "--workers",
+            "1",
+        ];
+        let process = Process::coordinator(&arguments);
+        let parts = out.join(signal).join("parts");
+        wait_until("a part", || std::fs::read_dir(&parts).is_ok_and(|parts| parts.count() > 3));
+        process.signal(signal);
+        let ended = process.end();
+        assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("--run-id {signal} goes on")), "{}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+        assert!(!out.join(signal).join("run.json").exists(), "it was interrupted too late");
+    }
+    let reference = run(&corpus, &out, &["--run-id", "whole"]);
+    for signal in ["INT", "TERM"] {
+        let resumed = run(&corpus, &out, &["--run-id", signal, "--shard-size", "1"]);
+        assert_eq!(resumed["fingerprint"], reference["fingerprint"]);
+    }
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_hands_back_and_says_so() {
+    let Some(binary) = worker_binary() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("detections.json");
+    detections(&corpus, 240);
+    let (coordinator, url) = serve(&folder.path().join("state"), &[]);
+    submit(&url, &corpus, "r", "1");
+    for signal in ["INT", "TERM"] {
+        let before = committed(&url);
+        let worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1"]);
+        wait_until("a commit", || committed(&url) > before + 2);
+        worker.signal(signal);
+        let ended = worker.end();
+        assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+        assert!(ended.stderr.contains("shards committed"), "{}", ended.stderr);
+        let runs = status(&url);
+        assert_eq!((&runs[0]["state"], &runs[0]["leased"]), (&Value::from("running"), &Value::from(0)));
+    }
+    coordinator.signal("TERM");
+    let ended = coordinator.end();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert!(ended.stderr.contains("with the same --state it goes on"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_second_interruption_does_not_wait() {
+    let Some(binary) = worker_binary() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("detections.json");
+    detections(&corpus, 2000);
+    let (coordinator, url) = serve(&folder.path().join("state"), &[]);
+    submit(&url, &corpus, "r", "2000");
+    let mut worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1", "-vv"]);
+    wait_until("a lease", || status(&url)[0]["leased"] == 1);
+    // Its part, whenever it is ready, finds nobody to take it.
+    coordinator.signal("STOP");
+    worker.signal("INT");
+    worker.wait_for("Ctrl-C again stops at once");
+    worker.signal("INT");
+    let ended = worker.end();
+    coordinator.signal("CONT");
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("shards committed"), "it ended in order: {}", ended.stderr);
+}
+
+#[test]
+fn a_refused_corpus_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, out) = (folder.path().join("empty"), folder.path().join("out"));
+    std::fs::create_dir(&empty).unwrap();
+    let (empty, place) = (empty.to_str().unwrap(), out.to_str().unwrap());
+    let output = coordinator(&["run", "--corpus", empty, "--out", place, "--run-id", "r"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "the results folder is empty");
+}

@@ -1,0 +1,130 @@
+//! The binaries as processes that are sent signals.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    talk: Receiver<String>,
+    /// Everything on stderr that was waited through.
+    pub(crate) heard: String,
+}
+
+/// How a process ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The `worker` binary beside the test; `None`, and a word about it, when it was not built.
+pub(crate) fn worker_binary() -> Option<PathBuf> {
+    let here = assert_cmd::cargo::cargo_bin!("coordinator");
+    let path = here.with_file_name(format!("worker{}", std::env::consts::EXE_SUFFIX));
+    if !path.is_file() {
+        console::output::say(&format!("skipped: no {}; `cargo build -p worker` makes it", path.display()));
+        return None;
+    }
+    Some(path)
+}
+
+impl Process {
+    pub(crate) fn coordinator(arguments: &[&str]) -> Self {
+        Self::start(assert_cmd::cargo::cargo_bin!("coordinator"), arguments)
+    }
+
+    pub(crate) fn start(binary: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary);
+        for (name, _) in std::env::vars() {
+            if name.starts_with("K8S_AUTO_FIX_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (lines, talk) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, talk, heard: String::new() }
+    }
+
+    /// Waits for a line on stderr with this text.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.talk.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.heard.push_str(&line);
+                    self.heard.push('\n');
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no {text:?} ({error}) after:\n{}", self.heard),
+            }
+        }
+    }
+
+    /// Sends a signal, e.g. `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let line = format!("kill -s {name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let mut stdout = String::new();
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "it does not end; it said:\n{}", self.heard);
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        loop {
+            match self.talk.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.heard.push_str(&line);
+                    self.heard.push('\n');
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("stderr stays open"),
+            }
+        }
+        Ended { status, stdout, stderr: std::mem::take(&mut self.heard) }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone already: fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A served coordinator with its state in `state`; gives its address too.
+pub(crate) fn serve(state: &Path, more: &[&str]) -> (Process, String) {
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--state", state.to_str().unwrap()];
+    arguments.extend(more);
+    let mut process = Process::coordinator(&arguments);
+    let line = process.wait_for("serving http://");
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let url = url.trim_end_matches(',').to_owned();
+    (process, url)
+}
