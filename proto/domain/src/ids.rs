@@ -189,6 +189,10 @@ hash_id!(
     ConfigHash
 );
 hash_id!(
+    /// Hash of everything that decides a model's answer.
+    AnswerKey
+);
+hash_id!(
     /// Hash of the bytes of a part.
     PartHash
 );

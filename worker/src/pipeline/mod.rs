@@ -195,8 +195,8 @@ impl Desk<'_> {
     fn treat(&mut self, record: &Record, policy: &PolicyName, opened: &Opened) -> Arc<Treated> {
         // The original's rules look at the scanner's own id too.
         let name = match self.context.config.guardrails {
-            Guardrails::Targeted => policy.as_str(),
             Guardrails::Paper => &record.raw_policy_id,
+            _ => policy.as_str(),
         };
         let key = (record.document, name.to_owned());
         if let Some(known) = self.treated.get(&key) {
@@ -230,11 +230,9 @@ impl Desk<'_> {
         let config = &self.context.config;
         let start = self.now_ms();
         let decision = match (config.guardrails, &opened.unrendered) {
-            (Guardrails::Targeted, Some(reason)) => Decision::NeedsReview { reason: reason.clone() },
-            (Guardrails::Targeted, None) => {
-                rules::propose(&View::new(&opened.document, neighbours), policy, &config.rules)
-            }
             (Guardrails::Paper, _) => paper::propose(&opened.document.value, policy, self.source_of(record)),
+            (_, Some(reason)) => Decision::NeedsReview { reason: reason.clone() },
+            (_, None) => rules::propose(&View::new(&opened.document, neighbours), policy, &config.rules),
         };
         let propose_ms = self.now_ms() - start;
         let proposal = match decision {

@@ -9,6 +9,7 @@ use serde_json::Value;
 pub(super) fn parse(typed: &str, default: Option<&Value>) -> Value {
     let parsed = serde_json::from_str::<Value>(typed).ok();
     match (default, parsed) {
+        (Some(auto), Some(Value::Number(number))) if is_auto(auto) => Value::Number(number),
         (Some(Value::String(_)), Some(Value::String(text))) => Value::String(text),
         (Some(Value::String(_)), _) => Value::String(typed.to_owned()),
         (_, Some(value)) if !matches!(default, Some(Value::Array(_))) || value.is_array() => value,
@@ -22,12 +23,18 @@ pub(super) fn parse(typed: &str, default: Option<&Value>) -> Value {
     }
 }
 
+/// Whether a default stands for a number that is found while working.
+pub(super) fn is_auto(default: &Value) -> bool {
+    default == "auto"
+}
+
 /// The name of a value's type, for messages.
 pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
         Value::Bool(_) => "true or false",
         Value::Number(_) => "a number",
+        Value::String(text) if text == "auto" => "a number or auto",
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "a mapping",
@@ -45,6 +52,8 @@ mod tests {
         assert_eq!(parse("1.25", Some(&json!("stable"))), json!("1.25"));
         assert_eq!(parse("\"1.25\"", Some(&json!("stable"))), json!("1.25"));
         assert_eq!(parse("7", Some(&json!(1))), json!(7));
+        assert_eq!(parse("7", Some(&json!("auto"))), json!(7));
+        assert_eq!(parse("auto", Some(&json!("auto"))), json!("auto"));
         assert_eq!(parse("x", Some(&json!(1))), json!("x"));
         assert_eq!(parse("true", Some(&json!(false))), json!(true));
         assert_eq!(parse("schema, policy", Some(&json!([]))), json!(["schema", "policy"]));

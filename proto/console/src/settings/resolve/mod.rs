@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::env;
 use crate::settings::error::SettingsError;
-use crate::settings::text::{parse, type_of};
+use crate::settings::text::{is_auto, parse, type_of};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,8 @@ pub struct Resolved {
 /// - `flags`: `KEY=VALUE`, the last one wins. After an open map's path the rest of the key is the entry's name,
 ///   dots included.
 ///
-/// Refuses a key that the defaults do not have, and a value of another type than the default's.
+/// Refuses a key that the defaults do not have, and a value of another type than the default's; where the default is
+/// `auto`, a number is legal too.
 pub fn resolve(
     defaults: &Value,
     open_maps: &[&str],
@@ -158,7 +159,9 @@ impl<'a> Layers<'a> {
 }
 
 fn same_type(default: &Value, value: &Value) -> bool {
-    default.is_null() || std::mem::discriminant(default) == std::mem::discriminant(value)
+    default.is_null()
+        || (is_auto(default) && value.is_number())
+        || std::mem::discriminant(default) == std::mem::discriminant(value)
 }
 
 fn wrong_type(key: &str, origin: &Origin, default: &Value, value: &Value) -> SettingsError {

@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod model;
+
+pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
+
+use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
 use crate::outcome::Gate;
 
@@ -21,6 +26,12 @@ pub struct RunConfig {
     pub documents: Documents,
     /// Who proposes.
     pub proposer: ProposerConfig,
+    /// The model that `proposer.mode: grok` asks.
+    pub grok: ModelConfig,
+    /// The model that `proposer.mode: vendor` asks.
+    pub vendor: ModelConfig,
+    /// The model that `proposer.mode: vllm` asks.
+    pub vllm: ModelConfig,
     /// What stands around a proposal.
     pub guardrails: Guardrails,
     /// How a repair is judged.
@@ -29,7 +40,7 @@ pub struct RunConfig {
     pub rules: RulesConfig,
     /// How the corpus is cut and leased.
     pub fleet: FleetConfig,
-    /// What is refused as too large.
+    /// What is refused as too large, and what a provider allows.
     pub limits: Limits,
 }
 
@@ -44,23 +55,6 @@ pub enum Documents {
     Manifest,
 }
 
-/// Who proposes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProposerConfig {
-    /// The proposer's mode.
-    pub mode: ProposerMode,
-}
-
-/// The proposer's mode.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProposerMode {
-    /// Deterministic rules.
-    #[default]
-    Rules,
-}
-
 /// What stands around a proposal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +64,12 @@ pub enum Guardrails {
     Targeted,
     /// The original's hardening of every record, for parity.
     Paper,
+    /// The model alone.
+    None,
+    /// The model's patch with what the rules still find to do; the rules' patch where the model has none.
+    Merge,
+    /// The model alone; the rules' patch where the model has none that passes.
+    Fallback,
 }
 
 impl Guardrails {
@@ -78,7 +78,15 @@ impl Guardrails {
         match self {
             Self::Targeted => "targeted",
             Self::Paper => "paper",
+            Self::None => "none",
+            Self::Merge => "merge",
+            Self::Fallback => "fallback",
         }
+    }
+
+    /// Whether it stands around a model; the others stand around the rules.
+    pub const fn is_for_models(self) -> bool {
+        matches!(self, Self::None | Self::Merge | Self::Fallback)
     }
 }
 
@@ -162,7 +170,7 @@ impl Default for FleetConfig {
     }
 }
 
-/// What is refused as too large. A document beyond a limit is an outcome of its own.
+/// What is refused as too large (a document beyond a limit is an outcome of its own), and what a provider allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -178,6 +186,12 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of one record of a detections file.
     pub record_bytes: usize,
+    /// Calls a minute that the provider allows, over all workers and runs.
+    pub requests_per_minute: Limit,
+    /// Tokens a minute that the provider allows.
+    pub tokens_per_minute: Limit,
+    /// Calls in flight that the provider allows.
+    pub concurrency: Limit,
 }
 
 impl Default for Limits {
@@ -189,6 +203,9 @@ impl Default for Limits {
             document_aliases: 1_000,
             file_bytes: 64 << 20,
             record_bytes: 16 << 20,
+            requests_per_minute: Limit::Auto,
+            tokens_per_minute: Limit::Auto,
+            concurrency: Limit::Auto,
         }
     }
 }
@@ -200,6 +217,9 @@ impl Default for RunConfig {
             max_attempts: 3,
             documents: Documents::default(),
             proposer: ProposerConfig::default(),
+            grok: ModelConfig::grok(),
+            vendor: ModelConfig::vendor(),
+            vllm: ModelConfig::vllm(),
             guardrails: Guardrails::default(),
             verifier: VerifierConfig::default(),
             rules: RulesConfig::default(),
@@ -220,8 +240,18 @@ pub struct InvalidConfig {
 }
 
 impl RunConfig {
-    /// Checks what types cannot say.
+    /// Checks what types cannot say, for a run over a fleet.
     pub fn check(&self) -> Result<(), InvalidConfig> {
+        self.check_values()?;
+        if self.proposer.mode != ProposerMode::Rules {
+            let reason = "a run proposes by rules so far; `worker propose` asks a model".to_owned();
+            return Err(InvalidConfig { key: "proposer.mode", reason });
+        }
+        Ok(())
+    }
+
+    /// Checks what types cannot say, whoever proposes.
+    pub fn check_values(&self) -> Result<(), InvalidConfig> {
         let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
         if self.fleet.shard_size == 0 || self.fleet.shard_size > 100_000 {
             return refuse("fleet.shard_size", "must be from 1 to 100000");
@@ -246,14 +276,61 @@ impl RunConfig {
         if self.limits.document_depth > 100 {
             return refuse("limits.document_depth", "must be at most 100");
         }
-        Ok(())
+        self.check_models()
     }
 
-    /// Hash of what decides outcomes: everything but `fleet`.
+    fn check_models(&self) -> Result<(), InvalidConfig> {
+        self.proposer.check()?;
+        self.grok.check(["grok.endpoint", "grok.model", "grok.api_key_env", "grok.price"])?;
+        self.vendor.check(["vendor.endpoint", "vendor.model", "vendor.api_key_env", "vendor.price"])?;
+        self.vllm.check(["vllm.endpoint", "vllm.model", "vllm.api_key_env", "vllm.price"])?;
+        let by_model = self.proposer.mode != ProposerMode::Rules;
+        if by_model == self.guardrails.is_for_models() {
+            return Ok(());
+        }
+        let reason = if by_model {
+            "must be none, merge or fallback where a model proposes"
+        } else {
+            "must be targeted or paper where the rules propose"
+        };
+        Err(InvalidConfig { key: "guardrails", reason: reason.to_owned() })
+    }
+
+    /// The model that proposes; `None` where the rules do.
+    pub fn model(&self) -> Option<&ModelConfig> {
+        match self.proposer.mode {
+            ProposerMode::Rules => None,
+            ProposerMode::Grok => Some(&self.grok),
+            ProposerMode::Vendor => Some(&self.vendor),
+            ProposerMode::Vllm => Some(&self.vllm),
+        }
+    }
+
+    /// Hash of what decides outcomes: everything but `fleet`, and but how fast and how patiently a provider is asked.
     pub fn hash(&self) -> ConfigHash {
-        let canonical = Self { fleet: FleetConfig::default(), ..self.clone() };
+        let mut canonical = Self { fleet: FleetConfig::default(), ..self.clone() };
+        let patient = ProposerConfig::default();
+        canonical.proposer.timeout_seconds = patient.timeout_seconds;
+        canonical.proposer.connect_timeout_seconds = patient.connect_timeout_seconds;
+        canonical.proposer.first_byte_timeout_seconds = patient.first_byte_timeout_seconds;
+        canonical.proposer.retries = patient.retries;
+        canonical.proposer.retry_seconds = patient.retry_seconds;
+        canonical.limits.requests_per_minute = Limit::Auto;
+        canonical.limits.tokens_per_minute = Limit::Auto;
+        canonical.limits.concurrency = Limit::Auto;
         // Struct fields keep their order and maps are ordered: equal configurations give equal text.
         ConfigHash::of(&serde_json::to_vec(&canonical).unwrap_or_default())
+    }
+}
+
+impl Limits {
+    /// What the provider allows.
+    pub const fn budget(&self) -> BudgetLimits {
+        BudgetLimits {
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrency: self.concurrency,
+        }
     }
 }
 
@@ -267,6 +344,9 @@ mod tests {
         let hash = config.hash();
         config.fleet.shard_size = 7;
         assert_eq!(config.hash(), hash);
+        config.limits.requests_per_minute = Limit::at(480);
+        config.proposer.timeout_seconds = 7;
+        assert_eq!(config.hash(), hash);
         config.seed += 1;
         assert_ne!(config.hash(), hash);
     }
@@ -277,5 +357,22 @@ mod tests {
         let config: RunConfig =
             serde_json::from_str(r#"{"seed": 1, "verifier": {"disabled_gates": ["schema"]}}"#).unwrap();
         assert!(config.verifier.disabled_gates.contains(&Gate::Schema));
+    }
+
+    #[test]
+    fn guardrails_belong_to_a_proposer() {
+        let check = |text: &str| serde_json::from_str::<RunConfig>(text).unwrap().check_values();
+        assert!(check(r#"{"proposer": {"mode": "grok"}, "guardrails": "merge"}"#).is_ok());
+        for bad in [r#"{"proposer": {"mode": "grok"}}"#, r#"{"guardrails": "none"}"#] {
+            assert_eq!(check(bad).unwrap_err().key, "guardrails", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_does_not_ask_models_yet() {
+        let text = r#"{"proposer": {"mode": "vllm"}, "guardrails": "none"}"#;
+        let config: RunConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.check().unwrap_err().key, "proposer.mode");
+        assert_eq!(config.model().unwrap(), &config.vllm);
     }
 }

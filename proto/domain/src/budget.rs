@@ -1,0 +1,204 @@
+//! What calls to a provider may use and what they did use: limits, grants, usage, prices.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A limit of a provider: a number, or `auto` when it is to be learnt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Limit {
+    /// Not known; the controller finds it.
+    #[default]
+    Auto,
+    /// As the provider or the user says.
+    At(NonZeroU64),
+}
+
+impl Limit {
+    /// The number, where there is one.
+    pub const fn known(self) -> Option<u64> {
+        match self {
+            Self::Auto => None,
+            Self::At(limit) => Some(limit.get()),
+        }
+    }
+
+    /// A known limit; 0 is no limit anyone can work with and reads as `auto`.
+    pub const fn at(limit: u64) -> Self {
+        match NonZeroU64::new(limit) {
+            Some(limit) => Self::At(limit),
+            None => Self::Auto,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::At(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::At(limit) => serializer.serialize_u64(limit.get()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Limit;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number from 1 or auto")
+            }
+            fn visit_u64<E: de::Error>(self, limit: u64) -> Result<Limit, E> {
+                NonZeroU64::new(limit)
+                    .map(Limit::At)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(limit), &self))
+            }
+            fn visit_i64<E: de::Error>(self, limit: i64) -> Result<Limit, E> {
+                u64::try_from(limit)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(limit), &self))
+                    .and_then(|limit| self.visit_u64(limit))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
+                match text {
+                    "auto" => Ok(Limit::Auto),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// What one account may use of one model, over all workers and runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetLimits {
+    /// Calls a minute.
+    pub requests_per_minute: Limit,
+    /// Tokens a minute, prompts and answers together.
+    pub tokens_per_minute: Limit,
+    /// Calls in flight.
+    pub concurrency: Limit,
+}
+
+/// Whose budget a call uses: a tight model must not throttle a loose one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pool {
+    /// The account, by the endpoint and the name (never the value) of its key.
+    pub account: String,
+    /// The model.
+    pub model: String,
+}
+
+/// Leave to make some calls, for a short time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Names the grant when it is reported or handed back.
+    pub id: u64,
+    /// How many calls may start.
+    pub calls: u32,
+    /// How many tokens they may use together, as estimated.
+    pub tokens: u64,
+    /// After so many ms what has not started must not start any more.
+    pub valid_ms: u64,
+}
+
+/// Tokens of one call, as the provider counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the messages.
+    pub prompt: u64,
+    /// Tokens of the answer. Some providers count reasoning in, some do not.
+    pub completion: u64,
+    /// Tokens of reasoning that is not shown.
+    pub reasoning: u64,
+    /// Tokens of the prompt that the provider had in its cache.
+    pub cached: u64,
+    /// All that is billed and metered.
+    pub total: u64,
+}
+
+impl Usage {
+    /// What is billed as output: the total without the prompt. Where a provider leaves reasoning out of `completion`,
+    /// the total still has it.
+    pub const fn output(&self) -> u64 {
+        let rest = self.total.saturating_sub(self.prompt);
+        if rest > self.completion { rest } else { self.completion }
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt = self.prompt.saturating_add(other.prompt);
+        self.completion = self.completion.saturating_add(other.completion);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
+        self.cached = self.cached.saturating_add(other.cached);
+        self.total = self.total.saturating_add(other.total);
+    }
+}
+
+/// What a model costs, in US dollars per million tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Price {
+    /// Tokens of prompts.
+    pub input: f64,
+    /// Tokens of prompts that the provider had cached.
+    pub cached_input: f64,
+    /// Tokens of answers, reasoning among them.
+    pub output: f64,
+}
+
+impl Price {
+    /// Whether every price is a number that can be paid.
+    pub fn is_legal(&self) -> bool {
+        [self.input, self.cached_input, self.output].iter().all(|price| price.is_finite() && *price >= 0.0)
+    }
+
+    /// The cost of one call in US dollars.
+    pub fn of(&self, usage: &Usage) -> f64 {
+        let cached = usage.cached.min(usage.prompt);
+        let fresh = usage.prompt - cached;
+        let parts = [(fresh, self.input), (cached, self.cached_input), (usage.output(), self.output)];
+        parts.iter().map(|(tokens, price)| *tokens as f64 * price / 1e6).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_or_auto() {
+        let read = serde_json::from_str::<Limit>;
+        assert_eq!(read("480").unwrap(), Limit::at(480));
+        assert_eq!(read("\"auto\"").unwrap(), Limit::Auto);
+        for bad in ["0", "-1", "1.5", "\"480\"", "\"automatic\"", "null"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert_eq!(serde_json::to_string(&[Limit::Auto, Limit::at(7)]).unwrap(), r#"["auto",7]"#);
+    }
+
+    #[test]
+    fn reasoning_is_billed_whether_or_not_completion_counts_it() {
+        let price = Price { input: 0.2, cached_input: 0.05, output: 0.5 };
+        // 407 + 148 + 1345 = 1900: reasoning beside the completion.
+        let apart = Usage { prompt: 407, completion: 148, reasoning: 1345, cached: 7, total: 1900 };
+        assert_eq!(apart.output(), 1493);
+        let within = Usage { prompt: 407, completion: 1493, reasoning: 1345, cached: 7, total: 1900 };
+        assert!((price.of(&apart) - price.of(&within)).abs() < 1e-12);
+        assert!((price.of(&apart) - (400.0 * 0.2 + 7.0 * 0.05 + 1493.0 * 0.5) / 1e6).abs() < 1e-12);
+        let no_total = Usage { prompt: 10, completion: 5, ..Usage::default() };
+        assert_eq!(no_total.output(), 5);
+    }
+}
