@@ -160,9 +160,9 @@ mod tests {
         ];
         let mut keys = vec![question().key()];
         for change in changes {
-            let mut changed = question();
-            change(&mut changed);
-            keys.push(changed.key());
+            let mut other = question();
+            change(&mut other);
+            keys.push(other.key());
         }
         keys.sort_unstable();
         keys.dedup();

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("analysis", &["dataset", "console", "domain"]),
-    ("coordinator", &["worker", "proto", "dataset", "console", "domain"]),
-    ("worker", &["engine", "proto", "dataset", "console", "domain"]),
+    ("coordinator", &["worker", "llm", "proto", "dataset", "console", "domain"]),
+    ("worker", &["engine", "llm", "proto", "dataset", "console", "domain"]),
     ("engine", &["domain"]),
+    ("llm", &["domain"]),
     ("proto", &["domain"]),
     ("dataset", &["domain"]),
     ("console", &["domain"]),
@@ -21,9 +22,10 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// What a crate must never bring, directly.
-const NEVER: [(&str, &[&str]); 6] = [
+const NEVER: [(&str, &[&str]); 7] = [
     ("domain", &["tokio", "tonic", "arrow", "parquet", "object_store", "polars"]),
     ("engine", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
+    ("llm", &["tonic", "prost", "arrow", "parquet", "rusqlite", "polars", "kube", "json-patch"]),
     ("proto", &["arrow", "parquet", "polars", "rusqlite"]),
     ("dataset", &["tonic", "prost", "polars", "rusqlite"]),
     ("worker", &["polars", "rusqlite"]),

@@ -1,0 +1,12 @@
+//! Calls to models behind OpenAI-compatible endpoints: one client, one table of retries, one limiter; and a provider to
+//! try them on.
+//!
+//! *Never* knows Kubernetes, gRPC, the ledger or Parquet. *Invariant*: an API key is in a header and nowhere else.
+
+pub mod client;
+pub mod error;
+pub mod headers;
+pub mod price;
+pub mod reply;
+pub mod request;
+pub mod retry;

@@ -1,0 +1,171 @@
+//! The body of a reply: read leniently, because providers differ; handed on only when it is a whole answer.
+
+use domain::answer::{Answer, Finish};
+use domain::budget::Usage;
+use serde_json::Value;
+
+use crate::error::{Failure, quoted};
+
+/// Reads the body of a reply with status 2xx. The usage is kept even where there is no answer: it was paid for.
+pub fn answer(body: &[u8]) -> (Result<Answer, Failure>, Usage) {
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => return (Err(Failure::Garbage(format!("no JSON: {error}"))), Usage::default()),
+    };
+    let usage = usage(&value["usage"]);
+    (content(&value, usage), usage)
+}
+
+fn content(value: &Value, usage: Usage) -> Result<Answer, Failure> {
+    // Some gateways answer 200 with an error.
+    if let Some(message) =
+        value.pointer("/error/message").or_else(|| value.get("error")).and_then(Value::as_str)
+    {
+        return Err(Failure::Garbage(format!("an error with status 200: {}", quoted(message))));
+    }
+    let choice = value.pointer("/choices/0").ok_or_else(|| Failure::Garbage("no choices".to_owned()))?;
+    let message =
+        choice.get("message").ok_or_else(|| Failure::Garbage("a choice without message".to_owned()))?;
+    let finish = match choice.get("finish_reason").and_then(Value::as_str) {
+        Some("stop") => Finish::Stop,
+        Some("length" | "max_tokens") => Finish::Length,
+        Some("content_filter") => Finish::Filtered,
+        other => Finish::Other(quoted(other.unwrap_or_default())),
+    };
+    if let Some(refusal) = message.get("refusal").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        return Err(Failure::Withheld { why: quoted(refusal) });
+    }
+    let content = text(&message["content"])?;
+    match finish {
+        Finish::Length => Err(Failure::CutOff),
+        Finish::Filtered => Err(Failure::Withheld { why: String::new() }),
+        _ if content.trim().is_empty() => Err(Failure::Empty),
+        finish => {
+            let model = value.get("model").and_then(Value::as_str).unwrap_or_default();
+            Ok(Answer { content, finish, usage, model: model.chars().take(200).collect() })
+        }
+    }
+}
+
+/// A text, or a list of parts with texts.
+fn text(content: &Value) -> Result<String, Failure> {
+    match content {
+        Value::String(text) => Ok(text.clone()),
+        Value::Null => Ok(String::new()),
+        Value::Array(parts) => Ok(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
+        _ => Err(Failure::Garbage("a message whose content is no text".to_owned())),
+    }
+}
+
+/// Reads `usage`; what is missing or no count is 0, a missing total is the sum of what is there.
+fn usage(value: &Value) -> Usage {
+    let count = |path: &str| value.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let (prompt, completion) = (count("/prompt_tokens"), count("/completion_tokens"));
+    let total = count("/total_tokens");
+    Usage {
+        prompt,
+        completion,
+        reasoning: count("/completion_tokens_details/reasoning_tokens"),
+        cached: count("/prompt_tokens_details/cached_tokens"),
+        total: if total == 0 { prompt.saturating_add(completion) } else { total },
+    }
+}
+
+/// Reads the body of a reply with another status.
+pub fn refusal(code: u16, body: &[u8]) -> Failure {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |paths: &[&str]| {
+        paths.iter().find_map(|path| value.pointer(path).and_then(Value::as_str)).unwrap_or_default()
+    };
+    let message = text(&["/error/message", "/error", "/message", "/detail"]);
+    // A proxy answers with a page: its first words say more than nothing.
+    let page = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
+    let message = if message.is_empty() && value.is_null() { page() } else { message.to_owned() };
+    Failure::Status {
+        code,
+        reason: text(&["/error/code", "/error/type", "/code", "/type"]).chars().take(80).collect(),
+        message: quoted(&message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: &Value) -> Result<Answer, Failure> {
+        answer(value.to_string().as_bytes()).0
+    }
+
+    #[test]
+    fn a_whole_answer_is_read_with_what_it_used() {
+        let body = json!({
+            "model": "grok-4", "choices": [{"message": {"content": "[]"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 407, "completion_tokens": 148, "total_tokens": 1900,
+                "prompt_tokens_details": {"cached_tokens": 7}, "completion_tokens_details": {"reasoning_tokens": 1345}},
+        });
+        let answer = read(&body).unwrap();
+        assert_eq!(
+            (answer.content.as_str(), answer.model.as_str(), answer.finish),
+            ("[]", "grok-4", Finish::Stop)
+        );
+        let usage = Usage { prompt: 407, completion: 148, reasoning: 1345, cached: 7, total: 1900 };
+        assert_eq!(answer.usage, usage);
+    }
+
+    #[test]
+    fn providers_differ_and_are_read_all_the_same() {
+        let message = |message: Value| read(&json!({"choices": [{"message": message}]}));
+        assert_eq!(message(json!({"content": "x", "refusal": null})).unwrap().content, "x");
+        let parts = json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
+        assert_eq!(message(parts).unwrap().content, "ab");
+        assert_eq!(usage(&json!({"prompt_tokens": 5, "completion_tokens": 2})).total, 7);
+        assert_eq!(usage(&json!({"prompt_tokens": -5, "total_tokens": "x"})), Usage::default());
+    }
+
+    #[test]
+    fn what_is_no_whole_answer_is_a_failure_that_says_so() {
+        let choice = |content: &str, reason: &str| {
+            read(&json!({"choices": [{"message": {"content": content}, "finish_reason": reason}]}))
+                .unwrap_err()
+        };
+        assert_eq!(choice("[{", "length"), Failure::CutOff);
+        assert_eq!(choice("", "stop"), Failure::Empty);
+        assert_eq!(choice("x", "content_filter"), Failure::Withheld { why: String::new() });
+        let refused = read(&json!({"choices": [{"message": {"content": null, "refusal": "I cannot"}}]}));
+        assert_eq!(refused.unwrap_err(), Failure::Withheld { why: "I cannot".to_owned() });
+        for body in [
+            "",
+            "{",
+            "[]",
+            "{\"choices\": []}",
+            "{\"choices\": [{}]}",
+            "{\"choices\": [{\"message\": {\"content\": 5}}]}",
+        ] {
+            assert!(matches!(answer(body.as_bytes()).0, Err(Failure::Garbage(_))), "{body}");
+        }
+        assert!(matches!(read(&json!({"error": {"message": "overloaded"}})), Err(Failure::Garbage(_))));
+    }
+
+    #[test]
+    fn what_a_failed_call_used_is_not_lost() {
+        let body = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"length"}],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#;
+        let (answer, usage) = answer(body.as_bytes());
+        assert_eq!((answer, usage.total), (Err(Failure::CutOff), 14));
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let openai = br#"{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}"#;
+        let expected = Failure::Status {
+            code: 404,
+            reason: "model_not_found".to_owned(),
+            message: "The model `x` does not exist".to_owned(),
+        };
+        assert_eq!(refusal(404, openai), expected);
+        let xai = br#"{"code": "Client specified an invalid argument", "error": "Incorrect API key provided: xai-ab123."}"#;
+        assert!(refusal(400, xai).to_string().ends_with("Incorrect API key provided: ***"));
+        assert!(refusal(502, b"<html>Bad gateway</html>").to_string().contains("Bad gateway"));
+    }
+}

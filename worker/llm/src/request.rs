@@ -1,0 +1,103 @@
+//! The body of a request: the OpenAI-compatible shape, strictly what was asked for.
+
+use domain::answer::{AnswerForm, Message, Question, Role};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A request as it is sent.
+#[derive(Debug, Serialize)]
+struct Body<'q> {
+    model: &'q str,
+    messages: Vec<Said<'q>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct Said<'q> {
+    role: &'static str,
+    content: &'q str,
+}
+
+/// The body for a question.
+pub fn body(question: &Question) -> Vec<u8> {
+    let sampling = &question.sampling;
+    let body = Body {
+        model: &question.model,
+        messages: question.messages.iter().map(said).collect(),
+        temperature: sampling.temperature,
+        seed: sampling.seed,
+        max_tokens: sampling.max_tokens,
+        response_format: format(&sampling.form),
+    };
+    // Texts and finite numbers: nothing here can fail to be JSON.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+fn said(message: &Message) -> Said<'_> {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    Said { role, content: &message.content }
+}
+
+fn format(form: &AnswerForm) -> Option<Value> {
+    match form {
+        AnswerForm::Text => None,
+        AnswerForm::JsonObject => Some(json!({"type": "json_object"})),
+        AnswerForm::JsonSchema { name, schema } => Some(json!({
+            "type": "json_schema",
+            "json_schema": {"name": name, "strict": true, "schema": schema},
+        })),
+    }
+}
+
+/// A cautious estimate of the tokens of a call: four bytes of text make about one token; an answer of a patch is short.
+pub fn estimated_tokens(question: &Question, usual_answer: u64) -> u64 {
+    let prompt = question.bytes() as u64 / 4 + 4 * question.messages.len() as u64;
+    prompt + question.sampling.max_tokens.map_or(usual_answer, |most| usual_answer.min(u64::from(most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::answer::Sampling;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for_is_sent() {
+        let mut question = Question {
+            endpoint: "http://h/v1/chat/completions".to_owned(),
+            model: "m".to_owned(),
+            messages: vec![Message::new(Role::System, "s"), Message::new(Role::User, "u")],
+            sampling: Sampling::default(),
+            sample: 0,
+        };
+        let text = |question: &Question| String::from_utf8(body(question)).unwrap();
+        let plain =
+            r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"u"}]}"#;
+        assert_eq!(text(&question), plain);
+        question.sampling = Sampling {
+            temperature: Some(0.0),
+            seed: Some(7),
+            max_tokens: Some(100),
+            form: AnswerForm::JsonSchema { name: "patch".to_owned(), schema: json!({"type": "object"}) },
+        };
+        let all = text(&question);
+        for part in [
+            r#""temperature":0.0,"seed":7,"max_tokens":100"#,
+            r#""json_schema":{"name":"patch","strict":true,"schema":{"type":"object"}}"#,
+        ] {
+            assert!(all.contains(part), "{all}");
+        }
+        assert_eq!(estimated_tokens(&question, 300), 8 + 100);
+    }
+}

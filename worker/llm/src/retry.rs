@@ -1,0 +1,183 @@
+//! Which failures are tried again, and after how long. A pure table: the clock and the dice are handed in.
+
+use std::time::Duration;
+
+use crate::error::Failure;
+
+/// What a failure means for the call and for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The same call may succeed later.
+    Again,
+    /// The same call would fail again; the record goes on without it.
+    GiveUp,
+    /// Every call would fail: the run stops and a person mends the settings.
+    Stop,
+}
+
+/// How patient calls are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How often a call is made again.
+    pub retries: u32,
+    /// Bound of the first wait; it doubles with each.
+    pub first: Duration,
+    /// Bound of any wait that the provider does not ask for.
+    pub longest: Duration,
+    /// Longest from the first call to the begin of the last.
+    pub deadline: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            retries: 2,
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(30),
+            deadline: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What to do about a failure.
+pub fn remedy(failure: &Failure) -> Remedy {
+    match failure {
+        // Garbage: a proxy's page or a body that was cut; the next one may be whole.
+        Failure::Connect { .. } | Failure::Timeout(_) | Failure::Reset(_) | Failure::Garbage(_) => {
+            Remedy::Again
+        }
+        Failure::TooLarge { .. } | Failure::CutOff | Failure::Empty | Failure::Withheld { .. } => {
+            Remedy::GiveUp
+        }
+        Failure::Status { code, reason, message } => of_status(*code, reason, message),
+    }
+}
+
+fn of_status(code: u16, reason: &str, message: &str) -> Remedy {
+    let says = |words: &[&str]| {
+        let text = format!("{reason} {message}").to_ascii_lowercase();
+        words.iter().any(|word| text.contains(word))
+    };
+    match code {
+        // A wrong key, no money, no such endpoint or model: no record will fare better.
+        401..=404 => Remedy::Stop,
+        // An account without money answers 429 for ever.
+        429 if says(&["insufficient_quota", "billing", "credit balance"]) => Remedy::Stop,
+        408 | 409 | 425 | 429 | 500..=599 => Remedy::Again,
+        400 | 422 if says(&["api key", "api_key", "invalid_model", "model_not_found", "model not found"]) => {
+            Remedy::Stop
+        }
+        _ => Remedy::GiveUp,
+    }
+}
+
+/// Whether the failure says that there were too many calls; nothing else is a signal of the limit.
+pub fn is_throttled(failure: &Failure) -> bool {
+    matches!(failure, Failure::Status { code: 429, .. }) && remedy(failure) == Remedy::Again
+}
+
+/// How long to wait before try number `tried` + 1, where `tried` counts from 1; `None`: give up.
+///
+/// Full jitter: anything from nothing to the bound, so that callers who failed together do not return together. A wait
+/// that the provider asks for is kept, and the jitter comes on top. `dice` is from 0 to below 1.
+pub fn wait(
+    patience: &Patience,
+    tried: u32,
+    asked: Option<Duration>,
+    since_first: Duration,
+    dice: f64,
+) -> Option<Duration> {
+    if tried > patience.retries {
+        return None;
+    }
+    let doubled = patience.first.saturating_mul(1 << tried.saturating_sub(1).min(20));
+    let jitter = doubled.min(patience.longest).mul_f64(dice.clamp(0.0, 1.0));
+    let wait = match asked {
+        // On top of what is asked for, a little is enough to spread the callers.
+        Some(asked) => asked.saturating_add(jitter.min(patience.first)),
+        None => jitter,
+    };
+    (since_first.saturating_add(wait) <= patience.deadline).then_some(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Phase;
+
+    fn status(code: u16, reason: &str, message: &str) -> Failure {
+        Failure::Status { code, reason: reason.to_owned(), message: message.to_owned() }
+    }
+
+    #[test]
+    fn the_table() {
+        for code in [408, 409, 425, 429, 500, 502, 503, 504, 520, 529] {
+            assert_eq!(remedy(&status(code, "", "")), Remedy::Again, "{code}");
+        }
+        for code in [400, 405, 410, 413, 415, 422, 301] {
+            assert_eq!(remedy(&status(code, "", "")), Remedy::GiveUp, "{code}");
+        }
+        for code in [401, 402, 403, 404] {
+            assert_eq!(remedy(&status(code, "", "")), Remedy::Stop, "{code}");
+        }
+        assert_eq!(remedy(&status(400, "", "Incorrect API key provided: ***")), Remedy::Stop);
+        assert_eq!(remedy(&status(400, "model_not_found", "")), Remedy::Stop);
+        assert_eq!(remedy(&status(429, "insufficient_quota", "")), Remedy::Stop);
+        let host = || "h".to_owned();
+        for failure in [
+            Failure::Connect { host: host(), reason: host() },
+            Failure::Timeout(Phase::FirstByte),
+            Failure::Reset(host()),
+            Failure::Garbage(host()),
+        ] {
+            assert_eq!(remedy(&failure), Remedy::Again, "{failure}");
+        }
+        for failure in [
+            Failure::CutOff,
+            Failure::Empty,
+            Failure::Withheld { why: host() },
+            Failure::TooLarge { limit: 1 },
+        ] {
+            assert_eq!(remedy(&failure), Remedy::GiveUp, "{failure}");
+        }
+    }
+
+    #[test]
+    fn only_a_429_is_a_signal_of_the_limit() {
+        assert!(is_throttled(&status(429, "rate_limit_exceeded", "")));
+        for failure in
+            [status(500, "", ""), status(503, "", ""), status(429, "insufficient_quota", ""), Failure::Empty]
+        {
+            assert!(!is_throttled(&failure), "{failure}");
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_cap_and_end_at_the_deadline() {
+        let patience = Patience { retries: 10, ..Patience::default() };
+        let bound = |tried| wait(&patience, tried, None, Duration::ZERO, 1.0).map(|wait| wait.as_secs_f64());
+        let bounds: Vec<_> = (1..=8).map(|tried| bound(tried).unwrap()).collect();
+        assert_eq!(bounds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!(bound(11), None, "tries are counted");
+        assert_eq!(
+            wait(&patience, 3, None, Duration::ZERO, 0.0),
+            Some(Duration::ZERO),
+            "full jitter begins at 0"
+        );
+        let late = Duration::from_secs(299);
+        assert_eq!(wait(&patience, 3, None, late, 1.0), None, "the deadline would pass while waiting");
+        assert!(wait(&patience, 1, None, late, 1.0).is_some());
+    }
+
+    #[test]
+    fn a_wait_that_is_asked_for_is_kept() {
+        let patience = Patience::default();
+        let asked = Some(Duration::from_secs(20));
+        for dice in [0.0, 0.5, 0.999] {
+            let wait = wait(&patience, 2, asked, Duration::ZERO, dice).unwrap();
+            assert!(wait >= Duration::from_secs(20) && wait <= Duration::from_millis(20_500), "{wait:?}");
+        }
+        assert_eq!(wait(&patience, 1, Some(Duration::from_secs(301)), Duration::ZERO, 0.0), None);
+        assert_eq!(wait(&patience, 1, Some(Duration::MAX), Duration::MAX, 0.5), None);
+    }
+}

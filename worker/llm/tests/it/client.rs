@@ -1,0 +1,114 @@
+//! One attempt is one call, whatever the other side does.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use domain::config::ModelConfig;
+use llm::client::{Client, ClientError, REPLY_BYTES, Timeouts};
+use llm::error::{Failure, Phase};
+
+use crate::support::{Script, Server, http, patient};
+
+const GOOD: &str = r#"{"model":"m","choices":[{"message":{"content":"[]"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+
+#[tokio::test]
+async fn an_answer_comes_with_its_usage_and_the_connection_is_used_again() {
+    let headers = "x-ratelimit-limit-requests: 480\r\nx-ratelimit-remaining-requests: 479\r\n";
+    let server = Server::start(Script::Say(http("200 OK", headers, GOOD))).await;
+    let client = server.client(patient());
+    for _ in 0..5 {
+        let reply = client.ask(&server.question()).await;
+        assert_eq!(reply.result.unwrap().content, "[]");
+        assert_eq!(reply.usage.total, 4);
+        assert_eq!(reply.headers.requests.limit, Some(480));
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    let seen = server.seen.lock().unwrap();
+    assert_eq!(seen.len(), 5, "one attempt, one call");
+    assert!(seen[0].to_ascii_lowercase().contains("authorization: bearer top-secret-key\r\n"), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_status_and_wait() {
+    let body = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
+    let server = Server::start(Script::Say(http("429 Too Many Requests", "retry-after: 2\r\n", body))).await;
+    let reply = server.client(patient()).ask(&server.question()).await;
+    assert_eq!(reply.headers.retry_after, Some(Duration::from_secs(2)));
+    assert_eq!(reply.result.unwrap_err().to_string(), "the provider answered 429: slow down");
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_carry_the_key_away() {
+    let away = Server::start(Script::Say(http("200 OK", "", GOOD))).await;
+    let location = format!("location: {}\r\n", away.endpoint);
+    let server = Server::start(Script::Say(http("307 Temporary Redirect", &location, ""))).await;
+    let reply = server.client(patient()).ask(&server.question()).await;
+    assert!(matches!(reply.result, Err(Failure::Status { code: 307, .. })), "{reply:?}");
+    assert_eq!(away.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn each_way_of_being_late_is_told_apart() {
+    let short = Duration::from_millis(150);
+    let silent = Server::start(Script::SayAndHang(String::new())).await;
+    let reply = silent.client(Timeouts { first_byte: short, ..patient() }).ask(&silent.question()).await;
+    assert_eq!(reply.result, Err(Failure::Timeout(Phase::FirstByte)));
+    let halting = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"choices\"".to_owned();
+    let slow = Server::start(Script::SayAndHang(halting)).await;
+    let reply = slow.client(Timeouts { total: short, ..patient() }).ask(&slow.question()).await;
+    assert_eq!(reply.result, Err(Failure::Timeout(Phase::Total)));
+    assert!(reply.took >= short && reply.took < Duration::from_secs(10), "{:?}", reply.took);
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_no_answer() {
+    for said in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"choices\"", "nonsense\r\n\r\n"] {
+        let server = Server::start(Script::SayAndClose(said.to_owned())).await;
+        let reply = server.client(patient()).ask(&server.question()).await;
+        assert!(matches!(reply.result, Err(Failure::Reset(_))), "{said:?}: {reply:?}");
+    }
+    let server = Server::start(Script::Say(String::new())).await;
+    let (client, question) = (server.client(patient()), server.question());
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(
+        matches!(client.ask(&question).await.result, Err(Failure::Connect { host, .. }) if host == "127.0.0.1")
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read_to_its_end() {
+    let body = format!("{{\"choices\": \"{}\"}}", "x".repeat(REPLY_BYTES + (1 << 20)));
+    let server = Server::start(Script::Say(http("200 OK", "", &body))).await;
+    let reply = server.client(patient()).ask(&server.question()).await;
+    assert_eq!(reply.result, Err(Failure::TooLarge { limit: REPLY_BYTES }));
+}
+
+#[tokio::test]
+async fn the_key_shows_nowhere() {
+    let server = Server::start(Script::SayAndClose(String::new())).await;
+    let client = server.client(patient());
+    let reply = client.ask(&server.question()).await;
+    let shown = format!("{client:?} {reply:?} {}", reply.result.clone().unwrap_err());
+    assert!(!shown.contains("top-secret"), "{shown}");
+}
+
+#[test]
+fn without_its_key_there_is_no_client() {
+    let model = ModelConfig {
+        endpoint: "http://127.0.0.1:1".to_owned(),
+        api_key_env: "NO_SUCH_KEY".to_owned(),
+        ..ModelConfig::default()
+    };
+    let none = |_: &str| None;
+    assert_eq!(
+        Client::new(&model, patient(), none).unwrap_err(),
+        ClientError::NoKey("NO_SUCH_KEY".to_owned())
+    );
+    let blank = |_: &str| Some("  ".to_owned());
+    assert!(Client::new(&model, patient(), blank).is_err());
+    let broken = Client::new(&model, patient(), |_| Some("a\nb".to_owned())).unwrap_err();
+    assert!(!broken.to_string().contains("a\nb"), "{broken}");
+    let open = ModelConfig { api_key_env: String::new(), ..model };
+    assert!(Client::new(&open, patient(), none).is_ok());
+}

@@ -1,0 +1,5 @@
+//! The client over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod client;
+mod support;

@@ -1,0 +1,128 @@
+//! A server that says exactly the bytes a test wants.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use domain::answer::{Message, Question, Role, Sampling};
+use domain::config::ModelConfig;
+use llm::client::{Client, Timeouts};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server does with a request.
+#[derive(Clone)]
+pub(crate) enum Script {
+    /// Says this and keeps the connection.
+    Say(String),
+    /// Says this, then closes.
+    SayAndClose(String),
+    /// Says this, then nothing.
+    SayAndHang(String),
+}
+
+/// A server in the background; it ends with the test.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) endpoint: String,
+    /// How many connections were made.
+    pub(crate) connections: Arc<AtomicUsize>,
+    /// The requests, as text.
+    pub(crate) seen: Arc<std::sync::Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    pub(crate) async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+        let (connections, seen) =
+            (Arc::new(AtomicUsize::new(0)), Arc::<std::sync::Mutex<Vec<String>>>::default());
+        let (count, requests) = (connections.clone(), seen.clone());
+        let task = tokio::spawn(async move {
+            let mut open = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                open.spawn(serve(stream, script.clone(), requests.clone()));
+            }
+        });
+        Self { endpoint, connections, seen, task }
+    }
+
+    pub(crate) fn question(&self) -> Question {
+        Question {
+            endpoint: self.endpoint.clone(),
+            model: "m".to_owned(),
+            messages: vec![Message::new(Role::User, "hello")],
+            sampling: Sampling::default(),
+            sample: 0,
+        }
+    }
+
+    pub(crate) fn client(&self, timeouts: Timeouts) -> Client {
+        let model = ModelConfig {
+            endpoint: self.endpoint.clone(),
+            model: "m".to_owned(),
+            api_key_env: "TEST_KEY".to_owned(),
+            ..ModelConfig::default()
+        };
+        Client::new(&model, timeouts, |name| (name == "TEST_KEY").then(|| "top-secret-key".to_owned()))
+            .unwrap()
+    }
+}
+
+/// Timeouts that no test reaches unless it wants to.
+pub(crate) fn patient() -> Timeouts {
+    let long = Duration::from_secs(20);
+    Timeouts { connect: long, first_byte: long, total: long }
+}
+
+/// A reply with a body.
+pub(crate) fn http(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+}
+
+async fn serve(mut stream: TcpStream, script: Script, requests: Arc<std::sync::Mutex<Vec<String>>>) {
+    while let Some(request) = read(&mut stream).await {
+        requests.lock().unwrap().push(request);
+        let (text, after) = match &script {
+            Script::Say(text) => (text, None),
+            Script::SayAndClose(text) => (text, Some(Duration::ZERO)),
+            Script::SayAndHang(text) => (text, Some(Duration::from_secs(60))),
+        };
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+        if let Some(wait) = after {
+            tokio::time::sleep(wait).await;
+            return;
+        }
+    }
+}
+
+/// One request: its head, and a body of the length that the head says.
+async fn read(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.to_ascii_lowercase().lines().find_map(|line| {
+                line.strip_prefix("content-length:").and_then(|length| length.trim().parse::<usize>().ok())
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return Some(text);
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
