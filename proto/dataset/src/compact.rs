@@ -11,9 +11,11 @@ use arrow::datatypes::UInt64Type;
 use domain::ids::PartHash;
 use tempfile::NamedTempFile;
 
+use crate::crash::{Point, reach};
 use crate::part::{BatchWriter, PartError};
 use crate::scan::{self, Part, ScanError};
 use crate::schema;
+use crate::store::unfinished;
 
 /// A new file, complete and synced, under a temporary name: [`crate::store::Store::put_file`] gives it its own.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub fn compact(parts: Vec<Part>, folder: &Path, rows_per_file: u64) -> Result<Ve
                 usize::try_from(rows_per_file.max(1) - *rows).unwrap_or(usize::MAX).min(rest.num_rows());
             writer.write(&rest.slice(0, room))?;
             *rows += room as u64;
+            reach(Point::CompactionBegun);
             rest = rest.slice(room, rest.num_rows() - room);
             if *rows >= rows_per_file {
                 done.extend(finish(open.take())?);
@@ -130,7 +133,7 @@ struct HashingFile {
 
 impl HashingFile {
     fn new(folder: &Path) -> io::Result<Self> {
-        Ok(Self { file: NamedTempFile::new_in(folder)?, hasher: blake3::Hasher::new() })
+        Ok(Self { file: unfinished(folder)?, hasher: blake3::Hasher::new() })
     }
 }
 

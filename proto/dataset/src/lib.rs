@@ -2,6 +2,7 @@
 
 pub mod compact;
 pub mod corpus;
+pub mod crash;
 pub mod fingerprint;
 pub mod part;
 pub mod published;

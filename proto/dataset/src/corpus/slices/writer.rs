@@ -16,6 +16,7 @@ use tempfile::NamedTempFile;
 
 use super::{DOCUMENT, GROUP_ROWS, ID, POSITION, columns};
 use crate::corpus::FileError;
+use crate::store::unfinished;
 
 /// Text of a group's documents at most (one document may go beyond it).
 const GROUP_BYTES: usize = 8 << 20;
@@ -60,7 +61,7 @@ impl CorpusWriter {
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let failed = |error| FileError::write(&path.display().to_string(), error);
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = NamedTempFile::new_in(folder).map_err(failed)?;
+        let file = unfinished(folder).map_err(failed)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(None)

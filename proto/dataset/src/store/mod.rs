@@ -3,7 +3,8 @@
 //! *Invariant*: an object is visible whole or not at all, and durable once a call that wrote it has returned (on this
 //! machine: file and folder are synced).
 
-use std::fs::File;
+mod local;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tempfile::NamedTempFile;
 
 use crate::scan::Part;
+
+use local::Over;
+pub use local::{UNFINISHED, rename, sweep_unfinished, unfinished};
 
 /// A folder of an object store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -100,7 +104,7 @@ pub enum StoreError {
         /// The key.
         key: String,
         /// Why it failed.
-        source: Box<object_store::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -160,47 +164,38 @@ impl Store {
 
     /// Writes `key` unless it exists; of several writers exactly one gets [`Put::Written`].
     pub async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
-        let options = PutOptions::from(PutMode::Create);
-        match self.inner.put_opts(&self.key(key)?, bytes.into(), options).await {
+        self.write(key, bytes, Over::Keep).await
+    }
+
+    /// Writes `key`, over what is there.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.write(key, bytes, Over::Replace).await.map(drop)
+    }
+
+    async fn write(&self, key: &str, bytes: Bytes, over: Over) -> Result<Put, StoreError> {
+        let own = self.key(key)?;
+        if let Some(path) = self.local_path(key) {
+            let written = blocking(move || local::write(&path, &bytes, over)).await;
+            return written.map_err(|error| self.failed_io("write", key, error));
+        }
+        let mode = if over == Over::Keep { PutMode::Create } else { PutMode::Overwrite };
+        match self.inner.put_opts(&own, bytes.into(), PutOptions::from(mode)).await {
             Ok(_) => Ok(Put::Written),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyThere),
             Err(source) => Err(self.failed("write", key, source)),
         }
     }
 
-    /// Writes `key`, over what is there.
-    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let put = self.inner.put(&self.key(key)?, bytes.into()).await;
-        put.map(drop).map_err(|source| self.failed("write", key, source))
-    }
-
     /// Gives a complete file its key unless that exists. On this machine the file is linked into place, so it should lie
     /// in the store's own folder ([`Store::scratch`]); elsewhere its bytes are sent.
     pub async fn put_file(&self, key: &str, file: NamedTempFile) -> Result<Put, StoreError> {
-        let own = self.key(key)?;
-        let failed = |error: std::io::Error| {
-            self.failed("write", key, object_store::Error::Generic { store: "file", source: Box::new(error) })
-        };
+        self.key(key)?;
+        let failed = |error| self.failed_io("write", key, error);
         let Some(path) = self.local_path(key) else {
-            let bytes = std::fs::read(file.path()).map_err(failed)?;
-            return self.put_if_absent(own.as_ref(), bytes.into()).await;
+            let bytes = blocking(move || std::fs::read(file.path())).await.map_err(failed)?;
+            return self.put_if_absent(key, bytes.into()).await;
         };
-        let persist = || -> std::io::Result<Put> {
-            file.as_file().sync_all()?;
-            match file.persist_noclobber(&path) {
-                Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    Ok(Put::AlreadyThere)
-                }
-                Err(error) => Err(error.error),
-                Ok(_) => {
-                    if let Some(folder) = path.parent() {
-                        File::open(folder)?.sync_all()?;
-                    }
-                    Ok(Put::Written)
-                }
-            }
-        };
-        persist().map_err(failed)
+        blocking(move || local::name(file, &path, Over::Keep)).await.map_err(failed)
     }
 
     /// A folder for files that [`Store::put_file`] will take.
@@ -275,6 +270,21 @@ impl Store {
             object_store::Error::NotFound { .. } => StoreError::Missing { location, key },
             source => StoreError::Failed { action, location, key, source: Box::new(source) },
         }
+    }
+
+    fn failed_io(&self, action: &'static str, key: &str, source: std::io::Error) -> StoreError {
+        let (location, key) = (self.location.clone(), key.to_owned());
+        StoreError::Failed { action, location, key, source: Box::new(source) }
+    }
+}
+
+/// Runs what waits for the disk where it delays nobody: on the runtime's blocking threads, if there is a runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(std::io::Error::other)?,
+        Err(_) => work(),
     }
 }
 
