@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 
+use dataset::crash::{Point, reach};
 use domain::ids::PartHash;
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::{Reason, Refusal};
@@ -45,11 +46,13 @@ impl Runs {
         let permit = self.uploads.acquire().await;
         let permit = permit.map_err(|_| Refusal::new(Reason::Draining, "the coordinator is ending"))?;
         let bytes = receive(&header, chunks).await?;
+        reach(Point::PartReceived);
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
         // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
         folder.put_if_absent(&name, bytes).await.map_err(|error| storage(&error))?;
         drop(permit);
+        reach(Point::PartStored);
         let part = CommittedPart {
             key: name.clone(),
             bytes: header.bytes,
@@ -63,6 +66,7 @@ impl Runs {
                 Err(refusal(&key, Refused::Stale { current }))
             }
             verdict => {
+                reach(Point::CommitRecorded);
                 self.settle(&header);
                 Ok(if verdict == CommitVerdict::Already { Committed::Already } else { Committed::New })
             }

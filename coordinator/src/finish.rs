@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use dataset::compact::compact;
+use dataset::crash::{Point, reach};
 use dataset::fingerprint::fingerprint;
 use dataset::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
 use dataset::scan::Part;
@@ -51,10 +52,12 @@ impl Runs {
             // Another call was faster, or the run was cancelled meanwhile.
             Swap::Differs(_) => return Ok(()),
         }
+        reach(Point::FinishBegun);
         self.with_live(run_id, |live| live.state = RunState::Finishing);
         self.tell(false);
         let folder = self.folder(run_id)?;
         sweep(&folder, |key| key.starts_with("part-")).await?;
+        reach(Point::FinishSwept);
         let shards = self.committed_shards(run_id).await?;
         let mut parts = Vec::with_capacity(shards.len());
         for part in shards.iter().filter_map(|shard| shard.part.as_ref()) {
@@ -69,10 +72,12 @@ impl Runs {
         if let Some(run_file) = run_file {
             run_file.save(&folder).await.map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
         }
+        reach(Point::RunFileWritten);
         self.keep_corpus(run_id, &folder).await?;
         let swap =
             self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, Some(fingerprint)).await;
         swap.map_err(|error| ledger_refusal(&error))?;
+        reach(Point::RunFinished);
         self.sweep_staged(run_id).await;
         self.book().end(run_id);
         self.tell(true);
@@ -107,11 +112,13 @@ impl Runs {
             tokio::task::spawn_blocking(move || fingerprint(copies).map_err(|error| error.to_string()));
         let compacted = compacting.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
         let fingerprint = printing.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+        reach(Point::CompactionDone);
         let mut entries = Vec::with_capacity(compacted.len());
         for (number, file) in compacted.into_iter().enumerate() {
             let name = format!("part-{number:05}.parquet");
             let entry = PartEntry { name: name.clone(), rows: file.rows, hash: file.hash };
             folder.put_file(&name, file.file).await.map_err(|error| storage(&error))?;
+            reach(Point::FinalPartPlaced);
             entries.push(entry);
         }
         Ok((entries, fingerprint.to_string()))
@@ -169,6 +176,7 @@ async fn sweep(folder: &Store, which: impl Fn(&str) -> bool) -> Result<(), Refus
     for object in folder.list().await.map_err(|error| storage(&error))? {
         if which(&object.key) {
             folder.delete(&object.key).await.map_err(|error| storage(&error))?;
+            reach(Point::Sweeping);
         }
     }
     Ok(())

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;
+#[cfg(feature = "crash-points")]
+pub(crate) mod crash;
 pub(crate) mod import;
 pub(crate) mod run;
 pub(crate) mod serve;

@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// How to print the closing summary
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    #[cfg(feature = "crash-points")]
+    #[command(flatten)]
+    crash: super::crash::CrashArgs,
 }
 
 /// How a closing summary is printed.
@@ -66,6 +69,8 @@ pub(crate) enum Output {
 
 /// Runs the corpus.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+    #[cfg(feature = "crash-points")]
+    args.crash.arm();
     let config = args.config.load()?;
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let summary = block_on(run_here(args, config, &run_id, quiet))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataset::corpus::CorpusReader;
+use dataset::crash::{Point, reach};
 use domain::ids::{RunId, WorkerName};
 use domain::run::Lease;
 use proto::convert::LeaseKey;
@@ -82,11 +83,13 @@ impl Runs {
                 attempt: grant.attempt,
                 worker: lease.worker.clone(),
             };
+            reach(Point::LeaseTentative);
             let swap =
                 self.ledger.lease(&lease.run_id, leased).await.map_err(|error| ledger_refusal(&error))?;
             undo.key = None;
             match swap {
                 Swap::Done => {
+                    reach(Point::LeaseRecorded);
                     self.tell(false);
                     return Ok(Some(Granted { lease, config, corpus }));
                 }

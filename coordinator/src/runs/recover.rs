@@ -1,6 +1,7 @@
 //! Taking up what an earlier process left: the ledger says which runs live, and what of them is done.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -8,19 +9,27 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use dataset::corpus::CorpusReader;
+use dataset::store::sweep_unfinished;
 use domain::ids::ShardIndex;
 use domain::run::RunState;
 use domain::tally::Tally;
 use proto::convert::config_to_wire;
-use proto::status::Refusal;
+use proto::status::{Reason, Refusal};
 
 use super::book::{Book, Live};
 use super::{Change, Parts, Recovery, Runs, ledger_refusal};
+use crate::commit::STAGED;
 use crate::leases::{Known, Leases};
 use crate::ledger::RunEntry;
 
 /// Shards that are read from the ledger at once.
 const PAGE: usize = 1000;
+
+/// Deletes what the process before this one was writing in `folder` when it ended.
+fn sweep(folder: &Path) -> Result<(), Refusal> {
+    sweep_unfinished(folder)
+        .map_err(|error| Refusal::new(Reason::Storage, format!("cannot sweep {}: {error}", folder.display())))
+}
 
 impl Runs {
     /// Opens the coordinator's runs: those that have not ended go on.
@@ -36,7 +45,12 @@ impl Runs {
             uploads: Semaphore::new(super::UPLOADS),
             background: Mutex::new(JoinSet::new()),
         });
+        sweep(&runs.scratch)?;
         for entry in runs.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
+            let folder = runs.folder(&entry.plan.run_id)?;
+            for place in [".", STAGED].iter().filter_map(|name| folder.local_path(name)) {
+                sweep(&place)?;
+            }
             match entry.state {
                 RunState::Planning | RunState::Running | RunState::Finishing => {
                     tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "taking up a run");

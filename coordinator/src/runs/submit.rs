@@ -2,14 +2,16 @@
 //!
 //! *Invariant*: the corpus is durable under its name before the ledger knows the run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use dataset::corpus::{CorpusSummary, CorpusWriter, FileError};
+use dataset::crash::{Point, reach};
+use dataset::store::{UNFINISHED, rename, sweep_unfinished};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::record::{Record, SourceDocument};
@@ -36,6 +38,8 @@ pub struct Submission {
     source: String,
     incoming: PathBuf,
     slices: Option<mpsc::Sender<v1::Slice>>,
+    /// Whether all of it was sent; without this the writer leaves no file.
+    complete: Arc<AtomicBool>,
     writer: JoinHandle<Result<CorpusSummary, Refusal>>,
 }
 
@@ -62,19 +66,31 @@ impl Runs {
         source: String,
     ) -> Result<Submission, Refusal> {
         plan::check(&config)?;
-        if let Some(known) = self.ledger.run(&run_id).await.map_err(|error| ledger_refusal(&error))? {
+        let known = self.ledger.run(&run_id).await.map_err(|error| ledger_refusal(&error))?;
+        if let Some(known) = &known {
             plan::same_config(&known.plan, &config)?;
         }
         let corpus = self.corpus_path(&run_id)?;
         let arrival = ARRIVALS.fetch_add(1, Ordering::Relaxed);
-        let incoming = corpus.with_file_name(format!(".incoming-{run_id}-{arrival}"));
+        let incoming = corpus.with_file_name(format!("{UNFINISHED}{run_id}-{arrival}"));
         if !self.book().arriving.insert(run_id.clone()) {
             let message = format!("run {run_id} is being submitted by somebody else: wait for that");
             return Err(Refusal::new(Reason::Storage, message));
         }
+        // The folder of a run that the ledger does not know: nobody else writes there. Those of known runs were swept
+        // when this process began.
+        let leftovers = if known.is_none() { self.folder(&run_id)?.local_path(".") } else { None };
         let (slices, queue) = mpsc::channel(QUEUE);
-        let path = incoming.clone();
-        let writer = tokio::task::spawn_blocking(move || write(&path, queue));
+        let (path, complete) = (incoming.clone(), Arc::new(AtomicBool::new(false)));
+        let all_sent = Arc::clone(&complete);
+        let writer = tokio::task::spawn_blocking(move || {
+            if let Some(folder) = leftovers {
+                sweep_unfinished(&folder).map_err(|error| {
+                    Refusal::new(Reason::Storage, format!("cannot sweep {}: {error}", folder.display()))
+                })?;
+            }
+            write(&path, queue, &all_sent)
+        });
         Ok(Submission {
             runs: Arc::clone(self),
             run_id,
@@ -82,6 +98,7 @@ impl Runs {
             source,
             incoming,
             slices: Some(slices),
+            complete,
             writer,
         })
     }
@@ -105,6 +122,7 @@ impl Submission {
     /// The corpus is complete with `sent` records: plans the run, or finds it again. Gives where it stands and whether
     /// it existed.
     pub async fn finish(mut self, sent: u64) -> Result<(RunStatus, bool), Refusal> {
+        self.complete.store(true, Ordering::Release);
         self.slices = None;
         let written =
             (&mut self.writer).await.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
@@ -129,9 +147,11 @@ impl Submission {
         }
         let planned = plan::plan(run_id.clone(), self.config.clone(), corpus.records, corpus.corpus_hash)?;
         let place = runs.corpus_path(&run_id)?;
-        std::fs::rename(&self.incoming, &place).map_err(|error| {
+        reach(Point::CorpusArrived);
+        rename(&self.incoming, &place).map_err(|error| {
             Refusal::new(Reason::Storage, format!("cannot write {}: {error}", place.display()))
         })?;
+        reach(Point::CorpusPlaced);
         if existed {
             runs.open_corpus(&run_id).await;
         } else {
@@ -151,6 +171,7 @@ impl Submission {
         };
         let created =
             self.runs.ledger.create_run(entry.clone()).await.map_err(|error| ledger_refusal(&error))?;
+        reach(Point::RunRecorded);
         if let Created::Existed(known) = created {
             // Only another coordinator on the same ledger can have been faster.
             plan::same_config(&known.plan, &entry.plan.config)?;
@@ -161,7 +182,11 @@ impl Submission {
     }
 }
 
-fn write(path: &std::path::Path, mut queue: mpsc::Receiver<v1::Slice>) -> Result<CorpusSummary, Refusal> {
+fn write(
+    path: &Path,
+    mut queue: mpsc::Receiver<v1::Slice>,
+    complete: &AtomicBool,
+) -> Result<CorpusSummary, Refusal> {
     let failed = |error: FileError| Refusal::new(Reason::Storage, error.to_string());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -178,6 +203,9 @@ fn write(path: &std::path::Path, mut queue: mpsc::Receiver<v1::Slice>) -> Result
             })?;
             writer.push(record, document).map_err(failed)?;
         }
+    }
+    if !complete.load(Ordering::Acquire) {
+        return Err(Refusal::new(Reason::BadMessage, "the corpus broke off"));
     }
     writer.finish().map_err(failed)
 }

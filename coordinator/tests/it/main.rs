@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod cli;
+#[cfg(all(feature = "crash-points", unix))]
+mod crash;
 mod fleet;
 mod help;
 mod layout;

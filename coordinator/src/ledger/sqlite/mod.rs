@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, FutureExt};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use dataset::crash::{Point, reach};
 use domain::ids::{FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
@@ -101,7 +102,9 @@ fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Step>, place: &st
         {
             answers.push(step(Ok(&transaction)));
         }
+        reach(Point::LedgerApplied);
         let ended = transaction.commit().map_err(|error| open::classify(&error, place));
+        reach(Point::LedgerDurable);
         for answer in answers {
             answer(ended.clone());
         }
