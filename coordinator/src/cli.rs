@@ -42,6 +42,13 @@ enum Command {
     Status(commands::status::Args),
     /// Stop a run; what was committed stays
     Cancel(commands::cancel::Args),
+    /// List what is kept, remove what nobody wants any more
+    Runs(commands::runs::Args),
+    /// Send a worker home
+    ///
+    /// It finishes what has begun, hands back the rest and ends with exit code 0. `worker serve` does the same on Ctrl-C or
+    /// SIGTERM, and ends with exit code 130.
+    Drain(commands::drain::Args),
     /// Write a synthetic corpus of any size
     Synth(commands::synth::Args),
     /// Make a finished run of published JSON files
@@ -70,6 +77,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Submit(args) => commands::submit::run(&args, quiet),
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
+        Command::Runs(args) => commands::runs::run(&args),
+        Command::Drain(args) => commands::drain::run(&args),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Config(args) => commands::config::run(&args),

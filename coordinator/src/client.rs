@@ -6,14 +6,12 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use domain::config::RunConfig;
-use domain::ids::RunId;
+use domain::ids::{RunId, WorkerName};
 use domain::record::{Record, Slice, SourceDocument};
-use domain::run::RunState;
-use proto::channel::{endpoint, runs_client};
-use proto::convert::{FRAME_BYTES, RunStatus, config_to_wire, frames};
+use proto::channel::{StampedChannel, endpoint, runs_client};
+use proto::convert::{FRAME_BYTES, RunStatus, StoredRun, WorkerStatus, config_to_wire, frames};
 use proto::v1;
 use proto::v1::runs_client::RunsClient;
 use proto::v1::submit_request::Message;
@@ -27,7 +25,7 @@ const FRAME_RECORDS: usize = 1000;
 /// A coordinator's client.
 #[derive(Debug, Clone)]
 pub struct Client {
-    runs: RunsClient<Channel>,
+    runs: RunsClient<StampedChannel>,
     url: String,
 }
 
@@ -105,6 +103,32 @@ impl Client {
         Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
     }
 
+    /// The workers that are connected.
+    pub async fn workers(&mut self) -> anyhow::Result<Vec<WorkerStatus>> {
+        let answer = self.runs.list_workers(v1::ListWorkersRequest {}).await;
+        let workers = answer.map_err(|status| self.failed(&status))?.into_inner().workers;
+        workers.into_iter().map(|worker| Ok(worker.try_into()?)).collect()
+    }
+
+    /// Tells a worker to end.
+    pub async fn drain_worker(&mut self, worker: &WorkerName) -> anyhow::Result<WorkerStatus> {
+        let answer = self.runs.drain_worker(v1::DrainWorkerRequest { worker: worker.to_string() }).await;
+        Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
+    }
+
+    /// Every run with what it takes, oldest first.
+    pub async fn inventory(&mut self) -> anyhow::Result<Vec<StoredRun>> {
+        let answer = self.runs.inventory(v1::InventoryRequest {}).await;
+        let runs = answer.map_err(|status| self.failed(&status))?.into_inner().runs;
+        runs.into_iter().map(|run| Ok(run.try_into()?)).collect()
+    }
+
+    /// Removes a run that has ended.
+    pub async fn remove(&mut self, run_id: &RunId) -> anyhow::Result<()> {
+        let answer = self.runs.remove(v1::RemoveRequest { run_id: run_id.to_string() }).await;
+        answer.map(drop).map_err(|status| self.failed(&status))
+    }
+
     /// Follows a run to its end; `each` sees every state on the way.
     pub async fn follow(
         &mut self,
@@ -116,7 +140,7 @@ impl Client {
         while let Some(state) = states.next().await {
             let run = RunStatus::try_from(state.map_err(|status| self.failed(&status))?)?;
             each(&run);
-            if matches!(run.state, RunState::Finished | RunState::Cancelled) {
+            if run.state.has_ended() {
                 return Ok(run);
             }
         }

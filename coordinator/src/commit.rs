@@ -89,13 +89,19 @@ impl Runs {
     /// The ledger has it: the book follows.
     fn settle(self: &Arc<Self>, header: &PartHeader) {
         let key = &header.key;
+        let (now, mut new) = (self.now(), false);
         let complete = self.with_live(&key.run_id, |live| {
             // Counted once, also when two calls of the same token come this far.
             if live.leases.settle(key.shard, key.token) == Ok(Admission::New) {
                 live.tally.add(&header.tally);
+                live.rate.add(now, header.tally.records);
+                new = true;
             }
             live.leases.is_complete()
         });
+        if new {
+            self.credit(&header.worker, header.tally.records);
+        }
         if complete == Some(true) {
             self.begin_finish(key.run_id.clone());
         }

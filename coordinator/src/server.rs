@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::Request;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
 
-use proto::channel::{MAX_MESSAGE_BYTES, server};
+use proto::channel::{MAX_MESSAGE_BYTES, check_stamp, server};
 use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
 
@@ -40,6 +42,10 @@ pub async fn run(
     let clients = RunsServer::new(RunsService { runs, draining: draining.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let clients = InterceptedService::new(clients, |request: Request<()>| {
+        check_stamp(&request, env!("CARGO_PKG_VERSION"))?;
+        Ok(request)
+    });
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<FleetServer<FleetService>>().await;
     reporter.set_serving::<RunsServer<RunsService>>().await;

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::ledger::{Ledger, LedgerError, SqliteLedger};
 
+/// Name of the ledger's file in the folder.
+pub(crate) const LEDGER_FILE: &str = "ledger.sqlite";
+
+/// Name of the state folder of a run that brings its own, in the folder of its results.
+pub(crate) const RUN_STATE: &str = ".coordinator";
+
 /// The opened folder. The lock lasts as long as this value, and ends with the process however it ends.
 #[derive(Debug)]
 pub struct StateFolder {
@@ -51,7 +57,7 @@ impl StateFolder {
 
     /// Opens its ledger.
     pub fn ledger(&self) -> Result<SqliteLedger, StateError> {
-        Ok(SqliteLedger::open(&self.path.join("ledger.sqlite"))?)
+        Ok(SqliteLedger::open(&self.path.join(LEDGER_FILE))?)
     }
 
     /// Leaves nothing behind where no run was recorded: removes the folder, and the one around it when that is empty then.

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Status};
+
+use crate::status::{Refusal, check_version};
 
 /// Largest message that either end accepts: a frame may carry one document larger than a frame.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -62,9 +67,32 @@ pub fn fleet_client(channel: Channel) -> crate::v1::fleet_client::FleetClient<Ch
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
+/// Metadata key under which a client of the `Runs` service says which version of the protocol it speaks.
+pub const PROTOCOL_KEY: &str = "k8s-auto-fix-protocol";
+
+type Pass = fn(Request<()>) -> Result<Request<()>, Status>;
+
+/// A channel whose calls say which version of the protocol they speak.
+pub type StampedChannel = InterceptedService<Channel, Pass>;
+
+#[expect(clippy::unnecessary_wraps, reason = "what an interceptor gives")]
+fn stamp(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.metadata_mut().insert(PROTOCOL_KEY, MetadataValue::from(crate::PROTOCOL_VERSION));
+    Ok(request)
+}
+
+/// Refuses a call of a client that speaks another version of the protocol. One that does not say, such as a general
+/// tool, is let through.
+pub fn check_stamp(request: &Request<()>, our_software: &str) -> Result<(), Refusal> {
+    let Some(said) = request.metadata().get(PROTOCOL_KEY) else { return Ok(()) };
+    let theirs = said.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
+    check_version(theirs, ("client", agent.unwrap_or("unknown")), ("coordinator", our_software))
+}
+
 /// Client of the `Runs` service with the limits of this protocol.
-pub fn runs_client(channel: Channel) -> crate::v1::runs_client::RunsClient<Channel> {
-    crate::v1::runs_client::RunsClient::new(channel)
+pub fn runs_client(channel: Channel) -> crate::v1::runs_client::RunsClient<StampedChannel> {
+    crate::v1::runs_client::RunsClient::with_interceptor(channel, stamp as Pass)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

@@ -40,12 +40,16 @@ reasons! {
     BadMessage = "bad_message" => InvalidArgument,
     /// No run has this id.
     UnknownRun = "unknown_run" => NotFound,
+    /// No worker of this name is connected.
+    UnknownWorker = "unknown_worker" => NotFound,
     /// The run has no such shard.
     UnknownShard = "unknown_shard" => NotFound,
     /// The shard has been leased again since, or committed under another token.
     StaleToken = "stale_token" => Aborted,
     /// The run has ended.
     RunEnded = "run_ended" => FailedPrecondition,
+    /// The run has not ended.
+    RunLives = "run_lives" => FailedPrecondition,
     /// A run of this id exists with another corpus.
     CorpusDiffers = "corpus_differs" => AlreadyExists,
     /// A run of this id exists with another configuration.

@@ -137,7 +137,11 @@ impl Remote {
         let worker = WorkerName::new(joined.worker).map_err(|error| Status::internal(error.to_string()))?;
         let (outbox, requests) = mpsc::channel(OUTBOX);
         let link = Link { worker, outbox };
-        link.send(v1::work_request::Message::Open(v1::Open { worker: link.worker.as_str().to_owned() }));
+        link.send(v1::work_request::Message::Open(v1::Open {
+            worker: link.worker.as_str().to_owned(),
+            slots: self.slots,
+            version: OUR_VERSION.to_owned(),
+        }));
         let stream = client.work(ReceiverStream::new(requests)).await?.into_inner();
         Ok((link, stream))
     }

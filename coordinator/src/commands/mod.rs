@@ -8,8 +8,10 @@ pub(crate) mod completions;
 pub(crate) mod config;
 #[cfg(feature = "crash-points")]
 pub(crate) mod crash;
+pub(crate) mod drain;
 pub(crate) mod import;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod submit;

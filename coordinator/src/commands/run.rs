@@ -25,7 +25,7 @@ use crate::embedded::{CorpusArgs, Workers, reader};
 use crate::runs::{Parts, Recovery, Runs};
 use crate::server;
 use crate::settings::ConfigArgs;
-use crate::state::StateFolder;
+use crate::state::{RUN_STATE, StateFolder};
 use crate::summary::Summary;
 use crate::usage::Usage;
 
@@ -126,7 +126,9 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         if existed && !quiet {
             output::say(&match status.state {
                 RunState::Finished => format!("run {run_id} was finished before; this is what it came to"),
-                RunState::Cancelled => format!("run {run_id} was cancelled; this is what it had come to"),
+                RunState::Cancelled | RunState::Removing => {
+                    format!("run {run_id} was cancelled; this is what it had come to")
+                }
                 _ => format!(
                     "run {run_id} goes on: {} of {} records are done",
                     status.tally.records, status.records
@@ -161,6 +163,6 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
 
 /// The ledger of a run lies with its results, or in the working directory when these go elsewhere.
 fn state_path(store: &Store, run_id: &RunId) -> PathBuf {
-    let hidden = format!("{run_id}/.coordinator");
+    let hidden = format!("{run_id}/{RUN_STATE}");
     store.local_path(&hidden).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(run_id.as_str()))
 }

@@ -1,25 +1,35 @@
-//! `coordinator status`: where runs stand.
+//! `coordinator status`: where runs and workers stand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use console::output::Align;
 use console::{Exit, Format, Table, output};
 use domain::ids::RunId;
-use proto::convert::RunStatus;
+use proto::convert::{RunStatus, WorkerStatus};
 use serde_json::{Value, json};
 
 use super::{block_on, follow::follow};
 use crate::client::Client;
+use crate::live;
+
+/// Between two pictures of the live view.
+const FRAME: Duration = Duration::from_millis(500);
 
 /// Shows all runs of a coordinator, or one.
+///
+/// With --watch it shows them until they have ended: a live table on a terminal, a line when something changed elsewhere
+/// (with --output json a JSON object a line).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// One run only
+    #[arg(value_name = "RUN")]
+    run_id: Option<RunId>,
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     from: String,
-    /// One run only
-    #[arg(long, value_name = "ID")]
-    run_id: Option<RunId>,
-    /// Follow the run to its end
-    #[arg(long, requires = "run_id")]
+    /// Follow until every run shown has ended
+    #[arg(long)]
     watch: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
@@ -28,20 +38,79 @@ pub(crate) struct Args {
 
 /// Prints the states.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let runs = block_on(async {
+    block_on(async {
         let mut client = Client::new(&args.from)?;
-        Ok(match &args.run_id {
-            None => client.list().await?,
-            Some(run_id) if args.watch => vec![follow(&mut client, run_id, quiet).await?],
-            Some(run_id) => vec![client.status(run_id).await?],
-        })
-    })?;
-    output::print(&match args.output {
-        Format::Text => table(&runs).text(output::stdout_width()),
-        Format::Csv => table(&runs).csv(),
-        Format::Json => output::json(&runs.iter().map(value).collect()),
+        let terminal = output::stdout_width().is_some();
+        match (&args.run_id, args.watch, args.output) {
+            (_, true, Format::Text) if terminal => watch(args, &mut client).await,
+            (_, true, Format::Json) => lines(args, &mut client).await,
+            (Some(run_id), true, _) => {
+                let ended = follow(&mut client, run_id, quiet).await?;
+                show(args, &[ended], &[])
+            }
+            (None, true, _) => {
+                while look(args, &mut client).await?.iter().any(|run| !run.state.has_ended()) {
+                    tokio::time::sleep(FRAME).await;
+                }
+                show(args, &look(args, &mut client).await?, &[])
+            }
+            (_, false, _) => show(args, &look(args, &mut client).await?, &client.workers().await?),
+        }
     })?;
     Ok(Exit::Fine)
+}
+
+async fn look(args: &Args, client: &mut Client) -> anyhow::Result<Vec<RunStatus>> {
+    Ok(match &args.run_id {
+        None => client.list().await?,
+        Some(run_id) => vec![client.status(run_id).await?],
+    })
+}
+
+fn show(args: &Args, runs: &[RunStatus], workers: &[WorkerStatus]) -> anyhow::Result<()> {
+    output::print(&match args.output {
+        Format::Text if workers.is_empty() => table(runs).text(output::stdout_width()),
+        Format::Text => live::render(runs, workers, output::stdout_width()),
+        Format::Csv => table(runs).csv(),
+        Format::Json => output::json(&runs.iter().map(value).collect()),
+    })?;
+    Ok(())
+}
+
+/// The live view, drawn over itself until every run has ended or somebody stops it.
+async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
+    let mut drawn = 0;
+    loop {
+        let runs = look(args, client).await?;
+        let view = live::render(&runs, &client.workers().await?, output::stdout_width());
+        // Back to the first line of the last picture, and everything below it away.
+        let back = if drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
+        output::print(&format!("{back}{view}"))?;
+        drawn = view.lines().count();
+        if !runs.is_empty() && runs.iter().all(|run| run.state.has_ended()) {
+            return Ok(());
+        }
+        tokio::time::sleep(FRAME).await;
+    }
+}
+
+/// A JSON object for each run that changed, a line each, until every run has ended.
+async fn lines(args: &Args, client: &mut Client) -> anyhow::Result<()> {
+    let mut told: BTreeMap<RunId, Value> = BTreeMap::new();
+    loop {
+        let runs = look(args, client).await?;
+        for run in &runs {
+            let now = value(run);
+            if told.get(&run.run_id) != Some(&now) {
+                output::print(&format!("{now}\n"))?;
+                told.insert(run.run_id.clone(), now);
+            }
+        }
+        if runs.iter().all(|run| run.state.has_ended()) {
+            return Ok(());
+        }
+        tokio::time::sleep(FRAME).await;
+    }
 }
 
 fn table(runs: &[RunStatus]) -> Table {
@@ -91,6 +160,9 @@ fn value(run: &RunStatus) -> Value {
         "shards": run.shards,
         "committed": run.committed,
         "leased": run.leased,
+        "waiting": live::waiting(run),
+        "records_per_s": run.records_per_s,
+        "seconds_left": live::seconds_left(run),
         "workers": run.workers,
         "created_at_ms": run.created_at_ms,
         "path": run.results,

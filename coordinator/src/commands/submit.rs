@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         Output::Json => output::print(&format!("{}\n", summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,
         Output::Text => output::print(&format!(
-            "run {run_id}: {} records in {} shards\nnext: coordinator status --from {} --run-id {run_id} --watch\n",
+            "run {run_id}: {} records in {} shards\nnext: coordinator status {run_id} --from {} --watch\n",
             summary.status.records, summary.status.shards, args.to
         ))?,
     }

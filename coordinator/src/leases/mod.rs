@@ -227,6 +227,14 @@ impl Leases {
         .collect()
     }
 
+    /// Who holds a lease: a name for each.
+    pub fn holders(&self) -> impl Iterator<Item = &WorkerName> {
+        self.deadlines.iter().filter_map(|(_, index)| match &self.slots.get(*index as usize)?.hold {
+            Hold::Leased { worker, .. } => Some(&**worker),
+            Hold::Waiting | Hold::Committed => None,
+        })
+    }
+
     /// Takes a lease back before its deadline; the shard waits again.
     pub fn hand_back(&mut self, shard: ShardIndex, token: FencingToken) -> Result<(), Refused> {
         let slot = current(&mut self.slots, shard, token)?;

@@ -173,4 +173,7 @@ pub trait Ledger: Send + Sync + 'static {
         token: FencingToken,
         part: CommittedPart,
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>>;
+
+    /// Forgets a run that is in state [`RunState::Removing`], shards and all; one that is not there is forgotten already.
+    fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
 }

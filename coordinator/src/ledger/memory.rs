@@ -124,6 +124,19 @@ impl Ledger for MemoryLedger {
         });
         ready(verdict).boxed()
     }
+
+    fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let mut runs = self.lock();
+        let state = runs.iter().find(|run| run.entry.plan.run_id == *run_id).map(|run| run.entry.state);
+        let swap = match state {
+            Some(state) if state != RunState::Removing => Swap::Differs(state),
+            _ => {
+                runs.retain(|run| run.entry.plan.run_id != *run_id);
+                Swap::Done
+            }
+        };
+        ready(Ok(swap)).boxed()
+    }
 }
 
 #[cfg(test)]

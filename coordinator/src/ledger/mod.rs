@@ -4,7 +4,7 @@ mod contract;
 mod memory;
 mod sqlite;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 pub use contract::{
     CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,

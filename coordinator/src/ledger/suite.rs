@@ -21,6 +21,7 @@ macro_rules! ledger_suite {
             runs_do_not_mix
             shards_come_in_pages
             of_many_at_once_exactly_one_wins
+            only_a_run_that_is_being_removed_is_forgotten
         );
     };
     (@tests $make:expr; $($name:ident)*) => {
@@ -201,4 +202,25 @@ pub(crate) async fn of_many_at_once_exactly_one_wins(ledger: impl Ledger) {
     }
     let won: u32 = tries.join_all().await.into_iter().sum();
     assert_eq!(won, 20 * 101);
+}
+
+pub(crate) async fn only_a_run_that_is_being_removed_is_forgotten(ledger: impl Ledger) {
+    let (id, other) = (with_run(&ledger, "r").await, with_run(&ledger, "other").await);
+    for run_id in [&id, &other] {
+        ledger.lease(run_id, leased(0, 0)).await.unwrap();
+    }
+    let (running, removing) = (RunState::Running, RunState::Removing);
+    assert_eq!(ledger.remove_run(&id).await.unwrap(), Swap::Differs(running));
+    assert_eq!(ledger.run(&id).await.unwrap(), Some(run("r")));
+    ledger.advance(&id, running, removing, None).await.unwrap();
+    assert_eq!(ledger.remove_run(&id).await.unwrap(), Swap::Done);
+    assert_eq!(ledger.remove_run(&id).await.unwrap(), Swap::Done, "it can be repeated");
+    assert_eq!(ledger.runs().await.unwrap(), [run("other")]);
+    assert_eq!(ledger.shards(&other, ShardIndex(0), 9).await.unwrap().len(), 1);
+    with_run(&ledger, "r").await;
+    assert_eq!(
+        ledger.shards(&id, ShardIndex(0), 9).await.unwrap(),
+        [],
+        "a new run of that name begins afresh"
+    );
 }

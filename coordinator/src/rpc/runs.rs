@@ -1,4 +1,4 @@
-//! The client's side: `Submit`, `Get`, `List`, `Watch`, `Cancel`.
+//! The client's side: runs are submitted, shown, stopped and removed; workers are shown and sent home.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use domain::ids::RunId;
-use domain::run::RunState;
+use domain::ids::{RunId, WorkerName};
 use proto::convert::{BadMessage, config_from_wire};
 use proto::status::{Reason, Refusal};
 use proto::v1;
@@ -78,6 +77,43 @@ impl v1::runs_server::Runs for RunsService {
         let run_id = run_id(request.into_inner().run_id)?;
         Ok(Response::new(self.runs.cancel(&run_id).await?.into()))
     }
+
+    async fn list_workers(
+        &self,
+        _request: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        let workers = self.runs.workers().into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListWorkersResponse { workers }))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::WorkerStatus>, Status> {
+        let worker = WorkerName::new(request.into_inner().worker)
+            .map_err(|error| Refusal::from(BadMessage::new("worker", error)))?;
+        let status = self
+            .runs
+            .dismiss(&worker)
+            .ok_or_else(|| Refusal::new(Reason::UnknownWorker, format!("no worker {worker} is connected")))?;
+        Ok(Response::new(status.into()))
+    }
+
+    async fn inventory(
+        &self,
+        _request: Request<v1::InventoryRequest>,
+    ) -> Result<Response<v1::InventoryResponse>, Status> {
+        let runs = self.runs.inventory().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::InventoryResponse { runs }))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<v1::RemoveRequest>,
+    ) -> Result<Response<v1::RemoveResponse>, Status> {
+        self.runs.remove(&run_id(request.into_inner().run_id)?).await?;
+        Ok(Response::new(v1::RemoveResponse {}))
+    }
 }
 
 fn bad(reason: &str) -> Refusal {
@@ -99,9 +135,7 @@ async fn watch_run(
     loop {
         let seen = *changes.borrow_and_update();
         let status = runs.status(&run_id).await;
-        let last = status
-            .as_ref()
-            .map_or(true, |status| matches!(status.state, RunState::Finished | RunState::Cancelled));
+        let last = status.as_ref().map_or(true, |status| status.state.has_ended());
         let sent = watcher.send(status.map(Into::into).map_err(Status::from)).await;
         if last || sent.is_err() {
             return;

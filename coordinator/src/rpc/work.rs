@@ -81,8 +81,10 @@ async fn hear(
     mut draining: watch::Receiver<bool>,
 ) {
     let ended = async {
-        let worker = Arc::new(opened(&mut inbound).await?);
-        runs.connect(&worker);
+        let (worker, open) = opened(&mut inbound).await?;
+        let worker = Arc::new(worker);
+        let mut dismissed = runs.connect(&worker, open.slots, &open.version);
+        let mut told = false;
         let connection = Connection { runs: Arc::clone(&runs), worker: Arc::clone(&worker) };
         let wanted = Arc::new(Semaphore::new(0));
         let giver = tokio::spawn(give(Arc::clone(&runs), Arc::clone(&worker), Arc::clone(&wanted), slices));
@@ -90,11 +92,19 @@ async fn hear(
         let ended = loop {
             let request = tokio::select! {
                 request = inbound.message() => request?,
-                _ = draining.wait_for(|draining| *draining) => {
+                () = said(&mut draining) => {
                     let _ = answers.try_send(answer(Response::Drain(v1::Drain {})));
                     break Ok(());
                 }
+                // Its worker hears it, hands back what has not begun, and leaves.
+                () = said(&mut dismissed), if !told => {
+                    told = true;
+                    giver.abort();
+                    let _ = answers.try_send(answer(Response::Dismiss(v1::Dismiss {})));
+                    continue;
+                }
             };
+            runs.heard(&worker);
             match request {
                 None => break Ok(()),
                 Some(v1::WorkRequest { message: Some(Request::Leave(_)) }) => {
@@ -119,11 +129,21 @@ async fn hear(
     }
 }
 
+/// Waits until `flag` says so; for ever when nobody can say it any more.
+async fn said(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|said| *said).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// The first message says who speaks.
-async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<WorkerName, Status> {
+async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<(WorkerName, v1::Open), Status> {
     let bad = |reason: String| Status::from(Refusal::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
-        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        Some(Request::Open(open)) => {
+            let worker = WorkerName::new(open.worker.clone()).map_err(|error| bad(error.to_string()))?;
+            Ok((worker, open))
+        }
         _ => Err(bad("has to be the first message".to_owned())),
     }
 }

@@ -9,6 +9,7 @@ use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
 use domain::tally::Tally;
 
+use super::roster::{Member, Rate};
 use super::turns::Turns;
 use crate::leases::{Grant, Leases, Moment};
 
@@ -25,6 +26,8 @@ pub(crate) struct Live {
     pub(crate) state: RunState,
     pub(crate) leases: Leases,
     pub(crate) tally: Tally,
+    /// How fast records are committed.
+    pub(crate) rate: Rate,
     /// `None`: the corpus is not there; it has to be submitted again.
     pub(crate) corpus: Option<Arc<CorpusReader>>,
     pub(crate) workers: BTreeSet<WorkerName>,
@@ -45,8 +48,8 @@ pub(crate) struct Book {
     pub(crate) live: BTreeMap<RunId, Live>,
     /// Runs whose corpus is on its way.
     pub(crate) arriving: BTreeSet<RunId>,
-    /// Connected workers and how many streams each has open.
-    pub(crate) workers: BTreeMap<WorkerName, u32>,
+    /// Connected workers.
+    pub(crate) workers: BTreeMap<WorkerName, Member>,
     turns: Turns,
 }
 

@@ -162,19 +162,13 @@ impl Runs {
         self.hand_back(&keys);
     }
 
-    /// A worker's stream is open.
-    pub fn connect(&self, worker: &WorkerName) {
-        *self.book().workers.entry(worker.clone()).or_default() += 1;
-        self.tell(false);
-    }
-
     /// A worker's stream has ended. Its leases live on until they run out: it may come back.
     pub fn disconnect(&self, worker: &WorkerName) {
         {
             let mut book = self.book();
-            if let Some(streams) = book.workers.get_mut(worker) {
-                *streams -= 1;
-                if *streams == 0 {
+            if let Some(member) = book.workers.get_mut(worker) {
+                member.streams -= 1;
+                if member.streams == 0 {
                     book.workers.remove(worker);
                 }
             }

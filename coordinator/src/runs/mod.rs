@@ -6,6 +6,8 @@
 mod book;
 mod grant;
 mod recover;
+pub(crate) mod retain;
+mod roster;
 mod status;
 mod submit;
 mod turns;

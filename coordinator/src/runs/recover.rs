@@ -17,6 +17,7 @@ use proto::convert::config_to_wire;
 use proto::status::{Reason, Refusal};
 
 use super::book::{Book, Live};
+use super::roster::Rate;
 use super::{Change, Parts, Recovery, Runs, ledger_refusal};
 use crate::commit::STAGED;
 use crate::leases::{Known, Leases};
@@ -59,6 +60,7 @@ impl Runs {
                 // It may have ended between the ledger's step and the sweep.
                 RunState::Finished => runs.sweep_staged(&entry.plan.run_id).await,
                 RunState::Cancelled => {}
+                RunState::Removing => runs.finish_removal(&entry.plan.run_id).await,
             }
         }
         Ok(runs)
@@ -107,6 +109,7 @@ impl Runs {
             state: entry.state,
             leases,
             tally,
+            rate: Rate::since(self.now()),
             corpus: None,
             workers,
             trouble: None,

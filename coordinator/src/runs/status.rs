@@ -78,6 +78,7 @@ impl Runs {
             corpus_hash: live.plan.corpus_hash,
             config_hash: live.plan.config_hash,
             trouble: live.trouble.clone(),
+            records_per_s: live.rate.per_second(now),
         })
     }
 
@@ -109,6 +110,7 @@ impl Runs {
             corpus_hash: entry.plan.corpus_hash,
             config_hash: entry.plan.config_hash,
             trouble: None,
+            records_per_s: 0.0,
             run_id,
         })
     }

@@ -141,7 +141,7 @@ impl Submission {
         if let Some(known) = &known {
             plan::same_config(&known.plan, &self.config)?;
             plan::same_corpus(&known.plan, corpus.records, corpus.corpus_hash)?;
-            if matches!(known.state, RunState::Finished | RunState::Cancelled) {
+            if known.state.has_ended() {
                 return Ok((runs.status(&run_id).await?, true));
             }
         }

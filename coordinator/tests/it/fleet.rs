@@ -35,7 +35,7 @@ impl Hand {
         let mut client = fleet_client(channel.clone());
         let joined = client.join(join(name, proto::PROTOCOL_VERSION)).await.unwrap().into_inner();
         let (asks, outbox) = mpsc::channel(16);
-        let open = Ask::Open(v1::Open { worker: joined.worker });
+        let open = Ask::Open(v1::Open { worker: joined.worker, slots: 1, version: String::new() });
         asks.send(v1::WorkRequest { message: Some(open) }).await.unwrap();
         let answers = client.work(ReceiverStream::new(outbox)).await.unwrap().into_inner();
         Self { channel, asks, answers }
@@ -182,6 +182,22 @@ async fn another_protocol_version_is_refused_kindly() {
     let refused = client.join(join("w", proto::PROTOCOL_VERSION + 1)).await.unwrap_err();
     assert_eq!(Reason::of(&refused), Some(Reason::VersionMismatch));
     assert!(refused.message().contains("9.9.9") && refused.message().contains("same release"), "{refused}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_another_version_is_refused_kindly_and_one_without_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path(), "r").await;
+    let channel = endpoint(&served.url).unwrap().connect_lazy();
+    let mut client = v1::runs_client::RunsClient::new(channel);
+    let mut request = tonic::Request::new(v1::ListRequest {});
+    request.metadata_mut().insert(proto::channel::PROTOCOL_KEY, "99".parse().unwrap());
+    let refused = client.list(request).await.unwrap_err();
+    assert_eq!(Reason::of(&refused), Some(Reason::VersionMismatch));
+    let text = refused.message();
+    assert!(text.contains("the client speaks protocol 99") && text.contains("same release"), "{text}");
+    assert!(client.list(v1::ListRequest {}).await.is_ok());
     served.stop().await;
 }
 

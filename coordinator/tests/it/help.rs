@@ -4,8 +4,20 @@ use crate::support::coordinator;
 
 #[test]
 fn help_is_what_it_was() {
-    for command in ["", "run", "serve", "submit", "status", "cancel", "import", "config show", "completions"]
-    {
+    for command in [
+        "",
+        "run",
+        "serve",
+        "submit",
+        "status",
+        "cancel",
+        "drain",
+        "runs list",
+        "runs prune",
+        "import",
+        "config show",
+        "completions",
+    ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
         let output = coordinator(&arguments);

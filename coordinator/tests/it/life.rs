@@ -157,3 +157,70 @@ fn a_refused_corpus_leaves_nothing_behind() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "the results folder is empty");
 }
+
+#[test]
+fn a_drained_worker_ends_well_and_its_shards_wait() {
+    let Some(binary) = worker_binary() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("detections.json");
+    detections(&corpus, 240);
+    let (_coordinator, url) = serve(&folder.path().join("state"), &[]);
+    submit(&url, &corpus, "r", "1");
+    let worker =
+        Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1", "--name", "alpha"]);
+    wait_until("a commit", || committed(&url) > 2);
+    let shown = coordinator(&["status", "--from", &url]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("alpha") && shown.contains("ago"), "{shown}");
+    let drained = coordinator(&["drain", "alpha", "--to", &url, "--wait"]);
+    assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
+    let ended = worker.end();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let run = &status(&url)[0];
+    assert_eq!((&run["state"], &run["leased"]), (&Value::from("running"), &Value::from(0)), "{run}");
+    let again = coordinator(&["drain", "alpha", "--to", &url]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("no worker alpha is connected"));
+}
+
+/// What `runs` says of a place, as run ids.
+fn kept(arguments: &[&str]) -> Vec<String> {
+    let output = coordinator(&[&["runs"], arguments, &["--output", "json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let runs: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    runs.iter().map(|run| run["run_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn runs_that_ended_are_pruned_and_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&corpus, 4);
+    for name in ["one", "two"] {
+        run(&corpus, &out, &["--run-id", name]);
+    }
+    let place = out.to_str().unwrap();
+    assert_eq!(kept(&["list", place]), ["one", "two"]);
+    let refused = coordinator(&["runs", "prune", place]);
+    assert_eq!(refused.status.code(), Some(2), "without a rule nothing is removed");
+    assert_eq!(kept(&["prune", place, "--keep", "1"]), ["one"]);
+    assert_eq!(kept(&["list", place]), ["one", "two"], "it was only shown");
+    assert_eq!(kept(&["prune", place, "--keep", "1", "--yes"]), ["one"]);
+    assert_eq!(kept(&["list", place]), ["two"]);
+    assert!(!out.join("one").exists() && out.join("two/run.json").exists());
+
+    let state = folder.path().join("state");
+    let (served, url) = serve(&state, &[]);
+    for name in ["lives", "stopped"] {
+        submit(&url, &corpus, name, "1");
+    }
+    assert!(coordinator(&["cancel", "--from", &url, "stopped"]).status.success());
+    assert_eq!(kept(&["prune", "--to", &url, "--keep", "0", "--yes"]), ["stopped"]);
+    let place = state.to_str().unwrap();
+    assert_eq!(kept(&["list", place]), ["lives"], "also beside a coordinator that serves");
+    assert!(!state.join("results/stopped").exists());
+    submit(&url, &corpus, "stopped", "2");
+    assert_eq!(status(&url).len(), 2, "its name is free again");
+    drop(served);
+    assert_eq!(kept(&["prune", place, "--older-than", "0s", "--yes"]), [] as [String; 0]);
+}

@@ -80,6 +80,8 @@ pub enum RunState {
     Finished,
     /// Stopped on request; what was committed stays.
     Cancelled,
+    /// It had ended, and is being removed.
+    Removing,
 }
 
 impl RunState {
@@ -91,13 +93,19 @@ impl RunState {
             Self::Finishing => "finishing",
             Self::Finished => "finished",
             Self::Cancelled => "cancelled",
+            Self::Removing => "removing",
         }
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Planning, Self::Running, Self::Finishing, Self::Finished, Self::Cancelled]
+        [Self::Planning, Self::Running, Self::Finishing, Self::Finished, Self::Cancelled, Self::Removing]
             .into_iter()
             .find(|state| state.as_str() == text)
+    }
+
+    /// Whether nothing more will happen to it by itself.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Finished | Self::Cancelled | Self::Removing)
     }
 }

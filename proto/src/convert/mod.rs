@@ -7,11 +7,15 @@ mod frames;
 mod lease;
 mod record;
 mod run;
+mod stored;
+mod worker;
 
 pub use config::{config_from_wire, config_to_wire};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
 pub use run::{RunStatus, tally_from_wire, tally_to_wire};
+pub use stored::StoredRun;
+pub use worker::WorkerStatus;
 
 /// Why a message is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

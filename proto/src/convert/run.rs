@@ -40,6 +40,13 @@ pub struct RunStatus {
     pub config_hash: ConfigHash,
     /// Why the run cannot go on.
     pub trouble: Option<String>,
+    /// Records committed a second over the last minute.
+    pub records_per_s: f64,
+}
+
+/// A rate as it arrives: nothing that could not be one.
+pub(super) fn rate(sent: f64) -> f64 {
+    if sent.is_finite() { sent.max(0.0) } else { 0.0 }
 }
 
 /// Counts as they travel.
@@ -71,6 +78,7 @@ impl From<RunStatus> for v1::RunStatus {
             corpus_hash: status.corpus_hash.to_string(),
             config_hash: status.config_hash.to_string(),
             trouble: status.trouble.unwrap_or_default(),
+            records_per_s: status.records_per_s,
         }
     }
 }
@@ -99,6 +107,7 @@ impl TryFrom<v1::RunStatus> for RunStatus {
             config_hash: ConfigHash::try_from(status.config_hash)
                 .map_err(|error| BadMessage::new("config_hash", error))?,
             trouble: filled(status.trouble),
+            records_per_s: rate(status.records_per_s),
         })
     }
 }
@@ -125,6 +134,7 @@ mod tests {
             corpus_hash: CorpusHash::of(b"a"),
             config_hash: ConfigHash::of(b"b"),
             trouble: Some("disk full".to_owned()),
+            records_per_s: 1.5,
         };
         assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);
     }

@@ -181,6 +181,10 @@ impl Desk {
             Response::Renewed(renewed) => self.renewed(renewed)?,
             // The stream ends next; the connection's task opens another one as soon as somebody answers.
             Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is ending"),
+            Response::Dismiss(v1::Dismiss {}) => {
+                tracing::info!("the coordinator tells this worker to end");
+                self.drain();
+            }
         }
         Ok(())
     }
@@ -319,6 +323,9 @@ impl Desk {
 
     /// Gives back what has not begun, and takes nothing more.
     fn drain(&mut self) {
+        if self.is_draining() {
+            return;
+        }
         // Set once: the first order to end counts.
         let _ = self.draining.set(Instant::now() + LAST_SPURT);
         self.arriving = None;

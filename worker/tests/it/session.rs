@@ -33,8 +33,10 @@ struct Script {
     breaks: u64,
     /// For how long commits are not taken.
     deaf: Duration,
-    /// Protocol version it admits.
+    /// Whether it admits this worker.
     admits: bool,
+    /// Protocol version it says it speaks.
+    speaks: u32,
 }
 
 /// What it saw.
@@ -95,7 +97,11 @@ impl Fleet for Played {
             return Err(Refusal::new(Reason::VersionMismatch, "install the same release on both").into());
         }
         let worker = request.into_inner().worker;
-        Ok(Response::new(v1::JoinResponse { worker, protocol_version: 1, version: String::new() }))
+        Ok(Response::new(v1::JoinResponse {
+            worker,
+            protocol_version: self.script.speaks,
+            version: "7.7.7".to_owned(),
+        }))
     }
 
     type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
@@ -194,7 +200,14 @@ impl Session {
     }
 }
 
-const CALM: Script = Script { ttl_ms: 60_000, renews: true, breaks: 0, deaf: Duration::ZERO, admits: true };
+const CALM: Script = Script {
+    ttl_ms: 60_000,
+    renews: true,
+    breaks: 0,
+    deaf: Duration::ZERO,
+    admits: true,
+    speaks: proto::PROTOCOL_VERSION,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_stream_is_opened_again_and_half_a_slice_is_forgotten() {
@@ -253,4 +266,13 @@ async fn a_worker_of_another_version_gives_up() {
     let error = ended.unwrap_err();
     assert!(matches!(error, SessionError::Refused(_)), "{error}");
     assert!(error.to_string().contains("same release"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_of_another_version_is_left_alone() {
+    let session = Session::start(Script { speaks: proto::PROTOCOL_VERSION + 1, ..CALM }).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), session.worker).await.unwrap().unwrap();
+    let error = ended.unwrap_err().to_string();
+    assert!(error.contains("the coordinator speaks") && error.contains("7.7.7"), "{error}");
+    assert!(error.contains("same release"), "{error}");
 }

@@ -45,13 +45,31 @@ impl SqliteLedger {
     /// `Unusable` when the file is no ledger, damaged, of a newer version or not writable; `Unavailable` when another
     /// process has it locked.
     pub fn open(path: &Path) -> LedgerResult<Self> {
+        Self::serve(path, open::open)
+    }
+
+    /// Opens a ledger that is there for reading, also while a coordinator writes to it. Every step that would change
+    /// something is refused.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::open`]; `Unusable` also when it has an older layout.
+    pub fn open_read_only(path: &Path) -> LedgerResult<Self> {
+        Self::serve(path, open::open_read_only)
+    }
+
+    fn serve(path: &Path, open: fn(&Path, &str) -> LedgerResult<Connection>) -> LedgerResult<Self> {
         let place = path.display().to_string();
-        let connection = open::open(path, &place)?;
+        let connection = open(path, &place)?;
+        let behavior = if connection.is_readonly(rusqlite::MAIN_DB).unwrap_or(false) {
+            TransactionBehavior::Deferred
+        } else {
+            TransactionBehavior::Immediate
+        };
         let (steps, queue) = mpsc::channel(QUEUE);
         let thread_place = place.clone();
         std::thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || serve(connection, queue, &thread_place))
+            .spawn(move || serve(connection, behavior, queue, &thread_place))
             .map_err(|error| LedgerError::Unavailable { place: place.clone(), reason: error.to_string() })?;
         Ok(Self { place, steps })
     }
@@ -84,9 +102,14 @@ impl SqliteLedger {
 }
 
 /// The thread: takes what waits, applies it in one transaction, ends the transaction, tells the callers.
-fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Step>, place: &str) {
+fn serve(
+    mut connection: Connection,
+    behavior: TransactionBehavior,
+    mut queue: mpsc::Receiver<Step>,
+    place: &str,
+) {
     while let Some(first) = queue.blocking_recv() {
-        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let begun = connection.transaction_with_behavior(behavior);
         let transaction = match begun {
             Ok(transaction) => transaction,
             Err(error) => {
@@ -160,6 +183,11 @@ impl Ledger for SqliteLedger {
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
         let run_id = run_id.clone();
         self.apply(move |connection| steps::commit(connection, &run_id, shard, token, &part))
+    }
+
+    fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::remove_run(connection, &run_id))
     }
 }
 

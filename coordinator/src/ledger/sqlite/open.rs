@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::contract::{LedgerError, LedgerResult};
 
@@ -24,6 +24,26 @@ pub(super) fn open(path: &Path, place: &str) -> LedgerResult<Connection> {
     })
 }
 
+/// Opens a file that is there for reading; refuses what is not ours or not of the newest layout.
+pub(super) fn open_read_only(path: &Path, place: &str) -> LedgerResult<Connection> {
+    prepare_read_only(path).map_err(|error| match error {
+        OpenError::Sqlite(error) => classify(&error, place),
+        OpenError::Foreign(reason) => LedgerError::Unusable { place: place.to_owned(), reason },
+    })
+}
+
+fn prepare_read_only(path: &Path) -> Result<Connection, OpenError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    let (known, version) = inspect(&connection)?;
+    if version < known {
+        return Err(OpenError::Foreign(format!(
+            "it has layout version {version}, this program writes {known}: start a coordinator on it once"
+        )));
+    }
+    Ok(connection)
+}
+
 enum OpenError {
     Sqlite(rusqlite::Error),
     Foreign(String),
@@ -38,6 +58,23 @@ impl From<rusqlite::Error> for OpenError {
 fn prepare(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    let (_, version) = inspect(&connection)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A token or a commit that was told to somebody must survive the machine's end, not only the process's.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    for (target, script) in (1_i64..).zip(MIGRATIONS).skip(usize::try_from(version).unwrap_or(0)) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(script)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", target)?;
+        transaction.commit()?;
+    }
+    Ok(connection)
+}
+
+/// The newest layout and that of the file, once it is known to be ours.
+fn inspect(connection: &Connection) -> Result<(i64, i64), OpenError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
@@ -52,18 +89,7 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
             "it has layout version {version}, this program knows up to {known}: use a newer program"
         )));
     }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A token or a commit that was told to somebody must survive the machine's end, not only the process's.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    for (target, script) in (1_i64..).zip(MIGRATIONS).skip(usize::try_from(version).unwrap_or(0)) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(script)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", target)?;
-        transaction.commit()?;
-    }
-    Ok(connection)
+    Ok((known, version))
 }
 
 /// What an error of `SQLite` means for the caller.

@@ -179,6 +179,17 @@ pub(super) fn commit(
     })
 }
 
+pub(super) fn remove_run(connection: &Connection, run_id: &RunId) -> StepResult<Swap<RunState>> {
+    let Some(known) = run(connection, run_id)? else { return Ok(Swap::Done) };
+    if known.state != RunState::Removing {
+        return Ok(Swap::Differs(known.state));
+    }
+    let run = run_key(connection, run_id)?;
+    connection.prepare_cached("DELETE FROM shards WHERE run = ?")?.execute([run])?;
+    connection.prepare_cached("DELETE FROM runs WHERE run = ?")?.execute([run])?;
+    Ok(Swap::Done)
+}
+
 fn run_key(connection: &Connection, run_id: &RunId) -> StepResult<i64> {
     connection
         .prepare_cached("SELECT run FROM runs WHERE run_id = ?")?

@@ -1,0 +1,244 @@
+//! `coordinator runs`: what is kept, and removing what nobody wants any more.
+
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::{Subcommand, ValueEnum};
+use console::failure::WithHint as _;
+use console::output::Align;
+use console::{Exit, Format, Table, output};
+use proto::convert::StoredRun;
+use serde_json::{Value, json};
+
+use super::block_on;
+use crate::client::Client;
+use crate::retention::{Rules, chosen};
+use crate::runs::unix_ms;
+use crate::shelves::Shelves;
+
+/// Shows and removes the runs of a coordinator, or of a folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List runs with state, records, age and size
+    List(ListArgs),
+    /// Remove runs that have ended; shows what it would remove unless --yes is said
+    ///
+    /// A run that lives is never removed. At least one of --older-than, --keep and --state has to be given; together they
+    /// narrow. Exit code 0: done, or nothing to do.
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false, id = "where")]
+struct Place {
+    /// State folder of `serve`, or results folder of `run`
+    #[arg(value_name = "DIR", group = "where")]
+    folder: Option<PathBuf>,
+    /// Address of a coordinator that serves
+    #[arg(long, value_name = "URL", group = "where")]
+    to: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, clap::Args)]
+struct PruneArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Only runs submitted longer ago, e.g. 30d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
+    /// All but the N newest
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Only runs in this state; may be repeated
+    #[arg(long, value_enum, value_name = "STATE")]
+    state: Vec<EndState>,
+    /// Remove them; without it they are shown
+    #[arg(long)]
+    yes: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The states in which a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EndState {
+    Finished,
+    Cancelled,
+}
+
+/// Shows or removes.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    block_on(async {
+        match &args.command {
+            Command::List(args) => list(args).await,
+            Command::Prune(args) => prune(args).await,
+        }
+    })?;
+    Ok(Exit::Fine)
+}
+
+/// A coordinator that serves, or folders.
+enum Keeper {
+    Served(Box<Client>),
+    Folders(Shelves),
+}
+
+impl Keeper {
+    fn at(place: &Place) -> anyhow::Result<Self> {
+        Ok(match (&place.to, &place.folder) {
+            (Some(url), _) => Self::Served(Box::new(Client::new(url)?)),
+            (None, Some(folder)) => Self::Folders(Shelves::at(folder)?),
+            (None, None) => anyhow::bail!("name a folder, or a coordinator with --to"),
+        })
+    }
+
+    async fn inventory(&mut self) -> anyhow::Result<Vec<StoredRun>> {
+        match self {
+            Self::Served(client) => client.inventory().await,
+            Self::Folders(shelves) => shelves.inventory().await,
+        }
+    }
+
+    async fn remove(&mut self, run: &StoredRun) -> anyhow::Result<()> {
+        match self {
+            Self::Served(client) => client.remove(&run.run_id).await,
+            Self::Folders(shelves) => shelves
+                .remove(&run.run_id)
+                .await
+                .hint("while a coordinator works there, name it with --to URL instead of the folder"),
+        }
+    }
+}
+
+async fn list(args: &ListArgs) -> anyhow::Result<()> {
+    let runs = Keeper::at(&args.place)?.inventory().await?;
+    print(&runs.iter().map(|run| (run, "")).collect::<Vec<_>>(), args.output)
+}
+
+async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
+    if args.older_than.is_none() && args.keep.is_none() && args.state.is_empty() {
+        let refused: anyhow::Result<()> = Err(anyhow::anyhow!("nothing says which runs to remove"));
+        return refused.hint("say --older-than 30d, --keep 10 or --state cancelled");
+    }
+    let states = args.state.iter().map(|state| match state {
+        EndState::Finished => "finished",
+        EndState::Cancelled => "cancelled",
+    });
+    let rules = Rules { older_than: args.older_than, keep: args.keep.unwrap_or(0), states: states.collect() };
+    let mut keeper = Keeper::at(&args.place)?;
+    let runs = keeper.inventory().await?;
+    let doomed = chosen(&runs, &rules, unix_ms());
+    let mut shown: Vec<(&StoredRun, &str)> = Vec::new();
+    for run in runs.iter().filter(|run| doomed.contains(&run.run_id)) {
+        if args.yes {
+            keeper.remove(run).await?;
+        }
+        shown.push((run, if args.yes { "removed" } else { "would be removed" }));
+    }
+    print(&shown, args.output)?;
+    if !args.yes && !shown.is_empty() {
+        output::say("nothing was removed; --yes does it");
+    }
+    Ok(())
+}
+
+fn print(runs: &[(&StoredRun, &str)], format: Format) -> anyhow::Result<()> {
+    let now = unix_ms();
+    output::print(&match format {
+        Format::Text => table(runs, now).text(output::stdout_width()),
+        Format::Csv => table(runs, now).csv(),
+        Format::Json => output::json(&runs.iter().map(|(run, done)| value(run, done)).collect()),
+    })?;
+    Ok(())
+}
+
+fn table(runs: &[(&StoredRun, &str)], now_ms: u64) -> Table {
+    let mut table = Table::new([
+        ("run", Align::Left),
+        ("state", Align::Left),
+        ("records", Align::Right),
+        ("age", Align::Right),
+        ("size", Align::Right),
+        ("results", Align::Left),
+        ("", Align::Left),
+    ]);
+    for (run, done) in runs {
+        table.push([
+            run.run_id.to_string(),
+            run.state.as_str().to_owned(),
+            run.records.to_string(),
+            age(now_ms.saturating_sub(run.created_at_ms)),
+            size(run.bytes),
+            run.results.clone(),
+            (*done).to_owned(),
+        ]);
+    }
+    table
+}
+
+fn value(run: &StoredRun, done: &str) -> Value {
+    let created = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(run.created_at_ms));
+    json!({
+        "run_id": run.run_id.as_str(),
+        "state": run.state.as_str(),
+        "records": run.records,
+        "created_at": created.to_string(),
+        "bytes": run.bytes,
+        "path": run.results,
+        "removed": done == "removed",
+    })
+}
+
+/// The largest unit is all that a person asks for.
+fn age(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    match minutes {
+        0..60 => format!("{minutes} min"),
+        60..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_sizes_are_for_people() {
+        assert_eq!(
+            (age(90_000), age(7_200_000), age(400_000_000)),
+            ("1 min".into(), "2 h".into(), "4 d".into())
+        );
+        assert_eq!(
+            (size(999), size(1500), size(2_000_000_000_000)),
+            ("999 B".into(), "1.5 kB".into(), "2.0 TB".into())
+        );
+    }
+}

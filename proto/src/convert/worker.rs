@@ -1,0 +1,96 @@
+//! A connected worker, as clients see it.
+
+use std::time::Duration;
+
+use domain::ids::WorkerName;
+
+use super::BadMessage;
+use super::run::rate;
+use crate::v1;
+
+/// A worker that is connected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerStatus {
+    /// The name it is known by.
+    pub worker: WorkerName,
+    /// Software version, for people.
+    pub version: String,
+    /// How many shards it processes at the same time.
+    pub slots: u32,
+    /// Leases that it holds.
+    pub leased: u32,
+    /// Shards that it committed since it connected.
+    pub shards: u64,
+    /// Records of these shards.
+    pub records: u64,
+    /// Records a second over the last minute.
+    pub records_per_s: f64,
+    /// How long it has been connected.
+    pub connected: Duration,
+    /// How long ago it was heard.
+    pub silent: Duration,
+    /// Whether it was told to end.
+    pub draining: bool,
+}
+
+impl From<WorkerStatus> for v1::WorkerStatus {
+    fn from(status: WorkerStatus) -> Self {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            worker: status.worker.into(),
+            version: status.version,
+            slots: status.slots,
+            leased: status.leased,
+            shards: status.shards,
+            records: status.records,
+            records_per_s: status.records_per_s,
+            connected_ms: ms(status.connected),
+            silent_ms: ms(status.silent),
+            draining: status.draining,
+        }
+    }
+}
+
+impl TryFrom<v1::WorkerStatus> for WorkerStatus {
+    type Error = BadMessage;
+
+    fn try_from(status: v1::WorkerStatus) -> Result<Self, BadMessage> {
+        Ok(Self {
+            worker: WorkerName::new(status.worker).map_err(|error| BadMessage::new("worker", error))?,
+            version: status.version,
+            slots: status.slots,
+            leased: status.leased,
+            shards: status.shards,
+            records: status.records,
+            records_per_s: rate(status.records_per_s),
+            connected: Duration::from_millis(status.connected_ms),
+            silent: Duration::from_millis(status.silent_ms),
+            draining: status.draining,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_survives_and_a_crooked_rate_does_not() {
+        let status = WorkerStatus {
+            worker: WorkerName::new("w").unwrap(),
+            version: "0.1.0".to_owned(),
+            slots: 2,
+            leased: 3,
+            shards: 4,
+            records: 1000,
+            records_per_s: 12.5,
+            connected: Duration::from_secs(60),
+            silent: Duration::from_millis(1500),
+            draining: true,
+        };
+        let mut wire = v1::WorkerStatus::from(status.clone());
+        assert_eq!(WorkerStatus::try_from(wire.clone()).unwrap(), status);
+        wire.records_per_s = f64::NAN;
+        assert!(WorkerStatus::try_from(wire).unwrap().records_per_s.abs() < f64::EPSILON);
+    }
+}
