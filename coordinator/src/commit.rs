@@ -13,7 +13,7 @@ use domain::ids::PartHash;
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::{Reason, Refusal};
 
-use crate::leases::{Admission, Refused};
+use crate::leases::{Admission, Refused, Settled};
 use crate::ledger::{CommitVerdict, CommittedPart};
 use crate::runs::{Runs, ledger_refusal, storage, unknown_run};
 
@@ -40,9 +40,7 @@ impl Runs {
         chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
     ) -> Result<Committed, Refusal> {
         let key = header.key.clone();
-        if self.admit(&header)? == Admission::Again {
-            return Ok(Committed::Already);
-        }
+        self.admit(&header)?;
         let permit = self.uploads.acquire().await;
         let permit = permit.map_err(|_| Refusal::new(Reason::Draining, "the coordinator is ending"))?;
         let bytes = receive(&header, chunks).await?;
@@ -73,17 +71,21 @@ impl Runs {
         }
     }
 
-    fn admit(&self, header: &PartHeader) -> Result<Admission, Refusal> {
+    /// Whether a commit may be tried. Of a shard that is committed, the ledger knows under which token.
+    fn admit(&self, header: &PartHeader) -> Result<(), Refusal> {
+        self.hear();
         let key = &header.key;
-        let mut book = self.book();
-        let live = book.live.get_mut(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
+        let book = self.book();
+        let live = book.live.get(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
         let admission = live.leases.admit(key.shard, key.token).map_err(|refused| refusal(key, refused))?;
-        let records = live.plan.shard(key.shard).len;
-        if header.tally.records != records {
-            let message = format!("the part has {} rows, its shard {records} records", header.tally.records);
-            return Err(Refusal::new(Reason::DamagedPart, message));
+        match admission {
+            Admission::New(shard) if header.tally.records != u64::from(shard.len) => {
+                let (rows, records) = (header.tally.records, shard.len);
+                let message = format!("the part has {rows} rows, its shard {records} records");
+                Err(Refusal::new(Reason::DamagedPart, message))
+            }
+            Admission::New(_) | Admission::Over => Ok(()),
         }
-        Ok(admission)
     }
 
     /// The ledger has it: the book follows.
@@ -92,7 +94,7 @@ impl Runs {
         let (now, mut new) = (self.now(), false);
         let complete = self.with_live(&key.run_id, |live| {
             // Counted once, also when two calls of the same token come this far.
-            if live.leases.settle(key.shard, key.token) == Ok(Admission::New) {
+            if live.leases.settle(now, key.shard) == Ok(Settled::New) {
                 live.tally.add(&header.tally);
                 live.rate.add(now, header.tally.records);
                 new = true;
@@ -177,7 +179,7 @@ fn refusal(key: &LeaseKey, refused: Refused) -> Refusal {
                 key.shard, key.run_id, key.token
             ),
         ),
-        Refused::Ended | Refused::Committed => (Reason::StaleToken, refused.to_string()),
+        Refused::Ended => (Reason::StaleToken, refused.to_string()),
     };
     Refusal::new(reason, message)
 }

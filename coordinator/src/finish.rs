@@ -35,6 +35,10 @@ const RETRY: Duration = Duration::from_secs(5);
 impl Runs {
     /// Finishes a run beside the calls; tries again until it works.
     pub(crate) fn begin_finish(self: &Arc<Self>, run_id: RunId) {
+        // Once: two of them would sweep away each other's files.
+        if self.with_live(&run_id, |live| std::mem::replace(&mut live.finishing, true)) != Some(false) {
+            return;
+        }
         let runs = Arc::clone(self);
         self.spawn(async move {
             while let Err(refusal) = runs.finish(&run_id).await {
@@ -143,7 +147,7 @@ impl Runs {
     async fn committed_shards(&self, run_id: &RunId) -> Result<Vec<ShardEntry>, Refusal> {
         let mut shards: Vec<ShardEntry> = Vec::new();
         loop {
-            let next = shards.last().map_or(ShardIndex(0), |last| ShardIndex(last.shard.0.saturating_add(1)));
+            let next = shards.last().map_or(ShardIndex(0), |last| ShardIndex(last.shard.end()));
             let page =
                 self.ledger.shards(run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
             if page.is_empty() {

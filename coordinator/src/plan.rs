@@ -32,8 +32,10 @@ pub(crate) fn plan(
         ));
     }
     let shard_size = config.fleet.shard_size;
-    if records.div_ceil(u64::from(shard_size)) > u64::from(u32::MAX) {
-        return Err(Refusal::new(Reason::TooLarge, "fleet.shard_size: too small for so many records"));
+    if records >= u64::from(u32::MAX) {
+        let message =
+            format!("the corpus has {records} records, a run holds less than {}: divide it", u32::MAX);
+        return Err(Refusal::new(Reason::TooLarge, message));
     }
     Ok(RunPlan {
         run_id,
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn a_plan_covers_the_corpus_and_an_empty_one_is_refused() {
         let planned = planned(RunConfig::default());
-        assert_eq!(planned.shards(), 3);
+        assert_eq!(planned.cut().shards(), 3);
         let refusal =
             plan(RunId::new("r").unwrap(), RunConfig::default(), 0, CorpusHash::of(b"")).unwrap_err();
         assert_eq!(refusal.reason, Reason::EmptyCorpus);

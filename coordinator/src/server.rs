@@ -39,6 +39,7 @@ pub async fn run(
     let fleet = FleetServer::new(FleetService { runs: Arc::clone(&runs), draining: draining.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let keeper = Arc::clone(&runs);
     let clients = RunsServer::new(RunsService { runs, draining: draining.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -68,6 +69,7 @@ pub async fn run(
     tokio::select! {
         ended = &mut serving => return Ok(ended?),
         () = &mut shutdown => {}
+        () = keeper.keep() => {}
     }
     reporter.set_not_serving::<FleetServer<FleetService>>().await;
     reporter.set_not_serving::<RunsServer<RunsService>>().await;

@@ -173,8 +173,8 @@ mod tests {
         assert!(check_version(crate::PROTOCOL_VERSION, ("worker", "0.1.0"), us).is_ok());
         let refusal = check_version(99, ("worker", "9.9.9"), us).unwrap_err();
         let text = refusal.to_string();
-        for needed in ["the worker", "99", "9.9.9", "the coordinator", "protocol 1", "0.1.0", "same release"]
-        {
+        let ours = format!("protocol {}", crate::PROTOCOL_VERSION);
+        for needed in ["the worker", "99", "9.9.9", "the coordinator", &ours, "0.1.0", "same release"] {
             assert!(text.contains(needed), "{text}");
         }
     }

@@ -1,22 +1,38 @@
-//! The lease protocol of one run as a pure state machine: grant, renew, expire, hand back, admit a commit, settle it.
+//! The lease protocol of one run as a pure state machine: grant, renew, expire, hand back, halve, take from who is late,
+//! give up, admit a commit, settle it.
 //!
 //! *Owns* deadlines and who waits for what. *Never* reads a clock, a file or the network: `now` is an argument, and what
-//! the ledger said is told by [`Leases::settle`] and [`Leases::observe`].
+//! the ledger said is told by [`Leases::confirm`], [`Leases::settle`] and [`Leases::observe`].
 //!
-//! *Invariants* (checked by the property tests beside this file):
+//! A shard is halved by one step of the ledger on its own entry: a lease of fewer records under a new token. The rest
+//! needs no step: it is a shard from then on, because halving leaves only one way in which it can be cut. Memory holds the
+//! shards that were begun and are not committed; those behind the cursor that are not among them are committed, those
+//! before it are as they were planned.
+//!
+//! *Invariants* (checked by the property tests beside this file and by the simulation):
 //! 1. Each grant's token is larger than every earlier one of the shard that the ledger took: no token is told twice.
 //! 2. A shard has at most one holder.
 //! 3. Only the newest token is admitted to a commit; once settled, no other token is.
-//! 4. A shard that is neither held nor committed can be granted.
+//! 4. A shard that is neither held nor committed nor given up can be granted.
 //! 5. `expire(now)` takes exactly the leases whose deadline is at or before `now`.
+//! 6. Open shards, committed shards and what lies beyond the cursor cover every record exactly once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::ids::{FencingToken, ShardIndex, WorkerName};
+use domain::run::{Cut, Shard};
 
+mod late;
+mod pace;
+mod slot;
 #[cfg(test)]
 mod tests;
+
+use pace::Paces;
+use slot::{Hold, Slot};
+
+pub use late::Take;
 
 /// A moment on the coordinator's monotonic clock, in ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,50 +44,62 @@ impl Moment {
     pub const fn after(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
+
+    /// How many ms have passed since `earlier`.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The terms of a run's leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a lease lasts without a renewal, in ms.
+    pub ttl_ms: u64,
+    /// Losses after which a shard is halved, and a record that stands alone is given up.
+    pub max_lost: u32,
+}
+
+impl Terms {
+    /// Between two heartbeats of a worker, in ms.
+    pub const fn beat_ms(self) -> u64 {
+        self.ttl_ms / 3
+    }
 }
 
 /// The leases of one run.
 #[derive(Debug)]
 pub struct Leases {
-    ttl_ms: u64,
-    slots: Vec<Slot>,
-    /// No shard before this one waits, apart from those in `returned`.
+    cut: Cut,
+    terms: Terms,
+    /// Shards that were begun and are not committed.
+    open: BTreeMap<ShardIndex, Slot>,
+    /// The first record that no open or committed shard holds.
     cursor: u32,
-    /// Waiting shards before the cursor: leased once, given back or expired.
-    returned: BTreeSet<u32>,
-    deadlines: BTreeSet<(Moment, u32)>,
+    /// Open shards that can be granted, and how many records they hold.
+    waiting: BTreeSet<ShardIndex>,
+    waiting_records: u64,
+    /// Records that stand alone and have lost too many workers.
+    condemned: BTreeSet<ShardIndex>,
+    deadlines: BTreeSet<(Moment, ShardIndex)>,
+    paces: Paces,
     committed: u32,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Slot {
-    token: FencingToken,
-    attempt: u32,
-    hold: Hold,
-}
-
-#[derive(Debug, Clone, Default)]
-enum Hold {
-    #[default]
-    Waiting,
-    Leased {
-        worker: Arc<WorkerName>,
-        deadline: Moment,
-    },
-    Committed,
+    halvings: u32,
 }
 
 /// A lease that was granted and must be made durable before it is told to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
-    /// Which shard.
-    pub shard: ShardIndex,
+    /// What is leased; it may be less than the shard was.
+    pub shard: Shard,
     /// The token that the ledger must still hold.
     pub previous: FencingToken,
     /// The new token.
     pub token: FencingToken,
     /// How many times the shard has been leased, this lease included.
     pub attempt: u32,
+    /// How many of these leases ended in the loss of their workers, as far as they count.
+    pub lost: u32,
     /// When it ends unless it is renewed.
     pub deadline: Moment,
 }
@@ -80,20 +108,26 @@ pub struct Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
     /// Which shard.
-    pub shard: ShardIndex,
+    pub shard: Shard,
     /// Its token, which stays the newest until the shard is granted again.
     pub token: FencingToken,
     /// Who held it.
     pub worker: Arc<WorkerName>,
+    /// Losses of the shard, this one included if it counts.
+    pub lost: u32,
 }
 
 /// What the ledger holds about a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
+    /// How many records it has.
+    pub len: u32,
     /// The newest token.
     pub token: FencingToken,
     /// How many times it has been leased.
     pub attempt: u32,
+    /// Losses that count.
+    pub lost: u32,
     /// Who holds it, as far as anybody knows; `None`: nobody.
     pub worker: Option<Arc<WorkerName>>,
     /// Whether its part is committed.
@@ -103,10 +137,19 @@ pub struct Known {
 /// Whether a commit is the first of its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// The shard is not committed yet.
+    /// The shard is not committed yet; its part must hold this.
+    New(Shard),
+    /// The shard is committed; the ledger knows under which token.
+    Over,
+}
+
+/// What settling a commit changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The shard counts as committed from now on.
     New,
-    /// The same token committed it before: the caller did not hear the answer.
-    Again,
+    /// It did before.
+    Before,
 }
 
 /// Why something was refused.
@@ -121,30 +164,37 @@ pub enum Refused {
         /// The newest token.
         current: FencingToken,
     },
-    /// The lease ran out or was given back.
-    #[error("the lease ran out")]
+    /// The lease ran out or was given back, or its shard is committed.
+    #[error("the lease has ended")]
     Ended,
-    /// The shard is committed.
-    #[error("the shard is committed")]
-    Committed,
 }
 
 impl Leases {
-    /// A run of `shards` shards, none of them leased yet.
-    pub fn new(shards: u32, ttl_ms: u64) -> Self {
+    /// The leases of a run that was cut like this, none of them granted yet.
+    pub fn new(cut: Cut, terms: Terms) -> Self {
         Self {
-            ttl_ms,
-            slots: vec![Slot::default(); shards as usize],
+            cut,
+            terms,
+            open: BTreeMap::new(),
             cursor: 0,
-            returned: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            waiting_records: 0,
+            condemned: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            paces: Paces::default(),
             committed: 0,
+            halvings: 0,
         }
     }
 
-    /// How long a lease lasts.
-    pub fn ttl_ms(&self) -> u64 {
-        self.ttl_ms
+    /// The terms of every lease.
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// How many shards there are, halves counted each.
+    pub fn shards(&self) -> u32 {
+        self.cut.shards().saturating_add(self.halvings)
     }
 
     /// How many shards are committed.
@@ -159,7 +209,12 @@ impl Leases {
 
     /// Whether every shard is committed.
     pub fn is_complete(&self) -> bool {
-        self.committed as usize == self.slots.len()
+        self.open.is_empty() && self.cursor >= self.cut.records
+    }
+
+    /// Whether a shard waits to be granted.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.cursor < self.cut.records
     }
 
     /// When the next lease ends.
@@ -167,176 +222,354 @@ impl Leases {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Leases the first shard that waits; those that were leased before come first.
+    /// Leases the first shard that waits to one of `fleet` workers; those that were begun come first. It is halved if it
+    /// has lost too many workers, or if the worker would sit on it while the others have nothing left to do.
     ///
-    /// The grant counts from now on; when the ledger refuses it, [`Leases::observe`] or [`Leases::hand_back`] undoes it.
-    pub fn grant(&mut self, now: Moment, worker: &Arc<WorkerName>) -> Option<Grant> {
-        let index = self.returned.pop_first().or_else(|| self.next_fresh())?;
-        let deadline = now.after(self.ttl_ms);
-        let slot = self.slots.get_mut(index as usize)?;
+    /// The grant counts from now on, but a halving counts only once [`Leases::confirm`] says that the ledger has it.
+    /// When the ledger refuses the grant, [`Leases::observe`] or [`Leases::hand_back`] undoes it.
+    pub fn grant(&mut self, now: Moment, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
+        let index = self.waiting.first().copied().or_else(|| self.begin_fresh())?;
+        self.lease_open(now, worker, index, fleet)
+    }
+
+    /// Leases a shard that is not held, or a part of it.
+    fn lease_open(
+        &mut self,
+        now: Moment,
+        worker: &Arc<WorkerName>,
+        index: ShardIndex,
+        fleet: u32,
+    ) -> Option<Grant> {
+        let slot = self.open.get(&index)?;
+        let (whole, mut lost) = (slot.shard(index), slot.lost);
+        let work = pace::Work { waiting: self.waiting_records + self.fresh_records(), fleet };
+        let mut len = self.paces.piece(worker, whole.len, work);
+        if lost >= self.terms.max_lost && whole.len > 1 {
+            // One more loss halves each half again.
+            lost = self.terms.max_lost - 1;
+            len = len.min(whole.len.div_ceil(2));
+        }
+        if len == 1 && whole.len > 1 {
+            // A record alone gets as many chances as its shard had.
+            lost = 0;
+        }
+        self.lease(now, worker, Shard { index, len }, lost)
+    }
+
+    /// Leases a record that was given up to the coordinator itself, which commits its outcome.
+    pub fn give_up(&mut self, now: Moment, coordinator: &Arc<WorkerName>) -> Option<Grant> {
+        let index = *self.condemned.first()?;
+        let slot = self.open.get(&index)?;
+        let (shard, lost) = (slot.shard(index), slot.lost);
+        self.lease(now, coordinator, shard, lost)
+    }
+
+    /// Whether a record was given up and has no outcome yet.
+    pub fn has_condemned(&self) -> bool {
+        !self.condemned.is_empty()
+    }
+
+    /// Makes `worker` the holder, whoever was before.
+    fn lease(&mut self, now: Moment, worker: &Arc<WorkerName>, shard: Shard, lost: u32) -> Option<Grant> {
+        self.release(shard.index, now);
+        self.unwait(shard.index);
+        let deadline = now.after(self.terms.ttl_ms);
+        let slot = self.open.get_mut(&shard.index)?;
         let previous = slot.token;
-        slot.token = FencingToken(previous.0.checked_add(1)?);
+        slot.token = slot::next(previous)?;
         slot.attempt = slot.attempt.saturating_add(1);
-        slot.hold = Hold::Leased { worker: Arc::clone(worker), deadline };
-        self.deadlines.insert((deadline, index));
-        Some(Grant { shard: ShardIndex(index), previous, token: slot.token, attempt: slot.attempt, deadline })
+        slot.hold = Hold::leased(worker, now, deadline);
+        let (token, attempt, held) = (slot.token, slot.attempt, slot.len);
+        self.deadlines.insert((deadline, shard.index));
+        self.paces.took(now, worker, held);
+        Some(Grant { shard, previous, token, attempt, lost, deadline })
+    }
+
+    /// The ledger has the grant: a halving that came with it counts. Gives whether the lease is still held.
+    pub fn confirm(&mut self, grant: &Grant) -> bool {
+        let index = grant.shard.index;
+        let Some(slot) = self.open.get_mut(&index).filter(|slot| slot.token == grant.token) else {
+            return false;
+        };
+        if slot.len != grant.shard.len {
+            slot.lost = grant.lost;
+            if let Some(worker) = slot.hold.worker() {
+                self.paces.dropped(worker, slot.len - grant.shard.len);
+            }
+            self.shrink(index, grant.shard.len);
+        }
+        self.open.get(&index).is_some_and(|slot| slot.hold.worker().is_some())
     }
 
     /// Extends a lease to its whole time to live from `now`. A lease past its deadline is lost even if nobody has
     /// called [`Leases::expire`] yet.
     pub fn renew(&mut self, now: Moment, shard: ShardIndex, token: FencingToken) -> Result<Moment, Refused> {
-        let renewed = now.after(self.ttl_ms);
-        let slot = current(&mut self.slots, shard, token)?;
-        match &mut slot.hold {
-            Hold::Leased { deadline, .. } if *deadline > now => {
-                self.deadlines.remove(&(*deadline, shard.0));
-                self.deadlines.insert((renewed, shard.0));
-                *deadline = renewed;
+        let renewed = now.after(self.terms.ttl_ms);
+        match &mut self.current(shard, token)?.hold {
+            Hold::Leased { deadline, recovered, gone, .. } if *deadline > now => {
+                (*recovered, *gone) = (false, None);
+                let before = std::mem::replace(deadline, renewed);
+                self.deadlines.remove(&(before, shard));
+                self.deadlines.insert((renewed, shard));
                 Ok(renewed)
             }
             Hold::Leased { .. } | Hold::Waiting => Err(Refused::Ended),
-            Hold::Committed => Err(Refused::Committed),
         }
     }
 
-    /// Ends every lease whose deadline is at or before `now`; their shards wait again.
-    pub fn expire(&mut self, now: Moment) -> Vec<Expired> {
+    /// Ends every lease whose deadline is at or before `now`; their shards wait again. `heard` is when the coordinator
+    /// last heard any worker.
+    ///
+    /// The loss counts against the shard if it can be the shard's doing: not if the lease was granted by an earlier
+    /// process, and not if nobody was heard around its deadline, or the coordinator itself did not look. One in four of
+    /// those counts nevertheless, or a fleet of one worker that dies of it would never end.
+    pub fn expire(&mut self, now: Moment, heard: Moment) -> Vec<Expired> {
+        let beat = self.terms.beat_ms();
         let mut expired = Vec::new();
         while let Some((deadline, index)) = self.deadlines.first().copied() {
             if deadline > now {
                 break;
             }
-            let Some(slot) = self.slots.get(index as usize) else { break };
-            if let Hold::Leased { worker, .. } = &slot.hold {
+            let Some(slot) = self.open.get_mut(&index) else { break };
+            let witnessed = heard.after(beat) >= deadline && now.since(deadline) <= beat;
+            if let Hold::Leased { worker, recovered, .. } = &slot.hold {
                 let worker = Arc::clone(worker);
-                expired.push(Expired { shard: ShardIndex(index), token: slot.token, worker });
+                if !recovered {
+                    slot.lose(witnessed);
+                }
+                expired.push(Expired {
+                    shard: slot.shard(index),
+                    token: slot.token,
+                    worker,
+                    lost: slot.lost,
+                });
             }
-            self.release(index);
+            self.release(index, now);
         }
         expired
     }
 
-    /// The leases that `worker` holds.
-    pub fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
-        let held =
-            self.deadlines.iter().filter_map(|(_, index)| Some((*index, self.slots.get(*index as usize)?)));
-        held.filter(
-            |(_, slot)| matches!(&slot.hold, Hold::Leased { worker: holder, .. } if **holder == *worker),
-        )
-        .map(|(index, slot)| (ShardIndex(index), slot.token))
-        .collect()
+    /// The stream of `worker` has ended: what it does not renew soon can be taken from it.
+    pub fn disconnected(&mut self, now: Moment, worker: &WorkerName) {
+        for (index, _) in self.held_by(worker) {
+            if let Some(Hold::Leased { gone, .. }) = self.open.get_mut(&index).map(|slot| &mut slot.hold) {
+                gone.get_or_insert(now);
+            }
+        }
+        self.paces.forget_idle(worker);
     }
 
     /// Who holds a lease: a name for each.
     pub fn holders(&self) -> impl Iterator<Item = &WorkerName> {
-        self.deadlines.iter().filter_map(|(_, index)| match &self.slots.get(*index as usize)?.hold {
-            Hold::Leased { worker, .. } => Some(&**worker),
-            Hold::Waiting | Hold::Committed => None,
-        })
+        let held = self.deadlines.iter().filter_map(|(_, index)| self.open.get(index));
+        held.filter_map(|slot| slot.hold.worker().map(|worker| &**worker))
     }
 
-    /// Takes a lease back before its deadline; the shard waits again.
-    pub fn hand_back(&mut self, shard: ShardIndex, token: FencingToken) -> Result<(), Refused> {
-        let slot = current(&mut self.slots, shard, token)?;
-        match slot.hold {
-            Hold::Leased { .. } => {
-                self.release(shard.0);
-                Ok(())
-            }
-            Hold::Waiting => Err(Refused::Ended),
-            Hold::Committed => Err(Refused::Committed),
+    /// The leases that `worker` holds.
+    pub fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
+        let held = self.deadlines.iter().filter_map(|(_, index)| Some((*index, self.open.get(index)?)));
+        held.filter(|(_, slot)| slot.hold.worker().is_some_and(|holder| **holder == *worker))
+            .map(|(index, slot)| (index, slot.token))
+            .collect()
+    }
+
+    /// Takes a lease back before its deadline; the shard waits again. `failed`: the worker cannot process it, which
+    /// counts like the worker's loss.
+    pub fn hand_back(
+        &mut self,
+        now: Moment,
+        shard: ShardIndex,
+        token: FencingToken,
+        failed: bool,
+    ) -> Result<(), Refused> {
+        let slot = self.current(shard, token)?;
+        if matches!(slot.hold, Hold::Waiting) {
+            return Err(Refused::Ended);
         }
+        if failed {
+            slot.lose(true);
+        }
+        self.release(shard, now);
+        Ok(())
     }
 
     /// Whether a commit under `token` may be tried. The ledger has the last word; [`Leases::settle`] tells it.
     ///
     /// A lease that ran out is admitted as long as the shard was not granted again: the work is as good as any.
     pub fn admit(&self, shard: ShardIndex, token: FencingToken) -> Result<Admission, Refused> {
-        let slot = self.slots.get(shard.0 as usize).ok_or(Refused::UnknownShard)?;
-        if slot.token != token || token == FencingToken::default() {
-            return Err(Refused::Stale { current: slot.token });
+        match self.open.get(&shard) {
+            Some(slot) if slot.token == token && token != FencingToken::default() => {
+                Ok(Admission::New(slot.shard(shard)))
+            }
+            Some(slot) => Err(Refused::Stale { current: slot.token }),
+            None if shard.0 < self.cursor => Ok(Admission::Over),
+            None if shard.0 < self.cut.records => Err(Refused::Stale { current: FencingToken::default() }),
+            None => Err(Refused::UnknownShard),
         }
-        Ok(if matches!(slot.hold, Hold::Committed) { Admission::Again } else { Admission::New })
     }
 
-    /// The ledger committed the shard under `token`: a fact, whatever this machine thought.
-    pub fn settle(&mut self, shard: ShardIndex, token: FencingToken) -> Result<Admission, Refused> {
-        let slot = self.slots.get_mut(shard.0 as usize).ok_or(Refused::UnknownShard)?;
-        if matches!(slot.hold, Hold::Committed) {
-            return if slot.token == token {
-                Ok(Admission::Again)
-            } else {
-                Err(Refused::Stale { current: slot.token })
-            };
+    /// The ledger committed the shard: a fact, whatever this machine thought. A grant that the ledger had not seen yet
+    /// ends here: its token was never durable.
+    pub fn settle(&mut self, now: Moment, shard: ShardIndex) -> Result<Settled, Refused> {
+        self.bring_up(shard)?;
+        let Some(slot) = self.open.get(&shard) else { return Ok(Settled::Before) };
+        if let Some(worker) = slot.hold.worker().cloned() {
+            let len = slot.len;
+            self.paces.done(now, &worker, len);
         }
-        self.release(shard.0);
-        self.returned.remove(&shard.0);
-        if let Some(slot) = self.slots.get_mut(shard.0 as usize) {
-            slot.hold = Hold::Committed;
-            // A grant that the ledger had not seen yet ends here: its token was never durable.
-            slot.token = token;
-        }
-        self.committed += 1;
-        Ok(Admission::New)
+        self.release(shard, now);
+        self.unwait(shard);
+        self.open.remove(&shard);
+        self.committed = self.committed.saturating_add(1);
+        Ok(Settled::New)
     }
 
-    /// Takes over what the ledger holds about a shard: after a restart, or after it refused a grant.
+    /// Takes over what the ledger holds about a shard: after a restart, or after it refused a grant. `None`: the shard
+    /// was never leased. Gives whether it counts as committed from now on.
     ///
     /// The ledger's token replaces ours even where it is smaller: a token that it does not hold was never told to
     /// anybody. A shard that somebody holds gets a whole time to live from `now`, so that a living worker can renew it.
-    pub fn observe(&mut self, now: Moment, shard: ShardIndex, known: &Known) -> Result<(), Refused> {
-        let slot = self.slots.get(shard.0 as usize).ok_or(Refused::UnknownShard)?;
-        if matches!(slot.hold, Hold::Committed) {
-            return Ok(());
+    pub fn observe(
+        &mut self,
+        now: Moment,
+        shard: ShardIndex,
+        known: Option<&Known>,
+    ) -> Result<Settled, Refused> {
+        self.bring_up(shard)?;
+        if !self.open.contains_key(&shard) {
+            return Ok(Settled::Before);
         }
-        self.release(shard.0);
+        self.release(shard, now);
+        let Some(slot) = self.open.get_mut(&shard) else { return Ok(Settled::Before) };
+        let Some(known) = known else {
+            (slot.token, slot.attempt) = (FencingToken::default(), 0);
+            return Ok(Settled::Before);
+        };
+        (slot.token, slot.attempt, slot.lost) = (known.token, known.attempt, known.lost);
+        // It never grows again: a longer one is what the ledger held before.
+        if known.len < slot.len && !self.shrink(shard, known.len) {
+            return Err(Refused::UnknownShard);
+        }
         if known.committed {
-            self.settle(shard, known.token)?;
+            return self.settle(now, shard);
         }
-        let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return Ok(()) };
-        slot.token = known.token;
-        slot.attempt = known.attempt;
-        if let Some(worker) = &known.worker
-            && !known.committed
-        {
-            let deadline = now.after(self.ttl_ms);
-            slot.hold = Hold::Leased { worker: Arc::clone(worker), deadline };
-            self.returned.remove(&shard.0);
-            self.deadlines.insert((deadline, shard.0));
+        self.unwait(shard);
+        if let Some(worker) = &known.worker {
+            let deadline = now.after(self.terms.ttl_ms);
+            let Some(slot) = self.open.get_mut(&shard) else { return Ok(Settled::Before) };
+            slot.hold = Hold::recovered(worker, now, deadline);
+            let len = slot.len;
+            self.paces.took(now, worker, len);
+            self.deadlines.insert((deadline, shard));
+        } else {
+            self.wait(shard);
         }
-        Ok(())
+        Ok(Settled::Before)
     }
 
-    /// Makes a shard wait, unless it is committed.
-    fn release(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        if let Hold::Leased { deadline, .. } = slot.hold {
-            self.deadlines.remove(&(deadline, index));
-            slot.hold = Hold::Waiting;
-            if index < self.cursor {
-                self.returned.insert(index);
-            }
+    /// The slot of a shard, if `token` is its newest.
+    fn current(&mut self, shard: ShardIndex, token: FencingToken) -> Result<&mut Slot, Refused> {
+        let known = shard.0 < self.cut.records;
+        match self.open.get_mut(&shard) {
+            Some(slot) if slot.token == token && token != FencingToken::default() => Ok(slot),
+            Some(slot) => Err(Refused::Stale { current: slot.token }),
+            None if known => Err(Refused::Ended),
+            None => Err(Refused::UnknownShard),
         }
     }
 
-    fn next_fresh(&mut self) -> Option<u32> {
+    fn fresh_records(&self) -> u64 {
+        u64::from(self.cut.records.saturating_sub(self.cursor))
+    }
+
+    /// Opens the first shard that nobody has touched.
+    fn begin_fresh(&mut self) -> Option<ShardIndex> {
+        let shard = self.cut.shard_at(self.cursor)?;
+        self.cursor = shard.end();
+        self.open.insert(shard.index, Slot::fresh(shard.len, 0));
+        self.wait(shard.index);
+        Some(shard.index)
+    }
+
+    /// Opens what the ledger knows and this machine has not come to: shards beyond the cursor, or the half of an open
+    /// one. A committed shard stays as it is.
+    fn bring_up(&mut self, shard: ShardIndex) -> Result<(), Refused> {
+        if shard.0 >= self.cut.records {
+            return Err(Refused::UnknownShard);
+        }
+        while self.cursor <= shard.0 {
+            self.begin_fresh().ok_or(Refused::UnknownShard)?;
+        }
         loop {
-            let slot = self.slots.get(self.cursor as usize)?;
-            let index = self.cursor;
-            self.cursor += 1;
-            if matches!(slot.hold, Hold::Waiting) {
-                return Some(index);
+            let holder = self.open.range(..=shard).next_back();
+            let Some((first, slot)) = holder else { return Ok(()) };
+            let (first, held) = (*first, slot.shard(*first));
+            if first == shard || !held.holds(shard) {
+                return Ok(());
             }
+            // Its entry has been halved since it was read; what it is now, the next grant will be told.
+            let (half, _) = held.halves().ok_or(Refused::UnknownShard)?;
+            self.release(first, Moment::default());
+            if half.len == 1
+                && let Some(slot) = self.open.get_mut(&first)
+            {
+                slot.lost = 0;
+            }
+            self.shrink(first, half.len);
         }
     }
-}
 
-/// The slot of a shard, if `token` is its newest.
-fn current(slots: &mut [Slot], shard: ShardIndex, token: FencingToken) -> Result<&mut Slot, Refused> {
-    let slot = slots.get_mut(shard.0 as usize).ok_or(Refused::UnknownShard)?;
-    if slot.token == token && token != FencingToken::default() {
-        Ok(slot)
-    } else {
-        Err(Refused::Stale { current: slot.token })
+    /// Cuts an open shard down; what comes off waits. Gives whether halving leads there.
+    fn shrink(&mut self, index: ShardIndex, len: u32) -> bool {
+        let Some(slot) = self.open.get_mut(&index) else { return false };
+        let Some((_, off)) = slot.shard(index).shrunk_to(len) else { return false };
+        let was_waiting = self.waiting.remove(&index);
+        if was_waiting {
+            self.waiting_records -= u64::from(slot.len);
+        }
+        slot.len = len;
+        let lost = slot.lost;
+        if was_waiting {
+            self.wait(index);
+        }
+        for piece in off {
+            self.halvings = self.halvings.saturating_add(1);
+            // What made the whole suspicious may lie in either half; a record alone begins anew.
+            self.open.insert(piece.index, Slot::fresh(piece.len, if piece.len > 1 { lost } else { 0 }));
+            self.wait(piece.index);
+        }
+        true
+    }
+
+    /// Makes a shard wait, if it is held.
+    fn release(&mut self, index: ShardIndex, now: Moment) {
+        let Some(slot) = self.open.get_mut(&index) else { return };
+        if let Hold::Leased { worker, deadline, .. } = std::mem::replace(&mut slot.hold, Hold::Waiting) {
+            let len = slot.len;
+            self.deadlines.remove(&(deadline, index));
+            self.paces.dropped(&worker, len);
+            if deadline <= now {
+                self.paces.forget_idle(&worker);
+            }
+            self.wait(index);
+        }
+    }
+
+    fn wait(&mut self, index: ShardIndex) {
+        let Some(slot) = self.open.get(&index) else { return };
+        if slot.len == 1 && slot.lost >= self.terms.max_lost {
+            self.condemned.insert(index);
+        } else if self.waiting.insert(index) {
+            self.waiting_records += u64::from(slot.len);
+        }
+    }
+
+    fn unwait(&mut self, index: ShardIndex) {
+        self.condemned.remove(&index);
+        if self.waiting.remove(&index)
+            && let Some(slot) = self.open.get(&index)
+        {
+            self.waiting_records -= u64::from(slot.len);
+        }
     }
 }

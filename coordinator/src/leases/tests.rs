@@ -1,4 +1,4 @@
-//! Properties of the lease protocol against a model that is nothing but a list of what happened.
+//! Properties of the lease protocol against a model that is nothing but a ledger and a list of what was told.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,234 +7,360 @@ use proptest::prelude::*;
 use super::*;
 
 const TTL: u64 = 30;
-const SHARDS: u32 = 4;
+const CUT: Cut = Cut { records: 11, shard_size: 5 };
+const TERMS: Terms = Terms { ttl_ms: TTL, max_lost: 2 };
 
 fn worker(name: u8) -> Arc<WorkerName> {
     Arc::new(WorkerName::new(format!("w{name}")).unwrap())
 }
 
+/// What becomes of a lease's step in the ledger.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It is taken, and heard.
+    Heard,
+    /// It is taken, but the answer is lost.
+    Unheard,
+    /// It never arrives.
+    Lost,
+    /// Another coordinator leased the shard in between, whole or halved.
+    Overtaken(bool),
+}
+
 #[derive(Debug, Clone)]
 enum Event {
-    Grant(u8),
+    Grant(u8, Fate),
+    Take(u8, Fate),
+    GiveUp,
     Renew(usize),
-    HandBack(usize),
+    HandBack(usize, bool),
     Commit(usize),
-    /// The ledger refuses the newest grant because somebody else leased the shard in between.
-    Overtaken(usize),
+    Disconnect(u8),
     Pass(u64),
-    Expire,
-    Restart {
-        forfeit: bool,
-    },
+    Expire { heard: bool },
+    Restart { forfeit: bool },
 }
 
 fn event() -> impl Strategy<Value = Event> {
+    let fate = || {
+        prop_oneof![
+            6 => Just(Fate::Heard),
+            1 => Just(Fate::Unheard),
+            1 => Just(Fate::Lost),
+            1 => any::<bool>().prop_map(Fate::Overtaken),
+        ]
+    };
     prop_oneof![
-        4 => (0u8..3).prop_map(Event::Grant),
+        5 => (0u8..3, fate()).prop_map(|(name, fate)| Event::Grant(name, fate)),
+        2 => (0u8..3, fate()).prop_map(|(name, fate)| Event::Take(name, fate)),
+        1 => Just(Event::GiveUp),
         3 => (0usize..64).prop_map(Event::Renew),
-        1 => (0usize..64).prop_map(Event::HandBack),
+        1 => (0usize..64, any::<bool>()).prop_map(|(pick, failed)| Event::HandBack(pick, failed)),
         3 => (0usize..64).prop_map(Event::Commit),
-        1 => (0usize..64).prop_map(Event::Overtaken),
+        1 => (0u8..3).prop_map(Event::Disconnect),
         3 => (0u64..20).prop_map(Event::Pass),
-        2 => Just(Event::Expire),
+        3 => any::<bool>().prop_map(|heard| Event::Expire { heard }),
         1 => any::<bool>().prop_map(|forfeit| Event::Restart { forfeit }),
     ]
 }
 
-/// What the outside world knows: every token handed out, who still lives, what is committed.
+#[derive(Debug, Clone)]
+struct Entry {
+    len: u32,
+    token: u64,
+    attempt: u32,
+    lost: u32,
+    committed: bool,
+}
+
+impl Entry {
+    fn known(&self, held: bool) -> Known {
+        Known {
+            len: self.len,
+            token: FencingToken(self.token),
+            attempt: self.attempt,
+            lost: self.lost,
+            worker: held.then(|| worker(9)),
+            committed: self.committed,
+        }
+    }
+}
+
+/// What the outside world knows.
 #[derive(Default)]
 struct Model {
     now: u64,
-    /// Every lease ever granted, in order.
-    granted: Vec<(u32, u64)>,
-    /// Deadline of each lease that neither ended nor was renewed away.
+    ledger: BTreeMap<u32, Entry>,
+    /// Every lease that a worker was told of, in order: shard, length, token.
+    told: Vec<(Shard, u64)>,
+    /// Token and deadline of each lease that has not ended.
     live: BTreeMap<u32, (u64, u64)>,
-    newest: BTreeMap<u32, (u64, u32)>,
-    committed: BTreeMap<u32, u64>,
 }
 
 impl Model {
-    fn granted(&self, pick: usize) -> Option<(u32, u64)> {
-        (!self.granted.is_empty()).then(|| self.granted[pick % self.granted.len()])
+    fn told(&self, pick: usize) -> Option<(Shard, u64)> {
+        (!self.told.is_empty()).then(|| self.told[pick % self.told.len()])
     }
 
-    fn newest(&self, shard: u32) -> u64 {
-        self.newest.get(&shard).map_or(0, |(token, _)| *token)
+    /// The ledger's step.
+    fn swap(&mut self, grant: &Grant) -> Result<(), Option<Entry>> {
+        let known = self.ledger.get(&grant.shard.index.0).cloned();
+        let (token, len) = known.as_ref().map_or((0, u32::MAX), |known| (known.token, known.len));
+        if token != grant.previous.0 || len < grant.shard.len || known.as_ref().is_some_and(|k| k.committed) {
+            return Err(known);
+        }
+        let Grant { shard, token, attempt, lost, .. } = *grant;
+        let entry = Entry { len: shard.len, token: token.0, attempt, lost, committed: false };
+        self.ledger.insert(shard.index.0, entry);
+        Ok(())
+    }
+
+    /// A grant on its way through the ledger to the worker, or not.
+    fn grant(&mut self, leases: &mut Leases, grant: Grant, fate: Fate) {
+        let (now, index) = (Moment(self.now), grant.shard.index);
+        assert!(grant.token > grant.previous, "tokens grow");
+        assert_eq!(grant.deadline, Moment(self.now + TTL));
+        // A second lease ends the first, also when the ledger does not take it.
+        self.live.remove(&index.0);
+        if let Fate::Overtaken(halved) = fate {
+            let entry = self.ledger.entry(index.0).or_insert(Entry {
+                len: grant.shard.len,
+                token: 0,
+                attempt: 0,
+                lost: 0,
+                committed: false,
+            });
+            if !entry.committed {
+                entry.token += 1;
+                entry.attempt += 1;
+                entry.len = if halved { entry.len.div_ceil(2) } else { entry.len };
+            }
+        }
+        if matches!(fate, Fate::Lost) {
+            leases.hand_back(now, index, grant.token, false).unwrap();
+            return;
+        }
+        match (self.swap(&grant), fate) {
+            (Ok(()), Fate::Unheard) => leases.hand_back(now, index, grant.token, false).unwrap(),
+            (Ok(()), _) => {
+                assert!(leases.confirm(&grant));
+                let lease = (grant.shard, grant.token.0);
+                assert!(!self.told.contains(&lease), "a token is told once");
+                self.told.push(lease);
+                self.live.insert(index.0, (grant.token.0, self.now + TTL));
+            }
+            (Err(entry), _) => {
+                let known = entry.as_ref().map(|entry| entry.known(true));
+                leases.observe(now, index, known.as_ref()).unwrap();
+                if let Some(entry) = entry.filter(|entry| !entry.committed) {
+                    self.live.insert(index.0, (entry.token, self.now + TTL));
+                }
+            }
+        }
+    }
+
+    /// A commit as the coordinator does it: admitted, taken by the ledger or not, settled.
+    fn commit(&mut self, leases: &mut Leases, shard: Shard, token: u64) -> bool {
+        let admission = leases.admit(shard.index, FencingToken(token));
+        let Some(entry) = self.ledger.get_mut(&shard.index.0) else { panic!("told, so it has an entry") };
+        let newest = entry.token == token;
+        match admission {
+            Ok(Admission::New(whole)) => assert!(!newest || whole == shard, "{whole:?} {shard:?}"),
+            Ok(Admission::Over) => assert!(entry.committed),
+            Err(_) => return false,
+        }
+        if !newest {
+            return false;
+        }
+        let first = !entry.committed;
+        entry.committed = true;
+        let settled = leases.settle(Moment(self.now), shard.index).unwrap();
+        assert_eq!(settled == Settled::New, first, "counted once");
+        self.live.remove(&shard.index.0);
+        first
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm per event of the protocol")]
 fn step(leases: &mut Leases, model: &mut Model, event: &Event) {
     let now = Moment(model.now);
     match *event {
-        Event::Grant(name) => {
-            let open = (0..SHARDS)
-                .filter(|shard| !model.live.contains_key(shard) && !model.committed.contains_key(shard))
-                .count();
-            let grant = leases.grant(now, &worker(name));
-            assert_eq!(grant.is_some(), open > 0, "a shard that waits can be granted, and no other");
+        Event::Grant(name, fate) => {
+            let waits = leases.has_waiting();
+            let grant = leases.grant(now, &worker(name), 3);
+            assert_eq!(grant.is_some(), waits, "a shard that waits can be granted, and no other");
             if let Some(grant) = grant {
-                let shard = grant.shard.0;
-                assert!(!model.live.contains_key(&shard), "one holder");
-                assert!(!model.committed.contains_key(&shard));
-                assert_eq!(grant.previous.0, model.newest(shard));
-                assert!(grant.token.0 > grant.previous.0, "tokens grow");
-                assert!(!model.granted.contains(&(shard, grant.token.0)), "a token is granted once");
-                assert_eq!(grant.deadline, Moment(model.now + TTL));
-                model.granted.push((shard, grant.token.0));
-                model.live.insert(shard, (grant.token.0, model.now + TTL));
-                model.newest.insert(shard, (grant.token.0, grant.attempt));
+                assert!(!model.live.contains_key(&grant.shard.index.0), "one holder");
+                model.grant(leases, grant, fate);
+            }
+        }
+        Event::Take(name, fate) => {
+            if !leases.has_waiting()
+                && let Take::Granted(grant) = leases.take(now, &worker(name), 3)
+            {
+                model.grant(leases, grant, fate);
+            }
+            // One that is taken from a worker that has gone may be given up instead.
+            let held: BTreeSet<u32> = leases.deadlines.iter().map(|(_, index)| index.0).collect();
+            model.live.retain(|index, _| held.contains(index));
+        }
+        Event::GiveUp => {
+            if let Some(grant) = leases.give_up(now, &worker(8)) {
+                assert!(grant.shard.len == 1 && grant.lost >= TERMS.max_lost, "{grant:?}");
+                model.grant(leases, grant, Fate::Heard);
             }
         }
         Event::Renew(pick) => {
-            let Some((shard, token)) = model.granted(pick) else { return };
+            let Some((shard, token)) = model.told(pick) else { return };
             let alive = model
                 .live
-                .get(&shard)
+                .get(&shard.index.0)
                 .is_some_and(|(held, deadline)| *held == token && *deadline > model.now);
-            let renewed = leases.renew(now, ShardIndex(shard), FencingToken(token));
+            let renewed = leases.renew(now, shard.index, FencingToken(token));
             assert_eq!(renewed.is_ok(), alive, "exactly a living lease is renewed: {renewed:?}");
             if alive {
-                model.live.insert(shard, (token, model.now + TTL));
+                model.live.insert(shard.index.0, (token, model.now + TTL));
             }
         }
-        Event::HandBack(pick) => {
-            let Some((shard, token)) = model.granted(pick) else { return };
-            let held = model.live.get(&shard).is_some_and(|(held, _)| *held == token);
-            assert_eq!(leases.hand_back(ShardIndex(shard), FencingToken(token)).is_ok(), held);
+        Event::HandBack(pick, failed) => {
+            let Some((shard, token)) = model.told(pick) else { return };
+            let held = model.live.get(&shard.index.0).is_some_and(|(held, _)| *held == token);
+            let back = leases.hand_back(now, shard.index, FencingToken(token), failed);
+            assert_eq!(back.is_ok(), held);
             if held {
-                model.live.remove(&shard);
+                model.live.remove(&shard.index.0);
             }
         }
         Event::Commit(pick) => {
-            let Some((shard, token)) = model.granted(pick) else { return };
-            let admission = leases.admit(ShardIndex(shard), FencingToken(token));
-            match model.committed.get(&shard) {
-                Some(winner) if *winner == token => assert_eq!(admission, Ok(Admission::Again)),
-                Some(_) => assert!(admission.is_err(), "one committed outcome per shard"),
-                None if token == model.newest(shard) => {
-                    assert_eq!(admission, Ok(Admission::New));
-                    assert_eq!(leases.settle(ShardIndex(shard), FencingToken(token)), Ok(Admission::New));
-                    model.committed.insert(shard, token);
-                    model.live.remove(&shard);
-                }
-                None => assert!(matches!(admission, Err(Refused::Stale { .. })), "no commit by an old token"),
-            }
+            let Some((shard, token)) = model.told(pick) else { return };
+            model.commit(leases, shard, token);
         }
-        Event::Overtaken(pick) => {
-            let Some((shard, _)) = model.granted(pick) else { return };
-            if model.committed.contains_key(&shard) {
-                return;
-            }
-            let (token, attempt) = model.newest[&shard];
-            let known = Known {
-                token: FencingToken(token + 1),
-                attempt: attempt + 1,
-                worker: Some(worker(9)),
-                committed: false,
-            };
-            leases.observe(now, ShardIndex(shard), &known).unwrap();
-            model.granted.push((shard, token + 1));
-            model.live.insert(shard, (token + 1, model.now + TTL));
-            model.newest.insert(shard, (token + 1, attempt + 1));
-        }
+        Event::Disconnect(name) => leases.disconnected(now, &worker(name)),
         Event::Pass(ms) => model.now += ms,
-        Event::Expire => {
-            let expired: BTreeSet<u32> = leases.expire(now).iter().map(|lease| lease.shard.0).collect();
-            let due: BTreeSet<u32> = model
-                .live
-                .iter()
-                .filter(|(_, (_, end))| *end <= model.now)
-                .map(|(shard, _)| *shard)
-                .collect();
+        Event::Expire { heard } => {
+            let heard = if heard { now } else { Moment(0) };
+            let expired: BTreeSet<u32> =
+                leases.expire(now, heard).iter().map(|lease| lease.shard.index.0).collect();
+            let due = model.live.iter().filter(|(_, (_, end))| *end <= model.now);
+            let due: BTreeSet<u32> = due.map(|(shard, _)| *shard).collect();
             assert_eq!(expired, due, "exactly what is due");
             model.live.retain(|shard, _| !due.contains(shard));
         }
         Event::Restart { forfeit } => {
-            *leases = Leases::new(SHARDS, TTL);
-            for (shard, (token, attempt)) in &model.newest {
-                let known = Known {
-                    token: FencingToken(*token),
-                    attempt: *attempt,
-                    worker: (!forfeit).then(|| worker(0)),
-                    committed: model.committed.contains_key(shard),
-                };
-                leases.observe(now, ShardIndex(*shard), &known).unwrap();
+            *leases = Leases::new(CUT, TERMS);
+            for (index, entry) in &model.ledger {
+                leases.observe(now, ShardIndex(*index), Some(&entry.known(!forfeit))).unwrap();
             }
-            model.live = model
-                .newest
-                .iter()
-                .filter(|(shard, _)| !forfeit && !model.committed.contains_key(shard))
-                .map(|(shard, (token, _))| (*shard, (*token, model.now + TTL)))
-                .collect();
+            let open = model.ledger.iter().filter(|(_, entry)| !forfeit && !entry.committed);
+            model.live = open.map(|(index, entry)| (*index, (entry.token, model.now + TTL))).collect();
         }
     }
-    assert_eq!(leases.committed() as usize, model.committed.len());
+    check(leases, model);
+}
+
+/// What holds after every step.
+fn check(leases: &Leases, model: &Model) {
     assert_eq!(leases.leased() as usize, model.live.len());
     assert_eq!(leases.next_deadline(), model.live.values().map(|(_, end)| Moment(*end)).min());
+    let waiting: u64 = leases.waiting.iter().map(|index| u64::from(leases.open[index].len)).sum();
+    assert_eq!(leases.waiting_records, waiting);
+    // Every record is in one open or committed shard, or beyond the cursor.
+    let committed = model.ledger.iter().filter(|(_, entry)| entry.committed);
+    let mut shards: Vec<(u32, u32)> = committed.map(|(index, entry)| (*index, entry.len)).collect();
+    shards.extend(leases.open.iter().map(|(index, slot)| (index.0, slot.len)));
+    shards.sort_unstable();
+    let mut next = 0;
+    for (index, len) in shards {
+        assert_eq!(index, next, "{leases:?} {:?}", model.ledger);
+        next = index + len;
+    }
+    assert_eq!(next, leases.cursor.min(CUT.records));
+    for (index, slot) in &leases.open {
+        let places =
+            [leases.waiting.contains(index), leases.condemned.contains(index), slot.hold.worker().is_some()];
+        assert_eq!(places.iter().filter(|place| **place).count(), 1, "{index} {slot:?} {places:?}");
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_protocol_keeps_its_invariants(events in prop::collection::vec(event(), 0..80)) {
-        let mut leases = Leases::new(SHARDS, TTL);
+    fn the_protocol_keeps_its_invariants(events in prop::collection::vec(event(), 0..100)) {
+        let mut leases = Leases::new(CUT, TERMS);
         let mut model = Model::default();
         for event in &events {
             step(&mut leases, &mut model, event);
         }
         // Whatever happened: let every lease run out, and what is left can be granted and committed.
-        model.now += 10 * TTL;
-        step(&mut leases, &mut model, &Event::Expire);
+        let mut turns = 0;
         while !leases.is_complete() {
-            step(&mut leases, &mut model, &Event::Grant(1));
-            let newest = model.granted.len() - 1;
-            step(&mut leases, &mut model, &Event::Commit(newest));
+            model.now += 10 * TTL;
+            step(&mut leases, &mut model, &Event::Expire { heard: false });
+            step(&mut leases, &mut model, &Event::GiveUp);
+            step(&mut leases, &mut model, &Event::Grant(1, Fate::Heard));
+            for (shard, token) in model.told.clone() {
+                model.commit(&mut leases, shard, token);
+            }
+            turns += 1;
+            prop_assert!(turns < 100, "the run ends");
         }
-        prop_assert_eq!(model.committed.len(), SHARDS as usize);
-        prop_assert!(leases.grant(Moment(model.now), &worker(0)).is_none());
+        let rows: u32 = model.ledger.values().filter(|entry| entry.committed).map(|entry| entry.len).sum();
+        prop_assert_eq!(rows, CUT.records);
+        prop_assert_eq!(leases.committed() as usize, model.ledger.len());
+        prop_assert!(leases.grant(Moment(model.now), &worker(0), 1).is_none());
     }
+}
+
+fn leases(records: u32, shard_size: u32) -> Leases {
+    Leases::new(Cut { records, shard_size }, TERMS)
+}
+
+/// Grants, and says that the ledger took it.
+fn grant(leases: &mut Leases, now: u64, name: u8) -> Grant {
+    let grant = leases.grant(Moment(now), &worker(name), 1).unwrap();
+    assert!(leases.confirm(&grant));
+    grant
 }
 
 #[test]
 fn a_lease_lives_up_to_its_deadline_and_not_at_it() {
-    let mut leases = Leases::new(1, TTL);
-    let grant = leases.grant(Moment(0), &worker(0)).unwrap();
-    assert!(leases.expire(Moment(TTL - 1)).is_empty());
-    assert_eq!(leases.renew(Moment(TTL - 1), grant.shard, grant.token), Ok(Moment(2 * TTL - 1)));
-    assert_eq!(leases.renew(Moment(2 * TTL - 1), grant.shard, grant.token), Err(Refused::Ended));
-    assert_eq!(leases.expire(Moment(2 * TTL - 1)).len(), 1);
+    let mut leases = leases(1, 1);
+    let grant = grant(&mut leases, 0, 0);
+    let index = grant.shard.index;
+    assert!(leases.expire(Moment(TTL - 1), Moment(0)).is_empty());
+    assert_eq!(leases.renew(Moment(TTL - 1), index, grant.token), Ok(Moment(2 * TTL - 1)));
+    assert_eq!(leases.renew(Moment(2 * TTL - 1), index, grant.token), Err(Refused::Ended));
+    assert_eq!(leases.expire(Moment(2 * TTL - 1), Moment(0)).len(), 1);
 }
 
 #[test]
 fn what_ran_out_is_leased_again_before_what_is_fresh() {
-    let mut leases = Leases::new(3, TTL);
-    leases.grant(Moment(0), &worker(0)).unwrap();
-    leases.grant(Moment(5), &worker(0)).unwrap();
-    leases.expire(Moment(TTL));
-    let again = leases.grant(Moment(TTL), &worker(1)).unwrap();
-    assert_eq!((again.shard, again.token, again.attempt), (ShardIndex(0), FencingToken(2), 2));
-    assert_eq!(leases.grant(Moment(TTL), &worker(1)).unwrap().shard, ShardIndex(2));
+    let mut leases = leases(3, 1);
+    grant(&mut leases, 0, 0);
+    grant(&mut leases, 5, 0);
+    leases.expire(Moment(TTL), Moment(TTL));
+    let again = grant(&mut leases, TTL, 1);
+    assert_eq!((again.shard.index, again.token, again.attempt), (ShardIndex(0), FencingToken(2), 2));
+    assert_eq!(grant(&mut leases, TTL, 1).shard.index, ShardIndex(2));
 }
 
 #[test]
 fn a_commit_that_overtook_a_grant_in_the_ledger_wins() {
-    let mut leases = Leases::new(1, TTL);
-    let first = leases.grant(Moment(0), &worker(0)).unwrap();
-    leases.expire(Moment(TTL));
+    let mut leases = leases(1, 1);
+    let first = grant(&mut leases, 0, 0);
+    leases.expire(Moment(TTL), Moment(TTL));
     // Admitted under the first token while the second grant is on its way to the ledger.
-    assert_eq!(leases.admit(first.shard, first.token), Ok(Admission::New));
-    let second = leases.grant(Moment(TTL), &worker(1)).unwrap();
-    assert_eq!(leases.settle(first.shard, first.token), Ok(Admission::New));
+    assert_eq!(leases.admit(first.shard.index, first.token), Ok(Admission::New(first.shard)));
+    let second = leases.grant(Moment(TTL), &worker(1), 1).unwrap();
+    assert_eq!(leases.settle(Moment(TTL), first.shard.index), Ok(Settled::New));
     assert!(leases.is_complete());
-    assert_eq!(leases.admit(second.shard, second.token), Err(Refused::Stale { current: first.token }));
+    assert!(!leases.confirm(&second));
     assert_eq!(leases.leased(), 0);
 }
 
 #[test]
 fn a_token_that_was_never_granted_commits_nothing() {
-    let leases = Leases::new(1, TTL);
+    let leases = leases(1, 1);
     assert!(leases.admit(ShardIndex(0), FencingToken(0)).is_err());
     assert!(leases.admit(ShardIndex(0), FencingToken(1)).is_err());
     assert_eq!(leases.admit(ShardIndex(1), FencingToken(1)), Err(Refused::UnknownShard));
@@ -242,13 +368,111 @@ fn a_token_that_was_never_granted_commits_nothing() {
 
 #[test]
 fn a_grant_that_the_ledger_never_took_leaves_no_gap() {
-    let mut leases = Leases::new(1, TTL);
-    let lost = leases.grant(Moment(0), &worker(0)).unwrap();
-    leases.hand_back(lost.shard, lost.token).unwrap();
-    let next = leases.grant(Moment(0), &worker(0)).unwrap();
+    let mut leases = leases(1, 1);
+    let lost = leases.grant(Moment(0), &worker(0), 1).unwrap();
+    leases.hand_back(Moment(0), lost.shard.index, lost.token, false).unwrap();
+    let next = leases.grant(Moment(0), &worker(0), 1).unwrap();
     // The ledger answers that the shard was never leased.
-    let never = Known { token: FencingToken(0), attempt: 0, worker: None, committed: false };
-    leases.observe(Moment(0), next.shard, &never).unwrap();
-    let again = leases.grant(Moment(0), &worker(0)).unwrap();
+    leases.observe(Moment(0), next.shard.index, None).unwrap();
+    let again = leases.grant(Moment(0), &worker(0), 1).unwrap();
     assert_eq!((again.previous, again.token, again.attempt), (FencingToken(0), FencingToken(1), 1));
+}
+
+/// A worker dies of one record, whoever works on it: everything else is done, and the record is given up.
+#[test]
+fn a_poisonous_record_is_found_and_given_up() {
+    let (poison, mut now, mut deaths) = (ShardIndex(137), 0, 0);
+    let mut leases = leases(500, 250);
+    let given_up = loop {
+        if let Some(grant) = leases.give_up(Moment(now), &worker(8)) {
+            break grant;
+        }
+        let lease = grant(&mut leases, now, 0);
+        if lease.shard.holds(poison) {
+            deaths += 1;
+            now += TTL;
+            assert_eq!(leases.expire(Moment(now), Moment(now)).len(), 1);
+        } else {
+            leases.settle(Moment(now), lease.shard.index).unwrap();
+        }
+        assert!(deaths < 100);
+    };
+    assert_eq!(given_up.shard, Shard { index: poison, len: 1 });
+    // Two for the whole, one for each halving but the first, which the second death of the whole brings; two alone.
+    assert_eq!((deaths, given_up.lost), (2 + 7 + 2, 2));
+    leases.settle(Moment(now), poison).unwrap();
+    while leases.has_waiting() {
+        let lease = grant(&mut leases, now, 0);
+        leases.settle(Moment(now), lease.shard.index).unwrap();
+    }
+    assert!(leases.is_complete());
+    assert_eq!(leases.committed(), leases.shards());
+}
+
+#[test]
+fn a_healthy_shard_is_not_blamed_for_an_outage_or_a_restart() {
+    let mut leases = leases(1, 1);
+    let lost_after = |leases: &mut Leases, at: u64, heard: u64, look: u64| {
+        grant(leases, at, 0);
+        leases.expire(Moment(look), Moment(heard)).remove(0).lost
+    };
+    // Nobody was heard around its end.
+    assert_eq!(lost_after(&mut leases, 0, TTL / 2, TTL), 0);
+    // The coordinator itself slept.
+    assert_eq!(lost_after(&mut leases, 100, 1000, 1000), 0);
+    // Somebody was heard: it may be the shard's doing.
+    assert_eq!(lost_after(&mut leases, 2000, 2000 + TTL - 1, 2000 + TTL), 1);
+    // A lease of an earlier process.
+    let known = Known {
+        len: 1,
+        token: FencingToken(7),
+        attempt: 7,
+        lost: 1,
+        worker: Some(worker(0)),
+        committed: false,
+    };
+    let mut leases = Leases::new(Cut { records: 1, shard_size: 1 }, TERMS);
+    leases.observe(Moment(0), ShardIndex(0), Some(&known)).unwrap();
+    assert_eq!(leases.expire(Moment(TTL), Moment(TTL))[0].lost, 1);
+    // What is handed back politely never counts; what a worker fails on does.
+    let back = grant(&mut leases, 100, 0);
+    leases.hand_back(Moment(100), back.shard.index, back.token, false).unwrap();
+    let back = grant(&mut leases, 100, 0);
+    assert_eq!(back.lost, 1);
+    leases.hand_back(Moment(100), back.shard.index, back.token, true).unwrap();
+    assert!(leases.has_condemned());
+}
+
+#[test]
+fn a_child_is_leased_only_when_the_ledger_has_the_halving() {
+    let mut leases = leases(4, 4);
+    for _ in 0..TERMS.max_lost {
+        let lease = grant(&mut leases, 0, 0);
+        leases.hand_back(Moment(0), lease.shard.index, lease.token, true).unwrap();
+    }
+    let half = leases.grant(Moment(0), &worker(0), 1).unwrap();
+    assert_eq!(half.shard, Shard { index: ShardIndex(0), len: 2 });
+    assert!(!leases.has_waiting(), "the ledger may still refuse");
+    assert!(leases.confirm(&half));
+    assert_eq!(grant(&mut leases, 0, 1).shard, Shard { index: ShardIndex(2), len: 2 });
+}
+
+#[test]
+fn a_half_whose_whole_was_read_before_is_known_by_its_entry() {
+    let mut leases = leases(16, 8);
+    let entry = |len, token| Known {
+        len,
+        token: FencingToken(token),
+        attempt: 1,
+        lost: 0,
+        worker: None,
+        committed: false,
+    };
+    // A page was read before the shard was halved twice, the next one after.
+    leases.observe(Moment(0), ShardIndex(0), Some(&entry(8, 1))).unwrap();
+    leases.observe(Moment(0), ShardIndex(6), Some(&entry(2, 1))).unwrap();
+    let lens: Vec<_> = leases.open.iter().map(|(index, slot)| (index.0, slot.len)).collect();
+    assert_eq!(lens, [(0, 4), (4, 2), (6, 2)]);
+    let refused = leases.observe(Moment(0), ShardIndex(8), Some(&entry(3, 1)));
+    assert_eq!(refused, Err(Refused::UnknownShard), "no halving leads there");
 }

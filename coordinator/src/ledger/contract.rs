@@ -1,19 +1,28 @@
 //! What a ledger must do: one trait, every step a compare-and-set on one small value.
 //!
 //! *Invariants* every implementation keeps (`suite.rs` checks them):
-//! 1. A call that returned `Ok` is durable; one that returned `Err` may or may not have happened, and can be repeated.
-//! 2. `lease` succeeds only on the token that the caller saw; the token of a shard never falls and never repeats.
-//! 3. `commit` succeeds only under the newest token of the shard, once; under the same token it answers `Already`.
-//! 4. Nothing that is committed changes or disappears, until the run is removed whole.
-//! 5. The state of a run moves only from the state that the caller saw.
+//! 1. A call that returned `Ok` is durable. One that returned `Err`, or that nobody waited for, may have happened or may
+//!    still happen; it can be repeated, and happens once at most.
+//! 2. `lease` succeeds only on the token that the caller saw; the token of a shard grows with every step on it.
+//! 3. The length of a shard never grows, and changes only together with its token: whoever acts under a token acts on
+//!    as many records as the ledger held when it took that token.
+//! 4. `commit` succeeds only under the newest token of the shard, once; under the same token it answers `Already`.
+//! 5. Nothing that is committed changes or disappears, until the run is removed whole.
+//! 6. The state of a run moves only from the state that the caller saw.
+//! 7. A step answers from the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not
+//!    be of one moment: what they miss, the next step on the value tells.
 //!
 //! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. A replicated
 //! engine with compare-and-set on keys can stand in.
+//!
+//! A shard is halved by a lease of its first half. The other half has no entry until it is leased itself; that it exists
+//! follows from the length of the first ([`domain::run::Shard::shrunk_to`]), and because that never grows, whoever has
+//! once seen the half may lease it.
 
 use futures::future::BoxFuture;
 
 use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
-use domain::run::{RunPlan, RunState};
+use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
 /// A run in the ledger.
@@ -34,12 +43,14 @@ pub struct RunEntry {
 /// A shard in the ledger. One that was never leased has no entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardEntry {
-    /// Which shard.
-    pub shard: ShardIndex,
+    /// Which shard, and how many records it has.
+    pub shard: Shard,
     /// Its newest token.
     pub token: FencingToken,
     /// How many times it has been leased.
     pub attempt: u32,
+    /// How many of its leases had ended in the loss of their workers when it was leased last.
+    pub lost: u32,
     /// Who leased it last.
     pub worker: WorkerName,
     /// Its part, once committed.
@@ -62,14 +73,16 @@ pub struct CommittedPart {
 /// A lease to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {
-    /// Which shard.
-    pub shard: ShardIndex,
+    /// Which shard, and how many records it has from now on.
+    pub shard: Shard,
     /// The token that the ledger must hold (0: never leased).
     pub previous: FencingToken,
     /// The new token.
     pub token: FencingToken,
     /// How many times the shard has been leased, this lease included.
     pub attempt: u32,
+    /// How many of its leases ended in the loss of their workers.
+    pub lost: u32,
     /// Who gets it.
     pub worker: WorkerName,
 }
@@ -161,7 +174,8 @@ pub trait Ledger: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>>;
 
-    /// Records a lease if the shard is not committed and its token is still `leased.previous`.
+    /// Records a lease if the shard is not committed, its token is still `leased.previous`, the new one is larger, and
+    /// it has not fewer records than the lease.
     /// `Differs(None)` cannot happen unless the caller expected a token and the shard was never leased.
     fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>>;
 

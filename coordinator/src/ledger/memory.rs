@@ -93,14 +93,16 @@ impl Ledger for MemoryLedger {
 
     fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
         let swap = self.with(run_id, |run| {
-            let known = run.shards.get(&leased.shard);
+            let known = run.shards.get(&leased.shard.index);
             let token = known.map_or(FencingToken::default(), |shard| shard.token);
             let committed = known.is_some_and(|shard| shard.part.is_some());
-            if committed || token != leased.previous || leased.token <= token {
+            let longer = known.is_some_and(|known| known.shard.len < leased.shard.len);
+            if committed || longer || token != leased.previous || leased.token <= token {
                 return Swap::Differs(known.cloned());
             }
-            let Leased { shard, token, attempt, worker, .. } = leased;
-            run.shards.insert(shard, ShardEntry { shard, token, attempt, worker, part: None });
+            let Leased { shard, token, attempt, lost, worker, .. } = leased;
+            let entry = ShardEntry { shard, token, attempt, lost, worker, part: None };
+            run.shards.insert(shard.index, entry);
             Swap::Done
         });
         ready(swap).boxed()

@@ -2,7 +2,7 @@
 
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
-use domain::run::{RunPlan, RunState};
+use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
 use super::contract::{
@@ -16,6 +16,8 @@ macro_rules! ledger_suite {
             runs_are_created_once
             a_state_moves_only_from_the_state_seen
             leases_are_compare_and_set
+            a_shard_is_halved_by_a_lease_and_never_grows
+            a_step_that_was_not_heard_can_be_repeated
             only_the_newest_token_commits
             a_commit_is_for_ever
             runs_do_not_mix
@@ -55,10 +57,11 @@ pub(crate) fn run(id: &str) -> RunEntry {
 
 pub(crate) fn leased(shard: u32, previous: u64) -> Leased {
     Leased {
-        shard: ShardIndex(shard),
+        shard: Shard { index: ShardIndex(shard), len: 3 },
         previous: FencingToken(previous),
         token: FencingToken(previous + 1),
         attempt: u32::try_from(previous).unwrap() + 1,
+        lost: 0,
         worker: WorkerName::new(format!("w{previous}")).unwrap(),
     }
 }
@@ -112,9 +115,10 @@ pub(crate) async fn leases_are_compare_and_set(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
     assert_eq!(ledger.lease(&id, leased(1, 0)).await.unwrap(), Swap::Done);
     let entry = ShardEntry {
-        shard: ShardIndex(1),
+        shard: Shard { index: ShardIndex(1), len: 3 },
         token: FencingToken(1),
         attempt: 1,
+        lost: 0,
         worker: WorkerName::new("w0").unwrap(),
         part: None,
     };
@@ -130,6 +134,48 @@ pub(crate) async fn leases_are_compare_and_set(ledger: impl Ledger) {
     assert_eq!((shards[0].token, shards[0].attempt, shards[0].worker.as_str()), (FencingToken(2), 2, "w1"));
     let unknown = RunId::new("none").unwrap();
     assert_eq!(ledger.lease(&unknown, leased(0, 0)).await, Err(LedgerError::UnknownRun(unknown.clone())));
+}
+
+pub(crate) async fn a_shard_is_halved_by_a_lease_and_never_grows(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let cut = |len, lost, leased: Leased| Leased { shard: Shard { len, ..leased.shard }, lost, ..leased };
+    assert_eq!(ledger.lease(&id, leased(0, 0)).await.unwrap(), Swap::Done);
+    assert_eq!(ledger.lease(&id, cut(2, 3, leased(0, 1))).await.unwrap(), Swap::Done);
+    let entry = ledger.shards(&id, ShardIndex(0), 1).await.unwrap().remove(0);
+    assert_eq!((entry.shard.len, entry.lost, entry.token), (2, 3, FencingToken(2)));
+    let longer = ledger.lease(&id, cut(3, 3, leased(0, 2))).await.unwrap();
+    assert_eq!(longer, Swap::Differs(Some(entry)), "it never grows, whatever the token");
+    // What came off is a shard of its own, leased like any other.
+    assert_eq!(ledger.lease(&id, cut(1, 0, leased(2, 0))).await.unwrap(), Swap::Done);
+    let stale = CommitVerdict::Stale { current: FencingToken(2) };
+    assert_eq!(ledger.commit(&id, ShardIndex(0), FencingToken(1), part("whole")).await.unwrap(), stale);
+    let half = ledger.commit(&id, ShardIndex(0), FencingToken(2), part("half")).await.unwrap();
+    assert_eq!(half, CommitVerdict::Committed);
+    let halved = ledger.lease(&id, cut(1, 0, leased(0, 2))).await.unwrap();
+    assert!(matches!(halved, Swap::Differs(Some(_))), "what is committed is not halved: {halved:?}");
+    let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
+    let lens: Vec<_> = shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len)).collect();
+    assert_eq!(lens, [(0, 2), (2, 1)]);
+}
+
+pub(crate) async fn a_step_that_was_not_heard_can_be_repeated(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    // Whoever stops listening does not know whether it happened.
+    drop(ledger.lease(&id, leased(0, 0)));
+    match ledger.lease(&id, leased(0, 0)).await.unwrap() {
+        Swap::Done => {}
+        Swap::Differs(Some(entry)) => assert_eq!((entry.token, entry.attempt), (FencingToken(1), 1)),
+        other @ Swap::Differs(None) => panic!("{other:?}"),
+    }
+    drop(ledger.commit(&id, ShardIndex(0), FencingToken(1), part("a")));
+    let again = ledger.commit(&id, ShardIndex(0), FencingToken(1), part("a")).await.unwrap();
+    assert!(matches!(again, CommitVerdict::Committed | CommitVerdict::Already), "{again:?}");
+    let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
+    assert_eq!(shards.iter().map(|entry| entry.part.clone()).collect::<Vec<_>>(), [Some(part("a"))]);
+    // The same of a step on the run.
+    drop(ledger.advance(&id, RunState::Running, RunState::Finishing, None));
+    let state = ledger.advance(&id, RunState::Running, RunState::Finishing, None).await.unwrap();
+    assert!(matches!(state, Swap::Done | Swap::Differs(RunState::Finishing)), "{state:?}");
 }
 
 pub(crate) async fn only_the_newest_token_commits(ledger: impl Ledger) {
@@ -178,7 +224,8 @@ pub(crate) async fn shards_come_in_pages(ledger: impl Ledger) {
         ledger.lease(&id, leased(shard, 0)).await.unwrap();
     }
     let page = |first, limit| ledger.shards(&id, ShardIndex(first), limit);
-    let indices = |shards: Vec<ShardEntry>| shards.iter().map(|entry| entry.shard.0).collect::<Vec<_>>();
+    let indices =
+        |shards: Vec<ShardEntry>| shards.iter().map(|entry| entry.shard.index.0).collect::<Vec<_>>();
     assert_eq!(indices(page(0, 3).await.unwrap()), [0, 2, 4]);
     assert_eq!(indices(page(5, 3).await.unwrap()), [9]);
     assert_eq!(indices(page(10, 3).await.unwrap()), [0u32; 0]);

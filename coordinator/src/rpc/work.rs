@@ -168,8 +168,9 @@ fn handle(
         }
         Some(Request::HandBack(back)) => {
             let keys = keys(back.leases)?;
-            tracing::info!(leases = keys.len(), "leases were handed back");
-            runs.hand_back(&keys);
+            tracing::info!(leases = keys.len(), failed = back.failed, "leases were handed back");
+            runs.hear();
+            runs.hand_back(&keys, back.failed);
         }
         Some(Request::Open(_)) => {
             return Err(Refusal::from(BadMessage::new("open", "may come once only")).into());
@@ -205,7 +206,7 @@ async fn give(
                 let key = LeaseKey::from(&granted.lease);
                 let sent = send(granted, &mut told, &slices).await;
                 if sent.is_err() {
-                    runs.hand_back(&[key]);
+                    runs.hand_back(&[key], false);
                 }
                 sent
             }
@@ -232,7 +233,8 @@ async fn send(
         slices.send(answer(Response::Run(run))).await.map_err(gone)?;
     }
     let shard = lease.shard;
-    let read = tokio::task::spawn_blocking(move || corpus.slice(shard.start, shard.len).map(frames));
+    let read =
+        tokio::task::spawn_blocking(move || corpus.slice(shard.index.0.into(), shard.len.into()).map(frames));
     slices.send(answer(Response::Grant(lease.into()))).await.map_err(gone)?;
     let pieces = read
         .await

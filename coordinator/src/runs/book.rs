@@ -11,7 +11,7 @@ use domain::tally::Tally;
 
 use super::roster::{Member, Rate};
 use super::turns::Turns;
-use crate::leases::{Grant, Leases, Moment};
+use crate::leases::{Grant, Leases, Moment, Take};
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Live {
     /// `None`: the corpus is not there; it has to be submitted again.
     pub(crate) corpus: Option<Arc<CorpusReader>>,
     pub(crate) workers: BTreeSet<WorkerName>,
+    /// Whether a task is finishing it.
+    pub(crate) finishing: bool,
     /// Why it cannot go on.
     pub(crate) trouble: Option<String>,
 }
@@ -39,6 +41,20 @@ impl Live {
     /// Whether shards of it may be leased.
     fn is_open(&self) -> bool {
         self.state == RunState::Running && self.corpus.is_some()
+    }
+
+    /// The lease that the worker will hear of once the ledger has it.
+    fn tentative(&mut self, run_id: &RunId, grant: Grant, worker: &Arc<WorkerName>) -> Option<Tentative> {
+        self.workers.insert(WorkerName::clone(worker));
+        let lease = Lease {
+            run_id: run_id.clone(),
+            shard: grant.shard,
+            worker: WorkerName::clone(worker),
+            token: grant.token,
+            ttl_ms: self.leases.terms().ttl_ms,
+            attempt: grant.attempt,
+        };
+        Some(Tentative { grant, lease, config: Arc::clone(&self.config), corpus: self.corpus.clone()? })
     }
 }
 
@@ -50,6 +66,8 @@ pub(crate) struct Book {
     pub(crate) arriving: BTreeSet<RunId>,
     /// Connected workers.
     pub(crate) workers: BTreeMap<WorkerName, Member>,
+    /// When any worker was last heard.
+    pub(crate) heard: Moment,
     turns: Turns,
 }
 
@@ -62,31 +80,47 @@ pub(crate) struct Tentative {
     pub(crate) corpus: Arc<CorpusReader>,
 }
 
+/// What there is for a worker that asks.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A lease.
+    Lease(Box<Tentative>),
+    /// Nothing, until something changes or this moment comes.
+    Wait(Option<Moment>),
+}
+
 impl Book {
-    /// Leases a shard of the run whose turn it is, so that none waits for another to end.
-    pub(crate) fn grant(&mut self, now: Moment, worker: &Arc<WorkerName>) -> Option<Tentative> {
-        for run_id in self.turns.order(self.live.keys()) {
-            let Some(live) = self.live.get_mut(&run_id).filter(|live| live.is_open()) else { continue };
-            for expired in live.leases.expire(now) {
-                tracing::warn!(run = %run_id, shard = %expired.shard, token = %expired.token, worker = %expired.worker, "a lease ran out");
-            }
-            let Some(corpus) = live.corpus.clone() else { continue };
-            if let Some(grant) = live.leases.grant(now, worker) {
-                live.workers.insert(WorkerName::clone(worker));
-                let lease = Lease {
-                    run_id: run_id.clone(),
-                    shard: live.plan.shard(grant.shard),
-                    worker: WorkerName::clone(worker),
-                    token: grant.token,
-                    ttl_ms: live.leases.ttl_ms(),
-                    attempt: grant.attempt,
-                };
-                let config = Arc::clone(&live.config);
-                self.turns.took(&run_id, lease.shard.len);
-                return Some(Tentative { grant, lease, config, corpus });
+    /// Leases a shard of the run whose turn it is. Runs take turns, so that none waits for another to end; where no run
+    /// has a shard that waits, one is taken from a worker that is late or gone.
+    pub(crate) fn next(&mut self, now: Moment, worker: &Arc<WorkerName>) -> Next {
+        self.expire(now);
+        let fleet = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let turns = self.turns.order(self.live.keys());
+        for run_id in &turns {
+            if let Some(live) = self.open_run(run_id)
+                && let Some(grant) = live.leases.grant(now, worker, fleet)
+                && let Some(tentative) = live.tentative(run_id, grant, worker)
+            {
+                self.turns.took(run_id, tentative.lease.shard.len.into());
+                return Next::Lease(Box::new(tentative));
             }
         }
-        None
+        let mut wake = self.next_deadline();
+        for run_id in &turns {
+            let Some(live) = self.open_run(run_id) else { continue };
+            match live.leases.take(now, worker, fleet) {
+                Take::Granted(grant) => {
+                    tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "a shard is late: leasing it again");
+                    if let Some(tentative) = live.tentative(run_id, grant, worker) {
+                        self.turns.took(run_id, tentative.lease.shard.len.into());
+                        return Next::Lease(Box::new(tentative));
+                    }
+                }
+                Take::NotBefore(moment) => wake = Some(wake.map_or(moment, |wake| wake.min(moment))),
+                Take::Nothing => {}
+            }
+        }
+        Next::Wait(wake)
     }
 
     /// Takes a run out: it has ended.
@@ -95,8 +129,33 @@ impl Book {
         self.live.remove(run_id)
     }
 
-    /// When the next lease of any open run ends.
+    /// Leases a record that was given up to the coordinator itself.
+    pub(crate) fn give_up(&mut self, now: Moment, coordinator: &Arc<WorkerName>) -> Option<Tentative> {
+        let (run_id, live) =
+            self.live.iter_mut().find(|(_, live)| live.is_open() && live.leases.has_condemned())?;
+        let grant = live.leases.give_up(now, coordinator)?;
+        let run_id = run_id.clone();
+        live.tentative(&run_id, grant, coordinator)
+    }
+
+    /// Ends the leases that ran out.
+    pub(crate) fn expire(&mut self, now: Moment) -> bool {
+        let mut any = false;
+        for (run_id, live) in &mut self.live {
+            for expired in live.leases.expire(now, self.heard) {
+                any = true;
+                tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease ran out");
+            }
+        }
+        any
+    }
+
+    /// When the next lease ends.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        self.live.values().filter(|live| live.is_open()).filter_map(|live| live.leases.next_deadline()).min()
+        self.live.values().filter_map(|live| live.leases.next_deadline()).min()
+    }
+
+    fn open_run(&mut self, run_id: &RunId) -> Option<&mut Live> {
+        self.live.get_mut(run_id).filter(|live| live.is_open())
     }
 }

@@ -10,9 +10,9 @@ use domain::run::Lease;
 use proto::convert::LeaseKey;
 use proto::status::Refusal;
 
-use super::book::Tentative;
+use super::book::{Next, Tentative};
 use super::{Runs, ledger_refusal};
-use crate::leases::Known;
+use crate::leases::{Known, Settled};
 use crate::ledger::{Leased, ShardEntry, Swap};
 
 /// A lease that the ledger has recorded.
@@ -35,6 +35,18 @@ pub struct Renewal {
     pub lost: Vec<LeaseKey>,
 }
 
+/// What the ledger holds, as the lease protocol wants it; `held`: its last worker may live.
+pub(super) fn known(entry: &ShardEntry, held: bool) -> Known {
+    Known {
+        len: entry.shard.len,
+        token: entry.token,
+        attempt: entry.attempt,
+        lost: entry.lost,
+        worker: held.then(|| Arc::new(entry.worker.clone())),
+        committed: entry.part.is_some(),
+    }
+}
+
 /// Makes a shard wait again when its grant does not come to pass.
 struct Undo<'a> {
     runs: &'a Runs,
@@ -44,80 +56,94 @@ struct Undo<'a> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.runs.hand_back(&[key]);
+            self.runs.hand_back(&[key], false);
         }
     }
 }
 
 impl Runs {
     /// Leases the next shard to `worker`; waits until there is one.
-    pub async fn lease(&self, worker: &Arc<WorkerName>) -> Result<Granted, Refusal> {
+    pub async fn lease(self: &Arc<Self>, worker: &Arc<WorkerName>) -> Result<Granted, Refusal> {
+        self.hear();
         loop {
             let work = self.work.notified();
             tokio::pin!(work);
             // From here on no notice is missed, also one that comes while there was nothing to lease.
             work.as_mut().enable();
-            if let Some(granted) = self.try_lease(worker).await? {
-                return Ok(granted);
-            }
-            let wait = self.book().next_deadline().map(|deadline| deadline.0.saturating_sub(self.now().0));
-            match wait {
-                None => work.await,
-                Some(ms) => {
-                    // One more, so that the clock has passed the deadline.
-                    let _ = tokio::time::timeout(Duration::from_millis(ms + 1), work).await;
+            let next = self.book().next(self.now(), worker);
+            match next {
+                Next::Lease(tentative) => {
+                    if let Some(granted) = self.record(*tentative).await? {
+                        return Ok(granted);
+                    }
+                }
+                Next::Wait(None) => work.await,
+                Next::Wait(Some(until)) => {
+                    // What was taken from a worker that has gone may have been its last chance.
+                    self.keeping.notify_one();
+                    // One more, so that the clock has passed the moment.
+                    let wait = Duration::from_millis(until.since(self.now()) + 1);
+                    let _ = tokio::time::timeout(wait, work).await;
                 }
             }
         }
     }
 
-    async fn try_lease(&self, worker: &Arc<WorkerName>) -> Result<Option<Granted>, Refusal> {
-        loop {
-            let tentative = self.book().grant(self.now(), worker);
-            let Some(Tentative { grant, lease, config, corpus }) = tentative else { return Ok(None) };
-            let mut undo = Undo { runs: self, key: Some(LeaseKey::from(&lease)) };
-            let leased = Leased {
-                shard: grant.shard,
-                previous: grant.previous,
-                token: grant.token,
-                attempt: grant.attempt,
-                worker: lease.worker.clone(),
-            };
-            reach(Point::LeaseTentative);
-            let swap =
-                self.ledger.lease(&lease.run_id, leased).await.map_err(|error| ledger_refusal(&error))?;
-            undo.key = None;
-            match swap {
-                Swap::Done => {
-                    reach(Point::LeaseRecorded);
-                    self.tell(false);
-                    return Ok(Some(Granted { lease, config, corpus }));
+    /// Has the ledger record a lease; `None`: it knew better.
+    pub(super) async fn record(self: &Arc<Self>, tentative: Tentative) -> Result<Option<Granted>, Refusal> {
+        let Tentative { grant, lease, config, corpus } = tentative;
+        let mut undo = Undo { runs: self, key: Some(LeaseKey::from(&lease)) };
+        let leased = Leased {
+            shard: grant.shard,
+            previous: grant.previous,
+            token: grant.token,
+            attempt: grant.attempt,
+            lost: grant.lost,
+            worker: lease.worker.clone(),
+        };
+        reach(Point::LeaseTentative);
+        let swap = self.ledger.lease(&lease.run_id, leased).await.map_err(|error| ledger_refusal(&error))?;
+        undo.key = None;
+        match swap {
+            Swap::Done => {
+                reach(Point::LeaseRecorded);
+                let held = self.with_live(&lease.run_id, |live| live.leases.confirm(&grant));
+                if self.book().live.get(&lease.run_id).is_some_and(|live| live.leases.has_waiting()) {
+                    // What a halving left.
+                    self.work.notify_waiters();
                 }
-                Swap::Differs(entry) => self.observe(&lease, entry),
+                self.tell(false);
+                // Where the ledger took longer than a lease lasts, there is nothing to tell any more.
+                Ok((held == Some(true)).then_some(Granted { lease, config, corpus }))
+            }
+            Swap::Differs(entry) => {
+                self.observe(&lease, entry);
+                Ok(None)
             }
         }
     }
 
     /// The ledger knows better: another coordinator was faster, or an answer of its had been lost.
-    fn observe(&self, lease: &Lease, entry: Option<ShardEntry>) {
+    fn observe(self: &Arc<Self>, lease: &Lease, entry: Option<ShardEntry>) {
         tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, "the ledger refused a grant");
-        let known = entry.map_or_else(
-            || Known { token: domain::ids::FencingToken(0), attempt: 0, worker: None, committed: false },
-            |entry| Known {
-                token: entry.token,
-                attempt: entry.attempt,
-                worker: Some(Arc::new(entry.worker)),
-                committed: entry.part.is_some(),
-            },
-        );
+        let known = entry.as_ref().map(|entry| known(entry, true));
         let now = self.now();
-        if let Some(live) = self.book().live.get_mut(&lease.run_id) {
-            let _ = live.leases.observe(now, lease.shard.index, &known);
+        let complete = self.with_live(&lease.run_id, |live| {
+            if live.leases.observe(now, lease.shard.index, known.as_ref()) == Ok(Settled::New)
+                && let Some(part) = entry.and_then(|entry| entry.part)
+            {
+                live.tally.add(&part.tally);
+            }
+            live.leases.is_complete()
+        });
+        if complete == Some(true) {
+            self.begin_finish(lease.run_id.clone());
         }
     }
 
     /// Renews what can be renewed.
     pub fn renew(&self, keys: Vec<LeaseKey>) -> Renewal {
+        self.hear();
         let now = self.now();
         let mut renewal = Renewal::default();
         let mut book = self.book();
@@ -135,18 +161,20 @@ impl Runs {
         renewal
     }
 
-    /// Takes leases back; their shards wait again.
-    pub fn hand_back(&self, keys: &[LeaseKey]) {
+    /// Takes leases back; their shards wait again. `failed`: the worker could not process them.
+    pub fn hand_back(&self, keys: &[LeaseKey], failed: bool) {
         {
+            let now = self.now();
             let mut book = self.book();
             for key in keys {
                 if let Some(live) = book.live.get_mut(&key.run_id) {
                     // One that had ended before has nothing to give back.
-                    let _ = live.leases.hand_back(key.shard, key.token);
+                    let _ = live.leases.hand_back(now, key.shard, key.token, failed);
                 }
             }
         }
         self.work.notify_waiters();
+        self.keeping.notify_one();
         self.tell(false);
     }
 
@@ -159,20 +187,32 @@ impl Runs {
             });
             held.map(|(run_id, (shard, token))| LeaseKey { run_id, shard, token }).collect()
         };
-        self.hand_back(&keys);
+        self.hand_back(&keys, false);
     }
 
-    /// A worker's stream has ended. Its leases live on until they run out: it may come back.
+    /// A worker was heard.
+    pub(crate) fn hear(&self) {
+        let now = self.now();
+        self.book().heard = now;
+    }
+
+    /// A worker's stream has ended. Its leases live on until they run out: it may come back. Where nothing else is left
+    /// to do, what it does not renew within a heartbeat is given to others.
     pub fn disconnect(&self, worker: &WorkerName) {
         {
+            let now = self.now();
             let mut book = self.book();
             if let Some(member) = book.workers.get_mut(worker) {
                 member.streams -= 1;
                 if member.streams == 0 {
                     book.workers.remove(worker);
+                    for live in book.live.values_mut() {
+                        live.leases.disconnected(now, worker);
+                    }
                 }
             }
         }
+        self.work.notify_waiters();
         self.tell(false);
     }
 

@@ -5,6 +5,7 @@
 
 mod book;
 mod grant;
+mod keep;
 mod recover;
 pub(crate) mod retain;
 mod roster;
@@ -14,7 +15,7 @@ mod turns;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -69,10 +70,12 @@ pub struct Runs {
     pub(crate) ledger: Arc<dyn Ledger>,
     store: Store,
     scratch: PathBuf,
-    started: Instant,
+    started: tokio::time::Instant,
     book: Mutex<Book>,
     /// There may be something to lease.
     pub(crate) work: Notify,
+    /// There may be a record to give up.
+    pub(crate) keeping: Notify,
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: Semaphore,
     background: Mutex<JoinSet<()>>,
@@ -141,6 +144,11 @@ pub(crate) fn ledger_refusal(error: &LedgerError) -> Refusal {
             Refusal::new(Reason::Storage, error.to_string())
         }
     }
+}
+
+/// Something at rest cannot be read or written.
+pub(crate) fn storage_failed(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::new(Reason::Storage, error.to_string())
 }
 
 pub(crate) fn storage(error: &StoreError) -> Refusal {

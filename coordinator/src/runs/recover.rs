@@ -17,10 +17,11 @@ use proto::convert::config_to_wire;
 use proto::status::{Reason, Refusal};
 
 use super::book::{Book, Live};
+use super::grant::known;
 use super::roster::Rate;
 use super::{Change, Parts, Recovery, Runs, ledger_refusal};
 use crate::commit::STAGED;
-use crate::leases::{Known, Leases};
+use crate::leases::{Leases, Settled, Terms};
 use crate::ledger::RunEntry;
 
 /// Shards that are read from the ledger at once.
@@ -39,9 +40,10 @@ impl Runs {
             ledger: parts.ledger,
             store: parts.store,
             scratch: parts.scratch,
-            started: Instant::now(),
+            started: tokio::time::Instant::now(),
             book: Mutex::new(Book::default()),
             work: Notify::new(),
+            keeping: Notify::new(),
             changed: watch::Sender::new(Change::default()),
             uploads: Semaphore::new(super::UPLOADS),
             background: Mutex::new(JoinSet::new()),
@@ -73,8 +75,10 @@ impl Runs {
         recovery: Recovery,
     ) -> Result<(), Refusal> {
         let run_id = entry.plan.run_id.clone();
-        let ttl_ms = u64::from(entry.plan.config.fleet.lease_seconds) * 1000;
-        let mut leases = Leases::new(entry.plan.shards(), ttl_ms);
+        let fleet = &entry.plan.config.fleet;
+        let terms = Terms { ttl_ms: u64::from(fleet.lease_seconds) * 1000, max_lost: fleet.max_lost };
+        let mut leases = Leases::new(entry.plan.cut(), terms);
+        let mut trouble = None;
         let mut tally = Tally::default();
         let mut workers = BTreeSet::new();
         let mut next = ShardIndex(0);
@@ -82,19 +86,22 @@ impl Runs {
             let page =
                 self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
             let Some(last) = page.last() else { break };
-            next = ShardIndex(last.shard.0.saturating_add(1));
+            next = ShardIndex(last.shard.end());
             for shard in page {
-                let living = recovery == Recovery::Grace;
-                let known = Known {
-                    token: shard.token,
-                    attempt: shard.attempt,
-                    worker: living.then(|| Arc::new(shard.worker.clone())),
-                    committed: shard.part.is_some(),
-                };
-                // A shard beyond the plan cannot be: nobody could have leased it.
-                let _ = leases.observe(self.now(), shard.shard, &known);
-                if let Some(part) = shard.part {
-                    tally.add(&part.tally);
+                let known = known(&shard, recovery == Recovery::Grace);
+                match leases.observe(self.now(), shard.shard.index, Some(&known)) {
+                    Ok(Settled::New) => {
+                        if let Some(part) = &shard.part {
+                            tally.add(&part.tally);
+                        }
+                    }
+                    Ok(Settled::Before) => {}
+                    Err(_) => {
+                        let place = shard.shard.index;
+                        trouble = Some(format!(
+                            "its ledger holds a shard at record {place} that its plan cannot have"
+                        ));
+                    }
                 }
                 workers.insert(shard.worker);
             }
@@ -112,10 +119,13 @@ impl Runs {
             rate: Rate::since(self.now()),
             corpus: None,
             workers,
-            trouble: None,
+            finishing: false,
+            trouble: trouble.clone(),
         };
         self.book().live.insert(run_id.clone(), live);
-        if complete || entry.state == RunState::Finishing {
+        if let Some(trouble) = trouble {
+            tracing::error!(run = %run_id, trouble, "cannot go on with a run");
+        } else if complete || entry.state == RunState::Finishing {
             self.begin_finish(run_id);
         } else {
             self.open_corpus(&run_id).await;

@@ -142,6 +142,7 @@ impl Runs {
         let now = self.now();
         let dismissed = {
             let mut book = self.book();
+            book.heard = now;
             let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
             let member =
                 book.workers.entry(worker.clone()).or_insert_with(|| Member::new(now, slots, version));
@@ -155,7 +156,9 @@ impl Runs {
     /// A message of a worker has arrived.
     pub(crate) fn heard(&self, worker: &WorkerName) {
         let now = self.now();
-        if let Some(member) = self.book().workers.get_mut(worker) {
+        let mut book = self.book();
+        book.heard = now;
+        if let Some(member) = book.workers.get_mut(worker) {
             member.heard = now;
         }
     }

@@ -59,15 +59,15 @@ impl Runs {
     fn live_status(&self, run_id: &RunId) -> Option<RunStatus> {
         let now = self.now();
         let mut book = self.book();
+        book.expire(now);
         let workers = u32::try_from(book.workers.len()).unwrap_or(u32::MAX);
         let live = book.live.get_mut(run_id)?;
-        live.leases.expire(now);
         Some(RunStatus {
             run_id: run_id.clone(),
             state: live.state,
             records: live.plan.records,
             shard_size: live.plan.shard_size,
-            shards: live.plan.shards(),
+            shards: live.leases.shards(),
             committed: live.leases.committed(),
             leased: live.leases.leased(),
             tally: live.tally.clone(),
@@ -89,7 +89,7 @@ impl Runs {
             let page =
                 self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
             let Some(last) = page.last() else { break };
-            next = ShardIndex(last.shard.0.saturating_add(1));
+            next = ShardIndex(last.shard.end());
             for part in page.iter().filter_map(|shard| shard.part.as_ref()) {
                 tally.add(&part.tally);
                 committed += 1;
@@ -99,7 +99,8 @@ impl Runs {
             state: entry.state,
             records: entry.plan.records,
             shard_size: entry.plan.shard_size,
-            shards: entry.plan.shards(),
+            // A finished run has committed all there were; of a cancelled one nobody counts any more.
+            shards: entry.plan.cut().shards().max(committed),
             committed,
             leased: 0,
             tally,

@@ -177,7 +177,7 @@ impl Submission {
             plan::same_config(&known.plan, &entry.plan.config)?;
             plan::same_corpus(&known.plan, entry.plan.records, entry.plan.corpus_hash)?;
         }
-        tracing::info!(run = %self.run_id, records = entry.plan.records, shards = entry.plan.shards(), "planned a run");
+        tracing::info!(run = %self.run_id, records = entry.plan.records, shards = entry.plan.cut().shards(), "planned a run");
         self.runs.take_up(entry, Recovery::Grace).await
     }
 }

@@ -79,7 +79,11 @@ impl Hand {
             worker: lease.worker.clone(),
             bytes: bytes.len() as u64,
             hash: PartHash::of(b"the part"),
-            tally: Tally { records: lease.shard.len, errors: lease.shard.len, ..Tally::default() },
+            tally: Tally {
+                records: lease.shard.len.into(),
+                errors: lease.shard.len.into(),
+                ..Tally::default()
+            },
         };
         let messages = [
             v1::commit_shard_request::Message::Header((&header).into()),
@@ -160,7 +164,7 @@ async fn what_is_handed_back_is_leased_again_at_once() {
     let (mut one, mut two) = (Hand::join(&served.url, "w").await, Hand::join(&served.url, "w").await);
     let (first, second) = (one.lease().await, two.lease().await);
     assert_ne!(first.worker, second.worker, "names are made unique");
-    let back = v1::HandBack { leases: vec![LeaseKey::from(&first).into()] };
+    let back = v1::HandBack { leases: vec![LeaseKey::from(&first).into()], failed: false };
     one.ask(Ask::HandBack(back)).await;
     let again = two.lease().await;
     assert_eq!((again.shard, again.attempt), (first.shard, 2));

@@ -168,11 +168,11 @@ text_id!(
 );
 
 number_id!(
-    /// Position of a shard in its run, from 0.
+    /// Names a shard of a run: the position of its first record in the corpus, from 0.
     ShardIndex(u32)
 );
 number_id!(
-    /// Grows each time a shard is leased; a commit with an older token is refused.
+    /// Grows each time a shard is leased or halved; a commit with an older token is refused.
     FencingToken(u64)
 );
 

@@ -73,6 +73,8 @@ words! {
         NoRule = "no_rule",
         /// The harness failed on this record: a bug, kept from harming its neighbours.
         Internal = "internal",
+        /// Worker after worker was lost while it held this record alone: it was given up.
+        WorkerLost = "worker_lost",
     }
 }
 

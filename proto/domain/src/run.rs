@@ -25,28 +25,79 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
-    /// How many shards the run has.
-    pub fn shards(&self) -> u32 {
-        u32::try_from(self.records.div_ceil(u64::from(self.shard_size.max(1)))).unwrap_or(u32::MAX)
+    /// How its corpus is cut before anything is halved.
+    pub fn cut(&self) -> Cut {
+        Cut { records: u32::try_from(self.records).unwrap_or(u32::MAX), shard_size: self.shard_size.max(1) }
+    }
+}
+
+/// A corpus in shards of equal length, the last one aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// How many records.
+    pub records: u32,
+    /// How many of them a shard holds; at least 1.
+    pub shard_size: u32,
+}
+
+impl Cut {
+    /// How many shards.
+    pub const fn shards(self) -> u32 {
+        self.records.div_ceil(self.shard_size)
     }
 
-    /// The slice that shard `index` covers.
-    pub fn shard(&self, index: ShardIndex) -> Shard {
-        let size = u64::from(self.shard_size.max(1));
-        let start = u64::from(index.0) * size;
-        Shard { index, start, len: size.min(self.records.saturating_sub(start)) }
+    /// The shard that holds the record at `position`; `None`: there is no such record.
+    pub fn shard_at(self, position: u32) -> Option<Shard> {
+        let first = position - position % self.shard_size;
+        let len = self.shard_size.min(self.records.checked_sub(first)?);
+        (position < self.records).then_some(Shard { index: ShardIndex(first), len })
     }
 }
 
 /// A contiguous slice of the corpus: the unit of leasing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// A run begins with shards of equal length. One of them can be halved, and each half again: which halves there can be
+/// follows from where they lie, so the length of a shard says which other shards came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shard {
-    /// Place among the shards of the run.
+    /// Position of its first record: its name.
     pub index: ShardIndex,
-    /// Position of its first record.
-    pub start: u64,
     /// How many records.
-    pub len: u64,
+    pub len: u32,
+}
+
+impl Shard {
+    /// Position of the first record after it.
+    pub const fn end(self) -> u32 {
+        self.index.0.saturating_add(self.len)
+    }
+
+    /// Whether the record at `position` is one of it.
+    pub const fn holds(self, position: ShardIndex) -> bool {
+        self.index.0 <= position.0 && position.0 < self.end()
+    }
+
+    /// The two it is cut into, the first never the smaller; `None`: a record stands alone.
+    pub const fn halves(self) -> Option<(Self, Self)> {
+        if self.len < 2 {
+            return None;
+        }
+        let first = Self { index: self.index, len: self.len.div_ceil(2) };
+        Some((first, Self { index: ShardIndex(first.end()), len: self.len - first.len }))
+    }
+
+    /// Halves it until `len` records are left: what is left, and what came off, in the order of the corpus. `None`:
+    /// halving does not lead to that length.
+    pub fn shrunk_to(self, len: u32) -> Option<(Self, Vec<Self>)> {
+        let (mut left, mut off) = (self, Vec::new());
+        while left.len > len {
+            let (first, second) = left.halves()?;
+            left = first;
+            off.push(second);
+        }
+        off.reverse();
+        (left.len == len).then_some((left, off))
+    }
 }
 
 /// The right of one worker to process one shard until a deadline.
@@ -107,5 +158,33 @@ impl RunState {
     /// Whether nothing more will happen to it by itself.
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Finished | Self::Cancelled | Self::Removing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_loses_no_record() {
+        for len in 1..200 {
+            let shard = Shard { index: ShardIndex(1000), len };
+            let mut to = shard;
+            while let Some((first, second)) = to.halves() {
+                assert_eq!((first.index, first.end(), second.end()), (to.index, second.index.0, to.end()));
+                assert!(second.len >= 1 && first.len >= second.len);
+                to = first;
+                let (left, off) = shard.shrunk_to(to.len).unwrap();
+                assert_eq!(left, to);
+                let mut next = left.end();
+                for piece in off {
+                    assert_eq!(piece.index.0, next);
+                    next = piece.end();
+                }
+                assert_eq!(next, shard.end());
+            }
+            assert_eq!(shard.shrunk_to(0), None);
+        }
+        assert_eq!(Shard { index: ShardIndex(0), len: 10 }.shrunk_to(4), None, "10 → 5 → 3");
     }
 }

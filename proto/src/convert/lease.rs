@@ -27,7 +27,7 @@ impl From<&Lease> for LeaseKey {
 
 impl From<LeaseKey> for v1::LeaseKey {
     fn from(key: LeaseKey) -> Self {
-        Self { run_id: key.run_id.into(), shard: key.shard.0, token: key.token.0 }
+        Self { run_id: key.run_id.into(), shard: Some(key.shard.0), token: key.token.0 }
     }
 }
 
@@ -37,7 +37,7 @@ impl TryFrom<v1::LeaseKey> for LeaseKey {
     fn try_from(key: v1::LeaseKey) -> Result<Self, BadMessage> {
         Ok(Self {
             run_id: RunId::new(key.run_id).map_err(|error| BadMessage::new("lease_key.run_id", error))?,
-            shard: ShardIndex(key.shard),
+            shard: ShardIndex(required("lease_key.shard", key.shard)?),
             token: FencingToken(key.token),
         })
     }
@@ -45,13 +45,21 @@ impl TryFrom<v1::LeaseKey> for LeaseKey {
 
 impl From<Shard> for v1::Shard {
     fn from(shard: Shard) -> Self {
-        Self { index: shard.index.0, start: shard.start, len: shard.len }
+        Self { start: shard.index.0.into(), len: shard.len.into() }
     }
 }
 
-impl From<v1::Shard> for Shard {
-    fn from(shard: v1::Shard) -> Self {
-        Self { index: ShardIndex(shard.index), start: shard.start, len: shard.len }
+impl TryFrom<v1::Shard> for Shard {
+    type Error = BadMessage;
+
+    fn try_from(shard: v1::Shard) -> Result<Self, BadMessage> {
+        let position = |field, value: u64| {
+            u32::try_from(value).map_err(|_| BadMessage::new(field, "is beyond what a run can hold"))
+        };
+        Ok(Self {
+            index: ShardIndex(position("shard.start", shard.start)?),
+            len: position("shard.len", shard.len)?,
+        })
     }
 }
 
@@ -72,7 +80,7 @@ impl TryFrom<v1::Lease> for Lease {
 
     fn try_from(lease: v1::Lease) -> Result<Self, BadMessage> {
         let key = LeaseKey::try_from(required("lease.key", lease.key)?)?;
-        let shard = Shard::from(required("lease.shard", lease.shard)?);
+        let shard = Shard::try_from(required("lease.shard", lease.shard)?)?;
         if shard.index != key.shard {
             return Err(BadMessage::new("lease.shard", "is not the shard of the key"));
         }
@@ -152,7 +160,7 @@ mod tests {
     fn a_lease_survives_and_a_crooked_one_is_refused() {
         let lease = Lease {
             run_id: RunId::new("r1").unwrap(),
-            shard: Shard { index: ShardIndex(3), start: 750, len: 250 },
+            shard: Shard { index: ShardIndex(750), len: 250 },
             worker: WorkerName::new("w").unwrap(),
             token: FencingToken(9),
             ttl_ms: 30_000,
@@ -160,8 +168,15 @@ mod tests {
         };
         let mut wire = v1::Lease::from(lease.clone());
         assert_eq!(Lease::try_from(wire.clone()).unwrap(), lease);
-        wire.shard = Some(v1::Shard { index: 4, start: 0, len: 1 });
+        wire.shard = Some(v1::Shard { start: 4, len: 1 });
         assert!(Lease::try_from(wire.clone()).is_err());
+        wire.shard = Some(v1::Shard { start: 750, len: u64::MAX });
+        assert!(Lease::try_from(wire.clone()).is_err());
+        let mut old = wire.clone();
+        if let Some(key) = &mut old.key {
+            key.shard = None;
+        }
+        assert_eq!(Lease::try_from(old).unwrap_err().field, "lease_key.shard");
         wire.key = None;
         assert_eq!(Lease::try_from(wire).unwrap_err().field, "lease.key");
     }

@@ -192,7 +192,7 @@ impl Desk {
     /// Has a slice processed.
     fn compute(&mut self, key: &LeaseKey, slice: Slice) -> Result<(), BadMessage> {
         let Some(entry) = self.held.advance(key, Standing::Computing) else { return Ok(()) };
-        if slice.records.len() as u64 != entry.lease.shard.len {
+        if slice.records.len() as u64 != u64::from(entry.lease.shard.len) {
             let reason = format!("has {} records instead of {}", slice.records.len(), entry.lease.shard.len);
             self.hand_back(vec![key.clone()]);
             return Err(BadMessage::new("slice", reason));
@@ -248,7 +248,8 @@ impl Desk {
             Report::Computed(key, Err(Undone::Stopped)) => self.hand_back(vec![key]),
             Report::Computed(key, Err(Undone::Failed(error))) => {
                 tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
-                self.hand_back(vec![key]);
+                self.held.remove(&key);
+                self.say_back(vec![key], true);
             }
             Report::Sent(key, ending) => {
                 self.held.remove(&key);
@@ -330,7 +331,7 @@ impl Desk {
         let _ = self.draining.set(Instant::now() + LAST_SPURT);
         self.arriving = None;
         let arriving: Vec<LeaseKey> = self.held.take_arriving();
-        self.say_back(arriving);
+        self.say_back(arriving, false);
     }
 
     fn give_up_arriving(&mut self) {
@@ -343,17 +344,18 @@ impl Desk {
         for key in &keys {
             self.held.remove(key);
         }
-        self.say_back(keys);
+        self.say_back(keys, false);
     }
 
-    fn say_back(&mut self, keys: Vec<LeaseKey>) {
+    /// `failed`: this worker cannot process them; another may.
+    fn say_back(&mut self, keys: Vec<LeaseKey>, failed: bool) {
         if keys.is_empty() {
             return;
         }
         self.summary.handed_back += keys.len() as u64;
         if let Some(link) = &self.link {
             let leases = keys.into_iter().map(Into::into).collect();
-            link.send(Request::HandBack(v1::HandBack { leases }));
+            link.send(Request::HandBack(v1::HandBack { leases, failed }));
         }
     }
 }

@@ -122,7 +122,7 @@ mod tests {
     fn grant(held: &mut Held, shard: u32, now: Instant) -> LeaseKey {
         let lease = Lease {
             run_id: RunId::new("r").unwrap(),
-            shard: Shard { index: ShardIndex(shard), start: 0, len: 1 },
+            shard: Shard { index: ShardIndex(shard), len: 1 },
             worker: WorkerName::new("w").unwrap(),
             token: FencingToken(1),
             ttl_ms: 1000,

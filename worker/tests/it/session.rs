@@ -66,7 +66,7 @@ impl Played {
         let config_json = config_to_wire(&RunConfig::default());
         let lease = Lease {
             run_id: run_id.clone(),
-            shard: Shard { index: ShardIndex(0), start: 0, len: 1 },
+            shard: Shard { index: ShardIndex(0), len: 1 },
             worker: WorkerName::new("w").unwrap(),
             token: FencingToken(stream),
             ttl_ms: self.script.ttl_ms,

@@ -209,8 +209,8 @@ mod tests {
         let ledger = SqliteLedger::open(&path).unwrap();
         ledger.create_run(run("r")).await.unwrap();
         ledger.lease(&id, leased(0, 0)).await.unwrap();
-        ledger.lease(&id, leased(1, 0)).await.unwrap();
-        ledger.commit(&id, ShardIndex(1), FencingToken(1), part("p")).await.unwrap();
+        ledger.lease(&id, leased(3, 0)).await.unwrap();
+        ledger.commit(&id, ShardIndex(3), FencingToken(1), part("p")).await.unwrap();
         drop(ledger);
 
         let ledger = SqliteLedger::open(&path).unwrap();
@@ -229,6 +229,39 @@ mod tests {
         drop(ledger.create_run(run("a")));
         let waiting = ledger.create_run(run("b"));
         assert_eq!(waiting.await.unwrap(), Created::New);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_of_the_first_layout_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(include_str!("../migrations/0001_ledger.sql")).unwrap();
+        connection.pragma_update(None, "application_id", 0x6b38_7366).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let plan = serde_json::to_string(&run("r").plan).unwrap();
+        connection
+            .execute(
+                "INSERT INTO runs VALUES (1, 'r', ?, 'running', 'detections.json', 1700000000000, NULL)",
+                [plan],
+            )
+            .unwrap();
+        // Ten records in shards of three: the last one holds one.
+        connection
+            .execute_batch(
+                "INSERT INTO shards VALUES (1, 0, 2, 2, 'w', NULL, NULL, NULL, NULL),
+                 (1, 1, 1, 1, 'w', NULL, NULL, NULL, NULL), (1, 3, 4, 3, 'w', NULL, NULL, NULL, NULL)",
+            )
+            .unwrap();
+        drop(connection);
+
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let id = RunId::new("r").unwrap();
+        assert_eq!(ledger.run(&id).await.unwrap(), Some(run("r")));
+        let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
+        let seen: Vec<_> =
+            shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len, entry.token.0)).collect();
+        assert_eq!(seen, [(0, 3, 2), (3, 3, 1), (9, 1, 4)]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::ledger::contract::{LedgerError, LedgerResult};
 const APPLICATION_ID: i64 = 0x6b38_7366;
 
 /// One script per version of the layout; never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_ledger.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_ledger.sql"), include_str!("../migrations/0002_halves.sql")];
 
 /// How long to wait for another process that has the file locked.
 const BUSY: Duration = Duration::from_secs(5);

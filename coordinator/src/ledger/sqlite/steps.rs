@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
-use domain::run::RunState;
+use domain::run::{RunState, Shard};
 
 use super::open::classify;
 use crate::ledger::contract::{
@@ -101,7 +101,8 @@ pub(super) fn advance(
     known.map(|known| Swap::Differs(known.state)).ok_or_else(|| StepError::UnknownRun(run_id.clone()))
 }
 
-const SHARD_COLUMNS: &str = "shard, token, attempt, worker, part_key, part_bytes, part_hash, tally";
+const SHARD_COLUMNS: &str =
+    "shard, len, token, attempt, lost, worker, part_key, part_bytes, part_hash, tally";
 
 pub(super) fn shards(
     connection: &Connection,
@@ -124,24 +125,28 @@ pub(super) fn lease(
     leased: &Leased,
 ) -> StepResult<Swap<Option<ShardEntry>>> {
     let run = run_key(connection, run_id)?;
-    let known = shard(connection, run, leased.shard)?;
+    let known = shard(connection, run, leased.shard.index)?;
     let token = known.as_ref().map_or(FencingToken::default(), |known| known.token);
     let committed = known.as_ref().is_some_and(|known| known.part.is_some());
-    if committed || token != leased.previous || leased.token <= token {
+    let longer = known.as_ref().is_some_and(|known| known.shard.len < leased.shard.len);
+    if committed || longer || token != leased.previous || leased.token <= token {
         return Ok(Swap::Differs(known));
     }
     // The batch's transaction holds the write lock: nothing can come between the look and this.
     connection
         .prepare_cached(
-            "INSERT INTO shards (run, shard, token, attempt, worker) VALUES (?, ?, ?, ?, ?)
+            "INSERT INTO shards (run, shard, len, token, attempt, lost, worker) VALUES (?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (run, shard) DO UPDATE SET
-                token = excluded.token, attempt = excluded.attempt, worker = excluded.worker",
+                len = excluded.len, token = excluded.token, attempt = excluded.attempt, lost = excluded.lost,
+                worker = excluded.worker",
         )?
         .execute(params![
             run,
-            leased.shard.0,
+            leased.shard.index.0,
+            leased.shard.len,
             signed(leased.token.0),
             leased.attempt,
+            leased.lost,
             leased.worker.as_str()
         ])?;
     Ok(Swap::Done)
@@ -220,20 +225,28 @@ fn run_entry((plan, state, source, created_at_ms, fingerprint): RunRow) -> StepR
 }
 
 struct ShardRow {
-    shard: u32,
+    shard: Shard,
     token: i64,
     attempt: u32,
+    lost: u32,
     worker: String,
     part: Option<(String, i64, Vec<u8>, String)>,
 }
 
 fn shard_row(row: &Row<'_>) -> rusqlite::Result<ShardRow> {
-    let key: Option<String> = row.get(4)?;
+    let key: Option<String> = row.get(6)?;
     let part = match key {
         None => None,
-        Some(key) => Some((key, row.get(5)?, row.get(6)?, row.get(7)?)),
+        Some(key) => Some((key, row.get(7)?, row.get(8)?, row.get(9)?)),
     };
-    Ok(ShardRow { shard: row.get(0)?, token: row.get(1)?, attempt: row.get(2)?, worker: row.get(3)?, part })
+    Ok(ShardRow {
+        shard: Shard { index: ShardIndex(row.get(0)?), len: row.get(1)? },
+        token: row.get(2)?,
+        attempt: row.get(3)?,
+        lost: row.get(4)?,
+        worker: row.get(5)?,
+        part,
+    })
 }
 
 fn shard_entry(row: ShardRow) -> StepResult<ShardEntry> {
@@ -252,9 +265,10 @@ fn shard_entry(row: ShardRow) -> StepResult<ShardEntry> {
         })
         .transpose()?;
     Ok(ShardEntry {
-        shard: ShardIndex(row.shard),
+        shard: row.shard,
         token: FencingToken(row.token.unsigned_abs()),
         attempt: row.attempt,
+        lost: row.lost,
         worker: WorkerName::new(row.worker).map_err(|error| damaged("a worker")(error.to_string()))?,
         part,
     })

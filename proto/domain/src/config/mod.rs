@@ -162,11 +162,14 @@ pub struct FleetConfig {
     pub shard_size: u32,
     /// How long a lease lasts without a heartbeat, in seconds.
     pub lease_seconds: u32,
+    /// How many leases of a shard may end in the loss of their workers before the shard is halved; a record that stands
+    /// alone is given up after as many more.
+    pub max_lost: u32,
 }
 
 impl Default for FleetConfig {
     fn default() -> Self {
-        Self { shard_size: 250, lease_seconds: 30 }
+        Self { shard_size: 250, lease_seconds: 30, max_lost: 3 }
     }
 }
 
@@ -258,6 +261,9 @@ impl RunConfig {
         }
         if self.fleet.lease_seconds == 0 || self.fleet.lease_seconds > 3600 {
             return refuse("fleet.lease_seconds", "must be from 1 to 3600");
+        }
+        if self.fleet.max_lost == 0 || self.fleet.max_lost > 100 {
+            return refuse("fleet.max_lost", "must be from 1 to 100");
         }
         if self.max_attempts == 0 {
             return refuse("max_attempts", "must be at least 1");

@@ -1,0 +1,115 @@
+//! Near the end: a lease whose holder is late, or gone, is granted a second time to a worker that has nothing else to
+//! do. The old token cannot commit any more: the fence decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ids::{ShardIndex, WorkerName};
+
+use super::slot::Hold;
+use super::{Grant, Leases, Moment};
+
+/// How often a shard may be taken from holders that are late; afterwards its lease has to end.
+const MOST_TAKEN: u32 = 3;
+
+/// How much longer the holder must be expected to need than the worker that would take over.
+const NOTABLY: f64 = 1.25;
+
+/// The least it must be longer, in ms.
+const LEAST_MS: f64 = 20.0;
+
+/// What became of the wish for a lease that somebody else holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// It was taken from its holder.
+    Granted(Grant),
+    /// Nothing can be taken before this moment.
+    NotBefore(Moment),
+    /// There is nothing to take.
+    Nothing,
+}
+
+/// A lease, and when the worker that asks may have it.
+struct Late {
+    index: ShardIndex,
+    from: Moment,
+    gone: bool,
+    remaining_ms: f64,
+}
+
+impl Leases {
+    /// Leases a shard to `worker` that another one holds, if that one is expected to need notably longer, or its stream
+    /// has ended and it has not been heard for as long as a heartbeat takes. For when nothing waits.
+    pub fn take(&mut self, now: Moment, worker: &Arc<WorkerName>, fleet: u32) -> Take {
+        let late = self.late(now, worker);
+        let ready = late.iter().filter(|late| late.from <= now);
+        let Some(late) = ready.max_by(|a, b| a.remaining_ms.total_cmp(&b.remaining_ms)) else {
+            let next = late.iter().map(|late| late.from).min();
+            return next.map_or(Take::Nothing, Take::NotBefore);
+        };
+        let Some(slot) = self.open.get_mut(&late.index) else { return Take::Nothing };
+        match (late.gone, &slot.hold) {
+            (false, _) => slot.taken += 1,
+            (true, Hold::Leased { recovered: false, .. }) => slot.lose(true),
+            (true, _) => {}
+        }
+        self.release(late.index, now);
+        if self.condemned.contains(&late.index) {
+            return Take::Nothing;
+        }
+        self.lease_open(now, worker, late.index, fleet).map_or(Take::Nothing, Take::Granted)
+    }
+
+    /// Every lease of others that may be taken, and from when on.
+    fn late(&self, now: Moment, worker: &WorkerName) -> Vec<Late> {
+        let mut leases: Vec<_> = self
+            .deadlines
+            .iter()
+            .filter_map(|(_, index)| Some((*index, self.open.get(index)?)))
+            .filter_map(|(index, slot)| match &slot.hold {
+                Hold::Leased { worker: holder, since, gone, .. } if **holder != *worker => {
+                    Some((holder, *since, index, slot, *gone))
+                }
+                _ => None,
+            })
+            .collect();
+        // A worker takes its shards in the order in which it got them.
+        leases.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        let mut ahead: BTreeMap<&WorkerName, u64> = BTreeMap::new();
+        let mut late = Vec::new();
+        for (holder, since, index, slot, gone) in leases {
+            let ahead = ahead.entry(holder).or_default();
+            *ahead += u64::from(slot.len);
+            if let Some(gone) = gone {
+                let from = gone.after(self.terms.beat_ms());
+                late.push(Late { index, from, gone: true, remaining_ms: f64::INFINITY });
+            } else if slot.taken < MOST_TAKEN
+                && let Some(own_ms) = self.paces.expected_ms(worker, slot.len)
+            {
+                let needed = NOTABLY * own_ms + LEAST_MS;
+                let (remaining_ms, overdue_from) = self.remaining(now, holder, since, *ahead);
+                let from = if remaining_ms >= needed { now } else { overdue_from.after(whole(needed)) };
+                late.push(Late { index, from, gone: false, remaining_ms });
+            }
+        }
+        late
+    }
+
+    /// How much longer `holder` is expected to need, in ms, and from when on it is overdue. One that is overdue is
+    /// expected to need as long again.
+    fn remaining(&self, now: Moment, holder: &WorkerName, since: Moment, records: u64) -> (f64, Moment) {
+        let (Some(rate), Some(begun)) = (self.paces.rate(holder), self.paces.since(holder)) else {
+            return (now.since(since) as f64, since);
+        };
+        let due = begun.after(whole(records as f64 / rate));
+        let remaining = if due > now { due.since(now) } else { now.since(due) };
+        (remaining as f64, due)
+    }
+}
+
+/// Whole ms.
+fn whole(ms: f64) -> u64 {
+    let duration = Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,135 @@
+//! How fast each worker commits records, and from it how much of the work that is left is its share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::ids::WorkerName;
+
+use super::Moment;
+
+/// Work that should not be halved further, in ms of its worker: a lease has its price too.
+const SMALLEST_MS: f64 = 20.0;
+
+/// The same in records, while no worker's pace is known.
+const SMALLEST_RECORDS: f64 = 16.0;
+
+/// How much of what was measured stays when something new is.
+const MEMORY: f64 = 0.7;
+
+/// While there are that many shards for every worker, nobody needs a smaller one.
+const PLENTY: u64 = 4;
+
+/// What every worker of the run holds, and its pace.
+#[derive(Debug, Default)]
+pub(super) struct Paces {
+    workers: BTreeMap<Arc<WorkerName>, Pace>,
+    held: u64,
+}
+
+/// One worker's pace: a decaying sum of records over a decaying sum of the time they took.
+#[derive(Debug, Clone, Default)]
+struct Pace {
+    records: f64,
+    ms: f64,
+    /// Since when it works on what it holds.
+    since: Moment,
+    held: u64,
+}
+
+/// What is left to be leased, and among how many workers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    pub(super) waiting: u64,
+    pub(super) fleet: u32,
+}
+
+impl Pace {
+    /// Records a ms.
+    fn rate(&self) -> Option<f64> {
+        (self.ms > 0.0).then(|| self.records / self.ms)
+    }
+}
+
+impl Paces {
+    /// `worker` holds `len` records more.
+    pub(super) fn took(&mut self, now: Moment, worker: &Arc<WorkerName>, len: u32) {
+        let pace = self.workers.entry(Arc::clone(worker)).or_default();
+        if pace.held == 0 {
+            pace.since = now;
+        }
+        pace.held += u64::from(len);
+        self.held += u64::from(len);
+    }
+
+    /// `worker` has committed `len` records of what it holds.
+    pub(super) fn done(&mut self, now: Moment, worker: &WorkerName, len: u32) {
+        if let Some(pace) = self.workers.get_mut(worker) {
+            pace.records = pace.records * MEMORY + f64::from(len);
+            pace.ms = pace.ms * MEMORY + now.since(pace.since) as f64;
+            pace.since = now;
+        }
+    }
+
+    /// `worker` holds `len` records less.
+    pub(super) fn dropped(&mut self, worker: &WorkerName, len: u32) {
+        if let Some(pace) = self.workers.get_mut(worker) {
+            let len = pace.held.min(u64::from(len));
+            pace.held -= len;
+            self.held -= len;
+        }
+    }
+
+    /// `worker` may be gone for good: it is not remembered unless it holds something.
+    pub(super) fn forget_idle(&mut self, worker: &WorkerName) {
+        if self.workers.get(worker).is_some_and(|pace| pace.held == 0) {
+            self.workers.remove(worker);
+        }
+    }
+
+    /// Since when `worker` works on what it holds.
+    pub(super) fn since(&self, worker: &WorkerName) -> Option<Moment> {
+        self.workers.get(worker).map(|pace| pace.since)
+    }
+
+    /// The pace of `worker` in records a ms, as far as it is known.
+    pub(super) fn rate(&self, worker: &WorkerName) -> Option<f64> {
+        self.workers.get(worker).and_then(Pace::rate)
+    }
+
+    /// How long `worker` will need for `len` records more, in ms; a stranger is taken for an average worker.
+    pub(super) fn expected_ms(&self, worker: &WorkerName, len: u32) -> Option<f64> {
+        let rate = self.rate(worker).or_else(|| self.average())?;
+        let held = self.workers.get(worker).map_or(0, |pace| pace.held);
+        Some((held as f64 + f64::from(len)) / rate)
+    }
+
+    fn average(&self) -> Option<f64> {
+        let rates = self.workers.values().filter_map(Pace::rate);
+        let (sum, count) = rates.fold((0.0, 0.0), |(sum, count), rate| (sum + rate, count + 1.0));
+        (count > 0.0).then(|| sum / count)
+    }
+
+    /// How much of a shard of `len` records `worker` should get: all of it while there is plenty; then half of what it
+    /// can do until the others have done the rest, so that all end together.
+    pub(super) fn piece(&self, worker: &WorkerName, len: u32, work: Work) -> u32 {
+        let fleet = work.fleet.max(1);
+        if work.waiting >= PLENTY * u64::from(fleet) * u64::from(len) {
+            return len;
+        }
+        let average = self.average();
+        let typical = average.unwrap_or(1.0);
+        let mine = self.rate(worker).unwrap_or(typical);
+        let others = self.workers.iter().filter(|(name, _)| ***name != *worker);
+        let known: Vec<f64> = others.filter_map(|(_, pace)| pace.rate()).collect();
+        let strangers = f64::from(fleet - 1) - known.len() as f64;
+        let all = mine + known.iter().sum::<f64>() + strangers.max(0.0) * typical;
+        let held = self.workers.get(worker).map_or(0, |pace| pace.held);
+        let share = mine * (work.waiting + self.held) as f64 / all - held as f64;
+        let smallest = if average.is_some() { mine * SMALLEST_MS } else { SMALLEST_RECORDS };
+        let mut piece = len;
+        while piece > 1 && f64::from(piece) > share / 2.0 && f64::from(piece) >= 2.0 * smallest {
+            piece = piece.div_ceil(2);
+        }
+        piece
+    }
+}

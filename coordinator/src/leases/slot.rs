@@ -1,0 +1,94 @@
+//! One shard that was begun: its length, its fence, its losses and who holds it.
+
+use std::sync::Arc;
+
+use domain::ids::{FencingToken, ShardIndex, WorkerName};
+use domain::run::Shard;
+
+use super::Moment;
+
+/// Losses that do not count by themselves, of which the last does.
+const UNSEEN: u32 = 4;
+
+/// A shard that was begun and is not committed.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) len: u32,
+    pub(super) token: FencingToken,
+    pub(super) attempt: u32,
+    /// Losses that count.
+    pub(super) lost: u32,
+    /// Losses since then that may have been anybody's.
+    pub(super) unseen: u32,
+    /// How often it was taken from a holder that was late.
+    pub(super) taken: u32,
+    pub(super) hold: Hold,
+}
+
+/// Who holds a shard.
+#[derive(Debug, Clone)]
+pub(super) enum Hold {
+    Waiting,
+    Leased {
+        worker: Arc<WorkerName>,
+        since: Moment,
+        deadline: Moment,
+        /// An earlier process granted it, and nobody has renewed it since.
+        recovered: bool,
+        /// When the stream of its worker ended, unless it was renewed since.
+        gone: Option<Moment>,
+    },
+}
+
+impl Hold {
+    pub(super) fn leased(worker: &Arc<WorkerName>, since: Moment, deadline: Moment) -> Self {
+        let worker = Arc::clone(worker);
+        Self::Leased { worker, since, deadline, recovered: false, gone: None }
+    }
+
+    /// As it is after a restart: its worker has to show itself.
+    pub(super) fn recovered(worker: &Arc<WorkerName>, since: Moment, deadline: Moment) -> Self {
+        let worker = Arc::clone(worker);
+        Self::Leased { worker, since, deadline, recovered: true, gone: Some(since) }
+    }
+
+    pub(super) fn worker(&self) -> Option<&Arc<WorkerName>> {
+        match self {
+            Self::Waiting => None,
+            Self::Leased { worker, .. } => Some(worker),
+        }
+    }
+}
+
+impl Slot {
+    /// A shard that was never leased.
+    pub(super) fn fresh(len: u32, lost: u32) -> Self {
+        Self {
+            len,
+            token: FencingToken::default(),
+            attempt: 0,
+            lost,
+            unseen: 0,
+            taken: 0,
+            hold: Hold::Waiting,
+        }
+    }
+
+    pub(super) fn shard(&self, index: ShardIndex) -> Shard {
+        Shard { index, len: self.len }
+    }
+
+    /// Its holder was lost.
+    pub(super) fn lose(&mut self, counts: bool) {
+        self.unseen += 1;
+        if counts || self.unseen >= UNSEEN {
+            self.unseen = 0;
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+}
+
+/// The token after `token`.
+pub(super) fn next(token: FencingToken) -> Option<FencingToken> {
+    token.0.checked_add(1).map(FencingToken)
+}
