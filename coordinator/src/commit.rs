@@ -168,6 +168,9 @@ fn part_name(key: &LeaseKey, hash: PartHash) -> String {
 }
 
 fn refusal(key: &LeaseKey, refused: Refused) -> Refusal {
+    if let Refused::Stale { current } = refused {
+        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, %current, "refused a late commit");
+    }
     let (reason, message) = match refused {
         Refused::UnknownShard => {
             (Reason::UnknownShard, format!("run {} has no shard {}", key.run_id, key.shard))

@@ -1,3 +1,4 @@
 //! Tasks of the house that are not shell work.
 
+pub mod chaos;
 pub mod tidy;

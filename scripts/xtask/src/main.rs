@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::chaos::Output;
 
 /// Tasks of the house that are not shell work.
 #[derive(Parser)]
@@ -17,6 +18,10 @@ struct Cli {
 enum Task {
     /// Checks who depends on whom against the architecture. Also runs as a test.
     Tidy,
+    /// Kills, freezes and cuts off real processes during a run, and compares it with an undisturbed one.
+    ///
+    /// Exit code 1: an expectation was violated; the report says which, and the seed replays the plan.
+    Chaos(Box<xtask::chaos::Args>),
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
@@ -32,6 +37,14 @@ fn main() -> Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             Ok(ExitCode::FAILURE)
+        }
+        Task::Chaos(args) => {
+            let report = xtask::chaos::run(&args)?;
+            match args.output {
+                Output::Text => print!("{}", report.text()),
+                Output::Json => println!("{}", report.json()),
+            }
+            Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

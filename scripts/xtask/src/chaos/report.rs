@@ -1,0 +1,93 @@
+//! What a run of faults came to, for people and for machines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::plan::Fault;
+
+/// What happened, and what should not have.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Replays the plan.
+    pub seed: u64,
+    /// How many faults of each kind there were.
+    pub(super) faults: BTreeMap<Fault, u64>,
+    /// Commits that the coordinator refused because their token was old.
+    pub late_commits_refused: usize,
+    /// Records of the corpus.
+    pub records: u64,
+    /// Rows of the results.
+    pub rows: u64,
+    /// Fingerprint of the undisturbed run.
+    pub expected: String,
+    /// Fingerprint of the disturbed run.
+    pub fingerprint: String,
+    /// Seconds that the undisturbed run took.
+    pub undisturbed_s: f64,
+    /// Seconds that the disturbed run took.
+    pub disturbed_s: f64,
+    /// What was left out, and why.
+    pub skipped: Vec<String>,
+    /// What should not have happened.
+    pub violations: Vec<String>,
+}
+
+impl Report {
+    /// Whether all is as it should be.
+    pub fn is_fine(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// One JSON object.
+    pub fn json(&self) -> Value {
+        let faults: BTreeMap<&str, u64> =
+            self.faults.iter().map(|(fault, count)| (fault.as_str(), *count)).collect();
+        json!({
+            "seed": self.seed,
+            "fine": self.is_fine(),
+            "faults": faults,
+            "late_commits_refused": self.late_commits_refused,
+            "records": self.records,
+            "rows": self.rows,
+            "lost": self.records.saturating_sub(self.rows),
+            "double": self.rows.saturating_sub(self.records),
+            "expected": self.expected,
+            "fingerprint": self.fingerprint,
+            "undisturbed_s": self.undisturbed_s,
+            "disturbed_s": self.disturbed_s,
+            "skipped": self.skipped,
+            "violations": self.violations,
+        })
+    }
+
+    /// A table.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, value: &dyn std::fmt::Display| {
+            let _ = writeln!(text, "  {name:<42} {value}");
+        };
+        row("seed", &self.seed);
+        for (fault, count) in &self.faults {
+            row(fault.as_str(), count);
+        }
+        row("late commits refused", &self.late_commits_refused);
+        row("records", &self.records);
+        row("lost", &self.records.saturating_sub(self.rows));
+        row("double", &self.rows.saturating_sub(self.records));
+        row("fingerprint undisturbed", &self.expected);
+        row("fingerprint", &self.fingerprint);
+        row("seconds undisturbed", &format!("{:.1}", self.undisturbed_s));
+        row("seconds", &format!("{:.1}", self.disturbed_s));
+        for skipped in &self.skipped {
+            let _ = writeln!(text, "skipped: {skipped}");
+        }
+        for violation in &self.violations {
+            let _ = writeln!(text, "VIOLATION: {violation}");
+        }
+        let verdict = if self.is_fine() { "survived" } else { "not survived; --seed replays the plan" };
+        let _ = writeln!(text, "{verdict}");
+        text
+    }
+}
