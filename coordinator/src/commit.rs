@@ -39,11 +39,25 @@ impl Runs {
         header: PartHeader,
         chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
     ) -> Result<Committed, Refusal> {
+        let committed = self.take(&header, chunks).await;
+        match &committed {
+            Ok(Committed::New) => self.metrics.committed(header.bytes, &header.tally),
+            Ok(Committed::Already) => self.metrics.committed_before(),
+            Err(refusal) => self.metrics.refused(refusal),
+        }
+        committed
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        header: &PartHeader,
+        chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    ) -> Result<Committed, Refusal> {
         let key = header.key.clone();
-        self.admit(&header)?;
+        self.admit(header)?;
         let permit = self.uploads.acquire().await;
         let permit = permit.map_err(|_| Refusal::new(Reason::Draining, "the coordinator is ending"))?;
-        let bytes = receive(&header, chunks).await?;
+        let bytes = receive(header, chunks).await?;
         reach(Point::PartReceived);
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
@@ -65,7 +79,7 @@ impl Runs {
             }
             verdict => {
                 reach(Point::CommitRecorded);
-                self.settle(&header);
+                self.settle(header);
                 Ok(if verdict == CommitVerdict::Already { Committed::Already } else { Committed::New })
             }
         }

@@ -3,6 +3,7 @@
 //! Each step may be the last one before the process dies; the next process begins again with the first. Only after the
 //! ledger says *finished* is anything deleted that a repetition would need.
 
+use console::usage::Usage;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,7 +22,6 @@ use proto::status::{Reason, Refusal};
 use crate::commit::STAGED;
 use crate::ledger::{ShardEntry, Swap};
 use crate::runs::{Live, Runs, ledger_refusal, storage};
-use crate::usage::Usage;
 
 /// Rows of a final part at most.
 const ROWS_PER_PART: u64 = 1_000_000;
@@ -43,6 +43,7 @@ impl Runs {
         self.spawn(async move {
             while let Err(refusal) = runs.finish(&run_id).await {
                 tracing::error!(run = %run_id, error = %refusal, "cannot finish a run; trying again");
+                runs.metrics.retry("finish");
                 runs.set_trouble(&run_id, Some(format!("cannot finish: {refusal}")));
                 tokio::time::sleep(RETRY).await;
             }

@@ -2,6 +2,7 @@
 //!
 //! *Invariant*: `run.json` comes last; a folder without it is no run, and importing again replaces what is there.
 
+use console::usage::Usage;
 use std::io::{BufReader, Read, Seek};
 use std::time::{Instant, SystemTime};
 
@@ -21,7 +22,6 @@ use domain::tally::Tally;
 use tempfile::NamedTempFile;
 
 use crate::finish::counts;
-use crate::usage::Usage;
 
 /// Outcomes that are turned into columns at once.
 const BATCH: usize = 1000;

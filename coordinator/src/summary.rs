@@ -1,5 +1,6 @@
 //! What a person, or a script, wants to know when a run has ended.
 
+use console::usage::Usage;
 use std::fmt::Write as _;
 
 use console::output::visible;
@@ -8,8 +9,6 @@ use domain::outcome::Status;
 use domain::tally::{Reason, Tally};
 use proto::convert::RunStatus;
 use serde_json::{Value, json};
-
-use crate::usage::Usage;
 
 /// Reasons shown for each status.
 const REASONS: usize = 5;

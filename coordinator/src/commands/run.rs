@@ -1,5 +1,6 @@
 //! `coordinator run`: coordinator, workers and client in one process, over real gRPC on the loopback interface.
 
+use console::usage::Usage;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +28,6 @@ use crate::server;
 use crate::settings::ConfigArgs;
 use crate::state::{RUN_STATE, StateFolder};
 use crate::summary::Summary;
-use crate::usage::Usage;
 
 /// Reads a corpus, has it processed by workers in this process, and leaves Parquet and run.json in `<OUT>/<RUN_ID>`.
 ///

@@ -10,9 +10,10 @@ use console::interrupt::Interrupts;
 use console::{Exit, output};
 use dataset::store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::block_on;
+use crate::http;
 use crate::runs::{Parts, Recovery, Runs};
 use crate::server;
 use crate::state::StateFolder;
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
+    /// Address for metrics (/metrics), health (/healthz) and a page for people (/) over HTTP [default: none]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
     /// Folder of the ledger
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
@@ -57,6 +61,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
+    let page_listener = match args.http {
+        None => None,
+        Some(address) => Some(console::http::listen(address, args.insecure).await?),
+    };
     let state = StateFolder::open(&args.state)?;
     let results = state.join("results");
     let store = match &args.out {
@@ -72,6 +80,17 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     output::say(&format!("serving http://{address}, results in {place}; Ctrl-C ends it"));
+    if let Some(listener) = &page_listener {
+        output::say(&format!("status page on http://{}", listener.local_addr()?));
+    }
+    let (quiet, mut page) = watch::channel(());
+    let page = page_listener.map(|listener| {
+        let router = http::router(Arc::clone(&runs));
+        tokio::spawn(console::http::serve(listener, router, async move {
+            // Nothing is ever sent: it ends when the sender goes.
+            let _ = page.changed().await;
+        }))
+    });
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server::run(listener, runs, async move {
         // A dropped sender means the same.
@@ -88,6 +107,10 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
                 () = interrupts.next() => {}
             }
         }
+    }
+    drop(quiet);
+    if let Some(page) = page {
+        page.await?;
     }
     Err(Interrupted).hint("started again with the same --state it goes on where it stopped")
 }

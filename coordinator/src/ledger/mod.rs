@@ -5,6 +5,7 @@ mod memory;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+mod timed;
 
 pub use contract::{
     CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
@@ -12,3 +13,4 @@ pub use contract::{
 };
 pub use memory::MemoryLedger;
 pub use sqlite::SqliteLedger;
+pub(crate) use timed::TimedLedger;

@@ -12,6 +12,7 @@ use domain::tally::Tally;
 use super::roster::{Member, Rate};
 use super::turns::Turns;
 use crate::leases::{Grant, Leases, Moment, Take};
+use crate::metrics::{LeaseEvent, Metrics};
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ pub(crate) struct Book {
     /// When any worker was last heard.
     pub(crate) heard: Moment,
     turns: Turns,
+    metrics: Arc<Metrics>,
 }
 
 /// A lease that the ledger has not recorded yet.
@@ -90,6 +92,11 @@ pub(crate) enum Next {
 }
 
 impl Book {
+    /// Nothing yet.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     /// Leases a shard of the run whose turn it is. Runs take turns, so that none waits for another to end; where no run
     /// has a shard that waits, one is taken from a worker that is late or gone.
     pub(crate) fn next(&mut self, now: Moment, worker: &Arc<WorkerName>) -> Next {
@@ -112,6 +119,7 @@ impl Book {
                 Take::Granted(grant) => {
                     tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "a shard is late: leasing it again");
                     if let Some(tentative) = live.tentative(run_id, grant, worker) {
+                        self.metrics.lease(LeaseEvent::Hedged, 1);
                         self.turns.took(run_id, tentative.lease.shard.len.into());
                         return Next::Lease(Box::new(tentative));
                     }
@@ -144,6 +152,7 @@ impl Book {
         for (run_id, live) in &mut self.live {
             for expired in live.leases.expire(now, self.heard) {
                 any = true;
+                self.metrics.lease(LeaseEvent::Expired, 1);
                 tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease ran out");
             }
         }

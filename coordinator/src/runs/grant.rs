@@ -14,6 +14,7 @@ use super::book::{Next, Tentative};
 use super::{Runs, ledger_refusal};
 use crate::leases::{Known, Settled};
 use crate::ledger::{Leased, ShardEntry, Swap};
+use crate::metrics::LeaseEvent;
 
 /// A lease that the ledger has recorded.
 #[derive(Debug)]
@@ -107,7 +108,13 @@ impl Runs {
         match swap {
             Swap::Done => {
                 reach(Point::LeaseRecorded);
-                let held = self.with_live(&lease.run_id, |live| live.leases.confirm(&grant));
+                self.metrics.lease(LeaseEvent::Granted, 1);
+                let held = self.with_live(&lease.run_id, |live| {
+                    let before = live.leases.shards();
+                    let held = live.leases.confirm(&grant);
+                    self.metrics.lease(LeaseEvent::Split, (live.leases.shards() - before) as usize);
+                    held
+                });
                 if self.book().live.get(&lease.run_id).is_some_and(|live| live.leases.has_waiting()) {
                     // What a halving left.
                     self.work.notify_waiters();
@@ -153,6 +160,7 @@ impl Runs {
                 .get_mut(&key.run_id)
                 .is_some_and(|live| live.leases.renew(now, key.shard, key.token).is_ok());
             if renewed {
+                self.metrics.lease(LeaseEvent::Renewed, 1);
                 renewal.renewed.push(key);
             } else {
                 renewal.lost.push(key);
@@ -169,7 +177,9 @@ impl Runs {
             for key in keys {
                 if let Some(live) = book.live.get_mut(&key.run_id) {
                     // One that had ended before has nothing to give back.
-                    let _ = live.leases.hand_back(now, key.shard, key.token, failed);
+                    if live.leases.hand_back(now, key.shard, key.token, failed).is_ok() {
+                        self.metrics.lease(LeaseEvent::HandedBack, 1);
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@
 mod book;
 mod grant;
 mod keep;
+mod observe;
 mod recover;
 pub(crate) mod retain;
 mod roster;
@@ -27,6 +28,7 @@ use proto::status::{Reason, Refusal};
 
 use crate::leases::Moment;
 use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::Metrics;
 
 pub(crate) use book::{Book, Live};
 pub use grant::{Granted, Renewal};
@@ -78,6 +80,7 @@ pub struct Runs {
     pub(crate) keeping: Notify,
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: Semaphore,
+    pub(crate) metrics: Arc<Metrics>,
     background: Mutex<JoinSet<()>>,
 }
 

@@ -22,7 +22,8 @@ use super::roster::Rate;
 use super::{Change, Parts, Recovery, Runs, ledger_refusal};
 use crate::commit::STAGED;
 use crate::leases::{Leases, Settled, Terms};
-use crate::ledger::RunEntry;
+use crate::ledger::{RunEntry, TimedLedger};
+use crate::metrics::Metrics;
 
 /// Shards that are read from the ledger at once.
 const PAGE: usize = 1000;
@@ -36,12 +37,14 @@ fn sweep(folder: &Path) -> Result<(), Refusal> {
 impl Runs {
     /// Opens the coordinator's runs: those that have not ended go on.
     pub async fn open(parts: Parts) -> Result<Arc<Self>, Refusal> {
+        let metrics = Arc::new(Metrics::default());
         let runs = Arc::new(Self {
-            ledger: parts.ledger,
+            ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
+            metrics: Arc::clone(&metrics),
             store: parts.store,
             scratch: parts.scratch,
             started: tokio::time::Instant::now(),
-            book: Mutex::new(Book::default()),
+            book: Mutex::new(Book::new(metrics)),
             work: Notify::new(),
             keeping: Notify::new(),
             changed: watch::Sender::new(Change::default()),

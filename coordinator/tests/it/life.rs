@@ -224,3 +224,46 @@ fn runs_that_ended_are_pruned_and_others_are_not() {
     drop(served);
     assert_eq!(kept(&["prune", place, "--older-than", "0s", "--yes"]), [] as [String; 0]);
 }
+
+/// The answer to a GET: its head and its body.
+fn get(address: &str, path: &str) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn metrics_health_and_a_page_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("detections.json");
+    detections(&corpus, 8);
+    let refused = coordinator(&["serve", "--state", "x", "--http", "0.0.0.0:0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--insecure"));
+
+    let state = folder.path().join("state");
+    let arguments =
+        ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state", state.to_str().unwrap()];
+    let mut served = Process::coordinator(&arguments);
+    let line = served.wait_for("serving http://");
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let line = served.wait_for("status page on http://");
+    let address = line.rsplit_once("http://").unwrap().1.to_owned();
+    submit(url.trim_end_matches(','), &corpus, "r", "2");
+
+    let (head, metrics) = get(&address, "/metrics");
+    assert!(head.contains("200 OK") && head.contains("application/openmetrics-text"), "{head}");
+    assert!(metrics.contains("k8s_auto_fix_coordinator_shards{state=\"waiting\"} 4"), "{metrics}");
+    assert!(metrics.contains("process_resident_memory_bytes"), "{metrics}");
+    let (head, body) = get(&address, "/healthz");
+    assert!(head.contains("200 OK") && body.contains("ok"), "{head}\n{body}");
+    let (head, page) = get(&address, "/");
+    assert!(head.contains("default-src 'none'") && page.contains("<td>r</td>"), "{head}\n{page}");
+    assert!(get(&address, "/no-such-page").0.contains("404"));
+    served.signal("TERM");
+    assert_eq!(served.end().status.code(), Some(130));
+}

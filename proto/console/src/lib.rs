@@ -4,11 +4,16 @@ pub mod completions;
 pub mod env;
 pub mod exit;
 pub mod failure;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod interrupt;
+#[cfg(feature = "http")]
+pub mod openmetrics;
 pub mod output;
 pub mod progress;
 pub mod settings;
 pub mod telemetry;
+pub mod usage;
 
 pub use exit::Exit;
 pub use output::{Format, Table};

@@ -8,7 +8,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct Usage {
     /// User and system time of all threads so far, in seconds.
     pub cpu_s: f64,
-    /// Most memory held at a time, in MB (10⁶ bytes).
+    /// Memory that is held now, in MB (10⁶ bytes).
+    pub rss_mb: f64,
+    /// Most memory held at a time, in MB.
     pub peak_rss_mb: f64,
 }
 
@@ -17,7 +19,11 @@ impl Usage {
     pub fn of_this_process() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        Some(Self { cpu_s: cpu_seconds(&stat)?, peak_rss_mb: peak_mb(&status)? })
+        Some(Self {
+            cpu_s: cpu_seconds(&stat)?,
+            rss_mb: memory_mb(&status, "VmRSS:")?,
+            peak_rss_mb: memory_mb(&status, "VmHWM:")?,
+        })
     }
 }
 
@@ -30,9 +36,9 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-/// The line `VmHWM: … kB`.
-fn peak_mb(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A line such as `VmHWM: … kB`.
+fn memory_mb(status: &str, key: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024.0 / 1e6)
 }
@@ -45,7 +51,7 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         let stat = "42 (a) b) (c) R 1 42 42 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 4 0 1 2 3";
         assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(peak_mb("VmPeak:\t 9 kB\nVmHWM:\t  100000 kB\n"), Some(102.4));
+        assert_eq!(memory_mb("VmPeak:\t 9 kB\nVmHWM:\t  100000 kB\n", "VmHWM:"), Some(102.4));
         assert_eq!(cpu_seconds("nonsense"), None);
     }
 

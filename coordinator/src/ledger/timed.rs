@@ -1,0 +1,100 @@
+//! A ledger whose answers are timed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::run::RunState;
+
+use super::contract::{
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
+    Swap,
+};
+use crate::metrics::Metrics;
+
+/// Passes every step on, and says how long it took.
+#[derive(Clone)]
+pub(crate) struct TimedLedger {
+    inner: Arc<dyn Ledger>,
+    metrics: Arc<Metrics>,
+}
+
+impl TimedLedger {
+    /// Times `inner`.
+    pub(crate) fn new(inner: Arc<dyn Ledger>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    fn timed<'a, T: Send + 'a>(
+        &'a self,
+        step: &'static str,
+        answer: BoxFuture<'a, LedgerResult<T>>,
+    ) -> BoxFuture<'a, LedgerResult<T>> {
+        async move {
+            let begun = Instant::now();
+            let answer = answer.await;
+            let error = match &answer {
+                Err(error @ (LedgerError::Unavailable { .. } | LedgerError::Unusable { .. })) => {
+                    Some(error.to_string())
+                }
+                Ok(_) | Err(LedgerError::UnknownRun(_)) => None,
+            };
+            self.metrics.ledger(step, begun.elapsed(), error);
+            answer
+        }
+        .boxed()
+    }
+}
+
+impl Ledger for TimedLedger {
+    fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>> {
+        self.timed("create_run", self.inner.create_run(run))
+    }
+
+    fn run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Option<RunEntry>>> {
+        self.timed("run", self.inner.run(run_id))
+    }
+
+    fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>> {
+        self.timed("runs", self.inner.runs())
+    }
+
+    fn advance(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        to: RunState,
+        fingerprint: Option<String>,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.timed("advance", self.inner.advance(run_id, from, to, fingerprint))
+    }
+
+    fn shards(
+        &self,
+        run_id: &RunId,
+        first: ShardIndex,
+        limit: usize,
+    ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>> {
+        self.timed("shards", self.inner.shards(run_id, first, limit))
+    }
+
+    fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        self.timed("lease", self.inner.lease(run_id, leased))
+    }
+
+    fn commit(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        token: FencingToken,
+        part: CommittedPart,
+    ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
+        self.timed("commit", self.inner.commit(run_id, shard, token, part))
+    }
+
+    fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.timed("remove_run", self.inner.remove_run(run_id))
+    }
+}

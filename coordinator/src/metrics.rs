@@ -1,0 +1,269 @@
+//! What the coordinator counts for Prometheus. The names are listed in `METRICS.md`; a test compares.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use console::openmetrics::{self, Process};
+use domain::outcome::Status;
+use domain::tally::Tally;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use proto::status::Refusal;
+
+/// What all names of ours begin with.
+const PREFIX: &str = "k8s_auto_fix_coordinator";
+
+/// What can happen to a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseEvent {
+    /// A worker got a shard that waited.
+    Granted,
+    /// A heartbeat extended it.
+    Renewed,
+    /// Its deadline passed.
+    Expired,
+    /// Its worker gave it back.
+    HandedBack,
+    /// A shard that somebody still holds was leased to another worker.
+    Hedged,
+    /// Its shard was halved.
+    Split,
+}
+
+impl LeaseEvent {
+    const ALL: [Self; 6] =
+        [Self::Granted, Self::Renewed, Self::Expired, Self::HandedBack, Self::Hedged, Self::Split];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Renewed => "renewed",
+            Self::Expired => "expired",
+            Self::HandedBack => "handed_back",
+            Self::Hedged => "hedged",
+            Self::Split => "split",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Event {
+    event: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictOf {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusOf {
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateOf {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Step {
+    step: &'static str,
+}
+
+/// A look at what waits and who works, taken when somebody asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Depths {
+    pub(crate) runs: u64,
+    pub(crate) troubled: u64,
+    pub(crate) waiting: u64,
+    pub(crate) leased: u64,
+    pub(crate) uploads: u64,
+    pub(crate) workers: u64,
+}
+
+/// Everything the coordinator counts.
+pub(crate) struct Metrics {
+    registry: Mutex<Registry>,
+    leases: Family<Event, Counter>,
+    commits: Family<VerdictOf, Counter>,
+    records: Family<StatusOf, Counter>,
+    part_bytes: Counter,
+    retries: Family<Step, Counter>,
+    ledger_seconds: Family<Step, Histogram>,
+    ledger_errors: Family<Step, Counter>,
+    shards: Family<StateOf, Gauge>,
+    runs: Family<StateOf, Gauge>,
+    uploads: Gauge,
+    workers: Gauge,
+    process: Process,
+    /// Why the ledger's last step failed, unless it was done.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let process = Process::register(&mut registry);
+        let ours = registry.sub_registry_with_prefix(PREFIX);
+        let histogram = || Histogram::new(exponential_buckets(0.000_1, 2.5, 12));
+        let metrics = Self {
+            leases: Family::default(),
+            commits: Family::default(),
+            records: Family::default(),
+            part_bytes: Counter::default(),
+            retries: Family::default(),
+            ledger_seconds: Family::new_with_constructor(histogram),
+            ledger_errors: Family::default(),
+            shards: Family::default(),
+            runs: Family::default(),
+            uploads: Gauge::default(),
+            workers: Gauge::default(),
+            process,
+            registry: Mutex::default(),
+            trouble: Mutex::default(),
+        };
+        ours.register("leases", "What happened to leases, by `event`", metrics.leases.clone());
+        ours.register(
+            "commits",
+            "Parts handed in, by `verdict`: committed, already, or the reason of the refusal",
+            metrics.commits.clone(),
+        );
+        ours.register("records", "Records committed by this process, by `status`", metrics.records.clone());
+        ours.register_with_unit(
+            "parts",
+            "Length of the committed parts",
+            Unit::Bytes,
+            metrics.part_bytes.clone(),
+        );
+        ours.register("retries", "Work that failed and is tried again, by `step`", metrics.retries.clone());
+        ours.register_with_unit(
+            "ledger",
+            "Time until the ledger had done a step, by `step`",
+            Unit::Seconds,
+            metrics.ledger_seconds.clone(),
+        );
+        ours.register(
+            "ledger_errors",
+            "Steps that the ledger could not do, by `step`",
+            metrics.ledger_errors.clone(),
+        );
+        ours.register(
+            "shards",
+            "Shards of runs that live, by `state`: waiting, leased",
+            metrics.shards.clone(),
+        );
+        ours.register("runs", "Runs that live, by `state`: well, troubled", metrics.runs.clone());
+        ours.register("uploads", "Parts that are being received", metrics.uploads.clone());
+        ours.register("workers", "Workers that are connected", metrics.workers.clone());
+        for event in LeaseEvent::ALL {
+            drop(metrics.leases.get_or_create(&Event { event: event.as_str() }));
+        }
+        Self { registry: Mutex::new(registry), ..metrics }
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Something happened to a lease.
+    pub(crate) fn lease(&self, event: LeaseEvent, times: usize) {
+        self.leases.get_or_create(&Event { event: event.as_str() }).inc_by(times as u64);
+    }
+
+    /// A part became visible, with these rows.
+    pub(crate) fn committed(&self, bytes: u64, tally: &Tally) {
+        self.commits.get_or_create(&VerdictOf { verdict: "committed" }).inc();
+        self.part_bytes.inc_by(bytes);
+        for (status, count) in crate::finish::counts(tally) {
+            self.records.get_or_create(&StatusOf { status: Status::as_str(status) }).inc_by(count);
+        }
+    }
+
+    /// A part was visible already.
+    pub(crate) fn committed_before(&self) {
+        self.commits.get_or_create(&VerdictOf { verdict: "already" }).inc();
+    }
+
+    /// A part was refused.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.commits.get_or_create(&VerdictOf { verdict: refusal.reason.as_str() }).inc();
+    }
+
+    /// Something failed and will be tried again.
+    pub(crate) fn retry(&self, step: &'static str) {
+        self.retries.get_or_create(&Step { step }).inc();
+    }
+
+    /// The ledger answered.
+    pub(crate) fn ledger(&self, step: &'static str, took: Duration, error: Option<String>) {
+        self.ledger_seconds.get_or_create(&Step { step }).observe(took.as_secs_f64());
+        if error.is_some() {
+            self.ledger_errors.get_or_create(&Step { step }).inc();
+        }
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Why the ledger's last step failed, if it did.
+    pub(crate) fn ledger_trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything as text.
+    pub(crate) fn text(&self, depths: Depths) -> String {
+        let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.process.update();
+        self.shards.get_or_create(&StateOf { state: "waiting" }).set(count(depths.waiting));
+        self.shards.get_or_create(&StateOf { state: "leased" }).set(count(depths.leased));
+        self.runs.get_or_create(&StateOf { state: "well" }).set(count(depths.runs - depths.troubled));
+        self.runs.get_or_create(&StateOf { state: "troubled" }).set(count(depths.troubled));
+        self.uploads.set(count(depths.uploads));
+        self.workers.set(count(depths.workers));
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        openmetrics::text(&registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::status::Reason;
+
+    use super::*;
+
+    #[test]
+    fn the_reference_lists_what_there_is() {
+        let metrics = Metrics::default();
+        metrics.lease(LeaseEvent::Granted, 2);
+        metrics.committed(10, &Tally { records: 3, accepted: 2, errors: 1, ..Tally::default() });
+        metrics.committed_before();
+        metrics.refused(&Refusal::new(Reason::StaleToken, ""));
+        metrics.retry("finish");
+        metrics.ledger("lease", Duration::from_millis(2), Some("disk full".to_owned()));
+        assert_eq!(metrics.ledger_trouble().as_deref(), Some("disk full"));
+        let text = metrics.text(Depths { runs: 2, troubled: 1, waiting: 5, ..Depths::default() });
+        for line in [
+            "k8s_auto_fix_coordinator_leases_total{event=\"granted\"} 2",
+            "k8s_auto_fix_coordinator_leases_total{event=\"split\"} 0",
+            "k8s_auto_fix_coordinator_commits_total{verdict=\"stale_token\"} 1",
+            "k8s_auto_fix_coordinator_records_total{status=\"accepted\"} 2",
+            "k8s_auto_fix_coordinator_parts_bytes_total 10",
+            "k8s_auto_fix_coordinator_shards{state=\"waiting\"} 5",
+            "k8s_auto_fix_coordinator_runs{state=\"well\"} 1",
+            "k8s_auto_fix_coordinator_ledger_seconds_count{step=\"lease\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        let written = include_str!("../METRICS.md");
+        let table = openmetrics::reference(&text);
+        assert!(written.ends_with(&table), "METRICS.md should end with:\n{table}");
+    }
+}
