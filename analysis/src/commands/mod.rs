@@ -1,20 +1,38 @@
 //! One thin file per subcommand.
 
+mod ablation;
+mod audit;
+mod baselines;
+mod calibration;
+mod detector_eval;
 mod export;
 mod failures;
+mod fairness;
 mod figures;
 mod fingerprint;
+mod latency;
 mod metrics;
+mod multi_seed;
+mod parity;
+mod patch_stats;
 mod policy_metrics;
+mod probe_report;
+mod risk;
+mod schedule;
+mod significance;
+mod throughput;
+mod tokens;
 
 use analysis::Results;
+use analysis::cases::{self, Case};
+use analysis::render::Figures;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use console::failure::WithHint as _;
 use console::{Exit, completions, output};
 use domain::run::RunState;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Print};
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -23,6 +41,25 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Metrics(args) => metrics::run(&args),
         Command::PolicyMetrics(args) => policy_metrics::run(&args),
         Command::Failures(args) => failures::run(&args),
+        Command::PatchStats(args) => patch_stats::run(&args),
+        Command::Latency(args) => latency::run(&args),
+        Command::Tokens(args) => tokens::run(&args),
+        Command::Ablation(args) => ablation::run(&args),
+        Command::DetectorEval(args) => detector_eval::run(&args),
+        Command::Significance(args) => significance::run(&args),
+        Command::MultiSeed(args) => multi_seed::run(&args),
+        Command::Calibration(args) => calibration::run(&args),
+        Command::CrossVersion(args) => calibration::cross_version(&args),
+        Command::Throughput(args) => throughput::run(&args),
+        Command::Baselines(args) => baselines::run(&args),
+        Command::Fairness(args) => fairness::run(&args),
+        Command::ProbeReport(args) => probe_report::run(&args),
+        Command::Risk(args) => risk::run(&args),
+        Command::Schedule(args) => schedule::schedule(&args),
+        Command::Compare(args) => schedule::compare(&args),
+        Command::Sweep(args) => schedule::sweep(&args),
+        Command::Parity(args) => parity::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Completions { shell } => {
@@ -47,6 +84,16 @@ fn load(paths: &[String]) -> anyhow::Result<Results> {
         ));
     }
     Ok(results)
+}
+
+/// The rows of results, as plain values.
+fn cases(paths: &[String]) -> anyhow::Result<Vec<Case>> {
+    Ok(cases::read(&load(paths)?)?)
+}
+
+/// Prints figures in the form asked for.
+fn show(figures: &Figures, how: &Print) -> anyhow::Result<Exit> {
+    print(&figures.render(how.output, output::stdout_width()))
 }
 
 /// Prints a result; a reader that went away is no failure.

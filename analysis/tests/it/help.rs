@@ -4,7 +4,10 @@ use crate::support::{analysis, stdout};
 
 #[test]
 fn help_is_as_approved() {
-    for command in ["", "metrics", "policy-metrics", "failures", "fingerprint", "export", "completions"] {
+    const COMMANDS: &str = "metrics policy-metrics failures patch-stats latency tokens ablation detector-eval \
+        significance multi-seed calibration cross-version throughput baselines fairness probe-report risk schedule \
+        compare sweep parity audit fingerprint export completions";
+    for command in std::iter::once("").chain(COMMANDS.split_whitespace()) {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let name = if command.is_empty() { "help" } else { command };
         insta::assert_snapshot!(format!("help-{name}"), stdout(&args));

@@ -4,8 +4,10 @@
 
 mod export;
 mod failures;
+mod figures;
 mod help;
 mod metrics;
+mod parity;
 mod places;
 mod published;
 mod support;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{import, json, stdout};
 
 /// The folder of the reference data, or a word that the test is skipped.
-fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     if corpus.is_dir() {
         return Some(corpus);

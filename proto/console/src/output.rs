@@ -69,6 +69,16 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// The columns, left to right.
+    pub fn header(&self) -> &[(String, Align)] {
+        &self.header
+    }
+
+    /// The rows, each as long as the header.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

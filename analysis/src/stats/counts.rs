@@ -1,11 +1,8 @@
-//! Medians, percentiles, intervals and rounding. Pure.
+//! Whole numbers and how often each occurs: median, percentiles.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-/// 97.5 % point of the standard normal distribution (two-sided 95 %), rounded as in the published intervals.
-const Z_95: f64 = 1.96;
 
 /// How often each whole number occurs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,58 +82,6 @@ impl Counts {
     }
 }
 
-/// A count of a total, with the share and its Wilson score interval at 95 %.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Proportion {
-    /// How many.
-    pub count: u64,
-    /// Of how many.
-    pub of: u64,
-    /// The share; `None` of nothing.
-    pub rate: Option<f64>,
-    /// Lower end of the interval.
-    pub low: Option<f64>,
-    /// Upper end of the interval.
-    pub high: Option<f64>,
-}
-
-impl Proportion {
-    /// `count` of `of`.
-    pub fn new(count: u64, of: u64) -> Self {
-        let interval = wilson(count, of);
-        Self {
-            count,
-            of,
-            rate: interval.map(|_| count as f64 / of as f64),
-            low: interval.map(|(low, _)| low),
-            high: interval.map(|(_, high)| high),
-        }
-    }
-}
-
-/// The Wilson score interval at 95 % of `successes` in `trials`; `None` without trials.
-///
-/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). Kept within
-/// 0 and 1, which rounding errors may leave.
-pub fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
-    if trials == 0 {
-        return None;
-    }
-    let n = trials as f64;
-    let p = successes.min(trials) as f64 / n;
-    let z2 = Z_95 * Z_95;
-    let centre = p + z2 / (2.0 * n);
-    let spread = Z_95 * ((p * (1.0 - p) + z2 / (4.0 * n)) / n).sqrt();
-    let scale = 1.0 + z2 / n;
-    Some((((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0)))
-}
-
-/// Rounds to `digits` decimals as Python's `round(x, digits)` does: the exact binary value, ties to even.
-pub fn round(x: f64, digits: usize) -> f64 {
-    // Rust prints the correctly rounded decimal of the exact value, ties to even.
-    format!("{x:.digits$}").parse().unwrap_or(x)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,37 +113,5 @@ mod tests {
         assert_eq!(ten.percentile(100.0), Some(10.0));
         assert_eq!(counts(&[7]).percentile(95.0), Some(7.0));
         assert_eq!(counts(&[]).percentile(95.0), None);
-    }
-
-    #[test]
-    fn wilson_agrees_with_known_intervals() {
-        let close = |(low, high): (f64, f64), (a, b): (f64, f64)| {
-            assert!((low - a).abs() < 1e-12 && (high - b).abs() < 1e-12, "{low} {high}");
-        };
-        close(wilson(13_589, 13_656).unwrap(), (0.993_774_485_454_637_8, 0.996_134_504_412_418_8));
-        close(wilson(4439, 5000).unwrap(), (0.878_752_238_241_748_4, 0.896_252_310_263_544_1));
-        close(wilson(1264, 1264).unwrap(), (0.996_969_968_488_177_1, 1.0));
-        let (low, high) = wilson(0, 10).unwrap();
-        assert!(low.abs() < 1e-15 && (high - 0.2775).abs() < 1e-4, "{high}");
-        assert_eq!(wilson(0, 0), None);
-        assert!(wilson(5, 5).unwrap().1 <= 1.0);
-    }
-
-    #[test]
-    fn rounding_is_of_the_exact_value_with_ties_to_even() {
-        for (x, digits, rounded) in [
-            (2.675, 2, 2.67),
-            (0.125, 2, 0.12),
-            (0.375, 2, 0.38),
-            (2.5, 0, 2.0),
-            (0.5, 0, 0.0),
-            (1.0 - 1e-9, 4, 1.0),
-            (13_589.0 / 13_656.0, 4, 0.9951),
-            (0.000_05, 4, 0.0001),
-            (1e22, 2, 1e22),
-            (-2.5, 0, -2.0),
-        ] {
-            assert_eq!(round(x, digits).to_bits(), f64::to_bits(rounded), "{x} {digits}");
-        }
     }
 }

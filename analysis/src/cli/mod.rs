@@ -1,5 +1,16 @@
 //! The command line.
 
+mod figures;
+mod published;
+mod queues;
+
+pub(crate) use figures::{
+    Ablation, Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Print, ProbeReport,
+    Runs, Significance, Throughput, Tokens,
+};
+pub(crate) use published::Reference;
+pub(crate) use queues::{Queue, Risk, Schedule, Sweep};
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +47,46 @@ pub(crate) enum Command {
     PolicyMetrics(Metrics),
     /// What was not accepted: by gate, policy, fault, kind and reason, each with an example record
     Failures(Failures),
+    /// How many operations patches have: the published statistics, and a histogram
+    PatchStats(Runs),
+    /// How long proposing, waiting for a model, verifying and whole records took, with intervals
+    Latency(Runs),
+    /// Tokens of the patches that a model wrote, reasoning included, and what they cost
+    Tokens(Tokens),
+    /// Acceptance when a gate's verdict is ignored, and what would have escaped
+    Ablation(Ablation),
+    /// Precision and recall of detections against labels
+    DetectorEval(DetectorEval),
+    /// Intervals and tests: Wilson, by document (bootstrap), McNemar between runs of the same records, corrections
+    Significance(Significance),
+    /// Mean and deviation of acceptance over seeds
+    MultiSeed(MultiSeed),
+    /// How much risk runs closed, by the risk that a policy map gives each record
+    Calibration(Calibration),
+    /// Risk closed by version of the cluster, of runs that were really made
+    CrossVersion(CrossVersion),
+    /// The published risk throughput of a queue in two orders
+    Throughput(Throughput),
+    /// The published head-to-head of baselines: a table by policy
+    Baselines(Baselines),
+    /// Inequality and starvation in a log of assignments
+    Fairness(Fairness),
+    /// What probes of an endpoint found: latency by concurrency, rates
+    ProbeReport(ProbeReport),
+    /// Risk of each detection: base risk of its policy, image scans, EPSS, known exploits
+    Risk(Risk),
+    /// The order in which accepted repairs are rolled out, by score
+    Schedule(Schedule),
+    /// Four orders of one queue: ranks and waits of what has the highest risk
+    Compare(Schedule),
+    /// The same queue under a grid of weights
+    Sweep(Sweep),
+    /// Compute every published file again from its inputs
+    ///
+    /// Exit code 1 when a file differs and nobody knows why.
+    Parity(Reference),
+    /// Published numbers that cannot be right, with the right ones
+    Audit(Reference),
     /// The hash of the outcomes: equal for the same corpus, configuration and seed, however the run was cut
     ///
     /// Rows are sorted; columns that tell when, where and how fast a record was processed are left out.

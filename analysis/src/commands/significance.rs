@@ -1,0 +1,22 @@
+//! `analysis significance`.
+
+use analysis::files::{Csv, FileError};
+use analysis::render::Figures;
+use analysis::significance::{Counted, intervals, of_runs, pairs};
+use console::Exit;
+use serde_json::json;
+
+use super::{cases, show};
+use crate::cli;
+
+pub(super) fn run(args: &cli::Significance) -> anyhow::Result<Exit> {
+    let Some(file) = &args.counts else {
+        return show(&of_runs(&cases(&args.paths)?, args.print.seed), &args.print);
+    };
+    let counts = Counted::read(&Csv::read(file)?).map_err(|problem| FileError::shape(file, problem))?;
+    let (tests, table) = pairs(&counts);
+    let figures = Figures::new(json!({"acceptance": tests}))
+        .with("Acceptance by corpus, with Wilson 95 % bounds", intervals(&counts))
+        .with("Corpora against each other", table);
+    show(&figures, &args.print)
+}

@@ -1,0 +1,175 @@
+//! Small files beside runs: JSON and CSV, plain or gz, size-capped.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use serde_json::Value;
+
+/// Bytes of one file, unpacked, at most.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not there, or cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is too large.
+    #[error("{} has more than {MAX_BYTES} bytes", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is no JSON.
+    #[error("{} is no JSON", path.display())]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It is no CSV.
+    #[error("{} is no CSV", path.display())]
+    Csv {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: csv::Error,
+    },
+    /// It has another shape than its reader expects.
+    #[error("{}: {problem}", path.display())]
+    Shape {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl FileError {
+    /// A file of the wrong shape.
+    pub fn shape(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Shape { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// The bytes of a file; one whose content is gz is unpacked.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    let wrong = |source| FileError::Read { path: path.to_owned(), source };
+    let mut file = io::BufReader::new(File::open(path).map_err(wrong)?);
+    let packed = io::BufRead::fill_buf(&mut file).map_err(wrong)?.starts_with(&[0x1f, 0x8b]);
+    let mut bytes = Vec::new();
+    if packed {
+        MultiGzDecoder::new(file).take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    } else {
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    }
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(FileError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// The JSON value of a file.
+pub fn json(path: &Path) -> Result<Value, FileError> {
+    serde_json::from_slice(&bytes(path)?).map_err(|source| FileError::Json { path: path.to_owned(), source })
+}
+
+/// The entries of a JSON list that are objects; what else the list holds is skipped, as the original does.
+pub fn objects(path: &Path) -> Result<Vec<Value>, FileError> {
+    match json(path)? {
+        Value::Array(entries) => Ok(entries.into_iter().filter(Value::is_object).collect()),
+        _ => Err(FileError::shape(path, "is no JSON list")),
+    }
+}
+
+/// A CSV file with a header.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Csv {
+    /// The names of the columns.
+    pub header: Vec<String>,
+    /// The rows, each as long as the header.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Csv {
+    /// Reads a file; lines that start with `#` before the header are comments (the EPSS feed has one).
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let wrong = |source| FileError::Csv { path: path.to_owned(), source };
+        let bytes = bytes(path)?;
+        let mut reader =
+            csv::ReaderBuilder::new().comment(Some(b'#')).flexible(false).from_reader(bytes.as_slice());
+        let header = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
+        let rows = reader
+            .records()
+            .map(|row| Ok(row.map_err(wrong)?.iter().map(str::to_owned).collect()))
+            .collect::<Result<_, FileError>>()?;
+        Ok(Self { header, rows })
+    }
+
+    /// The place of the first of these columns that is there.
+    pub fn column(&self, names: &[&str]) -> Option<usize> {
+        names.iter().find_map(|name| self.header.iter().position(|column| column == name))
+    }
+}
+
+/// The text of a JSON key.
+pub(crate) fn text<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
+    entry.get(key).and_then(Value::as_str)
+}
+
+/// The number of a JSON key.
+pub(crate) fn number(entry: &Value, key: &str) -> Option<f64> {
+    entry.get(key).and_then(Value::as_f64)
+}
+
+/// Whether a JSON key is true.
+pub(crate) fn truth(entry: &Value, key: &str) -> bool {
+    entry.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn plain_and_packed_are_alike() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("a.json");
+        std::fs::write(&plain, "[{\"id\": 1}, 2]").unwrap();
+        let packed = dir.path().join("b");
+        let mut gz =
+            flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
+        gz.write_all(b"[{\"id\": 1}, 2]").unwrap();
+        gz.finish().unwrap();
+        assert_eq!(objects(&plain).unwrap(), objects(&packed).unwrap());
+        assert_eq!(objects(&plain).unwrap().len(), 1);
+        std::fs::write(&plain, "{}").unwrap();
+        assert!(objects(&plain).unwrap_err().to_string().ends_with("a.json: is no JSON list"));
+        assert!(json(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_comment_before_the_header_is_no_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("epss.csv");
+        std::fs::write(&file, "#model:v1,score_date:2025\ncve,epss\nCVE-1,0.5\n").unwrap();
+        let csv = Csv::read(&file).unwrap();
+        assert_eq!(csv.header, ["cve", "epss"]);
+        assert_eq!(csv.column(&["EPSS", "epss"]), Some(1));
+        std::fs::write(&file, "a,b\n1\n").unwrap();
+        assert!(Csv::read(&file).is_err());
+    }
+}

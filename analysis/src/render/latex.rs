@@ -1,0 +1,73 @@
+//! Tables as LaTeX (booktabs).
+
+use std::fmt::Write as _;
+
+use console::output::Align;
+
+use super::Titled;
+
+/// A `table` with its caption.
+pub fn latex(titled: &Titled) -> String {
+    let columns: String = titled
+        .table
+        .header()
+        .iter()
+        .map(|(_, align)| if *align == Align::Left { 'l' } else { 'r' })
+        .collect();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "\\begin{{table}}\n\\caption{{{}}}\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        escape(&titled.title)
+    );
+    text.push_str("\\toprule\n");
+    let header = titled.table.header().iter().map(|(name, _)| format!("\\textbf{{{}}}", escape(name)));
+    line(&mut text, header);
+    text.push_str("\\midrule\n");
+    for row in titled.table.rows() {
+        line(&mut text, row.iter().map(|cell| escape(cell)));
+    }
+    text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table}\n");
+    text
+}
+
+fn line(text: &mut String, cells: impl Iterator<Item = String>) {
+    text.push_str(&cells.collect::<Vec<_>>().join(" & "));
+    text.push_str(" \\\\\n");
+}
+
+/// Text that LaTeX prints as it stands.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => escaped.push_str("\\textbackslash{}"),
+            '~' => escaped.push_str("\\textasciitilde{}"),
+            '^' => escaped.push_str("\\textasciicircum{}"),
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            '\n' | '\r' => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use console::output::Table;
+
+    use super::*;
+
+    #[test]
+    fn what_latex_reads_is_escaped() {
+        let mut table = Table::new([("policy", Align::Left), ("n", Align::Right)]);
+        table.push(["a_b & 5 %", "1"]);
+        let text = latex(&Titled { title: "50 % of $x$".to_owned(), table });
+        assert!(text.contains("\\begin{tabular}{@{}lr@{}}"), "{text}");
+        assert!(text.contains("a\\_b \\& 5 \\% & 1 \\\\\n") && text.contains("50 \\% of \\$x\\$"), "{text}");
+        assert_eq!(escape("\\^~"), "\\textbackslash{}\\textasciicircum{}\\textasciitilde{}");
+    }
+}

@@ -1,0 +1,61 @@
+//! Tables as Markdown.
+
+use console::output::Align;
+
+use super::Titled;
+
+/// A heading and a pipe table.
+pub fn markdown(titled: &Titled) -> String {
+    let mut text = format!("**{}**\n\n", cell(&titled.title));
+    line(&mut text, titled.table.header().iter().map(|(name, _)| cell(name)));
+    let rules = titled.table.header().iter().map(|(_, align)| match align {
+        Align::Left => "---".to_owned(),
+        Align::Right => "---:".to_owned(),
+    });
+    line(&mut text, rules);
+    for row in titled.table.rows() {
+        line(&mut text, row.iter().map(|text| cell(text)));
+    }
+    text
+}
+
+fn line(text: &mut String, cells: impl Iterator<Item = String>) {
+    text.push('|');
+    for cell in cells {
+        text.push(' ');
+        text.push_str(&cell);
+        text.push_str(" |");
+    }
+    text.push('\n');
+}
+
+/// A cell cannot end itself, its line, or begin markup.
+fn cell(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '\\' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            '\n' | '\r' => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use console::output::Table;
+
+    use super::*;
+
+    #[test]
+    fn cells_keep_to_themselves() {
+        let mut table = Table::new([("policy", Align::Left), ("n", Align::Right)]);
+        table.push(["a_b | <x>\ny", "1"]);
+        let text = markdown(&Titled { title: "By policy".to_owned(), table });
+        assert_eq!(text, "**By policy**\n\n| policy | n |\n| --- | ---: |\n| a\\_b \\| \\<x\\> y | 1 |\n");
+    }
+}

@@ -1,0 +1,188 @@
+//! What waits to be rolled out, from a run or from published files.
+
+use std::collections::HashMap;
+
+use domain::policy::PolicyName;
+use serde_json::Value;
+
+use super::score::Terms;
+use crate::cases::Case;
+use crate::files::{number, text, truth};
+use crate::risk::{RiskTable, is_kev_policy};
+
+/// Minutes that the original expects of everything nobody measured.
+const DEFAULT_TIME: f64 = 10.0;
+
+/// Probability that the original expects where nobody counted.
+const DEFAULT_PROBABILITY: f64 = 0.9;
+
+/// An accepted repair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The record.
+    pub id: String,
+    /// Canonical policy.
+    pub policy: String,
+    /// 0-based place of its detection: its age.
+    pub detection_index: usize,
+    /// What its score is made of.
+    pub terms: Terms,
+}
+
+/// Terms by record id: `risk.json`, a list or an object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RiskEntries(HashMap<String, Terms>);
+
+impl RiskEntries {
+    /// Reads the entries; a missing field is 0 or false.
+    pub fn parse(value: &Value) -> Self {
+        let entry = |id: &str, entry: &Value| {
+            let of = |key| number(entry, key).unwrap_or(0.0);
+            let terms = Terms {
+                risk: of("risk"),
+                probability: of("probability"),
+                expected_time: of("expected_time"),
+                wait: of("wait"),
+                kev: truth(entry, "kev"),
+                explore: of("explore"),
+            };
+            (id.to_owned(), terms)
+        };
+        Self(match value {
+            Value::Array(entries) => {
+                entries.iter().filter_map(|item| Some(entry(text(item, "id")?, item))).collect()
+            }
+            Value::Object(entries) => entries.iter().map(|(id, item)| entry(id, item)).collect(),
+            _ => HashMap::new(),
+        })
+    }
+
+    /// The terms of a record.
+    pub fn get(&self, id: &str) -> Option<&Terms> {
+        self.0.get(id)
+    }
+}
+
+/// Terms by canonical policy: the published policy metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PolicyTerms(HashMap<String, Terms>);
+
+impl PolicyTerms {
+    /// Reads the policy metrics.
+    pub fn parse(value: &Value) -> Self {
+        let entries = value.as_object().into_iter().flatten().map(|(policy, entry)| {
+            let of = |key, default| number(entry, key).unwrap_or(default);
+            let terms = Terms {
+                risk: of("risk", RiskTable::PolicyMetrics.risk(policy)),
+                probability: of("probability", DEFAULT_PROBABILITY),
+                expected_time: of("expected_time", DEFAULT_TIME),
+                wait: of("wait", 0.0),
+                kev: entry.get("kev").and_then(Value::as_bool).unwrap_or_else(|| is_kev_policy(policy)),
+                explore: of("explore", 0.0),
+            };
+            (policy.clone(), terms)
+        });
+        Self(entries.collect())
+    }
+
+    /// The terms of a policy.
+    pub fn get(&self, policy: &str) -> Option<&Terms> {
+        self.0.get(policy)
+    }
+}
+
+/// What the original would order: the accepted entries of a verdicts file, joined **by number** to a detections file
+/// and a risk file, whichever runs these come from. Ours joins within a run: [`from_cases`].
+pub fn from_published(
+    verified: &[Value],
+    detections: &[Value],
+    risk: &RiskEntries,
+    policies: Option<&PolicyTerms>,
+) -> Vec<Candidate> {
+    let mut found: HashMap<&str, (usize, &str)> = HashMap::new();
+    for (index, detection) in detections.iter().enumerate() {
+        if let Some(id) = text(detection, "id") {
+            found.insert(id, (index, text(detection, "policy_id").unwrap_or_default()));
+        }
+    }
+    verified
+        .iter()
+        .filter(|entry| truth(entry, "accepted"))
+        .filter_map(|entry| {
+            let id = text(entry, "id")?;
+            let detection = found.get(id);
+            let raw = detection.map(|(_, policy)| *policy).or_else(|| text(entry, "policy_id"));
+            let policy = PolicyName::normalise(raw.unwrap_or_default()).as_str().to_owned();
+            let by_policy = policies.and_then(|policies| policies.get(&policy));
+            let terms = risk.get(id).or(by_policy).copied().unwrap_or_else(|| defaults(&policy));
+            Some(Candidate {
+                id: id.to_owned(),
+                detection_index: detection.map_or(detections.len(), |(index, _)| *index),
+                policy,
+                terms,
+            })
+        })
+        .collect()
+}
+
+fn defaults(policy: &str) -> Terms {
+    Terms {
+        risk: RiskTable::Scheduler.risk(policy),
+        probability: DEFAULT_PROBABILITY,
+        expected_time: DEFAULT_TIME,
+        wait: 0.0,
+        kev: is_kev_policy(policy),
+        explore: 0.0,
+    }
+}
+
+/// The accepted records of runs: risk from `risk` or the policy's base risk, probability as counted and minutes as
+/// measured, over the policy's judged records. What nobody measured expects the mean of everything measured, or the
+/// original's ten minutes when nothing was.
+pub fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
+    #[derive(Default)]
+    struct Sums {
+        judged: u64,
+        accepted: u64,
+        seconds: f64,
+        measured: u64,
+    }
+    let mut sums: HashMap<&str, Sums> = HashMap::new();
+    let mut all = Sums::default();
+    for case in cases.iter().filter(|case| case.judged) {
+        let policy = sums.entry(&case.policy).or_default();
+        for sum in [policy, &mut all] {
+            sum.judged += 1;
+            sum.accepted += u64::from(case.accepted);
+            if let Some(seconds) = case.times.seconds() {
+                sum.seconds += seconds;
+                sum.measured += 1;
+            }
+        }
+    }
+    let minutes = |sum: &Sums| (sum.measured > 0).then(|| sum.seconds / sum.measured as f64 / 60.0);
+    let overall = minutes(&all).unwrap_or(DEFAULT_TIME);
+    cases
+        .iter()
+        .enumerate()
+        .filter(|(_, case)| case.accepted)
+        .map(|(index, case)| {
+            let sum = sums.get(case.policy.as_ref());
+            let counted = Terms {
+                risk: RiskTable::PolicyMetrics.risk(&case.policy),
+                probability: sum
+                    .map_or(DEFAULT_PROBABILITY, |sum| sum.accepted as f64 / sum.judged.max(1) as f64),
+                expected_time: sum.and_then(minutes).unwrap_or(overall),
+                wait: 0.0,
+                kev: false,
+                explore: 0.0,
+            };
+            let terms = risk.get(&case.id).map_or(counted, |entry| Terms {
+                risk: entry.risk,
+                kev: entry.kev,
+                ..counted
+            });
+            Candidate { id: case.id.clone(), policy: case.policy.to_string(), detection_index: index, terms }
+        })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! Static orders of a queue, with the published tie-breaks.
+
+use std::cmp::Ordering;
+
+use super::candidates::Candidate;
+use super::score::Weights;
+
+/// How a queue is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Descending score, stable: published as "bandit" and "baseline".
+    Score,
+    /// Ascending age, then id.
+    Fifo,
+    /// Descending risk, then age.
+    RiskOnly,
+    /// Descending risk ÷ time + α · wait, stable: the published sweep's.
+    RiskOverTime,
+    /// The same as the published comparison sorts it: the whole key reversed, so that of equals the lower risk, then
+    /// the **latest**, comes first.
+    RiskOverTimeReversed,
+}
+
+/// The places of the candidates in the order of a strategy.
+pub fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..candidates.len()).collect();
+    let descending = |a: f64, b: f64| b.total_cmp(&a);
+    let by = |places: &mut Vec<usize>, compare: &dyn Fn(&Candidate, &Candidate) -> Ordering| {
+        places.sort_by(|a, b| match (candidates.get(*a), candidates.get(*b)) {
+            (Some(a), Some(b)) => compare(a, b),
+            _ => Ordering::Equal,
+        });
+    };
+    let score = |places: &mut Vec<usize>| {
+        by(places, &|a, b| descending(weights.score(&a.terms), weights.score(&b.terms)));
+    };
+    let ratio = |candidate: &Candidate| weights.risk_over_time(&candidate.terms);
+    match strategy {
+        Strategy::Score => score(&mut places),
+        Strategy::Fifo => {
+            by(&mut places, &|a, b| (a.detection_index, &a.id).cmp(&(b.detection_index, &b.id)));
+        }
+        Strategy::RiskOnly => {
+            score(&mut places);
+            by(&mut places, &by_risk);
+        }
+        Strategy::RiskOverTime => by(&mut places, &|a, b| descending(ratio(a), ratio(b))),
+        Strategy::RiskOverTimeReversed => {
+            by(&mut places, &|a, b| descending(ratio(a), ratio(b)).then_with(|| by_risk(b, a)))
+        }
+    }
+    places
+}
+
+/// Highest risk first, of equals the oldest.
+pub(super) fn by_risk(a: &Candidate, b: &Candidate) -> Ordering {
+    b.terms.risk.total_cmp(&a.terms.risk).then(a.detection_index.cmp(&b.detection_index))
+}
+
+/// Hours that each waits when one is served after the other in this order, in the order given.
+pub fn waits_hours(candidates: &[Candidate], order: &[usize]) -> Vec<f64> {
+    let mut minutes = 0.0;
+    order
+        .iter()
+        .filter_map(|place| candidates.get(*place))
+        .map(|candidate| {
+            let wait = minutes / 60.0;
+            minutes += candidate.terms.expected_time;
+            wait
+        })
+        .collect()
+}

@@ -1,0 +1,174 @@
+//! Tests that compare two groups, and the corrections when many are made.
+
+use serde::Serialize;
+use statrs::distribution::{Binomial, Discrete as _, DiscreteCDF as _, Hypergeometric};
+use statrs::function::erf;
+
+/// The published comparison of two shares.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TwoProportions {
+    /// Pooled z statistic; 0 when nothing varies.
+    pub z: f64,
+    /// Two-sided p, as published: 2·(1 − Φ(|z|)), which is 0 for large z.
+    pub published_p: f64,
+    /// The same by the complementary function, which does not underflow there.
+    pub p: f64,
+}
+
+/// The pooled z test of a/n against b/m.
+pub fn two_proportions((a, n): (u64, u64), (b, m): (u64, u64)) -> TwoProportions {
+    let (a, n, b, m) = (a as f64, n as f64, b as f64, m as f64);
+    let pooled = (a + b) / (n + m);
+    let variance = pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m);
+    if variance <= 0.0 || !variance.is_finite() {
+        return TwoProportions { z: 0.0, published_p: 1.0, p: 1.0 };
+    }
+    let z = (a / n - b / m) / variance.sqrt();
+    let scaled = z.abs() / std::f64::consts::SQRT_2;
+    TwoProportions { z, published_p: 2.0 * (1.0 - 0.5 * (1.0 + erf::erf(scaled))), p: erf::erfc(scaled) }
+}
+
+/// Fisher's exact test of a/n against b/m, two-sided: the tables that are no likelier than the one seen.
+pub fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64> {
+    let successes = a.checked_add(b)?;
+    let drawn = Hypergeometric::new(n.checked_add(m)?, successes, n).ok()?;
+    let seen = drawn.ln_pmf(a) + 1e-7;
+    let range = successes.saturating_sub(m)..=successes.min(n);
+    Some(range.map(|k| drawn.ln_pmf(k)).filter(|p| *p <= seen).map(f64::exp).sum::<f64>().min(1.0))
+}
+
+/// McNemar's test on pairs of which only the first, or only the second, succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct McNemar {
+    /// Pairs where only the first succeeded.
+    pub only_first: u64,
+    /// Pairs where only the second succeeded.
+    pub only_second: u64,
+    /// Two-sided exact p (binomial with one half).
+    pub p: f64,
+}
+
+/// McNemar's exact test.
+pub fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
+    let pairs = only_first + only_second;
+    let tail = Binomial::new(0.5, pairs).map_or(1.0, |half| half.cdf(only_first.min(only_second)));
+    McNemar { only_first, only_second, p: if pairs == 0 { 1.0 } else { (2.0 * tail).min(1.0) } }
+}
+
+/// The Mann–Whitney U of the first sample with its two-sided p: normal, with ties and continuity corrected.
+pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<(f64, f64)> {
+    let (n, m) = (first.len() as f64, second.len() as f64);
+    if first.is_empty() || second.is_empty() {
+        return None;
+    }
+    let mut all: Vec<(f64, bool)> =
+        first.iter().map(|x| (*x, true)).chain(second.iter().map(|x| (*x, false))).collect();
+    all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut ranks, mut ties, mut seen) = (0.0, 0.0, 0.0);
+    for group in all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+        let size = group.len() as f64;
+        let rank = seen + f64::midpoint(1.0, size);
+        ranks += rank * group.iter().filter(|(_, is_first)| *is_first).count() as f64;
+        ties += size * size * size - size;
+        seen += size;
+    }
+    let u = ranks - n * (n + 1.0) / 2.0;
+    let total = n + m;
+    let variance = n * m / 12.0 * ((total + 1.0) - ties / (total * (total - 1.0)));
+    if variance <= 0.0 {
+        return Some((u, 1.0));
+    }
+    let z = ((u - n * m / 2.0).abs() - 0.5).max(0.0) / variance.sqrt();
+    Some((u, erf::erfc(z / std::f64::consts::SQRT_2).min(1.0)))
+}
+
+/// p values made larger so that all together keep the level (Holm 1979), in the order given.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    adjusted(p, |place, n| (n - place) as f64, false)
+}
+
+/// p values made larger so that the share of false discoveries keeps the level (Benjamini and Hochberg 1995).
+pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
+    adjusted(p, |place, n| n as f64 / (place + 1) as f64, true)
+}
+
+fn adjusted(p: &[f64], factor: impl Fn(usize, usize) -> f64, from_largest: bool) -> Vec<f64> {
+    let mut order: Vec<(usize, f64)> = p.iter().copied().enumerate().collect();
+    order.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut steps: Vec<(usize, f64)> = order
+        .iter()
+        .enumerate()
+        .map(|(place, (index, p))| (*index, (p * factor(place, order.len())).min(1.0)))
+        .collect();
+    if from_largest {
+        steps.reverse();
+    }
+    let mut bound: Option<f64> = None;
+    for (_, p) in &mut steps {
+        let kept = match bound {
+            Some(bound) if from_largest => p.min(bound),
+            Some(bound) => p.max(bound),
+            None => *p,
+        };
+        *p = kept;
+        bound = Some(kept);
+    }
+    steps.sort_by_key(|(index, _)| *index);
+    steps.into_iter().map(|(_, p)| p).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64, by: f64) {
+        assert!((a - b).abs() <= by, "{a} {b}");
+    }
+
+    #[test]
+    fn the_published_z_tests() {
+        let test = two_proportions((1264, 1264), (13_589, 13_656));
+        close(test.z, 2.495_896_116_566_873, 1e-12);
+        close(test.published_p, 0.012_563_939_001_988_711, 1e-12);
+        let far = two_proportions((13_589, 13_656), (4439, 5000));
+        assert!(far.published_p.abs() < 1e-300 && far.p > 0.0, "{far:?}");
+        close(two_proportions((5, 5), (7, 7)).p, 1.0, 0.0);
+        close(two_proportions((0, 0), (7, 9)).p, 1.0, 0.0);
+    }
+
+    #[test]
+    fn fisher_is_exact() {
+        // The lady tasting tea: 3 of 4 right.
+        close(fisher_exact((3, 4), (1, 4)).unwrap(), 34.0 / 70.0, 1e-9);
+        close(fisher_exact((1264, 1264), (13_589, 13_656)).unwrap(), 0.0063, 1e-4);
+        close(fisher_exact((5, 5), (7, 7)).unwrap(), 1.0, 1e-9);
+    }
+
+    #[test]
+    fn mcnemar_counts_only_what_differs() {
+        close(mcnemar(0, 0).p, 1.0, 0.0);
+        close(mcnemar(1, 9).p, 2.0 * 11.0 / 1024.0, 1e-12);
+        close(mcnemar(9, 1).p, mcnemar(1, 9).p, 0.0);
+    }
+
+    #[test]
+    fn mann_whitney_agrees_with_a_known_case() {
+        let (u, p) = mann_whitney(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]).unwrap();
+        close(u, 0.0, 0.0);
+        close(p, 0.080_855_598_370_116, 1e-9);
+        assert_eq!(mann_whitney(&[], &[1.0]), None);
+        close(mann_whitney(&[1.0, 1.0], &[1.0]).unwrap().1, 1.0, 0.0);
+    }
+
+    #[test]
+    fn corrections_keep_the_order_given() {
+        let p = [0.01, 0.04, 0.03, 0.005];
+        for (got, want) in holm(&p).into_iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            close(got, want, 1e-12);
+        }
+        for (got, want) in benjamini_hochberg(&p).into_iter().zip([0.02, 0.04, 0.04, 0.02]) {
+            close(got, want, 1e-12);
+        }
+        assert!(holm(&[]).is_empty());
+    }
+}

@@ -1,0 +1,133 @@
+//! Figures of a small run, in every form.
+
+use std::path::Path;
+
+use domain::run::RunState;
+use serde_json::{Value, json};
+
+use crate::support::{analysis, failure, json, run_folder, stdout, ten};
+
+fn ten_rows() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished).display().to_string();
+    (dir, run)
+}
+
+fn write(dir: &Path, name: &str, value: &Value) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, value.to_string()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn every_command_prints_every_form() {
+    let (_dir, run) = ten_rows();
+    for command in
+        ["patch-stats", "latency", "tokens", "ablation", "significance", "schedule", "compare", "sweep"]
+    {
+        for (form, mark) in [("text", "─"), ("csv", ","), ("md", "---"), ("tex", "\\toprule")] {
+            let printed = stdout(&[command, &run, "--output", form]);
+            assert!(printed.contains(mark), "{command} {form}: {printed}");
+        }
+        assert!(!json(&[command, &run, "--output", "json"]).is_null());
+    }
+}
+
+#[test]
+fn sizes_times_and_gates_of_ten_rows() {
+    let (_dir, run) = ten_rows();
+    let sizes = json(&["patch-stats", &run, "--output", "json"]);
+    // Patches of 1, 3, 2, 6, 1, 1, 1 operations, of which the first four were accepted.
+    assert_eq!((&sizes["count"], &sizes["median"], &sizes["max"]), (&json!(7), &json!(1.0), &json!(6.0)));
+    assert_eq!(sizes["extended"]["accepted"]["median"], 2.5);
+
+    let times = json(&["latency", &run, "--output", "json"]);
+    assert_eq!((&times["stages"][0]["count"], &times["stages"][0]["median"]), (&json!(2), &json!(1000.0)));
+    assert_eq!(times["stages"][1]["count"], 0);
+
+    let ablation = json(&["ablation", &run, "--output", "json"]);
+    assert_eq!((&ablation["total_patches"], &ablation["baseline_accepted"]), (&json!(7), &json!(4)));
+    let scenario = |name: &str| {
+        ablation["scenarios"].as_array().unwrap().iter().find(|of| of["name"] == name).unwrap().clone()
+    };
+    // Two documents were invalid; the third reject failed policy and safety, so no single gate would let it pass.
+    assert_eq!(scenario("no_schema")["escapes"], json!({"count": 2, "ids": ["005", "006"]}));
+    assert_eq!(scenario("no_safety")["escapes"]["count"], 0);
+    let both = json(&["ablation", &run, "--scenario", "both:policy,safety", "--output", "json"]);
+    assert_eq!(both["scenarios"][0]["escapes"]["ids"], json!(["007"]));
+    assert!(failure(&["ablation", &run, "--scenario", "x:magic"]).contains("unknown gate \"magic\""));
+
+    let tokens =
+        json(&["tokens", &run, "--price-prompt", "2", "--price-completion", "4", "--output", "json"]);
+    assert_eq!((&tokens["prompt"], &tokens["reasoning"]), (&json!(100), &json!(50)));
+    assert!((tokens["priced"].as_f64().unwrap() - 0.0004).abs() < 1e-12);
+}
+
+#[test]
+fn runs_of_the_same_records_are_paired() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = ten();
+    other[0].status = domain::outcome::Status::Rejected;
+    let a = run_folder(dir.path(), "a", &[&ten()], RunState::Finished).display().to_string();
+    let b = run_folder(dir.path(), "b", &[&other], RunState::Finished).display().to_string();
+    let value = json(&["significance", &a, &b, "--output", "json"]);
+    assert_eq!(value["runs"][0]["acceptance"]["count"], 4);
+    let pair = &value["paired"][0];
+    assert_eq!(
+        (&pair["pairs"], &pair["mcnemar"]["only_first"], &pair["mcnemar"]["only_second"]),
+        (&json!(10), &json!(1), &json!(0))
+    );
+}
+
+#[test]
+fn the_order_of_a_run_is_by_risk_and_measured_time() {
+    let (_dir, run) = ten_rows();
+    let order = json(&["schedule", &run, "--output", "json"]);
+    let order = order.as_array().unwrap();
+    assert_eq!(order.len(), 4);
+    assert_eq!(order[0]["R"], 85.0, "{order:#?}");
+    // Mean of 1.5 s and 3.5 s, in minutes.
+    let measured = order.last().unwrap()["Et"].as_f64().unwrap();
+    assert!((measured - 2.5 / 60.0).abs() < 1e-12, "{measured}");
+}
+
+#[test]
+fn labels_score_detections() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = |path: &str, policy: &str| json!({"id": "1", "manifest_path": path, "policy_id": policy});
+    let detections =
+        json!([found("a", "latest-tag"), found("a", "latest-tag"), found("a", "hostpath"), found("z", "x")]);
+    let detections = write(dir.path(), "d.json", &detections);
+    let labels = write(dir.path(), "l.json", &json!({"a": ["no_latest_tag"], "b": ["no_latest_tag"]}));
+    let value =
+        json(&["detector-eval", "--detections", &detections, "--labels", &labels, "--output", "json"]);
+    assert_eq!((&value["tp"], &value["fp"], &value["fn"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(value["f1"], 0.5);
+    assert_eq!(value["extended"]["labelled_policies_only"]["fp"], 0);
+}
+
+#[test]
+fn files_of_other_shapes_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = write(dir.path(), "o.json", &json!({}));
+    assert!(failure(&["fairness", &object]).contains("o.json: is no JSON list"));
+    let list = write(dir.path(), "list.json", &json!([]));
+    assert!(failure(&["multi-seed", &list]).contains("is no JSON object"));
+    let counts = dir.path().join("counts.csv");
+    std::fs::write(&counts, "corpus,accepted,total\na,5,4\n").unwrap();
+    assert!(
+        failure(&["significance", "--counts", counts.to_str().unwrap()])
+            .contains("a: more accepted than there are")
+    );
+    analysis(&["significance"]).assert().code(2);
+}
+
+#[test]
+fn counts_are_compared_pair_by_pair() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = dir.path().join("counts.csv");
+    std::fs::write(&counts, "corpus,accepted,total\na,1264,1264\nb,13589,13656\n").unwrap();
+    let value = json(&["significance", "--counts", counts.to_str().unwrap(), "--output", "json"]);
+    let extended = &value["acceptance"][0]["extended"];
+    assert!((extended["fisher"].as_f64().unwrap() - 0.0063).abs() < 1e-4, "{value}");
+}
