@@ -7,8 +7,10 @@ use crate::cases::{Case, Verdicts};
 use crate::render::Figures;
 use crate::stats::{Proportion, round};
 
+type Gate = fn(&Verdicts) -> Option<bool>;
+
 /// Gates under their published names; `kubectl` is the schema gate.
-const GATES: [(&str, fn(&Verdicts) -> Option<bool>); 4] = [
+const GATES: [(&str, Gate); 4] = [
     ("policy", |gates| gates.policy),
     ("safety", |gates| gates.safety),
     ("kubectl", |gates| gates.schema),
@@ -55,9 +57,7 @@ pub fn ablation(cases: &[Case], scenarios: &[Scenario]) -> Figures {
     let total = judged.len() as u64;
     let baseline = judged.iter().filter(|case| case.accepted).count() as u64;
     let rate = |accepted: u64| if total == 0 { 0.0 } else { round(accepted as f64 / total as f64, 6) };
-    let failing = |gate: fn(&Verdicts) -> Option<bool>| {
-        judged.iter().filter(|case| gate(&case.gates) == Some(false)).count() as u64
-    };
+    let failing = |gate: Gate| judged.iter().filter(|case| gate(&case.gates) == Some(false)).count() as u64;
     let mut table = Table::new(["accepted", "of", "share", "95 % interval", "escapes"].into_iter().fold(
         vec![("scenario", Align::Left)],
         |mut header, name| {
@@ -101,7 +101,7 @@ pub fn ablation(cases: &[Case], scenarios: &[Scenario]) -> Figures {
             "gate_states": states,
         }));
     }
-    let per_gate = |count: &dyn Fn(fn(&Verdicts) -> Option<bool>) -> u64| -> Map<String, Value> {
+    let per_gate = |count: &dyn Fn(Gate) -> u64| -> Map<String, Value> {
         GATES.iter().map(|(name, gate)| ((*name).to_owned(), json!(count(*gate)))).collect()
     };
     let value = json!({

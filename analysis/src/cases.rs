@@ -92,41 +92,9 @@ pub fn read(results: &Results) -> Result<Vec<Case>, AnalysisError> {
 }
 
 fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
-    let number = |name: &'static str| col(name).cast(DataType::Float64);
     let frame = results
         .frame()
-        .select([
-            col(schema::RUN_ID),
-            col(schema::RECORD_ID),
-            col(schema::POSITION),
-            col(schema::DOCUMENT_HASH),
-            col(schema::KIND),
-            col(schema::POLICY_ID),
-            col(schema::RAW_POLICY_ID),
-            col(schema::SOURCE),
-            col(schema::STATUS),
-            col(schema::FAULT),
-            judged().alias("judged"),
-            col(schema::ACCEPTED),
-            col(schema::OK_POLICY),
-            col(schema::OK_SAFETY),
-            col(schema::OK_SCHEMA),
-            col(schema::OK_RESCAN),
-            when(col(schema::PATCH).is_not_null())
-                .then(col(schema::PATCH_OPS))
-                .otherwise(lit(NULL))
-                .cast(DataType::UInt32)
-                .alias(schema::PATCH_OPS),
-            number(schema::PROPOSE_MS),
-            number(schema::LLM_MS),
-            number(schema::VERIFY_MS),
-            number(schema::TOTAL_MS),
-            col(schema::PROMPT_TOKENS),
-            col(schema::COMPLETION_TOKENS),
-            col(schema::REASONING_TOKENS),
-            col(schema::TOTAL_TOKENS),
-            col(schema::COST_USD),
-        ])
+        .select(projection())
         .sort([schema::POSITION, schema::RUN_ID], SortMultipleOptions::default())
         .collect()?;
     let text = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.str()?.clone());
@@ -183,6 +151,43 @@ fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
             },
         })
         .collect())
+}
+
+/// The columns of a case.
+fn projection() -> Vec<Expr> {
+    let number = |name: &'static str| col(name).cast(DataType::Float64);
+    vec![
+        col(schema::RUN_ID),
+        col(schema::RECORD_ID),
+        col(schema::POSITION),
+        col(schema::DOCUMENT_HASH),
+        col(schema::KIND),
+        col(schema::POLICY_ID),
+        col(schema::RAW_POLICY_ID),
+        col(schema::SOURCE),
+        col(schema::STATUS),
+        col(schema::FAULT),
+        judged().alias("judged"),
+        col(schema::ACCEPTED),
+        col(schema::OK_POLICY),
+        col(schema::OK_SAFETY),
+        col(schema::OK_SCHEMA),
+        col(schema::OK_RESCAN),
+        when(col(schema::PATCH).is_not_null())
+            .then(col(schema::PATCH_OPS))
+            .otherwise(lit(NULL))
+            .cast(DataType::UInt32)
+            .alias(schema::PATCH_OPS),
+        number(schema::PROPOSE_MS),
+        number(schema::LLM_MS),
+        number(schema::VERIFY_MS),
+        number(schema::TOTAL_MS),
+        col(schema::PROMPT_TOKENS),
+        col(schema::COMPLETION_TOKENS),
+        col(schema::REASONING_TOKENS),
+        col(schema::TOTAL_TOKENS),
+        col(schema::COST_USD),
+    ]
 }
 
 /// Words that occur often, each kept once.

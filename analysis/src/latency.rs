@@ -47,9 +47,12 @@ impl Latency {
     }
 }
 
+/// A stage and how long a record was in it.
+type Stage = (&'static str, fn(&Case) -> Option<f64>);
+
 /// Every stage: rejected records count as accepted ones do, what was not measured is left out and `count` says so.
 pub fn latencies(cases: &[Case], seed: u64) -> Vec<Latency> {
-    let stages: [(&'static str, fn(&Case) -> Option<f64>); 4] = [
+    let stages: [Stage; 4] = [
         ("propose", |case| case.times.propose_ms),
         ("llm", |case| case.times.llm_ms),
         ("verify", |case| case.times.verify_ms),

@@ -1,5 +1,7 @@
 //! The command line.
 
+#![expect(clippy::doc_markdown, reason = "help texts are read in a terminal")]
+
 mod figures;
 mod published;
 mod queues;
@@ -8,8 +10,8 @@ pub(crate) use figures::{
     Ablation, Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Print, ProbeReport,
     Runs, Significance, Throughput, Tokens,
 };
-pub(crate) use published::Reference;
-pub(crate) use queues::{Queue, Risk, Schedule, Sweep};
+pub(crate) use published::Published;
+pub(crate) use queues::{Queue, Risk, Schedule, Simulate, Sweep};
 
 use std::path::PathBuf;
 
@@ -81,12 +83,18 @@ pub(crate) enum Command {
     Compare(Schedule),
     /// The same queue under a grid of weights
     Sweep(Sweep),
+    /// The queue over time: arrivals, servers, retries, aging, and bandits that learn
+    ///
+    /// Times and shares of success are drawn from the measured records of runs. Rules: fifo, random, risk_only, told
+    /// (the published score, with the true shares and mean times), thompson and ucb (the same, learnt on the way),
+    /// oracle (knows what will happen: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
+    Simulate(Simulate),
     /// Compute every published file again from its inputs
     ///
     /// Exit code 1 when a file differs and nobody knows why.
-    Parity(Reference),
+    Parity(Published),
     /// Published numbers that cannot be right, with the right ones
-    Audit(Reference),
+    Audit(Published),
     /// The hash of the outcomes: equal for the same corpus, configuration and seed, however the run was cut
     ///
     /// Rows are sorted; columns that tell when, where and how fast a record was processed are left out.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::figures::Print;
 
 #[derive(Debug, Args)]
-pub(crate) struct Reference {
+pub(crate) struct Published {
     /// The folder of the published files, with their inputs in it
     #[arg(long, value_name = "DIR")]
     pub(crate) reference: PathBuf,

@@ -87,3 +87,33 @@ pub(crate) struct Risk {
     #[command(flatten)]
     pub(crate) print: Print,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Run folders, Parquet files, globs or file:// URLs
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Servers
+    #[arg(long, value_delimiter = ',', default_values_t = [1], value_name = "K,…")]
+    pub(crate) servers: Vec<usize>,
+    /// Offered loads: the rate of arrivals over what the servers can do; 0: everything waits from the start
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.9, 1.2], value_name = "X,…")]
+    pub(crate) load: Vec<f64>,
+    /// Weights of a mean service time of waiting
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0], value_name = "X,…")]
+    pub(crate) alpha: Vec<f64>,
+    /// Tries of a repair at most
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) attempts: u32,
+    /// Jobs of one repetition; all records when not given
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Repetitions, each with its own seed
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) repetitions: u32,
+    /// Mean service times after which a waiting job counts as starved
+    #[arg(long, default_value_t = 1000.0, value_name = "X")]
+    pub(crate) starved: f64,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}

@@ -6,6 +6,6 @@ use console::Exit;
 use super::show;
 use crate::cli;
 
-pub(super) fn run(args: &cli::Reference) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &cli::Published) -> anyhow::Result<Exit> {
     show(&audit_figures(&audit(&Reference::open(&args.reference, args.corpus.as_deref())?)), &args.print)
 }

@@ -20,6 +20,7 @@ mod probe_report;
 mod risk;
 mod schedule;
 mod significance;
+mod simulate;
 mod throughput;
 mod tokens;
 
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Schedule(args) => schedule::schedule(&args),
         Command::Compare(args) => schedule::compare(&args),
         Command::Sweep(args) => schedule::sweep(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),

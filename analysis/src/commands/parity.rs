@@ -6,7 +6,7 @@ use console::Exit;
 use super::show;
 use crate::cli;
 
-pub(super) fn run(args: &cli::Reference) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &cli::Published) -> anyhow::Result<Exit> {
     let lines = parity(&Reference::open(&args.reference, args.corpus.as_deref())?)?;
     show(&figures(&lines), &args.print)?;
     let differs = lines.iter().any(|line| line.status == Status::Differs);

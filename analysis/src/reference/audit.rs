@@ -36,10 +36,12 @@ pub struct Finding {
 type Right = (Option<String>, String);
 type Rule = (&'static str, &'static str, &'static str, fn(&Reference) -> Result<Right, ReferenceError>);
 
+#[expect(clippy::unnecessary_wraps, reason = "every rule may fail for want of its inputs")]
 fn right(value: impl Into<String>, reason: impl Into<String>) -> Result<Right, ReferenceError> {
     Ok((Some(value.into()), reason.into()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every rule may fail for want of its inputs")]
 fn unknown(reason: impl Into<String>) -> Result<Right, ReferenceError> {
     Ok((None, reason.into()))
 }

@@ -1,5 +1,7 @@
 //! Every published file, and how it is computed again.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
 use super::compare::Comparison;
@@ -464,7 +466,7 @@ fn mode_comparison(r: &Reference) -> Result<Found, ReferenceError> {
         ("hybrid", r.small("grok_full", 0)?),
     ] {
         let of = Published::compute(&run)?;
-        ours.push_str(&format!("{mode},{},{},{}\n", of.detections, of.accepted, of.auto_fix_rate));
+        let _ = writeln!(ours, "{mode},{},{},{}", of.detections, of.accepted, of.auto_fix_rate);
     }
     let found = Found::new(Comparison::of_csv(&ours, &r.text("baselines/mode_comparison.csv")?));
     Ok(found.note("llm-only and hybrid are the same mode on different corpora and gates (F14: see audit)"))

@@ -85,6 +85,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "as written")]
     fn feeds_are_checked() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(

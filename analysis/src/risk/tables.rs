@@ -61,6 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "whole numbers")]
     fn the_tables_disagree() {
         let of = |policy| {
             [RiskTable::RiskFile, RiskTable::Scheduler, RiskTable::PolicyMetrics].map(|t| t.risk(policy))

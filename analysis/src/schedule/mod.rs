@@ -1,12 +1,13 @@
 //! In which order accepted repairs are rolled out, and what waiting costs.
 //!
 //! `score`, `order`, `compare` and `sweep` are the published formulas over a fixed queue. There, Et is a number of
-//! minutes, one repair is served after the other, and nothing is learnt.
+//! minutes, one repair is served after the other, and nothing is learnt. `simulate` is the queue over time.
 
 mod candidates;
 mod compare;
 mod order;
 mod score;
+pub mod simulate;
 mod sweep;
 
 pub use candidates::{Candidate, PolicyTerms, RiskEntries, from_cases, from_published};

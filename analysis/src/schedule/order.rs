@@ -46,7 +46,7 @@ pub fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) ->
         }
         Strategy::RiskOverTime => by(&mut places, &|a, b| descending(ratio(a), ratio(b))),
         Strategy::RiskOverTimeReversed => {
-            by(&mut places, &|a, b| descending(ratio(a), ratio(b)).then_with(|| by_risk(b, a)))
+            by(&mut places, &|a, b| descending(ratio(a), ratio(b)).then_with(|| by_risk(b, a)));
         }
     }
     places

@@ -75,7 +75,7 @@ pub fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
             let weights =
                 Weights { alpha: *alpha, explore: *explore, epsilon: grid.epsilon, ..Weights::default() };
             let places = order(candidates, Strategy::Score, &weights);
-            entries.push(entry("bandit", candidates, &places, &bands, grid, json!(alpha), json!(explore)));
+            entries.push(entry("bandit", candidates, &places, &bands, grid, [json!(alpha), json!(explore)]));
         }
         let weights = Weights { alpha: *alpha, epsilon: grid.epsilon, ..Weights::default() };
         let places = order(candidates, Strategy::RiskOverTime, &weights);
@@ -85,12 +85,11 @@ pub fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
             &places,
             &bands,
             grid,
-            json!(alpha),
-            json!(0.0),
+            [json!(alpha), json!(0.0)],
         ));
     }
     let places = order(candidates, Strategy::RiskOnly, &Weights::default());
-    entries.push(entry("risk_only", candidates, &places, &bands, grid, Value::Null, Value::Null));
+    entries.push(entry("risk_only", candidates, &places, &bands, grid, [Value::Null, Value::Null]));
     entries
 }
 
@@ -100,9 +99,9 @@ fn entry(
     places: &[usize],
     bands: &[usize],
     grid: &Grid,
-    alpha: Value,
-    explore: Value,
+    weights: [Value; 2],
 ) -> Value {
+    let [alpha, explore] = weights;
     let waits = waits_hours(candidates, places);
     let ids: Vec<&str> =
         places.iter().filter_map(|place| candidates.get(*place)).map(|c| c.id.as_str()).collect();

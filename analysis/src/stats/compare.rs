@@ -15,17 +15,21 @@ pub struct TwoProportions {
     pub p: f64,
 }
 
-/// The pooled z test of a/n against b/m.
-pub fn two_proportions((a, n): (u64, u64), (b, m): (u64, u64)) -> TwoProportions {
-    let (a, n, b, m) = (a as f64, n as f64, b as f64, m as f64);
+/// The pooled z test of two groups, each (successes, trials).
+pub fn two_proportions(first: (u64, u64), second: (u64, u64)) -> TwoProportions {
+    let ((a, n), (b, m)) = ((first.0 as f64, first.1 as f64), (second.0 as f64, second.1 as f64));
     let pooled = (a + b) / (n + m);
     let variance = pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m);
     if variance <= 0.0 || !variance.is_finite() {
         return TwoProportions { z: 0.0, published_p: 1.0, p: 1.0 };
     }
-    let z = (a / n - b / m) / variance.sqrt();
-    let scaled = z.abs() / std::f64::consts::SQRT_2;
-    TwoProportions { z, published_p: 2.0 * (1.0 - 0.5 * (1.0 + erf::erf(scaled))), p: erf::erfc(scaled) }
+    let statistic = (a / n - b / m) / variance.sqrt();
+    let scaled = statistic.abs() / std::f64::consts::SQRT_2;
+    TwoProportions {
+        z: statistic,
+        published_p: 2.0 * (1.0 - 0.5 * (1.0 + erf::erf(scaled))),
+        p: erf::erfc(scaled),
+    }
 }
 
 /// Fisher's exact test of a/n against b/m, two-sided: the tables that are no likelier than the one seen.
@@ -37,7 +41,7 @@ pub fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64> {
     Some(range.map(|k| drawn.ln_pmf(k)).filter(|p| *p <= seen).map(f64::exp).sum::<f64>().min(1.0))
 }
 
-/// McNemar's test on pairs of which only the first, or only the second, succeeded.
+/// `McNemar`'s test on pairs of which only the first, or only the second, succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct McNemar {
     /// Pairs where only the first succeeded.
@@ -48,7 +52,7 @@ pub struct McNemar {
     pub p: f64,
 }
 
-/// McNemar's exact test.
+/// `McNemar`'s exact test.
 pub fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
     let pairs = only_first + only_second;
     let tail = Binomial::new(0.5, pairs).map_or(1.0, |half| half.cdf(only_first.min(only_second)));

@@ -131,3 +131,21 @@ fn counts_are_compared_pair_by_pair() {
     let extended = &value["acceptance"][0]["extended"];
     assert!((extended["fisher"].as_f64().unwrap() - 0.0063).abs() < 1e-4, "{value}");
 }
+
+#[test]
+fn the_simulation_is_decided_by_its_seed() {
+    let (_dir, run) = ten_rows();
+    let args =
+        ["simulate", &run, "--jobs", "50", "--repetitions", "3", "--servers", "1,2", "--output", "json"];
+    let once = json(&args);
+    assert_eq!(once, json(&args));
+    let other = json(&[&args[..], &["--seed", "7"]].concat());
+    assert_ne!(once["cells"], other["cells"]);
+    assert_eq!(once["measured_records"], 2);
+    // Rules × servers × loads.
+    assert_eq!(once["cells"].as_array().unwrap().len(), 7 * 2 * 3);
+    assert!(stdout(&["simulate", &run, "--jobs", "20", "--output", "md"]).contains("| thompson |"));
+    let dir = tempfile::tempdir().unwrap();
+    let unmeasured = run_folder(dir.path(), "r2", &[&ten()[2..]], RunState::Finished);
+    assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("has a measured time"));
+}

@@ -1,0 +1,168 @@
+//! What arrives, how long it takes and whether it succeeds: drawn from measured records.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt as _;
+use rand_distr::{Distribution as _, Exp};
+use rand_pcg::Pcg64Mcg;
+
+use crate::cases::Case;
+use crate::risk::RiskTable;
+
+/// A try of a repair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Try {
+    /// How long a server is busy with it.
+    pub seconds: f64,
+    /// Whether it closes the violation.
+    pub succeeds: bool,
+}
+
+/// A repair on its way through the queue, with all that will happen to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// When it arrives, in seconds.
+    pub arrival: f64,
+    /// Its policy, as a place in the pool's arms.
+    pub arm: usize,
+    /// Its risk.
+    pub risk: f64,
+    /// Its tries, the last one the last allowed; what follows a success never happens.
+    pub tries: Vec<Try>,
+}
+
+impl Job {
+    /// Seconds of service until it succeeds or is given up, and whether it succeeds.
+    pub fn service(&self) -> (f64, bool) {
+        let mut seconds = 0.0;
+        for attempt in &self.tries {
+            seconds += attempt.seconds;
+            if attempt.succeeds {
+                return (seconds, true);
+            }
+        }
+        (seconds, false)
+    }
+}
+
+/// A policy with everything measured about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// The canonical policy.
+    pub policy: String,
+    /// Its base risk.
+    pub risk: f64,
+    /// Share of its judged records that were accepted.
+    pub probability: f64,
+    /// Measured seconds of its records.
+    pub seconds: Vec<f64>,
+    /// Their mean.
+    pub mean: f64,
+}
+
+/// When jobs arrive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arrivals {
+    /// All at the start: a backlog.
+    Backlog,
+    /// At random, at this multiple of what the servers can do.
+    Load(f64),
+}
+
+/// Measured records to draw from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// The policies, in alphabetical order.
+    pub arms: Vec<Arm>,
+    /// The policy of each record.
+    records: Vec<usize>,
+    /// Records without a measured time: not drawn.
+    pub unmeasured: usize,
+}
+
+impl Pool {
+    /// The judged records whose times were measured.
+    pub fn of(cases: &[Case]) -> Self {
+        let mut policies: BTreeMap<&str, (u64, u64, Vec<f64>)> = BTreeMap::new();
+        let mut unmeasured = 0;
+        for case in cases.iter().filter(|case| case.judged) {
+            let (judged, accepted, seconds) = policies.entry(&case.policy).or_default();
+            *judged += 1;
+            *accepted += u64::from(case.accepted);
+            match case.times.seconds().filter(|seconds| seconds.is_finite() && *seconds > 0.0) {
+                Some(time) => seconds.push(time),
+                None => unmeasured += 1,
+            }
+        }
+        let measured = policies.into_iter().filter(|(_, (_, _, seconds))| !seconds.is_empty());
+        let arms: Vec<Arm> = measured
+            .map(|(policy, (judged, accepted, seconds))| Arm {
+                policy: policy.to_owned(),
+                risk: RiskTable::PolicyMetrics.risk(policy),
+                probability: accepted as f64 / judged.max(1) as f64,
+                mean: seconds.iter().sum::<f64>() / seconds.len() as f64,
+                seconds,
+            })
+            .collect();
+        let records =
+            arms.iter().enumerate().flat_map(|(place, arm)| vec![place; arm.seconds.len()]).collect();
+        Self { arms, records, unmeasured }
+    }
+
+    /// How many records can be drawn.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Mean seconds of a record.
+    pub fn mean(&self) -> f64 {
+        let sum: f64 = self.arms.iter().flat_map(|arm| &arm.seconds).sum();
+        sum / self.len().max(1) as f64
+    }
+
+    /// Draws `n` jobs: a record's policy, and for each of its `attempts` tries one of the policy's measured times, and
+    /// success with the policy's measured share.
+    pub fn draw(
+        &self,
+        n: usize,
+        attempts: u32,
+        servers: usize,
+        arrivals: Arrivals,
+        random: &mut Pcg64Mcg,
+    ) -> Vec<Job> {
+        if self.is_empty() {
+            return vec![];
+        }
+        let mut jobs: Vec<Job> = (0..n)
+            .filter_map(|_| {
+                let arm = *self.records.get(random.random_range(0..self.records.len()))?;
+                let of = self.arms.get(arm)?;
+                let tries = (0..attempts.max(1)).filter_map(|_| {
+                    let seconds = *of.seconds.get(random.random_range(0..of.seconds.len()))?;
+                    Some(Try { seconds, succeeds: random.random_bool(of.probability.clamp(0.0, 1.0)) })
+                });
+                Some(Job { arrival: 0.0, arm, risk: of.risk, tries: tries.collect() })
+            })
+            .collect();
+        if let Arrivals::Load(load) = arrivals {
+            let work = jobs.iter().map(|job| job.service().0).sum::<f64>() / jobs.len().max(1) as f64;
+            arrive(&mut jobs, load * servers as f64 / work, random);
+        }
+        jobs
+    }
+}
+
+/// Gives jobs the arrivals of a Poisson process with this rate per second.
+pub(super) fn arrive(jobs: &mut [Job], rate: f64, random: &mut Pcg64Mcg) {
+    let Ok(gap) = Exp::new(rate) else { return };
+    let mut now = 0.0;
+    for job in jobs {
+        now += gap.sample(random);
+        job.arrival = now;
+    }
+}

@@ -1,0 +1,98 @@
+//! Servers and the clock: a discrete-event simulation.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use super::jobs::{Arm, Job};
+use super::rule::{Line, Rule};
+use crate::stats::random;
+
+/// What became of a job, in seconds of the simulated clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Served {
+    /// When a server first took it.
+    pub started: f64,
+    /// 0-based rank among the first starts.
+    pub rank: usize,
+    /// When it succeeded; `None`: given up.
+    pub closed: Option<f64>,
+    /// When its last try ended.
+    pub ended: f64,
+}
+
+/// A try that a server is busy with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Busy {
+    until: f64,
+    job: usize,
+    attempt: usize,
+}
+
+impl Eq for Busy {}
+
+impl Ord for Busy {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.until.total_cmp(&other.until).then(self.job.cmp(&other.job))
+    }
+}
+
+impl PartialOrd for Busy {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Lets `servers` serve `jobs` (in the order of their arrival) under a rule. `alpha` is the weight of waiting for one
+/// mean service time; the seed is for the rule's own draws.
+pub fn serve(jobs: &[Job], arms: &[Arm], rule: Rule, servers: usize, alpha: f64, seed: u64) -> Vec<Served> {
+    let tries: usize = jobs.iter().map(|job| job.tries.len()).sum();
+    let work: f64 = jobs.iter().flat_map(|job| &job.tries).map(|attempt| attempt.seconds).sum();
+    let unit = if work > 0.0 { work / tries as f64 } else { 1.0 };
+    let mut line = Line::new(rule, arms, alpha, unit, random(seed));
+    let mut served = vec![Served::default(); jobs.len()];
+    let mut attempts = vec![0_usize; jobs.len()];
+    let mut busy: BinaryHeap<Reverse<Busy>> = BinaryHeap::new();
+    let (mut arrived, mut started) = (0, 0);
+    loop {
+        let arrival = jobs.get(arrived).map(|job| job.arrival);
+        let end = busy.peek().map(|Reverse(busy)| busy.until);
+        let now = match (arrival, end) {
+            (None, None) => return served,
+            (Some(arrival), Some(end)) => arrival.min(end),
+            (Some(time), None) | (None, Some(time)) => time,
+        };
+        while let Some(Reverse(done)) = busy.peek().copied().filter(|Reverse(busy)| busy.until <= now) {
+            busy.pop();
+            end_try(jobs, done, &mut served, &mut line);
+        }
+        while let Some(job) = jobs.get(arrived).filter(|job| job.arrival <= now) {
+            line.push(arrived, job);
+            arrived += 1;
+        }
+        while busy.len() < servers.max(1) && !line.is_empty() {
+            let Some(index) = line.pop() else { break };
+            let (Some(job), Some(attempt)) = (jobs.get(index), attempts.get_mut(index)) else { continue };
+            let Some(next) = job.tries.get(*attempt) else { continue };
+            if let (0, Some(served)) = (*attempt, served.get_mut(index)) {
+                served.started = now;
+                served.rank = started;
+                started += 1;
+            }
+            busy.push(Reverse(Busy { until: now + next.seconds, job: index, attempt: *attempt }));
+            *attempt += 1;
+        }
+    }
+}
+
+fn end_try(jobs: &[Job], done: Busy, served: &mut [Served], line: &mut Line<'_>) {
+    let Some(job) = jobs.get(done.job) else { return };
+    let Some(attempt) = job.tries.get(done.attempt) else { return };
+    line.learn(job.arm, attempt.seconds, attempt.succeeds);
+    if let Some(served) = served.get_mut(done.job) {
+        served.ended = done.until;
+        served.closed = attempt.succeeds.then_some(done.until);
+    }
+    if !attempt.succeeds && done.attempt + 1 < job.tries.len() {
+        line.push(done.job, job);
+    }
+}
