@@ -6,6 +6,8 @@
 pub mod client;
 pub mod error;
 pub mod headers;
+pub mod limit;
+pub mod mock;
 pub mod price;
 pub mod reply;
 pub mod request;

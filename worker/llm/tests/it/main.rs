@@ -2,4 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod client;
+mod curves;
+mod load;
+mod mock;
 mod support;

@@ -1,0 +1,258 @@
+//! One budget: when may the next call start?
+
+use domain::budget::BudgetLimits;
+
+use super::Seconds;
+use super::in_flight::InFlight;
+use super::learner::Learner;
+
+/// Tokens of a call before any was seen.
+const USUAL_TOKENS: f64 = 1500.0;
+
+/// How often the pace may be raised.
+const STEP: Seconds = 0.1;
+
+/// Leave for one call; to be handed back with what came of it.
+#[derive(Debug)]
+#[must_use = "a ticket that is not handed back counts as under way for ever"]
+pub struct Ticket {
+    started: Seconds,
+    tokens: f64,
+}
+
+/// Whether a call may start.
+#[derive(Debug)]
+pub enum Turn {
+    /// Now.
+    Go(Ticket),
+    /// Not before this moment.
+    At(Seconds),
+    /// Not before another call ends.
+    Full,
+}
+
+/// What ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scarce {
+    /// Calls, or the provider does not say.
+    Requests,
+    /// Tokens.
+    Tokens,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Signal {
+    /// An answer, of so many tokens with its prompt. Its latency is that of the call alone.
+    Answered {
+        /// All tokens.
+        tokens: f64,
+    },
+    /// Too many calls.
+    Throttled {
+        /// How long the provider asks to wait.
+        retry_after: Option<Seconds>,
+        /// Of what there was too much.
+        scarce: Scarce,
+    },
+    /// It failed for another reason, which says nothing about the limit.
+    Failed,
+    /// It was never made.
+    Unsent,
+}
+
+/// Counts since the beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls that started.
+    pub started: u64,
+    /// Calls that were answered.
+    pub answered: u64,
+    /// Calls that were refused.
+    pub throttled: u64,
+    /// Calls that failed otherwise.
+    pub failed: u64,
+    /// Most calls that were under way.
+    pub most_under_way: u64,
+}
+
+/// The limiter of one (account, model).
+#[derive(Debug, Clone)]
+pub struct Controller {
+    requests: Learner,
+    tokens: Option<Learner>,
+    usual_tokens: f64,
+    in_flight: InFlight,
+    under_way: u64,
+    /// Nobody sends from the first to the second moment.
+    pause: Option<(Seconds, Seconds)>,
+    step_at: Seconds,
+    eased_at: Seconds,
+    paced: bool,
+    full: bool,
+    stats: Stats,
+}
+
+impl Controller {
+    /// A limiter that knows `limits`, and learns what they leave open.
+    pub fn new(limits: &BudgetLimits, now: Seconds) -> Self {
+        let a_second = |limit: Option<u64>| limit.map(|limit| limit as f64 / 60.0);
+        let tokens = a_second(limits.tokens_per_minute.known());
+        Self {
+            requests: Learner::new(a_second(limits.requests_per_minute.known()), 1.0, now),
+            tokens: tokens.map(|rate| Learner::new(Some(rate), USUAL_TOKENS, now)),
+            usual_tokens: USUAL_TOKENS,
+            in_flight: InFlight::new(limits.concurrency.known().map(|limit| limit as f64)),
+            under_way: 0,
+            pause: None,
+            step_at: now,
+            eased_at: f64::NEG_INFINITY,
+            paced: false,
+            full: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Asks for leave for a call of about `tokens` tokens.
+    pub fn start(&mut self, now: Seconds, tokens: f64) -> Turn {
+        if let Some((since, until)) = self.pause {
+            if now < until {
+                return Turn::At(until);
+            }
+            self.pause = None;
+            self.requests.waited(since, now);
+            if let Some(tokens) = &mut self.tokens {
+                tokens.waited(since, now);
+            }
+        }
+        self.step(now);
+        if self.under_way as f64 + 1.0 > self.in_flight.bound(self.requests.pace()).max(1.0) {
+            self.full = true;
+            self.in_flight.hit();
+            return Turn::Full;
+        }
+        let mut ready = self.requests.ready(now, 1.0);
+        if let Some(learner) = &mut self.tokens {
+            ready = ready.max(learner.ready(now, tokens));
+        }
+        if ready > now {
+            self.paced = true;
+            return Turn::At(ready);
+        }
+        self.requests.pass(now, 1.0);
+        if let Some(learner) = &mut self.tokens {
+            learner.pass(now, tokens);
+        }
+        self.under_way += 1;
+        self.stats.started += 1;
+        self.stats.most_under_way = self.stats.most_under_way.max(self.under_way);
+        Turn::Go(Ticket { started: now, tokens })
+    }
+
+    /// Raises the pace where it is what limits.
+    fn step(&mut self, now: Seconds) {
+        if now - self.step_at < STEP {
+            return;
+        }
+        self.step_at = now;
+        let keeps_up = !self.in_flight.is_crowded() && self.in_flight.follows(self.requests.pace());
+        let used = self.paced && !self.full && keeps_up;
+        (self.paced, self.full) = (false, false);
+        self.requests.grow(now, used);
+        if let Some(learner) = &mut self.tokens {
+            learner.grow(now, used);
+        }
+    }
+
+    /// Takes a ticket back with what came of the call.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is handed back once")]
+    pub fn finish(&mut self, now: Seconds, ticket: Ticket, signal: Signal) {
+        self.under_way = self.under_way.saturating_sub(1);
+        match signal {
+            Signal::Answered { tokens } => {
+                self.stats.answered += 1;
+                // Calls that started before the pace was eased say nothing of the pace since.
+                let fresh = ticket.started >= self.eased_at;
+                if self.in_flight.answered(now, now - ticket.started, fresh) {
+                    self.requests.piled_up(now, self.in_flight.delivered());
+                    self.eased_at = now;
+                }
+                self.usual_tokens += (tokens - self.usual_tokens) * 0.05;
+                if let Some(learner) = &mut self.tokens {
+                    learner.correct(now, tokens - ticket.tokens);
+                }
+            }
+            Signal::Throttled { retry_after, scarce } => {
+                self.stats.throttled += 1;
+                self.throttled(now, &ticket, scarce, retry_after.unwrap_or(0.0));
+                if let Some(wait) = retry_after.filter(|wait| *wait > 0.0) {
+                    let (since, until) = self.pause.unwrap_or((now, now));
+                    self.pause = Some((since, until.max(now + wait)));
+                }
+            }
+            Signal::Failed => {
+                self.stats.failed += 1;
+                if let Some(learner) = &mut self.tokens {
+                    learner.correct(now, -ticket.tokens);
+                }
+            }
+            Signal::Unsent => {
+                self.requests.correct(now, -1.0);
+                if let Some(learner) = &mut self.tokens {
+                    learner.correct(now, -ticket.tokens);
+                }
+            }
+        }
+    }
+
+    fn throttled(&mut self, now: Seconds, ticket: &Ticket, scarce: Scarce, wait: Seconds) {
+        match scarce {
+            Scarce::Requests => {
+                self.requests.refused(now, ticket.started, 1.0, wait);
+                if let Some(learner) = &mut self.tokens {
+                    learner.correct(now, -ticket.tokens);
+                }
+            }
+            Scarce::Tokens => {
+                self.requests.correct(now, -1.0);
+                let learner = self.tokens.get_or_insert_with(|| {
+                    // So far the pace of calls was the pace of tokens.
+                    let mut learner = Learner::new(None, self.usual_tokens, now);
+                    learner.begin(now, self.requests.pace() * self.usual_tokens);
+                    learner
+                });
+                learner.refused(now, ticket.started, ticket.tokens, wait);
+            }
+        }
+    }
+
+    /// What the provider says of its limits, per minute: less than is known is believed.
+    pub fn told(&mut self, now: Seconds, requests_per_minute: Option<u64>, tokens_per_minute: Option<u64>) {
+        if let Some(limit) = requests_per_minute {
+            self.requests.told(now, limit as f64 / 60.0);
+        }
+        if let (Some(limit), Some(learner)) = (tokens_per_minute, &mut self.tokens) {
+            learner.told(now, limit as f64 / 60.0);
+        }
+    }
+
+    /// Calls a second that may start now.
+    pub const fn pace(&self) -> f64 {
+        self.requests.pace()
+    }
+
+    /// The limit in calls a second, once it was measured.
+    pub const fn measured(&self) -> Option<f64> {
+        self.requests.measured()
+    }
+
+    /// Calls under way.
+    pub const fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
+    /// Counts since the beginning.
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+}

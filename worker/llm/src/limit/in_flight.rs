@@ -1,0 +1,205 @@
+//! How many calls may be under way: as many as the pace needs at the provider's usual latency, and some more.
+//!
+//! A provider that is overloaded gets slower instead of refusing; one that stalls answers nothing at all. In both cases
+//! calls pile up here and the pace falls by itself. (Little's law: calls under way = calls a second × latency.)
+
+use super::Seconds;
+
+/// Share of the usual number that may be under way besides.
+const ROOM: f64 = 0.3;
+
+/// Fewest calls over which latency is averaged; a window lasts at least as long as a call.
+const WINDOW: u32 = 32;
+
+/// For how many calls' time latency is not judged: the calls that come back first are the quickest.
+const EARLY: f64 = 4.0;
+
+/// Latency as a multiple of the usual from which calls are slow.
+const SLOW: f64 = 1.4;
+
+/// How fast a higher latency is taken for the usual one, per window.
+const DRIFT: f64 = 0.1;
+
+/// Silence as a multiple of the usual latency that is a stall.
+const STALL: f64 = 3.0;
+
+/// How much more than what comes back may start while calls pile up.
+const PUSH: f64 = 1.1;
+
+/// Fewest calls that may be under way.
+const LEAST: f64 = 4.0;
+
+/// The bound.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight {
+    known: Option<f64>,
+    usual: Option<Seconds>,
+    all: (Seconds, u32),
+    sum: Seconds,
+    count: u32,
+    came: u32,
+    window_at: Seconds,
+    windows: u32,
+    began: Option<Seconds>,
+    early: bool,
+    first: Option<Seconds>,
+    last_at: Seconds,
+    hit: bool,
+    /// Calls a second that come back.
+    delivered: f64,
+    /// Most of them since calls pile up.
+    best: f64,
+    crowded: bool,
+}
+
+impl InFlight {
+    /// `known`: what the provider allows, if that is known.
+    pub fn new(known: Option<f64>) -> Self {
+        Self { known, early: true, ..Self::default() }
+    }
+
+    /// A call had to wait because too many were under way.
+    pub fn hit(&mut self) {
+        self.hit = true;
+    }
+
+    /// A call was answered: `latency` is its own, without any wait before it. Returns whether calls pile up at the
+    /// provider: they take much longer than usual, and no fewer come back since.
+    /// A call that is not `fresh` counts, but its latency belongs to a pace of the past.
+    pub fn answered(&mut self, now: Seconds, latency: Seconds, fresh: bool) -> bool {
+        let silent = now - self.last_at;
+        self.last_at = now;
+        if self.usual.is_some_and(|usual| silent > STALL * usual) {
+            // The provider stalled and goes on: what waited meanwhile says nothing of how it is now.
+            (self.sum, self.count, self.came, self.window_at) = (0.0, 0, 0, now);
+        }
+        if now - latency < self.window_at - STALL * self.usual.unwrap_or(latency) {
+            return false;
+        }
+        self.came += 1;
+        if !fresh {
+            return false;
+        }
+        self.sum += latency;
+        self.count += 1;
+        let began = *self.began.get_or_insert(now - latency);
+        if self.early {
+            self.all = (self.all.0 + latency, self.all.1 + 1);
+            self.usual = Some(self.all.0 / f64::from(self.all.1));
+        }
+        let usual = self.usual.unwrap_or(latency);
+        let since = now - self.window_at;
+        if self.count < WINDOW || since < usual {
+            return false;
+        }
+        let mean = self.sum / f64::from(self.count);
+        let (delivered, hit) = (f64::from(self.came) / since.max(1e-3), self.hit);
+        (self.sum, self.count, self.came) = (0.0, 0, 0);
+        (self.window_at, self.hit) = (now, false);
+        self.windows += 1;
+        self.delivered = delivered;
+        if self.early {
+            let first = *self.first.get_or_insert(mean);
+            self.early = now - began < EARLY * first;
+            return false;
+        }
+        self.judge(mean, usual, hit)
+    }
+
+    fn judge(&mut self, mean: Seconds, usual: Seconds, hit: bool) -> bool {
+        if mean > SLOW * usual {
+            self.best = self.best.max(self.delivered);
+            // A queue works off as much whether it is long or short. If less comes back since fewer are under way, it
+            // is no queue: calls take longer now.
+            self.crowded = self.delivered >= 0.8 * self.best;
+            if !self.crowded {
+                (self.usual, self.best) = (Some(mean), 0.0);
+            }
+            return self.crowded;
+        }
+        self.best = 0.0;
+        self.crowded &= mean > 1.15 * usual;
+        let step = match mean - usual {
+            less if less < 0.0 => less * 0.3,
+            // A higher latency is the usual one only where it is not our own doing.
+            _ if hit => 0.0,
+            more => more.min(usual) * DRIFT,
+        };
+        self.usual = Some(usual + step);
+        false
+    }
+
+    /// How many calls may be under way at a pace of `rate`.
+    pub fn bound(&self, rate: f64) -> f64 {
+        // Before anything is known of the latency, two seconds' worth.
+        let usual = self.usual.unwrap_or(2.0).max(0.01);
+        let rate = if self.crowded { rate.min(self.delivered * PUSH) } else { rate };
+        let under_way = rate * usual;
+        let bound = under_way * (1.0 + ROOM) + 2.0 * under_way.sqrt() + LEAST;
+        self.known.map_or(bound, |known| bound.min(known))
+    }
+
+    /// Whether what comes back still follows a pace of `rate`.
+    pub fn follows(&self, rate: f64) -> bool {
+        self.windows == 0 || rate < 4.0 * (self.delivered + 1.0)
+    }
+
+    /// Calls a second that come back.
+    pub const fn delivered(&self) -> f64 {
+        self.delivered
+    }
+
+    /// Whether calls pile up at the provider.
+    pub const fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// The usual latency, once there is one.
+    pub const fn usual(&self) -> Option<Seconds> {
+        self.usual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_that_grows_does_not_raise_the_bound_with_it() {
+        let mut bound = InFlight::new(None);
+        let mut now = 0.0;
+        let mut answer = |bound: &mut InFlight, latency: f64| {
+            now += 1.0 / 30.0;
+            bound.answered(now, latency, true)
+        };
+        for _ in 0..320 {
+            answer(&mut bound, 2.0);
+        }
+        let before = bound.bound(30.0);
+        assert!(before > 60.0 && before < 125.0, "{before}");
+        let mut piled_up = 0;
+        for _ in 0..320 {
+            bound.hit();
+            piled_up += u32::from(answer(&mut bound, 6.0));
+        }
+        assert!(bound.is_crowded());
+        assert_eq!(piled_up, 5, "once a window of two seconds");
+        assert!(bound.bound(300.0) < 1.4 * before, "{}", bound.bound(300.0));
+        assert!(InFlight::new(Some(8.0)).bound(1000.0) <= 8.0, "what is known is kept");
+    }
+
+    #[test]
+    fn a_provider_that_got_slower_is_believed_when_fewer_calls_do_not_make_it_quicker() {
+        let mut bound = InFlight::new(None);
+        let mut now = 0.0;
+        for second in 0..60 {
+            let (latency, rate) = if second < 30 { (2.0, 30) } else { (6.0, 30 - (second - 30).min(20)) };
+            for _ in 0..rate {
+                now += 1.0 / f64::from(rate);
+                bound.answered(now, latency, true);
+            }
+        }
+        assert!(bound.usual().unwrap() > 5.0, "{bound:?}");
+        assert!(!bound.is_crowded());
+    }
+}

@@ -1,0 +1,300 @@
+//! Learns one rate: calls a second, or tokens a second.
+//!
+//! A provider's allowance is full-to-full the same: between two refusals, at each of which it was used up, exactly what
+//! was allowed went through. So what passed from one refusal to the next, over the time between, *is* the limit,
+//! whatever the burst. The pace is held a little below that for a while, then raised faster and faster until it is
+//! refused again: one or two refused calls are what a look at the limit costs. How long it is held is counted in calls
+//! as well as in time, so that the refused share stays small at slow rates too.
+
+use super::Seconds;
+use super::bucket::Bucket;
+
+/// The first pace where nothing is known, per second.
+const FIRST: f64 = 2.0;
+
+/// How much faster each second while nothing was ever refused.
+const RAMP: f64 = 0.35;
+
+/// How much faster each second when looking for a limit that may have moved.
+const PROBE: f64 = 0.07;
+
+/// The same, below a limit that fell a moment ago and may come back.
+const RETURN: f64 = 0.25;
+
+/// The pace, as a multiple of what was measured, from which the limit has moved.
+const MOVED: f64 = 1.3;
+
+/// How long a pace is held at first after the limit fell; twice as long each time it has not come back.
+const SHORT: Seconds = 3.0;
+
+/// A wait from which an allowance is one per window.
+const LONG_WAIT: Seconds = 5.0;
+
+/// The pace as a share of what was measured.
+const BELOW: f64 = 0.985;
+
+/// The pace after a refusal that measured nothing.
+const CUT: f64 = 0.8;
+
+/// The pace after calls piled up.
+const EASE: f64 = 0.93;
+const LEAST_EASE: f64 = 0.4;
+
+/// Shortest time for which a measured pace is held.
+const HOLD: Seconds = 10.0;
+
+/// Fewest units that are let through before the limit is looked for again.
+const HOLD_UNITS: f64 = 150.0;
+
+/// How much is caught up at most after a wait, and how much faster.
+const CATCH_UP: Seconds = 2.0;
+const HASTE: f64 = 1.25;
+
+/// Fewest units (of the size of a call) from which a rate is measured.
+const MEASURED: f64 = 12.0;
+
+/// What has passed until when.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Seconds,
+    passed: f64,
+}
+
+/// Learns one rate.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Learner {
+    bucket: Bucket,
+    /// No pace above this: what the user or the provider says.
+    most: Option<f64>,
+    /// What the measured limit is, once there is one.
+    measured: Option<f64>,
+    /// Units let through, less those refused.
+    passed: f64,
+    /// When and what had passed at the last refusals: the limit was used up then.
+    full: Option<Mark>,
+    /// Calls that started before this react to a pace of the past.
+    cut_at: Seconds,
+    /// The pace is held until then.
+    hold_until: Seconds,
+    /// How much is to be caught up.
+    owed: f64,
+    /// Since when `owed` counts as haste that a refusal answers.
+    hasty: bool,
+    /// Whether haste was refused: the provider keeps little of what is not used.
+    haste_fails: bool,
+    /// Usual size of a call in units.
+    size: f64,
+    pace: f64,
+    grown_at: Seconds,
+    /// Where the limit was before it fell, and how long the pace is held until it is looked for there.
+    fallen: Option<(f64, Seconds)>,
+    began: Seconds,
+    ever_refused: bool,
+    /// Whether a long wait was left out of what is being measured.
+    skipped: bool,
+    /// Whether calls ever piled up.
+    seen_slow: bool,
+}
+
+impl Learner {
+    /// `most`: the known limit a second. `size`: the usual size of a call in units.
+    pub fn new(most: Option<f64>, size: f64, now: Seconds) -> Self {
+        let pace = most.unwrap_or(FIRST * size);
+        let mut learner = Self {
+            bucket: Bucket::new(pace, size, now),
+            most,
+            measured: None,
+            passed: 0.0,
+            full: None,
+            cut_at: f64::NEG_INFINITY,
+            hold_until: now,
+            owed: 0.0,
+            hasty: false,
+            haste_fails: false,
+            size,
+            pace,
+            grown_at: now,
+            fallen: None,
+            began: now,
+            ever_refused: false,
+            skipped: false,
+            seen_slow: false,
+        };
+        learner.apply(now);
+        learner
+    }
+
+    /// Begins with a pace that was good so far.
+    pub fn begin(&mut self, now: Seconds, pace: f64) {
+        self.pace = pace;
+        self.apply(now);
+    }
+
+    /// The pace in units a second.
+    pub const fn pace(&self) -> f64 {
+        self.pace
+    }
+
+    /// What the limit is measured to be.
+    pub const fn measured(&self) -> Option<f64> {
+        self.measured
+    }
+
+    /// When `amount` may pass.
+    pub fn ready(&mut self, now: Seconds, amount: f64) -> Seconds {
+        self.bucket.ready(now, amount)
+    }
+
+    /// Lets `amount` pass; what to remember of it is returned.
+    pub fn pass(&mut self, now: Seconds, amount: f64) {
+        self.bucket.take(now, amount);
+        self.passed += amount;
+        self.size += (amount - self.size) * 0.02;
+        if self.hasty {
+            self.owed -= amount * (1.0 - 1.0 / HASTE);
+            if self.owed <= 0.0 {
+                (self.owed, self.hasty) = (0.0, false);
+                self.apply(now);
+            }
+        }
+    }
+
+    /// Corrects an estimate: the call used `more` units than it was let through with.
+    pub fn correct(&mut self, now: Seconds, more: f64) {
+        self.bucket.give_back(now, -more);
+        self.passed += more;
+    }
+
+    /// Nothing passed until `now` because of a wait that began at `since`.
+    pub fn waited(&mut self, since: Seconds, now: Seconds) {
+        self.bucket.drain(now);
+        if let Some(full) = self.full.as_mut().filter(|_| now - since >= LONG_WAIT) {
+            // Nobody knows what a long wait would have allowed: it does not count.
+            full.at += now - since;
+            self.skipped = true;
+        }
+        self.hold_until += now - since;
+        self.grown_at = now;
+        if !self.haste_fails {
+            self.owed = (self.owed + (now - since) * self.pace).min(CATCH_UP * self.pace);
+            self.hasty = self.owed > 0.0;
+        }
+        self.apply(now);
+    }
+
+    /// Raises the pace when it is time to. `used`: whether the pace is what limits, and nothing else.
+    pub fn grow(&mut self, now: Seconds, used: bool) {
+        let since = (now - self.grown_at).min(0.5);
+        self.grown_at = now;
+        if !used || now < self.hold_until || since <= 0.0 || self.hasty {
+            if !used {
+                // A pace that is not used says nothing about the limit.
+                self.hold_until = self.hold_until.max(now);
+            }
+            return;
+        }
+        let faster = match self.measured {
+            None if self.full.is_none() && !self.seen_slow => RAMP,
+            None => PROBE,
+            Some(_) if self.fallen.is_some_and(|(before, _)| self.pace < before * 0.9) => RETURN,
+            // Faster and faster: near the known limit it is looked for gently, far from it, it has moved.
+            Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
+        };
+        self.pace *= 1.0 + faster * since;
+        if let Some(most) = self.most {
+            self.pace = self.pace.min(most);
+        }
+        self.apply(now);
+    }
+
+    /// A call was refused that had started at `started` with `amount` units; the provider asks to `wait`.
+    pub fn refused(&mut self, now: Seconds, started: Seconds, amount: f64, wait: Seconds) {
+        self.passed -= amount;
+        self.bucket.take(now, 0.0);
+        if started < self.cut_at {
+            return;
+        }
+        if self.hasty {
+            self.haste_fails = true;
+            (self.owed, self.hasty) = (0.0, false);
+        }
+        let mark = Mark { at: now, passed: self.passed };
+        // Far above what was measured, the time since the last refusal knew two limits: it measures neither.
+        let climbed = self.measured.is_some_and(|measured| self.pace > measured * MOVED);
+        let rate = self.full.filter(|_| !climbed).and_then(|full| {
+            let (time, units) = (mark.at - full.at, mark.passed - full.passed);
+            (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)
+        });
+        // A long wait means an allowance per window: what passed was for the time until the next one begins.
+        let windowed = || (wait >= LONG_WAIT).then(|| self.passed / (now - self.began + wait));
+        let rate = rate.or_else(|| (!self.ever_refused).then(windowed).flatten());
+        self.ever_refused = true;
+        if let Some(rate) = rate {
+            self.measure(now, mark, rate, wait);
+        } else {
+            // Too soon to measure: the last mark stays, so that the next refusal measures from there.
+            if climbed {
+                (self.measured, self.full, self.fallen) = (None, None, None);
+            }
+            let last = self.full.get_or_insert(mark);
+            if mark.passed <= last.passed {
+                *last = mark;
+            }
+            self.pace *= CUT;
+            self.hold_until = now + 1.0;
+        }
+        if let Some(most) = self.most {
+            self.pace = self.pace.min(most);
+        }
+        self.pace = self.pace.max(0.01 * self.size);
+        self.cut_at = now;
+        self.grown_at = now;
+        self.bucket.drain(now);
+        self.apply(now);
+    }
+
+    fn measure(&mut self, now: Seconds, mark: Mark, rate: f64, wait: Seconds) {
+        // What gathered during a long wait makes the limit look higher than it is.
+        let rate = match self.measured {
+            Some(measured) if std::mem::take(&mut self.skipped) => rate.min(measured * 0.9),
+            _ => rate,
+        };
+        // What a look at the limit costs decides how often it is worth it.
+        let usual = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
+        let before = self.measured.unwrap_or(rate);
+        let (before, hold) = match self.fallen {
+            Some((before, hold)) if rate < 0.8 * before => (before, (2.0 * hold).min(usual)),
+            _ => (before, SHORT),
+        };
+        self.fallen = (rate < 0.8 * before && hold < usual).then_some((before, hold));
+        self.hold_until = now + if self.fallen.is_some() { hold } else { usual };
+        self.measured = Some(rate);
+        self.pace = rate * BELOW;
+        self.full = Some(mark);
+    }
+
+    /// Calls pile up at the provider: nothing is refused, but more than this is not worked on.
+    /// `delivered` a second come back.
+    pub fn piled_up(&mut self, now: Seconds, delivered: f64) {
+        self.pace = (self.pace.min(delivered) * EASE).max(self.pace * LEAST_EASE);
+        self.seen_slow = true;
+        self.hold_until = self.hold_until.max(now + 2.0);
+        self.apply(now);
+    }
+
+    /// The provider says that no more than this is allowed a second.
+    pub fn told(&mut self, now: Seconds, most: f64) {
+        if self.most.is_none_or(|known| most < known) {
+            self.most = Some(most);
+            self.pace = self.pace.min(most);
+            self.apply(now);
+        }
+    }
+
+    fn apply(&mut self, now: Seconds) {
+        let pace = if self.hasty { self.pace * HASTE } else { self.pace };
+        // A tenth of a second may pass at once: tasks do not wake up to the microsecond.
+        self.bucket.set(now, pace, (pace * 0.1).max(self.size));
+    }
+}

@@ -1,0 +1,39 @@
+//! A provider to try things on: an OpenAI-compatible server with limits, latency and faults of one's choice.
+//!
+//! *Invariant*: what a request gets (answer, latency, fault) is decided by the seed, its question and how often that
+//! question came, not by the order of requests; only limits look at the clock.
+
+pub mod faults;
+pub mod latency;
+pub mod limits;
+mod respond;
+pub mod server;
+pub mod stats;
+
+use std::sync::Arc;
+
+pub use faults::{Fault, Faults};
+pub use latency::Latency;
+pub use limits::Allowed;
+pub use server::{Provider, serve};
+pub use stats::Report;
+
+/// Gives the text of an answer to the text of a question (the first message of the user); `None`: it knows none.
+pub type Answers = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What the provider is like.
+#[derive(Clone)]
+pub struct Settings {
+    /// Its limits.
+    pub allowed: Allowed,
+    /// How long it takes.
+    pub latency: Latency,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What it says.
+    pub answers: Answers,
+    /// How much faster than the clock everything goes.
+    pub speed: f64,
+    /// Seed of latency and faults.
+    pub seed: u64,
+}

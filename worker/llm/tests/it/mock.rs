@@ -1,0 +1,153 @@
+//! The simulated provider, asked by our own client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::answer::{Message, Question, Role, Sampling};
+use domain::config::ModelConfig;
+use llm::client::{Client, Timeouts};
+use llm::error::{Failure, Phase};
+use llm::mock::{Allowed, Latency, Provider, Settings, serve};
+use tokio::net::TcpListener;
+
+use crate::support::patient;
+
+struct Mock {
+    endpoint: String,
+    provider: Provider,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn settings(faults: &str) -> Settings {
+    Settings {
+        allowed: Allowed::default(),
+        latency: Latency::Fixed(0.001),
+        faults: faults.parse().unwrap(),
+        answers: Arc::new(|question| Some(format!("answer to {question}"))),
+        speed: 1.0,
+        seed: 7,
+    }
+}
+
+async fn start(settings: Settings) -> Mock {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    let provider = Provider::new(settings);
+    let task = tokio::spawn(serve(listener, provider.clone(), std::future::pending()));
+    Mock { endpoint, provider, task }
+}
+
+impl Mock {
+    fn client(&self, timeouts: Timeouts) -> Client {
+        let model = ModelConfig {
+            endpoint: self.endpoint.clone(),
+            model: "mock".to_owned(),
+            ..ModelConfig::default()
+        };
+        Client::new(&model, timeouts, |_| None).unwrap()
+    }
+
+    fn question(&self, text: &str) -> Question {
+        Question {
+            endpoint: self.endpoint.clone(),
+            model: "mock".to_owned(),
+            messages: vec![Message::new(Role::System, "s"), Message::new(Role::User, text)],
+            sampling: Sampling::default(),
+            sample: 0,
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_answers_and_counts() {
+    let mock = start(settings("")).await;
+    let client = mock.client(patient());
+    for text in ["a", "b", "a"] {
+        let reply = client.ask(&mock.question(text)).await;
+        assert_eq!(reply.result.unwrap().content, format!("answer to {text}"));
+        assert!(reply.usage.total > 0);
+    }
+    let report = mock.provider.report();
+    assert_eq!((report.accepted, report.refused_429, report.distinct_prompts), (3, 0, 2));
+}
+
+#[tokio::test]
+async fn its_limit_is_a_real_429_with_headers() {
+    let allowed = Allowed { rpm: Some(60.0), burst: Some(3.0), ..Allowed::default() };
+    let mock = start(Settings { allowed, ..settings("") }).await;
+    let client = mock.client(patient());
+    for left in [2, 1, 0] {
+        assert_eq!(client.ask(&mock.question("a")).await.headers.requests.remaining, Some(left));
+    }
+    let reply = client.ask(&mock.question("a")).await;
+    assert!(llm::retry::is_throttled(&reply.result.unwrap_err()));
+    assert_eq!(reply.headers.retry_after, Some(Duration::from_secs(1)));
+    assert_eq!(reply.headers.requests.limit, Some(60));
+    assert_eq!(mock.provider.report().refused_429, 1);
+}
+
+#[tokio::test]
+async fn every_fault_is_one_that_the_client_tells_apart() {
+    let short = Timeouts { total: Duration::from_millis(300), ..patient() };
+    for (fault, expected) in [
+        ("429", "429"),
+        ("500", "500"),
+        ("timeout", "took too long"),
+        ("reset", "broke"),
+        ("garbage", "cannot be read"),
+        ("truncated", "cannot be read"),
+        ("empty", "empty"),
+    ] {
+        let mock = start(settings(&format!("{fault}=1"))).await;
+        let timeouts = if fault == "timeout" { short } else { patient() };
+        let reply = mock.client(timeouts).ask(&mock.question("a")).await;
+        let failure = reply.result.unwrap_err();
+        assert!(failure.to_string().contains(expected), "{fault}: {failure}");
+        assert_eq!(failure == Failure::Timeout(Phase::Total), fault == "timeout");
+        assert_eq!(mock.provider.report().faults[fault], 1);
+    }
+    for fault in ["refusal", "prose", "wrong", "slow"] {
+        let mock = start(settings(&format!("{fault}=1"))).await;
+        let answer = mock.client(patient()).ask(&mock.question("a")).await.result.unwrap();
+        assert_eq!(answer.content == "answer to a", fault == "slow", "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_question_meets_the_same_fate() {
+    let fates = async |seed| {
+        let mock = start(Settings { seed, ..settings("500=0.5") }).await;
+        let client = mock.client(patient());
+        let mut fates = Vec::new();
+        for number in 0..40 {
+            fates.push(client.ask(&mock.question(&number.to_string())).await.result.is_ok());
+        }
+        fates
+    };
+    let first = fates(1).await;
+    assert_eq!(first, fates(1).await);
+    assert_ne!(first, fates(2).await);
+    assert!((8..=32).contains(&first.iter().filter(|good| **good).count()), "{first:?}");
+}
+
+#[tokio::test]
+async fn time_may_go_faster_with_all_ratios_kept() {
+    let allowed = Allowed { rpm: Some(600.0), burst: Some(1.0), ..Allowed::default() };
+    let latency = Latency::Fixed(2.0);
+    let mock = start(Settings { allowed, latency, speed: 100.0, ..settings("") }).await;
+    let client = mock.client(patient());
+    let reply = client.ask(&mock.question("a")).await;
+    assert!(
+        reply.took >= Duration::from_millis(20) && reply.took < Duration::from_millis(500),
+        "{:?}",
+        reply.took
+    );
+    let report = mock.provider.report();
+    assert!(report.first_at.is_some());
+}
