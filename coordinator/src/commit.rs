@@ -62,7 +62,8 @@ impl Runs {
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
         // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
-        folder.put_if_absent(&name, bytes).await.map_err(|error| storage(&error))?;
+        let stored = folder.put_if_absent(&name, bytes).await;
+        stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
         drop(permit);
         reach(Point::PartStored);
         let part = CommittedPart {
@@ -72,7 +73,7 @@ impl Runs {
             tally: header.tally.clone(),
         };
         let verdict = self.ledger.commit(&key.run_id, key.shard, key.token, part).await;
-        match verdict.map_err(|error| ledger_refusal(&error))? {
+        match verdict.map_err(|error| self.stalled(&key.run_id, ledger_refusal(&error)))? {
             CommitVerdict::Stale { current } => {
                 let _ = folder.delete(&name).await;
                 Err(refusal(&key, Refused::Stale { current }))
@@ -107,6 +108,7 @@ impl Runs {
         let key = &header.key;
         let (now, mut new) = (self.now(), false);
         let complete = self.with_live(&key.run_id, |live| {
+            live.stalled = None;
             // Counted once, also when two calls of the same token come this far.
             if live.leases.settle(now, key.shard) == Ok(Settled::New) {
                 live.tally.add(&header.tally);

@@ -20,6 +20,7 @@ use domain::tally::Tally;
 use proto::status::{Reason, Refusal};
 
 use crate::commit::STAGED;
+use crate::intact::{Damage, check};
 use crate::ledger::{ShardEntry, Swap};
 use crate::runs::{Live, Runs, ledger_refusal, storage};
 
@@ -44,7 +45,7 @@ impl Runs {
             while let Err(refusal) = runs.finish(&run_id).await {
                 tracing::error!(run = %run_id, error = %refusal, "cannot finish a run; trying again");
                 runs.metrics.retry("finish");
-                runs.set_trouble(&run_id, Some(format!("cannot finish: {refusal}")));
+                runs.stall(&run_id, format!("cannot finish: {refusal}"));
                 tokio::time::sleep(RETRY).await;
             }
         });
@@ -64,12 +65,9 @@ impl Runs {
         sweep(&folder, |key| key.starts_with("part-")).await?;
         reach(Point::FinishSwept);
         let shards = self.committed_shards(run_id).await?;
-        let mut parts = Vec::with_capacity(shards.len());
-        for part in shards.iter().filter_map(|shard| shard.part.as_ref()) {
-            parts.push(folder.part(&part.key).await.map_err(|error| storage(&error))?);
-        }
+        let parts = intact_parts(&folder, shards).await?;
         let (entries, fingerprint) = self.merge(&folder, parts).await?;
-        self.with_live(run_id, |live| live.trouble = None);
+        self.with_live(run_id, |live| live.stalled = None);
         let run_file = {
             let book = self.book();
             book.live.get(run_id).map(|live| describe(live, RunState::Finished, entries))
@@ -174,6 +172,24 @@ impl Runs {
             tracing::error!(run = %run_id, error = %refusal, "cannot describe a cancelled run");
         }
     }
+}
+
+/// The committed parts, each as it was committed.
+async fn intact_parts(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Part>, Refusal> {
+    let mut parts = Vec::with_capacity(shards.len());
+    for committed in shards.into_iter().filter_map(|shard| shard.part) {
+        let part = match folder.local_path(&committed.key) {
+            Some(path) => Part::File(path),
+            None => folder.part(&committed.key).await.map_err(|error| storage(&error))?,
+        };
+        parts.push((part, committed));
+    }
+    let checking = tokio::task::spawn_blocking(move || {
+        parts.iter().try_for_each(|(part, committed)| check(part, committed))?;
+        Ok::<_, Damage>(parts.into_iter().map(|(part, _)| part).collect())
+    });
+    let checked = checking.await.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+    checked.map_err(|damage| Refusal::new(Reason::Storage, damage.to_string()))
 }
 
 /// Deletes what a finished run does not need, orphan parts of lost leases included.

@@ -8,6 +8,7 @@ pub mod embedded;
 mod finish;
 mod http;
 mod import;
+mod intact;
 pub mod leases;
 pub mod ledger;
 mod live;

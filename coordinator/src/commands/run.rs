@@ -138,9 +138,15 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         let status = follow(&mut client, run_id, quiet).await?;
         anyhow::Ok((status, intake))
     });
+    let mut stalled = false;
     let ended = tokio::select! {
         ended = &mut processing => ended,
         error = workers.failed() => Err(error),
+        why = runs.wait_for_stall(run_id) => {
+            stalled = true;
+            Err(anyhow::anyhow!("run {run_id} stopped: {why}"))
+                .hint(format!("nothing is lost: once that is mended, the same command with --run-id {run_id} goes on"))
+        }
         () = interrupts.next() => {
             output::say("finishing what has begun; Ctrl-C again stops at once");
             Err(Interrupted).hint(format!("the same command with --run-id {run_id} goes on where it stopped"))
@@ -150,7 +156,9 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     // A corpus that is still being sent ends here.
     drop(processing);
     let orderly = tokio::select! {
-        orderly = end(workers) => orderly,
+        // What cannot be stored cannot be brought to an end.
+        orderly = end(workers), if !stalled => orderly,
+        () = std::future::ready(()), if stalled => Ok(()),
         () = interrupts.next() => Ok(()),
     };
     if ended.is_err() {

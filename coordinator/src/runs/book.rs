@@ -36,6 +36,8 @@ pub(crate) struct Live {
     pub(crate) finishing: bool,
     /// Why it cannot go on.
     pub(crate) trouble: Option<String>,
+    /// What of the store or the ledger did not work when it was tried last.
+    pub(crate) stalled: Option<String>,
 }
 
 impl Live {

@@ -103,7 +103,8 @@ impl Runs {
             worker: lease.worker.clone(),
         };
         reach(Point::LeaseTentative);
-        let swap = self.ledger.lease(&lease.run_id, leased).await.map_err(|error| ledger_refusal(&error))?;
+        let swap = self.ledger.lease(&lease.run_id, leased).await;
+        let swap = swap.map_err(|error| self.stalled(&lease.run_id, ledger_refusal(&error)))?;
         undo.key = None;
         match swap {
             Swap::Done => {
@@ -240,11 +241,28 @@ impl Runs {
             .unwrap_or(worker)
     }
 
-    /// The run's leases cannot be granted while this stands.
-    pub(crate) fn set_trouble(&self, run_id: &RunId, trouble: Option<String>) {
-        if let Some(live) = self.book().live.get_mut(run_id) {
-            live.trouble = trouble;
-        }
+    /// Store or ledger did not work for a run. It goes on by itself once they do.
+    pub(crate) fn stall(&self, run_id: &RunId, why: String) {
+        self.with_live(run_id, |live| live.stalled = Some(why));
         self.tell(false);
+    }
+
+    /// Takes note of a refusal for want of the store or the ledger.
+    pub(crate) fn stalled(&self, run_id: &RunId, refusal: Refusal) -> Refusal {
+        self.stall(run_id, refusal.message.clone());
+        refusal
+    }
+
+    /// Returns when store or ledger do not work for a run, with why.
+    pub async fn wait_for_stall(&self, run_id: &RunId) -> String {
+        let mut changes = self.changed.subscribe();
+        loop {
+            if let Some(why) = self.with_live(run_id, |live| live.stalled.clone()).flatten() {
+                return why;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }

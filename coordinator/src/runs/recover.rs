@@ -124,6 +124,7 @@ impl Runs {
             workers,
             finishing: false,
             trouble: trouble.clone(),
+            stalled: None,
         };
         self.book().live.insert(run_id.clone(), live);
         if let Some(trouble) = trouble {

@@ -77,7 +77,7 @@ impl Runs {
             fingerprint: None,
             corpus_hash: live.plan.corpus_hash,
             config_hash: live.plan.config_hash,
-            trouble: live.trouble.clone(),
+            trouble: live.trouble.clone().or_else(|| live.stalled.clone()),
             records_per_s: live.rate.per_second(now),
         })
     }

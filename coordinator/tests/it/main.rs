@@ -5,6 +5,8 @@
 mod cli;
 #[cfg(all(feature = "crash-points", unix))]
 mod crash;
+#[cfg(all(feature = "crash-points", unix))]
+mod failures;
 mod fleet;
 mod help;
 mod layout;

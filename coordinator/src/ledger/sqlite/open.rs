@@ -14,6 +14,9 @@ const APPLICATION_ID: i64 = 0x6b38_7366;
 const MIGRATIONS: &[&str] =
     &[include_str!("../migrations/0001_ledger.sql"), include_str!("../migrations/0002_halves.sql")];
 
+/// Size up to which every page is looked at when the file is opened.
+const CHECKED_BYTES: i64 = 64 << 20;
+
 /// How long to wait for another process that has the file locked.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -60,6 +63,7 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     let (_, version) = inspect(&connection)?;
+    check(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A token or a commit that was told to somebody must survive the machine's end, not only the process's.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -72,6 +76,22 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
         transaction.commit()?;
     }
     Ok(connection)
+}
+
+/// Looks at every page of a file that is not too large for that; in a larger one, damage shows when a page is read.
+fn check(connection: &Connection) -> Result<(), OpenError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("page_count")?.saturating_mul(pragma("page_size")?) > CHECKED_BYTES {
+        return Ok(());
+    }
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(OpenError::Foreign(damaged(&found))) }
+}
+
+fn damaged(what: &str) -> String {
+    format!(
+        "the file is damaged or no ledger ({what}): put back a copy, or begin again in another state folder or run"
+    )
 }
 
 /// The newest layout and that of the file, once it is known to be ours.
@@ -109,15 +129,15 @@ pub(super) fn classify(error: &rusqlite::Error, place: &str) -> LedgerError {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             LedgerError::Unusable {
                 place,
-                reason: format!("the file or its folder cannot be written ({reason})"),
+                reason: format!(
+                    "the file or its folder cannot be written ({reason}): give this user the right to write there, then \
+                     repeat the command"
+                ),
             }
         }
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => LedgerError::Unusable {
-            place,
-            reason: format!(
-                "the file is damaged or no ledger ({reason}): restore a copy, or name another state folder"
-            ),
-        },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            LedgerError::Unusable { place, reason: damaged(&reason) }
+        }
         Some(_) => LedgerError::Unavailable { place, reason },
         None => LedgerError::Unusable { place, reason },
     }
