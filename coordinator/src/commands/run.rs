@@ -1,6 +1,6 @@
 //! `coordinator run`: coordinator, workers and client in one process, over real gRPC on the loopback interface.
 
-use console::usage::Usage;
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use console::failure::{Interrupted, WithHint as _};
 use console::interrupt::Interrupts;
+use console::usage::Usage;
 use console::{Exit, output};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
+use proto::convert::RunStatus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -124,16 +126,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
-            output::say(&match status.state {
-                RunState::Finished => format!("run {run_id} was finished before; this is what it came to"),
-                RunState::Cancelled | RunState::Removing => {
-                    format!("run {run_id} was cancelled; this is what it had come to")
-                }
-                _ => format!(
-                    "run {run_id} goes on: {} of {} records are done",
-                    status.tally.records, status.records
-                ),
-            });
+            output::say(&standing(run_id, &status));
         }
         let status = follow(&mut client, run_id, quiet).await?;
         anyhow::Ok((status, intake))
@@ -144,8 +137,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         error = workers.failed() => Err(error),
         why = runs.wait_for_stall(run_id) => {
             stalled = true;
-            Err(anyhow::anyhow!("run {run_id} stopped: {why}"))
-                .hint(format!("nothing is lost: once that is mended, the same command with --run-id {run_id} goes on"))
+            Err(stall(run_id, &why))
         }
         () = interrupts.next() => {
             output::say("finishing what has begun; Ctrl-C again stops at once");
@@ -167,6 +159,26 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let (status, intake) = ended?;
     orderly?;
     Ok(Summary { status, documents: intake.documents, wall_s, usage: Usage::of_this_process() })
+}
+
+/// What to say of a run that existed before.
+fn standing(run_id: &RunId, status: &RunStatus) -> String {
+    match status.state {
+        RunState::Finished => format!("run {run_id} was finished before; this is what it came to"),
+        RunState::Cancelled | RunState::Removing => {
+            format!("run {run_id} was cancelled; this is what it had come to")
+        }
+        _ => format!("run {run_id} goes on: {} of {} records are done", status.tally.records, status.records),
+    }
+}
+
+/// Store or ledger do not work.
+fn stall(run_id: &RunId, why: &str) -> anyhow::Error {
+    let stopped: anyhow::Result<Infallible> = Err(anyhow::anyhow!("run {run_id} stopped: {why}"));
+    let hint =
+        format!("nothing is lost: once that is mended, the same command with --run-id {run_id} goes on");
+    let Err(error) = stopped.hint(hint);
+    error
 }
 
 /// The ledger of a run lies with its results, or in the working directory when these go elsewhere.
