@@ -7,9 +7,8 @@ use console::usage::Usage;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use dataset::compact::compact;
+use dataset::compact::merge;
 use dataset::crash::{Point, reach};
-use dataset::fingerprint::fingerprint;
 use dataset::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
 use dataset::scan::Part;
 use dataset::store::Store;
@@ -67,6 +66,12 @@ impl Runs {
         let shards = self.committed_shards(run_id).await?;
         let parts = intact_parts(&folder, shards).await?;
         let (entries, fingerprint) = self.merge(&folder, parts).await?;
+        let rows: u64 = entries.iter().map(|entry| entry.rows).sum();
+        let records = self.with_live(run_id, |live| live.plan.records).unwrap_or(rows);
+        if rows != records {
+            let message = format!("the parts have {rows} rows, the run {records} records");
+            return Err(Refusal::new(Reason::Internal, message));
+        }
         self.with_live(run_id, |live| live.stalled = None);
         let run_file = {
             let book = self.book();
@@ -104,17 +109,15 @@ impl Runs {
         }
     }
 
-    /// The final parts and the fingerprint. The two read the staged parts at the same time.
+    /// The final parts and the fingerprint.
     async fn merge(&self, folder: &Store, parts: Vec<Part>) -> Result<(Vec<PartEntry>, String), Refusal> {
         let failed = |error: String| Refusal::new(Reason::Storage, error);
-        let (scratch, copies) = (folder.scratch(), parts.clone());
-        let compacting = tokio::task::spawn_blocking(move || {
-            compact(parts, &scratch, ROWS_PER_PART).map_err(|error| error.to_string())
+        let scratch = folder.scratch();
+        let merging = tokio::task::spawn_blocking(move || {
+            merge(parts, &scratch, ROWS_PER_PART).map_err(|error| error.to_string())
         });
-        let printing =
-            tokio::task::spawn_blocking(move || fingerprint(copies).map_err(|error| error.to_string()));
-        let compacted = compacting.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
-        let fingerprint = printing.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+        let (compacted, fingerprint) =
+            merging.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
         reach(Point::CompactionDone);
         let mut entries = Vec::with_capacity(compacted.len());
         for (number, file) in compacted.into_iter().enumerate() {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use dataset::compact::compact;
+use dataset::compact::merge;
 use dataset::corpus::{CorpusReader, CorpusWriter, Detections};
 use dataset::fingerprint::fingerprint;
 use dataset::part::write_part;
@@ -125,7 +125,7 @@ fn bench_parts(c: &mut Criterion) {
     });
     group.bench_function("fingerprint", |b| b.iter(|| fingerprint(parts.clone()).expect("our own parts")));
     group.bench_function("compact", |b| {
-        b.iter(|| compact(parts.clone(), folder.path(), 1 << 20).expect("parts in order").len());
+        b.iter(|| merge(parts.clone(), folder.path(), 1 << 20).expect("parts in order").0.len());
     });
     group.finish();
 }

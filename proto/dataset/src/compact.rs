@@ -5,17 +5,22 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use domain::ids::PartHash;
 use tempfile::NamedTempFile;
 
 use crate::crash::{Point, reach};
+use crate::fingerprint::{Fingerprint, Fingerprinter};
 use crate::part::{BatchWriter, PartError};
 use crate::scan::{self, Part, ScanError};
 use crate::schema;
 use crate::store::unfinished;
+
+/// Batches that may wait for the fingerprint.
+const BATCHES: usize = 4;
 
 /// A new file, complete and synced, under a temporary name: [`crate::store::Store::put_file`] gives it its own.
 #[derive(Debug)]
@@ -54,14 +59,44 @@ pub enum CompactError {
     },
 }
 
-/// Copies the rows of `parts` (given in any order) into files of at most `rows_per_file` rows, made in `folder`.
-pub fn compact(parts: Vec<Part>, folder: &Path, rows_per_file: u64) -> Result<Vec<Compacted>, CompactError> {
+/// [`compact`], and the fingerprint of what was copied. Two threads work on what is read once: to open a small part
+/// costs more than its rows.
+pub fn merge(
+    parts: Vec<Part>,
+    folder: &Path,
+    rows_per_file: u64,
+) -> Result<(Vec<Compacted>, Fingerprint), CompactError> {
+    let (batches, read) = sync_channel::<RecordBatch>(BATCHES);
+    std::thread::scope(|threads| {
+        let printing = threads.spawn(move || {
+            let mut print = Fingerprinter::new();
+            read.iter().try_for_each(|batch| print.add(&batch)).map(|()| print.finish())
+        });
+        // Nobody listens once the other thread has failed; it says why below.
+        let compacted = compact(parts, folder, rows_per_file, |batch| drop(batches.send(batch.clone())));
+        drop(batches);
+        let printed = printing.join().map_err(|_| io::Error::other("the fingerprint's thread panicked"))?;
+        let print =
+            printed.map_err(|error| ScanError { part: "a part".to_owned(), problem: error.into() })?;
+        Ok((compacted?, print))
+    })
+}
+
+/// Copies the rows of `parts`, which come in the order of the corpus, into files of at most `rows_per_file` rows, made in
+/// `folder`. `each` sees every batch on its way.
+fn compact(
+    parts: Vec<Part>,
+    folder: &Path,
+    rows_per_file: u64,
+    mut each: impl FnMut(&RecordBatch),
+) -> Result<Vec<Compacted>, CompactError> {
     let mut done = Vec::new();
     let mut open: Option<(BatchWriter<HashingFile>, u64)> = None;
     let mut last: Option<u64> = None;
-    for batch in scan::batches(in_order(parts)?, None) {
+    for batch in scan::batches(parts, None) {
         let (part, batch) = batch?;
         check_order(&part, &batch, &mut last)?;
+        each(&batch);
         let mut rest = batch;
         while rest.num_rows() > 0 {
             let (writer, rows) = match &mut open {
@@ -83,24 +118,7 @@ pub fn compact(parts: Vec<Part>, folder: &Path, rows_per_file: u64) -> Result<Ve
     Ok(done)
 }
 
-/// Sorted by the first position, which the footers tell. Parts without rows fall away.
-fn in_order(parts: Vec<Part>) -> Result<Vec<Part>, ScanError> {
-    let mut keyed = Vec::with_capacity(parts.len());
-    for part in parts {
-        let info = scan::info(&part)?;
-        if info.rows > 0 {
-            keyed.push((info.positions.map_or(0, |(first, _)| first), part));
-        }
-    }
-    keyed.sort_by_key(|(first, _)| *first);
-    Ok(keyed.into_iter().map(|(_, part)| part).collect())
-}
-
-fn check_order(
-    part: &Part,
-    batch: &arrow::array::RecordBatch,
-    last: &mut Option<u64>,
-) -> Result<(), CompactError> {
+fn check_order(part: &Part, batch: &RecordBatch, last: &mut Option<u64>) -> Result<(), CompactError> {
     let positions = batch
         .column_by_name(schema::POSITION)
         .and_then(|column| column.as_primitive_opt::<UInt64Type>())
@@ -171,10 +189,11 @@ mod tests {
     #[test]
     fn the_same_rows_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = vec![part(7..20), part(0..3), part(3..7), part(5..5)];
+        let parts = vec![part(0..3), part(3..7), part(5..5), part(7..20)];
         let before = fingerprint(parts.clone()).unwrap();
         for rows_per_file in [1_000, 20, 6, 1] {
-            let done = compact(parts.clone(), folder.path(), rows_per_file).unwrap();
+            let (done, print) = merge(parts.clone(), folder.path(), rows_per_file).unwrap();
+            assert_eq!(print, before);
             assert_eq!(done.len() as u64, 20_u64.div_ceil(rows_per_file));
             assert_eq!(fingerprint(files(&done)).unwrap(), before);
             let positions: Vec<u64> = scan::outcomes(files(&done)).map(|row| row.unwrap().position).collect();
@@ -185,16 +204,19 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "dropped files are deleted");
-        assert!(compact(vec![], folder.path(), 5).unwrap().is_empty());
+        assert!(compact(vec![], folder.path(), 5, |_| ()).unwrap().is_empty());
     }
 
     #[test]
     fn two_rows_of_one_place_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for parts in
-            [vec![part(0..3), part(2..5)], vec![part(0..3), part(0..3)], vec![part(0..9), part(3..4)]]
-        {
-            let error = compact(parts, folder.path(), 100).unwrap_err();
+        for parts in [
+            vec![part(3..7), part(0..3)],
+            vec![part(0..3), part(2..5)],
+            vec![part(0..3), part(0..3)],
+            vec![part(0..9), part(3..4)],
+        ] {
+            let error = compact(parts, folder.path(), 100, |_| ()).unwrap_err();
             assert!(matches!(error, CompactError::Order { .. }), "{error}");
         }
     }

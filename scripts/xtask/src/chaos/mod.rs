@@ -186,8 +186,8 @@ fn is_finished(state: &Path) -> bool {
 }
 
 fn fingerprint(binaries: &Binaries, state: &Path) -> Result<String> {
-    let folder = run_folder(state).display().to_string();
-    Ok(binaries.output("analysis", &["fingerprint", &folder])?.trim().to_owned())
+    let parts = run_folder(state).join("part-*.parquet").display().to_string();
+    Ok(binaries.output("analysis", &["fingerprint", &parts])?.trim().to_owned())
 }
 
 /// Something that follows from an earlier fault. The order among those of one moment does not matter.
