@@ -22,7 +22,10 @@ use crate::schema::{self as col, Kind};
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// Bytes of a row group at most, compressed: they are held until the group is complete.
-const ROW_GROUP_BYTES: usize = 16 << 20;
+const ROW_GROUP_BYTES: usize = 4 << 20;
+
+/// Bytes of a page, and of a dictionary, at most, as they are: each of some sixty columns holds one of both.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// Long text of a row group at most, as it is: what a reader may find in one batch.
 const ROW_GROUP_TEXT: usize = 256 << 20;
@@ -140,6 +143,8 @@ fn properties(compressed: impl Fn(&str) -> bool) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_dictionary_page_size_limit(PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by(concat!("k8s-auto-fix ", env!("CARGO_PKG_VERSION")).to_owned());
     for &(name, kind, _) in col::COLUMNS {
