@@ -76,8 +76,6 @@ impl CorpusArgs {
 pub struct Intake {
     /// Which documents the records carry.
     pub documents: Documents,
-    /// How many distinct documents they share.
-    pub distinct_documents: u64,
     /// How many records there are.
     pub records: u64,
 }
@@ -88,11 +86,7 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     let config = config.clone();
     Box::new(move |each| {
         let summary = intake::read(&source, &config, each)?;
-        Ok(Intake {
-            documents: summary.documents,
-            distinct_documents: summary.distinct_documents,
-            records: summary.records,
-        })
+        Ok(Intake { documents: summary.documents, records: summary.records })
     })
 }
 

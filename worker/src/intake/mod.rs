@@ -3,7 +3,7 @@
 //! *Owns* the way from paths to [`Record`](domain::record::Record)s: manifests go through the detector, published
 //! detections are taken as they are or re-read from the manifests. *Never* decides what happens to a record.
 //! *Invariant*: one bad document, file or record is a record with a `problem`; the others go on. Memory does not grow
-//! with the number of records, apart from a few bytes for each that tell ids and documents apart.
+//! with the number of records, apart from a few bytes for each that tell ids apart.
 
 mod cut;
 mod detected;

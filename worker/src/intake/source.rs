@@ -1,6 +1,6 @@
 //! The door of the intake: which form an input has, and what was read of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -41,8 +41,6 @@ pub struct Summary {
     pub documents: Documents,
     /// How many records there are.
     pub records: u64,
-    /// How many distinct documents they share.
-    pub distinct_documents: u64,
     /// How many records cannot be processed, by the sort of trouble.
     pub problems: BTreeMap<ErrorKind, u64>,
 }
@@ -51,7 +49,6 @@ pub struct Summary {
 pub(super) struct Sink<'a> {
     each: &'a mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>,
     records: u64,
-    documents: HashSet<u64>,
     problems: BTreeMap<ErrorKind, u64>,
 }
 
@@ -66,8 +63,6 @@ impl Sink<'_> {
         self.records += 1;
         if let Some(problem) = &record.problem {
             *self.problems.entry(problem.kind).or_default() += 1;
-        } else if let Some(start) = document.hash.as_bytes().first_chunk() {
-            self.documents.insert(u64::from_le_bytes(*start));
         }
         (self.each)(record, document)
     }
@@ -84,7 +79,7 @@ pub fn read(
     each: &mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>,
 ) -> anyhow::Result<Summary> {
     let corpus = text_of(&source.corpus)?;
-    let mut sink = Sink { each, records: 0, documents: HashSet::new(), problems: BTreeMap::new() };
+    let mut sink = Sink { each, records: 0, problems: BTreeMap::new() };
     let limits = &config.limits;
     let form = match Format::of(corpus)? {
         Format::Manifests => {
@@ -106,13 +101,7 @@ pub fn read(
         }
     };
     let documents = if form == Form::Manifests { Documents::Manifest } else { config.documents };
-    Ok(Summary {
-        form,
-        documents,
-        records: sink.records,
-        distinct_documents: sink.documents.len() as u64,
-        problems: sink.problems,
-    })
+    Ok(Summary { form, documents, records: sink.records, problems: sink.problems })
 }
 
 fn text_of(path: &std::path::Path) -> anyhow::Result<&str> {

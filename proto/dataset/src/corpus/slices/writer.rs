@@ -26,8 +26,6 @@ const GROUP_BYTES: usize = 8 << 20;
 pub struct CorpusSummary {
     /// How many records.
     pub records: u64,
-    /// How many distinct documents they share.
-    pub documents: u64,
     /// Hash of content and order.
     pub corpus_hash: CorpusHash,
     /// Ids that stand at more than one record, the first ten.
@@ -42,8 +40,7 @@ pub struct CorpusWriter {
     group: Group,
     hasher: Box<blake3::Hasher>,
     records: u64,
-    // 64 bits of each hash: enough to count by, at a few bytes a record.
-    documents: HashSet<u64>,
+    // 64 bits of each hash: enough to tell ids apart, at a few bytes a record.
     ids: HashSet<u64>,
     repeated_ids: Vec<RecordId>,
 }
@@ -78,7 +75,6 @@ impl CorpusWriter {
             group: Group::default(),
             hasher: Box::default(),
             records: 0,
-            documents: HashSet::new(),
             ids: HashSet::new(),
             repeated_ids: Vec::new(),
         })
@@ -90,7 +86,6 @@ impl CorpusWriter {
         record.document = document.hash;
         self.records += 1;
         hash_record(&mut self.hasher, &record);
-        self.documents.insert(prefix(document.hash.as_bytes()));
         let id = prefix(blake3::hash(record.id.as_str().as_bytes()).as_bytes());
         if !self.ids.insert(id) && self.repeated_ids.len() < 10 && !self.repeated_ids.contains(&record.id) {
             self.repeated_ids.push(record.id.clone());
@@ -123,7 +118,6 @@ impl CorpusWriter {
         self.hasher.update(&self.records.to_le_bytes());
         Ok(CorpusSummary {
             records: self.records,
-            documents: self.documents.len() as u64,
             corpus_hash: CorpusHash::from_bytes(*self.hasher.finalize().as_bytes()),
             repeated_ids: self.repeated_ids,
         })
