@@ -44,6 +44,12 @@ enum Command {
     Cancel(commands::cancel::Args),
     /// List what is kept, remove what nobody wants any more
     Runs(commands::runs::Args),
+    /// Examine a run where it lies
+    ///
+    /// Looks at the ledger, run.json, every part's length and hash, every row's place, the corpus, and at what nobody names.
+    /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. Exit code 0: all is as
+    /// it should be; 1: something is wrong; 2: it could not be examined.
+    Doctor(commands::doctor::Args),
     /// Send a worker home
     ///
     /// It finishes what has begun, hands back the rest and ends with exit code 0. `worker serve` does the same on Ctrl-C or
@@ -78,6 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
         Command::Runs(args) => commands::runs::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 mod commands;
 mod commit;
+mod doctor;
 pub mod embedded;
 mod finish;
 mod http;

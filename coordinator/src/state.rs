@@ -79,6 +79,12 @@ impl StateFolder {
     }
 }
 
+/// Whether a coordinator works in the folder at `path`. Makes and changes nothing.
+pub(crate) fn is_taken(path: &Path) -> bool {
+    File::open(path.join("lock"))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 #[cfg(feature = "crash-points")]
 pub(crate) mod crash;
+pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod import;
 pub(crate) mod run;

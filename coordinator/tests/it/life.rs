@@ -16,7 +16,7 @@ fn status(url: &str) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..300 {
         if done() {
             return;
@@ -47,8 +47,11 @@ fn two_runs_share_one_worker_by_records() {
     let (_coordinator, url) = serve(&folder.path().join("state"), &[]);
     submit(&url, &corpus, "fine", "1");
     submit(&url, &corpus, "coarse", "20");
-    let _worker = Process::start(&worker, &["serve", "--coordinator", &url, "--slots", "1"]);
-    wait_until("the end of both runs", || status(&url).iter().all(|run| run["state"] == "finished"));
+    let mut worker = Process::start(&worker, &["serve", "--coordinator", &url, "--slots", "1"]);
+    wait_until("the end of both runs", || {
+        worker.assert_alive();
+        status(&url).iter().all(|run| run["state"] == "finished")
+    });
 
     let mut started: Vec<(i64, &str)> = Vec::new();
     for name in ["fine", "coarse"] {
@@ -111,8 +114,11 @@ fn a_worker_that_is_told_to_end_hands_back_and_says_so() {
     submit(&url, &corpus, "r", "1");
     for signal in ["INT", "TERM"] {
         let before = committed(&url);
-        let worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1"]);
-        wait_until("a commit", || committed(&url) > before + 2);
+        let mut worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1"]);
+        wait_until("a commit", || {
+            worker.assert_alive();
+            committed(&url) > before + 2
+        });
         worker.signal(signal);
         let ended = worker.end();
         assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
@@ -135,7 +141,10 @@ fn a_second_interruption_does_not_wait() {
     let (coordinator, url) = serve(&folder.path().join("state"), &[]);
     submit(&url, &corpus, "r", "2000");
     let mut worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1", "-vv"]);
-    wait_until("a lease", || status(&url)[0]["leased"] == 1);
+    wait_until("a lease", || {
+        worker.assert_alive();
+        status(&url)[0]["leased"] == 1
+    });
     // Its part, whenever it is ready, finds nobody to take it.
     coordinator.signal("STOP");
     worker.signal("INT");
@@ -166,9 +175,12 @@ fn a_drained_worker_ends_well_and_its_shards_wait() {
     detections(&corpus, 240);
     let (_coordinator, url) = serve(&folder.path().join("state"), &[]);
     submit(&url, &corpus, "r", "1");
-    let worker =
+    let mut worker =
         Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1", "--name", "alpha"]);
-    wait_until("a commit", || committed(&url) > 2);
+    wait_until("a commit", || {
+        worker.assert_alive();
+        committed(&url) > 2
+    });
     let shown = coordinator(&["status", "--from", &url]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("alpha") && shown.contains("ago"), "{shown}");

@@ -5,6 +5,7 @@
 mod cli;
 #[cfg(all(feature = "crash-points", unix))]
 mod crash;
+mod doctor;
 #[cfg(all(feature = "crash-points", unix))]
 mod failures;
 mod fleet;

@@ -78,6 +78,14 @@ impl Process {
         }
     }
 
+    /// Fails where the process has ended by itself: with what it said.
+    pub(crate) fn assert_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            let said: Vec<String> = self.talk.try_iter().collect();
+            panic!("it ended with {status}; was it built with the rest?\n{}{}", self.heard, said.join("\n"));
+        }
+    }
+
     /// Sends a signal, e.g. `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let line = format!("kill -s {name} {}", self.child.id());

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
 pub mod compact;
 pub mod corpus;
 pub mod crash;

@@ -182,6 +182,19 @@ pub fn info(part: &Part) -> Result<PartInfo, ScanError> {
     read().map_err(|problem| ScanError { part: part.name(), problem })
 }
 
+/// Sorted by the first position, which the footers tell. Parts without rows fall away.
+pub(crate) fn in_order(parts: Vec<Part>) -> Result<Vec<Part>, ScanError> {
+    let mut keyed = Vec::with_capacity(parts.len());
+    for part in parts {
+        let info = info(&part)?;
+        if info.rows > 0 {
+            keyed.push((info.positions.map_or(0, |(first, _)| first), part));
+        }
+    }
+    keyed.sort_by_key(|(first, _)| *first);
+    Ok(keyed.into_iter().map(|(_, part)| part).collect())
+}
+
 fn footer<R: ChunkReader + 'static>(reader: R) -> Result<PartInfo, Problem> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(reader)?;
     check_format(builder.schema())?;

@@ -57,6 +57,14 @@ impl SqliteLedger {
         Self::serve(path, open::open_read_only)
     }
 
+    /// Looks through the whole file for damage.
+    ///
+    /// # Errors
+    /// `Unusable` when there is any.
+    pub async fn check(&self) -> LedgerResult<()> {
+        self.apply(steps::check).await
+    }
+
     fn serve(path: &Path, open: fn(&Path, &str) -> LedgerResult<Connection>) -> LedgerResult<Self> {
         let place = path.display().to_string();
         let connection = open(path, &place)?;

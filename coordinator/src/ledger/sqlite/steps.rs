@@ -184,6 +184,14 @@ pub(super) fn commit(
     })
 }
 
+pub(super) fn check(connection: &Connection) -> StepResult<()> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(StepError::Damaged(format!("it is damaged: {found}")))
+}
+
 pub(super) fn remove_run(connection: &Connection, run_id: &RunId) -> StepResult<Swap<RunState>> {
     let Some(known) = run(connection, run_id)? else { return Ok(Swap::Done) };
     if known.state != RunState::Removing {

@@ -24,7 +24,7 @@ pub use files::{FileProblem, Files, SourceFile};
 pub use input::Input;
 pub use json::Detections;
 pub use manifests::{ManifestProblem, Manifests};
-pub use slices::{CorpusReader, CorpusSummary, CorpusWriter};
+pub use slices::{CorpusReader, CorpusSummary, CorpusWriter, FoundCorpus, check_corpus};
 
 /// One entry of a file of detections.
 #[derive(Debug, Clone, PartialEq)]

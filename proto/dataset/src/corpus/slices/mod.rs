@@ -4,6 +4,7 @@
 //! slice costs the groups it touches and nothing else.
 //! *Invariant*: the corpus hash depends on content and order, not on how rows fall into groups.
 
+mod check;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+pub use check::{FoundCorpus, check_corpus};
 pub use reader::CorpusReader;
 pub use writer::{CorpusSummary, CorpusWriter};
 

@@ -149,7 +149,7 @@ fn prefix(hash: &[u8; 32]) -> u64 {
 }
 
 /// Everything of a record but its place, which the order says.
-fn hash_record(hasher: &mut blake3::Hasher, record: &Record) {
+pub(super) fn hash_record(hasher: &mut blake3::Hasher, record: &Record) {
     let mut text = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());

@@ -1,0 +1,64 @@
+//! `coordinator doctor`: examines runs where they lie.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use console::{Exit, output};
+
+use super::block_on;
+use crate::doctor;
+
+/// Examines a run: the ledger, run.json, every part's length and hash, every row's place, the corpus, and what nobody
+/// names.
+///
+/// Works on finished runs without a ledger, and only reads, also while a coordinator works there. Exit code 0: all is as it
+/// should be; 1: something is wrong; 2: it could not be examined.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder of a run, state folder of `serve`, folder with runs, or the name of a run in --out
+    #[arg(value_name = "RUN|PATH")]
+    run: String,
+    /// Where runs lie that are given by their name
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    out: PathBuf,
+    /// Delete what nobody names: parts of lost leases, files that a killed process was writing
+    #[arg(long)]
+    repair: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table for people.
+    #[default]
+    Text,
+    /// A JSON object for each run.
+    Json,
+}
+
+/// Examines.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let reports = block_on(async {
+        let mut reports = Vec::new();
+        for place in doctor::find(&args.run, &args.out)? {
+            if args.repair {
+                for gone in doctor::repair(&place).await? {
+                    output::say(&format!("deleted {gone}"));
+                }
+            }
+            reports.push(doctor::examine(place).await?);
+        }
+        Ok(reports)
+    })?;
+    output::print(&match args.output {
+        Output::Text => {
+            let width = output::stdout_width();
+            reports.iter().map(|report| report.text(width)).collect::<Vec<_>>().join("\n")
+        }
+        Output::Json => output::json(&reports.iter().map(doctor::Report::json).collect()),
+    })?;
+    Ok(Exit::found(reports.iter().any(doctor::Report::has_failed)))
+}
