@@ -1,0 +1,184 @@
+//! How many leases and commits a second a coordinator stands: simulated workers over loopback gRPC that compute nothing.
+//!
+//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small and empty of sense;
+//! store and ledger are real, so `--out` says which disk is measured.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Parser;
+use futures::StreamExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use coordinator::client::{Client, Request};
+use coordinator::runs::{Parts, Recovery, Runs};
+use coordinator::server;
+use coordinator::state::StateFolder;
+use dataset::store::Store;
+use domain::config::RunConfig;
+use domain::ids::{PartHash, RecordId, RunId};
+use domain::record::{Neighbours, Record, SourceDocument};
+use domain::run::Lease;
+use domain::tally::Tally;
+use proto::channel::{endpoint, fleet_client};
+use proto::convert::{LeaseKey, PartHeader};
+use proto::v1;
+use proto::v1::commit_shard_request::Message as Commit;
+use proto::v1::work_request::Message as Ask;
+use proto::v1::work_response::Message as Answer;
+
+/// Measures the coordinator alone.
+#[derive(Debug, Clone, Parser)]
+struct Args {
+    /// Simulated workers, each with a stream of its own
+    #[arg(long, default_value_t = 1000)]
+    workers: usize,
+    /// Connections that they share
+    #[arg(long, default_value_t = 100)]
+    connections: usize,
+    /// Shards that a worker asks for and commits at the same time
+    #[arg(long, default_value_t = 4)]
+    slots: u32,
+    /// Records of the run, each a shard of its own
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// How long to measure
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Bytes of a part
+    #[arg(long, default_value_t = 2000)]
+    part_bytes: usize,
+    /// Folder for ledger and parts; emptied by whoever made it
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(measure(args))
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+async fn measure(args: Args) -> anyhow::Result<()> {
+    let state = StateFolder::open(&args.out.join("state"))?;
+    let runs = Runs::open(Parts {
+        ledger: Arc::new(state.ledger()?),
+        store: Store::local(&args.out.join("results"))?,
+        scratch: state.join(""),
+        recovery: Recovery::Forfeit,
+    })
+    .await?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let serving = tokio::spawn(server::run(listener, runs, std::future::pending()));
+    submit(&url, args.records).await?;
+    let committed = Arc::new(AtomicU64::new(0));
+    let mut channels = Vec::new();
+    for _ in 0..args.connections.max(1) {
+        channels.push(endpoint(&url)?.connect_lazy());
+    }
+    let part: bytes::Bytes = vec![7; args.part_bytes].into();
+    let mut workers = tokio::task::JoinSet::new();
+    for (number, channel) in channels.iter().cycle().take(args.workers).enumerate() {
+        let (channel, committed, part) = (channel.clone(), Arc::clone(&committed), part.clone());
+        workers.spawn(work(channel, number, args.slots, part, committed));
+    }
+    // The first seconds belong to joining.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (before, begun) = (committed.load(Ordering::Relaxed), Instant::now());
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let pairs = committed.load(Ordering::Relaxed) - before;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
+    println!("{:.0} lease+commit pairs a second, {peak}", pairs as f64 / begun.elapsed().as_secs_f64());
+    serving.abort();
+    workers.abort_all();
+    Ok(())
+}
+
+/// A run of shards of one record each.
+async fn submit(url: &str, records: u64) -> anyhow::Result<()> {
+    let mut config = RunConfig::default();
+    config.fleet.shard_size = 1;
+    let request = Request { run_id: RunId::new("load")?, config, source: "load".to_owned() };
+    let read = move |each: &mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>| {
+        let document = SourceDocument::new("kind: Pod\n".to_owned(), Neighbours::Unknown);
+        (0..records).try_for_each(|position| {
+            let record = Record {
+                id: RecordId::new(format!("{position}"))?,
+                position,
+                manifest_path: String::new(),
+                document: document.hash,
+                raw_policy_id: "latest-tag".to_owned(),
+                violation_text: String::new(),
+                problem: None,
+            };
+            each(record, document.clone())
+        })
+    };
+    Client::new(url)?.submit(request, Box::new(read)).await?;
+    Ok(())
+}
+
+/// A worker that commits whatever it is given.
+async fn work(
+    channel: Channel,
+    number: usize,
+    slots: u32,
+    part: bytes::Bytes,
+    committed: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
+    let mut client = fleet_client(channel.clone());
+    let join = v1::JoinRequest {
+        protocol_version: proto::PROTOCOL_VERSION,
+        version: String::new(),
+        worker: format!("load-{number}"),
+        slots,
+    };
+    let worker = client.join(join).await?.into_inner().worker;
+    let (asks, outbox) = mpsc::channel(64);
+    let ask = |message| v1::WorkRequest { message: Some(message) };
+    asks.send(ask(Ask::Open(v1::Open { worker, slots, version: String::new() }))).await?;
+    asks.send(ask(Ask::Want(v1::Want { shards: slots }))).await?;
+    let mut answers = client.work(ReceiverStream::new(outbox)).await?.into_inner();
+    let mut commits = tokio::task::JoinSet::new();
+    let hash = PartHash::of(&part);
+    let mut lease: Option<Lease> = None;
+    while let Some(answer) = answers.next().await {
+        match answer?.message {
+            Some(Answer::Grant(granted)) => lease = Some(Lease::try_from(granted)?),
+            Some(Answer::Slice(piece)) if piece.last => {
+                let lease = lease.take().context("a slice without a lease")?;
+                let (channel, asks, part) = (channel.clone(), asks.clone(), part.clone());
+                let committed = Arc::clone(&committed);
+                while commits.try_join_next().is_some() {}
+                commits.spawn(async move {
+                    let records = u64::from(lease.shard.len);
+                    let header = PartHeader {
+                        key: LeaseKey::from(&lease),
+                        worker: lease.worker,
+                        bytes: part.len() as u64,
+                        hash,
+                        tally: Tally { records, errors: records, ..Tally::default() },
+                    };
+                    let messages = [Commit::Header((&header).into()), Commit::Chunk(part)]
+                        .map(|message| v1::CommitShardRequest { message: Some(message) });
+                    if fleet_client(channel).commit_shard(tokio_stream::iter(messages)).await.is_ok() {
+                        committed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let want = Ask::Want(v1::Want { shards: 1 });
+                    let _ = asks.send(v1::WorkRequest { message: Some(want) }).await;
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
