@@ -33,6 +33,8 @@ pub struct Case {
     pub status: Arc<str>,
     /// Whose fault it was.
     pub fault: Arc<str>,
+    /// Why it was not accepted: the first of its errors.
+    pub reason: Arc<str>,
     /// Whether some gate judged it.
     pub judged: bool,
     /// Whether its repair was accepted.
@@ -105,6 +107,7 @@ fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
     let (run, id, document) = (text(schema::RUN_ID)?, text(schema::RECORD_ID)?, text(schema::DOCUMENT_HASH)?);
     let (kind, policy, raw) = (text(schema::KIND)?, text(schema::POLICY_ID)?, text(schema::RAW_POLICY_ID)?);
     let (source, status, fault) = (text(schema::SOURCE)?, text(schema::STATUS)?, text(schema::FAULT)?);
+    let reason = text(schema::ERRORS)?;
     let (position, judged, accepted) = (whole(schema::POSITION)?, yes("judged")?, yes(schema::ACCEPTED)?);
     let gates = [schema::OK_POLICY, schema::OK_SAFETY, schema::OK_SCHEMA, schema::OK_RESCAN].map(yes);
     let [ok_policy, ok_safety, ok_schema, ok_rescan] = gates;
@@ -127,6 +130,7 @@ fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
             source: words.of(source.get(row)),
             status: words.of(status.get(row)),
             fault: words.of(fault.get(row)),
+            reason: words.of(reason.get(row)),
             judged: judged.get(row).unwrap_or(false),
             accepted: accepted.get(row).unwrap_or(false),
             gates: Verdicts {
@@ -167,6 +171,7 @@ fn projection() -> Vec<Expr> {
         col(schema::SOURCE),
         col(schema::STATUS),
         col(schema::FAULT),
+        col(schema::ERRORS).list().get(lit(0), true).alias(schema::ERRORS),
         judged().alias("judged"),
         col(schema::ACCEPTED),
         col(schema::OK_POLICY),

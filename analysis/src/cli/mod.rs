@@ -5,6 +5,7 @@
 mod figures;
 mod published;
 mod queues;
+mod rollout;
 
 pub(crate) use figures::{
     Ablation, Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Print, ProbeReport,
@@ -12,6 +13,7 @@ pub(crate) use figures::{
 };
 pub(crate) use published::Published;
 pub(crate) use queues::{Queue, Risk, Schedule, Simulate, Sweep};
+pub(crate) use rollout::{Diff, Order, QueueCommand, Queued};
 
 use std::path::PathBuf;
 
@@ -89,6 +91,14 @@ pub(crate) enum Command {
     /// (the published score, with the true shares and mean times), thompson and ucb (the same, learnt on the way),
     /// oracle (knows what will happen: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
     Simulate(Simulate),
+    /// A durable queue of repairs to roll out, for several processes
+    ///
+    /// One SQLite file. A claim holds for a time and carries a token; whose claim ran out cannot answer any more.
+    Queue(Queued),
+    /// Two runs over the same records: whose outcome changed, and why
+    ///
+    /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.
+    Diff(Diff),
     /// Compute every published file again from its inputs
     ///
     /// Exit code 1 when a file differs and nobody knows why.

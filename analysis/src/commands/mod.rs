@@ -5,6 +5,7 @@ mod audit;
 mod baselines;
 mod calibration;
 mod detector_eval;
+mod diff;
 mod export;
 mod failures;
 mod fairness;
@@ -17,6 +18,7 @@ mod parity;
 mod patch_stats;
 mod policy_metrics;
 mod probe_report;
+mod queue;
 mod risk;
 mod schedule;
 mod significance;
@@ -60,6 +62,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Compare(args) => schedule::compare(&args),
         Command::Sweep(args) => schedule::sweep(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Queue(args) => queue::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),

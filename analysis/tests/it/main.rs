@@ -10,4 +10,5 @@ mod metrics;
 mod parity;
 mod places;
 mod published;
+mod rollout;
 mod support;
