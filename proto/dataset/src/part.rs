@@ -22,10 +22,10 @@ use crate::schema::{self as col, Kind};
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// Bytes of a row group at most, compressed: they are held until the group is complete.
-const ROW_GROUP_BYTES: usize = 4 << 20;
+const ROW_GROUP_BYTES: usize = 2 << 20;
 
 /// Bytes of a page, and of a dictionary, at most, as they are: each of some sixty columns holds one of both.
-const PAGE_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 64 << 10;
 
 /// Long text of a row group at most, as it is: what a reader may find in one batch.
 const ROW_GROUP_TEXT: usize = 256 << 20;
