@@ -55,7 +55,7 @@ fn format(form: &AnswerForm) -> Option<Value> {
         AnswerForm::JsonObject => Some(json!({"type": "json_object"})),
         AnswerForm::JsonSchema { name, schema } => Some(json!({
             "type": "json_schema",
-            "json_schema": {"name": name, "strict": true, "schema": schema},
+            "json_schema": {"name": name, "strict": false, "schema": schema},
         })),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         let all = text(&question);
         for part in [
             r#""temperature":0.0,"seed":7,"max_tokens":100"#,
-            r#""json_schema":{"name":"patch","strict":true,"schema":{"type":"object"}}"#,
+            r#""json_schema":{"name":"patch","strict":false,"schema":{"type":"object"}}"#,
         ] {
             assert!(all.contains(part), "{all}");
         }

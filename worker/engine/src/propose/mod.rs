@@ -1,7 +1,14 @@
 //! From a record's policy and document to a proposal.
 
+pub mod dialogue;
+pub mod guard;
+pub mod mask;
 pub mod paper;
+pub mod parse;
+pub mod prompt;
 pub mod rules;
+pub mod sanitise;
+mod secrets;
 
 use domain::outcome::Proposal;
 

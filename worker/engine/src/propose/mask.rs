@@ -1,0 +1,283 @@
+//! Takes secret values out of a document before it leaves the process, and puts them back afterwards.
+//!
+//! *Invariant*: a value that was taken out comes back only where it stood. A patch that would carry it elsewhere is
+//! refused, whether it writes the token or moves the node: what counts is the patched document. What is said of a
+//! patch that does not apply comes from the masked document, so that nothing can be guessed by trying.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::patch::{Op, Patch};
+use serde_json::{Map, Value};
+
+use super::secrets;
+use crate::verify::apply;
+
+/// A document without its secrets.
+#[derive(Debug, Clone)]
+pub struct Masked {
+    /// The document with tokens in place of secrets.
+    pub value: Value,
+    prefix: String,
+    /// Token → what it stands for and where, by the names on the way there.
+    secrets: BTreeMap<String, Taken>,
+}
+
+#[derive(Clone)]
+struct Taken {
+    value: String,
+    places: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Taken").field("value", &"***").field("places", &self.places).finish()
+    }
+}
+
+/// Why a patch for a masked document is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MaskError {
+    /// It does not apply.
+    #[error("{0}")]
+    Apply(String),
+    /// It would carry a masked value away.
+    #[error("the masked value {token} would move to {place}: masked values must stay where they are")]
+    Moved {
+        /// The token.
+        token: String,
+        /// Where to.
+        place: String,
+    },
+    /// It writes a token that stands for nothing.
+    #[error("{0} stands for no masked value of this document")]
+    Unknown(String),
+}
+
+impl Masked {
+    /// Masks the secrets of `document`, and texts longer than `longest`, which a prompt has no room for.
+    pub fn new(document: &Value, longest: usize) -> Self {
+        let mut prefix = "MASKED_".to_owned();
+        let text = document.to_string();
+        while text.contains(&prefix) {
+            prefix.insert(0, 'X');
+        }
+        let mut masked = Self { value: Value::Null, prefix, secrets: BTreeMap::new() };
+        let mut tokens = BTreeMap::new();
+        let mut value = document.clone();
+        let mut take = |secret: &str, place: &str| masked.take(&mut tokens, secret, place);
+        secrets::replace(&mut value, longest, &mut take);
+        masked.value = value;
+        masked
+    }
+
+    fn take(&mut self, tokens: &mut BTreeMap<String, String>, secret: &str, place: &str) -> String {
+        let next = format!("{}{}", self.prefix, tokens.len() + 1);
+        let token = tokens.entry(secret.to_owned()).or_insert(next).clone();
+        let entry = self.secrets.entry(token.clone());
+        let known = entry.or_insert_with(|| Taken { value: secret.to_owned(), places: BTreeSet::new() });
+        known.places.insert(place.to_owned());
+        token
+    }
+
+    /// How many values were masked.
+    pub fn len(&self) -> usize {
+        self.secrets.len()
+    }
+
+    /// Whether nothing was masked.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
+    /// The beginning of every token.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A text (a violation, an error of a gate) without the values that were masked.
+    pub fn scrub(&self, text: &str) -> String {
+        let mut longest: Vec<_> = self.secrets.iter().collect();
+        longest.sort_by_key(|(_, taken)| std::cmp::Reverse(taken.value.len()));
+        longest.iter().fold(text.to_owned(), |text, (token, taken)| {
+            // A value of one or two letters would tear every word apart, and says nothing.
+            if taken.value.len() < 3 { text } else { text.replace(&taken.value, token) }
+        })
+    }
+
+    /// A patch for the masked document as one for the document itself.
+    pub fn restore(&self, patch: &Patch) -> Result<Patch, MaskError> {
+        let patched = apply(&self.value, patch).map_err(|error| MaskError::Apply(error.to_string()))?;
+        let mut fault = None;
+        secrets::walk(&patched, "", &mut |place, text| {
+            for token in self.tokens(text) {
+                let found = match self.secrets.get(&token) {
+                    None => MaskError::Unknown(token),
+                    Some(taken) if !taken.places.contains(place) => {
+                        MaskError::Moved { token, place: place.to_owned() }
+                    }
+                    Some(_) => continue,
+                };
+                fault.get_or_insert(found);
+            }
+        });
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let restored = patch.0.iter().map(|op| {
+            let mut op = op.clone();
+            if let Op::Add { value, .. } | Op::Replace { value, .. } | Op::Test { value, .. } = &mut op {
+                self.put_back(value);
+            }
+            op
+        });
+        Ok(Patch(restored.collect()))
+    }
+
+    fn put_back(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                // Whole tokens only: `MASKED_1` is not the beginning of `MASKED_12`.
+                let mut tokens = self.tokens(text);
+                tokens.sort_by_key(|token| std::cmp::Reverse(token.len()));
+                for token in tokens {
+                    if let Some(taken) = self.secrets.get(&token) {
+                        *text = text.replace(&token, &taken.value);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.put_back(item)),
+            Value::Object(entries) => entries.values_mut().for_each(|entry| self.put_back(entry)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn tokens(&self, text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for (at, _) in text.match_indices(&self.prefix) {
+            let rest = &text[at + self.prefix.len()..];
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            found.push(format!("{}{}", self.prefix, &rest[..digits]));
+        }
+        found
+    }
+}
+
+/// The name by which an entry of a list is found again when others come and go.
+pub(super) fn step(index: usize, entry: &Value) -> String {
+    match entry.as_object().and_then(|map: &Map<String, Value>| map.get("name")).and_then(Value::as_str) {
+        Some(name) => format!("[{name}]"),
+        None => format!("[{index}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::document;
+    use crate::yaml::to_yaml;
+
+    const POD: &str = "
+kind: Pod
+metadata: {name: web, annotations: {note: ok}}
+spec:
+  containers:
+  - name: app
+    image: nginx:1.25
+    args: [--db-password=hunter2, --verbose]
+    env:
+    - {name: DB_PASSWORD, value: hunter2}
+    - {name: DATABASE_URL, value: 'postgres://app:s3cr3t@db:5432/x'}
+    - {name: MODE, value: production}
+";
+
+    fn patch(value: Value) -> Patch {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn secrets_leave_no_trace_and_the_rest_stays() {
+        let pod = document(POD);
+        let masked = Masked::new(&pod.value, 4096);
+        let text = to_yaml(&masked.value);
+        for secret in ["hunter2", "s3cr3t"] {
+            assert!(!text.contains(secret), "{text}");
+            assert!(!format!("{masked:?}").contains(secret));
+        }
+        for kept in
+            ["production", "nginx:1.25", "postgres://app:MASKED_", "--db-password=MASKED_", "DB_PASSWORD"]
+        {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+        assert_eq!(masked.len(), 2, "equal values have one token");
+        assert_eq!(masked.scrub("value hunter2 is bad"), format!("value {}1 is bad", masked.prefix()));
+    }
+
+    #[test]
+    fn a_value_comes_back_where_it_stood() {
+        let pod = document(POD);
+        let masked = Masked::new(&pod.value, 4096);
+        let env = masked.value.pointer("/spec/containers/0/env").unwrap().clone();
+        let same = patch(json!([
+            {"op": "remove", "path": "/spec/containers/0/env/2"},
+            {"op": "replace", "path": "/spec/containers/0/env/1", "value": env[1]},
+            {"op": "add", "path": "/spec/containers/0/securityContext", "value": {"privileged": false}},
+        ]));
+        let restored = masked.restore(&same).unwrap();
+        let patched = apply(&pod.value, &restored).unwrap();
+        assert_eq!(
+            patched.pointer("/spec/containers/0/env/1"),
+            pod.value.pointer("/spec/containers/0/env/1")
+        );
+        let shifted = patch(json!([{"op": "remove", "path": "/spec/containers/0/env/0"}]));
+        assert!(masked.restore(&shifted).is_ok(), "entries that move up keep their names");
+    }
+
+    #[test]
+    fn a_value_goes_nowhere_else() {
+        let pod = document(POD);
+        let masked = Masked::new(&pod.value, 4096);
+        let token = format!("{}1", masked.prefix());
+        for away in [
+            json!([{"op": "add", "path": "/metadata/annotations/leak", "value": token}]),
+            json!([{"op": "add", "path": "/metadata/annotations/leak", "value": format!("x{token}y")}]),
+            json!([{"op": "move", "from": "/spec/containers/0/env/0/value", "path": "/metadata/annotations/leak"}]),
+            json!([{"op": "copy", "from": "/spec/containers/0/env", "path": "/metadata/annotations/leak"}]),
+            json!([{"op": "replace", "path": "/spec/containers/0/env/0/name", "value": "PUBLIC"}]),
+        ] {
+            assert!(matches!(masked.restore(&patch(away)), Err(MaskError::Moved { .. })));
+        }
+        let unknown =
+            json!([{"op": "add", "path": "/metadata/x", "value": format!("{}99", masked.prefix())}]);
+        assert!(matches!(masked.restore(&patch(unknown)), Err(MaskError::Unknown(_))));
+        let guess = json!([{"op": "test", "path": "/spec/containers/0/env/0/value", "value": "hunter2"}]);
+        assert!(
+            matches!(masked.restore(&patch(guess)), Err(MaskError::Apply(_))),
+            "a right guess fails like a wrong one"
+        );
+    }
+
+    #[test]
+    fn a_document_that_speaks_of_tokens_gets_other_ones() {
+        let value = json!({"kind": "Secret", "data": {"a": "eHg="}, "metadata": {"name": "MASKED_1"}});
+        let masked = Masked::new(&value, 4096);
+        assert_eq!(masked.value["data"]["a"], "XMASKED_1");
+        assert_eq!(masked.value["metadata"]["name"], "MASKED_1");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn masking_and_putting_back_changes_nothing(value in domain::testing::json(), secret in "[a-zA-Z0-9:{}#'\" -]{3,12}") {
+            let whole = json!({"kind": "Secret", "stringData": {"p": secret, "q": &secret}, "spec": value});
+            let masked = Masked::new(&whole, 64);
+            let parsed = document(&to_yaml(&masked.value));
+            prop_assert_eq!(&parsed.value, &masked.value, "the masked text parses to itself");
+            let mut back = masked.value.clone();
+            masked.put_back(&mut back);
+            prop_assert_eq!(back, whole);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Pointers made to fit the document they are for: what a model means is often clear although it is not what it wrote.
+//!
+//! A pointer that resolves is left alone. Every repair is told.
+
+use domain::patch::{Op, Patch};
+use domain::pointer::Pointer;
+use serde_json::{Map, Value};
+
+use crate::verify::apply;
+
+/// Maps whose values are texts: whatever follows in a pointer is one key.
+const FLAT: [&str; 4] = ["labels", "annotations", "matchLabels", "nodeSelector"];
+
+/// The patch with its pointers mended, and what was mended.
+pub fn sanitise(patch: &Patch, document: &Value) -> (Patch, Vec<String>) {
+    let mut cursor = document.clone();
+    let (mut ops, mut repairs) = (Vec::new(), Vec::new());
+    for (index, op) in patch.0.iter().enumerate() {
+        let Some(mended) = mend(op, &cursor) else {
+            repairs.push(format!("operation {index} removed what is not there: {}", op.path()));
+            continue;
+        };
+        if mended != *op {
+            repairs.push(format!("operation {index}: {} became {}", op.path(), mended.path()));
+        }
+        let one = Patch(vec![mended.clone()]);
+        ops.push(mended);
+        let Ok(next) = apply(&cursor, &one) else {
+            // It does not apply, and says so when the whole patch is tried; what follows is for another document.
+            ops.extend(patch.0.iter().skip(index + 1).cloned());
+            break;
+        };
+        cursor = next;
+    }
+    (Patch(ops), repairs)
+}
+
+/// The operation with its pointer mended; `None`: there is nothing to do.
+fn mend(op: &Op, document: &Value) -> Option<Op> {
+    let fit = |path: &Pointer| fitting(path, document).unwrap_or_else(|| path.clone());
+    Some(match op {
+        Op::Add { path, value } => {
+            let path = fit(path);
+            with_parents(&path, value, document).unwrap_or_else(|| Op::Add { path, value: value.clone() })
+        }
+        Op::Replace { path, value } => {
+            let path = fit(path);
+            if path.resolve(document).is_some() {
+                Op::Replace { path, value: value.clone() }
+            } else {
+                with_parents(&path, value, document)
+                    .or_else(|| {
+                        let (parent, _) = path.split_last()?;
+                        let is_map = parent.resolve(document).is_some_and(Value::is_object);
+                        is_map.then(|| Op::Add { path: path.clone(), value: value.clone() })
+                    })
+                    .unwrap_or_else(|| Op::Replace { path: path.clone(), value: value.clone() })
+            }
+        }
+        Op::Remove { path } => {
+            let path = fit(path);
+            let (parent, _) = path.split_last()?;
+            let is_missing = path.resolve(document).is_none();
+            if is_missing && parent.resolve(document).is_none_or(Value::is_object) {
+                return None;
+            }
+            Op::Remove { path }
+        }
+        Op::Move { from, path } => Op::Move { from: fit(from), path: fit(path) },
+        Op::Copy { from, path } => Op::Copy { from: fit(from), path: fit(path) },
+        Op::Test { path, value } => Op::Test { path: fit(path), value: value.clone() },
+    })
+}
+
+/// The pointer that was meant; `None` where the written one will do or nothing better is known.
+fn fitting(path: &Pointer, document: &Value) -> Option<Pointer> {
+    if path.resolve(document).is_some() {
+        return None;
+    }
+    let decoded = percent_decoded(path.as_str()).and_then(|text| Pointer::parse(text).ok());
+    let better = |path: &Pointer| Some(joined(path, document)).filter(|joined| joined != path);
+    if let Some(found) = decoded.as_ref().and_then(better).or_else(|| better(path)) {
+        return Some(found);
+    }
+    decoded.filter(|decoded| parent_exists(decoded, document))
+}
+
+fn parent_exists(path: &Pointer, document: &Value) -> bool {
+    path.split_last().is_some_and(|(parent, _)| parent.resolve(document).is_some())
+}
+
+/// The pointer whose segments are joined where a key of the document, or a map of texts, wants it.
+fn joined(path: &Pointer, document: &Value) -> Pointer {
+    let keys: Vec<String> = path.keys().collect();
+    let (mut at, mut node, mut index) = (Pointer::ROOT, Some(document), 0);
+    let mut flat = false;
+    while index < keys.len() {
+        let map = node.and_then(Value::as_object);
+        if flat {
+            // Where several keys fit, the longest was meant; a new key is all that is left.
+            let rest = keys[index..].join("/");
+            return at.child(&rest);
+        }
+        let known = map.and_then(|map| {
+            (index + 1..=keys.len()).rev().find_map(|end| {
+                let key = keys[index..end].join("/");
+                map.contains_key(&key).then_some((key, end))
+            })
+        });
+        let (key, end) = known.unwrap_or_else(|| (keys[index].clone(), index + 1));
+        flat = FLAT.contains(&key.as_str());
+        at = at.child(&key);
+        node = node.and_then(|node| at_key(node, &key));
+        index = end;
+    }
+    at
+}
+
+fn at_key<'v>(node: &'v Value, key: &str) -> Option<&'v Value> {
+    match node {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// An `add` that creates the maps on its way; `None` where none is missing, or a list would have to be.
+fn with_parents(path: &Pointer, value: &Value, document: &Value) -> Option<Op> {
+    let (mut parent, last) = path.split_last()?;
+    let mut missing = vec![last];
+    while parent.resolve(document).is_none_or(Value::is_null) {
+        let (above, key) = parent.split_last()?;
+        missing.push(key);
+        parent = above;
+    }
+    let is_index = |key: &String| key == "-" || key.parse::<usize>().is_ok();
+    let first = missing.pop()?;
+    if missing.is_empty() || missing.iter().any(is_index) || is_index(&first) {
+        return None;
+    }
+    if !parent.resolve(document)?.is_object() {
+        return None;
+    }
+    let wrapped = missing.iter().fold(value.clone(), |inner, key| {
+        Value::Object(std::iter::once((key.clone(), inner)).collect::<Map<_, _>>())
+    });
+    Some(Op::Add { path: parent.child(&first), value: wrapped })
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let code = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *byte == b'%') {
+            // A slash that was encoded belongs to its key.
+            Some(b'/') => out.extend(b"~1"),
+            Some(b'~') => out.extend(b"~0"),
+            Some(decoded) => out.push(decoded),
+            None => out.push(*byte),
+        }
+        at +=
+            if code.is_some_and(|hex| u8::from_str_radix(hex, 16).is_ok()) && *byte == b'%' { 3 } else { 1 };
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "tests write it in place")]
+    fn mended(document: &Value, op: Value) -> Value {
+        let patch: Patch = serde_json::from_value(json!([op])).unwrap();
+        let (patch, _) = sanitise(&patch, document);
+        serde_json::to_value(patch.0.first()).unwrap()
+    }
+
+    fn pod() -> Value {
+        json!({
+            "metadata": {"labels": {"app.kubernetes.io/name": "x", "a~b": "y"}},
+            "spec": {"containers": [{"name": "a"}], "selector": {"matchLabels": {"app": "x"}}},
+        })
+    }
+
+    #[test]
+    fn what_was_meant_is_found() {
+        for (path, meant) in [
+            ("/metadata/labels/app.kubernetes.io/name", "/metadata/labels/app.kubernetes.io~1name"),
+            ("/metadata/labels/app.kubernetes.io%2Fname", "/metadata/labels/app.kubernetes.io~1name"),
+            ("/metadata/labels/app.kubernetes.io~1name", "/metadata/labels/app.kubernetes.io~1name"),
+            ("/spec/selector/matchLabels/app", "/spec/selector/matchLabels/app"),
+            ("/metadata/labels/a~0b", "/metadata/labels/a~0b"),
+        ] {
+            let op = mended(&pod(), json!({"op": "replace", "path": path, "value": "z"}));
+            assert_eq!(op, json!({"op": "replace", "path": meant, "value": "z"}));
+        }
+        let new =
+            mended(&pod(), json!({"op": "add", "path": "/metadata/labels/example.com/team", "value": "z"}));
+        assert_eq!(new["path"], "/metadata/labels/example.com~1team");
+    }
+
+    #[test]
+    fn missing_maps_are_made_and_missing_lists_are_not() {
+        let context = "/spec/containers/0/securityContext";
+        let add = json!({"op": "add", "path": format!("{context}/capabilities/drop"), "value": ["ALL"]});
+        assert_eq!(
+            mended(&pod(), add),
+            json!({"op": "add", "path": context, "value": {"capabilities": {"drop": ["ALL"]}}})
+        );
+        let replace = json!({"op": "replace", "path": format!("{context}/privileged"), "value": false});
+        assert_eq!(
+            mended(&pod(), replace),
+            json!({"op": "add", "path": context, "value": {"privileged": false}})
+        );
+        let entry = json!({"op": "add", "path": "/spec/volumes/-", "value": {"name": "v"}});
+        assert_eq!(mended(&pod(), entry.clone()), entry);
+        let beyond = json!({"op": "add", "path": "/spec/containers/7/image", "value": "x"});
+        assert_eq!(mended(&pod(), beyond.clone()), beyond);
+    }
+
+    #[test]
+    fn nothing_is_removed_where_nothing_is() {
+        assert_eq!(mended(&pod(), json!({"op": "remove", "path": "/spec/hostNetwork"})), Value::Null);
+        let index = json!({"op": "remove", "path": "/spec/containers/5"});
+        assert_eq!(mended(&pod(), index.clone()), index, "a wrong index is the model's to mend");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_patch_that_applies_is_left_alone(document in domain::testing::json(), value in domain::testing::json()) {
+            let document = json!({"root": document});
+            let mut paths = vec![Pointer::of(["root"])];
+            all_paths(&document["root"], &Pointer::of(["root"]), &mut paths);
+            for path in paths {
+                let patch = Patch(vec![Op::Replace { path, value: value.clone() }]);
+                let (same, repairs) = sanitise(&patch, &document);
+                prop_assert_eq!(&same, &patch);
+                prop_assert!(repairs.is_empty());
+            }
+        }
+    }
+
+    fn all_paths(value: &Value, at: &Pointer, out: &mut Vec<Pointer>) {
+        match value {
+            Value::Object(map) => {
+                for (key, entry) in map {
+                    out.push(at.child(key));
+                    all_paths(entry, &at.child(key), out);
+                }
+            }
+            Value::Array(items) => {
+                for (index, entry) in items.iter().enumerate() {
+                    out.push(at.index(index));
+                    all_paths(entry, &at.index(index), out);
+                }
+            }
+            _ => {}
+        }
+    }
+}
