@@ -54,6 +54,14 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.folder).status();
+        release(&self.folder);
+    }
+}
+
+/// Unmounts what lies at `folder`, if anything does: also what a task that was killed had left there.
+pub(super) fn release(folder: &Path) {
+    if folder.exists() {
+        // Nothing mounted there is no fault.
+        let _ = Command::new("umount").arg(folder).output();
     }
 }

@@ -80,6 +80,7 @@ pub enum Output {
 /// Does a run undisturbed and a run disturbed, and compares.
 pub fn run(args: &Args) -> Result<Report> {
     let binaries = Binaries::of(&args.bin)?;
+    disk::release(&args.scratch.join("disturbed"));
     if args.scratch.exists() {
         std::fs::remove_dir_all(&args.scratch).context("the scratch folder cannot be emptied")?;
     }
