@@ -61,17 +61,20 @@ impl Runs {
         reach(Point::PartReceived);
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
-        // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
-        let stored = folder.put_if_absent(&name, bytes).await;
-        stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
-        drop(permit);
-        reach(Point::PartStored);
         let part = CommittedPart {
             key: name.clone(),
             bytes: header.bytes,
             hash: header.hash,
             tally: header.tally.clone(),
         };
+        if mutated!(RecordedBeforePut) {
+            let _ = self.ledger.commit(&key.run_id, key.shard, key.token, part.clone()).await;
+        }
+        // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
+        let stored = folder.put_if_absent(&name, bytes).await;
+        stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
+        drop(permit);
+        reach(Point::PartStored);
         let verdict = self.ledger.commit(&key.run_id, key.shard, key.token, part).await;
         match verdict.map_err(|error| self.stalled(&key.run_id, ledger_refusal(&error)))? {
             CommitVerdict::Stale { current } => {
@@ -110,7 +113,7 @@ impl Runs {
         let complete = self.with_live(&key.run_id, |live| {
             live.stalled = None;
             // Counted once, also when two calls of the same token come this far.
-            if live.leases.settle(now, key.shard) == Ok(Settled::New) {
+            if live.leases.settle(now, key.shard) == Ok(Settled::New) || mutated!(SettledTwice) {
                 live.tally.add(&header.tally);
                 live.rate.add(now, header.tally.records);
                 new = true;

@@ -54,8 +54,11 @@ impl Runs {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Finishing, None).await;
         match swap.map_err(|error| ledger_refusal(&error))? {
             Swap::Done | Swap::Differs(RunState::Finishing) => {}
-            // Another call was faster, or the run was cancelled meanwhile.
-            Swap::Differs(_) => return Ok(()),
+            // It was cancelled meanwhile, or this was done and the answer was lost.
+            Swap::Differs(state) => {
+                self.forget(run_id, state).await;
+                return Ok(());
+            }
         }
         reach(Point::FinishBegun);
         self.with_live(run_id, |live| live.state = RunState::Finishing);
@@ -86,11 +89,18 @@ impl Runs {
             self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, Some(fingerprint)).await;
         swap.map_err(|error| ledger_refusal(&error))?;
         reach(Point::RunFinished);
-        self.sweep_staged(run_id).await;
-        self.book().end(run_id);
-        self.tell(true);
+        self.forget(run_id, RunState::Finished).await;
         tracing::info!(run = %run_id, "finished");
         Ok(())
+    }
+
+    /// A run has ended: nothing of it stays in memory, nor in the store what only a running one needs.
+    async fn forget(&self, run_id: &RunId, state: RunState) {
+        if state == RunState::Finished {
+            self.sweep_staged(run_id).await;
+        }
+        self.book().end(run_id);
+        self.tell(true);
     }
 
     /// Deletes what a finished run staged. What cannot be deleted now is found when the coordinator starts next.

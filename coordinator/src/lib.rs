@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[macro_use]
+mod mutation;
+
 pub mod cli;
 pub mod client;
 mod commands;
@@ -10,6 +13,7 @@ mod finish;
 mod http;
 mod import;
 mod intact;
+pub mod invariants;
 pub mod leases;
 pub mod ledger;
 mod live;
@@ -21,6 +25,8 @@ pub mod runs;
 pub mod server;
 mod settings;
 mod shelves;
+#[cfg(test)]
+mod sim;
 pub mod state;
 mod summary;
 pub mod synth;

@@ -282,7 +282,11 @@ impl Leases {
         let (token, attempt, held) = (slot.token, slot.attempt, slot.len);
         self.deadlines.insert((deadline, shard.index));
         self.paces.took(now, worker, held);
-        Some(Grant { shard, previous, token, attempt, lost, deadline })
+        let grant = Grant { shard, previous, token, attempt, lost, deadline };
+        if mutated!(HalvedTooEarly) {
+            self.confirm(&grant);
+        }
+        Some(grant)
     }
 
     /// The ledger has the grant: a halving that came with it counts. Gives whether the lease is still held.
@@ -327,7 +331,7 @@ impl Leases {
         let beat = self.terms.beat_ms();
         let mut expired = Vec::new();
         while let Some((deadline, index)) = self.deadlines.first().copied() {
-            if deadline > now {
+            if deadline > now || (mutated!(ExpiryOffByOne) && deadline == now) {
                 break;
             }
             let Some(slot) = self.open.get_mut(&index) else { break };
@@ -389,7 +393,9 @@ impl Leases {
         if failed {
             slot.lose(true);
         }
-        self.release(shard, now);
+        if !mutated!(HandBackKeepsLease) {
+            self.release(shard, now);
+        }
         Ok(())
     }
 
@@ -445,7 +451,9 @@ impl Leases {
             (slot.token, slot.attempt) = (FencingToken::default(), 0);
             return Ok(Settled::Before);
         };
-        (slot.token, slot.attempt, slot.lost) = (known.token, known.attempt, known.lost);
+        // Losses that another coordinator does not know of count as long as the shard is the same.
+        let lost = if known.len == slot.len { slot.lost.max(known.lost) } else { known.lost };
+        (slot.token, slot.attempt, slot.lost) = (known.token, known.attempt, lost);
         // It never grows again: a longer one is what the ledger held before.
         if known.len < slot.len && !self.shrink(shard, known.len) {
             return Err(Refused::UnknownShard);
@@ -471,6 +479,7 @@ impl Leases {
     fn current(&mut self, shard: ShardIndex, token: FencingToken) -> Result<&mut Slot, Refused> {
         let known = shard.0 < self.cut.records;
         match self.open.get_mut(&shard) {
+            Some(slot) if mutated!(RenewsOldToken) => Ok(slot),
             Some(slot) if slot.token == token && token != FencingToken::default() => Ok(slot),
             Some(slot) => Err(Refused::Stale { current: slot.token }),
             None if known => Err(Refused::Ended),
@@ -532,7 +541,10 @@ impl Leases {
         if was_waiting {
             self.wait(index);
         }
-        for piece in off {
+        for mut piece in off {
+            if mutated!(HalvingLosesRecord) && piece.len > 1 {
+                piece.len -= 1;
+            }
             self.halvings = self.halvings.saturating_add(1);
             // What made the whole suspicious may lie in either half; a record alone begins anew.
             self.open.insert(piece.index, Slot::fresh(piece.len, if piece.len > 1 { lost } else { 0 }));

@@ -80,7 +80,13 @@ impl Slot {
 
     /// Its holder was lost.
     pub(super) fn lose(&mut self, counts: bool) {
+        if mutated!(PoisonNeverIsolated) {
+            return;
+        }
         self.unseen += 1;
+        if mutated!(PoisonNeverIsolated) {
+            return;
+        }
         if counts || self.unseen >= UNSEEN {
             self.unseen = 0;
             self.lost = self.lost.saturating_add(1);
@@ -90,5 +96,8 @@ impl Slot {
 
 /// The token after `token`.
 pub(super) fn next(token: FencingToken) -> Option<FencingToken> {
+    if mutated!(TokenReused) && token.0 > 0 {
+        return Some(token);
+    }
     token.0.checked_add(1).map(FencingToken)
 }

@@ -97,6 +97,7 @@ impl Ledger for MemoryLedger {
             let token = known.map_or(FencingToken::default(), |shard| shard.token);
             let committed = known.is_some_and(|shard| shard.part.is_some());
             let longer = known.is_some_and(|known| known.shard.len < leased.shard.len);
+            let committed = committed && !mutated!(LeaseOverCommit);
             if committed || longer || token != leased.previous || leased.token <= token {
                 return Swap::Differs(known.cloned());
             }
@@ -117,7 +118,9 @@ impl Ledger for MemoryLedger {
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
         let verdict = self.with(run_id, |run| match run.shards.get_mut(&shard) {
             None => CommitVerdict::Stale { current: FencingToken::default() },
-            Some(known) if known.token != token => CommitVerdict::Stale { current: known.token },
+            Some(known) if known.token != token && !mutated!(FenceNotChecked) => {
+                CommitVerdict::Stale { current: known.token }
+            }
             Some(known) if known.part.is_some() => CommitVerdict::Already,
             Some(known) => {
                 known.part = Some(part);

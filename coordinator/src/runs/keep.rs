@@ -100,7 +100,7 @@ fn write(run_id: &RunId, rows: &[Outcome]) -> Result<bytes::Bytes, Refusal> {
 }
 
 /// The outcome of a record whose workers were lost. What varies between runs stands in columns that no fingerprint reads.
-fn lost(record: &Record, lease: &Lease, config: &RunConfig) -> Outcome {
+pub(crate) fn lost(record: &Record, lease: &Lease, config: &RunConfig) -> Outcome {
     let reason = "worker after worker was lost while it worked on this record alone; look for what ends a worker: \
                   memory, a crash, a limit of its container";
     Outcome {

@@ -32,6 +32,8 @@ use crate::metrics::Metrics;
 
 pub(crate) use book::{Book, Live};
 pub use grant::{Granted, Renewal};
+#[cfg(test)]
+pub(crate) use keep::lost;
 pub use submit::Submission;
 
 /// Parts that are received and stored at the same time; more of them wait at their workers.
@@ -119,6 +121,12 @@ impl Runs {
             change.changes += 1;
             change.ended += u64::from(ended);
         });
+    }
+
+    /// Ends at once, as a killed process does.
+    #[cfg(test)]
+    pub(crate) fn kill(&self) {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     /// Does something beside the calls; it ends with the coordinator at the latest.

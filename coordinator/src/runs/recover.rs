@@ -94,7 +94,9 @@ impl Runs {
                 let known = known(&shard, recovery == Recovery::Grace);
                 match leases.observe(self.now(), shard.shard.index, Some(&known)) {
                     Ok(Settled::New) => {
-                        if let Some(part) = &shard.part {
+                        if let Some(part) = &shard.part
+                            && !mutated!(RecoveryForgets)
+                        {
                             tally.add(&part.tally);
                         }
                     }

@@ -144,6 +144,11 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), folder: Key::default(), root: Some(root), location })
     }
 
+    /// A store of any make, such as one in memory; `location` is for people.
+    pub fn over(inner: Arc<dyn ObjectStore>, location: &str) -> Self {
+        Self { inner, folder: Key::default(), root: None, location: location.to_owned() }
+    }
+
     /// The folder `name` of this store.
     pub fn folder(&self, name: &str) -> Result<Self, StoreError> {
         let folder = self.key(name)?;

@@ -1,0 +1,78 @@
+//! Deliberate bugs: a test switches one on and shows that the simulation finds it. In any other build [`mutated!`] is
+//! `false`, and none of this exists.
+
+/// Whether the bug of this name is switched on.
+macro_rules! mutated {
+    ($bug:ident) => {{
+        #[cfg(test)]
+        let on = $crate::mutation::is_on($crate::mutation::Mutation::$bug);
+        #[cfg(not(test))]
+        let on = false;
+        on
+    }};
+}
+
+/// A deliberate bug.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// The ledger commits under any token.
+    FenceNotChecked,
+    /// The ledger leases what is committed.
+    LeaseOverCommit,
+    /// A shard is leased again under the token it had.
+    TokenReused,
+    /// A lease lives at its deadline too.
+    ExpiryOffByOne,
+    /// The ledger names a part before the store has it.
+    RecordedBeforePut,
+    /// A repeated commit counts again.
+    SettledTwice,
+    /// A heartbeat renews whatever token it shows.
+    RenewsOldToken,
+    /// What is cut off a shard lacks its last record.
+    HalvingLosesRecord,
+    /// The halves count before the ledger has them.
+    HalvedTooEarly,
+    /// What is handed back stays leased until its deadline.
+    HandBackKeepsLease,
+    /// A restart does not count what was committed.
+    RecoveryForgets,
+    /// A shard is never blamed.
+    PoisonNeverIsolated,
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static ON: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+impl Mutation {
+    /// Every one.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::FenceNotChecked,
+        Self::LeaseOverCommit,
+        Self::TokenReused,
+        Self::ExpiryOffByOne,
+        Self::RecordedBeforePut,
+        Self::SettledTwice,
+        Self::RenewsOldToken,
+        Self::HalvingLosesRecord,
+        Self::HalvedTooEarly,
+        Self::HandBackKeepsLease,
+        Self::RecoveryForgets,
+        Self::PoisonNeverIsolated,
+    ];
+}
+
+/// Switches a bug on for this thread, and all others off.
+#[cfg(test)]
+pub(crate) fn switch(mutation: Option<Mutation>) {
+    ON.set(mutation);
+}
+
+#[cfg(test)]
+pub(crate) fn is_on(mutation: Mutation) -> bool {
+    ON.get() == Some(mutation)
+}

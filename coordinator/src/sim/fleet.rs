@@ -1,0 +1,348 @@
+//! Simulated workers: each joins, asks for shards, computes them one after the other, keeps its leases alive and commits,
+//! over a network that loses, delays, repeats and reorders. They die, sleep, wake as zombies and come back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use dataset::part::write_part;
+use domain::config::RunConfig;
+use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::outcome::{Fault, Outcome, Status};
+use domain::run::{Lease, Shard};
+use domain::tally::Tally;
+use proto::convert::{LeaseKey, PartHeader};
+use proto::status::Reason;
+
+use super::dice::Dice;
+use super::world::{World, lock};
+use crate::runs::Runs;
+
+/// A shard's lease in the simulation.
+pub(super) const TTL: Duration = Duration::from_secs(1);
+
+/// Where the coordinator can be reached, while it lives.
+pub(super) type Door = watch::Receiver<Option<Arc<Runs>>>;
+
+/// What befalls a worker.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fate {
+    /// Its connection breaks.
+    Break,
+    /// It dies; the coordinator sees its connection end so many ms later.
+    Die(u64),
+    /// It does nothing for so many ms, and then goes on as if nothing had been.
+    Sleep(u64),
+}
+
+/// What a worker is like.
+#[derive(Debug, Clone)]
+pub(super) struct Nature {
+    pub(super) name: Arc<WorkerName>,
+    pub(super) ms_per_record: u64,
+    /// A record that kills it.
+    pub(super) poison: Option<(RunId, u32)>,
+}
+
+#[derive(Clone)]
+struct Worker {
+    world: Arc<World>,
+    door: Door,
+    nature: Nature,
+    dice: Arc<Dice>,
+    fate: mpsc::Sender<Fate>,
+    held: Arc<Mutex<BTreeMap<LeaseKey, Instant>>>,
+    asleep_until: Arc<Mutex<Instant>>,
+    wanted: Arc<Semaphore>,
+    slot: Arc<Semaphore>,
+}
+
+/// A worker counts as connected as long as this lives.
+struct Connection(Arc<Runs>, Arc<WorkerName>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.disconnect(&self.1);
+    }
+}
+
+/// Lives, dies and comes back, for ever.
+pub(super) async fn live(
+    world: Arc<World>,
+    door: Door,
+    nature: Nature,
+    dice: Dice,
+    (fate, mut fates): (mpsc::Sender<Fate>, mpsc::Receiver<Fate>),
+) {
+    let dice = Arc::new(dice);
+    loop {
+        let worker = Worker {
+            world: Arc::clone(&world),
+            door: door.clone(),
+            nature: nature.clone(),
+            dice: Arc::clone(&dice),
+            fate: fate.clone(),
+            held: Arc::default(),
+            asleep_until: Arc::new(Mutex::new(Instant::now())),
+            wanted: Arc::new(Semaphore::new(2)),
+            slot: Arc::new(Semaphore::new(1)),
+        };
+        worker.live(&mut fates).await;
+        let ms = if world.is_calm() { 50 } else { dice.between(20, 1500) };
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        while fates.try_recv().is_ok() {}
+    }
+}
+
+impl Worker {
+    /// One life: sessions until it dies. Its work goes on between them.
+    async fn live(&self, fates: &mut mpsc::Receiver<Fate>) {
+        let work = Arc::new(Mutex::new(JoinSet::new()));
+        loop {
+            let mut door = self.door.clone();
+            let Some(runs) = door.borrow_and_update().clone() else {
+                if door.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            tokio::time::sleep(Duration::from_millis(self.dice.below(30))).await;
+            let _ = runs.connect(&self.nature.name, 1, "");
+            let connection = Connection(Arc::clone(&runs), Arc::clone(&self.nature.name));
+            let mut session = JoinSet::new();
+            session.spawn(self.clone().give(Arc::clone(&runs), Arc::clone(&work)));
+            session.spawn(self.clone().beat(Arc::clone(&runs)));
+            let lingers = loop {
+                tokio::select! {
+                    biased;
+                    fate = fates.recv() => match fate {
+                        Some(Fate::Sleep(ms)) => {
+                            *lock(&self.asleep_until) = Instant::now() + Duration::from_millis(ms);
+                        }
+                        Some(Fate::Break) => break None,
+                        Some(Fate::Die(ms)) => break Some(ms),
+                        None => return,
+                    },
+                    _ = door.changed() => break None,
+                    _ = session.join_next() => break None,
+                }
+            };
+            session.abort_all();
+            if let Some(ms) = lingers {
+                lock(&work).abort_all();
+                self.world.later(ms, async move { drop(connection) });
+                return;
+            }
+        }
+    }
+
+    async fn awake(&self) {
+        loop {
+            let until = *lock(&self.asleep_until);
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// Asks for shards, and takes what comes.
+    async fn give(self, runs: Arc<Runs>, work: Arc<Mutex<JoinSet<()>>>) {
+        loop {
+            let Ok(permit) = self.wanted.acquire().await else { return };
+            self.awake().await;
+            let Ok(granted) = runs.lease(&self.nature.name).await else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                return;
+            };
+            permit.forget();
+            let lease = granted.lease;
+            lock(&self.world.told).push((lease.run_id.clone(), lease.shard.index, lease.token));
+            self.world.delay().await;
+            if self.world.happens(self.world.faults.loss) {
+                // A stream that loses a message is a stream that broke.
+                self.wanted.add_permits(1);
+                return;
+            }
+            lock(&self.held).insert(LeaseKey::from(&lease), Instant::now() + TTL);
+            lock(&work).spawn(self.clone().work(lease));
+        }
+    }
+
+    /// Computes a shard when it is its turn, and commits it.
+    async fn work(self, lease: Lease) {
+        let key = LeaseKey::from(&lease);
+        if let Ok(_slot) = self.slot.acquire().await {
+            let ms = self.nature.ms_per_record * u64::from(lease.shard.len);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            if let Some((run_id, record)) = &self.nature.poison
+                && *run_id == lease.run_id
+                && lease.shard.holds(ShardIndex(*record))
+            {
+                let _ = self.fate.send(Fate::Die(self.dice.below(100))).await;
+                std::future::pending::<()>().await;
+            }
+        }
+        self.awake().await;
+        if self.world.happens(4) {
+            self.hand_back(&key).await;
+        } else {
+            self.commit(&lease, &key).await;
+        }
+        lock(&self.held).remove(&key);
+        self.wanted.add_permits(1);
+    }
+
+    async fn hand_back(&self, key: &LeaseKey) {
+        self.world.delay().await;
+        let Some(runs) = self.door.borrow().clone() else { return };
+        runs.hand_back(std::slice::from_ref(key), self.dice.one_in(10));
+        let book = runs.book();
+        let held = book.live.get(&key.run_id).map(|live| live.leases.held_by(&self.nature.name));
+        if held.is_some_and(|held| held.contains(&(key.shard, key.token))) {
+            self.world.accuse(format!("shard {} is held after it was handed back", key.shard));
+        }
+    }
+
+    fn is_over(&self, key: &LeaseKey) -> bool {
+        lock(&self.held).get(key).is_none_or(|deadline| *deadline <= Instant::now())
+    }
+
+    /// Commits until it is heard, or the lease is over; a zombie that wakes does not look first.
+    async fn commit(&self, lease: &Lease, key: &LeaseKey) {
+        let (header, bytes) = part(lease, &self.nature.name);
+        let mut looks = self.dice.one_in(50);
+        while !(looks && self.is_over(key)) {
+            looks = true;
+            self.world.delay().await;
+            self.awake().await;
+            let mut door = self.door.clone();
+            let Some(runs) = door.borrow_and_update().clone() else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            if self.world.happens(10) {
+                // A copy arrives some time later, whatever has become of the lease.
+                let (mut ghost, header, bytes) = (self.door.clone(), header.clone(), bytes.clone());
+                self.world.later(self.dice.below(3000), async move {
+                    let Some(runs) = ghost.borrow_and_update().clone() else { return };
+                    tokio::select! {
+                        biased;
+                        _ = ghost.changed() => {}
+                        _ = runs.commit(header, stream::iter([Ok(bytes)])) => {}
+                    }
+                });
+            }
+            if self.world.happens(self.world.faults.loss) {
+                continue;
+            }
+            let committed = tokio::select! {
+                biased;
+                _ = door.changed() => continue,
+                committed = runs.commit(header.clone(), stream::iter([Ok(bytes.clone())])) => committed,
+            };
+            if self.world.happens(self.world.faults.loss) {
+                continue;
+            }
+            match committed {
+                Err(refusal) if refusal.reason == Reason::Storage => {
+                    tokio::time::sleep(Duration::from_millis(self.dice.between(5, 100))).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Keeps the leases alive.
+    async fn beat(self, runs: Arc<Runs>) {
+        loop {
+            tokio::time::sleep(TTL / 3).await;
+            self.awake().await;
+            let (keys, sent) = (lock(&self.held).keys().cloned().collect::<Vec<_>>(), Instant::now());
+            if keys.is_empty() {
+                continue;
+            }
+            self.world.delay().await;
+            if self.world.happens(self.world.faults.loss) {
+                continue;
+            }
+            runs.heard(&self.nature.name);
+            let renewal = runs.renew(keys);
+            for key in &renewal.renewed {
+                self.world.check_renewed(key);
+            }
+            self.world.delay().await;
+            if self.world.happens(self.world.faults.loss) {
+                continue;
+            }
+            let mut held = lock(&self.held);
+            for key in renewal.renewed {
+                if let Some(deadline) = held.get_mut(&key) {
+                    *deadline = (*deadline).max(sent + TTL);
+                }
+            }
+            for key in renewal.lost {
+                held.remove(&key);
+            }
+        }
+    }
+}
+
+type Parts = BTreeMap<(RunId, Shard), (Bytes, Tally)>;
+
+/// Parts are the same whoever makes them, so each is written once for all simulations.
+static PARTS: LazyLock<Mutex<Parts>> = LazyLock::new(Mutex::default);
+
+/// The part that a worker would make.
+pub(super) fn part(lease: &Lease, worker: &WorkerName) -> (PartHeader, Bytes) {
+    let made = lock(&PARTS).get(&(lease.run_id.clone(), lease.shard)).cloned();
+    let (bytes, tally) = made.unwrap_or_else(|| {
+        let rows: Vec<Outcome> =
+            (lease.shard.index.0..lease.shard.end()).map(|position| row(position, lease)).collect();
+        let made = (write_part(&lease.run_id, &rows).unwrap(), Tally::of(&rows));
+        lock(&PARTS).insert((lease.run_id.clone(), lease.shard), made.clone());
+        made
+    });
+    let header = PartHeader {
+        key: LeaseKey::from(lease),
+        worker: worker.clone(),
+        bytes: bytes.len() as u64,
+        hash: PartHash::of(&bytes),
+        tally,
+    };
+    (header, bytes)
+}
+
+fn row(position: u32, lease: &Lease) -> Outcome {
+    let (record, _) = domain::testing::record(position.into(), "latest-tag", "kind: Pod");
+    let given_up = crate::runs::lost(&record, lease, &RunConfig::default());
+    Outcome {
+        status: Status::Accepted,
+        fault: Fault::None,
+        errors: Vec::new(),
+        error_kind: None,
+        attempts: 1,
+        ..given_up
+    }
+}
+
+impl World {
+    /// A heartbeat must renew the newest lease only.
+    fn check_renewed(&self, key: &LeaseKey) {
+        let told = lock(&self.told);
+        let of_shard = told.iter().filter(|(run_id, shard, _)| *run_id == key.run_id && *shard == key.shard);
+        let newest = of_shard.map(|(_, _, token)| *token).max().unwrap_or(FencingToken::default());
+        if key.token != newest && !self.several {
+            self.accuse(format!(
+                "token {} of shard {} was renewed, the newest is {newest}",
+                key.token, key.shard
+            ));
+        }
+    }
+}
