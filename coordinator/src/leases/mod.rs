@@ -2,7 +2,7 @@
 //! give up, admit a commit, settle it.
 //!
 //! *Owns* deadlines and who waits for what. *Never* reads a clock, a file or the network: `now` is an argument, and what
-//! the ledger said is told by [`Leases::confirm`], [`Leases::settle`] and [`Leases::observe`].
+//! the ledger said is told by [`Leases::confirm`], [`Leases::refused`], [`Leases::settle`] and [`Leases::observe`].
 //!
 //! A shard is halved by one step of the ledger on its own entry: a lease of fewer records under a new token. The rest
 //! needs no step: it is a shard from then on, because halving leaves only one way in which it can be cut. Memory holds the
@@ -85,6 +85,7 @@ pub struct Leases {
     paces: Paces,
     committed: u32,
     halvings: u32,
+    grants: u64,
 }
 
 /// A lease that was granted and must be made durable before it is told to the worker.
@@ -102,6 +103,8 @@ pub struct Grant {
     pub lost: u32,
     /// When it ends unless it is renewed.
     pub deadline: Moment,
+    /// Counts the grants of this machine, so that a late answer is not taken for one to a later grant.
+    serial: u64,
 }
 
 /// A lease that ran out.
@@ -184,6 +187,7 @@ impl Leases {
             paces: Paces::default(),
             committed: 0,
             halvings: 0,
+            grants: 0,
         }
     }
 
@@ -226,7 +230,7 @@ impl Leases {
     /// has lost too many workers, or if the worker would sit on it while the others have nothing left to do.
     ///
     /// The grant counts from now on, but a halving counts only once [`Leases::confirm`] says that the ledger has it.
-    /// When the ledger refuses the grant, [`Leases::observe`] or [`Leases::hand_back`] undoes it.
+    /// When the ledger refuses the grant, [`Leases::refused`] or [`Leases::hand_back`] undoes it.
     pub fn grant(&mut self, now: Moment, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
         let index = self.waiting.first().copied().or_else(|| self.begin_fresh())?;
         self.lease_open(now, worker, index, fleet)
@@ -274,7 +278,10 @@ impl Leases {
         self.release(shard.index, now);
         self.unwait(shard.index);
         let deadline = now.after(self.terms.ttl_ms);
+        self.grants += 1;
+        let serial = self.grants;
         let slot = self.open.get_mut(&shard.index)?;
+        slot.serial = serial;
         let previous = slot.token;
         slot.token = slot::next(previous)?;
         slot.attempt = slot.attempt.saturating_add(1);
@@ -282,7 +289,7 @@ impl Leases {
         let (token, attempt, held) = (slot.token, slot.attempt, slot.len);
         self.deadlines.insert((deadline, shard.index));
         self.paces.took(now, worker, held);
-        let grant = Grant { shard, previous, token, attempt, lost, deadline };
+        let grant = Grant { shard, previous, token, attempt, lost, deadline, serial };
         if mutated!(HalvedTooEarly) {
             self.confirm(&grant);
         }
@@ -292,7 +299,7 @@ impl Leases {
     /// The ledger has the grant: a halving that came with it counts. Gives whether the lease is still held.
     pub fn confirm(&mut self, grant: &Grant) -> bool {
         let index = grant.shard.index;
-        let Some(slot) = self.open.get_mut(&index).filter(|slot| slot.token == grant.token) else {
+        let Some(slot) = self.open.get_mut(&index).filter(|slot| slot.serial == grant.serial) else {
             return false;
         };
         if slot.len != grant.shard.len {
@@ -430,6 +437,17 @@ impl Leases {
         Ok(Settled::New)
     }
 
+    /// The ledger refused a grant and said what it holds instead. An answer that is so late that the shard has been
+    /// granted again since says nothing about now; that a shard is committed is true for ever.
+    pub fn refused(&mut self, now: Moment, grant: &Grant, known: Option<&Known>) -> Result<Settled, Refused> {
+        let slot = self.open.get(&grant.shard.index);
+        let late = slot.is_some_and(|slot| slot.serial != grant.serial);
+        if late && !known.is_some_and(|known| known.committed) {
+            return Ok(Settled::Before);
+        }
+        self.observe(now, grant.shard.index, known)
+    }
+
     /// Takes over what the ledger holds about a shard: after a restart, or after it refused a grant. `None`: the shard
     /// was never leased. Gives whether it counts as committed from now on.
     ///
@@ -447,6 +465,7 @@ impl Leases {
         }
         self.release(shard, now);
         let Some(slot) = self.open.get_mut(&shard) else { return Ok(Settled::Before) };
+        slot.serial = 0;
         let Some(known) = known else {
             (slot.token, slot.attempt) = (FencingToken::default(), 0);
             return Ok(Settled::Before);

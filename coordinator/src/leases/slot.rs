@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) len: u32,
     pub(super) token: FencingToken,
     pub(super) attempt: u32,
+    /// The grant that made it what it is; 0: what the ledger said.
+    pub(super) serial: u64,
     /// Losses that count.
     pub(super) lost: u32,
     /// Losses since then that may have been anybody's.
@@ -67,6 +69,7 @@ impl Slot {
             len,
             token: FencingToken::default(),
             attempt: 0,
+            serial: 0,
             lost,
             unseen: 0,
             taken: 0,

@@ -151,7 +151,7 @@ impl Model {
             }
             (Err(entry), _) => {
                 let known = entry.as_ref().map(|entry| entry.known(true));
-                leases.observe(now, index, known.as_ref()).unwrap();
+                leases.refused(now, &grant, known.as_ref()).unwrap();
                 if let Some(entry) = entry.filter(|entry| !entry.committed) {
                     self.live.insert(index.0, (entry.token, self.now + TTL));
                 }
@@ -475,4 +475,28 @@ fn a_half_whose_whole_was_read_before_is_known_by_its_entry() {
     assert_eq!(lens, [(0, 4), (4, 2), (6, 2)]);
     let refused = leases.observe(Moment(0), ShardIndex(8), Some(&entry(3, 1)));
     assert_eq!(refused, Err(Refused::UnknownShard), "no halving leads there");
+}
+
+/// Seed 7264 of the simulation: the second of two refusals was heard when the shard had been granted anew.
+#[test]
+fn a_late_refusal_does_not_bring_back_an_old_token() {
+    let mut leases = leases(1, 1);
+    let known = Known {
+        len: 1,
+        token: FencingToken(1),
+        attempt: 1,
+        lost: 0,
+        worker: Some(worker(9)),
+        committed: false,
+    };
+    let late = leases.grant(Moment(0), &worker(0), 1).unwrap();
+    leases.expire(Moment(TTL), Moment(TTL));
+    let early = leases.grant(Moment(TTL), &worker(0), 1).unwrap();
+    leases.refused(Moment(TTL), &early, Some(&known)).unwrap();
+    leases.expire(Moment(2 * TTL), Moment(2 * TTL));
+    let new = grant(&mut leases, 2 * TTL, 1);
+    leases.refused(Moment(2 * TTL + 1), &late, Some(&known)).unwrap();
+    let index = new.shard.index;
+    assert!(leases.renew(Moment(2 * TTL + 2), index, known.token).is_err());
+    assert!(leases.renew(Moment(2 * TTL + 2), index, new.token).is_ok());
 }

@@ -12,7 +12,7 @@ use proto::status::Refusal;
 
 use super::book::{Next, Tentative};
 use super::{Runs, ledger_refusal};
-use crate::leases::{Known, Settled};
+use crate::leases::{Grant, Known, Settled};
 use crate::ledger::{Leased, ShardEntry, Swap};
 use crate::metrics::LeaseEvent;
 
@@ -125,19 +125,19 @@ impl Runs {
                 Ok((held == Some(true)).then_some(Granted { lease, config, corpus }))
             }
             Swap::Differs(entry) => {
-                self.observe(&lease, entry);
+                self.refused(&lease, &grant, entry);
                 Ok(None)
             }
         }
     }
 
     /// The ledger knows better: another coordinator was faster, or an answer of its had been lost.
-    fn observe(self: &Arc<Self>, lease: &Lease, entry: Option<ShardEntry>) {
+    fn refused(self: &Arc<Self>, lease: &Lease, grant: &Grant, entry: Option<ShardEntry>) {
         tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, "the ledger refused a grant");
         let known = entry.as_ref().map(|entry| known(entry, true));
         let now = self.now();
         let complete = self.with_live(&lease.run_id, |live| {
-            if live.leases.observe(now, lease.shard.index, known.as_ref()) == Ok(Settled::New)
+            if live.leases.refused(now, grant, known.as_ref()) == Ok(Settled::New)
                 && let Some(part) = entry.and_then(|entry| entry.part)
             {
                 live.tally.add(&part.tally);
