@@ -137,13 +137,14 @@ fn a_second_interruption_does_not_wait() {
     let Some(binary) = worker_binary() else { return };
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("detections.json");
-    detections(&corpus, 2000);
+    detections(&corpus, 20_000);
     let (coordinator, url) = serve(&folder.path().join("state"), &[]);
-    submit(&url, &corpus, "r", "2000");
+    submit(&url, &corpus, "r", "20000");
     let mut worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1", "-vv"]);
     wait_until("a lease", || {
         worker.assert_alive();
-        status(&url)[0]["leased"] == 1
+        // One that is computed, and maybe one that waits for it.
+        status(&url)[0]["leased"].as_u64() > Some(0)
     });
     // Its part, whenever it is ready, finds nobody to take it.
     coordinator.signal("STOP");
