@@ -1,7 +1,7 @@
 //! The coordinator in a simulated world: the real runs, book, leases and commits, on paused time, with a ledger, a store,
 //! workers and a network whose every misfortune a seed decides. What must hold is in [`crate::invariants`].
 //!
-//! The test plays a few hundred. `SIM_SEEDS=1000000 cargo test --release -p coordinator --lib sim::seeds` runs more of them,
+//! The test plays ten thousand. `SIM_SEEDS=1000000 cargo test --release -p coordinator --lib sim::seeds` plays more of them,
 //! `SIM_FIRST=4711 SIM_SEEDS=1` one again.
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of a simulation")]
@@ -12,7 +12,7 @@ mod tail;
 mod world;
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -380,17 +380,26 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn seeds() {
-    let (first, count) = (number("SIM_FIRST", 0), number("SIM_SEEDS", 300));
-    let mut steps = 0;
-    for seed in first..first + count {
-        let report = play(seed, None);
-        steps += report.steps;
-        assert!(
-            report.violations.is_empty(),
-            "seed {seed}: {:#?}\nagain: SIM_FIRST={seed} SIM_SEEDS=1 cargo test -p coordinator --lib sim::seeds",
-            report.violations
-        );
-    }
+    let (first, count) = (number("SIM_FIRST", 0), number("SIM_SEEDS", 10_000));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let steps = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for start in (first..).take(threads) {
+            let steps = &steps;
+            scope.spawn(move || {
+                for seed in (start..first + count).step_by(threads) {
+                    let report = play(seed, None);
+                    steps.fetch_add(report.steps, Ordering::Relaxed);
+                    assert!(
+                        report.violations.is_empty(),
+                        "seed {seed}: {:#?}\nagain: SIM_FIRST={seed} SIM_SEEDS=1 cargo test -p coordinator --lib sim::seeds",
+                        report.violations
+                    );
+                }
+            });
+        }
+    });
+    let steps = steps.into_inner();
     assert!(count < 100 || steps > 10 * count, "too little happens: {steps} steps");
 }
 
