@@ -59,7 +59,7 @@ pub enum CompactError {
     },
 }
 
-/// [`compact`], and the fingerprint of what was copied. Two threads work on what is read once: to open a small part
+/// `compact`, and the fingerprint of what was copied. Two threads work on what is read once: to open a small part
 /// costs more than its rows.
 pub fn merge(
     parts: Vec<Part>,
