@@ -30,6 +30,8 @@ enum Command {
     Fix(commands::fix::Args),
     /// Serve a coordinator: lease shards, process them, hand in the results
     Serve(commands::serve::Args),
+    /// Simulate a provider of models, with limits, latency and faults
+    MockLlm(commands::mock_llm::Args),
     /// Print the completion script for a shell
     Completions(commands::completions::Args),
 }
@@ -48,6 +50,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Fix(args) => commands::fix::run(&args),
         Command::Serve(args) => commands::serve::run(args),
+        Command::MockLlm(args) => commands::mock_llm::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
     }
 }

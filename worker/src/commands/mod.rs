@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod detect;
 pub mod fix;
+pub mod mock_llm;
 pub mod propose;
 pub mod serve;
 mod settings;
