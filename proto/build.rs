@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 3] =
-    ["k8s_auto_fix/v1/types.proto", "k8s_auto_fix/v1/fleet.proto", "k8s_auto_fix/v1/runs.proto"];
+const FILES: [&str; 4] = [
+    "k8s_auto_fix/v1/types.proto",
+    "k8s_auto_fix/v1/model.proto",
+    "k8s_auto_fix/v1/fleet.proto",
+    "k8s_auto_fix/v1/runs.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=k8s_auto_fix");

@@ -14,6 +14,10 @@ pub(crate) fn check(config: &RunConfig) -> Result<(), Refusal> {
             format!("limits.document_bytes: must be at most {MAX_DOCUMENT_BYTES}, a message has to hold it");
         return Err(Refusal::new(Reason::BadMessage, message));
     }
+    if config.model().is_some() {
+        let message = "proposer.mode: a run proposes by rules so far";
+        return Err(Refusal::new(Reason::BadMessage, message));
+    }
     Ok(())
 }
 

@@ -28,6 +28,18 @@ pub(crate) struct ConfigArgs {
     /// Switch a gate off (policy, safety, schema, rescan); may be repeated
     #[arg(long, value_name = "GATE")]
     pub(crate) disable_gate: Vec<String>,
+    /// US dollars that the run may spend on a model; then it stops, and goes on when allowed more
+    #[arg(long, value_name = "USD")]
+    pub(crate) max_cost: Option<f64>,
+    /// Calls that the run may make to a model; then it stops, and goes on when allowed more
+    #[arg(long, value_name = "N")]
+    pub(crate) max_requests: Option<u64>,
+    /// Before whom the run is served where runs share an account: higher first [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// Ask the model again for what was answered before the run began
+    #[arg(long)]
+    pub(crate) refresh: bool,
 }
 
 /// Which document is repaired.
@@ -62,6 +74,12 @@ impl ConfigArgs {
         if !self.disable_gate.is_empty() {
             flags.push(format!("verifier.disabled_gates={}", self.disable_gate.join(", ")));
         }
+        flags.extend(self.max_cost.map(|cost| format!("spend.max_cost_usd={cost}")));
+        flags.extend(self.max_requests.map(|requests| format!("spend.max_requests={requests}")));
+        flags.extend(self.priority.map(|priority| format!("spend.priority={priority}")));
+        if self.refresh {
+            flags.push("spend.refresh=true".to_owned());
+        }
         Ok(resolve(&defaults, OPEN_MAPS, file, console::env::settings(), &flags)?)
     }
 
@@ -92,9 +110,15 @@ mod tests {
             documents: Some(WhichDocuments::Manifest),
             shard_size: Some(7),
             disable_gate: vec!["schema".to_owned(), "rescan".to_owned()],
+            max_cost: Some(2.5),
+            max_requests: Some(100),
+            priority: Some(-1),
+            refresh: true,
             config: None,
         };
         let config = args.load().unwrap();
+        assert_eq!((config.spend.max_requests, config.spend.priority), (100, -1));
+        assert!(config.spend.refresh && (config.spend.max_cost_usd - 2.5).abs() < 1e-9);
         assert_eq!(config.fleet.shard_size, 7);
         assert_eq!(config.documents, domain::config::Documents::Manifest);
         assert!(config.verifier.disabled_gates.contains(&Gate::Schema));

@@ -55,6 +55,16 @@ impl v1::fleet_server::Fleet for FleetService {
         Ok(Response::new(Box::pin(stream)))
     }
 
+    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::AskResponse, Status>> + Send>>;
+
+    async fn ask(
+        &self,
+        _request: Request<Streaming<v1::AskRequest>>,
+    ) -> Result<Response<Self::AskStream>, Status> {
+        // No run proposes by a model, so nobody asks.
+        Err(Status::unimplemented("this coordinator has no budget for questions"))
+    }
+
     async fn commit_shard(
         &self,
         request: Request<Streaming<v1::CommitShardRequest>>,

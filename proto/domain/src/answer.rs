@@ -2,6 +2,8 @@
 //!
 //! *Invariant*: everything that may change an answer is part of its key, and nothing else is.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -130,6 +132,29 @@ impl Answer {
     pub fn is_whole(&self) -> bool {
         !self.content.trim().is_empty() && !matches!(self.finish, Finish::Length | Finish::Filtered)
     }
+}
+
+/// What came of a call to a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// A whole answer.
+    Answered(Answer),
+    /// Too many calls.
+    Throttled {
+        /// How long the provider asks to wait.
+        retry_after: Option<Duration>,
+        /// Whether there were too many tokens, not too many calls.
+        tokens: bool,
+    },
+    /// Something else went wrong; an answer that is not whole counts among it.
+    Failed {
+        /// Why, without keys.
+        reason: String,
+        /// Every call would fail: a person has to mend the settings.
+        stop: bool,
+    },
+    /// It was never made.
+    Unsent,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What calls to a provider may use and what they did use: limits, grants, usage, prices.
+//! What calls to a provider may use and what they did use: limits, usage, prices.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -98,19 +98,6 @@ pub struct Pool {
     pub account: String,
     /// The model.
     pub model: String,
-}
-
-/// Leave to make some calls, for a short time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// Names the grant when it is reported or handed back.
-    pub id: u64,
-    /// How many calls may start.
-    pub calls: u32,
-    /// How many tokens they may use together, as estimated.
-    pub tokens: u64,
-    /// After so many ms what has not started must not start any more.
-    pub valid_ms: u64,
 }
 
 /// Tokens of one call, as the provider counted them.

@@ -5,6 +5,7 @@
 mod config;
 mod frames;
 mod lease;
+mod model;
 mod record;
 mod run;
 mod stored;
@@ -13,6 +14,7 @@ mod worker;
 pub use config::{config_from_wire, config_to_wire};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
+pub use model::{ANSWER_BYTES, Asked, Ended};
 pub use run::{RunStatus, tally_from_wire, tally_to_wire};
 pub use stored::StoredRun;
 pub use worker::WorkerStatus;

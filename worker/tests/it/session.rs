@@ -104,6 +104,15 @@ impl Fleet for Played {
         }))
     }
 
+    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::AskResponse, Status>> + Send>>;
+
+    async fn ask(
+        &self,
+        _request: Request<Streaming<v1::AskRequest>>,
+    ) -> Result<Response<Self::AskStream>, Status> {
+        Err(Status::unimplemented("nobody asks in this play"))
+    }
+
     type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
 
     async fn work(

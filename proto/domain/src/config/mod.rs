@@ -42,6 +42,8 @@ pub struct RunConfig {
     pub fleet: FleetConfig,
     /// What is refused as too large, and what a provider allows.
     pub limits: Limits,
+    /// What a run may spend on a model. Decides no outcome.
+    pub spend: SpendConfig,
 }
 
 /// Which document is repaired and judged.
@@ -213,6 +215,21 @@ impl Default for Limits {
     }
 }
 
+/// What a run may spend on a model, and before whom it is served. Decides no outcome: a run that has spent what it may
+/// stops, and goes on when it may spend more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpendConfig {
+    /// US dollars; 0: no bound.
+    pub max_cost_usd: f64,
+    /// Calls; 0: no bound.
+    pub max_requests: u64,
+    /// Runs of a higher priority are served first where they share an account; equal ones share it evenly.
+    pub priority: i32,
+    /// Ask again for what was answered before the run began.
+    pub refresh: bool,
+}
+
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
@@ -228,6 +245,7 @@ impl Default for RunConfig {
             rules: RulesConfig::default(),
             fleet: FleetConfig::default(),
             limits: Limits::default(),
+            spend: SpendConfig::default(),
         }
     }
 }
@@ -243,18 +261,8 @@ pub struct InvalidConfig {
 }
 
 impl RunConfig {
-    /// Checks what types cannot say, for a run over a fleet.
+    /// Checks what types cannot say.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        self.check_values()?;
-        if self.proposer.mode != ProposerMode::Rules {
-            let reason = "a run proposes by rules so far; `worker propose` asks a model".to_owned();
-            return Err(InvalidConfig { key: "proposer.mode", reason });
-        }
-        Ok(())
-    }
-
-    /// Checks what types cannot say, whoever proposes.
-    pub fn check_values(&self) -> Result<(), InvalidConfig> {
         let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
         if self.fleet.shard_size == 0 || self.fleet.shard_size > 100_000 {
             return refuse("fleet.shard_size", "must be from 1 to 100000");
@@ -281,6 +289,9 @@ impl RunConfig {
         }
         if self.limits.document_depth > 100 {
             return refuse("limits.document_depth", "must be at most 100");
+        }
+        if !(self.spend.max_cost_usd.is_finite() && self.spend.max_cost_usd >= 0.0) {
+            return refuse("spend.max_cost_usd", "must be a number from 0");
         }
         self.check_models()
     }
@@ -312,9 +323,10 @@ impl RunConfig {
         }
     }
 
-    /// Hash of what decides outcomes: everything but `fleet`, and but how fast and how patiently a provider is asked.
+    /// Hash of what decides outcomes: everything but `fleet` and `spend`, and but how fast and how patiently a provider is asked.
     pub fn hash(&self) -> ConfigHash {
-        let mut canonical = Self { fleet: FleetConfig::default(), ..self.clone() };
+        let mut canonical =
+            Self { fleet: FleetConfig::default(), spend: SpendConfig::default(), ..self.clone() };
         let patient = ProposerConfig::default();
         canonical.proposer.timeout_seconds = patient.timeout_seconds;
         canonical.proposer.connect_timeout_seconds = patient.connect_timeout_seconds;
@@ -352,6 +364,7 @@ mod tests {
         assert_eq!(config.hash(), hash);
         config.limits.requests_per_minute = Limit::at(480);
         config.proposer.timeout_seconds = 7;
+        config.spend.max_requests = 10;
         assert_eq!(config.hash(), hash);
         config.seed += 1;
         assert_ne!(config.hash(), hash);
@@ -367,18 +380,10 @@ mod tests {
 
     #[test]
     fn guardrails_belong_to_a_proposer() {
-        let check = |text: &str| serde_json::from_str::<RunConfig>(text).unwrap().check_values();
+        let check = |text: &str| serde_json::from_str::<RunConfig>(text).unwrap().check();
         assert!(check(r#"{"proposer": {"mode": "grok"}, "guardrails": "merge"}"#).is_ok());
         for bad in [r#"{"proposer": {"mode": "grok"}}"#, r#"{"guardrails": "none"}"#] {
             assert_eq!(check(bad).unwrap_err().key, "guardrails", "{bad}");
         }
-    }
-
-    #[test]
-    fn a_fleet_does_not_ask_models_yet() {
-        let text = r#"{"proposer": {"mode": "vllm"}, "guardrails": "none"}"#;
-        let config: RunConfig = serde_json::from_str(text).unwrap();
-        assert_eq!(config.check().unwrap_err().key, "proposer.mode");
-        assert_eq!(config.model().unwrap(), &config.vllm);
     }
 }
