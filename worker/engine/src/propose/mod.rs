@@ -1,6 +1,7 @@
 //! From a record's policy and document to a proposal.
 
 pub mod dialogue;
+mod excerpt;
 pub mod guard;
 pub mod mask;
 pub mod paper;

@@ -5,8 +5,8 @@ use domain::config::AnswerFormat;
 use domain::policy::{PolicyId, PolicyName};
 use serde_json::json;
 
+use super::excerpt::excerpt;
 use super::mask::Masked;
-use crate::yaml::to_yaml;
 
 /// What every question begins with.
 const SYSTEM: &str = "You repair Kubernetes manifests. You are given one manifest and one policy violation in it, and \
@@ -27,25 +27,38 @@ containers, unless the violation is about them.\n\
 
 /// Why there is no question.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the document is {bytes} bytes long, more than proposer.prompt_bytes ({limit})")]
+#[error(
+    "the document is {bytes} bytes long without what the policy is not about, more than proposer.prompt_bytes ({limit})"
+)]
 pub struct TooLong {
-    /// How long it is, with its long texts left out.
+    /// How long it is, with what may be left out left out.
     pub bytes: usize,
     /// How long it may be.
     pub limit: usize,
 }
 
-/// The messages of a question.
-pub fn messages(
+/// The first question of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// What is said.
+    pub messages: Vec<Message>,
+    /// What notes of left-out parts begin with: no patch may write it.
+    pub mark: String,
+}
+
+/// The first question about a document.
+pub fn opening(
     masked: &Masked,
     policy: &PolicyName,
     violation: &str,
     limit: usize,
-) -> Result<Vec<Message>, TooLong> {
-    let text = to_yaml(&masked.value);
-    if text.len() > limit {
-        return Err(TooLong { bytes: text.len(), limit });
-    }
+) -> Result<Opening, TooLong> {
+    let known = match policy {
+        PolicyName::Known(id) => Some(*id),
+        _ => None,
+    };
+    let shown = excerpt(&masked.value, known, limit).map_err(|bytes| TooLong { bytes, limit })?;
+    let text = &shown.text;
     let mut parts = vec![format!("Policy: {}", policy.as_str())];
     if let PolicyName::Known(id) = policy {
         parts.push(format!("What it demands: {}\nHow to repair it: {}", id.title(), guidance(*id)));
@@ -61,6 +74,13 @@ pub fn messages(
             masked.prefix()
         ));
     }
+    if shown.left_out > 0 {
+        parts.push(format!(
+            "- The manifest is long. {} parts that the policy is not about were left out; where one stood, the text {}: … \
+             stands. They are still there: leave them alone.",
+            shown.left_out, shown.mark
+        ));
+    }
     // A mark that the manifest does not hold: nothing in it can look like the end of the manifest.
     let mut mark = "=====".to_owned();
     while text.contains(&mark) {
@@ -68,7 +88,8 @@ pub fn messages(
     }
     parts.push(format!("Manifest, between the marks:\n{mark}\n{text}{mark}\nAnswer with the patch."));
     let user = parts.join("\n");
-    Ok(vec![Message::new(Role::System, SYSTEM), Message::new(Role::User, user)])
+    let messages = vec![Message::new(Role::System, SYSTEM), Message::new(Role::User, user)];
+    Ok(Opening { messages, mark: shown.mark })
 }
 
 /// What is said after an answer that did not do.
@@ -190,7 +211,9 @@ mod tests {
     fn ask(yaml: &str) -> String {
         let masked = Masked::new(&document(yaml).value, 4096);
         let policy = PolicyName::Known(PolicyId::NoPrivileged);
-        messages(&masked, &policy, "container hunter2\nis privileged", 4096).unwrap()[1].content.clone()
+        opening(&masked, &policy, "container hunter2\nis privileged", 4096).unwrap().messages[1]
+            .content
+            .clone()
     }
 
     #[test]
@@ -211,8 +234,13 @@ mod tests {
         let long = format!("kind: ConfigMap\ndata: {{page: \"{}\"}}", "word ".repeat(2000));
         assert!(ask(&long).len() < 4096);
         let wide = (0..1000).map(|number| format!("  k{number}: v")).collect::<Vec<_>>().join("\n");
-        let masked = Masked::new(&document(&format!("kind: ConfigMap\ndata:\n{wide}")).value, 4096);
         let policy = PolicyName::Known(PolicyId::NoPrivileged);
-        assert!(messages(&masked, &policy, "", 4096).is_err());
+        let open = |part: &str| {
+            let masked = Masked::new(&document(&format!("kind: ConfigMap\n{part}:\n{wide}")).value, 4096);
+            opening(&masked, &policy, "", 4096)
+        };
+        let left_out = open("data").unwrap();
+        assert!(left_out.messages[1].content.contains("1 parts that the policy is not about were left out"));
+        assert!(open("spec").is_err());
     }
 }

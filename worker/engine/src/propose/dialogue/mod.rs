@@ -67,6 +67,8 @@ pub struct Judged {
 pub struct Dialogue {
     masked: Masked,
     question: Vec<Message>,
+    /// What notes of left-out parts begin with.
+    mark: String,
     errors: Vec<String>,
     attempts: u32,
     last: Option<Box<Judged>>,
@@ -77,11 +79,11 @@ impl Dialogue {
     pub fn begin(case: &Case<'_>) -> (Self, Step) {
         let limit = case.config.proposer.prompt_bytes as usize;
         let masked = Masked::new(&case.document.value, (limit / 4).min(4096));
-        let (question, errors) = match prompt::messages(&masked, case.policy, case.violation, limit) {
-            Ok(question) => (question, Vec::new()),
-            Err(error) => (Vec::new(), vec![error.to_string()]),
+        let (question, mark, errors) = match prompt::opening(&masked, case.policy, case.violation, limit) {
+            Ok(opening) => (opening.messages, opening.mark, Vec::new()),
+            Err(error) => (Vec::new(), String::new(), vec![error.to_string()]),
         };
-        let dialogue = Self { masked, question, errors, attempts: 0, last: None };
+        let dialogue = Self { masked, question, mark, errors, attempts: 0, last: None };
         let shown = !dialogue.question.is_empty();
         let step = if shown { Step::Ask(dialogue.question.clone()) } else { dialogue.fallback(case) };
         (dialogue, step)
@@ -131,6 +133,9 @@ impl Dialogue {
         let patch = parse::parse(answer).map_err(|error| error.to_string())?;
         if patch.is_empty() {
             return Err("the patch is empty, and the violation stands".to_owned());
+        }
+        if answer.contains(&self.mark) {
+            return Err(format!("the patch writes {}, which stands for a part that was left out", self.mark));
         }
         let (patch, _) = sanitise::sanitise(&patch, &self.masked.value);
         let patch = self.masked.restore(&patch).map_err(|error| error.to_string())?;

@@ -180,13 +180,29 @@ fn what_a_manifest_says_is_data() {
     }
 }
 
+fn wide(part: &str) -> String {
+    let entries = (0..20_000).map(|number| format!("    k{number}: v")).collect::<Vec<_>>().join("\n");
+    POD.replace("metadata: {name: web}", &format!("metadata:\n  name: web\n  {part}:\n{entries}"))
+}
+
 #[test]
 fn a_document_too_long_to_show_is_left_to_the_rules() {
-    let wide = (0..20_000).map(|number| format!("    k{number}: v")).collect::<Vec<_>>().join("\n");
-    let yaml =
-        POD.replace("metadata: {name: web}", &format!("metadata:\n  name: web\n  annotations:\n{wide}"));
-    with(&yaml, Guardrails::Fallback, |_, dialogue, step| {
+    with(&wide("labels"), Guardrails::Fallback, |_, dialogue, step| {
         assert!(matches!(step, Step::Fallback(Some(Decision::Repair(_)))), "{step:?}");
         assert!(dialogue.errors()[0].contains("prompt_bytes"));
+    });
+}
+
+#[test]
+fn a_part_that_was_left_out_is_never_written() {
+    with(&wide("annotations"), Guardrails::None, |case, mut dialogue, step| {
+        assert!(asked(step)[1].content.len() < 70_000);
+        let note = r#"[{"op":"add","path":"/metadata/labels","value":{"a":"LEFT_OUT: 5 bytes"}}]"#;
+        asked(dialogue.answered(case, note));
+        assert!(dialogue.errors()[0].contains("left out"), "{:?}", dialogue.errors());
+        assert!(
+            done(dialogue.answered(case, BOTH)).verification.accepted(),
+            "pointers are those of the document"
+        );
     });
 }
