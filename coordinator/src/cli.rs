@@ -55,6 +55,10 @@ enum Command {
     /// It finishes what has begun, hands back the rest and ends with exit code 0. `worker serve` does the same on Ctrl-C or
     /// SIGTERM, and ends with exit code 130.
     Drain(commands::drain::Args),
+    /// Say what a model will cost before anything is spent
+    ///
+    /// Reads the corpus, makes every question that would be asked, and counts calls, tokens, US dollars and time.
+    Estimate(commands::estimate::Args),
     /// Write a synthetic corpus of any size
     Synth(commands::synth::Args),
     /// Make a finished run of published JSON files
@@ -86,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Runs(args) => commands::runs::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),
+        Command::Estimate(args) => commands::estimate::run(&args, quiet),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Config(args) => commands::config::run(&args),

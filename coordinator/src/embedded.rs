@@ -10,10 +10,13 @@ use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
 use domain::ids::WorkerName;
+use worker::estimate::Estimator;
 use worker::intake;
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
 use crate::client::Reader;
+
+pub use worker::estimate::Estimate;
 
 /// Workers inside this process.
 #[derive(Debug)]
@@ -29,7 +32,8 @@ impl Workers {
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
-            let options = Options { coordinator: url.to_owned(), name, slots: NonZeroUsize::MIN };
+            let (coordinator, slots, questions) = (url.to_owned(), NonZeroUsize::MIN, session::QUESTIONS);
+            let options = Options { coordinator, name, slots, questions };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -88,6 +92,24 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
         let summary = intake::read(&source, &config, each)?;
         Ok(Intake { documents: summary.documents, records: summary.records })
     })
+}
+
+/// Estimates what asking the model of `config` about the corpus will take. `seen` hears how many records were read.
+pub fn estimate(
+    args: &CorpusArgs,
+    config: &RunConfig,
+    mut seen: impl FnMut(u64),
+) -> anyhow::Result<Estimate> {
+    let source = intake::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
+    let mut estimator = Estimator::new(config.clone(), |_| false);
+    let mut records = 0;
+    intake::read(&source, config, &mut |record, document| {
+        estimator.add(record, document);
+        records += 1;
+        seen(records);
+        Ok(())
+    })?;
+    Ok(estimator.finish())
 }
 
 /// What a scanner would report of one manifest: its ids and sentences.

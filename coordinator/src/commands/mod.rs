@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod drain;
+pub(crate) mod estimate;
 pub(crate) mod import;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -71,6 +71,8 @@ words! {
         UnrenderedTemplate = "unrendered_template",
         /// No rule exists for the policy.
         NoRule = "no_rule",
+        /// The model gave no usable answer, and nothing takes its place.
+        NoAnswer = "no_answer",
         /// The harness failed on this record: a bug, kept from harming its neighbours.
         Internal = "internal",
         /// Worker after worker was lost while it held this record alone: it was given up.

@@ -28,12 +28,16 @@ pub struct Args {
     /// Shards processed at the same time [default: one per core]
     #[arg(long, value_name = "N")]
     slots: Option<NonZeroUsize>,
+    /// About how many records a model is asked about at the same time
+    #[arg(long, value_name = "N", default_value_t = session::QUESTIONS)]
+    questions: NonZeroUsize,
 }
 
 /// Serves until it is interrupted or refused.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let options = Options { coordinator: args.coordinator, name: args.name.unwrap_or_else(host_name), slots };
+    let name = args.name.unwrap_or_else(host_name);
+    let options = Options { coordinator: args.coordinator, name, slots, questions: args.questions };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(options));
     // After a second Ctrl-C nobody waits for what is still being computed.

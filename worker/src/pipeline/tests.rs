@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
-use domain::outcome::Gate;
-use domain::record::Neighbours;
+use domain::config::RunConfig;
+use domain::ids::{ShardIndex, WorkerName};
+use domain::outcome::{ErrorKind, Fault, Gate, Outcome, Status, Verdict};
+use domain::record::{Neighbours, Problem, SourceDocument};
 
 use super::*;
 

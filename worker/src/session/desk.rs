@@ -20,8 +20,9 @@ use proto::v1::work_response::Message as Response;
 
 use super::held::{Held, Standing};
 use super::{SessionError, Stage, Summary};
-use crate::cpu_pool::CpuPool;
-use crate::lease::{Deadline, Pulse};
+use crate::cpu_pool::{CpuPool, Crashed};
+use crate::lease::{Deadline, Pulse, Watchman};
+use crate::model::{Consultant, Line};
 use crate::pipeline;
 use crate::remote::{Event, Link};
 use crate::upload::{self, Ending, Part};
@@ -40,6 +41,8 @@ const LAST_SPURT: Duration = Duration::from_secs(5);
 enum Report {
     Computed(LeaseKey, Result<Part, Undone>),
     Sent(LeaseKey, Ending),
+    /// The line takes no more questions.
+    Closed,
 }
 
 /// Why a shard has no part.
@@ -55,23 +58,33 @@ pub(super) struct Desk {
     name: WorkerName,
     held: Held,
     pulse: Pulse,
-    configs: BTreeMap<RunId, Arc<RunConfig>>,
+    configs: BTreeMap<RunId, (Arc<RunConfig>, Option<Consultant>)>,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
     /// Once the worker is to end: until when work that has begun may go on. Work that waits for room does not begin.
     draining: Arc<OnceLock<Instant>>,
     pool: CpuPool,
     channel: Channel,
+    line: Line,
+    /// The name that the coordinator gave, for the line.
+    joined: watch::Sender<Option<WorkerName>>,
     tasks: JoinSet<Report>,
     next_beat: Instant,
     summary: Summary,
 }
 
 impl Desk {
-    pub(super) fn new(name: WorkerName, slots: usize, pool: CpuPool, channel: Channel) -> Self {
+    pub(super) fn new(
+        name: WorkerName,
+        held: Held,
+        pool: CpuPool,
+        channel: Channel,
+        line: Line,
+        joined: watch::Sender<Option<WorkerName>>,
+    ) -> Self {
         Self {
             name,
-            held: Held::new(slots),
+            held,
             pulse: Pulse::default(),
             configs: BTreeMap::new(),
             arriving: None,
@@ -79,6 +92,8 @@ impl Desk {
             draining: Arc::default(),
             pool,
             channel,
+            line,
+            joined,
             tasks: JoinSet::new(),
             next_beat: Instant::now(),
             summary: Summary::default(),
@@ -126,6 +141,7 @@ impl Desk {
         match event {
             Event::Connected(link) => {
                 self.name = link.worker.clone();
+                self.joined.send_replace(Some(link.worker.clone()));
                 self.link = Some(link);
                 self.held.forget_asked();
                 self.beat();
@@ -152,7 +168,10 @@ impl Desk {
         match message {
             Response::Run(run) => {
                 let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
-                self.configs.insert(run_id, Arc::new(config_from_wire(&run.config_json)?));
+                let config = config_from_wire(&run.config_json)?;
+                let consultant =
+                    Consultant::new(self.line.clone(), run_id.clone(), &config, console::env::process);
+                self.configs.insert(run_id, (Arc::new(config), consultant));
             }
             Response::Grant(lease) => {
                 self.give_up_arriving();
@@ -197,7 +216,7 @@ impl Desk {
             self.hand_back(vec![key.clone()]);
             return Err(BadMessage::new("slice", reason));
         }
-        let Some(config) = self.configs.get(&key.run_id) else {
+        let Some((config, consultant)) = self.configs.get(&key.run_id) else {
             self.hand_back(vec![key.clone()]);
             return Err(BadMessage::new("run.config_json", "was not sent before a grant of the run"));
         };
@@ -208,6 +227,13 @@ impl Desk {
             worker: self.name.clone(),
         };
         let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
+        if let Some(consultant) = consultant.clone() {
+            self.held.advance(&key, Standing::Asking);
+            self.tasks.spawn(talk_over(key, slice, context, consultant, pool, watchman));
+            // It takes no slot.
+            self.ask();
+            return Ok(());
+        }
         let draining = Arc::clone(&self.draining);
         self.tasks.spawn(async move {
             let run_id = key.run_id.clone();
@@ -245,6 +271,7 @@ impl Desk {
                     self.summary.lost += 1;
                 }
             }
+            Report::Closed => {}
             Report::Computed(key, Err(Undone::Stopped)) => self.hand_back(vec![key]),
             Report::Computed(key, Err(Undone::Failed(error))) => {
                 tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
@@ -329,6 +356,11 @@ impl Desk {
         }
         // Set once: the first order to end counts.
         let _ = self.draining.set(Instant::now() + LAST_SPURT);
+        let line = self.line.clone();
+        self.tasks.spawn(async move {
+            line.close("the worker is ending").await;
+            Report::Closed
+        });
         self.arriving = None;
         let arriving: Vec<LeaseKey> = self.held.take_arriving();
         self.say_back(arriving, false);
@@ -358,6 +390,30 @@ impl Desk {
             link.send(Request::HandBack(v1::HandBack { leases, failed }));
         }
     }
+}
+
+/// Has a shard talked over with a model, until that is done or the lease is over.
+async fn talk_over(
+    key: LeaseKey,
+    slice: Slice,
+    context: pipeline::Context,
+    consultant: Consultant,
+    pool: CpuPool,
+    mut watchman: Watchman,
+) -> Report {
+    let run_id = key.run_id.clone();
+    let talk = async {
+        let crashed = |error: Crashed| Undone::Failed(error.to_string());
+        let rows = pipeline::run_slice_by_model(Arc::new(slice), Arc::new(context), &consultant, &pool);
+        let rows = rows.await.map_err(crashed)?.ok_or(Undone::Stopped)?;
+        let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
+        part.map_err(|error| Undone::Failed(error.to_string()))
+    };
+    let done = tokio::select! {
+        done = talk => done,
+        () = watchman.over() => Err(Undone::Stopped),
+    };
+    Report::Computed(key, done)
 }
 
 /// A third of the time to live: two heartbeats may get lost.

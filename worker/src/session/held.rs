@@ -16,6 +16,8 @@ pub(super) enum Standing {
     Arriving,
     /// It waits for room, or is being computed.
     Computing,
+    /// A model is being asked about it: it needs no slot.
+    Asking,
     /// Its part is on the way.
     Sending,
 }
@@ -33,13 +35,15 @@ pub(super) struct Entry {
 pub(super) struct Held {
     leases: BTreeMap<LeaseKey, Entry>,
     slots: usize,
+    /// Records that a model may be asked about at the same time.
+    questions: usize,
     /// Asked for on this stream and not granted yet.
     asked: usize,
 }
 
 impl Held {
-    pub(super) fn new(slots: usize) -> Self {
-        Self { leases: BTreeMap::new(), slots, asked: 0 }
+    pub(super) fn new(slots: usize, questions: usize) -> Self {
+        Self { leases: BTreeMap::new(), slots, questions, asked: 0 }
     }
 
     pub(super) fn insert(&mut self, key: LeaseKey, lease: Lease, deadline: Deadline) {
@@ -100,10 +104,16 @@ impl Held {
     }
 
     /// How many more shards to ask for: as many as there are slots and one more, so that the next is here when a slot
-    /// falls free. Parts on their way count once they pile up beyond the slots.
+    /// falls free. Parts on their way count once they pile up beyond the slots; what a model is asked about does not
+    /// count, until there is enough of it.
     pub(super) fn ask(&mut self) -> usize {
-        let sending = self.leases.values().filter(|entry| entry.standing == Standing::Sending).count();
-        let busy = self.leases.len() - sending + sending.saturating_sub(self.slots);
+        let standing = |which| self.leases.values().filter(move |entry| entry.standing == which);
+        let (sending, asking) = (standing(Standing::Sending).count(), standing(Standing::Asking).count());
+        let in_talk: u64 = standing(Standing::Asking).map(|entry| u64::from(entry.lease.shard.len)).sum();
+        if in_talk >= self.questions as u64 {
+            return 0;
+        }
+        let busy = self.leases.len() - sending - asking + sending.saturating_sub(self.slots);
         let more = (self.slots + 1).saturating_sub(busy + self.asked);
         self.asked += more;
         more
@@ -136,7 +146,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn asks_for_one_more_than_it_has_slots() {
         let now = Instant::now();
-        let mut held = Held::new(2);
+        let mut held = Held::new(2, 100);
         assert_eq!((held.ask(), held.ask()), (3, 0));
         let keys: Vec<LeaseKey> = (0..3).map(|shard| grant(&mut held, shard, now)).collect();
         assert_eq!(held.ask(), 0);
@@ -150,9 +160,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_a_model_is_asked_about_takes_no_slot_until_it_is_enough() {
+        let now = Instant::now();
+        let mut held = Held::new(1, 3);
+        for shard in 0..3 {
+            let more = held.ask();
+            assert!(more > 0, "{shard} in talk");
+            let key = grant(&mut held, shard, now);
+            held.advance(&key, Standing::Asking);
+            held.forget_asked();
+        }
+        assert_eq!(held.ask(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_over_is_let_go() {
         let now = Instant::now();
-        let mut held = Held::new(1);
+        let mut held = Held::new(1, 100);
         let key = grant(&mut held, 0, now);
         assert_eq!(held.take_over(now + Duration::from_millis(999)), []);
         assert_eq!(held.take_over(now + Duration::from_secs(1)), std::slice::from_ref(&key));

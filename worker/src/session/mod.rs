@@ -7,6 +7,7 @@ mod desk;
 mod held;
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -15,6 +16,7 @@ use domain::ids::WorkerName;
 use proto::channel::BadAddress;
 
 use crate::cpu_pool::CpuPool;
+use crate::model::Line;
 use crate::remote::Remote;
 
 /// Who serves whom.
@@ -26,7 +28,13 @@ pub struct Options {
     pub name: WorkerName,
     /// How many shards are processed at the same time.
     pub slots: NonZeroUsize,
+    /// About how many records a model is asked at the same time.
+    pub questions: NonZeroUsize,
 }
+
+/// How many records a model is asked about at the same time, where nobody says.
+#[expect(clippy::unwrap_used, reason = "a constant, checked when this is compiled")]
+pub const QUESTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// How much longer the worker should go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +67,9 @@ pub enum SessionError {
     Refused(#[source] Status),
 }
 
+/// How long the last messages may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Events of the connection that may wait for the desk.
 const INBOX: usize = 16;
 
@@ -66,16 +77,18 @@ const INBOX: usize = 16;
 pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Summary, SessionError> {
     let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
     let remote = Remote::new(&options.coordinator, options.name.clone(), slots)?;
-    let desk = desk::Desk::new(
-        options.name,
-        options.slots.get(),
-        CpuPool::new(options.slots.get()),
-        remote.channel(),
-    );
+    let (joined, name) = watch::channel(None);
+    let (line, talking) = Line::start(remote.channel(), name);
+    let held = held::Held::new(options.slots.get(), options.questions.get());
+    let pool = CpuPool::new(options.slots.get());
+    let desk = desk::Desk::new(options.name, held, pool, remote.channel(), line.clone(), joined);
     let (events, inbox) = mpsc::channel(INBOX);
     let connection = tokio::spawn(remote.keep_open(events));
     let ended = desk.run(inbox, stage).await;
     // The inbox is closed now, which ends the connection's task; give its last messages the chance to leave.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), connection).await;
+    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+    line.calls_end().await;
+    drop(line);
+    let _ = tokio::time::timeout(LAST_WORDS, talking).await;
     ended
 }

@@ -191,7 +191,12 @@ impl Session {
         let server = tonic::transport::Server::builder().add_service(FleetServer::new(played.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let (stage, stages) = watch::channel(Stage::Work);
-        let options = Options { coordinator, name: WorkerName::new("w").unwrap(), slots: NonZeroUsize::MIN };
+        let options = Options {
+            coordinator,
+            name: WorkerName::new("w").unwrap(),
+            slots: NonZeroUsize::MIN,
+            questions: session::QUESTIONS,
+        };
         Self { played, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }
 

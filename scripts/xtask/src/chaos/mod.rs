@@ -6,6 +6,7 @@
 mod disk;
 mod fleet;
 mod link;
+mod model;
 mod plan;
 mod report;
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 use disk::SmallDisk;
 use fleet::{Binaries, Fleet};
 use link::Bucket;
+use model::Provider;
 use plan::{Budget, Fault, Step, draw};
 pub use report::Report;
 
@@ -63,6 +65,12 @@ pub struct Args {
     /// Folder for states, results and logs; emptied at the beginning, deleted at the end if all went well
     #[arg(long, default_value = "target/chaos")]
     pub scratch: PathBuf,
+    /// Have a model propose: a simulated provider, which counts what was paid for
+    #[arg(long)]
+    pub model: bool,
+    /// How long the provider's answers take (see `worker mock-llm --help`)
+    #[arg(long, default_value = "lognormal:0.2:0.4")]
+    pub latency: String,
     /// How to print the result
     #[arg(long, value_enum, default_value = "text")]
     pub output: Output,
@@ -99,7 +107,8 @@ pub fn run(args: &Args) -> Result<Report> {
     let begun = Instant::now();
     let mut fleet =
         Fleet::start(&binaries, &undisturbed, &args.scratch.join("logs-0"), args.workers, &bucket)?;
-    begin(args, &binaries, &mut fleet, &corpus)?;
+    let provider = provider(args, &binaries, "logs-0")?;
+    begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
     while !is_finished(&undisturbed) {
         let ended = fleet.ended();
         if !ended.is_empty() || begun.elapsed().as_secs() > args.patience {
@@ -107,7 +116,7 @@ pub fn run(args: &Args) -> Result<Report> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(fleet);
+    drop((fleet, provider));
     report.undisturbed_s = begun.elapsed().as_secs_f64();
     report.expected = fingerprint(&binaries, &undisturbed)?;
 
@@ -119,9 +128,17 @@ pub fn run(args: &Args) -> Result<Report> {
     let logs = args.scratch.join("logs");
     let begun = Instant::now();
     let mut fleet = Fleet::start(&binaries, &disturbed, &logs, args.workers, &bucket)?;
-    begin(args, &binaries, &mut fleet, &corpus)?;
+    let provider = provider(args, &binaries, "logs")?;
+    begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
     bucket.limit(rate);
-    let mut storm = Storm { fleet, disk: disk.as_ref(), later: BTreeSet::new(), args, full: false };
+    let mut storm = Storm {
+        fleet,
+        disk: disk.as_ref(),
+        provider: provider.as_ref(),
+        later: BTreeSet::new(),
+        args,
+        full: false,
+    };
     storm.blow(&steps, &disturbed, &mut report)?;
     bucket.limit(0);
     storm.wait_for_the_end(begun, &disturbed, &mut report)?;
@@ -129,6 +146,9 @@ pub fn run(args: &Args) -> Result<Report> {
     report.late_commits_refused = storm.fleet.count_in_log("refused a late commit");
     if report.violations.is_empty() {
         judge(&binaries, &disturbed, &mut report)?;
+        if let Some(provider) = &provider {
+            settle(provider, &mut report)?;
+        }
     }
     drop(storm);
     drop(disk);
@@ -136,6 +156,23 @@ pub fn run(args: &Args) -> Result<Report> {
         std::fs::remove_dir_all(&args.scratch).context("the scratch folder cannot be deleted")?;
     }
     Ok(report)
+}
+
+fn provider(args: &Args, binaries: &Binaries, logs: &str) -> Result<Option<Provider>> {
+    let start = || Provider::start(binaries, &args.scratch.join(logs), &args.latency);
+    args.model.then(start).transpose()
+}
+
+/// Nothing is paid twice but what was under way when its process was killed.
+fn settle(provider: &Provider, report: &mut Report) -> Result<()> {
+    let paid = provider.paid()?;
+    (report.calls_paid, report.questions) = (paid.calls, paid.questions);
+    let most = paid.questions + report.in_flight_at_kills;
+    if paid.calls > most {
+        let what = format!("{} calls were paid for {} questions, {most} at most", paid.calls, paid.questions);
+        report.violations.push(what);
+    }
+    Ok(())
 }
 
 fn corpus(args: &Args, binaries: &Binaries) -> Result<PathBuf> {
@@ -166,11 +203,26 @@ fn small_disk(args: &Args, corpus: &Path, report: &mut Report) -> Option<SmallDi
 }
 
 /// Submits the run and lets the workers loose.
-fn begin(args: &Args, binaries: &Binaries, fleet: &mut Fleet, corpus: &Path) -> Result<()> {
+fn begin(
+    args: &Args,
+    binaries: &Binaries,
+    fleet: &mut Fleet,
+    corpus: &Path,
+    provider: Option<&Provider>,
+) -> Result<()> {
     let (url, path) = (fleet.url(), corpus.display().to_string());
     let (size, lease) = (args.shard_size.to_string(), format!("fleet.lease_seconds={}", args.lease_seconds));
     let arguments = ["submit", "--to", &url, "--corpus", &path, "--run-id", RUN_ID, "--shard-size", &size];
-    binaries.output("coordinator", &[&arguments[..], &["--set", &lease]].concat())?;
+    let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
+    let mut set = vec![lease];
+    if let Some(provider) = provider {
+        set.extend(["proposer.mode=vllm", "guardrails=merge", "proposer.retries=50"].map(str::to_owned));
+        set.push(format!("vllm.endpoint={}", provider.endpoint()));
+        set.push("vllm.model=mock".to_owned());
+    }
+    arguments.extend(set.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    binaries.output("coordinator", &arguments)?;
     (0..fleet.size()).try_for_each(|worker| fleet.start_worker(worker))
 }
 
@@ -207,6 +259,7 @@ enum Later {
 struct Storm<'a> {
     fleet: Fleet,
     disk: Option<&'a SmallDisk>,
+    provider: Option<&'a Provider>,
     later: BTreeSet<(Instant, Later)>,
     args: &'a Args,
     full: bool,
@@ -228,6 +281,11 @@ impl Storm<'_> {
                     .violations
                     .push(format!("the run finished with {left} faults left: nothing was tested"));
                 break;
+            }
+            if let Some(provider) = self.provider
+                && step.fault.loses_calls()
+            {
+                report.in_flight_at_kills += provider.paid()?.in_flight;
             }
             self.meet(*step)?;
             *report.faults.entry(step.fault).or_default() += 1;

@@ -51,6 +51,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether a call to a model may be under way that nobody will hear of in time.
+    pub(super) const fn loses_calls(self) -> bool {
+        !matches!(self, Self::Drop | Self::Pause | Self::DiskFull)
+    }
+
     /// What it is called in reports.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

@@ -24,6 +24,12 @@ pub struct Report {
     pub expected: String,
     /// Fingerprint of the disturbed run.
     pub fingerprint: String,
+    /// Of a run by a model: calls that were paid for.
+    pub calls_paid: u64,
+    /// Different questions among them.
+    pub questions: u64,
+    /// Calls that were under way when processes were killed, added up over the kills.
+    pub in_flight_at_kills: u64,
     /// Seconds that the undisturbed run took.
     pub undisturbed_s: f64,
     /// Seconds that the disturbed run took.
@@ -55,6 +61,9 @@ impl Report {
             "double": self.rows.saturating_sub(self.records),
             "expected": self.expected,
             "fingerprint": self.fingerprint,
+            "calls_paid": self.calls_paid,
+            "questions": self.questions,
+            "in_flight_at_kills": self.in_flight_at_kills,
             "undisturbed_s": self.undisturbed_s,
             "disturbed_s": self.disturbed_s,
             "skipped": self.skipped,
@@ -78,6 +87,11 @@ impl Report {
         row("double", &self.rows.saturating_sub(self.records));
         row("fingerprint undisturbed", &self.expected);
         row("fingerprint", &self.fingerprint);
+        if self.questions > 0 {
+            row("calls paid for", &self.calls_paid);
+            row("questions", &self.questions);
+            row("calls in flight at kills", &self.in_flight_at_kills);
+        }
         row("seconds undisturbed", &format!("{:.1}", self.undisturbed_s));
         row("seconds", &format!("{:.1}", self.disturbed_s));
         for skipped in &self.skipped {

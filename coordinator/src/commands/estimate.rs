@@ -1,0 +1,151 @@
+//! `coordinator estimate`: what a model will cost, before anything is spent.
+
+use console::failure::WithHint as _;
+use console::progress::{Progress, Standing, duration};
+use console::{Exit, output};
+use domain::budget::Usage;
+use domain::config::RunConfig;
+use serde_json::{Value, json};
+
+use super::run::Output;
+use crate::embedded::{CorpusArgs, Estimate, estimate};
+use crate::settings::ConfigArgs;
+
+/// Says how many calls, tokens, US dollars and minutes a run will take, and spends nothing.
+///
+/// Reads the corpus and makes every question that would be asked. Each counts once, however many records share it. The
+/// estimate is of one answer a question: an answer that a gate refuses is asked for again, up to max_attempts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    corpus: CorpusArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Estimates.
+pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    if config.model().is_none() {
+        let refused: anyhow::Result<Exit> =
+            Err(anyhow::anyhow!("by rules a run asks nobody and costs nothing"));
+        return refused.hint("name a model: --config configs/grok.yaml, or --set proposer.mode=grok");
+    }
+    let progress = if quiet { Progress::silent() } else { Progress::start("records", None, 0) };
+    let counted = estimate(&args.corpus, &config, |records| {
+        progress.update(&Standing { done: records, counts: Vec::new() });
+    })?;
+    drop(progress);
+    let bill = Bill::of(&counted, &config);
+    match args.output {
+        Output::Text => output::print(&bill.text(&counted, &config))?,
+        Output::Json => output::print(&format!("{}\n", bill.json(&counted)))?,
+    }
+    Ok(Exit::Fine)
+}
+
+/// What an estimate comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bill {
+    calls: u64,
+    tokens: u64,
+    cost_usd: f64,
+    /// The most if every question took every attempt.
+    worst_cost_usd: f64,
+    /// At the known limits; `None`: there is none.
+    seconds: Option<f64>,
+}
+
+impl Bill {
+    fn of(counted: &Estimate, config: &RunConfig) -> Self {
+        let calls = counted.questions - counted.known;
+        let tokens = counted.prompt_tokens + counted.answer_tokens;
+        let usage = Usage {
+            prompt: counted.prompt_tokens,
+            completion: counted.answer_tokens,
+            total: tokens,
+            ..Usage::default()
+        };
+        let cost_usd = config.model().map_or(0.0, |model| model.price.of(&usage));
+        let minutes = |amount: u64, limit: Option<u64>| limit.map(|limit| amount as f64 / limit as f64);
+        let limits = config.limits.budget();
+        let by_requests = minutes(calls, limits.requests_per_minute.known());
+        let by_tokens = minutes(tokens, limits.tokens_per_minute.known());
+        let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max).map(|minutes| minutes * 60.0);
+        Self { calls, tokens, cost_usd, worst_cost_usd: cost_usd * f64::from(config.max_attempts), seconds }
+    }
+
+    fn json(&self, counted: &Estimate) -> Value {
+        json!({
+            "records": counted.records,
+            "unasked": counted.unasked,
+            "shared": counted.shared,
+            "questions": counted.questions,
+            "known": counted.known,
+            "calls": self.calls,
+            "prompt_tokens": counted.prompt_tokens,
+            "answer_tokens": counted.answer_tokens,
+            "cost_usd": self.cost_usd,
+            "worst_cost_usd": self.worst_cost_usd,
+            "seconds": self.seconds,
+        })
+    }
+
+    fn text(&self, counted: &Estimate, config: &RunConfig) -> String {
+        let time = match self.seconds {
+            Some(seconds) => format!("at least {} at the limits of the configuration", duration(seconds)),
+            None => {
+                "not known: set limits.requests_per_minute, or find it with `coordinator probe`".to_owned()
+            }
+        };
+        let model = config.model().map_or_else(String::new, |model| model.model.clone());
+        format!(
+            "{} records for {model}: {} calls\n  {} questions, {} of them answered already; {} records share the question \
+             of another; {} need no model\n  about {} tokens ({} of questions, {} of answers)\n  cost: about {:.2} USD, at \
+             most about {:.2} if every question takes {} attempts\n  time: {time}\n",
+            counted.records,
+            self.calls,
+            counted.questions,
+            counted.known,
+            counted.shared,
+            counted.unasked,
+            self.tokens,
+            counted.prompt_tokens,
+            counted.answer_tokens,
+            self.cost_usd,
+            self.worst_cost_usd,
+            config.max_attempts,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::budget::Limit;
+
+    use super::*;
+
+    #[test]
+    fn the_tighter_limit_decides_how_long_it_takes() {
+        let counted = Estimate {
+            records: 100,
+            questions: 90,
+            known: 30,
+            prompt_tokens: 60_000,
+            answer_tokens: 60_000,
+            ..Estimate::default()
+        };
+        let mut config = RunConfig::default();
+        config.proposer.mode = domain::config::ProposerMode::Grok;
+        assert_eq!(Bill::of(&counted, &config).seconds, None);
+        config.limits.requests_per_minute = Limit::at(60);
+        config.limits.tokens_per_minute = Limit::at(60_000);
+        let bill = Bill::of(&counted, &config);
+        assert_eq!((bill.calls, bill.tokens, bill.seconds), (60, 120_000, Some(120.0)));
+        // 60,000 × 0.20 and 60,000 × 0.50 a million.
+        assert!((bill.cost_usd - 0.042).abs() < 1e-9 && (bill.worst_cost_usd - 0.126).abs() < 1e-9);
+    }
+}

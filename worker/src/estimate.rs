@@ -1,0 +1,152 @@
+//! What asking a model about a corpus will take, before anything is spent: calls, tokens.
+
+use std::collections::HashSet;
+
+use domain::config::RunConfig;
+use domain::ids::AnswerKey;
+use domain::record::{Record, Slice, SourceDocument};
+use engine::propose::dialogue::{Dialogue, Step};
+use llm::request::estimated_tokens;
+
+use crate::model::USUAL_ANSWER;
+use crate::pipeline::{lay_out, question};
+
+/// Records that are looked at together: their documents are parsed once.
+const TOGETHER: usize = 500;
+
+/// Counts over a corpus. Tokens are estimates: four bytes of text make about one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Records.
+    pub records: u64,
+    /// Records for which nobody is asked: broken ones, templates, those with nothing to fix, and those whose document
+    /// is too long to be shown.
+    pub unasked: u64,
+    /// Records that share the question of another.
+    pub shared: u64,
+    /// First questions, each once; samples count apart.
+    pub questions: u64,
+    /// Of these, those that are answered already.
+    pub known: u64,
+    /// Tokens of the questions that have to be asked.
+    pub prompt_tokens: u64,
+    /// Tokens of their answers, reasoning included.
+    pub answer_tokens: u64,
+}
+
+/// Estimates while a corpus is read.
+pub struct Estimator<'k> {
+    config: RunConfig,
+    slice: Slice,
+    seen: HashSet<AnswerKey>,
+    is_known: Box<dyn FnMut(&AnswerKey) -> bool + 'k>,
+    estimate: Estimate,
+}
+
+impl std::fmt::Debug for Estimator<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Estimator").field("estimate", &self.estimate).finish_non_exhaustive()
+    }
+}
+
+impl<'k> Estimator<'k> {
+    /// For runs of `config`, which names a model; `is_known` says which questions are answered already.
+    pub fn new(config: RunConfig, is_known: impl FnMut(&AnswerKey) -> bool + 'k) -> Self {
+        Self {
+            config,
+            slice: Slice::default(),
+            seen: HashSet::new(),
+            is_known: Box::new(is_known),
+            estimate: Estimate::default(),
+        }
+    }
+
+    /// The next record.
+    pub fn add(&mut self, record: Record, document: SourceDocument) {
+        if self.slice.documents.last().is_none_or(|last| last.hash != document.hash) {
+            self.slice.documents.push(document);
+        }
+        self.slice.records.push(record);
+        if self.slice.records.len() >= TOGETHER {
+            self.flush();
+        }
+    }
+
+    /// The end of the corpus.
+    pub fn finish(mut self) -> Estimate {
+        self.flush();
+        self.estimate
+    }
+
+    fn flush(&mut self) {
+        let slice = std::mem::take(&mut self.slice);
+        let laid = lay_out(&slice, &self.config);
+        let config = &self.config;
+        let Some(model) = config.model() else { return };
+        let estimate = &mut self.estimate;
+        let records = slice.records.len() as u64;
+        let asking = laid.asking();
+        estimate.records += records;
+        estimate.unasked += records - asking;
+        estimate.shared += asking;
+        for matter in &laid.matters {
+            let Step::Ask(messages) = Dialogue::begin(&matter.case(&slice, config, &|| 0.0)).1 else {
+                // Too long to be shown.
+                estimate.unasked += 1;
+                estimate.shared -= 1;
+                continue;
+            };
+            for sample in 0..config.proposer.samples {
+                let question = question(model, config, messages.clone(), sample);
+                let key = question.key();
+                if !self.seen.insert(key) {
+                    continue;
+                }
+                estimate.questions += 1;
+                estimate.shared -= u64::from(sample == 0);
+                if (self.is_known)(&key) {
+                    estimate.known += 1;
+                    continue;
+                }
+                let all = estimated_tokens(&question, USUAL_ANSWER);
+                let answer = all - estimated_tokens(&question, 0);
+                estimate.prompt_tokens += all - answer;
+                estimate.answer_tokens += answer;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::config::{Guardrails, ProposerMode};
+
+    use super::*;
+
+    #[test]
+    fn each_question_counts_once_and_what_is_known_costs_nothing() {
+        let mut config = RunConfig { guardrails: Guardrails::None, ..RunConfig::default() };
+        config.proposer.mode = ProposerMode::Vllm;
+        let pod = |name: &str| {
+            format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: 'b:1', securityContext: {{privileged: true}}}}]}}\n"
+            )
+        };
+        let read = |known: bool| {
+            let mut estimator = Estimator::new(config.clone(), |_| known);
+            for (position, name) in ["a", "a", "b"].iter().enumerate() {
+                let (record, document) =
+                    domain::testing::record(position as u64, "privileged-container", &pod(name));
+                estimator.add(record, document);
+            }
+            let (record, document) = domain::testing::record(3, "ssh-port", &pod("a"));
+            estimator.add(record, document);
+            estimator.finish()
+        };
+        let estimate = read(false);
+        assert_eq!((estimate.records, estimate.unasked, estimate.shared, estimate.questions), (4, 1, 1, 2));
+        assert!(estimate.prompt_tokens > 500 && estimate.answer_tokens == 2 * USUAL_ANSWER, "{estimate:?}");
+        let known = read(true);
+        assert_eq!((known.questions, known.known, known.prompt_tokens), (2, 2, 0));
+    }
+}

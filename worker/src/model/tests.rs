@@ -1,0 +1,308 @@
+//! The line and the calls against a played coordinator and the simulated provider, over real connections.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::answer::{Answer, Finish, Message, Question, Role, Sampling};
+use domain::budget::Usage;
+use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
+use domain::ids::{RunId, WorkerName};
+use futures::Stream;
+use llm::mock::{Allowed, Provider, Settings};
+use proto::v1;
+use proto::v1::ask_request::Message as Ask;
+use proto::v1::ask_response::Message as Said;
+use proto::v1::call_ended::Outcome;
+use proto::v1::fleet_server::{Fleet, FleetServer};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Consultant, Consulted, Line};
+
+/// What the played coordinator does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Play {
+    /// Lets every call start and keeps what it comes to.
+    Allows,
+    /// Knows every answer.
+    Knows,
+    /// Says that the run has stopped.
+    Stops,
+    /// Breaks the first stream once it let a call start.
+    Breaks,
+    /// Says nothing.
+    Silent,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    streams: usize,
+    under_way: usize,
+    withdrawn: usize,
+    /// What calls came to, by number, each once.
+    ended: BTreeMap<u64, Outcome>,
+    kept: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Budget {
+    play: Play,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Budget {
+    fn see<R>(&self, look: impl FnOnce(&mut Seen) -> R) -> R {
+        look(&mut self.seen.lock().unwrap())
+    }
+
+    /// What to say; the flag: break the stream then.
+    fn hear(&self, ask: Ask) -> (Option<Said>, bool) {
+        match ask {
+            Ask::Open(open) => {
+                assert_eq!(open.worker, "w");
+                (None, false)
+            }
+            Ask::Question(question) if question.under_way => {
+                self.see(|seen| seen.under_way += 1);
+                (None, false)
+            }
+            Ask::Question(v1::Question { number, .. }) => match self.play {
+                Play::Silent => (None, false),
+                Play::Stops => {
+                    (Some(Said::Stopped(v1::Stopped { number, reason: "spent".to_owned() })), false)
+                }
+                Play::Knows => {
+                    let answer = Answer {
+                        content: "known".to_owned(),
+                        finish: Finish::Stop,
+                        usage: Usage::default(),
+                        model: String::new(),
+                    };
+                    (Some(Said::Known(v1::Known { number, answer: Some(answer.into()) })), false)
+                }
+                Play::Allows | Play::Breaks => {
+                    let first = self.see(|seen| seen.streams == 1);
+                    let go = Said::Go(v1::Go { number, valid_ms: 5000 });
+                    (Some(go), self.play == Play::Breaks && first)
+                }
+            },
+            Ask::Ended(ended) => {
+                self.see(|seen| {
+                    seen.ended.insert(ended.number, ended.outcome.unwrap());
+                    seen.kept += 1;
+                });
+                (Some(Said::Kept(v1::Kept { number: ended.number })), false)
+            }
+            Ask::Withdraw(_) => {
+                self.see(|seen| seen.withdrawn += 1);
+                (None, false)
+            }
+        }
+    }
+}
+
+type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Fleet for Budget {
+    async fn join(&self, _: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        Err(Status::unimplemented("not in this play"))
+    }
+
+    type WorkStream = Out<v1::WorkResponse>;
+
+    async fn work(
+        &self,
+        _: Request<Streaming<v1::WorkRequest>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        Err(Status::unimplemented("not in this play"))
+    }
+
+    async fn commit_shard(
+        &self,
+        _: Request<Streaming<v1::CommitShardRequest>>,
+    ) -> Result<Response<v1::CommitShardResponse>, Status> {
+        Err(Status::unimplemented("not in this play"))
+    }
+
+    type AskStream = Out<v1::AskResponse>;
+
+    async fn ask(
+        &self,
+        request: Request<Streaming<v1::AskRequest>>,
+    ) -> Result<Response<Self::AskStream>, Status> {
+        self.see(|seen| seen.streams += 1);
+        let (said, outbox) = mpsc::channel(64);
+        let (budget, mut asks) = (self.clone(), request.into_inner());
+        tokio::spawn(async move {
+            while let Ok(Some(ask)) = asks.message().await {
+                let (answer, breaks) = budget.hear(ask.message.unwrap());
+                if let Some(message) = answer {
+                    let _ = said.send(Ok(v1::AskResponse { message: Some(message) })).await;
+                }
+                if breaks {
+                    let _ = said.send(Err(Status::unavailable("the link broke"))).await;
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outbox))))
+    }
+}
+
+struct Scene {
+    budget: Budget,
+    provider: Provider,
+    line: Line,
+    consultant: Consultant,
+}
+
+impl Scene {
+    async fn set(play: Play, faults: &str, latency: &str) -> Self {
+        let provider = Provider::new(Settings {
+            allowed: Allowed::default(),
+            latency: latency.parse().unwrap(),
+            faults: faults.parse().unwrap(),
+            answers: Arc::new(|question| Some(format!("answer to {question}"))),
+            speed: 1.0,
+            seed: 1,
+        });
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}", socket.local_addr().unwrap());
+        tokio::spawn(llm::mock::serve(socket, provider.clone(), std::future::pending()));
+        let budget = Budget { play, seen: Arc::default() };
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let coordinator = format!("http://{}", socket.local_addr().unwrap());
+        let server = tonic::transport::Server::builder().add_service(FleetServer::new(budget.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(socket)));
+        let channel = proto::channel::endpoint(&coordinator).unwrap().connect_lazy();
+        let (joined, name) = watch::channel(None);
+        let (line, _) = Line::start(channel, name);
+        joined.send_replace(Some(WorkerName::new("w").unwrap()));
+        let consultant = consultant(&line, &endpoint, |_| None);
+        Self { budget, provider, line, consultant }
+    }
+}
+
+fn consultant(line: &Line, endpoint: &str, env: impl Fn(&str) -> Option<String>) -> Consultant {
+    let mut config = RunConfig { guardrails: Guardrails::None, ..RunConfig::default() };
+    config.proposer.mode = ProposerMode::Vllm;
+    config.proposer.retries = 20;
+    config.vllm = ModelConfig { endpoint: endpoint.to_owned(), model: "m".to_owned(), ..config.vllm };
+    if env("KEY").is_some() {
+        config.vllm.api_key_env = "MISSING".to_owned();
+    }
+    Consultant::new(line.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap()
+}
+
+fn question(scene: &Scene, text: &str) -> Question {
+    Question {
+        endpoint: scene.consultant.model().url(),
+        model: "m".to_owned(),
+        messages: vec![Message::new(Role::User, text)],
+        sampling: Sampling::default(),
+        sample: 0,
+    }
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not come"));
+}
+
+fn text(consulted: Consulted) -> String {
+    match consulted {
+        Consulted::Answered { answer, .. } => answer.content,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_kept_before_it_is_used() {
+    let scene = Scene::set(Play::Allows, "", "0.01").await;
+    assert_eq!(text(scene.consultant.consult(question(&scene, "a")).await), "answer to a");
+    scene.budget.see(|seen| assert!(matches!(seen.ended.values().next(), Some(Outcome::Answer(_)))));
+    assert_eq!(scene.provider.report().accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_is_not_asked() {
+    let scene = Scene::set(Play::Knows, "", "0.01").await;
+    assert_eq!(text(scene.consultant.consult(question(&scene, "a")).await), "known");
+    assert_eq!(scene.provider.report().accepted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_leave_nobody_calls() {
+    let scene = Scene::set(Play::Silent, "", "0.01").await;
+    let waiting = scene.consultant.consult(question(&scene, "a"));
+    assert!(tokio::time::timeout(Duration::from_millis(500), waiting).await.is_err());
+    until("the withdrawal", || scene.budget.see(|seen| seen.withdrawn == 1)).await;
+    assert_eq!(scene.provider.report().accepted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_outlives_its_stream_and_is_made_once() {
+    let scene = Scene::set(Play::Breaks, "", "0.5").await;
+    assert_eq!(text(scene.consultant.consult(question(&scene, "a")).await), "answer to a");
+    assert_eq!(scene.provider.report().accepted, 1);
+    scene.budget.see(|seen| assert!(seen.streams == 2 && seen.under_way <= 1 && seen.kept == 1, "{seen:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_kept_though_nobody_waits_for_it_any_more() {
+    let scene = Scene::set(Play::Allows, "", "0.3").await;
+    let waiting = scene.consultant.consult(question(&scene, "a"));
+    assert!(tokio::time::timeout(Duration::from_millis(150), waiting).await.is_err());
+    scene.line.close("ending").await;
+    scene.line.calls_end().await;
+    scene
+        .budget
+        .see(|seen| assert!(matches!(seen.ended.values().next(), Some(Outcome::Answer(_))), "{seen:?}"));
+    assert_eq!(scene.consultant.consult(question(&scene, "b")).await, Consulted::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_tried_again_until_there_is_an_answer() {
+    let faults = "429=0.2,500=0.2,reset=0.1,garbage=0.1,truncated=0.1";
+    let scene = Scene::set(Play::Allows, faults, "0.001").await;
+    let questions: Vec<_> = (0..8).map(|number| question(&scene, &number.to_string())).collect();
+    let consulted =
+        futures::future::join_all(questions.into_iter().map(|question| scene.consultant.consult(question)));
+    for (number, consulted) in consulted.await.into_iter().enumerate() {
+        assert_eq!(text(consulted), format!("answer to {number}"));
+    }
+    scene.budget.see(|seen| {
+        let answers = seen.ended.values().filter(|outcome| matches!(outcome, Outcome::Answer(_))).count();
+        assert!(answers == 8 && seen.ended.len() > 8, "{seen:?}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_has_stopped_asks_nobody() {
+    let scene = Scene::set(Play::Stops, "", "0.01").await;
+    assert_eq!(scene.consultant.consult(question(&scene, "a")).await, Consulted::Stopped);
+    assert_eq!(scene.provider.report().accepted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_key_stops_the_run_and_names_its_variable() {
+    let scene = Scene::set(Play::Allows, "", "0.01").await;
+    let keyless = consultant(&scene.line, "http://127.0.0.1:9", |_| Some(String::new()));
+    // The played coordinator keeps it as any other failure; what stops the run is the flag.
+    let _ = keyless.consult(question(&scene, "a")).await;
+    scene.budget.see(|seen| {
+        let Some(Outcome::Failed(failed)) = seen.ended.values().next() else { panic!("{seen:?}") };
+        assert!(failed.stop && failed.reason.contains("MISSING"), "{failed:?}");
+    });
+}

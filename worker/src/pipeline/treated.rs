@@ -1,0 +1,132 @@
+//! What a policy on a document came to: the same for every record that names both.
+
+use std::sync::Arc;
+
+use domain::config::ProposerMode;
+use domain::outcome::{ErrorKind, Fault, Gates, ModelUsage, Proposal, Status};
+use domain::policy::PolicyName;
+use domain::record::Problem;
+use engine::propose::Decision;
+use engine::verify::Verification;
+use engine::yaml::to_yaml;
+
+use super::desk::Opened;
+
+/// The result for one policy on one document: the same for every record that names both.
+#[derive(Clone)]
+pub(super) struct Treated {
+    /// Who made the proposal that counts.
+    pub(super) source: ProposerMode,
+    pub(super) attempts: u32,
+    pub(super) attempt_errors: Vec<String>,
+    pub(super) usage: ModelUsage,
+    pub(super) status: Status,
+    pub(super) proposal: Option<Arc<Proposal>>,
+    pub(super) gates: Arc<Gates>,
+    pub(super) fault: Fault,
+    pub(super) new_violations: Vec<String>,
+    pub(super) errors: Vec<String>,
+    pub(super) patched_yaml: Option<Arc<str>>,
+    pub(super) error_kind: Option<ErrorKind>,
+    pub(super) propose_ms: f64,
+    pub(super) verify_ms: f64,
+    /// How long calls to a model took.
+    pub(super) llm_ms: Option<f64>,
+}
+
+impl Treated {
+    /// Nothing came of it yet.
+    fn nothing() -> Self {
+        Self {
+            source: ProposerMode::Rules,
+            attempts: 1,
+            attempt_errors: Vec::new(),
+            usage: ModelUsage::default(),
+            status: Status::Error,
+            proposal: None,
+            gates: Arc::new(Gates::NOT_RUN),
+            fault: Fault::None,
+            new_violations: Vec::new(),
+            errors: Vec::new(),
+            patched_yaml: None,
+            error_kind: None,
+            propose_ms: 0.0,
+            verify_ms: 0.0,
+            llm_ms: None,
+        }
+    }
+
+    pub(super) fn failed(problem: Problem) -> Self {
+        let fault = match problem.kind {
+            ErrorKind::NoRule | ErrorKind::NoAnswer => Fault::Proposer,
+            ErrorKind::MissingDocument | ErrorKind::Internal => Fault::Environment,
+            _ => Fault::Document,
+        };
+        let (errors, error_kind) = (vec![problem.message], Some(problem.kind));
+        Self { fault, errors, error_kind, attempts: 0, ..Self::nothing() }
+    }
+
+    pub(super) fn without_proposal(
+        decision: Decision,
+        policy: &PolicyName,
+        opened: &Opened,
+        propose_ms: f64,
+    ) -> Self {
+        let fault = if opened.unrendered.is_some() { Fault::Document } else { Fault::None };
+        let (status, reason, fault, error_kind) = match decision {
+            Decision::NeedsReview { reason } => (Status::NeedsReview, reason, fault, None),
+            Decision::NotApplicable { reason } => (Status::NotApplicable, reason, Fault::None, None),
+            Decision::NoRule | Decision::Repair(_) => {
+                let reason = format!("no rule exists for policy {:?}", policy.as_str());
+                (Status::Error, reason, Fault::Proposer, Some(ErrorKind::NoRule))
+            }
+        };
+        let (errors, attempts) = (vec![reason], u32::from(error_kind.is_none()));
+        Self { status, fault, errors, error_kind, attempts, propose_ms, ..Self::nothing() }.examined(opened)
+    }
+
+    /// The model gave no usable answer, and nothing takes its place.
+    pub(super) fn no_answer(errors: &[String], opened: Option<&Opened>) -> Self {
+        let message =
+            if errors.is_empty() { "the model gave no answer".to_owned() } else { errors.join("; ") };
+        let failed = Self::failed(Problem { kind: ErrorKind::NoAnswer, message });
+        match opened {
+            Some(opened) => failed.examined(opened),
+            None => failed,
+        }
+    }
+
+    pub(super) fn judged(
+        proposal: Proposal,
+        verification: Verification,
+        propose_ms: f64,
+        verify_ms: f64,
+    ) -> Self {
+        let accepted = verification.accepted();
+        let errors = verification.errors();
+        let patched = verification.patched.as_ref().filter(|_| accepted);
+        Self {
+            status: if accepted { Status::Accepted } else { Status::Rejected },
+            proposal: Some(Arc::new(proposal)),
+            fault: if accepted { Fault::None } else { verification.fault },
+            new_violations: verification.new_violations,
+            errors,
+            patched_yaml: patched.map(|value| Arc::from(to_yaml(value))),
+            gates: Arc::new(verification.gates),
+            propose_ms,
+            verify_ms,
+            ..Self::nothing()
+        }
+    }
+
+    pub(super) fn is_accepted(&self) -> bool {
+        self.status == Status::Accepted
+    }
+
+    /// No gate ran but the one before any patch.
+    fn examined(mut self, opened: &Opened) -> Self {
+        let schema_before = opened.before.schema.clone();
+        self.gates = Arc::new(Gates { schema_before, ..Gates::NOT_RUN });
+        self
+    }
+}
