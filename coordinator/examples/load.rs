@@ -68,6 +68,7 @@ fn main() -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "the result")]
 async fn measure(args: Args) -> anyhow::Result<()> {
     let state = StateFolder::open(&args.out.join("state"))?;
+    let answers = Arc::new(coordinator::answers::AnswerStore::in_memory()?);
     let runs = Runs::open(Parts {
         ledger: Arc::new(state.ledger()?),
         store: Store::local(&args.out.join("results"))?,
@@ -77,7 +78,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     .await?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let serving = tokio::spawn(server::run(listener, runs, std::future::pending()));
+    let serving = tokio::spawn(server::run(listener, runs, answers, std::future::pending()));
     submit(&url, args.records).await?;
     let committed = Arc::new(AtomicU64::new(0));
     let mut channels = Vec::new();

@@ -44,6 +44,8 @@ enum Command {
     Cancel(commands::cancel::Args),
     /// List what is kept, remove what nobody wants any more
     Runs(commands::runs::Args),
+    /// Look through what models answered; every answer is paid for once
+    Answers(commands::answers::Args),
     /// Examine a run where it lies
     ///
     /// Looks at the ledger, run.json, every part's length and hash, every row's place, the corpus, and at what nobody names.
@@ -88,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
         Command::Runs(args) => commands::runs::run(&args),
+        Command::Answers(args) => commands::answers::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),
         Command::Estimate(args) => commands::estimate::run(&args, quiet),

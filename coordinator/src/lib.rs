@@ -3,10 +3,14 @@
 #[macro_use]
 mod mutation;
 
+pub mod answers;
+mod asked;
+mod budget;
 pub mod cli;
 pub mod client;
 mod commands;
 mod commit;
+mod database;
 mod doctor;
 pub mod embedded;
 mod finish;
@@ -19,6 +23,7 @@ pub mod ledger;
 mod live;
 mod metrics;
 mod plan;
+mod questions;
 mod retention;
 mod rpc;
 pub mod runs;

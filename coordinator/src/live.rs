@@ -7,6 +7,8 @@ use console::output::{Align, visible};
 use console::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
+use crate::asked;
+
 /// The view: a table of runs, a table of workers, a word about what is wrong. `width`: that of the terminal.
 pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option<u16>) -> String {
     let mut text = String::new();
@@ -16,6 +18,9 @@ pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option
         text.push_str(&runs_table(runs).text(width));
     }
     for run in runs {
+        if let Some(asked) = asked::line(run) {
+            let _ = writeln!(text, "run {}: {asked}", run.run_id);
+        }
         if let Some(trouble) = &run.trouble {
             let _ = writeln!(text, "run {}: {}", run.run_id, visible(trouble).replace('\n', " "));
         }
@@ -124,9 +129,12 @@ fn share(part: u64, whole: u64) -> String {
 mod tests {
     use std::time::Duration;
 
+    use domain::budget::Usage;
     use domain::ids::{ConfigHash, CorpusHash, RunId, WorkerName};
     use domain::run::RunState;
     use domain::tally::Tally;
+
+    use proto::convert::ModelStatus;
 
     use super::*;
 
@@ -148,6 +156,7 @@ mod tests {
             config_hash: ConfigHash::of(b"c"),
             trouble: None,
             records_per_s: if state == RunState::Running { 41.5 } else { 0.0 },
+            model: None,
         }
     }
 
@@ -171,7 +180,22 @@ mod tests {
         let mut stuck = run("stuck", RunState::Running, 0);
         stuck.records_per_s = 0.0;
         stuck.trouble = Some("its corpus cannot be read\nsubmit the run again \u{1b}[2J".to_owned());
-        let runs = [run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];
+        let mut asks = run("asks", RunState::Running, 1000);
+        asks.model = Some(ModelStatus {
+            calls: 1200,
+            failed: 3,
+            throttled: 12,
+            reused: 400,
+            waiting: 300,
+            under_way: 21,
+            calls_per_min: 471.4,
+            limit_per_min: Some(480.0),
+            limit_learnt: true,
+            usage: Usage { total: 2_400_000, ..Usage::default() },
+            cost_usd: 0.43,
+        });
+        let runs =
+            [asks, run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];
         let workers = [worker("alpha", false), worker("beta", true)];
         let view = render(&runs, &workers, Some(110));
         assert!(!view.contains('\u{1b}'));

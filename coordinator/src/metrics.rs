@@ -1,9 +1,13 @@
 //! What the coordinator counts for Prometheus. The names are listed in `METRICS.md`; a test compares.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use console::openmetrics::{self, Process};
+use domain::answer::CallOutcome;
+use domain::ids::RunId;
 use domain::outcome::Status;
 use domain::tally::Tally;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,6 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use proto::convert::ModelStatus;
 use proto::status::Refusal;
 
 /// What all names of ours begin with.
@@ -71,8 +76,62 @@ struct StateOf {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeOf {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunOf {
+    run: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Step {
     step: &'static str,
+}
+
+/// What can become of a question to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QuestionEvent {
+    /// A call was answered.
+    Answered,
+    /// A call was refused because there were too many.
+    Throttled,
+    /// A call failed otherwise.
+    Failed,
+    /// A call that was let through was not made.
+    Unsent,
+    /// It was answered from what was kept.
+    Reused,
+    /// It was refused because its run has stopped.
+    Stopped,
+}
+
+impl QuestionEvent {
+    const ALL: [Self; 6] =
+        [Self::Answered, Self::Throttled, Self::Failed, Self::Unsent, Self::Reused, Self::Stopped];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Throttled => "throttled",
+            Self::Failed => "failed",
+            Self::Unsent => "unsent",
+            Self::Reused => "reused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl From<&CallOutcome> for QuestionEvent {
+    fn from(outcome: &CallOutcome) -> Self {
+        match outcome {
+            CallOutcome::Answered(answer) if answer.is_whole() => Self::Answered,
+            CallOutcome::Throttled { .. } => Self::Throttled,
+            CallOutcome::Answered(_) | CallOutcome::Failed { .. } => Self::Failed,
+            CallOutcome::Unsent => Self::Unsent,
+        }
+    }
 }
 
 /// A look at what waits and who works, taken when somebody asks.
@@ -100,6 +159,12 @@ pub(crate) struct Metrics {
     runs: Family<StateOf, Gauge>,
     uploads: Gauge,
     workers: Gauge,
+    questions: Family<OutcomeOf, Counter>,
+    tokens: Counter,
+    answers_seconds: Histogram,
+    open_questions: Family<StateOf, Gauge>,
+    limit: Family<RunOf, Gauge<f64, AtomicU64>>,
+    cost: Family<RunOf, Gauge<f64, AtomicU64>>,
     process: Process,
     /// Why the ledger's last step failed, unless it was done.
     trouble: Mutex<Option<String>>,
@@ -123,6 +188,12 @@ impl Default for Metrics {
             runs: Family::default(),
             uploads: Gauge::default(),
             workers: Gauge::default(),
+            questions: Family::default(),
+            tokens: Counter::default(),
+            answers_seconds: histogram(),
+            open_questions: Family::default(),
+            limit: Family::default(),
+            cost: Family::default(),
             process,
             registry: Mutex::default(),
             trouble: Mutex::default(),
@@ -160,6 +231,7 @@ impl Default for Metrics {
         ours.register("runs", "Runs that live, by `state`: well, troubled", metrics.runs.clone());
         ours.register("uploads", "Parts that are being received", metrics.uploads.clone());
         ours.register("workers", "Workers that are connected", metrics.workers.clone());
+        metrics.register_model(ours);
         for event in LeaseEvent::ALL {
             drop(metrics.leases.get_or_create(&Event { event: event.as_str() }));
         }
@@ -174,6 +246,71 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
+    fn register_model(&self, ours: &mut Registry) {
+        ours.register(
+            "questions",
+            "What became of questions to a model, by `outcome`: answered, throttled, failed, unsent, reused (answered from \
+             what was kept), stopped",
+            self.questions.clone(),
+        );
+        ours.register("model_tokens", "Tokens that calls to models were billed", self.tokens.clone());
+        ours.register_with_unit(
+            "answers",
+            "Time until what calls came to was durable, by batch",
+            Unit::Seconds,
+            self.answers_seconds.clone(),
+        );
+        ours.register(
+            "open_questions",
+            "Questions to a model that are open, by `state`: waiting, under_way",
+            self.open_questions.clone(),
+        );
+        ours.register(
+            "model_limit_per_minute",
+            "Calls a minute that the account of a run allows as far as is known, by `run`",
+            self.limit.clone(),
+        );
+        ours.register(
+            "model_cost_usd",
+            "US dollars that a run has spent on its model, by `run`",
+            self.cost.clone(),
+        );
+        for event in QuestionEvent::ALL {
+            drop(self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }));
+        }
+    }
+
+    /// Something became of a question to a model.
+    pub(crate) fn question(&self, event: QuestionEvent, tokens: u64) {
+        self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }).inc();
+        self.tokens.inc_by(tokens);
+    }
+
+    /// A batch of what calls came to is durable.
+    pub(crate) fn answers_kept(&self, took: Duration) {
+        self.answers_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Where runs stand with their models.
+    pub(crate) fn models(&self, statuses: &BTreeMap<RunId, ModelStatus>) {
+        let sum = |count: fn(&ModelStatus) -> u64| {
+            i64::try_from(statuses.values().map(count).sum::<u64>()).unwrap_or(i64::MAX)
+        };
+        self.open_questions.get_or_create(&StateOf { state: "waiting" }).set(sum(|status| status.waiting));
+        self.open_questions
+            .get_or_create(&StateOf { state: "under_way" })
+            .set(sum(|status| status.under_way));
+        self.limit.clear();
+        self.cost.clear();
+        for (run_id, status) in statuses {
+            let run = RunOf { run: run_id.to_string() };
+            if let Some(limit) = status.limit_per_min {
+                self.limit.get_or_create(&run).set(limit);
+            }
+            self.cost.get_or_create(&run).set(status.cost_usd);
+        }
+    }
+
     /// Something happened to a lease.
     pub(crate) fn lease(&self, event: LeaseEvent, times: usize) {
         self.leases.get_or_create(&Event { event: event.as_str() }).inc_by(times as u64);
@@ -248,6 +385,11 @@ mod tests {
         metrics.retry("finish");
         metrics.ledger("lease", Duration::from_millis(2), Some("disk full".to_owned()));
         assert_eq!(metrics.ledger_trouble().as_deref(), Some("disk full"));
+        metrics.question(QuestionEvent::Throttled, 0);
+        metrics.question(QuestionEvent::Answered, 1900);
+        let asks =
+            ModelStatus { waiting: 3, limit_per_min: Some(480.0), cost_usd: 0.5, ..ModelStatus::default() };
+        metrics.models(&[(RunId::new("r").unwrap(), asks)].into());
         let text = metrics.text(Depths { runs: 2, troubled: 1, waiting: 5, ..Depths::default() });
         for line in [
             "k8s_auto_fix_coordinator_leases_total{event=\"granted\"} 2",
@@ -258,6 +400,12 @@ mod tests {
             "k8s_auto_fix_coordinator_shards{state=\"waiting\"} 5",
             "k8s_auto_fix_coordinator_runs{state=\"well\"} 1",
             "k8s_auto_fix_coordinator_ledger_seconds_count{step=\"lease\"} 1",
+            "k8s_auto_fix_coordinator_questions_total{outcome=\"throttled\"} 1",
+            "k8s_auto_fix_coordinator_questions_total{outcome=\"unsent\"} 0",
+            "k8s_auto_fix_coordinator_model_tokens_total 1900",
+            "k8s_auto_fix_coordinator_open_questions{state=\"waiting\"} 3",
+            "k8s_auto_fix_coordinator_model_limit_per_minute{run=\"r\"} 480.0",
+            "k8s_auto_fix_coordinator_model_cost_usd{run=\"r\"} 0.5",
         ] {
             assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
         }

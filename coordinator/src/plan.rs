@@ -14,10 +14,6 @@ pub(crate) fn check(config: &RunConfig) -> Result<(), Refusal> {
             format!("limits.document_bytes: must be at most {MAX_DOCUMENT_BYTES}, a message has to hold it");
         return Err(Refusal::new(Reason::BadMessage, message));
     }
-    if config.model().is_some() {
-        let message = "proposer.mode: a run proposes by rules so far";
-        return Err(Refusal::new(Reason::BadMessage, message));
-    }
     Ok(())
 }
 
@@ -82,6 +78,20 @@ pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash
     ))
 }
 
+/// Keys that decide no outcome: a difference in them is none.
+const UNHASHED: [&str; 10] = [
+    "fleet",
+    "spend",
+    "limits.requests_per_minute",
+    "limits.tokens_per_minute",
+    "limits.concurrency",
+    "proposer.timeout_seconds",
+    "proposer.connect_timeout_seconds",
+    "proposer.first_byte_timeout_seconds",
+    "proposer.retries",
+    "proposer.retry_seconds",
+];
+
 /// The first key in which two configurations differ, with both values.
 fn difference(known: &RunConfig, now: &RunConfig) -> String {
     let (Ok(known), Ok(now)) = (serde_json::to_value(known), serde_json::to_value(now)) else {
@@ -97,7 +107,7 @@ fn first_difference(
     now: &serde_json::Value,
     key: String,
 ) -> Option<(String, String, String)> {
-    if known == now || key == "fleet" {
+    if known == now || UNHASHED.contains(&key.as_str()) {
         return None;
     }
     if let (Some(known), Some(now)) = (known.as_object(), now.as_object()) {
@@ -133,6 +143,9 @@ mod tests {
         let mut config = RunConfig::default();
         let known = planned(config.clone());
         config.fleet.shard_size = 7;
+        config.spend.max_requests = 7;
+        config.limits.requests_per_minute = domain::budget::Limit::at(7);
+        config.proposer.retries += 1;
         assert_eq!(same_config(&known, &config), Ok(()), "how work is cut decides nothing");
         config.rules.default_tag = "v1".to_owned();
         let refusal = same_config(&known, &config).unwrap_err();

@@ -9,9 +9,12 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
 
 use proto::channel::{MAX_MESSAGE_BYTES, check_stamp, server};
+use proto::status::Refusal;
 use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
 
+use crate::answers::AnswerStore;
+use crate::questions::Desk;
 use crate::rpc::{FleetService, RunsService};
 use crate::runs::Runs;
 
@@ -24,19 +27,36 @@ pub enum ServerError {
     /// The transport failed.
     #[error("the server failed")]
     Transport(#[from] tonic::transport::Error),
+    /// The answers cannot be read.
+    #[error(transparent)]
+    Answers(#[from] Refusal),
     /// The descriptors are not what reflection needs.
     #[error("the reflection service cannot be built")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves `runs` on `listener` until `shutdown` ends; then streams are told to end, and get a moment for it.
+/// Serves `runs` and what models answered for them on `listener` until `shutdown` ends; then streams are told to end, and get a moment for it.
 pub async fn run(
     listener: TcpListener,
     runs: Arc<Runs>,
+    answers: Arc<AnswerStore>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     let (drain, draining) = watch::channel(false);
-    let fleet = FleetServer::new(FleetService { runs: Arc::clone(&runs), draining: draining.clone() })
+    let (desk, closing) = Desk::open(Arc::clone(&runs), answers).await?;
+    let served = serve(listener, runs, desk, (drain, draining), shutdown).await;
+    closing.close(GRACE).await;
+    served
+}
+
+async fn serve(
+    listener: TcpListener,
+    runs: Arc<Runs>,
+    desk: Desk,
+    (drain, draining): (watch::Sender<bool>, watch::Receiver<bool>),
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let fleet = FleetServer::new(FleetService { runs: Arc::clone(&runs), desk, draining: draining.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let keeper = Arc::clone(&runs);

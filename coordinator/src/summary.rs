@@ -10,6 +10,8 @@ use domain::tally::{Reason, Tally};
 use proto::convert::RunStatus;
 use serde_json::{Value, json};
 
+use crate::asked;
+
 /// Reasons shown for each status.
 const REASONS: usize = 5;
 
@@ -26,6 +28,7 @@ impl Summary {
     /// One line of JSON. Scripts rely on these keys.
     pub(crate) fn json(&self) -> Value {
         let tally = &self.status.tally;
+        let model = self.status.model.unwrap_or_default();
         json!({
             "run_id": self.status.run_id.as_str(),
             "path": self.status.results,
@@ -44,6 +47,13 @@ impl Summary {
             "state": self.status.state.as_str(),
             "shards": self.status.shards,
             "documents": word(self.documents),
+            "model_calls": model.calls,
+            "model_failed": model.failed,
+            "model_throttled": model.throttled,
+            "model_reused": model.reused,
+            "model_tokens": model.usage.total,
+            "cost_usd": model.cost_usd,
+            "cost_per_accepted_usd": per_accepted(model.cost_usd, tally.accepted),
         })
     }
 
@@ -81,6 +91,14 @@ impl Summary {
             reasons(&mut text, title, &tally.top_reasons(status));
         }
         cautions(&mut text, tally);
+        if let Some(asked) = asked::line(status) {
+            let _ = write!(text, "  {asked}");
+            let cost = status.model.map_or(0.0, |model| model.cost_usd);
+            if let Some(cost) = per_accepted(cost, tally.accepted).filter(|cost| *cost > 0.0) {
+                let _ = write!(text, ", {} USD for each accepted repair", asked::usd(cost));
+            }
+            text.push('\n');
+        }
         if let Some(usage) = self.usage {
             let _ = writeln!(text, "  {:.1} s CPU, {:.0} MB peak", usage.cpu_s, usage.peak_rss_mb);
         }
@@ -92,6 +110,11 @@ impl Summary {
             writeln!(text, "next: analysis metrics {0}   analysis failures {0}", visible(&status.results));
         text
     }
+}
+
+/// `None`: nothing was accepted.
+fn per_accepted(cost_usd: f64, accepted: u64) -> Option<f64> {
+    (accepted > 0).then(|| cost_usd / accepted as f64)
 }
 
 fn reasons(text: &mut String, title: &str, reasons: &[&Reason]) {

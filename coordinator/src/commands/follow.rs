@@ -6,6 +6,7 @@ use proto::convert::RunStatus;
 
 use domain::ids::RunId;
 
+use crate::asked;
 use crate::client::Client;
 
 /// Follows a run to its end. Troubles are said once each.
@@ -42,5 +43,6 @@ fn standing(status: &RunStatus) -> Standing {
             ("to review", tally.needs_review),
             ("workers", u64::from(status.workers)),
         ],
+        note: asked::line(status).unwrap_or_default(),
     }
 }

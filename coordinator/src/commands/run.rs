@@ -23,9 +23,10 @@ use dataset::run_file::RUN_FILE;
 use dataset::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
+use crate::answers::{ANSWERS_FILE, AnswerStore};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, Workers, reader};
-use crate::runs::{Parts, Recovery, Runs};
+use crate::runs::{Parts, Recovery, Runs, Standstill};
 use crate::server;
 use crate::settings::ConfigArgs;
 use crate::state::{RUN_STATE, StateFolder};
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Folder or object-store URL for the results
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: String,
+    /// File of what models answered, shared by all runs [default: .answers.sqlite in the folder of the results]
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// Name of the run; an unfinished run of that name is resumed [default: a fresh one]
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
@@ -97,6 +101,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         taken.hint("choose another --run-id")?;
     }
     let state = StateFolder::open(&state_path)?;
+    let answers = Arc::new(open_answers(args, &store, &config)?);
     let runs = Runs::open(Parts {
         ledger: Arc::new(state.ledger()?),
         store,
@@ -109,7 +114,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback interface")?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::run(listener, Arc::clone(&runs), async move {
+    let server = tokio::spawn(server::run(listener, Arc::clone(&runs), answers, async move {
         // A dropped sender means the same.
         let _ = stopped.await;
     }));
@@ -135,9 +140,9 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let ended = tokio::select! {
         ended = &mut processing => ended,
         error = workers.failed() => Err(error),
-        why = runs.wait_for_stall(run_id) => {
-            stalled = true;
-            Err(stall(run_id, &why))
+        standstill = runs.wait_for_standstill(run_id) => {
+            stalled = matches!(standstill, Standstill::Stalled(_));
+            Err(standing_still(run_id, standstill))
         }
         () = interrupts.next() => {
             output::say("finishing what has begun; Ctrl-C again stops at once");
@@ -172,13 +177,28 @@ fn standing(run_id: &RunId, status: &RunStatus) -> String {
     }
 }
 
-/// Store or ledger do not work.
-fn stall(run_id: &RunId, why: &str) -> anyhow::Error {
+/// The run goes no further.
+fn standing_still(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
+    let (Standstill::Stalled(why) | Standstill::Halted(why)) = standstill;
     let stopped: anyhow::Result<Infallible> = Err(anyhow::anyhow!("run {run_id} stopped: {why}"));
     let hint =
         format!("nothing is lost: once that is mended, the same command with --run-id {run_id} goes on");
     let Err(error) = stopped.hint(hint);
     error
+}
+
+/// What models answered lies beside the results, so that every run there pays only for what is missing. A run that asks
+/// no model leaves no file.
+fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<AnswerStore> {
+    let path = match &args.answers {
+        Some(path) => path.clone(),
+        None if config.model().is_none() => return Ok(AnswerStore::in_memory()?),
+        None => {
+            let beside = format!(".{ANSWERS_FILE}");
+            store.local_path(&beside).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(ANSWERS_FILE))
+        }
+    };
+    Ok(AnswerStore::open(&path)?)
 }
 
 /// The ledger of a run lies with its results, or in the working directory when these go elsewhere.

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use super::block_on;
+use crate::answers::{ANSWERS_FILE, AnswerStore};
 use crate::http;
 use crate::runs::{Parts, Recovery, Runs};
 use crate::server;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Folder or object-store URL for the results [default: results in the state folder]
     #[arg(long, value_name = "DIR")]
     out: Option<String>,
+    /// File of what models answered, shared by all runs [default: answers.sqlite in the state folder]
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// Listen on an address that other machines reach, in plain text and without authentication
     #[arg(long)]
     insecure: bool,
@@ -73,6 +77,8 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     };
     let place = store.location().to_owned();
     let scratch = state.join("");
+    let answers = args.answers.clone().unwrap_or_else(|| state.join(ANSWERS_FILE));
+    let answers = Arc::new(AnswerStore::open(&answers)?);
     let runs =
         Runs::open(Parts { ledger: Arc::new(state.ledger()?), store, scratch, recovery: Recovery::Grace })
             .await?;
@@ -92,7 +98,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
         }))
     });
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = server::run(listener, runs, async move {
+    let serving = server::run(listener, runs, answers, async move {
         // A dropped sender means the same.
         let _ = stopped.await;
     });

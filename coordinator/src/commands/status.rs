@@ -6,7 +6,7 @@ use std::time::Duration;
 use console::output::Align;
 use console::{Exit, Format, Table, output};
 use domain::ids::RunId;
-use proto::convert::{RunStatus, WorkerStatus};
+use proto::convert::{ModelStatus, RunStatus, WorkerStatus};
 use serde_json::{Value, json};
 
 use super::{block_on, follow::follow};
@@ -146,6 +146,26 @@ fn table(runs: &[RunStatus]) -> Table {
     table
 }
 
+fn model(model: &ModelStatus) -> Value {
+    json!({
+        "calls": model.calls,
+        "failed": model.failed,
+        "throttled": model.throttled,
+        "reused": model.reused,
+        "waiting": model.waiting,
+        "under_way": model.under_way,
+        "calls_per_min": model.calls_per_min,
+        "limit_per_min": model.limit_per_min,
+        "limit_learnt": model.limit_learnt,
+        "prompt_tokens": model.usage.prompt,
+        "completion_tokens": model.usage.completion,
+        "reasoning_tokens": model.usage.reasoning,
+        "cached_tokens": model.usage.cached,
+        "total_tokens": model.usage.total,
+        "cost_usd": model.cost_usd,
+    })
+}
+
 fn value(run: &RunStatus) -> Value {
     json!({
         "run_id": run.run_id.as_str(),
@@ -170,5 +190,6 @@ fn value(run: &RunStatus) -> Value {
         "corpus_hash": run.corpus_hash.to_string(),
         "config_hash": run.config_hash.to_string(),
         "trouble": run.trouble,
+        "model": run.model.as_ref().map(model),
     })
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use console::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
+use crate::asked;
 use crate::live::{seconds_left, waiting};
 
 /// What makes it bearable to look at.
@@ -76,6 +77,9 @@ fn row_of_run(html: &mut String, run: &RunStatus) {
         run.records_per_s,
         seconds_left(run).map_or_else(String::new, duration),
     );
+    if let Some(asked) = asked::line(run) {
+        let _ = write!(html, "<tr><td colspan=\"13\" class=\"t\">{}</td></tr>", escaped(&asked));
+    }
     if let Some(trouble) = &run.trouble {
         let _ = write!(html, "<tr><td colspan=\"13\" class=\"t bad\">{}</td></tr>", escaped(trouble));
     }

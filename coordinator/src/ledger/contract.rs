@@ -8,8 +8,9 @@
 //!    as many records as the ledger held when it took that token.
 //! 4. `commit` succeeds only under the newest token of the shard, once; under the same token it answers `Already`.
 //! 5. Nothing that is committed changes or disappears, until the run is removed whole.
-//! 6. The state of a run moves only from the state that the caller saw.
-//! 7. A step answers from the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not
+//! 6. The configuration of a run is replaced only by one of the same hash.
+//! 7. The state of a run moves only from the state that the caller saw.
+//! 8. A step answers from the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not
 //!    be of one moment: what they miss, the next step on the value tells.
 //!
 //! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. A replicated
@@ -21,7 +22,8 @@
 
 use futures::future::BoxFuture;
 
-use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
 use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
@@ -165,6 +167,11 @@ pub trait Ledger: Send + Sync + 'static {
         to: RunState,
         fingerprint: Option<String>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
+
+    /// Replaces the configuration of a run by one of the same hash: what decides no outcome may change.
+    /// `Differs`: its hash is another one.
+    fn reconfigure(&self, run_id: &RunId, config: RunConfig)
+    -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>>;
 
     /// Shards that were ever leased, in order of their index, from `first` on, at most `limit`.
     fn shards(

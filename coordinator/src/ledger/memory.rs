@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
@@ -74,6 +75,21 @@ impl Ledger for MemoryLedger {
             if fingerprint.is_some() {
                 run.entry.fingerprint = fingerprint;
             }
+            Swap::Done
+        });
+        ready(swap).boxed()
+    }
+
+    fn reconfigure(
+        &self,
+        run_id: &RunId,
+        config: RunConfig,
+    ) -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>> {
+        let swap = self.with(run_id, |run| {
+            if run.entry.plan.config_hash != config.hash() {
+                return Swap::Differs(run.entry.plan.config_hash);
+            }
+            run.entry.plan.config = config;
             Swap::Done
         });
         ready(swap).boxed()

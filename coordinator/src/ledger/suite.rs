@@ -15,6 +15,7 @@ macro_rules! ledger_suite {
         $crate::ledger::suite::ledger_suite!(@tests $make;
             runs_are_created_once
             a_state_moves_only_from_the_state_seen
+            a_configuration_changes_only_where_it_decides_nothing
             leases_are_compare_and_set
             a_shard_is_halved_by_a_lease_and_never_grows
             a_step_that_was_not_heard_can_be_repeated
@@ -109,6 +110,20 @@ pub(crate) async fn a_state_moves_only_from_the_state_seen(ledger: impl Ledger) 
         ledger.advance(&unknown, running, finished, None).await,
         Err(LedgerError::UnknownRun(unknown.clone()))
     );
+}
+
+pub(crate) async fn a_configuration_changes_only_where_it_decides_nothing(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let mut config = RunConfig::default();
+    config.spend.max_requests = 7;
+    assert_eq!(ledger.reconfigure(&id, config.clone()).await.unwrap(), Swap::Done);
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().plan.config, config);
+    let other = RunConfig { seed: 7, ..config.clone() };
+    let known = Swap::Differs(config.hash());
+    assert_eq!(ledger.reconfigure(&id, other).await.unwrap(), known);
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().plan.config, config);
+    let unknown = RunId::new("none").unwrap();
+    assert!(ledger.reconfigure(&unknown, config).await.is_err());
 }
 
 pub(crate) async fn leases_are_compare_and_set(ledger: impl Ledger) {

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt};
 
-use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
@@ -69,6 +70,14 @@ impl Ledger for TimedLedger {
         fingerprint: Option<String>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         self.timed("advance", self.inner.advance(run_id, from, to, fingerprint))
+    }
+
+    fn reconfigure(
+        &self,
+        run_id: &RunId,
+        config: RunConfig,
+    ) -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>> {
+        self.timed("reconfigure", self.inner.reconfigure(run_id, config))
     }
 
     fn shards(

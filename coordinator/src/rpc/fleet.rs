@@ -13,14 +13,16 @@ use proto::status::{Reason, Refusal, check_version};
 use proto::v1;
 use proto::v1::commit_shard_request::Message;
 
-use super::work;
+use super::{ask, work};
 use crate::commit::Committed;
+use crate::questions::Desk;
 use crate::runs::Runs;
 
 /// Service `Fleet`.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetService {
     pub(crate) runs: Arc<Runs>,
+    pub(crate) desk: Desk,
     /// Turns true when the coordinator ends.
     pub(crate) draining: watch::Receiver<bool>,
 }
@@ -59,10 +61,10 @@ impl v1::fleet_server::Fleet for FleetService {
 
     async fn ask(
         &self,
-        _request: Request<Streaming<v1::AskRequest>>,
+        request: Request<Streaming<v1::AskRequest>>,
     ) -> Result<Response<Self::AskStream>, Status> {
-        // No run proposes by a model, so nobody asks.
-        Err(Status::unimplemented("this coordinator has no budget for questions"))
+        let stream = ask::serve(self.desk.clone(), request.into_inner(), self.draining.clone());
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn commit_shard(

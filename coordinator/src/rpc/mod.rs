@@ -1,5 +1,6 @@
 //! The two services: convert, call, convert.
 
+mod ask;
 mod fleet;
 mod runs;
 mod work;

@@ -51,7 +51,7 @@ pub(super) fn serve(
 }
 
 /// Ends a task when the stream it works for is dropped.
-struct AbortOnDrop(AbortHandle);
+pub(super) struct AbortOnDrop(pub(super) AbortHandle);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -130,7 +130,7 @@ async fn hear(
 }
 
 /// Waits until `flag` says so; for ever when nobody can say it any more.
-async fn said(flag: &mut watch::Receiver<bool>) {
+pub(super) async fn said(flag: &mut watch::Receiver<bool>) {
     if flag.wait_for(|said| *said).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -13,6 +13,7 @@ use super::roster::{Member, Rate};
 use super::turns::Turns;
 use crate::leases::{Grant, Leases, Moment, Take};
 use crate::metrics::{LeaseEvent, Metrics};
+use crate::questions::Terms;
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -36,6 +37,10 @@ pub(crate) struct Live {
     pub(crate) finishing: bool,
     /// Why it cannot go on.
     pub(crate) trouble: Option<String>,
+    /// Under which terms it asks a model; `None`: it asks none.
+    pub(crate) terms: Option<Arc<Terms>>,
+    /// Why it was stopped, until it is submitted again.
+    pub(crate) halted: Option<String>,
     /// What of the store or the ledger did not work when it was tried last.
     pub(crate) stalled: Option<String>,
 }
@@ -43,7 +48,7 @@ pub(crate) struct Live {
 impl Live {
     /// Whether shards of it may be leased.
     fn is_open(&self) -> bool {
-        self.state == RunState::Running && self.corpus.is_some()
+        self.state == RunState::Running && self.corpus.is_some() && self.halted.is_none()
     }
 
     /// The lease that the worker will hear of once the ledger has it.

@@ -252,17 +252,4 @@ impl Runs {
         self.stall(run_id, refusal.message.clone());
         refusal
     }
-
-    /// Returns when store or ledger do not work for a run, with why.
-    pub async fn wait_for_stall(&self, run_id: &RunId) -> String {
-        let mut changes = self.changed.subscribe();
-        loop {
-            if let Some(why) = self.with_live(run_id, |live| live.stalled.clone()).flatten() {
-                return why;
-            }
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
 }

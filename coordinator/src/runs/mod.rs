@@ -6,6 +6,7 @@
 mod book;
 mod grant;
 mod keep;
+mod model;
 mod observe;
 mod recover;
 pub(crate) mod retain;
@@ -29,12 +30,16 @@ use proto::status::{Reason, Refusal};
 use crate::leases::Moment;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::questions::Board;
 
 pub(crate) use book::{Book, Live};
 pub use grant::{Granted, Renewal};
 #[cfg(test)]
 pub(crate) use keep::lost;
+pub use model::Standstill;
+pub(crate) use roster::Rate;
 pub use submit::Submission;
+pub(crate) use turns::Turns;
 
 /// Parts that are received and stored at the same time; more of them wait at their workers.
 const UPLOADS: usize = 8;
@@ -83,6 +88,8 @@ pub struct Runs {
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where runs stand with their models.
+    pub(crate) board: Board,
     background: Mutex<JoinSet<()>>,
 }
 

@@ -24,6 +24,7 @@ use crate::commit::STAGED;
 use crate::leases::{Leases, Settled, Terms};
 use crate::ledger::{RunEntry, TimedLedger};
 use crate::metrics::Metrics;
+use crate::questions::{self, Board};
 
 /// Shards that are read from the ledger at once.
 const PAGE: usize = 1000;
@@ -49,6 +50,7 @@ impl Runs {
             keeping: Notify::new(),
             changed: watch::Sender::new(Change::default()),
             uploads: Semaphore::new(super::UPLOADS),
+            board: Board::default(),
             background: Mutex::new(JoinSet::new()),
         });
         sweep(&runs.scratch)?;
@@ -113,6 +115,9 @@ impl Runs {
         }
         let complete = leases.is_complete();
         let live = Live {
+            terms: questions::Terms::of(&entry.plan.config, entry.created_at_ms, entry.created_at_ms)
+                .map(Arc::new),
+            halted: None,
             config: config_to_wire(&entry.plan.config).into(),
             plan: Arc::new(entry.plan),
             source: entry.source,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::ids::{RunId, ShardIndex};
 use domain::run::RunState;
 use domain::tally::Tally;
-use proto::convert::RunStatus;
+use proto::convert::{ModelStatus, RunStatus};
 use proto::status::{Reason, Refusal};
 
 use super::{Live, Runs, ledger_refusal, unknown_run};
@@ -77,8 +77,9 @@ impl Runs {
             fingerprint: None,
             corpus_hash: live.plan.corpus_hash,
             config_hash: live.plan.config_hash,
-            trouble: live.trouble.clone().or_else(|| live.stalled.clone()),
+            trouble: live.trouble.clone().or_else(|| live.halted.clone()).or_else(|| live.stalled.clone()),
             records_per_s: live.rate.per_second(now),
+            model: self.board.of(run_id).or_else(|| live.terms.as_ref().map(|_| ModelStatus::default())),
         })
     }
 
@@ -112,6 +113,7 @@ impl Runs {
             config_hash: entry.plan.config_hash,
             trouble: None,
             records_per_s: 0.0,
+            model: self.board.of(&run_id),
             run_id,
         })
     }

@@ -153,6 +153,7 @@ impl Submission {
         })?;
         reach(Point::CorpusPlaced);
         if existed {
+            runs.lift(&run_id, &self.config).await?;
             runs.open_corpus(&run_id).await;
         } else {
             self.record(planned).await?;

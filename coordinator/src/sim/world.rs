@@ -16,7 +16,8 @@ use object_store::{
 };
 use tokio::task::JoinSet;
 
-use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::dice::Dice;
@@ -250,6 +251,15 @@ impl Ledger for SimLedger {
             world.check(&run_id);
             done
         })
+    }
+
+    fn reconfigure(
+        &self,
+        run_id: &RunId,
+        config: RunConfig,
+    ) -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>> {
+        let run_id = run_id.clone();
+        self.step(move |world| now(world.ledger.reconfigure(&run_id, config)))
     }
 
     fn shards(

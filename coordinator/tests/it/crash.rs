@@ -7,6 +7,8 @@ use std::process::Output;
 use dataset::crash::Point;
 use serde_json::Value;
 
+use crate::ask::{Hand, answered, config, key, status, submit};
+use crate::process::serve;
 use crate::support::{coordinator, detections, run};
 
 const RECORDS: usize = 30;
@@ -25,6 +27,9 @@ const LATER: &[(Point, u32)] = &[
     (Point::CommitRecorded, 5),
     (Point::Sweeping, 3),
 ];
+
+/// Points that only a run comes by that asks a model.
+const OF_ANSWERS: &[Point] = &[Point::AnswersApplied, Point::AnswersDurable];
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -96,8 +101,39 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn every_point_is_survived() {
     let scene = Scene::new();
-    for point in Point::ALL {
+    for point in Point::ALL.iter().filter(|point| !OF_ANSWERS.contains(point)) {
         scene.crash(point.as_str(), None);
+    }
+}
+
+/// What a call came to is on its way to the disk when the coordinator ends: its worker says it again to the next one, and
+/// it is paid for and counted once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_survives_a_crash_around_its_keeping() {
+    for point in OF_ANSWERS {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let (process, url) = serve(&state, &["--crash-at", point.as_str()]);
+        submit(&url, folder.path(), "r", config(|_| ())).await;
+        let mut hand = Hand::open(&url, "w").await;
+        hand.ask("r", 1, key(1)).await;
+        hand.hear_go(1).await;
+        hand.end("r", 1, key(1), answered("paid")).await;
+        assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
+        drop(hand);
+
+        let (_process, url) = serve(&state, &[]);
+        let (mut hand, mut other) = (Hand::open(&url, "w").await, Hand::open(&url, "other").await);
+        if *point == Point::AnswersDurable {
+            other.ask("r", 1, key(1)).await;
+            other.hear_known(1, "paid").await;
+        }
+        hand.end("r", 1, key(1), answered("paid")).await;
+        hand.hear_kept(1).await;
+        other.ask("r", 2, key(1)).await;
+        other.hear_known(2, "paid").await;
+        let model = status(&url, "r").await.model.unwrap();
+        assert_eq!((model.calls, model.usage.total), (1, 1000), "after {}", point.as_str());
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use coordinator::answers::AnswerStore;
 use coordinator::runs::{Parts, Recovery, Runs};
 use coordinator::server::{self, ServerError};
 use coordinator::state::StateFolder;
@@ -85,10 +86,11 @@ impl Served {
         })
         .await
         .unwrap();
+        let answers = Arc::new(AnswerStore::open(&state.join("answers.sqlite")).unwrap());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(server::run(listener, runs, async move {
+        let server = tokio::spawn(server::run(listener, runs, answers, async move {
             let _ = stopped.await;
         }));
         Self { url, stop, server, _state: state }

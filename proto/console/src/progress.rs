@@ -37,6 +37,8 @@ pub struct Standing {
     pub done: u64,
     /// What else to show, e.g. how many were refused.
     pub counts: Vec<(&'static str, u64)>,
+    /// What no number can say; may be empty.
+    pub note: String,
 }
 
 /// The progress of one piece of work. Call [`Progress::update`] often: it decides itself when to show something.
@@ -145,6 +147,9 @@ impl Meter {
         for (name, count) in &standing.counts {
             let _ = write!(line, ", {count} {name}");
         }
+        if !standing.note.is_empty() {
+            let _ = write!(line, ", {}", standing.note);
+        }
         if let Some(total) = self.total
             && rate > 0.0
         {
@@ -180,7 +185,7 @@ mod tests {
     use super::*;
 
     fn standing(done: u64) -> Standing {
-        Standing { done, counts: vec![("accepted", done / 2), ("workers", 2)] }
+        Standing { done, counts: vec![("accepted", done / 2), ("workers", 2)], note: String::new() }
     }
 
     #[test]
@@ -202,6 +207,9 @@ mod tests {
             meter.line(&standing(200), start + Duration::from_secs(10)),
             "200/1000 records, 10/s, 100 accepted, 2 workers, 1 min 20 s left"
         );
+        let noted = Standing { note: "0.43 USD".to_owned(), ..standing(200) };
+        let line = meter.line(&noted, start + Duration::from_secs(10));
+        assert!(line.ends_with("2 workers, 0.43 USD, 1 min 20 s left"), "{line}");
         let endless = Meter::new("records", None, 0, start);
         assert_eq!(
             endless.line(&standing(4), start + Duration::from_secs(4)),

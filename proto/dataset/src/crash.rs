@@ -37,6 +37,10 @@ points! {
     LedgerDurable = "ledger-durable",
     /// A lease is recorded; its worker was not told.
     LeaseRecorded = "lease-recorded",
+    /// What calls to a model came to is applied in the transaction of the answers, which is still open.
+    AnswersApplied = "answers-applied",
+    /// The transaction is durable; the workers were not told.
+    AnswersDurable = "answers-durable",
     /// A part arrived whole; nothing of it is written.
     PartReceived = "part-received",
     /// An object lies under a temporary name, half written.

@@ -15,7 +15,7 @@ pub use config::{config_from_wire, config_to_wire};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
 pub use model::{ANSWER_BYTES, Asked, Ended};
-pub use run::{RunStatus, tally_from_wire, tally_to_wire};
+pub use run::{ModelStatus, RunStatus, tally_from_wire, tally_to_wire};
 pub use stored::StoredRun;
 pub use worker::WorkerStatus;
 

@@ -1,5 +1,6 @@
 //! Where a run stands.
 
+use domain::budget::Usage;
 use domain::ids::{ConfigHash, CorpusHash, RunId};
 use domain::run::RunState;
 use domain::tally::Tally;
@@ -42,6 +43,72 @@ pub struct RunStatus {
     pub trouble: Option<String>,
     /// Records committed a second over the last minute.
     pub records_per_s: f64,
+    /// What it asked a model; `None` where it asked none.
+    pub model: Option<ModelStatus>,
+}
+
+/// What a run asked a model, over all processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ModelStatus {
+    /// Calls that were made, whatever became of them.
+    pub calls: u64,
+    /// Those that failed other than by a refusal.
+    pub failed: u64,
+    /// Those that were refused because there were too many.
+    pub throttled: u64,
+    /// Questions that were answered from what was kept.
+    pub reused: u64,
+    /// Questions that wait for leave, for another's call or for the store.
+    pub waiting: u64,
+    /// Calls under way.
+    pub under_way: u64,
+    /// Calls that ended, over the last minute; refused ones do not count.
+    pub calls_per_min: f64,
+    /// Calls a minute that the run's account allows as far as is known, over all runs.
+    pub limit_per_min: Option<f64>,
+    /// Whether that was learnt; otherwise somebody says so.
+    pub limit_learnt: bool,
+    /// Tokens that were paid for.
+    pub usage: Usage,
+    /// What they cost, in US dollars.
+    pub cost_usd: f64,
+}
+
+impl From<ModelStatus> for v1::ModelStatus {
+    fn from(status: ModelStatus) -> Self {
+        Self {
+            calls: status.calls,
+            failed: status.failed,
+            throttled: status.throttled,
+            reused: status.reused,
+            waiting: status.waiting,
+            under_way: status.under_way,
+            calls_per_min: status.calls_per_min,
+            limit_per_min: status.limit_per_min.unwrap_or(0.0),
+            limit_learnt: status.limit_learnt,
+            usage: Some(status.usage.into()),
+            cost_usd: status.cost_usd,
+        }
+    }
+}
+
+impl From<v1::ModelStatus> for ModelStatus {
+    fn from(status: v1::ModelStatus) -> Self {
+        let limit = rate(status.limit_per_min);
+        Self {
+            calls: status.calls,
+            failed: status.failed,
+            throttled: status.throttled,
+            reused: status.reused,
+            waiting: status.waiting,
+            under_way: status.under_way,
+            calls_per_min: rate(status.calls_per_min),
+            limit_per_min: (limit > 0.0).then_some(limit),
+            limit_learnt: status.limit_learnt,
+            usage: status.usage.unwrap_or_default().into(),
+            cost_usd: rate(status.cost_usd),
+        }
+    }
 }
 
 /// A rate as it arrives: nothing that could not be one.
@@ -79,6 +146,7 @@ impl From<RunStatus> for v1::RunStatus {
             config_hash: status.config_hash.to_string(),
             trouble: status.trouble.unwrap_or_default(),
             records_per_s: status.records_per_s,
+            model: status.model.map(Into::into),
         }
     }
 }
@@ -108,6 +176,7 @@ impl TryFrom<v1::RunStatus> for RunStatus {
                 .map_err(|error| BadMessage::new("config_hash", error))?,
             trouble: filled(status.trouble),
             records_per_s: rate(status.records_per_s),
+            model: status.model.map(Into::into),
         })
     }
 }
@@ -135,6 +204,19 @@ mod tests {
             config_hash: ConfigHash::of(b"b"),
             trouble: Some("disk full".to_owned()),
             records_per_s: 1.5,
+            model: Some(ModelStatus {
+                calls: 9,
+                failed: 1,
+                throttled: 2,
+                reused: 30,
+                waiting: 4,
+                under_way: 5,
+                calls_per_min: 470.5,
+                limit_per_min: Some(480.0),
+                limit_learnt: true,
+                usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
+                cost_usd: 0.25,
+            }),
         };
         assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);
     }

@@ -12,7 +12,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use dataset::crash::{Point, reach};
-use domain::ids::{FencingToken, RunId, ShardIndex};
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
@@ -165,6 +166,15 @@ impl Ledger for SqliteLedger {
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let run_id = run_id.clone();
         self.apply(move |connection| steps::advance(connection, &run_id, from, to, fingerprint.as_deref()))
+    }
+
+    fn reconfigure(
+        &self,
+        run_id: &RunId,
+        config: RunConfig,
+    ) -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::reconfigure(connection, &run_id, config))
     }
 
     fn shards(

@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
-use domain::run::{RunState, Shard};
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::run::{RunPlan, RunState, Shard};
 
 use super::open::classify;
 use crate::ledger::contract::{
@@ -99,6 +100,23 @@ pub(super) fn advance(
     }
     let known = run(connection, run_id)?;
     known.map(|known| Swap::Differs(known.state)).ok_or_else(|| StepError::UnknownRun(run_id.clone()))
+}
+
+pub(super) fn reconfigure(
+    connection: &Connection,
+    run_id: &RunId,
+    config: RunConfig,
+) -> StepResult<Swap<ConfigHash>> {
+    let known = run(connection, run_id)?.ok_or_else(|| StepError::UnknownRun(run_id.clone()))?;
+    if known.plan.config_hash != config.hash() {
+        return Ok(Swap::Differs(known.plan.config_hash));
+    }
+    let plan = RunPlan { config, ..known.plan };
+    let plan = serde_json::to_string(&plan).map_err(|error| damaged("a plan")(error.to_string()))?;
+    connection
+        .prepare_cached("UPDATE runs SET plan = ? WHERE run_id = ?")?
+        .execute(params![plan, run_id.as_str()])?;
+    Ok(Swap::Done)
 }
 
 const SHARD_COLUMNS: &str =

@@ -1,6 +1,6 @@
 //! One budget: when may the next call start?
 
-use domain::budget::BudgetLimits;
+use domain::budget::{BudgetLimits, Limit};
 
 use super::Seconds;
 use super::in_flight::InFlight;
@@ -18,6 +18,8 @@ const STEP: Seconds = 0.1;
 pub struct Ticket {
     started: Seconds,
     tokens: f64,
+    /// It was under way before this limiter knew of it: how long it took is not known.
+    adopted: bool,
 }
 
 /// Whether a call may start.
@@ -139,6 +141,16 @@ impl Controller {
             self.paced = true;
             return Turn::At(ready);
         }
+        Turn::Go(self.pass(now, tokens, false))
+    }
+
+    /// Takes over a call of about `tokens` tokens that is under way without leave, such as one that an earlier process
+    /// allowed: it counts like any other, and what follows waits for what it has taken.
+    pub fn adopt(&mut self, now: Seconds, tokens: f64) -> Ticket {
+        self.pass(now, tokens, true)
+    }
+
+    fn pass(&mut self, now: Seconds, tokens: f64, adopted: bool) -> Ticket {
         self.requests.pass(now, 1.0);
         if let Some(learner) = &mut self.tokens {
             learner.pass(now, tokens);
@@ -146,7 +158,7 @@ impl Controller {
         self.under_way += 1;
         self.stats.started += 1;
         self.stats.most_under_way = self.stats.most_under_way.max(self.under_way);
-        Turn::Go(Ticket { started: now, tokens })
+        Ticket { started: now, tokens, adopted }
     }
 
     /// Raises the pace where it is what limits.
@@ -173,7 +185,7 @@ impl Controller {
                 self.stats.answered += 1;
                 // Calls that started before the pace was eased say nothing of the pace since.
                 let fresh = ticket.started >= self.eased_at;
-                if self.in_flight.answered(now, now - ticket.started, fresh) {
+                if !ticket.adopted && self.in_flight.answered(now, now - ticket.started, fresh) {
                     self.requests.piled_up(now, self.in_flight.delivered());
                     self.eased_at = now;
                 }
@@ -234,6 +246,32 @@ impl Controller {
         if let (Some(limit), Some(learner)) = (tokens_per_minute, &mut self.tokens) {
             learner.told(now, limit as f64 / 60.0);
         }
+    }
+
+    /// Takes new limits over from the user: those that are known count in place of what was said before, `auto` leaves
+    /// things as they are. What was measured stays.
+    pub fn allow(&mut self, now: Seconds, limits: &BudgetLimits) {
+        let a_second = |limit: Limit| limit.known().map(|limit| limit as f64 / 60.0);
+        if let Some(most) = a_second(limits.requests_per_minute) {
+            self.requests.allow(now, most);
+        }
+        if let Some(most) = a_second(limits.tokens_per_minute) {
+            let size = self.usual_tokens;
+            self.tokens.get_or_insert_with(|| Learner::new(Some(most), size, now)).allow(now, most);
+        }
+        if let Some(most) = limits.concurrency.known() {
+            self.in_flight.allow(most as f64);
+        }
+    }
+
+    /// Whether tokens are metered, not calls alone.
+    pub const fn meters_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// The limit in calls a second that the user or the provider says; `None`: nobody does.
+    pub const fn known(&self) -> Option<f64> {
+        self.requests.known()
     }
 
     /// Calls a second that may start now.

@@ -58,6 +58,11 @@ impl InFlight {
         Self { known, early: true, ..Self::default() }
     }
 
+    /// The user says that so many are allowed.
+    pub fn allow(&mut self, known: f64) {
+        self.known = Some(known);
+    }
+
     /// A call had to wait because too many were under way.
     pub fn hit(&mut self) {
         self.hit = true;

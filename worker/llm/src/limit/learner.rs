@@ -50,6 +50,9 @@ const HOLD_UNITS: f64 = 150.0;
 const CATCH_UP: Seconds = 2.0;
 const HASTE: f64 = 1.25;
 
+/// Capacity in calls, so that one that starts late does not delay those after it.
+const LATE: f64 = 1.25;
+
 /// Fewest units (of the size of a call) from which a rate is measured.
 const MEASURED: f64 = 12.0;
 
@@ -292,9 +295,23 @@ impl Learner {
         }
     }
 
+    /// The user says that this is allowed a second, whatever was said before.
+    pub fn allow(&mut self, now: Seconds, most: f64) {
+        self.most = Some(most);
+        // What was measured is known better than what is said, and so is a pace on its way down.
+        self.pace = if self.ever_refused || self.seen_slow { self.pace.min(most) } else { most };
+        self.apply(now);
+    }
+
+    /// The limit a second that somebody says.
+    pub const fn known(&self) -> Option<f64> {
+        self.most
+    }
+
     fn apply(&mut self, now: Seconds) {
         let pace = if self.hasty { self.pace * HASTE } else { self.pace };
-        // A tenth of a second may pass at once: tasks do not wake up to the microsecond.
-        self.bucket.set(now, pace, (pace * 0.1).max(self.size));
+        // A tenth of a second may pass at once, and a quarter of a call be made good: tasks do not wake up to the
+        // microsecond, and at a slow pace every late call would be a share of the limit that is lost.
+        self.bucket.set(now, pace, (pace * 0.1).max(self.size * LATE));
     }
 }

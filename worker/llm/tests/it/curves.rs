@@ -232,3 +232,37 @@ fn a_server_that_says_less_is_believed() {
     controller.told(2.0, Some(6000), None);
     assert!((controller.pace() - 10.0).abs() < 1e-9, "saying more changes nothing");
 }
+
+#[test]
+fn a_call_that_was_under_way_before_counts_and_is_waited_for() {
+    let mut controller = Controller::new(&known(60), 0.0);
+    let adopted: Vec<Ticket> = (0..5).map(|_| controller.adopt(0.0, 500.0)).collect();
+    assert_eq!(controller.under_way(), 5);
+    let Turn::At(then) = controller.start(0.0, 500.0) else { panic!("five calls were taken") };
+    assert!((then - 5.0).abs() < 1e-6, "{then}");
+    for ticket in adopted {
+        controller.finish(0.01, ticket, Signal::Answered { tokens: 500.0 });
+    }
+    assert_eq!(controller.under_way(), 0);
+    // How long they took is not known: ten milliseconds are nobody's latency, so many calls may be under way.
+    let held: Vec<Turn> = (0..4).map(|call| controller.start(10.0 + f64::from(call), 500.0)).collect();
+    assert!(held.iter().all(|turn| matches!(turn, Turn::Go(_))), "{held:?}");
+}
+
+#[test]
+fn a_new_limit_of_the_user_counts_in_place_of_the_old_one() {
+    let mut controller = Controller::new(&known(600), 0.0);
+    controller.allow(1.0, &known(1800));
+    assert!((controller.pace() - 30.0).abs() < 1e-9);
+    controller.allow(2.0, &BudgetLimits::default());
+    assert!((controller.pace() - 30.0).abs() < 1e-9, "auto says nothing");
+    controller.told(3.0, Some(300), None);
+    controller.allow(4.0, &known(60));
+    assert!((controller.pace() - 1.0).abs() < 1e-9);
+
+    let mut learnt = Controller::new(&BudgetLimits::default(), 0.0);
+    play(&plain(30.0, 120.0), &mut learnt, 3);
+    let pace = learnt.pace();
+    learnt.allow(121.0, &known(180_000));
+    assert!(learnt.pace() <= pace, "what was measured is known better than what is said: {}", learnt.pace());
+}

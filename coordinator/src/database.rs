@@ -1,0 +1,157 @@
+//! Opening a `SQLite` file of ours: what it must be, how it is set up, which migrations it still lacks, and what an error
+//! means. Ledger and answers lie in such files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// Size up to which every page is looked at when the file is opened.
+const CHECKED_BYTES: i64 = 64 << 20;
+
+/// How long to wait for another process that has the file locked.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What a kind of file is.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// Marks the file as ours (`PRAGMA application_id`).
+    pub(crate) application_id: i64,
+    /// One script per version of the layout; never changed once released.
+    pub(crate) migrations: &'static [&'static str],
+    /// What to call it.
+    pub(crate) name: &'static str,
+    /// Where to go when this file cannot be used.
+    pub(crate) elsewhere: &'static str,
+}
+
+/// Why a file cannot be used. Text for people; the variants by what the caller can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Try again: locked, busy, or without space just now.
+    Unavailable(String),
+    /// A person has to look: damaged, foreign or not writable.
+    Unusable(String),
+}
+
+impl Layout {
+    /// Opens the file, made when missing; refuses what is not ours, brings it to the newest layout.
+    pub(crate) fn open(&self, path: &Path) -> Result<Connection, Trouble> {
+        self.prepare(path).map_err(|error| self.trouble(error))
+    }
+
+    /// Opens a file that is there for reading; refuses what is not ours or not of the newest layout.
+    pub(crate) fn open_read_only(&self, path: &Path) -> Result<Connection, Trouble> {
+        self.prepare_read_only(path).map_err(|error| self.trouble(error))
+    }
+
+    fn trouble(&self, error: OpenError) -> Trouble {
+        match error {
+            OpenError::Sqlite(error) => self.classify(&error),
+            OpenError::Foreign(reason) => Trouble::Unusable(reason),
+        }
+    }
+
+    fn prepare_read_only(&self, path: &Path) -> Result<Connection, OpenError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(BUSY)?;
+        let (known, version) = self.inspect(&connection)?;
+        if version < known {
+            return Err(OpenError::Foreign(format!(
+                "it has layout version {version}, this program writes {known}: start a coordinator on it once"
+            )));
+        }
+        Ok(connection)
+    }
+
+    fn prepare(&self, path: &Path) -> Result<Connection, OpenError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        let (_, version) = self.inspect(&connection)?;
+        self.check(&connection)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What was told to somebody must survive the machine's end, not only the process's.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        for (target, script) in (1_i64..).zip(self.migrations).skip(usize::try_from(version).unwrap_or(0)) {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(script)?;
+            transaction.pragma_update(None, "application_id", self.application_id)?;
+            transaction.pragma_update(None, "user_version", target)?;
+            transaction.commit()?;
+        }
+        Ok(connection)
+    }
+
+    /// Looks at every page of a file that is not too large for that; in a larger one, damage shows when a page is read.
+    fn check(&self, connection: &Connection) -> Result<(), OpenError> {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        if pragma("page_count")?.saturating_mul(pragma("page_size")?) > CHECKED_BYTES {
+            return Ok(());
+        }
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found == "ok" { Ok(()) } else { Err(OpenError::Foreign(self.damaged(&found))) }
+    }
+
+    fn damaged(&self, what: &str) -> String {
+        format!(
+            "the file is damaged or no {} ({what}): put back a copy, or begin again in {}",
+            self.name, self.elsewhere
+        )
+    }
+
+    /// The newest layout and that of the file, once it is known to be ours.
+    fn inspect(&self, connection: &Connection) -> Result<(i64, i64), OpenError> {
+        let known = i64::try_from(self.migrations.len()).unwrap_or(i64::MAX);
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if application != self.application_id && (tables > 0 || application != 0) {
+            return Err(OpenError::Foreign(format!(
+                "the file belongs to another program; name {}",
+                self.elsewhere
+            )));
+        }
+        if version > known {
+            return Err(OpenError::Foreign(format!(
+                "it has layout version {version}, this program knows up to {known}: use a newer program"
+            )));
+        }
+        Ok((known, version))
+    }
+
+    /// What an error of `SQLite` means for the caller.
+    pub(crate) fn classify(&self, error: &rusqlite::Error) -> Trouble {
+        let reason = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Unavailable(
+                "another process has it locked: end that process, then repeat the command".to_owned(),
+            ),
+            Some(ErrorCode::DiskFull) => {
+                Trouble::Unavailable("the disk is full: make room, then repeat the command".to_owned())
+            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+                Trouble::Unusable(format!(
+                    "the file or its folder cannot be written ({reason}): give this user the right to write there, \
+                     then repeat the command"
+                ))
+            }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Trouble::Unusable(self.damaged(&reason))
+            }
+            Some(_) => Trouble::Unavailable(reason),
+            None => Trouble::Unusable(reason),
+        }
+    }
+}
+
+enum OpenError {
+    Sqlite(rusqlite::Error),
+    Foreign(String),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}

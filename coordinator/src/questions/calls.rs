@@ -1,0 +1,358 @@
+//! Calls: let through when the budget allows, brought to their end, taken over, given up.
+
+use domain::answer::CallOutcome;
+use domain::budget::Pool;
+use domain::ids::{AnswerKey, RunId, WorkerName};
+use llm::limit::{Scarce, Seconds, Signal, Ticket};
+use proto::convert::{Asked, Ended};
+
+use super::account::{Standing, entry, moment};
+use super::effect::{Effect, Place, Reply, StreamId};
+use super::machine::{Open, Questions};
+use crate::answers::{Keep, Spent};
+
+/// How long after leave a call may start: longer than any sane link needs, shorter than a limit forgives.
+const VALID_MS: u64 = 5000;
+
+/// Names a call in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallId(u64);
+
+/// A call that is believed to be under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// Leave for it, and of which pool. `None`: nobody knows the pool of its run any more.
+    leave: Option<(Pool, Ticket)>,
+    run_id: RunId,
+    key: AnswerKey,
+    worker: WorkerName,
+    number: u64,
+    /// Its question; `None` while the worker is away.
+    place: Option<Place>,
+    /// What it will cost, as estimated.
+    estimate_usd: f64,
+    deadline_ms: u64,
+}
+
+#[cfg(test)]
+impl Call {
+    pub(super) fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
+    pub(super) fn key(&self) -> AnswerKey {
+        self.key
+    }
+}
+
+impl Questions {
+    /// Lets calls through, as many as budgets allow.
+    pub(super) fn pump(&mut self, now: Seconds) {
+        self.halt_exhausted();
+        let mut started = Vec::new();
+        for (pool, budget) in &mut self.pools {
+            let (flights, accounts) = (&self.flights, &mut self.accounts);
+            while budget.has_work(now) {
+                let next = budget.lanes.next(
+                    |entry| is_queued(flights, entry),
+                    |run_id, _| accounts.get(run_id).is_some_and(super::account::Account::may_call),
+                );
+                let Some((run_id, entry)) = next else { break };
+                let Some(ticket) = budget.start(now, entry.tokens as f64) else { break };
+                let units = budget.units(entry.tokens);
+                budget.lanes.serve(&run_id, units);
+                if let Some(account) = accounts.get_mut(&run_id) {
+                    // What is let through counts at once, so that no bound is passed within this loop.
+                    account.under_way += 1;
+                    account.under_way_usd += account.estimate(entry.tokens);
+                }
+                started.push((pool.clone(), ticket, entry, run_id));
+            }
+        }
+        for (pool, ticket, entry, run_id) in started {
+            let estimate_usd =
+                self.accounts.get(&run_id).map_or(0.0, |account| account.estimate(entry.tokens));
+            self.begin(now, (pool, ticket), entry.key, estimate_usd);
+        }
+    }
+
+    /// Stops the runs that need a call and may spend no more.
+    fn halt_exhausted(&mut self) {
+        let mut exhausted = Vec::new();
+        for budget in self.pools.values_mut() {
+            let flights = &self.flights;
+            for run_id in budget.lanes.runs(|entry| is_queued(flights, entry)) {
+                let account = self.accounts.get(&run_id);
+                exhausted.extend(account.and_then(|account| Some((run_id.clone(), account.exhausted()?))));
+            }
+        }
+        for (run_id, reason) in exhausted {
+            self.halt(&run_id, &reason);
+        }
+    }
+
+    /// The first waiter of `key` gets leave. Its account counts the call already.
+    fn begin(&mut self, now: Seconds, leave: (Pool, Ticket), key: AnswerKey, estimate_usd: f64) {
+        let front = self.flights.get_mut(&key).and_then(|flight| {
+            flight.queued = None;
+            flight.waiters.pop_front()
+        });
+        let stream =
+            front.and_then(|place| self.streams.get_mut(&place.stream).map(|stream| (place, stream)));
+        let open = stream.and_then(|(place, stream)| {
+            let worker = stream.worker.clone();
+            stream.questions.get_mut(&place.number).map(|open| (place, worker, open))
+        });
+        let Some((place, worker, open)) = open else {
+            // Cannot be: who waits has a question on a living stream.
+            let (pool, ticket) = leave;
+            if let Some(budget) = self.pools.get_mut(&pool) {
+                budget.finish(now, ticket, Signal::Unsent);
+            }
+            return;
+        };
+        self.counter += 1;
+        let id = CallId(self.counter);
+        open.call = Some(id);
+        let run_id = open.run_id.clone();
+        let account = self.accounts.get_mut(&run_id);
+        let call_s = account.map_or(0.0, |account| {
+            account.waiting = account.waiting.saturating_sub(1);
+            account.terms.as_ref().map_or(0.0, |terms| terms.call_s)
+        });
+        if let Some(flight) = self.flights.get_mut(&key) {
+            flight.calls += 1;
+        }
+        let deadline_ms = moment(now + call_s).0;
+        self.deadlines.insert((deadline_ms, id));
+        let (place, number) = (Some(place), place.number);
+        let leave = Some(leave);
+        self.calls.insert(id, Call { leave, run_id, key, worker, number, place, estimate_usd, deadline_ms });
+        self.effects.extend(place.map(|place| Effect::Tell(place, Reply::Go { valid_ms: VALID_MS })));
+    }
+
+    /// A call is under way whose worker came back.
+    pub(super) fn take_over(&mut self, now: Seconds, place: Place, asked: &Asked) {
+        let Some(worker) = self.streams.get(&place.stream).map(|stream| stream.worker.clone()) else {
+            return;
+        };
+        let account = self.accounts.get_mut(&asked.run_id);
+        let terms = account.and_then(|account| account.terms.clone());
+        let call_s = terms.as_ref().map_or(60.0, |terms| terms.call_s);
+        // A worker that came back may have got another name.
+        let by_number = || self.orphans(asked.number, asked.key).next().map(|(id, _)| id);
+        let id = match self.orphan_of(&worker, asked.number, asked.key).or_else(by_number) {
+            Some(known) => known,
+            None => {
+                self.counter += 1;
+                let id = CallId(self.counter);
+                let leave = terms.as_ref().and_then(|terms| {
+                    let budget = self.pools.get_mut(&terms.pool)?;
+                    Some((terms.pool.clone(), budget.adopt(now, asked.tokens as f64)))
+                });
+                let mut estimate_usd = 0.0;
+                if let Some(account) = self.accounts.get_mut(&asked.run_id) {
+                    estimate_usd = account.estimate(asked.tokens);
+                    account.under_way += 1;
+                    account.under_way_usd += estimate_usd;
+                }
+                self.flights.entry(asked.key).or_default().calls += 1;
+                let (run_id, key, number) = (asked.run_id.clone(), asked.key, asked.number);
+                let call =
+                    Call { leave, run_id, key, worker, number, place: None, estimate_usd, deadline_ms: 0 };
+                self.calls.insert(id, call);
+                id
+            }
+        };
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.place = Some(place);
+            self.deadlines.remove(&(call.deadline_ms, id));
+            call.deadline_ms = moment(now + call_s).0;
+            self.deadlines.insert((call.deadline_ms, id));
+        }
+        let open =
+            Open { run_id: asked.run_id.clone(), key: asked.key, tokens: asked.tokens, call: Some(id) };
+        if let Some(stream) = self.streams.get_mut(&place.stream) {
+            stream.questions.insert(place.number, open);
+        }
+        self.settle(asked.key, false);
+    }
+
+    /// A call whose worker is away, by the name that the worker had.
+    fn orphan_of(&self, worker: &WorkerName, number: u64, key: AnswerKey) -> Option<CallId> {
+        self.orphans(number, key).find(|(_, call)| call.worker == *worker).map(|(id, _)| id)
+    }
+
+    /// Calls of that number and key whose workers are away. Of different workers, numbers and even keys may be the same.
+    fn orphans(&self, number: u64, key: AnswerKey) -> impl Iterator<Item = (CallId, &Call)> {
+        let calls = self.calls.iter().map(|(id, call)| (*id, call));
+        calls.filter(move |(_, call)| call.place.is_none() && call.key == key && call.number == number)
+    }
+
+    /// A call has ended, as its worker says.
+    pub(crate) fn ended(&mut self, now: Seconds, stream: StreamId, ended: Ended, standing: &Standing) {
+        let Some(known) = self.streams.get_mut(&stream) else { return };
+        let place = Place { stream, number: ended.number };
+        let name = (known.worker.clone(), ended.number, ended.key);
+        let own = known.questions.get(&ended.number).filter(|open| open.key == ended.key);
+        let own = own.map(|open| open.call);
+        let id = match own {
+            Some(Some(call)) => {
+                known.questions.remove(&ended.number);
+                Some(call)
+            }
+            // It waits here, and yet was called: an earlier process had allowed it.
+            Some(None) => {
+                self.forget_waiting(place);
+                None
+            }
+            None => self.orphan_of(&name.0, ended.number, ended.key),
+        };
+        if id.is_none() && self.ended.has(&name) {
+            // Said before: it is kept, or on its way. What is kept now is kept after that.
+            let (run_id, spent) = (ended.run_id, Spent::default());
+            self.keep(Some(place), Keep { run_id, spent, entry: None, perhaps_repeated: false });
+            return;
+        }
+        self.meet(now, &ended.run_id, standing);
+        if let Some(id) = id {
+            self.close(now, id, signal(&ended), Some(&ended));
+        }
+        if ended.outcome != CallOutcome::Unsent {
+            self.ended.add(name);
+        }
+        self.account_for(place, ended, id.is_none(), now);
+        self.pump(now);
+    }
+
+    /// Counts what a call cost and has it kept.
+    fn account_for(&mut self, place: Place, ended: Ended, perhaps_repeated: bool, now: Seconds) {
+        let Ended { run_id, key, outcome, usage, .. } = ended;
+        if outcome == CallOutcome::Unsent {
+            self.effects.push(Effect::Tell(place, Reply::Kept));
+            self.settle(key, true);
+            return;
+        }
+        let Some(account) = self.accounts.get_mut(&run_id) else { return };
+        let terms = account.terms.clone();
+        let spent = Spent::of(&outcome, usage, terms.as_ref().map(|terms| &terms.price));
+        account.spent += spent;
+        if spent.throttled == 0 {
+            account.rate.add(moment(now), 1);
+        }
+        let mut stop = None;
+        let entry = match outcome {
+            CallOutcome::Answered(answer) if answer.is_whole() => {
+                Some((key, entry(answer, terms.as_deref())))
+            }
+            CallOutcome::Failed { reason, stop: true } => {
+                stop = Some(reason);
+                None
+            }
+            _ => None,
+        };
+        if entry.is_some() {
+            self.flights.entry(key).or_default().keeping += 1;
+        }
+        self.keep(Some(place), Keep { run_id: run_id.clone(), spent, entry, perhaps_repeated });
+        if let Some(reason) = stop {
+            self.halt(&run_id, &reason);
+        }
+        self.settle(key, true);
+    }
+
+    /// Takes a call out of everything that counts it.
+    fn close(&mut self, now: Seconds, id: CallId, signal: Signal, ended: Option<&Ended>) -> Option<Call> {
+        let mut call = self.calls.remove(&id)?;
+        self.deadlines.remove(&(call.deadline_ms, id));
+        if let Some((pool, ticket)) = call.leave.take()
+            && let Some(budget) = self.pools.get_mut(&pool)
+        {
+            budget.finish(now, ticket, signal);
+            if let Some(ended) = ended {
+                budget.told(now, ended.told_requests, ended.told_tokens);
+            }
+        }
+        if let Some(account) = self.accounts.get_mut(&call.run_id) {
+            account.under_way = account.under_way.saturating_sub(1);
+            account.under_way_usd = match account.under_way {
+                // What rounding left is nobody's.
+                0 => 0.0,
+                _ => (account.under_way_usd - call.estimate_usd).max(0.0),
+            };
+        }
+        if let Some(flight) = self.flights.get_mut(&call.key) {
+            flight.calls = flight.calls.saturating_sub(1);
+        }
+        Some(call)
+    }
+
+    /// The worker of a call is away.
+    pub(super) fn orphan(&mut self, now: Seconds, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.place = None;
+        let terms = self.accounts.get(&call.run_id).and_then(|account| account.terms.as_ref());
+        let deadline_ms = moment(now + terms.map_or(30.0, |terms| terms.lease_s)).0;
+        self.deadlines.remove(&(call.deadline_ms, id));
+        call.deadline_ms = call.deadline_ms.min(deadline_ms);
+        self.deadlines.insert((call.deadline_ms, id));
+    }
+
+    /// Time has passed: calls that nobody ended are given up, others may start. A call that is given up may have been
+    /// paid for, and counts as one that was.
+    pub(crate) fn tick(&mut self, now: Seconds) {
+        let at = moment(now).0;
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= at) {
+            let Some(call) = self.close(now, id, Signal::Failed, None) else {
+                self.deadlines.pop_first();
+                continue;
+            };
+            if let Some(place) = call.place
+                && let Some(stream) = self.streams.get_mut(&place.stream)
+            {
+                stream.questions.remove(&place.number);
+            }
+            let spent = Spent { calls: 1, failed: 1, ..Spent::default() };
+            if let Some(account) = self.accounts.get_mut(&call.run_id) {
+                account.spent += spent;
+            }
+            self.keep(None, Keep { run_id: call.run_id, spent, entry: None, perhaps_repeated: false });
+            self.settle(call.key, true);
+        }
+        self.pump(now);
+    }
+
+    /// When [`Self::tick`] is due, in seconds.
+    pub(crate) fn wake(&self) -> Option<Seconds> {
+        let given_up = self.deadlines.first().map(|(deadline, _)| *deadline as f64 / 1000.0);
+        let allowed = self.pools.values().filter_map(crate::budget::Budget::wake);
+        allowed.chain(given_up).min_by(f64::total_cmp)
+    }
+}
+
+fn is_queued(
+    flights: &std::collections::HashMap<AnswerKey, super::machine::Flight>,
+    entry: &crate::budget::Entry,
+) -> bool {
+    flights
+        .get(&entry.key)
+        .and_then(|flight| flight.queued.as_ref())
+        .is_some_and(|(_, place)| *place == entry.place)
+}
+
+/// What an end tells of the limits. A failure that was paid for was an answer as far as the provider is concerned.
+fn signal(ended: &Ended) -> Signal {
+    let tokens = ended.usage.total as f64;
+    match &ended.outcome {
+        CallOutcome::Answered(answer) => {
+            Signal::Answered { tokens: if tokens > 0.0 { tokens } else { answer.usage.total as f64 } }
+        }
+        CallOutcome::Throttled { retry_after, tokens } => Signal::Throttled {
+            retry_after: retry_after.map(|wait| wait.as_secs_f64()),
+            scarce: if *tokens { Scarce::Tokens } else { Scarce::Requests },
+        },
+        CallOutcome::Failed { .. } if tokens > 0.0 => Signal::Answered { tokens },
+        CallOutcome::Failed { .. } => Signal::Failed,
+        CallOutcome::Unsent => Signal::Unsent,
+    }
+}

@@ -1,0 +1,128 @@
+//! One worker's questions to a model: what it says is converted and handed to the desk, what the desk says goes back.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use domain::answer::Answer;
+use domain::ids::WorkerName;
+use proto::convert::{Asked, BadMessage, Ended};
+use proto::status::{Reason, Refusal};
+use proto::v1;
+use proto::v1::ask_request::Message as Request;
+use proto::v1::ask_response::Message as Response;
+
+use super::work::{AbortOnDrop, said};
+use crate::questions::{Desk, Inbox, Reply};
+
+type Answered = Result<v1::AskResponse, Status>;
+
+/// Serves the stream of one worker. The answer's head goes out before the worker has said who it is.
+pub(super) fn serve(
+    desk: Desk,
+    inbound: Streaming<v1::AskRequest>,
+    draining: watch::Receiver<bool>,
+) -> impl Stream<Item = Answered> + Send {
+    let begun = async move {
+        match begin(desk, inbound, draining).await {
+            Ok(answers) => answers.left_stream(),
+            Err(status) => stream::iter([Err(status)]).right_stream(),
+        }
+    };
+    stream::once(begun).flatten()
+}
+
+async fn begin(
+    desk: Desk,
+    mut inbound: Streaming<v1::AskRequest>,
+    draining: watch::Receiver<bool>,
+) -> Result<impl Stream<Item = Answered> + Send, Status> {
+    let worker = opened(&mut inbound).await?;
+    tracing::debug!(%worker, "a worker asks");
+    let (inbox, replies) = desk.connect(worker).await?;
+    let (failure, failed) = mpsc::channel(1);
+    let ear = tokio::spawn(hear(inbox, inbound, failure, draining));
+    let ends_with_stream = AbortOnDrop(ear.abort_handle());
+    let replies = ReceiverStream::new(replies).map(|(number, reply)| Ok(answer(number, reply)));
+    // The stream ends when the desk lets go of it, or with what went wrong.
+    let failed = ReceiverStream::new(failed).map(Err).chain(stream::pending());
+    Ok(until_failed(replies, failed).inspect(move |_| {
+        let _ = &ends_with_stream;
+    }))
+}
+
+/// The items of `replies`, until it ends or `failed` says why there are no more.
+fn until_failed(
+    replies: impl Stream<Item = Answered> + Send,
+    failed: impl Stream<Item = Answered> + Send,
+) -> impl Stream<Item = Answered> + Send {
+    let replies = replies.map(Some).chain(stream::iter([None]));
+    stream::select(replies, failed.map(Some)).scan(false, |over, item| {
+        let item = if *over { None } else { item };
+        *over = matches!(item, Some(Err(_)) | None);
+        std::future::ready(item)
+    })
+}
+
+async fn opened(inbound: &mut Streaming<v1::AskRequest>) -> Result<WorkerName, Status> {
+    let bad = |reason: String| Status::from(Refusal::from(BadMessage::new("open", reason)));
+    match inbound.message().await?.and_then(|request| request.message) {
+        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        _ => Err(bad("has to be the first message".to_owned())),
+    }
+}
+
+/// Hears the worker until its stream ends or the coordinator does.
+async fn hear(
+    inbox: Inbox,
+    mut inbound: Streaming<v1::AskRequest>,
+    failure: mpsc::Sender<Status>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let ended: Result<(), Status> = async {
+        loop {
+            let request = tokio::select! {
+                request = inbound.message() => request?,
+                () = said(&mut draining) => {
+                    return Err(Refusal::new(Reason::Draining, "the coordinator is ending").into());
+                }
+            };
+            match request {
+                None => return Ok(()),
+                Some(request) => handle(&inbox, request).await?,
+            }
+        }
+    }
+    .await;
+    if let Err(status) = ended {
+        // Nobody listens when the stream has gone.
+        let _ = failure.send(status).await;
+    }
+}
+
+async fn handle(inbox: &Inbox, request: v1::AskRequest) -> Result<(), Refusal> {
+    match request.message {
+        Some(Request::Question(question)) => inbox.asked(Asked::try_from(question)?).await,
+        Some(Request::Ended(ended)) => inbox.ended(Ended::try_from(ended)?).await,
+        Some(Request::Withdraw(withdraw)) => inbox.withdrawn(withdraw.number).await,
+        Some(Request::Open(_)) => Err(BadMessage::new("open", "may come once only").into()),
+        // Of a later version.
+        None => Ok(()),
+    }
+}
+
+fn answer(number: u64, reply: Reply) -> v1::AskResponse {
+    let message = match reply {
+        Reply::Known(answer) => {
+            let answer = Arc::try_unwrap(answer).unwrap_or_else(|shared| Answer::clone(&shared));
+            Response::Known(v1::Known { number, answer: Some(answer.into()) })
+        }
+        Reply::Go { valid_ms } => Response::Go(v1::Go { number, valid_ms }),
+        Reply::Kept => Response::Kept(v1::Kept { number }),
+        Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
+    };
+    v1::AskResponse { message: Some(message) }
+}
