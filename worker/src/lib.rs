@@ -7,6 +7,7 @@ mod cpu_pool;
 mod findings;
 pub mod intake;
 mod lease;
+mod mock;
 pub mod pipeline;
 mod remote;
 mod repair;
