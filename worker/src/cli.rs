@@ -31,6 +31,17 @@ enum Command {
     /// Serve a coordinator: lease shards, process them, hand in the results
     Serve(commands::serve::Args),
     /// Simulate a provider of models, with limits, latency and faults
+    ///
+    /// Serves POST /v1/chat/completions, GET /v1/models, GET /stats (JSON) and POST /limits (changes the limits while it
+    /// runs: `{"rpm": 480, "tpm": 100000, "max_in_flight": 8, "burst": 30, "window_seconds": 60}`; what is left out is
+    /// unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. What a question gets
+    /// (answer, latency, fault) depends on the seed, the question and how often it came, not on the order of calls.
+    ///
+    /// It reads the policy and the document out of the question and answers with the patch that the rules make of them, or,
+    /// with --replay, with the patch that a model once gave to that very document, policy and violation. Values that are
+    /// masked in the question stay masked in the answer.
+    ///
+    /// Ctrl-C ends it and prints what it saw. Needs no key and no network; `configs/mock.yaml` points a run at it.
     MockLlm(commands::mock_llm::Args),
     /// Print the completion script for a shell
     Completions(commands::completions::Args),

@@ -9,6 +9,7 @@ mod findings;
 pub mod intake;
 mod lease;
 mod model;
+mod mock;
 pub mod pipeline;
 mod remote;
 mod repair;

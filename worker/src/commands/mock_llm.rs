@@ -5,19 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use console::failure::WithHint as _;
 use console::interrupt::Interrupts;
-use console::{Exit, output};
+use console::{Exit, env, output};
+use domain::secret::Secret;
 use llm::mock::{Allowed, Answers, Faults, Latency, Provider, Report, Settings, serve};
 use tokio::net::TcpListener;
 
-/// Simulates a provider: an OpenAI-compatible server with limits, latency and faults of your choice.
-///
-/// Serves POST /v1/chat/completions, GET /v1/models, GET /stats (JSON) and POST /limits (changes the limits while it
-/// runs: `{"rpm": 480, "tpm": 100000, "max_in_flight": 8, "burst": 30, "window_seconds": 60}`; what is left out is
-/// unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. What a question gets
-/// (answer, latency, fault) depends on the seed, the question and how often it came, not on the order of calls.
-///
-/// Ctrl-C ends it and prints what it saw. Needs no key and no network; `configs/mock.yaml` points a run at it.
+use crate::mock::{NOTHING, Recorded, by_rules};
+
+/// What the provider is like.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
@@ -38,14 +36,27 @@ pub struct Args {
     /// Count in fixed windows of so many seconds, not in a token bucket
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
-    /// How long answers take: seconds, lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, or a file: a recorded probe (JSON)
-    /// or a latency summary (CSV)
+    /// How long answers take: seconds, lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, queue:N:SPEC (N calls at once, the
+    /// others wait their turn), or a file: a recorded probe (JSON) or a latency summary (CSV)
     #[arg(long, value_name = "FILE|SPEC", default_value = "lognormal:2.7:0.45")]
     latency: String,
     /// What goes wrong and how often, e.g. 429=0.1,500=0.05,timeout=0.03; also reset, garbage, truncated, empty,
     /// refusal, prose, wrong, slow
     #[arg(long, value_name = "SPEC", default_value = "")]
     faults: Faults,
+    /// What it answers to a question of ours
+    #[arg(long, value_enum, default_value_t)]
+    answers: Kind,
+    /// Answer with recorded patches (patches.json[.gz]); a question that none was recorded for gets an empty patch and
+    /// counts as `unknown` in /stats
+    #[arg(long, value_name = "PATCHES", conflicts_with = "answers")]
+    replay: Option<PathBuf>,
+    /// The detections that the patches were made for [default: detections.json.gz or detections.json beside them]
+    #[arg(long, value_name = "FILE", requires = "replay")]
+    replay_detections: Option<PathBuf>,
+    /// Answer 401 to callers without the key that this environment variable holds
+    #[arg(long, value_name = "VARIABLE")]
+    require_key: Option<String>,
     /// How much faster than the clock everything goes, limits included; all ratios are kept
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
@@ -54,11 +65,22 @@ pub struct Args {
     seed: u64,
 }
 
+/// What is answered to a question of ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// The patch that the rules make; OK to any other question
+    #[default]
+    Rules,
+    /// A patch without operations
+    Empty,
+}
+
 /// Serves until it is interrupted.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let settings = settings(args)?;
+    let key = args.require_key.as_deref().map(key).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(provide(args, settings));
+    let ended = runtime.block_on(provide(args, settings, key));
     runtime.shutdown_background();
     ended
 }
@@ -77,7 +99,11 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     if !allowed.is_legal() {
         bail!("limits must be numbers above 0");
     }
-    let answers: Answers = Arc::new(|_| None);
+    let answers: Answers = match (&args.replay, args.answers) {
+        (Some(patches), _) => replay(patches, args.replay_detections.as_deref())?,
+        (None, Kind::Rules) => Arc::new(|question| Some(by_rules(question))),
+        (None, Kind::Empty) => Arc::new(|_| Some(NOTHING.to_owned())),
+    };
     Ok(Settings {
         allowed,
         latency: latency(&args.latency)?,
@@ -86,6 +112,31 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
         speed: args.speed,
         seed: args.seed,
     })
+}
+
+/// Recorded answers, and a word about them.
+fn replay(patches: &Path, detections: Option<&Path>) -> anyhow::Result<Answers> {
+    let beside = || {
+        let beside = ["detections.json.gz", "detections.json"].map(|name| patches.with_file_name(name));
+        beside.iter().find(|path| path.is_file()).cloned().unwrap_or_else(|| beside[0].clone())
+    };
+    let detections = detections.map_or_else(beside, Path::to_path_buf);
+    let recorded = Recorded::open(patches, &detections)
+        .hint("--replay takes published patches, --replay-detections the detections with their documents")?;
+    let (known, shadowed, lost) = (recorded.patches, recorded.shadowed, recorded.without_document);
+    output::say(&format!(
+        "replaying {known} patches ({shadowed} of them have the question of another one before them, {lost} more have \
+         no document)"
+    ));
+    Ok(Arc::new(move |question| recorded.answer(question)))
+}
+
+fn key(variable: &str) -> anyhow::Result<Secret<String>> {
+    let key = env::process(variable).map(|key| Secret::new(key.trim().to_owned()));
+    let Some(key) = key.filter(|key| !key.expose().is_empty()) else {
+        bail!("environment variable {variable} is not set: it must hold the key that callers have")
+    };
+    Ok(key)
 }
 
 fn latency(text: &str) -> anyhow::Result<Latency> {
@@ -100,7 +151,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-async fn provide(args: &Args, settings: Settings) -> anyhow::Result<Exit> {
+async fn provide(args: &Args, settings: Settings, key: Option<Secret<String>>) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -109,7 +160,7 @@ async fn provide(args: &Args, settings: Settings) -> anyhow::Result<Exit> {
         "mock provider on http://{address}/v1/chat/completions (latency: {}; faults: {}; speed {}); Ctrl-C ends it",
         settings.latency, settings.faults, settings.speed
     ));
-    let provider = Provider::new(settings);
+    let provider = Provider::guarded(settings, key.as_ref());
     serve(listener, provider.clone(), async move { interrupts.next().await }).await?;
     output::say(&talk(&provider.report()));
     Ok(Exit::Fine)
@@ -122,14 +173,17 @@ fn talk(report: &Report) -> String {
     let used = report
         .utilisation
         .map_or("no limit".to_owned(), |share| format!("{:.1} % of the limit", 100.0 * share));
+    let also = |count: u64, what: &str| if count > 0 { format!("{count} {what}, ") } else { String::new() };
     format!(
         "{} calls accepted in {seconds:.1} s ({used}), {} refused (429), {} questions, {} tokens, at most {} in flight, \
-         faults: {}",
+         {}{}faults: {}",
         report.accepted,
         report.refused_429,
         report.distinct_prompts,
         report.tokens,
         report.max_in_flight,
+        also(report.unknown, "with a question that is not known"),
+        also(report.refused_401, "refused for their key (401)"),
         if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }
     )
 }

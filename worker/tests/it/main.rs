@@ -5,6 +5,7 @@
 mod cli;
 mod detect;
 mod intake;
+mod mock_llm;
 mod repair;
 mod rewrite;
 mod session;

@@ -24,6 +24,13 @@ pub enum Latency {
         /// For each of the answer.
         each: f64,
     },
+    /// So many calls are worked on at once, each as long as that; the others wait their turn.
+    Queue {
+        /// At once.
+        servers: usize,
+        /// How long one takes, without the wait.
+        work: Box<Self>,
+    },
     /// Recorded: values at evenly spaced shares, in order; between them, a straight line.
     Recorded(Vec<(f64, f64)>),
 }
@@ -31,7 +38,8 @@ pub enum Latency {
 /// Why a latency cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "latency {0:?} is neither a time (2.7), lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH nor a recorded file: {1}"
+    "latency {0:?} is neither a time (2.7), lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, queue:N:(one of these) nor a \
+     recorded file: {1}"
 )]
 pub struct BadLatency(String, String);
 
@@ -46,6 +54,14 @@ impl FromStr for Latency {
                 .filter(|number| number.is_finite() && *number >= 0.0)
                 .ok_or_else(|| bad("no number of seconds"))
         };
+        if let Some((servers, work)) = text.strip_prefix("queue:").and_then(|rest| rest.split_once(':')) {
+            let servers = servers.parse().ok().filter(|servers| *servers > 0);
+            let servers = servers.ok_or_else(|| bad("no number of calls from 1"))?;
+            if work.starts_with("queue:") {
+                return Err(bad("a queue in a queue"));
+            }
+            return Ok(Self::Queue { servers, work: Box::new(work.parse()?) });
+        }
         match text.split(':').collect::<Vec<_>>().as_slice() {
             [fixed] => Ok(Self::Fixed(number(fixed)?)),
             ["lognormal", median, spread] => {
@@ -63,6 +79,7 @@ impl fmt::Display for Latency {
             Self::Fixed(seconds) => write!(f, "{seconds} s"),
             Self::LogNormal { median, spread } => write!(f, "log-normal, median {median} s, spread {spread}"),
             Self::PerToken { first, each } => write!(f, "{first} s and {each} s a token"),
+            Self::Queue { servers, work } => write!(f, "{work}, {servers} at once and the others in a queue"),
             Self::Recorded(points) => write!(f, "recorded ({} points)", points.len()),
         }
     }
@@ -89,14 +106,44 @@ impl Latency {
         if points.len() < 2 { Err(bad("fewer than two values")) } else { Ok(Self::Recorded(points)) }
     }
 
-    /// The latency at `dice` (from 0 to below 1) for an answer of `tokens`.
+    /// How many calls are worked on at once, where that is bounded.
+    pub const fn servers(&self) -> Option<usize> {
+        match self {
+            Self::Queue { servers, .. } => Some(*servers),
+            _ => None,
+        }
+    }
+
+    /// The latency at `dice` (from 0 to below 1) for an answer of `tokens`, without the wait in a queue.
     pub fn at(&self, dice: f64, tokens: f64) -> f64 {
         match self {
             Self::Fixed(seconds) => *seconds,
             Self::LogNormal { median, spread } => median * (spread * normal(dice)).exp(),
             Self::PerToken { first, each } => first + each * tokens,
+            Self::Queue { work, .. } => work.at(dice, tokens),
             Self::Recorded(points) => interpolate(points, dice),
         }
+    }
+}
+
+/// Calls that wait their turn: when each of those that are worked on will be done.
+#[derive(Debug, Default)]
+pub struct Queue(Vec<f64>);
+
+impl Queue {
+    /// How long a call that comes now has to wait until it is worked on for `work` seconds.
+    pub fn wait(&mut self, now: f64, work: f64, servers: usize) -> f64 {
+        self.0.retain(|done| *done > now);
+        if self.0.len() < servers {
+            self.0.push(now + work);
+            return 0.0;
+        }
+        // Each entry is the end of the last call that a server has; the one that is free first takes this one.
+        let first = self.0.iter_mut().min_by(|a, b| a.total_cmp(b));
+        let Some(done) = first else { return 0.0 };
+        let wait = *done - now;
+        *done += work;
+        wait
     }
 }
 
@@ -153,7 +200,19 @@ mod tests {
         assert_eq!("2.7s".parse(), Ok(Latency::Fixed(2.7)));
         assert_eq!("lognormal:2.7:0.45".parse(), Ok(Latency::LogNormal { median: 2.7, spread: 0.45 }));
         assert_eq!("tokens:0.5:0.01".parse(), Ok(Latency::PerToken { first: 0.5, each: 0.01 }));
-        for bad in ["", "soon", "-1", "lognormal:1", "tokens:a:b", "NaN"] {
+        let work = Box::new(Latency::LogNormal { median: 2.7, spread: 0.45 });
+        assert_eq!("queue:32:lognormal:2.7:0.45".parse(), Ok(Latency::Queue { servers: 32, work }));
+        for bad in [
+            "",
+            "soon",
+            "-1",
+            "lognormal:1",
+            "tokens:a:b",
+            "NaN",
+            "queue:0:1",
+            "queue:1",
+            "queue:1:queue:1:1",
+        ] {
             assert!(bad.parse::<Latency>().is_err(), "{bad}");
         }
     }
@@ -170,6 +229,15 @@ mod tests {
         assert!((latency.at(0.5, 0.0) - 5.0955).abs() < 1e-9);
         assert!((latency.at(0.0, 0.0) - 1.915).abs() < 1e-9);
         assert!(Latency::recorded("{}").is_err());
+    }
+
+    #[test]
+    fn above_the_knee_calls_wait_their_turn() {
+        let mut queue = Queue::default();
+        let waits: Vec<f64> = (0..6).map(|_| queue.wait(0.0, 2.0, 2)).collect();
+        assert_eq!(waits, [0.0, 0.0, 2.0, 2.0, 4.0, 4.0]);
+        assert!((queue.wait(5.0, 2.0, 2) - 1.0).abs() < 1e-9);
+        assert!(queue.wait(50.0, 2.0, 2).abs() < 1e-9);
     }
 
     #[test]

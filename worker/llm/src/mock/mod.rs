@@ -1,7 +1,7 @@
 //! A provider to try things on: an OpenAI-compatible server with limits, latency and faults of one's choice.
 //!
 //! *Invariant*: what a request gets (answer, latency, fault) is decided by the seed, its question and how often that
-//! question came, not by the order of requests; only limits look at the clock.
+//! question came, not by the order of requests; only limits, and a queue where there is one, look at the clock.
 
 pub mod faults;
 pub mod latency;
@@ -16,7 +16,7 @@ pub use faults::{Fault, Faults};
 pub use latency::Latency;
 pub use limits::Allowed;
 pub use server::{Provider, serve};
-pub use stats::Report;
+pub use stats::{Report, Second};
 
 /// Gives the text of an answer to the text of a question (the first message of the user); `None`: it knows none.
 pub type Answers = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

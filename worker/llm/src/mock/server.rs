@@ -11,10 +11,12 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
 use domain::ids::AnswerKey;
+use domain::secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use super::latency::Queue;
 use super::limits::{Allowed, Meters};
 use super::respond::{broken, error, headers, in_pieces, json_reply, text_reply, too_many};
 use super::stats::{Report, Stats};
@@ -29,12 +31,15 @@ pub struct Provider(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    /// The hash of the key that callers must have.
+    key: Option<AnswerKey>,
     began: Instant,
     state: Mutex<Changing>,
 }
 
 struct Changing {
     meters: Meters,
+    queue: Queue,
     stats: Stats,
     /// How often each question came.
     times: BTreeMap<AnswerKey, u64>,
@@ -63,9 +68,16 @@ impl Drop for UnderWay {
 impl Provider {
     /// A provider that begins now.
     pub fn new(settings: Settings) -> Self {
+        Self::guarded(settings, None)
+    }
+
+    /// A provider that begins now and refuses callers without `key`.
+    pub fn guarded(settings: Settings, key: Option<&Secret<String>>) -> Self {
         let meters = Meters::new(settings.allowed, 0.0);
-        let state = Changing { meters, stats: Stats::default(), times: BTreeMap::new() };
-        Self(Arc::new(Inner { settings, began: Instant::now(), state: Mutex::new(state) }))
+        let state =
+            Changing { meters, queue: Queue::default(), stats: Stats::default(), times: BTreeMap::new() };
+        let key = key.map(|key| AnswerKey::of(key.expose().as_bytes()));
+        Self(Arc::new(Inner { settings, key, began: Instant::now(), state: Mutex::new(state) }))
     }
 
     /// What it saw.
@@ -91,13 +103,30 @@ impl Provider {
         Duration::try_from_secs_f64(seconds / self.0.settings.speed).unwrap_or(Duration::from_secs(3600))
     }
 
-    async fn complete(self, body: Bytes) -> Response<Body> {
+    /// Whether the caller may call. Hashes are compared: how long that takes tells nothing of the key.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(key) = &self.0.key else { return true };
+        let said = ["authorization", "api-key", "x-api-key"].iter().find_map(|name| headers.get(*name));
+        said.is_some_and(|said| {
+            let said = said.as_bytes();
+            AnswerKey::of(said.strip_prefix(b"Bearer ").unwrap_or(said)) == *key
+        })
+    }
+
+    async fn complete(self, head: HeaderMap, body: Bytes) -> Response<Body> {
+        if !self.knows(&head) {
+            self.state().stats.unauthorised();
+            let message = "Incorrect API key provided.";
+            return error(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        }
         let asked = match read(&body) {
             Ok(asked) => asked,
             Err(why) => return error(StatusCode::BAD_REQUEST, "invalid_request", why),
         };
         let settings = &self.0.settings;
-        let answer = (settings.answers)(&asked.question).unwrap_or_else(|| "{\"patch\": []}".to_owned());
+        let known = (settings.answers)(&asked.question);
+        let unknown = known.is_none();
+        let answer = known.unwrap_or_else(|| "{\"patch\": []}".to_owned());
         let (prompt_tokens, answer_tokens) = (asked.bytes.div_ceil(4), answer.len().div_ceil(4));
         let tokens = (prompt_tokens + answer_tokens) as f64;
         let (passed, head, time) = {
@@ -109,7 +138,12 @@ impl Provider {
             *time += 1;
             let passed = state.meters.pass(now, tokens, state.stats.in_flight());
             match passed {
-                Ok(()) => state.stats.accepted(tokens),
+                Ok(()) => {
+                    state.stats.accepted(tokens);
+                    if unknown {
+                        state.stats.unknown();
+                    }
+                }
                 Err(_) => state.stats.refused(),
             }
             (passed, headers(state.meters.left(now), settings.speed), *time)
@@ -132,7 +166,11 @@ impl Provider {
             // The caller gives up; that drops this and ends the call.
             return pending().await;
         }
-        self.rest(latency).await;
+        let waiting = settings.latency.servers().map(|servers| {
+            let now = self.now();
+            self.state().queue.wait(now, latency, servers)
+        });
+        self.rest(latency + waiting.unwrap_or(0.0)).await;
         let usage = (prompt_tokens, answer_tokens);
         self.faulty(fault, &asked, &answer, usage, head, latency)
     }
@@ -243,7 +281,8 @@ pub async fn serve(
     provider: Provider,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let complete = |State(provider): State<Provider>, body: Bytes| provider.complete(body);
+    let complete =
+        |State(provider): State<Provider>, head: HeaderMap, body: Bytes| provider.complete(head, body);
     let routes = Router::new()
         .route("/v1/chat/completions", post(complete))
         .route("/v1/models", get(models))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::answer::{Message, Question, Role, Sampling};
 use domain::config::ModelConfig;
+use domain::secret::Secret;
 use llm::client::{Client, Timeouts};
 use llm::error::{Failure, Phase};
 use llm::mock::{Allowed, Latency, Provider, Settings, serve};
@@ -112,11 +113,60 @@ async fn every_fault_is_one_that_the_client_tells_apart() {
         assert_eq!(failure == Failure::Timeout(Phase::Total), fault == "timeout");
         assert_eq!(mock.provider.report().faults[fault], 1);
     }
-    for fault in ["refusal", "prose", "wrong", "slow"] {
+    for (fault, content) in [
+        ("refusal", "I cannot help with that."),
+        ("prose", "```json\nanswer to a\n```"),
+        ("wrong", "/spec/no/such/place/7"),
+        ("slow", "answer to a"),
+    ] {
         let mock = start(settings(&format!("{fault}=1"))).await;
         let answer = mock.client(patient()).ask(&mock.question("a")).await.result.unwrap();
+        assert!(answer.content.contains(content), "{fault}: {}", answer.content);
         assert_eq!(answer.content == "answer to a", fault == "slow", "{fault}");
     }
+}
+
+#[tokio::test]
+async fn a_caller_without_the_key_is_refused_and_told_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    let provider = Provider::guarded(settings(""), Some(&Secret::new("right".to_owned())));
+    let task = tokio::spawn(serve(listener, provider.clone(), std::future::pending()));
+    let mock = Mock { endpoint, provider, task };
+    for (key, scheme, header, right) in [
+        ("right", "Bearer", "Authorization", true),
+        ("right", "", "x-api-key", true),
+        ("wrong", "Bearer", "Authorization", false),
+        ("right and more", "Bearer", "Authorization", false),
+    ] {
+        let model = ModelConfig {
+            endpoint: mock.endpoint.clone(),
+            model: "mock".to_owned(),
+            api_key_env: "KEY".to_owned(),
+            auth_header: header.to_owned(),
+            auth_scheme: scheme.to_owned(),
+            ..ModelConfig::default()
+        };
+        let client = Client::new(&model, patient(), |_| Some(key.to_owned())).unwrap();
+        let reply = client.ask(&mock.question("a")).await;
+        assert_eq!(reply.result.is_ok(), right, "{reply:?}");
+        if let Err(failure) = reply.result {
+            assert_eq!(llm::retry::remedy(&failure), llm::retry::Remedy::Stop, "{failure}");
+        }
+    }
+    let report = mock.provider.report();
+    assert_eq!((report.accepted, report.refused_401), (2, 2));
+}
+
+#[tokio::test]
+async fn above_the_knee_calls_wait_for_one_another() {
+    let latency = "queue:1:0.1".parse().unwrap();
+    let mock = start(Settings { latency, ..settings("") }).await;
+    let client = mock.client(patient());
+    let (first, second) = (mock.question("a"), mock.question("b"));
+    let (first, second) = tokio::join!(client.ask(&first), client.ask(&second));
+    assert!(first.took.max(second.took) >= Duration::from_millis(200), "{first:?} {second:?}");
+    assert_eq!(mock.provider.report().max_in_flight, 2);
 }
 
 #[tokio::test]
