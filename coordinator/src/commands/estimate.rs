@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     }
     let progress = if quiet { Progress::silent() } else { Progress::start("records", None, 0) };
     let counted = estimate(&args.corpus, &config, |records| {
-        progress.update(&Standing { done: records, counts: Vec::new() });
+        progress.update(&Standing { done: records, ..Standing::default() });
     })?;
     drop(progress);
     let bill = Bill::of(&counted, &config);

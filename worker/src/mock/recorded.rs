@@ -96,8 +96,8 @@ impl Recorded {
         // The question that we would ask, read as the one that will be asked is read.
         let masked = Masked::new(&document.value, 4096);
         let policy = PolicyName::normalise(&detection.policy_id);
-        let question = prompt::messages(&masked, &policy, &detection.violation_text, usize::MAX);
-        let asked = question.ok().and_then(|messages| Asked::read(&messages.get(1)?.content));
+        let question = prompt::opening(&masked, &policy, &detection.violation_text, usize::MAX);
+        let asked = question.ok().and_then(|opening| Asked::read(&opening.messages.get(1)?.content));
         let Some(asked) = asked else { return false };
         self.patches += 1;
         let entry = Entry { document: text, sentence: asked.sentence(), patch };
