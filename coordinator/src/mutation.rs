@@ -40,6 +40,16 @@ pub(crate) enum Mutation {
     RecoveryForgets,
     /// A shard is never blamed.
     PoisonNeverIsolated,
+    /// A second call for a key is let through while one is under way.
+    FlightNotShared,
+    /// The end of a stream ends its calls.
+    CallEndsWithStream,
+    /// An answer is told before it is durable.
+    ToldBeforeKept,
+    /// Who takes a call over brings no leave with it.
+    TakenOverUncounted,
+    /// What was not sent is never given back.
+    LeaveLeaks,
 }
 
 #[cfg(test)]
@@ -49,7 +59,16 @@ std::thread_local! {
 
 #[cfg(test)]
 impl Mutation {
-    /// Every one.
+    /// Those of questions to a model; their own world finds them.
+    pub(crate) const OF_QUESTIONS: [Self; 5] = [
+        Self::FlightNotShared,
+        Self::CallEndsWithStream,
+        Self::ToldBeforeKept,
+        Self::TakenOverUncounted,
+        Self::LeaveLeaks,
+    ];
+
+    /// Every one of the leases.
     pub(crate) const ALL: [Self; 12] = [
         Self::FenceNotChecked,
         Self::LeaseOverCommit,

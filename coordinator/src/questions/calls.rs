@@ -14,6 +14,9 @@ use crate::answers::{Keep, Spent};
 /// How long after leave a call may start: longer than any sane link needs, shorter than a limit forgives.
 const VALID_MS: u64 = 5000;
 
+/// Longest a call of a run may take that nobody knows any more, in seconds.
+const UNKNOWN_CALL_S: f64 = 60.0;
+
 /// Names a call in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CallId(u64);
@@ -136,34 +139,12 @@ impl Questions {
         let Some(worker) = self.streams.get(&place.stream).map(|stream| stream.worker.clone()) else {
             return;
         };
-        let account = self.accounts.get_mut(&asked.run_id);
-        let terms = account.and_then(|account| account.terms.clone());
-        let call_s = terms.as_ref().map_or(60.0, |terms| terms.call_s);
         // A worker that came back may have got another name.
         let by_number = || self.orphans(asked.number, asked.key).next().map(|(id, _)| id);
-        let id = match self.orphan_of(&worker, asked.number, asked.key).or_else(by_number) {
-            Some(known) => known,
-            None => {
-                self.counter += 1;
-                let id = CallId(self.counter);
-                let leave = terms.as_ref().and_then(|terms| {
-                    let budget = self.pools.get_mut(&terms.pool)?;
-                    Some((terms.pool.clone(), budget.adopt(now, asked.tokens as f64)))
-                });
-                let mut estimate_usd = 0.0;
-                if let Some(account) = self.accounts.get_mut(&asked.run_id) {
-                    estimate_usd = account.estimate(asked.tokens);
-                    account.under_way += 1;
-                    account.under_way_usd += estimate_usd;
-                }
-                self.flights.entry(asked.key).or_default().calls += 1;
-                let (run_id, key, number) = (asked.run_id.clone(), asked.key, asked.number);
-                let call =
-                    Call { leave, run_id, key, worker, number, place: None, estimate_usd, deadline_ms: 0 };
-                self.calls.insert(id, call);
-                id
-            }
-        };
+        let known = self.orphan_of(&worker, asked.number, asked.key).or_else(by_number);
+        let id = known.unwrap_or_else(|| self.adopt(now, worker, asked));
+        let terms = self.accounts.get(&asked.run_id).and_then(|account| account.terms.as_ref());
+        let call_s = terms.map_or(UNKNOWN_CALL_S, |terms| terms.call_s);
         if let Some(call) = self.calls.get_mut(&id) {
             call.place = Some(place);
             self.deadlines.remove(&(call.deadline_ms, id));
@@ -176,6 +157,29 @@ impl Questions {
             stream.questions.insert(place.number, open);
         }
         self.settle(asked.key, false);
+    }
+
+    /// A call that this process did not allow counts from now on.
+    fn adopt(&mut self, now: Seconds, worker: WorkerName, asked: &Asked) -> CallId {
+        self.counter += 1;
+        let id = CallId(self.counter);
+        let account = self.accounts.get_mut(&asked.run_id);
+        let terms = account.as_ref().and_then(|account| account.terms.clone());
+        let leave = terms.filter(|_| !mutated!(TakenOverUncounted)).and_then(|terms| {
+            let budget = self.pools.get_mut(&terms.pool)?;
+            Some((terms.pool.clone(), budget.adopt(now, asked.tokens as f64)))
+        });
+        let mut estimate_usd = 0.0;
+        if let Some(account) = account {
+            estimate_usd = account.estimate(asked.tokens);
+            account.under_way += 1;
+            account.under_way_usd += estimate_usd;
+        }
+        self.flights.entry(asked.key).or_default().calls += 1;
+        let (run_id, key, number) = (asked.run_id.clone(), asked.key, asked.number);
+        let call = Call { leave, run_id, key, worker, number, place: None, estimate_usd, deadline_ms: 0 };
+        self.calls.insert(id, call);
+        id
     }
 
     /// A call whose worker is away, by the name that the worker had.
@@ -254,6 +258,9 @@ impl Questions {
         if entry.is_some() {
             self.flights.entry(key).or_default().keeping += 1;
         }
+        if mutated!(ToldBeforeKept) {
+            self.effects.push(Effect::Tell(place, Reply::Kept));
+        }
         self.keep(Some(place), Keep { run_id: run_id.clone(), spent, entry, perhaps_repeated });
         if let Some(reason) = stop {
             self.halt(&run_id, &reason);
@@ -265,7 +272,8 @@ impl Questions {
     fn close(&mut self, now: Seconds, id: CallId, signal: Signal, ended: Option<&Ended>) -> Option<Call> {
         let mut call = self.calls.remove(&id)?;
         self.deadlines.remove(&(call.deadline_ms, id));
-        if let Some((pool, ticket)) = call.leave.take()
+        let leaks = matches!(signal, Signal::Unsent) && mutated!(LeaveLeaks);
+        if let Some((pool, ticket)) = call.leave.take().filter(|_| !leaks)
             && let Some(budget) = self.pools.get_mut(&pool)
         {
             budget.finish(now, ticket, signal);
@@ -303,10 +311,15 @@ impl Questions {
     pub(crate) fn tick(&mut self, now: Seconds) {
         let at = moment(now).0;
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= at) {
-            let Some(call) = self.close(now, id, Signal::Failed, None) else {
-                self.deadlines.pop_first();
-                continue;
-            };
+            self.deadlines.pop_first();
+            self.give_up(now, id);
+        }
+        self.pump(now);
+    }
+
+    /// Nobody ended a call in its time.
+    pub(super) fn give_up(&mut self, now: Seconds, id: CallId) {
+        if let Some(call) = self.close(now, id, Signal::Failed, None) {
             if let Some(place) = call.place
                 && let Some(stream) = self.streams.get_mut(&place.stream)
             {
@@ -319,7 +332,6 @@ impl Questions {
             self.keep(None, Keep { run_id: call.run_id, spent, entry: None, perhaps_repeated: false });
             self.settle(call.key, true);
         }
-        self.pump(now);
     }
 
     /// When [`Self::tick`] is due, in seconds.

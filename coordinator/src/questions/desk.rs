@@ -16,6 +16,7 @@ use domain::ids::{AnswerKey, RunId, WorkerName};
 use proto::convert::{Asked, Ended, ModelStatus};
 use proto::status::{Reason, Refusal};
 
+use super::batches::{Batches, Done};
 use super::effect::{Effect, Keeping, Place, Reply, StreamId};
 use super::machine::Questions;
 use crate::answers::{AnswerStore, AnswersError, Keep, Stored};
@@ -30,12 +31,6 @@ const MOST_OPEN: usize = 50_000;
 
 /// Replies that may wait for a link. Each open question has two at most, so a link that is full is not read from.
 const REPLIES: usize = 2 * MOST_OPEN + 1000;
-
-/// Items of one batch.
-const BATCH: usize = 1000;
-
-/// Between two tries of what failed.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Between two looks at where runs stand.
 const PUBLISH: Duration = Duration::from_millis(500);
@@ -178,57 +173,8 @@ impl Desk {
     }
 }
 
-/// Work for the store: what waits, and the batch under way.
-#[derive(Debug)]
-struct Batches<I, O> {
-    waiting: Vec<I>,
-    under_way: Option<JoinHandle<(Vec<I>, Result<O, AnswersError>)>>,
-    /// Nothing begins before then: the last try failed.
-    not_before: Option<Instant>,
-}
-
-impl<I: Send + 'static, O: Send + 'static> Batches<I, O> {
-    fn new() -> Self {
-        Self { waiting: Vec::new(), under_way: None, not_before: None }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.under_way.is_none()
-    }
-
-    /// Begins the next batch when nothing is in the way.
-    fn begin(&mut self, work: impl FnOnce(&[I]) -> Result<O, AnswersError> + Send + 'static) {
-        let resting = self.not_before.is_some_and(|moment| Instant::now() < moment);
-        if self.under_way.is_some() || self.waiting.is_empty() || resting {
-            return;
-        }
-        let rest = self.waiting.split_off(self.waiting.len().min(BATCH));
-        let batch = std::mem::replace(&mut self.waiting, rest);
-        self.under_way = Some(tokio::task::spawn_blocking(move || {
-            let done = work(&batch);
-            (batch, done)
-        }));
-    }
-
-    /// Waits for the batch under way, for ever when there is none.
-    async fn done(&mut self) -> Result<(Vec<I>, Result<O, AnswersError>), JoinError> {
-        match &mut self.under_way {
-            Some(task) => {
-                let done = task.await;
-                self.under_way = None;
-                done
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// A batch failed: it comes first when the store is tried again.
-    fn put_back(&mut self, mut batch: Vec<I>) {
-        batch.append(&mut self.waiting);
-        self.waiting = batch;
-        self.not_before = Some(Instant::now() + RETRY);
-    }
-}
+/// Keys with their answers, where there are any.
+type Found = Vec<(AnswerKey, Option<Stored>)>;
 
 /// The task.
 struct Clerk {
@@ -238,7 +184,7 @@ struct Clerk {
     machine: Questions,
     began: Instant,
     links: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
-    look: Batches<AnswerKey, Vec<(AnswerKey, Option<Stored>)>>,
+    look: Batches<AnswerKey, Found>,
     keep: Batches<Keeping, Vec<bool>>,
     /// Whether something happened since runs were shown last.
     dirty: bool,
@@ -338,20 +284,17 @@ impl Clerk {
         }
     }
 
-    fn looked(
-        &mut self,
-        done: Result<(Vec<AnswerKey>, Result<Vec<(AnswerKey, Option<Stored>)>, AnswersError>), JoinError>,
-    ) {
+    fn looked(&mut self, done: Result<Done<AnswerKey, Found>, JoinError>) {
         let now = self.now();
         match done {
-            Ok((_, Ok(found))) => {
+            Ok(Done { result: Ok(found), .. }) => {
                 self.works();
                 for (key, found) in found {
                     self.machine.looked(now, key, found);
                 }
             }
-            Ok((keys, Err(error))) => {
-                self.look.put_back(keys);
+            Ok(Done { batch, result: Err(error) }) => {
+                self.look.put_back(batch);
                 self.fails(&error);
             }
             // Cannot be: the store does not panic. Who waits for these keys waits until its stream ends.
@@ -359,17 +302,17 @@ impl Clerk {
         }
     }
 
-    fn kept(&mut self, done: Result<(Vec<Keeping>, Result<Vec<bool>, AnswersError>), JoinError>) {
+    fn kept(&mut self, done: Result<Done<Keeping, Vec<bool>>, JoinError>) {
         let now = self.now();
         self.dirty = true;
         match done {
-            Ok((batch, Ok(counted))) => {
+            Ok(Done { batch, result: Ok(counted) }) => {
                 self.works();
                 for (keeping, counted) in batch.into_iter().zip(counted) {
                     self.machine.kept(now, keeping, counted);
                 }
             }
-            Ok((batch, Err(error))) => {
+            Ok(Done { batch, result: Err(error) }) => {
                 self.keep.put_back(batch);
                 self.fails(&error);
             }

@@ -55,13 +55,14 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.waiters.is_empty() && !self.looking && self.calls == 0 && self.keeping == 0
     }
 
     /// Whether the first waiter has to ask by itself.
-    fn needs_a_call(&self) -> bool {
-        !self.waiters.is_empty() && self.looked && self.calls == 0 && self.keeping == 0
+    pub(super) fn needs_a_call(&self) -> bool {
+        let alone = self.calls == 0 || mutated!(FlightNotShared);
+        !self.waiters.is_empty() && self.looked && alone && self.keeping == 0
     }
 }
 
@@ -110,6 +111,7 @@ impl Questions {
         let Some(ended) = self.streams.remove(&stream) else { return };
         for (number, open) in ended.questions {
             match open.call {
+                Some(call) if mutated!(CallEndsWithStream) => self.give_up(now, call),
                 Some(call) => self.orphan(now, call),
                 None => self.drop_waiter(Place { stream, number }, &open),
             }
@@ -381,48 +383,5 @@ impl Questions {
         } else {
             budget.lanes.push(&open.run_id, terms.spend.priority, entry);
         }
-    }
-}
-
-#[cfg(test)]
-impl Questions {
-    /// Calls that are believed to be under way.
-    pub(super) fn calls_under_way(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// The key of an open question.
-    pub(super) fn key_of(&self, place: Place) -> AnswerKey {
-        let open = self.streams.get(&place.stream).and_then(|stream| stream.questions.get(&place.number));
-        open.map_or_else(|| AnswerKey::of(b"none"), |open| open.key)
-    }
-
-    /// What counts agree with what is counted.
-    pub(super) fn check(&self) {
-        let open = || self.streams.values().flat_map(|stream| stream.questions.values());
-        for (run_id, account) in &self.accounts {
-            let waiting = open().filter(|open| open.run_id == *run_id && open.call.is_none()).count() as u64;
-            assert_eq!(account.waiting, waiting, "waiting of {run_id}");
-            let under_way = self.calls.values().filter(|call| call.run_id() == run_id).count() as u64;
-            assert_eq!(account.under_way, under_way, "under way of {run_id}");
-        }
-        let tickets: u64 = self.pools.values().map(Budget::under_way).sum();
-        assert_eq!(tickets, self.calls.len() as u64, "tickets and calls");
-        assert_eq!(self.deadlines.len(), self.calls.len(), "every call has its deadline");
-        let waiters: usize = self.flights.values().map(|flight| flight.waiters.len()).sum();
-        assert_eq!(waiters, open().filter(|open| open.call.is_none()).count(), "who waits has a flight");
-        for (key, flight) in &self.flights {
-            assert!(!flight.is_over(), "a flight of {key} that is over");
-            assert_eq!(flight.queued.is_some(), flight.needs_a_call(), "{key} stands in a lane");
-            let calls = self.calls.values().filter(|call| call.key() == *key).count();
-            assert_eq!(flight.calls as usize, calls, "calls of {key}");
-        }
-    }
-
-    /// Nothing is open anywhere.
-    pub(super) fn assert_idle(&self) {
-        self.check();
-        assert!(self.calls.is_empty() && self.flights.is_empty(), "{:?} {:?}", self.calls, self.flights);
-        assert!(self.streams.values().all(|stream| stream.questions.is_empty()));
     }
 }

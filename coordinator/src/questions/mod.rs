@@ -12,6 +12,7 @@
 //! 5. Every leave comes back: with the end of its call, or at a deadline.
 
 mod account;
+mod batches;
 mod calls;
 mod desk;
 mod effect;

@@ -113,7 +113,7 @@ pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
     config.guardrails = Guardrails::Merge;
-    config.grok.endpoint = "http://127.0.0.1:9/v1/chat/completions".to_owned();
+    "http://127.0.0.1:9/v1/chat/completions".clone_into(&mut config.grok.endpoint);
     config.limits.requests_per_minute = Limit::at(6_000_000);
     change(&mut config);
     config

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod answers;
 mod ask;
 mod cli;
 #[cfg(all(feature = "crash-points", unix))]

@@ -15,6 +15,7 @@ use super::machine::Questions;
 use crate::answers::{Spent, Stored};
 
 mod behaviour;
+mod check;
 mod world;
 
 pub(super) fn id(name: &str) -> RunId {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::mutation::{self, Mutation};
 
 /// Calls a second that are allowed.
 const RATE: f64 = 10.0;
@@ -23,7 +24,7 @@ enum Stage {
         since: f64,
     },
     /// The call has ended; nobody said yet that it is kept.
-    Reports(Ended),
+    Reports(Box<Ended>),
 }
 
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl World {
                     self.bench.machine.asked(now, StreamId(stream), &question, &standing(run));
                 }
                 Stage::Reports(ended) => {
-                    self.bench.machine.ended(now, StreamId(stream), ended.clone(), &standing(run));
+                    self.bench.machine.ended(now, StreamId(stream), Ended::clone(ended), &standing(run));
                 }
             }
         }
@@ -139,7 +140,7 @@ impl World {
             self.given_back += 1.0;
         }
         let end = ended(open.0, number, key(open.1), outcome);
-        open.2 = Stage::Reports(end.clone());
+        open.2 = Stage::Reports(Box::new(end.clone()));
         let run = open.0;
         if let Some(stream) = member.stream {
             for _ in 0..=u32::from(self.dice.u32(..8) == 0) {
@@ -240,8 +241,8 @@ impl World {
                     self.resolve(index, place.number);
                 }
                 Reply::Kept => {
-                    if let Stage::Reports(Ended { outcome: CallOutcome::Answered(answer), .. }) = &stage
-                        && answer.is_whole()
+                    if let Stage::Reports(ended) = &stage
+                        && matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole())
                     {
                         assert!(self.bench.store.contains_key(&key(which)), "kept, and not durable");
                     }
@@ -342,4 +343,14 @@ fn whatever_goes_wrong_every_question_ends_and_nothing_is_paid_twice() {
         resolved += played.unwrap_or_else(|_| panic!("seed {seed}"));
     }
     assert!(resolved > seeds * 50, "only {resolved} questions came to an end");
+}
+
+#[test]
+fn the_world_finds_deliberate_bugs() {
+    for mutation in Mutation::OF_QUESTIONS {
+        mutation::switch(Some(mutation));
+        let found = (0..60).any(|seed| std::panic::catch_unwind(|| play(seed)).is_err());
+        mutation::switch(None);
+        assert!(found, "{mutation:?} was not found");
+    }
 }
