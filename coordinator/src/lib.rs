@@ -19,6 +19,7 @@ pub mod ledger;
 mod live;
 mod metrics;
 mod plan;
+pub mod probe;
 mod retention;
 mod rpc;
 pub mod runs;

@@ -11,6 +11,7 @@ pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod import;
+pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;

@@ -15,6 +15,7 @@ fn help_is_what_it_was() {
         "runs list",
         "runs prune",
         "import",
+        "probe",
         "config show",
         "completions",
     ] {

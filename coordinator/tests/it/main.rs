@@ -12,6 +12,7 @@ mod fleet;
 mod help;
 mod layout;
 mod life;
+mod probe;
 mod process;
 mod resume;
 mod support;
