@@ -9,6 +9,9 @@ use super::Seconds;
 /// Into how many pieces the time is cut to see how steady the rate is.
 const PIECES: usize = 5;
 
+/// Most usual calls between two refusals of a provider whose allowance is used up, at the paces that a probe goes.
+const CLEAR: f64 = 30.0;
+
 /// Student's t for two-sided 95 % by degrees of freedom, from 1 to 5.
 const T95: [f64; 5] = [12.706, 4.303, 3.182, 2.776, 2.571];
 
@@ -55,7 +58,7 @@ struct Span {
 /// The limit that `tries` ran into. `breaks` are moments at which the probe stopped asking for a while, so that nobody
 /// knows what was left unused; `size` is a usual call in units.
 pub fn rate(tries: &[Try], breaks: &[Seconds], size: f64) -> Option<Estimate> {
-    let spans = spans(tries, breaks);
+    let spans = spans(tries, breaks, size);
     let (seconds, units) = total(&spans);
     if seconds <= 0.0 || units < size {
         return None;
@@ -96,7 +99,7 @@ fn estimate(rate: f64, half: f64, units: f64, seconds: Seconds, window: Option<S
 }
 
 /// From each refusal to the next one, within the stretches between breaks.
-fn spans(tries: &[Try], breaks: &[Seconds]) -> Vec<Span> {
+fn spans(tries: &[Try], breaks: &[Seconds], size: f64) -> Vec<Span> {
     let mut spans = Vec::new();
     let (mut mark, mut units) = (None::<Seconds>, 0.0);
     let mut breaks = breaks.iter().copied().peekable();
@@ -108,7 +111,8 @@ fn spans(tries: &[Try], breaks: &[Seconds]) -> Vec<Span> {
             units += passed;
             continue;
         }
-        if let Some(mark) = mark {
+        // So much without a refusal: the pace was not above the limit, and a refusal was an accident.
+        if let Some(mark) = mark.filter(|_| units <= CLEAR * size) {
             spans.push(Span { seconds: one.sent - mark, units });
         }
         (mark, units) = (Some(one.sent), 0.0);
@@ -194,8 +198,8 @@ mod tests {
 
     #[test]
     fn a_pause_is_left_out() {
-        let mut tries = into_bucket(8.0, 40.0, 12.0, 30.0, 1.0);
-        let late = into_bucket(8.0, 40.0, 12.0, 30.0, 1.0);
+        let mut tries = into_bucket(8.0, 8.0, 24.0, 30.0, 1.0);
+        let late = into_bucket(8.0, 8.0, 24.0, 30.0, 1.0);
         tries.extend(late.iter().map(|one| Try { sent: one.sent + 100.0, ..*one }));
         let with = rate(&tries, &[60.0], 1.0).unwrap().per_minute;
         let without = rate(&tries, &[], 1.0).unwrap().per_minute;

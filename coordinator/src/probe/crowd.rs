@@ -64,9 +64,23 @@ pub fn refused_at(calls: &[Call], from: Seconds, to: Seconds) -> Option<usize> {
     numbers.get(numbers.len() / 2).copied()
 }
 
+/// Share of the calls that passed between two moments although so many others were under way.
+pub fn passed_beyond(calls: &[Call], from: Seconds, to: Seconds, limit: usize) -> f64 {
+    let slack = slack(calls, from, to).min(limit / 8);
+    let passed = found(calls, from).into_iter().filter(|found| !found.refused && found.sent < to);
+    let (beyond, all) = passed.fold((0.0, 0.0_f64), |(beyond, all), found| {
+        (beyond + f64::from(u8::from(found.others >= limit + slack)), all + 1.0)
+    });
+    beyond / all.max(1.0)
+}
+
 /// How many calls have ended at the provider while their answers are on the way: so many more seem to be in flight.
-fn slack(calls: &[Call], from: Seconds) -> usize {
-    let last = calls.iter().filter(|call| call.is_throttled()).map(|call| call.sent).fold(from, f64::max);
+fn slack(calls: &[Call], from: Seconds, to: Seconds) -> usize {
+    let last = calls
+        .iter()
+        .filter(|call| call.is_throttled() && call.sent < to)
+        .map(|call| call.sent)
+        .fold(from, f64::max);
     let since = || calls.iter().filter(|call| call.sent >= from && call.sent <= last);
     let mut trips: Vec<Seconds> = since().filter(|call| call.is_throttled()).map(|call| call.took).collect();
     trips.sort_by(f64::total_cmp);
@@ -90,7 +104,7 @@ pub fn crowd(calls: &[Call], from: Seconds) -> Option<Crowd> {
         return None;
     }
     let judged = refused.max(of(false).count()) as f64;
-    let slack = slack(calls, from);
+    let slack = slack(calls, from, f64::INFINITY);
     let wrong = |limit: usize| {
         let slack = slack.min(limit / 8);
         let refused_below = of(true).filter(|number| *number < limit).count() as f64 / refused as f64;

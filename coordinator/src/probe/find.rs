@@ -209,18 +209,35 @@ async fn check<A: Ask>(drive: &mut Drive<A>, measured: &Measured) -> Result<Opti
 
 /// Looks for the limit between a pace that passes and one that does not.
 async fn between<A: Ask>(drive: &mut Drive<A>, mut low: f64, mut high: f64) -> Result<(), Stop> {
+    for _ in 0..3 {
+        if !passes(drive, high).await? {
+            break;
+        }
+        (low, high) = (high, 1.5 * high);
+    }
     while high > NEAR * low {
         let pace = (low * high).sqrt();
-        drive.begin(BETWEEN_STEP, Pace::Rate(pace), 0);
-        drive.go(Pace::Rate(pace), |drive| drive.of_step().count() >= BETWEEN).await?;
-        drive.settle().await;
-        if passed(drive) >= PASSES {
+        if passes(drive, pace).await? {
             low = pace;
         } else {
             high = pace;
         }
     }
     Ok(())
+}
+
+/// Whether calls pass at `pace`, but for accidents.
+async fn passes<A: Ask>(drive: &mut Drive<A>, pace: f64) -> Result<bool, Stop> {
+    drive.begin(BETWEEN_STEP, Pace::Rate(pace), 0);
+    let too_many = (1.0 - PASSES) * BETWEEN as f64;
+    drive
+        .go(Pace::Rate(pace), |drive| {
+            let refused = drive.of_step().filter(|call| call.is_throttled()).count();
+            drive.of_step().count() >= BETWEEN || refused as f64 > too_many
+        })
+        .await?;
+    drive.settle().await;
+    Ok(passed(drive) >= PASSES)
 }
 
 /// Share of the last step's calls that were not refused.

@@ -5,11 +5,14 @@ use llm::limit::Scarce;
 use super::Seconds;
 use super::call::{Call, Ended};
 use super::ceiling::{Estimate, Try, rate, rate_by_window};
-use super::crowd::{Crowd, crowd, most_in_flight, refused_at};
+use super::crowd::{Crowd, crowd, most_in_flight, passed_beyond, refused_at};
 use super::drive::{Pace, Step, Stop};
 
 /// Fewest calls between two refusals, in all, that make a limit.
 const LEAST: f64 = 10.0;
+
+/// Share of calls that may seem to have passed beyond a limit on calls in flight.
+const BEYOND: f64 = 0.2;
 
 /// Within so many seconds what passes may be a burst.
 const BURST: Seconds = 10.0;
@@ -161,19 +164,21 @@ impl Log<'_> {
         };
         let found = crowd(self.calls, step.began)?;
         let usual = refused_at(self.calls, first, step.began)?;
-        let near = usual.abs_diff(found.limit) as f64 <= (0.1 * found.limit as f64).max(1.0);
-        near.then_some(found)
+        // What passed beyond it before says that it is none.
+        let fits = passed_beyond(self.calls, first, step.began, found.limit) <= BEYOND;
+        // Small numbers are counted exactly.
+        (fits && usual.abs_diff(found.limit) <= found.limit / 10).then_some(found)
+    }
+
+    /// Latencies of the answers in steps of this purpose.
+    fn latencies(&self, purpose: &str) -> impl Iterator<Item = Seconds> {
+        let of = move |step: usize| self.steps.get(step).is_some_and(|step| step.purpose == purpose);
+        self.calls.iter().filter(move |call| call.is_answered() && of(call.step)).map(|call| call.took)
     }
 
     /// Median latency of the answers in steps of this purpose.
     pub fn median_latency(&self, purpose: &str) -> Option<Seconds> {
-        let of = |step: usize| self.steps.get(step).is_some_and(|step| step.purpose == purpose);
-        let mut times: Vec<Seconds> = self
-            .calls
-            .iter()
-            .filter(|call| call.is_answered() && of(call.step))
-            .map(|call| call.took)
-            .collect();
+        let mut times: Vec<Seconds> = self.latencies(purpose).collect();
         times.sort_by(f64::total_cmp);
         times.get(times.len() / 2).copied()
     }
