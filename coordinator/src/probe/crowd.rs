@@ -97,7 +97,9 @@ fn slack(calls: &[Call], from: Seconds, to: Seconds) -> usize {
 pub fn crowd(calls: &[Call], from: Seconds) -> Option<Crowd> {
     let found = found(calls, from);
     // Before the first refusal there was room for everybody, whatever the limit is on.
-    let found: Vec<Found> = found.into_iter().skip_while(|one| !one.refused).collect();
+    let first = found.iter().position(|one| one.refused)?;
+    let (before, found) = found.split_at(first);
+    let room = before.iter().map(|one| one.others + 1).max().unwrap_or(1);
     let of = |refused: bool| found.iter().filter(move |one| one.refused == refused).map(|one| one.others);
     let refused = of(true).count();
     if refused < LEAST {
@@ -112,7 +114,7 @@ pub fn crowd(calls: &[Call], from: Seconds) -> Option<Crowd> {
         (refused_below, passed_above)
     };
     let most = of(true).chain(of(false)).max()?;
-    let fitting: Vec<(usize, f64)> = (1..=most)
+    let fitting: Vec<(usize, f64)> = (room.saturating_sub(slack.min(room / 8)).max(1)..=most)
         .filter_map(|limit| {
             let (below, above) = wrong(limit);
             (below <= WRONG && above <= WRONG).then_some((limit, below + above))
