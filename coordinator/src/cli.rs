@@ -61,6 +61,23 @@ enum Command {
     ///
     /// Reads the corpus, makes every question that would be asked, and counts calls, tokens, US dollars and time.
     Estimate(commands::estimate::Args),
+    /// Measure what a provider of models lets through, and how fast it answers
+    ///
+    /// Without --find: steps of so many calls in flight; for each latency (of single calls, no wait and no retry in it),
+    /// throughput, tokens, statuses and the time to the first 429, and the knee: where more calls in flight only make answers
+    /// slower. A step with more than a fifth of its calls refused is the last one.
+    ///
+    /// With --find: the limits on calls a minute, tokens a minute and calls in flight, with 95 % confidence intervals. A few
+    /// calls alone, then twice as many a minute until some are refused; then a quarter above the limit until it is known
+    /// within a few per cent; then the same with longer and longer prompts. It goes beyond the limit on purpose; waits of a
+    /// provider that counts in windows are kept. What the provider says of its limits (x-ratelimit-*) is shown, but not
+    /// believed. Allow some minutes for a limit of 60 calls a minute, and one for a limit of thousands.
+    ///
+    /// The prompts are a sentence each and ask for the word OK; --find ends with some of up to 8,000 tokens. The key comes
+    /// from the environment variable that the configuration names. Whatever bound is reached first ends the probe, and so
+    /// does Ctrl-C (a second one does not wait for calls in flight): what was measured is written either way. Exit code 0:
+    /// done, or a bound was reached; 2: it failed (a wrong key ends it at once); 130: interrupted.
+    Probe(commands::probe::Args),
     /// Write a synthetic corpus of any size
     Synth(commands::synth::Args),
     /// Make a finished run of published JSON files
@@ -81,7 +98,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    cli.logs.start(&["coordinator", "worker", "engine", "dataset"])?;
+    cli.logs.start(&["coordinator", "worker", "engine", "llm", "dataset"])?;
     let quiet = cli.logs.quiet;
     match cli.command {
         Command::Run(args) => commands::run::run(&args, quiet),
@@ -94,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),
         Command::Estimate(args) => commands::estimate::run(&args, quiet),
+        Command::Probe(args) => commands::probe::run(&args, quiet),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Config(args) => commands::config::run(&args),

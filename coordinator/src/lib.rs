@@ -23,6 +23,7 @@ pub mod ledger;
 mod live;
 mod metrics;
 mod plan;
+pub mod probe;
 mod questions;
 mod retention;
 mod rpc;

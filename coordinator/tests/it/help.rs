@@ -19,6 +19,7 @@ fn help_is_what_it_was() {
         "answers import",
         "answers prune",
         "import",
+        "probe",
         "config show",
         "completions",
     ] {

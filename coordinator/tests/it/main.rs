@@ -14,6 +14,7 @@ mod fleet;
 mod help;
 mod layout;
 mod life;
+mod probe;
 mod process;
 mod resume;
 mod support;

@@ -6,6 +6,7 @@ pub mod corpus;
 pub mod crash;
 pub mod fingerprint;
 pub mod part;
+pub mod probe;
 pub mod published;
 mod rows;
 pub mod run_file;

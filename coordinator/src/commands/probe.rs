@@ -1,0 +1,254 @@
+//! `coordinator probe`: measures what a provider lets through.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use console::failure::WithHint as _;
+use console::interrupt::Interrupts;
+use console::output::say;
+use console::progress::Progress;
+use console::{Exit, env, output};
+use dataset::probe::{ProbeCall, write_calls};
+use domain::config::{ModelConfig, ProposerMode, RunConfig};
+use llm::client::{Client, Timeouts};
+use tokio::sync::watch;
+
+use super::{block_on, run_id::fresh};
+use crate::probe::call::Call;
+use crate::probe::drive::Pace;
+use crate::probe::findings::{Log, Verdict};
+use crate::probe::{Bounds, Drive, Findings, Plan, Questions, Report, Stop, find, in_steps};
+use crate::settings::ConfigArgs;
+
+/// Calls of a search at most, where nobody says.
+const SEARCH: u64 = 4000;
+
+/// Which provider is probed, how, and how far.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file: endpoint, model, key and price of the proposer's mode; see configs/grok.yaml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key, e.g. `--set grok.model=NAME`; may be repeated, beats file and environment
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Search for the limits
+    #[arg(long, conflicts_with = "steps")]
+    find: bool,
+    /// Calls in flight, step by step
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2,4,8,16",
+          value_parser = clap::value_parser!(u16).range(1..=4000))]
+    steps: Vec<u16>,
+    /// Most calls of all steps together [default: five for each call in flight, at least 20 a step; 4000 with --find]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
+    /// How long calls are sent
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Most that it may cost, by the prices of the configuration
+    #[arg(long, value_name = "USD", default_value_t = 1.0)]
+    max_cost: f64,
+    /// Longest answer that is asked for, in tokens; 0 leaves it to the provider
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    max_tokens: u32,
+    /// Send nothing: say what would be sent, and what it would cost at most
+    #[arg(long)]
+    dry_run: bool,
+    /// Folder for probe.json, calls.parquet, latency.svg and limits.yaml [default: probes/<TIME>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table, the limits, and keys to paste
+    #[default]
+    Text,
+    /// What is written to probe.json
+    Json,
+}
+
+/// Probes.
+pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+    let config = load(args)?;
+    let model = model(&config)?;
+    if !(args.max_cost > 0.0) {
+        bail!("--max-cost must be a number above 0");
+    }
+    let questions = Questions::new(model, &config.proposer, args.max_tokens);
+    let steps: Vec<usize> =
+        if args.find { Vec::new() } else { args.steps.iter().copied().map(usize::from).collect() };
+    let requests = args.requests.unwrap_or_else(|| if args.find { SEARCH } else { Plan::usual(&steps) });
+    let plan = Plan { steps, bounds: Bounds { requests, duration: args.duration, cost: args.max_cost } };
+    if args.dry_run {
+        let outlook = plan.outlook(&questions);
+        output::print(&match args.output {
+            Output::Text => outlook.text(&plan, &questions),
+            Output::Json => output::json(&outlook.json(&plan, &questions)),
+        })?;
+        return Ok(Exit::Fine);
+    }
+    let client = Client::new(model, Timeouts::from(&config.proposer), env::process)
+        .hint("the key is read from the environment only; --dry-run and `worker mock-llm` need none")?;
+    let out = folder(args)?;
+    let price = questions.price;
+    let report = Report::new(block_on(probe(client, questions, &plan, quiet))?, &price);
+    let found = report.findings();
+    if found.calls.is_empty() {
+        return ended(found);
+    }
+    write(&report, &out)?;
+    output::print(&match args.output {
+        Output::Text => report.text(output::stdout_width()),
+        Output::Json => output::json(&report.json()),
+    })?;
+    say(&format!("written to {}: probe.json, calls.parquet, latency.svg, limits.yaml", out.display()));
+    ended(found)
+}
+
+fn load(args: &Args) -> anyhow::Result<RunConfig> {
+    let config = ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() };
+    let config: RunConfig =
+        serde_json::from_value(config.resolve()?.value).context("the configuration is not legal")?;
+    // Whether a run could propose like that is another question.
+    config.check_values().context("the configuration is not legal")?;
+    Ok(config)
+}
+
+/// The model that the configuration has the proposer ask.
+fn model(config: &RunConfig) -> anyhow::Result<&ModelConfig> {
+    match config.proposer.mode {
+        ProposerMode::Grok => Ok(&config.grok),
+        ProposerMode::Vendor => Ok(&config.vendor),
+        ProposerMode::Vllm => Ok(&config.vllm),
+        ProposerMode::Rules => {
+            Err(anyhow::anyhow!("the configuration asks no model: proposer.mode is rules"))
+                .hint("name one, e.g. --config configs/grok.yaml or --set proposer.mode=vllm")
+        }
+    }
+}
+
+/// Where the files go; a folder that holds a probe already is left alone.
+fn folder(args: &Args) -> anyhow::Result<PathBuf> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => Path::new("probes").join(fresh()?.as_str().replace("run-", "probe-")),
+    };
+    if out.join("probe.json").exists() {
+        bail!("{} holds a probe already: name another --out", out.display());
+    }
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    Ok(out)
+}
+
+async fn probe(client: Client, questions: Questions, plan: &Plan, quiet: bool) -> anyhow::Result<Findings> {
+    let mut interrupts = Interrupts::listen()?;
+    let (stop, stopped) = watch::channel(0_u32);
+    let listening = tokio::spawn(async move {
+        loop {
+            interrupts.next().await;
+            if *stop.borrow() == 0 {
+                say("waiting for the calls in flight; Ctrl-C again does not");
+            }
+            stop.send_modify(|times| *times += 1);
+        }
+    });
+    let search = plan.steps.is_empty();
+    let progress = if quiet {
+        Progress::silent()
+    } else {
+        Progress::start("calls", (!search).then_some(plan.bounds.requests), 0)
+    };
+    let mut drive = Drive::new(client, questions, plan.bounds, stopped, progress);
+    let mut notes = Vec::new();
+    let ended = if search {
+        find(&mut drive).await
+    } else {
+        in_steps(&mut drive, plan).await.map(|left_out| {
+            if left_out {
+                notes.push(
+                    "the steps after it are left out: a fifth of its calls were refused already".to_owned(),
+                );
+            }
+        })
+    };
+    listening.abort();
+    let abandoned = drive.forget_pending();
+    if abandoned > 0 {
+        notes.push(format!("{abandoned} calls in flight were not waited for"));
+    }
+    Ok(findings(drive, ended.err(), notes))
+}
+
+fn findings(drive: Drive<Client>, stop: Option<Stop>, notes: Vec<String>) -> Findings {
+    let verdict = Verdict::of(&Log {
+        calls: &drive.calls,
+        steps: &drive.steps,
+        breaks: &drive.breaks,
+        opened: &drive.opened,
+        until: f64::INFINITY,
+    });
+    let planned = drive.steps.iter().filter_map(|step| match step.pace {
+        Pace::InFlight(number) if step.purpose == "step" => Some(number),
+        _ => None,
+    });
+    Findings {
+        endpoint: drive.questions().endpoint.clone(),
+        model: drive.questions().model.clone(),
+        verdict,
+        stop,
+        notes,
+        seconds: drive.calls.iter().map(Call::done).fold(0.0, f64::max),
+        cost: drive.cost,
+        concurrency: planned.max().unwrap_or_else(|| drive.most_in_flight()),
+        steps: drive.steps,
+        calls: drive.calls,
+    }
+}
+
+fn write(report: &Report, out: &Path) -> anyhow::Result<()> {
+    let put = |name: &str, bytes: &[u8]| {
+        let path = out.join(name);
+        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    };
+    put("calls.parquet", &write_calls(&rows(report.findings()))?)?;
+    put("latency.svg", report.svg().as_bytes())?;
+    put("limits.yaml", report.snippet().as_bytes())?;
+    put("probe.json", output::json(&report.json()).as_bytes())
+}
+
+fn rows(found: &Findings) -> Vec<ProbeCall> {
+    let row = |call: &Call| ProbeCall {
+        id: call.id,
+        step: u32::try_from(call.step).unwrap_or(u32::MAX),
+        purpose: found.steps.get(call.step).map_or("", |step| step.purpose).to_owned(),
+        sent_s: call.sent,
+        duration_s: call.took,
+        status_code: call.status,
+        throttled: call.is_throttled(),
+        retry_after_s: call.retry_after,
+        prompt_tokens: call.usage.prompt,
+        completion_tokens: call.usage.completion,
+        reasoning_tokens: call.usage.reasoning,
+        total_tokens: call.usage.total,
+        error: call.error.clone(),
+    };
+    found.calls.iter().map(row).collect()
+}
+
+/// How the probe ended.
+fn ended(found: &Findings) -> anyhow::Result<Exit> {
+    match &found.stop {
+        Some(Stop::Interrupted) => Ok(Exit::Interrupted),
+        Some(Stop::Fatal(why)) => Err(anyhow::anyhow!("{} does not answer: {why}", found.endpoint))
+            .hint("look at the endpoint, the model and the key that the configuration names"),
+        Some(stop) if found.calls.is_empty() => bail!("nothing was sent: {stop}"),
+        _ => Ok(Exit::Fine),
+    }
+}

@@ -1,0 +1,336 @@
+//! What the log of a probe says about the limits.
+
+use llm::limit::Scarce;
+
+use super::Seconds;
+use super::call::{Call, Ended};
+use super::ceiling::{Estimate, Try, rate, rate_by_window};
+use super::crowd::{Crowd, crowd, most_in_flight, passed_beyond, refused_at};
+use super::drive::{Pace, Step, Stop};
+
+/// Fewest calls between two refusals, in all, that make a limit.
+const LEAST: f64 = 10.0;
+
+/// Share of calls that may seem to have passed beyond a limit on calls in flight.
+const BEYOND: f64 = 0.2;
+
+/// Within so many seconds what passes may be a burst.
+const BURST: Seconds = 10.0;
+
+/// The purpose of steps that look for a limit between two paces.
+pub const BETWEEN_STEP: &str = "between";
+
+/// Share of calls that pass at a pace that is allowed: a refusal may be an accident.
+pub const PASSES: f64 = 0.95;
+
+/// The log of a probe.
+#[derive(Debug, Clone, Copy)]
+pub struct Log<'a> {
+    /// Calls in the order of sending.
+    pub calls: &'a [Call],
+    /// Its steps.
+    pub steps: &'a [Step],
+    /// Moments at which it stopped asking for a while.
+    pub breaks: &'a [Seconds],
+    /// Moments at which windows of the provider opened.
+    pub opened: &'a [Seconds],
+    /// Calls sent later are not looked at: a refusal may be on its way.
+    pub until: Seconds,
+}
+
+impl Log<'_> {
+    /// What ran out at the last refusal.
+    pub fn scarce(&self) -> Option<Scarce> {
+        self.calls.iter().rev().find_map(|call| match call.ended {
+            Ended::Throttled(scarce) => Some(scarce),
+            _ => None,
+        })
+    }
+
+    /// A usual call: 1, or its tokens.
+    pub fn usual_size(&self, scarce: Scarce) -> f64 {
+        if scarce == Scarce::Requests {
+            return 1.0;
+        }
+        let last = self.calls.last().map_or(0, |call| call.step);
+        let of = |step: Option<usize>| {
+            let known = self
+                .calls
+                .iter()
+                .filter(|call| call.is_answered() && step.is_none_or(|step| call.step == step));
+            let (sum, count) =
+                known.fold((0.0, 0.0), |(sum, count), call| (sum + call.usage.total as f64, count + 1.0));
+            (count > 0.0 && sum > 0.0).then(|| sum / count)
+        };
+        of(Some(last)).or_else(|| of(None)).unwrap_or(1.0)
+    }
+
+    fn tries(&self, scarce: Scarce) -> Vec<Try> {
+        let size = self.usual_size(scarce);
+        let units = |call: &Call| match (scarce, call.is_answered()) {
+            (Scarce::Requests, _) => 1.0,
+            (Scarce::Tokens, true) => call.usage.total as f64,
+            (Scarce::Tokens, false) => size,
+        };
+        let known = self.calls.iter().filter(|call| call.sent <= self.until);
+        known
+            .filter_map(|call| match call.ended {
+                Ended::Throttled(short) if short == scarce => Some(Try { sent: call.sent, passed: None }),
+                Ended::Throttled(_) => None,
+                _ => Some(Try { sent: call.sent, passed: Some(units(call)) }),
+            })
+            .collect()
+    }
+
+    /// Share of a step's calls that were not refused.
+    pub fn passed_of_step(&self, step: usize) -> f64 {
+        let mine = self.calls.iter().filter(|call| call.step == step);
+        let (passed, all) = mine
+            .fold((0_u32, 0_u32), |(passed, all), call| (passed + u32::from(!call.is_throttled()), all + 1));
+        f64::from(passed) / f64::from(all.max(1))
+    }
+
+    /// The limit on calls between the paces that passed and those that did not.
+    fn between(&self) -> Option<Estimate> {
+        let mut steps =
+            self.steps.iter().enumerate().filter(|(_, step)| step.purpose == BETWEEN_STEP).peekable();
+        steps.peek()?;
+        let (mut low, mut high, mut units, mut seconds) = (0.0_f64, f64::INFINITY, 0.0, 0.0);
+        for (number, step) in steps {
+            let Pace::Rate(pace) = step.pace else { continue };
+            if self.passed_of_step(number) >= PASSES {
+                low = low.max(pace);
+            } else {
+                high = high.min(pace);
+            }
+            units +=
+                self.calls.iter().filter(|call| call.step == number && !call.is_throttled()).count() as f64;
+            seconds += step.ended - step.began;
+        }
+        // The pace below the first of them had passed, the one above had not.
+        let (low, high) = match (low > 0.0, high.is_finite()) {
+            (true, true) => (low.min(high), high),
+            (true, false) => (low, low * 1.05),
+            (false, _) => (high / 1.05, high),
+        };
+        let per_minute = f64::midpoint(low, high) * 60.0;
+        Some(Estimate { per_minute, low: low * 60.0, high: high * 60.0, units, seconds, window: None })
+    }
+
+    /// The limit that calls ran into; windows of time are looked at where nothing passes between refusals.
+    pub fn limit(&self, scarce: Scarce) -> Option<Estimate> {
+        if scarce == Scarce::Requests
+            && let Some(found) = self.between()
+        {
+            return Some(found);
+        }
+        if !self.calls.iter().any(|call| call.is_short_of(scarce)) {
+            return None;
+        }
+        let (tries, size) = (self.tries(scarce), self.usual_size(scarce));
+        let wait = self.usual_wait(scarce);
+        let bucket = rate(&tries, self.breaks, size).filter(|found| {
+            // Who has to wait much longer than for the next call waits for a window to open.
+            let next = 60.0 * size / found.per_minute;
+            found.units >= LEAST * size && wait.is_none_or(|wait| wait <= 3.0 * next + 2.0)
+        });
+        bucket.or_else(|| rate_by_window(&tries, self.opened))
+    }
+
+    /// How long refused calls are usually asked to wait.
+    fn usual_wait(&self, scarce: Scarce) -> Option<Seconds> {
+        let mine = self.calls.iter().filter(|call| call.is_short_of(scarce));
+        let mut waits: Vec<Seconds> = mine.filter_map(|call| call.retry_after).collect();
+        waits.sort_by(f64::total_cmp);
+        waits.get(waits.len() / 2).copied()
+    }
+
+    /// When the first call was refused for want of calls.
+    fn first_refusal(&self) -> Option<Seconds> {
+        self.calls.iter().find(|call| call.is_short_of(Scarce::Requests)).map(|call| call.sent)
+    }
+
+    /// Whether it is a limit on calls in flight that refuses calls.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded().is_some()
+    }
+
+    /// The limit on calls in flight, when it explains the refusals from a standstill, and calls were refused at that
+    /// number before as well.
+    fn crowded(&self) -> Option<Crowd> {
+        let first = self.first_refusal()?;
+        let Some(step) = self.steps.iter().find(|step| step.purpose == "from standstill") else {
+            return crowd(self.calls, first);
+        };
+        let found = crowd(self.calls, step.began)?;
+        let usual = refused_at(self.calls, first, step.began)?;
+        // What passed beyond it before says that it is none.
+        let fits = passed_beyond(self.calls, first, step.began, found.limit) <= BEYOND;
+        // Small numbers are counted exactly.
+        (fits && usual.abs_diff(found.limit) <= found.limit / 10).then_some(found)
+    }
+
+    /// Latencies of the answers in steps of this purpose.
+    fn latencies(&self, purpose: &str) -> impl Iterator<Item = Seconds> {
+        let of = move |step: usize| self.steps.get(step).is_some_and(|step| step.purpose == purpose);
+        self.calls.iter().filter(move |call| call.is_answered() && of(call.step)).map(|call| call.took)
+    }
+
+    /// Median latency of the answers in steps of this purpose.
+    pub fn median_latency(&self, purpose: &str) -> Option<Seconds> {
+        let mut times: Vec<Seconds> = self.latencies(purpose).collect();
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied()
+    }
+
+    /// Most units a minute that passed during a step.
+    fn most_passed(&self, scarce: Scarce) -> Option<f64> {
+        let of = |number: usize, step: &Step| {
+            let mine = || self.calls.iter().filter(|call| call.step == number && !call.is_throttled());
+            let last = mine().map(|call| call.sent).fold(step.began, f64::max);
+            let units: f64 = match scarce {
+                Scarce::Requests => mine().count() as f64,
+                Scarce::Tokens => mine().map(|call| call.usage.total as f64).sum(),
+            };
+            // One at a time leaves the time of the last one open.
+            let seconds = match step.pace {
+                Pace::Rate(rate) => last - step.began + 1.0 / rate,
+                Pace::InFlight(_) => step.ended - step.began,
+            };
+            // What passes within seconds may be a burst.
+            (units > 0.0).then(|| units / seconds.max(BURST) * 60.0)
+        };
+        self.steps.iter().enumerate().filter_map(|(number, step)| of(number, step)).reduce(f64::max)
+    }
+
+    /// The rate at which a provider answers that slows down instead of refusing.
+    fn slows(&self) -> Option<Slows> {
+        let alone = self.median_latency("alone")?;
+        let (number, step) =
+            self.steps.iter().enumerate().rev().find(|(_, step)| step.purpose == "faster")?;
+        let mine = || self.calls.iter().filter(|call| call.step == number && !call.is_throttled());
+        let (first, last) = (step.began + alone, mine().map(|call| call.sent).fold(0.0, f64::max));
+        let done =
+            self.calls.iter().filter(|call| call.is_answered() && call.done() > first && call.done() <= last);
+        let done = done.count() as f64;
+        let Pace::Rate(pace) = step.pace else { return None };
+        let seconds = last - first;
+        let slower = seconds > 0.0 && done > 0.0 && mine().count() as f64 > 2.0 * pace * alone + 10.0;
+        let a_second = done / seconds.max(1e-9);
+        let slows = Slows { per_minute: a_second * 60.0, concurrency: a_second * alone };
+        (slower && a_second < 0.8 * pace).then_some(slows)
+    }
+}
+
+impl Call {
+    /// Whether it was refused for want of this.
+    pub fn is_short_of(&self, what: Scarce) -> bool {
+        self.ended == Ended::Throttled(what)
+    }
+}
+
+/// What is known of a limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Known {
+    /// It was reached and measured.
+    Found(Estimate),
+    /// So much passed without being refused for it.
+    AtLeast(f64),
+    /// Nothing.
+    Unknown,
+}
+
+/// What is known of the limit on calls in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    /// It was reached and measured.
+    Found(Crowd),
+    /// So many were in flight without being refused for it.
+    AtLeast(usize),
+}
+
+/// A provider that gets slower instead of refusing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slows {
+    /// Answers a minute, whatever is sent.
+    pub per_minute: f64,
+    /// Calls in flight from which on others wait.
+    pub concurrency: f64,
+}
+
+/// What the log says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
+    /// Calls a minute.
+    pub requests: Known,
+    /// Tokens a minute.
+    pub tokens: Known,
+    /// Calls in flight.
+    pub in_flight: InFlight,
+    /// Set where calls pile up before any is refused.
+    pub slows: Option<Slows>,
+    /// Most that the provider said its limits are, on calls and on tokens.
+    pub stated: (Option<u64>, Option<u64>),
+}
+
+impl Verdict {
+    /// Reads a log.
+    pub fn of(log: &Log<'_>) -> Self {
+        let crowded = log.crowded();
+        let known = |scarce| {
+            let found = log.limit(scarce).filter(|_| scarce == Scarce::Tokens || crowded.is_none());
+            match (found, log.most_passed(scarce)) {
+                (Some(found), _) => Known::Found(found),
+                (None, Some(passed)) => Known::AtLeast(passed),
+                (None, None) => Known::Unknown,
+            }
+        };
+        let requests = known(Scarce::Requests);
+        let refused = log.calls.iter().any(Call::is_throttled);
+        Self {
+            requests,
+            tokens: known(Scarce::Tokens),
+            in_flight: crowded.map_or_else(|| InFlight::AtLeast(most_in_flight(log.calls)), InFlight::Found),
+            slows: if refused { None } else { log.slows() },
+            stated: (
+                log.calls.iter().filter_map(|call| call.stated.0).max(),
+                log.calls.iter().filter_map(|call| call.stated.1).max(),
+            ),
+        }
+    }
+
+    /// Calls a minute that pass for sure.
+    pub fn calls_a_minute(&self) -> Option<f64> {
+        match (self.slows, self.requests) {
+            (Some(slows), _) => Some(slows.per_minute),
+            (None, Known::Found(found)) => Some(found.low),
+            (None, Known::AtLeast(passed)) => Some(passed),
+            (None, Known::Unknown) => None,
+        }
+    }
+}
+
+/// Everything that a probe found.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// Where it asked.
+    pub endpoint: String,
+    /// Whom.
+    pub model: String,
+    /// Calls in the order of sending; all have ended.
+    pub calls: Vec<Call>,
+    /// Its steps.
+    pub steps: Vec<Step>,
+    /// What it says about the limits.
+    pub verdict: Verdict,
+    /// Why it ended before its plan.
+    pub stop: Option<Stop>,
+    /// What to say besides.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub seconds: Seconds,
+    /// What it cost in US dollars.
+    pub cost: f64,
+    /// Calls in flight of the highest step, or the most there were.
+    pub concurrency: usize,
+}

@@ -1,0 +1,283 @@
+//! What a probe found, for people, for scripts, and to paste.
+
+use std::fmt::Write as _;
+
+use console::output::{Align, Table};
+use console::progress::duration;
+use domain::budget::Price;
+use serde_json::{Value, json};
+
+use super::Findings;
+use super::call::{Call, Ended};
+use super::ceiling::Estimate;
+use super::drive::Pace;
+use super::findings::{InFlight, Known};
+use super::knee::{Point, knee};
+use super::stats::{Figures, summary, usage_tokens};
+
+/// A probe, ready to be shown.
+#[derive(Debug, Clone)]
+pub struct Report {
+    found: Findings,
+    steps: Vec<Figures>,
+    knee: Option<Point>,
+}
+
+impl Report {
+    /// Computes the figures.
+    pub fn new(found: Findings, price: &Price) -> Self {
+        let steps: Vec<Figures> = found
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(number, step)| Figures::of(number, step, &found.calls, price))
+            .filter(|step| step.requests > 0)
+            .collect();
+        let planned = steps.iter().filter(|step| matches!(step.pace, Pace::InFlight(_)));
+        let mut points: Vec<Point> = planned.filter_map(Figures::point).collect();
+        points.sort_by(|a, b| a.concurrency.total_cmp(&b.concurrency));
+        Self { knee: knee(&points), found, steps }
+    }
+
+    /// What it rests on.
+    pub const fn findings(&self) -> &Findings {
+        &self.found
+    }
+
+    /// The published shape: `summary` and `results`; what goes beyond it stands under further keys.
+    pub fn json(&self) -> Value {
+        let (found, verdict) = (&self.found, &self.found.verdict);
+        json!({
+            "summary": summary(found),
+            "results": found.calls.iter().map(result).collect::<Vec<_>>(),
+            "endpoint": found.endpoint,
+            "model": found.model,
+            "stopped": found.stop.as_ref().map(ToString::to_string),
+            "notes": found.notes,
+            "cost_usd": found.cost,
+            "steps": self.steps.iter().map(Figures::json).collect::<Vec<_>>(),
+            "knee": self.knee.map(|knee| json!({
+                "concurrency": knee.concurrency,
+                "answers_per_minute": knee.throughput * 60.0,
+                "latency_sec": knee.latency,
+            })),
+            "limits": {
+                "requests_per_minute": known(&verdict.requests),
+                "tokens_per_minute": known(&verdict.tokens),
+                "concurrency": match verdict.in_flight {
+                    InFlight::Found(crowd) => {
+                        json!({"state": "found", "value": crowd.limit, "low": crowd.low, "high": crowd.high})
+                    }
+                    InFlight::AtLeast(most) => json!({"state": "at_least", "value": most}),
+                },
+            },
+            "slows": verdict.slows.map(|slows| json!({
+                "answers_per_minute": slows.per_minute, "concurrency": slows.concurrency,
+            })),
+            "stated": {"requests": verdict.stated.0, "tokens": verdict.stated.1},
+            "config": self.snippet(),
+        })
+    }
+
+    /// Keys to paste into a configuration.
+    pub fn snippet(&self) -> String {
+        let verdict = &self.found.verdict;
+        let mut text = "limits:\n".to_owned();
+        let mut line = |key: &str, value: Option<f64>, why: &str| {
+            let value = value.map_or_else(|| "auto".to_owned(), |value| format!("{:.0}", value.floor()));
+            let _ = writeln!(text, "  {key}: {value}  # {why}");
+        };
+        for (key, known, stated) in [
+            ("requests_per_minute", &verdict.requests, verdict.stated.0),
+            ("tokens_per_minute", &verdict.tokens, verdict.stated.1),
+        ] {
+            match known {
+                Known::Found(found) => {
+                    // A number that the provider states and the measurement bears out is the exact one.
+                    let exact = stated.map(|stated| stated as f64).filter(|stated| agrees(*stated, found));
+                    let why = if exact.is_some() {
+                        "stated by the provider, and measured"
+                    } else {
+                        "measured: lower end"
+                    };
+                    line(key, Some(exact.unwrap_or(found.low).max(1.0)), why);
+                }
+                Known::AtLeast(most) => line(key, None, &format!("not reached at {most:.0}")),
+                Known::Unknown => line(key, None, "not measured"),
+            }
+        }
+        match (verdict.in_flight, verdict.slows, self.knee) {
+            (InFlight::Found(crowd), ..) => line("concurrency", Some(crowd.low as f64), "measured"),
+            (_, Some(slows), _) => {
+                line(
+                    "concurrency",
+                    Some(slows.concurrency.max(1.0)),
+                    "beyond that calls wait for one another",
+                );
+            }
+            (_, _, Some(knee)) => {
+                line("concurrency", Some(knee.concurrency), "the knee: beyond that answers get slower");
+            }
+            (InFlight::AtLeast(most), ..) => line("concurrency", None, &format!("{most} were let in")),
+        }
+        text
+    }
+
+    /// For people.
+    pub fn text(&self, width: Option<u16>) -> String {
+        let (found, verdict) = (&self.found, &self.found.verdict);
+        let mut text = format!("{} at {}\n\n{}\n", found.model, found.endpoint, self.table().text(width));
+        let mut say = |line: String| {
+            let _ = writeln!(text, "{line}");
+        };
+        say(format!("calls a minute:  {}", told(&verdict.requests, verdict.stated.0)));
+        say(format!("tokens a minute: {}", told(&verdict.tokens, verdict.stated.1)));
+        say(format!(
+            "calls in flight: {}",
+            match verdict.in_flight {
+                InFlight::Found(crowd) if crowd.low == crowd.high => format!("{} (measured)", crowd.limit),
+                InFlight::Found(crowd) => {
+                    format!("{} (measured; from {} to {})", crowd.limit, crowd.low, crowd.high)
+                }
+                InFlight::AtLeast(most) => format!("no limit found; {most} were in flight at a time"),
+            }
+        ));
+        if let Some(slows) = verdict.slows {
+            say(format!(
+                "nothing is refused: from {:.0} calls in flight on they wait for one another, at {:.0} answers a minute",
+                slows.concurrency, slows.per_minute
+            ));
+        }
+        if let Some(knee) = self.knee {
+            say(format!(
+                "knee: {:.0} calls in flight ({:.0} answers a minute, median {:.2} s); more of them only make answers slower",
+                knee.concurrency,
+                knee.throughput * 60.0,
+                knee.latency
+            ));
+        }
+        for note in &found.notes {
+            say(note.clone());
+        }
+        if let Some(stop) = &found.stop {
+            say(format!("ended before its plan: {stop}"));
+        }
+        say(format!("{} calls in {}, {:.4} USD", found.calls.len(), duration(found.seconds), found.cost));
+        say(format!("\n{}", self.snippet()));
+        text
+    }
+
+    /// The picture.
+    pub fn svg(&self) -> String {
+        let title = format!("{}: latency over calls in flight", self.found.model);
+        super::svg::svg(&title, &self.steps, self.knee.map(|knee| knee.concurrency))
+    }
+
+    fn table(&self) -> Table {
+        let right = [
+            "in flight",
+            "sent/min",
+            "calls",
+            "429",
+            "failed",
+            "min s",
+            "median",
+            "p90",
+            "p95",
+            "p99",
+            "max",
+            "answers/min",
+            "tokens/min",
+            "first 429 s",
+        ];
+        let right = right.map(|name| (name, Align::Right));
+        let mut table = Table::new(std::iter::once(("step", Align::Left)).chain(right));
+        for step in &self.steps {
+            let seconds =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+            let latency = &step.latency;
+            table.push([
+                step.purpose.to_owned(),
+                format!("{:.*}", usize::from(matches!(step.pace, Pace::Rate(_))), step.concurrency),
+                match step.pace {
+                    Pace::Rate(rate) => format!("{:.0}", rate * 60.0),
+                    Pace::InFlight(_) => "-".to_owned(),
+                },
+                step.requests.to_string(),
+                step.refused.to_string(),
+                step.failed.to_string(),
+                seconds(latency.min()),
+                seconds(latency.percentile(50)),
+                seconds(latency.percentile(90)),
+                seconds(latency.percentile(95)),
+                seconds(latency.percentile(99)),
+                seconds(latency.max()),
+                format!("{:.1}", step.a_minute()),
+                format!("{:.0}", step.tokens_a_minute()),
+                seconds(step.first_429),
+            ]);
+        }
+        table
+    }
+}
+
+/// Whether the provider's number is the one that was measured; its period may be a minute or a second, nobody says.
+fn agrees(stated: f64, found: &Estimate) -> bool {
+    (found.low.min(found.per_minute * 0.97)..=found.high.max(found.per_minute * 1.03)).contains(&stated)
+}
+
+fn told(known: &Known, stated: Option<u64>) -> String {
+    let measured = match known {
+        Known::Found(found) => format!(
+            "{:.0} (95 %: {:.0} to {:.0}; measured over {}{})",
+            found.per_minute,
+            found.low,
+            found.high,
+            duration(found.seconds),
+            found.window.map_or_else(String::new, |window| format!(", counted in windows of {window:.0} s")),
+        ),
+        Known::AtLeast(most) => format!("no limit found; {most:.0} passed"),
+        Known::Unknown => "not measured".to_owned(),
+    };
+    match (stated, known) {
+        (Some(stated), Known::Found(found)) if agrees(stated as f64, found) => {
+            format!("{measured}; the provider says {stated}, which agrees")
+        }
+        (Some(stated), Known::Found(_)) => {
+            format!(
+                "{measured}; the provider says {stated}, which is not what it does (or counts another period)"
+            )
+        }
+        (Some(stated), _) => format!("{measured}; the provider says {stated}"),
+        (None, _) => measured,
+    }
+}
+
+fn known(known: &Known) -> Value {
+    match known {
+        Known::Found(found) => json!({
+            "state": "found", "value": found.per_minute, "low": found.low, "high": found.high,
+            "measured_units": found.units, "measured_sec": found.seconds, "window_sec": found.window,
+        }),
+        Known::AtLeast(most) => json!({"state": "at_least", "value": most}),
+        Known::Unknown => json!({"state": "unknown"}),
+    }
+}
+
+fn result(call: &Call) -> Value {
+    json!({
+        "id": call.id,
+        "duration_sec": call.took,
+        "status_code": call.status,
+        "usage_tokens": usage_tokens(&call.usage),
+        "content": call.content,
+        "error": call.error,
+        "step": call.step,
+        "sent_sec": call.sent,
+        "throttled": matches!(call.ended, Ended::Throttled(_)),
+        "retry_after_sec": call.retry_after,
+        "prompt_tokens": call.usage.prompt,
+        "completion_tokens": call.usage.completion,
+        "reasoning_tokens": call.usage.reasoning,
+    })
+}

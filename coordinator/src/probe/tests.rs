@@ -1,0 +1,369 @@
+//! The probe against providers whose limits are known, in paused time.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use console::progress::Progress;
+use domain::answer::{Answer, Finish, Question};
+use domain::budget::Usage;
+use llm::client::Reply;
+use llm::error::Failure;
+use llm::headers::{Left, RateHeaders};
+use llm::mock::latency::Queue;
+use llm::mock::limits::Meters;
+use llm::mock::{Allowed, Latency};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::findings::{InFlight, Known, Log, Verdict};
+use super::plan::testing::{questions, wide};
+use super::{Ask, Bounds, Drive, Findings, Plan, Report, Stop, find, in_steps};
+
+/// A provider.
+struct World {
+    began: Instant,
+    latency: Latency,
+    state: Mutex<State>,
+    /// Whether waits are given in whole seconds.
+    coarse: bool,
+    fails: Option<Failure>,
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+fn whole(count: f64) -> u64 {
+    count as u64
+}
+
+struct State {
+    meters: Meters,
+    queue: Queue,
+    dice: fastrand::Rng,
+    in_flight: u64,
+}
+
+impl World {
+    fn new(allowed: Allowed, latency: &str) -> Self {
+        let state = State {
+            meters: Meters::new(allowed, 0.0),
+            queue: Queue::default(),
+            dice: fastrand::Rng::with_seed(7),
+            in_flight: 0,
+        };
+        let latency = latency.parse().unwrap();
+        Self { began: Instant::now(), latency, state: Mutex::new(state), coarse: true, fails: None }
+    }
+}
+
+impl Ask for World {
+    async fn ask(&self, question: Question) -> Reply {
+        let sent = Instant::now();
+        sleep(Duration::from_millis(20)).await;
+        let tokens = question.bytes() as f64 / 4.0 + 10.0;
+        let (result, headers, wait) = {
+            let now = self.began.elapsed().as_secs_f64();
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = &mut *state;
+            let left = |limit: Option<f64>| Left { limit: limit.map(whole), ..Left::default() };
+            let allowed = *state.meters.allowed();
+            let mut headers =
+                RateHeaders { retry_after: None, requests: left(allowed.rpm), tokens: left(allowed.tpm) };
+            match state.meters.pass(now, tokens, state.in_flight) {
+                Err(refused) => {
+                    let wait = if self.coarse { refused.wait.ceil() } else { refused.wait };
+                    headers.retry_after = Some(Duration::from_secs_f64(wait));
+                    let what = if refused.tokens { "tokens" } else { "requests" };
+                    let message = format!("Rate limit reached on {what} per min");
+                    (Err(Failure::Status { code: 429, reason: String::new(), message }), headers, 0.0)
+                }
+                Ok(()) => {
+                    let work = self.latency.at(state.dice.f64(), 10.0);
+                    let waits = self.latency.servers().map(|servers| state.queue.wait(now, work, servers));
+                    state.in_flight += 1;
+                    let usage = Usage {
+                        prompt: whole(tokens) - 10,
+                        completion: 10,
+                        total: whole(tokens),
+                        ..Usage::default()
+                    };
+                    let content = "OK".to_owned();
+                    let answer = Answer { content, finish: Finish::Stop, usage, model: String::new() };
+                    (self.fails.clone().map_or(Ok(answer), Err), headers, work + waits.unwrap_or(0.0))
+                }
+            }
+        };
+        let refused = matches!(&result, Err(Failure::Status { code: 429, .. }));
+        if !refused {
+            sleep(Duration::from_secs_f64(wait)).await;
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).in_flight -= 1;
+        }
+        sleep(Duration::from_millis(20)).await;
+        let usage = result.as_ref().map(|answer| answer.usage).unwrap_or_default();
+        Reply { result, usage, headers, took: sent.elapsed() }
+    }
+}
+
+struct Seen {
+    drive: Drive<World>,
+    ended: Result<(), Stop>,
+    verdict: Verdict,
+}
+
+fn verdict(drive: &Drive<World>) -> Verdict {
+    Verdict::of(&Log {
+        calls: &drive.calls,
+        steps: &drive.steps,
+        breaks: &drive.breaks,
+        opened: &drive.opened,
+        until: f64::INFINITY,
+    })
+}
+
+async fn searched(world: World, bounds: Bounds) -> Seen {
+    let (_stop, stopped) = watch::channel(0);
+    let mut drive = Drive::new(world, questions(), bounds, stopped, Progress::silent());
+    let ended = find(&mut drive).await;
+    drive.forget_pending();
+    let verdict = verdict(&drive);
+    println!(
+        "{:?}, {:?}; {} calls ({} refused) in {:.0} s: {verdict:?}",
+        drive.questions().model,
+        ended,
+        drive.calls.len(),
+        drive.calls.iter().filter(|call| call.is_throttled()).count(),
+        drive.now()
+    );
+    if std::env::var_os("SHOW").is_some() {
+        for (number, step) in drive.steps.iter().enumerate() {
+            let (mine, refused) = drive
+                .calls
+                .iter()
+                .filter(|call| call.step == number)
+                .fold((0, 0), |(a, b), call| (a + 1, b + u32::from(call.is_throttled())));
+            println!(
+                "   {} {:?} {:.1}..{:.1} {mine} {refused}",
+                step.purpose, step.pace, step.began, step.ended
+            );
+        }
+        let first = drive.calls.iter().find(|call| call.is_throttled()).map_or(0.0, |call| call.sent);
+        println!("   all {:?}", super::crowd::crowd(&drive.calls, first));
+        for step in drive.steps.iter().filter(|step| step.purpose == "from standstill") {
+            println!("   standstill {:?}", super::crowd::crowd(&drive.calls, step.began));
+        }
+        println!("opened {:?}", drive.opened);
+    }
+    Seen { drive, ended, verdict }
+}
+
+fn near(known: Known, limit: f64) {
+    let Known::Found(found) = known else { panic!("{known:?} of {limit}") };
+    assert!((found.per_minute / limit - 1.0).abs() < 0.05, "{found:?} of {limit}");
+    assert!(found.low <= limit * 1.01 && found.high >= limit * 0.99, "{found:?} of {limit}");
+}
+
+fn rpm(rpm: f64, burst: Option<f64>) -> Allowed {
+    Allowed { rpm: Some(rpm), burst, ..Allowed::default() }
+}
+
+const SPREAD: &str = "lognormal:2.7:0.45";
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_calls_is_found_whatever_its_size_and_burst() {
+    for (limit, burst) in [
+        (60.0, None),
+        (480.0, None),
+        (6000.0, None),
+        (480.0, Some(30.0)),
+        (60.0, Some(60.0)),
+        (1800.0, Some(30.0)),
+    ] {
+        for latency in [SPREAD, "2.7"] {
+            let seen = searched(World::new(rpm(limit, burst), latency), wide()).await;
+            assert_eq!(seen.ended, Ok(()));
+            near(seen.verdict.requests, limit);
+            assert!(matches!(seen.verdict.in_flight, InFlight::AtLeast(_)), "{:?}", seen.verdict);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_calls_in_flight_is_found() {
+    for limit in [4_u64, 32, 200] {
+        for latency in [SPREAD, "2.7"] {
+            let allowed = Allowed { max_in_flight: Some(limit), ..Allowed::default() };
+            let seen = searched(World::new(allowed, latency), wide()).await;
+            let InFlight::Found(found) = seen.verdict.in_flight else {
+                panic!("{:?} of {limit}", seen.verdict)
+            };
+            let off = (found.limit as f64 / limit as f64 - 1.0).abs();
+            assert!(off <= 0.05, "{found:?} of {limit}");
+            assert!(matches!(seen.verdict.requests, Known::AtLeast(_)), "{:?}", seen.verdict);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_calls_is_found_beside_one_on_calls_in_flight() {
+    let allowed = Allowed { max_in_flight: Some(32), ..rpm(480.0, None) };
+    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    near(seen.verdict.requests, 480.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_tokens_is_found_beside_one_on_calls() {
+    let allowed = Allowed { tpm: Some(200_000.0), ..rpm(480.0, None) };
+    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    near(seen.verdict.requests, 480.0);
+    near(seen.verdict.tokens, 200_000.0);
+    assert_eq!(seen.verdict.stated, (Some(480), Some(200_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_tokens_alone_is_found() {
+    let allowed = Allowed { tpm: Some(30_000.0), ..Allowed::default() };
+    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    near(seen.verdict.tokens, 30_000.0);
+    assert!(matches!(seen.verdict.requests, Known::AtLeast(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_counts_in_windows_is_measured_by_windows() {
+    let allowed = Allowed { window_seconds: Some(60.0), ..rpm(480.0, None) };
+    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    near(seen.verdict.requests, 480.0);
+    let Known::Found(found) = seen.verdict.requests else { unreachable!() };
+    assert!((found.window.unwrap() - 60.0).abs() < 2.0, "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_slows_down_is_told_from_one_that_refuses() {
+    let seen = searched(World::new(Allowed::default(), "queue:16:2.0"), wide()).await;
+    let slows = seen.verdict.slows.unwrap();
+    assert!((slows.per_minute / 480.0 - 1.0).abs() < 0.1, "{slows:?}");
+    assert!((slows.concurrency / 16.0 - 1.0).abs() < 0.15, "{slows:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_bound_ends_a_search_and_what_was_measured_stays() {
+    for (bounds, stop) in [
+        (Bounds { requests: 30, ..wide() }, Stop::Requests(30)),
+        (Bounds { duration: Duration::from_secs(40), ..wide() }, Stop::Duration(Duration::from_secs(40))),
+        (Bounds { cost: 0.001, ..wide() }, Stop::Cost(0.001)),
+    ] {
+        let seen = searched(World::new(rpm(60.0, None), SPREAD), bounds).await;
+        assert_eq!(seen.ended, Err(stop));
+        assert!(seen.drive.calls.len() <= 30 || bounds.requests > 30);
+        assert!(seen.drive.cost <= bounds.cost);
+        assert!(seen.drive.now() < 120.0);
+        assert!(!matches!(seen.verdict.requests, Known::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_key_ends_it_at_once_and_so_does_a_provider_that_fails_always() {
+    for (code, calls) in [(401, 1), (404, 1), (500, 5)] {
+        let mut world = World::new(Allowed::default(), "0.5");
+        let message = "Incorrect API key provided.".to_owned();
+        world.fails = Some(Failure::Status { code, reason: String::new(), message });
+        let seen = searched(world, wide()).await;
+        let Err(Stop::Fatal(why)) = seen.ended else { panic!("{:?}", seen.ended) };
+        assert!(why.contains("Incorrect API key"), "{why}");
+        assert_eq!(seen.drive.calls.len(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interruption_waits_for_calls_in_flight_and_a_second_one_does_not() {
+    for (times, least) in [(1, 8), (2, 0)] {
+        let (stop, stopped) = watch::channel(0_u32);
+        let world = World::new(Allowed::default(), "10");
+        let mut drive = Drive::new(world, questions(), wide(), stopped, Progress::silent());
+        let plan = usual(&[8]);
+        let ended = async {
+            sleep(Duration::from_secs(3)).await;
+            for _ in 0..times {
+                stop.send_modify(|times| *times += 1);
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(in_steps(&mut drive, &plan), ended);
+        assert_eq!(ended, Err(Stop::Interrupted));
+        assert_eq!(drive.forget_pending(), 8 - least);
+        assert_eq!(drive.calls.len(), least);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_find_the_knee_and_are_written_in_the_published_shape() {
+    let (_stop, stopped) = watch::channel(0);
+    let plan = usual(&[1, 2, 4, 8, 16]);
+    let world = World::new(Allowed::default(), "queue:4:2.0");
+    let mut drive = Drive::new(world, questions(), wide(), stopped, Progress::silent());
+    assert_eq!(in_steps(&mut drive, &plan).await, Ok(false));
+    let report = report(drive, 16);
+    let value = report.json();
+    assert_eq!(value["knee"]["concurrency"], 4.0);
+    assert_eq!(value["summary"]["total_requests"], 180);
+    assert!(value["config"].as_str().unwrap().contains("concurrency: 4  # the knee"), "{value:#}");
+    insta::assert_snapshot!("published_shape", shape(&value, 0));
+    let text = report.text(None);
+    assert!(text.contains("knee: 4 calls in flight"), "{text}");
+    assert!(report.svg().contains("<polyline"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_end_where_calls_are_refused() {
+    let (_stop, stopped) = watch::channel(0);
+    let plan = usual(&[1, 2, 4, 8, 16, 32, 64]);
+    let world = World::new(rpm(60.0, None), SPREAD);
+    let mut drive = Drive::new(world, questions(), wide(), stopped, Progress::silent());
+    assert_eq!(in_steps(&mut drive, &plan).await, Ok(true));
+    assert!(drive.steps.len() < 7);
+    let last = report(drive, 64).json()["steps"].as_array().unwrap().last().unwrap().clone();
+    assert!(last["first_429_sec"].is_number() && last["refused"].as_u64().unwrap() > 0, "{last:#}");
+}
+
+/// Steps of their usual length.
+fn usual(steps: &[usize]) -> Plan {
+    Plan { steps: steps.to_vec(), bounds: Bounds { requests: Plan::usual(steps), ..wide() } }
+}
+
+fn report(drive: Drive<World>, concurrency: usize) -> Report {
+    let verdict = verdict(&drive);
+    let price = drive.questions().price;
+    let found = Findings {
+        endpoint: drive.questions().endpoint.clone(),
+        model: drive.questions().model.clone(),
+        verdict,
+        stop: None,
+        notes: Vec::new(),
+        seconds: drive.now(),
+        cost: drive.cost,
+        concurrency,
+        steps: drive.steps,
+        calls: drive.calls,
+    };
+    Report::new(found, &price)
+}
+
+/// The keys of a value with the kinds of their values; of a list, its first element.
+fn shape(value: &serde_json::Value, depth: usize) -> String {
+    use serde_json::Value;
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(key, entry)| match entry {
+                Value::Object(_) | Value::Array(_) => format!("{indent}{key}:\n{}", shape(entry, depth + 1)),
+                _ => format!("{indent}{key}: {}\n", shape(entry, 0)),
+            })
+            .collect(),
+        Value::Array(items) => {
+            items.first().map_or_else(String::new, |item| format!("{indent}-\n{}", shape(item, depth + 1)))
+        }
+        Value::String(_) => "text".to_owned(),
+        Value::Number(number) if number.is_u64() => "whole number".to_owned(),
+        Value::Number(_) => "number".to_owned(),
+        Value::Bool(_) => "true or false".to_owned(),
+        Value::Null => "null".to_owned(),
+    }
+}

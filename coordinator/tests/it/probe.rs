@@ -1,0 +1,143 @@
+//! `coordinator probe` against a simulated provider, over real sockets.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+
+use domain::secret::Secret;
+use llm::mock::{Allowed, Latency, Provider, Settings, serve};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::process::Process;
+use crate::support::coordinator;
+
+/// A provider in the background; it ends with the test.
+struct Mock {
+    _runtime: Runtime,
+    provider: Provider,
+    endpoint: String,
+}
+
+fn mock(allowed: Allowed, latency: &str, key: Option<&str>) -> Mock {
+    let settings = Settings {
+        allowed,
+        latency: latency.parse::<Latency>().unwrap(),
+        faults: "".parse().unwrap(),
+        answers: Arc::new(|_| Some("OK".to_owned())),
+        speed: 10.0,
+        seed: 7,
+    };
+    let key = key.map(|key| Secret::new(key.to_owned()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let provider = Provider::guarded(settings, key.as_ref());
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let endpoint = format!("vllm.endpoint=http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    runtime.spawn(serve(listener, provider.clone(), std::future::pending()));
+    Mock { _runtime: runtime, provider, endpoint }
+}
+
+fn arguments<'a>(mock: &'a Mock, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let base = [
+        "probe",
+        "--set",
+        "proposer.mode=vllm",
+        "--set",
+        &mock.endpoint,
+        "--set",
+        "vllm.model=mock",
+        "--set",
+        "guardrails=none",
+    ];
+    [&base[..], &["--output", "json", "--out", out.to_str().unwrap()], more].concat()
+}
+
+fn told(output: &Output) -> (Option<i32>, Value, String) {
+    let shown = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code(), shown, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn the_limit_of_a_provider_is_found_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = mock(Allowed { rpm: Some(480.0), ..Allowed::default() }, "lognormal:1.0:0.3", None);
+    let output = coordinator(&arguments(&mock, folder.path(), &["--find"]));
+    let (code, shown, talk) = told(&output);
+    assert_eq!(code, Some(0), "{talk}");
+    let limit = &shown["limits"]["requests_per_minute"];
+    assert_eq!(limit["state"], "found", "{limit}");
+    // Ten times faster than the clock; this machine is busy with other tests.
+    let off = limit["value"].as_f64().unwrap() / 4800.0 - 1.0;
+    assert!(off.abs() < 0.1, "{limit}");
+    assert_eq!(shown["stated"]["requests"], 4800);
+
+    let written: Value =
+        serde_json::from_reader(File::open(folder.path().join("probe.json")).unwrap()).unwrap();
+    assert_eq!(written, shown);
+    let snippet = std::fs::read_to_string(folder.path().join("limits.yaml")).unwrap();
+    assert!(snippet.starts_with("limits:\n  requests_per_minute: "), "{snippet}");
+    assert!(std::fs::read_to_string(folder.path().join("latency.svg")).unwrap().starts_with("<svg"));
+    assert!(std::fs::metadata(folder.path().join("calls.parquet")).unwrap().len() > 100);
+
+    let calls = shown["results"].as_array().unwrap().len();
+    let (code, _, talk) = told(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
+    assert_eq!(code, Some(2));
+    assert!(talk.contains("holds a probe already"), "{talk}");
+    let report = mock.provider.report();
+    assert_eq!(report.accepted + report.refused_429, calls as u64, "nothing was sent the second time");
+    let config = folder.path().join("limits.yaml");
+    let shown = coordinator(&["config", "show", "--config", config.to_str().unwrap(), "--output", "json"]);
+    assert!(shown.status.success(), "what is to be pasted is legal");
+}
+
+#[test]
+fn a_dry_run_sends_nothing_and_needs_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = mock(Allowed::default(), "0.1", None);
+    let more = ["--set", "vllm.api_key_env=NO_SUCH_KEY", "--set", "vllm.price.output=10", "--steps", "1,4"];
+    let (code, shown, talk) =
+        told(&coordinator(&arguments(&mock, folder.path(), &[&more[..], &["--dry-run"]].concat())));
+    assert_eq!((code, shown["requests_at_most"].as_u64()), (Some(0), Some(40)), "{talk}");
+    assert!((shown["cost_usd_at_most"].as_f64().unwrap() - 40.0 * 500.0 * 10.0 / 1e6).abs() < 1e-9);
+    assert_eq!(mock.provider.report().accepted, 0);
+
+    let (code, _, talk) = told(&coordinator(&arguments(&mock, folder.path(), &more)));
+    assert_eq!(code, Some(2));
+    assert!(talk.contains("environment variable NO_SUCH_KEY is not set"), "{talk}");
+    let (code, _, talk) = told(&coordinator(&["probe", "--dry-run"]));
+    assert_eq!(code, Some(2));
+    assert!(talk.contains("asks no model") && talk.contains("configs/grok.yaml"), "{talk}");
+}
+
+#[test]
+fn a_wrong_key_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = mock(Allowed::default(), "0.1", Some("right"));
+    let (code, _, talk) = told(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
+    assert_eq!(code, Some(2));
+    assert!(talk.contains("401: Incorrect API key provided."), "{talk}");
+    assert_eq!(mock.provider.report().refused_401, 1);
+    let written: Value =
+        serde_json::from_reader(File::open(folder.path().join("probe.json")).unwrap()).unwrap();
+    assert_eq!(written["summary"]["status_counts"]["401"], 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_probe_keeps_what_it_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = mock(Allowed::default(), "1.0", None);
+    let mut process =
+        Process::coordinator(&arguments(&mock, folder.path(), &["--steps", "2", "--requests", "1000"]));
+    // Progress is shown after two seconds.
+    process.wait_for("answered");
+    process.signal("INT");
+    let ended = process.end();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    let written: Value =
+        serde_json::from_reader(File::open(folder.path().join("probe.json")).unwrap()).unwrap();
+    assert_eq!(written["stopped"], "interrupted");
+    assert!(written["summary"]["success"].as_u64().unwrap() > 4, "{}", written["summary"]);
+}
