@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
-use domain::ids::WorkerName;
+use domain::ids::{AnswerKey, WorkerName};
 use worker::estimate::Estimator;
 use worker::intake;
 use worker::session::{self, Options, SessionError, Stage, Summary};
@@ -94,14 +94,15 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     })
 }
 
-/// Estimates what asking the model of `config` about the corpus will take. `seen` hears how many records were read.
+/// Estimates what asking the model of `config` about the corpus will take, `is_known` aside. `seen` hears how many records were read.
 pub fn estimate(
     args: &CorpusArgs,
     config: &RunConfig,
+    is_known: impl FnMut(&AnswerKey) -> bool,
     mut seen: impl FnMut(u64),
 ) -> anyhow::Result<Estimate> {
     let source = intake::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let mut estimator = Estimator::new(config.clone(), |_| false);
+    let mut estimator = Estimator::new(config.clone(), is_known);
     let mut records = 0;
     intake::read(&source, config, &mut |record, document| {
         estimator.add(record, document);

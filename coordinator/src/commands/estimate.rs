@@ -1,13 +1,17 @@
 //! `coordinator estimate`: what a model will cost, before anything is spent.
 
+use std::path::{Path, PathBuf};
+
 use console::failure::WithHint as _;
 use console::progress::{Progress, Standing, duration};
 use console::{Exit, output};
 use domain::budget::Usage;
 use domain::config::RunConfig;
+use domain::ids::AnswerKey;
 use serde_json::{Value, json};
 
 use super::run::Output;
+use crate::answers::{ANSWERS_FILE, AnswerStore};
 use crate::embedded::{CorpusArgs, Estimate, estimate};
 use crate::settings::ConfigArgs;
 
@@ -21,6 +25,9 @@ pub(crate) struct Args {
     corpus: CorpusArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    /// File of what models answered: such questions cost nothing [default: results/.answers.sqlite, where it exists]
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -35,7 +42,13 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         return refused.hint("name a model: --config configs/grok.yaml, or --set proposer.mode=grok");
     }
     let progress = if quiet { Progress::silent() } else { Progress::start("records", None, 0) };
-    let counted = estimate(&args.corpus, &config, |records| {
+    let answers = answers(args)?;
+    // An answer that cannot be read is paid for again.
+    let is_known = |key: &AnswerKey| {
+        let found = answers.as_ref().and_then(|answers| answers.look_up(&[*key]).ok());
+        found.is_some_and(|found| found.iter().any(|(_, stored)| stored.is_some()))
+    };
+    let counted = estimate(&args.corpus, &config, is_known, |records| {
         progress.update(&Standing { done: records, ..Standing::default() });
     })?;
     drop(progress);
@@ -45,6 +58,12 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         Output::Json => output::print(&format!("{}\n", bill.json(&counted)))?,
     }
     Ok(Exit::Fine)
+}
+
+fn answers(args: &Args) -> anyhow::Result<Option<AnswerStore>> {
+    let beside = || Path::new("results").join(format!(".{ANSWERS_FILE}"));
+    let path = args.answers.clone().or_else(|| Some(beside()).filter(|path| path.is_file()));
+    Ok(path.map(|path| AnswerStore::open(&path)).transpose()?)
 }
 
 /// What an estimate comes to.
