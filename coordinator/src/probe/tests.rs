@@ -67,28 +67,21 @@ impl Ask for World {
             let allowed = *state.meters.allowed();
             let mut headers =
                 RateHeaders { retry_after: None, requests: left(allowed.rpm), tokens: left(allowed.tpm) };
-            match state.meters.pass(now, tokens, state.in_flight) {
-                Err(refused) => {
-                    let wait = if self.coarse { refused.wait.ceil() } else { refused.wait };
-                    headers.retry_after = Some(Duration::from_secs_f64(wait));
-                    let what = if refused.tokens { "tokens" } else { "requests" };
-                    let message = format!("Rate limit reached on {what} per min");
-                    (Err(Failure::Status { code: 429, reason: String::new(), message }), headers, 0.0)
-                }
-                Ok(()) => {
-                    let work = self.latency.at(state.dice.f64(), 10.0);
-                    let waits = self.latency.servers().map(|servers| state.queue.wait(now, work, servers));
-                    state.in_flight += 1;
-                    let usage = Usage {
-                        prompt: whole(tokens) - 10,
-                        completion: 10,
-                        total: whole(tokens),
-                        ..Usage::default()
-                    };
-                    let content = "OK".to_owned();
-                    let answer = Answer { content, finish: Finish::Stop, usage, model: String::new() };
-                    (self.fails.clone().map_or(Ok(answer), Err), headers, work + waits.unwrap_or(0.0))
-                }
+            if let Err(refused) = state.meters.pass(now, tokens, state.in_flight) {
+                let wait = if self.coarse { refused.wait.ceil() } else { refused.wait };
+                headers.retry_after = Some(Duration::from_secs_f64(wait));
+                let what = if refused.tokens { "tokens" } else { "requests" };
+                let message = format!("Rate limit reached on {what} per min");
+                (Err(Failure::Status { code: 429, reason: String::new(), message }), headers, 0.0)
+            } else {
+                let work = self.latency.at(state.dice.f64(), 10.0);
+                let waits = self.latency.servers().map(|servers| state.queue.wait(now, work, servers));
+                state.in_flight += 1;
+                let (prompt, total) = (whole(tokens) - 10, whole(tokens));
+                let usage = Usage { prompt, completion: 10, total, ..Usage::default() };
+                let content = "OK".to_owned();
+                let answer = Answer { content, finish: Finish::Stop, usage, model: String::new() };
+                (self.fails.clone().map_or(Ok(answer), Err), headers, work + waits.unwrap_or(0.0))
             }
         };
         let refused = matches!(&result, Err(Failure::Status { code: 429, .. }));
