@@ -64,19 +64,32 @@ impl Masked {
         let mut masked = Self { value: Value::Null, prefix, secrets: BTreeMap::new() };
         let mut tokens = BTreeMap::new();
         let mut value = document.clone();
-        let mut take = |secret: &str, place: &str| masked.take(&mut tokens, secret, place);
+        let mut take = |secret: &str| masked.take(&mut tokens, secret);
         secrets::replace(&mut value, longest, &mut take);
         masked.value = value;
+        masked.note_places();
         masked
     }
 
-    fn take(&mut self, tokens: &mut BTreeMap<String, String>, secret: &str, place: &str) -> String {
+    fn take(&mut self, tokens: &mut BTreeMap<String, String>, secret: &str) -> String {
         let next = format!("{}{}", self.prefix, tokens.len() + 1);
         let token = tokens.entry(secret.to_owned()).or_insert(next).clone();
-        let entry = self.secrets.entry(token.clone());
-        let known = entry.or_insert_with(|| Taken { value: secret.to_owned(), places: BTreeSet::new() });
-        known.places.insert(place.to_owned());
+        let taken = || Taken { value: secret.to_owned(), places: BTreeSet::new() };
+        self.secrets.entry(token.clone()).or_insert_with(taken);
         token
+    }
+
+    /// Where each token stands, by the names of the masked document: a name on the way may itself be masked.
+    fn note_places(&mut self) {
+        let mut places = Vec::new();
+        secrets::walk(&self.value, "", &mut |place, text| {
+            places.extend(self.tokens(text).into_iter().map(|token| (token, place.to_owned())));
+        });
+        for (token, place) in places {
+            if let Some(taken) = self.secrets.get_mut(&token) {
+                taken.places.insert(place);
+            }
+        }
     }
 
     /// How many values were masked.
@@ -233,6 +246,21 @@ spec:
         );
         let shifted = patch(json!([{"op": "remove", "path": "/spec/containers/0/env/0"}]));
         assert!(masked.restore(&shifted).is_ok(), "entries that move up keep their names");
+    }
+
+    #[test]
+    fn an_entry_whose_name_is_masked_is_found_again() {
+        let pod = document(
+            "kind: Pod\nspec:\n  containers:\n  - name: a\n    env:\n    - {name: B, value: sk-abcdef0123456789abcdef0123}\n    - {name: sk-abcdef0123456789abcdef0123, value: x}\n    - {name: DB_PASSWORD, value: hunter2}\n",
+        );
+        let masked = Masked::new(&pod.value, 4096);
+        assert_ne!(
+            masked.value.pointer("/spec/containers/0/env/1/name").unwrap(),
+            &pod.value["spec"]["containers"][0]["env"][1]["name"]
+        );
+        let harmless =
+            patch(json!([{"op": "add", "path": "/spec/containers/0/image", "value": "nginx:1.25"}]));
+        assert_eq!(masked.restore(&harmless).unwrap(), harmless);
     }
 
     #[test]

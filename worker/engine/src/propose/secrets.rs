@@ -28,11 +28,11 @@ fn visit_key(place: &str, key: &str, visit: &mut impl FnMut(&str, &str)) {
     visit(&format!("{place}/(key)"), key);
 }
 
-/// Puts what `take` returns for it (given the secret and its place) in place of every secret, and of every text that
+/// Puts what `take` returns for it in place of every secret, and of every text that
 /// is longer than `longest`.
-pub(super) fn replace(document: &mut Value, longest: usize, take: &mut impl FnMut(&str, &str) -> String) {
+pub(super) fn replace(document: &mut Value, longest: usize, take: &mut impl FnMut(&str) -> String) {
     let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    inside(document, "", &Here { kind: &kind, key: "", all: false, longest }, take);
+    inside(document, &Here { kind: &kind, key: "", all: false, longest }, take);
 }
 
 #[derive(Clone, Copy)]
@@ -45,32 +45,30 @@ struct Here<'a> {
     longest: usize,
 }
 
-fn inside(value: &mut Value, place: &str, here: &Here<'_>, take: &mut impl FnMut(&str, &str) -> String) {
+fn inside(value: &mut Value, here: &Here<'_>, take: &mut impl FnMut(&str) -> String) {
     match value {
-        Value::String(text) => *text = masked(text, place, here, take),
+        Value::String(text) => *text = masked(text, here, take),
         Value::Array(items) => {
             let mut before = String::new();
-            for (index, item) in items.iter_mut().enumerate() {
-                let place = format!("{place}/{}", step(index, item));
+            for item in items.iter_mut() {
                 // `--password` and its value may be two arguments.
                 let flag = before.strip_prefix("--").filter(|flag| is_name(flag) && !flag.contains('='));
                 let (key, flagged) = (flag.unwrap_or(here.key).to_owned(), flag.is_some());
                 item.as_str().unwrap_or_default().clone_into(&mut before);
                 let all = here.all || (flagged && !before.starts_with('-'));
-                inside(item, &place, &Here { key: &key, all, ..*here }, take);
+                inside(item, &Here { key: &key, all, ..*here }, take);
             }
         }
         Value::Object(entries) => {
             let variable = variable(entries);
             for (key, entry) in entries.iter_mut() {
-                let place = format!("{place}/{key}");
                 let of_secret = here.kind == "Secret" && matches!(key.as_str(), "data" | "stringData");
                 let named = match &variable {
                     Some(name) if key == "value" => name.as_str(),
                     _ => key.as_str(),
                 };
                 let all = here.all || of_secret;
-                inside(entry, &place, &Here { key: named, all, ..*here }, take);
+                inside(entry, &Here { key: named, all, ..*here }, take);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -83,23 +81,23 @@ fn variable(entries: &Map<String, Value>) -> Option<String> {
     entries.get("name").and_then(Value::as_str).map(str::to_owned)
 }
 
-fn masked(text: &str, place: &str, here: &Here<'_>, take: &mut impl FnMut(&str, &str) -> String) -> String {
+fn masked(text: &str, here: &Here<'_>, take: &mut impl FnMut(&str) -> String) -> String {
     if text.is_empty() {
         return String::new();
     }
     let by_place = here.all || here.key == "kubectl.kubernetes.io/last-applied-configuration";
     let by_name = is_name(here.key) && !is_reference(here.key) && !matches!(text, "true" | "false");
     if by_place || by_name || text.len() > here.longest || is_shaped(text, here.key) {
-        return take(text, place);
+        return take(text);
     }
     let text = password_of_url(text).map_or_else(
         || text.to_owned(),
-        |(from, to)| format!("{}{}{}", &text[..from], take(&text[from..to], place), &text[to..]),
+        |(from, to)| format!("{}{}{}", &text[..from], take(&text[from..to]), &text[to..]),
     );
     match flag(&text) {
         // What was masked already holds no secret any more.
         Some(at) if password_of_url(&text).is_none() => {
-            format!("{}{}", &text[..at], take(&text[at..], place))
+            format!("{}{}", &text[..at], take(&text[at..]))
         }
         _ => text,
     }
