@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt};
+use tracing::Instrument as _;
 
 use domain::ids::{FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
@@ -44,6 +45,7 @@ impl TimedLedger {
             self.metrics.ledger(step, begun.elapsed(), error);
             answer
         }
+        .instrument(tracing::info_span!("ledger", step))
         .boxed()
     }
 }

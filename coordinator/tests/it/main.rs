@@ -15,3 +15,5 @@ mod life;
 mod process;
 mod resume;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;
