@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use console::telemetry::Logs;
+use console::traces::Traces;
 use console::{Exit, failure};
 
 use crate::commands;
@@ -16,6 +17,8 @@ use crate::commands;
 pub struct Cli {
     #[command(flatten)]
     logs: Logs,
+    #[command(flatten)]
+    traces: Traces,
     #[command(subcommand)]
     command: Command,
 }
@@ -98,7 +101,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    cli.logs.start(&["coordinator", "worker", "engine", "llm", "dataset"])?;
+    let ours = ["coordinator", "worker", "engine", "llm", "dataset"];
+    let _exporting = cli.logs.start_traced(&ours, &cli.traces, "coordinator")?;
     let quiet = cli.logs.quiet;
     match cli.command {
         Command::Run(args) => commands::run::run(&args, quiet),

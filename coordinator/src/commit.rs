@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
+use tracing::Instrument as _;
 
 use dataset::crash::{Point, reach};
 use domain::ids::PartHash;
@@ -57,7 +58,8 @@ impl Runs {
         self.admit(header)?;
         let permit = self.uploads.acquire().await;
         let permit = permit.map_err(|_| Refusal::new(Reason::Draining, "the coordinator is ending"))?;
-        let bytes = receive(header, chunks).await?;
+        let receiving = tracing::info_span!("receive", bytes = header.bytes);
+        let bytes = receive(header, chunks).instrument(receiving).await?;
         reach(Point::PartReceived);
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
@@ -71,7 +73,7 @@ impl Runs {
             let _ = self.ledger.commit(&key.run_id, key.shard, key.token, part.clone()).await;
         }
         // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
-        let stored = folder.put_if_absent(&name, bytes).await;
+        let stored = folder.put_if_absent(&name, bytes).instrument(tracing::info_span!("put")).await;
         stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
         drop(permit);
         reach(Point::PartStored);

@@ -7,6 +7,8 @@ use console::usage::Usage;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use tracing::Instrument as _;
+
 use dataset::compact::merge;
 use dataset::crash::{Point, reach};
 use dataset::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
@@ -41,7 +43,8 @@ impl Runs {
         }
         let runs = Arc::clone(self);
         self.spawn(async move {
-            while let Err(refusal) = runs.finish(&run_id).await {
+            let span = || tracing::info_span!("finish", run = %run_id);
+            while let Err(refusal) = runs.finish(&run_id).instrument(span()).await {
                 tracing::error!(run = %run_id, error = %refusal, "cannot finish a run; trying again");
                 runs.metrics.retry("finish");
                 runs.stall(&run_id, format!("cannot finish: {refusal}"));
@@ -123,7 +126,9 @@ impl Runs {
     async fn merge(&self, folder: &Store, parts: Vec<Part>) -> Result<(Vec<PartEntry>, String), Refusal> {
         let failed = |error: String| Refusal::new(Reason::Storage, error);
         let scratch = folder.scratch();
+        let span = tracing::info_span!("merge", parts = parts.len());
         let merging = tokio::task::spawn_blocking(move || {
+            let _merging = span.entered();
             merge(parts, &scratch, ROWS_PER_PART).map_err(|error| error.to_string())
         });
         let (compacted, fingerprint) =

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use console::telemetry::Logs;
+use console::traces::Traces;
 use console::{Exit, failure};
 
 use crate::commands;
@@ -14,6 +15,8 @@ use crate::commands;
 pub struct Cli {
     #[command(flatten)]
     logs: Logs,
+    #[command(flatten)]
+    traces: Traces,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,7 +57,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    cli.logs.start(&["worker", "engine", "llm", "dataset"])?;
+    let ours = ["worker", "engine", "llm", "dataset"];
+    let _exporting = cli.logs.start_traced(&ours, &cli.traces, "worker")?;
     match cli.command {
         Command::Detect(args) => commands::detect::run(&args),
         Command::Propose(args) => commands::propose::run(&args),

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use futures::stream;
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tracing::Span;
 
+use console::traces;
 use domain::ids::{PartHash, RunId, WorkerName};
 use domain::outcome::Outcome;
 use domain::tally::Tally;
@@ -97,6 +99,10 @@ async fn try_once(channel: &Channel, key: &LeaseKey, worker: &WorkerName, part: 
     let messages = std::iter::once(Message::Header((&header).into()))
         .chain(chunks)
         .map(|message| v1::CommitShardRequest { message: Some(message) });
-    fleet_client(channel.clone()).commit_shard(stream::iter(messages)).await?;
+    let mut request = Request::new(stream::iter(messages));
+    if let Some(context) = traces::carried(&Span::current()).and_then(|context| context.parse().ok()) {
+        request.metadata_mut().insert(traces::TRACEPARENT, context);
+    }
+    fleet_client(channel.clone()).commit_shard(request).await?;
     Ok(())
 }

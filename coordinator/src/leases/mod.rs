@@ -23,49 +23,19 @@ use std::sync::Arc;
 use domain::ids::{FencingToken, ShardIndex, WorkerName};
 use domain::run::{Cut, Shard};
 
+mod cover;
 mod late;
 mod pace;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use pace::Paces;
 use slot::{Hold, Slot};
 
 pub use late::Take;
-
-/// A moment on the coordinator's monotonic clock, in ms.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    /// The moment `ms` later.
-    #[must_use]
-    pub const fn after(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-
-    /// How many ms have passed since `earlier`.
-    pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// The terms of a run's leases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// How long a lease lasts without a renewal, in ms.
-    pub ttl_ms: u64,
-    /// Losses after which a shard is halved, and a record that stands alone is given up.
-    pub max_lost: u32,
-}
-
-impl Terms {
-    /// Between two heartbeats of a worker, in ms.
-    pub const fn beat_ms(self) -> u64 {
-        self.ttl_ms / 3
-    }
-}
+pub use words::{Admission, Expired, Grant, Known, Moment, Refused, Settled, Terms};
 
 /// The leases of one run.
 #[derive(Debug)]
@@ -86,90 +56,6 @@ pub struct Leases {
     committed: u32,
     halvings: u32,
     grants: u64,
-}
-
-/// A lease that was granted and must be made durable before it is told to the worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
-    /// What is leased; it may be less than the shard was.
-    pub shard: Shard,
-    /// The token that the ledger must still hold.
-    pub previous: FencingToken,
-    /// The new token.
-    pub token: FencingToken,
-    /// How many times the shard has been leased, this lease included.
-    pub attempt: u32,
-    /// How many of these leases ended in the loss of their workers, as far as they count.
-    pub lost: u32,
-    /// When it ends unless it is renewed.
-    pub deadline: Moment,
-    /// Counts the grants of this machine, so that a late answer is not taken for one to a later grant.
-    serial: u64,
-}
-
-/// A lease that ran out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expired {
-    /// Which shard.
-    pub shard: Shard,
-    /// Its token, which stays the newest until the shard is granted again.
-    pub token: FencingToken,
-    /// Who held it.
-    pub worker: Arc<WorkerName>,
-    /// Losses of the shard, this one included if it counts.
-    pub lost: u32,
-}
-
-/// What the ledger holds about a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// How many records it has.
-    pub len: u32,
-    /// The newest token.
-    pub token: FencingToken,
-    /// How many times it has been leased.
-    pub attempt: u32,
-    /// Losses that count.
-    pub lost: u32,
-    /// Who holds it, as far as anybody knows; `None`: nobody.
-    pub worker: Option<Arc<WorkerName>>,
-    /// Whether its part is committed.
-    pub committed: bool,
-}
-
-/// Whether a commit is the first of its shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// The shard is not committed yet; its part must hold this.
-    New(Shard),
-    /// The shard is committed; the ledger knows under which token.
-    Over,
-}
-
-/// What settling a commit changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// The shard counts as committed from now on.
-    New,
-    /// It did before.
-    Before,
-}
-
-/// Why something was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The run has no such shard.
-    #[error("the run has no such shard")]
-    UnknownShard,
-    /// The token is not the newest.
-    #[error("the shard has been leased again since: the newest token is {current}")]
-    Stale {
-        /// The newest token.
-        current: FencingToken,
-    },
-    /// The lease ran out or was given back, or its shard is committed.
-    #[error("the lease has ended")]
-    Ended,
 }
 
 impl Leases {
@@ -503,104 +389,6 @@ impl Leases {
             Some(slot) => Err(Refused::Stale { current: slot.token }),
             None if known => Err(Refused::Ended),
             None => Err(Refused::UnknownShard),
-        }
-    }
-
-    fn fresh_records(&self) -> u64 {
-        u64::from(self.cut.records.saturating_sub(self.cursor))
-    }
-
-    /// Opens the first shard that nobody has touched.
-    fn begin_fresh(&mut self) -> Option<ShardIndex> {
-        let shard = self.cut.shard_at(self.cursor)?;
-        self.cursor = shard.end();
-        self.open.insert(shard.index, Slot::fresh(shard.len, 0));
-        self.wait(shard.index);
-        Some(shard.index)
-    }
-
-    /// Opens what the ledger knows and this machine has not come to: shards beyond the cursor, or the half of an open
-    /// one. A committed shard stays as it is.
-    fn bring_up(&mut self, shard: ShardIndex) -> Result<(), Refused> {
-        if shard.0 >= self.cut.records {
-            return Err(Refused::UnknownShard);
-        }
-        while self.cursor <= shard.0 {
-            self.begin_fresh().ok_or(Refused::UnknownShard)?;
-        }
-        loop {
-            let holder = self.open.range(..=shard).next_back();
-            let Some((first, slot)) = holder else { return Ok(()) };
-            let (first, held) = (*first, slot.shard(*first));
-            if first == shard || !held.holds(shard) {
-                return Ok(());
-            }
-            // Its entry has been halved since it was read; what it is now, the next grant will be told.
-            let (half, _) = held.halves().ok_or(Refused::UnknownShard)?;
-            self.release(first, Moment::default());
-            if half.len == 1
-                && let Some(slot) = self.open.get_mut(&first)
-            {
-                slot.lost = 0;
-            }
-            self.shrink(first, half.len);
-        }
-    }
-
-    /// Cuts an open shard down; what comes off waits. Gives whether halving leads there.
-    fn shrink(&mut self, index: ShardIndex, len: u32) -> bool {
-        let Some(slot) = self.open.get_mut(&index) else { return false };
-        let Some((_, off)) = slot.shard(index).shrunk_to(len) else { return false };
-        let was_waiting = self.waiting.remove(&index);
-        if was_waiting {
-            self.waiting_records -= u64::from(slot.len);
-        }
-        slot.len = len;
-        let lost = slot.lost;
-        if was_waiting {
-            self.wait(index);
-        }
-        for mut piece in off {
-            if mutated!(HalvingLosesRecord) && piece.len > 1 {
-                piece.len -= 1;
-            }
-            self.halvings = self.halvings.saturating_add(1);
-            // What made the whole suspicious may lie in either half; a record alone begins anew.
-            self.open.insert(piece.index, Slot::fresh(piece.len, if piece.len > 1 { lost } else { 0 }));
-            self.wait(piece.index);
-        }
-        true
-    }
-
-    /// Makes a shard wait, if it is held.
-    fn release(&mut self, index: ShardIndex, now: Moment) {
-        let Some(slot) = self.open.get_mut(&index) else { return };
-        if let Hold::Leased { worker, deadline, .. } = std::mem::replace(&mut slot.hold, Hold::Waiting) {
-            let len = slot.len;
-            self.deadlines.remove(&(deadline, index));
-            self.paces.dropped(&worker, len);
-            if deadline <= now {
-                self.paces.forget_idle(&worker);
-            }
-            self.wait(index);
-        }
-    }
-
-    fn wait(&mut self, index: ShardIndex) {
-        let Some(slot) = self.open.get(&index) else { return };
-        if slot.len == 1 && slot.lost >= self.terms.max_lost {
-            self.condemned.insert(index);
-        } else if self.waiting.insert(index) {
-            self.waiting_records += u64::from(slot.len);
-        }
-    }
-
-    fn unwait(&mut self, index: ShardIndex) {
-        self.condemned.remove(&index);
-        if self.waiting.remove(&index)
-            && let Some(slot) = self.open.get(&index)
-        {
-            self.waiting_records -= u64::from(slot.len);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt};
+use tracing::Instrument as _;
 
 use domain::config::RunConfig;
 use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
@@ -45,6 +46,7 @@ impl TimedLedger {
             self.metrics.ledger(step, begun.elapsed(), error);
             answer
         }
+        .instrument(tracing::info_span!("ledger", step))
         .boxed()
     }
 }

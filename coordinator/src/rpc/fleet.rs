@@ -6,7 +6,9 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
+use console::traces;
 use domain::ids::WorkerName;
 use proto::convert::{BadMessage, PartHeader};
 use proto::status::{Reason, Refusal, check_version};
@@ -71,6 +73,8 @@ impl v1::fleet_server::Fleet for FleetService {
         &self,
         request: Request<Streaming<v1::CommitShardRequest>>,
     ) -> Result<Response<v1::CommitShardResponse>, Status> {
+        let context = request.metadata().get(traces::TRACEPARENT);
+        let context = context.and_then(|context| context.to_str().ok().map(str::to_owned));
         let mut stream = request.into_inner();
         let first = stream.message().await?.and_then(|request| request.message);
         let Some(Message::Header(header)) = first else {
@@ -86,7 +90,12 @@ impl v1::fleet_server::Fleet for FleetService {
                 Err(Refusal::new(Reason::DamagedPart, format!("the upload broke off: {}", status.message())))
             }
         });
-        let committed = self.runs.commit(header, chunks).await?;
+        let key = &header.key;
+        let span = tracing::info_span!("commit", run = %key.run_id, shard = %key.shard, token = %key.token);
+        if let Some(context) = context {
+            traces::follow(&span, &context);
+        }
+        let committed = self.runs.commit(header, chunks).instrument(span).await?;
         Ok(Response::new(v1::CommitShardResponse { already: committed == Committed::Already }))
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use dataset::corpus::CorpusReader;
 use dataset::crash::{Point, reach};
 use domain::ids::{RunId, WorkerName};
@@ -103,7 +105,10 @@ impl Runs {
             worker: lease.worker.clone(),
         };
         reach(Point::LeaseTentative);
-        let swap = self.ledger.lease(&lease.run_id, leased).await;
+        let span = tracing::info_span!(
+            "lease", run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, worker = %lease.worker
+        );
+        let swap = self.ledger.lease(&lease.run_id, leased).instrument(span).await;
         let swap = swap.map_err(|error| self.stalled(&lease.run_id, ledger_refusal(&error)))?;
         undo.key = None;
         match swap {

@@ -161,15 +161,15 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 return;
             };
-            permit.forget();
             let lease = granted.lease;
             lock(&self.world.told).push((lease.run_id.clone(), lease.shard.index, lease.token));
             self.world.delay().await;
             if self.world.happens(self.world.faults.loss) {
                 // A stream that loses a message is a stream that broke.
-                self.wanted.add_permits(1);
                 return;
             }
+            // Until here a stream that breaks gives back what was asked for on it: the next one asks again.
+            permit.forget();
             lock(&self.held).insert(LeaseKey::from(&lease), Instant::now() + TTL);
             lock(&work).spawn(self.clone().work(lease));
         }

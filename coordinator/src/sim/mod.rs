@@ -403,6 +403,15 @@ fn seeds() {
     assert!(count < 100 || steps > 10 * count, "too little happens: {steps} steps");
 }
 
+/// The one worker's stream broke while leases were on their way to it, twice: it has to ask again for as many.
+#[test]
+fn a_worker_whose_stream_breaks_asks_again() {
+    for seed in [16_472, 16_769] {
+        let violations = play(seed, None).violations;
+        assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
+    }
+}
+
 /// Each deliberate bug is found, and what finds it finds nothing without it.
 #[test]
 fn every_deliberate_bug_is_found() {

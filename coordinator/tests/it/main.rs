@@ -18,3 +18,5 @@ mod probe;
 mod process;
 mod resume;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;

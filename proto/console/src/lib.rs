@@ -13,6 +13,7 @@ pub mod output;
 pub mod progress;
 pub mod settings;
 pub mod telemetry;
+pub mod traces;
 pub mod usage;
 
 pub use exit::Exit;

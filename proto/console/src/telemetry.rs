@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::{ArgAction, Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::{Identity, Layer, SubscriberExt as _};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::output::Paint;
+use crate::traces::{Exporting, Traces, TracesError};
 use crate::{env, progress};
 
 /// How much is logged and how; flatten it into a command line.
@@ -41,6 +43,9 @@ pub enum TelemetryError {
     /// The filter in the environment is not one.
     #[error("environment variable {} is not a log filter", env::RUST_LOG)]
     Filter(#[source] ParseError),
+    /// Spans cannot be sent to the collector.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Something else already took the logs.
     #[error("logs are already taken")]
     Taken(#[source] TryInitError),
@@ -49,15 +54,42 @@ pub enum TelemetryError {
 impl Logs {
     /// Begins to log. `ours` are the crates that `-v` speaks of; others stay one level quieter.
     pub fn start(&self, ours: &[&str]) -> Result<(), TelemetryError> {
+        self.begin(self.level_filter(ours)?, None::<Identity>)
+    }
+
+    /// Begins to log, and to send the spans of `ours` to the collector if one is named, as those of `program`. Keep what
+    /// it gives until the end: dropped, it sends what is left.
+    pub fn start_traced(
+        &self,
+        ours: &[&str],
+        traces: &Traces,
+        program: &'static str,
+    ) -> Result<Option<Exporting>, TelemetryError> {
+        let Some((layer, exporting)) = traces.open(program)? else {
+            return self.start(ours).map(|()| None);
+        };
+        // Every span of ours, however much is logged.
+        let spans = Targets::new().with_targets(ours.iter().map(|name| (*name, LevelFilter::INFO)));
+        self.begin(self.level_filter(ours)?, Some(layer.with_filter(spans)))?;
+        Ok(Some(exporting))
+    }
+
+    fn level_filter(&self, ours: &[&str]) -> Result<EnvFilter, TelemetryError> {
         let wanted = env::process(env::RUST_LOG).filter(|text| !text.is_empty());
-        let filter = EnvFilter::try_new(wanted.unwrap_or_else(|| self.filter(ours)));
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter.map_err(TelemetryError::Filter)?)
-            .with_ansi(Paint::stderr().is_enabled())
-            .with_writer(|| AsideBar);
+        EnvFilter::try_new(wanted.unwrap_or_else(|| self.filter(ours))).map_err(TelemetryError::Filter)
+    }
+
+    fn begin(
+        &self,
+        filter: EnvFilter,
+        spans: Option<impl Layer<Registry> + Send + Sync>,
+    ) -> Result<(), TelemetryError> {
+        let lines =
+            tracing_subscriber::fmt::layer().with_ansi(Paint::stderr().is_enabled()).with_writer(|| AsideBar);
+        let registry = tracing_subscriber::registry().with(spans);
         match self.log_format {
-            LogFormat::Text => builder.finish().try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+            LogFormat::Text => registry.with(lines.with_filter(filter)).try_init(),
+            LogFormat::Json => registry.with(lines.json().flatten_event(true).with_filter(filter)).try_init(),
         }
         .map_err(TelemetryError::Taken)
     }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tonic::transport::Channel;
+use tracing::Instrument as _;
 
 use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
@@ -227,18 +228,20 @@ impl Desk {
             worker: self.name.clone(),
         };
         let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
+        let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         if let Some(consultant) = consultant.clone() {
             self.held.advance(&key, Standing::Asking);
-            self.tasks.spawn(talk_over(key, slice, context, consultant, pool, watchman));
+            let talk = talk_over(key, slice, context, consultant, pool, watchman);
+            self.tasks.spawn(talk.instrument(tracing::info_span!(parent: &span, "talk")));
             // It takes no slot.
             self.ask();
             return Ok(());
         }
-        let draining = Arc::clone(&self.draining);
         self.tasks.spawn(async move {
             let run_id = key.run_id.clone();
             let computed = pool
                 .run(move || {
+                    let _computing = tracing::info_span!(parent: &span, "compute").entered();
                     if draining.get().is_some() {
                         return Err(Undone::Stopped);
                     }
@@ -263,10 +266,12 @@ impl Desk {
                 if let Some(entry) = self.held.advance(&key, Standing::Sending) {
                     let (channel, worker, watchman) =
                         (self.channel.clone(), self.name.clone(), entry.deadline.watchman());
-                    self.tasks.spawn(async move {
+                    let span = tracing::info_span!(parent: &entry.span, "send");
+                    let sending = async move {
                         let ending = upload::commit(&channel, &key, &worker, &part, watchman).await;
                         Report::Sent(key, ending)
-                    });
+                    };
+                    self.tasks.spawn(sending.instrument(span));
                 } else {
                     self.summary.lost += 1;
                 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
+use tracing::Span;
 
 use domain::run::Lease;
 use proto::convert::LeaseKey;
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub(super) lease: Lease,
     pub(super) deadline: Deadline,
     pub(super) standing: Standing,
+    /// From the grant until the lease is let go.
+    pub(super) span: Span,
 }
 
 /// Every lease that the worker holds.
@@ -48,7 +51,11 @@ impl Held {
 
     pub(super) fn insert(&mut self, key: LeaseKey, lease: Lease, deadline: Deadline) {
         self.asked = self.asked.saturating_sub(1);
-        self.leases.insert(key, Entry { lease, deadline, standing: Standing::Arriving });
+        let span = tracing::info_span!(
+            parent: None, "shard",
+            run = %key.run_id, shard = %key.shard, token = %key.token, records = lease.shard.len, attempt = lease.attempt
+        );
+        self.leases.insert(key, Entry { lease, deadline, standing: Standing::Arriving, span });
     }
 
     pub(super) fn get(&self, key: &LeaseKey) -> Option<&Entry> {
