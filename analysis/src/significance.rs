@@ -116,14 +116,7 @@ pub fn of_runs(cases: &[Case], seed: u64) -> Figures {
     let percent = |low: f64, high: f64| format!("{:.2} – {:.2} %", low * 100.0, high * 100.0);
     let mut entries = vec![];
     for (run, cases) in &runs {
-        let mut documents: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for case in cases {
-            let sum = documents.entry(case.document.as_deref().unwrap_or(&case.id)).or_default();
-            sum.0 += u64::from(case.accepted);
-            sum.1 += 1;
-        }
-        let clusters: Vec<(u64, u64)> = documents.into_values().collect();
-        let by_document: Option<Interval> = accepted_by_cluster(&clusters, DRAWS, seed);
+        let (by_document, documents) = by_document(cases.iter().copied(), seed);
         let accepted = cases.iter().filter(|case| case.accepted).count() as u64;
         let share = Proportion::new(accepted, cases.len() as u64);
         table.push([
@@ -133,10 +126,10 @@ pub fn of_runs(cases: &[Case], seed: u64) -> Figures {
             share.rate.map_or_else(String::new, |rate| format!("{:.2} %", rate * 100.0)),
             share.low.zip(share.high).map_or_else(String::new, |(low, high)| percent(low, high)),
             by_document.map_or_else(String::new, |of| percent(of.low, of.high)),
-            clusters.len().to_string(),
+            documents.to_string(),
         ]);
         entries.push(json!({
-            "run": run, "acceptance": share, "by_document": by_document, "documents": clusters.len(),
+            "run": run, "acceptance": share, "by_document": by_document, "documents": documents,
         }));
     }
     let mut figures =
@@ -169,6 +162,19 @@ pub fn of_runs(cases: &[Case], seed: u64) -> Figures {
         figures = figures.with("The same records in two runs", table);
     }
     figures
+}
+
+/// The interval of acceptance when whole documents are drawn again, and how many documents there are; a record without
+/// a document is one of its own.
+pub fn by_document<'a>(cases: impl Iterator<Item = &'a Case>, seed: u64) -> (Option<Interval>, usize) {
+    let mut documents: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for case in cases {
+        let sum = documents.entry(case.document.as_deref().unwrap_or(&case.id)).or_default();
+        sum.0 += u64::from(case.accepted);
+        sum.1 += 1;
+    }
+    let clusters: Vec<(u64, u64)> = documents.into_values().collect();
+    (accepted_by_cluster(&clusters, DRAWS, seed), clusters.len())
 }
 
 /// Pairs of runs over the same records: the id, the policy and the document agree.

@@ -5,6 +5,7 @@
 mod figures;
 mod published;
 mod queues;
+mod report;
 mod rollout;
 
 pub(crate) use figures::{
@@ -13,6 +14,7 @@ pub(crate) use figures::{
 };
 pub(crate) use published::Published;
 pub(crate) use queues::{Queue, Risk, Schedule, Simulate, Sweep};
+pub(crate) use report::{Report, Sql};
 pub(crate) use rollout::{Diff, Order, QueueCommand, Queued};
 
 use std::path::PathBuf;
@@ -95,6 +97,16 @@ pub(crate) enum Command {
     ///
     /// One SQLite file. A claim holds for a time and carries a token; whose claim ran out cannot answer any more.
     Queue(Queued),
+    /// Everything about runs as one page, Markdown, LaTeX, CSV and figures
+    ///
+    /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,
+    /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
+    /// records changed their outcome. The report holds documents of failed records unless --examples is 0.
+    Report(Report),
+    /// Ask anything: SQL over the rows, which are the table outcomes
+    ///
+    /// For example: analysis sql "select policy_id, avg(accepted) from outcomes group by policy_id" results/RUN
+    Sql(Sql),
     /// Two runs over the same records: whose outcome changed, and why
     ///
     /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.

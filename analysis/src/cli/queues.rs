@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use analysis::risk::{EPSS_URL, KEV_URL};
 use clap::Args;
 
 use super::figures::{Named, Print};
@@ -81,6 +82,18 @@ pub(crate) struct Risk {
     /// Exploit prediction scores (CSV of FIRST)
     #[arg(long, value_name = "FILE")]
     pub(crate) epss: Option<PathBuf>,
+    /// Folder of the feeds: kev.json and epss.csv.gz in it are used where --kev and --epss name no others
+    #[arg(long, value_name = "DIR")]
+    pub(crate) feeds: Option<PathBuf>,
+    /// First refresh the feeds in that folder from their makers; without it the network is not asked for anything
+    #[arg(long, requires = "feeds")]
+    pub(crate) fetch: bool,
+    /// Where known exploited vulnerabilities are fetched from
+    #[arg(long, value_name = "URL", default_value = KEV_URL)]
+    pub(crate) kev_url: String,
+    /// Where exploit prediction scores are fetched from
+    #[arg(long, value_name = "URL", default_value = EPSS_URL)]
+    pub(crate) epss_url: String,
     /// Vulnerabilities of an image (JSON of Trivy or Grype)
     #[arg(long, value_name = "IMAGE=FILE")]
     pub(crate) scan: Vec<Named>,

@@ -17,6 +17,10 @@ pub(super) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {
         (serde_json::to_value(&published)?, None)
     } else {
         let metrics = Metrics::compute(&results)?;
+        let none = metrics.extended.not_finite;
+        if none > 0 {
+            output::say(&format!("{none} times or prices are no finite numbers and count as not measured"));
+        }
         (serde_json::to_value(&metrics)?, Some(text(&metrics)))
     };
     print(&match args.output {

@@ -19,10 +19,12 @@ mod patch_stats;
 mod policy_metrics;
 mod probe_report;
 mod queue;
+mod report;
 mod risk;
 mod schedule;
 mod significance;
 mod simulate;
+mod sql;
 mod throughput;
 mod tokens;
 
@@ -63,6 +65,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Sweep(args) => schedule::sweep(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Queue(args) => queue::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Sql(args) => sql::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Audit(args) => audit::run(&args),

@@ -172,7 +172,7 @@ fn merge(groups: &mut BTreeMap<Key, Failure>, failure: Failure) {
 
 /// The first gate that said no. A document that was invalid before fails the schema gate afterwards as well; where
 /// only the check before ran, it is called `schema_before`.
-fn first_failed_gate() -> Expr {
+pub(crate) fn first_failed_gate() -> Expr {
     let gate = |gate: Gate| lit(gate.as_str());
     when(no(schema::OK_APPLY))
         .then(gate(Gate::Apply))

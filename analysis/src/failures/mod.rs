@@ -4,6 +4,7 @@ mod groups;
 mod message;
 mod taxonomy;
 
+pub(crate) use groups::first_failed_gate;
 pub use groups::{Example, Failure, Failures, Sum};
 pub use message::normalise;
 pub use taxonomy::{Category, Taxonomy, UNSPECIFIED};

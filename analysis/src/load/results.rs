@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::run_file::RunFile;
 use dataset::scan::{self, Part};
-use dataset::schema;
+use dataset::schema::{self, COLUMNS, Kind};
 use polars::prelude::*;
 
 use super::columns;
@@ -16,6 +16,8 @@ use crate::query;
 /// The rows of one or several runs. Nothing but footers is read before a query runs.
 pub struct Results {
     frame: LazyFrame,
+    /// The same as written: numbers may be none.
+    raw: LazyFrame,
     runs: Vec<(PathBuf, RunFile)>,
     parts: Vec<PathBuf>,
 }
@@ -46,10 +48,11 @@ impl Results {
                 source,
             })?
         };
-        Ok(Self { frame, runs: found.runs, parts: found.parts })
+        Ok(Self { frame: measured(frame.clone()), raw: frame, runs: found.runs, parts: found.parts })
     }
 
-    /// The rows, with the columns of [`dataset::schema`].
+    /// The rows, with the columns of [`dataset::schema`]. A time or price that is no finite number is null: it was not
+    /// measured, and [`Self::not_finite`] counts it.
     pub fn frame(&self) -> LazyFrame {
         self.frame.clone()
     }
@@ -67,6 +70,33 @@ impl Results {
     /// The Parquet files, each once.
     pub fn parts(&self) -> &[PathBuf] {
         &self.parts
+    }
+
+    /// The runs that the rows belong to, in alphabetical order, whether their folders were named or only their parts.
+    pub fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
+        let ids = self.frame().group_by([col(schema::RUN_ID)]).agg([query::rows("rows")]);
+        let mut ids: Vec<String> =
+            query::run(ids)?.rows().map(|row| row.word(schema::RUN_ID)).collect::<PolarsResult<_>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The rows of one run, with its folder where that was named.
+    #[must_use]
+    pub fn of_run(&self, run_id: &str) -> Self {
+        Self {
+            frame: self.frame().filter(col(schema::RUN_ID).eq(lit(run_id))),
+            raw: self.raw.clone().filter(col(schema::RUN_ID).eq(lit(run_id))),
+            runs: self.runs.iter().filter(|(_, run)| run.run_id.as_str() == run_id).cloned().collect(),
+            parts: self.parts.clone(),
+        }
+    }
+
+    /// How many times and prices are no finite numbers, and so count as not measured.
+    pub fn not_finite(&self) -> Result<u64, AnalysisError> {
+        let none = real_columns().map(|name| col(name).is_finite().not().sum().cast(DataType::UInt64));
+        let Some(sum) = none.reduce(|a, b| a + b) else { return Ok(0) };
+        Ok(query::run(self.raw.clone().select([sum.alias("none")]))?.only().count("none")?)
     }
 
     /// Refuses results in which a record of a run occurs more than once.
@@ -87,6 +117,15 @@ impl Results {
             }),
         }
     }
+}
+
+fn real_columns() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().filter(|(_, kind, _)| *kind == Kind::F64OrNull).map(|(name, _, _)| *name)
+}
+
+fn measured(frame: LazyFrame) -> LazyFrame {
+    let finite = |name| when(col(name).is_finite()).then(col(name)).otherwise(lit(NULL)).alias(name);
+    frame.with_columns(real_columns().map(finite).collect::<Vec<_>>())
 }
 
 fn scan_files(paths: &[PathBuf]) -> PolarsResult<LazyFrame> {

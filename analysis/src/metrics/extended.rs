@@ -72,6 +72,8 @@ pub struct Extended {
     pub tokens: BTreeMap<&'static str, u64>,
     /// Price of all rows in US dollars; null when none is known.
     pub cost_usd: Option<f64>,
+    /// Times and prices that are no finite numbers: they count as not measured.
+    pub not_finite: u64,
 }
 
 /// How often a gate said what.
@@ -139,6 +141,7 @@ impl Extended {
             with_companions: row.count("with_companions")?,
             latency_ms: latencies(row)?,
             tokens: tokens(row)?,
+            not_finite: results.not_finite()?,
             cost_usd: if row.count("priced")? > 0 { row.number("cost_usd")? } else { None },
         })
     }

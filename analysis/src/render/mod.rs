@@ -1,13 +1,18 @@
 //! Figures → text, JSON, CSV, Markdown, LaTeX. Values in, text out.
 
+pub mod chart;
 pub(crate) mod latex;
 mod markdown;
+mod numbers;
+mod shown;
 
 use console::output::{self, Table};
 use serde_json::Value;
 
 pub use latex::latex;
 pub use markdown::markdown;
+pub use numbers::{ends, interval, number, percent, thousands};
+pub use shown::shown;
 
 /// In which form figures are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -48,7 +48,9 @@ impl RiskEntries {
             };
             (id.to_owned(), terms)
         };
-        Self(match value {
+        // With the feeds it was computed from, the list stands under a key of its own.
+        let listed = value.get("entries").filter(|entries| entries.is_array());
+        Self(match listed.unwrap_or(value) {
             Value::Array(entries) => {
                 entries.iter().filter_map(|item| Some(entry(text(item, "id")?, item))).collect()
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use domain::run::RunState;
 use serde_json::{Value, json};
 
-use crate::support::{analysis, failure, json, run_folder, stdout, ten};
+use crate::support::{accepted, analysis, failure, json, run_folder, stdout, ten};
 
 fn ten_rows() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -148,4 +148,108 @@ fn the_simulation_is_decided_by_its_seed() {
     let dir = tempfile::tempdir().unwrap();
     let unmeasured = run_folder(dir.path(), "r2", &[&ten()[2..]], RunState::Finished);
     assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("has a measured time"));
+}
+
+/// Answers each connection with the next of some bodies, and says under which address.
+fn serve(bodies: Vec<(u16, Vec<u8>)>) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (status, body) in bodies {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let head =
+                format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&body).unwrap();
+        }
+    });
+    format!("http://{address}/feed")
+}
+
+#[test]
+fn feeds_are_fetched_only_when_told_and_named_with_date_and_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = "spec: {containers: [{image: 'a:1'}]}";
+    let detections = json!([{"id": "001", "policy_id": "latest-tag", "manifest_yaml": manifest}]);
+    let detections = write(dir.path(), "detections.json", &detections);
+    let scan = json!({"Results": [{"Vulnerabilities": [{"VulnerabilityID": "CVE-1", "Severity": "HIGH"}]}]});
+    let scan = format!("a:1={}", write(dir.path(), "scan.json", &scan));
+    let feeds = dir.path().join("feeds");
+    let asked =
+        ["risk", &detections, "--scan", &scan, "--feeds", feeds.to_str().unwrap(), "--output", "json"];
+
+    let offline = json(&asked);
+    assert_eq!(offline["entries"][0]["risk"], 63.0);
+    assert_eq!(offline["feeds"].as_array().unwrap().len(), 1, "the scan alone");
+    assert!(!feeds.exists());
+
+    let catalogue = json!({"dateReleased": "2025-10-06T00:00:00Z", "vulnerabilities": [{"cveID": "CVE-1"}]});
+    let kev = serve(vec![(200, catalogue.to_string().into_bytes())]);
+    let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+    let scores =
+        "#model_version:v3,score_date:2025-10-07T00:00:00+0000\ncve,epss,percentile\nCVE-1,0.5,0.9\n";
+    std::io::Write::write_all(&mut packed, scores.as_bytes()).unwrap();
+    let epss = serve(vec![(200, packed.finish().unwrap())]);
+    let fetched = json(&[&asked[..], &["--fetch", "--kev-url", &kev, "--epss-url", &epss]].concat());
+    assert_eq!((&fetched["entries"][0]["risk"], &fetched["entries"][0]["kev"]), (&json!(78.0), &json!(true)));
+    let dates: Vec<&Value> = fetched["feeds"].as_array().unwrap().iter().map(|feed| &feed["date"]).collect();
+    assert_eq!(dates, [&json!("2025-10-06T00:00:00Z"), &json!("2025-10-07T00:00:00+0000"), &Value::Null]);
+    assert_eq!(fetched["feeds"][0]["sha256"].as_str().unwrap().len(), 64);
+    // What was fetched stays, and is read without asking again.
+    assert_eq!(json(&asked), fetched);
+
+    // A refusal leaves what is there as it is.
+    let gone = serve(vec![(503, b"no".to_vec())]);
+    let text = failure(&[&asked[..], &["--fetch", "--kev-url", &gone, "--epss-url", &epss]].concat());
+    assert!(text.contains("cannot fetch") && text.contains("hint: without --fetch"), "{text}");
+    assert_eq!(json(&asked), fetched);
+
+    // And the schedule reads what `risk` wrote.
+    let (_runs, run) = ten_rows();
+    let risk = write(dir.path(), "risk.json", &fetched);
+    let schedule = json(&["schedule", &run, "--risk", &risk, "--output", "json"]);
+    let first = schedule.as_array().unwrap().iter().find(|entry| entry["id"] == "001").unwrap().clone();
+    assert_eq!((&first["R"], &first["kev"]), (&json!(78.0), &json!(true)));
+}
+
+#[test]
+fn the_learnt_order_spares_the_top_band_most_of_the_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    // One in twenty is of the top band; the times differ, so that the order matters.
+    let policies = ["no_latest_tag", "read_only_root_fs", "run_as_non_root", "set_requests_limits"];
+    let rows: Vec<_> = (0..800_u64)
+        .map(|place| {
+            let top = place % 20 == 7;
+            let policy = if top { "no_privileged" } else { policies[usize::try_from(place % 4).unwrap()] };
+            let mut row = accepted(place, policy, 1);
+            row.timing.propose_ms = Some(1.0 + (place % 13) as f64);
+            row.timing.verify_ms = Some(2.0 + (place % 7) as f64);
+            row
+        })
+        .collect();
+    let run = run_folder(dir.path(), "r1", &[&rows], RunState::Finished).display().to_string();
+    let asked = ["simulate", &run, "--load", "0", "--jobs", "4000", "--output", "json"];
+    let value = json(&asked);
+    let cell = |rule: &str| {
+        value["cells"].as_array().unwrap().iter().find(|cell| cell["rule"] == rule).unwrap().clone()
+    };
+    for rule in ["thompson", "ucb"] {
+        let of = cell(rule);
+        let gain = &of["top_p95_against_fifo"];
+        // Five times and more on average, and better in all but one repetition in forty.
+        assert!(
+            gain["mean"].as_f64().unwrap() >= 5.0 && gain["low"].as_f64().unwrap() > 1.0,
+            "{rule}: {gain}"
+        );
+        let regret = &of["regret"];
+        assert!((-1e-9..0.5).contains(&regret["mean"].as_f64().unwrap()), "{rule}: {regret}");
+    }
+    // On one thread and on four, and once more, the same figures.
+    for threads in ["1", "4"] {
+        let output =
+            analysis(&asked).env("RAYON_NUM_THREADS", threads).assert().success().get_output().stdout.clone();
+        assert_eq!(serde_json::from_slice::<Value>(&output).unwrap(), value, "{threads} threads");
+    }
 }

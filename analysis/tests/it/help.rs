@@ -6,7 +6,7 @@ use crate::support::{analysis, stdout};
 fn help_is_as_approved() {
     const COMMANDS: &str = "metrics policy-metrics failures patch-stats latency tokens ablation detector-eval \
         significance multi-seed calibration cross-version throughput baselines fairness probe-report risk schedule \
-        compare sweep simulate queue diff parity audit fingerprint export completions";
+        compare sweep simulate queue report sql diff parity audit fingerprint export completions";
     for command in std::iter::once("").chain(COMMANDS.split_whitespace()) {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let name = if command.is_empty() { "help" } else { command };

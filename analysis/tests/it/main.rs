@@ -10,5 +10,7 @@ mod metrics;
 mod parity;
 mod places;
 mod published;
+mod report;
 mod rollout;
+mod sql;
 mod support;

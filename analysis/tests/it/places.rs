@@ -4,7 +4,7 @@ use domain::run::RunState;
 use polars::prelude::*;
 use serde_json::json;
 
-use crate::support::{accepted, analysis, failure, json, run_folder, ten, write};
+use crate::support::{accepted, analysis, failure, json, run_folder, stdout, ten, write};
 
 #[test]
 fn a_run_may_be_named_in_many_ways() {
@@ -83,4 +83,93 @@ fn foreign_files_are_refused_by_name() {
     assert!(failure(&["metrics", path.to_str().unwrap()]).contains("other.parquet"));
     assert!(failure(&["metrics", "s3://bucket/run"]).contains("lacks the feature \"aws\""));
     assert!(failure(&["metrics", "no/such"]).starts_with("analysis: no/such does not exist\n"));
+}
+
+#[test]
+fn a_part_written_by_half_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let part = run.join("part-00000.parquet");
+    let bytes = std::fs::read(&part).unwrap();
+    for kept in [0, 4, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&part, &bytes[..kept]).unwrap();
+        for command in ["metrics", "policy-metrics", "failures", "latency", "simulate"] {
+            let text = failure(&[command, run.to_str().unwrap()]);
+            assert!(text.contains("part-00000.parquet"), "{command}, {kept} bytes: {text}");
+        }
+    }
+    // Whole at both ends, damaged in between.
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 3;
+    damaged[middle..middle + 64].fill(0xff);
+    std::fs::write(&part, damaged).unwrap();
+    let ended =
+        analysis(&["report", "--out", dir.path().join("out").to_str().unwrap(), run.to_str().unwrap()]);
+    let output = { ended }.assert().get_output().clone();
+    assert!(output.status.code().is_some(), "{output:?}");
+}
+
+#[test]
+fn a_column_that_is_missing_or_of_another_type_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let part = run.join("part-00000.parquet");
+    let whole = ParquetReader::new(std::fs::File::open(&part).unwrap()).finish().unwrap();
+    // Polars writes other metadata than ours, without which it is no part at all.
+    let mut less = whole.drop("patch").unwrap();
+    ParquetWriter::new(std::fs::File::create(&part).unwrap()).finish(&mut less).unwrap();
+    let text = failure(&["metrics", run.to_str().unwrap()]);
+    assert!(text.contains("part-00000.parquet"), "{text}");
+}
+
+#[test]
+fn numbers_that_are_none_were_not_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = ten();
+    rows[0].timing.propose_ms = Some(f64::NAN);
+    rows[2].timing.propose_ms = Some(f64::INFINITY);
+    rows[3].usage.cost_usd = Some(f64::NAN);
+    let run = run_folder(dir.path(), "r1", &[&rows], RunState::Finished).display().to_string();
+    let output = analysis(&["metrics", &run, "--output", "json"]).assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "3 times or prices are no finite numbers and count as not measured\n");
+    let metrics: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let propose = &metrics["extended"]["latency_ms"]["propose_ms"];
+    assert_eq!(
+        (&propose["n"], &propose["mean"], &propose["max"]),
+        (&json!(1), &json!(1500.0), &json!(1500.0))
+    );
+    assert_eq!(
+        (&metrics["extended"]["cost_usd"], &metrics["extended"]["not_finite"]),
+        (&json!(null), &json!(3))
+    );
+    let latency = json(&["latency", &run, "--output", "json"]);
+    assert_eq!((&latency["stages"][0]["count"], &latency["stages"][0]["mean"]), (&json!(1), &json!(1500.0)));
+    let policies = json(&["policy-metrics", &run, "--output", "json"]);
+    assert_eq!(policies["no_latest_tag"]["expected_time"], 3.5);
+    let sum = [
+        "sql",
+        "select sum(propose_ms) as s, count(propose_ms) as n from outcomes",
+        &run,
+        "--output",
+        "json",
+    ];
+    assert_eq!(json(&sum), json!([{"s": 1500.0, "n": 1}]));
+}
+
+#[test]
+fn an_empty_run_has_figures_of_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "none", &[], RunState::Finished).display().to_string();
+    let metrics = json(&["metrics", &run, "--output", "json"]);
+    assert_eq!(
+        (&metrics["detections"], &metrics["extended"]["accepted_of_all"]["rate"]),
+        (&json!(0), &json!(null))
+    );
+    for command in
+        ["policy-metrics", "failures", "latency", "patch-stats", "tokens", "ablation", "significance"]
+    {
+        stdout(&[command, &run]);
+    }
+    assert!(failure(&["simulate", &run]).contains("no judged record"));
 }

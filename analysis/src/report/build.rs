@@ -1,0 +1,96 @@
+//! Runs → a report.
+
+use std::path::PathBuf;
+
+use super::block::{Headline, Lead, Report, Section};
+use super::parts;
+use super::records::Records;
+use super::run::Run;
+use crate::error::AnalysisError;
+use crate::load::Results;
+use crate::reference::Finding;
+use crate::significance;
+use crate::tokens::Prices;
+
+/// What a report is about, beside its runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Seed of everything drawn at random.
+    pub seed: u64,
+    /// Failures shown with their documents, at most; 0: no document enters the report.
+    pub examples: usize,
+    /// Records in the page's table, at most.
+    pub rows: usize,
+    /// Prices of tokens.
+    pub prices: Option<Prices>,
+    /// Published numbers that cannot be right, for a section of their own.
+    pub audit: Option<(PathBuf, Vec<Finding>)>,
+}
+
+/// Builds the report of all runs of some results. Refuses results in which a record occurs twice.
+pub fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
+    let runs = Run::all(results)?;
+    let mut sections = vec![];
+    for part in parts::OF_A_RUN {
+        let mut blocks = vec![];
+        for run in &runs {
+            blocks.extend((part.of)(run, options)?);
+        }
+        sections.push(Section { id: part.id, title: part.title, blocks });
+    }
+    if let [before, after, ..] = runs.as_slice() {
+        sections.push(parts::comparison::section(before, after, runs.len()));
+    }
+    if let Some((_, findings)) = &options.audit {
+        sections.push(parts::audit::section(findings));
+    }
+    sections.push(parts::provenance::section(&runs, results, options));
+    let names: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+    Ok(Report {
+        title: format!("Automatic repair of Kubernetes manifests: {}", title(&names)),
+        headlines: runs.iter().map(|run| headline(run, options)).collect(),
+        sections,
+        records: Records::read(results, options.rows)?,
+        runs: runs.iter().filter_map(|run| run.file.as_ref()).map(|(_, file)| file.clone()).collect(),
+    })
+}
+
+fn title(names: &[&str]) -> String {
+    match names {
+        [] => "no records".to_owned(),
+        [one] => format!("run {one}"),
+        [first, second] => format!("runs {first} and {second}"),
+        [first, rest @ ..] => format!("run {first} and {} more", rest.len()),
+    }
+}
+
+fn headline(run: &Run, options: &Options) -> Headline {
+    let metrics = &run.metrics;
+    let statuses = metrics.status.iter().filter(|(status, count)| **status != "accepted" && **count > 0);
+    let mut others: Vec<Lead> = statuses
+        .map(|(status, count)| Lead {
+            what: status.replace('_', " "),
+            count: *count,
+            mostly: mostly(run, status),
+        })
+        .collect();
+    others.sort_by_key(|lead| std::cmp::Reverse(lead.count));
+    Headline {
+        run: run.id.clone(),
+        accepted: metrics.accepted_of_all,
+        by_document: significance::by_document(run.cases.iter(), options.seed).0,
+        documents: metrics.documents,
+        of_valid: metrics.accepted_of_valid,
+        others,
+    }
+}
+
+/// The most frequent reason of a status.
+fn mostly(run: &Run, status: &str) -> Option<(String, u64)> {
+    let mut reasons: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    for group in run.failures.groups.iter().filter(|group| group.status == status) {
+        *reasons.entry(&group.reason).or_default() += group.count;
+    }
+    let most = reasons.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)))?;
+    Some((most.0.to_owned(), most.1))
+}

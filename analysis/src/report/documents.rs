@@ -1,0 +1,204 @@
+//! Records to look at: the document, what the patch does to it, and what the gates said.
+
+use std::sync::Arc;
+
+use dataset::corpus::{CorpusReader, FileError};
+use dataset::run_file::CORPUS_FILE;
+use dataset::schema;
+use polars::prelude::*;
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::block::{Document, Example};
+use super::run::Run;
+use crate::error::AnalysisError;
+
+/// Letters of a document or a diff, of a patch, and of a message, at most.
+const DOCUMENT: usize = 6000;
+const PATCH: usize = 4000;
+const MESSAGE: usize = 600;
+
+/// A record to show, and why.
+pub(super) struct Wanted {
+    pub(super) record: String,
+    pub(super) why: String,
+}
+
+/// Columns with the messages of a gate, in the order the gates run.
+const MESSAGES: [(&str, &str); 6] = [
+    ("apply", schema::APPLY_ERRORS),
+    ("policy", schema::POLICY_ERRORS),
+    ("safety", schema::SAFETY_ERRORS),
+    ("schema before", schema::SCHEMA_BEFORE_ERRORS),
+    ("schema", schema::SCHEMA_ERRORS),
+    ("rescan", schema::RESCAN_ERRORS),
+];
+
+/// Facts of an example: name and column.
+const FACTS: [(&str, &str); 9] = [
+    ("record", schema::RECORD_ID),
+    ("policy", schema::POLICY_ID),
+    ("manifest", schema::MANIFEST_PATH),
+    ("kind", schema::KIND),
+    ("namespace", schema::NAMESPACE),
+    ("name", schema::NAME),
+    ("status", schema::STATUS),
+    ("fault", schema::FAULT),
+    ("error", schema::ERROR_KIND),
+];
+
+/// The records, in the order in which they are wanted.
+pub(super) fn examples(run: &Run, wanted: &[Wanted]) -> Result<Vec<Example>, AnalysisError> {
+    let ids: Vec<&str> = wanted.iter().map(|wanted| wanted.record.as_str()).collect();
+    let Some(filter) = one_of(schema::RECORD_ID, &ids) else { return Ok(vec![]) };
+    let columns = FACTS.iter().chain(&MESSAGES).map(|(_, column)| *column);
+    let columns =
+        columns.chain([schema::POSITION, schema::PATCH, schema::PATCHED_YAML, schema::ERRORS]).map(col);
+    let rows = run.results.frame().filter(filter).select(columns.collect::<Vec<_>>()).collect()?;
+    let corpus = run.file.as_ref().map(|(folder, _)| folder.join(CORPUS_FILE)).filter(|path| path.is_file());
+    let corpus = corpus.map(|path| CorpusReader::open(&path));
+    let mut examples = vec![];
+    for wanted in wanted {
+        let found = rows.column(schema::RECORD_ID)?.str()?.iter().position(|id| id == Some(&wanted.record));
+        let Some(row) = found else { continue };
+        let position = rows.column(schema::POSITION)?.u64()?.get(row).unwrap_or_default();
+        let read = match &corpus {
+            None => Ok(None),
+            Some(Err(error)) => Err(error.to_string()),
+            Some(Ok(corpus)) => original(corpus, position, &wanted.record).map_err(|error| error.to_string()),
+        };
+        let (text, trouble) = match read {
+            Ok(text) => (text, None),
+            Err(trouble) => (None, Some(trouble)),
+        };
+        let mut example = example(&rows, row, wanted, text.as_deref())?;
+        // The report is about the run: a copy of its corpus that is damaged takes away the document alone, and says so.
+        example.facts.extend(trouble.map(|trouble| ("document".to_owned(), trouble)));
+        examples.push(example);
+    }
+    Ok(examples)
+}
+
+fn example(
+    rows: &DataFrame,
+    row: usize,
+    wanted: &Wanted,
+    original: Option<&str>,
+) -> Result<Example, AnalysisError> {
+    let text = |column: &str| Ok::<_, PolarsError>(rows.column(column)?.str()?.get(row).map(str::to_owned));
+    let mut facts = vec![];
+    for (name, column) in FACTS {
+        if let Some(value) = text(column)?.filter(|value| !value.is_empty()) {
+            facts.push((name.to_owned(), value));
+        }
+    }
+    let mut messages = vec![];
+    for (gate, column) in MESSAGES {
+        let of = list(rows, column, row)?;
+        messages.extend(of.into_iter().map(|message| (gate.to_owned(), cut(&message, MESSAGE))));
+    }
+    if messages.is_empty() {
+        let of = list(rows, schema::ERRORS, row)?;
+        messages.extend(of.into_iter().map(|message| (String::new(), cut(&message, MESSAGE))));
+    }
+    let patch = text(schema::PATCH)?;
+    let document = document(original, patch.as_deref(), text(schema::PATCHED_YAML)?.as_deref());
+    let patch = patch.and_then(|patch| {
+        let value: Value = serde_json::from_str(&patch).ok()?;
+        Some(cut(&format!("{value:#}"), PATCH))
+    });
+    Ok(Example { title: wanted.why.clone(), facts, messages, patch, document })
+}
+
+fn list(rows: &DataFrame, column: &str, row: usize) -> PolarsResult<Vec<String>> {
+    match rows.column(column)?.list()?.get_as_series(row) {
+        None => Ok(vec![]),
+        Some(series) => Ok(series.str()?.iter().flatten().map(str::to_owned).collect()),
+    }
+}
+
+/// What the patch does. Both sides are written by the same writer, so that only what the patch changes differs; a
+/// document that is no YAML, or to which the patch does not apply, is shown as it is.
+fn document(original: Option<&str>, patch: Option<&str>, patched: Option<&str>) -> Option<Document> {
+    let original = original?;
+    let written = |text: &str| -> Option<(Value, String)> {
+        let value: Value = serde_saphyr::from_str(text).ok()?;
+        let text = serde_saphyr::to_string(&value).ok()?;
+        Some((value, text))
+    };
+    let sides = written(original).and_then(|(mut value, before)| {
+        let after = if let Some(patched) = patched {
+            written(patched)?.1
+        } else {
+            let patch: json_patch::Patch = serde_json::from_str(patch?).ok()?;
+            json_patch::patch(&mut value, &patch).ok()?;
+            serde_saphyr::to_string(&value).ok()?
+        };
+        Some((before, after))
+    });
+    Some(match sides {
+        Some((before, after)) => {
+            let diff = TextDiff::from_lines(&before, &after);
+            let text = diff.unified_diff().context_radius(4).header("document", "patched").to_string();
+            if text.is_empty() {
+                Document::Plain(cut(original, DOCUMENT))
+            } else {
+                Document::Diff(cut(&text, DOCUMENT))
+            }
+        }
+        None => Document::Plain(cut(original, DOCUMENT)),
+    })
+}
+
+/// The document of a record, from the run's own copy of its corpus; `None` where that has another record there.
+fn original(corpus: &CorpusReader, position: u64, record: &str) -> Result<Option<Arc<str>>, FileError> {
+    let slice = corpus.slice(position, 1)?;
+    let ours = slice.records.first().is_some_and(|found| found.id.as_str() == record);
+    Ok(slice.documents.into_iter().next().filter(|_| ours).map(|document| document.text))
+}
+
+fn one_of(column: &str, words: &[&str]) -> Option<Expr> {
+    words.iter().map(|word| col(column).eq(lit((*word).to_owned()))).reduce(Expr::or)
+}
+
+/// A text that is not longer than `most` letters, and says so where it was.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => {
+            let kept = text.get(..end).unwrap_or_default();
+            format!("{kept}\n… ({} more letters)", text.chars().count() - most)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_shows_as_a_diff_of_what_it_changes() {
+        let patch = r#"[{"op":"replace","path":"/spec/x","value":2}]"#;
+        let Some(Document::Diff(diff)) = document(Some("kind: Pod\nspec: {x: 1, y: 3}\n"), Some(patch), None)
+        else {
+            panic!("no diff");
+        };
+        assert!(diff.contains("-  x: 1\n+  x: 2\n") && !diff.contains("+  y"), "{diff}");
+    }
+
+    #[test]
+    fn what_does_not_apply_is_shown_as_it_is() {
+        let plain = |text: &str| Some(Document::Plain(text.to_owned()));
+        let patch = r#"[{"op":"remove","path":"/none"}]"#;
+        assert_eq!(document(Some("a: 1\n"), Some(patch), None), plain("a: 1\n"));
+        assert_eq!(document(Some("a: [\n"), Some(patch), None), plain("a: [\n"));
+        assert_eq!(document(Some("a: 1\n"), None, None), plain("a: 1\n"));
+        assert_eq!(document(None, Some(patch), None), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_letters() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöü", 2), "äö\n… (1 more letters)");
+    }
+}

@@ -1,0 +1,143 @@
+//! Pieces of a report as HTML. Every text goes through the template engine's escaping; only charts, which are ours, do
+//! not.
+
+use console::output::Align;
+use maud::{Markup, PreEscaped, html};
+
+use crate::render::{Titled, ends, interval, percent, shown, thousands};
+use crate::report::block::{Block, Document, Example, Figure, Headline, Section};
+
+/// Lines of a table that is open from the start.
+const OPEN: usize = 45;
+
+/// A run in a few figures.
+pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
+    html! {
+        section.headline aria-label={ "Acceptance of run " (shown(&of.run)) } {
+            @if !alone { h2 { "Run " (shown(&of.run)) } }
+            div {
+                p.share { (percent(of.accepted.rate)) " " small { "accepted" } }
+                dl {
+                    dt { "95 % interval" } dd { (interval(&of.accepted)) " (Wilson)" }
+                    @if let Some(by_document) = of.by_document {
+                        dt { "by document" }
+                        dd { (ends(by_document.low, by_document.high)) " (bootstrap, " (thousands(of.documents)) " documents)" }
+                    }
+                    dt { "n" } dd { (thousands(of.accepted.count)) " of " (thousands(of.accepted.of)) " records" }
+                    @if of.of_valid.of > 0 {
+                        dt { "of valid documents" }
+                        dd { (percent(of.of_valid.rate)) " (" (thousands(of.of_valid.count)) " of " (thousands(of.of_valid.of)) ")" }
+                    }
+                }
+            }
+            div {
+                p.what { "What was not accepted" }
+                ul.others {
+                    @if of.others.is_empty() { li { "Nothing: every record was accepted." } }
+                    @for lead in &of.others {
+                        li {
+                            span class={ "count " (lead.what.replace(' ', "-")) } { (thousands(lead.count)) }
+                            " " (lead.what)
+                            @if let Some((reason, count)) = &lead.mostly {
+                                span.why { "mostly (" (thousands(*count)) "): " (shown(reason)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A question with its answers.
+pub(super) fn section(of: &Section) -> Markup {
+    html! {
+        section aria-labelledby=(of.id) {
+            h2 id=(of.id) { (of.title) }
+            @for block in &of.blocks {
+                @match block {
+                    Block::Text(text) => p { (shown(text)) },
+                    Block::Table(named) => (table(&named.titled)),
+                    Block::Figure(drawn) => (figure(drawn)),
+                    Block::Example(record) => (example(record)),
+                }
+            }
+        }
+    }
+}
+
+fn figure(of: &Figure) -> Markup {
+    html! {
+        figure {
+            div.drawing tabindex="0" role="group" aria-label={ (shown(&of.title)) ", drawn" } {
+                div role="img" aria-label=(shown(&of.title)) { (PreEscaped(&of.svg)) }
+            }
+            @if !of.note.is_empty() { figcaption { (of.note) } }
+        }
+    }
+}
+
+fn table(of: &Titled) -> Markup {
+    let (header, rows) = (of.table.header(), of.table.rows());
+    let class = |align: Align| if align == Align::Left { Some("w") } else { None };
+    let body = html! {
+        div.scroll tabindex="0" role="group" aria-label=(shown(&of.title)) {
+            table {
+                caption { (shown(&of.title)) }
+                thead { tr { @for (name, align) in header { th scope="col" class=[class(*align)] { (name) } } } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (cell, (_, align)) in row.iter().zip(header) { td class=[class(*align)] { (shown(cell)) } }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    if rows.len() <= OPEN {
+        return body;
+    }
+    html! { details { summary { (shown(&of.title)) ": " (thousands(rows.len() as u64)) " rows" } (body) } }
+}
+
+fn example(of: &Example) -> Markup {
+    html! {
+        article aria-label=(shown(&of.title)) {
+            h3 { (shown(&of.title)) }
+            dl { @for (name, value) in &of.facts { dt { (name) } dd { (shown(value)) } } }
+            @if !of.messages.is_empty() {
+                ul {
+                    @for (gate, message) in &of.messages {
+                        li { @if !gate.is_empty() { b { (gate) ": " } } (shown(message)) }
+                    }
+                }
+            }
+            @match &of.document {
+                Some(Document::Diff(text)) => (code("What the patch does to the document", text, diff_class)),
+                Some(Document::Plain(text)) => (code("The document", text, |_| None)),
+                None => {}
+            }
+            @if let Some(patch) = &of.patch {
+                details { summary { "JSON Patch" } (code("JSON Patch", patch, |_| None)) }
+            }
+        }
+    }
+}
+
+fn code(title: &str, text: &str, class: fn(&str) -> Option<&'static str>) -> Markup {
+    html! {
+        pre tabindex="0" role="group" aria-label=(title) {
+            @for line in text.lines() { span class=[class(line)] { (shown(line)) } }
+        }
+    }
+}
+
+fn diff_class(line: &str) -> Option<&'static str> {
+    match line.chars().next() {
+        Some('+') => Some("add"),
+        Some('-') => Some("del"),
+        Some('@') => Some("hunk"),
+        _ => None,
+    }
+}

@@ -1,0 +1,126 @@
+//! The report as Markdown. The figures lie beside it.
+
+use std::fmt::Write as _;
+
+use crate::render::{ends, interval, markdown, percent, shown, thousands};
+use crate::report::block::{Block, Document, Example, Headline, Report};
+
+pub(super) fn report(report: &Report) -> String {
+    let mut text = format!("# {}\n\n", plain(&report.title));
+    for headline in &report.headlines {
+        headline_of(&mut text, headline);
+    }
+    for section in &report.sections {
+        let _ = write!(text, "## {}\n\n", section.title);
+        for block in &section.blocks {
+            match block {
+                Block::Text(paragraph) => {
+                    let _ = write!(text, "{}\n\n", plain(paragraph));
+                }
+                Block::Table(table) => {
+                    text.push_str(&markdown(&table.titled));
+                    text.push('\n');
+                }
+                Block::Figure(figure) => {
+                    let title = plain(&figure.title);
+                    let _ = write!(text, "![{title}](figures/{}.svg)\n\n", figure.name);
+                    if !figure.note.is_empty() {
+                        let _ = write!(text, "{}\n\n", plain(&figure.note));
+                    }
+                }
+                Block::Example(example) => example_of(&mut text, example),
+            }
+        }
+    }
+    let records = &report.records;
+    let _ = writeln!(
+        text,
+        "## Records\n\n{} of {} records: [records.csv](records.csv)",
+        thousands(records.rows as u64),
+        thousands(records.all as u64)
+    );
+    text
+}
+
+fn headline_of(text: &mut String, headline: &Headline) {
+    let share = &headline.accepted;
+    let by_document = headline.by_document.map_or_else(String::new, |of| {
+        format!("; {} when whole documents are drawn again", ends(of.low, of.high))
+    });
+    let _ = writeln!(
+        text,
+        "**{} accepted** in run {} (95 % interval {}{by_document}; n = {} of {} records of {} documents).",
+        percent(share.rate),
+        plain(&headline.run),
+        interval(share),
+        thousands(share.count),
+        thousands(share.of),
+        thousands(headline.documents)
+    );
+    text.push('\n');
+    for lead in &headline.others {
+        let mostly = lead.mostly.as_ref().map_or_else(String::new, |(reason, count)| {
+            format!(", mostly ({}): {}", thousands(*count), plain(reason))
+        });
+        let _ = writeln!(text, "- {} {}{mostly}", thousands(lead.count), lead.what);
+    }
+    text.push('\n');
+}
+
+fn example_of(text: &mut String, example: &Example) {
+    let _ = write!(text, "### {}\n\n", plain(&example.title));
+    for (name, value) in &example.facts {
+        let _ = writeln!(text, "- {name}: {}", plain(value));
+    }
+    for (gate, message) in &example.messages {
+        let gate = if gate.is_empty() { String::new() } else { format!(" ({gate})") };
+        let _ = writeln!(text, "- message{gate}: {}", plain(message));
+    }
+    text.push('\n');
+    if let Some(document) = &example.document {
+        let (language, body) = match document {
+            Document::Diff(diff) => ("diff", diff),
+            Document::Plain(document) => ("yaml", document),
+        };
+        fenced(text, language, body);
+    }
+    if let Some(patch) = &example.patch {
+        fenced(text, "json", patch);
+    }
+}
+
+/// A block of code that its text cannot end.
+fn fenced(text: &mut String, language: &str, body: &str) {
+    let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let _ = write!(text, "{fence}{language}\n{}\n{fence}\n\n", shown(body.trim_end()));
+}
+
+/// Text that begins no markup and stays on its line.
+fn plain(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in shown(text).chars() {
+        match c {
+            '\\' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '|' | '!' | '&' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_cannot_leave_its_fence() {
+        let mut text = String::new();
+        fenced(&mut text, "yaml", "a: |\n  ````\n  <script>\n");
+        assert_eq!(text, "`````yaml\na: |\n  ````\n  <script>\n`````\n\n");
+        assert_eq!(plain("<img src=x>\n[a](b)"), "\\<img src=x\\> \\[a\\](b)");
+    }
+}

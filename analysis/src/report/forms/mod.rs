@@ -1,0 +1,76 @@
+//! A report → files: a page, Markdown, LaTeX, CSV, figures, and a manifest of them all.
+
+mod html;
+mod markdown;
+mod page;
+mod tex;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::block::{Block, Report};
+use crate::files::sha256;
+
+/// A file of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// Its name, relative to the folder.
+    pub file: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
+}
+
+/// Writes a report into a folder, which is made when missing; files of the same names are replaced, others are left
+/// alone. The manifest comes last: where it is, all it names is whole.
+pub fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
+    let mut files: Vec<(String, String)> = vec![
+        ("report.html".to_owned(), page::page(report)),
+        ("report.md".to_owned(), markdown::report(report)),
+        ("tables.tex".to_owned(), tex::tables(report)),
+        ("records.csv".to_owned(), report.records.table().csv()),
+    ];
+    for block in report.sections.iter().flat_map(|section| &section.blocks) {
+        match block {
+            Block::Table(table) => {
+                files.push((format!("tables/{}.csv", table.name), table.titled.table.csv()));
+            }
+            Block::Figure(figure) => files.push((format!("figures/{}.svg", figure.name), figure.svg.clone())),
+            Block::Text(_) | Block::Example(_) => {}
+        }
+    }
+    for folder in ["tables", "figures"] {
+        fs::create_dir_all(dir.join(folder)).map_err(|error| at(&dir.join(folder), &error))?;
+    }
+    let mut written = vec![];
+    for (file, text) in files {
+        put(&dir.join(&file), &text)?;
+        let sha256 = sha256(text.as_bytes());
+        written.push(Written { file, bytes: text.len() as u64, sha256 });
+    }
+    let manifest = json!({
+        "analysis": env!("CARGO_PKG_VERSION"),
+        "runs": report.runs.iter().map(|run| json!({
+            "run_id": run.run_id, "version": run.version, "records": run.records, "seed": run.seed,
+            "corpus_hash": run.corpus_hash, "config_hash": run.config_hash, "parts": run.parts,
+        })).collect::<Vec<_>>(),
+        "files": written,
+    });
+    put(&dir.join("manifest.json"), &console::output::json(&manifest))?;
+    Ok(written)
+}
+
+/// Replaces a file whole: readers see the old or the new one.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let half: PathBuf = path.with_extension("part");
+    fs::write(&half, text).and_then(|()| fs::rename(&half, path)).map_err(|error| at(path, &error))
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,37 @@
+//! What a report says, a question a file.
+
+mod acceptance;
+pub(super) mod audit;
+pub(super) mod comparison;
+mod ended;
+mod failures;
+mod measured;
+pub(super) mod provenance;
+mod queue;
+mod tokens;
+
+use super::block::Block;
+use super::build::Options;
+use super::run::Run;
+use crate::error::AnalysisError;
+
+/// A question that is asked of every run.
+pub(super) struct Part {
+    /// The section's anchor.
+    pub(super) id: &'static str,
+    /// Its heading.
+    pub(super) title: &'static str,
+    /// The answers of a run.
+    pub(super) of: fn(&Run, &Options) -> Result<Vec<Block>, AnalysisError>,
+}
+
+/// The questions in their order: first how it ended, then why.
+pub(super) const OF_A_RUN: &[Part] = &[
+    Part { id: "ended", title: "How records ended", of: ended::blocks },
+    Part { id: "failures", title: "What failed", of: failures::blocks },
+    Part { id: "acceptance", title: "Acceptance", of: acceptance::blocks },
+    Part { id: "patches", title: "Patches", of: measured::patches },
+    Part { id: "times", title: "Times", of: measured::times },
+    Part { id: "tokens", title: "Tokens and cost", of: tokens::blocks },
+    Part { id: "queue", title: "Rollout queue", of: queue::blocks },
+];

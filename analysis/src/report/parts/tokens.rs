@@ -1,0 +1,28 @@
+//! What a model was asked and answered, and what that cost.
+
+use crate::error::AnalysisError;
+use crate::render::{Titled, thousands};
+use crate::report::block::{Block, table};
+use crate::report::build::Options;
+use crate::report::run::Run;
+use crate::tokens::tokens;
+
+#[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
+pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, AnalysisError> {
+    let sums = tokens(&run.cases, options.prices);
+    if sums.by_model == 0 {
+        return Ok(vec![Block::Text(format!(
+            "No patch of run {} was written by a model (n = {} records): no tokens, no cost.",
+            run.id,
+            thousands(run.metrics.records)
+        ))]);
+    }
+    let unit = format!("tokens and US dollars; {} with usage", thousands(sums.with_usage));
+    let title =
+        run.title("Tokens and cost of the patches that a model wrote", &unit, thousands(sums.by_model));
+    let tables = sums.figures().tables;
+    Ok(tables
+        .into_iter()
+        .map(|titled| table(run.name("tokens"), Titled { title: title.clone(), ..titled }))
+        .collect())
+}

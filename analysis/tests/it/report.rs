@@ -1,0 +1,221 @@
+//! The report: whole, the same twice, and deaf to what manifests say.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use domain::outcome::{Fault, Outcome, Status};
+use domain::run::RunState;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{analysis, failure, run_folder, stdout, ten};
+
+/// Texts that would be markup, code or formulas if somebody let them.
+const HOSTILE: &str =
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u{202e}\u{1b}[31m\"'`|&$\\_#{x}";
+
+fn hostile() -> Vec<Outcome> {
+    let mut rows = ten();
+    for row in &mut rows {
+        row.manifest_path = format!("{HOSTILE}{}", row.position);
+        row.name = String::from(HOSTILE);
+        row.kind = String::from(HOSTILE);
+        row.policy_id = String::from(HOSTILE);
+        row.errors = vec![HOSTILE.to_owned()];
+    }
+    rows
+}
+
+fn report(runs: &[&Path], dir: &Path) -> PathBuf {
+    let out = dir.join("out");
+    let mut args = vec!["report", "--out", out.to_str().unwrap()];
+    args.extend(runs.iter().map(|run| run.to_str().unwrap()));
+    stdout(&args);
+    out
+}
+
+fn read(out: &Path, file: &str) -> String {
+    std::fs::read_to_string(out.join(file)).unwrap()
+}
+
+/// What stands between two texts.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+    text.split_once(from).unwrap().1.split_once(to).unwrap().0
+}
+
+#[test]
+fn the_manifest_names_every_file_by_its_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let out = report(&[&run], dir.path());
+    let manifest: Value = serde_json::from_str(&read(&out, "manifest.json")).unwrap();
+    let files = manifest["files"].as_array().unwrap();
+    for file in files {
+        let bytes = std::fs::read(out.join(file["file"].as_str().unwrap())).unwrap();
+        let hash: Vec<u8> = Sha256::digest(&bytes).to_vec();
+        let hex = file["sha256"].as_str().unwrap();
+        let named: Vec<u8> =
+            (0..32).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+        assert_eq!(named, hash, "{file}");
+    }
+    let names: Vec<&str> = files.iter().map(|file| file["file"].as_str().unwrap()).collect();
+    for name in [
+        "report.html",
+        "report.md",
+        "tables.tex",
+        "records.csv",
+        "tables/acceptance-by-policy.csv",
+        "tables/failures.csv",
+        "tables/queue-sweep.csv",
+        "figures/ended.svg",
+        "figures/times.svg",
+        "figures/patch-sizes.svg",
+        "figures/queue-waits.svg",
+    ] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    assert_eq!(manifest["runs"][0]["run_id"], "r1");
+    assert_eq!(read(&out, "records.csv").lines().count(), 11);
+}
+
+#[test]
+fn the_same_results_give_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let once = read(&report(&[&run], dir.path()), "manifest.json");
+    assert_eq!(read(&report(&[&run], dir.path()), "manifest.json"), once);
+}
+
+#[test]
+fn what_a_manifest_says_stays_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&hostile()], RunState::Finished);
+    let out = report(&[&run], dir.path());
+    let page = read(&out, "report.html");
+    assert_eq!(page.matches("<script").count(), 2, "the data and our script");
+    assert!(!page.contains("<img") && !page.contains('\u{202e}') && !page.contains('\u{1b}'));
+    assert!(page.contains("&lt;img src=x onerror=alert(2)&gt;"));
+    for place in ["src=\"", "url(", "@import", "href=\"http", "<link", "<iframe"] {
+        assert!(!page.contains(place), "{place}");
+    }
+    let data: Value = serde_json::from_str(between(&page, "id=\"data\">", "</script>")).unwrap();
+    assert_eq!(data["rows"], 10);
+    assert!(data.to_string().contains("alert(1)"), "the data are whole");
+    let markdown = read(&out, "report.md");
+    for tag in ["<img", "<script"] {
+        assert_eq!(
+            markdown.matches(tag).count(),
+            markdown.matches(&format!("\\{tag}")).count(),
+            "{markdown}"
+        );
+    }
+    for entry in std::fs::read_dir(out.join("figures")).unwrap() {
+        let svg = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!svg.contains("<img") && !svg.contains("<script") && !svg.contains('\u{1b}'), "{svg}");
+    }
+}
+
+#[test]
+fn the_policy_lets_only_our_own_script_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let page = read(&report(&[&run], dir.path()), "report.html");
+    let policy = between(&page, "\"Content-Security-Policy\" content=\"", "\"").replace("&#39;", "'");
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    for (element, directive) in [("script>", "script-src"), ("style>", "style-src")] {
+        let text = between(&page, &format!("<{element}"), &format!("</{element}"));
+        let hash = BASE64_STANDARD.encode(Sha256::digest(text.as_bytes()));
+        assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{directive}: {policy}");
+    }
+    assert!(!page.contains(" style=\"") && !page.contains(" onclick"));
+}
+
+#[test]
+fn every_table_and_figure_says_of_how_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = run_folder(dir.path(), "one", &[&ten()], RunState::Finished);
+    let two = run_folder(dir.path(), "two", &[&ten()], RunState::Finished);
+    let page = read(&report(&[&one, &two], dir.path()), "report.html");
+    let titles: Vec<&str> = page
+        .split("<caption>")
+        .skip(1)
+        .map(|rest| rest.split_once('<').unwrap().0)
+        .chain(page.split("role=\"img\" aria-label=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0))
+        .collect();
+    assert!(titles.len() > 30, "{}", titles.len());
+    for title in titles {
+        assert!(title.contains("n = ") && title.contains('('), "{title}");
+    }
+    for anchor in
+        ["ended", "failures", "acceptance", "patches", "times", "tokens", "queue", "comparison", "provenance"]
+    {
+        assert!(page.contains(&format!("<h2 id=\"{anchor}\"")), "{anchor}");
+    }
+}
+
+#[test]
+fn two_runs_are_held_against_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = ten();
+    other[0].status = Status::Rejected;
+    other[0].fault = Fault::Patch;
+    other[0].errors = vec!["a container was lost".to_owned()];
+    // Named in this order: the first is before, whatever the alphabet says.
+    let before = run_folder(dir.path(), "z", &[&ten()], RunState::Finished);
+    let after = run_folder(dir.path(), "a", &[&other], RunState::Finished);
+    let out = report(&[&before, &after], dir.path());
+    assert!(
+        read(&out, "report.md").contains("Fewer are accepted than before: 1 lost and 0 won of 10 records")
+    );
+    let changes = read(&out, "tables/comparison-changes.csv");
+    assert_eq!(changes, "records,before,after,mostly because\n1,accepted,rejected,a container was lost\n");
+    assert!(
+        read(&out, "tables/comparison-records.csv").contains("001,no_latest_tag,accepted,rejected,patch,")
+    );
+}
+
+#[test]
+fn examples_can_be_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let out = report(&[&run], dir.path());
+    assert!(read(&out, "report.html").contains("<article"));
+    let to = dir.path().join("bare");
+    stdout(&["report", "--examples", "0", "--out", to.to_str().unwrap(), run.to_str().unwrap()]);
+    assert!(!read(&to, "report.html").contains("<article"));
+}
+
+#[test]
+fn a_long_table_keeps_what_was_not_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let to = dir.path().join("short");
+    stdout(&["report", "--rows", "6", "--out", to.to_str().unwrap(), run.to_str().unwrap()]);
+    let records = read(&to, "records.csv");
+    assert_eq!(records.lines().count(), 7);
+    assert!(!records.contains(",accepted,"), "{records}");
+    assert!(read(&to, "report.html").contains("6 of 10 records"));
+}
+
+#[test]
+fn a_run_without_records_has_a_report_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "none", &[], RunState::Finished);
+    let out = dir.path().join("out");
+    analysis(&["report", "--out", out.to_str().unwrap(), run.to_str().unwrap()]).assert().success();
+    assert!(read(&out, "report.html").contains("no records"));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let text = failure(&["report", "--out", file.to_str().unwrap(), run.to_str().unwrap()]);
+    assert!(
+        text.contains("cannot write the report") && text.contains("hint: --out names a folder"),
+        "{text}"
+    );
+}
