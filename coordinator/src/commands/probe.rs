@@ -117,7 +117,7 @@ fn load(args: &Args) -> anyhow::Result<RunConfig> {
     let config: RunConfig =
         serde_json::from_value(config.resolve()?.value).context("the configuration is not legal")?;
     // Whether a run could propose like that is another question.
-    config.check_values().context("the configuration is not legal")?;
+    config.check().context("the configuration is not legal")?;
     Ok(config)
 }
 

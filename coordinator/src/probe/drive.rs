@@ -336,6 +336,7 @@ impl<A: Ask> Drive<A> {
                 ("failed", count(self.counts.failed)),
                 ("in flight", count(self.flying.len())),
             ],
+            ..Standing::default()
         });
     }
 
