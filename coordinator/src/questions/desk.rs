@@ -311,6 +311,8 @@ impl Clerk {
                 for (keeping, counted) in batch.into_iter().zip(counted) {
                     self.machine.kept(now, keeping, counted);
                 }
+                // Before anybody hears of it: a run whose last answers these are may end at once, with what it spent.
+                self.publish();
             }
             Ok(Done { batch, result: Err(error) }) => {
                 self.keep.put_back(batch);

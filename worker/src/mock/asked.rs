@@ -120,7 +120,7 @@ spec:
         let document = Document::parse(yaml, &Limits::default()).unwrap();
         let masked = Masked::new(&document.value, longest);
         let policy = PolicyName::normalise("no-privileged");
-        let messages = prompt::messages(&masked, &policy, violation, usize::MAX).unwrap();
+        let messages = prompt::opening(&masked, &policy, violation, usize::MAX).unwrap().messages;
         (messages[1].content.clone(), masked.value)
     }
 

@@ -254,7 +254,8 @@ spec:
         let document = Document::parse(yaml, &Limits::default()).unwrap();
         let masked = Masked::new(&document.value, longest);
         let policy = PolicyName::normalise(&detection.policy_id);
-        let messages = prompt::messages(&masked, &policy, &detection.violation_text, usize::MAX).unwrap();
+        let messages =
+            prompt::opening(&masked, &policy, &detection.violation_text, usize::MAX).unwrap().messages;
         (messages[1].content.clone(), masked)
     }
 

@@ -37,7 +37,7 @@ mod tests {
             "kind: Pod\nspec: {containers: [{name: a, image: nginx, securityContext: {privileged: true}}]}";
         let document = Document::parse(yaml, &Limits::default()).unwrap();
         let masked = Masked::new(&document.value, 4096);
-        let messages = prompt::messages(&masked, &PolicyName::normalise(policy), "", 4096).unwrap();
+        let messages = prompt::opening(&masked, &PolicyName::normalise(policy), "", 4096).unwrap().messages;
         by_rules(&messages[1].content)
     }
 

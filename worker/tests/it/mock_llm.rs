@@ -78,7 +78,8 @@ impl Mock {
 fn question(policy: &str, violation: &str) -> String {
     let document = Document::parse(POD, &Limits::default()).unwrap();
     let masked = Masked::new(&document.value, 4096);
-    let messages = prompt::messages(&masked, &PolicyName::normalise(policy), violation, 4096).unwrap();
+    let messages =
+        prompt::opening(&masked, &PolicyName::normalise(policy), violation, 4096).unwrap().messages;
     messages[1].content.clone()
 }
 

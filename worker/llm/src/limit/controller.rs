@@ -9,6 +9,12 @@ use super::learner::Learner;
 /// Tokens of a call before any was seen.
 const USUAL_TOKENS: f64 = 1500.0;
 
+/// Weight of one answer in how far estimates are off.
+const LEARN: f64 = 0.05;
+
+/// Bounds of how far an estimate is believed to be off.
+const OFF: (f64, f64) = (0.05, 20.0);
+
 /// How often the pace may be raised.
 const STEP: Seconds = 0.1;
 
@@ -17,6 +23,9 @@ const STEP: Seconds = 0.1;
 #[must_use = "a ticket that is not handed back counts as under way for ever"]
 pub struct Ticket {
     started: Seconds,
+    /// As the caller estimated.
+    estimate: f64,
+    /// As taken from the budget.
     tokens: f64,
     /// It was under way before this limiter knew of it: how long it took is not known.
     adopted: bool,
@@ -84,6 +93,8 @@ pub struct Controller {
     requests: Learner,
     tokens: Option<Learner>,
     usual_tokens: f64,
+    /// What calls take over what was estimated.
+    off: f64,
     in_flight: InFlight,
     under_way: u64,
     /// Nobody sends from the first to the second moment.
@@ -104,6 +115,7 @@ impl Controller {
             requests: Learner::new(a_second(limits.requests_per_minute.known()), 1.0, now),
             tokens: tokens.map(|rate| Learner::new(Some(rate), USUAL_TOKENS, now)),
             usual_tokens: USUAL_TOKENS,
+            off: 1.0,
             in_flight: InFlight::new(limits.concurrency.known().map(|limit| limit as f64)),
             under_way: 0,
             pause: None,
@@ -135,7 +147,7 @@ impl Controller {
         }
         let mut ready = self.requests.ready(now, 1.0);
         if let Some(learner) = &mut self.tokens {
-            ready = ready.max(learner.ready(now, tokens));
+            ready = ready.max(learner.ready(now, tokens * self.off));
         }
         if ready > now {
             self.paced = true;
@@ -150,7 +162,8 @@ impl Controller {
         self.pass(now, tokens, true)
     }
 
-    fn pass(&mut self, now: Seconds, tokens: f64, adopted: bool) -> Ticket {
+    fn pass(&mut self, now: Seconds, estimate: f64, adopted: bool) -> Ticket {
+        let tokens = estimate * self.off;
         self.requests.pass(now, 1.0);
         if let Some(learner) = &mut self.tokens {
             learner.pass(now, tokens);
@@ -158,7 +171,7 @@ impl Controller {
         self.under_way += 1;
         self.stats.started += 1;
         self.stats.most_under_way = self.stats.most_under_way.max(self.under_way);
-        Ticket { started: now, tokens, adopted }
+        Ticket { started: now, estimate, tokens, adopted }
     }
 
     /// Raises the pace where it is what limits.
@@ -189,7 +202,11 @@ impl Controller {
                     self.requests.piled_up(now, self.in_flight.delivered());
                     self.eased_at = now;
                 }
-                self.usual_tokens += (tokens - self.usual_tokens) * 0.05;
+                self.usual_tokens += (tokens - self.usual_tokens) * LEARN;
+                if ticket.estimate > 0.0 {
+                    let off = (tokens / ticket.estimate).clamp(OFF.0, OFF.1);
+                    self.off += (off - self.off) * LEARN;
+                }
                 if let Some(learner) = &mut self.tokens {
                     learner.correct(now, tokens - ticket.tokens);
                 }
