@@ -25,9 +25,10 @@ const LAYOUT: Layout = Layout {
 #[derive(Debug)]
 pub struct AnswerStore {
     place: String,
-    writer: Mutex<Connection>,
-    /// Reads while the other one waits for the disk; `None`: there is no disk.
+    /// Reads while the other one waits for the disk; `None`: there is no disk. Closed first: the last one to close puts
+    /// the write-ahead log into the file, and this one may not write.
     reader: Option<Mutex<Connection>>,
+    writer: Mutex<Connection>,
 }
 
 /// Why the store cannot serve. Text for people; the variants by what the caller can do.

@@ -54,6 +54,9 @@ fn what_was_kept_is_there_for_the_next_process_and_is_what_it_was() {
     let refused = Keep { run_id: run_id(), spent: refused, entry: None, perhaps_repeated: false };
     assert_eq!(store.keep(&[keep(key(1), entry("one", 10)), refused]).unwrap(), [true, true]);
     drop(store);
+    let left: Vec<_> =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["answers.sqlite"], "all of it is in one file");
 
     let store = AnswerStore::open(&path).unwrap();
     let found = store.look_up(&[key(2), key(1)]).unwrap();
