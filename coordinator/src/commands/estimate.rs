@@ -18,7 +18,7 @@ use crate::settings::ConfigArgs;
 /// Says how many calls, tokens, US dollars and minutes a run will take, and spends nothing.
 ///
 /// Reads the corpus and makes every question that would be asked. Each counts once, however many records share it. The
-/// estimate is of one answer a question: an answer that a gate refuses is asked for again, up to max_attempts.
+/// estimate is of one answer a question: an answer that a gate refuses is asked for again, up to `max_attempts`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

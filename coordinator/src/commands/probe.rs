@@ -78,7 +78,7 @@ enum Output {
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let config = load(args)?;
     let model = model(&config)?;
-    if !(args.max_cost > 0.0) {
+    if args.max_cost.is_nan() || args.max_cost <= 0.0 {
         bail!("--max-cost must be a number above 0");
     }
     let questions = Questions::new(model, &config.proposer, args.max_tokens);

@@ -301,18 +301,14 @@ impl Table<'_> {
             let value = work(matter.case(&slice, &context.config, &clock));
             (value, clock())
         });
-        match done.await {
-            Ok((value, ms)) => {
-                talk.cpu_ms += ms;
-                Some(value)
-            }
-            Err(_) => {
-                let message =
-                    "a bug of the harness while talking with the model; please report the record".to_owned();
-                talk.treated = Treated::failed(Problem { kind: ErrorKind::Internal, message });
-                None
-            }
+        if let Ok((value, ms)) = done.await {
+            talk.cpu_ms += ms;
+            return Some(value);
         }
+        let message =
+            "a bug of the harness while talking with the model; please report the record".to_owned();
+        talk.treated = Treated::failed(Problem { kind: ErrorKind::Internal, message });
+        None
     }
 }
 

@@ -82,7 +82,7 @@ impl Treated {
             }
         };
         let (errors, attempts) = (vec![reason], u32::from(error_kind.is_none()));
-        Self { status, fault, errors, error_kind, attempts, propose_ms, ..Self::nothing() }.examined(opened)
+        Self { attempts, status, fault, errors, error_kind, propose_ms, ..Self::nothing() }.examined(opened)
     }
 
     /// The model gave no usable answer, and nothing takes its place.

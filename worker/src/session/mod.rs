@@ -33,7 +33,6 @@ pub struct Options {
 }
 
 /// How many records a model is asked about at the same time, where nobody says.
-#[expect(clippy::unwrap_used, reason = "a constant, checked when this is compiled")]
 pub const QUESTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// How much longer the worker should go on.

@@ -140,9 +140,9 @@ fn limits_change_while_it_runs_and_a_wrong_key_is_refused() {
     assert_eq!((limit(r#"{"rpm": 0}"#), limit(r#"{"rmp": 5}"#)), (400, 400));
     assert_eq!(limit("{}"), 200);
     assert_eq!(ask("right-key").0, 200);
-    let stats = mock.stats();
+    let seen = mock.stats();
     assert_eq!(
-        (&stats["accepted"], &stats["refused_429"], &stats["refused_401"]),
+        (&seen["accepted"], &seen["refused_429"], &seen["refused_401"]),
         (&json!(3), &json!(1), &json!(1))
     );
 }

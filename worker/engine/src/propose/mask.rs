@@ -74,8 +74,8 @@ impl Masked {
     fn take(&mut self, tokens: &mut BTreeMap<String, String>, secret: &str) -> String {
         let next = format!("{}{}", self.prefix, tokens.len() + 1);
         let token = tokens.entry(secret.to_owned()).or_insert(next).clone();
-        let taken = || Taken { value: secret.to_owned(), places: BTreeSet::new() };
-        self.secrets.entry(token.clone()).or_insert_with(taken);
+        let known = || Taken { value: secret.to_owned(), places: BTreeSet::new() };
+        self.secrets.entry(token.clone()).or_insert_with(known);
         token
     }
 

@@ -55,7 +55,7 @@ pub fn opening(
 ) -> Result<Opening, TooLong> {
     let known = match policy {
         PolicyName::Known(id) => Some(*id),
-        _ => None,
+        PolicyName::Unknown(_) => None,
     };
     let shown = excerpt(&masked.value, known, limit).map_err(|bytes| TooLong { bytes, limit })?;
     let text = &shown.text;
