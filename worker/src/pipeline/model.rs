@@ -12,14 +12,14 @@ use domain::answer::{Question, Sampling};
 use domain::budget::Usage;
 use domain::config::{ModelConfig, ProposerMode, RunConfig};
 use domain::ids::DocumentHash;
-use domain::outcome::{ErrorKind, Gate, ModelUsage, Outcome, Proposal, Timing};
+use domain::outcome::{ErrorKind, Gate, ModelUsage, Outcome, Timing};
 use domain::policy::PolicyName;
 use domain::record::{Neighbours, Problem, Slice};
 use engine::document::Identity;
 use engine::k8s::View;
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::{Decision, prompt, rules};
-use engine::verify::{Candidate, Verification, verify};
+use engine::verify::Verification;
 
 use super::Context;
 use super::desk::{Desk, Opened, row, unix_us};
@@ -327,7 +327,7 @@ fn conclude(
             Treated { source: mode, ..treated }
         }
         Step::Fallback(Some(Decision::Repair(proposal))) => {
-            let verification = by_rules(case, &proposal);
+            let verification = case.verify(&proposal);
             let verify_ms = gate_ms(&verification);
             Treated::judged(proposal, verification, 0.0, verify_ms)
         }
@@ -339,17 +339,6 @@ fn conclude(
             Treated { source: mode, ..treated }
         }
     }
-}
-
-fn by_rules(case: &Case<'_>, proposal: &Proposal) -> Verification {
-    let candidate = Candidate {
-        document: case.document,
-        neighbours: case.neighbours,
-        before: case.before,
-        policy: case.policy,
-        proposal,
-    };
-    verify(candidate, case.config, case.clock)
 }
 
 fn gate_ms(verification: &Verification) -> f64 {

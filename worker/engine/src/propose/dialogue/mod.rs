@@ -40,6 +40,20 @@ pub struct Case<'a> {
     pub clock: Clock<'a>,
 }
 
+impl Case<'_> {
+    /// What the gates say of a proposal.
+    pub fn verify(&self, proposal: &Proposal) -> Verification {
+        let candidate = Candidate {
+            document: self.document,
+            neighbours: self.neighbours,
+            before: self.before,
+            policy: self.policy,
+            proposal,
+        };
+        verify(candidate, self.config, self.clock)
+    }
+}
+
 /// What comes next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
@@ -166,14 +180,7 @@ fn merged(case: &Case<'_>, patch: Patch) -> Option<Box<Judged>> {
 }
 
 fn judged(case: &Case<'_>, proposal: Proposal, merged: bool) -> Box<Judged> {
-    let candidate = Candidate {
-        document: case.document,
-        neighbours: case.neighbours,
-        before: case.before,
-        policy: case.policy,
-        proposal: &proposal,
-    };
-    let verification = verify(candidate, case.config, case.clock);
+    let verification = case.verify(&proposal);
     Box::new(Judged { proposal, verification, merged })
 }
 
