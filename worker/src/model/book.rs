@@ -2,7 +2,7 @@
 //!
 //! *Invariant*: a new stream is told all of it, so nothing is lost when a stream breaks or the coordinator is another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -46,10 +46,14 @@ struct Entry {
     ear: mpsc::Sender<Said>,
 }
 
+/// Withdrawn questions that are remembered, in case leave for them is on its way.
+const WITHDRAWN: usize = 4096;
+
 /// Every open question.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     open: BTreeMap<u64, Entry>,
+    withdrawn: VecDeque<Asked>,
     /// Once set, no question waits any more: why.
     closed: Option<String>,
 }
@@ -82,10 +86,14 @@ impl Book {
     /// A question is wanted no more. One whose call is under way stays: what was paid for is kept.
     pub(super) fn withdraw(&mut self, number: u64) -> Option<Request> {
         let waits = self.open.get(&number).is_some_and(|entry| matches!(entry.standing, Standing::Waits));
-        waits.then(|| {
-            self.open.remove(&number);
-            Request::Withdraw(v1::Withdraw { number })
-        })
+        if waits && let Some(entry) = self.open.remove(&number) {
+            self.withdrawn.push_back(entry.asked);
+            if self.withdrawn.len() > WITHDRAWN {
+                self.withdrawn.pop_front();
+            }
+            return Some(Request::Withdraw(v1::Withdraw { number }));
+        }
+        None
     }
 
     /// From now on nothing waits: what does is told so.
@@ -141,12 +149,9 @@ impl Book {
     fn go(&mut self, go: &v1::Go, now: Instant) -> Option<Request> {
         let until = now + Duration::from_millis(go.valid_ms);
         let Some(entry) = self.open.get_mut(&go.number) else {
-            // Withdrawn meanwhile. The coordinator needs the run and the key only for what is to be kept.
-            return Some(Request::Ended(v1::CallEnded {
-                number: go.number,
-                outcome: Some(CallOutcome::Unsent.into()),
-                ..v1::CallEnded::default()
-            }));
+            // Withdrawn meanwhile.
+            let asked = self.withdrawn.iter().find(|asked| asked.number == go.number)?;
+            return Some(Request::Ended((&unsent(asked)).into()));
         };
         if !matches!(entry.standing, Standing::Waits) {
             // Said twice.
@@ -156,15 +161,7 @@ impl Book {
             entry.standing = Standing::UnderWay;
             return None;
         }
-        let unsent = Ended {
-            number: go.number,
-            run_id: entry.asked.run_id.clone(),
-            key: entry.asked.key,
-            outcome: CallOutcome::Unsent,
-            usage: Usage::default(),
-            told_requests: None,
-            told_tokens: None,
-        };
+        let unsent = unsent(&entry.asked);
         Some(self.ended(unsent))
     }
 
@@ -173,6 +170,19 @@ impl Book {
             // Who does not listen any more has withdrawn.
             let _ = entry.ear.try_send(said);
         }
+    }
+}
+
+/// The call that was allowed for `asked` was never made.
+fn unsent(asked: &Asked) -> Ended {
+    Ended {
+        number: asked.number,
+        run_id: asked.run_id.clone(),
+        key: asked.key,
+        outcome: CallOutcome::Unsent,
+        usage: Usage::default(),
+        told_requests: None,
+        told_tokens: None,
     }
 }
 
@@ -235,10 +245,9 @@ mod tests {
         let said = open(&mut book, 0);
         assert!(matches!(book.withdraw(0), Some(Request::Withdraw(_))));
         drop(said);
-        let unsent = book.hear(go(0), now);
-        assert!(
-            matches!(&unsent, Some(Request::Ended(ended)) if ended.outcome == Some(CallOutcome::Unsent.into()))
-        );
+        let Some(Request::Ended(unsent)) = book.hear(go(0), now) else { panic!("leave was kept") };
+        let unsent = Ended::try_from(unsent).expect("the coordinator can read it");
+        assert_eq!((unsent.number, unsent.key, unsent.outcome), (0, asked(0).key, CallOutcome::Unsent));
         assert!(book.is_empty());
 
         drop(open(&mut book, 1));
