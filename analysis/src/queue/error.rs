@@ -6,6 +6,9 @@ pub enum QueueError {
     /// `SQLite` fails: no such folder, no queue, or another process holds the file too long.
     #[error("cannot use the queue")]
     Sqlite(#[from] rusqlite::Error),
+    /// The file beside the queue, by which processes take turns, cannot be used.
+    #[error("cannot take a turn at the queue")]
+    Line(#[source] std::io::Error),
     /// The file is a queue of another version.
     #[error("the queue has version {found}, this program reads {wanted}")]
     Version {

@@ -1,6 +1,8 @@
 //! The queue in `SQLite`.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
@@ -119,11 +121,38 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Queue {
     connection: Connection,
+    line: Arc<File>,
+}
+
+/// A process's turn to write. `SQLite` alone lets whoever asks at the right moment go first, so that among many busy
+/// processes one may ask in vain for longer than it has patience; the lock of a file is handed on in order, and ends
+/// with its process.
+#[derive(Debug)]
+struct Turn(Arc<File>);
+
+impl Turn {
+    fn take(line: &Arc<File>) -> Result<Self, QueueError> {
+        line.lock().map_err(QueueError::Line)?;
+        Ok(Self(Arc::clone(line)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // What cannot be unlocked is unlocked when its process ends.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Queue {
     /// Opens the queue in a file, and makes it when there is none.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push("-line");
+        let line =
+            File::options().create(true).truncate(false).write(true).open(&name).map_err(QueueError::Line)?;
+        let line = Arc::new(line);
+        let turn = Turn::take(&line)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -137,17 +166,19 @@ impl Queue {
             return Err(QueueError::Version { found, wanted: VERSION });
         }
         change.commit()?;
-        Ok(Self { connection })
+        drop(turn);
+        Ok(Self { connection, line })
     }
 
-    fn change(&mut self) -> rusqlite::Result<Transaction<'_>> {
-        self.connection.transaction_with_behavior(TransactionBehavior::Immediate)
+    fn change(&mut self) -> Result<(Turn, Transaction<'_>), QueueError> {
+        let turn = Turn::take(&self.line)?;
+        Ok((turn, self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?))
     }
 
     /// Puts items in. One that is there already keeps its age, state and attempts, and takes the new terms. Says how
     /// many are new.
     pub fn enqueue(&mut self, items: &[Item], max_attempts: u32, now: f64) -> Result<u64, QueueError> {
-        let change = self.change()?;
+        let (_turn, change) = self.change()?;
         let mut new = 0;
         {
             let mut known = change.prepare("SELECT 1 FROM items WHERE run_id = ?1 AND record_id = ?2")?;
@@ -177,7 +208,7 @@ impl Queue {
 
     /// Claims the next items. Claims that ran out count as attempts that went wrong.
     pub fn claim(&mut self, choice: &Choice, now: f64) -> Result<Vec<Claimed>, QueueError> {
-        let change = self.change()?;
+        let (_turn, change) = self.change()?;
         change.execute(
             "UPDATE items SET attempts = attempts + 1, last_update = ?1, lease_until = NULL, holder = NULL,
                  state = CASE WHEN attempts + 1 < max_attempts THEN 'queued' ELSE 'dead' END
@@ -217,7 +248,7 @@ impl Queue {
         answer: Answer,
         now: f64,
     ) -> Result<(), QueueError> {
-        let change = self.change()?;
+        let (_turn, change) = self.change()?;
         let state = match answer {
             Answer::Done(_) => "'done'",
             Answer::Refused => "'failed'",

@@ -10,6 +10,7 @@ mod metrics;
 mod parity;
 mod places;
 mod published;
+mod queue_kills;
 mod report;
 mod rollout;
 mod sql;

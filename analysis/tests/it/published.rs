@@ -69,6 +69,15 @@ fn the_full_rules_run() {
     assert_eq!(more["documents"], 3234);
     taxonomy(run, "rules_full", &corpus);
 
+    // Learnt on the way, the order spares the top band at least four fifths of FIFO's p95 wait, in 95 % of repetitions.
+    let queue = json(&["simulate", run, "--load", "0", "--jobs", "2000", "--output", "json"]);
+    for cell in queue["cells"].as_array().unwrap() {
+        if ["thompson", "ucb"].contains(&cell["rule"].as_str().unwrap()) {
+            assert!(cell["top_p95_against_fifo"]["low"].as_f64().unwrap() >= 5.0, "{cell}");
+            assert!(cell["regret"]["mean"].as_f64().unwrap() < 1.0, "{cell}");
+        }
+    }
+
     let to = dir.path().join("out");
     stdout(&["export", run, "--to", to.to_str().unwrap()]);
     for name in ["detections", "patches", "verified"] {
