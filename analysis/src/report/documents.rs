@@ -1,10 +1,13 @@
 //! Records to look at: the document, what the patch does to it, and what the gates said.
+//!
+//! *Invariant*: a report is passed on, so no secret of a manifest is in it.
 
 use std::sync::Arc;
 
 use dataset::corpus::{CorpusReader, FileError};
 use dataset::run_file::CORPUS_FILE;
 use dataset::schema;
+use domain::sensitive;
 use polars::prelude::*;
 use serde_json::Value;
 use similar::TextDiff;
@@ -92,21 +95,24 @@ fn example(
             facts.push((name.to_owned(), value));
         }
     }
+    let mut hidden = Hidden::default();
+    let patch = text(schema::PATCH)?;
+    let document = document(original, patch.as_deref(), text(schema::PATCHED_YAML)?.as_deref(), &mut hidden);
+    let patch = patch.and_then(|patch| {
+        let mut value: Value = serde_json::from_str(&patch).ok()?;
+        sensitive::replace(&mut value, usize::MAX, &mut |secret| hidden.take(secret));
+        Some(cut(&hidden.scrub(&format!("{value:#}")), PATCH))
+    });
     let mut messages = vec![];
     for (gate, column) in MESSAGES {
         let of = list(rows, column, row)?;
-        messages.extend(of.into_iter().map(|message| (gate.to_owned(), cut(&message, MESSAGE))));
+        messages
+            .extend(of.into_iter().map(|message| (gate.to_owned(), cut(&hidden.scrub(&message), MESSAGE))));
     }
     if messages.is_empty() {
         let of = list(rows, schema::ERRORS, row)?;
-        messages.extend(of.into_iter().map(|message| (String::new(), cut(&message, MESSAGE))));
+        messages.extend(of.into_iter().map(|message| (String::new(), cut(&hidden.scrub(&message), MESSAGE))));
     }
-    let patch = text(schema::PATCH)?;
-    let document = document(original, patch.as_deref(), text(schema::PATCHED_YAML)?.as_deref());
-    let patch = patch.and_then(|patch| {
-        let value: Value = serde_json::from_str(&patch).ok()?;
-        Some(cut(&format!("{value:#}"), PATCH))
-    });
     Ok(Example { title: wanted.why.clone(), facts, messages, patch, document })
 }
 
@@ -117,36 +123,72 @@ fn list(rows: &DataFrame, column: &str, row: usize) -> PolarsResult<Vec<String>>
     }
 }
 
-/// What the patch does. Both sides are written by the same writer, so that only what the patch changes differs; a
+/// The secrets of an example, and what is shown in their place.
+#[derive(Debug, Default)]
+struct Hidden(Vec<String>);
+
+impl Hidden {
+    /// The same sign for the same secret.
+    fn take(&mut self, secret: &str) -> String {
+        let known = self.0.iter().position(|known| known == secret);
+        let place = known.unwrap_or_else(|| {
+            self.0.push(secret.to_owned());
+            self.0.len() - 1
+        });
+        format!("(secret {})", place + 1)
+    }
+
+    /// A text that may quote them. One of a letter or two would tear every word apart, and says nothing.
+    fn scrub(&self, text: &str) -> String {
+        let mut longest: Vec<_> = self.0.iter().enumerate().filter(|(_, secret)| secret.len() > 2).collect();
+        longest.sort_by_key(|(_, secret)| std::cmp::Reverse(secret.len()));
+        longest.iter().fold(text.to_owned(), |text, (place, secret)| {
+            text.replace(secret.as_str(), &format!("(secret {})", place + 1))
+        })
+    }
+}
+
+/// What the patch does, without the secrets of either side. Both sides are written by the same writer, so that only what the patch changes differs; a
 /// document that is no YAML, or to which the patch does not apply, is shown as it is.
-fn document(original: Option<&str>, patch: Option<&str>, patched: Option<&str>) -> Option<Document> {
+fn document(
+    original: Option<&str>,
+    patch: Option<&str>,
+    patched: Option<&str>,
+    hidden: &mut Hidden,
+) -> Option<Document> {
     let original = original?;
-    let written = |text: &str| -> Option<(Value, String)> {
-        let value: Value = serde_saphyr::from_str(text).ok()?;
-        let text = serde_saphyr::to_string(&value).ok()?;
-        Some((value, text))
+    let read = |text: &str| serde_saphyr::from_str::<Value>(text).ok();
+    let mut shown = |mut value: Value| -> Option<String> {
+        sensitive::replace(&mut value, usize::MAX, &mut |secret| hidden.take(secret));
+        serde_saphyr::to_string(&value).ok()
     };
-    let sides = written(original).and_then(|(mut value, before)| {
+    let sides = read(original).and_then(|mut value| {
+        let before = shown(value.clone())?;
         let after = if let Some(patched) = patched {
-            written(patched)?.1
+            read(patched)?
         } else {
             let patch: json_patch::Patch = serde_json::from_str(patch?).ok()?;
             json_patch::patch(&mut value, &patch).ok()?;
-            serde_saphyr::to_string(&value).ok()?
+            value
         };
-        Some((before, after))
+        Some((before, shown(after)?))
     });
+    let original = match &sides {
+        Some((before, _)) if !hidden.0.is_empty() => before.clone(),
+        // As its author wrote it, where that gives nothing away.
+        _ => sensitive::replace_in_text(original, &mut |secret| hidden.take(secret)),
+    };
     Some(match sides {
         Some((before, after)) => {
             let diff = TextDiff::from_lines(&before, &after);
             let text = diff.unified_diff().context_radius(4).header("document", "patched").to_string();
             if text.is_empty() {
-                Document::Plain(cut(original, DOCUMENT))
+                Document::Plain(cut(&original, DOCUMENT))
             } else {
                 Document::Diff(cut(&text, DOCUMENT))
             }
         }
-        None => Document::Plain(cut(original, DOCUMENT)),
+        None => Document::Plain(cut(&original, DOCUMENT)),
     })
 }
 
@@ -179,21 +221,43 @@ mod tests {
     #[test]
     fn a_patch_shows_as_a_diff_of_what_it_changes() {
         let patch = r#"[{"op":"replace","path":"/spec/x","value":2}]"#;
-        let Some(Document::Diff(diff)) = document(Some("kind: Pod\nspec: {x: 1, y: 3}\n"), Some(patch), None)
+        let Some(Document::Diff(diff)) =
+            document(Some("kind: Pod\nspec: {x: 1, y: 3}\n"), Some(patch), None, &mut Hidden::default())
         else {
             panic!("no diff");
         };
         assert!(diff.contains("-  x: 1\n+  x: 2\n") && !diff.contains("+  y"), "{diff}");
     }
 
+    fn show(original: Option<&str>, patch: Option<&str>) -> Option<Document> {
+        document(original, patch, None, &mut Hidden::default())
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let yaml = "kind: Pod\nspec:\n  containers:\n  - name: a\n    env:\n    - {name: DB_PASSWORD, value: hunter2}\n";
+        let patch =
+            r#"[{"op":"add","path":"/spec/containers/0/env/-","value":{"name":"TOKEN","value":"hunter2"}}]"#;
+        let mut hidden = Hidden::default();
+        let Some(Document::Diff(diff)) = document(Some(yaml), Some(patch), None, &mut hidden) else {
+            panic!("no diff");
+        };
+        assert!(!diff.contains("hunter2") && diff.contains("value: (secret 1)"), "{diff}");
+        assert_eq!(hidden.scrub("hunter2 is no number"), "(secret 1) is no number");
+        let Some(Document::Plain(broken)) = show(Some("a: [\npassword: hunter2\n"), None) else {
+            panic!("{yaml}")
+        };
+        assert_eq!(broken, "a: [\npassword: (secret 1)\n");
+    }
+
     #[test]
     fn what_does_not_apply_is_shown_as_it_is() {
         let plain = |text: &str| Some(Document::Plain(text.to_owned()));
         let patch = r#"[{"op":"remove","path":"/none"}]"#;
-        assert_eq!(document(Some("a: 1\n"), Some(patch), None), plain("a: 1\n"));
-        assert_eq!(document(Some("a: [\n"), Some(patch), None), plain("a: [\n"));
-        assert_eq!(document(Some("a: 1\n"), None, None), plain("a: 1\n"));
-        assert_eq!(document(None, Some(patch), None), None);
+        assert_eq!(show(Some("a: 1\n"), Some(patch)), plain("a: 1\n"));
+        assert_eq!(show(Some("a: [\n"), Some(patch)), plain("a: [\n"));
+        assert_eq!(show(Some("a: 1\n"), None), plain("a: 1\n"));
+        assert_eq!(show(None, Some(patch)), None);
     }
 
     #[test]

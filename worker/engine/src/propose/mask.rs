@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::patch::{Op, Patch};
+use domain::sensitive;
 use serde_json::{Map, Value};
 
-use super::secrets;
 use crate::verify::apply;
+
+/// Shortest secret that is looked for in other texts: shorter ones may be words.
+const REPEATED: usize = 8;
 
 /// A document without its secrets.
 #[derive(Debug, Clone)]
@@ -65,7 +68,8 @@ impl Masked {
         let mut tokens = BTreeMap::new();
         let mut value = document.clone();
         let mut take = |secret: &str| masked.take(&mut tokens, secret);
-        secrets::replace(&mut value, longest, &mut take);
+        sensitive::replace(&mut value, longest, &mut take);
+        masked.take_repeats(&mut value);
         masked.value = value;
         masked.note_places();
         masked
@@ -79,10 +83,33 @@ impl Masked {
         token
     }
 
+    /// Whoever writes a secret once may write it again where nothing but the secret itself gives it away.
+    fn take_repeats(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                for (token, taken) in self.longest_first().filter(|(_, taken)| taken.value.len() >= REPEATED)
+                {
+                    if text.contains(&taken.value) {
+                        *text = text.replace(&taken.value, token);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.take_repeats(item)),
+            Value::Object(entries) => entries.values_mut().for_each(|entry| self.take_repeats(entry)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn longest_first(&self) -> impl Iterator<Item = (&String, &Taken)> {
+        let mut longest: Vec<_> = self.secrets.iter().collect();
+        longest.sort_by_key(|(_, taken)| std::cmp::Reverse(taken.value.len()));
+        longest.into_iter()
+    }
+
     /// Where each token stands, by the names of the masked document: a name on the way may itself be masked.
     fn note_places(&mut self) {
         let mut places = Vec::new();
-        secrets::walk(&self.value, "", &mut |place, text| {
+        walk(&self.value, "", &mut |place, text| {
             places.extend(self.tokens(text).into_iter().map(|token| (token, place.to_owned())));
         });
         for (token, place) in places {
@@ -109,9 +136,7 @@ impl Masked {
 
     /// A text (a violation, an error of a gate) without the values that were masked.
     pub fn scrub(&self, text: &str) -> String {
-        let mut longest: Vec<_> = self.secrets.iter().collect();
-        longest.sort_by_key(|(_, taken)| std::cmp::Reverse(taken.value.len()));
-        longest.iter().fold(text.to_owned(), |text, (token, taken)| {
+        self.longest_first().fold(text.to_owned(), |text, (token, taken)| {
             // A value of one or two letters would tear every word apart, and says nothing.
             if taken.value.len() < 3 { text } else { text.replace(&taken.value, token) }
         })
@@ -121,7 +146,7 @@ impl Masked {
     pub fn restore(&self, patch: &Patch) -> Result<Patch, MaskError> {
         let patched = apply(&self.value, patch).map_err(|error| MaskError::Apply(error.to_string()))?;
         let mut fault = None;
-        secrets::walk(&patched, "", &mut |place, text| {
+        walk(&patched, "", &mut |place, text| {
             for token in self.tokens(text) {
                 let found = match self.secrets.get(&token) {
                     None => MaskError::Unknown(token),
@@ -175,8 +200,32 @@ impl Masked {
     }
 }
 
+/// Calls `visit` with every text and its place, by the names on the way there.
+fn walk(value: &Value, place: &str, visit: &mut impl FnMut(&str, &str)) {
+    match value {
+        Value::String(text) => visit(place, text),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{place}/{}", step(index, item)), visit);
+            }
+        }
+        Value::Object(entries) => {
+            for (key, entry) in entries {
+                visit_key(place, key, visit);
+                walk(entry, &format!("{place}/{key}"), visit);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A key is a text as well, and no place for a secret.
+fn visit_key(place: &str, key: &str, visit: &mut impl FnMut(&str, &str)) {
+    visit(&format!("{place}/(key)"), key);
+}
+
 /// The name by which an entry of a list is found again when others come and go.
-pub(super) fn step(index: usize, entry: &Value) -> String {
+fn step(index: usize, entry: &Value) -> String {
     match entry.as_object().and_then(|map: &Map<String, Value>| map.get("name")).and_then(Value::as_str) {
         Some(name) => format!("[{name}]"),
         None => format!("[{index}]"),
@@ -208,6 +257,20 @@ spec:
 
     fn patch(value: Value) -> Patch {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_taken_wherever_it_is_repeated() {
+        let yaml = "kind: Pod\nspec: {containers: [{name: a, env: [{name: DB_PASSWORD, value: hunter-1234}, \
+                    {name: NOTE, value: log in with hunter-1234 today}]}]}";
+        let masked = Masked::new(&document(yaml).value, 4096);
+        assert_eq!(masked.value["spec"]["containers"][0]["env"][1]["value"], "log in with MASKED_1 today");
+        let patch: Patch = serde_json::from_value(json!([
+            {"op": "replace", "path": "/spec/containers/0/env/1/value", "value": "today: MASKED_1"}
+        ]))
+        .unwrap();
+        let restored = serde_json::to_value(masked.restore(&patch).unwrap()).unwrap();
+        assert_eq!(restored[0]["value"], "today: hunter-1234", "it stood there before");
     }
 
     #[test]

@@ -9,7 +9,6 @@ pub mod parse;
 pub mod prompt;
 pub mod rules;
 pub mod sanitise;
-mod secrets;
 
 use domain::outcome::Proposal;
 

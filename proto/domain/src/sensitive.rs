@@ -1,38 +1,27 @@
-//! What is a secret in a manifest: by its place, by its name, by its shape.
+//! What is a secret in a manifest: by its place, by its name, by its shape. Whoever shows or sends a manifest asks here
+//! first.
 
 use serde_json::{Map, Value};
 
-use super::mask::step;
-
-/// Calls `visit` with every text and its place, by the names on the way there.
-pub(super) fn walk(value: &Value, place: &str, visit: &mut impl FnMut(&str, &str)) {
-    match value {
-        Value::String(text) => visit(place, text),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                walk(item, &format!("{place}/{}", step(index, item)), visit);
-            }
-        }
-        Value::Object(entries) => {
-            for (key, entry) in entries {
-                visit_key(place, key, visit);
-                walk(entry, &format!("{place}/{key}"), visit);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// A key is a text as well, and no place for a secret.
-fn visit_key(place: &str, key: &str, visit: &mut impl FnMut(&str, &str)) {
-    visit(&format!("{place}/(key)"), key);
-}
-
-/// Puts what `take` returns for it in place of every secret, and of every text that
-/// is longer than `longest`.
-pub(super) fn replace(document: &mut Value, longest: usize, take: &mut impl FnMut(&str) -> String) {
+/// Puts what `take` returns for it in place of every secret of a manifest, and of every text that is longer than
+/// `longest` bytes.
+pub fn replace(document: &mut Value, longest: usize, take: &mut impl FnMut(&str) -> String) {
     let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     inside(document, &Here { kind: &kind, key: "", all: false, longest }, take);
+}
+
+/// The same for a text that is no YAML: line by line, by what stands before the first colon.
+pub fn replace_in_text(text: &str, take: &mut impl FnMut(&str) -> String) -> String {
+    let lines = text.split_inclusive('\n').map(|line| {
+        let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+        let (key, value) = body.split_once(": ").unwrap_or(("", body));
+        let name = key.trim().trim_matches(['-', '"', '\'', '{', ' ']);
+        let here = Here { kind: "", key: name, all: false, longest: usize::MAX };
+        let start = value.len() - value.trim_start().len();
+        let (before, value) = (&body[..body.len() - value.len() + start], value.trim_start());
+        format!("{before}{}{end}", masked(value, &here, take))
+    });
+    lines.collect()
 }
 
 #[derive(Clone, Copy)]
@@ -267,6 +256,21 @@ mod tests {
             "nginx@sha256:5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99",
             "image"
         ));
+    }
+
+    #[test]
+    fn a_text_that_is_no_yaml_is_looked_through_line_by_line() {
+        let text = "kind: Pod\n  bad: [\n  - db-password: hunter2\n  \"apiKey\": abc\n  image: nginx\nghp_0123456789abcdef\n";
+        let mut found = vec![];
+        let shown = replace_in_text(text, &mut |secret| {
+            found.push(secret.to_owned());
+            "***".to_owned()
+        });
+        assert_eq!(found, ["hunter2", "abc", "ghp_0123456789abcdef"]);
+        assert_eq!(
+            shown,
+            "kind: Pod\n  bad: [\n  - db-password: ***\n  \"apiKey\": ***\n  image: nginx\n***\n"
+        );
     }
 
     #[test]
