@@ -31,9 +31,10 @@ pub(super) fn errors(
     }
     for (old, new) in before.pods.iter().zip(&after.pods) {
         host_namespaces(old, new, &mut errors);
+        service_account(old, new, policy, &mut errors);
         volumes(old, new, policy, rules, &mut errors);
     }
-    containers(before, after, policy, &mut errors);
+    containers(before, after, policy, rules, &mut errors);
     errors
 }
 
@@ -104,6 +105,19 @@ fn host_namespaces(old: &Pod<'_>, new: &Pod<'_>, errors: &mut Vec<String>) {
     }
 }
 
+/// Another account has other rights: only the policy about accounts that do not exist may choose one.
+fn service_account(old: &Pod<'_>, new: &Pod<'_>, policy: &PolicyName, errors: &mut Vec<String>) {
+    let account = |pod: &Pod<'_>| {
+        let named =
+            ["serviceAccountName", "serviceAccount"].map(|key| pod.spec.get(key).and_then(Value::as_str));
+        named.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or("default").to_owned()
+    };
+    let (was, is) = (account(old), account(new));
+    if was != is && *policy != PolicyName::Known(PolicyId::NonExistentServiceAccount) {
+        errors.push(format!("the service account changed from {was:?} to {is:?}"));
+    }
+}
+
 fn by_name<'a>(pod: &Pod<'a>, list: &str) -> BTreeMap<String, &'a Map<String, Value>> {
     let named = |(index, map): (usize, &'a Map<String, Value>)| {
         let name = map.get("name").and_then(Value::as_str);
@@ -151,7 +165,13 @@ fn keyed<'a, 'v>(view: &'a View<'v>) -> BTreeMap<Key, &'a Container<'v>> {
     view.containers.iter().map(|container| (key(container), container)).collect()
 }
 
-fn containers(before: &View<'_>, after: &View<'_>, policy: &PolicyName, errors: &mut Vec<String>) {
+fn containers(
+    before: &View<'_>,
+    after: &View<'_>,
+    policy: &PolicyName,
+    rules: &RulesConfig,
+    errors: &mut Vec<String>,
+) {
     let (old, new) = (keyed(before), keyed(after));
     let count = |view: &View<'_>| view.containers.len();
     for (key, _) in old.iter().filter(|(key, _)| !new.contains_key(*key)) {
@@ -165,24 +185,55 @@ fn containers(before: &View<'_>, after: &View<'_>, policy: &PolicyName, errors: 
             errors.push(format!("container {:?} is new", key.2));
             continue;
         };
-        image(original, container, policy, errors);
+        image(original, container, policy, rules, errors);
         written_by_the_user(original, container, errors);
         let granted: Vec<String> = privileges(container).difference(&privileges(original)).cloned().collect();
         errors.extend(granted.into_iter().map(|grant| format!("container {:?} gains {grant}", key.2)));
     }
 }
 
-fn image(old: &Container<'_>, new: &Container<'_>, policy: &PolicyName, errors: &mut Vec<String>) {
+fn image(
+    old: &Container<'_>,
+    new: &Container<'_>,
+    policy: &PolicyName,
+    rules: &RulesConfig,
+    errors: &mut Vec<String>,
+) {
     let image = |container: &Container<'_>| container.fields.get("image").cloned();
     let (was, is) = (image(old), image(new));
     if was == is {
         return;
     }
-    if is.as_ref().and_then(Value::as_str).is_none_or(|text| text.trim().is_empty()) {
+    let Some(is) = is.as_ref().and_then(Value::as_str).filter(|text| !text.trim().is_empty()) else {
         errors.push(format!("container {:?} lost its image", new.name));
-    } else if *policy != PolicyName::Known(PolicyId::NoLatestTag) {
+        return;
+    };
+    if *policy != PolicyName::Known(PolicyId::NoLatestTag) {
         errors.push(format!("image of container {:?} changed", new.name));
+        return;
     }
+    // A tag is what the policy is about; what is run is the user's choice, or that of the image map.
+    let was = was.as_ref().and_then(Value::as_str).unwrap_or_default();
+    if repository(was) != repository(is) && !rules.images.values().any(|mapped| mapped == is) {
+        errors.push(format!("image of container {:?} changed from {was:?} to {is:?}", new.name));
+    }
+}
+
+/// An image without tag and digest, and without what Docker adds to a short name.
+fn repository(image: &str) -> &str {
+    let image = image.trim();
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    let path = image.rfind('/').map_or(0, |slash| slash + 1);
+    let image = image
+        .get(path..)
+        .and_then(|last| last.find(':'))
+        .and_then(|colon| image.get(..path + colon))
+        .unwrap_or(image);
+    let image = ["docker.io/", "index.docker.io/"]
+        .iter()
+        .find_map(|begin| image.strip_prefix(begin))
+        .unwrap_or(image);
+    image.strip_prefix("library/").unwrap_or(image)
 }
 
 /// Fields that no policy has any business with.
@@ -240,6 +291,42 @@ mod tests {
 
     use super::*;
     use crate::testing::document;
+
+    fn said(policy: PolicyId, old: &str, new: &str) -> Vec<String> {
+        let (before, after) = (document(old), document(new));
+        let alone = Neighbours::Unknown;
+        let (before, after) = (View::new(&before, &alone), View::new(&after, &alone));
+        errors(&before, &after, &PolicyName::Known(policy), &RulesConfig::default())
+    }
+
+    #[test]
+    fn a_tag_may_change_and_what_is_run_may_not() {
+        let pod = |image: &str| format!("kind: Pod\nspec: {{containers: [{{name: a, image: {image:?}}}]}}");
+        let change = |old: &str, new: &str| said(PolicyId::NoLatestTag, &pod(old), &pod(new)).len();
+        for (old, new) in [
+            ("nginx", "nginx:1.27"),
+            ("nginx:latest", "docker.io/library/nginx@sha256:ab"),
+            ("reg:5000/x:latest", "reg:5000/x:2"),
+        ] {
+            assert_eq!(change(old, new), 0, "{old} {new}");
+        }
+        for (old, new) in
+            [("nginx", "evil/nginx:1.27"), ("reg:5000/x", "reg:1"), ("a/b", "a/b/c:1"), ("", "busybox:1")]
+        {
+            assert_eq!(change(old, new), 1, "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_chosen_by_its_own_policy_alone() {
+        let pod = |more: &str| format!("kind: Pod\nspec: {{{more}containers: [{{name: a, image: a:1}}]}}");
+        let change = |policy, old: &str, new: &str| said(policy, &pod(old), &pod(new)).len();
+        assert_eq!(change(PolicyId::RunAsNonRoot, "", "serviceAccountName: admin, "), 1);
+        assert_eq!(change(PolicyId::NonExistentServiceAccount, "serviceAccountName: lost, ", ""), 0);
+        let renamed = ("serviceAccount: robot, ", "serviceAccountName: robot, ");
+        assert_eq!(change(PolicyId::DeprecatedServiceAccountField, renamed.0, renamed.1), 0);
+        assert_eq!(change(PolicyId::NoPrivileged, "", "serviceAccountName: default, "), 0);
+    }
 
     #[test]
     fn a_selector_that_selects_may_not_change() {
