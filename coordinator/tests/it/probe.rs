@@ -29,6 +29,7 @@ fn mock(allowed: Allowed, latency: &str, key: Option<&str>) -> Mock {
         answers: Arc::new(|_| Some("OK".to_owned())),
         speed: 10.0,
         seed: 7,
+        silent: false,
     };
     let key = key.map(|key| Secret::new(key.to_owned()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -36,6 +36,9 @@ pub struct Args {
     /// Count in fixed windows of so many seconds, not in a token bucket
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
+    /// Say nothing of the limits (no x-ratelimit-* headers) and refuse what is beyond them all the same
+    #[arg(long)]
+    silent: bool,
     /// How long answers take: seconds, lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, queue:N:SPEC (N calls at once, the
     /// others wait their turn), or a file: a recorded probe (JSON) or a latency summary (CSV)
     #[arg(long, value_name = "FILE|SPEC", default_value = "lognormal:2.7:0.45")]
@@ -106,6 +109,7 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         allowed,
+        silent: args.silent,
         latency: latency(&args.latency)?,
         faults: args.faults.clone(),
         answers,

@@ -170,6 +170,7 @@ impl Scene {
             answers: Arc::new(|question| Some(format!("answer to {question}"))),
             speed: 1.0,
             seed: 1,
+            silent: false,
         });
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", socket.local_addr().unwrap());

@@ -5,15 +5,10 @@ use domain::budget::{BudgetLimits, Limit};
 use super::Seconds;
 use super::in_flight::InFlight;
 use super::learner::Learner;
+use super::sizes::Sizes;
 
 /// Tokens of a call before any was seen.
 const USUAL_TOKENS: f64 = 1500.0;
-
-/// Weight of one answer in how far estimates are off.
-const LEARN: f64 = 0.05;
-
-/// Bounds of how far an estimate is believed to be off.
-const OFF: (f64, f64) = (0.05, 20.0);
 
 /// How often the pace may be raised.
 const STEP: Seconds = 0.1;
@@ -92,11 +87,11 @@ pub struct Stats {
 pub struct Controller {
     requests: Learner,
     tokens: Option<Learner>,
-    usual_tokens: f64,
-    /// What calls take over what was estimated.
-    off: f64,
+    sizes: Sizes,
     in_flight: InFlight,
     under_way: u64,
+    /// Since when a call at least has been under way.
+    busy_since: Seconds,
     /// Nobody sends from the first to the second moment.
     pause: Option<(Seconds, Seconds)>,
     step_at: Seconds,
@@ -111,13 +106,18 @@ impl Controller {
     pub fn new(limits: &BudgetLimits, now: Seconds) -> Self {
         let a_second = |limit: Option<u64>| limit.map(|limit| limit as f64 / 60.0);
         let tokens = a_second(limits.tokens_per_minute.known());
+        let mut requests = Learner::new(a_second(limits.requests_per_minute.known()), 1.0, now);
+        if let (None, Some(tokens)) = (requests.known(), tokens) {
+            // As many calls as the tokens are for, unless that turns out to be too many.
+            requests.begin(now, requests.pace().max(tokens / USUAL_TOKENS));
+        }
         Self {
-            requests: Learner::new(a_second(limits.requests_per_minute.known()), 1.0, now),
+            requests,
             tokens: tokens.map(|rate| Learner::new(Some(rate), USUAL_TOKENS, now)),
-            usual_tokens: USUAL_TOKENS,
-            off: 1.0,
+            sizes: Sizes::default(),
             in_flight: InFlight::new(limits.concurrency.known().map(|limit| limit as f64)),
             under_way: 0,
+            busy_since: now,
             pause: None,
             step_at: now,
             eased_at: f64::NEG_INFINITY,
@@ -140,14 +140,17 @@ impl Controller {
             }
         }
         self.step(now);
-        if self.under_way as f64 + 1.0 > self.in_flight.bound(self.requests.pace()).max(1.0) {
+        let under_way = self.under_way as f64;
+        if under_way + 1.0 > self.in_flight.bound(self.requests.pace()).max(1.0)
+            || self.in_flight.is_silent(now, under_way, self.busy_since)
+        {
             self.full = true;
             self.in_flight.hit();
             return Turn::Full;
         }
         let mut ready = self.requests.ready(now, 1.0);
         if let Some(learner) = &mut self.tokens {
-            ready = ready.max(learner.ready(now, tokens * self.off));
+            ready = ready.max(learner.ready(now, self.sizes.expected(tokens)));
         }
         if ready > now {
             self.paced = true;
@@ -163,10 +166,13 @@ impl Controller {
     }
 
     fn pass(&mut self, now: Seconds, estimate: f64, adopted: bool) -> Ticket {
-        let tokens = estimate * self.off;
+        let tokens = self.sizes.expected(estimate);
         self.requests.pass(now, 1.0);
         if let Some(learner) = &mut self.tokens {
             learner.pass(now, tokens);
+        }
+        if self.under_way == 0 {
+            self.busy_since = now;
         }
         self.under_way += 1;
         self.stats.started += 1;
@@ -202,11 +208,7 @@ impl Controller {
                     self.requests.piled_up(now, self.in_flight.delivered());
                     self.eased_at = now;
                 }
-                self.usual_tokens += (tokens - self.usual_tokens) * LEARN;
-                if ticket.estimate > 0.0 {
-                    let off = (tokens / ticket.estimate).clamp(OFF.0, OFF.1);
-                    self.off += (off - self.off) * LEARN;
-                }
+                self.sizes.seen(ticket.estimate, tokens);
                 if let Some(learner) = &mut self.tokens {
                     learner.correct(now, tokens - ticket.tokens);
                 }
@@ -244,25 +246,31 @@ impl Controller {
             }
             Scarce::Tokens => {
                 self.requests.correct(now, -1.0);
-                let learner = self.tokens.get_or_insert_with(|| {
-                    // So far the pace of calls was the pace of tokens.
-                    let mut learner = Learner::new(None, self.usual_tokens, now);
-                    learner.begin(now, self.requests.pace() * self.usual_tokens);
-                    learner
-                });
+                let learner = self.token_learner(now);
                 learner.refused(now, ticket.started, ticket.tokens, wait);
             }
         }
     }
 
-    /// What the provider says of its limits, per minute: less than is known is believed.
+    /// What the provider says of its limits now, per minute. It is believed as far as the user's own limits go.
     pub fn told(&mut self, now: Seconds, requests_per_minute: Option<u64>, tokens_per_minute: Option<u64>) {
         if let Some(limit) = requests_per_minute {
             self.requests.told(now, limit as f64 / 60.0);
         }
-        if let (Some(limit), Some(learner)) = (tokens_per_minute, &mut self.tokens) {
-            learner.told(now, limit as f64 / 60.0);
+        if let Some(limit) = tokens_per_minute {
+            self.token_learner(now).told(now, limit as f64 / 60.0);
         }
+    }
+
+    /// The learner of tokens, from now on at the latest: so far the pace of calls was the pace of tokens.
+    fn token_learner(&mut self, now: Seconds) -> &mut Learner {
+        let size = self.sizes.usual().unwrap_or(USUAL_TOKENS);
+        let pace = self.requests.pace() * size;
+        self.tokens.get_or_insert_with(|| {
+            let mut learner = Learner::new(None, size, now);
+            learner.begin(now, pace);
+            learner
+        })
     }
 
     /// Takes new limits over from the user: those that are known count in place of what was said before, `auto` leaves
@@ -273,7 +281,7 @@ impl Controller {
             self.requests.allow(now, most);
         }
         if let Some(most) = a_second(limits.tokens_per_minute) {
-            let size = self.usual_tokens;
+            let size = self.sizes.usual().unwrap_or(USUAL_TOKENS);
             self.tokens.get_or_insert_with(|| Learner::new(Some(most), size, now)).allow(now, most);
         }
         if let Some(most) = limits.concurrency.known() {
@@ -287,7 +295,7 @@ impl Controller {
     }
 
     /// The limit in calls a second that the user or the provider says; `None`: nobody does.
-    pub const fn known(&self) -> Option<f64> {
+    pub fn known(&self) -> Option<f64> {
         self.requests.known()
     }
 

@@ -23,6 +23,13 @@ const DRIFT: f64 = 0.1;
 /// Silence as a multiple of the usual latency that is a stall.
 const STALL: f64 = 3.0;
 
+/// Silence from which no more calls start until one comes back: in seconds, and in usual times between two answers.
+const SILENCE: Seconds = 1.0;
+const SILENT_TIMES: f64 = 16.0;
+
+/// The share of the usual number under way below which silence says nothing.
+const FULL: f64 = 0.7;
+
 /// How much more than what comes back may start while calls pile up.
 const PUSH: f64 = 1.1;
 
@@ -134,6 +141,15 @@ impl InFlight {
         false
     }
 
+    /// Whether nothing has come back for so long that the provider has stopped: what is sent now would only pile up.
+    /// `under_way` calls are, one at least since `busy_since`.
+    pub fn is_silent(&self, now: Seconds, under_way: f64, busy_since: Seconds) -> bool {
+        let Some(usual) = self.usual.filter(|_| self.windows > 0) else { return false };
+        let since = self.last_at.max(busy_since + 2.0 * usual);
+        under_way >= FULL * self.delivered * usual
+            && now - since > SILENCE.max(SILENT_TIMES / self.delivered.max(1e-6))
+    }
+
     /// How many calls may be under way at a pace of `rate`.
     pub fn bound(&self, rate: f64) -> f64 {
         // Before anything is known of the latency, two seconds' worth.
@@ -191,6 +207,20 @@ mod tests {
         assert_eq!(piled_up, 5, "once a window of two seconds");
         assert!(bound.bound(300.0) < 1.4 * before, "{}", bound.bound(300.0));
         assert!(InFlight::new(Some(8.0)).bound(1000.0) <= 8.0, "what is known is kept");
+    }
+
+    #[test]
+    fn silence_counts_only_where_answers_are_due() {
+        let mut bound = InFlight::new(None);
+        for call in 0..300 {
+            bound.answered(f64::from(call) / 30.0, 2.0, true);
+        }
+        let last = 299.0 / 30.0;
+        assert!(!bound.is_silent(last + 0.9, 60.0, 0.0));
+        assert!(bound.is_silent(last + 1.1, 60.0, 0.0));
+        assert!(!bound.is_silent(last + 1.1, 10.0, 0.0), "few are under way");
+        assert!(!bound.is_silent(last + 100.0, 60.0, last + 98.0), "they have only just begun");
+        assert!(!InFlight::new(None).is_silent(100.0, 60.0, 0.0), "nothing is known yet");
     }
 
     #[test]

@@ -24,8 +24,9 @@ const RETURN: f64 = 0.25;
 /// The pace, as a multiple of what was measured, from which the limit has moved.
 const MOVED: f64 = 1.3;
 
-/// How long a pace is held at first after the limit fell; twice as long each time it has not come back.
+/// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
 const SHORT: Seconds = 3.0;
+const LONGER: f64 = 2.0;
 
 /// A wait from which an allowance is one per window.
 const LONG_WAIT: Seconds = 5.0;
@@ -33,8 +34,14 @@ const LONG_WAIT: Seconds = 5.0;
 /// The pace as a share of what was measured.
 const BELOW: f64 = 0.985;
 
-/// The pace after a refusal that measured nothing.
+/// The pace after a refusal that measured nothing; the second where somebody says what the limit is.
 const CUT: f64 = 0.8;
+const KNOWN_CUT: f64 = 0.9;
+
+/// The share of what somebody says the limit is from which it is believed, whatever was measured: what goes unused while
+/// the provider's allowance is full is missing in a measurement. Below it, others use the same account, or the limit is
+/// another one.
+const BELIEVED: f64 = 0.8;
 
 /// The pace after calls piled up.
 const EASE: f64 = 0.93;
@@ -53,6 +60,10 @@ const HASTE: f64 = 1.25;
 /// Capacity in calls, so that one that starts late does not delay those after it.
 const LATE: f64 = 1.25;
 
+/// How long nobody may have said less before more is believed: calls that are under way when a limit changes tell of the
+/// old one when they end.
+const SETTLED: Seconds = 5.0;
+
 /// Fewest units (of the size of a call) from which a rate is measured.
 const MEASURED: f64 = 12.0;
 
@@ -68,8 +79,10 @@ struct Mark {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Learner {
     bucket: Bucket,
-    /// No pace above this: what the user or the provider says.
+    /// No pace above this, says the user.
     most: Option<f64>,
+    /// No pace above this, says the provider, and when it last said so.
+    told: Option<(f64, Seconds)>,
     /// What the measured limit is, once there is one.
     measured: Option<f64>,
     /// Units let through, less those refused.
@@ -107,6 +120,7 @@ impl Learner {
         let mut learner = Self {
             bucket: Bucket::new(pace, size, now),
             most,
+            told: None,
             measured: None,
             passed: 0.0,
             full: None,
@@ -205,7 +219,7 @@ impl Learner {
             Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
         };
         self.pace *= 1.0 + faster * since;
-        if let Some(most) = self.most {
+        if let Some(most) = self.known() {
             self.pace = self.pace.min(most);
         }
         self.apply(now);
@@ -244,10 +258,10 @@ impl Learner {
             if mark.passed <= last.passed {
                 *last = mark;
             }
-            self.pace *= CUT;
+            self.pace *= if self.known().is_some() { KNOWN_CUT } else { CUT };
             self.hold_until = now + 1.0;
         }
-        if let Some(most) = self.most {
+        if let Some(most) = self.known() {
             self.pace = self.pace.min(most);
         }
         self.pace = self.pace.max(0.01 * self.size);
@@ -263,11 +277,12 @@ impl Learner {
             Some(measured) if std::mem::take(&mut self.skipped) => rate.min(measured * 0.9),
             _ => rate,
         };
+        let rate = self.known().filter(|known| (BELIEVED..1.1).contains(&(rate / known))).unwrap_or(rate);
         // What a look at the limit costs decides how often it is worth it.
         let usual = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
         let before = self.measured.unwrap_or(rate);
         let (before, hold) = match self.fallen {
-            Some((before, hold)) if rate < 0.8 * before => (before, (2.0 * hold).min(usual)),
+            Some((before, hold)) if rate < 0.8 * before => (before, (LONGER * hold).min(usual)),
             _ => (before, SHORT),
         };
         self.fallen = (rate < 0.8 * before && hold < usual).then_some((before, hold));
@@ -286,26 +301,37 @@ impl Learner {
         self.apply(now);
     }
 
-    /// The provider says that no more than this is allowed a second.
+    /// The provider says that no more than this is allowed a second. Where it says more than before, the limit has moved:
+    /// what was measured of the old one counts no more.
     pub fn told(&mut self, now: Seconds, most: f64) {
-        if self.most.is_none_or(|known| most < known) {
-            self.most = Some(most);
-            self.pace = self.pace.min(most);
+        if let Some((before, at)) = self.told
+            && before < most
+        {
+            if now - at < SETTLED {
+                return;
+            }
+            (self.measured, self.full, self.fallen) = (None, None, None);
+            self.hold_until = now;
+        }
+        self.told = Some((most, now));
+        if self.pace > most {
+            self.pace = most;
             self.apply(now);
         }
     }
 
-    /// The user says that this is allowed a second, whatever was said before.
+    /// The user says that this is allowed a second, whatever the user said before.
     pub fn allow(&mut self, now: Seconds, most: f64) {
         self.most = Some(most);
+        let most = self.told.map_or(most, |(told, _)| told.min(most));
         // What was measured is known better than what is said, and so is a pace on its way down.
         self.pace = if self.ever_refused || self.seen_slow { self.pace.min(most) } else { most };
         self.apply(now);
     }
 
-    /// The limit a second that somebody says.
-    pub const fn known(&self) -> Option<f64> {
-        self.most
+    /// The limit a second that somebody says: the user or the provider, whoever says less.
+    pub fn known(&self) -> Option<f64> {
+        self.most.into_iter().chain(self.told.map(|(told, _)| told)).reduce(f64::min)
     }
 
     fn apply(&mut self, now: Seconds) {

@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod controller;
 pub mod in_flight;
 pub mod learner;
+mod sizes;
 
 pub use controller::{Controller, Scarce, Signal, Stats, Ticket, Turn};
 

@@ -26,6 +26,8 @@ pub type Answers = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct Settings {
     /// Its limits.
     pub allowed: Allowed,
+    /// Whether it says nothing of its limits (`x-ratelimit-*`) and refuses what is beyond them all the same.
+    pub silent: bool,
     /// How long it takes.
     pub latency: Latency,
     /// What goes wrong.

@@ -146,7 +146,8 @@ impl Provider {
                 }
                 Err(_) => state.stats.refused(),
             }
-            (passed, headers(state.meters.left(now), settings.speed), *time)
+            let left = if settings.silent { (None, None) } else { state.meters.left(now) };
+            (passed, headers(left, settings.speed), *time)
         };
         let _under_way = match passed {
             Ok(()) => UnderWay(self.clone()),

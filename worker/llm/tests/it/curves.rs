@@ -229,8 +229,41 @@ fn a_server_that_says_less_is_believed() {
     let mut controller = Controller::new(&known(1800), 0.0);
     controller.told(1.0, Some(600), None);
     assert!((controller.pace() - 10.0).abs() < 1e-9);
+    assert_eq!(controller.known(), Some(10.0));
     controller.told(2.0, Some(6000), None);
-    assert!((controller.pace() - 10.0).abs() < 1e-9, "saying more changes nothing");
+    assert_eq!(controller.known(), Some(10.0), "a call that was under way tells of the past");
+    controller.told(9.0, Some(6000), None);
+    assert_eq!(controller.known(), Some(30.0), "of what it says then, as much as the user allows");
+    assert!(controller.pace() < 10.1, "which is not used at once");
+}
+
+#[test]
+fn a_limit_that_the_provider_raises_again_is_used_again() {
+    let mut controller = Controller::new(&BudgetLimits::default(), 0.0);
+    let told = |now: f64| if (60.0..120.0).contains(&now) { 15.0 } else { 30.0 };
+    let mut curve = plain(30.0, 180.0);
+    curve.requests_per_second = [0.0, 60.0, 120.0].map(|from| Step { from, limit: told(from) }).to_vec();
+    let mut saying = Saying { inner: &mut controller, told };
+    let seen = play(&curve, &mut saying, 3);
+    assert!(seen.refused() < 0.01, "{}", seen.refused());
+    assert!(seen.share(&curve, 150.0, 180.0) > 0.97, "{}", seen.share(&curve, 150.0, 180.0));
+}
+
+/// A provider that says its limit with every answer.
+struct Saying<'a> {
+    inner: &'a mut Controller,
+    told: fn(f64) -> f64,
+}
+
+impl Strategy for Saying<'_> {
+    fn start(&mut self, now: f64, tokens: f64) -> Turn {
+        self.inner.start(now, tokens)
+    }
+    fn finish(&mut self, now: f64, ticket: Ticket, signal: Signal) {
+        self.inner.finish(now, ticket, signal);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+        self.inner.told(now, Some(((self.told)(now) * 60.0) as u64), None);
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn settings(faults: &str) -> Settings {
         answers: Arc::new(|question| Some(format!("answer to {question}"))),
         speed: 1.0,
         seed: 7,
+        silent: false,
     }
 }
 

@@ -1,0 +1,90 @@
+//! How many tokens a call will take, learnt from those that were answered.
+//!
+//! An estimate is off in two ways: a text makes more or fewer tokens than was thought, in proportion to its length, and
+//! an answer is as long as it is, whatever the question. So a straight line is fitted to what was estimated and what
+//! was taken (least squares, the past fading away).
+
+/// What a new call keeps of the weight of those before it.
+const FADE: f64 = 0.98;
+
+/// Bounds of the slope, and of what is expected over what was estimated.
+const SLOPE: (f64, f64) = (0.2, 5.0);
+const OFF: (f64, f64) = (0.05, 20.0);
+
+/// Weighted sums over the calls seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sizes {
+    weight: f64,
+    estimate: f64,
+    taken: f64,
+    squares: f64,
+    products: f64,
+}
+
+impl Sizes {
+    /// A call took so many tokens.
+    pub(super) fn seen(&mut self, estimate: f64, taken: f64) {
+        for sum in
+            [&mut self.weight, &mut self.estimate, &mut self.taken, &mut self.squares, &mut self.products]
+        {
+            *sum *= FADE;
+        }
+        self.weight += 1.0;
+        self.estimate += estimate;
+        self.taken += taken;
+        self.squares += estimate * estimate;
+        self.products += estimate * taken;
+    }
+
+    /// What calls took on average; `None`: there was none.
+    pub(super) fn usual(&self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.taken / self.weight)
+    }
+
+    /// What a call with this estimate is expected to take.
+    pub(super) fn expected(&self, estimate: f64) -> f64 {
+        if self.weight <= 0.0 || estimate <= 0.0 {
+            return estimate;
+        }
+        let (mean, taken) = (self.estimate / self.weight, self.taken / self.weight);
+        let variance = self.squares / self.weight - mean * mean;
+        let slope = if variance > 1e-6 * mean * mean {
+            ((self.products / self.weight - mean * taken) / variance).clamp(SLOPE.0, SLOPE.1)
+        } else {
+            1.0
+        };
+        (taken + slope * (estimate - mean)).clamp(OFF.0 * estimate, OFF.1 * estimate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_learnt_and_nothing_is_assumed_before() {
+        let mut sizes = Sizes::default();
+        assert!((sizes.expected(700.0) - 700.0).abs() < 1e-9);
+        assert_eq!(sizes.usual(), None);
+        sizes.seen(1000.0, 400.0);
+        assert!((sizes.expected(1000.0) - 400.0).abs() < 1e-6);
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..300 {
+            let estimate = random.f64() * 3000.0 + 500.0;
+            sizes.seen(estimate, 1.2 * estimate - 300.0 + random.f64() * 20.0);
+        }
+        for estimate in [600.0, 2000.0, 8000.0] {
+            let (expected, right) = (sizes.expected(estimate), 1.2 * estimate - 290.0);
+            assert!((expected / right - 1.0).abs() < 0.02, "{expected} for {right}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_not_expected() {
+        let mut sizes = Sizes::default();
+        sizes.seen(1000.0, 1000.0);
+        sizes.seen(1100.0, 200_000.0);
+        assert!(sizes.expected(10.0) >= 0.5 && sizes.expected(10.0) <= 200.0, "{}", sizes.expected(10.0));
+        assert!(sizes.expected(1e6) <= 2e7);
+    }
+}
