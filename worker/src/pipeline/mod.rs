@@ -17,7 +17,7 @@ use engine::document::Document;
 use engine::template;
 
 use desk::Desk;
-pub(crate) use model::{lay_out, question, run_slice_by_model};
+pub(crate) use model::{Progress, lay_out, question, run_slice_by_model};
 
 /// What every record of a slice shares.
 #[derive(Debug, Clone)]

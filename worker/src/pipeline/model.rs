@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Notify;
 
 use domain::answer::{Question, Sampling};
 use domain::budget::Usage;
@@ -27,12 +29,39 @@ use super::treated::Treated;
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::model::{Consultant, Consulted};
 
+/// How much of a slice is still talked over, seen from outside.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    open: Arc<AtomicU64>,
+    /// Told whenever a matter is settled.
+    settled: Arc<Notify>,
+}
+
+impl Progress {
+    /// A talk about at most so many matters, which tells `settled`.
+    pub(crate) fn about(matters: u64, settled: Arc<Notify>) -> Self {
+        Self { open: Arc::new(AtomicU64::new(matters)), settled }
+    }
+
+    /// Matters that are not settled.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// So many are open now.
+    pub(crate) fn now(&self, open: usize) {
+        self.open.store(open as u64, Ordering::Relaxed);
+        self.settled.notify_one();
+    }
+}
+
 /// Makes one outcome for every record, in the order of the slice; `None` when the run has stopped or the worker ends.
 pub(crate) async fn run_slice_by_model(
     slice: Arc<Slice>,
     context: Arc<Context>,
     consultant: &Consultant,
     pool: &CpuPool,
+    progress: &Progress,
 ) -> Result<Option<Vec<Outcome>>, Crashed> {
     let (start, started_at_us) = (Instant::now(), unix_us());
     let (shared, around) = (Arc::clone(&slice), Arc::clone(&context));
@@ -45,10 +74,12 @@ pub(crate) async fn run_slice_by_model(
             async move { (matter.number, table.settle(matter).await, start.elapsed()) }
         })
         .collect();
+    progress.now(talks.len());
     let mut settled = HashMap::new();
     while let Some((number, treated, after)) = talks.next().await {
         let Some(treated) = treated else { return Ok(None) };
         settled.insert(number, (treated, after));
+        progress.now(talks.len());
     }
     let rows = slice.records.iter().zip(records).map(|(record, laid)| {
         let (treated, total_ms) = match &laid.way {

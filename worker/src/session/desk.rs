@@ -111,6 +111,7 @@ impl Desk {
         mut inbox: mpsc::Receiver<Event>,
         mut stage: watch::Receiver<Stage>,
     ) -> Result<Summary, SessionError> {
+        let settled = Arc::clone(&self.held.settled);
         loop {
             if self.is_draining() && self.held.is_empty() && self.tasks.is_empty() {
                 if let Some(link) = &self.link {
@@ -133,6 +134,7 @@ impl Desk {
                     Ok(report) => self.take(report),
                     Err(error) => tracing::error!(%error, "a task of the session ended early"),
                 },
+                () = settled.notified() => self.ask(),
                 () = sleep_until(self.next_beat) => self.beat(),
             }
         }
@@ -230,9 +232,10 @@ impl Desk {
         let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         if let Some(consultant) = consultant.clone() {
-            self.held.advance(&key, Standing::Asking);
-            let talk = talk_over(key, slice, context, consultant, pool, watchman);
-            self.tasks.spawn(talk.instrument(tracing::info_span!(parent: &span, "talk")));
+            let Some(entry) = self.held.advance(&key, Standing::Asking) else { return Ok(()) };
+            let progress = entry.progress.clone();
+            let talking = talk_over(key, slice, context, consultant, pool, watchman, progress);
+            self.tasks.spawn(talking.instrument(tracing::info_span!(parent: &span, "talk")));
             // It takes no slot.
             self.ask();
             return Ok(());
@@ -405,11 +408,13 @@ async fn talk_over(
     consultant: Consultant,
     pool: CpuPool,
     mut watchman: Watchman,
+    progress: pipeline::Progress,
 ) -> Report {
     let run_id = key.run_id.clone();
     let talk = async {
         let crashed = |error: Crashed| Undone::Failed(error.to_string());
-        let rows = pipeline::run_slice_by_model(Arc::new(slice), Arc::new(context), &consultant, &pool);
+        let rows =
+            pipeline::run_slice_by_model(Arc::new(slice), Arc::new(context), &consultant, &pool, &progress);
         let rows = rows.await.map_err(crashed)?.ok_or(Undone::Stopped)?;
         let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
         part.map_err(|error| Undone::Failed(error.to_string()))

@@ -1,7 +1,9 @@
 //! What a worker holds: leases, where each of them stands, and how many more to ask for. No I/O.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -9,6 +11,7 @@ use domain::run::Lease;
 use proto::convert::LeaseKey;
 
 use crate::lease::Deadline;
+use crate::pipeline::Progress;
 
 /// Where a held lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct Entry {
     pub(super) lease: Lease,
     pub(super) deadline: Deadline,
     pub(super) standing: Standing,
+    /// How much of it a model is still asked about.
+    pub(super) progress: Progress,
     /// From the grant until the lease is let go.
     pub(super) span: Span,
 }
@@ -42,11 +47,13 @@ pub(super) struct Held {
     questions: usize,
     /// Asked for on this stream and not granted yet.
     asked: usize,
+    /// Told whenever a model need be asked about one record less.
+    pub(super) settled: Arc<Notify>,
 }
 
 impl Held {
     pub(super) fn new(slots: usize, questions: usize) -> Self {
-        Self { leases: BTreeMap::new(), slots, questions, asked: 0 }
+        Self { leases: BTreeMap::new(), slots, questions, asked: 0, settled: Arc::default() }
     }
 
     pub(super) fn insert(&mut self, key: LeaseKey, lease: Lease, deadline: Deadline) {
@@ -55,7 +62,8 @@ impl Held {
             parent: None, "shard",
             run = %key.run_id, shard = %key.shard, token = %key.token, records = lease.shard.len, attempt = lease.attempt
         );
-        self.leases.insert(key, Entry { lease, deadline, standing: Standing::Arriving, span });
+        let progress = Progress::about(lease.shard.len.into(), Arc::clone(&self.settled));
+        self.leases.insert(key, Entry { lease, deadline, standing: Standing::Arriving, progress, span });
     }
 
     pub(super) fn get(&self, key: &LeaseKey) -> Option<&Entry> {
@@ -112,11 +120,12 @@ impl Held {
 
     /// How many more shards to ask for: as many as there are slots and one more, so that the next is here when a slot
     /// falls free. Parts on their way count once they pile up beyond the slots; what a model is asked about does not
-    /// count, until there is enough of it.
+    /// count, until there is enough of it. There is less of it with every record that is settled: at the end of a shard
+    /// the last few wait long, and meanwhile the model has nothing to do unless the next shard is here.
     pub(super) fn ask(&mut self) -> usize {
         let standing = |which| self.leases.values().filter(move |entry| entry.standing == which);
         let (sending, asking) = (standing(Standing::Sending).count(), standing(Standing::Asking).count());
-        let in_talk: u64 = standing(Standing::Asking).map(|entry| u64::from(entry.lease.shard.len)).sum();
+        let in_talk: u64 = standing(Standing::Asking).map(|entry| entry.progress.open()).sum();
         if in_talk >= self.questions as u64 {
             return 0;
         }
@@ -178,6 +187,10 @@ mod tests {
             held.forget_asked();
         }
         assert_eq!(held.ask(), 0);
+        let first = held.keys()[0].clone();
+        held.get(&first).unwrap().progress.now(0);
+        held.settled.notified().await;
+        assert!(held.ask() > 0, "a talk that ends makes room before its shard is done");
     }
 
     #[tokio::test(start_paused = true)]
