@@ -14,9 +14,12 @@ mod fleet;
 mod help;
 mod layout;
 mod life;
+mod model;
 mod probe;
 mod process;
+mod provider;
 mod resume;
 mod support;
 #[cfg(feature = "otlp")]
 mod traces;
+mod untrusted;

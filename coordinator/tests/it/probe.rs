@@ -3,56 +3,34 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::Output;
-use std::sync::Arc;
 
-use domain::secret::Secret;
-use llm::mock::{Allowed, Latency, Provider, Settings, serve};
+use llm::mock::{Allowed, Settings};
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
 use crate::process::Process;
+use crate::provider::{Mock, latency, plain};
 use crate::support::coordinator;
 
-/// A provider in the background; it ends with the test.
-struct Mock {
-    _runtime: Runtime,
-    provider: Provider,
-    endpoint: String,
+/// Ten times faster than the clock.
+fn mock(allowed: Allowed, slow: &str, key: Option<&str>) -> Mock {
+    Mock::start(Settings { allowed, latency: latency(slow), speed: 10.0, ..plain() }, key)
 }
 
-fn mock(allowed: Allowed, latency: &str, key: Option<&str>) -> Mock {
-    let settings = Settings {
-        allowed,
-        latency: latency.parse::<Latency>().unwrap(),
-        faults: "".parse().unwrap(),
-        answers: Arc::new(|_| Some("OK".to_owned())),
-        speed: 10.0,
-        seed: 7,
-        silent: false,
-    };
-    let key = key.map(|key| Secret::new(key.to_owned()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let provider = Provider::guarded(settings, key.as_ref());
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let endpoint = format!("vllm.endpoint=http://{}/v1/chat/completions", listener.local_addr().unwrap());
-    runtime.spawn(serve(listener, provider.clone(), std::future::pending()));
-    Mock { _runtime: runtime, provider, endpoint }
-}
-
-fn arguments<'a>(mock: &'a Mock, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+fn arguments<'a>(mock: &'a Mock, out: &'a Path, more: &[&'a str]) -> Vec<String> {
+    let endpoint = format!("vllm.endpoint={}", mock.url);
     let base = [
         "probe",
         "--set",
         "proposer.mode=vllm",
         "--set",
-        &mock.endpoint,
+        endpoint.as_str(),
         "--set",
         "vllm.model=mock",
         "--set",
         "guardrails=none",
     ];
-    [&base[..], &["--output", "json", "--out", out.to_str().unwrap()], more].concat()
+    let all = [&base[..], &["--output", "json", "--out", out.to_str().unwrap()], more].concat();
+    all.into_iter().map(str::to_owned).collect()
 }
 
 fn told(output: &Output) -> (Option<i32>, Value, String) {

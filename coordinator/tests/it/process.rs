@@ -1,5 +1,6 @@
 //! The binaries as processes that are sent signals.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -36,11 +37,11 @@ pub(crate) fn worker_binary() -> Option<PathBuf> {
 }
 
 impl Process {
-    pub(crate) fn coordinator(arguments: &[&str]) -> Self {
+    pub(crate) fn coordinator(arguments: &[impl AsRef<OsStr>]) -> Self {
         Self::start(assert_cmd::cargo::cargo_bin!("coordinator"), arguments)
     }
 
-    pub(crate) fn start(binary: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(binary: &Path, arguments: &[impl AsRef<OsStr>]) -> Self {
         let mut command = Command::new(binary);
         for (name, _) in std::env::vars() {
             if name.starts_with("K8S_AUTO_FIX_") || name == "RUST_LOG" {

@@ -1,5 +1,6 @@
 //! Corpora of our own, the binary, and a coordinator in this process.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub(crate) fn detections(path: &Path, records: usize) {
 }
 
 /// Runs the binary with `arguments` in an environment without settings of ours.
-pub(crate) fn coordinator(arguments: &[&str]) -> Output {
+pub(crate) fn coordinator(arguments: &[impl AsRef<OsStr>]) -> Output {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("coordinator"));
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("K8S_AUTO_FIX_") || name == "RUST_LOG")
