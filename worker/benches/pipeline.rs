@@ -1,5 +1,7 @@
-//! The record path: parse → propose → verify → row, over the policies' fixtures.
+//! The record path: parse → propose → verify → row, on one thread, over the policies' fixtures and, where it is there,
+//! the published corpus.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::path::PathBuf;
 
@@ -7,7 +9,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use domain::config::RunConfig;
 use domain::ids::{ShardIndex, WorkerName};
 use domain::policy::PolicyId;
-use domain::record::Slice;
+use domain::published::Detection;
+use domain::record::{Neighbours, Slice, SourceDocument};
 use worker::pipeline::{Context, run_slice};
 
 /// Every fixture as a record of its own policy.
@@ -23,6 +26,33 @@ fn slice() -> Slice {
     slice
 }
 
+/// The published corpus in slices of 250 records, each document once a slice; `None` where it is not there.
+fn published() -> Option<Vec<Slice>> {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/rules_full/detections.json.gz");
+    let file = std::fs::File::open(path).ok()?;
+    let detections: Vec<Detection> =
+        serde_json::from_reader(flate2::read::GzDecoder::new(std::io::BufReader::new(file)))
+            .expect("detections");
+    let mut slices = vec![];
+    for (chunk, detections) in detections.chunks(250).enumerate() {
+        let (mut slice, mut seen) = (Slice::default(), BTreeSet::new());
+        for (place, detection) in detections.iter().enumerate() {
+            let text = detection.manifest_yaml.clone().unwrap_or_default();
+            let document = SourceDocument::new(text, Neighbours::Unknown);
+            let (mut record, _) =
+                domain::testing::record((chunk * 250 + place) as u64, &detection.policy_id, "");
+            record.document = document.hash;
+            slice.records.push(record);
+            if seen.insert(document.hash) {
+                slice.documents.push(document);
+            }
+        }
+        slices.push(slice);
+    }
+    Some(slices)
+}
+
 fn record_path(criterion: &mut Criterion) {
     let slice = slice();
     let context = Context {
@@ -36,6 +66,20 @@ fn record_path(criterion: &mut Criterion) {
     group.bench_function("a fixture of each policy", |bencher| {
         bencher.iter(|| run_slice(black_box(&slice), &context));
     });
+    match published() {
+        None => println!("skipped: no ../shared/corpus"),
+        Some(slices) => {
+            group.sample_size(10);
+            group.throughput(Throughput::Elements(
+                slices.iter().map(|slice| slice.records.len() as u64).sum(),
+            ));
+            group.bench_function("the published corpus", |bencher| {
+                bencher.iter(|| {
+                    slices.iter().map(|slice| run_slice(black_box(slice), &context).len()).sum::<usize>()
+                });
+            });
+        }
+    }
     group.finish();
 }
 
