@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use domain::answer::{Question, Sampling};
 use domain::budget::Usage;
-use domain::config::{ModelConfig, ProposerMode, RunConfig};
+use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::{ErrorKind, Gate, ModelUsage, Outcome, Timing};
 use domain::policy::PolicyName;
@@ -422,13 +422,17 @@ fn used(usage: Usage, model: &ModelConfig, cache_hit: bool) -> ModelUsage {
     }
 }
 
-/// Whether nobody has to be asked: a template that was never rendered, or nothing to fix.
+/// Whether nobody has to be asked: a template that was never rendered, or nothing to fix. A model without guardrails is
+/// asked about everything: what it makes of such records is part of what is measured.
 pub(super) fn stands_aside(
     opened: &Opened,
     neighbours: &Neighbours,
     policy: &PolicyName,
     config: &RunConfig,
 ) -> Option<Decision> {
+    if config.guardrails == Guardrails::None {
+        return None;
+    }
     if let Some(reason) = &opened.unrendered {
         return Some(Decision::NeedsReview { reason: reason.clone() });
     }

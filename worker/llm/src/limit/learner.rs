@@ -53,6 +53,12 @@ const HOLD: Seconds = 10.0;
 /// Fewest units that are let through before the limit is looked for again.
 const HOLD_UNITS: f64 = 150.0;
 
+/// No pace below this share of what somebody says the limit is, or below so many calls a second where nobody does. A
+/// provider that refuses calls whatever the pace would otherwise be slowed down to for ever; one that is really as
+/// narrow as that asks for waits, and they are kept.
+const FLOOR: f64 = 0.1;
+const UNKNOWN_FLOOR: f64 = 0.1;
+
 /// How much is caught up at most after a wait, and how much faster.
 const CATCH_UP: Seconds = 2.0;
 const HASTE: f64 = 1.25;
@@ -264,7 +270,7 @@ impl Learner {
         if let Some(most) = self.known() {
             self.pace = self.pace.min(most);
         }
-        self.pace = self.pace.max(0.01 * self.size);
+        self.pace = self.pace.max(self.floor());
         self.cut_at = now;
         self.grown_at = now;
         self.bucket.drain(now);
@@ -332,6 +338,10 @@ impl Learner {
     /// The limit a second that somebody says: the user or the provider, whoever says less.
     pub fn known(&self) -> Option<f64> {
         self.most.into_iter().chain(self.told.map(|(told, _)| told)).reduce(f64::min)
+    }
+
+    fn floor(&self) -> f64 {
+        self.known().map_or(UNKNOWN_FLOOR * self.size, |known| FLOOR * known)
     }
 
     fn apply(&mut self, now: Seconds) {

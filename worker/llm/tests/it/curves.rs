@@ -171,6 +171,32 @@ fn a_long_retry_after_delays_sending_and_does_not_freeze_the_limit() {
 }
 
 #[test]
+fn refusals_that_have_nothing_to_do_with_the_pace_do_not_end_it() {
+    for limits in [known(1800), BudgetLimits::default()] {
+        let mut controller = Controller::new(&limits, 0.0);
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut now, mut calls) = (0.0, 0);
+        while now < 600.0 {
+            match controller.start(now, 1000.0) {
+                Turn::Go(ticket) => {
+                    calls += 1;
+                    let signal = if random.f64() < 0.1 {
+                        Signal::Throttled { retry_after: None, scarce: llm::limit::Scarce::Requests }
+                    } else {
+                        Signal::Answered { tokens: 1000.0 }
+                    };
+                    controller.finish(now + 0.05, ticket, signal);
+                }
+                Turn::At(then) => now = then,
+                Turn::Full => now += 0.1,
+            }
+        }
+        let least = if limits.requests_per_minute.known().is_some() { 1500 } else { 60 };
+        assert!(calls > least, "{calls} calls in ten minutes");
+    }
+}
+
+#[test]
 fn a_pace_that_is_not_used_is_not_raised() {
     let mut controller = Controller::new(&BudgetLimits::default(), 0.0);
     let before = controller.pace();
