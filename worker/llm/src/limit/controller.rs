@@ -208,9 +208,12 @@ impl Controller {
                     self.requests.piled_up(now, self.in_flight.delivered());
                     self.eased_at = now;
                 }
-                self.sizes.seen(ticket.estimate, tokens);
-                if let Some(learner) = &mut self.tokens {
-                    learner.correct(now, tokens - ticket.tokens);
+                // A provider that does not say what it used leaves the estimate standing.
+                if tokens > 0.0 {
+                    self.sizes.seen(ticket.estimate, tokens);
+                    if let Some(learner) = &mut self.tokens {
+                        learner.correct(now, tokens - ticket.tokens);
+                    }
                 }
             }
             Signal::Throttled { retry_after, scarce } => {
