@@ -53,6 +53,7 @@ fn published() -> Option<Vec<Slice>> {
     Some(slices)
 }
 
+#[expect(clippy::print_stdout, reason = "says what is left out")]
 fn record_path(criterion: &mut Criterion) {
     let slice = slice();
     let context = Context {
