@@ -10,6 +10,9 @@ use crate::error::AnalysisError;
 use crate::load::Results;
 use crate::query::judged;
 
+/// Rows that are read at once: a frame of a million of them is as large as the cases themselves.
+const CHUNK: IdxSize = 1 << 18;
+
 /// What a record's row says, without its texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
@@ -20,7 +23,7 @@ pub struct Case {
     /// 0-based place in the corpus.
     pub position: u64,
     /// Hash of the document.
-    pub document: Option<String>,
+    pub document: Option<Arc<str>>,
     /// Kind of the object.
     pub kind: Arc<str>,
     /// Canonical policy.
@@ -94,16 +97,24 @@ pub fn read(results: &Results) -> Result<Vec<Case>, AnalysisError> {
 }
 
 fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
-    let frame = results
-        .frame()
-        .select(projection())
-        .sort([schema::POSITION, schema::RUN_ID], SortMultipleOptions::default())
-        .collect()?;
+    let frame = results.frame().select(projection());
+    let (mut cases, mut words) = (vec![], Words::default());
+    loop {
+        let chunk = frame.clone().slice(i64::try_from(cases.len()).unwrap_or(i64::MAX), CHUNK).collect()?;
+        cases.extend(of_frame(&chunk, &mut words)?);
+        if chunk.height() < CHUNK as usize {
+            break;
+        }
+    }
+    cases.sort_unstable_by(|a: &Case, b: &Case| (a.position, &a.run).cmp(&(b.position, &b.run)));
+    Ok(cases)
+}
+
+fn of_frame(frame: &DataFrame, words: &mut Words) -> PolarsResult<Vec<Case>> {
     let text = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.str()?.clone());
     let yes = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.bool()?.clone());
     let real = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.f64()?.clone());
     let whole = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.u64()?.clone());
-    let mut words = Words::default();
     let (run, id, document) = (text(schema::RUN_ID)?, text(schema::RECORD_ID)?, text(schema::DOCUMENT_HASH)?);
     let (kind, policy, raw) = (text(schema::KIND)?, text(schema::POLICY_ID)?, text(schema::RAW_POLICY_ID)?);
     let (source, status, fault) = (text(schema::SOURCE)?, text(schema::STATUS)?, text(schema::FAULT)?);
@@ -123,7 +134,7 @@ fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
             run: words.of(run.get(row)),
             id: id.get(row).unwrap_or_default().to_owned(),
             position: position.get(row).unwrap_or_default(),
-            document: document.get(row).map(str::to_owned),
+            document: document.get(row).map(|hash| words.of(Some(hash))),
             kind: words.of(kind.get(row)),
             policy: words.of(policy.get(row)),
             raw_policy: words.of(raw.get(row)),

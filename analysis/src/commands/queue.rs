@@ -30,7 +30,7 @@ pub(super) fn run(args: &Queued) -> anyhow::Result<Exit> {
                 .map(|(candidate, case)| Item {
                     run_id: case.run.to_string(),
                     record_id: candidate.id,
-                    policy_id: candidate.policy,
+                    policy_id: candidate.policy.to_string(),
                     terms: candidate.terms,
                 })
                 .collect();

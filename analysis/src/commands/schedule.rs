@@ -1,7 +1,7 @@
 //! `analysis schedule`, `compare` and `sweep`.
 
 use analysis::files;
-use analysis::render::Figures;
+use analysis::render::{Figures, Form};
 use analysis::schedule::{
     self, Candidate, Grid, PolicyTerms, RiskEntries, Weights, from_cases, from_published,
 };
@@ -48,6 +48,8 @@ pub(super) fn sweep(args: &cli::Sweep) -> anyhow::Result<Exit> {
         quantiles: args.quantiles.clone(),
         starved_hours: args.starved,
         head: args.head,
+        // Nobody else shows them, and for a million records they take gigabytes.
+        orders: args.queue.print.output == Form::Json,
     };
     let entries = schedule::sweep(&candidates, &grid);
     let bands: Vec<String> = grid.labels();

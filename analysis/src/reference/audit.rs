@@ -197,8 +197,8 @@ fn own_policies(r: &Reference) -> Result<Right, ReferenceError> {
     let own = from_published(&verified, &verified, &RiskEntries::default(), None);
     let lines = compare(&own, &Weights::default(), 50).lines;
     let p95 = |name: &str| lines.iter().find(|line| line.0 == name).map_or(f64::NAN, |line| line.2);
-    let policies: HashMap<&str, &str> = own.iter().map(|of| (of.id.as_str(), of.policy.as_str())).collect();
-    let other = joined.iter().filter(|of| policies.get(of.id.as_str()) != Some(&of.policy.as_str())).count();
+    let policies: HashMap<&str, &str> = own.iter().map(|of| (of.id.as_str(), of.policy.as_ref())).collect();
+    let other = joined.iter().filter(|of| policies.get(of.id.as_str()) != Some(&of.policy.as_ref())).count();
     right(
         format!("{:.1} h → {:.1} h", p95("fifo"), p95("baseline")),
         format!(

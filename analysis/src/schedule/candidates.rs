@@ -1,6 +1,7 @@
 //! What waits to be rolled out, from a run or from published files.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::policy::PolicyName;
 use serde_json::Value;
@@ -22,7 +23,7 @@ pub struct Candidate {
     /// The record.
     pub id: String,
     /// Canonical policy.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// 0-based place of its detection: its age.
     pub detection_index: usize,
     /// What its score is made of.
@@ -120,7 +121,7 @@ pub fn from_published(
             Some(Candidate {
                 id: id.to_owned(),
                 detection_index: detection.map_or(detections.len(), |(index, _)| *index),
-                policy,
+                policy: policy.into(),
                 terms,
             })
         })
@@ -184,7 +185,7 @@ pub fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
                 kev: entry.kev,
                 ..counted
             });
-            Candidate { id: case.id.clone(), policy: case.policy.to_string(), detection_index: index, terms }
+            Candidate { id: case.id.clone(), policy: Arc::clone(&case.policy), detection_index: index, terms }
         })
         .collect()
 }

@@ -73,7 +73,7 @@ pub fn compare(candidates: &[Candidate], weights: &Weights, top: usize) -> Compa
         .map(|(place, candidate)| {
             let mut position = Map::new();
             position.insert("id".to_owned(), json!(candidate.id));
-            position.insert("policy".to_owned(), json!(candidate.policy));
+            position.insert("policy".to_owned(), json!(candidate.policy.as_ref()));
             position.insert("risk".to_owned(), json!(candidate.terms.risk));
             for entry in &ordered {
                 position.insert(format!("{}_rank", entry.name), json!(entry.ranks.get(place)));

@@ -24,32 +24,36 @@ pub enum Strategy {
 /// The places of the candidates in the order of a strategy.
 pub fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) -> Vec<usize> {
     let mut places: Vec<usize> = (0..candidates.len()).collect();
-    let descending = |a: f64, b: f64| b.total_cmp(&a);
     let by = |places: &mut Vec<usize>, compare: &dyn Fn(&Candidate, &Candidate) -> Ordering| {
         places.sort_by(|a, b| match (candidates.get(*a), candidates.get(*b)) {
             (Some(a), Some(b)) => compare(a, b),
             _ => Ordering::Equal,
         });
     };
-    let score = |places: &mut Vec<usize>| {
-        by(places, &|a, b| descending(weights.score(&a.terms), weights.score(&b.terms)));
-    };
+    let score = |candidate: &Candidate| weights.score(&candidate.terms);
     let ratio = |candidate: &Candidate| weights.risk_over_time(&candidate.terms);
     match strategy {
-        Strategy::Score => score(&mut places),
+        Strategy::Score => descending(&mut places, candidates, score),
         Strategy::Fifo => {
             by(&mut places, &|a, b| (a.detection_index, &a.id).cmp(&(b.detection_index, &b.id)));
         }
         Strategy::RiskOnly => {
-            score(&mut places);
+            descending(&mut places, candidates, score);
             by(&mut places, &by_risk);
         }
-        Strategy::RiskOverTime => by(&mut places, &|a, b| descending(ratio(a), ratio(b))),
+        Strategy::RiskOverTime => descending(&mut places, candidates, ratio),
         Strategy::RiskOverTimeReversed => {
-            by(&mut places, &|a, b| descending(ratio(a), ratio(b)).then_with(|| by_risk(b, a)));
+            by(&mut places, &|a, b| ratio(b).total_cmp(&ratio(a)).then_with(|| by_risk(b, a)));
         }
     }
     places
+}
+
+/// Sorts by a key that is computed once for each; of equals, as they were.
+fn descending(places: &mut [usize], candidates: &[Candidate], key: impl Fn(&Candidate) -> f64) {
+    let keys: Vec<f64> = candidates.iter().map(key).collect();
+    let of = |place: &usize| keys.get(*place).copied().unwrap_or(f64::NEG_INFINITY);
+    places.sort_by(|a, b| of(b).total_cmp(&of(a)));
 }
 
 /// Highest risk first, of equals the oldest.

@@ -1,5 +1,6 @@
 //! The published sweep: the same queue under a grid of weights.
 
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::candidates::Candidate;
@@ -22,6 +23,8 @@ pub struct Grid {
     pub starved_hours: f64,
     /// The head of the queue, as a share.
     pub head: f64,
+    /// Whether each entry lists its whole order, as the published ones do.
+    pub orders: bool,
 }
 
 impl Default for Grid {
@@ -33,6 +36,7 @@ impl Default for Grid {
             quantiles: vec![0.25, 0.75],
             starved_hours: 72.0,
             head: 0.1,
+            orders: true,
         }
     }
 }
@@ -66,45 +70,50 @@ impl Grid {
     }
 }
 
+/// A point of the grid: its published mode, how it orders, and the weights that are named with it.
+struct Point {
+    mode: &'static str,
+    strategy: Strategy,
+    weights: Weights,
+    named: [Value; 2],
+}
+
+/// The points of a grid, in the published order.
+fn points(grid: &Grid) -> Vec<Point> {
+    let weights = |alpha, explore| Weights { alpha, explore, epsilon: grid.epsilon, ..Weights::default() };
+    let of_alpha = |alpha: &f64| {
+        let bandit = grid.explore.iter().map(|explore| Point {
+            mode: "bandit",
+            strategy: Strategy::Score,
+            weights: weights(*alpha, *explore),
+            named: [json!(alpha), json!(explore)],
+        });
+        let aging = Point {
+            mode: "risk_over_et_aging",
+            strategy: Strategy::RiskOverTime,
+            weights: weights(*alpha, Weights::default().explore),
+            named: [json!(alpha), json!(0.0)],
+        };
+        bandit.chain([aging]).collect::<Vec<_>>()
+    };
+    let risk_only = Point {
+        mode: "risk_only",
+        strategy: Strategy::RiskOnly,
+        weights: Weights::default(),
+        named: [Value::Null, Value::Null],
+    };
+    grid.alphas.iter().flat_map(of_alpha).chain([risk_only]).collect()
+}
+
 /// The entries of the sweep, in the published order and shape.
 pub fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
     let bands = grid.bands(candidates);
-    let mut entries = vec![];
-    for alpha in &grid.alphas {
-        for explore in &grid.explore {
-            let weights =
-                Weights { alpha: *alpha, explore: *explore, epsilon: grid.epsilon, ..Weights::default() };
-            let places = order(candidates, Strategy::Score, &weights);
-            entries.push(entry("bandit", candidates, &places, &bands, grid, [json!(alpha), json!(explore)]));
-        }
-        let weights = Weights { alpha: *alpha, epsilon: grid.epsilon, ..Weights::default() };
-        let places = order(candidates, Strategy::RiskOverTime, &weights);
-        entries.push(entry(
-            "risk_over_et_aging",
-            candidates,
-            &places,
-            &bands,
-            grid,
-            [json!(alpha), json!(0.0)],
-        ));
-    }
-    let places = order(candidates, Strategy::RiskOnly, &Weights::default());
-    entries.push(entry("risk_only", candidates, &places, &bands, grid, [Value::Null, Value::Null]));
-    entries
+    points(grid).into_par_iter().map(|point| entry(point, candidates, &bands, grid)).collect()
 }
 
-fn entry(
-    mode: &str,
-    candidates: &[Candidate],
-    places: &[usize],
-    bands: &[usize],
-    grid: &Grid,
-    weights: [Value; 2],
-) -> Value {
-    let [alpha, explore] = weights;
-    let waits = waits_hours(candidates, places);
-    let ids: Vec<&str> =
-        places.iter().filter_map(|place| candidates.get(*place)).map(|c| c.id.as_str()).collect();
+fn entry(point: Point, candidates: &[Candidate], bands: &[usize], grid: &Grid) -> Value {
+    let places = order(candidates, point.strategy, &point.weights);
+    let waits = waits_hours(candidates, &places);
     let labels = grid.labels();
     let band_of = |place: &usize| bands.get(*place).copied().unwrap_or_default();
     let figures = |sample: &Sample| {
@@ -129,16 +138,22 @@ fn entry(
     if let Value::Object(overall) = &mut overall {
         overall.insert("gini".to_owned(), json!(round(all.gini().unwrap_or(0.0), 4)));
         overall.insert("starvation_rate".to_owned(), json!(round(all.share_above(grid.starved_hours), 4)));
-        overall.insert("low_risk_head_share".to_owned(), json!(round(head_share(places, bands, grid), 4)));
+        overall.insert("low_risk_head_share".to_owned(), json!(round(head_share(&places, bands, grid), 4)));
     }
-    json!({
-        "mode": mode,
-        "order": ids,
+    let [alpha, explore] = point.named;
+    let mut entry = json!({
+        "mode": point.mode,
         "band_wait_hours": by_band,
         "overall_wait_hours": overall,
         "alpha": alpha,
         "explore_weight": explore,
-    })
+    });
+    if let Some(entry) = entry.as_object_mut().filter(|_| grid.orders) {
+        let ids: Vec<&str> =
+            places.iter().filter_map(|place| candidates.get(*place)).map(|c| c.id.as_str()).collect();
+        entry.insert("order".to_owned(), json!(ids));
+    }
+    entry
 }
 
 /// Share of the lowest band in the head of the queue.

@@ -68,7 +68,7 @@ fn a_static_order_is_the_simulation_of_one_server_that_learns_nothing() {
         let terms = Terms { risk, probability, expected_time, wait: 0.0, kev: false, explore: 0.0 };
         candidates.push(Candidate {
             id: index.to_string(),
-            policy: policy.to_owned(),
+            policy: policy.into(),
             detection_index: index,
             terms,
         });
