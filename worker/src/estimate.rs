@@ -125,14 +125,14 @@ mod tests {
 
     #[test]
     fn each_question_counts_once_and_what_is_known_costs_nothing() {
-        let mut config = RunConfig { guardrails: Guardrails::None, ..RunConfig::default() };
+        let mut config = RunConfig { guardrails: Guardrails::Merge, ..RunConfig::default() };
         config.proposer.mode = ProposerMode::Vllm;
         let pod = |name: &str| {
             format!(
                 "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: 'b:1', securityContext: {{privileged: true}}}}]}}\n"
             )
         };
-        let read = |known: bool| {
+        let ask = |config: &RunConfig, known: bool| {
             let mut estimator = Estimator::new(config.clone(), |_| known);
             for (position, name) in ["a", "a", "b"].iter().enumerate() {
                 let (record, document) =
@@ -143,10 +143,13 @@ mod tests {
             estimator.add(record, document);
             estimator.finish()
         };
-        let estimate = read(false);
+        let estimate = ask(&config, false);
         assert_eq!((estimate.records, estimate.unasked, estimate.shared, estimate.questions), (4, 1, 1, 2));
         assert!(estimate.prompt_tokens > 500 && estimate.answer_tokens == 2 * USUAL_ANSWER, "{estimate:?}");
-        let known = read(true);
+        let known = ask(&config, true);
         assert_eq!((known.questions, known.known, known.prompt_tokens), (2, 2, 0));
+        config.guardrails = Guardrails::None;
+        let raw = ask(&config, false);
+        assert_eq!((raw.unasked, raw.questions), (0, 3), "without guardrails it is asked about everything");
     }
 }
