@@ -5,6 +5,7 @@
 
 mod desk;
 mod model;
+mod progress;
 mod treated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,8 @@ use engine::document::Document;
 use engine::template;
 
 use desk::Desk;
-pub(crate) use model::{Progress, lay_out, question, run_slice_by_model};
+pub(crate) use model::{lay_out, question, run_slice_by_model};
+pub(crate) use progress::Progress;
 
 /// What every record of a slice shares.
 #[derive(Debug, Clone)]

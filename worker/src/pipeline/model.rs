@@ -4,11 +4,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::Notify;
 
 use domain::answer::{Question, Sampling};
 use domain::budget::Usage;
@@ -25,35 +23,10 @@ use engine::verify::Verification;
 
 use super::Context;
 use super::desk::{Desk, Opened, row, unix_us};
+use super::progress::Progress;
 use super::treated::Treated;
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::model::{Consultant, Consulted};
-
-/// How much of a slice is still talked over, seen from outside.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Progress {
-    open: Arc<AtomicU64>,
-    /// Told whenever a matter is settled.
-    settled: Arc<Notify>,
-}
-
-impl Progress {
-    /// A talk about at most so many matters, which tells `settled`.
-    pub(crate) fn about(matters: u64, settled: Arc<Notify>) -> Self {
-        Self { open: Arc::new(AtomicU64::new(matters)), settled }
-    }
-
-    /// Matters that are not settled.
-    pub(crate) fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// So many are open now.
-    pub(crate) fn now(&self, open: usize) {
-        self.open.store(open as u64, Ordering::Relaxed);
-        self.settled.notify_one();
-    }
-}
 
 /// Makes one outcome for every record, in the order of the slice; `None` when the run has stopped or the worker ends.
 pub(crate) async fn run_slice_by_model(
