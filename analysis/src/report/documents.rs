@@ -162,23 +162,22 @@ fn document(
         sensitive::replace(&mut value, usize::MAX, &mut |secret| hidden.take(secret));
         serde_saphyr::to_string(&value).ok()
     };
-    let sides = read(original).and_then(|mut value| {
-        let before = shown(value.clone())?;
-        let after = if let Some(patched) = patched {
-            read(patched)?
-        } else {
-            let patch: json_patch::Patch = serde_json::from_str(patch?).ok()?;
-            json_patch::patch(&mut value, &patch).ok()?;
-            value
-        };
-        Some((before, shown(after)?))
+    let value = read(original);
+    let before = value.clone().and_then(&mut shown);
+    let after = value.and_then(|mut value| {
+        if let Some(patched) = patched {
+            return shown(read(patched)?);
+        }
+        let patch: json_patch::Patch = serde_json::from_str(patch?).ok()?;
+        json_patch::patch(&mut value, &patch).ok()?;
+        shown(value)
     });
-    let original = match &sides {
-        Some((before, _)) if !hidden.0.is_empty() => before.clone(),
+    let original = match &before {
+        Some(before) if !hidden.0.is_empty() => before.clone(),
         // As its author wrote it, where that gives nothing away.
         _ => sensitive::replace_in_text(original, &mut |secret| hidden.take(secret)),
     };
-    Some(match sides {
+    Some(match before.zip(after) {
         Some((before, after)) => {
             let diff = TextDiff::from_lines(&before, &after);
             let text = diff.unified_diff().context_radius(4).header("document", "patched").to_string();
@@ -244,6 +243,11 @@ mod tests {
         };
         assert!(!diff.contains("hunter2") && diff.contains("value: (secret 1)"), "{diff}");
         assert_eq!(hidden.scrub("hunter2 is no number"), "(secret 1) is no number");
+        let twice = yaml
+            .replace("hunter2", "hunter-2-hunter")
+            .replace("name: a\n", "name: a\n    args: [is hunter-2-hunter]\n");
+        let Some(Document::Plain(shown)) = show(Some(&twice), None) else { panic!("{twice}") };
+        assert!(!shown.contains("hunter-2") && shown.contains("is (secret 1)"), "{shown}");
         let Some(Document::Plain(broken)) = show(Some("a: [\npassword: hunter2\n"), None) else {
             panic!("{yaml}")
         };

@@ -1,13 +1,43 @@
 //! What is a secret in a manifest: by its place, by its name, by its shape. Whoever shows or sends a manifest asks here
 //! first.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
+/// Shortest secret that is looked for in other texts: shorter ones may be words.
+const REPEATED: usize = 8;
+
 /// Puts what `take` returns for it in place of every secret of a manifest, and of every text that is longer than
-/// `longest` bytes.
+/// `longest` bytes. Whoever writes a secret once may write it again where nothing but the secret itself gives it away:
+/// there it is replaced as well.
 pub fn replace(document: &mut Value, longest: usize, take: &mut impl FnMut(&str) -> String) {
     let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    inside(document, &Here { kind: &kind, key: "", all: false, longest }, take);
+    let mut taken = BTreeMap::new();
+    let mut note = |secret: &str| {
+        let sign = take(secret);
+        taken.insert(secret.to_owned(), sign.clone());
+        sign
+    };
+    inside(document, &Here { kind: &kind, key: "", all: false, longest }, &mut note);
+    let mut repeated: Vec<_> = taken.into_iter().filter(|(secret, _)| secret.len() >= REPEATED).collect();
+    repeated.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+    replace_repeats(document, &repeated);
+}
+
+fn replace_repeats(value: &mut Value, repeated: &[(String, String)]) {
+    match value {
+        Value::String(text) => {
+            for (secret, sign) in repeated {
+                if text.contains(secret) {
+                    *text = text.replace(secret, sign);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_repeats(item, repeated)),
+        Value::Object(entries) => entries.values_mut().for_each(|entry| replace_repeats(entry, repeated)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The same for a text that is no YAML: line by line, by what stands before the first colon.

@@ -12,9 +12,6 @@ use serde_json::{Map, Value};
 
 use crate::verify::apply;
 
-/// Shortest secret that is looked for in other texts: shorter ones may be words.
-const REPEATED: usize = 8;
-
 /// A document without its secrets.
 #[derive(Debug, Clone)]
 pub struct Masked {
@@ -69,7 +66,6 @@ impl Masked {
         let mut value = document.clone();
         let mut take = |secret: &str| masked.take(&mut tokens, secret);
         sensitive::replace(&mut value, longest, &mut take);
-        masked.take_repeats(&mut value);
         masked.value = value;
         masked.note_places();
         masked
@@ -81,23 +77,6 @@ impl Masked {
         let known = || Taken { value: secret.to_owned(), places: BTreeSet::new() };
         self.secrets.entry(token.clone()).or_insert_with(known);
         token
-    }
-
-    /// Whoever writes a secret once may write it again where nothing but the secret itself gives it away.
-    fn take_repeats(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => {
-                for (token, taken) in self.longest_first().filter(|(_, taken)| taken.value.len() >= REPEATED)
-                {
-                    if text.contains(&taken.value) {
-                        *text = text.replace(&taken.value, token);
-                    }
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.take_repeats(item)),
-            Value::Object(entries) => entries.values_mut().for_each(|entry| self.take_repeats(entry)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
     }
 
     fn longest_first(&self) -> impl Iterator<Item = (&String, &Taken)> {
