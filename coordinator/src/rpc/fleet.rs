@@ -40,7 +40,7 @@ impl v1::fleet_server::Fleet for FleetService {
         }
         let worker = WorkerName::new(join.worker)
             .map_err(|error| Refusal::from(BadMessage::new("join.worker", error)))?;
-        let worker = self.runs.free_name(worker);
+        let worker = self.runs.promise_name(worker);
         tracing::info!(%worker, version = join.version, slots = join.slots, "a worker joined");
         Ok(Response::new(v1::JoinResponse {
             worker: worker.into(),

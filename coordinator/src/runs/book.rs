@@ -74,6 +74,8 @@ pub(crate) struct Book {
     pub(crate) arriving: BTreeSet<RunId>,
     /// Connected workers.
     pub(crate) workers: BTreeMap<WorkerName, Member>,
+    /// Names that were given to workers which are about to connect, and until when they are kept for them.
+    pub(crate) promised: BTreeMap<WorkerName, Moment>,
     /// When any worker was last heard.
     pub(crate) heard: Moment,
     turns: Turns,

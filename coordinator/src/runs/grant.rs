@@ -232,20 +232,6 @@ impl Runs {
         self.tell(false);
     }
 
-    /// A name for a worker that wants to join: its own, or with a number when somebody is connected under it.
-    pub fn free_name(&self, worker: WorkerName) -> WorkerName {
-        let book = self.book();
-        if !book.workers.contains_key(&worker) {
-            return worker;
-        }
-        let base: String = worker.as_str().chars().take(50).collect();
-        // One more number than there are names: one of them is free.
-        (2..=book.workers.len() + 2)
-            .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
-            .find(|name| !book.workers.contains_key(name))
-            .unwrap_or(worker)
-    }
-
     /// Store or ledger did not work for a run. It goes on by itself once they do.
     pub(crate) fn stall(&self, run_id: &RunId, why: String) {
         self.with_live(run_id, |live| live.stalled = Some(why));

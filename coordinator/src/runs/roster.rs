@@ -17,6 +17,9 @@ const WINDOW_MS: u64 = 60_000;
 /// What is counted together.
 const BUCKET_MS: u64 = 2_000;
 
+/// How long a name is kept for a worker that joined and has not connected yet.
+const PROMISE_MS: u64 = 5_000;
+
 /// Records a second over the last minute.
 #[derive(Debug, Clone)]
 pub(crate) struct Rate {
@@ -91,6 +94,26 @@ impl Member {
 }
 
 impl Book {
+    /// A name for a worker that wants to join: its own, or with a number when somebody else has it. Workers of one host
+    /// join under one name, often at the same moment.
+    fn promise_name(&mut self, now: Moment, wanted: WorkerName) -> WorkerName {
+        self.promised.retain(|_, until| *until > now);
+        let is_free =
+            |name: &WorkerName| !self.workers.contains_key(name) && !self.promised.contains_key(name);
+        let name = if is_free(&wanted) {
+            wanted
+        } else {
+            let base: String = wanted.as_str().chars().take(50).collect();
+            // One more number than there are names: one of them is free.
+            (2..=self.workers.len() + self.promised.len() + 2)
+                .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
+                .find(is_free)
+                .unwrap_or(wanted)
+        };
+        self.promised.insert(name.clone(), now.after(PROMISE_MS));
+        name
+    }
+
     /// The workers as clients see them, by name.
     fn roster(&self, now: Moment) -> Vec<WorkerStatus> {
         let mut leased: BTreeMap<&WorkerName, u32> = BTreeMap::new();
@@ -137,12 +160,19 @@ impl Runs {
         status
     }
 
+    /// A name for a worker that wants to join, which nobody else has or is about to have.
+    pub fn promise_name(&self, wanted: WorkerName) -> WorkerName {
+        let now = self.now();
+        self.book().promise_name(now, wanted)
+    }
+
     /// A worker's stream is open. What is given says true once the worker is to end.
     pub fn connect(&self, worker: &WorkerName, slots: u32, version: &str) -> watch::Receiver<bool> {
         let now = self.now();
         let dismissed = {
             let mut book = self.book();
             book.heard = now;
+            book.promised.remove(worker);
             let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
             let member =
                 book.workers.entry(worker.clone()).or_insert_with(|| Member::new(now, slots, version));
@@ -178,6 +208,18 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_that_join_at_the_same_moment_get_names_of_their_own() {
+        let mut book = Book::default();
+        let name = |text: &str| WorkerName::new(text).unwrap();
+        let mut given = |at| book.promise_name(Moment(at), name("host")).to_string();
+        assert_eq!([given(0), given(0), given(1)], ["host", "host-2", "host-3"]);
+        assert_eq!(given(PROMISE_MS), "host", "who does not connect in time loses it");
+        book.promised.clear();
+        book.workers.insert(name("host"), Member::new(Moment(0), 1, String::new()));
+        assert_eq!(book.promise_name(Moment(0), name("host")), name("host-2"), "the first one is connected");
+    }
 
     #[test]
     fn a_rate_looks_back_a_minute_and_no_further() {
