@@ -28,7 +28,7 @@ pub struct Args {
     /// Shards processed at the same time [default: one per core]
     #[arg(long, value_name = "N")]
     slots: Option<NonZeroUsize>,
-    /// About how many records a model is asked about at the same time
+    /// About how many records a model may be asked about at the same time; fewer are while its limits are low
     #[arg(long, value_name = "N", default_value_t = session::QUESTIONS)]
     questions: NonZeroUsize,
 }

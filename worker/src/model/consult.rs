@@ -130,7 +130,7 @@ impl Consultant {
             };
             let Some(pause) = pause else { return Consulted::Unanswered(failure.to_string()) };
             rested += pause;
-            tokio::time::sleep(pause).await;
+            self.line.rest(pause).await;
         }
     }
 

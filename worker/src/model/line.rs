@@ -2,10 +2,10 @@
 //! whenever it breaks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,6 +47,25 @@ pub(crate) struct Line {
     orders: mpsc::Sender<Order>,
     numbers: Arc<AtomicU64>,
     calls: TaskTracker,
+    resting: Arc<AtomicUsize>,
+    /// Told whenever a question waits for leave no more.
+    engaged: Arc<Notify>,
+}
+
+/// Counts as long as it lives.
+struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An open question; dropped before it is settled, it is withdrawn.
@@ -65,7 +84,16 @@ impl Line {
     ) -> (Self, JoinHandle<()>) {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let task = tokio::spawn(Task { channel, name, inbox, book: Book::default() }.run());
-        (Self { orders, numbers: Arc::default(), calls: TaskTracker::new() }, task)
+        (
+            Self {
+                orders,
+                numbers: Arc::default(),
+                calls: TaskTracker::new(),
+                resting: Arc::default(),
+                engaged: Arc::default(),
+            },
+            task,
+        )
     }
 
     /// No question waits from now on: what waits is told `why`. Calls under way go on.
@@ -87,7 +115,26 @@ impl Line {
         &self,
         call: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        self.calls.spawn(call)
+        let call = self.calls.spawn(call);
+        self.engaged.notify_one();
+        call
+    }
+
+    /// Waits before a question is asked again.
+    pub(super) async fn rest(&self, pause: Duration) {
+        let _resting = Counted::new(&self.resting);
+        self.engaged.notify_one();
+        sleep(pause).await;
+    }
+
+    /// Questions that do not wait for leave: their calls are under way, or they rest before the next try.
+    pub(crate) fn engaged(&self) -> usize {
+        self.calls.len() + self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Returns when there was one more of them since the last time.
+    pub(crate) async fn engages(&self) {
+        self.engaged.notified().await;
     }
 
     /// Asks; `asked` fills in the number.

@@ -19,7 +19,7 @@ use engine::template;
 
 use desk::Desk;
 pub(crate) use model::{lay_out, question, run_slice_by_model};
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, Settled};
 
 /// What every record of a slice shares.
 #[derive(Debug, Clone)]

@@ -47,12 +47,12 @@ pub(crate) async fn run_slice_by_model(
             async move { (matter.number, table.settle(matter).await, start.elapsed()) }
         })
         .collect();
-    progress.now(talks.len());
+    progress.begins(talks.len());
     let mut settled = HashMap::new();
     while let Some((number, treated, after)) = talks.next().await {
         let Some(treated) = treated else { return Ok(None) };
         settled.insert(number, (treated, after));
-        progress.now(talks.len());
+        progress.settle();
     }
     let rows = slice.records.iter().zip(records).map(|(record, laid)| {
         let (treated, total_ms) = match &laid.way {

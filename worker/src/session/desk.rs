@@ -111,7 +111,7 @@ impl Desk {
         mut inbox: mpsc::Receiver<Event>,
         mut stage: watch::Receiver<Stage>,
     ) -> Result<Summary, SessionError> {
-        let settled = Arc::clone(&self.held.settled);
+        let (settled, line) = (Arc::clone(&self.held.settled), self.line.clone());
         loop {
             if self.is_draining() && self.held.is_empty() && self.tasks.is_empty() {
                 if let Some(link) = &self.link {
@@ -134,7 +134,8 @@ impl Desk {
                     Ok(report) => self.take(report),
                     Err(error) => tracing::error!(%error, "a task of the session ended early"),
                 },
-                () = settled.notified() => self.ask(),
+                () = settled.more() => self.ask(),
+                () = line.engages() => self.ask(),
                 () = sleep_until(self.next_beat) => self.beat(),
             }
         }
@@ -260,6 +261,8 @@ impl Desk {
                 .unwrap_or_else(|crashed| Err(Undone::Failed(crashed.to_string())));
             Report::Computed(key, computed)
         });
+        // The first shard of all comes alone.
+        self.ask();
         Ok(())
     }
 
@@ -351,7 +354,7 @@ impl Desk {
             return;
         }
         let Some(link) = &self.link else { return };
-        let more = self.held.ask();
+        let more = self.held.ask(Instant::now(), self.line.engaged());
         if let Ok(shards @ 1..) = u32::try_from(more) {
             link.send(Request::Want(v1::Want { shards }));
         }

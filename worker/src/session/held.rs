@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Span;
 
 use domain::run::Lease;
 use proto::convert::LeaseKey;
 
+use super::stock::Stock;
 use crate::lease::Deadline;
-use crate::pipeline::Progress;
+use crate::pipeline::{Progress, Settled};
 
 /// Where a held lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +45,31 @@ pub(super) struct Held {
     slots: usize,
     /// Records that a model may be asked about at the same time.
     questions: usize,
+    stock: Stock,
     /// Asked for on this stream and not granted yet.
     asked: usize,
-    /// Told whenever a model need be asked about one record less.
-    pub(super) settled: Arc<Notify>,
+    /// Whether any lease has come: before, nobody knows whether it is a model that works.
+    begun: bool,
+    /// Counts what a model need not be asked about any more.
+    pub(super) settled: Arc<Settled>,
 }
 
 impl Held {
-    pub(super) fn new(slots: usize, questions: usize) -> Self {
-        Self { leases: BTreeMap::new(), slots, questions, asked: 0, settled: Arc::default() }
+    pub(super) fn new(slots: usize, questions: usize, now: Instant) -> Self {
+        Self {
+            leases: BTreeMap::new(),
+            slots,
+            questions,
+            stock: Stock::new(now),
+            asked: 0,
+            begun: false,
+            settled: Arc::default(),
+        }
     }
 
     pub(super) fn insert(&mut self, key: LeaseKey, lease: Lease, deadline: Deadline) {
         self.asked = self.asked.saturating_sub(1);
+        self.begun = true;
         let span = tracing::info_span!(
             parent: None, "shard",
             run = %key.run_id, shard = %key.shard, token = %key.token, records = lease.shard.len, attempt = lease.attempt
@@ -119,18 +131,29 @@ impl Held {
     }
 
     /// How many more shards to ask for: as many as there are slots and one more, so that the next is here when a slot
-    /// falls free. Parts on their way count once they pile up beyond the slots; what a model is asked about does not
-    /// count, until there is enough of it. There is less of it with every record that is settled: at the end of a shard
-    /// the last few wait long, and meanwhile the model has nothing to do unless the next shard is here.
-    pub(super) fn ask(&mut self) -> usize {
+    /// falls free. Parts on their way count once they pile up beyond the slots.
+    ///
+    /// What a model is asked about takes no slot. Of that, there is enough when what waits for leave (all but
+    /// `engaged`) lasts for a while; no more shards are asked for than that takes. There is less of it with every record
+    /// that is settled: at the end of a shard the last few wait long, and meanwhile the model has nothing to do unless
+    /// the next shard is here.
+    pub(super) fn ask(&mut self, now: Instant, engaged: usize) -> usize {
         let standing = |which| self.leases.values().filter(move |entry| entry.standing == which);
         let (sending, asking) = (standing(Standing::Sending).count(), standing(Standing::Asking).count());
         let in_talk: u64 = standing(Standing::Asking).map(|entry| entry.progress.open()).sum();
-        if in_talk >= self.questions as u64 {
+        let longest = standing(Standing::Asking).map(|entry| entry.lease.shard.len).max();
+        let on_the_way = standing(Standing::Arriving).count() + self.asked;
+        self.stock.settled(now, self.settled.count());
+        let missing = self.stock.missing(in_talk.saturating_sub(engaged as u64));
+        if in_talk >= self.questions as u64 || missing == 0 {
             return 0;
         }
         let busy = self.leases.len() - sending - asking + sending.saturating_sub(self.slots);
-        let more = (self.slots + 1).saturating_sub(busy + self.asked);
+        let mut more = (self.slots + 1).saturating_sub(busy + self.asked);
+        if longest.is_some() || !self.begun {
+            let shards = missing.div_ceil(longest.unwrap_or(u32::MAX).into());
+            more = more.min(usize::try_from(shards).unwrap_or(usize::MAX).saturating_sub(on_the_way));
+        }
         self.asked += more;
         more
     }
@@ -162,41 +185,49 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn asks_for_one_more_than_it_has_slots() {
         let now = Instant::now();
-        let mut held = Held::new(2, 100);
-        assert_eq!((held.ask(), held.ask()), (3, 0));
-        let keys: Vec<LeaseKey> = (0..3).map(|shard| grant(&mut held, shard, now)).collect();
-        assert_eq!(held.ask(), 0);
+        let mut held = Held::new(2, 100, now);
+        assert_eq!((held.ask(now, 0), held.ask(now, 0)), (1, 0), "nobody knows what it will be");
+        let mut keys = vec![grant(&mut held, 0, now)];
+        assert_eq!((held.ask(now, 0), held.ask(now, 0)), (2, 0));
+        keys.extend((1..3).map(|shard| grant(&mut held, shard, now)));
+        assert_eq!(held.ask(now, 0), 0);
         for key in &keys {
             held.advance(key, Standing::Sending);
         }
-        assert_eq!(held.ask(), 2, "two parts on the way are fine, the third takes a place");
+        assert_eq!(held.ask(now, 0), 2, "two parts on the way are fine, the third takes a place");
         held.forget_asked();
         held.remove(&keys[0]);
-        assert_eq!(held.ask(), 3);
+        assert_eq!(held.ask(now, 0), 3);
+    }
+
+    /// A shard of so many matters that a model is asked about.
+    fn talk(held: &mut Held, shard: u32, matters: usize, now: Instant) -> LeaseKey {
+        let key = grant(held, shard, now);
+        held.forget_asked();
+        held.advance(&key, Standing::Asking).unwrap().progress.begins(matters);
+        key
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_model_is_asked_about_takes_no_slot_until_it_is_enough() {
         let now = Instant::now();
-        let mut held = Held::new(1, 3);
-        for shard in 0..3 {
-            let more = held.ask();
-            assert!(more > 0, "{shard} in talk");
-            let key = grant(&mut held, shard, now);
-            held.advance(&key, Standing::Asking);
-            held.forget_asked();
-        }
-        assert_eq!(held.ask(), 0);
-        let first = held.keys()[0].clone();
-        held.get(&first).unwrap().progress.now(0);
-        held.settled.notified().await;
-        assert!(held.ask() > 0, "a talk that ends makes room before its shard is done");
+        let mut held = Held::new(1, 30, now);
+        let first = talk(&mut held, 0, 20, now);
+        assert_eq!(held.ask(now, 4), 0, "sixteen of them wait for leave");
+        assert_eq!((held.ask(now, 5), held.ask(now, 5)), (1, 0), "one is missing");
+        held.forget_asked();
+        assert_eq!(held.ask(now, 20), 2, "many are, and a shard holds one; but no more come at a time");
+        talk(&mut held, 1, 10, now);
+        assert_eq!(held.ask(now, 30), 0, "as many as are allowed");
+        held.get(&first).unwrap().progress.settle();
+        held.settled.more().await;
+        assert_eq!(held.ask(now, 29), 2, "what is settled makes room before its shard is done");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_let_go() {
         let now = Instant::now();
-        let mut held = Held::new(1, 100);
+        let mut held = Held::new(1, 100, now);
         let key = grant(&mut held, 0, now);
         assert_eq!(held.take_over(now + Duration::from_millis(999)), []);
         assert_eq!(held.take_over(now + Duration::from_secs(1)), std::slice::from_ref(&key));

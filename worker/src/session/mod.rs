@@ -5,6 +5,7 @@
 
 mod desk;
 mod held;
+mod stock;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -28,11 +29,11 @@ pub struct Options {
     pub name: WorkerName,
     /// How many shards are processed at the same time.
     pub slots: NonZeroUsize,
-    /// About how many records a model is asked at the same time.
+    /// About how many records a model may be asked about at the same time.
     pub questions: NonZeroUsize,
 }
 
-/// How many records a model is asked about at the same time, where nobody says.
+/// How many records a model may be asked about at the same time, where nobody says.
 pub const QUESTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// How much longer the worker should go on.
@@ -78,7 +79,7 @@ pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Su
     let remote = Remote::new(&options.coordinator, options.name.clone(), slots)?;
     let (joined, name) = watch::channel(None);
     let (line, talking) = Line::start(remote.channel(), name);
-    let held = held::Held::new(options.slots.get(), options.questions.get());
+    let held = held::Held::new(options.slots.get(), options.questions.get(), tokio::time::Instant::now());
     let pool = CpuPool::new(options.slots.get());
     let desk = desk::Desk::new(options.name, held, pool, remote.channel(), line.clone(), joined);
     let (events, inbox) = mpsc::channel(INBOX);
