@@ -44,27 +44,34 @@ async fn begin(
     tracing::debug!(%worker, "a worker asks");
     let (inbox, replies) = desk.connect(worker).await?;
     let (failure, failed) = mpsc::channel(1);
-    let ear = tokio::spawn(hear(inbox, inbound, failure, draining));
+    let ear = tokio::spawn(hear(inbox, inbound, failure, draining.clone()));
     let ends_with_stream = AbortOnDrop(ear.abort_handle());
     let replies = ReceiverStream::new(replies).map(|(number, reply)| Ok(answer(number, reply)));
     // The stream ends when the desk lets go of it, or with what went wrong.
     let failed = ReceiverStream::new(failed).map(Err).chain(stream::pending());
-    Ok(until_failed(replies, failed).inspect(move |_| {
+    Ok(until_failed(replies, failed, draining).inspect(move |_| {
         let _ = &ends_with_stream;
     }))
 }
 
-/// The items of `replies`, until it ends or `failed` says why there are no more.
+/// The items of `replies`, until it ends or `failed` says why there are no more. The desk may let go of the stream before
+/// the ear has heard that the coordinator ends: that is the reason then.
 fn until_failed(
     replies: impl Stream<Item = Answered> + Send,
     failed: impl Stream<Item = Answered> + Send,
+    draining: watch::Receiver<bool>,
 ) -> impl Stream<Item = Answered> + Send {
-    let replies = replies.map(Some).chain(stream::iter([None]));
-    stream::select(replies, failed.map(Some)).scan(false, |over, item| {
-        let item = if *over { None } else { item };
-        *over = matches!(item, Some(Err(_)) | None);
-        std::future::ready(item)
-    })
+    let last = stream::once(async move { draining.borrow().then(|| Err(ending().into())) });
+    let replies = replies.map(Some).chain(last);
+    let ended_by_errors = stream::select(replies, failed.map(Some)).flat_map(|item| {
+        let end = matches!(item, Some(Err(_))).then_some(None);
+        stream::iter(std::iter::once(item).chain(end))
+    });
+    ended_by_errors.scan((), |(), item| std::future::ready(item))
+}
+
+fn ending() -> Refusal {
+    Refusal::new(Reason::Draining, "the coordinator is ending")
 }
 
 async fn opened(inbound: &mut Streaming<v1::AskRequest>) -> Result<WorkerName, Status> {
@@ -87,7 +94,7 @@ async fn hear(
             let request = tokio::select! {
                 request = inbound.message() => request?,
                 () = said(&mut draining) => {
-                    return Err(Refusal::new(Reason::Draining, "the coordinator is ending").into());
+                    return Err(ending().into());
                 }
             };
             match request {
@@ -125,4 +132,23 @@ fn answer(number: u64, reply: Reply) -> v1::AskResponse {
         Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
     };
     v1::AskResponse { message: Some(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_let_go_while_the_coordinator_ends_hears_why() {
+        let kept = || stream::iter([Ok(answer(1, Reply::Kept))]);
+        for ends in [true, false] {
+            let (_flag, draining) = watch::channel(ends);
+            let answers: Vec<Answered> = until_failed(kept(), stream::pending(), draining).collect().await;
+            let refused = answers.get(1).map(|answer| Reason::of(answer.as_ref().unwrap_err()));
+            assert_eq!(
+                (answers.len(), refused.flatten()),
+                if ends { (2, Some(Reason::Draining)) } else { (1, None) }
+            );
+        }
+    }
 }
