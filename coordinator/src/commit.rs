@@ -55,9 +55,9 @@ impl Runs {
         chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
     ) -> Result<Committed, Refusal> {
         let key = header.key.clone();
+        not_too_large(header)?;
         self.admit(header)?;
-        let permit = self.uploads.acquire().await;
-        let permit = permit.map_err(|_| Refusal::new(Reason::Draining, "the coordinator is ending"))?;
+        let room = self.uploads.room(header.bytes).await;
         let receiving = tracing::info_span!("receive", bytes = header.bytes);
         let bytes = receive(header, chunks).instrument(receiving).await?;
         reach(Point::PartReceived);
@@ -75,7 +75,7 @@ impl Runs {
         // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
         let stored = folder.put_if_absent(&name, bytes).instrument(tracing::info_span!("put")).await;
         stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
-        drop(permit);
+        drop(room);
         reach(Point::PartStored);
         let verdict = self.ledger.commit(&key.run_id, key.shard, key.token, part).await;
         match verdict.map_err(|error| self.stalled(&key.run_id, ledger_refusal(&error)))? {
@@ -132,20 +132,23 @@ impl Runs {
     }
 }
 
+/// A part that is never taken waits for no room.
+fn not_too_large(header: &PartHeader) -> Result<(), Refusal> {
+    if header.bytes <= MAX_PART_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "the part has {} bytes, at most {MAX_PART_BYTES} are taken: use a smaller fleet.shard_size",
+        header.bytes
+    );
+    Err(Refusal::new(Reason::TooLarge, message))
+}
+
 /// Receives the bytes and compares them with the header.
 async fn receive(
     header: &PartHeader,
     mut chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
 ) -> Result<Bytes, Refusal> {
-    if header.bytes > MAX_PART_BYTES {
-        return Err(Refusal::new(
-            Reason::TooLarge,
-            format!(
-                "the part has {} bytes, at most {MAX_PART_BYTES} are taken: use a smaller fleet.shard_size",
-                header.bytes
-            ),
-        ));
-    }
     let expected = usize::try_from(header.bytes).unwrap_or(usize::MAX);
     let damaged = |what: String| Refusal::new(Reason::DamagedPart, what);
     // A part that came in one chunk is kept as it came; several chunks are put together.
@@ -240,7 +243,7 @@ mod tests {
             assert_eq!(refusal.reason, Reason::DamagedPart, "{wrong:?}");
         }
         let huge = PartHeader { bytes: MAX_PART_BYTES + 1, ..header };
-        assert_eq!(received(&huge, &[]).await.unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(not_too_large(&huge).unwrap_err().reason, Reason::TooLarge);
     }
 
     #[test]

@@ -36,3 +36,4 @@ mod sim;
 pub mod state;
 mod summary;
 pub mod synth;
+mod uploads;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use dataset::run_file::CORPUS_FILE;
@@ -31,6 +31,7 @@ use crate::leases::Moment;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::questions::Board;
+use crate::uploads::Uploads;
 
 pub(crate) use book::{Book, Live};
 pub use grant::{Granted, Renewal};
@@ -40,9 +41,6 @@ pub use model::Standstill;
 pub(crate) use roster::Rate;
 pub use submit::Submission;
 pub(crate) use turns::Turns;
-
-/// Parts that are received and stored at the same time; more of them wait at their workers.
-const UPLOADS: usize = 8;
 
 /// What a coordinator is made of.
 pub struct Parts {
@@ -86,7 +84,7 @@ pub struct Runs {
     /// There may be a record to give up.
     pub(crate) keeping: Notify,
     pub(crate) changed: watch::Sender<Change>,
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Uploads,
     pub(crate) metrics: Arc<Metrics>,
     /// Where runs stand with their models.
     pub(crate) board: Board,

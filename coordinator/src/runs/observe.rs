@@ -18,7 +18,7 @@ impl Runs {
     }
 
     fn depths(&self) -> Depths {
-        let uploads = super::UPLOADS.saturating_sub(self.uploads.available_permits()) as u64;
+        let uploads = self.uploads.under_way() as u64;
         let book = self.book();
         let mut depths = Depths { uploads, workers: book.workers.len() as u64, ..Depths::default() };
         for live in book.live.values() {

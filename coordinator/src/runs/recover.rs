@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use dataset::corpus::CorpusReader;
@@ -25,6 +25,7 @@ use crate::leases::{Leases, Settled, Terms};
 use crate::ledger::{RunEntry, TimedLedger};
 use crate::metrics::Metrics;
 use crate::questions::{self, Board};
+use crate::uploads::Uploads;
 
 /// Shards that are read from the ledger at once.
 const PAGE: usize = 1000;
@@ -49,7 +50,7 @@ impl Runs {
             work: Notify::new(),
             keeping: Notify::new(),
             changed: watch::Sender::new(Change::default()),
-            uploads: Semaphore::new(super::UPLOADS),
+            uploads: Uploads::default(),
             board: Board::default(),
             background: Mutex::new(JoinSet::new()),
         });
