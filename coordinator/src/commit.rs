@@ -16,7 +16,7 @@ use proto::status::{Reason, Refusal};
 
 use crate::leases::{Admission, Refused, Settled};
 use crate::ledger::{CommitVerdict, CommittedPart};
-use crate::runs::{Runs, ledger_refusal, storage, unknown_run};
+use crate::runs::{Runs, ending, ledger_refusal, storage, unknown_run};
 
 /// Where parts lie until the run is finished.
 pub(crate) const STAGED: &str = "parts/";
@@ -57,7 +57,7 @@ impl Runs {
         let key = header.key.clone();
         not_too_large(header)?;
         self.admit(header)?;
-        let room = self.uploads.room(header.bytes).await;
+        let room = self.uploads.room(header.bytes).await.ok_or_else(ending)?;
         let receiving = tracing::info_span!("receive", bytes = header.bytes);
         let bytes = receive(header, chunks).instrument(receiving).await?;
         reach(Point::PartReceived);

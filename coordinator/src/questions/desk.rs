@@ -21,7 +21,7 @@ use super::effect::{Effect, Keeping, Place, Reply, StreamId};
 use super::machine::Questions;
 use crate::answers::{AnswerStore, AnswersError, Keep, Stored};
 use crate::metrics::QuestionEvent;
-use crate::runs::Runs;
+use crate::runs::{Runs, ending};
 
 /// Messages of workers that may wait for the task; more of them wait on their links.
 const NOTES: usize = 1024;
@@ -129,10 +129,6 @@ impl Inbox {
     async fn send(&self, note: Note) -> Result<(), Refusal> {
         self.notes.send(note).await.map_err(|_| ending())
     }
-}
-
-fn ending() -> Refusal {
-    Refusal::new(Reason::Draining, "the coordinator is ending")
 }
 
 impl Desk {

@@ -10,13 +10,14 @@ use tonic::{Status, Streaming};
 use domain::answer::Answer;
 use domain::ids::WorkerName;
 use proto::convert::{Asked, BadMessage, Ended};
-use proto::status::{Reason, Refusal};
+use proto::status::Refusal;
 use proto::v1;
 use proto::v1::ask_request::Message as Request;
 use proto::v1::ask_response::Message as Response;
 
 use super::work::{AbortOnDrop, said};
 use crate::questions::{Desk, Inbox, Reply};
+use crate::runs::ending;
 
 type Answered = Result<v1::AskResponse, Status>;
 
@@ -68,10 +69,6 @@ fn until_failed(
         stream::iter(std::iter::once(item).chain(end))
     });
     ended_by_errors.scan((), |(), item| std::future::ready(item))
-}
-
-fn ending() -> Refusal {
-    Refusal::new(Reason::Draining, "the coordinator is ending")
 }
 
 async fn opened(inbound: &mut Streaming<v1::AskRequest>) -> Result<WorkerName, Status> {
@@ -136,6 +133,8 @@ fn answer(number: u64, reply: Reply) -> v1::AskResponse {
 
 #[cfg(test)]
 mod tests {
+    use proto::status::Reason;
+
     use super::*;
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use proto::v1::commit_shard_request::Message;
 use super::{ask, work};
 use crate::commit::Committed;
 use crate::questions::Desk;
-use crate::runs::Runs;
+use crate::runs::{Runs, ending};
 
 /// Service `Fleet`.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl v1::fleet_server::Fleet for FleetService {
         let version = env!("CARGO_PKG_VERSION");
         check_version(join.protocol_version, ("worker", &join.version), ("coordinator", version))?;
         if *self.draining.borrow() {
-            return Err(Refusal::new(Reason::Draining, "the coordinator is ending").into());
+            return Err(ending().into());
         }
         let worker = WorkerName::new(join.worker)
             .map_err(|error| Refusal::from(BadMessage::new("join.worker", error)))?;

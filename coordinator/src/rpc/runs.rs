@@ -15,7 +15,7 @@ use proto::status::{Reason, Refusal};
 use proto::v1;
 use proto::v1::submit_request::Message;
 
-use crate::runs::Runs;
+use crate::runs::{Runs, ending};
 
 /// Shortest time between two states that a watcher gets, the last one aside.
 const CALM: Duration = Duration::from_millis(100);
@@ -153,7 +153,7 @@ async fn watch_run(
             gone = next => if gone.is_err() { return },
             () = watcher.closed() => return,
             () = stop => {
-                let refusal = Refusal::new(Reason::Draining, "the coordinator is ending");
+                let refusal = ending();
                 let _ = watcher.send(Err(refusal.into())).await;
                 return;
             }

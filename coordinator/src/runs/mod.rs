@@ -148,6 +148,11 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Nothing new is taken any more.
+pub(crate) fn ending() -> Refusal {
+    Refusal::new(Reason::Draining, "the coordinator is ending")
+}
+
 pub(crate) fn unknown_run(run_id: &RunId) -> Refusal {
     Refusal::new(Reason::UnknownRun, format!("there is no run {run_id}"))
 }
