@@ -40,7 +40,7 @@ fn text(metrics: &Metrics) -> String {
         more.documents
     );
     text.push_str(&shares(more).text(width));
-    for table in [published(&metrics.published), gates(more), sizes(more), times(more)] {
+    for table in [published(&metrics.published), gates(more), sizes(more), samples(more), times(more)] {
         if !table.is_empty() {
             text.push('\n');
             text.push_str(&table.text(width));
@@ -134,6 +134,18 @@ fn sizes(more: &Extended) -> Table {
     line("with companions", Some(more.with_companions as f64));
     if more.cost_usd.is_some() {
         line("cost in US dollars, all records", more.cost_usd);
+    }
+    table
+}
+
+fn samples(more: &Extended) -> Table {
+    let mut table = Table::new([
+        ("samples by a model", Align::Left),
+        ("n", Align::Right),
+        ("share that passes", Align::Right),
+    ]);
+    for pass in &more.pass_at_k {
+        table.push([format!("pass@{}", pass.k), pass.n.to_string(), percent(Some(pass.rate))]);
     }
     table
 }

@@ -8,6 +8,7 @@ use domain::outcome::{Fault, Gate, Status};
 use polars::prelude::*;
 use serde::Serialize;
 
+use super::pass::{PassAtK, pass_at_k};
 use super::published::accepted_ops;
 use crate::error::AnalysisError;
 use crate::load::Results;
@@ -72,6 +73,8 @@ pub struct Extended {
     pub tokens: BTreeMap<&'static str, u64>,
     /// Price of all rows in US dollars; null when none is known.
     pub cost_usd: Option<f64>,
+    /// How sure a model is to repair a record when it is asked `k` times; empty without a model.
+    pub pass_at_k: Vec<PassAtK>,
     /// Times and prices that are no finite numbers: they count as not measured.
     pub not_finite: u64,
 }
@@ -141,6 +144,7 @@ impl Extended {
             with_companions: row.count("with_companions")?,
             latency_ms: latencies(row)?,
             tokens: tokens(row)?,
+            pass_at_k: pass_at_k(results)?,
             not_finite: results.not_finite()?,
             cost_usd: if row.count("priced")? > 0 { row.number("cost_usd")? } else { None },
         })

@@ -1,6 +1,7 @@
 //! The metrics of a run: the published keys with the published meaning, and ours beside them.
 
 mod extended;
+mod pass;
 mod published;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use crate::error::AnalysisError;
 use crate::load::Results;
 
 pub use extended::{Extended, GateTally, Latency};
+pub use pass::PassAtK;
 pub use published::{Published, Tokens};
 
 /// The metrics of the rows of one or several runs.

@@ -34,6 +34,22 @@ fn the_published_keys_have_the_published_meaning() {
 }
 
 #[test]
+fn samples_become_pass_at_k() {
+    let mut rows = ten();
+    assert_eq!(metrics_of(&[&rows])["extended"]["pass_at_k"], json!([]), "no model was asked");
+    for (row, (samples, passed)) in rows.iter_mut().zip([(4, 1), (4, 4), (4, 0), (1, 1)]) {
+        (row.usage.samples, row.usage.samples_passed) = (Some(samples), Some(passed));
+    }
+    let expected = json!([
+        {"k": 1, "n": 4, "rate": 0.5625},
+        {"k": 2, "n": 3, "rate": 0.5},
+        {"k": 3, "n": 3, "rate": 1.75 / 3.0},
+        {"k": 4, "n": 3, "rate": 2.0 / 3.0},
+    ]);
+    assert_eq!(metrics_of(&[&rows])["extended"]["pass_at_k"], expected);
+}
+
+#[test]
 fn ours_lie_beside_them() {
     let more = metrics_of(&[&ten()])["extended"].take();
     assert_eq!(more["runs"], json!(["r1"]));

@@ -1,6 +1,8 @@
 //! Runs by a model, with the binary and a simulated provider: what goes wrong on the way, and what is paid for.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use domain::outcome::{ErrorKind, Outcome};
 use llm::mock::Settings;
@@ -71,6 +73,31 @@ fn one_rows_error_does_not_end_the_run() {
     assert!(lost > 0 && lost < 30, "{lost} records without an answer");
     let accepted = outcomes.iter().filter(|outcome| outcome.accepted()).count();
     assert!(accepted >= 39 - lost, "{accepted} accepted, {lost} lost");
+}
+
+#[test]
+fn a_sample_that_passes_counts_before_a_rules_patch() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(&folder.path().join("detections.json"), 20);
+    let asked: Mutex<HashMap<String, u32>> = Mutex::default();
+    let second_only = move |question: &str| {
+        let mut asked = asked.lock().unwrap();
+        let times = asked.entry(question.to_owned()).or_default();
+        *times += 1;
+        if *times == 2 { right() } else { "no patch".to_owned() }
+    };
+    let mock = Mock::start(Settings { answers: answers(second_only), ..plain() }, None);
+    let set = ["max_attempts=1", "proposer.samples=3", "guardrails=fallback"];
+    let more: Vec<&str> = set.iter().flat_map(|setting| ["--set", setting]).collect();
+    let ended = start(folder.path(), &mock, &more).end();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let outcomes = outcomes(folder.path());
+    assert_eq!((outcomes.len(), mock.provider.report().accepted), (20, 60));
+    for outcome in outcomes {
+        assert_eq!((outcome.usage.samples, outcome.usage.samples_passed), (Some(3), Some(1)));
+        assert!(outcome.accepted() && outcome.source == "grok", "{}", outcome.source);
+        assert_eq!(outcome.attempt_errors.len(), 2, "{:?}", outcome.attempt_errors);
+    }
 }
 
 #[cfg(unix)]

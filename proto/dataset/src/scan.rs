@@ -1,6 +1,6 @@
 //! Parts → outcomes or record batches, streamed: memory does not grow with the number of rows.
 //!
-//! *Never* guesses: a file without our format version, or with a newer one, is refused by name.
+//! *Never* guesses: a file without our format version, or with another one, is refused by name.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -94,12 +94,12 @@ pub enum Problem {
     /// It is some other Parquet file.
     #[error("is no part of results: its metadata lacks '{}'", schema::FORMAT_KEY)]
     Foreign,
-    /// A later version of the software wrote it.
+    /// Another version of the software wrote it, with other columns.
     #[error(
-        "has format version {found}, this program reads up to {}: use a newer program",
+        "has format version {found}, this program reads {}: use the release that wrote it, or repeat the run",
         schema::FORMAT_VERSION
     )]
-    Newer {
+    Version {
         /// The version found.
         found: String,
     },
@@ -267,7 +267,7 @@ fn batch_rows(metadata: &ParquetMetaData) -> usize {
 fn check_format(found: &arrow::datatypes::Schema) -> Result<(), Problem> {
     let version = found.metadata().get(schema::FORMAT_KEY).ok_or(Problem::Foreign)?;
     match version.parse::<u32>() {
-        Ok(number) if number <= schema::FORMAT_VERSION => Ok(()),
-        _ => Err(Problem::Newer { found: version.clone() }),
+        Ok(schema::FORMAT_VERSION) => Ok(()),
+        _ => Err(Problem::Version { found: version.clone() }),
     }
 }

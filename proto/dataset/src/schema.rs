@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// Version of the schema, kept in the metadata of every part under [`FORMAT_KEY`].
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Metadata key of the format version.
 pub const FORMAT_KEY: &str = "k8s_auto_fix.outcomes";
@@ -129,6 +129,10 @@ columns! {
     RESCAN_ERRORS "rescan_errors" TextList Outcome
     /// The patched document; null unless accepted.
     PATCHED_YAML "patched_yaml" TextOrNull Outcome
+    /// Dialogues that a model was drawn into (`proposer.samples`); null without a model.
+    SAMPLES "samples" U64OrNull Outcome
+    /// Those whose own patch every gate accepted: the numerator of pass@k.
+    SAMPLES_PASSED "samples_passed" U64OrNull Outcome
     /// Tokens of the prompt.
     PROMPT_TOKENS "prompt_tokens" U64OrNull Outcome
     /// Tokens of the answer.

@@ -169,8 +169,14 @@ fn any_gates() -> impl Strategy<Value = Gates> {
 }
 
 fn any_usage() -> impl Strategy<Value = ModelUsage> {
-    (any::<[Option<u64>; 4]>(), any::<Option<u32>>(), any::<Option<bool>>()).prop_map(
-        |([prompt_tokens, completion_tokens, reasoning_tokens, total_tokens], cost, cache_hit)| ModelUsage {
+    (any::<[Option<u64>; 6]>(), any::<Option<u32>>(), any::<Option<bool>>()).prop_map(
+        |(
+            [samples, samples_passed, prompt_tokens, completion_tokens, reasoning_tokens, total_tokens],
+            cost,
+            cache_hit,
+        )| ModelUsage {
+            samples,
+            samples_passed,
             prompt_tokens,
             completion_tokens,
             reasoning_tokens,

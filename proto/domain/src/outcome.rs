@@ -301,10 +301,14 @@ pub struct Proposal {
     pub hardened: bool,
 }
 
-/// Tokens and money of the model calls for a record.
+/// Samples, tokens and money of the model calls for a record.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the provider's")]
 pub struct ModelUsage {
+    /// How many dialogues were held about the record.
+    pub samples: Option<u64>,
+    /// How many of them ended with a patch of the model's own that every gate accepted.
+    pub samples_passed: Option<u64>,
     pub prompt_tokens: Option<u64>,
     pub completion_tokens: Option<u64>,
     pub reasoning_tokens: Option<u64>,

@@ -349,9 +349,12 @@ fn gate_ms(verification: &Verification) -> f64 {
     Gate::ALL.iter().map(|gate| verification.gates.of(*gate).ms).sum()
 }
 
-/// The samples of a matter as one: the first that was accepted counts, all were paid for.
+/// The samples of a matter as one: the first whose own patch was accepted counts, before a rule's patch in the place of
+/// one, before anything else. All were paid for.
 fn joined(talks: Vec<Talk>, model: &ModelConfig) -> Treated {
     let many = talks.len() > 1;
+    let (samples, passed) =
+        (talks.len(), talks.iter().filter(|talk| talk.treated.is_passed_sample()).count());
     let (mut usage, mut answers, mut called) = (Usage::default(), 0, None);
     let (mut attempts, mut errors, mut cpu_ms) = (0, Vec::new(), 0.0);
     let mut best: Option<Treated> = None;
@@ -365,11 +368,8 @@ fn joined(talks: Vec<Talk>, model: &ModelConfig) -> Treated {
         }
         let said = talk.errors.into_iter();
         errors.extend(said.map(|error| if many { format!("sample {sample}: {error}") } else { error }));
-        let better = match &best {
-            None => true,
-            Some(best) => !best.is_accepted() && talk.treated.is_accepted(),
-        };
-        if better {
+        let worth = |treated: &Treated| (treated.is_passed_sample(), treated.is_accepted());
+        if best.as_ref().is_none_or(|best| worth(best) < worth(&talk.treated)) {
             best = Some(talk.treated);
         }
     }
@@ -379,7 +379,11 @@ fn joined(talks: Vec<Talk>, model: &ModelConfig) -> Treated {
         attempt_errors: errors,
         propose_ms: (cpu_ms - treated.verify_ms).max(0.0),
         llm_ms: Some(called.map_or(0.0, |took: std::time::Duration| took.as_secs_f64() * 1e3)),
-        usage: if answers == 0 { ModelUsage::default() } else { used(usage, model, called.is_none()) },
+        usage: ModelUsage {
+            samples: u64::try_from(samples).ok(),
+            samples_passed: u64::try_from(passed).ok(),
+            ..if answers == 0 { ModelUsage::default() } else { used(usage, model, called.is_none()) }
+        },
         ..treated
     }
 }
@@ -392,6 +396,7 @@ fn used(usage: Usage, model: &ModelConfig, cache_hit: bool) -> ModelUsage {
         total_tokens: Some(usage.total),
         cost_usd: Some(model.price.of(&usage)),
         cache_hit: Some(cache_hit),
+        ..ModelUsage::default()
     }
 }
 

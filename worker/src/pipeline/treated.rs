@@ -119,6 +119,11 @@ impl Treated {
         }
     }
 
+    /// Whether every gate accepted a patch of the model's own, no rule's in its place.
+    pub(super) fn is_passed_sample(&self) -> bool {
+        self.is_accepted() && self.source != ProposerMode::Rules
+    }
+
     pub(super) fn is_accepted(&self) -> bool {
         self.status == Status::Accepted
     }

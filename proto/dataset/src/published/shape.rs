@@ -288,8 +288,7 @@ fn model_usage(patch: Option<&Entry>) -> ModelUsage {
         completion_tokens: tokens("/completion_tokens"),
         reasoning_tokens: tokens("/completion_tokens_details/reasoning_tokens"),
         total_tokens: tokens("/total_tokens"),
-        cost_usd: None,
-        cache_hit: None,
+        ..ModelUsage::default()
     }
 }
 

@@ -82,6 +82,8 @@ columns! {
     schema_errors: ListArray = SCHEMA_ERRORS,
     rescan_errors: ListArray = RESCAN_ERRORS,
     patched_yaml: StringArray = PATCHED_YAML,
+    samples: UInt64Array = SAMPLES,
+    samples_passed: UInt64Array = SAMPLES_PASSED,
     prompt_tokens: UInt64Array = PROMPT_TOKENS,
     completion_tokens: UInt64Array = COMPLETION_TOKENS,
     reasoning_tokens: UInt64Array = REASONING_TOKENS,
@@ -200,6 +202,8 @@ impl Columns<'_> {
     fn usage(&self, row: usize) -> ModelUsage {
         let count = |column: &UInt64Array| column.is_valid(row).then(|| column.value(row));
         ModelUsage {
+            samples: count(self.samples),
+            samples_passed: count(self.samples_passed),
             prompt_tokens: count(self.prompt_tokens),
             completion_tokens: count(self.completion_tokens),
             reasoning_tokens: count(self.reasoning_tokens),

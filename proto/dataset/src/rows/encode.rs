@@ -114,6 +114,8 @@ fn usage(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
         Arc::new(rows.iter().map(get).collect::<UInt64Array>())
     };
     Some(match name {
+        col::SAMPLES => u64s(|row| row.usage.samples),
+        col::SAMPLES_PASSED => u64s(|row| row.usage.samples_passed),
         col::PROMPT_TOKENS => u64s(|row| row.usage.prompt_tokens),
         col::COMPLETION_TOKENS => u64s(|row| row.usage.completion_tokens),
         col::REASONING_TOKENS => u64s(|row| row.usage.reasoning_tokens),
