@@ -41,6 +41,9 @@ struct Late {
 impl Leases {
     /// Leases a shard to `worker` that another one holds, if that one is expected to need notably longer, or its stream
     /// has ended and it has not been heard for as long as a heartbeat takes. For when nothing waits.
+    ///
+    /// A lease that the ledger has not recorded yet is left alone: a second grant might overtake the first on its way
+    /// there, or name a length that the first has just halved, and the ledger would hold a lease that nobody was told of.
     pub fn take(&mut self, now: Moment, worker: &Arc<WorkerName>, fleet: u32) -> Take {
         let late = self.late(now, worker);
         let ready = late.iter().filter(|late| late.from <= now);
@@ -68,8 +71,8 @@ impl Leases {
             .iter()
             .filter_map(|(_, index)| Some((*index, self.open.get(index)?)))
             .filter_map(|(index, slot)| match &slot.hold {
-                Hold::Leased { worker: holder, since, gone, .. } if **holder != *worker => {
-                    Some((holder, *since, index, slot, *gone))
+                Hold::Leased { worker: holder, since, gone, recorded, .. } if **holder != *worker => {
+                    Some((holder, *since, index, slot, *gone, *recorded))
                 }
                 _ => None,
             })
@@ -78,11 +81,12 @@ impl Leases {
         leases.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
         let mut ahead: BTreeMap<&WorkerName, u64> = BTreeMap::new();
         let mut late = Vec::new();
-        for (holder, since, index, slot, gone) in leases {
+        for (holder, since, index, slot, gone, recorded) in leases {
             let ahead = ahead.entry(holder).or_default();
             *ahead += u64::from(slot.len);
+            let soonest = if recorded { Moment::default() } else { now.after(whole(LEAST_MS)) };
             if let Some(gone) = gone {
-                let from = gone.after(self.terms.beat_ms());
+                let from = gone.after(self.terms.beat_ms()).max(soonest);
                 late.push(Late { index, from, gone: true, remaining_ms: f64::INFINITY });
             } else if slot.taken < MOST_TAKEN
                 && let Some(own_ms) = self.paces.expected_ms(worker, slot.len)
@@ -90,6 +94,7 @@ impl Leases {
                 let needed = NOTABLY * own_ms + LEAST_MS;
                 let (remaining_ms, overdue_from) = self.remaining(now, holder, since, *ahead);
                 let from = if remaining_ms >= needed { now } else { overdue_from.after(whole(needed)) };
+                let from = from.max(soonest);
                 late.push(Late { index, from, gone: false, remaining_ms });
             }
         }
@@ -112,4 +117,24 @@ impl Leases {
 fn whole(ms: f64) -> u64 {
     let duration = Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cut, Terms};
+    use super::*;
+
+    #[test]
+    fn what_the_ledger_has_not_recorded_is_not_taken() {
+        let worker = |name: &str| Arc::new(WorkerName::new(name).unwrap());
+        let (gone, idle) = (worker("gone"), worker("idle"));
+        let terms = Terms { ttl_ms: 30_000, max_lost: 3 };
+        let mut leases = Leases::new(Cut { records: 1, shard_size: 1 }, terms);
+        let grant = leases.grant(Moment(0), &gone, 2).unwrap();
+        leases.disconnected(Moment(0), &gone);
+        let now = Moment(20_000);
+        assert_eq!(leases.take(now, &idle, 2), Take::NotBefore(Moment(20_020)), "it is asked again soon");
+        assert!(leases.confirm(&grant));
+        assert!(matches!(leases.take(now, &idle, 2), Take::Granted(taken) if taken.previous == grant.token));
+    }
 }

@@ -195,7 +195,13 @@ impl Leases {
             }
             self.shrink(index, grant.shard.len);
         }
-        self.open.get(&index).is_some_and(|slot| slot.hold.worker().is_some())
+        match self.open.get_mut(&index).map(|slot| &mut slot.hold) {
+            Some(Hold::Leased { recorded, .. }) => {
+                *recorded = true;
+                true
+            }
+            Some(Hold::Waiting) | None => false,
+        }
     }
 
     /// Extends a lease to its whole time to live from `now`. A lease past its deadline is lost even if nobody has

@@ -35,6 +35,8 @@ pub(super) enum Hold {
         worker: Arc<WorkerName>,
         since: Moment,
         deadline: Moment,
+        /// The ledger has it.
+        recorded: bool,
         /// An earlier process granted it, and nobody has renewed it since.
         recovered: bool,
         /// When the stream of its worker ended, unless it was renewed since.
@@ -45,13 +47,13 @@ pub(super) enum Hold {
 impl Hold {
     pub(super) fn leased(worker: &Arc<WorkerName>, since: Moment, deadline: Moment) -> Self {
         let worker = Arc::clone(worker);
-        Self::Leased { worker, since, deadline, recovered: false, gone: None }
+        Self::Leased { worker, since, deadline, recorded: false, recovered: false, gone: None }
     }
 
     /// As it is after a restart: its worker has to show itself.
     pub(super) fn recovered(worker: &Arc<WorkerName>, since: Moment, deadline: Moment) -> Self {
         let worker = Arc::clone(worker);
-        Self::Leased { worker, since, deadline, recovered: true, gone: Some(since) }
+        Self::Leased { worker, since, deadline, recorded: true, recovered: true, gone: Some(since) }
     }
 
     pub(super) fn worker(&self) -> Option<&Arc<WorkerName>> {
