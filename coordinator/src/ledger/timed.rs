@@ -36,7 +36,8 @@ impl TimedLedger {
     ) -> BoxFuture<'a, LedgerResult<T>> {
         async move {
             let begun = Instant::now();
-            let answer = answer.await;
+            // Made here, so that it lies under the span of whoever waits for the answer.
+            let answer = answer.instrument(tracing::info_span!("ledger", step)).await;
             let error = match &answer {
                 Err(error @ (LedgerError::Unavailable { .. } | LedgerError::Unusable { .. })) => {
                     Some(error.to_string())
@@ -46,7 +47,6 @@ impl TimedLedger {
             self.metrics.ledger(step, begun.elapsed(), error);
             answer
         }
-        .instrument(tracing::info_span!("ledger", step))
         .boxed()
     }
 }

@@ -1,16 +1,59 @@
 //! Spans to an OpenTelemetry collector, and their context from process to process.
 //!
-//! A build with the feature `otlp` takes `--otlp URL`. Any other has no such flag, sends nothing and carries nothing.
+//! A build with the feature `otlp` does as `--otlp URL` says. Any other refuses the flag, sends nothing and carries nothing.
 
 #[cfg(not(feature = "otlp"))]
 mod none;
 #[cfg(feature = "otlp")]
 mod otlp;
 
+use clap::Args;
+
 #[cfg(not(feature = "otlp"))]
-pub use none::{Exporting, Traces, TracesError, carried, follow};
+use none as build;
 #[cfg(feature = "otlp")]
-pub use otlp::{Exporting, Traces, TracesError, carried, follow};
+use otlp as build;
+
+pub use build::{Exporting, TracesError, carried, follow};
 
 /// The name of the message header that carries a span's context (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
+
+/// Where spans go; flatten it into a command line.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Traces {
+    /// Send spans of shards, commits and ledger steps to an OpenTelemetry collector (OTLP over gRPC), e.g.
+    /// <http://127.0.0.1:4317>; needs a build with the feature `otlp`
+    #[arg(long, global = true, value_name = "URL", value_parser = collector, help_heading = "Logging")]
+    otlp: Option<String>,
+}
+
+impl Traces {
+    /// The layer that takes spans, and what sends them; nothing without an address.
+    pub(crate) fn open(
+        &self,
+        program: &'static str,
+    ) -> Result<Option<(build::Layer, Exporting)>, TracesError> {
+        self.otlp.as_deref().map(|url| build::open(url, program)).transpose()
+    }
+}
+
+/// Reads the address of a collector.
+fn collector(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").filter(|rest| !rest.is_empty());
+    let why = "has to be http://HOST:PORT: a collector on this machine or in this network, in plain text";
+    rest.map(|_| text.to_owned()).ok_or_else(|| why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_has_an_address() {
+        assert_eq!(collector("http://127.0.0.1:4317").as_deref(), Ok("http://127.0.0.1:4317"));
+        for wrong in ["", "http://", "127.0.0.1:4317", "https://far.away:4317"] {
+            assert!(collector(wrong).is_err(), "{wrong}");
+        }
+    }
+}

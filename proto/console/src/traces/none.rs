@@ -1,26 +1,27 @@
 //! A build that sends no spans.
 
-use clap::Args;
 use tracing::Span;
 use tracing_subscriber::layer::Identity;
 
-/// Where spans go: nowhere.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Traces {}
+/// The layer that would take spans.
+pub(super) type Layer = Identity;
 
 /// Sends nothing.
 #[derive(Debug)]
 pub struct Exporting(());
 
-/// There is nothing that could fail.
+/// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
-pub enum TracesError {}
+pub enum TracesError {
+    /// What would send them was not built in.
+    #[error(
+        "--otlp needs a build with the feature otlp (cargo build --features coordinator/otlp,worker/otlp)"
+    )]
+    NotBuilt,
+}
 
-impl Traces {
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as in a build that sends spans")]
-    pub(crate) fn open(&self, _program: &'static str) -> Result<Option<(Identity, Exporting)>, TracesError> {
-        Ok(None)
-    }
+pub(super) fn open(_url: &str, _program: &'static str) -> Result<(Layer, Exporting), TracesError> {
+    Err(TracesError::NotBuilt)
 }
 
 /// What another process needs to put its spans under `span`: nothing.

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use clap::Args;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
@@ -23,21 +22,8 @@ use super::TRACEPARENT;
 /// How long the end of the program waits for the last spans to leave.
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
-/// Where spans go; flatten it into a command line.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Traces {
-    /// Send spans of shards, commits and ledger steps to an OpenTelemetry collector (OTLP over gRPC), e.g.
-    /// http://127.0.0.1:4317
-    #[arg(long, global = true, value_name = "URL", value_parser = collector, help_heading = "Logging")]
-    otlp: Option<String>,
-}
-
-/// Reads the address of a collector.
-fn collector(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("http://").filter(|rest| !rest.is_empty());
-    let why = "has to be http://HOST:PORT: a collector on this machine or in this network, in plain text";
-    rest.map(|_| text.to_owned()).ok_or_else(|| why.to_owned())
-}
+/// The layer that takes spans.
+pub(super) type Layer = OpenTelemetryLayer<Registry, Tracer>;
 
 /// Sends spans as long as it lives; dropped, it sends what is left.
 #[derive(Debug)]
@@ -65,33 +51,27 @@ pub enum TracesError {
     Exporter(#[source] ExporterBuildError),
 }
 
-impl Traces {
-    /// The layer that takes spans, and what sends them; nothing without an address.
-    pub(crate) fn open(
-        &self,
-        program: &'static str,
-    ) -> Result<Option<(OpenTelemetryLayer<Registry, Tracer>, Exporting)>, TracesError> {
-        let Some(url) = &self.otlp else { return Ok(None) };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("otlp")
-            .enable_all()
-            .build()
-            .map_err(TracesError::Runtime)?;
-        let entered = runtime.enter();
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(url.clone()).build();
-        let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter.map_err(TracesError::Exporter)?)
-            .with_resource(Resource::builder().with_service_name(program).build())
-            .build();
-        drop(entered);
-        let layer = tracing_opentelemetry::layer()
-            .with_location(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_tracer(provider.tracer(program));
-        Ok(Some((layer, Exporting { provider, _runtime: runtime })))
-    }
+/// The layer that takes spans, and what sends them to the collector at `url`.
+pub(super) fn open(url: &str, program: &'static str) -> Result<(Layer, Exporting), TracesError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("otlp")
+        .enable_all()
+        .build()
+        .map_err(TracesError::Runtime)?;
+    let entered = runtime.enter();
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(url.to_owned()).build();
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter.map_err(TracesError::Exporter)?)
+        .with_resource(Resource::builder().with_service_name(program).build())
+        .build();
+    drop(entered);
+    let layer = tracing_opentelemetry::layer()
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_tracer(provider.tracer(program));
+    Ok((layer, Exporting { provider, _runtime: runtime }))
 }
 
 /// What another process needs to put its spans under `span`; `None` when spans go nowhere.
@@ -118,14 +98,6 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-
-    #[test]
-    fn a_collector_has_an_address() {
-        assert_eq!(collector("http://127.0.0.1:4317").as_deref(), Ok("http://127.0.0.1:4317"));
-        for wrong in ["", "http://", "127.0.0.1:4317", "https://far.away:4317"] {
-            assert!(collector(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_span_of_another_process_is_followed() {
