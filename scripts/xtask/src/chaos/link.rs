@@ -16,6 +16,18 @@ const TICK: Duration = Duration::from_millis(20);
 /// Bytes that are carried at a time.
 const PIECE: usize = 8 << 10;
 
+/// What a worker sends at a time is smaller, unless it is a part.
+const PART: usize = 1 << 10;
+
+/// Which way a pump carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the coordinator.
+    Up,
+    /// To the worker.
+    Down,
+}
+
 /// Room for all links together: what is taken out of it has to be there before.
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -74,6 +86,8 @@ impl Bucket {
 struct State {
     /// Nothing is carried; nothing is lost.
     held: AtomicBool,
+    /// The next part on its way up holds the link.
+    trap: AtomicBool,
     /// A few kilobytes a second.
     slow: AtomicBool,
     /// Connections with a number below this are cut.
@@ -113,7 +127,23 @@ impl Link {
 
     /// Carries nothing until told otherwise; what was sent waits.
     pub(super) fn hold(&self, held: bool) {
+        self.state.trap.store(false, Ordering::Relaxed);
         self.state.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Holds the link as soon as a part is on its way up; with the first piece of it.
+    pub(super) fn trap(&self) {
+        self.state.trap.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is carried.
+    pub(super) fn is_held(&self) -> bool {
+        self.state.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is held, or will be.
+    pub(super) fn is_trapped(&self) -> bool {
+        self.is_held() || self.state.trap.load(Ordering::Relaxed)
     }
 
     /// Carries little.
@@ -137,9 +167,9 @@ fn carry(client: TcpStream, target: SocketAddr, state: &Arc<State>, bucket: &Arc
     // Nobody there: the client finds its connection closed.
     let Ok(server) = TcpStream::connect_timeout(&target, Duration::from_secs(1)) else { return };
     let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { return };
-    for (from, to) in [(client, server), (server_too, client_too)] {
+    for (from, to, way) in [(client, server, Way::Up), (server_too, client_too, Way::Down)] {
         let (state, bucket) = (Arc::clone(state), Arc::clone(bucket));
-        std::thread::spawn(move || pump(&from, &to, number, &state, &bucket));
+        std::thread::spawn(move || pump(&from, &to, way, number, &state, &bucket));
     }
 }
 
@@ -149,7 +179,7 @@ fn stands(number: u64, state: &State) -> bool {
         && number >= state.cut.load(Ordering::Relaxed)
 }
 
-fn pump(mut from: &TcpStream, mut to: &TcpStream, number: u64, state: &State, bucket: &Bucket) {
+fn pump(mut from: &TcpStream, mut to: &TcpStream, way: Way, number: u64, state: &State, bucket: &Bucket) {
     let end = || {
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
@@ -177,6 +207,10 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, number: u64, state: &State, bu
         };
         if slow {
             std::thread::sleep(Duration::from_millis(50));
+        }
+        if way == Way::Up && read >= PART && state.trap.load(Ordering::Relaxed) {
+            state.held.store(true, Ordering::Relaxed);
+            state.trap.store(false, Ordering::Relaxed);
         }
         bucket.take(read);
         // What was taken in before the link was held waits here.
@@ -233,6 +267,22 @@ mod tests {
         link.cut();
         first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(first.read(&mut [0; 9]).unwrap_or(0), 0);
+    }
+
+    #[test]
+    fn a_trap_holds_what_is_as_large_as_a_part() {
+        let link = Link::open(echo(), &Bucket::new()).unwrap();
+        let mut stream = TcpStream::connect(link.address).unwrap();
+        link.trap();
+        assert_eq!(ask(&mut stream, b"small").unwrap(), b"small");
+        assert!(!link.is_held());
+        let part = [7; 2 * PART];
+        assert!(ask(&mut stream, &part).is_err());
+        assert!(link.is_held());
+        link.hold(false);
+        let mut late = [0; 2 * PART];
+        stream.read_exact(&mut late).unwrap();
+        assert_eq!(late, part, "what was held is not lost");
     }
 
     #[test]
