@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small and empty of sense;
 //! store and ledger are real, so `--out` says which disk is measured.
+//! `--records 10000000 --shard-size 10 --seconds 3600` shows the memory over a large ledger.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,13 +43,17 @@ struct Args {
     /// Connections that they share
     #[arg(long, default_value_t = 100)]
     connections: usize,
-    /// Shards that a worker asks for and commits at the same time
+    /// Shards that a worker asks for and commits at the same time. It renews nothing: all of them together have to be
+    /// committed within the time of a lease
     #[arg(long, default_value_t = 4)]
     slots: u32,
-    /// Records of the run, each a shard of its own
+    /// Records of the run
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
-    /// How long to measure
+    /// Records of a shard
+    #[arg(long, default_value_t = 1)]
+    shard_size: u32,
+    /// How long to measure, at most
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// Bytes of a part
@@ -58,6 +63,9 @@ struct Args {
     #[arg(long)]
     out: PathBuf,
 }
+
+/// How often it is said how far the run is.
+const TOLD: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -79,7 +87,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let serving = tokio::spawn(server::run(listener, runs, answers, std::future::pending()));
-    submit(&url, args.records).await?;
+    submit(&url, args.records, args.shard_size).await?;
     let committed = Arc::new(AtomicU64::new(0));
     let mut channels = Vec::new();
     for _ in 0..args.connections.max(1) {
@@ -94,20 +102,34 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     // The first seconds belong to joining.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, begun) = (committed.load(Ordering::Relaxed), Instant::now());
-    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let shards = args.records.div_ceil(args.shard_size.into());
+    let mut told = Instant::now();
+    while begun.elapsed().as_secs() < args.seconds && committed.load(Ordering::Relaxed) < shards {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if told.elapsed() > TOLD {
+            told = Instant::now();
+            println!("{} of {shards} shards, {}", committed.load(Ordering::Relaxed), memory("VmRSS"));
+        }
+    }
     let pairs = committed.load(Ordering::Relaxed) - before;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
-    println!("{:.0} lease+commit pairs a second, {peak}", pairs as f64 / begun.elapsed().as_secs_f64());
+    let rate = pairs as f64 / begun.elapsed().as_secs_f64();
+    println!("{rate:.0} lease+commit pairs a second, {}", memory("VmHWM"));
     serving.abort();
     workers.abort_all();
     Ok(())
 }
 
-/// A run of shards of one record each.
-async fn submit(url: &str, records: u64) -> anyhow::Result<()> {
+/// A line of what the kernel says of this process: workers and coordinator together.
+fn memory(which: &str) -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap_or(which);
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A run of small records.
+async fn submit(url: &str, records: u64, shard_size: u32) -> anyhow::Result<()> {
     let mut config = RunConfig::default();
-    config.fleet.shard_size = 1;
+    config.fleet.shard_size = shard_size;
     let request = Request { run_id: RunId::new("load")?, config, source: "load".to_owned() };
     let read = move |each: &mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>| {
         let document = SourceDocument::new("kind: Pod\n".to_owned(), Neighbours::Unknown);

@@ -6,6 +6,10 @@
 //! refused again: one or two refused calls are what a look at the limit costs. How long it is held is counted in calls
 //! as well as in time, so that the refused share stays small at slow rates too.
 
+mod falls;
+
+use falls::{Fall, Past};
+
 use super::Seconds;
 use super::bucket::Bucket;
 
@@ -91,6 +95,8 @@ pub struct Learner {
     told: Option<(f64, Seconds)>,
     /// What the measured limit is, once there is one.
     measured: Option<f64>,
+    /// What was measured before that.
+    earlier: Option<f64>,
     /// Units let through, less those refused.
     passed: f64,
     /// When and what had passed at the last refusals: the limit was used up then.
@@ -109,8 +115,11 @@ pub struct Learner {
     size: f64,
     pace: f64,
     grown_at: Seconds,
-    /// Where the limit was before it fell, and how long the pace is held until it is looked for there.
-    fallen: Option<(f64, Seconds)>,
+    fallen: Option<Fall>,
+    /// The last fall from which the limit came back: the next may be like it.
+    past: Option<Past>,
+    /// Whether a refusal ever asked for a long wait: looks are too dear then.
+    long_waits: bool,
     began: Seconds,
     ever_refused: bool,
     /// Whether a long wait was left out of what is being measured.
@@ -128,6 +137,7 @@ impl Learner {
             most,
             told: None,
             measured: None,
+            earlier: None,
             passed: 0.0,
             full: None,
             cut_at: f64::NEG_INFINITY,
@@ -139,6 +149,8 @@ impl Learner {
             pace,
             grown_at: now,
             fallen: None,
+            past: None,
+            long_waits: false,
             began: now,
             ever_refused: false,
             skipped: false,
@@ -217,10 +229,13 @@ impl Learner {
             }
             return;
         }
+        if !self.long_waits && self.comes_back(now) {
+            return;
+        }
         let faster = match self.measured {
             None if self.full.is_none() && !self.seen_slow => RAMP,
             None => PROBE,
-            Some(_) if self.fallen.is_some_and(|(before, _)| self.pace < before * 0.9) => RETURN,
+            Some(_) if self.fallen.is_some_and(|fall| self.pace < fall.before * falls::BACK) => RETURN,
             // Faster and faster: near the known limit it is looked for gently, far from it, it has moved.
             Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
         };
@@ -243,6 +258,12 @@ impl Learner {
             (self.owed, self.hasty) = (0.0, false);
         }
         let mark = Mark { at: now, passed: self.passed };
+        self.long_waits |= wait >= LONG_WAIT;
+        if !self.long_waits && self.falls_again(mark) {
+            (self.cut_at, self.grown_at) = (now, now);
+            self.bucket.drain(now);
+            return self.apply(now);
+        }
         // Far above what was measured, the time since the last refusal knew two limits: it measures neither.
         let climbed = self.measured.is_some_and(|measured| self.pace > measured * MOVED);
         let rate = self.full.filter(|_| !climbed).and_then(|full| {
@@ -286,13 +307,23 @@ impl Learner {
         let rate = self.known().filter(|known| (BELIEVED..1.1).contains(&(rate / known))).unwrap_or(rate);
         // What a look at the limit costs decides how often it is worth it.
         let usual = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
-        let before = self.measured.unwrap_or(rate);
-        let (before, hold) = match self.fallen {
-            Some((before, hold)) if rate < 0.8 * before => (before, (LONGER * hold).min(usual)),
-            _ => (before, SHORT),
+        let before = self.high(self.measured.unwrap_or(rate));
+        self.earlier = self.measured;
+        let fall = match self.fallen {
+            Some(fall) if rate < 0.8 * fall.before => {
+                Fall { hold: (LONGER * fall.hold).min(usual), low_at: now, back_at: None, ..fall }
+            }
+            _ => Fall {
+                before,
+                since: now,
+                hold: self.past.map_or(SHORT, |past| past.lasted),
+                low_at: now,
+                back_at: None,
+                looks: 0,
+            },
         };
-        self.fallen = (rate < 0.8 * before && hold < usual).then_some((before, hold));
-        self.hold_until = now + if self.fallen.is_some() { hold } else { usual };
+        self.fallen = Some(fall).filter(|fall| rate < 0.8 * fall.before && fall.hold < usual);
+        self.hold_until = now + self.fallen.map_or(usual, |fall| fall.hold);
         self.measured = Some(rate);
         self.pace = rate * BELOW;
         self.full = Some(mark);

@@ -117,7 +117,8 @@ fn judge(name: &str, curve: &Curve, seen: &Seen) -> Vec<String> {
             );
         }
         if let (false, Some(within)) = (down, expect.follows_up) {
-            let share = seen.share(curve, at + within, at + within + 20.0);
+            // Long enough for whole looks at the limit: 23 s pass from one to the next.
+            let share = seen.share(curve, at + within, at + within + 46.0);
             must(share >= 0.95, format!("{within} s after the rise: share {share:.3}"));
         }
     }

@@ -1,0 +1,118 @@
+//! Limits that fall and come back, as they do where others use the same account by turns.
+//!
+//! How long the last fall lasted, and where the limit was before and meanwhile, is remembered. The next fall is taken for
+//! one like it: the pace falls at once, is held as long, and goes back at once.
+
+use super::super::Seconds;
+use super::{BELOW, CUT, Learner, MOVED, Mark};
+
+/// A share of the limit before its fall: a pace from there on has come back to it.
+pub(super) const BACK: f64 = 0.9;
+
+/// How long a pace that has come back is not refused until the limit counts as come back.
+const SURE: Seconds = 1.5;
+
+/// How often it is looked for there.
+const LOOKS: u32 = 4;
+
+/// Between the first two looks at a limit that may be back, where it has come back before; as much longer each time.
+const NEXT_LOOK: Seconds = 1.5;
+
+/// How much sooner it is looked for after a look that found it, once looks have narrowed down how long falls last.
+const SOONER: f64 = 0.95;
+
+/// A limit that fell a moment ago and may come back, as it does where others use the same account by turns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fall {
+    /// Where it was before.
+    pub(super) before: f64,
+    pub(super) since: Seconds,
+    /// How long the pace is held until the limit is looked for there.
+    pub(super) hold: Seconds,
+    /// When it was last found to be low.
+    pub(super) low_at: Seconds,
+    /// Since when the pace is back, and not refused yet.
+    pub(super) back_at: Option<Seconds>,
+    /// How often it was refused there.
+    pub(super) looks: u32,
+}
+
+/// A fall that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past {
+    /// Where the limit was before the fall, or before one of those before it.
+    pub(super) high: f64,
+    /// Where the limit was meanwhile.
+    pub(super) low: f64,
+    /// The longest for which it was found to be there still.
+    pub(super) longest: Seconds,
+    /// How long it was there, as far as looks at it tell.
+    pub(super) lasted: Seconds,
+}
+
+impl Learner {
+    /// What is measured when a limit falls is measured over the fall as well: earlier falls may know better.
+    pub(super) fn high(&self, measured: f64) -> f64 {
+        self.past.filter(|past| past.high < measured * MOVED).map_or(measured, |past| past.high.max(measured))
+    }
+
+    /// After a fall like an earlier one the pace goes back at once; what is not refused there is back.
+    pub(super) fn comes_back(&mut self, now: Seconds) -> bool {
+        let (Some(measured), Some(fall)) = (self.measured, &mut self.fallen) else { return false };
+        if let Some(back_at) = fall.back_at {
+            if now - back_at < SURE {
+                return true;
+            }
+            let (longest, lasted) = match self.past {
+                // The first look found it back: the next may come sooner.
+                Some(past) if fall.looks == 0 && past.longest < past.lasted * SOONER => {
+                    (past.longest, f64::midpoint(past.longest, past.lasted))
+                }
+                Some(past) if fall.looks == 0 => (past.longest * SOONER, past.lasted * SOONER),
+                _ => (fall.low_at - fall.since, f64::midpoint(fall.low_at, back_at) - fall.since),
+            };
+            self.past = Some(Past { high: fall.before, low: measured, longest, lasted });
+            (self.measured, self.full) = (Some(fall.before), None);
+            self.pace = fall.before * BELOW;
+            self.fallen = None;
+            self.hold_until = now + SURE;
+        } else if self.past.is_some() || self.pace >= fall.before * BACK {
+            self.pace = fall.before * BELOW;
+            fall.back_at = Some(now);
+        } else {
+            return false;
+        }
+        self.pace = self.known().map_or(self.pace, |most| self.pace.min(most));
+        self.apply(now);
+        true
+    }
+
+    /// A refusal that earlier falls explain: the limit is not back yet, or it has fallen as before.
+    pub(super) fn falls_again(&mut self, mark: Mark) -> bool {
+        let (Some(measured), Some(past)) = (self.measured, self.past) else { return false };
+        match &mut self.fallen {
+            Some(fall) if fall.back_at.is_some() => {
+                (fall.low_at, fall.back_at, fall.looks) = (mark.at, None, fall.looks + 1);
+                if fall.looks == LOOKS {
+                    // It does not come back to where it was: look for where it is.
+                    self.past = None;
+                }
+                self.hold_until = mark.at + NEXT_LOOK * f64::from(fall.looks);
+                self.pace = measured * BELOW;
+                true
+            }
+            None if self.full.is_some_and(|full| mark.at - full.at < 1.0) && past.low < measured * CUT => {
+                // What was measured a moment ago was measured over the fall already.
+                let before = self.earlier.map_or(measured, |earlier| earlier.max(measured));
+                let (before, hold) = (self.high(before), past.lasted);
+                let (since, low_at) = (mark.at, mark.at);
+                self.fallen = Some(Fall { before, since, hold, low_at, back_at: None, looks: 0 });
+                (self.measured, self.full) = (Some(past.low), Some(mark));
+                self.hold_until = mark.at + hold;
+                self.pace = past.low * BELOW;
+                true
+            }
+            _ => false,
+        }
+    }
+}
