@@ -4,7 +4,7 @@
 //! one like it: the pace falls at once, is held as long, and goes back at once.
 
 use super::super::Seconds;
-use super::{BELOW, CUT, Learner, MOVED, Mark};
+use super::{BELOW, CUT, LONGER, Learner, MOVED, Mark, SHORT};
 
 /// A share of the limit before its fall: a pace from there on has come back to it.
 pub(super) const BACK: f64 = 0.9;
@@ -17,6 +17,9 @@ const LOOKS: u32 = 4;
 
 /// Between the first two looks at a limit that may be back, where it has come back before; as much longer each time.
 const NEXT_LOOK: Seconds = 1.5;
+
+/// How much longer than usual a pace may be held for a fall like the last one.
+pub(super) const PATIENCE: f64 = 4.0;
 
 /// How much sooner it is looked for after a look that found it, once looks have narrowed down how long falls last.
 const SOONER: f64 = 0.95;
@@ -51,6 +54,19 @@ pub(super) struct Past {
 }
 
 impl Learner {
+    /// A fall from `before`.
+    pub(super) fn fall(&self, before: f64, now: Seconds) -> Fall {
+        let hold = self.past.map_or(SHORT, |past| past.lasted);
+        Fall { before, since: now, hold, low_at: now, back_at: None, looks: 0 }
+    }
+
+    /// A fall that is not over: it is looked for as late as the last one ended, or later each time; at most after `usual`.
+    pub(super) fn still_low(&self, fall: Fall, now: Seconds, usual: Seconds) -> Fall {
+        let left = self.past.map(|past| fall.since + past.lasted - now).filter(|left| *left > 0.0);
+        let hold = left.unwrap_or_else(|| (LONGER * fall.hold).min(usual));
+        Fall { hold, low_at: now, back_at: None, ..fall }
+    }
+
     /// What is measured when a limit falls is measured over the fall as well: earlier falls may know better.
     pub(super) fn high(&self, measured: f64) -> f64 {
         self.past.filter(|past| past.high < measured * MOVED).map_or(measured, |past| past.high.max(measured))
@@ -104,11 +120,10 @@ impl Learner {
             None if self.full.is_some_and(|full| mark.at - full.at < 1.0) && past.low < measured * CUT => {
                 // What was measured a moment ago was measured over the fall already.
                 let before = self.earlier.map_or(measured, |earlier| earlier.max(measured));
-                let (before, hold) = (self.high(before), past.lasted);
-                let (since, low_at) = (mark.at, mark.at);
-                self.fallen = Some(Fall { before, since, hold, low_at, back_at: None, looks: 0 });
+                let fall = self.fall(self.high(before), mark.at);
+                self.fallen = Some(fall);
                 (self.measured, self.full) = (Some(past.low), Some(mark));
-                self.hold_until = mark.at + hold;
+                self.hold_until = mark.at + fall.hold;
                 self.pace = past.low * BELOW;
                 true
             }

@@ -8,7 +8,7 @@
 
 mod falls;
 
-use falls::{Fall, Past};
+use falls::{Fall, PATIENCE, Past};
 
 use super::Seconds;
 use super::bucket::Bucket;
@@ -310,19 +310,12 @@ impl Learner {
         let before = self.high(self.measured.unwrap_or(rate));
         self.earlier = self.measured;
         let fall = match self.fallen {
-            Some(fall) if rate < 0.8 * fall.before => {
-                Fall { hold: (LONGER * fall.hold).min(usual), low_at: now, back_at: None, ..fall }
-            }
-            _ => Fall {
-                before,
-                since: now,
-                hold: self.past.map_or(SHORT, |past| past.lasted),
-                low_at: now,
-                back_at: None,
-                looks: 0,
-            },
+            Some(fall) if rate < 0.8 * fall.before => self.still_low(fall, now, usual),
+            _ => self.fall(before, now),
         };
-        self.fallen = Some(fall).filter(|fall| rate < 0.8 * fall.before && fall.hold < usual);
+        self.fallen = Some(fall).filter(|fall| {
+            rate < 0.8 * fall.before && fall.hold < if self.past.is_some() { PATIENCE * usual } else { usual }
+        });
         self.hold_until = now + self.fallen.map_or(usual, |fall| fall.hold);
         self.measured = Some(rate);
         self.pace = rate * BELOW;
