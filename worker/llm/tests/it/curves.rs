@@ -117,15 +117,14 @@ fn judge(name: &str, curve: &Curve, seen: &Seen) -> Vec<String> {
             );
         }
         if let (false, Some(within)) = (down, expect.follows_up) {
-            // Long enough for whole looks at the limit: 23 s pass from one to the next.
-            let share = seen.share(curve, at + within, at + within + 46.0);
+            let share = seen.share(curve, at + within, at + within + 20.0);
             must(share >= 0.95, format!("{within} s after the rise: share {share:.3}"));
         }
     }
     faults
 }
 
-fn plain(limit: f64, seconds: f64) -> Curve {
+pub(crate) fn plain(limit: f64, seconds: f64) -> Curve {
     let mut curve = curve("fixed");
     curve.requests_per_second = vec![Step { from: 0.0, limit }];
     (curve.burst, curve.seconds) = (limit, seconds);

@@ -56,16 +56,16 @@ pub(crate) struct Spread {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Neighbours {
-    every: f64,
-    r#for: f64,
-    take: f64,
+    pub(crate) every: f64,
+    pub(crate) r#for: f64,
+    pub(crate) take: f64,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stall {
-    from: f64,
-    to: f64,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

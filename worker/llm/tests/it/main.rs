@@ -5,4 +5,5 @@ mod client;
 mod curves;
 mod load;
 mod mock;
+mod phases;
 mod support;

@@ -18,6 +18,9 @@ const LOOKS: u32 = 4;
 /// Between the first two looks at a limit that may be back, where it has come back before; as much longer each time.
 const NEXT_LOOK: Seconds = 1.5;
 
+/// How far a limit may be from an earlier low one to be taken for it, as shares of that.
+const LIKE: (f64, f64) = (0.8, 1.25);
+
 /// How much longer than usual a pace may be held for a fall like the last one.
 pub(super) const PATIENCE: f64 = 4.0;
 
@@ -65,6 +68,15 @@ impl Learner {
         let left = self.past.map(|past| fall.since + past.lasted - now).filter(|left| *left > 0.0);
         let hold = left.unwrap_or_else(|| (LONGER * fall.hold).min(usual));
         Fall { hold, low_at: now, back_at: None, ..fall }
+    }
+
+    /// Where the limit was before it was measured to be `rate`. Nothing is known of it after it had to be found anew: what is
+    /// as low as an earlier fall is taken for one like it.
+    pub(super) fn before(&self, rate: f64) -> f64 {
+        match (self.measured, self.past) {
+            (None, Some(past)) if (past.low * LIKE.0..past.low * LIKE.1).contains(&rate) => past.high,
+            (measured, _) => self.high(measured.unwrap_or(rate)),
+        }
     }
 
     /// What is measured when a limit falls is measured over the fall as well: earlier falls may know better.

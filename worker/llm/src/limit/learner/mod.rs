@@ -28,6 +28,13 @@ const RETURN: f64 = 0.25;
 /// The pace, as a multiple of what was measured, from which the limit has moved.
 const MOVED: f64 = 1.3;
 
+/// How far apart two measurements of one limit may be, as a share of it.
+const SAME: f64 = 0.1;
+
+/// The pace, as a multiple of a limit that is measured again, from which that is taken for a little more, and how much more.
+const BEYOND: f64 = 1.15;
+const CONFIRMED: f64 = 1.02;
+
 /// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
 const SHORT: Seconds = 3.0;
 const LONGER: f64 = 2.0;
@@ -82,6 +89,9 @@ const MEASURED: f64 = 12.0;
 struct Mark {
     at: Seconds,
     passed: f64,
+    /// How long the refusal was on its way. By so much longer than the provider asked nothing is sent, and what it allowed
+    /// meanwhile may have found no room in its burst.
+    trip: Seconds,
 }
 
 /// Learns one rate.
@@ -257,19 +267,21 @@ impl Learner {
             self.haste_fails = true;
             (self.owed, self.hasty) = (0.0, false);
         }
-        let mark = Mark { at: now, passed: self.passed };
         self.long_waits |= wait >= LONG_WAIT;
+        let trip = if self.long_waits { 0.0 } else { now - started };
+        let mark = Mark { at: now, passed: self.passed, trip };
         if !self.long_waits && self.falls_again(mark) {
             (self.cut_at, self.grown_at) = (now, now);
             self.bucket.drain(now);
             return self.apply(now);
         }
-        // Far above what was measured, the time since the last refusal knew two limits: it measures neither.
         let climbed = self.measured.is_some_and(|measured| self.pace > measured * MOVED);
-        let rate = self.full.filter(|_| !climbed).and_then(|full| {
-            let (time, units) = (mark.at - full.at, mark.passed - full.passed);
-            (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)
-        });
+        let rate = self.full.and_then(|full| self.rate(full, mark));
+        let same = rate.and_then(|rate| self.same(rate));
+        // Far above what was measured, the time since the last refusal knew two limits and measures neither: unless as
+        // much passed as before, and it was the provider's burst that let the pace climb.
+        let climbed = climbed && same.is_none();
+        let rate = same.or(rate).filter(|_| !climbed);
         // A long wait means an allowance per window: what passed was for the time until the next one begins.
         let windowed = || (wait >= LONG_WAIT).then(|| self.passed / (now - self.began + wait));
         let rate = rate.or_else(|| (!self.ever_refused).then(windowed).flatten());
@@ -298,6 +310,21 @@ impl Learner {
         self.apply(now);
     }
 
+    /// What passed a second from one refusal to the next, if that is long and much enough to tell.
+    fn rate(&self, from: Mark, to: Mark) -> Option<f64> {
+        let (time, units) = (to.at - from.at - from.trip, to.passed - from.passed);
+        (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)
+    }
+
+    /// The limit, if `rate` is that of the one measured before. What goes unused while the provider's burst is full is
+    /// missing in a rate, so the greater of the two is the truer; and where the pace had to go well beyond to be refused,
+    /// the pace held until then was safe and may be more. One that is too great is refused sooner, and misses nothing.
+    fn same(&self, rate: f64) -> Option<f64> {
+        let measured =
+            self.measured.filter(|measured| !self.long_waits && (rate / measured - 1.0).abs() < SAME)?;
+        Some(rate.max(measured) * if self.pace > measured * BEYOND { CONFIRMED } else { 1.0 })
+    }
+
     fn measure(&mut self, now: Seconds, mark: Mark, rate: f64, wait: Seconds) {
         // What gathered during a long wait makes the limit look higher than it is.
         let rate = match self.measured {
@@ -307,7 +334,7 @@ impl Learner {
         let rate = self.known().filter(|known| (BELIEVED..1.1).contains(&(rate / known))).unwrap_or(rate);
         // What a look at the limit costs decides how often it is worth it.
         let usual = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
-        let before = self.high(self.measured.unwrap_or(rate));
+        let before = self.before(rate);
         self.earlier = self.measured;
         let fall = match self.fallen {
             Some(fall) if rate < 0.8 * fall.before => self.still_low(fall, now, usual),
