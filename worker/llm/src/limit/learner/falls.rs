@@ -134,7 +134,7 @@ impl Learner {
                 let before = self.earlier.map_or(measured, |earlier| earlier.max(measured));
                 let fall = self.fall(self.high(before), mark.at);
                 self.fallen = Some(fall);
-                (self.measured, self.full) = (Some(past.low), Some(mark));
+                (self.measured, self.full, self.unused) = (Some(past.low), Some(mark), 0.0);
                 self.hold_until = mark.at + fall.hold;
                 self.pace = past.low * BELOW;
                 true

@@ -28,6 +28,9 @@ const RETURN: f64 = 0.25;
 /// The pace, as a multiple of what was measured, from which the limit has moved.
 const MOVED: f64 = 1.3;
 
+/// The share of a time of which the pace is not used from which what passed in it is less than the limit.
+const UNUSED: f64 = 0.1;
+
 /// How far apart two measurements of one limit may be, as a share of it.
 const SAME: f64 = 0.1;
 
@@ -136,6 +139,8 @@ pub struct Learner {
     skipped: bool,
     /// Whether calls ever piled up.
     seen_slow: bool,
+    /// For how long the pace was not used since the last refusal that counts as full.
+    unused: Seconds,
 }
 
 impl Learner {
@@ -165,6 +170,7 @@ impl Learner {
             ever_refused: false,
             skipped: false,
             seen_slow: false,
+            unused: 0.0,
         };
         learner.apply(now);
         learner
@@ -230,6 +236,9 @@ impl Learner {
 
     /// Raises the pace when it is time to. `used`: whether the pace is what limits, and nothing else.
     pub fn grow(&mut self, now: Seconds, used: bool) {
+        if !used {
+            self.unused += now - self.grown_at;
+        }
         let since = (now - self.grown_at).min(0.5);
         self.grown_at = now;
         if !used || now < self.hold_until || since <= 0.0 || self.hasty {
@@ -294,8 +303,8 @@ impl Learner {
                 (self.measured, self.full, self.fallen) = (None, None, None);
             }
             let last = self.full.get_or_insert(mark);
-            if mark.passed <= last.passed {
-                *last = mark;
+            if mark.passed <= last.passed || self.unused > UNUSED * (mark.at - last.at) {
+                (*last, self.unused) = (mark, 0.0);
             }
             self.pace *= if self.known().is_some() { KNOWN_CUT } else { CUT };
             self.hold_until = now + 1.0;
@@ -310,10 +319,16 @@ impl Learner {
         self.apply(now);
     }
 
-    /// What passed a second from one refusal to the next, if that is long and much enough to tell.
+    /// What passed a second from one refusal to the next, if that is long and much enough to tell. While the pace was not
+    /// used, as when a provider has fallen silent, more might have: then the limit is no lower than was measured before.
     fn rate(&self, from: Mark, to: Mark) -> Option<f64> {
         let (time, units) = (to.at - from.at - from.trip, to.passed - from.passed);
-        (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)
+        let rate = (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)?;
+        if self.unused < UNUSED * time {
+            Some(rate)
+        } else {
+            self.measured.map(|measured| measured.max(rate))
+        }
     }
 
     /// The limit, if `rate` is that of the one measured before. What goes unused while the provider's burst is full is
@@ -346,7 +361,7 @@ impl Learner {
         self.hold_until = now + self.fallen.map_or(usual, |fall| fall.hold);
         self.measured = Some(rate);
         self.pace = rate * BELOW;
-        self.full = Some(mark);
+        (self.full, self.unused) = (Some(mark), 0.0);
     }
 
     /// Calls pile up at the provider: nothing is refused, but more than this is not worked on.
