@@ -33,8 +33,9 @@ pub struct Options {
     pub questions: NonZeroUsize,
 }
 
-/// How many records a model may be asked about at the same time, where nobody says.
-pub const QUESTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// How many records a model may be asked about at the same time, where nobody says: two workers keep 2,000 calls under way
+/// and as many questions besides as the budget takes up in a moment. Each takes about 100 kB.
+pub const QUESTIONS: NonZeroUsize = NonZeroUsize::new(1200).unwrap();
 
 /// How much longer the worker should go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
