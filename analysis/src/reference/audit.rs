@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use console::output::{Align, Table};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::checks::{calibrated, counts, gate_details};
+use super::computed::{calibrated, counts, gate_details, object};
 use super::places::{Reference, ReferenceError};
 use super::schedules;
 use crate::detector_eval::detector_eval;
@@ -164,13 +164,6 @@ pub fn figures(findings: &[Finding]) -> Figures {
         table.push([finding.flaw, finding.number, &finding.published, right, &finding.reason]);
     }
     Figures::new(json!(findings)).with("Published numbers that cannot be right", table)
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(object) => object,
-        _ => Map::new(),
-    }
 }
 
 fn share(of: &Proportion) -> String {

@@ -5,6 +5,7 @@
 mod audit;
 mod checks;
 mod compare;
+mod computed;
 mod places;
 mod schedules;
 mod sources;
