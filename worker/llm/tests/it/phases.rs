@@ -35,7 +35,6 @@ impl Sweep {
         let most = self.refused.iter().copied().fold(0.0, f64::max);
         let text =
             format!("{}: mean {average:.3}, least {worst:.3}, refused {:.2} %", self.kind, 100.0 * most);
-        println!("{text}");
         assert!(average >= mean && worst >= least && most <= refused, "{text}");
     }
 }
