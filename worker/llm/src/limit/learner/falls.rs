@@ -4,7 +4,8 @@
 //! one like it: the pace falls at once, is held as long, and goes back at once.
 
 use super::super::Seconds;
-use super::{BELOW, CUT, LONGER, Learner, MOVED, Mark, SHORT};
+use super::measure::{CUT, Mark};
+use super::{BELOW, LONGER, Learner, MOVED, SHORT};
 
 /// A share of the limit before its fall: a pace from there on has come back to it.
 pub(super) const BACK: f64 = 0.9;

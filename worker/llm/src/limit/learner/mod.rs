@@ -7,8 +7,10 @@
 //! as well as in time, so that the refused share stays small at slow rates too.
 
 mod falls;
+mod measure;
 
-use falls::{Fall, PATIENCE, Past};
+use falls::{Fall, Past};
+use measure::Mark;
 
 use super::Seconds;
 use super::bucket::Bucket;
@@ -28,16 +30,6 @@ const RETURN: f64 = 0.25;
 /// The pace, as a multiple of what was measured, from which the limit has moved.
 const MOVED: f64 = 1.3;
 
-/// The share of a time of which the pace is not used from which what passed in it is less than the limit.
-const UNUSED: f64 = 0.1;
-
-/// How far apart two measurements of one limit may be, as a share of it.
-const SAME: f64 = 0.1;
-
-/// The pace, as a multiple of a limit that is measured again, from which that is taken for a little more, and how much more.
-const BEYOND: f64 = 1.15;
-const CONFIRMED: f64 = 1.02;
-
 /// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
 const SHORT: Seconds = 3.0;
 const LONGER: f64 = 2.0;
@@ -48,24 +40,9 @@ const LONG_WAIT: Seconds = 5.0;
 /// The pace as a share of what was measured.
 const BELOW: f64 = 0.985;
 
-/// The pace after a refusal that measured nothing; the second where somebody says what the limit is.
-const CUT: f64 = 0.8;
-const KNOWN_CUT: f64 = 0.9;
-
-/// The share of what somebody says the limit is from which it is believed, whatever was measured: what goes unused while
-/// the provider's allowance is full is missing in a measurement. Below it, others use the same account, or the limit is
-/// another one.
-const BELIEVED: f64 = 0.8;
-
 /// The pace after calls piled up.
 const EASE: f64 = 0.93;
 const LEAST_EASE: f64 = 0.4;
-
-/// Shortest time for which a measured pace is held.
-const HOLD: Seconds = 10.0;
-
-/// Fewest units that are let through before the limit is looked for again.
-const HOLD_UNITS: f64 = 150.0;
 
 /// No pace below this share of what somebody says the limit is, or below so many calls a second where nobody does. A
 /// provider that refuses calls whatever the pace would otherwise be slowed down to for ever; one that is really as
@@ -83,19 +60,6 @@ const LATE: f64 = 1.25;
 /// How long nobody may have said less before more is believed: calls that are under way when a limit changes tell of the
 /// old one when they end.
 const SETTLED: Seconds = 5.0;
-
-/// Fewest units (of the size of a call) from which a rate is measured.
-const MEASURED: f64 = 12.0;
-
-/// What has passed until when.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    at: Seconds,
-    passed: f64,
-    /// How long the refusal was on its way. By so much longer than the provider asked nothing is sent, and what it allowed
-    /// meanwhile may have found no room in its burst.
-    trip: Seconds,
-}
 
 /// Learns one rate.
 #[derive(Debug, Clone)]
@@ -284,31 +248,7 @@ impl Learner {
             self.bucket.drain(now);
             return self.apply(now);
         }
-        let climbed = self.measured.is_some_and(|measured| self.pace > measured * MOVED);
-        let rate = self.full.and_then(|full| self.rate(full, mark));
-        let same = rate.and_then(|rate| self.same(rate));
-        // Far above what was measured, the time since the last refusal knew two limits and measures neither: unless as
-        // much passed as before, and it was the provider's burst that let the pace climb.
-        let climbed = climbed && same.is_none();
-        let rate = same.or(rate).filter(|_| !climbed);
-        // A long wait means an allowance per window: what passed was for the time until the next one begins.
-        let windowed = || (wait >= LONG_WAIT).then(|| self.passed / (now - self.began + wait));
-        let rate = rate.or_else(|| (!self.ever_refused).then(windowed).flatten());
-        self.ever_refused = true;
-        if let Some(rate) = rate {
-            self.measure(now, mark, rate, wait);
-        } else {
-            // Too soon to measure: the last mark stays, so that the next refusal measures from there.
-            if climbed {
-                (self.measured, self.full, self.fallen) = (None, None, None);
-            }
-            let last = self.full.get_or_insert(mark);
-            if mark.passed <= last.passed || self.unused > UNUSED * (mark.at - last.at) {
-                (*last, self.unused) = (mark, 0.0);
-            }
-            self.pace *= if self.known().is_some() { KNOWN_CUT } else { CUT };
-            self.hold_until = now + 1.0;
-        }
+        self.look(mark, wait);
         if let Some(most) = self.known() {
             self.pace = self.pace.min(most);
         }
@@ -317,51 +257,6 @@ impl Learner {
         self.grown_at = now;
         self.bucket.drain(now);
         self.apply(now);
-    }
-
-    /// What passed a second from one refusal to the next, if that is long and much enough to tell. While the pace was not
-    /// used, as when a provider has fallen silent, more might have: then the limit is no lower than was measured before.
-    fn rate(&self, from: Mark, to: Mark) -> Option<f64> {
-        let (time, units) = (to.at - from.at - from.trip, to.passed - from.passed);
-        let rate = (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)?;
-        if self.unused < UNUSED * time {
-            Some(rate)
-        } else {
-            self.measured.map(|measured| measured.max(rate))
-        }
-    }
-
-    /// The limit, if `rate` is that of the one measured before. What goes unused while the provider's burst is full is
-    /// missing in a rate, so the greater of the two is the truer; and where the pace had to go well beyond to be refused,
-    /// the pace held until then was safe and may be more. One that is too great is refused sooner, and misses nothing.
-    fn same(&self, rate: f64) -> Option<f64> {
-        let measured =
-            self.measured.filter(|measured| !self.long_waits && (rate / measured - 1.0).abs() < SAME)?;
-        Some(rate.max(measured) * if self.pace > measured * BEYOND { CONFIRMED } else { 1.0 })
-    }
-
-    fn measure(&mut self, now: Seconds, mark: Mark, rate: f64, wait: Seconds) {
-        // What gathered during a long wait makes the limit look higher than it is.
-        let rate = match self.measured {
-            Some(measured) if std::mem::take(&mut self.skipped) => rate.min(measured * 0.9),
-            _ => rate,
-        };
-        let rate = self.known().filter(|known| (BELIEVED..1.1).contains(&(rate / known))).unwrap_or(rate);
-        // What a look at the limit costs decides how often it is worth it.
-        let usual = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
-        let before = self.before(rate);
-        self.earlier = self.measured;
-        let fall = match self.fallen {
-            Some(fall) if rate < 0.8 * fall.before => self.still_low(fall, now, usual),
-            _ => self.fall(before, now),
-        };
-        self.fallen = Some(fall).filter(|fall| {
-            rate < 0.8 * fall.before && fall.hold < if self.past.is_some() { PATIENCE * usual } else { usual }
-        });
-        self.hold_until = now + self.fallen.map_or(usual, |fall| fall.hold);
-        self.measured = Some(rate);
-        self.pace = rate * BELOW;
-        (self.full, self.unused) = (Some(mark), 0.0);
     }
 
     /// Calls pile up at the provider: nothing is refused, but more than this is not worked on.
