@@ -65,7 +65,7 @@ fn a_limit_that_halves_and_doubles_at_any_moment_is_followed() {
         down.play(&curve, fall + 10.0, fall + 30.0);
         up.play(&curve, rise + 30.0, rise + 50.0);
     }
-    whole.must(0.97, 0.96, 0.006);
+    whole.must(0.98, 0.965, 0.006);
     down.must(0.97, 0.95, 0.006);
     up.must(0.97, 0.95, 0.006);
 }
@@ -109,4 +109,17 @@ fn a_limit_that_falls_a_little_is_not_overrun_for_ever() {
         }
     }
     sweep.must(0.97, 0.95, 0.01);
+}
+#[test]
+fn a_limit_that_falls_for_a_minute_at_the_beginning_is_soon_used_again() {
+    let mut sweep = Sweep::new("a fall at the beginning");
+    for (from, to) in [(20.0, 80.0), (30.0, 90.0), (25.0, 75.0), (20.0, 100.0), (40.0, 100.0)] {
+        for low in [10.0, 15.0] {
+            let mut curve = plain(30.0, 150.0);
+            curve.requests_per_second =
+                [(0.0, 30.0), (from, low), (to, 30.0)].map(|(from, limit)| Step { from, limit }).into();
+            sweep.play(&curve, 0.0, 150.0);
+        }
+    }
+    sweep.must(0.9, 0.84, 0.008);
 }

@@ -4,7 +4,7 @@
 //! one like it: the pace falls at once, is held as long, and goes back at once.
 
 use super::super::Seconds;
-use super::measure::{CUT, Mark};
+use super::measure::{CUT, HOLD, Mark};
 use super::{BELOW, LONGER, Learner, MOVED, SHORT};
 
 /// A share of the limit before its fall: a pace from there on has come back to it.
@@ -22,8 +22,11 @@ const NEXT_LOOK: Seconds = 1.5;
 /// How far a limit may be from an earlier low one to be taken for it, as shares of that.
 const LIKE: (f64, f64) = (0.8, 1.25);
 
-/// How much longer than usual a pace may be held for a fall like the last one.
-pub(super) const PATIENCE: f64 = 4.0;
+/// How long a limit that fell is expected back.
+pub(super) const EXPECTED: Seconds = 120.0;
+
+/// How much sooner than usual a limit that fell is looked for.
+const EAGER: f64 = 0.8;
 
 /// How much sooner it is looked for after a look that found it, once looks have narrowed down how long falls last.
 const SOONER: f64 = 0.95;
@@ -64,10 +67,11 @@ impl Learner {
         Fall { before, since: now, hold, low_at: now, back_at: None, looks: 0 }
     }
 
-    /// A fall that is not over: it is looked for as late as the last one ended, or later each time; at most after `usual`.
+    /// A fall that is not over: it is looked for as late as the last one ended, or later each time, up to nearly the `usual`
+    /// time.
     pub(super) fn still_low(&self, fall: Fall, now: Seconds, usual: Seconds) -> Fall {
         let left = self.past.map(|past| fall.since + past.lasted - now).filter(|left| *left > 0.0);
-        let hold = left.unwrap_or_else(|| (LONGER * fall.hold).min(usual));
+        let hold = left.unwrap_or_else(|| (LONGER * fall.hold).min(HOLD.max(EAGER * usual)));
         Fall { hold, low_at: now, back_at: None, ..fall }
     }
 

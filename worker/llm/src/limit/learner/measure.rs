@@ -2,7 +2,7 @@
 //! allowed.
 
 use super::super::Seconds;
-use super::falls::PATIENCE;
+use super::falls::EXPECTED;
 use super::{BELOW, LONG_WAIT, Learner, MOVED};
 
 /// The share of a time of which the pace is not used from which what passed in it is less than the limit.
@@ -25,7 +25,7 @@ const KNOWN_CUT: f64 = 0.9;
 const BELIEVED: f64 = 0.8;
 
 /// Shortest time for which a measured pace is held.
-const HOLD: Seconds = 10.0;
+pub(super) const HOLD: Seconds = 10.0;
 
 /// Fewest units that are let through before the limit is looked for again.
 const HOLD_UNITS: f64 = 150.0;
@@ -110,9 +110,7 @@ impl Learner {
             Some(fall) if rate < 0.8 * fall.before => self.still_low(fall, mark.at, usual),
             _ => self.fall(before, mark.at),
         };
-        self.fallen = Some(fall).filter(|fall| {
-            rate < 0.8 * fall.before && fall.hold < if self.past.is_some() { PATIENCE * usual } else { usual }
-        });
+        self.fallen = Some(fall).filter(|fall| rate < 0.8 * fall.before && mark.at - fall.since < EXPECTED);
         self.hold_until = mark.at + self.fallen.map_or(usual, |fall| fall.hold);
         self.measured = Some(rate);
         self.pace = rate * BELOW;
