@@ -39,6 +39,11 @@ impl Sweep {
     }
 }
 
+/// A limit of so much from each moment on.
+fn steps<const N: usize>(limits: [(f64, f64); N]) -> Vec<Step> {
+    limits.map(|(from, limit)| Step { from, limit }).into()
+}
+
 #[test]
 fn neighbours_of_any_rhythm_are_made_room_for() {
     let mut sweep = Sweep::new("neighbours");
@@ -58,8 +63,7 @@ fn a_limit_that_halves_and_doubles_at_any_moment_is_followed() {
     for shift in 0..12 {
         let (fall, rise) = (120.0 + 2.0 * f64::from(shift), 240.0 + 4.0 * f64::from(shift));
         let mut curve = curve("halving");
-        let step = |from, limit| Step { from, limit };
-        curve.requests_per_second = vec![step(0.0, 30.0), step(fall, 15.0), step(rise, 30.0)];
+        curve.requests_per_second = steps([(0.0, 30.0), (fall, 15.0), (rise, 30.0)]);
         curve.seconds = 420.0;
         whole.play(&curve, WARM, curve.seconds);
         down.play(&curve, fall + 10.0, fall + 30.0);
@@ -103,21 +107,20 @@ fn a_limit_that_falls_a_little_is_not_overrun_for_ever() {
     for limit in [3.0, 8.0, 30.0] {
         for less in [0.97, 0.94, 0.91] {
             let mut curve = plain(limit, 900.0);
-            curve.requests_per_second =
-                [(0.0, limit), (300.0, limit * less)].map(|(from, limit)| Step { from, limit }).into();
+            curve.requests_per_second = steps([(0.0, limit), (300.0, limit * less)]);
             sweep.play(&curve, 300.0, 900.0);
         }
     }
     sweep.must(0.97, 0.95, 0.01);
 }
+
 #[test]
 fn a_limit_that_falls_for_a_minute_at_the_beginning_is_soon_used_again() {
     let mut sweep = Sweep::new("a fall at the beginning");
     for (from, to) in [(20.0, 80.0), (30.0, 90.0), (25.0, 75.0), (20.0, 100.0), (40.0, 100.0)] {
         for low in [10.0, 15.0] {
             let mut curve = plain(30.0, 150.0);
-            curve.requests_per_second =
-                [(0.0, 30.0), (from, low), (to, 30.0)].map(|(from, limit)| Step { from, limit }).into();
+            curve.requests_per_second = steps([(0.0, 30.0), (from, low), (to, 30.0)]);
             sweep.play(&curve, 0.0, 150.0);
         }
     }

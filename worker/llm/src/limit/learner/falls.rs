@@ -85,7 +85,7 @@ impl Learner {
     }
 
     /// What is measured when a limit falls is measured over the fall as well: earlier falls may know better.
-    pub(super) fn high(&self, measured: f64) -> f64 {
+    fn high(&self, measured: f64) -> f64 {
         self.past.filter(|past| past.high < measured * MOVED).map_or(measured, |past| past.high.max(measured))
     }
 
@@ -139,7 +139,7 @@ impl Learner {
                 let before = self.earlier.map_or(measured, |earlier| earlier.max(measured));
                 let fall = self.fall(self.high(before), mark.at);
                 self.fallen = Some(fall);
-                (self.measured, self.full, self.unused) = (Some(past.low), Some(mark), 0.0);
+                (self.measured, self.full) = (Some(past.low), Some(mark));
                 self.hold_until = mark.at + fall.hold;
                 self.pace = past.low * BELOW;
                 true

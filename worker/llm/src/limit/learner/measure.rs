@@ -41,6 +41,8 @@ pub(super) struct Mark {
     /// How long the refusal was on its way. By so much longer than the provider asked nothing is sent, and what it allowed
     /// meanwhile may have found no room in its burst.
     pub(super) trip: Seconds,
+    /// For how long the pace has not been used since.
+    pub(super) unused: Seconds,
 }
 
 impl Learner {
@@ -65,8 +67,8 @@ impl Learner {
                 (self.measured, self.full, self.fallen) = (None, None, None);
             }
             let last = self.full.get_or_insert(mark);
-            if mark.passed <= last.passed || self.unused > UNUSED * (mark.at - last.at) {
-                (*last, self.unused) = (mark, 0.0);
+            if mark.passed <= last.passed || last.unused > UNUSED * (mark.at - last.at) {
+                *last = mark;
             }
             self.pace *= if self.known().is_some() { KNOWN_CUT } else { CUT };
             self.hold_until = mark.at + 1.0;
@@ -78,7 +80,7 @@ impl Learner {
     fn rate(&self, from: Mark, to: Mark) -> Option<f64> {
         let (time, units) = (to.at - from.at - from.trip, to.passed - from.passed);
         let rate = (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)?;
-        if self.unused < UNUSED * time {
+        if from.unused < UNUSED * time {
             Some(rate)
         } else {
             self.measured.map(|measured| measured.max(rate))
@@ -114,6 +116,6 @@ impl Learner {
         self.hold_until = mark.at + self.fallen.map_or(usual, |fall| fall.hold);
         self.measured = Some(rate);
         self.pace = rate * BELOW;
-        (self.full, self.unused) = (Some(mark), 0.0);
+        self.full = Some(mark);
     }
 }

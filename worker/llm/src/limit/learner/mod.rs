@@ -103,8 +103,6 @@ pub struct Learner {
     skipped: bool,
     /// Whether calls ever piled up.
     seen_slow: bool,
-    /// For how long the pace was not used since the last refusal that counts as full.
-    unused: Seconds,
 }
 
 impl Learner {
@@ -134,7 +132,6 @@ impl Learner {
             ever_refused: false,
             skipped: false,
             seen_slow: false,
-            unused: 0.0,
         };
         learner.apply(now);
         learner
@@ -200,8 +197,8 @@ impl Learner {
 
     /// Raises the pace when it is time to. `used`: whether the pace is what limits, and nothing else.
     pub fn grow(&mut self, now: Seconds, used: bool) {
-        if !used {
-            self.unused += now - self.grown_at;
+        if let Some(full) = self.full.as_mut().filter(|_| !used) {
+            full.unused += now - self.grown_at;
         }
         let since = (now - self.grown_at).min(0.5);
         self.grown_at = now;
@@ -242,7 +239,7 @@ impl Learner {
         }
         self.long_waits |= wait >= LONG_WAIT;
         let trip = if self.long_waits { 0.0 } else { now - started };
-        let mark = Mark { at: now, passed: self.passed, trip };
+        let mark = Mark { at: now, passed: self.passed, trip, unused: 0.0 };
         if !self.long_waits && self.falls_again(mark) {
             (self.cut_at, self.grown_at) = (now, now);
             self.bucket.drain(now);
