@@ -59,7 +59,7 @@ class Fleet:
     """A coordinator and its workers, as processes."""
 
     def __init__(self, state, fresh=True):
-        self.state, self.processes = state, []
+        self.processes = []
         if fresh:
             shutil.rmtree(state, ignore_errors=True)
         self.started = time.monotonic()
@@ -77,15 +77,15 @@ class Fleet:
                 return found[1]
         sys.exit(f"{NAME}: the coordinator ended")
 
-    def worker(self, *more):
-        """One more worker; a subclass may have another kind of them."""
-        self.processes.append(subprocess.Popen(
-            [BIN / "worker", "serve", "--coordinator", self.url, "--quiet", *more], stderr=subprocess.DEVNULL))
+    def worker(self, *more, **options):
+        """One more worker's process; `options` are those of Popen."""
+        arguments = [BIN / "worker", "serve", "--coordinator", self.url, "--quiet", *more]
+        self.processes.append(subprocess.Popen(arguments, **options))
         return self.processes[-1]
 
     def submit(self, corpus, *more):
         subprocess.run([BIN / "coordinator", "submit", "--to", self.url, "--corpus", corpus, "--quiet", *map(str, more)],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                       check=True, stdout=subprocess.DEVNULL)
 
     def runs(self):
         printed = subprocess.run([BIN / "coordinator", "status", "--from", self.url, "--output", "json"],
@@ -111,14 +111,10 @@ class Fleet:
         self.kill()
 
 
-def rows_of(module):
-    return {name.removeprefix("row_"): found for name, found in module.items() if name.startswith("row_")}
-
-
 def prove(module, out):
     """Proves the rows (functions `row_N` that yield a figure and whether it is met) that the arguments name; 1 when one is
     not met."""
-    rows = rows_of(module)
+    rows = {name.removeprefix("row_"): found for name, found in module.items() if name.startswith("row_")}
     listed = "\n".join(f"  {number:>2}  {found.__doc__}" for number, found in rows.items())
     parser = argparse.ArgumentParser(description=module["__doc__"], epilog=f"rows:\n{listed}",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
