@@ -24,7 +24,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-pub(super) fn content(what: &str) -> impl Fn(String) -> ReferenceError {
+fn content(what: &str) -> impl Fn(String) -> ReferenceError {
     move |problem| ReferenceError::Content { what: what.to_owned(), problem }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn metrics(r: &Reference, run: &crate::Results, file: &str) -> Result
 }
 
 /// Every verdict of that run is an acceptance; the file itself was not published.
-pub(super) fn secondary_run(r: &Reference) -> Result<crate::Results, ReferenceError> {
+fn secondary_run(r: &Reference) -> Result<crate::Results, ReferenceError> {
     let accepted: Vec<Value> = r
         .entries("secondary1264_patches")?
         .iter()
@@ -109,7 +109,7 @@ pub(super) fn taxonomy(r: &Reference, file: &str, columns: &str) -> Result<Found
     Ok(Found::new(Comparison::of_csv(&ours, &r.text(&format!("failures/{file}"))?)))
 }
 
-pub(super) fn stat_csv(lines: &[(&str, Option<f64>)]) -> String {
+fn stat_csv(lines: &[(&str, Option<f64>)]) -> String {
     let line = |(name, value): &(&str, Option<f64>)| {
         format!("{name},{}\n", value.map_or_else(String::new, |value| value.to_string()))
     };

@@ -5,7 +5,11 @@
 
 use super::super::Seconds;
 use super::measure::{CUT, HOLD, Mark};
-use super::{BELOW, LONGER, Learner, MOVED, SHORT};
+use super::{BELOW, Learner, MOVED};
+
+/// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
+const SHORT: Seconds = 3.0;
+const LONGER: f64 = 2.0;
 
 /// A share of the limit before its fall: a pace from there on has come back to it.
 pub(super) const BACK: f64 = 0.9;

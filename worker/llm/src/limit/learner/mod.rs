@@ -30,10 +30,6 @@ const RETURN: f64 = 0.25;
 /// The pace, as a multiple of what was measured, from which the limit has moved.
 const MOVED: f64 = 1.3;
 
-/// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
-const SHORT: Seconds = 3.0;
-const LONGER: f64 = 2.0;
-
 /// A wait from which an allowance is one per window.
 const LONG_WAIT: Seconds = 5.0;
 
