@@ -5,6 +5,7 @@
 mod book;
 mod consult;
 mod line;
+mod queue;
 
 pub(crate) use consult::{Consultant, Consulted, USUAL_ANSWER};
 pub(crate) use line::Line;
