@@ -96,6 +96,7 @@ impl Runs {
                 committed += 1;
             }
         }
+        let model = self.board.total(&run_id).await;
         Ok(RunStatus {
             state: entry.state,
             records: entry.plan.records,
@@ -113,7 +114,7 @@ impl Runs {
             config_hash: entry.plan.config_hash,
             trouble: None,
             records_per_s: 0.0,
-            model: self.board.of(&run_id),
+            model,
             run_id,
         })
     }
