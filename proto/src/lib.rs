@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod convert;
+pub mod known;
 pub mod status;
 
 /// The generated messages and services of package `k8s_auto_fix.v1`.

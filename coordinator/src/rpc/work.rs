@@ -3,7 +3,6 @@
 //! Two tasks: one hears the worker and answers at once, one waits for shards and sends slices. Renewals therefore never
 //! wait behind a slice on a slow link. Both end with the stream.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -12,8 +11,9 @@ use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use domain::ids::{RunId, WorkerName};
+use domain::ids::WorkerName;
 use proto::convert::{BadMessage, LeaseKey, frames};
+use proto::known::KnownRuns;
 use proto::status::{Reason, Refusal};
 use proto::v1;
 use proto::v1::work_request::Message as Request;
@@ -198,7 +198,7 @@ async fn give(
     wanted: Arc<Semaphore>,
     slices: mpsc::Sender<Answer>,
 ) {
-    let mut told = BTreeSet::new();
+    let mut told = KnownRuns::default();
     while let Ok(permit) = wanted.acquire().await {
         permit.forget();
         let sent = match runs.lease(&worker).await {
@@ -220,15 +220,11 @@ async fn give(
     }
 }
 
-/// Sends the run's configuration if it was not sent before, then the lease, then its slice in frames.
-async fn send(
-    granted: Granted,
-    told: &mut BTreeSet<RunId>,
-    slices: &mpsc::Sender<Answer>,
-) -> Result<(), Status> {
+/// Sends the run's configuration unless the worker has it, then the lease, then its slice in frames.
+async fn send(granted: Granted, told: &mut KnownRuns, slices: &mpsc::Sender<Answer>) -> Result<(), Status> {
     let Granted { lease, config, corpus } = granted;
     let gone = |_| Status::cancelled("the worker has gone");
-    if told.insert(lease.run_id.clone()) {
+    if !told.granted(&lease.run_id).known {
         let run = v1::RunConfig { run_id: lease.run_id.to_string(), config_json: config.to_string() };
         slices.send(answer(Response::Run(run))).await.map_err(gone)?;
     }

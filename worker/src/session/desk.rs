@@ -1,6 +1,5 @@
 //! The one task that hears everything: grants, renewals, finished work, heard commits, the deadline, the drain.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
 
+use super::configs::Configs;
 use super::held::{Held, Standing};
 use super::{SessionError, Stage, Summary};
 use crate::cpu_pool::{CpuPool, Crashed};
@@ -59,7 +59,7 @@ pub(super) struct Desk {
     name: WorkerName,
     held: Held,
     pulse: Pulse,
-    configs: BTreeMap<RunId, (Arc<RunConfig>, Option<Consultant>)>,
+    configs: Configs,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
     /// Once the worker is to end: until when work that has begun may go on. Work that waits for room does not begin.
@@ -87,7 +87,7 @@ impl Desk {
             name,
             held,
             pulse: Pulse::default(),
-            configs: BTreeMap::new(),
+            configs: Configs::default(),
             arriving: None,
             link: None,
             draining: Arc::default(),
@@ -180,6 +180,7 @@ impl Desk {
             Response::Grant(lease) => {
                 self.give_up_arriving();
                 let lease = Lease::try_from(lease)?;
+                self.configs.granted(&lease.run_id);
                 let key = LeaseKey::from(&lease);
                 let deadline = Deadline::granted(Instant::now(), Duration::from_millis(lease.ttl_ms));
                 let soon = Instant::now() + beat_interval(deadline.ttl());
