@@ -1,11 +1,13 @@
 //! The embedded ledger: one `SQLite` file in the state folder, write-ahead log, synced at every commit.
 //!
-//! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync.
+//! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync. The
+//! thread ends with the ledger: dropping it waits until every step that was sent is durable and the file is closed.
 
 mod open;
 mod steps;
 
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use futures::future::{BoxFuture, FutureExt};
 use rusqlite::{Connection, TransactionBehavior};
@@ -31,7 +33,19 @@ const BATCH: usize = 256;
 #[derive(Debug)]
 pub struct SqliteLedger {
     place: String,
-    steps: mpsc::Sender<Step>,
+    /// `None` once it is being dropped.
+    steps: Option<mpsc::Sender<Step>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        // Without a sender the thread ends once it has applied what is in the queue.
+        self.steps = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(place = self.place, "the thread of the ledger panicked");
+        }
+    }
 }
 
 /// Applies itself inside the transaction (or learns why there is none) and gives what tells the caller once the
@@ -76,11 +90,11 @@ impl SqliteLedger {
         };
         let (steps, queue) = mpsc::channel(QUEUE);
         let thread_place = place.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || serve(connection, behavior, queue, &thread_place))
             .map_err(|error| LedgerError::Unavailable { place: place.clone(), reason: error.to_string() })?;
-        Ok(Self { place, steps })
+        Ok(Self { place, steps: Some(steps), thread: Some(thread) })
     }
 
     /// Has the thread apply `step`, and waits until what it did is durable.
@@ -103,7 +117,7 @@ impl SqliteLedger {
                 place: self.place.clone(),
                 reason: "its thread has ended".to_owned(),
             };
-            self.steps.send(step).await.map_err(|_| gone())?;
+            self.steps.as_ref().ok_or_else(gone)?.send(step).await.map_err(|_| gone())?;
             told.await.map_err(|_| gone())?
         }
         .boxed()
@@ -280,6 +294,25 @@ mod tests {
         let seen: Vec<_> =
             shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len, entry.token.0)).collect();
         assert_eq!(seen, [(0, 3, 2), (3, 3, 1), (9, 1, 4)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_durable_and_the_file_closed_when_the_ledger_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let mut slow = ledger.apply(|connection| {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            steps::create_run(connection, &run("r"))
+        });
+        assert!(futures::poll!(&mut slow).is_pending(), "it is on its way");
+        // Its caller does not wait for it.
+        drop(slow);
+        drop(ledger);
+        assert!(!path.with_extension("sqlite-wal").exists(), "the last one to close it removes the log");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let runs: u32 = connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
+        assert_eq!(runs, 1);
     }
 
     #[test]
