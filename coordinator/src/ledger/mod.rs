@@ -8,8 +8,8 @@ pub(crate) mod suite;
 mod timed;
 
 pub use contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
-    Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 pub use memory::MemoryLedger;
 pub use sqlite::SqliteLedger;

@@ -21,7 +21,7 @@ use proto::status::{Reason, Refusal};
 use proto::v1;
 
 use super::{Recovery, Runs, ledger_refusal, unix_ms};
-use crate::ledger::{Created, RunEntry};
+use crate::ledger::{Created, RunEntry, RunResources};
 use crate::plan;
 
 /// Slices that may wait for the disk.
@@ -169,6 +169,8 @@ impl Submission {
             source: self.source.clone(),
             created_at_ms: unix_ms(),
             fingerprint: None,
+            totals: None,
+            resources: RunResources::ZERO,
         };
         let created =
             self.runs.ledger.create_run(entry.clone()).await.map_err(|error| ledger_refusal(&error))?;

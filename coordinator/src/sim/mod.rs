@@ -32,7 +32,7 @@ use domain::ids::{CorpusHash, FencingToken, RunId, ShardIndex, WorkerName};
 use domain::run::{Lease, RunPlan, RunState, Shard};
 
 use crate::invariants;
-use crate::ledger::{Ledger as _, RunEntry};
+use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::mutation::{self, Mutation};
 use crate::runs::{Parts, Recovery, Runs};
 use dice::Dice;
@@ -97,7 +97,15 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
         version: String::new(),
     };
     let source = "the simulation".to_owned();
-    RunEntry { plan, state: RunState::Running, source, created_at_ms: 0, fingerprint: None }
+    RunEntry {
+        plan,
+        state: RunState::Running,
+        source,
+        created_at_ms: 0,
+        fingerprint: None,
+        totals: None,
+        resources: RunResources::ZERO,
+    }
 }
 
 impl Scenario {

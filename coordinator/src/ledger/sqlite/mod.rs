@@ -19,8 +19,8 @@ use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
-    Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 
 /// Steps that may wait for the thread; more of them wait with their callers.
@@ -217,6 +217,16 @@ impl Ledger for SqliteLedger {
         self.apply(move |connection| steps::commit(connection, &run_id, shard, token, &part))
     }
 
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::record_totals(connection, &run_id, &totals))
+    }
+
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::record_resources(connection, &run_id, resources))
+    }
+
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let run_id = run_id.clone();
         self.apply(move |connection| steps::remove_run(connection, &run_id))
@@ -294,6 +304,52 @@ mod tests {
         let seen: Vec<_> =
             shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len, entry.token.0)).collect();
         assert_eq!(seen, [(0, 3, 2), (3, 3, 1), (9, 1, 4)]);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_without_totals_goes_on_and_what_it_does_not_know_stays_unknown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(include_str!("../migrations/0001_ledger.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0002_halves.sql")).unwrap();
+        connection.pragma_update(None, "application_id", 0x6b38_7366).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let plan = serde_json::to_string(&run("r").plan).unwrap();
+        connection
+            .execute(
+                "INSERT INTO runs VALUES (1, 'r', ?, 'finished', 'detections.json', 1700000000000, 'f1')",
+                [plan],
+            )
+            .unwrap();
+        let committed = part("a");
+        connection
+            .execute(
+                "INSERT INTO shards VALUES (1, 0, 3, 2, 2, 0, 'w', ?, 9, ?, ?)",
+                rusqlite::params![
+                    committed.key,
+                    committed.hash.as_bytes().as_slice(),
+                    serde_json::to_string(&committed.tally).unwrap()
+                ],
+            )
+            .unwrap();
+        drop(connection);
+
+        let (id, ledger) = (RunId::new("r").unwrap(), SqliteLedger::open(&path).unwrap());
+        let known = RunEntry {
+            state: RunState::Finished,
+            fingerprint: Some("f1".to_owned()),
+            resources: RunResources::UNKNOWN,
+            ..run("r")
+        };
+        assert_eq!(ledger.runs().await.unwrap(), [known.clone()]);
+        assert_eq!(ledger.shards(&id, ShardIndex(0), 9).await.unwrap()[0].part, Some(committed.clone()));
+        let totals = Totals { tally: committed.tally, committed: 1 };
+        assert_eq!(ledger.record_totals(&id, totals.clone()).await.unwrap(), Swap::Done);
+        ledger.record_resources(&id, RunResources::ZERO).await.unwrap();
+        drop(ledger);
+        let ledger = SqliteLedger::open_read_only(&path).unwrap();
+        assert_eq!(ledger.run(&id).await.unwrap(), Some(RunEntry { totals: Some(totals), ..known }));
     }
 
     #[tokio::test]
