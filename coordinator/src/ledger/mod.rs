@@ -1,6 +1,8 @@
 //! The durable record of runs, shards, leases and commits.
 
 mod contract;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod memory;
 mod sqlite;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use dataset::corpus::{CorpusSummary, CorpusWriter, FileError};
 use dataset::crash::{Point, reach};
@@ -34,6 +35,8 @@ static ARRIVALS: AtomicU64 = AtomicU64::new(0);
 pub struct Submission {
     runs: Arc<Runs>,
     run_id: RunId,
+    /// When its corpus began to arrive.
+    begun: Instant,
     config: RunConfig,
     source: String,
     incoming: PathBuf,
@@ -94,6 +97,7 @@ impl Runs {
         Ok(Submission {
             runs: Arc::clone(self),
             run_id,
+            begun: Instant::now(),
             config,
             source,
             incoming,
@@ -155,6 +159,7 @@ impl Submission {
         if existed {
             runs.lift(&run_id, &self.config).await?;
             runs.open_corpus(&run_id).await;
+            runs.retry_finish(&run_id);
         } else {
             self.record(planned).await?;
         }
@@ -181,7 +186,7 @@ impl Submission {
             plan::same_corpus(&known.plan, entry.plan.records, entry.plan.corpus_hash)?;
         }
         tracing::info!(run = %self.run_id, records = entry.plan.records, shards = entry.plan.cut().shards(), "planned a run");
-        self.runs.take_up(entry, Recovery::Grace).await
+        self.runs.take_up(entry, Recovery::Grace, self.begun).await
     }
 }
 

@@ -34,7 +34,7 @@ use domain::run::{Lease, RunPlan, RunState, Shard};
 use crate::invariants;
 use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::mutation::{self, Mutation};
-use crate::runs::{Parts, Recovery, Runs};
+use crate::runs::{Finish, Parts, Recovery, Runs};
 use dice::Dice;
 use fleet::{Fate, Nature};
 use world::{Faults, SimLedger, SimStore, World, lock};
@@ -168,7 +168,7 @@ impl Coordinator {
             };
             if !self.finishes {
                 for live in runs.book().live.values_mut() {
-                    live.finishing = true;
+                    live.finish = Finish::UnderWay;
                 }
             }
             let kept = Arc::clone(&runs);
