@@ -179,6 +179,9 @@ async fn the_status_of_an_ended_run_reads_no_shards() {
     let scene = Scene::committed().await;
     let runs = scene.take_up().await;
     scene.finished().await;
+    while runs.lives(&scene.run_id) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let before = scene.ledger.calls("shards");
     for _ in 0..3 {
         let list = runs.list().await.unwrap();
