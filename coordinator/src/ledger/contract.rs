@@ -78,6 +78,11 @@ impl RunResources {
     pub const UNKNOWN: Self = Self { wall_ms: None, cpu_ms: None, peak_rss_bytes: None };
 
     /// What one process has used, `wall` of its time for the run; `None`: its share of CPU and memory is not known.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "times and sizes of a process: never negative, far below 2^53"
+    )]
     pub fn of_process(wall: Duration, process: Option<Usage>) -> Self {
         Self {
             wall_ms: u64::try_from(wall.as_millis()).ok(),
