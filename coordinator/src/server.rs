@@ -44,8 +44,10 @@ pub async fn run(
 ) -> Result<(), ServerError> {
     let (drain, draining) = watch::channel(false);
     let (desk, closing) = Desk::open(Arc::clone(&runs), answers).await?;
+    let ending = Arc::clone(&runs);
     let served = serve(listener, runs, desk, (drain, draining), shutdown).await;
     closing.close(GRACE).await;
+    ending.close().await;
     served
 }
 

@@ -32,9 +32,9 @@ use domain::ids::{CorpusHash, FencingToken, RunId, ShardIndex, WorkerName};
 use domain::run::{Lease, RunPlan, RunState, Shard};
 
 use crate::invariants;
-use crate::ledger::{Ledger as _, RunEntry};
+use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::mutation::{self, Mutation};
-use crate::runs::{Parts, Recovery, Runs};
+use crate::runs::{Finish, Parts, Recovery, Runs};
 use dice::Dice;
 use fleet::{Fate, Nature};
 use world::{Faults, SimLedger, SimStore, World, lock};
@@ -97,7 +97,15 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
         version: String::new(),
     };
     let source = "the simulation".to_owned();
-    RunEntry { plan, state: RunState::Running, source, created_at_ms: 0, fingerprint: None }
+    RunEntry {
+        plan,
+        state: RunState::Running,
+        source,
+        created_at_ms: 0,
+        fingerprint: None,
+        totals: None,
+        resources: RunResources::ZERO,
+    }
 }
 
 impl Scenario {
@@ -160,7 +168,7 @@ impl Coordinator {
             };
             if !self.finishes {
                 for live in runs.book().live.values_mut() {
-                    live.finishing = true;
+                    live.finish = Finish::UnderWay;
                 }
             }
             let kept = Arc::clone(&runs);
