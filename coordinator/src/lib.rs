@@ -36,4 +36,4 @@ mod sim;
 pub mod state;
 mod summary;
 pub mod synth;
-mod uploads;
+mod upload_limit;
