@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use tokio::sync::{mpsc, watch};
+use futures::{Stream, StreamExt as _};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -15,10 +15,15 @@ use proto::status::{Reason, Refusal};
 use proto::v1;
 use proto::v1::submit_request::Message;
 
+use super::work::AbortOnDrop;
 use crate::runs::{Runs, ending};
+use crate::stream_limits::{StreamLimits, TimedSubmission, within};
 
 /// Shortest time between two states that a watcher gets, the last one aside.
 const CALM: Duration = Duration::from_millis(100);
+
+/// Corpora that are taken at the same time: each has a thread that writes it. More of them wait at their clients.
+pub(crate) const SUBMISSIONS: usize = 32;
 
 /// Service `Runs`.
 #[derive(Debug, Clone)]
@@ -26,6 +31,9 @@ pub(crate) struct RunsService {
     pub(crate) runs: Arc<Runs>,
     /// Turns true when the coordinator ends.
     pub(crate) draining: watch::Receiver<bool>,
+    /// One permit for each corpus that may be taken now.
+    pub(crate) submissions: Arc<Semaphore>,
+    pub(crate) limits: StreamLimits,
 }
 
 #[tonic::async_trait]
@@ -35,15 +43,17 @@ impl v1::runs_server::Runs for RunsService {
         request: Request<Streaming<v1::SubmitRequest>>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let mut stream = request.into_inner();
-        let first = stream.message().await?.and_then(|request| request.message);
-        let Some(Message::Header(header)) = first else {
+        let first = within(self.limits.first_message, "the header of the run", stream.message()).await?;
+        let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
             return Err(bad("the first one has to be the header").into());
         };
         let config = config_from_wire(&header.config_json).map_err(Refusal::from)?;
         let source: String = header.source.chars().filter(|c| !c.is_control()).take(500).collect();
+        let _permit = self.submissions.acquire().await.map_err(|_| ending())?;
+        let clock = TimedSubmission::start(self.limits);
         let mut submission = self.runs.submit(run_id(header.run_id)?, config, source).await?;
         let sent = loop {
-            match stream.message().await?.map(|request| request.message) {
+            match clock.next(stream.message()).await?.map(|request| request.message) {
                 Some(Some(Message::Slice(slice))) => submission.push(slice).await?,
                 Some(Some(Message::End(end))) => break end.records,
                 Some(_) => return Err(bad("after the header come slices, then the end").into()),
@@ -69,8 +79,12 @@ impl v1::runs_server::Runs for RunsService {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let run_id = run_id(request.into_inner().run_id)?;
         let (states, watched) = mpsc::channel(1);
-        tokio::spawn(watch_run(Arc::clone(&self.runs), run_id, states, self.draining.clone()));
-        Ok(Response::new(Box::pin(ReceiverStream::new(watched))))
+        let task = tokio::spawn(watch_run(Arc::clone(&self.runs), run_id, states, self.draining.clone()));
+        let ends_with_stream = AbortOnDrop(task.abort_handle());
+        let watched = ReceiverStream::new(watched).inspect(move |_| {
+            let _ = &ends_with_stream;
+        });
+        Ok(Response::new(Box::pin(watched)))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::RunStatus>, Status> {
