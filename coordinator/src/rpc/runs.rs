@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 use domain::ids::{RunId, WorkerName};
@@ -15,9 +15,13 @@ use proto::v1;
 use proto::v1::submit_request::Message;
 
 use crate::runs::{Change, Runs, ending};
+use crate::stream_limits::{StreamLimits, TimedSubmission, within};
 
 /// Shortest time between two states that a watcher gets, the last one aside.
 const CALM: Duration = Duration::from_millis(100);
+
+/// Corpora that are taken at the same time: each has a thread that writes it. More of them wait at their clients.
+pub(crate) const SUBMISSIONS: usize = 32;
 
 /// Service `Runs`.
 #[derive(Debug, Clone)]
@@ -25,6 +29,9 @@ pub(crate) struct RunsService {
     pub(crate) runs: Arc<Runs>,
     /// Turns true when the coordinator ends.
     pub(crate) draining: watch::Receiver<bool>,
+    /// One permit for each corpus that may be taken now.
+    pub(crate) submissions: Arc<Semaphore>,
+    pub(crate) limits: StreamLimits,
 }
 
 #[tonic::async_trait]
@@ -34,15 +41,17 @@ impl v1::runs_server::Runs for RunsService {
         request: Request<Streaming<v1::SubmitRequest>>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let mut stream = request.into_inner();
-        let first = stream.message().await?.and_then(|request| request.message);
-        let Some(Message::Header(header)) = first else {
+        let first = within(self.limits.first_message, "the header of the run", stream.message()).await?;
+        let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
             return Err(bad("the first one has to be the header").into());
         };
         let config = config_from_wire(&header.config_json).map_err(Refusal::from)?;
         let source: String = header.source.chars().filter(|c| !c.is_control()).take(500).collect();
+        let _permit = self.submissions.acquire().await.map_err(|_| ending())?;
+        let clock = TimedSubmission::start(self.limits);
         let mut submission = self.runs.submit(run_id(header.run_id)?, config, source).await?;
         let sent = loop {
-            match stream.message().await?.map(|request| request.message) {
+            match clock.next(stream.message()).await?.map(|request| request.message) {
                 Some(Some(Message::Slice(slice))) => submission.push(slice).await?,
                 Some(Some(Message::End(end))) => break end.records,
                 Some(_) => return Err(bad("after the header come slices, then the end").into()),

@@ -32,7 +32,7 @@ use crate::leases::Moment;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::questions::Board;
-use crate::uploads::Uploads;
+use crate::upload_limit::UploadLimit;
 
 pub(crate) use book::{Book, Finish, Live};
 pub use grant::{Granted, Renewal};
@@ -85,7 +85,7 @@ pub struct Runs {
     /// There may be a record to give up.
     pub(crate) keeping: Notify,
     pub(crate) changed: watch::Sender<Change>,
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: UploadLimit,
     pub(crate) metrics: Arc<Metrics>,
     /// Where runs stand with their models.
     pub(crate) board: Board,

@@ -26,7 +26,7 @@ use crate::leases::{Leases, Settled, Terms};
 use crate::ledger::{RunEntry, TimedLedger};
 use crate::metrics::Metrics;
 use crate::questions::{self, Board};
-use crate::uploads::Uploads;
+use crate::upload_limit::UploadLimit;
 
 /// Shards that are read from the ledger at once.
 const PAGE: usize = 1000;
@@ -51,7 +51,7 @@ impl Runs {
             work: Notify::new(),
             keeping: Notify::new(),
             changed: watch::Sender::new(Change::default()),
-            uploads: Uploads::default(),
+            uploads: UploadLimit::default(),
             board: Board::default(),
             background: Mutex::new(JoinSet::new()),
             attribution: Attribution::new(parts.recovery),
