@@ -25,7 +25,7 @@ use super::{Consultant, Consulted, Line};
 
 /// What the played coordinator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Play {
+pub(crate) enum Play {
     /// Lets every call start and keeps what it comes to.
     Allows,
     /// Knows every answer.
@@ -154,15 +154,18 @@ impl Fleet for Budget {
     }
 }
 
-struct Scene {
+/// A played coordinator, the simulated provider, and what asks them.
+pub(crate) struct Scene {
     budget: Budget,
     provider: Provider,
-    line: Line,
+    pub(crate) line: Line,
+    /// Where the provider listens.
+    pub(crate) endpoint: String,
     consultant: Consultant,
 }
 
 impl Scene {
-    async fn set(play: Play, faults: &str, latency: &str) -> Self {
+    pub(crate) async fn set(play: Play, faults: &str, latency: &str) -> Self {
         let provider = Provider::new(Settings {
             allowed: Allowed::default(),
             latency: latency.parse().unwrap(),
@@ -185,7 +188,7 @@ impl Scene {
         let (line, _) = Line::start(channel, name);
         joined.send_replace(Some(WorkerName::new("w").unwrap()));
         let consultant = consultant(&line, &endpoint, |_| None);
-        Self { budget, provider, line, consultant }
+        Self { budget, provider, line, endpoint, consultant }
     }
 }
 
