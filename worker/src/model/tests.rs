@@ -10,7 +10,7 @@ use domain::budget::Usage;
 use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
 use domain::ids::{RunId, WorkerName};
 use futures::Stream;
-use llm::mock::{Allowed, Provider, Settings};
+use mock_llm::{Allowed, Provider, Settings};
 use proto::v1;
 use proto::v1::ask_request::Message as Ask;
 use proto::v1::ask_response::Message as Said;
@@ -177,7 +177,7 @@ impl Scene {
         });
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", socket.local_addr().unwrap());
-        tokio::spawn(llm::mock::serve(socket, provider.clone(), std::future::pending()));
+        tokio::spawn(mock_llm::serve(socket, provider.clone(), std::future::pending()));
         let budget = Budget { play, seen: Arc::default() };
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let coordinator = format!("http://{}", socket.local_addr().unwrap());

@@ -1,7 +1,7 @@
 //! From a slice of the corpus to its outcomes: one row a record, whatever the record holds.
 //!
 //! *Owns* the way of a record: parse → propose → verify → row. Two runners, one for the rules and one for a model, end
-//! each record as a [`record::FinishedRecord`], and the row is built from that in one place. *Invariant*: total. A bad
+//! each record as a `FinishedRecord`, and the row is built from that in one place. *Invariant*: total. A bad
 //! record, or a bug in a policy, is a row with an `error_kind`; it never ends a run or harms a neighbour.
 
 mod context;
