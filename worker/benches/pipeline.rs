@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use domain::config::RunConfig;
@@ -61,6 +62,7 @@ fn record_path(criterion: &mut Criterion) {
         shard: ShardIndex(0),
         attempt: 1,
         worker: WorkerName::new("bench").expect("a legal name"),
+        arrived: Instant::now(),
     };
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(slice.records.len() as u64));

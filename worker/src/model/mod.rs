@@ -11,4 +11,4 @@ pub(crate) use consult::{Consultant, Consulted, USUAL_ANSWER};
 pub(crate) use line::Line;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use domain::budget::Usage;
 use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
-use llm::mock::{Allowed, Provider, Settings};
+use mock_llm::{Allowed, Provider, Settings};
 use proto::channel::OPEN_QUESTIONS;
 use proto::convert::Asked;
 use proto::v1;
@@ -29,7 +29,7 @@ use super::{Consultant, Consulted, Line};
 
 /// What the played coordinator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Play {
+pub(crate) enum Play {
     /// Lets every call start and keeps what it comes to.
     Allows,
     /// Knows every answer.
@@ -193,15 +193,18 @@ impl Killable {
     }
 }
 
-struct Scene {
+/// A played coordinator, the simulated provider, and what asks them.
+pub(crate) struct Scene {
     budget: Budget,
     provider: Provider,
-    line: Line,
+    pub(crate) line: Line,
+    /// Where the provider listens.
+    pub(crate) endpoint: String,
     consultant: Consultant,
 }
 
 impl Scene {
-    async fn set(play: Play, faults: &str, latency: &str) -> Self {
+    pub(crate) async fn set(play: Play, faults: &str, latency: &str) -> Self {
         let provider = Provider::new(Settings {
             allowed: Allowed::default(),
             latency: latency.parse().unwrap(),
@@ -213,7 +216,7 @@ impl Scene {
         });
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", socket.local_addr().unwrap());
-        tokio::spawn(llm::mock::serve(socket, provider.clone(), std::future::pending()));
+        tokio::spawn(mock_llm::serve(socket, provider.clone(), std::future::pending()));
         let budget = Budget { play, seen: Arc::default() };
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let coordinator = format!("http://{}", socket.local_addr().unwrap());
@@ -224,7 +227,7 @@ impl Scene {
         let (line, _) = Line::start(channel, name);
         joined.send_replace(Some(WorkerName::new("w").unwrap()));
         let consultant = consultant(&line, &endpoint, |_| None);
-        Self { budget, provider, line, consultant }
+        Self { budget, provider, line, endpoint, consultant }
     }
 }
 

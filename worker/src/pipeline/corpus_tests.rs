@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 
-use domain::outcome::{Fault, Status, Verdict};
+use domain::outcome::{Fault, Outcome, Status, Verdict};
 use domain::published::Detection;
-use domain::record::{Neighbours, Record, SourceDocument};
+use domain::record::{Neighbours, Record, Slice, SourceDocument};
 
 use super::*;
 

@@ -231,6 +231,7 @@ impl Desk {
             shard: entry.lease.shard.index,
             attempt: entry.lease.attempt,
             worker: self.name.clone(),
+            arrived: std::time::Instant::now(),
         };
         let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());

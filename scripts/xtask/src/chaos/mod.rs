@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let begun = Instant::now();
     let mut fleet =
         Fleet::start(&binaries, &undisturbed, &args.scratch.join("logs-0"), args.workers, &bucket)?;
-    let provider = start_provider(args, &binaries, "logs-0")?;
+    let provider = start_provider(args, &binaries, "logs-0", &corpus)?;
     begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
     while !is_finished(&undisturbed) {
         let ended = fleet.ended();
@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let logs = args.scratch.join("logs");
     let begun = Instant::now();
     let mut fleet = Fleet::start(&binaries, &disturbed, &logs, args.workers, &bucket)?;
-    let provider = start_provider(args, &binaries, "logs")?;
+    let provider = start_provider(args, &binaries, "logs", &corpus)?;
     begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
     bucket.limit(rate);
     let mut storm = Storm {
@@ -178,8 +178,8 @@ pub fn run(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
-fn start_provider(args: &Args, binaries: &Binaries, logs: &str) -> Result<Option<Provider>> {
-    let start = || Provider::start(binaries, &args.scratch.join(logs), &args.latency);
+fn start_provider(args: &Args, binaries: &Binaries, logs: &str, corpus: &Path) -> Result<Option<Provider>> {
+    let start = || Provider::start(binaries, &args.scratch.join(logs), &args.latency, corpus);
     args.model.then(start).transpose()
 }
 

@@ -8,7 +8,7 @@ use domain::config::ModelConfig;
 use domain::secret::Secret;
 use llm::client::{Client, Timeouts};
 use llm::error::{Failure, Phase};
-use llm::mock::{Allowed, Latency, Provider, Settings, serve};
+use mock_llm::{Allowed, Latency, Provider, Settings, serve};
 use tokio::net::TcpListener;
 
 use crate::support::patient;

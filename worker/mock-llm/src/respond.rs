@@ -7,15 +7,15 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::limits::{Left, Refused};
+use crate::limits::{Left, Refused};
 
 /// A JSON reply.
-pub(super) fn json_reply(status: StatusCode, headers: HeaderMap, value: &Value) -> Response<Body> {
+pub(crate) fn json_reply(status: StatusCode, headers: HeaderMap, value: &Value) -> Response<Body> {
     text_reply(status, headers, "application/json", value.to_string())
 }
 
 /// Any reply.
-pub(super) fn text_reply(
+pub(crate) fn text_reply(
     status: StatusCode,
     headers: HeaderMap,
     kind: &'static str,
@@ -29,13 +29,13 @@ pub(super) fn text_reply(
 }
 
 /// An error in the shape of the interface.
-pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let value = json!({"error": {"message": message, "type": "invalid_request_error", "code": code}});
     json_reply(status, HeaderMap::new(), &value)
 }
 
 /// 429, with the wait in real seconds.
-pub(super) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Response<Body> {
+pub(crate) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Response<Body> {
     let mut headers = headers;
     let wait = (refused.wait / speed).max(0.001);
     // Real providers ask for whole seconds. In time that goes faster a second is too coarse.
@@ -52,7 +52,7 @@ pub(super) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Resp
 }
 
 /// What is left, in headers.
-pub(super) fn headers(left: (Left, Left), speed: f64) -> HeaderMap {
+pub(crate) fn headers(left: (Left, Left), speed: f64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (what, left) in [("requests", left.0), ("tokens", left.1)] {
         let Some((limit, left, whole)) = left else { continue };
@@ -70,13 +70,13 @@ fn set(headers: &mut HeaderMap, name: &str, value: &str) {
 }
 
 /// A reply whose connection breaks after its head.
-pub(super) fn broken() -> Response<Body> {
+pub(crate) fn broken() -> Response<Body> {
     let begin = stream::iter([Ok("{\"choices\""), Err(std::io::Error::other("reset"))]);
     Response::new(Body::from_stream(begin))
 }
 
 /// A reply in small pieces over `over`.
-pub(super) fn in_pieces(headers: HeaderMap, text: &str, over: Duration) -> Response<Body> {
+pub(crate) fn in_pieces(headers: HeaderMap, text: &str, over: Duration) -> Response<Body> {
     let pieces: Vec<String> = text
         .as_bytes()
         .chunks(text.len().div_ceil(10).max(1))

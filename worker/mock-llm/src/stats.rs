@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use domain::ids::AnswerKey;
 use serde::Serialize;
 
-use super::limits::Allowed;
+use crate::limits::Allowed;
 
 /// For how many of the last seconds it is kept what each saw.
 const SECONDS: usize = 900;

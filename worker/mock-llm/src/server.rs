@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use super::latency::Queue;
-use super::limits::{Allowed, Meters};
-use super::respond::{broken, error, headers, in_pieces, json_reply, text_reply, too_many};
-use super::stats::{Report, Stats};
-use super::{Fault, Settings};
+use crate::latency::Queue;
+use crate::limits::{Allowed, Meters};
+use crate::respond::{broken, error, headers, in_pieces, json_reply, text_reply, too_many};
+use crate::stats::{Report, Stats};
+use crate::{EMPTY_PATCH, Fault, Settings};
 
 /// Longest request that is read.
 const REQUEST_BYTES: usize = 16 << 20;
@@ -126,7 +126,7 @@ impl Provider {
         let settings = &self.0.settings;
         let known = (settings.answers)(&asked.question);
         let unknown = known.is_none();
-        let answer = known.unwrap_or_else(|| "{\"patch\": []}".to_owned());
+        let answer = known.unwrap_or_else(|| EMPTY_PATCH.to_owned());
         let (prompt_tokens, answer_tokens) = (asked.bytes.div_ceil(4), answer.len().div_ceil(4));
         let tokens = (prompt_tokens + answer_tokens) as f64;
         let (passed, head, time) = {
@@ -160,7 +160,7 @@ impl Provider {
             self.state().stats.fault(fault.as_str());
         }
         if fault == Some(Fault::TooMany) {
-            let refused = super::limits::Refused { wait: 1.0, tokens: false };
+            let refused = crate::limits::Refused { wait: 1.0, tokens: false };
             return too_many(refused, head, settings.speed);
         }
         if fault == Some(Fault::Timeout) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit::bucket::Bucket;
+use llm::limit::bucket::Bucket;
 
 /// Limits; `None`: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,6 @@
-//! A provider to try things on: an OpenAI-compatible server with limits, latency and faults of one's choice.
+//! The simulated provider: an OpenAI-compatible server with configurable limits, latency, faults and answers.
+//!
+//! *Never* knows Kubernetes: answers are handed in, by a function of the prompt or, for replay, by the prompt's hash.
 //!
 //! *Invariant*: what a request gets (answer, latency, fault) is decided by the seed, its question and how often that
 //! question came, not by the order of requests; only limits, and a queue where there is one, look at the clock.
@@ -6,6 +8,7 @@
 pub mod faults;
 pub mod latency;
 pub mod limits;
+pub mod replay;
 mod respond;
 pub mod server;
 pub mod stats;
@@ -15,8 +18,12 @@ use std::sync::Arc;
 pub use faults::{Fault, Faults};
 pub use latency::Latency;
 pub use limits::Allowed;
+pub use replay::PromptAnswers;
 pub use server::{Provider, serve};
 pub use stats::{Report, Second};
+
+/// An answer that changes nothing; also what a prompt without an answer gets.
+pub const EMPTY_PATCH: &str = "{\"patch\": []}";
 
 /// Gives the text of an answer to the text of a question (the first message of the user); `None`: it knows none.
 pub type Answers = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
