@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use domain::policy::PolicyName;
 use engine::verify::published;
 
-use crate::corpus::{Recorded, folder, for_each};
+use super::corpus::{Recorded, folder, for_each};
 
 /// What was judged otherwise than recorded.
 #[derive(Default)]

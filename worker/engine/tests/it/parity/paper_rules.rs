@@ -9,8 +9,8 @@ use engine::propose::{Decision, paper};
 use engine::verify::apply;
 use serde_json::Value;
 
-use crate::aliasing;
-use crate::corpus::{Recorded, folder, for_each, manifests};
+use super::aliasing;
+use super::corpus::{Recorded, folder, for_each, manifests};
 
 /// Records whose stored manifest is not the one that the run read, so that no rule can make the recorded patch.
 const OTHER_MANIFEST: [&str; 9] =
