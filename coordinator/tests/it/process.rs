@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use domain::testing::skipped;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process; killed when dropped.
 pub(crate) struct Process {
