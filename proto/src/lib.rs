@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod channel;
+#[cfg(test)]
+mod compat;
 pub mod convert;
 pub mod known;
 pub mod status;

@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+use crate::process::PATIENCE;
 use crate::support::{Served, detections};
 
 /// A worker driven by hand.
@@ -57,7 +58,7 @@ impl Hand {
     }
 
     async fn answer(&mut self) -> Answer {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.answers.next());
+        let next = tokio::time::timeout(PATIENCE, self.answers.next());
         next.await.unwrap().unwrap().unwrap().message.unwrap()
     }
 
@@ -110,7 +111,10 @@ fn join(name: &str, protocol_version: u32) -> v1::JoinRequest {
     v1::JoinRequest { protocol_version, version: "9.9.9".to_owned(), worker: name.to_owned(), slots: 1 }
 }
 
-/// A coordinator with a run of two shards whose leases last a second.
+/// How long the leases of [`serve_a_run`] last, in seconds: longer than a busy machine takes between two steps of a test.
+const LEASE_SECONDS: u32 = 3;
+
+/// A coordinator with a run of two shards.
 async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
     serve_a_run_with(folder, StreamLimits::default()).await
 }
@@ -125,7 +129,7 @@ pub(crate) async fn serve_a_run_with(
     let served = Served::start_with(&folder.join("out"), "r", limits).await;
     let mut config = RunConfig::default();
     config.fleet.shard_size = 3;
-    config.fleet.lease_seconds = 1;
+    config.fleet.lease_seconds = LEASE_SECONDS;
     let mut client = Client::new(&served.url).unwrap();
     let run_id = RunId::new("r").unwrap();
     let corpus = CorpusArgs { corpus: path, manifests: None };
@@ -142,7 +146,7 @@ async fn a_late_worker_is_fenced_off() {
     let old = zombie.lease().await;
     assert_eq!(old.worker, WorkerName::new("zombie").unwrap());
     assert_eq!(zombie.renew(&old).await.renewed.len(), 1);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_millis(200 + 1000 * u64::from(LEASE_SECONDS))).await;
     assert_eq!(zombie.renew(&old).await.lost.len(), 1);
 
     let mut living = Hand::join(&served.url, "living").await;

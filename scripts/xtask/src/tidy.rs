@@ -119,3 +119,11 @@ fn imports(root: &Path, name: &str, folder: &str, file: &str, named: &str) -> Re
     }
     Ok(faults)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_arrows_are_as_they_should_be() {
+        assert_eq!(super::check().unwrap(), Vec::<String>::new());
+    }
+}

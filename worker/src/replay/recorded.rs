@@ -164,12 +164,8 @@ spec:
     /// Every record of the published run, asked as a run asks.
     #[test]
     fn the_published_run_can_be_asked_for() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/grok_5k_dev");
+        let Some(folder) = domain::testing::corpus("grok_5k_dev") else { return };
         let (patches, detections) = (folder.join("patches.json.gz"), folder.join("detections.json.gz"));
-        if !patches.is_file() {
-            println!("skipped: no ../shared/corpus");
-            return;
-        }
         let config = RunConfig::default();
         let recorded = recorded(&patches, detections.clone(), &config).unwrap();
         assert_eq!((recorded.patches, recorded.without_prompt), (2462, 0));

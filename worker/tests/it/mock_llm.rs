@@ -173,10 +173,3 @@ fn what_cannot_be_replayed_says_why() {
         assert!(stderr.contains(needed), "{stderr}");
     }
 }
-
-#[test]
-fn help() {
-    let (code, stdout, _) = told(worker().args(["mock-llm", "--help"]));
-    assert_eq!(code, 0);
-    insta::assert_snapshot!(stdout);
-}

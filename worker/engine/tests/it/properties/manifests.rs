@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::record::{Neighbour, Neighbours};
 use serde_json::{Value, json};
 
-use crate::dice::{Dice, Make};
+use super::dice::{Dice, Make};
 
 const NAMES: [&str; 5] = ["web", "db", "app", "ssh", "web"];
 const KINDS: [&str; 9] = [

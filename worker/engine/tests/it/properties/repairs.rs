@@ -5,8 +5,8 @@ use domain::record::Neighbours;
 use domain::testing::{Inputs, property};
 use engine::document::Document;
 
-use crate::dice::made;
-use crate::{laws, manifests, mutations, patches};
+use super::dice::made;
+use super::{laws, manifests, mutations, patches};
 
 #[test]
 fn undamaged_manifests_are_repaired() {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use domain::config::Limits;
 use domain::patch::Patch;
 use domain::published::Detection;
+use domain::testing::corpus;
 use engine::document::Document;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
@@ -45,16 +46,6 @@ pub(crate) struct Recorded {
     pub(crate) verdict: Judged,
 }
 
-/// The folder of a published run; `None`, and a word about it, when the corpus is not there.
-pub(crate) fn folder(run: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus").join(run);
-    if folder.exists() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no ../shared/corpus");
-    None
-}
-
 /// Calls `take` with every record of the run, in order. Returns how many there were.
 pub(crate) fn for_each(folder: &Path, mut take: impl FnMut(Recorded)) -> usize {
     let mut texts: BTreeMap<String, Arc<Value>> = BTreeMap::new();
@@ -87,7 +78,7 @@ pub(crate) fn for_each(folder: &Path, mut take: impl FnMut(Recorded)) -> usize {
 /// The texts of the corpus' files, by path below the corpus.
 #[expect(clippy::disallowed_types, reason = "the corpus lies in files")]
 pub(crate) fn manifests() -> BTreeMap<String, String> {
-    let Some(path) = folder("manifests.tar.gz") else { return BTreeMap::new() };
+    let Some(path) = corpus("manifests.tar.gz") else { return BTreeMap::new() };
     let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut archive = tar::Archive::new(flate2::bufread::GzDecoder::new(BufReader::new(file)));
     let mut found = BTreeMap::new();

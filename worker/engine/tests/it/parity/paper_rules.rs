@@ -9,8 +9,8 @@ use engine::propose::{Decision, paper};
 use engine::verify::apply;
 use serde_json::Value;
 
-use crate::aliasing;
-use crate::corpus::{Recorded, folder, for_each, manifests};
+use super::aliasing;
+use super::corpus::{Recorded, for_each, manifests};
 
 /// Records whose stored manifest is not the one that the run read, so that no rule can make the recorded patch.
 const OTHER_MANIFEST: [&str; 9] =
@@ -90,7 +90,7 @@ fn compare(record: &Recorded, files: &BTreeMap<String, String>, sum: &mut Compar
 
 #[test]
 fn the_published_rules_make_the_recorded_patches_and_documents() {
-    let Some(folder) = folder("rules_full") else { return };
+    let Some(folder) = domain::testing::corpus("rules_full") else { return };
     let files = manifests();
     let mut sum = Comparison::default();
     let count = for_each(&folder, |record| compare(&record, &files, &mut sum));

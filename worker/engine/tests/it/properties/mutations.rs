@@ -7,7 +7,7 @@ use domain::config::Limits;
 use engine::document::Document;
 use serde_json::Value;
 
-use crate::dice::Dice;
+use super::dice::Dice;
 
 /// The hand-written manifests of the policies and a few of our own kinds that they leave out.
 pub(crate) static MANIFESTS: LazyLock<Vec<String>> = LazyLock::new(|| {

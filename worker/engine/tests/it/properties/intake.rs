@@ -6,8 +6,8 @@ use engine::yaml::{Loaded, load, load_with_spans, split};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::dice::made;
-use crate::{laws, mutations};
+use super::dice::made;
+use super::{laws, mutations};
 
 #[test]
 fn any_bytes_are_read_or_refused() {

@@ -1,7 +1,7 @@
 //! Every policy over the documents of a real run: what was recorded is found, a repair applies, clears its policy, leaves
 //! nothing to do and breaks nothing else; what is not repaired has a reason. Skipped where the reference corpus is absent.
 
-#![expect(clippy::print_stderr, reason = "a skipped test says so, and the table is for people")]
+#![expect(clippy::print_stderr, reason = "the table is for people")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -33,15 +33,6 @@ struct Row {
     reviews: Vec<String>,
     idle: Vec<String>,
     failures: Vec<String>,
-}
-
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no ../shared/corpus");
-    None
 }
 
 #[expect(clippy::disallowed_types, reason = "the corpus lies in files")]
@@ -189,7 +180,7 @@ fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
 }
 
 fn records() -> Option<(PathBuf, Vec<Detection>)> {
-    let folder = folder()?;
+    let folder = domain::testing::corpus("")?;
     let detections = detections(&folder);
     Some((folder, detections))
 }

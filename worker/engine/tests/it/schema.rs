@@ -1,29 +1,19 @@
 //! The structural gate against the verdicts of a real API server (`kubectl apply --dry-run=server`).
 #![expect(clippy::disallowed_types, reason = "tests read the reference corpus")]
-#![expect(clippy::print_stdout, reason = "a test that has nothing to read says so")]
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
 
 use domain::config::Limits;
 use domain::patch::Patch;
 use domain::published::{Detection, Patch as PublishedPatch, Verified};
+use domain::testing::corpus;
 use engine::document::Document;
 use engine::schema::{Report, SchemaErrorKind, Structural};
 use engine::verify::apply;
 use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-fn corpus(folder: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus")).join(folder);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no ../shared/corpus");
-    None
-}
 
 fn read<T: DeserializeOwned>(folder: &std::path::Path, name: &str) -> Vec<T> {
     let file = File::open(folder.join(name)).expect("a published file");

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use domain::policy::PolicyName;
 use engine::verify::published;
 
-use crate::corpus::{Recorded, folder, for_each};
+use super::corpus::{Recorded, for_each};
 
 /// What was judged otherwise than recorded.
 #[derive(Default)]
@@ -29,7 +29,7 @@ fn recorded_errors(record: &Recorded) -> Vec<String> {
 }
 
 fn compare(run: &str) -> Option<(usize, Differences)> {
-    let folder = folder(run)?;
+    let folder = domain::testing::corpus(run)?;
     let mut differences = Differences::default();
     let count = for_each(&folder, |record| {
         let policy = PolicyName::normalise(&record.raw_policy_id);

@@ -6,7 +6,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 #[test]
 fn the_protocol_is_what_was_released() {
-    let set = FileDescriptorSet::decode(proto::DESCRIPTOR).unwrap();
+    let set = FileDescriptorSet::decode(crate::DESCRIPTOR).unwrap();
     let mut lines = Vec::new();
     for file in &set.file {
         for message in &file.message_type {

@@ -6,8 +6,8 @@ use domain::testing::{Inputs, property};
 use engine::verify::apply;
 use serde_json::{Value, json};
 
-use crate::dice::{Dice, made};
-use crate::oracle;
+use super::dice::{Dice, made};
+use super::oracle;
 
 /// RFC 6902, appendix A: document, patch, result (`null`: the patch must fail).
 #[test]
