@@ -201,7 +201,12 @@ mod tests {
         let (store, scratch) = (Store::local(folder.path()).unwrap(), folder.path().to_owned());
         let runs = Runs::open(Parts { ledger, store, scratch, recovery: Recovery::Grace }).await.unwrap();
         let (drain, draining) = watch::channel(false);
-        let service = RunsService { runs: Arc::clone(&runs), draining };
+        let service = RunsService {
+            runs: Arc::clone(&runs),
+            draining,
+            submissions: Arc::new(Semaphore::new(1)),
+            limits: StreamLimits::default(),
+        };
         let watch = async || {
             let request = Request::new(v1::WatchRequest { run_id: "r".to_owned() });
             service.watch(request).await.unwrap().into_inner()
