@@ -1,6 +1,6 @@
 //! The architecture is a test.
 
 #[test]
-fn the_arrows_are_as_they_should_be() {
+fn the_workspace_is_as_the_architecture_says() {
     assert_eq!(xtask::tidy::check().unwrap(), Vec::<String>::new());
 }

@@ -1,10 +1,9 @@
-//! Holds the workspace against its architecture: who may import whom, and who may bring what.
+//! Dependencies of crates: which of our crates a crate may use, and which others it must never bring.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
@@ -35,11 +34,8 @@ const NEVER: [(&str, &[&str]); 7] = [
 /// Files that alone may name a crate: (crate, folder, the one file, what it names).
 const ALONE: [(&str, &str, &str, &str); 1] = [("coordinator", "coordinator/src", "embedded.rs", "worker")];
 
-/// Compares the workspace with the tables above; returns a sentence for each difference.
-pub fn check() -> Result<Vec<String>> {
-    let root = root()?;
-    let metadata = metadata(&root)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+/// Compares the dependencies of every crate with the tables above.
+pub(super) fn check(root: &Path, packages: &[Value]) -> Result<Vec<String>> {
     let ours: BTreeSet<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
     let mut faults = Vec::new();
     for package in packages {
@@ -47,32 +43,14 @@ pub fn check() -> Result<Vec<String>> {
         faults.extend(arrows(name, package, &ours));
     }
     for (name, folder, file, named) in ALONE {
-        faults.extend(imports(&root, name, folder, file, named)?);
+        faults.extend(imports(root, name, folder, file, named)?);
     }
     Ok(faults)
 }
 
-fn root() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.canonicalize().context("the workspace's folder is gone")
-}
-
-fn metadata(root: &Path) -> Result<Value> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
-        .current_dir(root)
-        .output()
-        .context("cargo metadata does not start")?;
-    if !output.status.success() {
-        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")
-}
-
 fn arrows(name: &str, package: &Value, ours: &BTreeSet<&str>) -> Vec<String> {
     let Some((_, allowed)) = ARROWS.iter().find(|(krate, _)| *krate == name) else {
-        return vec![format!("{name} is not in the table of arrows (scripts/xtask/src/tidy.rs)")];
+        return vec![format!("{name} is not in the table of arrows (scripts/xtask/src/tidy/arrows.rs)")];
     };
     let forbidden = NEVER.iter().find(|(krate, _)| *krate == name).map_or(&[][..], |(_, list)| *list);
     let mut faults = Vec::new();
