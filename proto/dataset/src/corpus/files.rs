@@ -1,16 +1,15 @@
 //! A folder, a tar archive or one file as a sorted stream of texts.
-//!
-//! *Never* follows a link to a folder (there is no loop to fall into) and never opens hidden files or what is no regular
-//! file.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use domain::config::Limits;
 
+use super::error::FileError;
+use super::names::is_manifest;
 use super::tar::{Archive, is_tar};
-use super::{FileError, is_manifest};
+use super::text::{FileProblem, read_text};
+use super::walk::{Found, Walk};
 
 /// One file of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,31 +18,6 @@ pub struct SourceFile {
     pub path: String,
     /// Its text, or why there is none.
     pub content: Result<String, FileProblem>,
-}
-
-/// Why a file among others has no text. The others go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FileProblem {
-    /// Beyond `limits.file_bytes`.
-    #[error("{bytes} bytes are more than limits.file_bytes = {limit}; split the file or raise the limit")]
-    TooLarge {
-        /// How large it is.
-        bytes: u64,
-        /// What the limit is.
-        limit: u64,
-    },
-    /// Not UTF-8.
-    #[error("not UTF-8 at byte {byte}; save the file as UTF-8")]
-    NotUtf8 {
-        /// First byte that is not.
-        byte: usize,
-    },
-    /// The system refused.
-    #[error("cannot be read: {0}; check its permissions")]
-    Unreadable(String),
-    /// A link to a folder.
-    #[error("is a link to a folder, which is not followed; name that folder instead")]
-    FolderLink,
 }
 
 /// The manifests (`.yaml`, `.yml`, `.json`) of an input, sorted by path.
@@ -108,94 +82,6 @@ impl Iterator for Files {
                 Some(SourceFile { path: name, content: read_text(&path, self.limit) })
             }
         }
-    }
-}
-
-/// The text of one file, within `limit` bytes.
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, FileProblem> {
-    let unreadable = |error: io::Error| FileProblem::Unreadable(error.to_string());
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length > limit {
-        return Err(FileProblem::TooLarge { bytes: length, limit });
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    // The file may grow while it is read.
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limit {
-        return Err(FileProblem::TooLarge { bytes: bytes.len() as u64, limit });
-    }
-    as_text(bytes)
-}
-
-pub(super) fn as_text(bytes: Vec<u8>) -> Result<String, FileProblem> {
-    String::from_utf8(bytes).map_err(|error| FileProblem::NotUtf8 { byte: error.utf8_error().valid_up_to() })
-}
-
-/// Regular files below a folder in the order of their path's components.
-#[derive(Debug)]
-pub(super) struct Walk {
-    /// What is still to visit, the next one last: path and path below the root.
-    pending: Vec<(PathBuf, String)>,
-}
-
-pub(super) enum Found {
-    File(PathBuf, String),
-    Problem(String, FileProblem),
-}
-
-impl Walk {
-    pub(super) fn new(root: &Path) -> Result<Self, FileError> {
-        let mut walk = Self { pending: Vec::new() };
-        walk.enter(root, "").map_err(|error| FileError::open(&root.display().to_string(), error))?;
-        Ok(walk)
-    }
-
-    fn enter(&mut self, folder: &Path, below: &str) -> io::Result<()> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let name = entry?.file_name();
-            if !name.as_encoded_bytes().starts_with(b".") {
-                names.push(name);
-            }
-        }
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        for name in names {
-            let shown = name.to_string_lossy();
-            let below = if below.is_empty() { shown.into_owned() } else { format!("{below}/{shown}") };
-            self.pending.push((folder.join(name), below));
-        }
-        Ok(())
-    }
-
-    pub(super) fn next(&mut self) -> Option<Found> {
-        while let Some((path, below)) = self.pending.pop() {
-            let unreadable = |error: io::Error| FileProblem::Unreadable(error.to_string());
-            let kind = match fs::symlink_metadata(&path) {
-                Ok(metadata) => metadata.file_type(),
-                Err(error) => return Some(Found::Problem(below, unreadable(error))),
-            };
-            if kind.is_dir() {
-                if let Err(error) = self.enter(&path, &below) {
-                    return Some(Found::Problem(below, unreadable(error)));
-                }
-            } else if kind.is_file() {
-                return Some(Found::File(path, below));
-            } else if kind.is_symlink() {
-                match fs::metadata(&path) {
-                    Ok(target) if target.is_file() => return Some(Found::File(path, below)),
-                    Ok(target) if target.is_dir() => {
-                        return Some(Found::Problem(below, FileProblem::FolderLink));
-                    }
-                    Err(error) if is_manifest(&path) => {
-                        return Some(Found::Problem(below, unreadable(error)));
-                    }
-                    // A device, a socket, or a dead link that nobody would read.
-                    _ => {}
-                }
-            }
-        }
-        None
     }
 }
 

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use domain::config::Limits;
 
-use super::files::{Found, Walk, read_text};
+use super::error::FileError;
 use super::tar::Archive;
-use super::{FileError, FileProblem};
+use super::text::{FileProblem, read_text};
+use super::walk::{Found, Walk};
 
 /// A folder or a tar archive of manifests with random access.
 #[derive(Debug)]

@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::config::Limits;
 
-use super::files::as_text;
-use super::{FileError, FileProblem, Input, Place};
+use super::error::{FileError, Place};
+use super::input::Input;
+use super::text::{FileProblem, as_text};
 
 /// Entries of an archive at most.
 const MAX_ENTRIES: usize = 4_000_000;

@@ -10,7 +10,7 @@ use domain::config::Limits;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::import::Tally;
+use super::tally::Tally;
 use crate::corpus::FileError;
 use crate::corpus::json::Elements;
 

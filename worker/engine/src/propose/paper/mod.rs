@@ -17,6 +17,7 @@ mod guards;
 mod ops;
 mod prune;
 mod quantity;
+mod refusal;
 mod rules;
 mod sanitise;
 mod walk;
@@ -29,15 +30,14 @@ use std::borrow::Cow;
 use domain::outcome::Proposal;
 use domain::patch::Patch;
 use domain::policy::{PolicyId, PolicyName};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::guards::Guarded;
 use self::ops::apply_all;
+use self::refusal::Refusal;
 use super::Decision;
 
 pub use self::prune::prune;
-
-type Fields = Map<String, Value>;
 
 /// Where the document comes from, which decides what the rules see of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,15 +52,6 @@ pub enum Source<'a> {
     },
     /// The whole document of a file: the rules see all of it.
     Manifest,
-}
-
-/// Why a rule made no operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Refusal {
-    /// The document has nothing that the rule changes.
-    NothingToFix,
-    /// The rule does not dare, or cannot.
-    Refused(&'static str),
 }
 
 /// Proposes what the published rules proposed.

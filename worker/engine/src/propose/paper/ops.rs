@@ -6,7 +6,7 @@ use domain::patch::Op;
 use domain::pointer::Pointer;
 use serde_json::Value;
 
-use super::Fields;
+use super::walk::Fields;
 
 /// Operations in the order they were made.
 #[derive(Debug, Default)]

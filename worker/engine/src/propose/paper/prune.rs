@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::Fields;
+use super::walk::Fields;
 
 const DOCUMENT: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 

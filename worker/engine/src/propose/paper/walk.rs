@@ -3,9 +3,10 @@
 //! Indices count maps only, as the original counted them: an entry that is no map shifts those behind it.
 
 use domain::pointer::Pointer;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::Fields;
+/// A map of a document.
+pub(super) type Fields = Map<String, Value>;
 
 /// The lists of a pod spec that hold containers, in the order they are read.
 const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];

@@ -62,6 +62,12 @@ pub(super) fn flag(fields: &Fields, key: &str, expected: bool) -> bool {
     fields.get(key) == Some(&Value::Bool(expected))
 }
 
+/// The entries of a list that are texts.
+pub(super) fn texts<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<Vec<&'a str>> {
+    let list = fields.get(key)?.as_array()?;
+    Some(list.iter().filter_map(Value::as_str).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

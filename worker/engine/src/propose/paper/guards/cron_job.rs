@@ -3,10 +3,10 @@
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
-use super::super::walk::{Node, filled, is_kind, map, map_at, text};
-use super::pods;
+use super::super::walk::{Fields, Node, filled, is_kind, map, map_at};
+use super::claims::remove_cluster_name;
+use super::jobs::restart_policy;
 
 /// Way from the `CronJob`'s spec to its pod template.
 const TEMPLATE: [&str; 3] = ["jobTemplate", "spec", "template"];
@@ -35,7 +35,7 @@ pub(super) fn shape(document: &Value, out: &mut Ops) {
         }
         out.remove(job_at.child("template"));
     }
-    pods::restart_policy(template, &at.join(&TEMPLATE), out);
+    restart_policy(template, &at.join(&TEMPLATE), out);
 }
 
 pub(super) fn api_version(document: &Value, out: &mut Ops) {
@@ -53,23 +53,4 @@ pub(super) fn claim_metadata(document: &Value, out: &mut Ops) {
     for volume in pod.list("volumes") {
         remove_cluster_name(&volume, out);
     }
-}
-
-/// `clusterName` is no longer a field of metadata; metadata that held nothing else goes too.
-pub(super) fn remove_cluster_name(volume: &Node<'_>, out: &mut Ops) {
-    const WAY: [&str; 3] = ["ephemeral", "volumeClaimTemplate", "metadata"];
-    let Some(metadata) = map_at(volume.fields, &WAY) else { return };
-    if !metadata.contains_key("clusterName") {
-        return;
-    }
-    let at = volume.at.join(&WAY);
-    out.remove(at.child("clusterName"));
-    if metadata.len() == 1 {
-        out.remove(at);
-    }
-}
-
-/// Whether the policy is one that a Job may have.
-pub(super) fn is_job_policy(spec: &Fields) -> bool {
-    matches!(text(spec, "restartPolicy"), Some("OnFailure" | "Never"))
 }

@@ -1,6 +1,8 @@
 //! The guards: what every published patch brings along, whatever the violation was.
 
+mod claims;
 mod cron_job;
+mod jobs;
 mod names;
 mod pods;
 

@@ -3,12 +3,11 @@
 use domain::pointer::Pointer;
 use serde_json::Value;
 
-use super::super::Fields;
 use super::super::ops::Ops;
 use super::super::sanitise::{
     dns_label, dns_subdomain, generate_name, has_placeholder, label_value, secret_key,
 };
-use super::super::walk::{filled, map, map_in};
+use super::super::walk::{Fields, filled, map, map_in};
 
 /// Labels that an object's name was taken from, best first.
 const NAMING: [&str; 6] = [

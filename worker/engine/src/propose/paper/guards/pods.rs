@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
 use super::super::sanitise::dns_label;
 use super::super::walk::{
     Node, containers, containers_of, is_kind, map, maps, pod_specs, specs, text, volumes,
 };
-use super::cron_job::{is_job_policy, remove_cluster_name};
+use super::claims::remove_cluster_name;
+use super::jobs::restart_policy;
 
 pub(super) fn claim_metadata(document: &Value, out: &mut Ops) {
     for volume in volumes(document) {
@@ -27,16 +27,6 @@ pub(super) fn job_restart(document: &Value, out: &mut Ops) {
     let spec = document.get("spec").and_then(Value::as_object);
     if let Some(template) = spec.and_then(|spec| map(spec, "template")) {
         restart_policy(template, &Pointer::of(["spec", "template"]), out);
-    }
-}
-
-/// Sets `OnFailure` in a template whose policy is not one that a Job may have.
-pub(super) fn restart_policy(template: &Fields, at: &Pointer, out: &mut Ops) {
-    let at = at.child("spec");
-    match map(template, "spec") {
-        None => out.add(at, json!({"restartPolicy": "OnFailure"})),
-        Some(spec) if !is_job_policy(spec) => out.set(Some(spec), &at, "restartPolicy", "OnFailure"),
-        Some(_) => {}
     }
 }
 

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
-use super::super::walk::{Node, containers, map};
-use super::{demand, security_context};
+use super::super::walk::{Fields, Node, containers, map};
+use super::context::{demand, security_context};
 
 /// What the published run dropped (its successor added `ALL`).
 const DANGEROUS: [&str; 6] = ["NET_RAW", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_CHROOT"];

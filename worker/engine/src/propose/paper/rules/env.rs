@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
-use super::super::walk::{Node, containers, containers_of, filled, map, maps, specs, text};
+use super::super::walk::{Fields, Node, containers, containers_of, filled, map, maps, specs, text};
 
 /// The first container with duplicates; the first value of each name stays.
 pub(super) fn duplicate_env_var(document: &Value, out: &mut Ops) {

@@ -3,9 +3,8 @@
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
-use super::super::walk::{containers, maps, pod_specs, volumes};
+use super::super::walk::{Fields, containers, maps, pod_specs, volumes};
 
 pub(super) fn no_host_path(document: &Value, out: &mut Ops) {
     for volume in volumes(document) {

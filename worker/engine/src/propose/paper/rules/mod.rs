@@ -2,6 +2,7 @@
 
 mod accounts;
 mod capabilities;
+mod context;
 mod env;
 mod host;
 mod image;
@@ -16,7 +17,7 @@ use domain::policy::PolicyId;
 use serde_json::Value;
 
 use super::ops::Ops;
-use super::{Fields, Refusal, walk};
+use super::refusal::Refusal;
 
 pub(super) use capabilities::drop_capabilities;
 pub(super) use env::env_var_secret;
@@ -61,20 +62,4 @@ pub(super) fn operations(document: &Value, policy: PolicyId) -> Result<Vec<Op>, 
         PolicyId::MismatchingSelector => placement::mismatching_selector(document, out),
     }
     Ok(ops.0)
-}
-
-/// The container's `securityContext`; where it is no map, an empty one is added first.
-fn security_context<'a>(container: &walk::Node<'a>, out: &mut Ops) -> Option<&'a Fields> {
-    let context = container.map("securityContext");
-    if context.is_none() {
-        out.add(container.at.child("securityContext"), serde_json::json!({}));
-    }
-    context
-}
-
-/// Demands that a flag of the `securityContext` is `wanted`.
-fn demand(container: &walk::Node<'_>, context: Option<&Fields>, flag: &str, wanted: bool, out: &mut Ops) {
-    if !walk::flag(context, flag, wanted) {
-        out.set(context, &container.at.child("securityContext"), flag, wanted);
-    }
 }

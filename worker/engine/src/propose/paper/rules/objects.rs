@@ -4,8 +4,8 @@ use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
 use super::super::ops::Ops;
-use super::super::walk::{filled, is_kind, map, map_at};
-use super::super::{Fields, Refusal};
+use super::super::refusal::Refusal;
+use super::super::walk::{Fields, filled, is_kind, map, map_at};
 
 fn part<'a>(document: &'a Value, key: &str) -> Option<&'a Fields> {
     document.get(key).and_then(Value::as_object)

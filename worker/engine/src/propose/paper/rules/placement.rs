@@ -3,10 +3,11 @@
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
 use super::super::sanitise::{dns_label, label_value};
-use super::super::walk::{controller_pointer, filled, map, map_in, maps, metadata_pointer, pod_specs, text};
+use super::super::walk::{
+    Fields, controller_pointer, filled, map, map_in, maps, metadata_pointer, pod_specs, text,
+};
 
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 

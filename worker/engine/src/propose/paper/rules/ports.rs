@@ -3,9 +3,8 @@
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
-use super::super::walk::{Node, containers, map, maps, text};
+use super::super::walk::{Fields, Node, containers, map, maps, text};
 
 /// Ports that a name was taken for when no port has it.
 const USUAL: [(&str, i64); 4] = [("http", 80), ("https", 443), ("grpc", 9090), ("metrics", 9090)];

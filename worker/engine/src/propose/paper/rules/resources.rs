@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::Fields;
 use super::super::ops::Ops;
 use super::super::quantity;
-use super::super::walk::{Node, containers, filled, map, text};
-use super::{demand, security_context};
+use super::super::walk::{Fields, Node, containers, filled, map, text};
+use super::context::{demand, security_context};
 
 const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "128Mi")];
 const LIMITS: [(&str, &str); 2] = [("cpu", "500m"), ("memory", "256Mi")];

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::ops::Ops;
 use super::super::walk::{containers, flag, map, text};
-use super::{demand, security_context};
+use super::context::{demand, security_context};
 
 pub(super) fn no_privileged(document: &Value, out: &mut Ops) {
     for container in containers(document) {

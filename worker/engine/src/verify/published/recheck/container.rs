@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::texts;
-use crate::verify::published::walk::{self, flag, map, maps};
+use crate::verify::published::walk::{self, flag, map, maps, texts};
 
 type Fields = Map<String, Value>;
 

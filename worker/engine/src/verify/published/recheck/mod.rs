@@ -52,9 +52,3 @@ where
 {
     walk::containers(document).into_iter().flat_map(check).collect()
 }
-
-/// The entries of a list that are texts.
-fn texts<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<Vec<&'a str>> {
-    let list = fields.get(key)?.as_array()?;
-    Some(list.iter().filter_map(Value::as_str).collect())
-}
