@@ -16,4 +16,5 @@ mod repair;
 mod sarif;
 pub mod session;
 mod upload;
+mod verifier;
 mod write;

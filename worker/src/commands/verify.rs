@@ -18,7 +18,7 @@ use domain::policy::PolicyName;
 use domain::published;
 use domain::record::{Record, SourceDocument};
 use engine::document::Document;
-use engine::verify::{Before, Candidate, Verification, examine, verify};
+use engine::verify::{Before, Candidate, Verification, examine};
 use engine::yaml::to_yaml;
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ use super::propose::{Form, Rows};
 use super::settings::Settings;
 use crate::intake::{Source, read};
 use crate::repair::gate_words;
+use crate::verifier::verify;
 
 /// What to judge, and by which gates.
 #[derive(Debug, clap::Args)]

@@ -11,12 +11,13 @@ use domain::policy::PolicyName;
 use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};
 use engine::document::{Document, Identity};
 use engine::k8s::View;
-use engine::propose::{Decision, paper, rules};
-use engine::verify::{Before, Candidate, examine, verify};
+use engine::propose::{Decision, rules};
+use engine::verify::{Before, Candidate, examine};
 
 use super::model::stands_aside;
 use super::treated::Treated;
 use super::{Context, contained, unrendered};
+use crate::verifier::verify;
 
 /// A document that was read, and what was found in it.
 pub(super) struct Opened {

@@ -181,6 +181,7 @@ impl Matter {
             policy: &self.policy,
             violation: &self.violation,
             config,
+            verify: crate::verifier::verify,
             clock,
         }
     }

@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("analysis", &["dataset", "console", "domain"]),
     ("coordinator", &["worker", "llm", "proto", "dataset", "console", "domain"]),
-    ("worker", &["engine", "llm", "proto", "dataset", "console", "domain"]),
+    ("worker", &["engine", "paper", "llm", "proto", "dataset", "console", "domain"]),
     ("engine", &["domain"]),
+    ("paper", &["engine", "domain"]),
     ("llm", &["domain"]),
     ("proto", &["domain"]),
     ("dataset", &["domain"]),
@@ -21,9 +22,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// What a crate must never bring, directly.
-const NEVER: [(&str, &[&str]); 7] = [
+const NEVER: [(&str, &[&str]); 8] = [
     ("domain", &["tokio", "tonic", "arrow", "parquet", "object_store", "polars"]),
     ("engine", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
+    ("paper", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
     ("llm", &["tonic", "prost", "arrow", "parquet", "rusqlite", "polars", "kube", "json-patch"]),
     ("proto", &["arrow", "parquet", "polars", "rusqlite"]),
     ("dataset", &["tonic", "prost", "polars", "rusqlite"]),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::verify::published::walk::{self, flag, map, maps, texts};
+use crate::gates::walk::{self, flag, map, maps, texts};
 
 type Fields = Map<String, Value>;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::config::Limits;
 use domain::policy::{PolicyId, PolicyName};
 use engine::document::Document;
-use engine::propose::{Decision, paper};
+use engine::propose::Decision;
 use engine::verify::apply;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use domain::policy::PolicyName;
-use engine::verify::published;
+use paper::gates as published;
 
 use crate::corpus::{Recorded, folder, for_each};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::verify::published::walk::{map, maps};
+use crate::gates::walk::{map, maps};
 
 type Fields = Map<String, Value>;
 

@@ -30,12 +30,12 @@ use std::borrow::Cow;
 use domain::outcome::Proposal;
 use domain::patch::Patch;
 use domain::policy::{PolicyId, PolicyName};
+use engine::propose::Decision;
 use serde_json::Value;
 
 use self::guards::Guarded;
 use self::ops::apply_all;
 use self::refusal::Refusal;
-use super::Decision;
 
 pub use self::prune::prune;
 

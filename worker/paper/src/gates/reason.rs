@@ -2,9 +2,8 @@
 
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
+use engine::verify::{ApplyError, apply};
 use serde_json::Value;
-
-use crate::verify::{ApplyError, apply};
 
 /// The published text for the failure of one operation. Published texts print the whole map in which a member was
 /// looked for; here it is `{…}`.

@@ -1,10 +1,15 @@
+use domain::config::Limits;
 use domain::policy::{PolicyId, PolicyName};
+use engine::document::Document;
+use engine::verify::apply;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::document;
-use crate::verify::apply;
+
+fn document(yaml: &str) -> Document {
+    Document::parse(yaml, &Limits::default()).unwrap()
+}
 
 fn decision(yaml: &str, policy: PolicyId) -> Decision {
     propose(&document(yaml).value, &PolicyName::Known(policy), Source::Manifest)

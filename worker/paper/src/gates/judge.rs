@@ -1,22 +1,11 @@
-//! The gates that judged the published runs, as they judged then.
-//!
-//! Kept beside the strict gates so that recorded patches get their recorded verdicts. Nothing here is mended: seven
-//! policies have no re-check, unknown policies pass, pod-level settings are not read, the safety gate knows two tests.
-//! The schema gate is not part of it (the published rules run let every schema failure pass), nor is the rescan
-//! (it was switched off).
-//!
-//! *Never* used to accept a repair of ours unless the run asks for the published gates.
-
-mod reason;
-mod recheck;
-mod safety;
-mod walk;
+//! What the published gates say of a patch.
 
 use domain::patch::Patch;
 use domain::policy::PolicyName;
+use engine::verify::apply;
 use serde_json::Value;
 
-use super::apply;
+use super::{reason, recheck, safety};
 
 /// What the published gates said about a patch.
 #[derive(Debug, Clone, PartialEq)]
