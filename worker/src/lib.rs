@@ -6,7 +6,6 @@ pub mod commands;
 mod cpu_pool;
 pub mod estimate;
 mod findings;
-pub mod intake;
 mod lease;
 mod mock;
 mod model;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dataset::audit::{Audit, Faults, audit};
-use dataset::corpus::check_corpus;
+use dataset::corpus_copy::check_corpus;
 use dataset::run_file::{CORPUS_FILE, RUN_FILE};
 use dataset::scan::Part;
 use domain::config::RunConfig;

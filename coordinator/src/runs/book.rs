@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataset::corpus::CorpusReader;
+use dataset::corpus_copy::CorpusReader;
 use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
 use domain::tally::Tally;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use dataset::corpus::{CorpusSummary, CorpusWriter, FileError};
+use dataset::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
 use dataset::crash::{Point, reach};
 use dataset::store::{UNFINISHED, rename, sweep_unfinished};
 use domain::config::RunConfig;

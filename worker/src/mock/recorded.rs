@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use dataset::corpus::FileError;
-use dataset::corpus::json::{Detections, Elements};
+use dataset::file_error::FileError;
+use dataset::json::{Detections, Elements};
 use domain::config::Limits;
 use domain::ids::AnswerKey;
 use domain::patch::Patch;

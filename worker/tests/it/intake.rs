@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use corpus::{Form, Source, Summary, read};
 use domain::config::{Documents, RunConfig};
 use domain::record::{Neighbours, Record, SourceDocument};
-use worker::intake::{Form, Source, Summary, read};
 
 fn take(
     corpus: &Path,

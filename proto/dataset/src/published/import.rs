@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::shape::{self, Entries, Entry};
 use super::spool::Spool;
 use super::tally::Tally;
-use crate::corpus::FileError;
+use crate::file_error::FileError;
 use crate::run_file::PublishedEntries;
 
 /// One record of an imported run.

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::tally::Tally;
-use crate::corpus::FileError;
-use crate::corpus::json::Elements;
+use crate::file_error::FileError;
+use crate::json::Elements;
 
 /// What a file of entries gave, and where its entries lie.
 pub(super) struct Spool {

@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("analysis", &["dataset", "console", "domain"]),
-    ("coordinator", &["worker", "llm", "proto", "dataset", "console", "domain"]),
-    ("worker", &["engine", "paper", "llm", "proto", "dataset", "console", "domain"]),
+    ("coordinator", &["worker", "corpus", "llm", "proto", "dataset", "console", "domain"]),
+    ("worker", &["engine", "paper", "corpus", "llm", "proto", "dataset", "console", "domain"]),
     ("engine", &["domain"]),
     ("paper", &["engine", "domain"]),
+    ("corpus", &["engine", "dataset", "console", "domain"]),
     ("llm", &["domain"]),
     ("proto", &["domain"]),
     ("dataset", &["domain"]),
@@ -22,13 +23,14 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// What a crate must never bring, directly.
-const NEVER: [(&str, &[&str]); 8] = [
+const NEVER: [(&str, &[&str]); 9] = [
     ("domain", &["tokio", "tonic", "arrow", "parquet", "object_store", "polars"]),
     ("engine", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
     ("paper", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
     ("llm", &["tonic", "prost", "arrow", "parquet", "rusqlite", "polars", "kube", "json-patch"]),
     ("proto", &["arrow", "parquet", "polars", "rusqlite"]),
     ("dataset", &["tonic", "prost", "polars", "rusqlite"]),
+    ("corpus", &["tokio", "tonic", "prost", "polars", "rusqlite"]),
     ("worker", &["polars", "rusqlite"]),
     ("coordinator", &["polars"]),
 ];
