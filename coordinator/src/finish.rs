@@ -67,7 +67,7 @@ impl Runs {
         self.with_live(run_id, |live| live.state = RunState::Finishing);
         self.tell(false);
         let folder = self.folder(run_id)?;
-        sweep(&folder, |key| key.starts_with("part-")).await?;
+        sweep(&folder, |key| key.starts_with(dataset::layout::FINAL)).await?;
         reach(Point::FinishSwept);
         let shards = self.committed_shards(run_id).await?;
         let parts = intact_parts(&folder, shards).await?;
@@ -136,7 +136,7 @@ impl Runs {
         reach(Point::CompactionDone);
         let mut entries = Vec::with_capacity(compacted.len());
         for (number, file) in compacted.into_iter().enumerate() {
-            let name = format!("part-{number:05}.parquet");
+            let name = dataset::layout::final_part(number);
             let entry = PartEntry { name: name.clone(), rows: file.rows, hash: file.hash };
             folder.put_file(&name, file.file).await.map_err(|error| storage(&error))?;
             reach(Point::FinalPartPlaced);

@@ -7,6 +7,7 @@ pub mod crash;
 pub mod file_error;
 pub mod fingerprint;
 pub mod json;
+pub mod layout;
 pub mod part;
 pub mod probe;
 pub mod published;

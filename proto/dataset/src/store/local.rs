@@ -9,9 +9,7 @@ use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
 use crate::crash::{Point, reach};
-
-/// Begins the names of files that are being written.
-pub const UNFINISHED: &str = ".unfinished-";
+use crate::layout::UNFINISHED;
 
 /// What a put-if-absent found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,8 +17,9 @@ use tempfile::NamedTempFile;
 
 use crate::scan::Part;
 
+pub use crate::layout::UNFINISHED;
 use local::Over;
-pub use local::{Put, UNFINISHED, rename, sweep_unfinished, unfinished};
+pub use local::{Put, rename, sweep_unfinished, unfinished};
 
 /// A folder of an object store. Cheap to clone.
 #[derive(Debug, Clone)]
