@@ -22,8 +22,7 @@ use crate::ledger::{CommitVerdict, CommittedPart};
 use crate::runs::{Runs, ending, ledger_refusal, storage, unknown_run};
 use crate::upload_limit::UploadPermit;
 
-/// Where parts lie until the run is finished.
-pub(crate) const STAGED: &str = "parts/";
+pub(crate) use dataset::layout::STAGED;
 
 /// Largest part that is taken.
 const MAX_PART_BYTES: u64 = 1 << 30;
@@ -217,8 +216,7 @@ fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, Refusal> {
 
 /// The key of a part that is not final.
 fn part_name(key: &LeaseKey, hash: PartHash) -> String {
-    let hash: String = hash.to_string().chars().take(16).collect();
-    format!("{STAGED}{:010}-{:010}-{hash}.parquet", key.shard.0, key.token.0)
+    dataset::layout::staged_part(key.shard, key.token, hash)
 }
 
 fn refusal(key: &LeaseKey, refused: Refused) -> Refusal {

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use domain::config::{Documents, RunConfig};
 use domain::ids::{AnswerKey, WorkerName};
 use worker::estimate::Estimator;
-use worker::intake;
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
 use crate::client::Reader;
@@ -86,10 +85,10 @@ pub struct Intake {
 
 /// Reads the corpus with the worker's intake.
 pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
-    let source = intake::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
+    let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
     let config = config.clone();
     Box::new(move |each| {
-        let summary = intake::read(&source, &config, each)?;
+        let summary = corpus::read(&source, &config, each)?;
         Ok(Intake { documents: summary.documents, records: summary.records })
     })
 }
@@ -101,10 +100,10 @@ pub fn estimate(
     is_known: impl FnMut(&AnswerKey) -> bool,
     mut seen: impl FnMut(u64),
 ) -> anyhow::Result<Estimate> {
-    let source = intake::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
+    let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
     let mut estimator = Estimator::new(config.clone(), is_known);
     let mut records = 0;
-    intake::read(&source, config, &mut |record, document| {
+    corpus::read(&source, config, &mut |record, document| {
         estimator.add(record, document);
         records += 1;
         seen(records);
@@ -115,5 +114,5 @@ pub fn estimate(
 
 /// What a scanner would report of one manifest: its ids and sentences.
 pub fn findings(manifest: &str) -> Vec<(&'static str, String)> {
-    intake::findings(manifest)
+    corpus::findings(manifest)
 }

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 use console::failure::WithHint as _;
-use dataset::corpus::CorpusWriter;
+use dataset::corpus_copy::CorpusWriter;
 use dataset::fingerprint::fingerprint;
 use dataset::part::PartWriter;
 use dataset::published::{Import, ImportReport};
@@ -103,7 +103,7 @@ fn config() -> RunConfig {
 
 struct Written {
     corpus: NamedTempFile,
-    corpus_summary: dataset::corpus::CorpusSummary,
+    corpus_summary: dataset::corpus_copy::CorpusSummary,
     part: NamedTempFile,
     part_hash: PartHash,
     tally: Tally,

@@ -8,7 +8,7 @@ use engine::policies::{self, Finding, Severity};
 use engine::yaml::{self, Spans};
 use serde::Serialize;
 
-use crate::intake::{FileScan, Place, Scanned};
+use corpus::{FileScan, Place, Scanned};
 
 /// One finding and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

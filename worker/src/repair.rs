@@ -12,11 +12,12 @@ use engine::document::Document;
 use engine::k8s::View;
 use engine::propose::{Decision, rules};
 use engine::rewrite::{RewriteError, Rewritten, rewrite};
-use engine::verify::{Candidate, Verification, examine, verify};
+use engine::verify::{Candidate, Verification, examine};
 
 use crate::findings::below;
-use crate::intake::Place;
 use crate::pipeline::unrendered;
+use crate::verifier::verify;
+use corpus::Place;
 
 /// What the rules propose; a template that was never rendered is a person's business.
 pub(crate) fn propose(

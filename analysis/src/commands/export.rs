@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use console::failure::WithHint as _;
 use console::{Exit, output};
-use dataset::corpus::CorpusReader;
+use dataset::corpus_copy::CorpusReader;
 use dataset::published::{Export, export};
 use dataset::run_file::CORPUS_FILE;
 use dataset::scan::Part;

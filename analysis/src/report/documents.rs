@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use dataset::corpus::{CorpusReader, FileError};
+use dataset::corpus_copy::{CorpusReader, FileError};
 use dataset::run_file::CORPUS_FILE;
 use dataset::schema;
 use domain::sensitive;

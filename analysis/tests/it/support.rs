@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assert_cmd::Command;
-use dataset::corpus::CorpusWriter;
+use dataset::corpus_copy::CorpusWriter;
 use dataset::part::{PartWriter, write_part};
 use dataset::published::Import;
 use dataset::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dataset::audit::{Audit, Faults, audit};
-use dataset::corpus::check_corpus;
-use dataset::run_file::{CORPUS_FILE, RUN_FILE};
+use dataset::corpus_copy::check_corpus;
+use dataset::layout::{CORPUS_FILE, RUN_FILE, is_part};
 use dataset::scan::Part;
 use domain::config::RunConfig;
 use domain::ids::PartHash;
@@ -13,7 +13,6 @@ use domain::run::RunState;
 
 use super::report::Check;
 use super::subject::{Subject, Vouched, committed};
-use crate::commit::STAGED;
 use crate::finish::counts;
 
 /// Findings that are listed; of more only the number is told.
@@ -284,9 +283,8 @@ pub(super) fn unnamed(subject: &Subject) -> Vec<String> {
     // Where nobody can say what belongs to the run, nothing is called an orphan.
     let Some(vouched) = subject.vouched() else { return Vec::new() };
     let known: BTreeSet<&str> = vouched.iter().map(|part| part.key.as_str()).collect();
-    let ours = |key: &str| key.starts_with(STAGED) || (key.starts_with("part-") && key.ends_with(".parquet"));
     let objects = subject.objects.iter().map(|object| object.key.as_str());
-    objects.filter(|key| ours(key) && !known.contains(key)).map(str::to_owned).collect()
+    objects.filter(|key| is_part(key) && !known.contains(key)).map(str::to_owned).collect()
 }
 
 fn corpus_path(subject: &Subject) -> Option<PathBuf> {

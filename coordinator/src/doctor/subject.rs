@@ -190,7 +190,7 @@ fn after(shard: &ShardEntry) -> ShardIndex {
 /// Files in the making: their names begin with a dot, or lie in a folder whose name does.
 fn unfinished(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in [folder.to_owned(), folder.join("parts")] {
+    for folder in [folder.to_owned(), folder.join(dataset::layout::STAGED)] {
         // A folder that is not there has nothing in it.
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use dataset::corpus::CorpusReader;
+use dataset::corpus_copy::CorpusReader;
 use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
 use domain::tally::Tally;

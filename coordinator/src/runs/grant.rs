@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use dataset::corpus::CorpusReader;
+use dataset::corpus_copy::CorpusReader;
 use dataset::crash::{Point, reach};
 use domain::ids::{RunId, WorkerName};
 use domain::run::Lease;

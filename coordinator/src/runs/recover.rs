@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use dataset::corpus::CorpusReader;
+use dataset::corpus_copy::CorpusReader;
 use dataset::store::sweep_unfinished;
 use domain::ids::ShardIndex;
 use domain::run::RunState;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use dataset::corpus::{CorpusSummary, CorpusWriter, FileError};
+use dataset::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
 use dataset::crash::{Point, reach};
 use dataset::store::{UNFINISHED, rename, sweep_unfinished};
 use domain::config::RunConfig;

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use dataset::corpus::CorpusWriter;
+use dataset::corpus_copy::CorpusWriter;
 use dataset::fingerprint::fingerprint;
 use dataset::run_file::CORPUS_FILE;
 use dataset::scan::Part;

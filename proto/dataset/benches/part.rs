@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dataset::compact::merge;
-use dataset::corpus::{CorpusReader, CorpusWriter, Detections};
+use dataset::corpus_copy::{CorpusReader, CorpusWriter};
 use dataset::fingerprint::fingerprint;
+use dataset::json::Detections;
 use dataset::part::write_part;
 use dataset::scan::{Part, outcomes};
 use domain::config::Limits;

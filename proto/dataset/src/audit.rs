@@ -7,7 +7,8 @@ use std::path::Path;
 
 use domain::outcome::{Outcome, Status};
 
-use crate::corpus::{CorpusReader, FileError};
+use crate::corpus_copy::CorpusReader;
+use crate::file_error::FileError;
 use crate::fingerprint::{Fingerprint, Fingerprinter};
 use crate::rows::decode;
 use crate::scan::{self, Part, ScanError};
@@ -163,7 +164,7 @@ mod tests {
     use domain::ids::RunId;
 
     use super::*;
-    use crate::corpus::CorpusWriter;
+    use crate::corpus_copy::CorpusWriter;
     use crate::fingerprint::fingerprint;
     use crate::part::write_part;
     use crate::testing::outcome;

@@ -2,9 +2,12 @@
 
 pub mod audit;
 pub mod compact;
-pub mod corpus;
+pub mod corpus_copy;
 pub mod crash;
+pub mod file_error;
 pub mod fingerprint;
+pub mod json;
+pub mod layout;
 pub mod part;
 pub mod probe;
 pub mod published;

@@ -10,13 +10,8 @@ use domain::outcome::Status;
 use domain::run::RunState;
 use serde::{Deserialize, Serialize};
 
+pub use crate::layout::{CORPUS_FILE, RUN_FILE};
 use crate::store::{Store, StoreError};
-
-/// Key of the file in the folder of the run.
-pub const RUN_FILE: &str = "run.json";
-
-/// Key of the run's own copy of its corpus, in the same folder.
-pub const CORPUS_FILE: &str = "corpus.parquet";
 
 /// Bytes of a `run.json` at most: room for the entries of some 400,000 parts.
 const MAX_BYTES: usize = 64 << 20;

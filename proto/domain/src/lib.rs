@@ -1,7 +1,4 @@
-//! The harness in memory: the types every crate speaks, and the rules they carry.
-//!
-//! *Owns* the words of the design: record, document, policy, patch, outcome, run, shard, lease, budget, answer.
-//! *Never* knows tokio, gRPC, Arrow, files, clocks or the environment.
+#![doc = include_str!("../README.md")]
 
 pub mod answer;
 pub mod budget;

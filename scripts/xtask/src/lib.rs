@@ -1,4 +1,4 @@
-//! Tasks of the house that are not shell work.
+#![doc = include_str!("../README.md")]
 
 pub mod chaos;
 pub mod tidy;

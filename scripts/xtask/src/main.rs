@@ -16,8 +16,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Checks who depends on whom against the architecture. Also runs as a test.
-    Tidy,
+    /// Checks crates, files and folders against the architecture. Also runs as a test.
+    Tidy {
+        /// Lists the circles of files of every crate, and does not fail
+        #[arg(long)]
+        circles: bool,
+    },
     /// Kills, freezes and cuts off real processes during a run, and compares it with an undisturbed one.
     ///
     /// Exit code 1: an expectation was violated; the report says which, and the seed replays the plan.
@@ -27,13 +31,19 @@ enum Task {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
 fn main() -> Result<ExitCode> {
     match Cli::parse().task {
-        Task::Tidy => {
+        Task::Tidy { circles: true } => {
+            for circle in xtask::tidy::circles()? {
+                println!("{circle}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Tidy { circles: false } => {
             let faults = xtask::tidy::check()?;
             for fault in &faults {
                 eprintln!("{fault}");
             }
             if faults.is_empty() {
-                println!("tidy: the arrows are as they should be");
+                println!("tidy: crates, files and folders are as they should be");
                 return Ok(ExitCode::SUCCESS);
             }
             Ok(ExitCode::FAILURE)

@@ -1,6 +1,4 @@
-//! Pure work on manifests: parse, detect, propose, verify.
-//!
-//! *Never* async, time, randomness, files, the environment, or the order of a hash map.
+#![doc = include_str!("../README.md")]
 
 pub mod detect;
 pub mod document;

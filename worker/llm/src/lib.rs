@@ -1,6 +1,4 @@
-//! Calls to models behind OpenAI-compatible endpoints: one client, one table of retries, one limiter.
-//!
-//! *Never* knows Kubernetes, gRPC, the ledger or Parquet. *Invariant*: an API key is in a header and nowhere else.
+#![doc = include_str!("../README.md")]
 
 pub mod client;
 pub mod error;

@@ -14,8 +14,8 @@ use domain::published::Detection;
 
 use super::settings::Settings;
 use crate::findings::{Located, locate};
-use crate::intake::{FileScan, Inputs, Scan, rows};
 use crate::sarif::SarifWriter;
+use corpus::{FileScan, Inputs, Scan, rows};
 
 /// What to look at, what for, and how to show it.
 #[derive(Debug, clap::Args)]

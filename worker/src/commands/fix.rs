@@ -24,9 +24,9 @@ use serde_json::Value;
 
 use super::detect::{Tally, counted, policy, wanted};
 use super::settings::Settings;
-use crate::intake::{FileScan, Inputs, Place, Scan};
 use crate::repair::{Attempt, attempt, diff, patched_piece};
 use crate::write;
+use corpus::{FileScan, Inputs, Place, Scan};
 
 /// What to repair.
 #[derive(Debug, clap::Args)]

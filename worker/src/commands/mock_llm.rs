@@ -14,7 +14,7 @@ use mock_llm::{Allowed, Answers, EMPTY_PATCH, Faults, Latency, Provider, Report,
 use tokio::net::TcpListener;
 
 use super::settings;
-use crate::intake::Source;
+use corpus::Source;
 use crate::replay::{by_rules, recorded};
 
 /// What the provider is like.

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use super::detect::{Tally, counted, policy, wanted};
 use super::settings::Settings;
-use crate::intake::{FileScan, Inputs, Place, Scan, Source, read, rows};
 use crate::repair::{diff, patched_file, propose};
+use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
 
 /// What to repair, and how to show it.
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 use console::{Exit, output};
-use dataset::corpus::json::Elements;
+use dataset::json::Elements;
 use domain::config::{Documents, GateProfile, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::{Fault, Gate, Gates, Proposal, Status, Verdict};
@@ -18,14 +18,15 @@ use domain::policy::PolicyName;
 use domain::published;
 use domain::record::{Record, SourceDocument};
 use engine::document::Document;
-use engine::verify::{Before, Candidate, Verification, examine, verify};
+use engine::verify::{Before, Candidate, Verification, examine};
 use engine::yaml::to_yaml;
 use serde_json::{Value, json};
 
 use super::propose::{Form, Rows};
 use super::settings::Settings;
-use crate::intake::{Source, read};
 use crate::repair::gate_words;
+use crate::verifier::verify;
+use corpus::{Source, read};
 
 /// What to judge, and by which gates.
 #[derive(Debug, clap::Args)]

@@ -186,7 +186,7 @@ impl ProposalTask {
             policy: &self.policy,
             violation: &self.violation,
             config,
-            clock,
+            clock, verify: crate::verifier::verify,
         }
     }
 }

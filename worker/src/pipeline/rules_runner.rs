@@ -10,8 +10,9 @@ use domain::policy::PolicyName;
 use domain::record::{Neighbours, Record, Slice};
 use engine::document::Identity;
 use engine::k8s::View;
-use engine::propose::{Decision, paper, rules};
-use engine::verify::{Candidate, verify};
+use engine::propose::{Decision, rules};
+use engine::verify::Candidate;
+use crate::verifier::verify;
 
 use super::context::{Context, contained, unix_us};
 use super::documents::{DocumentCache, ParsedDocument};

@@ -12,7 +12,7 @@ use engine::propose::mask::Masked;
 use engine::verify::Before;
 use serde_json::Value;
 
-use crate::intake::{Source, read};
+use corpus::{Source, read};
 
 /// The first prompt about a record.
 pub(super) struct Prompt<'p> {
@@ -54,7 +54,7 @@ pub(super) fn each_prompt(
             policy: &policy,
             violation: &record.violation_text,
             config: &asking,
-            clock: &|| 0.0,
+            clock: &|| 0.0, verify: crate::verifier::verify,
         };
         let (dialogue, step) = Dialogue::begin(&case);
         let Step::Ask(messages) = step else { return Ok(()) };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use dataset::corpus::json::Elements;
+use dataset::json::Elements;
 use domain::config::RunConfig;
 use domain::published;
 use mock_llm::PromptAnswers;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::prompts::each_prompt;
 use super::secrets::without_secrets;
-use crate::intake::Source;
+use corpus::Source;
 
 /// Recorded answers by their prompts.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use mock_llm::{EMPTY_PATCH, PromptAnswers};
 use serde_json::json;
 
 use super::prompts::{Prompt, each_prompt};
-use crate::intake::Source;
+use corpus::Source;
 
 /// The rules' answers to the prompts of a corpus.
 pub(crate) struct ByRules {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use corpus::{Form, Source, Summary, read};
 use domain::config::{Documents, RunConfig};
 use domain::record::{Neighbours, Record, SourceDocument};
-use domain::testing::corpus;
-use worker::intake::{Form, Source, Summary, read};
+use domain::testing::corpus as shared_corpus;
 
 fn take(
     corpus: &Path,
@@ -87,8 +87,8 @@ fn manifest_mode_needs_manifests() {
 
 #[test]
 fn every_published_record_has_its_document_or_a_reason() {
-    let Some(detections) = corpus("rules_full/detections.json.gz") else { return };
-    let Some(manifests) = corpus("manifests.tar.gz") else { return };
+    let Some(detections) = shared_corpus("rules_full/detections.json.gz") else { return };
+    let Some(manifests) = shared_corpus("manifests.tar.gz") else { return };
     let own = RunConfig::default();
     let (summary, records) = take(&detections, None, &own);
     let distinct: std::collections::BTreeSet<_> = records.iter().map(|(record, _)| record.document).collect();

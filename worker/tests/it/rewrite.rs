@@ -1,6 +1,6 @@
 //! Repairs put into the text of real manifests.
 
-use dataset::corpus::Files;
+use corpus::read::Files;
 use domain::config::{Limits, RulesConfig};
 use domain::policy::PolicyName;
 use domain::record::Neighbours;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::resolve::Origin;
+use super::origin::Origin;
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]

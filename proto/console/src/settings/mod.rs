@@ -6,10 +6,12 @@
 
 mod error;
 mod file;
+mod origin;
 mod resolve;
 mod show;
 mod text;
 
 pub use error::SettingsError;
 pub use file::read_yaml;
-pub use resolve::{Origin, Resolved, resolve};
+pub use origin::Origin;
+pub use resolve::{Resolved, resolve};

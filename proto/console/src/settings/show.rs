@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::resolve::{Origin, Resolved, for_each_leaf};
+use super::origin::Origin;
+use super::resolve::{Resolved, for_each_leaf};
 use crate::output::{self, Align, Format, Table};
 
 impl Resolved {

@@ -11,7 +11,8 @@ use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 
 use super::shape::{Entries, Entry};
-use crate::corpus::{CorpusReader, FileError};
+use crate::corpus_copy::CorpusReader;
+use crate::file_error::FileError;
 use crate::scan::{Part, ScanError, outcomes};
 
 /// Records of the corpus that are read at once.

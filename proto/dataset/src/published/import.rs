@@ -9,11 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::shape::{self, Entries, Entry};
 use super::spool::Spool;
-use crate::corpus::FileError;
+use super::tally::Tally;
+use crate::file_error::FileError;
 use crate::run_file::PublishedEntries;
-
-/// How many examples of each trouble are kept.
-const EXAMPLES: usize = 10;
 
 /// One record of an imported run.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,30 +22,6 @@ pub struct Imported {
     pub document: SourceDocument,
     /// What the published files say became of it.
     pub outcome: Outcome,
-}
-
-/// What one file held.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Entries of any sort: what the original counts.
-    pub entries: u64,
-    /// Entries that are no objects; skipped.
-    pub no_objects: u64,
-    /// Entries that a later one with the same id replaces.
-    pub superseded: u64,
-    /// Entries of the wrong shape; skipped.
-    pub malformed: u64,
-    /// What is wrong with the first of them.
-    pub malformed_examples: Vec<String>,
-}
-
-impl Tally {
-    pub(super) fn malformed(&mut self, message: String) {
-        self.malformed += 1;
-        if self.malformed_examples.len() < EXAMPLES {
-            self.malformed_examples.push(message);
-        }
-    }
 }
 
 /// What the files held, and what found no partner. Complete when the import has ended.

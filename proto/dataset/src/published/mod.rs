@@ -32,11 +32,11 @@ mod export;
 mod import;
 mod shape;
 mod spool;
+mod tally;
 #[cfg(test)]
 mod tests;
 
-/// What the column `worker` of an imported row says: nobody here judged it.
-pub const IMPORT: &str = "import";
-
 pub use export::{Export, ExportError, Exported, export};
-pub use import::{Import, ImportReport, Imported, Tally};
+pub use import::{Import, ImportReport, Imported};
+pub use shape::IMPORT;
+pub use tally::Tally;

@@ -7,6 +7,9 @@ use domain::patch::Patch;
 use domain::record::{Record, SourceDocument};
 use serde_json::{Map, Value, json};
 
+/// What the column `worker` of an imported row holds.
+pub const IMPORT: &str = "import";
+
 pub(super) type Entry = Map<String, Value>;
 
 /// The entries of one record; `None` where a file has none.
@@ -226,7 +229,7 @@ pub(super) fn outcome(record: &Record, document: &SourceDocument, entries: &Entr
             schema_ms: milliseconds(verdict, "kubectl_ms"),
             ..Timing::default()
         },
-        worker: super::IMPORT.to_owned(),
+        worker: IMPORT.to_owned(),
         attempt: 1,
         error_kind: None,
         published: None,

@@ -10,9 +10,9 @@ use domain::config::Limits;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::import::Tally;
-use crate::corpus::FileError;
-use crate::corpus::json::Elements;
+use super::tally::Tally;
+use crate::file_error::FileError;
+use crate::json::Elements;
 
 /// What a file of entries gave, and where its entries lie.
 pub(super) struct Spool {

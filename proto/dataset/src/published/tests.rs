@@ -9,7 +9,7 @@ use domain::outcome::{Fault, Outcome, Status, Verdict};
 use serde_json::{Value, json};
 
 use super::{Export, Import, ImportReport, Imported, export};
-use crate::corpus::{CorpusReader, CorpusWriter};
+use crate::corpus_copy::{CorpusReader, CorpusWriter};
 use crate::part::PartWriter;
 
 fn import(folder: &Path, files: [&Value; 3]) -> (Vec<Imported>, ImportReport) {
@@ -25,7 +25,7 @@ fn import(folder: &Path, files: [&Value; 3]) -> (Vec<Imported>, ImportReport) {
 
 fn whole(path: &str) -> Value {
     let mut text = Vec::new();
-    crate::corpus::Input::open(path).unwrap().read_to_end(&mut text).unwrap();
+    crate::json::Input::open(path).unwrap().read_to_end(&mut text).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 

@@ -8,11 +8,17 @@ use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
 
-use super::Put;
 use crate::crash::{Point, reach};
+use crate::layout::UNFINISHED;
 
-/// Begins the names of files that are being written.
-pub const UNFINISHED: &str = ".unfinished-";
+/// What a put-if-absent found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// Nothing: the object was written.
+    Written,
+    /// An object of that key, which was left as it is.
+    AlreadyThere,
+}
 
 /// Whether an object may replace another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,8 +17,9 @@ use tempfile::NamedTempFile;
 
 use crate::scan::Part;
 
+pub use crate::layout::UNFINISHED;
 use local::Over;
-pub use local::{UNFINISHED, rename, sweep_unfinished, unfinished};
+pub use local::{Put, rename, sweep_unfinished, unfinished};
 
 /// A folder of an object store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,15 +29,6 @@ pub struct Store {
     /// The folder on this machine, when the store is local.
     root: Option<PathBuf>,
     location: String,
-}
-
-/// What a put-if-absent found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// Nothing: the object was written.
-    Written,
-    /// An object of that key, which was left as it is.
-    AlreadyThere,
 }
 
 /// An object in a listing.

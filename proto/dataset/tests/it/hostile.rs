@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::io::{Cursor, Read, Write};
 use std::rc::Rc;
 
-use dataset::corpus::{Detections, Entry, FileError, Input};
+use dataset::file_error::FileError;
+use dataset::json::{Detections, Entry, Input};
 use domain::config::Limits;
 use domain::published::Detection;
 use domain::testing::{Inputs, property};

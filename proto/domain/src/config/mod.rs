@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod error;
 mod model;
 
+pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
 
 use crate::budget::{BudgetLimits, Limit};
@@ -248,16 +250,6 @@ impl Default for RunConfig {
             spend: SpendConfig::default(),
         }
     }
-}
-
-/// Why a configuration is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {reason}")]
-pub struct InvalidConfig {
-    /// The key, dotted.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub reason: String,
 }
 
 impl RunConfig {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidConfig;
+use super::error::InvalidConfig;
 use crate::budget::Price;
 
 /// Who proposes, and how a model is asked.

@@ -4,7 +4,6 @@ pub mod dialogue;
 mod excerpt;
 pub mod guard;
 pub mod mask;
-pub mod paper;
 pub mod parse;
 pub mod prompt;
 pub mod rules;

@@ -1,12 +1,12 @@
 //! The gates in their order, their ablation, and whose fault a failure is.
 
-use domain::config::{GateProfile, RunConfig};
+use domain::config::RunConfig;
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
 use domain::policy::PolicyName;
 use domain::record::Neighbours;
 use serde_json::Value;
 
-use super::{apply, policy, published, rescan, safety, schema};
+use super::{apply, policy, rescan, safety, schema};
 use crate::detect::detect;
 use crate::document::Document;
 use crate::k8s::{View, neighbours};
@@ -75,26 +75,24 @@ impl Verification {
     }
 }
 
-/// Judges a repair. Every gate behind *apply* runs, whatever the others say, so that each can be studied alone.
-pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
-    match config.verifier.gates {
-        GateProfile::Strict => strict(candidate, config, clock),
-        GateProfile::Published => as_published(candidate, config, clock),
-    }
-}
+/// How a repair is judged: [`verify`], or other gates that the caller brings.
+pub type Verify = fn(Candidate<'_>, &RunConfig, Clock<'_>) -> Verification;
 
-fn runs(gate: Gate, config: &RunConfig) -> bool {
+/// Whether the configuration leaves a gate on.
+pub fn runs(gate: Gate, config: &RunConfig) -> bool {
     !config.verifier.disabled_gates.contains(&gate)
 }
 
-fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult {
+/// Runs a gate and notes its time.
+pub fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult {
     let start = clock();
     let mut result = gate();
     result.ms = Some(clock() - start);
     result
 }
 
-fn strict(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
+/// Judges a repair. Every gate behind *apply* runs, whatever the others say, so that each can be studied alone.
+pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
     let mut gates = Gates { schema_before: candidate.before.schema.clone(), ..Gates::NOT_RUN };
     let start = clock();
     let applied = apply::apply(&candidate.document.value, &candidate.proposal.patch)
@@ -176,7 +174,7 @@ fn companion_findings(companions: &[Value]) -> Vec<String> {
 }
 
 /// A patch answers for what it breaks; errors that the document had before are the document's.
-fn fault(gates: &Gates) -> Fault {
+pub fn fault(gates: &Gates) -> Fault {
     let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
         .iter()
         .any(|gate| gates.of(*gate).verdict == Verdict::Failed);
@@ -187,33 +185,4 @@ fn fault(gates: &Gates) -> Fault {
     } else {
         Fault::None
     }
-}
-
-/// The gates that judged the published runs: no schema of ours, no rescan, and a patch that does not apply fails
-/// policy and safety too.
-fn as_published(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
-    let mut gates = Gates { schema_before: candidate.before.schema.clone(), ..Gates::NOT_RUN };
-    let start = clock();
-    let judged = published::judge(&candidate.document.value, candidate.policy, &candidate.proposal.patch);
-    let ms = clock() - start;
-    let mut patched = None;
-    match judged.apply {
-        Ok(value) => {
-            gates.apply = GateResult::from_errors(Vec::new());
-            if runs(Gate::Schema, config) {
-                gates.schema = timed(clock, || schema::of_patched(candidate.document, &value));
-            }
-            patched = Some(value);
-        }
-        Err(error) => gates.apply = GateResult::from_errors(vec![error]),
-    }
-    gates.apply.ms = Some(ms);
-    if runs(Gate::Policy, config) && patched.is_some() {
-        gates.policy = GateResult::from_errors(judged.policy_errors);
-    }
-    if runs(Gate::Safety, config) && patched.is_some() {
-        gates.safety = GateResult::from_errors(judged.safety_errors);
-    }
-    let fault = fault(&gates);
-    Verification { gates, fault, new_violations: Vec::new(), patched }
 }

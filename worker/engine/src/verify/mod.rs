@@ -5,10 +5,10 @@
 mod apply;
 mod gates;
 mod policy;
-pub mod published;
 mod rescan;
 mod safety;
 mod schema;
 
 pub use apply::{ApplyError, apply};
-pub use gates::{Before, Candidate, Clock, Verification, examine, verify};
+pub use gates::{Before, Candidate, Clock, Verification, Verify, examine, fault, runs, timed, verify};
+pub use schema::of_patched as schema_of_patched;

@@ -14,7 +14,7 @@ pub(super) fn of_document(document: &Document) -> GateResult {
 }
 
 /// The verdict on a document after its patch. A key that was written twice still is, unless the patch removed it.
-pub(super) fn of_patched(document: &Document, patched: &Value) -> GateResult {
+pub fn of_patched(document: &Document, patched: &Value) -> GateResult {
     let twice: Vec<_> =
         document.duplicate_keys.iter().filter(|key| key.resolve(patched).is_some()).cloned().collect();
     result(&Structural::embedded().validate(patched, &twice))

@@ -1,37 +1,13 @@
 //! The layers, one over the other.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::env;
 use crate::settings::error::SettingsError;
+use crate::settings::origin::Origin;
 use crate::settings::text::{is_auto, parse, type_of};
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The program's own default.
-    Default,
-    /// This configuration file.
-    File(String),
-    /// This environment variable.
-    Environment(String),
-    /// This flag.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "file {path}"),
-            Self::Environment(name) => write!(f, "environment {name}"),
-            Self::Flag(flag) => write!(f, "flag {flag}"),
-        }
-    }
-}
 
 /// The settings with every key present, and where each leaf came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

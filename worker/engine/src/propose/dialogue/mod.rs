@@ -16,7 +16,7 @@ use super::mask::Masked;
 use super::{Decision, guard, parse, prompt, rules, sanitise};
 use crate::document::Document;
 use crate::k8s::View;
-use crate::verify::{Before, Candidate, Clock, Verification, verify};
+use crate::verify::{Before, Candidate, Clock, Verification, Verify};
 
 /// Longest answer that is repeated to the model.
 const REPEATED: usize = 8 << 10;
@@ -36,6 +36,8 @@ pub struct Case<'a> {
     pub violation: &'a str,
     /// The settings.
     pub config: &'a RunConfig,
+    /// The gates.
+    pub verify: Verify,
     /// A clock that is handed in.
     pub clock: Clock<'a>,
 }
@@ -50,7 +52,7 @@ impl Case<'_> {
             policy: self.policy,
             proposal,
         };
-        verify(candidate, self.config, self.clock)
+        (self.verify)(candidate, self.config, self.clock)
     }
 }
 

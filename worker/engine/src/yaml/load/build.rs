@@ -9,9 +9,11 @@ use domain::pointer::Pointer;
 use saphyr_parser::{Event, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
+use super::error::LoadError;
+use super::loaded::{Position, Spans};
 use super::measure::{bytes_of, depth_of};
 use super::offsets::Offsets;
-use super::{LoadError, Position, Spans};
+
 use crate::yaml::scalar;
 
 enum Frame {

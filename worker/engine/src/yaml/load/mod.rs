@@ -2,10 +2,7 @@
 //!
 //! *Invariant*: no input panics, recurses, or makes more than `document_nodes` nodes.
 
-use std::collections::BTreeMap;
-
 use domain::config::Limits;
-use domain::pointer::Pointer;
 use saphyr_parser::{Parser, ScanError};
 use serde_json::Value;
 
@@ -13,66 +10,16 @@ use build::Builder;
 use measure::{depth_of, nodes_of};
 use offsets::Offsets;
 
+pub use error::LoadError;
+pub use loaded::{Loaded, Position, Spans};
+
 mod build;
+mod error;
+mod loaded;
 mod measure;
 mod offsets;
 #[cfg(test)]
 mod tests;
-
-/// Where a node stands in its text. Lines and columns count from 1; offsets are bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// Line of the node's key, or of the node itself where it has none.
-    pub line: usize,
-    /// Column there.
-    pub column: usize,
-    /// Byte range of the key; empty where the node has none (list entries, the root).
-    pub key: (usize, usize),
-    /// Byte range of the value; of a collection, from its first to behind its last entry.
-    pub value: (usize, usize),
-    /// Whether the value is a collection in flow style (`{}` or `[]`).
-    pub flow: bool,
-}
-
-/// The positions of all nodes that stand in the text themselves (not those behind an alias or a merge).
-pub type Spans = BTreeMap<Pointer, Position>;
-
-/// One document.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
-    /// Its value; keys keep their order.
-    pub value: Value,
-    /// Keys that occur twice in one mapping (the last one counts).
-    pub duplicate_keys: Vec<Pointer>,
-    /// Where its nodes stand; empty unless asked for.
-    pub spans: Spans,
-}
-
-/// Why a text is not a document.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// Not YAML.
-    #[error("line {line}, column {column}: {message}")]
-    Syntax {
-        /// 1-based line.
-        line: usize,
-        /// 1-based column.
-        column: usize,
-        /// What the parser says.
-        message: String,
-    },
-    /// Nothing but blanks and comments.
-    #[error("the document is empty")]
-    Empty,
-    /// Larger than allowed.
-    #[error("{what} exceeds the limit of {limit}")]
-    Limit {
-        /// Of what there is too much.
-        what: &'static str,
-        /// How much is allowed.
-        limit: usize,
-    },
-}
 
 /// Loads the first document of `text`.
 pub fn load(text: &str, limits: &Limits) -> Result<Loaded, LoadError> {

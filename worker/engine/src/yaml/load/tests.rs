@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use domain::pointer::Pointer;
+
 use super::*;
 
 fn limits() -> Limits {

@@ -11,7 +11,7 @@ use engine::k8s::{View, neighbours};
 use engine::policies::{Fix, policy};
 use engine::propose::{Decision, rules};
 use engine::template;
-use engine::verify::{Before, Candidate, apply, examine, verify};
+use engine::verify::{Before, Candidate, Verify, apply, examine, verify};
 use engine::yaml::{load, to_yaml};
 use serde_json::Value;
 
@@ -101,9 +101,7 @@ fn repaired(
         context()
     );
 
-    let mut published = config.clone();
-    published.verifier.gates = GateProfile::Published;
-    let _ = verify(candidate, &published, &|| 0.0);
+    let _ = paper::gates::verify(candidate, config, &|| 0.0);
 }
 
 fn with_companions(around: &Neighbours, proposal: &Proposal) -> Neighbours {
@@ -135,7 +133,9 @@ pub(crate) fn hold_for_patch(document: &Document, around: &Neighbours, id: Polic
     let proposal = Proposal { patch, ..Proposal::default() };
     let candidate =
         Candidate { document, neighbours: around, before: &before, policy: &name, proposal: &proposal };
-    for gates in [GateProfile::Strict, GateProfile::Published] {
+    let judges: [(GateProfile, Verify); 2] =
+        [(GateProfile::Strict, verify), (GateProfile::Published, paper::gates::verify)];
+    for (gates, verify) in judges {
         config.verifier.gates = gates;
         let verification = verify(candidate, &config, &|| 0.0);
         let applied = apply(&document.value, &proposal.patch).ok();

@@ -4,15 +4,12 @@
 //! one like it: the pace falls at once, is held as long, and goes back at once.
 
 use super::super::Seconds;
-use super::measure::{CUT, HOLD, Mark};
-use super::{BELOW, Learner, MOVED};
+use super::Learner;
+use super::types::{BACK, BELOW, CUT, Fall, HOLD, MOVED, Mark, Past};
 
 /// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
 const SHORT: Seconds = 3.0;
 const LONGER: f64 = 2.0;
-
-/// A share of the limit before its fall: a pace from there on has come back to it.
-pub(super) const BACK: f64 = 0.9;
 
 /// How long a pace that has come back is not refused until the limit counts as come back.
 const SURE: Seconds = 1.5;
@@ -26,43 +23,11 @@ const NEXT_LOOK: Seconds = 1.5;
 /// How far a limit may be from an earlier low one to be taken for it, as shares of that.
 const LIKE: (f64, f64) = (0.8, 1.25);
 
-/// How long a limit that fell is expected back.
-pub(super) const EXPECTED: Seconds = 120.0;
-
 /// How much sooner than usual a limit that fell is looked for.
 const EAGER: f64 = 0.8;
 
 /// How much sooner it is looked for after a look that found it, once looks have narrowed down how long falls last.
 const SOONER: f64 = 0.95;
-
-/// A limit that fell a moment ago and may come back, as it does where others use the same account by turns.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fall {
-    /// Where it was before.
-    pub(super) before: f64,
-    pub(super) since: Seconds,
-    /// How long the pace is held until the limit is looked for there.
-    pub(super) hold: Seconds,
-    /// When it was last found to be low.
-    pub(super) low_at: Seconds,
-    /// Since when the pace is back, and not refused yet.
-    pub(super) back_at: Option<Seconds>,
-    /// How often it was refused there.
-    pub(super) looks: u32,
-}
-
-/// A fall that is over.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Past {
-    /// Where the limit was before the fall, or before one of those before it.
-    pub(super) high: f64,
-    /// Where the limit was meanwhile.
-    pub(super) low: f64,
-    /// The longest for which it was found to be there still.
-    pub(super) longest: Seconds,
-    /// How long it was there, as far as looks at it tell.
-    pub(super) lasted: Seconds,
-}
 
 impl Learner {
     /// A fall from `before`.

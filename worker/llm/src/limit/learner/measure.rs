@@ -2,8 +2,8 @@
 //! allowed.
 
 use super::super::Seconds;
-use super::falls::EXPECTED;
-use super::{BELOW, LONG_WAIT, Learner, MOVED};
+use super::Learner;
+use super::types::{BELOW, CUT, EXPECTED, HOLD, LONG_WAIT, MOVED, Mark};
 
 /// The share of a time of which the pace is not used from which what passed in it is less than the limit.
 const UNUSED: f64 = 0.1;
@@ -15,8 +15,7 @@ const SAME: f64 = 0.1;
 const BEYOND: f64 = 1.15;
 const CONFIRMED: f64 = 1.02;
 
-/// The pace after a refusal that measured nothing; the second where somebody says what the limit is.
-pub(super) const CUT: f64 = 0.8;
+/// The pace after a refusal that measured nothing, where a limit is known from elsewhere.
 const KNOWN_CUT: f64 = 0.9;
 
 /// The share of what somebody says the limit is from which it is believed, whatever was measured: what goes unused while
@@ -24,26 +23,11 @@ const KNOWN_CUT: f64 = 0.9;
 /// another one.
 const BELIEVED: f64 = 0.8;
 
-/// Shortest time for which a measured pace is held.
-pub(super) const HOLD: Seconds = 10.0;
-
 /// Fewest units that are let through before the limit is looked for again.
 const HOLD_UNITS: f64 = 150.0;
 
 /// Fewest units (of the size of a call) from which a rate is measured.
 const MEASURED: f64 = 12.0;
-
-/// What has passed until when.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    pub(super) at: Seconds,
-    pub(super) passed: f64,
-    /// How long the refusal was on its way. By so much longer than the provider asked nothing is sent, and what it allowed
-    /// meanwhile may have found no room in its burst.
-    pub(super) trip: Seconds,
-    /// For how long the pace has not been used since.
-    pub(super) unused: Seconds,
-}
 
 impl Learner {
     /// Takes from a refusal what it tells of the limit, and sets the pace by it.

@@ -8,9 +8,9 @@
 
 mod falls;
 mod measure;
+mod types;
 
-use falls::{Fall, Past};
-use measure::Mark;
+use types::{BACK, BELOW, Fall, LONG_WAIT, Mark, Past};
 
 use super::Seconds;
 use super::bucket::Bucket;
@@ -26,15 +26,6 @@ const PROBE: f64 = 0.07;
 
 /// The same, below a limit that fell a moment ago and may come back.
 const RETURN: f64 = 0.25;
-
-/// The pace, as a multiple of what was measured, from which the limit has moved.
-const MOVED: f64 = 1.3;
-
-/// A wait from which an allowance is one per window.
-const LONG_WAIT: Seconds = 5.0;
-
-/// The pace as a share of what was measured.
-const BELOW: f64 = 0.985;
 
 /// The pace after calls piled up.
 const EASE: f64 = 0.93;
@@ -211,7 +202,7 @@ impl Learner {
         let faster = match self.measured {
             None if self.full.is_none() && !self.seen_slow => RAMP,
             None => PROBE,
-            Some(_) if self.fallen.is_some_and(|fall| self.pace < fall.before * falls::BACK) => RETURN,
+            Some(_) if self.fallen.is_some_and(|fall| self.pace < fall.before * BACK) => RETURN,
             // Faster and faster: near the known limit it is looked for gently, far from it, it has moved.
             Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
         };

@@ -1,0 +1,32 @@
+//! Entries of a file of detections, the unusable ones among them.
+
+use domain::published::Detection;
+
+/// One entry of a file of detections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// 0-based place among the entries.
+    pub index: u64,
+    /// The detection, or why the entry is none.
+    pub content: Result<Detection, Malformed>,
+}
+
+/// An entry that is no detection. The others go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Its id, when that much could be read.
+    pub id: Option<String>,
+    /// Its policy, when that much could be read.
+    pub policy_id: Option<String>,
+    /// Its path, when that much could be read.
+    pub manifest_path: Option<String>,
+    /// What is wrong, where, and what to do about it.
+    pub message: String,
+}
+
+impl Malformed {
+    /// An entry of which nothing but this is known.
+    pub fn of(message: String) -> Self {
+        Self { id: None, policy_id: None, manifest_path: None, message }
+    }
+}

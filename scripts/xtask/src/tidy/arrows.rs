@@ -1,0 +1,104 @@
+//! Dependencies of crates: which of our crates a crate may use, and which others it must never bring.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// Which of our crates a crate may use (outside its tests).
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("analysis", &["dataset", "console", "domain"]),
+    ("coordinator", &["worker", "corpus", "llm", "proto", "dataset", "console", "domain"]),
+    ("worker", &["engine", "paper", "corpus", "llm", "mock-llm", "proto", "dataset", "console", "domain"]),
+    ("engine", &["domain"]),
+    ("paper", &["engine", "domain"]),
+    ("corpus", &["engine", "dataset", "console", "domain"]),
+    ("llm", &["domain"]),
+    ("mock-llm", &["llm", "domain"]),
+    ("proto", &["domain"]),
+    ("dataset", &["domain"]),
+    ("console", &["domain"]),
+    ("domain", &[]),
+    ("xtask", &[]),
+];
+
+/// What a crate must never bring, directly.
+const NEVER: [(&str, &[&str]); 9] = [
+    ("domain", &["tokio", "tonic", "arrow", "parquet", "object_store", "polars"]),
+    ("engine", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
+    ("paper", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
+    ("llm", &["tonic", "prost", "arrow", "parquet", "rusqlite", "polars", "kube", "json-patch"]),
+    ("proto", &["arrow", "parquet", "polars", "rusqlite"]),
+    ("dataset", &["tonic", "prost", "polars", "rusqlite"]),
+    ("corpus", &["tokio", "tonic", "prost", "polars", "rusqlite"]),
+    ("worker", &["polars", "rusqlite"]),
+    ("coordinator", &["polars"]),
+];
+
+/// Files that alone may name a crate: (crate, folder, the one file, what it names).
+const ALONE: [(&str, &str, &str, &str); 1] = [("coordinator", "coordinator/src", "embedded.rs", "worker")];
+
+/// Compares the dependencies of every crate with the tables above.
+pub(super) fn check(root: &Path, packages: &[Value]) -> Result<Vec<String>> {
+    let ours: BTreeSet<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    let mut faults = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().context("a package without a name")?;
+        faults.extend(arrows(name, package, &ours));
+    }
+    for (name, folder, file, named) in ALONE {
+        faults.extend(imports(root, name, folder, file, named)?);
+    }
+    Ok(faults)
+}
+
+fn arrows(name: &str, package: &Value, ours: &BTreeSet<&str>) -> Vec<String> {
+    let Some((_, allowed)) = ARROWS.iter().find(|(krate, _)| *krate == name) else {
+        return vec![format!("{name} is not in the table of arrows (scripts/xtask/src/tidy/arrows.rs)")];
+    };
+    let forbidden = NEVER.iter().find(|(krate, _)| *krate == name).map_or(&[][..], |(_, list)| *list);
+    let mut faults = Vec::new();
+    for dependency in package["dependencies"].as_array().into_iter().flatten() {
+        let Some(other) = dependency["name"].as_str() else { continue };
+        let for_tests = dependency["kind"].as_str() == Some("dev");
+        if ours.contains(other) && !allowed.contains(&other) && !for_tests {
+            faults.push(format!("{name} must not depend on {other}"));
+        }
+        if forbidden.contains(&other) && !for_tests {
+            faults.push(format!("{name} must never bring {other}"));
+        }
+        if other == "polars" && name != "analysis" {
+            faults.push(format!("{name} brings polars, which is for analysis alone"));
+        }
+    }
+    faults
+}
+
+fn imports(root: &Path, name: &str, folder: &str, file: &str, named: &str) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("{} is gone", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with(file) {
+                let text = std::fs::read_to_string(&path)?;
+                let uses = |line: &str| {
+                    let line = line.trim_start();
+                    !line.starts_with("//")
+                        && (line.contains(&format!("use {named}::"))
+                            || line.contains(&format!(" {named}::"))
+                            || line.contains(&format!("({named}::")))
+                };
+                if let Some(at) = text.lines().position(uses) {
+                    let place = path.strip_prefix(root).unwrap_or(&path).display();
+                    faults.push(format!("{place}:{}: {name} names {named} outside {file}", at + 1));
+                }
+            }
+        }
+    }
+    Ok(faults)
+}
+

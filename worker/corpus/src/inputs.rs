@@ -1,0 +1,120 @@
+//! What the user named on the command line, as a stream of files that can be read twice.
+
+use std::io::Read;
+
+use anyhow::Context;
+use console::failure::WithHint;
+use domain::config::Limits;
+
+use crate::read::{FileProblem, Files, SourceFile};
+
+/// Files of a batch at most; bytes of a batch before no further file is added.
+const BATCH_FILES: usize = 256;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Folders, archives, files, and standard input.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    roots: Vec<Root>,
+}
+
+#[derive(Debug, Clone)]
+enum Root {
+    Path {
+        path: String,
+        folder: bool,
+        archive: bool,
+    },
+    /// Standard input can be read once only, so its text is kept.
+    Stdin(SourceFile),
+}
+
+impl Inputs {
+    /// Takes paths as they were named; `-` is standard input.
+    pub fn open(paths: &[String], limits: &Limits) -> anyhow::Result<Self> {
+        let roots: anyhow::Result<Vec<Root>> = paths.iter().map(|path| Root::open(path, limits)).collect();
+        Ok(Self { roots: roots? })
+    }
+
+    /// The first input whose files cannot be written to.
+    pub fn read_only(&self) -> Option<&str> {
+        self.roots.iter().find_map(|root| match root {
+            Root::Stdin(_) => Some("-"),
+            Root::Path { path, archive: true, .. } => Some(path),
+            Root::Path { .. } => None,
+        })
+    }
+
+    /// Every file in batches of bounded size, each with the path under which the user finds it.
+    pub fn batches(
+        &self,
+        limits: &Limits,
+        mut each: impl FnMut(Vec<SourceFile>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for root in &self.roots {
+            for file in root.files(limits)? {
+                bytes += file.content.as_ref().map_or(0, String::len);
+                batch.push(file);
+                if batch.len() >= BATCH_FILES || bytes >= BATCH_BYTES {
+                    each(std::mem::take(&mut batch))?;
+                    bytes = 0;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            each(batch)?;
+        }
+        Ok(())
+    }
+}
+
+impl Root {
+    fn open(path: &str, limits: &Limits) -> anyhow::Result<Self> {
+        if path == "-" {
+            return Ok(Self::Stdin(stdin(limits.file_bytes)?));
+        }
+        let metadata = std::fs::metadata(path)
+            .with_context(|| format!("cannot read {path}"))
+            .hint("name a folder, a file or an archive of manifests, or - for standard input")?;
+        let folder = metadata.is_dir();
+        let name = path.to_ascii_lowercase();
+        let archive = !folder && [".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end));
+        Ok(Self::Path { path: path.trim_end_matches('/').to_owned(), folder, archive })
+    }
+
+    fn files(&self, limits: &Limits) -> anyhow::Result<Box<dyn Iterator<Item = SourceFile> + '_>> {
+        match self {
+            Self::Stdin(file) => Ok(Box::new(std::iter::once(file.clone()))),
+            Self::Path { path, folder, archive } => {
+                let root = if path.is_empty() { "/" } else { path };
+                let files = Files::open(root, limits)?;
+                Ok(Box::new(files.map(move |mut file| {
+                    if *folder {
+                        file.path = if path == "." { file.path } else { format!("{path}/{}", file.path) };
+                    } else if !archive {
+                        file.path.clone_from(path);
+                    }
+                    file
+                })))
+            }
+        }
+    }
+}
+
+fn stdin(limit: u64) -> anyhow::Result<SourceFile> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .context("cannot read standard input")?;
+    let content = if bytes.len() as u64 > limit {
+        Err(FileProblem::TooLarge { bytes: bytes.len() as u64, limit })
+    } else {
+        String::from_utf8(bytes)
+            .map_err(|error| FileProblem::NotUtf8 { byte: error.utf8_error().valid_up_to() })
+    };
+    Ok(SourceFile { path: "-".to_owned(), content })
+}

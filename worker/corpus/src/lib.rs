@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod detected;
+mod detections;
+mod findings;
+mod identity;
+mod inputs;
+mod parallel;
+pub mod read;
+mod resolve;
+mod scan;
+mod sink;
+mod source;
+mod split;
+
+pub use detected::{Row, rows};
+pub use findings::findings;
+pub use inputs::Inputs;
+pub use scan::{FileScan, Scan, Scanned, Trouble};
+pub use source::{Form, Source, Summary, read};
+pub use split::Place;

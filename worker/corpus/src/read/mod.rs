@@ -1,0 +1,19 @@
+//! Streaming readers of every form a corpus comes in.
+//!
+//! A bad entry is a value among the others ([`Malformed`](dataset::json::Malformed)); only a file that cannot be read on is
+//! an error ([`FileError`](dataset::file_error::FileError)).
+
+mod files;
+mod format;
+mod manifests;
+mod names;
+mod parquet;
+mod tar;
+mod text;
+mod walk;
+
+pub use self::parquet::{ParquetDetections, ParquetDetectionsWriter};
+pub use files::{Files, SourceFile};
+pub use format::Format;
+pub use manifests::{ManifestProblem, Manifests};
+pub use text::FileProblem;

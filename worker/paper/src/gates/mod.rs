@@ -1,0 +1,18 @@
+//! The gates that judged the published runs, as they judged then.
+//!
+//! Kept beside the strict gates so that recorded patches get their recorded verdicts. Nothing here is mended: seven
+//! policies have no re-check, unknown policies pass, pod-level settings are not read, the safety gate knows two tests.
+//! The schema gate is not part of it (the published rules run let every schema failure pass), nor is the rescan
+//! (it was switched off).
+//!
+//! *Never* used to accept a repair of ours unless the run asks for the published gates.
+
+mod judge;
+mod reason;
+mod recheck;
+mod safety;
+mod verify;
+mod walk;
+
+pub use judge::{Judgement, judge};
+pub use verify::verify;
