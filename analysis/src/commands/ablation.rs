@@ -3,7 +3,8 @@
 use analysis::ablation::{Scenario, ablation};
 use console::Exit;
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Ablation) -> anyhow::Result<Exit> {

@@ -3,7 +3,7 @@
 use analysis::reference::{Reference, audit, audit_figures};
 use console::Exit;
 
-use super::show;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Published) -> anyhow::Result<Exit> {

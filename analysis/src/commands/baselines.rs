@@ -7,7 +7,7 @@ use analysis::files::{self, Csv, FileError};
 use analysis::render::{Figures, Form};
 use console::Exit;
 
-use super::{print, show};
+use super::print::{print, show};
 use crate::cli;
 
 pub(super) fn run(args: &cli::Baselines) -> anyhow::Result<Exit> {

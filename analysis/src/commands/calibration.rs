@@ -6,7 +6,8 @@ use anyhow::bail;
 use console::Exit;
 use serde_json::{Map, Value, json};
 
-use super::{load, show};
+use super::input::load;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Calibration) -> anyhow::Result<Exit> {

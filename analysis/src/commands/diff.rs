@@ -5,7 +5,8 @@ use analysis::diff::diff;
 use console::Exit;
 use console::failure::WithHint as _;
 
-use super::{load, show};
+use super::input::load;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Diff) -> anyhow::Result<Exit> {

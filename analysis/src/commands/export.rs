@@ -8,7 +8,7 @@ use dataset::published::{Export, export};
 use dataset::run_file::CORPUS_FILE;
 use dataset::scan::Part;
 
-use super::load;
+use super::input::load;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Export) -> anyhow::Result<Exit> {

@@ -9,7 +9,8 @@ use console::{Exit, Format};
 use domain::outcome::Status;
 use serde_json::{Map, Value, json};
 
-use super::{load, print};
+use super::input::load;
+use super::print::print;
 use crate::cli::{self, Ended, TaxonomyTable};
 
 /// A word that failures are counted by, and where it stands in a failure.

@@ -4,7 +4,7 @@ use analysis::fairness::fairness;
 use analysis::files;
 use console::Exit;
 
-use super::show;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Fairness) -> anyhow::Result<Exit> {

@@ -4,7 +4,8 @@ use console::Exit;
 use dataset::fingerprint::fingerprint;
 use dataset::scan::Part;
 
-use super::{load, print};
+use super::input::load;
+use super::print::print;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Fingerprint) -> anyhow::Result<Exit> {

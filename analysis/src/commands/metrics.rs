@@ -1,12 +1,13 @@
 //! `analysis metrics`.
 
 use analysis::metrics::{Extended, Metrics, Published};
+use analysis::render::{interval, number, percent};
 use analysis::stats::Proportion;
 use console::output::{self, Align, Table};
 use console::{Exit, Format};
 
-use super::figures::{interval, leaves, number, percent};
-use super::{load, print};
+use super::input::load;
+use super::print::{leaves, print};
 use crate::cli;
 
 pub(super) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {

@@ -9,14 +9,15 @@ mod diff;
 mod export;
 mod failures;
 mod fairness;
-mod figures;
 mod fingerprint;
+mod input;
 mod latency;
 mod metrics;
 mod multi_seed;
 mod parity;
 mod patch_stats;
 mod policy_metrics;
+mod print;
 mod probe_report;
 mod queue;
 mod report;
@@ -28,16 +29,11 @@ mod sql;
 mod throughput;
 mod tokens;
 
-use analysis::Results;
-use analysis::cases::{self, Case};
-use analysis::render::Figures;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use console::failure::WithHint as _;
-use console::{Exit, completions, output};
-use domain::run::RunState;
+use console::{Exit, completions};
 
-use crate::cli::{Cli, Command, Print};
+use crate::cli::{Cli, Command};
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -77,37 +73,4 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Fine)
         }
     }
-}
-
-/// Loads results, and says on stderr when a run is not finished.
-fn load(paths: &[String]) -> anyhow::Result<Results> {
-    let results = Results::load(paths).hint(
-        "name the folder of a run (results/<RUN_ID>), its parts, or a glob in quotes, e.g. 'results/*/*.parquet'",
-    )?;
-    for run in results.runs().filter(|run| run.state != RunState::Finished) {
-        let rows: u64 = run.parts.iter().map(|part| part.rows).sum();
-        output::say(&format!(
-            "run {} is {}: the figures cover {rows} of {} records",
-            run.run_id,
-            run.state.as_str(),
-            run.records
-        ));
-    }
-    Ok(results)
-}
-
-/// The rows of results, as plain values.
-fn cases(paths: &[String]) -> anyhow::Result<Vec<Case>> {
-    Ok(cases::read(&load(paths)?)?)
-}
-
-/// Prints figures in the form asked for.
-fn show(figures: &Figures, how: &Print) -> anyhow::Result<Exit> {
-    print(&figures.render(how.output, output::stdout_width()))
-}
-
-/// Prints a result; a reader that went away is no failure.
-fn print(text: &str) -> anyhow::Result<Exit> {
-    output::print(text).context("cannot write to stdout")?;
-    Ok(Exit::Fine)
 }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use console::Exit;
 use serde_json::Value;
 
-use super::show;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::MultiSeed) -> anyhow::Result<Exit> {

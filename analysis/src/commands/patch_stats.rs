@@ -3,7 +3,8 @@
 use analysis::patch_stats::patch_stats;
 use console::Exit;
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli::Runs;
 
 pub(super) fn run(args: &Runs) -> anyhow::Result<Exit> {

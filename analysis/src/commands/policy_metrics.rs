@@ -1,12 +1,13 @@
 //! `analysis policy-metrics`.
 
 use analysis::policy_metrics::{self, PolicyMetrics};
+use analysis::render::{interval, number, percent};
 use console::output::{self, Align, Table};
 use console::{Exit, Format};
 use serde_json::{Map, Value};
 
-use super::figures::{cell, interval, number, percent};
-use super::{load, print};
+use super::input::load;
+use super::print::{cell, print};
 use crate::cli;
 
 pub(super) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {

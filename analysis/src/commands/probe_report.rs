@@ -4,7 +4,7 @@ use analysis::files;
 use analysis::probe_report::report;
 use console::Exit;
 
-use super::show;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::ProbeReport) -> anyhow::Result<Exit> {

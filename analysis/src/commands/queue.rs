@@ -10,7 +10,8 @@ use console::Exit;
 use console::output::{self, Align, Table};
 use serde_json::json;
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli::{Order, QueueCommand, Queued};
 
 pub(super) fn run(args: &Queued) -> anyhow::Result<Exit> {

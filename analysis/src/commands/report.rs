@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use console::failure::WithHint as _;
 use console::{Exit, output};
 
-use super::load;
+use super::input::load;
+use super::print::print;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Report) -> anyhow::Result<Exit> {
@@ -30,5 +31,5 @@ pub(super) fn run(args: &cli::Report) -> anyhow::Result<Exit> {
         .hint("--out names a folder; it is made when missing")?;
     let bytes: u64 = written.iter().map(|file| file.bytes).sum();
     output::say(&format!("{} files, {:.1} MB", written.len() + 1, bytes as f64 / 1e6));
-    super::print(&format!("{}\n", args.out.join("report.html").display()))
+    print(&format!("{}\n", args.out.join("report.html").display()))
 }

@@ -12,7 +12,7 @@ use console::failure::WithHint as _;
 use console::output::{self, Align, Table};
 use serde_json::{Value, json};
 
-use super::show;
+use super::print::show;
 use crate::cli;
 
 /// Names of the feeds in their folder, as fetched and as others may keep them.

@@ -9,7 +9,8 @@ use console::Exit;
 use console::output::{Align, Table};
 use serde_json::{Value, json};
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn schedule(args: &cli::Schedule) -> anyhow::Result<Exit> {

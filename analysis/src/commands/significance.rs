@@ -6,7 +6,8 @@ use analysis::significance::{Counted, intervals, of_runs, pairs};
 use console::Exit;
 use serde_json::json;
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Significance) -> anyhow::Result<Exit> {

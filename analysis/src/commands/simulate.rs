@@ -4,7 +4,8 @@ use analysis::schedule::simulate::{Pool, Setting, experiment, figures};
 use anyhow::bail;
 use console::{Exit, output};
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Simulate) -> anyhow::Result<Exit> {

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use console::Exit;
 use console::failure::WithHint as _;
 
-use super::{load, show};
+use super::input::load;
+use super::print::show;
 use crate::cli;
 
 /// Bytes of a statement, at most.

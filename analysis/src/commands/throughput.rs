@@ -7,7 +7,7 @@ use console::Exit;
 use console::output::{Align, Table};
 use serde_json::{Value, json};
 
-use super::show;
+use super::print::show;
 use crate::cli;
 
 const NAMES: [&str; 4] =

@@ -3,7 +3,8 @@
 use analysis::tokens::{Prices, tokens};
 use console::Exit;
 
-use super::{cases, show};
+use super::input::cases;
+use super::print::show;
 use crate::cli;
 
 pub(super) fn run(args: &cli::Tokens) -> anyhow::Result<Exit> {

@@ -8,8 +8,9 @@ use super::computed::{
     object, policies, probe, proposer_latency, secondary, significance, taxonomy, telemetry,
     verifier_latency,
 };
+use super::line::{Found, Line, Status};
 use super::places::{Reference, ReferenceError};
-use super::{Found, Line, Status, schedules};
+use super::schedules;
 use crate::ablation::{Scenario, ablation};
 use crate::significance::intervals;
 use crate::{bundle, cross_version, fairness, files, multi_seed, patch_stats, risk, throughput};

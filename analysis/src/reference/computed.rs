@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::Found;
 use super::compare::Comparison;
+use super::line::Found;
 use super::places::{Reference, ReferenceError};
 use super::sources::Files;
 use crate::baselines::Baselines;

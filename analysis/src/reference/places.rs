@@ -116,12 +116,17 @@ impl Reference {
                 let path = entry.map_err(wrong)?.path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if let Ok(relative) = path.strip_prefix(&self.folder) {
-                    found.push(super::relative(relative));
+                } else if let Ok(inside) = path.strip_prefix(&self.folder) {
+                    found.push(relative(inside));
                 }
             }
         }
         found.sort();
         Ok(found)
     }
+}
+
+/// A path as it is written in the table.
+fn relative(path: &Path) -> String {
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }

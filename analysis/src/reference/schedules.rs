@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Found;
 use super::compare::Comparison;
+use super::line::Found;
 use super::places::{Reference, ReferenceError};
 use crate::files;
 use crate::schedule::{Candidate, Grid, RiskEntries, Weights, compare, from_published, schedule, sweep};

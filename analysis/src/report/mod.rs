@@ -9,11 +9,13 @@ mod block;
 mod build;
 mod documents;
 mod forms;
+mod options;
 mod parts;
 mod records;
 mod run;
 
 pub use block::{Block, Example, Figure, Headline, Lead, NamedTable, Report, Section};
-pub use build::{Options, build};
+pub use build::build;
 pub use forms::{Written, write};
+pub use options::Options;
 pub use records::Records;

@@ -9,7 +9,7 @@ use crate::error::AnalysisError;
 use crate::render::chart::{Axis, Dot, Ink, Stack, dots, stacked};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::Proportion;
 

@@ -7,8 +7,8 @@ use crate::failures::Failure;
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
 use crate::report::documents::{Wanted, examples};
+use crate::report::options::Options;
 use crate::report::run::Run;
 
 /// Lines of the table, and of the figure.

@@ -9,7 +9,7 @@ use crate::patch_stats::patch_stats;
 use crate::render::chart::{Axis, Column, Curve, columns, curves};
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::{Interval, Sample, quantile_interval};
 use console::output::{Align, Table};

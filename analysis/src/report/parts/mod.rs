@@ -11,7 +11,7 @@ mod queue;
 mod tokens;
 
 use super::block::Block;
-use super::build::Options;
+use super::options::Options;
 use super::run::Run;
 use crate::error::AnalysisError;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::load::Results;
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, Section, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 
 pub(in crate::report) fn section(runs: &[Run], results: &Results, options: &Options) -> Section {

@@ -6,7 +6,7 @@ use crate::error::AnalysisError;
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::schedule::simulate::{BANDS, Cell, Pool, Setting, Spread, experiment};
 

@@ -3,7 +3,7 @@
 use crate::error::AnalysisError;
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::tokens::tokens;
 

@@ -1,8 +1,23 @@
-//! How figures are written.
+//! How the figures of a command are written to stdout.
 
-pub(super) use analysis::render::{interval, number, percent};
-use console::output::{Align, Table};
+use analysis::render::Figures;
+use anyhow::Context as _;
+use console::Exit;
+use console::output::{self, Align, Table};
 use serde_json::Value;
+
+use crate::cli::Print;
+
+/// Prints figures in the form asked for.
+pub(super) fn show(figures: &Figures, how: &Print) -> anyhow::Result<Exit> {
+    print(&figures.render(how.output, output::stdout_width()))
+}
+
+/// Prints a result; a reader that went away is no failure.
+pub(super) fn print(text: &str) -> anyhow::Result<Exit> {
+    output::print(text).context("cannot write to stdout")?;
+    Ok(Exit::Fine)
+}
 
 /// The leaves of a JSON value as `key,value` lines with dotted keys; what a list holds is numbered.
 pub(super) fn leaves(value: &Value) -> Table {

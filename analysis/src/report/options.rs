@@ -1,0 +1,21 @@
+//! What a report is about, beside its runs.
+
+use std::path::PathBuf;
+
+use crate::reference::Finding;
+use crate::tokens::Prices;
+
+/// What a report is about, beside its runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Seed of everything drawn at random.
+    pub seed: u64,
+    /// Failures shown with their documents, at most; 0: no document enters the report.
+    pub examples: usize,
+    /// Records in the page's table, at most.
+    pub rows: usize,
+    /// Prices of tokens.
+    pub prices: Option<Prices>,
+    /// Published numbers that cannot be right, for a section of their own.
+    pub audit: Option<(PathBuf, Vec<Finding>)>,
+}
