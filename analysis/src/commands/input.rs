@@ -1,7 +1,7 @@
 //! The results that a command works on, loaded.
 
 use analysis::Results;
-use analysis::cases::{self, Case};
+use analysis::load::cases::{self, Case};
 use console::failure::WithHint as _;
 use console::output;
 use domain::run::RunState;

@@ -8,10 +8,9 @@ use dataset::schema::{self, COLUMNS, Kind};
 use polars::prelude::*;
 
 use super::columns;
-use super::error::LoadError;
+use super::error::{AnalysisError, LoadError};
 use super::places::Found;
-use crate::error::AnalysisError;
-use crate::query;
+use super::query;
 
 /// The rows of one or several runs. Nothing but footers is read before a query runs.
 pub struct Results {

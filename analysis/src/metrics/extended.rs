@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::pass::{PassAtK, pass_at_k};
 use super::published::accepted_ops;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::query::{self, Row, is, no, rows, tally, total, yes};
+use crate::load::query::{self, Row, is, no, rows, tally, total, yes};
 use crate::stats::{Median, Proportion};
 
 /// Columns of times, in the order a record passes them.

@@ -1,12 +1,25 @@
-//! The metrics of a run: the published keys with the published meaning, and ours beside them.
+//! What is computed from the rows of runs: metrics of a run and of each policy, failures, sizes, times, tokens,
+//! comparisons; and the summary of a probe.
+//!
+//! *Invariant*: every figure depends on the rows alone, not on how they lie in files; what was not measured is null.
 
+pub mod ablation;
+pub mod diff;
 mod extended;
+pub mod failures;
+pub mod latency;
 mod pass;
+pub mod patch_stats;
+pub mod policy_metrics;
+pub mod probe_report;
 mod published;
+pub mod significance;
+pub mod sql;
+pub mod tokens;
 
 use serde::Serialize;
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
 
 pub use extended::{Extended, GateTally, Latency};

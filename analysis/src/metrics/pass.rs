@@ -4,9 +4,9 @@ use dataset::schema;
 use polars::prelude::*;
 use serde::Serialize;
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::query::{self, rows};
+use crate::load::query::{self, rows};
 
 /// The share of records that `k` samples are expected to repair.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

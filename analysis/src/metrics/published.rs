@@ -5,9 +5,9 @@ use dataset::schema;
 use polars::prelude::*;
 use serde::Serialize;
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::query::{self, judged, no, rows, tally, total, yes};
+use crate::load::query::{self, judged, no, rows, tally, total, yes};
 use crate::stats::{Counts, Median, round};
 
 /// The source that stands for the deterministic rules.

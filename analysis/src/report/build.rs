@@ -5,9 +5,9 @@ use super::options::Options;
 use super::parts;
 use super::records::Records;
 use super::run::Run;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::significance;
+use crate::metrics::significance;
 
 /// Builds the report of all runs of some results. Refuses results in which a record occurs twice.
 pub fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {

@@ -14,7 +14,7 @@ use similar::TextDiff;
 
 use super::block::{Document, Example};
 use super::run::Run;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 
 /// Letters of a document or a diff, of a patch, and of a message, at most.
 const DOCUMENT: usize = 6000;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::reference::Finding;
-use crate::tokens::Prices;
+use crate::metrics::tokens::Prices;
+use crate::paper::Finding;
 
 /// What a report is about, beside its runs.
 #[derive(Debug, Clone)]

@@ -7,9 +7,9 @@ use dataset::schema;
 use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::error::AnalysisError;
-use crate::failures::first_failed_gate;
+use crate::load::AnalysisError;
 use crate::load::Results;
+use crate::metrics::failures::first_failed_gate;
 use crate::render::shown;
 
 /// The records.

@@ -4,11 +4,11 @@ use dataset::run_file::RunFile;
 use domain::outcome::Status;
 use std::path::PathBuf;
 
-use crate::cases::{self, Case};
-use crate::error::AnalysisError;
-use crate::failures::Failures;
+use crate::load::AnalysisError;
 use crate::load::Results;
+use crate::load::cases::{self, Case};
 use crate::metrics::Extended;
+use crate::metrics::failures::Failures;
 
 /// A run of a report.
 pub(super) struct Run {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::model::Scan;
-use crate::files::{self, Csv, FileError, text};
+use crate::load::files::{self, Csv, FileError, text};
 
 /// What a feed or a scan was: goes into every output that used it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,7 +6,7 @@ use domain::policy::PolicyName;
 use serde_json::{Value, json};
 
 use super::tables::RiskTable;
-use crate::files::text;
+use crate::load::files::text;
 use crate::stats::round;
 
 /// Vulnerabilities of an image, as a scanner found them.

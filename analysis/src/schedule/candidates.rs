@@ -7,8 +7,8 @@ use domain::policy::PolicyName;
 use serde_json::Value;
 
 use super::score::Terms;
-use crate::cases::Case;
-use crate::files::{number, text, truth};
+use crate::load::cases::Case;
+use crate::load::files::{number, text, truth};
 use crate::risk::{RiskTable, is_kev_policy};
 
 /// Minutes that the original expects of everything nobody measured.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::block::{Block, Report};
-use crate::files::sha256;
+use crate::load::files::sha256;
 
 /// A file of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

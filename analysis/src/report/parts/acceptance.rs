@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use console::output::{Align, Table};
 
-use crate::cases::Case;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
+use crate::load::cases::Case;
 use crate::render::chart::{Axis, Dot, Ink, Stack, dots, stacked};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, figure, table};

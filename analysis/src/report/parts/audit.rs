@@ -1,6 +1,6 @@
 //! Published numbers that cannot be right.
 
-use crate::reference::{Finding, audit_figures};
+use crate::paper::{Finding, audit_figures};
 use crate::render::Titled;
 use crate::report::block::{Block, Section, table};
 

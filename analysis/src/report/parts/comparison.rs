@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use console::output::{Align, Table};
 
-use crate::diff::{Diff, diff};
+use crate::metrics::diff::{Diff, diff};
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, Section, figure, table};

@@ -2,7 +2,7 @@
 
 use console::output::{Align, Table};
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::render::chart::{Axis, Ink, Stack, stacked};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, figure, table};

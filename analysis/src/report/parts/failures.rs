@@ -2,8 +2,8 @@
 
 use console::output::{Align, Table};
 
-use crate::error::AnalysisError;
-use crate::failures::Failure;
+use crate::load::AnalysisError;
+use crate::metrics::failures::Failure;
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, figure, table};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::cases::Case;
-use crate::error::AnalysisError;
-use crate::latency;
-use crate::patch_stats::patch_stats;
+use crate::load::AnalysisError;
+use crate::load::cases::Case;
+use crate::metrics::latency;
+use crate::metrics::patch_stats::patch_stats;
 use crate::render::chart::{Axis, Column, Curve, columns, curves};
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, figure, table};

@@ -13,7 +13,7 @@ mod tokens;
 use super::block::Block;
 use super::options::Options;
 use super::run::Run;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 
 /// A question that is asked of every run.
 pub(super) struct Part {

@@ -2,7 +2,7 @@
 
 use console::output::{Align, Table};
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, figure, table};

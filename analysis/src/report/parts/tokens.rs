@@ -1,11 +1,11 @@
 //! What a model was asked and answered, and what that cost.
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
+use crate::metrics::tokens::tokens;
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, table};
 use crate::report::options::Options;
 use crate::report::run::Run;
-use crate::tokens::tokens;
 
 #[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
 pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, AnalysisError> {

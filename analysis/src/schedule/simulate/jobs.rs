@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp};
 use rand_pcg::Pcg64Mcg;
 
-use crate::cases::Case;
+use crate::load::cases::Case;
 use crate::risk::RiskTable;
 
 /// A try of a repair.

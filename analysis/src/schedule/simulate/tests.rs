@@ -162,7 +162,7 @@ fn aging_serves_those_who_waited() {
 
 #[test]
 fn the_same_seed_gives_the_same_figures() {
-    let cases: Vec<crate::cases::Case> = vec![];
+    let cases: Vec<crate::load::cases::Case> = vec![];
     assert!(Pool::of(&cases).is_empty());
     let (arms, jobs) = pool();
     let once = |seed| serve(&jobs, &arms, Rule::Thompson, 3, 0.1, seed);

@@ -1,0 +1,98 @@
+//! The published failure taxonomy: counts per message, per data set and per policy.
+
+use std::collections::HashMap;
+
+use dataset::schema;
+use polars::prelude::*;
+use serde::Serialize;
+
+use super::message::normalise;
+use crate::load::AnalysisError;
+use crate::load::Results;
+use crate::load::query::{self, judged, tally, yes};
+
+/// The category of a rejected record without a message.
+pub const UNSPECIFIED: &str = "<unspecified>";
+
+/// The policy of a rejected record without one.
+const UNKNOWN: &str = "unknown";
+
+/// A category and how often it occurs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Category {
+    /// The normalised message, or the policy.
+    pub name: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// The three published tables. A record with two messages counts twice in `messages`, once elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Taxonomy {
+    /// Messages of rejected records, most frequent first, of equals the first seen.
+    pub messages: Vec<Category>,
+    /// Rejected records by policy, in the same order.
+    pub policies: Vec<Category>,
+    /// Judged records.
+    pub total: u64,
+    /// Accepted records.
+    pub accepted: u64,
+    /// Rejected records.
+    pub rejected: u64,
+}
+
+impl Taxonomy {
+    /// Computes the tables.
+    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+        let sums = query::run(
+            results.frame().select([tally(judged(), "total"), tally(yes(schema::ACCEPTED), "accepted")]),
+        )?;
+        let (total, accepted) = (sums.only().count("total")?, sums.only().count("accepted")?);
+        let rejected = results
+            .frame()
+            .filter(judged().and(yes(schema::ACCEPTED).not()))
+            .sort([schema::POSITION, schema::RUN_ID], SortMultipleOptions::default())
+            .select([col(schema::POLICY_ID), col(schema::ERRORS)]);
+        let (mut messages, mut policies) = (Ranking::default(), Ranking::default());
+        for row in query::run(rejected.clone().select([col(schema::POLICY_ID)]))?.rows() {
+            let policy = row.word(schema::POLICY_ID)?;
+            policies.add(if policy.is_empty() { UNKNOWN.to_owned() } else { policy });
+        }
+        let nulls = ExplodeOptions { empty_as_null: true, keep_nulls: true };
+        for row in query::run(rejected.select([col(schema::ERRORS).explode(nulls)]))?.rows() {
+            let message = row.text(schema::ERRORS)?;
+            messages.add(message.map_or_else(|| UNSPECIFIED.to_owned(), |text| normalise(&text)));
+        }
+        Ok(Self {
+            messages: messages.ranked(),
+            policies: policies.ranked(),
+            total,
+            accepted,
+            rejected: total.saturating_sub(accepted),
+        })
+    }
+}
+
+/// Counts that remember who was seen first.
+#[derive(Debug, Default)]
+struct Ranking {
+    places: HashMap<String, usize>,
+    counts: Vec<Category>,
+}
+
+impl Ranking {
+    fn add(&mut self, name: String) {
+        let next = self.counts.len();
+        let place = *self.places.entry(name.clone()).or_insert(next);
+        match self.counts.get_mut(place) {
+            Some(category) => category.count += 1,
+            None => self.counts.push(Category { name, count: 1 }),
+        }
+    }
+
+    fn ranked(mut self) -> Vec<Category> {
+        // A stable sort: of equals the first seen stays first.
+        self.counts.sort_by_key(|category| std::cmp::Reverse(category.count));
+        self.counts
+    }
+}

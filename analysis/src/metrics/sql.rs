@@ -1,0 +1,96 @@
+//! Questions in SQL over the rows of results, answered by Polars.
+//!
+//! *Never*: a change; whatever is no question is refused before it runs, and tables live in memory alone.
+
+use console::output::{Align, Table};
+use polars::prelude::*;
+use polars::sql::SQLContext;
+use serde_json::{Map, Number, Value, json};
+
+use crate::load::AnalysisError;
+use crate::load::Results;
+use crate::render::Figures;
+
+/// The name of the rows in a statement.
+pub const TABLE: &str = "outcomes";
+
+/// With what a question begins.
+const QUESTIONS: [&str; 6] = ["select", "with", "from", "values", "show", "explain"];
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SqlError {
+    /// The results cannot be used.
+    #[error(transparent)]
+    Results(#[from] AnalysisError),
+    /// It is no question.
+    #[error("{word:?} begins no question: only what reads is run ({})", QUESTIONS.join(", "))]
+    Changes {
+        /// Its first word.
+        word: String,
+    },
+    /// Polars refuses it.
+    #[error("cannot answer")]
+    Refused(#[from] PolarsError),
+}
+
+/// Answers one statement. The rows are the table `outcomes`. Refuses results in which a record occurs twice.
+pub fn ask(results: &Results, statement: &str) -> Result<Figures, SqlError> {
+    let word: String = statement
+        .trim_start_matches([' ', '\t', '\n', '('])
+        .chars()
+        .take_while(char::is_ascii_alphabetic)
+        .collect();
+    if !QUESTIONS.contains(&word.to_ascii_lowercase().as_str()) {
+        return Err(SqlError::Changes { word });
+    }
+    results.refuse_repeats()?;
+    let mut context = SQLContext::new();
+    context.register(TABLE, results.frame());
+    let answer = context.execute(statement)?.collect()?;
+    Ok(figures(&answer)?)
+}
+
+fn figures(answer: &DataFrame) -> PolarsResult<Figures> {
+    let columns = answer.columns();
+    let align =
+        |column: &Column| if column.dtype().is_primitive_numeric() { Align::Right } else { Align::Left };
+    let mut table = Table::new(columns.iter().map(|column| (column.name().to_string(), align(column))));
+    let mut rows = vec![];
+    for row in 0..answer.height() {
+        let mut entry = Map::new();
+        let mut cells = vec![];
+        for column in columns {
+            let value = value(&column.get(row)?);
+            cells.push(match &value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            });
+            entry.insert(column.name().to_string(), value);
+        }
+        table.push(cells);
+        rows.push(Value::Object(entry));
+    }
+    let title = format!("Answer (n = {} rows)", rows.len());
+    Ok(Figures::new(json!(rows)).with(title, table))
+}
+
+/// A cell as JSON. What JSON has no number for (NaN, infinity) is null.
+fn value(cell: &AnyValue<'_>) -> Value {
+    match cell {
+        AnyValue::Null => Value::Null,
+        AnyValue::Boolean(yes) => json!(yes),
+        AnyValue::List(items) => items.iter().map(|item| value(&item)).collect(),
+        cell if cell.is_float() => {
+            let number = cell.try_extract::<f64>().ok().and_then(Number::from_f64);
+            number.map_or(Value::Null, Value::Number)
+        }
+        cell if cell.is_unsigned_integer() => cell.try_extract::<u64>().map_or(Value::Null, |x| json!(x)),
+        cell if cell.is_signed_integer() => cell.try_extract::<i64>().map_or(Value::Null, |x| json!(x)),
+        cell => match cell.get_str() {
+            Some(text) => json!(text),
+            None => json!(cell.to_string()),
+        },
+    }
+}

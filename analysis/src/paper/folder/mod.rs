@@ -1,0 +1,7 @@
+//! The folder of the published files: where its files and their inputs lie, and its runs as results.
+
+mod files;
+mod runs;
+
+pub use files::{Reference, ReferenceError};
+pub(super) use runs::Files;

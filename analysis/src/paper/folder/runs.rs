@@ -1,0 +1,125 @@
+//! Published runs as results: imported the way `coordinator import` does, into a temporary folder.
+
+use std::error::Error;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use dataset::part::PartWriter;
+use dataset::published::Import;
+use domain::config::RunConfig;
+use domain::ids::RunId;
+use serde_json::{Value, json};
+
+use super::files::{Reference, ReferenceError};
+use crate::load::Results;
+use crate::load::cases::{self, Case};
+use crate::load::files::text;
+
+/// Rows of one step of the import.
+const STEP: usize = 1000;
+
+/// The files of a published run.
+pub(in crate::paper) struct Files {
+    pub(in crate::paper) detections: PathBuf,
+    pub(in crate::paper) patches: Option<PathBuf>,
+    pub(in crate::paper) verified: Option<PathBuf>,
+}
+
+impl Reference {
+    /// A larger run, imported once.
+    pub(in crate::paper) fn large(&self, run: &str) -> Result<Results, ReferenceError> {
+        let file = |name| self.run_file(run, name);
+        let files = Files {
+            detections: file("detections"),
+            patches: Some(file("patches")),
+            verified: Some(file("verified")),
+        };
+        self.import(run, &files)
+    }
+
+    /// The run behind files of inputs; a run without detections gets those that its verdicts (or patches) name, and
+    /// `more` beyond them.
+    pub(in crate::paper) fn small(&self, run: &str, more: usize) -> Result<Results, ReferenceError> {
+        let optional = |name: &str| Some(self.input(&format!("{run}_{name}"))).filter(|path| path.is_file());
+        let patches = optional("patches").map(|path| self.completed(run, &path)).transpose()?;
+        let verified = optional("verified");
+        let detections = match optional("detections") {
+            Some(path) => path,
+            None => self.detections_of(run, verified.as_deref().or(patches.as_deref()), more)?,
+        };
+        self.import(run, &Files { detections, patches, verified })
+    }
+
+    /// Of most runs only the number of operations was published: `test` operations without a value, which are no JSON
+    /// Patch. With a value they are one, of the same length.
+    pub(in crate::paper) fn completed(&self, run: &str, patches: &Path) -> Result<PathBuf, ReferenceError> {
+        let mut entries = crate::load::files::objects(patches)?;
+        let ops = entries.iter_mut().filter_map(|entry| entry.get_mut("patch")?.as_array_mut()).flatten();
+        for op in ops.filter_map(Value::as_object_mut).filter(|op| op.get("op") == Some(&json!("test"))) {
+            op.entry("value").or_insert(Value::Null);
+        }
+        self.written(&format!("{run}_patches"), &Value::Array(entries))
+    }
+
+    /// Detections for the entries of a file.
+    pub(in crate::paper) fn detections_of(
+        &self,
+        run: &str,
+        of: Option<&Path>,
+        more: usize,
+    ) -> Result<PathBuf, ReferenceError> {
+        let entries = of.map(crate::load::files::objects).transpose()?.unwrap_or_default();
+        let named = entries.iter().map(
+            |entry| json!({"id": entry.get("id"), "policy_id": text(entry, "policy_id").unwrap_or_default()}),
+        );
+        let rest = (0..more).map(|place| json!({"id": format!("without-{place}"), "policy_id": ""}));
+        self.written(&format!("{run}_detections"), &named.chain(rest).collect())
+    }
+
+    /// Writes entries into the temporary folder.
+    pub(in crate::paper) fn written(&self, name: &str, entries: &Value) -> Result<PathBuf, ReferenceError> {
+        let path = self.scratch.path().join(format!("{name}.json"));
+        let wrong = |source| ReferenceError::Folder { path: path.clone(), source };
+        std::fs::write(&path, entries.to_string()).map_err(wrong)?;
+        Ok(path)
+    }
+
+    /// Imports a run into the temporary folder, unless that was done before.
+    pub(in crate::paper) fn import(&self, run: &str, files: &Files) -> Result<Results, ReferenceError> {
+        let part = self.scratch.path().join(format!("{run}.parquet"));
+        if !part.is_file() {
+            import(run, files, &part)
+                .map_err(|source| ReferenceError::Import { what: run.to_owned(), source })?;
+        }
+        Ok(Results::load(&[part.display().to_string()])?)
+    }
+
+    /// The rows of a run behind files of inputs.
+    pub(in crate::paper) fn cases(&self, run: &str) -> Result<Vec<Case>, ReferenceError> {
+        Ok(cases::read(&self.small(run, 0)?)?)
+    }
+}
+
+fn import(run: &str, files: &Files, part: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let name = |path: &Path| path.display().to_string();
+    let mut import = Import::open(
+        &name(&files.detections),
+        files.patches.as_deref().map(name).as_deref(),
+        files.verified.as_deref().map(name).as_deref(),
+        &RunConfig::default().limits,
+    )?;
+    let unfinished = part.with_extension("unfinished");
+    let mut writer = PartWriter::new(File::create(&unfinished)?, RunId::new(run)?)?;
+    let mut outcomes = vec![];
+    for imported in &mut import {
+        outcomes.push(imported?.outcome);
+        if outcomes.len() == STEP {
+            writer.write(&outcomes)?;
+            outcomes.clear();
+        }
+    }
+    writer.write(&outcomes)?;
+    writer.finish()?;
+    std::fs::rename(unfinished, part)?;
+    Ok(())
+}

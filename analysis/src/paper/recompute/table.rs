@@ -1,0 +1,58 @@
+//! The parity table: a line for every published file.
+
+use console::output::{Align, Table};
+use serde_json::json;
+
+use super::checks;
+use super::line::{Line, Status};
+use crate::paper::folder::{Reference, ReferenceError};
+use crate::render::Figures;
+
+/// Goes over every file of the folder, and over what must be there.
+pub fn parity(reference: &Reference) -> Result<Vec<Line>, ReferenceError> {
+    let mut lines: Vec<Line> = vec![];
+    for check in checks::CHECKS {
+        lines.push(checks::run(check, reference));
+    }
+    for file in reference.files()? {
+        if lines.iter().all(|line| line.file != file) {
+            lines.push(checks::unlisted(&file));
+        }
+    }
+    Ok(lines)
+}
+
+/// The lines as a table, with a count of each status.
+pub fn figures(lines: &[Line]) -> Figures {
+    let header = [
+        ("file", Align::Left),
+        ("status", Align::Left),
+        ("command", Align::Left),
+        ("values", Align::Right),
+        ("detail", Align::Left),
+    ];
+    let mut table = Table::new(header);
+    let mut counts = Table::new([("status", Align::Left), ("files", Align::Right)]);
+    let all = [
+        Status::Exact,
+        Status::Rounding,
+        Status::PublishedWrong,
+        Status::InputsMissing,
+        Status::NotProduced,
+        Status::Differs,
+    ];
+    for status in all {
+        let of = lines.iter().filter(|line| line.status == status);
+        counts.push([status.as_str().to_owned(), of.clone().count().to_string()]);
+        for line in of {
+            let mut detail = line.detail.clone();
+            if let (Status::Differs, Some(first)) = (status, line.differences.first()) {
+                detail =
+                    format!("{}: ours {}, published {}. {detail}", first.place, first.ours, first.published);
+            }
+            let values = if line.compared == 0 { "-".to_owned() } else { line.compared.to_string() };
+            table.push([line.file.clone(), status.as_str().to_owned(), line.command.clone(), values, detail]);
+        }
+    }
+    Figures::new(json!(lines)).with("Published files, computed again", table).with("Files by status", counts)
+}
