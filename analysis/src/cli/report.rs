@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Input;
-use super::figures::Print;
+use super::args::{Input, Print};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {

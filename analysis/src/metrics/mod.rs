@@ -16,30 +16,9 @@ mod published;
 pub mod significance;
 pub mod sql;
 pub mod tokens;
-
-use serde::Serialize;
-
-use crate::load::AnalysisError;
-use crate::load::Results;
+mod whole;
 
 pub use extended::{Extended, GateTally, Latency};
 pub use pass::PassAtK;
 pub use published::{Published, Tokens};
-
-/// The metrics of the rows of one or several runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Metrics {
-    /// The keys of the original, at top level.
-    #[serde(flatten)]
-    pub published: Published,
-    /// What the original does not say.
-    pub extended: Extended,
-}
-
-impl Metrics {
-    /// Computes them. Refuses results in which a record occurs twice.
-    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
-        results.refuse_repeats()?;
-        Ok(Self { published: Published::compute(results)?, extended: Extended::compute(results)? })
-    }
-}
+pub use whole::Metrics;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use console::output::Align;
 
-use super::Titled;
+use super::titled::Titled;
 
 /// A `table` with its caption.
 pub fn latex(titled: &Titled) -> String {

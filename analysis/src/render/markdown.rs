@@ -2,7 +2,7 @@
 
 use console::output::Align;
 
-use super::Titled;
+use super::titled::Titled;
 
 /// A heading and a pipe table.
 pub fn markdown(titled: &Titled) -> String {

@@ -1,0 +1,25 @@
+//! The metrics of the rows of one or several runs: the paper's keys, and ours beside them.
+
+use serde::Serialize;
+
+use super::extended::Extended;
+use super::published::Published;
+use crate::load::{AnalysisError, Results};
+
+/// The metrics of the rows of one or several runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metrics {
+    /// The keys of the original, at top level.
+    #[serde(flatten)]
+    pub published: Published,
+    /// What the original does not say.
+    pub extended: Extended,
+}
+
+impl Metrics {
+    /// Computes them. Refuses results in which a record occurs twice.
+    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+        results.refuse_repeats()?;
+        Ok(Self { published: Published::compute(results)?, extended: Extended::compute(results)? })
+    }
+}

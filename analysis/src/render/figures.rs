@@ -1,0 +1,59 @@
+//! The figures of a command and the forms in which they are printed.
+
+use console::output::{self, Table};
+use serde_json::Value;
+
+use super::latex::latex;
+use super::markdown::markdown;
+use super::titled::Titled;
+
+/// In which form figures are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Tables for people
+    #[default]
+    Text,
+    /// One JSON value
+    Json,
+    /// Comma-separated values, RFC 4180; several tables are parted by an empty line
+    Csv,
+    /// Markdown tables
+    Md,
+    /// LaTeX tables (booktabs)
+    Tex,
+}
+
+/// What a command has to say: one JSON value, and the same as tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Everything.
+    pub value: Value,
+    /// What people look at.
+    pub tables: Vec<Titled>,
+}
+
+impl Figures {
+    /// Figures without tables yet.
+    pub fn new(value: Value) -> Self {
+        Self { value, tables: vec![] }
+    }
+
+    /// The same with one more table.
+    #[must_use]
+    pub fn with(mut self, title: impl Into<String>, table: Table) -> Self {
+        self.tables.push(Titled { title: title.into(), table });
+        self
+    }
+
+    /// The figures as text in some form.
+    pub fn render(&self, form: Form, width: Option<u16>) -> String {
+        let each = |of: &dyn Fn(&Titled) -> String| self.tables.iter().map(of).collect::<Vec<_>>().join("\n");
+        match form {
+            Form::Json => output::json(&self.value),
+            Form::Text => each(&|titled| format!("{}\n{}", titled.title, titled.table.text(width))),
+            Form::Csv => each(&|titled| titled.table.csv()),
+            Form::Md => each(&markdown),
+            Form::Tex => each(&latex),
+        }
+    }
+}
