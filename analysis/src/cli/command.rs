@@ -6,7 +6,7 @@ use console::telemetry::Logs;
 
 use super::args::Runs;
 use super::paper::{
-    Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Published, Throughput,
+    Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 use super::queue::Queued;
 use super::report::{Report, Sql};
@@ -105,9 +105,9 @@ pub(crate) enum Command {
     /// Compute every published file again from its inputs
     ///
     /// Exit code 1 when a file differs and nobody knows why.
-    Parity(Published),
+    Parity(Paper),
     /// Published numbers that cannot be right, with the right ones
-    Audit(Published),
+    Audit(Paper),
     /// The hash of the outcomes: equal for the same corpus, configuration and seed, however the run was cut
     ///
     /// Rows are sorted; columns that tell when, where and how fast a record was processed are left out.

@@ -13,7 +13,7 @@ mod runs;
 pub(crate) use args::{Print, Runs};
 pub(crate) use command::{Cli, Command};
 pub(crate) use paper::{
-    Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Published, Throughput,
+    Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
 pub(crate) use report::{Report, Sql};

@@ -39,7 +39,7 @@ impl Scenario {
     }
 
     /// The published scenarios: everything, and without each gate.
-    pub fn published() -> Vec<Self> {
+    pub fn paper() -> Vec<Self> {
         let without = [("full", None), ("no_policy", Some("policy")), ("no_safety", Some("safety"))];
         let rest = [("no_schema", Some("kubectl")), ("no_rescan", Some("rescan"))];
         let scenario = |(name, gate): (&str, Option<&str>)| Self {

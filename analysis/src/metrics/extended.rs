@@ -8,8 +8,8 @@ use domain::outcome::{Fault, Gate, Status};
 use polars::prelude::*;
 use serde::Serialize;
 
+use super::paper::accepted_ops;
 use super::pass::{PassAtK, pass_at_k};
-use super::published::accepted_ops;
 use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::load::query::{self, Row, is, no, rows, tally, total, yes};

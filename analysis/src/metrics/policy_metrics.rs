@@ -21,7 +21,7 @@ const DEFAULT_SECONDS: f64 = 10.0;
 
 /// The published fields of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Published {
+pub struct PaperPolicyMetrics {
     /// Base risk of the policy.
     pub risk: f64,
     /// Accepted over judged, 4 decimals.
@@ -72,7 +72,7 @@ pub struct PolicyMetrics {
     pub judged: bool,
     /// The keys of the original.
     #[serde(flatten)]
-    pub published: Published,
+    pub paper: PaperPolicyMetrics,
     /// What the original does not say.
     pub extended: Extended,
 }
@@ -129,7 +129,7 @@ fn policy_metrics(row: Row<'_>, policy: String, ops: &Counts) -> PolarsResult<Po
     let status = Status::ALL.iter().map(|status| Ok((status.as_str(), row.count(status.as_str())?)));
     Ok(PolicyMetrics {
         judged: judged > 0,
-        published: Published {
+        paper: PaperPolicyMetrics {
             risk: f64::from(known.map_or(DEFAULT_RISK, PolicyId::base_risk)),
             probability: round(probability, 4),
             expected_time: round(row.number("seconds")?.unwrap_or(DEFAULT_SECONDS), 4),

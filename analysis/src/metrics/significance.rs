@@ -93,7 +93,7 @@ pub fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
         let of = |list: &[f64]| list.get(index).copied().unwrap_or(1.0);
         let rate = |count: &Counted| count.accepted as f64 / count.total as f64;
         entries.push(json!({
-            "corpus_a": a.corpus, "corpus_b": b.corpus, "z_stat": test.z, "p_value": test.published_p,
+            "corpus_a": a.corpus, "corpus_b": b.corpus, "z_stat": test.z, "p_value": test.paper_p,
             "rate_a": rate(a), "rate_b": rate(b),
             "extended": {"p_value": test.p, "fisher": of(&exact), "holm": of(&by_holm), "bh": of(&by_bh)},
         }));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::extended::Extended;
-use super::published::Published;
+use super::paper::PaperMetrics;
 use crate::load::{AnalysisError, Results};
 
 /// The metrics of the rows of one or several runs.
@@ -11,7 +11,7 @@ use crate::load::{AnalysisError, Results};
 pub struct Metrics {
     /// The keys of the original, at top level.
     #[serde(flatten)]
-    pub published: Published,
+    pub paper: PaperMetrics,
     /// What the original does not say.
     pub extended: Extended,
 }
@@ -20,6 +20,6 @@ impl Metrics {
     /// Computes them. Refuses results in which a record occurs twice.
     pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
         results.refuse_repeats()?;
-        Ok(Self { published: Published::compute(results)?, extended: Extended::compute(results)? })
+        Ok(Self { paper: PaperMetrics::compute(results)?, extended: Extended::compute(results)? })
     }
 }

@@ -7,14 +7,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::detector_eval::detector_eval;
-use super::folder::{Reference, ReferenceError};
+use super::folder::{PaperError, PaperFolder};
 use super::inputs::{calibrated, counts, gate_details, joined, object};
 use super::throughput;
 use crate::load::cases;
 use crate::load::files::{self, Csv, number, text, truth};
 use crate::metrics::tokens::{Prices, tokens};
 use crate::render::Figures;
-use crate::schedule::{Grid, RiskEntries, Weights, compare, from_published, sweep};
+use crate::schedule::{Grid, RiskEntries, Weights, compare, from_paper, sweep};
 use crate::stats::{Proportion, Sample, fisher_exact, two_proportions};
 
 /// A published number and the right one.
@@ -25,7 +25,8 @@ pub struct Finding {
     /// Which number.
     pub number: &'static str,
     /// As published.
-    pub published: String,
+    #[serde(rename = "published")]
+    pub paper: String,
     /// As it is right; `None`: cannot be computed, and `reason` says why.
     pub right: Option<String>,
     /// Why, in a line.
@@ -34,15 +35,15 @@ pub struct Finding {
 
 /// What is right, and why; an error says that the inputs are not at hand.
 type Right = (Option<String>, String);
-type Rule = (&'static str, &'static str, &'static str, fn(&Reference) -> Result<Right, ReferenceError>);
+type Rule = (&'static str, &'static str, &'static str, fn(&PaperFolder) -> Result<Right, PaperError>);
 
 #[expect(clippy::unnecessary_wraps, reason = "every rule may fail for want of its inputs")]
-fn right(value: impl Into<String>, reason: impl Into<String>) -> Result<Right, ReferenceError> {
+fn right(value: impl Into<String>, reason: impl Into<String>) -> Result<Right, PaperError> {
     Ok((Some(value.into()), reason.into()))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every rule may fail for want of its inputs")]
-fn unknown(reason: impl Into<String>) -> Result<Right, ReferenceError> {
+fn unknown(reason: impl Into<String>) -> Result<Right, PaperError> {
     Ok((None, reason.into()))
 }
 
@@ -144,13 +145,13 @@ const RULES: &[Rule] = &[
 ];
 
 /// Goes over every flaw that concerns a number.
-pub fn audit(reference: &Reference) -> Vec<Finding> {
+pub fn audit(paper: &PaperFolder) -> Vec<Finding> {
     RULES
         .iter()
-        .map(|(flaw, number, published, rule)| {
-            let (right, reason) = rule(reference)
-                .unwrap_or_else(|error| (None, format!("its inputs are not at hand: {error}")));
-            Finding { flaw, number, published: (*published).to_owned(), right, reason }
+        .map(|(flaw, number, claimed, rule)| {
+            let (right, reason) =
+                rule(paper).unwrap_or_else(|error| (None, format!("its inputs are not at hand: {error}")));
+            Finding { flaw, number, paper: (*claimed).to_owned(), right, reason }
         })
         .collect()
 }
@@ -161,7 +162,7 @@ pub fn figures(findings: &[Finding]) -> Figures {
     let mut table = Table::new(names.map(|name| (name, Align::Left)));
     for finding in findings {
         let right = finding.right.as_deref().unwrap_or("cannot be computed");
-        table.push([finding.flaw, finding.number, &finding.published, right, &finding.reason]);
+        table.push([finding.flaw, finding.number, &finding.paper, right, &finding.reason]);
     }
     Figures::new(json!(findings)).with("Published numbers that cannot be right", table)
 }
@@ -184,10 +185,10 @@ fn constant_wait(n: u32) -> f64 {
 }
 
 /// The same queue with the policies of the run that its verdicts name.
-fn own_policies(r: &Reference) -> Result<Right, ReferenceError> {
+fn own_policies(r: &PaperFolder) -> Result<Right, PaperError> {
     let verified = r.entries("sched830_verified")?;
     let queue = joined(r)?;
-    let own = from_published(&verified, &verified, &RiskEntries::default(), None);
+    let own = from_paper(&verified, &verified, &RiskEntries::default(), None);
     let lines = compare(&own, &Weights::default(), 50).lines;
     let p95 = |name: &str| lines.iter().find(|line| line.0 == name).map_or(f64::NAN, |line| line.2);
     let policies: HashMap<&str, &str> = own.iter().map(|of| (of.id.as_str(), of.policy.as_ref())).collect();
@@ -195,14 +196,14 @@ fn own_policies(r: &Reference) -> Result<Right, ReferenceError> {
     right(
         format!("{:.1} h → {:.1} h", p95("fifo"), p95("baseline")),
         format!(
-            "with the policies of the verdicts' own run; published: three runs joined by number, {other} of {} ids \
+            "with the policies of the verdicts' own run; in the paper: three runs joined by number, {other} of {} ids \
              have another policy there",
             queue.len()
         ),
     )
 }
 
-fn queue_length(r: &Reference) -> Result<Right, ReferenceError> {
+fn queue_length(r: &PaperFolder) -> Result<Right, PaperError> {
     let cases = cases::read(&r.large("rules_full")?)?;
     let times: Sample = cases.iter().filter_map(|case| case.times.seconds()).collect();
     let seconds = times.mean().unwrap_or(f64::NAN);
@@ -215,7 +216,7 @@ fn queue_length(r: &Reference) -> Result<Right, ReferenceError> {
     )
 }
 
-fn risk_per_hour(r: &Reference) -> Result<Right, ReferenceError> {
+fn risk_per_hour(r: &PaperFolder) -> Result<Right, PaperError> {
     let (detections, verified) = (r.entries("smoke24_detections")?, r.entries("smoke24_verified")?);
     let risk = files::objects(&r.file("risk.json"))?;
     let of = throughput::throughput(&detections, &verified, &risk, true);
@@ -227,7 +228,7 @@ fn risk_per_hour(r: &Reference) -> Result<Right, ReferenceError> {
     )
 }
 
-fn one_verdict(r: &Reference) -> Result<Right, ReferenceError> {
+fn one_verdict(r: &PaperFolder) -> Result<Right, PaperError> {
     let mut verdicts: HashMap<String, BTreeSet<bool>> = HashMap::new();
     for entry in r.entries("operator_assignments_staging")? {
         if let Some(id) = text(&entry, "patch_id") {
@@ -243,10 +244,10 @@ fn one_verdict(r: &Reference) -> Result<Right, ReferenceError> {
 }
 
 /// Both orders over the queue of the supported run.
-fn same_queue(r: &Reference) -> Result<Right, ReferenceError> {
+fn same_queue(r: &PaperFolder) -> Result<Right, PaperError> {
     let file = |name| files::objects(&r.run_file("supported", name));
     let risk = RiskEntries::default();
-    let candidates = from_published(&file("verified")?, &file("detections")?, &risk, None);
+    let candidates = from_paper(&file("verified")?, &file("detections")?, &risk, None);
     let median = |entry: &Value| entry.pointer("/band_wait_hours/High/median").and_then(Value::as_f64);
     let bandit = sweep(&candidates, &Grid::default()).first().and_then(median).unwrap_or(f64::NAN);
     let lines = compare(&candidates, &Weights::default(), candidates.len() / 4);
@@ -264,7 +265,7 @@ fn same_queue(r: &Reference) -> Result<Right, ReferenceError> {
     )
 }
 
-fn fisher(r: &Reference, a: usize, b: usize) -> Result<Right, ReferenceError> {
+fn fisher(r: &PaperFolder, a: usize, b: usize) -> Result<Right, PaperError> {
     let counts = counts(r)?;
     let Some((a, b)) = counts.get(a).zip(counts.get(b)) else {
         return unknown("the counts have another shape");
@@ -276,7 +277,7 @@ fn fisher(r: &Reference, a: usize, b: usize) -> Result<Right, ReferenceError> {
     )
 }
 
-fn gates_that_ran(r: &Reference) -> Result<Right, ReferenceError> {
+fn gates_that_ran(r: &PaperFolder) -> Result<Right, PaperError> {
     let verified = files::objects(&r.run_file("rules_full", "verified"))?;
     let rejected: Vec<&Value> = verified.iter().filter(|entry| !truth(entry, "accepted")).collect();
     let no_containers = rejected
@@ -291,7 +292,7 @@ fn gates_that_ran(r: &Reference) -> Result<Right, ReferenceError> {
     )
 }
 
-fn supported_gates(r: &Reference) -> Result<Right, ReferenceError> {
+fn supported_gates(r: &PaperFolder) -> Result<Right, PaperError> {
     let verified = files::objects(&r.run_file("supported", "verified"))?;
     let rejected: Vec<&Value> = verified.iter().filter(|entry| !truth(entry, "accepted")).collect();
     let said_no = |entry: &&&Value| {

@@ -43,7 +43,7 @@ impl Dataset {
     }
 
     /// Published detections and verdicts.
-    pub fn from_published(label: &str, detections: &[Value], verified: &[Value]) -> Self {
+    pub fn from_paper(label: &str, detections: &[Value], verified: &[Value]) -> Self {
         let verdicts: HashMap<&str, bool> = verified
             .iter()
             .filter_map(|entry| Some((text(entry, "id")?, truth(entry, "accepted"))))

@@ -3,11 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::calibration::{Calibration, Dataset, calibration};
-use super::folder::{Files, Reference, ReferenceError};
+use super::folder::{Files, PaperError, PaperFolder};
 use crate::load::cases::{self, Case};
 use crate::load::files::{self, Csv};
 use crate::metrics::significance::Counted;
-use crate::schedule::{Candidate, RiskEntries, from_published};
+use crate::schedule::{Candidate, RiskEntries, from_paper};
 
 /// A JSON object; an empty one for any other value.
 pub(super) fn object(value: Value) -> Map<String, Value> {
@@ -18,12 +18,12 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 }
 
 /// An error about the content of `what`.
-pub(super) fn content(what: &str) -> impl Fn(String) -> ReferenceError {
-    move |problem| ReferenceError::Content { what: what.to_owned(), problem }
+pub(super) fn content(what: &str) -> impl Fn(String) -> PaperError {
+    move |problem| PaperError::Content { what: what.to_owned(), problem }
 }
 
 /// The verdicts behind the published ablation.
-pub(super) fn gate_details(r: &Reference) -> Result<Vec<Case>, ReferenceError> {
+pub(super) fn gate_details(r: &PaperFolder) -> Result<Vec<Case>, PaperError> {
     let verified = r.file("ablation/verifier_gate_details.json");
     let detections = r.detections_of("gate_details", Some(&verified), 0)?;
     let run = r.import("gate_details", &Files { detections, patches: None, verified: Some(verified) })?;
@@ -31,28 +31,23 @@ pub(super) fn gate_details(r: &Reference) -> Result<Vec<Case>, ReferenceError> {
 }
 
 /// The counts typed by hand.
-pub(super) fn counts(r: &Reference) -> Result<Vec<Counted>, ReferenceError> {
+pub(super) fn counts(r: &PaperFolder) -> Result<Vec<Counted>, PaperError> {
     Counted::read(&Csv::read(&r.file("eval/table4_counts.csv"))?).map_err(content("eval/table4_counts.csv"))
 }
 
 /// The calibration of the published data sets.
-pub(super) fn calibrated(r: &Reference) -> Result<Calibration, ReferenceError> {
+pub(super) fn calibrated(r: &PaperFolder) -> Result<Calibration, PaperError> {
     let file = |name| files::objects(&r.run_file("supported", name));
     let datasets = [
-        Dataset::from_published("supported", &file("detections")?, &file("verified")?),
-        Dataset::from_published(
-            "rules5k",
-            &r.entries("rules5k_detections")?,
-            &r.entries("rules5k_verified")?,
-        ),
+        Dataset::from_paper("supported", &file("detections")?, &file("verified")?),
+        Dataset::from_paper("rules5k", &r.entries("rules5k_detections")?, &r.entries("rules5k_verified")?),
     ];
     Ok(calibration(&object(r.json("policy_metrics.json")?), &datasets))
 }
 
 /// The queue of the published comparison and sweep: three runs joined by number.
-pub(super) fn joined(reference: &Reference) -> Result<Vec<Candidate>, ReferenceError> {
-    let risk = RiskEntries::parse(&files::json(&reference.input("sched830_risk"))?);
-    let (verified, detections) =
-        (reference.entries("sched830_verified")?, reference.entries("sched830_detections")?);
-    Ok(from_published(&verified, &detections, &risk, None))
+pub(super) fn joined(paper: &PaperFolder) -> Result<Vec<Candidate>, PaperError> {
+    let risk = RiskEntries::parse(&files::json(&paper.input("sched830_risk"))?);
+    let (verified, detections) = (paper.entries("sched830_verified")?, paper.entries("sched830_detections")?);
+    Ok(from_paper(&verified, &detections, &risk, None))
 }

@@ -18,5 +18,5 @@ mod recompute;
 pub mod throughput;
 
 pub use audit::{Finding, audit, figures as audit_figures};
-pub use folder::{Reference, ReferenceError};
-pub use recompute::{Difference, Line, Status, figures, parity};
+pub use folder::{PaperError, PaperFolder};
+pub use recompute::{Difference, Line, Status, figures, recompute};

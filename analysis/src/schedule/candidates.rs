@@ -96,7 +96,7 @@ impl PolicyTerms {
 
 /// What the original would order: the accepted entries of a verdicts file, joined **by number** to a detections file
 /// and a risk file, whichever runs these come from. Ours joins within a run: [`from_cases`].
-pub fn from_published(
+pub fn from_paper(
     verified: &[Value],
     detections: &[Value],
     risk: &RiskEntries,

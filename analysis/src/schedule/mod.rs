@@ -13,7 +13,7 @@ mod score;
 pub mod simulate;
 mod sweep;
 
-pub use candidates::{Candidate, PolicyTerms, RiskEntries, from_cases, from_published};
+pub use candidates::{Candidate, PolicyTerms, RiskEntries, from_cases, from_paper};
 pub use compare::{Comparison, compare};
 pub use list::schedule;
 pub use order::{Strategy, order, waits_hours};

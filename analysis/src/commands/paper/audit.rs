@@ -1,11 +1,11 @@
 //! `analysis audit`.
 
-use analysis::paper::{Reference, audit, audit_figures};
+use analysis::paper::{PaperFolder, audit, audit_figures};
 use console::Exit;
 
 use crate::cli;
 use crate::commands::print::show;
 
-pub(crate) fn run(args: &cli::Published) -> anyhow::Result<Exit> {
-    show(&audit_figures(&audit(&Reference::open(&args.reference, args.corpus.as_deref())?)), &args.print)
+pub(crate) fn run(args: &cli::Paper) -> anyhow::Result<Exit> {
+    show(&audit_figures(&audit(&PaperFolder::open(&args.reference, args.corpus.as_deref())?)), &args.print)
 }

@@ -29,7 +29,7 @@ fn calibrate(args: &cli::Calibration) -> anyhow::Result<Calibration> {
         datasets.push(Dataset::from_cases(&run.name, &cases::read(&results)?));
         if args.policy_metrics.is_none() {
             for of in policy_metrics::compute(&results)? {
-                map.entry(of.policy).or_insert(json!(of.published));
+                map.entry(of.policy).or_insert(json!(of.paper));
             }
         }
     }

@@ -1,13 +1,13 @@
 //! `analysis parity`.
 
-use analysis::paper::{Reference, Status, figures, parity};
+use analysis::paper::{PaperFolder, Status, figures, recompute};
 use console::Exit;
 
 use crate::cli;
 use crate::commands::print::show;
 
-pub(crate) fn run(args: &cli::Published) -> anyhow::Result<Exit> {
-    let lines = parity(&Reference::open(&args.reference, args.corpus.as_deref())?)?;
+pub(crate) fn run(args: &cli::Paper) -> anyhow::Result<Exit> {
+    let lines = recompute(&PaperFolder::open(&args.reference, args.corpus.as_deref())?)?;
     show(&figures(&lines), &args.print)?;
     let differs = lines.iter().any(|line| line.status == Status::Differs);
     Ok(if differs { Exit::Findings } else { Exit::Fine })

@@ -2,9 +2,7 @@
 
 use analysis::load::files;
 use analysis::render::{Figures, Form};
-use analysis::schedule::{
-    self, Candidate, Grid, PolicyTerms, RiskEntries, Weights, from_cases, from_published,
-};
+use analysis::schedule::{self, Candidate, Grid, PolicyTerms, RiskEntries, Weights, from_cases, from_paper};
 use console::Exit;
 use console::output::{Align, Table};
 use serde_json::{Value, json};
@@ -88,7 +86,7 @@ fn candidates(args: &cli::Queue) -> anyhow::Result<Vec<Candidate>> {
     };
     let policies = args.policy_metrics.as_deref().map(files::json).transpose()?;
     let policies = policies.as_ref().map(PolicyTerms::parse);
-    Ok(from_published(&files::objects(verified)?, &files::objects(detections)?, &risk, policies.as_ref()))
+    Ok(from_paper(&files::objects(verified)?, &files::objects(detections)?, &risk, policies.as_ref()))
 }
 
 fn cell(value: Option<&Value>) -> String {

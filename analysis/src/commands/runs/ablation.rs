@@ -9,7 +9,7 @@ use crate::commands::print::show;
 
 pub(crate) fn run(args: &cli::Ablation) -> anyhow::Result<Exit> {
     let scenarios = if args.scenario.is_empty() {
-        Scenario::published()
+        Scenario::paper()
     } else {
         let parsed = args.scenario.iter().map(|text| Scenario::parse(text).map_err(anyhow::Error::msg));
         parsed.collect::<anyhow::Result<_>>()?

@@ -1,6 +1,6 @@
 //! `analysis metrics`.
 
-use analysis::metrics::{Extended, Metrics, Published};
+use analysis::metrics::{Extended, Metrics, PaperMetrics};
 use analysis::render::{interval, number, percent};
 use analysis::stats::Proportion;
 use console::output::{self, Align, Table};
@@ -14,8 +14,8 @@ pub(crate) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {
     let results = load(&args.input.paths)?;
     let (value, text) = if args.published {
         results.refuse_repeats()?;
-        let published = Published::compute(&results)?;
-        (serde_json::to_value(&published)?, None)
+        let paper = PaperMetrics::compute(&results)?;
+        (serde_json::to_value(&paper)?, None)
     } else {
         let metrics = Metrics::compute(&results)?;
         let none = metrics.extended.not_finite;
@@ -41,7 +41,7 @@ fn text(metrics: &Metrics) -> String {
         more.documents
     );
     text.push_str(&shares(more).text(width));
-    for table in [published(&metrics.published), gates(more), sizes(more), samples(more), times(more)] {
+    for table in [paper_keys(&metrics.paper), gates(more), sizes(more), samples(more), times(more)] {
         if !table.is_empty() {
             text.push('\n');
             text.push_str(&table.text(width));
@@ -83,7 +83,7 @@ fn shares(more: &Extended) -> Table {
     table
 }
 
-fn published(metrics: &Published) -> Table {
+fn paper_keys(metrics: &PaperMetrics) -> Table {
     let mut table = Table::new([("published key", Align::Left), ("value", Align::Right)]);
     for (key, value) in [
         ("detections", metrics.detections),

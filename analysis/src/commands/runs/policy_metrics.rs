@@ -28,7 +28,7 @@ fn object(policies: &[PolicyMetrics], published: bool) -> anyhow::Result<Map<Str
     let mut object = Map::new();
     for policy in policies {
         let value =
-            if published { serde_json::to_value(&policy.published)? } else { serde_json::to_value(policy)? };
+            if published { serde_json::to_value(&policy.paper)? } else { serde_json::to_value(policy)? };
         object.insert(policy.policy.clone(), value);
     }
     Ok(object)
@@ -39,7 +39,7 @@ fn csv(policies: &[PolicyMetrics], published: bool) -> anyhow::Result<Table> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut header: Vec<String> = vec!["policy".to_owned()];
     for policy in policies {
-        let mut fields = flat(&serde_json::to_value(&policy.published)?);
+        let mut fields = flat(&serde_json::to_value(&policy.paper)?);
         if !published {
             fields.extend(flat(&serde_json::to_value(&policy.extended)?));
         }

@@ -1,7 +1,7 @@
 //! `analysis report`.
 
 use analysis::metrics::tokens::Prices;
-use analysis::paper::{Reference, audit};
+use analysis::paper::{PaperFolder, audit};
 use analysis::report::{self, Options};
 use anyhow::Context as _;
 use console::failure::WithHint as _;
@@ -15,7 +15,7 @@ pub(crate) fn run(args: &cli::Report) -> anyhow::Result<Exit> {
     let results = load(&args.input.paths)?;
     let audit = match &args.reference {
         None => None,
-        Some(folder) => Some((folder.clone(), audit(&Reference::open(folder, args.corpus.as_deref())?))),
+        Some(folder) => Some((folder.clone(), audit(&PaperFolder::open(folder, args.corpus.as_deref())?))),
     };
     let prices = args.price_prompt.zip(args.price_completion);
     let options = Options {

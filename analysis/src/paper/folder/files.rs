@@ -12,7 +12,7 @@ use crate::load::files::{self, FileError};
 
 /// Why the reference cannot be used, or a check not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ReferenceError {
+pub enum PaperError {
     /// A folder that cannot be read.
     #[error("cannot read {}", path.display())]
     Folder {
@@ -47,7 +47,7 @@ pub enum ReferenceError {
     },
 }
 
-impl From<LoadError> for ReferenceError {
+impl From<LoadError> for PaperError {
     fn from(error: LoadError) -> Self {
         Self::Analysis(error.into())
     }
@@ -55,17 +55,17 @@ impl From<LoadError> for ReferenceError {
 
 /// The folder of the published files, and beside it the larger runs.
 #[derive(Debug)]
-pub struct Reference {
+pub struct PaperFolder {
     folder: PathBuf,
     corpus: PathBuf,
     pub(super) scratch: TempDir,
 }
 
-impl Reference {
+impl PaperFolder {
     /// Opens the folder; `corpus` holds the larger runs (`rules_full`, `supported`, `grok_5k_dev`), by default the
     /// folder above.
-    pub fn open(folder: &Path, corpus: Option<&Path>) -> Result<Self, ReferenceError> {
-        let wrong = |source| ReferenceError::Folder { path: folder.to_owned(), source };
+    pub fn open(folder: &Path, corpus: Option<&Path>) -> Result<Self, PaperError> {
+        let wrong = |source| PaperError::Folder { path: folder.to_owned(), source };
         let folder = folder.canonicalize().map_err(wrong)?;
         fs::read_dir(&folder).map_err(wrong)?;
         let above = folder.parent().unwrap_or(&folder).to_owned();
@@ -92,26 +92,26 @@ impl Reference {
     }
 
     /// The JSON of a published file.
-    pub(in crate::paper) fn json(&self, name: &str) -> Result<Value, ReferenceError> {
+    pub(in crate::paper) fn json(&self, name: &str) -> Result<Value, PaperError> {
         Ok(files::json(&self.file(name))?)
     }
 
     /// The entries of a file of inputs.
-    pub(in crate::paper) fn entries(&self, name: &str) -> Result<Vec<Value>, ReferenceError> {
+    pub(in crate::paper) fn entries(&self, name: &str) -> Result<Vec<Value>, PaperError> {
         Ok(files::objects(&self.input(name))?)
     }
 
     /// The text of a published file.
-    pub(in crate::paper) fn text(&self, name: &str) -> Result<String, ReferenceError> {
+    pub(in crate::paper) fn text(&self, name: &str) -> Result<String, PaperError> {
         Ok(String::from_utf8_lossy(&files::bytes(&self.file(name))?).into_owned())
     }
 
     /// Every file of the folder, relative to it, in order.
-    pub(in crate::paper) fn files(&self) -> Result<Vec<String>, ReferenceError> {
+    pub(in crate::paper) fn files(&self) -> Result<Vec<String>, PaperError> {
         let mut found = vec![];
         let mut folders = vec![self.folder.clone()];
         while let Some(folder) = folders.pop() {
-            let wrong = |source| ReferenceError::Folder { path: folder.clone(), source };
+            let wrong = |source| PaperError::Folder { path: folder.clone(), source };
             for entry in fs::read_dir(&folder).map_err(wrong)? {
                 let path = entry.map_err(wrong)?.path();
                 if path.is_dir() {

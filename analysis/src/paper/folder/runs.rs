@@ -10,7 +10,7 @@ use domain::config::RunConfig;
 use domain::ids::RunId;
 use serde_json::{Value, json};
 
-use super::files::{Reference, ReferenceError};
+use super::files::{PaperError, PaperFolder};
 use crate::load::Results;
 use crate::load::cases::{self, Case};
 use crate::load::files::text;
@@ -25,9 +25,9 @@ pub(in crate::paper) struct Files {
     pub(in crate::paper) verified: Option<PathBuf>,
 }
 
-impl Reference {
+impl PaperFolder {
     /// A larger run, imported once.
-    pub(in crate::paper) fn large(&self, run: &str) -> Result<Results, ReferenceError> {
+    pub(in crate::paper) fn large(&self, run: &str) -> Result<Results, PaperError> {
         let file = |name| self.run_file(run, name);
         let files = Files {
             detections: file("detections"),
@@ -39,7 +39,7 @@ impl Reference {
 
     /// The run behind files of inputs; a run without detections gets those that its verdicts (or patches) name, and
     /// `more` beyond them.
-    pub(in crate::paper) fn small(&self, run: &str, more: usize) -> Result<Results, ReferenceError> {
+    pub(in crate::paper) fn small(&self, run: &str, more: usize) -> Result<Results, PaperError> {
         let optional = |name: &str| Some(self.input(&format!("{run}_{name}"))).filter(|path| path.is_file());
         let patches = optional("patches").map(|path| self.completed(run, &path)).transpose()?;
         let verified = optional("verified");
@@ -52,7 +52,7 @@ impl Reference {
 
     /// Of most runs only the number of operations was published: `test` operations without a value, which are no JSON
     /// Patch. With a value they are one, of the same length.
-    pub(in crate::paper) fn completed(&self, run: &str, patches: &Path) -> Result<PathBuf, ReferenceError> {
+    pub(in crate::paper) fn completed(&self, run: &str, patches: &Path) -> Result<PathBuf, PaperError> {
         let mut entries = crate::load::files::objects(patches)?;
         let ops = entries.iter_mut().filter_map(|entry| entry.get_mut("patch")?.as_array_mut()).flatten();
         for op in ops.filter_map(Value::as_object_mut).filter(|op| op.get("op") == Some(&json!("test"))) {
@@ -67,7 +67,7 @@ impl Reference {
         run: &str,
         of: Option<&Path>,
         more: usize,
-    ) -> Result<PathBuf, ReferenceError> {
+    ) -> Result<PathBuf, PaperError> {
         let entries = of.map(crate::load::files::objects).transpose()?.unwrap_or_default();
         let named = entries.iter().map(
             |entry| json!({"id": entry.get("id"), "policy_id": text(entry, "policy_id").unwrap_or_default()}),
@@ -77,25 +77,25 @@ impl Reference {
     }
 
     /// Writes entries into the temporary folder.
-    pub(in crate::paper) fn written(&self, name: &str, entries: &Value) -> Result<PathBuf, ReferenceError> {
+    pub(in crate::paper) fn written(&self, name: &str, entries: &Value) -> Result<PathBuf, PaperError> {
         let path = self.scratch.path().join(format!("{name}.json"));
-        let wrong = |source| ReferenceError::Folder { path: path.clone(), source };
+        let wrong = |source| PaperError::Folder { path: path.clone(), source };
         std::fs::write(&path, entries.to_string()).map_err(wrong)?;
         Ok(path)
     }
 
     /// Imports a run into the temporary folder, unless that was done before.
-    pub(in crate::paper) fn import(&self, run: &str, files: &Files) -> Result<Results, ReferenceError> {
+    pub(in crate::paper) fn import(&self, run: &str, files: &Files) -> Result<Results, PaperError> {
         let part = self.scratch.path().join(format!("{run}.parquet"));
         if !part.is_file() {
             import(run, files, &part)
-                .map_err(|source| ReferenceError::Import { what: run.to_owned(), source })?;
+                .map_err(|source| PaperError::Import { what: run.to_owned(), source })?;
         }
         Ok(Results::load(&[part.display().to_string()])?)
     }
 
     /// The rows of a run behind files of inputs.
-    pub(in crate::paper) fn cases(&self, run: &str) -> Result<Vec<Case>, ReferenceError> {
+    pub(in crate::paper) fn cases(&self, run: &str) -> Result<Vec<Case>, PaperError> {
         Ok(cases::read(&self.small(run, 0)?)?)
     }
 }

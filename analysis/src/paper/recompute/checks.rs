@@ -13,12 +13,12 @@ use crate::load::files;
 use crate::metrics::ablation::{Scenario, ablation};
 use crate::metrics::patch_stats;
 use crate::metrics::significance::intervals;
-use crate::paper::folder::{Reference, ReferenceError};
+use crate::paper::folder::{PaperError, PaperFolder};
 use crate::paper::inputs::{calibrated, counts, gate_details, object};
 use crate::paper::{bundle, cross_version, fairness, multi_seed, throughput};
 use crate::risk;
 
-type Compute = fn(&Reference) -> Result<Found, ReferenceError>;
+type Compute = fn(&PaperFolder) -> Result<Found, PaperError>;
 
 /// A published file.
 pub(super) struct Check {
@@ -79,7 +79,7 @@ pub(super) const CHECKS: &[Check] = &[
     computed("verified_grok200_latency_summary.csv", "latency", verifier_latency),
     computed("grok5k_telemetry.json.gz", "tokens", telemetry),
     computed("ablation/verifier_gate_metrics.json", "ablation", |r| {
-        let ours = ablation(&gate_details(r)?, &Scenario::published()).value;
+        let ours = ablation(&gate_details(r)?, &Scenario::paper()).value;
         Ok(Found::new(Comparison::of(&ours, &r.json("ablation/verifier_gate_metrics.json")?)).note("19 demo records (F18)"))
     }),
     computed("eval/detector_metrics.json", "detector-eval", |r| detector(r, &files::objects(&r.file("eval/holdout_detections.json"))?, "holdout_labels", "detector_metrics")),
@@ -186,7 +186,7 @@ const NO_VERDICTS: &str =
     "everything else is equal; the verdicts of the first row (242.0 and 517.85 ms) were not published";
 
 /// Runs a check; inputs that are not there are a finding, not a failure.
-pub(super) fn run(check: &Check, reference: &Reference) -> Line {
+pub(super) fn run(check: &Check, paper: &PaperFolder) -> Line {
     let line = |status, detail: String| Line {
         file: check.file.to_owned(),
         status,
@@ -198,9 +198,9 @@ pub(super) fn run(check: &Check, reference: &Reference) -> Line {
     match check.how {
         How::NotProduced(why) => line(Status::NotProduced, why.to_owned()),
         How::InputsMissing(why) => line(Status::InputsMissing, why.to_owned()),
-        How::Computed(compute) => match compute(reference) {
+        How::Computed(compute) => match compute(paper) {
             Ok(found) => found.line(check.file, check.command),
-            Err(ReferenceError::File(files::FileError::Read { path, .. })) => {
+            Err(PaperError::File(files::FileError::Read { path, .. })) => {
                 line(Status::InputsMissing, format!("not at hand: {}", name_of(&path)))
             }
             Err(error) => {

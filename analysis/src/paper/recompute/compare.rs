@@ -14,7 +14,8 @@ pub struct Difference {
     /// Ours.
     pub ours: String,
     /// As published.
-    pub published: String,
+    #[serde(rename = "published")]
+    pub paper: String,
 }
 
 /// What a comparison found.
@@ -30,19 +31,19 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// Every published value against ours. What only ours has is no difference: newer keys stand beside the old ones.
-    pub(super) fn of(ours: &Value, published: &Value) -> Self {
+    pub(super) fn of(ours: &Value, paper: &Value) -> Self {
         let mut comparison = Self::default();
-        comparison.walk("", Some(ours), published);
+        comparison.walk("", Some(ours), paper);
         comparison
     }
 
     /// Line by line.
-    pub(super) fn of_text(ours: &str, published: &str) -> Self {
+    pub(super) fn of_text(ours: &str, paper: &str) -> Self {
         let mut comparison = Self::default();
-        let (mut ours, mut published) = (ours.lines(), published.lines());
+        let (mut ours, mut paper) = (ours.lines(), paper.lines());
         let mut number = 0;
         loop {
-            let (a, b) = (ours.next(), published.next());
+            let (a, b) = (ours.next(), paper.next());
             if a.is_none() && b.is_none() {
                 return comparison;
             }
@@ -55,10 +56,10 @@ impl Comparison {
     }
 
     /// CSV against CSV: cells that are numbers are compared as such.
-    pub(super) fn of_csv(ours: &str, published: &str) -> Self {
+    pub(super) fn of_csv(ours: &str, paper: &str) -> Self {
         let mut comparison = Self::default();
-        let (ours, published) = (cells(ours), cells(published));
-        for (row, line) in published.iter().enumerate() {
+        let (ours, paper) = (cells(ours), cells(paper));
+        for (row, line) in paper.iter().enumerate() {
             for (column, cell) in line.iter().enumerate() {
                 let place = format!("line {}, column {}", row + 1, column + 1);
                 match ours.get(row).and_then(|line| line.get(column)) {
@@ -67,8 +68,8 @@ impl Comparison {
                 }
             }
         }
-        if ours.len() > published.len() {
-            comparison.differs("lines", &ours.len().to_string(), &published.len().to_string());
+        if ours.len() > paper.len() {
+            comparison.differs("lines", &ours.len().to_string(), &paper.len().to_string());
         }
         comparison
     }
@@ -82,69 +83,65 @@ impl Comparison {
         self
     }
 
-    fn cell(&mut self, place: &str, ours: &str, published: &str) {
+    fn cell(&mut self, place: &str, ours: &str, paper: &str) {
         // "001" is a name.
         let is_name = |text: &str| text.len() > 1 && text.starts_with('0') && !text.starts_with("0.");
-        match (ours.parse::<f64>(), published.parse::<f64>()) {
-            (Ok(a), Ok(b)) if !is_name(ours) && !is_name(published) => self.numbers(place, a, b),
+        match (ours.parse::<f64>(), paper.parse::<f64>()) {
+            (Ok(a), Ok(b)) if !is_name(ours) && !is_name(paper) => self.numbers(place, a, b),
             _ => {
                 self.compared += 1;
-                if ours != published {
-                    self.differs(place, ours, published);
+                if ours != paper {
+                    self.differs(place, ours, paper);
                 }
             }
         }
     }
 
-    fn numbers(&mut self, place: &str, ours: f64, published: f64) {
+    fn numbers(&mut self, place: &str, ours: f64, paper: f64) {
         self.compared += 1;
-        let gap = (ours - published).abs();
-        if ours.to_bits() == published.to_bits() || gap == 0.0 {
+        let gap = (ours - paper).abs();
+        if ours.to_bits() == paper.to_bits() || gap == 0.0 {
             return;
         }
-        if gap <= ROUNDING * published.abs().max(1.0) {
+        if gap <= ROUNDING * paper.abs().max(1.0) {
             self.rounded += 1;
         } else {
-            self.differs(place, &ours.to_string(), &published.to_string());
+            self.differs(place, &ours.to_string(), &paper.to_string());
         }
     }
 
-    fn walk(&mut self, place: &str, ours: Option<&Value>, published: &Value) {
-        match (ours, published) {
-            (Some(Value::Object(ours)), Value::Object(published)) => {
-                for (key, value) in published {
+    fn walk(&mut self, place: &str, ours: Option<&Value>, paper: &Value) {
+        match (ours, paper) {
+            (Some(Value::Object(ours)), Value::Object(paper)) => {
+                for (key, value) in paper {
                     self.walk(&format!("{place}/{key}"), ours.get(key), value);
                 }
             }
-            (Some(Value::Array(ours)), Value::Array(published)) => {
-                for (index, value) in published.iter().enumerate() {
+            (Some(Value::Array(ours)), Value::Array(paper)) => {
+                for (index, value) in paper.iter().enumerate() {
                     self.walk(&format!("{place}/{index}"), ours.get(index), value);
                 }
-                if ours.len() > published.len() {
-                    self.differs(place, &format!("{} entries", ours.len()), &format!("{}", published.len()));
+                if ours.len() > paper.len() {
+                    self.differs(place, &format!("{} entries", ours.len()), &format!("{}", paper.len()));
                 }
             }
-            (Some(Value::Number(ours)), Value::Number(published)) => {
+            (Some(Value::Number(ours)), Value::Number(paper)) => {
                 let of = |number: &serde_json::Number| number.as_f64().unwrap_or(f64::NAN);
-                self.numbers(place, of(ours), of(published));
+                self.numbers(place, of(ours), of(paper));
             }
-            (ours, published) => {
+            (ours, paper) => {
                 self.compared += 1;
-                if ours != Some(published) {
+                if ours != Some(paper) {
                     let ours = ours.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-                    self.differs(place, &ours, &published.to_string());
+                    self.differs(place, &ours, &paper.to_string());
                 }
             }
         }
     }
 
-    fn differs(&mut self, place: &str, ours: &str, published: &str) {
+    fn differs(&mut self, place: &str, ours: &str, paper: &str) {
         let short = |text: &str| text.chars().take(120).collect::<String>();
-        self.differences.push(Difference {
-            place: place.to_owned(),
-            ours: short(ours),
-            published: short(published),
-        });
+        self.differences.push(Difference { place: place.to_owned(), ours: short(ours), paper: short(paper) });
     }
 }
 

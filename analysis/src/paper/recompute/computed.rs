@@ -10,20 +10,20 @@ use crate::load::files::Csv;
 use crate::load::{Results, cases};
 use crate::metrics::failures::{Category, Taxonomy};
 use crate::metrics::significance::pairs;
-use crate::metrics::{Published, latency, policy_metrics, probe_report, tokens};
+use crate::metrics::{PaperMetrics, latency, policy_metrics, probe_report, tokens};
 use crate::paper::baselines::Baselines;
-use crate::paper::folder::{Files, Reference, ReferenceError};
+use crate::paper::folder::{Files, PaperError, PaperFolder};
 use crate::paper::inputs::{content, counts, object};
 use crate::paper::{bundle, detector_eval};
 use crate::stats::Sample;
 
-pub(super) fn metrics(r: &Reference, run: &Results, file: &str) -> Result<Found, ReferenceError> {
-    let ours = json!(Published::compute(run)?);
+pub(super) fn metrics(r: &PaperFolder, run: &Results, file: &str) -> Result<Found, PaperError> {
+    let ours = json!(PaperMetrics::compute(run)?);
     Ok(Found::new(Comparison::of(&ours, &r.json(file)?)))
 }
 
 /// Every verdict of that run is an acceptance; the file itself was not published.
-fn secondary_run(r: &Reference) -> Result<Results, ReferenceError> {
+fn secondary_run(r: &PaperFolder) -> Result<Results, PaperError> {
     let accepted: Vec<Value> = r
         .entries("secondary1264_patches")?
         .iter()
@@ -34,13 +34,13 @@ fn secondary_run(r: &Reference) -> Result<Results, ReferenceError> {
     r.import("secondary1264", &Files { detections: r.input("secondary1264_detections"), patches, verified })
 }
 
-pub(super) fn secondary(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn secondary(r: &PaperFolder) -> Result<Found, PaperError> {
     metrics(r, &secondary_run(r)?, "inputs/published/metrics_secondary1264.json")
 }
 
-pub(super) fn grok_dev(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn grok_dev(r: &PaperFolder) -> Result<Found, PaperError> {
     let run = r.large("grok_5k_dev")?;
-    let ours = Published::compute(&run)?;
+    let ours = PaperMetrics::compute(&run)?;
     let policies: Map<String, Value> = policy_metrics::compute(&run)?
         .into_iter()
         .map(|of| (of.policy, json!([of.extended.records, of.extended.accepted_of_all.count])))
@@ -53,28 +53,27 @@ pub(super) fn grok_dev(r: &Reference) -> Result<Found, ReferenceError> {
         },
         "tokens": ours.model_usage, "per_policy": policies,
     });
-    let mut published = object(r.json("../grok_5k_dev/expected.json")?);
-    published.retain(|key, _| ours.get(key).is_some());
-    Ok(Found::new(Comparison::of(&ours, &Value::Object(published))))
+    let mut paper = object(r.json("../grok_5k_dev/expected.json")?);
+    paper.retain(|key, _| ours.get(key).is_some());
+    Ok(Found::new(Comparison::of(&ours, &Value::Object(paper))))
 }
 
-pub(super) fn policies(r: &Reference, run: &str, file: &str) -> Result<Found, ReferenceError> {
+pub(super) fn policies(r: &PaperFolder, run: &str, file: &str) -> Result<Found, PaperError> {
     let ours: Map<String, Value> = policy_metrics::compute(&r.small(run, 0)?)?
         .into_iter()
         .filter(|of| of.judged)
-        .map(|of| (of.policy, json!(of.published)))
+        .map(|of| (of.policy, json!(of.paper)))
         .collect();
-    let published = object(r.json(file)?);
+    let paper = object(r.json(file)?);
     let order =
-        Comparison::of(&json!(ours.keys().collect::<Vec<_>>()), &json!(published.keys().collect::<Vec<_>>()));
-    Ok(Found::new(Comparison::of(&Value::Object(ours), &Value::Object(published)).and(order)))
+        Comparison::of(&json!(ours.keys().collect::<Vec<_>>()), &json!(paper.keys().collect::<Vec<_>>()));
+    Ok(Found::new(Comparison::of(&Value::Object(ours), &Value::Object(paper)).and(order)))
 }
 
-pub(super) fn taxonomy(r: &Reference, file: &str, columns: &str) -> Result<Found, ReferenceError> {
+pub(super) fn taxonomy(r: &PaperFolder, file: &str, columns: &str) -> Result<Found, PaperError> {
     let rest = if columns.contains(',') { "" } else { ",count" };
     let mut table = csv::Writer::from_writer(vec![]);
-    let wrong =
-        |error: csv::Error| ReferenceError::Content { what: file.to_owned(), problem: error.to_string() };
+    let wrong = |error: csv::Error| PaperError::Content { what: file.to_owned(), problem: error.to_string() };
     table
         .write_record(["dataset"].into_iter().chain(columns.split(',')).chain(rest.split(',').skip(1)))
         .map_err(wrong)?;
@@ -105,7 +104,7 @@ fn stat_csv(lines: &[(&str, Option<f64>)]) -> String {
     std::iter::once("stat,value_ms\n".to_owned()).chain(lines.iter().map(line)).collect()
 }
 
-pub(super) fn proposer_latency(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn proposer_latency(r: &PaperFolder) -> Result<Found, PaperError> {
     let cases = r.cases("grok200")?;
     let total: Sample = cases.iter().filter_map(|case| case.times.propose_ms).collect();
     let last: Sample = cases.iter().filter_map(|case| case.times.llm_ms).collect();
@@ -122,7 +121,7 @@ pub(super) fn proposer_latency(r: &Reference) -> Result<Found, ReferenceError> {
     Ok(found.wrong("count: 280 counts 140 records twice; right is 140 (F12). Every other value is equal"))
 }
 
-pub(super) fn verifier_latency(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn verifier_latency(r: &PaperFolder) -> Result<Found, PaperError> {
     let cases = r.cases("grok200")?;
     let times: Sample = cases.iter().filter_map(|case| case.times.verify_ms).collect();
     let of = latency::Latency::of("verify", &times, 0);
@@ -137,28 +136,28 @@ pub(super) fn verifier_latency(r: &Reference) -> Result<Found, ReferenceError> {
     Ok(Found::new(Comparison::of_csv(&ours, &r.text("verified_grok200_latency_summary.csv")?)))
 }
 
-pub(super) fn telemetry(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn telemetry(r: &PaperFolder) -> Result<Found, PaperError> {
     let file = r.json("grok5k_telemetry.json.gz")?;
     let records: Vec<Value> = file.get("records").and_then(Value::as_array).cloned().unwrap_or_default();
-    let published = file.get("summary").cloned().unwrap_or(Value::Null);
-    let found = Found::new(Comparison::of(&tokens::telemetry_summary(&records), &published));
+    let paper = file.get("summary").cloned().unwrap_or(Value::Null);
+    let found = Found::new(Comparison::of(&tokens::telemetry_summary(&records), &paper));
     Ok(found
         .note("its summary, from its records; disagrees with the metrics of the same run (F13: see audit)"))
 }
 
 pub(super) fn detector(
-    r: &Reference,
+    r: &PaperFolder,
     detections: &[Value],
     labels: &str,
     file: &str,
-) -> Result<Found, ReferenceError> {
+) -> Result<Found, PaperError> {
     let labels = object(r.json(&format!("eval/{labels}.json"))?);
     let ours = detector_eval::detector_eval(detections, &labels).value;
     let found = Found::new(Comparison::of(&ours, &r.json(&format!("eval/{file}.json"))?));
     Ok(found.note("agreement of the labels with themselves (F15: see audit)"))
 }
 
-pub(super) fn significance(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn significance(r: &PaperFolder) -> Result<Found, PaperError> {
     let (acceptance, _) = pairs(&counts(r)?);
     let verify: Sample = r.cases("grok200")?.iter().filter_map(|case| case.times.verify_ms).collect();
     let latency = json!({"llm_median_ms": verify.median(), "llm_p95_ms": verify.linear(95.0)});
@@ -169,7 +168,7 @@ pub(super) fn significance(r: &Reference) -> Result<Found, ReferenceError> {
         .note("acceptance and the model's latencies are equal; the rules' verifier times were not published (F16: see audit)"))
 }
 
-pub(super) fn baselines(r: &Reference) -> Result<Baselines, ReferenceError> {
+pub(super) fn baselines(r: &PaperFolder) -> Result<Baselines, PaperError> {
     let mut joined = Baselines::default();
     joined.add_ours(&r.entries("smoke24_detections")?, &r.entries("smoke24_verified")?);
     for (name, file) in [
@@ -185,32 +184,32 @@ pub(super) fn baselines(r: &Reference) -> Result<Baselines, ReferenceError> {
     Ok(joined)
 }
 
-pub(super) fn probe(r: &Reference, file: &str) -> Result<Found, ReferenceError> {
+pub(super) fn probe(r: &PaperFolder, file: &str) -> Result<Found, PaperError> {
     let probe = r.json(file)?;
-    let published = probe.get("summary").cloned().unwrap_or(Value::Null);
-    Ok(Found::new(Comparison::of(&probe_report::summary(&probe), &published))
+    let paper = probe.get("summary").cloned().unwrap_or(Value::Null);
+    Ok(Found::new(Comparison::of(&probe_report::summary(&probe), &paper))
         .note("its summary, from its results; the wall clock is as written"))
 }
 
 /// The rows were typed; their numbers are those of three metrics files.
-pub(super) fn mode_comparison(r: &Reference) -> Result<Found, ReferenceError> {
+pub(super) fn mode_comparison(r: &PaperFolder) -> Result<Found, PaperError> {
     let mut ours = "mode,manifests,accepted,acceptance_rate\n".to_owned();
     for (mode, run) in [
         ("rules-only", r.large("rules_full")?),
         ("llm-only", r.small("grok5k_anon", 0)?),
         ("hybrid", r.small("grok_full", 0)?),
     ] {
-        let of = Published::compute(&run)?;
+        let of = PaperMetrics::compute(&run)?;
         let _ = writeln!(ours, "{mode},{},{},{}", of.detections, of.accepted, of.auto_fix_rate);
     }
     let found = Found::new(Comparison::of_csv(&ours, &r.text("baselines/mode_comparison.csv")?));
     Ok(found.note("llm-only and hybrid are the same mode on different corpora and gates (F14: see audit)"))
 }
 
-pub(super) fn bundle_rows(r: &Reference) -> Result<Vec<bundle::Row>, ReferenceError> {
+pub(super) fn bundle_rows(r: &PaperFolder) -> Result<Vec<bundle::Row>, PaperError> {
     let row =
         |dataset: &str, mode: &str, note: &str, metrics: &str, patches: Vec<Value>, sources: [&str; 3]| {
-            Ok::<_, ReferenceError>(bundle::Row {
+            Ok::<_, PaperError>(bundle::Row {
                 dataset: dataset.to_owned(),
                 mode: mode.to_owned(),
                 note: note.to_owned(),

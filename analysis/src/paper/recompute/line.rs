@@ -13,7 +13,8 @@ pub enum Status {
     /// Every value is ours within 1e-9.
     Rounding,
     /// Computed from the same inputs, another value comes out, and ours is the right one.
-    PublishedWrong,
+    #[serde(rename = "published_wrong")]
+    PaperWrong,
     /// What it was made from was not published, or is not at hand.
     InputsMissing,
     /// Nothing that should be computed: made up, made by others, or an input itself.
@@ -28,7 +29,7 @@ impl Status {
         match self {
             Self::Exact => "exact",
             Self::Rounding => "rounding",
-            Self::PublishedWrong => "published_wrong",
+            Self::PaperWrong => "published_wrong",
             Self::InputsMissing => "inputs_missing",
             Self::NotProduced => "not_produced",
             Self::Differs => "differs",
@@ -88,7 +89,7 @@ impl Found {
         let (missing, open): (Vec<_>, Vec<_>) =
             self.comparison.differences.into_iter().partition(|difference| known(&difference.place));
         let (status, detail) = match (&self.wrong, open.is_empty()) {
-            (Some(why), false) => (Status::PublishedWrong, why.clone()),
+            (Some(why), false) => (Status::PaperWrong, why.clone()),
             (None, false) => (Status::Differs, self.note),
             (_, true) if !missing.is_empty() => (Status::InputsMissing, self.note),
             (_, true) if self.comparison.rounded > 0 => (Status::Rounding, self.note),

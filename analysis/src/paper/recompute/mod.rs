@@ -9,4 +9,4 @@ mod table;
 
 pub use compare::Difference;
 pub use line::{Line, Status};
-pub use table::{figures, parity};
+pub use table::{figures, recompute};

@@ -5,16 +5,16 @@ use serde_json::json;
 
 use super::checks;
 use super::line::{Line, Status};
-use crate::paper::folder::{Reference, ReferenceError};
+use crate::paper::folder::{PaperError, PaperFolder};
 use crate::render::Figures;
 
 /// Goes over every file of the folder, and over what must be there.
-pub fn parity(reference: &Reference) -> Result<Vec<Line>, ReferenceError> {
+pub fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
     let mut lines: Vec<Line> = vec![];
     for check in checks::CHECKS {
-        lines.push(checks::run(check, reference));
+        lines.push(checks::run(check, paper));
     }
-    for file in reference.files()? {
+    for file in paper.files()? {
         if lines.iter().all(|line| line.file != file) {
             lines.push(checks::unlisted(&file));
         }
@@ -36,7 +36,7 @@ pub fn figures(lines: &[Line]) -> Figures {
     let all = [
         Status::Exact,
         Status::Rounding,
-        Status::PublishedWrong,
+        Status::PaperWrong,
         Status::InputsMissing,
         Status::NotProduced,
         Status::Differs,
@@ -47,8 +47,7 @@ pub fn figures(lines: &[Line]) -> Figures {
         for line in of {
             let mut detail = line.detail.clone();
             if let (Status::Differs, Some(first)) = (status, line.differences.first()) {
-                detail =
-                    format!("{}: ours {}, published {}. {detail}", first.place, first.ours, first.published);
+                detail = format!("{}: ours {}, published {}. {detail}", first.place, first.ours, first.paper);
             }
             let values = if line.compared == 0 { "-".to_owned() } else { line.compared.to_string() };
             table.push([line.file.clone(), status.as_str().to_owned(), line.command.clone(), values, detail]);

@@ -15,7 +15,7 @@ const RULES: &str = "rules";
 
 /// The published keys, in the published order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Published {
+pub struct PaperMetrics {
     /// Records.
     pub detections: u64,
     /// Records with a patch.
@@ -49,7 +49,7 @@ pub struct Tokens {
     pub total_tokens: f64,
 }
 
-impl Published {
+impl PaperMetrics {
     /// Computes the published metrics.
     pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
         let refused = judged().and(yes(schema::ACCEPTED).not());
