@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-pub mod load;
-pub mod metrics;
-pub mod paper;
+mod cli;
+mod commands;
+mod load;
+mod metrics;
+mod paper;
 pub mod queue;
-pub mod render;
-pub mod report;
-pub mod risk;
-pub mod schedule;
-pub mod stats;
+mod render;
+mod report;
+mod risk;
+mod schedule;
+mod stats;
 
-pub use load::{AnalysisError, Results};
+pub use commands::main;

@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
-use analysis::render::Form;
 use clap::Args;
+
+use crate::render::Form;
 
 #[derive(Debug, Args)]
 pub(crate) struct Input {

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use analysis::risk::{EPSS_URL, KEV_URL};
 use clap::Args;
 
 use super::args::{Named, Print};
+use crate::risk::{EPSS_URL, KEV_URL};
 
 /// What waits: accepted records of runs, or of published files.
 #[derive(Debug, Args)]

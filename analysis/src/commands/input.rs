@@ -1,10 +1,11 @@
 //! The results that a command works on, loaded.
 
-use analysis::Results;
-use analysis::load::cases::{self, Case};
 use console::failure::WithHint as _;
 use console::output;
 use domain::run::RunState;
+
+use crate::load::Results;
+use crate::load::cases::{self, Case};
 
 /// Loads results, and says on stderr when a run is not finished.
 pub(super) fn load(paths: &[String]) -> anyhow::Result<Results> {

@@ -6,14 +6,20 @@ mod print;
 mod rollout;
 mod runs;
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
 use console::{Exit, completions};
 
 use crate::cli::{Cli, Command};
 
-/// Runs the command.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+/// Parses the arguments, runs the command and reports its failure: the whole program.
+pub fn main() -> ExitCode {
+    console::failure::finish("analysis", run(Cli::parse()))
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
     cli.logs.start(&["analysis", "dataset"])?;
     match cli.command {
         Command::Metrics(args) => runs::metrics::run(&args),

@@ -1,12 +1,12 @@
 //! How the figures of a command are written to stdout.
 
-use analysis::render::Figures;
 use anyhow::Context as _;
 use console::Exit;
 use console::output::{self, Align, Table};
 use serde_json::Value;
 
 use crate::cli::Print;
+use crate::render::Figures;
 
 /// Prints figures in the form asked for.
 pub(super) fn show(figures: &Figures, how: &Print) -> anyhow::Result<Exit> {

@@ -15,83 +15,77 @@ const CHUNK: IdxSize = 1 << 18;
 
 /// What a record's row says, without its texts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Case {
-    /// The run.
-    pub run: Arc<str>,
-    /// The record.
-    pub id: String,
+pub(crate) struct Case {
+    pub(crate) run: Arc<str>,
+    pub(crate) id: String,
     /// 0-based place in the corpus.
-    pub position: u64,
+    pub(crate) position: u64,
     /// Hash of the document.
-    pub document: Option<Arc<str>>,
+    pub(crate) document: Option<Arc<str>>,
     /// Kind of the object.
-    pub kind: Arc<str>,
+    pub(crate) kind: Arc<str>,
     /// Canonical policy.
-    pub policy: Arc<str>,
+    pub(crate) policy: Arc<str>,
     /// The scanner's id.
-    pub raw_policy: Arc<str>,
+    pub(crate) raw_policy: Arc<str>,
     /// Who wrote the patch.
-    pub source: Arc<str>,
+    pub(crate) source: Arc<str>,
     /// How the record ended.
-    pub status: Arc<str>,
+    pub(crate) status: Arc<str>,
     /// Whose fault it was.
-    pub fault: Arc<str>,
+    pub(crate) fault: Arc<str>,
     /// Why it was not accepted: the first of its errors.
-    pub reason: Arc<str>,
+    pub(crate) reason: Arc<str>,
     /// Whether some gate judged it.
-    pub judged: bool,
+    pub(crate) judged: bool,
     /// Whether its repair was accepted.
-    pub accepted: bool,
+    pub(crate) accepted: bool,
     /// The gates that the original knows.
-    pub gates: Verdicts,
+    pub(crate) gates: Verdicts,
     /// Operations of its patch; `None` without one.
-    pub patch_ops: Option<u32>,
+    pub(crate) patch_ops: Option<u32>,
     /// Time to propose, waiting for a model, to verify, and in all.
-    pub times: Times,
-    /// Tokens.
-    pub tokens: Usage,
+    pub(crate) times: Times,
+    pub(crate) tokens: Usage,
 }
 
 /// What the gates said; `None`: did not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the gates'")]
-pub struct Verdicts {
-    pub policy: Option<bool>,
-    pub safety: Option<bool>,
-    pub schema: Option<bool>,
-    pub rescan: Option<bool>,
+pub(crate) struct Verdicts {
+    pub(crate) policy: Option<bool>,
+    pub(crate) safety: Option<bool>,
+    pub(crate) schema: Option<bool>,
+    pub(crate) rescan: Option<bool>,
 }
 
 /// Milliseconds; `None`: not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Times {
-    pub propose_ms: Option<f64>,
-    pub llm_ms: Option<f64>,
-    pub verify_ms: Option<f64>,
-    pub total_ms: Option<f64>,
+pub(crate) struct Times {
+    pub(crate) propose_ms: Option<f64>,
+    pub(crate) llm_ms: Option<f64>,
+    pub(crate) verify_ms: Option<f64>,
+    pub(crate) total_ms: Option<f64>,
 }
 
 impl Times {
     /// Seconds to propose and verify; `None` unless both were measured.
-    pub fn seconds(&self) -> Option<f64> {
+    pub(crate) fn seconds(&self) -> Option<f64> {
         Some((self.propose_ms? + self.verify_ms?) / 1000.0)
     }
 }
 
 /// What the provider counted; `None`: it did not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-#[expect(missing_docs, reason = "the names are the columns'")]
-pub struct Usage {
-    pub prompt: Option<u64>,
-    pub completion: Option<u64>,
-    pub reasoning: Option<u64>,
-    pub total: Option<u64>,
-    pub cost_usd: Option<f64>,
+pub(crate) struct Usage {
+    pub(crate) prompt: Option<u64>,
+    pub(crate) completion: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+    pub(crate) total: Option<u64>,
+    pub(crate) cost_usd: Option<f64>,
 }
 
 /// The rows of results in the order of the corpus. Refuses results in which a record occurs twice.
-pub fn read(results: &Results) -> Result<Vec<Case>, AnalysisError> {
+pub(crate) fn read(results: &Results) -> Result<Vec<Case>, AnalysisError> {
     results.refuse_repeats()?;
     Ok(rows(results)?)
 }

@@ -9,8 +9,7 @@ use polars::error::PolarsError;
 
 /// Why results cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Nothing is there.
+pub(crate) enum LoadError {
     #[error("{place} does not exist")]
     Missing {
         /// What was asked for.
@@ -21,7 +20,6 @@ pub enum LoadError {
     Read {
         /// Which file or folder.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -31,12 +29,10 @@ pub enum LoadError {
         /// What was asked for.
         place: String,
     },
-    /// Not a pattern.
     #[error("{pattern:?} is not a pattern of file names: {reason}")]
     Pattern {
         /// What was asked for.
         pattern: String,
-        /// What is wrong.
         reason: String,
     },
     /// A URL that this build cannot read.
@@ -44,7 +40,6 @@ pub enum LoadError {
     NotBuilt {
         /// What was asked for.
         url: String,
-        /// What is missing.
         feature: &'static str,
     },
     /// A URL of an unknown kind.
@@ -53,7 +48,6 @@ pub enum LoadError {
         /// What was asked for.
         url: String,
     },
-    /// `run.json` is wrong.
     #[error(transparent)]
     RunFile(#[from] RunFileError),
     /// `run.json` names a part outside its folder.
@@ -61,7 +55,6 @@ pub enum LoadError {
     Outside {
         /// The folder of the run.
         folder: PathBuf,
-        /// The part.
         name: String,
     },
     /// `run.json` names a part that is not there.
@@ -69,7 +62,6 @@ pub enum LoadError {
     PartMissing {
         /// The folder of the run.
         folder: PathBuf,
-        /// The part.
         name: String,
     },
     /// A file is no part of results.
@@ -78,7 +70,6 @@ pub enum LoadError {
     /// A file has other columns.
     #[error("{}: foreign schema: {problems}", path.display())]
     Schema {
-        /// Which file.
         path: PathBuf,
         /// The columns that are missing or of another type.
         problems: String,
@@ -86,9 +77,7 @@ pub enum LoadError {
     /// Polars refuses the file.
     #[error("cannot scan {}", path.display())]
     Scan {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: PolarsError,
     },
@@ -96,7 +85,7 @@ pub enum LoadError {
 
 /// Why an analysis fails.
 #[derive(Debug, thiserror::Error)]
-pub enum AnalysisError {
+pub(crate) enum AnalysisError {
     /// The results cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -105,12 +94,5 @@ pub enum AnalysisError {
     Query(#[from] PolarsError),
     /// The same record occurs twice, so every count would be wrong.
     #[error("record {record_id:?} of run {run_id:?} occurs {times} times in the results")]
-    Repeated {
-        /// The run.
-        run_id: String,
-        /// The record.
-        record_id: String,
-        /// How often.
-        times: u64,
-    },
+    Repeated { run_id: String, record_id: String, times: u64 },
 }

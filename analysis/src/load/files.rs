@@ -12,59 +12,45 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     /// It is not there, or cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// It is too large.
     #[error("{} has more than {MAX_BYTES} bytes", path.display())]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
     /// It is no JSON.
     #[error("{} is no JSON", path.display())]
     Json {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
     /// It is no CSV.
     #[error("{} is no CSV", path.display())]
     Csv {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: csv::Error,
     },
     /// It has another shape than its reader expects.
     #[error("{}: {problem}", path.display())]
-    Shape {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    Shape { path: PathBuf, problem: String },
 }
 
 impl FileError {
     /// A file of the wrong shape.
-    pub fn shape(path: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn shape(path: &Path, problem: impl Into<String>) -> Self {
         Self::Shape { path: path.to_owned(), problem: problem.into() }
     }
 }
 
 /// The bytes of a file; one whose content is gz is unpacked.
-pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let wrong = |source| FileError::Read { path: path.to_owned(), source };
     let mut file = io::BufReader::new(File::open(path).map_err(wrong)?);
     let packed = io::BufRead::fill_buf(&mut file).map_err(wrong)?.starts_with(&[0x1f, 0x8b]);
@@ -81,12 +67,12 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// The JSON value of a file.
-pub fn json(path: &Path) -> Result<Value, FileError> {
+pub(crate) fn json(path: &Path) -> Result<Value, FileError> {
     serde_json::from_slice(&bytes(path)?).map_err(|source| FileError::Json { path: path.to_owned(), source })
 }
 
 /// The entries of a JSON list that are objects; what else the list holds is skipped, as the original does.
-pub fn objects(path: &Path) -> Result<Vec<Value>, FileError> {
+pub(crate) fn objects(path: &Path) -> Result<Vec<Value>, FileError> {
     match json(path)? {
         Value::Array(entries) => Ok(entries.into_iter().filter(Value::is_object).collect()),
         _ => Err(FileError::shape(path, "is no JSON list")),
@@ -95,16 +81,16 @@ pub fn objects(path: &Path) -> Result<Vec<Value>, FileError> {
 
 /// A CSV file with a header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Csv {
+pub(crate) struct Csv {
     /// The names of the columns.
-    pub header: Vec<String>,
+    pub(crate) header: Vec<String>,
     /// The rows, each as long as the header.
-    pub rows: Vec<Vec<String>>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Csv {
     /// Reads a file; lines that start with `#` before the header are comments (the EPSS feed has one).
-    pub fn read(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, FileError> {
         let wrong = |source| FileError::Csv { path: path.to_owned(), source };
         let bytes = bytes(path)?;
         let mut reader =
@@ -118,7 +104,7 @@ impl Csv {
     }
 
     /// The place of the first of these columns that is there.
-    pub fn column(&self, names: &[&str]) -> Option<usize> {
+    pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         names.iter().find_map(|name| self.header.iter().position(|column| column == name))
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! *Owns*: how results and files are found, checked and read. *Never*: a figure.
 
-pub mod cases;
+pub(crate) mod cases;
 mod columns;
 mod error;
-pub mod files;
+pub(crate) mod files;
 mod places;
 pub(crate) mod query;
 mod results;
 
-pub use error::{AnalysisError, LoadError};
-pub use results::Results;
+pub(crate) use error::{AnalysisError, LoadError};
+pub(crate) use results::Results;

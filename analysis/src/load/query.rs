@@ -48,7 +48,6 @@ pub(crate) fn total(column: Expr, name: &str) -> Expr {
     column.cast(DataType::UInt64).sum().alias(name)
 }
 
-/// How many rows.
 pub(crate) fn rows(name: &str) -> Expr {
     len().cast(DataType::UInt64).alias(name)
 }
@@ -69,7 +68,6 @@ pub(crate) fn run(frame: LazyFrame) -> PolarsResult<Answer> {
 pub(crate) struct Answer(DataFrame);
 
 impl Answer {
-    /// Its rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.0.height()).map(|index| Row { frame: &self.0, index })
     }

@@ -13,7 +13,7 @@ use super::places::Found;
 use super::query;
 
 /// The rows of one or several runs. Nothing but footers is read before a query runs.
-pub struct Results {
+pub(crate) struct Results {
     frame: LazyFrame,
     /// The same as written: numbers may be none.
     raw: LazyFrame,
@@ -26,7 +26,7 @@ impl Results {
     /// them), globs, Parquet files, `file://` URLs. A file named twice is taken once.
     ///
     /// Refuses what does not exist, what is no part of results, and a file with other columns.
-    pub fn load<S: AsRef<str>>(places: &[S]) -> Result<Self, LoadError> {
+    pub(crate) fn load<S: AsRef<str>>(places: &[S]) -> Result<Self, LoadError> {
         let mut found = Found::default();
         for place in places {
             found.add(place.as_ref())?;
@@ -52,27 +52,27 @@ impl Results {
 
     /// The rows, with the columns of [`dataset::schema`]. A time or price that is no finite number is null: it was not
     /// measured, and [`Self::not_finite`] counts it.
-    pub fn frame(&self) -> LazyFrame {
+    pub(crate) fn frame(&self) -> LazyFrame {
         self.frame.clone()
     }
 
     /// The runs whose folders were named.
-    pub fn runs(&self) -> impl ExactSizeIterator<Item = &RunFile> {
+    pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = &RunFile> {
         self.runs.iter().map(|(_, run)| run)
     }
 
     /// The folders of those runs.
-    pub fn folders(&self) -> impl ExactSizeIterator<Item = &Path> {
+    pub(crate) fn folders(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.runs.iter().map(|(folder, _)| folder.as_path())
     }
 
     /// The Parquet files, each once.
-    pub fn parts(&self) -> &[PathBuf] {
+    pub(crate) fn parts(&self) -> &[PathBuf] {
         &self.parts
     }
 
     /// The runs that the rows belong to, in alphabetical order, whether their folders were named or only their parts.
-    pub fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
+    pub(crate) fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
         let ids = self.frame().group_by([col(schema::RUN_ID)]).agg([query::rows("rows")]);
         let mut ids: Vec<String> =
             query::run(ids)?.rows().map(|row| row.word(schema::RUN_ID)).collect::<PolarsResult<_>>()?;
@@ -82,7 +82,7 @@ impl Results {
 
     /// The rows of one run, with its folder where that was named.
     #[must_use]
-    pub fn of_run(&self, run_id: &str) -> Self {
+    pub(crate) fn of_run(&self, run_id: &str) -> Self {
         Self {
             frame: self.frame().filter(col(schema::RUN_ID).eq(lit(run_id))),
             raw: self.raw.clone().filter(col(schema::RUN_ID).eq(lit(run_id))),
@@ -92,14 +92,14 @@ impl Results {
     }
 
     /// How many times and prices are no finite numbers, and so count as not measured.
-    pub fn not_finite(&self) -> Result<u64, AnalysisError> {
+    pub(crate) fn not_finite(&self) -> Result<u64, AnalysisError> {
         let none = real_columns().map(|name| col(name).is_finite().not().sum().cast(DataType::UInt64));
         let Some(sum) = none.reduce(|a, b| a + b) else { return Ok(0) };
         Ok(query::run(self.raw.clone().select([sum.alias("none")]))?.only().count("none")?)
     }
 
     /// Refuses results in which a record of a run occurs more than once.
-    pub fn refuse_repeats(&self) -> Result<(), AnalysisError> {
+    pub(crate) fn refuse_repeats(&self) -> Result<(), AnalysisError> {
         let repeats = self
             .frame()
             .group_by([col(schema::RUN_ID), col(schema::RECORD_ID)])

@@ -19,16 +19,15 @@ const GATES: [(&str, Gate); 4] = [
 
 /// A choice of gates whose verdicts are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scenario {
-    /// Its name.
-    pub name: String,
+pub(crate) struct Scenario {
+    pub(crate) name: String,
     /// The gates, by their published names.
-    pub disabled: Vec<String>,
+    pub(crate) disabled: Vec<String>,
 }
 
 impl Scenario {
     /// Reads `name:gate,gate`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, gates) = text.split_once(':').unwrap_or((text, ""));
         let disabled: Vec<String> =
             gates.split(',').map(str::trim).filter(|gate| !gate.is_empty()).map(str::to_owned).collect();
@@ -39,7 +38,7 @@ impl Scenario {
     }
 
     /// The published scenarios: everything, and without each gate.
-    pub fn paper() -> Vec<Self> {
+    pub(crate) fn paper() -> Vec<Self> {
         let without = [("full", None), ("no_policy", Some("policy")), ("no_safety", Some("safety"))];
         let rest = [("no_schema", Some("kubectl")), ("no_rescan", Some("rescan"))];
         let scenario = |(name, gate): (&str, Option<&str>)| Self {
@@ -52,7 +51,7 @@ impl Scenario {
 
 /// The ablation over the judged records. A gate that did not run lets a record pass, as in the original: the number of
 /// those is in `extended.not_run`, since a scenario cannot show anything about a gate that never ran.
-pub fn ablation(cases: &[Case], scenarios: &[Scenario]) -> Figures {
+pub(crate) fn ablation(cases: &[Case], scenarios: &[Scenario]) -> Figures {
     let judged: Vec<&Case> = cases.iter().filter(|case| case.judged).collect();
     let total = judged.len() as u64;
     let baseline = judged.iter().filter(|case| case.accepted).count() as u64;

@@ -12,40 +12,37 @@ use crate::stats::{McNemar, Proportion, mcnemar};
 
 /// A record whose outcome changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The record.
-    pub record_id: String,
+pub(crate) struct Change {
+    pub(crate) record_id: String,
     /// Canonical policy.
-    pub policy_id: String,
-    /// Status before.
-    pub before: String,
-    /// Status after.
-    pub after: String,
+    pub(crate) policy_id: String,
+    pub(crate) before: String,
+    pub(crate) after: String,
     /// Whose fault it is after, or was before where it is accepted now.
-    pub fault: String,
+    pub(crate) fault: String,
     /// Why it is not accepted after, or was not before.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// What changed between two runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Diff {
+pub(crate) struct Diff {
     /// Acceptance of the first, of the records that both have.
-    pub before: Proportion,
+    pub(crate) before: Proportion,
     /// Acceptance of the second, of the same.
-    pub after: Proportion,
+    pub(crate) after: Proportion,
     /// Whether the difference is more than chance.
-    pub mcnemar: McNemar,
+    pub(crate) mcnemar: McNemar,
     /// The records whose status or fault changed: first those that are no longer accepted.
-    pub changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
     /// Records that only the first has.
-    pub only_before: u64,
+    pub(crate) only_before: u64,
     /// Records that only the second has.
-    pub only_after: u64,
+    pub(crate) only_after: u64,
 }
 
 /// Compares two runs record by record: equal id, policy and document.
-pub fn diff(before: &[Case], after: &[Case]) -> Diff {
+pub(crate) fn diff(before: &[Case], after: &[Case]) -> Diff {
     let key = |case: &Case| (case.id.clone(), case.policy.clone(), case.document.clone());
     let mut known: HashMap<_, &Case> = before.iter().map(|case| (key(case), case)).collect();
     let (mut changes, mut pairs, mut accepted) = (vec![], 0_u64, (0_u64, 0_u64));
@@ -90,12 +87,12 @@ pub fn diff(before: &[Case], after: &[Case]) -> Diff {
 
 impl Diff {
     /// Whether fewer records are accepted than before.
-    pub fn fell(&self) -> bool {
+    pub(crate) fn fell(&self) -> bool {
         self.after.count < self.before.count
     }
 
     /// The changes as tables; at most `top` records, 0 for all.
-    pub fn figures(&self, top: usize) -> Figures {
+    pub(crate) fn figures(&self, top: usize) -> Figures {
         let names = ["accepted", "of", "share"].map(|name| (name, Align::Right));
         let mut sums = Table::new(std::iter::once(("run", Align::Left)).chain(names));
         for (name, share) in [("before", self.before), ("after", self.after)] {

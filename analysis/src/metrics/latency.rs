@@ -13,24 +13,23 @@ const DRAWS: usize = 2000;
 
 /// One distribution, in ms, percentiles by linear interpolation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Latency {
-    pub stage: &'static str,
-    pub count: usize,
-    pub min: Option<f64>,
-    pub median: Option<f64>,
-    pub median_interval: Option<Interval>,
-    pub p90: Option<f64>,
-    pub p95: Option<f64>,
-    pub p95_interval: Option<Interval>,
-    pub p99: Option<f64>,
-    pub max: Option<f64>,
-    pub mean: Option<f64>,
+pub(crate) struct Latency {
+    pub(crate) stage: &'static str,
+    pub(crate) count: usize,
+    pub(crate) min: Option<f64>,
+    pub(crate) median: Option<f64>,
+    pub(crate) median_interval: Option<Interval>,
+    pub(crate) p90: Option<f64>,
+    pub(crate) p95: Option<f64>,
+    pub(crate) p95_interval: Option<Interval>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) max: Option<f64>,
+    pub(crate) mean: Option<f64>,
 }
 
 impl Latency {
     /// Sums up a sample.
-    pub fn of(stage: &'static str, sample: &Sample, seed: u64) -> Self {
+    pub(crate) fn of(stage: &'static str, sample: &Sample, seed: u64) -> Self {
         Self {
             stage,
             count: sample.len(),
@@ -51,7 +50,7 @@ impl Latency {
 type Stage = (&'static str, fn(&Case) -> Option<f64>);
 
 /// Every stage: rejected records count as accepted ones do, what was not measured is left out and `count` says so.
-pub fn latencies(cases: &[Case], seed: u64) -> Vec<Latency> {
+pub(crate) fn latencies(cases: &[Case], seed: u64) -> Vec<Latency> {
     let stages: [Stage; 4] = [
         ("propose", |case| case.times.propose_ms),
         ("llm", |case| case.times.llm_ms),
@@ -65,7 +64,7 @@ pub fn latencies(cases: &[Case], seed: u64) -> Vec<Latency> {
 }
 
 /// The distributions as a table.
-pub fn figures(latencies: &[Latency], records: usize) -> Figures {
+pub(crate) fn figures(latencies: &[Latency], records: usize) -> Figures {
     let numbers =
         ["n", "min", "median", "95 % interval", "p90", "p95", "95 % interval", "p99", "max", "mean"];
     let mut table =

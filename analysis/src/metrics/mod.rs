@@ -3,22 +3,21 @@
 //!
 //! *Invariant*: every figure depends on the rows alone, not on how they lie in files; what was not measured is null.
 
-pub mod ablation;
-pub mod diff;
+pub(crate) mod ablation;
+pub(crate) mod diff;
 mod extended;
-pub mod failures;
-pub mod latency;
+pub(crate) mod failures;
+pub(crate) mod latency;
 mod paper;
 mod pass;
-pub mod patch_stats;
-pub mod policy_metrics;
-pub mod probe_report;
-pub mod significance;
-pub mod sql;
-pub mod tokens;
+pub(crate) mod patch_stats;
+pub(crate) mod policy_metrics;
+pub(crate) mod probe_report;
+pub(crate) mod significance;
+pub(crate) mod sql;
+pub(crate) mod tokens;
 mod whole;
 
-pub use extended::{Extended, GateTally, Latency};
-pub use paper::{PaperMetrics, Tokens};
-pub use pass::PassAtK;
-pub use whole::Metrics;
+pub(crate) use extended::Extended;
+pub(crate) use paper::PaperMetrics;
+pub(crate) use whole::Metrics;

@@ -15,43 +15,41 @@ const RULES: &str = "rules";
 
 /// The published keys, in the published order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PaperMetrics {
-    /// Records.
-    pub detections: u64,
+pub(crate) struct PaperMetrics {
+    pub(crate) detections: u64,
     /// Records with a patch.
-    pub patches: u64,
+    pub(crate) patches: u64,
     /// Records that were judged.
-    pub verified: u64,
+    pub(crate) verified: u64,
     /// Records whose repair was accepted.
-    pub accepted: u64,
+    pub(crate) accepted: u64,
     /// `accepted` over `detections`, 4 decimals; 0 without detections.
-    pub auto_fix_rate: f64,
+    pub(crate) auto_fix_rate: f64,
     /// Median operations of the accepted patches; 0 without any.
-    pub median_patch_ops: Median,
+    pub(crate) median_patch_ops: Median,
     /// Judged, not accepted, and the policy gate said no.
-    pub failed_policy: u64,
+    pub(crate) failed_policy: u64,
     /// The same for the schema gate.
-    pub failed_schema: u64,
+    pub(crate) failed_schema: u64,
     /// The same for the safety gate.
-    pub failed_safety: u64,
+    pub(crate) failed_safety: u64,
     /// The same for the rescan.
-    pub failed_rescan: u64,
+    pub(crate) failed_rescan: u64,
     /// Tokens of the patches that a model wrote.
-    pub model_usage: Tokens,
+    pub(crate) model_usage: Tokens,
 }
 
 /// Sums of tokens, 2 decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names are the provider's")]
-pub struct Tokens {
-    pub prompt_tokens: f64,
-    pub completion_tokens: f64,
-    pub total_tokens: f64,
+pub(crate) struct Tokens {
+    pub(crate) prompt_tokens: f64,
+    pub(crate) completion_tokens: f64,
+    pub(crate) total_tokens: f64,
 }
 
 impl PaperMetrics {
     /// Computes the published metrics.
-    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+    pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
         let refused = judged().and(yes(schema::ACCEPTED).not());
         let failed = |gate, name| tally(refused.clone().and(no(gate)), name);
         let by_model = |tokens, name| total(col(tokens).filter(col(schema::SOURCE).neq(lit(RULES))), name);

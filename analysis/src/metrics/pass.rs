@@ -10,13 +10,12 @@ use crate::load::query::{self, rows};
 
 /// The share of records that `k` samples are expected to repair.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct PassAtK {
-    /// Samples.
-    pub k: u64,
+pub(crate) struct PassAtK {
+    pub(crate) k: u64,
     /// Rows about which a model was asked at least so often.
-    pub n: u64,
+    pub(crate) n: u64,
     /// Mean over these rows, 0 to 1: no rule's patch in the place of a model's counts.
-    pub rate: f64,
+    pub(crate) rate: f64,
 }
 
 /// pass@k for every `k` up to the most samples that a row has; empty without a model.

@@ -13,7 +13,7 @@ use crate::stats::{Sample, quantile_interval};
 const DRAWS: usize = 2000;
 
 /// Sizes of **all** patches (the published definition), and of the accepted ones.
-pub fn patch_stats(cases: &[Case], seed: u64) -> Figures {
+pub(crate) fn patch_stats(cases: &[Case], seed: u64) -> Figures {
     let all: Sample = cases.iter().filter_map(|case| case.patch_ops).map(f64::from).collect();
     let accepted: Sample =
         cases.iter().filter(|case| case.accepted).filter_map(|case| case.patch_ops).map(f64::from).collect();

@@ -21,65 +21,63 @@ const DEFAULT_SECONDS: f64 = 10.0;
 
 /// The published fields of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PaperPolicyMetrics {
+pub(crate) struct PaperPolicyMetrics {
     /// Base risk of the policy.
-    pub risk: f64,
+    pub(crate) risk: f64,
     /// Accepted over judged, 4 decimals.
-    pub probability: f64,
+    pub(crate) probability: f64,
     /// Mean seconds to propose and verify, over the judged rows that measured both, 4 decimals; 10 without any.
-    pub expected_time: f64,
+    pub(crate) expected_time: f64,
     /// Always 0 here: waiting is the scheduler's.
-    pub wait: f64,
+    pub(crate) wait: f64,
     /// Whether the original takes the policy for one that is exploited in the wild: a constant of its code.
-    pub kev: bool,
+    pub(crate) kev: bool,
     /// Always 0 here.
-    pub explore: f64,
+    pub(crate) explore: f64,
 }
 
 /// Our figures of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Extended {
-    /// Rows.
-    pub records: u64,
+pub(crate) struct Extended {
+    pub(crate) records: u64,
     /// Rows by status; every status has a key.
-    pub status: BTreeMap<&'static str, u64>,
+    pub(crate) status: BTreeMap<&'static str, u64>,
     /// Accepted, of all rows.
-    pub accepted_of_all: Proportion,
+    pub(crate) accepted_of_all: Proportion,
     /// Accepted, of the rows whose document was valid before.
-    pub accepted_of_valid: Proportion,
+    pub(crate) accepted_of_valid: Proportion,
     /// Median operations of the accepted patches.
-    pub median_patch_ops: Option<Median>,
+    pub(crate) median_patch_ops: Option<Median>,
     /// 95th percentile (linear) of the same.
-    pub p95_patch_ops: Option<f64>,
+    pub(crate) p95_patch_ops: Option<f64>,
     /// Cautions on accepted rows.
-    pub cautions: u64,
+    pub(crate) cautions: u64,
     /// Mean time to propose, ms.
-    pub mean_propose_ms: Option<f64>,
+    pub(crate) mean_propose_ms: Option<f64>,
     /// Mean time to verify, ms.
-    pub mean_verify_ms: Option<f64>,
+    pub(crate) mean_verify_ms: Option<f64>,
     /// Mean time of the whole record, ms.
-    pub mean_total_ms: Option<f64>,
+    pub(crate) mean_total_ms: Option<f64>,
 }
 
 /// The metrics of one policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PolicyMetrics {
-    /// The canonical id.
+pub(crate) struct PolicyMetrics {
     #[serde(skip)]
-    pub policy: String,
+    pub(crate) policy: String,
     /// Whether any row of it was judged: the original lists no other policy.
     #[serde(skip)]
-    pub judged: bool,
+    pub(crate) judged: bool,
     /// The keys of the original.
     #[serde(flatten)]
-    pub paper: PaperPolicyMetrics,
+    pub(crate) paper: PaperPolicyMetrics,
     /// What the original does not say.
-    pub extended: Extended,
+    pub(crate) extended: Extended,
 }
 
 /// The metrics of every policy, in the order in which the judged rows name them; policies that nobody judged follow
 /// in the order of the corpus. Refuses results in which a record occurs twice.
-pub fn compute(results: &Results) -> Result<Vec<PolicyMetrics>, AnalysisError> {
+pub(crate) fn compute(results: &Results) -> Result<Vec<PolicyMetrics>, AnalysisError> {
     results.refuse_repeats()?;
     let ops = ops(results)?;
     let grouped = results.frame().group_by([col(schema::POLICY_ID)]).agg(figures()).sort_by_exprs(

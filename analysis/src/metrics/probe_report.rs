@@ -9,7 +9,7 @@ use crate::stats::Sample;
 
 /// The published summary, from the results of a probe. `wall_clock_sec` and `concurrency` are not in the results and
 /// are taken from the summary that the file has.
-pub fn summary(probe: &Value) -> Value {
+pub(crate) fn summary(probe: &Value) -> Value {
     let results: Vec<&Value> = probe.get("results").and_then(Value::as_array).into_iter().flatten().collect();
     let code = |result: &Value| result.get("status_code").and_then(Value::as_u64);
     let failed = |result: &&&Value| result.get("error").is_some_and(|error| !error.is_null());
@@ -43,7 +43,7 @@ pub fn summary(probe: &Value) -> Value {
 }
 
 /// Probes side by side, by concurrency.
-pub fn report(probes: &[(String, Value)]) -> Figures {
+pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
     let columns =
         ["concurrency", "requests", "failed", "median, s", "p90, s", "max, s", "requests/min", "tokens/min"];
     let columns = columns.map(|name| (name, Align::Right));

@@ -18,18 +18,15 @@ const DRAWS: usize = 2000;
 
 /// A corpus and its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
-    /// Its name.
-    pub corpus: String,
-    /// Accepted records.
-    pub accepted: u64,
-    /// All records.
-    pub total: u64,
+pub(crate) struct Counted {
+    pub(crate) corpus: String,
+    pub(crate) accepted: u64,
+    pub(crate) total: u64,
 }
 
 impl Counted {
     /// Reads `corpus,accepted,total`.
-    pub fn read(file: &Csv) -> Result<Vec<Self>, String> {
+    pub(crate) fn read(file: &Csv) -> Result<Vec<Self>, String> {
         let column = |name: &str| file.column(&[name]).ok_or_else(|| format!("has no column {name:?}"));
         let (corpus, accepted, total) = (column("corpus")?, column("accepted")?, column("total")?);
         file.rows
@@ -57,7 +54,7 @@ impl Counted {
 }
 
 /// The published table of intervals: share and Wilson bounds, unrounded.
-pub fn intervals(counts: &[Counted]) -> Table {
+pub(crate) fn intervals(counts: &[Counted]) -> Table {
     let columns =
         ["accepted", "total", "acceptance_rate", "ci_lower", "ci_upper"].map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("corpus", Align::Left)).chain(columns));
@@ -75,7 +72,7 @@ pub fn intervals(counts: &[Counted]) -> Table {
 }
 
 /// Every pair of corpora: the published z test, and beside it Fisher's exact test with both corrections.
-pub fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
+pub(crate) fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
     let pairs: Vec<(&Counted, &Counted)> = counts
         .iter()
         .enumerate()
@@ -105,7 +102,7 @@ pub fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
 }
 
 /// Acceptance of runs: Wilson, and the interval when whole documents are drawn again.
-pub fn of_runs(cases: &[Case], seed: u64) -> Figures {
+pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
     let mut runs: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
     for case in cases {
         runs.entry(&case.run).or_default().push(case);
@@ -166,7 +163,7 @@ pub fn of_runs(cases: &[Case], seed: u64) -> Figures {
 
 /// The interval of acceptance when whole documents are drawn again, and how many documents there are; a record without
 /// a document is one of its own.
-pub fn by_document<'a>(cases: impl Iterator<Item = &'a Case>, seed: u64) -> (Option<Interval>, usize) {
+pub(crate) fn by_document<'a>(cases: impl Iterator<Item = &'a Case>, seed: u64) -> (Option<Interval>, usize) {
     let mut documents: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for case in cases {
         let sum = documents.entry(case.document.as_deref().unwrap_or(&case.id)).or_default();

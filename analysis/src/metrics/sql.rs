@@ -12,30 +12,26 @@ use crate::load::Results;
 use crate::render::Figures;
 
 /// The name of the rows in a statement.
-pub const TABLE: &str = "outcomes";
+pub(crate) const TABLE: &str = "outcomes";
 
 /// With what a question begins.
 const QUESTIONS: [&str; 6] = ["select", "with", "from", "values", "show", "explain"];
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum SqlError {
+pub(crate) enum SqlError {
     /// The results cannot be used.
     #[error(transparent)]
     Results(#[from] AnalysisError),
     /// It is no question.
     #[error("{word:?} begins no question: only what reads is run ({})", QUESTIONS.join(", "))]
-    Changes {
-        /// Its first word.
-        word: String,
-    },
-    /// Polars refuses it.
+    Changes { word: String },
     #[error("cannot answer")]
     Refused(#[from] PolarsError),
 }
 
 /// Answers one statement. The rows are the table `outcomes`. Refuses results in which a record occurs twice.
-pub fn ask(results: &Results, statement: &str) -> Result<Figures, SqlError> {
+pub(crate) fn ask(results: &Results, statement: &str) -> Result<Figures, SqlError> {
     let word: String = statement
         .trim_start_matches([' ', '\t', '\n', '('])
         .chars()

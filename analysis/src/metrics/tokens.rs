@@ -11,40 +11,37 @@ use crate::stats::Sample;
 
 /// US dollars for a million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Prices {
-    /// Of a prompt.
-    pub prompt: f64,
+pub(crate) struct Prices {
+    pub(crate) prompt: f64,
     /// Of an answer; reasoning is billed as an answer.
-    pub completion: f64,
+    pub(crate) completion: f64,
 }
 
-/// Sums of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// Records with a patch by a model.
-    pub by_model: u64,
+    pub(crate) by_model: u64,
     /// Those of them that say what they used.
-    pub with_usage: u64,
+    pub(crate) with_usage: u64,
     /// Tokens of the prompts.
-    pub prompt: u64,
+    pub(crate) prompt: u64,
     /// Tokens of the answers.
-    pub completion: u64,
+    pub(crate) completion: u64,
     /// Tokens of the reasoning: as counted, else total − prompt − completion.
-    pub reasoning: u64,
-    /// All tokens.
-    pub total: u64,
+    pub(crate) reasoning: u64,
+    pub(crate) total: u64,
     /// `total` over the records that say it.
-    pub mean_per_patch: Option<f64>,
+    pub(crate) mean_per_patch: Option<f64>,
     /// As written in the rows.
-    pub cost_usd: Option<f64>,
+    pub(crate) cost_usd: Option<f64>,
     /// By the prices, without reasoning: how the original counts.
-    pub priced_without_reasoning: Option<f64>,
+    pub(crate) priced_without_reasoning: Option<f64>,
     /// By the prices, with reasoning billed as an answer.
-    pub priced: Option<f64>,
+    pub(crate) priced: Option<f64>,
 }
 
 /// Sums up the tokens of the patches that a model wrote.
-pub fn tokens(cases: &[Case], prices: Option<Prices>) -> Tokens {
+pub(crate) fn tokens(cases: &[Case], prices: Option<Prices>) -> Tokens {
     let by_model = || cases.iter().filter(|case| case.patch_ops.is_some() && case.source.as_ref() != "rules");
     let sum = |of: fn(&Case) -> Option<u64>| by_model().filter_map(of).sum::<u64>();
     let with_usage = by_model().filter(|case| case.tokens.total.is_some()).count() as u64;
@@ -72,7 +69,7 @@ pub fn tokens(cases: &[Case], prices: Option<Prices>) -> Tokens {
 
 impl Tokens {
     /// The sums as a table.
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         let mut table = Table::new([("tokens", Align::Left), ("value", Align::Right)]);
         for (name, value) in [
             ("prompt", self.prompt),
@@ -99,7 +96,7 @@ impl Tokens {
 }
 
 /// The published summary of telemetry records.
-pub fn telemetry_summary(records: &[Value]) -> Value {
+pub(crate) fn telemetry_summary(records: &[Value]) -> Value {
     let sum = |key: &str| records.iter().filter_map(|record| number(record, key)).sum::<f64>();
     let with_total = records.iter().filter(|record| number(record, "total_tokens").is_some()).count();
     let total = sum("total_tokens");

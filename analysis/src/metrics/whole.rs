@@ -8,17 +8,17 @@ use crate::load::{AnalysisError, Results};
 
 /// The metrics of the rows of one or several runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// The keys of the original, at top level.
     #[serde(flatten)]
-    pub paper: PaperMetrics,
+    pub(crate) paper: PaperMetrics,
     /// What the original does not say.
-    pub extended: Extended,
+    pub(crate) extended: Extended,
 }
 
 impl Metrics {
     /// Computes them. Refuses results in which a record occurs twice.
-    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+    pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
         results.refuse_repeats()?;
         Ok(Self { paper: PaperMetrics::compute(results)?, extended: Extended::compute(results)? })
     }

@@ -19,18 +19,15 @@ use crate::stats::{Proportion, Sample, fisher_exact, two_proportions};
 
 /// A published number and the right one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finding {
-    /// The flaw.
-    pub flaw: &'static str,
-    /// Which number.
-    pub number: &'static str,
-    /// As published.
+pub(crate) struct Finding {
+    pub(crate) flaw: &'static str,
+    pub(crate) number: &'static str,
     #[serde(rename = "published")]
-    pub paper: String,
+    pub(crate) paper: String,
     /// As it is right; `None`: cannot be computed, and `reason` says why.
-    pub right: Option<String>,
+    pub(crate) right: Option<String>,
     /// Why, in a line.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// What is right, and why; an error says that the inputs are not at hand.
@@ -145,7 +142,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Goes over every flaw that concerns a number.
-pub fn audit(paper: &PaperFolder) -> Vec<Finding> {
+pub(crate) fn audit(paper: &PaperFolder) -> Vec<Finding> {
     RULES
         .iter()
         .map(|(flaw, number, claimed, rule)| {
@@ -157,7 +154,7 @@ pub fn audit(paper: &PaperFolder) -> Vec<Finding> {
 }
 
 /// The findings as a table.
-pub fn figures(findings: &[Finding]) -> Figures {
+pub(crate) fn figures(findings: &[Finding]) -> Figures {
     let names = ["flaw", "number", "published", "right", "reason"];
     let mut table = Table::new(names.map(|name| (name, Align::Left)));
     for finding in findings {

@@ -29,7 +29,7 @@ struct Cell {
 
 /// The joined table: policy → one cell for each of the six systems.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Baselines {
+pub(crate) struct Baselines {
     rows: BTreeMap<String, [Option<Cell>; 6]>,
 }
 
@@ -52,7 +52,7 @@ fn policy(raw: &str) -> String {
 
 impl Baselines {
     /// Adds our own column: all detections, accepted verdicts.
-    pub fn add_ours(&mut self, detections: &[Value], verified: &[Value]) {
+    pub(crate) fn add_ours(&mut self, detections: &[Value], verified: &[Value]) {
         let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for entry in detections {
             sums.entry(policy(text(entry, "policy_id").unwrap_or_default())).or_default().1 += 1;
@@ -68,7 +68,7 @@ impl Baselines {
 
     /// Adds the column of a baseline's CSV: policy, accepted, all, rate; of equal policies the last row wins. The
     /// name is one of `kyverno`, `polaris_cli`, `polaris_webhook`, `map`, `llmsec`.
-    pub fn add(&mut self, name: &str, file: &Csv) -> Result<(), String> {
+    pub(crate) fn add(&mut self, name: &str, file: &Csv) -> Result<(), String> {
         let column = COLUMNS.iter().position(|(known, _, _)| *known == name).ok_or_else(|| {
             format!("unknown baseline {name:?}: kyverno, polaris_cli, polaris_webhook, map or llmsec")
         })?;
@@ -89,8 +89,7 @@ impl Baselines {
         }
     }
 
-    /// The published CSV.
-    pub fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         let columns = COLUMNS.iter().flat_map(|(name, _, _)| {
             ["accept", "total", "rate"].map(|figure| (format!("{name}_{figure}"), Align::Right))
         });
@@ -106,7 +105,7 @@ impl Baselines {
     }
 
     /// The cells as JSON.
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         let cell = |cell: &Option<Cell>| {
             cell.map_or(
                 Value::Null,
@@ -120,8 +119,7 @@ impl Baselines {
         Value::Object(rows.collect::<Map<_, _>>())
     }
 
-    /// The published Markdown.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let names: Vec<&str> = COLUMNS.iter().map(|(_, name, _)| *name).collect();
         let mut page = format!(
             "# Baseline Comparison (per-policy)\n\n| Policy | {} |\n\
@@ -135,8 +133,7 @@ impl Baselines {
         page
     }
 
-    /// The published LaTeX.
-    pub fn latex(&self) -> String {
+    pub(crate) fn latex(&self) -> String {
         let names: Vec<String> = COLUMNS.iter().map(|(_, _, name)| format!("\\textbf{{{name}}}")).collect();
         let mut page = format!(
             "\\begin{{tabularx}}{{\\textwidth}}{{@{{}}l *{{6}}{{>{{\\centering\\arraybackslash}}X}}@{{}}}}\n\\toprule\n\

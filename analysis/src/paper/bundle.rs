@@ -10,28 +10,25 @@ use crate::stats::{Sample, round};
 
 /// What the bundle says of a data set.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Its name.
-    pub dataset: String,
-    /// The proposer's mode.
-    pub mode: String,
+pub(crate) struct Row {
+    pub(crate) dataset: String,
+    pub(crate) mode: String,
     /// What to know about it.
-    pub note: String,
-    /// The published metrics.
-    pub metrics: Value,
+    pub(crate) note: String,
+    pub(crate) metrics: Value,
     /// The patches; their latencies are read only where `patches_readable`.
-    pub patches: Vec<Value>,
+    pub(crate) patches: Vec<Value>,
     /// The verdicts, where they are at hand.
-    pub verified: Vec<Value>,
+    pub(crate) verified: Vec<Value>,
     /// Where the metrics, patches and verdicts lie.
-    pub sources: [String; 3],
+    pub(crate) sources: [String; 3],
 }
 
 /// The seed of every published row.
 const SEED: u64 = 1337;
 
 /// The published summary: latencies in ms (linear percentiles, 2 decimals), tokens of the patches.
-pub fn summary(rows: &[Row]) -> Vec<Value> {
+pub(crate) fn summary(rows: &[Row]) -> Vec<Value> {
     rows.iter()
         .map(|row| {
             let of = |key: &str| row.metrics.get(key).cloned().unwrap_or(Value::Null);
@@ -87,7 +84,7 @@ fn word<'a>(row: &'a Value, key: &str) -> &'a str {
 }
 
 /// The published Markdown page.
-pub fn markdown(summary: &[Value]) -> String {
+pub(crate) fn markdown(summary: &[Value]) -> String {
     let mut page = String::from(
         "# Reproducibility Report\n\n\
          Regenerated via `make reproducible-report`. Each row references the JSON artifacts that back the published metrics.\n\n\
@@ -131,7 +128,7 @@ pub fn markdown(summary: &[Value]) -> String {
 }
 
 /// The published LaTeX table.
-pub fn latex(summary: &[Value]) -> String {
+pub(crate) fn latex(summary: &[Value]) -> String {
     let mut page = String::from(
         "\\begin{tabularx}{\\textwidth}{@{}l c c c c c X@{}}\n\\toprule\n\
          \\textbf{Corpus (mode)} & \\textbf{Seed} & \\textbf{Acceptance} & \\textbf{Median proposer (ms)} & \
@@ -154,7 +151,6 @@ pub fn latex(summary: &[Value]) -> String {
     page
 }
 
-/// `4,376,199`.
 fn thousands(x: f64) -> String {
     let digits = format!("{x:.0}");
     let mut text = String::new();

@@ -13,25 +13,22 @@ use crate::stats::round;
 
 /// A record as calibration sees it: its policy, and whether its repair was accepted; `None`: it has no verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closed {
+pub(crate) struct Closed {
     /// Canonical policy.
-    pub policy: String,
-    /// The verdict.
-    pub accepted: Option<bool>,
+    pub(crate) policy: String,
+    pub(crate) accepted: Option<bool>,
 }
 
 /// A named set of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dataset {
-    /// Its name.
-    pub label: String,
-    /// Its records.
-    pub records: Vec<Closed>,
+pub(crate) struct Dataset {
+    pub(crate) label: String,
+    pub(crate) records: Vec<Closed>,
 }
 
 impl Dataset {
     /// The records of runs.
-    pub fn from_cases(label: &str, cases: &[Case]) -> Self {
+    pub(crate) fn from_cases(label: &str, cases: &[Case]) -> Self {
         let records = cases
             .iter()
             .map(|case| Closed {
@@ -43,7 +40,7 @@ impl Dataset {
     }
 
     /// Published detections and verdicts.
-    pub fn from_paper(label: &str, detections: &[Value], verified: &[Value]) -> Self {
+    pub(crate) fn from_paper(label: &str, detections: &[Value], verified: &[Value]) -> Self {
         let verdicts: HashMap<&str, bool> = verified
             .iter()
             .filter_map(|entry| Some((text(entry, "id")?, truth(entry, "accepted"))))
@@ -63,21 +60,21 @@ impl Dataset {
 
 /// The three published tables.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Calibration {
+pub(crate) struct Calibration {
     /// A line per data set.
-    pub datasets: Table,
+    pub(crate) datasets: Table,
     /// A line per policy.
-    pub policies: Table,
+    pub(crate) policies: Table,
     /// The policies as JSON.
-    pub map: Value,
+    pub(crate) map: Value,
     /// Per data set, the unrounded share of the risk that was closed, and what is left.
-    pub ratios: Vec<(String, f64, f64)>,
+    pub(crate) ratios: Vec<(String, f64, f64)>,
     /// Per data set, how many records have a policy that the map lacks: these count as no risk at all.
-    pub without_risk: Vec<(String, u64)>,
+    pub(crate) without_risk: Vec<(String, u64)>,
 }
 
 /// Calibrates data sets with a policy map (the published policy metrics).
-pub fn calibration(map: &Map<String, Value>, datasets: &[Dataset]) -> Calibration {
+pub(crate) fn calibration(map: &Map<String, Value>, datasets: &[Dataset]) -> Calibration {
     let of = |policy: &str, key: &str| map.get(policy).and_then(|entry| number(entry, key)).unwrap_or(0.0);
     let names = [
         "detections",
@@ -178,8 +175,7 @@ fn float(x: f64) -> String {
 }
 
 impl Calibration {
-    /// The tables together.
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         let ratios: Map<String, Value> = self
             .ratios
             .iter()

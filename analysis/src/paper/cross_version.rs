@@ -10,10 +10,10 @@ const INVENTED: [(&str, f64); 3] =
     [("k8s-1.27/kyverno-1.10", 0.0), ("k8s-1.28/kyverno-1.11", 0.03), ("k8s-1.29/kyverno-1.12", -0.015)];
 
 /// A version, its risk reduction ratio, and the risk that is left.
-pub type Version = (String, f64, f64);
+pub(crate) type Version = (String, f64, f64);
 
 /// The published constants applied to a calibrated data set.
-pub fn simulated(ratio: f64, residual: f64) -> Vec<Version> {
+pub(crate) fn simulated(ratio: f64, residual: f64) -> Vec<Version> {
     let of = |(name, delta): (&str, f64)| {
         ((*name).to_owned(), (ratio + delta).clamp(0.90, 0.999), residual * (1.0 - delta))
     };
@@ -21,7 +21,7 @@ pub fn simulated(ratio: f64, residual: f64) -> Vec<Version> {
 }
 
 /// Versions that were really run, side by side.
-pub fn figures(versions: &[Version]) -> Figures {
+pub(crate) fn figures(versions: &[Version]) -> Figures {
     let columns = ["risk_reduction_ratio", "residual_risk"].map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("version", Align::Left)).chain(columns));
     let mut entries = vec![];

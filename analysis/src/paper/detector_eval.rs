@@ -39,7 +39,7 @@ impl Tally {
 
 /// Scores detections against the labels of the manifests that were labelled. Findings of policies that no label has
 /// count as false: `extended.labelled_policies_only` says what is left when they are not scored.
-pub fn detector_eval(detections: &[Value], labels: &Map<String, Value>) -> Figures {
+pub(crate) fn detector_eval(detections: &[Value], labels: &Map<String, Value>) -> Figures {
     let canonical = |policy: &str| PolicyName::normalise(policy).as_str().to_owned();
     let labelled: BTreeMap<&str, BTreeSet<String>> = labels
         .iter()

@@ -8,13 +8,13 @@ use crate::render::Figures;
 use crate::stats::{Proportion, Sample};
 
 /// Hours after which an item counts as starved, unless told otherwise.
-pub const STARVED_HOURS: f64 = 24.0;
+pub(crate) const STARVED_HOURS: f64 = 24.0;
 
 /// Risk from which an item counts as of high risk.
-pub const HIGH_RISK: f64 = 60.0;
+pub(crate) const HIGH_RISK: f64 = 60.0;
 
 /// The published fairness of each scheduler, over all its items and over those of high risk.
-pub fn fairness(assignments: &[Value], starved_hours: f64) -> Figures {
+pub(crate) fn fairness(assignments: &[Value], starved_hours: f64) -> Figures {
     let mut value = Map::new();
     let columns =
         ["items", "gini", "starved", "median wait, h", "p95 wait, h"].map(|name| (name, Align::Right));
@@ -58,7 +58,7 @@ pub fn fairness(assignments: &[Value], starved_hours: f64) -> Figures {
 }
 
 /// The published summary of a log of assignments: acceptance and waits.
-pub fn summary(assignments: &[Value]) -> Figures {
+pub(crate) fn summary(assignments: &[Value]) -> Figures {
     let names = ["assignments", "acceptance_rate", "mean_wait_hours", "p95_wait_hours"];
     let columns = names.map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("scheduler", Align::Left)).chain(columns));

@@ -5,18 +5,18 @@
 //! *Invariant*: every file of the folder gets a line.
 
 mod audit;
-pub mod baselines;
+pub(crate) mod baselines;
 mod bundle;
-pub mod calibration;
-pub mod cross_version;
-pub mod detector_eval;
-pub mod fairness;
+pub(crate) mod calibration;
+pub(crate) mod cross_version;
+pub(crate) mod detector_eval;
+pub(crate) mod fairness;
 mod folder;
 mod inputs;
-pub mod multi_seed;
+pub(crate) mod multi_seed;
 mod recompute;
-pub mod throughput;
+pub(crate) mod throughput;
 
-pub use audit::{Finding, audit, figures as audit_figures};
-pub use folder::{PaperError, PaperFolder};
-pub use recompute::{Difference, Line, Status, figures, recompute};
+pub(crate) use audit::{Finding, audit, figures as audit_figures};
+pub(crate) use folder::PaperFolder;
+pub(crate) use recompute::{Status, figures, recompute};

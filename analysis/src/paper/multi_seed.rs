@@ -7,7 +7,7 @@ use crate::load::files::number;
 use crate::render::Figures;
 
 /// Mean and sample standard deviation (n − 1; 0 for one) of each corpus, in the published shape.
-pub fn multi_seed(corpora: &Map<String, Value>) -> Figures {
+pub(crate) fn multi_seed(corpora: &Map<String, Value>) -> Figures {
     let columns = ["mean_acceptance", "std_acceptance", "samples"].map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("corpus", Align::Left)).chain(columns));
     let mut entries = vec![];

@@ -37,7 +37,12 @@ fn maps() -> [Map<String, Value>; 3] {
 
 /// The published figures: weights by **raw** policy id (which never match), rejected records closed as well, a second
 /// for what was not measured. With `right`, canonical ids and accepted records only.
-pub fn throughput(detections: &[Value], verified: &[Value], risk: &[Value], right: bool) -> Vec<Value> {
+pub(crate) fn throughput(
+    detections: &[Value],
+    verified: &[Value],
+    risk: &[Value],
+    right: bool,
+) -> Vec<Value> {
     let by_id = |entries: &[Value]| -> HashMap<String, Value> {
         entries.iter().filter_map(|entry| Some((text(entry, "id")?.to_owned(), entry.clone()))).collect()
     };

@@ -15,5 +15,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use crate::schedule::{Terms, Weights};
 pub use error::QueueError;
 pub use store::{Answer, Choice, Claimed, Item, Queue, Rule, Stats};

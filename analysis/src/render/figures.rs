@@ -9,7 +9,7 @@ use super::titled::Titled;
 
 /// In which form figures are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
+pub(crate) enum Form {
     /// Tables for people
     #[default]
     Text,
@@ -25,28 +25,28 @@ pub enum Form {
 
 /// What a command has to say: one JSON value, and the same as tables.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Everything.
-    pub value: Value,
+    pub(crate) value: Value,
     /// What people look at.
-    pub tables: Vec<Titled>,
+    pub(crate) tables: Vec<Titled>,
 }
 
 impl Figures {
     /// Figures without tables yet.
-    pub fn new(value: Value) -> Self {
+    pub(crate) fn new(value: Value) -> Self {
         Self { value, tables: vec![] }
     }
 
     /// The same with one more table.
     #[must_use]
-    pub fn with(mut self, title: impl Into<String>, table: Table) -> Self {
+    pub(crate) fn with(mut self, title: impl Into<String>, table: Table) -> Self {
         self.tables.push(Titled { title: title.into(), table });
         self
     }
 
     /// The figures as text in some form.
-    pub fn render(&self, form: Form, width: Option<u16>) -> String {
+    pub(crate) fn render(&self, form: Form, width: Option<u16>) -> String {
         let each = |of: &dyn Fn(&Titled) -> String| self.tables.iter().map(of).collect::<Vec<_>>().join("\n");
         match form {
             Form::Json => output::json(&self.value),

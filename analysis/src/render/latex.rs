@@ -7,7 +7,7 @@ use console::output::Align;
 use super::titled::Titled;
 
 /// A `table` with its caption.
-pub fn latex(titled: &Titled) -> String {
+pub(crate) fn latex(titled: &Titled) -> String {
     let columns: String = titled
         .table
         .header()

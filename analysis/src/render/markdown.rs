@@ -5,7 +5,7 @@ use console::output::Align;
 use super::titled::Titled;
 
 /// A heading and a pipe table.
-pub fn markdown(titled: &Titled) -> String {
+pub(crate) fn markdown(titled: &Titled) -> String {
     let mut text = format!("**{}**\n\n", cell(&titled.title));
     line(&mut text, titled.table.header().iter().map(|(name, _)| cell(name)));
     let rules = titled.table.header().iter().map(|(_, align)| match align {

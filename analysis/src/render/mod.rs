@@ -2,7 +2,7 @@
 //!
 //! *Owns*: how tables, numbers and charts are written. *Never*: a computation or an input; values in, text out.
 
-pub mod chart;
+pub(crate) mod chart;
 mod figures;
 pub(crate) mod latex;
 mod markdown;
@@ -10,9 +10,9 @@ mod numbers;
 mod shown;
 mod titled;
 
-pub use figures::{Figures, Form};
-pub use latex::latex;
-pub use markdown::markdown;
-pub use numbers::{ends, interval, number, percent, thousands};
-pub use shown::shown;
-pub use titled::Titled;
+pub(crate) use figures::{Figures, Form};
+pub(crate) use latex::latex;
+pub(crate) use markdown::markdown;
+pub(crate) use numbers::{ends, interval, number, percent, thousands};
+pub(crate) use shown::shown;
+pub(crate) use titled::Titled;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use console::output::visible;
 
 /// Text whose control characters, and the letters that turn the direction of what follows, are shown instead of sent.
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let text = visible(text);
     if !text.contains(turns) {

@@ -6,68 +6,57 @@ use super::records::Records;
 use crate::render::Titled;
 use crate::stats::{Interval, Proportion};
 
-/// A report.
 #[derive(Debug, Clone)]
-pub struct Report {
-    /// Its title.
-    pub title: String,
+pub(crate) struct Report {
+    pub(crate) title: String,
     /// What a reader sees first: one for each run.
-    pub headlines: Vec<Headline>,
+    pub(crate) headlines: Vec<Headline>,
     /// Everything else, in order.
-    pub sections: Vec<Section>,
+    pub(crate) sections: Vec<Section>,
     /// The records, for the table at the end.
-    pub records: Records,
+    pub(crate) records: Records,
     /// The runs whose folders were named.
-    pub runs: Vec<RunFile>,
+    pub(crate) runs: Vec<RunFile>,
 }
 
 /// A run in a few figures.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Headline {
-    /// The run.
-    pub run: String,
+pub(crate) struct Headline {
+    pub(crate) run: String,
     /// Accepted, of all its records, with Wilson's interval.
-    pub accepted: Proportion,
+    pub(crate) accepted: Proportion,
     /// The interval when whole documents are drawn again.
-    pub by_document: Option<Interval>,
-    /// How many documents.
-    pub documents: u64,
+    pub(crate) by_document: Option<Interval>,
+    pub(crate) documents: u64,
     /// Accepted, of the records whose document was valid before.
-    pub of_valid: Proportion,
+    pub(crate) of_valid: Proportion,
     /// How the others ended.
-    pub others: Vec<Lead>,
+    pub(crate) others: Vec<Lead>,
 }
 
 /// How many records ended in a way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lead {
+pub(crate) struct Lead {
     /// The way: a status.
-    pub what: String,
-    /// How many.
-    pub count: u64,
+    pub(crate) what: String,
+    pub(crate) count: u64,
     /// The most frequent reason among them, with its count.
-    pub mostly: Option<(String, u64)>,
+    pub(crate) mostly: Option<(String, u64)>,
 }
 
 /// A question and its answers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Section {
-    /// Its anchor.
-    pub id: &'static str,
-    /// Its heading.
-    pub title: &'static str,
-    /// Its answers.
-    pub blocks: Vec<Block>,
+pub(crate) struct Section {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// A piece of a section.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Block {
-    /// A paragraph.
+pub(crate) enum Block {
     Text(String),
-    /// A table.
     Table(NamedTable),
-    /// A figure.
     Figure(Figure),
     /// A record to look at.
     Example(Box<Example>),
@@ -75,47 +64,42 @@ pub enum Block {
 
 /// A table and the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedTable {
+pub(crate) struct NamedTable {
     /// Name of its file, without the ending.
-    pub name: String,
-    /// Title and rows.
-    pub titled: Titled,
+    pub(crate) name: String,
+    pub(crate) titled: Titled,
 }
 
 /// A figure and the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Name of its file, without the ending.
-    pub name: String,
+    pub(crate) name: String,
     /// What it shows, with unit and n.
-    pub title: String,
+    pub(crate) title: String,
     /// How to read it.
-    pub note: String,
-    /// The drawing.
-    pub svg: String,
+    pub(crate) note: String,
+    pub(crate) svg: String,
 }
 
 /// A record with what was proposed and what the gates said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Example {
+pub(crate) struct Example {
     /// Why it is shown.
-    pub title: String,
+    pub(crate) title: String,
     /// Run, record, policy, object, manifest: name and value.
-    pub facts: Vec<(String, String)>,
-    /// Gate and message.
-    pub messages: Vec<(String, String)>,
+    pub(crate) facts: Vec<(String, String)>,
+    pub(crate) messages: Vec<(String, String)>,
     /// The patch as JSON, indented.
-    pub patch: Option<String>,
+    pub(crate) patch: Option<String>,
     /// What it does to the document, as a unified diff; or the document, where nothing was proposed or applies.
-    pub document: Option<Document>,
+    pub(crate) document: Option<Document>,
 }
 
 /// A document, or what changed in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Document {
-    /// A unified diff.
+pub(crate) enum Document {
     Diff(String),
-    /// As it is.
     Plain(String),
 }
 

@@ -10,7 +10,7 @@ use crate::load::Results;
 use crate::metrics::significance;
 
 /// Builds the report of all runs of some results. Refuses results in which a record occurs twice.
-pub fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
+pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
     let runs = Run::all(results)?;
     let mut sections = vec![];
     for part in parts::OF_A_RUN {

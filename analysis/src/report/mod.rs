@@ -14,8 +14,6 @@ mod parts;
 mod records;
 mod run;
 
-pub use block::{Block, Example, Figure, Headline, Lead, NamedTable, Report, Section};
-pub use build::build;
-pub use forms::{Written, write};
-pub use options::Options;
-pub use records::Records;
+pub(crate) use build::build;
+pub(crate) use forms::write;
+pub(crate) use options::Options;

@@ -7,15 +7,14 @@ use crate::paper::Finding;
 
 /// What a report is about, beside its runs.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// Seed of everything drawn at random.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Failures shown with their documents, at most; 0: no document enters the report.
-    pub examples: usize,
+    pub(crate) examples: usize,
     /// Records in the page's table, at most.
-    pub rows: usize,
-    /// Prices of tokens.
-    pub prices: Option<Prices>,
+    pub(crate) rows: usize,
+    pub(crate) prices: Option<Prices>,
     /// Published numbers that cannot be right, for a section of their own.
-    pub audit: Option<(PathBuf, Vec<Finding>)>,
+    pub(crate) audit: Option<(PathBuf, Vec<Finding>)>,
 }

@@ -12,14 +12,12 @@ use crate::load::Results;
 use crate::metrics::failures::first_failed_gate;
 use crate::render::shown;
 
-/// The records.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Records {
+pub(crate) struct Records {
     /// All records of the results.
-    pub all: usize,
+    pub(crate) all: usize,
     /// How many are here.
-    pub rows: usize,
-    /// Their columns.
+    pub(crate) rows: usize,
     columns: Vec<Column>,
 }
 

@@ -1,8 +1,9 @@
 //! A run with everything computed about it once.
 
+use std::path::PathBuf;
+
 use dataset::run_file::RunFile;
 use domain::outcome::Status;
-use std::path::PathBuf;
 
 use crate::load::AnalysisError;
 use crate::load::Results;
@@ -12,7 +13,6 @@ use crate::metrics::failures::Failures;
 
 /// A run of a report.
 pub(super) struct Run {
-    /// Its id.
     pub(super) id: String,
     /// Before the names of its files; empty when it is the only one.
     prefix: String,
@@ -20,9 +20,7 @@ pub(super) struct Run {
     suffix: String,
     /// What it was, and its folder, where that was named.
     pub(super) file: Option<(PathBuf, RunFile)>,
-    /// Its rows.
     pub(super) results: Results,
-    /// Its metrics.
     pub(super) metrics: Extended,
     /// What was not accepted.
     pub(super) failures: Failures,

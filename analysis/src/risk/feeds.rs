@@ -11,17 +11,16 @@ use crate::load::files::{self, Csv, FileError, text};
 
 /// What a feed or a scan was: goes into every output that used it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Feed {
+pub(crate) struct Feed {
     /// `kev`, `epss`, or `scan of IMAGE`.
-    pub feed: String,
-    /// Its file.
-    pub file: String,
+    pub(crate) feed: String,
+    pub(crate) file: String,
     /// When its makers say it was made; `None`: the file does not say.
-    pub date: Option<String>,
+    pub(crate) date: Option<String>,
     /// SHA-256 of the file, in hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// How many vulnerabilities it names.
-    pub entries: usize,
+    pub(crate) entries: usize,
 }
 
 impl Feed {
@@ -39,7 +38,7 @@ impl Feed {
 }
 
 /// The ids of a catalogue of exploited vulnerabilities: CISA's object, or a bare list.
-pub fn kev(path: &Path) -> Result<(BTreeSet<String>, Feed), FileError> {
+pub(crate) fn kev(path: &Path) -> Result<(BTreeSet<String>, Feed), FileError> {
     let value = files::json(path)?;
     let list = match &value {
         Value::Array(list) => list,
@@ -56,7 +55,7 @@ pub fn kev(path: &Path) -> Result<(BTreeSet<String>, Feed), FileError> {
 }
 
 /// Scores by vulnerability: a CSV with the columns `cve` and `epss`; the comment before its header says its date.
-pub fn epss(path: &Path) -> Result<(HashMap<String, f64>, Feed), FileError> {
+pub(crate) fn epss(path: &Path) -> Result<(HashMap<String, f64>, Feed), FileError> {
     let csv = Csv::read(path)?;
     let column = |names: &[&str]| csv.column(names);
     let (Some(id), Some(score)) = (column(&["cve", "CVE", "cve_id"]), column(&["epss", "EPSS", "score"]))
@@ -89,7 +88,7 @@ fn score_date(bytes: &[u8]) -> Option<String> {
 }
 
 /// The findings of a scanner in an image: Trivy's `Results[].Vulnerabilities[]` or Grype's `matches[].vulnerability`.
-pub fn scan(image: &str, path: &Path) -> Result<(Scan, Feed), FileError> {
+pub(crate) fn scan(image: &str, path: &Path) -> Result<(Scan, Feed), FileError> {
     let value = files::json(path)?;
     let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned();
     let finding = |id: Option<&str>, severity: Option<&str>| {

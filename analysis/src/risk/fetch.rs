@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Exploited vulnerabilities, as CISA publishes them.
-pub const KEV_URL: &str =
+pub(crate) const KEV_URL: &str =
     "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json";
 
 /// Scores of today, as FIRST publishes them.
-pub const EPSS_URL: &str = "https://epss.cyentia.com/epss_scores-current.csv.gz";
+pub(crate) const EPSS_URL: &str = "https://epss.cyentia.com/epss_scores-current.csv.gz";
 
 /// How long a feed may take, and how large it may be.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,35 +17,28 @@ const MAX_BYTES: usize = 128 << 20;
 
 /// Why a feed cannot be refreshed. The file that was there is as it was.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// The address does not answer as it should.
     #[error("cannot fetch {url}")]
     Http {
-        /// Which.
         url: String,
-        /// Why.
         #[source]
         source: reqwest::Error,
     },
     /// The answer is too large.
     #[error("{url} has more than {MAX_BYTES} bytes")]
-    TooLarge {
-        /// Which.
-        url: String,
-    },
+    TooLarge { url: String },
     /// It cannot be kept.
     #[error("cannot write {}", path.display())]
     Write {
-        /// Where.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
 }
 
 /// Fetches `url` into a file, which is replaced whole or not at all.
-pub async fn fetch(url: &str, path: &Path) -> Result<(), FetchError> {
+pub(crate) async fn fetch(url: &str, path: &Path) -> Result<(), FetchError> {
     let wrong = |source| FetchError::Http { url: url.to_owned(), source };
     // Somebody else may have chosen one before: then that one is taken.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// The images of `spec.containers`, and below `spec.template`, of the first document. Nothing from a text that is no
 /// YAML. (The original looks at no init container and into no `CronJob`.)
-pub fn images(manifest: &str) -> Vec<String> {
+pub(crate) fn images(manifest: &str) -> Vec<String> {
     let first: Option<Value> = serde_saphyr::from_str(first_document(manifest)).ok();
     let mut found = vec![];
     let mut object = first.as_ref();

@@ -11,20 +11,19 @@ use crate::stats::round;
 
 /// Vulnerabilities of an image, as a scanner found them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// (vulnerability, severity in capitals), once per finding.
-    pub found: Vec<(String, String)>,
+    pub(crate) found: Vec<(String, String)>,
 }
 
 /// What is known beside the manifests. Nothing by default: then only the policy counts.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Feeds {
-    /// Scans by image.
-    pub scans: HashMap<String, Scan>,
+pub(crate) struct Feeds {
+    pub(crate) scans: HashMap<String, Scan>,
     /// Probability that a vulnerability is exploited, by its id.
-    pub epss: HashMap<String, f64>,
+    pub(crate) epss: HashMap<String, f64>,
     /// Vulnerabilities that are exploited.
-    pub kev: BTreeSet<String>,
+    pub(crate) kev: BTreeSet<String>,
 }
 
 /// Points of a severity.
@@ -41,7 +40,7 @@ impl Feeds {
     /// Risk of a policy on these images, and whether any of their vulnerabilities is known to be exploited:
     /// min(100, base + 5·critical + 3·high + medium + min(10, 10·largest EPSS) + 10 if exploited), 2 decimals. An
     /// image that occurs twice counts twice, as published.
-    pub fn risk(&self, policy: &str, images: &[String]) -> (f64, bool) {
+    pub(crate) fn risk(&self, policy: &str, images: &[String]) -> (f64, bool) {
         let findings =
             || images.iter().filter_map(|image| self.scans.get(image)).flat_map(|scan| &scan.found);
         let severities: f64 = findings().map(|(_, severity)| points(severity)).sum();
@@ -53,7 +52,7 @@ impl Feeds {
 }
 
 /// The published `risk.json`: one entry per detection.
-pub fn entries(detections: &[Value], feeds: &Feeds) -> Value {
+pub(crate) fn entries(detections: &[Value], feeds: &Feeds) -> Value {
     detections
         .iter()
         .map(|entry| {

@@ -2,9 +2,8 @@
 
 use domain::policy::{PolicyId, PolicyName};
 
-/// Which table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RiskTable {
+pub(crate) enum RiskTable {
     /// A: what `risk.json` is computed with.
     RiskFile,
     /// B: what the scheduler takes for records that `risk.json` does not have.
@@ -15,7 +14,7 @@ pub enum RiskTable {
 
 impl RiskTable {
     /// Base risk of a policy, by canonical id or alias; 40 for one that the table does not have.
-    pub fn risk(self, policy: &str) -> f64 {
+    pub(crate) fn risk(self, policy: &str) -> f64 {
         let PolicyName::Known(policy) = PolicyName::normalise(policy) else { return 40.0 };
         match self {
             Self::PolicyMetrics => f64::from(policy.base_risk()),
@@ -49,7 +48,7 @@ fn scheduler(policy: PolicyId) -> f64 {
 }
 
 /// Whether the original takes a policy for one that is exploited in the wild: a constant of its code.
-pub fn is_kev_policy(policy: &str) -> bool {
+pub(crate) fn is_kev_policy(policy: &str) -> bool {
     matches!(
         PolicyName::normalise(policy),
         PolicyName::Known(PolicyId::NoPrivileged | PolicyId::DropCapabilities | PolicyId::DropCapSysAdmin)

@@ -19,24 +19,23 @@ const DEFAULT_PROBABILITY: f64 = 0.9;
 
 /// An accepted repair.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// The record.
-    pub id: String,
+pub(crate) struct Candidate {
+    pub(crate) id: String,
     /// Canonical policy.
-    pub policy: Arc<str>,
+    pub(crate) policy: Arc<str>,
     /// 0-based place of its detection: its age.
-    pub detection_index: usize,
+    pub(crate) detection_index: usize,
     /// What its score is made of.
-    pub terms: Terms,
+    pub(crate) terms: Terms,
 }
 
 /// Terms by record id: `risk.json`, a list or an object.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct RiskEntries(HashMap<String, Terms>);
+pub(crate) struct RiskEntries(HashMap<String, Terms>);
 
 impl RiskEntries {
     /// Reads the entries; a missing field is 0 or false.
-    pub fn parse(value: &Value) -> Self {
+    pub(crate) fn parse(value: &Value) -> Self {
         let entry = |id: &str, entry: &Value| {
             let of = |key| number(entry, key).unwrap_or(0.0);
             let terms = Terms {
@@ -61,18 +60,18 @@ impl RiskEntries {
     }
 
     /// The terms of a record.
-    pub fn get(&self, id: &str) -> Option<&Terms> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Terms> {
         self.0.get(id)
     }
 }
 
 /// Terms by canonical policy: the published policy metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PolicyTerms(HashMap<String, Terms>);
+pub(crate) struct PolicyTerms(HashMap<String, Terms>);
 
 impl PolicyTerms {
     /// Reads the policy metrics.
-    pub fn parse(value: &Value) -> Self {
+    pub(crate) fn parse(value: &Value) -> Self {
         let entries = value.as_object().into_iter().flatten().map(|(policy, entry)| {
             let of = |key, default| number(entry, key).unwrap_or(default);
             let terms = Terms {
@@ -89,14 +88,14 @@ impl PolicyTerms {
     }
 
     /// The terms of a policy.
-    pub fn get(&self, policy: &str) -> Option<&Terms> {
+    pub(crate) fn get(&self, policy: &str) -> Option<&Terms> {
         self.0.get(policy)
     }
 }
 
 /// What the original would order: the accepted entries of a verdicts file, joined **by number** to a detections file
 /// and a risk file, whichever runs these come from. Ours joins within a run: [`from_cases`].
-pub fn from_paper(
+pub(crate) fn from_paper(
     verified: &[Value],
     detections: &[Value],
     risk: &RiskEntries,
@@ -142,7 +141,7 @@ fn defaults(policy: &str) -> Terms {
 /// The accepted records of runs: risk from `risk` or the policy's base risk, probability as counted and minutes as
 /// measured, over the policy's judged records. What nobody measured expects the mean of everything measured, or the
 /// original's ten minutes when nothing was.
-pub fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
+pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
     #[derive(Default)]
     struct Sums {
         judged: u64,

@@ -25,17 +25,15 @@ struct Ordered {
     waits: Vec<f64>,
 }
 
-/// The comparison.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// The published JSON.
-    pub value: Value,
+pub(crate) struct Comparison {
+    pub(crate) value: Value,
     /// Per strategy: name, mean rank of the top, 95th percentile of the top group's wait in hours.
-    pub lines: Vec<(&'static str, f64, f64)>,
+    pub(crate) lines: Vec<(&'static str, f64, f64)>,
 }
 
 /// Compares the four orders; ranks are those of the `top` candidates of highest risk.
-pub fn compare(candidates: &[Candidate], weights: &Weights, top: usize) -> Comparison {
+pub(crate) fn compare(candidates: &[Candidate], weights: &Weights, top: usize) -> Comparison {
     let ordered: Vec<Ordered> =
         STRATEGIES.iter().map(|(name, strategy)| ordered(candidates, name, *strategy, weights)).collect();
     let mut highest: Vec<usize> = (0..candidates.len()).collect();

@@ -8,7 +8,7 @@ use super::score::Weights;
 use crate::stats::round;
 
 /// The published schedule: every candidate in the order of its score.
-pub fn schedule(candidates: &[Candidate], weights: &Weights) -> Value {
+pub(crate) fn schedule(candidates: &[Candidate], weights: &Weights) -> Value {
     let ordered = order(candidates, Strategy::Score, weights);
     ordered
         .into_iter()

@@ -10,12 +10,11 @@ mod compare;
 mod list;
 mod order;
 mod score;
-pub mod simulate;
+pub(crate) mod simulate;
 mod sweep;
 
-pub use candidates::{Candidate, PolicyTerms, RiskEntries, from_cases, from_paper};
-pub use compare::{Comparison, compare};
-pub use list::schedule;
-pub use order::{Strategy, order, waits_hours};
+pub(crate) use candidates::{Candidate, PolicyTerms, RiskEntries, from_cases, from_paper};
+pub(crate) use compare::compare;
+pub(crate) use list::schedule;
 pub use score::{Terms, Weights};
-pub use sweep::{Grid, sweep};
+pub(crate) use sweep::{Grid, sweep};

@@ -7,7 +7,7 @@ use super::score::Weights;
 
 /// How a queue is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
+pub(crate) enum Strategy {
     /// Descending score, stable: published as "bandit" and "baseline".
     Score,
     /// Ascending age, then id.
@@ -22,7 +22,7 @@ pub enum Strategy {
 }
 
 /// The places of the candidates in the order of a strategy.
-pub fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) -> Vec<usize> {
+pub(crate) fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) -> Vec<usize> {
     let mut places: Vec<usize> = (0..candidates.len()).collect();
     let by = |places: &mut Vec<usize>, compare: &dyn Fn(&Candidate, &Candidate) -> Ordering| {
         places.sort_by(|a, b| match (candidates.get(*a), candidates.get(*b)) {
@@ -62,7 +62,7 @@ pub(super) fn by_risk(a: &Candidate, b: &Candidate) -> Ordering {
 }
 
 /// Hours that each waits when one is served after the other in this order, in the order given.
-pub fn waits_hours(candidates: &[Candidate], order: &[usize]) -> Vec<f64> {
+pub(crate) fn waits_hours(candidates: &[Candidate], order: &[usize]) -> Vec<f64> {
     let mut minutes = 0.0;
     order
         .iter()

@@ -22,11 +22,11 @@ pub struct Terms {
 pub struct Weights {
     /// For an hour of waiting.
     pub alpha: f64,
-    /// Least expected time.
+    /// Minimum expected time.
     pub epsilon: f64,
     /// For what is known to be exploited.
     pub kev: f64,
-    /// For exploring.
+    /// Weight of exploration.
     pub explore: f64,
 }
 

@@ -10,21 +10,18 @@ use crate::stats::{Sample, round};
 
 /// What is swept, and how waits are summed up.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid {
-    /// Weights of waiting.
-    pub alphas: Vec<f64>,
-    /// Weights of exploring.
-    pub explore: Vec<f64>,
-    /// Least expected time.
-    pub epsilon: f64,
+pub(crate) struct Grid {
+    pub(crate) alphas: Vec<f64>,
+    pub(crate) explore: Vec<f64>,
+    pub(crate) epsilon: f64,
     /// Where the bands of risk end, as shares of the ranks by risk.
-    pub quantiles: Vec<f64>,
+    pub(crate) quantiles: Vec<f64>,
     /// Hours after which a repair counts as starved.
-    pub starved_hours: f64,
+    pub(crate) starved_hours: f64,
     /// The head of the queue, as a share.
-    pub head: f64,
+    pub(crate) head: f64,
     /// Whether each entry lists its whole order, as the published ones do.
-    pub orders: bool,
+    pub(crate) orders: bool,
 }
 
 impl Default for Grid {
@@ -43,7 +40,7 @@ impl Default for Grid {
 
 impl Grid {
     /// Names of the bands, highest risk first; the published names, which put further bands after `Low`.
-    pub fn labels(&self) -> Vec<String> {
+    pub(crate) fn labels(&self) -> Vec<String> {
         let named = ["High", "Mid", "Low"].map(str::to_owned);
         (0..=self.quantiles.len())
             .map(|band| named.get(band).cloned().unwrap_or_else(|| format!("Band{}", band - 2)))
@@ -106,7 +103,7 @@ fn points(grid: &Grid) -> Vec<Point> {
 }
 
 /// The entries of the sweep, in the published order and shape.
-pub fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
+pub(crate) fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
     let bands = grid.bands(candidates);
     points(grid).into_par_iter().map(|point| entry(point, candidates, &bands, grid)).collect()
 }

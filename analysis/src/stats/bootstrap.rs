@@ -9,15 +9,13 @@ use super::sample::Sample;
 
 /// Ends of a two-sided interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+pub(crate) struct Interval {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 /// The generator of every random figure here: its stream is fixed by its definition, not by a library's version.
-pub fn random(seed: u64) -> Pcg64Mcg {
+pub(crate) fn random(seed: u64) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(seed)
 }
 
@@ -25,7 +23,7 @@ pub fn random(seed: u64) -> Pcg64Mcg {
 ///
 /// A resample of n values has as its k-th smallest the value at place ⌈n·U⌉ where U is the k-th smallest of n uniform
 /// numbers, hence Beta(k, n + 1 − k): one draw stands for a whole resample. `None` for an empty sample.
-pub fn quantile_interval(sample: &Sample, q: f64, draws: usize, seed: u64) -> Option<Interval> {
+pub(crate) fn quantile_interval(sample: &Sample, q: f64, draws: usize, seed: u64) -> Option<Interval> {
     let n = sample.len();
     if n == 0 || draws == 0 {
         return None;
@@ -44,7 +42,7 @@ pub fn quantile_interval(sample: &Sample, q: f64, draws: usize, seed: u64) -> Op
 
 /// The 95 % interval of accepted ÷ all when whole clusters (documents) are drawn again: records of one document are
 /// not independent. Each cluster is (accepted, all).
-pub fn accepted_by_cluster(clusters: &[(u64, u64)], draws: usize, seed: u64) -> Option<Interval> {
+pub(crate) fn accepted_by_cluster(clusters: &[(u64, u64)], draws: usize, seed: u64) -> Option<Interval> {
     if clusters.is_empty() {
         return None;
     }

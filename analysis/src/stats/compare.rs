@@ -6,17 +6,17 @@ use statrs::function::erf;
 
 /// The published comparison of two shares.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct TwoProportions {
+pub(crate) struct TwoProportions {
     /// Pooled z statistic; 0 when nothing varies.
-    pub z: f64,
+    pub(crate) z: f64,
     /// Two-sided p, as published: 2·(1 − Φ(|z|)), which is 0 for large z.
-    pub paper_p: f64,
+    pub(crate) paper_p: f64,
     /// The same by the complementary function, which does not underflow there.
-    pub p: f64,
+    pub(crate) p: f64,
 }
 
 /// The pooled z test of two groups, each (successes, trials).
-pub fn two_proportions(first: (u64, u64), second: (u64, u64)) -> TwoProportions {
+pub(crate) fn two_proportions(first: (u64, u64), second: (u64, u64)) -> TwoProportions {
     let ((a, n), (b, m)) = ((first.0 as f64, first.1 as f64), (second.0 as f64, second.1 as f64));
     let pooled = (a + b) / (n + m);
     let variance = pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m);
@@ -33,7 +33,7 @@ pub fn two_proportions(first: (u64, u64), second: (u64, u64)) -> TwoProportions 
 }
 
 /// Fisher's exact test of a/n against b/m, two-sided: the tables that are no likelier than the one seen.
-pub fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64> {
+pub(crate) fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64> {
     let successes = a.checked_add(b)?;
     let drawn = Hypergeometric::new(n.checked_add(m)?, successes, n).ok()?;
     let seen = drawn.ln_pmf(a) + 1e-7;
@@ -43,56 +43,29 @@ pub fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64> {
 
 /// `McNemar`'s test on pairs of which only the first, or only the second, succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct McNemar {
+pub(crate) struct McNemar {
     /// Pairs where only the first succeeded.
-    pub only_first: u64,
+    pub(crate) only_first: u64,
     /// Pairs where only the second succeeded.
-    pub only_second: u64,
+    pub(crate) only_second: u64,
     /// Two-sided exact p (binomial with one half).
-    pub p: f64,
+    pub(crate) p: f64,
 }
 
 /// `McNemar`'s exact test.
-pub fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
+pub(crate) fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
     let pairs = only_first + only_second;
     let tail = Binomial::new(0.5, pairs).map_or(1.0, |half| half.cdf(only_first.min(only_second)));
     McNemar { only_first, only_second, p: if pairs == 0 { 1.0 } else { (2.0 * tail).min(1.0) } }
 }
 
-/// The Mann–Whitney U of the first sample with its two-sided p: normal, with ties and continuity corrected.
-pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<(f64, f64)> {
-    let (n, m) = (first.len() as f64, second.len() as f64);
-    if first.is_empty() || second.is_empty() {
-        return None;
-    }
-    let mut all: Vec<(f64, bool)> =
-        first.iter().map(|x| (*x, true)).chain(second.iter().map(|x| (*x, false))).collect();
-    all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut ranks, mut ties, mut seen) = (0.0, 0.0, 0.0);
-    for group in all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
-        let size = group.len() as f64;
-        let rank = seen + f64::midpoint(1.0, size);
-        ranks += rank * group.iter().filter(|(_, is_first)| *is_first).count() as f64;
-        ties += size * size * size - size;
-        seen += size;
-    }
-    let u = ranks - n * (n + 1.0) / 2.0;
-    let total = n + m;
-    let variance = n * m / 12.0 * ((total + 1.0) - ties / (total * (total - 1.0)));
-    if variance <= 0.0 {
-        return Some((u, 1.0));
-    }
-    let z = ((u - n * m / 2.0).abs() - 0.5).max(0.0) / variance.sqrt();
-    Some((u, erf::erfc(z / std::f64::consts::SQRT_2).min(1.0)))
-}
-
 /// p values made larger so that all together keep the level (Holm 1979), in the order given.
-pub fn holm(p: &[f64]) -> Vec<f64> {
+pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     adjusted(p, |place, n| (n - place) as f64, false)
 }
 
 /// p values made larger so that the share of false discoveries keeps the level (Benjamini and Hochberg 1995).
-pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
+pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     adjusted(p, |place, n| n as f64 / (place + 1) as f64, true)
 }
 
@@ -153,15 +126,6 @@ mod tests {
         close(mcnemar(0, 0).p, 1.0, 0.0);
         close(mcnemar(1, 9).p, 2.0 * 11.0 / 1024.0, 1e-12);
         close(mcnemar(9, 1).p, mcnemar(1, 9).p, 0.0);
-    }
-
-    #[test]
-    fn mann_whitney_agrees_with_a_known_case() {
-        let (u, p) = mann_whitney(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]).unwrap();
-        close(u, 0.0, 0.0);
-        close(p, 0.080_855_598_370_116, 1e-9);
-        assert_eq!(mann_whitney(&[], &[1.0]), None);
-        close(mann_whitney(&[1.0, 1.0], &[1.0]).unwrap().1, 1.0, 0.0);
     }
 
     #[test]

@@ -7,22 +7,20 @@ const Z_95: f64 = 1.96;
 
 /// A count of a total, with the share and its Wilson score interval at 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Proportion {
-    /// How many.
-    pub count: u64,
-    /// Of how many.
-    pub of: u64,
+pub(crate) struct Proportion {
+    pub(crate) count: u64,
+    pub(crate) of: u64,
     /// The share; `None` of nothing.
-    pub rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// Lower end of the interval.
-    pub low: Option<f64>,
+    pub(crate) low: Option<f64>,
     /// Upper end of the interval.
-    pub high: Option<f64>,
+    pub(crate) high: Option<f64>,
 }
 
 impl Proportion {
     /// `count` of `of`.
-    pub fn new(count: u64, of: u64) -> Self {
+    pub(crate) fn new(count: u64, of: u64) -> Self {
         let interval = wilson(count, of);
         Self {
             count,
@@ -38,7 +36,7 @@ impl Proportion {
 ///
 /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). Kept within
 /// 0 and 1, which rounding errors may leave.
-pub fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
+pub(crate) fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
     if trials == 0 {
         return None;
     }

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use analysis::queue::{Answer, Choice, Item, Queue, QueueError, Rule};
-use analysis::schedule::{Terms, Weights};
-use analysis::stats::random;
-use rand::RngExt as _;
+use analysis::queue::{Answer, Choice, Item, Queue, QueueError, Rule, Terms, Weights};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
 
 const ITEMS: usize = 10_000;
 const PROCESSES: usize = 8;
@@ -83,7 +82,7 @@ fn each_item_is_done_exactly_once_by_processes_that_are_killed() {
         .collect();
     assert_eq!(queue.enqueue(&items, 1000, now()).unwrap(), ITEMS as u64);
 
-    let mut random = random(5);
+    let mut random = Pcg64Mcg::seed_from_u64(5);
     let mut processes: Vec<Child> = (0..PROCESSES).map(|_| start(dir.path())).collect();
     let mut kills = 0;
     while kills < KILLS {

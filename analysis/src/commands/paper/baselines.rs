@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use analysis::load::files::{self, Csv, FileError};
-use analysis::paper::baselines::Baselines;
-use analysis::render::{Figures, Form};
 use console::Exit;
 
 use crate::cli;
 use crate::commands::print::{print, show};
+use crate::load::files::{self, Csv, FileError};
+use crate::paper::baselines::Baselines;
+use crate::render::{Figures, Form};
 
 pub(crate) fn run(args: &cli::Baselines) -> anyhow::Result<Exit> {
     let mut joined = Baselines::default();

@@ -1,9 +1,5 @@
 //! `analysis calibration` and `analysis cross-version`.
 
-use analysis::load::{cases, files};
-use analysis::metrics::policy_metrics;
-use analysis::paper::calibration::{Calibration, Dataset, calibration};
-use analysis::paper::cross_version;
 use anyhow::bail;
 use console::Exit;
 use serde_json::{Map, Value, json};
@@ -11,6 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::cli;
 use crate::commands::input::load;
 use crate::commands::print::show;
+use crate::load::{cases, files};
+use crate::metrics::policy_metrics;
+use crate::paper::calibration::{Calibration, Dataset, calibration};
+use crate::paper::cross_version;
 
 pub(crate) fn run(args: &cli::Calibration) -> anyhow::Result<Exit> {
     show(&calibrate(args)?.figures(), &args.print)

@@ -1,13 +1,13 @@
 //! `analysis detector-eval`.
 
-use analysis::load::files;
-use analysis::paper::detector_eval::detector_eval;
 use anyhow::bail;
 use console::Exit;
 use serde_json::Value;
 
 use crate::cli;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::paper::detector_eval::detector_eval;
 
 pub(crate) fn run(args: &cli::DetectorEval) -> anyhow::Result<Exit> {
     let detections = files::objects(&args.detections)?;

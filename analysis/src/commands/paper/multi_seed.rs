@@ -1,13 +1,13 @@
 //! `analysis multi-seed`.
 
-use analysis::load::files;
-use analysis::paper::multi_seed::multi_seed;
 use anyhow::bail;
 use console::Exit;
 use serde_json::Value;
 
 use crate::cli;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::paper::multi_seed::multi_seed;
 
 pub(crate) fn run(args: &cli::MultiSeed) -> anyhow::Result<Exit> {
     let Value::Object(corpora) = files::json(&args.file)? else {

@@ -1,10 +1,10 @@
 //! `analysis parity`.
 
-use analysis::paper::{PaperFolder, Status, figures, recompute};
 use console::Exit;
 
 use crate::cli;
 use crate::commands::print::show;
+use crate::paper::{PaperFolder, Status, figures, recompute};
 
 pub(crate) fn run(args: &cli::Paper) -> anyhow::Result<Exit> {
     let lines = recompute(&PaperFolder::open(&args.reference, args.corpus.as_deref())?)?;

@@ -1,14 +1,14 @@
 //! `analysis throughput`.
 
-use analysis::load::files;
-use analysis::paper::throughput::throughput;
-use analysis::render::Figures;
 use console::Exit;
 use console::output::{Align, Table};
 use serde_json::{Value, json};
 
 use crate::cli;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::paper::throughput::throughput;
+use crate::render::Figures;
 
 const NAMES: [&str; 4] =
     ["risk_per_hour_fifo", "risk_per_hour_sched", "kev_per_hour_fifo", "kev_per_hour_sched"];

@@ -2,10 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use analysis::load::files;
-use analysis::queue::{Answer, Choice, Item, Queue, Rule};
-use analysis::render::Figures;
-use analysis::schedule::{RiskEntries, Weights, from_cases};
 use console::Exit;
 use console::output::{self, Align, Table};
 use serde_json::json;
@@ -13,6 +9,10 @@ use serde_json::json;
 use crate::cli::{Order, QueueCommand, Queued};
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::queue::{Answer, Choice, Item, Queue, Rule};
+use crate::render::Figures;
+use crate::schedule::{RiskEntries, Weights, from_cases};
 
 pub(crate) fn run(args: &Queued) -> anyhow::Result<Exit> {
     let mut queue = Queue::open(&args.db)?;

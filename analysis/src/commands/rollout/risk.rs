@@ -2,10 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use analysis::load::files;
-use analysis::render::Figures;
-use analysis::risk::feeds::{self, Feed};
-use analysis::risk::{Feeds, entries, fetch};
 use anyhow::Context as _;
 use console::Exit;
 use console::failure::WithHint as _;
@@ -14,6 +10,10 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::render::Figures;
+use crate::risk::feeds::{self, Feed};
+use crate::risk::{Feeds, entries, fetch};
 
 /// Names of the feeds in their folder, as fetched and as others may keep them.
 const KEV: [&str; 2] = ["kev.json", "kev.json.gz"];

@@ -1,8 +1,5 @@
 //! `analysis schedule`, `compare` and `sweep`.
 
-use analysis::load::files;
-use analysis::render::{Figures, Form};
-use analysis::schedule::{self, Candidate, Grid, PolicyTerms, RiskEntries, Weights, from_cases, from_paper};
 use console::Exit;
 use console::output::{Align, Table};
 use serde_json::{Value, json};
@@ -10,6 +7,9 @@ use serde_json::{Value, json};
 use crate::cli;
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::render::{Figures, Form};
+use crate::schedule::{self, Candidate, Grid, PolicyTerms, RiskEntries, Weights, from_cases, from_paper};
 
 pub(crate) fn schedule(args: &cli::Schedule) -> anyhow::Result<Exit> {
     let value = schedule::schedule(&candidates(&args.queue)?, &weights(args));

@@ -1,12 +1,12 @@
 //! `analysis simulate`.
 
-use analysis::schedule::simulate::{Pool, Setting, experiment, figures};
 use anyhow::bail;
 use console::{Exit, output};
 
 use crate::cli;
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::schedule::simulate::{Pool, Setting, experiment, figures};
 
 pub(crate) fn run(args: &cli::Simulate) -> anyhow::Result<Exit> {
     let pool = Pool::of(&cases(&args.paths)?);

@@ -1,11 +1,11 @@
 //! `analysis ablation`.
 
-use analysis::metrics::ablation::{Scenario, ablation};
 use console::Exit;
 
 use crate::cli;
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::metrics::ablation::{Scenario, ablation};
 
 pub(crate) fn run(args: &cli::Ablation) -> anyhow::Result<Exit> {
     let scenarios = if args.scenario.is_empty() {

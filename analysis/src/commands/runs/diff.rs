@@ -1,13 +1,13 @@
 //! `analysis diff`.
 
-use analysis::load::cases;
-use analysis::metrics::diff::diff;
 use console::Exit;
 use console::failure::WithHint as _;
 
 use crate::cli;
 use crate::commands::input::load;
 use crate::commands::print::show;
+use crate::load::cases;
+use crate::metrics::diff::diff;
 
 pub(crate) fn run(args: &cli::Diff) -> anyhow::Result<Exit> {
     let (before, after) =

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use analysis::Results;
-use analysis::metrics::failures::{Failure, Failures, Sum, Taxonomy};
 use console::output::{self, Align, Table};
 use console::{Exit, Format};
 use domain::outcome::Status;
@@ -12,6 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::cli::{self, Ended, TaxonomyTable};
 use crate::commands::input::load;
 use crate::commands::print::print;
+use crate::load::Results;
+use crate::metrics::failures::{Failure, Failures, Sum, Taxonomy};
 
 /// A word that failures are counted by, and where it stands in a failure.
 type Dimension = (&'static str, fn(&Failure) -> &str);
@@ -117,7 +117,7 @@ fn taxonomy(args: &cli::Failures, table: TaxonomyTable, results: &Results) -> an
     let taxonomy = Taxonomy::compute(results)?;
     let runs: Vec<&str> = results.runs().map(|run| run.run_id.as_str()).collect();
     let label = args.label.clone().unwrap_or_else(|| runs.join("+"));
-    let of = |name: &str, categories: &[analysis::metrics::failures::Category]| {
+    let of = |name: &str, categories: &[crate::metrics::failures::Category]| {
         let mut table = Table::new([("dataset", Align::Left), (name, Align::Left), ("count", Align::Right)]);
         for category in categories {
             table.push([label.clone(), category.name.clone(), category.count.to_string()]);

@@ -1,11 +1,11 @@
 //! `analysis latency`.
 
-use analysis::metrics::latency::{figures, latencies};
 use console::Exit;
 
 use crate::cli::Runs;
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::metrics::latency::{figures, latencies};
 
 pub(crate) fn run(args: &Runs) -> anyhow::Result<Exit> {
     let cases = cases(&args.input.paths)?;

@@ -1,14 +1,14 @@
 //! `analysis metrics`.
 
-use analysis::metrics::{Extended, Metrics, PaperMetrics};
-use analysis::render::{interval, number, percent};
-use analysis::stats::Proportion;
 use console::output::{self, Align, Table};
 use console::{Exit, Format};
 
 use crate::cli;
 use crate::commands::input::load;
 use crate::commands::print::{leaves, print};
+use crate::metrics::{Extended, Metrics, PaperMetrics};
+use crate::render::{interval, number, percent};
+use crate::stats::Proportion;
 
 pub(crate) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {
     let results = load(&args.input.paths)?;
@@ -128,7 +128,7 @@ fn gates(more: &Extended) -> Table {
 fn sizes(more: &Extended) -> Table {
     let mut table = Table::new([("accepted patches", Align::Left), ("value", Align::Right)]);
     let mut line = |name: &str, value: Option<f64>| table.push([name.to_owned(), number(value)]);
-    line("operations, median", more.median_patch_ops.map(analysis::stats::Median::value));
+    line("operations, median", more.median_patch_ops.map(crate::stats::Median::value));
     line("operations, p95", more.p95_patch_ops);
     line("operations, most", more.max_patch_ops.map(|most| most as f64));
     line("operations nobody needed, all records", Some(more.collateral_ops as f64));

@@ -1,7 +1,5 @@
 //! `analysis policy-metrics`.
 
-use analysis::metrics::policy_metrics::{self, PolicyMetrics};
-use analysis::render::{interval, number, percent};
 use console::output::{self, Align, Table};
 use console::{Exit, Format};
 use serde_json::{Map, Value};
@@ -9,6 +7,8 @@ use serde_json::{Map, Value};
 use crate::cli;
 use crate::commands::input::load;
 use crate::commands::print::{cell, print};
+use crate::metrics::policy_metrics::{self, PolicyMetrics};
+use crate::render::{interval, number, percent};
 
 pub(crate) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {
     let mut policies = policy_metrics::compute(&load(&args.input.paths)?)?;
@@ -23,7 +23,6 @@ pub(crate) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {
     })
 }
 
-/// Policy → figures.
 fn object(policies: &[PolicyMetrics], published: bool) -> anyhow::Result<Map<String, Value>> {
     let mut object = Map::new();
     for policy in policies {
@@ -108,7 +107,7 @@ fn text(policies: &[PolicyMetrics]) -> Table {
             ended("needs_review"),
             ended("not_applicable"),
             ended("error"),
-            number(more.median_patch_ops.map(analysis::stats::Median::value)),
+            number(more.median_patch_ops.map(crate::stats::Median::value)),
             number(more.p95_patch_ops),
             more.cautions.to_string(),
             number(more.mean_propose_ms),

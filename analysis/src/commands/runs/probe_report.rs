@@ -1,11 +1,11 @@
 //! `analysis probe-report`.
 
-use analysis::load::files;
-use analysis::metrics::probe_report::report;
 use console::Exit;
 
 use crate::cli;
 use crate::commands::print::show;
+use crate::load::files;
+use crate::metrics::probe_report::report;
 
 pub(crate) fn run(args: &cli::ProbeReport) -> anyhow::Result<Exit> {
     let mut probes = vec![];

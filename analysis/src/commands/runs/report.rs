@@ -1,8 +1,5 @@
 //! `analysis report`.
 
-use analysis::metrics::tokens::Prices;
-use analysis::paper::{PaperFolder, audit};
-use analysis::report::{self, Options};
 use anyhow::Context as _;
 use console::failure::WithHint as _;
 use console::{Exit, output};
@@ -10,6 +7,9 @@ use console::{Exit, output};
 use crate::cli;
 use crate::commands::input::load;
 use crate::commands::print::print;
+use crate::metrics::tokens::Prices;
+use crate::paper::{PaperFolder, audit};
+use crate::report::{self, Options};
 
 pub(crate) fn run(args: &cli::Report) -> anyhow::Result<Exit> {
     let results = load(&args.input.paths)?;

@@ -1,14 +1,14 @@
 //! `analysis significance`.
 
-use analysis::load::files::{Csv, FileError};
-use analysis::metrics::significance::{Counted, intervals, of_runs, pairs};
-use analysis::render::Figures;
 use console::Exit;
 use serde_json::json;
 
 use crate::cli;
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::load::files::{Csv, FileError};
+use crate::metrics::significance::{Counted, intervals, of_runs, pairs};
+use crate::render::Figures;
 
 pub(crate) fn run(args: &cli::Significance) -> anyhow::Result<Exit> {
     let Some(file) = &args.counts else {

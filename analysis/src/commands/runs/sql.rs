@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 
-use analysis::metrics::sql::{self, SqlError};
 use anyhow::Context as _;
 use console::Exit;
 use console::failure::WithHint as _;
@@ -10,6 +9,7 @@ use console::failure::WithHint as _;
 use crate::cli;
 use crate::commands::input::load;
 use crate::commands::print::show;
+use crate::metrics::sql::{self, SqlError};
 
 /// Bytes of a statement, at most.
 const MOST: u64 = 1 << 20;

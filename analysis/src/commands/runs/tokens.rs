@@ -1,11 +1,11 @@
 //! `analysis tokens`.
 
-use analysis::metrics::tokens::{Prices, tokens};
 use console::Exit;
 
 use crate::cli;
 use crate::commands::input::cases;
 use crate::commands::print::show;
+use crate::metrics::tokens::{Prices, tokens};
 
 pub(crate) fn run(args: &cli::Tokens) -> anyhow::Result<Exit> {
     let prices = args.price_prompt.zip(args.price_completion);

@@ -15,66 +15,60 @@ use crate::load::query::{self, is, no, of_first, rows};
 
 /// Records that ended alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// How many records.
-    pub count: u64,
-    /// How they ended.
-    pub status: String,
+pub(crate) struct Failure {
+    pub(crate) count: u64,
+    pub(crate) status: String,
     /// The first gate that said no, in the order the gates run; empty when none did.
-    pub gate: String,
+    pub(crate) gate: String,
     /// Whose fault it is.
-    pub fault: String,
+    pub(crate) fault: String,
     /// Kind of the object; empty when it is not known.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Canonical policy.
-    pub policy: String,
+    pub(crate) policy: String,
     /// Why the record could not be processed; empty when it could.
-    pub error: String,
+    pub(crate) error: String,
     /// The record's first reason, worded alike.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The first of them in the order of the corpus.
-    pub example: Example,
+    pub(crate) example: Example,
 }
 
 /// A record to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Example {
+pub(crate) struct Example {
     /// 0-based place in the corpus.
     #[serde(skip)]
-    pub position: u64,
-    /// Its run.
-    pub run_id: String,
-    /// The record.
-    pub record_id: String,
+    pub(crate) position: u64,
+    pub(crate) run_id: String,
+    pub(crate) record_id: String,
     /// Where its manifest lies.
-    pub manifest_path: String,
+    pub(crate) manifest_path: String,
 }
 
 /// The records that share one word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    /// The word.
-    pub value: String,
-    /// How many records.
-    pub count: u64,
+pub(crate) struct Sum {
+    pub(crate) value: String,
+    pub(crate) count: u64,
     /// The first of them.
-    pub example: Example,
+    pub(crate) example: Example,
 }
 
 /// Everything that ended with one of the statuses asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failures {
+pub(crate) struct Failures {
     /// Rows of the results.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Rows among them that ended so.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Their groups, largest first; of equals the one that the corpus has first.
-    pub groups: Vec<Failure>,
+    pub(crate) groups: Vec<Failure>,
 }
 
 impl Failures {
     /// Groups the rows that ended with one of `statuses`. Refuses results in which a record occurs twice.
-    pub fn compute(results: &Results, statuses: &[Status]) -> Result<Self, AnalysisError> {
+    pub(crate) fn compute(results: &Results, statuses: &[Status]) -> Result<Self, AnalysisError> {
         results.refuse_repeats()?;
         let records = query::run(results.frame().select([rows("records")]))?.only().count("records")?;
         let wanted = statuses
@@ -127,7 +121,7 @@ impl Failures {
 
     /// The records by one word of theirs, e.g. `|failure| &failure.policy`; most frequent first, of equals the one
     /// that the corpus has first.
-    pub fn by(&self, word: impl Fn(&Failure) -> &str) -> Vec<Sum> {
+    pub(crate) fn by(&self, word: impl Fn(&Failure) -> &str) -> Vec<Sum> {
         let mut sums: BTreeMap<&str, (u64, &Example)> = BTreeMap::new();
         for failure in &self.groups {
             let sum = sums.entry(word(failure)).or_insert((0, &failure.example));

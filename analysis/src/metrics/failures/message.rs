@@ -12,7 +12,7 @@ const LONGEST_TAIL: usize = 120;
 /// message with `{` and ` not found` ends before the `{`; one that begins with `error` and has more than 120
 /// characters after its first `:` keeps what stands before its second; what is longer than 180 characters is cut at
 /// 177 and ends with `...`.
-pub fn normalise(message: &str) -> String {
+pub(crate) fn normalise(message: &str) -> String {
     let mut text = message.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.contains(" not found")
         && let Some((head, _)) = text.split_once('{')

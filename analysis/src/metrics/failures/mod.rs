@@ -5,6 +5,5 @@ mod message;
 mod taxonomy;
 
 pub(crate) use groups::first_failed_gate;
-pub use groups::{Example, Failure, Failures, Sum};
-pub use message::normalise;
-pub use taxonomy::{Category, Taxonomy, UNSPECIFIED};
+pub(crate) use groups::{Failure, Failures, Sum};
+pub(crate) use taxonomy::{Category, Taxonomy};

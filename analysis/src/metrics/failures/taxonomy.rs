@@ -12,38 +12,33 @@ use crate::load::Results;
 use crate::load::query::{self, judged, tally, yes};
 
 /// The category of a rejected record without a message.
-pub const UNSPECIFIED: &str = "<unspecified>";
+pub(crate) const UNSPECIFIED: &str = "<unspecified>";
 
 /// The policy of a rejected record without one.
 const UNKNOWN: &str = "unknown";
 
 /// A category and how often it occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Category {
+pub(crate) struct Category {
     /// The normalised message, or the policy.
-    pub name: String,
-    /// How often.
-    pub count: u64,
+    pub(crate) name: String,
+    pub(crate) count: u64,
 }
 
 /// The three published tables. A record with two messages counts twice in `messages`, once elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Taxonomy {
+pub(crate) struct Taxonomy {
     /// Messages of rejected records, most frequent first, of equals the first seen.
-    pub messages: Vec<Category>,
+    pub(crate) messages: Vec<Category>,
     /// Rejected records by policy, in the same order.
-    pub policies: Vec<Category>,
-    /// Judged records.
-    pub total: u64,
-    /// Accepted records.
-    pub accepted: u64,
-    /// Rejected records.
-    pub rejected: u64,
+    pub(crate) policies: Vec<Category>,
+    pub(crate) total: u64,
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
 }
 
 impl Taxonomy {
-    /// Computes the tables.
-    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+    pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
         let sums = query::run(
             results.frame().select([tally(judged(), "total"), tally(yes(schema::ACCEPTED), "accepted")]),
         )?;

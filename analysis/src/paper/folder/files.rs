@@ -12,13 +12,11 @@ use crate::load::files::{self, FileError};
 
 /// Why the reference cannot be used, or a check not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum PaperError {
+pub(crate) enum PaperError {
     /// A folder that cannot be read.
     #[error("cannot read {}", path.display())]
     Folder {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -28,9 +26,7 @@ pub enum PaperError {
     /// A published run that cannot be read.
     #[error("cannot import {what}")]
     Import {
-        /// Which.
         what: String,
-        /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -39,12 +35,7 @@ pub enum PaperError {
     Analysis(#[from] AnalysisError),
     /// A file of another content than expected.
     #[error("{what}: {problem}")]
-    Content {
-        /// Which.
-        what: String,
-        /// What is wrong.
-        problem: String,
-    },
+    Content { what: String, problem: String },
 }
 
 impl From<LoadError> for PaperError {
@@ -55,7 +46,7 @@ impl From<LoadError> for PaperError {
 
 /// The folder of the published files, and beside it the larger runs.
 #[derive(Debug)]
-pub struct PaperFolder {
+pub(crate) struct PaperFolder {
     folder: PathBuf,
     corpus: PathBuf,
     pub(super) scratch: TempDir,
@@ -64,7 +55,7 @@ pub struct PaperFolder {
 impl PaperFolder {
     /// Opens the folder; `corpus` holds the larger runs (`rules_full`, `supported`, `grok_5k_dev`), by default the
     /// folder above.
-    pub fn open(folder: &Path, corpus: Option<&Path>) -> Result<Self, PaperError> {
+    pub(crate) fn open(folder: &Path, corpus: Option<&Path>) -> Result<Self, PaperError> {
         let wrong = |source| PaperError::Folder { path: folder.to_owned(), source };
         let folder = folder.canonicalize().map_err(wrong)?;
         fs::read_dir(&folder).map_err(wrong)?;
@@ -73,7 +64,6 @@ impl PaperFolder {
         Ok(Self { corpus: corpus.map_or(above, Path::to_owned), folder, scratch })
     }
 
-    /// A published file.
     pub(in crate::paper) fn file(&self, name: &str) -> PathBuf {
         match name.strip_prefix("../") {
             Some(name) => self.corpus.join(name),

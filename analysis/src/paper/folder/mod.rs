@@ -3,5 +3,5 @@
 mod files;
 mod runs;
 
-pub use files::{PaperError, PaperFolder};
+pub(crate) use files::{PaperError, PaperFolder};
 pub(super) use runs::Files;

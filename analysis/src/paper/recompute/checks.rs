@@ -20,7 +20,6 @@ use crate::risk;
 
 type Compute = fn(&PaperFolder) -> Result<Found, PaperError>;
 
-/// A published file.
 pub(super) struct Check {
     file: &'static str,
     command: &'static str,
@@ -28,7 +27,6 @@ pub(super) struct Check {
 }
 
 enum How {
-    /// Computed again.
     Computed(Compute),
     /// Nothing that should be computed.
     NotProduced(&'static str),

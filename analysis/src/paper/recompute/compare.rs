@@ -8,20 +8,16 @@ const ROUNDING: f64 = 1e-9;
 
 /// A value that is not equal.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Difference {
-    /// Where.
-    pub place: String,
-    /// Ours.
-    pub ours: String,
-    /// As published.
+pub(crate) struct Difference {
+    pub(crate) place: String,
+    pub(crate) ours: String,
     #[serde(rename = "published")]
-    pub paper: String,
+    pub(crate) paper: String,
 }
 
 /// What a comparison found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Comparison {
-    /// Values compared.
     pub(super) compared: u64,
     /// Of them, equal within rounding only.
     pub(super) rounded: u64,

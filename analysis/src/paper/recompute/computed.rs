@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::compare::Comparison;
 use super::line::Found;
+use crate::load::Results;
 use crate::load::files::Csv;
-use crate::load::{Results, cases};
 use crate::metrics::failures::{Category, Taxonomy};
 use crate::metrics::significance::pairs;
 use crate::metrics::{PaperMetrics, latency, policy_metrics, probe_report, tokens};

@@ -7,7 +7,7 @@ use super::compare::{Comparison, Difference};
 /// What became of a published file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub(crate) enum Status {
     /// Every value is ours.
     Exact,
     /// Every value is ours within 1e-9.
@@ -25,7 +25,7 @@ pub enum Status {
 
 impl Status {
     /// The word of it.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Exact => "exact",
             Self::Rounding => "rounding",
@@ -39,19 +39,19 @@ impl Status {
 
 /// A line of the parity table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// The file, relative to the folder.
-    pub file: String,
+    pub(crate) file: String,
     /// What became of it.
-    pub status: Status,
+    pub(crate) status: Status,
     /// The sub-command that computes it.
-    pub command: String,
+    pub(crate) command: String,
     /// How many values were compared.
-    pub compared: u64,
+    pub(crate) compared: u64,
     /// What to know about it.
-    pub detail: String,
+    pub(crate) detail: String,
     /// The first values that are not equal: where, ours, published.
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 /// What a check found.

@@ -7,6 +7,5 @@ mod line;
 mod schedules;
 mod table;
 
-pub use compare::Difference;
-pub use line::{Line, Status};
-pub use table::{figures, recompute};
+pub(crate) use line::Status;
+pub(crate) use table::{figures, recompute};

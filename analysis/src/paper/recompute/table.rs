@@ -9,7 +9,7 @@ use crate::paper::folder::{PaperError, PaperFolder};
 use crate::render::Figures;
 
 /// Goes over every file of the folder, and over what must be there.
-pub fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
+pub(crate) fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
     let mut lines: Vec<Line> = vec![];
     for check in checks::CHECKS {
         lines.push(checks::run(check, paper));
@@ -23,7 +23,7 @@ pub fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
 }
 
 /// The lines as a table, with a count of each status.
-pub fn figures(lines: &[Line]) -> Figures {
+pub(crate) fn figures(lines: &[Line]) -> Figures {
     let header = [
         ("file", Align::Left),
         ("status", Align::Left),

@@ -14,15 +14,15 @@ const COLUMNS: i32 = 250;
 
 /// A row of parts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stack {
+pub(crate) struct Stack {
     /// What it is of.
-    pub label: String,
+    pub(crate) label: String,
     /// The parts in the order of the legend.
-    pub parts: Vec<f64>,
+    pub(crate) parts: Vec<f64>,
 }
 
 /// A stacked bar a row.
-pub fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -> String {
+pub(crate) fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -> String {
     let left = label_width(of.iter().map(|stack| stack.label.as_str()));
     let height = i32::try_from(of.len().max(1)).unwrap_or(1) * ROW + FOOT + 4;
     sheet(title, legend, height, |area| {
@@ -47,17 +47,15 @@ pub fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -
     })
 }
 
-/// A column.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Column {
+pub(crate) struct Column {
     /// What it counts, below it.
-    pub label: String,
-    /// How many.
-    pub count: f64,
+    pub(crate) label: String,
+    pub(crate) count: f64,
 }
 
 /// A column beside the other.
-pub fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> String {
+pub(crate) fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> String {
     let most = of.iter().map(|column| column.count).fold(1.0, f64::max);
     sheet(title, &[], COLUMNS, |area| {
         let axis = Axis { title: below.to_owned(), range: 0.0..of.len().max(1) as f64, log: false };

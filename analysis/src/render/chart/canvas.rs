@@ -28,25 +28,24 @@ pub(super) type Drawn = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// An axis of numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// What the numbers are, with their unit.
-    pub title: String,
-    /// The ends.
-    pub range: Range<f64>,
+    pub(crate) title: String,
+    pub(crate) range: Range<f64>,
     /// Whether each step is a multiple of the last.
-    pub log: bool,
+    pub(crate) log: bool,
 }
 
 impl Axis {
     /// An axis from 0, or from `from`, to just over the largest of `values`.
-    pub fn linear(title: impl Into<String>, from: f64, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn linear(title: impl Into<String>, from: f64, values: impl Iterator<Item = f64>) -> Self {
         let most = values.filter(|value| value.is_finite()).fold(from, f64::max);
         let to = if most > from { from + (most - from) * 1.02 } else { from + 1.0 };
         Self { title: title.into(), range: from..to, log: false }
     }
 
     /// A logarithmic axis over whole decades that hold all positive `values`.
-    pub fn log(title: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn log(title: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
         let positive = values.filter(|value| value.is_finite() && *value > 0.0);
         let (least, most) = positive.fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), value| {
             (least.min(value), most.max(value))

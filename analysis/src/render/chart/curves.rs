@@ -12,17 +12,15 @@ const HEIGHT: i32 = 300;
 /// Points of a curve, at most.
 const POINTS: usize = 240;
 
-/// A distribution.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Curve {
+pub(crate) struct Curve {
     /// What it is of.
-    pub name: String,
-    /// The values.
-    pub sample: Sample,
+    pub(crate) name: String,
+    pub(crate) sample: Sample,
 }
 
 /// Cumulative distributions over one axis, the share in percent.
-pub fn curves(title: &str, axis: &Axis, of: &[Curve]) -> String {
+pub(crate) fn curves(title: &str, axis: &Axis, of: &[Curve]) -> String {
     let legend: Vec<(&str, Ink)> =
         of.iter().enumerate().map(|(place, curve)| (curve.name.as_str(), Ink::series(place))).collect();
     sheet(title, &legend, HEIGHT, |area| {

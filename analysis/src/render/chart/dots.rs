@@ -14,21 +14,20 @@ const NOTE: i32 = 116;
 
 /// A row: a number and its interval.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dot {
+pub(crate) struct Dot {
     /// What it is of.
-    pub label: String,
-    /// The number.
-    pub value: f64,
+    pub(crate) label: String,
+    pub(crate) value: f64,
     /// Ends of its interval.
-    pub interval: Option<(f64, f64)>,
+    pub(crate) interval: Option<(f64, f64)>,
     /// What it is drawn with.
-    pub ink: Ink,
+    pub(crate) ink: Ink,
     /// What stands at the right: the counts behind it.
-    pub note: String,
+    pub(crate) note: String,
 }
 
 /// A dot a row, whiskers for its interval.
-pub fn dots(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Dot]) -> String {
+pub(crate) fn dots(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Dot]) -> String {
     let left = label_width(of.iter().map(|dot| dot.label.as_str()));
     let height = i32::try_from(of.len().max(1)).unwrap_or(1) * ROW + FOOT + 4;
     sheet(title, legend, height, |area| {

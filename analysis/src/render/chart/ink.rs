@@ -6,8 +6,7 @@ use plotters::style::RGBColor;
 
 /// What something is drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ink {
-    /// Words.
+pub(crate) enum Ink {
     Text,
     /// Words of less weight.
     Faint,
@@ -15,7 +14,6 @@ pub enum Ink {
     Grid,
     /// What went well; the first series.
     Good,
-    /// What went wrong.
     Bad,
     /// What a person must look at.
     Review,
@@ -49,7 +47,7 @@ impl Ink {
         [Self::Good, Self::Bad, Self::Teal, Self::Broken, Self::Review, Self::Pink, Self::Faint];
 
     /// The ink of a series by its place; they come again after seven.
-    pub fn series(place: usize) -> Self {
+    pub(crate) fn series(place: usize) -> Self {
         Self::SERIES.get(place % Self::SERIES.len()).copied().unwrap_or(Self::Good)
     }
 
@@ -61,7 +59,7 @@ impl Ink {
 }
 
 /// Rules of a style sheet that turn the colours of every chart below `scope`.
-pub fn dark_style(scope: &str) -> String {
+pub(crate) fn dark_style(scope: &str) -> String {
     let mut rules = String::new();
     let hex = |[r, g, b]: [u8; 3]| format!("#{r:02X}{g:02X}{b:02X}");
     for (_, light, dark) in PALETTE {

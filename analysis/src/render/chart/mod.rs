@@ -11,8 +11,8 @@ mod ink;
 #[cfg(test)]
 mod tests;
 
-pub use bars::{Column, Stack, columns, stacked};
-pub use canvas::Axis;
-pub use curves::{Curve, curves};
-pub use dots::{Dot, dots};
-pub use ink::{Ink, dark_style};
+pub(crate) use bars::{Column, Stack, columns, stacked};
+pub(crate) use canvas::Axis;
+pub(crate) use curves::{Curve, curves};
+pub(crate) use dots::{Dot, dots};
+pub(crate) use ink::{Ink, dark_style};

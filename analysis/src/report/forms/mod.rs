@@ -17,18 +17,18 @@ use crate::load::files::sha256;
 
 /// A file of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Written {
+pub(crate) struct Written {
     /// Its name, relative to the folder.
-    pub file: String,
+    pub(crate) file: String,
     /// How long it is.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// SHA-256 of its bytes, in hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// Writes a report into a folder, which is made when missing; files of the same names are replaced, others are left
 /// alone. The manifest comes last: where it is, all it names is whole.
-pub fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
+pub(crate) fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
     let mut files: Vec<(String, String)> = vec![
         ("report.html".to_owned(), page::page(report)),
         ("report.md".to_owned(), markdown::report(report)),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use console::output::{Align, Table};
+
 use crate::load::AnalysisError;
 use crate::load::cases::Case;
 use crate::metrics::latency;
@@ -12,7 +14,6 @@ use crate::report::block::{Block, figure, table};
 use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::{Interval, Sample, quantile_interval};
-use console::output::{Align, Table};
 
 /// Sizes with a column of their own; larger patches share the last one.
 const SIZES: u32 = 40;

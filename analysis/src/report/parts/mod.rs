@@ -17,9 +17,7 @@ use crate::load::AnalysisError;
 
 /// A question that is asked of every run.
 pub(super) struct Part {
-    /// The section's anchor.
     pub(super) id: &'static str,
-    /// Its heading.
     pub(super) title: &'static str,
     /// The answers of a run.
     pub(super) of: fn(&Run, &Options) -> Result<Vec<Block>, AnalysisError>,

@@ -13,7 +13,6 @@ use crate::schedule::simulate::{BANDS, Cell, Pool, Setting, Spread, experiment};
 /// Jobs of a repetition, at most: enough for the p95 of a band, few enough for a report in seconds.
 const JOBS: usize = 2000;
 
-/// Weights of waiting.
 const ALPHAS: [f64; 4] = [0.0, 0.5, 1.0, 2.0];
 
 /// Offered loads: a backlog, nearly all that the server can do, and more.

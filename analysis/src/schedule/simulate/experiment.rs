@@ -12,34 +12,29 @@ use super::server::serve;
 use crate::render::Figures;
 use crate::stats::{Sample, random};
 
-/// What is repeated.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
-    /// Numbers of servers.
-    pub servers: Vec<usize>,
+pub(crate) struct Setting {
+    pub(crate) servers: Vec<usize>,
     /// Offered loads; 0 is a backlog.
-    pub loads: Vec<f64>,
-    /// Weights of waiting.
-    pub alphas: Vec<f64>,
+    pub(crate) loads: Vec<f64>,
+    pub(crate) alphas: Vec<f64>,
     /// Tries of a job at most.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Jobs of a repetition.
-    pub jobs: usize,
-    /// How often.
-    pub repetitions: u32,
+    pub(crate) jobs: usize,
+    pub(crate) repetitions: u32,
     /// Mean service times after which a job counts as starved.
-    pub starved: f64,
+    pub(crate) starved: f64,
     /// Seed of the first repetition; each further one adds 1.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// A figure over the repetitions: its mean, and where 95 % of them lie.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Spread {
-    pub mean: f64,
-    pub low: f64,
-    pub high: f64,
+pub(crate) struct Spread {
+    pub(crate) mean: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Spread {
@@ -52,52 +47,48 @@ impl Spread {
 
 /// One rule at one point of the grid.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cell {
-    /// Servers.
-    pub servers: usize,
+pub(crate) struct Cell {
+    pub(crate) servers: usize,
     /// Offered load; 0: a backlog.
-    pub load: f64,
-    /// Weight of waiting.
-    pub alpha: f64,
-    /// The rule.
-    pub rule: &'static str,
+    pub(crate) load: f64,
+    pub(crate) alpha: f64,
+    pub(crate) rule: &'static str,
     /// Waits by band, in seconds.
-    pub bands: Vec<Band>,
+    pub(crate) bands: Vec<Band>,
     /// FIFO's p95 wait of the top band over this rule's, repetition by repetition.
-    pub top_p95_against_fifo: Spread,
+    pub(crate) top_p95_against_fifo: Spread,
     /// Exposure beyond the oracle's, as a share of the oracle's.
-    pub regret: Spread,
+    pub(crate) regret: Spread,
     /// Inequality of the waits.
-    pub gini: Spread,
+    pub(crate) gini: Spread,
     /// Share of the lowest band in the head of the queue.
-    pub low_head_share: Spread,
+    pub(crate) low_head_share: Spread,
     /// Risk closed per hour to the end.
-    pub risk_per_hour: Spread,
+    pub(crate) risk_per_hour: Spread,
     /// Hours until half of the risk was closed.
-    pub half_closed_hours: Spread,
+    pub(crate) half_closed_hours: Spread,
     /// Hours until 95 % of the risk was closed.
-    pub most_closed_hours: Spread,
+    pub(crate) most_closed_hours: Spread,
 }
 
 /// Waits of a band over the repetitions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Band {
-    /// Its name.
-    pub name: &'static str,
+pub(crate) struct Band {
+    pub(crate) name: &'static str,
     /// Jobs of a repetition, on average.
-    pub jobs: f64,
+    pub(crate) jobs: f64,
     /// Half of them waited less.
-    pub median: Spread,
+    pub(crate) median: Spread,
     /// 95 % of them waited less.
-    pub p95: Spread,
+    pub(crate) p95: Spread,
     /// 99 % of them waited less.
-    pub p99: Spread,
+    pub(crate) p99: Spread,
     /// Share that waited longer than the limit.
-    pub starved: Spread,
+    pub(crate) starved: Spread,
 }
 
 /// Runs the grid. Every rule and every point sees the same draws in a repetition.
-pub fn experiment(pool: &Pool, setting: &Setting) -> Vec<Cell> {
+pub(crate) fn experiment(pool: &Pool, setting: &Setting) -> Vec<Cell> {
     let mut points = vec![];
     for servers in &setting.servers {
         for load in &setting.loads {
@@ -185,7 +176,7 @@ fn cell(rule: Rule, servers: usize, load: f64, alpha: f64, repeated: &[&Vec<Meas
 }
 
 /// The cells as a table.
-pub fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures {
+pub(crate) fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures {
     let numbers = [
         "servers",
         "load",

@@ -11,29 +11,28 @@ use crate::risk::RiskTable;
 
 /// A try of a repair.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Try {
+pub(crate) struct Try {
     /// How long a server is busy with it.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether it closes the violation.
-    pub succeeds: bool,
+    pub(crate) succeeds: bool,
 }
 
 /// A repair on its way through the queue, with all that will happen to it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Job {
+pub(crate) struct Job {
     /// When it arrives, in seconds.
-    pub arrival: f64,
+    pub(crate) arrival: f64,
     /// Its policy, as a place in the pool's arms.
-    pub arm: usize,
-    /// Its risk.
-    pub risk: f64,
+    pub(crate) arm: usize,
+    pub(crate) risk: f64,
     /// Its tries, the last one the last allowed; what follows a success never happens.
-    pub tries: Vec<Try>,
+    pub(crate) tries: Vec<Try>,
 }
 
 impl Job {
     /// Seconds of service until it succeeds or is given up, and whether it succeeds.
-    pub fn service(&self) -> (f64, bool) {
+    pub(crate) fn service(&self) -> (f64, bool) {
         let mut seconds = 0.0;
         for attempt in &self.tries {
             seconds += attempt.seconds;
@@ -47,22 +46,20 @@ impl Job {
 
 /// A policy with everything measured about it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Arm {
-    /// The canonical policy.
-    pub policy: String,
-    /// Its base risk.
-    pub risk: f64,
+pub(crate) struct Arm {
+    pub(crate) policy: String,
+    pub(crate) risk: f64,
     /// Share of its judged records that were accepted.
-    pub probability: f64,
+    pub(crate) probability: f64,
     /// Measured seconds of its records.
-    pub seconds: Vec<f64>,
+    pub(crate) seconds: Vec<f64>,
     /// Their mean.
-    pub mean: f64,
+    pub(crate) mean: f64,
 }
 
 /// When jobs arrive.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Arrivals {
+pub(crate) enum Arrivals {
     /// All at the start: a backlog.
     Backlog,
     /// At random, at this multiple of what the servers can do.
@@ -71,18 +68,18 @@ pub enum Arrivals {
 
 /// Measured records to draw from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pool {
+pub(crate) struct Pool {
     /// The policies, in alphabetical order.
-    pub arms: Vec<Arm>,
+    pub(crate) arms: Vec<Arm>,
     /// The policy of each record.
     records: Vec<usize>,
     /// Records without a measured time: not drawn.
-    pub unmeasured: usize,
+    pub(crate) unmeasured: usize,
 }
 
 impl Pool {
     /// The judged records whose times were measured.
-    pub fn of(cases: &[Case]) -> Self {
+    pub(crate) fn of(cases: &[Case]) -> Self {
         let mut policies: BTreeMap<&str, (u64, u64, Vec<f64>)> = BTreeMap::new();
         let mut unmeasured = 0;
         for case in cases.iter().filter(|case| case.judged) {
@@ -110,24 +107,24 @@ impl Pool {
     }
 
     /// How many records can be drawn.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
     /// Whether nothing was measured.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
     /// Mean seconds of a record.
-    pub fn mean(&self) -> f64 {
+    pub(crate) fn mean(&self) -> f64 {
         let sum: f64 = self.arms.iter().flat_map(|arm| &arm.seconds).sum();
         sum / self.len().max(1) as f64
     }
 
     /// Draws `n` jobs: a record's policy, and for each of its `attempts` tries one of the policy's measured times, and
     /// success with the policy's measured share.
-    pub fn draw(
+    pub(crate) fn draw(
         &self,
         n: usize,
         attempts: u32,

@@ -13,8 +13,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use experiment::{Cell, Setting, Spread, experiment, figures};
-pub use jobs::{Arm, Arrivals, Job, Pool, Try};
-pub use measure::{BANDS, Measures};
-pub use rule::Rule;
-pub use server::{Served, serve};
+pub(crate) use experiment::{Cell, Setting, Spread, experiment, figures};
+pub(crate) use jobs::Pool;
+pub(crate) use measure::BANDS;

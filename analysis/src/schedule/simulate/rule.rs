@@ -11,10 +11,8 @@ use super::jobs::{Arm, Job};
 
 /// How the next job is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// The oldest.
+pub(crate) enum Rule {
     Fifo,
-    /// Any.
     Random,
     /// The highest risk, of equals the oldest.
     RiskOnly,
@@ -29,12 +27,10 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Fifo, Self::Random, Self::RiskOnly, Self::Told, Self::Thompson, Self::Ucb, Self::Oracle];
 
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Fifo => "fifo",
             Self::Random => "random",

@@ -9,15 +9,15 @@ use crate::stats::random;
 
 /// What became of a job, in seconds of the simulated clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Served {
+pub(crate) struct Served {
     /// When a server first took it.
-    pub started: f64,
+    pub(crate) started: f64,
     /// 0-based rank among the first starts.
-    pub rank: usize,
+    pub(crate) rank: usize,
     /// When it succeeded; `None`: given up.
-    pub closed: Option<f64>,
+    pub(crate) closed: Option<f64>,
     /// When its last try ended.
-    pub ended: f64,
+    pub(crate) ended: f64,
 }
 
 /// A try that a server is busy with.
@@ -44,7 +44,14 @@ impl PartialOrd for Busy {
 
 /// Lets `servers` serve `jobs` (in the order of their arrival) under a rule. `alpha` is the weight of waiting for one
 /// mean service time; the seed is for the rule's own draws.
-pub fn serve(jobs: &[Job], arms: &[Arm], rule: Rule, servers: usize, alpha: f64, seed: u64) -> Vec<Served> {
+pub(crate) fn serve(
+    jobs: &[Job],
+    arms: &[Arm],
+    rule: Rule,
+    servers: usize,
+    alpha: f64,
+    seed: u64,
+) -> Vec<Served> {
     let tries: usize = jobs.iter().map(|job| job.tries.len()).sum();
     let work: f64 = jobs.iter().flat_map(|job| &job.tries).map(|attempt| attempt.seconds).sum();
     let unit = if work > 0.0 { work / tries as f64 } else { 1.0 };

@@ -2,9 +2,12 @@
 
 use rand_distr::{Distribution as _, Exp};
 
-use super::jobs::arrive;
-use super::*;
-use crate::schedule::{Candidate, Strategy, Terms, Weights, order, waits_hours};
+use super::jobs::{Arm, Job, Pool, Try, arrive};
+use super::measure::Measures;
+use super::rule::Rule;
+use super::server::{Served, serve};
+use crate::schedule::order::{Strategy, order, waits_hours};
+use crate::schedule::{Candidate, Terms, Weights};
 use crate::stats::random;
 
 fn job(arm: usize, risk: f64, seconds: f64) -> Job {
