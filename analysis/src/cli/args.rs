@@ -13,7 +13,7 @@ pub(crate) struct Input {
     pub(crate) paths: Vec<String>,
 }
 
-/// Runs, and how to print.
+/// Runs, and the form of the output.
 #[derive(Debug, Args)]
 pub(crate) struct Runs {
     #[command(flatten)]
@@ -22,13 +22,13 @@ pub(crate) struct Runs {
     pub(crate) print: Print,
 }
 
-/// How to print.
+/// The form of the output.
 #[derive(Debug, Args)]
 pub(crate) struct Print {
-    /// How to print
+    /// Form of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Form,
-    /// Seed of everything drawn at random
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 1337, value_name = "N")]
     pub(crate) seed: u64,
 }

@@ -15,12 +15,12 @@ use super::runs::{
     Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
 };
 
-/// Metrics, failures and published JSON of evaluation runs.
+/// Metrics, failures and JSON files of evaluation runs.
 ///
 /// PATH is the folder of a run (results/RUN), a Parquet file, a glob such as 'results/*/part-*.parquet', or a
-/// file:// URL; several may be given and are read as one. Results go to stdout, talk goes to stderr.
+/// file:// URL; several may be given and are read as one. Results go to stdout, messages to stderr.
 ///
-/// Exit code: 0 fine, 2 failure or wrong usage, 130 interrupted.
+/// Exit code: 0 success, 1 findings (where a command has them), 2 failure or wrong usage, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "analysis", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -32,69 +32,69 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// How many repairs were accepted, by which gates others failed, how large and how fast
+    /// Acceptance, failures by gate, patch sizes and times
     ///
-    /// JSON holds the published keys at top level, with their published meaning, and ours under "extended": counts
-    /// by status, fault, gate and caution, acceptance with Wilson intervals at 95 %, the effective share, times.
+    /// JSON holds the paper's keys at top level, with the paper's meaning, and ours under "extended": counts by
+    /// status, fault, gate and caution, acceptance with Wilson intervals at 95 %, the effective share, times.
     Metrics(Metrics),
-    /// The same for each canonical policy
+    /// The same metrics for each canonical policy
     ///
-    /// JSON: policy → the published risk, probability, expected time (in seconds), wait, kev and explore, and ours
-    /// under "extended".
+    /// JSON: policy → the paper's risk, probability, expected time (in seconds), wait, kev and explore, and ours under
+    /// "extended".
     PolicyMetrics(Metrics),
-    /// What was not accepted: by gate, policy, fault, kind and reason, each with an example record
+    /// Records that were not accepted, by gate, policy, fault, kind and reason, each with an example record
     Failures(Failures),
-    /// How many operations patches have: the published statistics, and a histogram
+    /// Operations per patch: the paper's statistics, and a histogram
     PatchStats(Runs),
-    /// How long proposing, waiting for a model, verifying and whole records took, with intervals
+    /// Time to propose, to wait for a model, to verify and in total, with intervals
     Latency(Runs),
-    /// Tokens of the patches that a model wrote, reasoning included, and what they cost
+    /// Tokens and cost of the patches that a model wrote, reasoning included
     Tokens(Tokens),
-    /// Acceptance when a gate's verdict is ignored, and what would have escaped
+    /// Acceptance when a gate's verdict is ignored, and the records that only that gate rejects
     Ablation(Ablation),
     /// Precision and recall of detections against labels
     DetectorEval(DetectorEval),
-    /// Intervals and tests: Wilson, by document (bootstrap), McNemar between runs of the same records, corrections
+    /// Intervals and tests: Wilson, bootstrap by document, McNemar between runs of the same records, corrections
     Significance(Significance),
-    /// Mean and deviation of acceptance over seeds
+    /// Mean and standard deviation of acceptance over seeds
     MultiSeed(MultiSeed),
-    /// How much risk runs closed, by the risk that a policy map gives each record
+    /// Risk closed by runs, with the risk that a policy map gives each record
     Calibration(Calibration),
-    /// Risk closed by version of the cluster, of runs that were really made
+    /// Risk closed by cluster version, of measured runs
     CrossVersion(CrossVersion),
-    /// The published risk throughput of a queue in two orders
+    /// The paper's risk throughput of a queue in two orders
     Throughput(Throughput),
-    /// The published head-to-head of baselines: a table by policy
+    /// The paper's comparison of baselines: a table by policy
     Baselines(Baselines),
     /// Inequality and starvation in a log of assignments
     Fairness(Fairness),
-    /// What probes of an endpoint found: latency by concurrency, rates
+    /// Results of endpoint probes: latency by concurrency, rates
     ProbeReport(ProbeReport),
     /// Risk of each detection: base risk of its policy, image scans, EPSS, known exploits
     Risk(Risk),
-    /// The order in which accepted repairs are rolled out, by score
+    /// Rollout order of the accepted repairs, by score
     Schedule(Schedule),
-    /// Four orders of one queue: ranks and waits of what has the highest risk
+    /// Four orders of one queue: ranks and waits of the records of highest risk
     Compare(Schedule),
     /// The same queue under a grid of weights
     Sweep(Sweep),
-    /// The queue over time: arrivals, servers, retries, aging, and bandits that learn
+    /// Simulation of the queue over time: arrivals, servers, retries, aging, learning bandits
     ///
-    /// Times and shares of success are drawn from the measured records of runs. Rules: fifo, random, risk_only, told
-    /// (the published score, with the true shares and mean times), thompson and ucb (the same, learnt on the way),
-    /// oracle (knows what will happen: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
+    /// Times and success rates are drawn from the measured records of runs. Rules: fifo, random, risk_only, told (the
+    /// paper's score with the true rates and mean times), thompson and ucb (the same, with learnt rates and times),
+    /// oracle (uses the future of each job: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
     Simulate(Simulate),
     /// A durable queue of repairs to roll out, for several processes
     ///
-    /// One SQLite file. A claim holds for a time and carries a token; whose claim ran out cannot answer any more.
+    /// One SQLite file. A claim has a deadline and a token; an answer with an outdated token is refused.
     Queue(Queued),
-    /// Everything about runs as one page, Markdown, LaTeX, CSV and figures
+    /// A full report of runs as one HTML page, Markdown, LaTeX, CSV and figures
     ///
     /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,
     /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
-    /// records changed their outcome. The report holds documents of failed records unless --examples is 0.
+    /// records changed their outcome. The report contains documents of failed records unless --examples is 0.
     Report(Report),
-    /// Ask anything: SQL over the rows, which are the table outcomes
+    /// SQL query over the rows, which are the table outcomes
     ///
     /// For example: analysis sql "select policy_id, avg(accepted) from outcomes group by policy_id" results/RUN
     Sql(Sql),
@@ -102,17 +102,17 @@ pub(crate) enum Command {
     ///
     /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.
     Diff(Diff),
-    /// Compute every published file again from its inputs
+    /// Compute every file of the paper again from its inputs
     ///
-    /// Exit code 1 when a file differs and nobody knows why.
+    /// Exit code 1 when a file differs without a known reason.
     Parity(Paper),
-    /// Published numbers that cannot be right, with the right ones
+    /// Impossible numbers of the paper, with the corrected ones
     Audit(Paper),
-    /// The hash of the outcomes: equal for the same corpus, configuration and seed, however the run was cut
+    /// Hash of the outcomes: equal for the same corpus, configuration and seed, whatever the shards and workers
     ///
-    /// Rows are sorted; columns that tell when, where and how fast a record was processed are left out.
+    /// Rows are sorted; columns about time, host and attempts are left out.
     Fingerprint(Fingerprint),
-    /// Write the published JSON files of a run: detections.json, patches.json, verified.json
+    /// Write the JSON files of a run in the paper's format: detections.json, patches.json, verified.json
     Export(Export),
     /// Print a shell completion script
     ///

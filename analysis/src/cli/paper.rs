@@ -7,11 +7,11 @@ use clap::Args;
 use super::args::{Named, Print};
 
 #[derive(Debug, Args)]
-pub(crate) struct Published {
-    /// The folder of the published files, with their inputs in it
+pub(crate) struct Paper {
+    /// The folder of the paper's files and their inputs
     #[arg(long, value_name = "DIR")]
     pub(crate) reference: PathBuf,
-    /// Where the larger runs lie (rules_full, supported, grok_5k_dev); by default beside the published files
+    /// Folder of the larger runs (rules_full, supported, grok_5k_dev) [default: the folder above the paper's files]
     #[arg(long, value_name = "DIR")]
     pub(crate) corpus: Option<PathBuf>,
     #[command(flatten)]
@@ -44,7 +44,8 @@ pub(crate) struct Calibration {
     /// The runs, by name
     #[arg(required = true, value_name = "NAME=RUN")]
     pub(crate) runs: Vec<Named>,
-    /// Risk and expected time by policy (JSON, as `policy-metrics --published` writes); of the runs when not given
+    /// Risk and expected time by policy (JSON, as `policy-metrics --published` writes) [default: computed from the
+    /// runs]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy_metrics: Option<PathBuf>,
     #[command(flatten)]
@@ -68,7 +69,7 @@ pub(crate) struct Throughput {
     /// Risk by record (JSON list)
     #[arg(long, value_name = "FILE")]
     pub(crate) risk: PathBuf,
-    /// As published: raw ids, which no weight matches, and rejected records count as closed
+    /// As in the paper: raw ids, which match no weight, and rejected records count as closed
     #[arg(long)]
     pub(crate) published: bool,
     #[command(flatten)]

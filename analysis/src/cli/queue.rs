@@ -9,7 +9,7 @@ use super::args::Print;
 
 #[derive(Debug, Args)]
 pub(crate) struct Queued {
-    /// The queue's file; made when missing
+    /// The queue's file; created when missing
     #[arg(long, value_name = "FILE", default_value = "queue.db")]
     pub(crate) db: PathBuf,
     #[command(subcommand)]
@@ -18,7 +18,7 @@ pub(crate) struct Queued {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueCommand {
-    /// Put the accepted records of runs in; what is there keeps its age
+    /// Add the accepted records of runs; items already in the queue keep their age
     Enqueue {
         /// Run folders, Parquet files, globs or file:// URLs
         #[arg(required = true, value_name = "PATH")]
@@ -26,50 +26,50 @@ pub(crate) enum QueueCommand {
         /// Risk by record (JSON, as `risk` writes)
         #[arg(long, value_name = "FILE")]
         risk: Option<PathBuf>,
-        /// Attempts at most
+        /// Maximum attempts of an item
         #[arg(long, default_value_t = 3, value_name = "N")]
         max_attempts: u32,
     },
     /// Claim the next items; exit code 1 when there is none
     Next {
-        /// Who claims
-        #[arg(long, default_value = "somebody", value_name = "NAME")]
+        /// Name of the claiming process
+        #[arg(long, default_value = "unnamed", value_name = "NAME")]
         holder: String,
-        /// How many at most
+        /// Maximum number of items
         #[arg(long, default_value_t = 1, value_name = "N")]
         count: u32,
-        /// How long the claim holds, e.g. 5m
+        /// Duration of the claim, e.g. 5m
         #[arg(long, default_value = "10m", value_name = "TIME", value_parser = humantime::parse_duration)]
         lease: Duration,
-        /// In which order
+        /// Order of the items
         #[arg(long, value_enum, default_value_t, value_name = "RULE")]
         rule: Order,
         /// Weight of an hour of waiting
         #[arg(long, default_value_t = 1.0, value_name = "X")]
         alpha: f64,
-        /// Weight of what is known to be exploited
+        /// Weight of known exploited vulnerabilities
         #[arg(long, default_value_t = 1.0, value_name = "X")]
         kev_weight: f64,
         #[command(flatten)]
         print: Print,
     },
-    /// A claimed item is rolled out
+    /// Report a claimed item as rolled out
     Ack {
         #[command(flatten)]
         claim: Claim,
-        /// How long it took
+        /// Duration of the rollout
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<f64>,
-        /// It must not be rolled out: never try it again
+        /// Report it as refused instead: it is never tried again
         #[arg(long)]
         refused: bool,
     },
-    /// A claimed item went wrong: try it again, unless this was the last attempt
+    /// Report a claimed item as failed: it is tried again, unless this was the last attempt
     Requeue {
         #[command(flatten)]
         claim: Claim,
     },
-    /// How many items are in which state
+    /// Number of items by state
     Stats {
         #[command(flatten)]
         print: Print,
@@ -89,16 +89,16 @@ pub(crate) struct Claim {
     pub(crate) token: i64,
 }
 
-/// In which order items are claimed.
+/// The order in which items are claimed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Order {
-    /// The published score
+    /// The paper's score
     #[default]
     Score,
-    /// The score, with shares and times learnt from the answers
+    /// The score, with success rates and times learnt from the answers
     Learnt,
-    /// The highest risk
+    /// Highest risk first
     Risk,
-    /// The oldest
+    /// Oldest first
     Fifo,
 }

@@ -7,16 +7,17 @@ use clap::Args;
 use super::args::{Named, Print};
 use crate::risk::{EPSS_URL, KEV_URL};
 
-/// What waits: accepted records of runs, or of published files.
+/// The accepted records of runs, or of the paper's files.
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
     /// Run folders, Parquet files, globs or file:// URLs
     #[arg(value_name = "PATH", required_unless_present = "verified")]
     pub(crate) paths: Vec<String>,
-    /// Published verdicts instead of runs (JSON list); joined by id to the detections, which must be of the same run
+    /// Verdicts in the paper's format instead of runs (JSON list); joined by id to the detections, which must be of the
+    /// same run
     #[arg(long, value_name = "FILE", conflicts_with = "paths", requires = "detections")]
     pub(crate) verified: Option<PathBuf>,
-    /// Published detections (JSON list)
+    /// Detections in the paper's format (JSON list)
     #[arg(long, value_name = "FILE", requires = "verified")]
     pub(crate) detections: Option<PathBuf>,
     /// Risk by record (JSON, as `risk` writes)
@@ -25,7 +26,7 @@ pub(crate) struct Queue {
     /// Terms by policy (JSON, as `policy-metrics --published` writes), with --verified
     #[arg(long, value_name = "FILE", requires = "verified")]
     pub(crate) policy_metrics: Option<PathBuf>,
-    /// Least expected time
+    /// Minimum expected time
     #[arg(long, default_value_t = 1e-6, value_name = "X")]
     pub(crate) epsilon: f64,
     #[command(flatten)]
@@ -39,13 +40,13 @@ pub(crate) struct Schedule {
     /// Weight of an hour of waiting
     #[arg(long, default_value_t = 1.0, value_name = "X")]
     pub(crate) alpha: f64,
-    /// Weight of what is known to be exploited
+    /// Weight of known exploited vulnerabilities
     #[arg(long, default_value_t = 1.0, value_name = "X")]
     pub(crate) kev_weight: f64,
-    /// Weight of exploring
+    /// Weight of exploration
     #[arg(long, default_value_t = 1.0, value_name = "X")]
     pub(crate) explore_weight: f64,
-    /// How many records of highest risk are ranked by `compare`
+    /// Number of records of highest risk that `compare` ranks
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) top: usize,
 }
@@ -57,10 +58,10 @@ pub(crate) struct Sweep {
     /// Weights of an hour of waiting
     #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.5, 1.0, 2.0], value_name = "X,…")]
     pub(crate) alpha: Vec<f64>,
-    /// Weights of exploring
+    /// Weights of exploration
     #[arg(long, value_delimiter = ',', default_values_t = [0.0, 1.0], value_name = "X,…")]
     pub(crate) explore_weight: Vec<f64>,
-    /// Where the bands of risk end, as shares of the ranks
+    /// Upper ends of the bands of risk, as shares of the ranks
     #[arg(long, value_delimiter = ',', default_values_t = [0.25, 0.75], value_name = "Q,…")]
     pub(crate) quantiles: Vec<f64>,
     /// Hours after which a repair counts as starved
@@ -85,13 +86,13 @@ pub(crate) struct Risk {
     /// Folder of the feeds: kev.json and epss.csv.gz in it are used where --kev and --epss name no others
     #[arg(long, value_name = "DIR")]
     pub(crate) feeds: Option<PathBuf>,
-    /// First refresh the feeds in that folder from their makers; without it the network is not asked for anything
+    /// First download the feeds into that folder; without it the network is not used
     #[arg(long, requires = "feeds")]
     pub(crate) fetch: bool,
-    /// Where known exploited vulnerabilities are fetched from
+    /// Source of the known exploited vulnerabilities
     #[arg(long, value_name = "URL", default_value = KEV_URL)]
     pub(crate) kev_url: String,
-    /// Where exploit prediction scores are fetched from
+    /// Source of the exploit prediction scores
     #[arg(long, value_name = "URL", default_value = EPSS_URL)]
     pub(crate) epss_url: String,
     /// Vulnerabilities of an image (JSON of Trivy or Grype)
@@ -106,19 +107,19 @@ pub(crate) struct Simulate {
     /// Run folders, Parquet files, globs or file:// URLs
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<String>,
-    /// Servers
+    /// Numbers of servers
     #[arg(long, value_delimiter = ',', default_values_t = [1], value_name = "K,…")]
     pub(crate) servers: Vec<usize>,
-    /// Offered loads: the rate of arrivals over what the servers can do; 0: everything waits from the start
+    /// Offered loads: arrival rate over service rate; 0: all jobs arrive at the start
     #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.9, 1.2], value_name = "X,…")]
     pub(crate) load: Vec<f64>,
-    /// Weights of a mean service time of waiting
+    /// Weights of waiting for one mean service time
     #[arg(long, value_delimiter = ',', default_values_t = [0.0], value_name = "X,…")]
     pub(crate) alpha: Vec<f64>,
-    /// Tries of a repair at most
+    /// Maximum attempts of a repair
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) attempts: u32,
-    /// Jobs of one repetition; all records when not given
+    /// Jobs of one repetition [default: the number of records]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
     /// Repetitions, each with its own seed

@@ -11,10 +11,10 @@ use super::args::{Input, Print, Runs};
 pub(crate) struct Metrics {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// How to print
+    /// Form of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// Only the keys that the original has
+    /// Only the paper's keys
     #[arg(long)]
     pub(crate) published: bool,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Failures {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// How to print; CSV has one line for each combination of gate, policy, fault, kind and reason
+    /// Form of the output; CSV has one line for each combination of gate, policy, fault, kind and reason
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
     /// Which records count as failures
@@ -33,23 +33,23 @@ pub(crate) struct Failures {
     /// Lines of each text table; 0 for all
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub(crate) top: usize,
-    /// Instead: a table of the published taxonomy of rejected records
+    /// Print a table of the paper's taxonomy of rejected records instead
     #[arg(long, value_enum, value_name = "TABLE")]
     pub(crate) taxonomy: Option<TaxonomyTable>,
-    /// Name of the data set in a taxonomy table; the run's id when not given
+    /// Name of the data set in a taxonomy table [default: the run's id]
     #[arg(long, requires = "taxonomy")]
     pub(crate) label: Option<String>,
 }
 
-/// How a record that was not accepted ended.
+/// The status of a record that was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Ended {
-    /// A gate refused
+    /// A gate rejected it
     Rejected,
     /// It could not be processed
     Error,
-    /// A right repair needs a person
+    /// A correct repair needs a person
     NeedsReview,
     /// There was nothing to fix
     NotApplicable,
@@ -57,7 +57,7 @@ pub(crate) enum Ended {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TaxonomyTable {
-    /// Messages, worded alike
+    /// Normalised messages
     Messages,
     /// Judged, accepted and rejected
     Summary,
@@ -81,8 +81,8 @@ pub(crate) struct Tokens {
 pub(crate) struct Ablation {
     #[command(flatten)]
     pub(crate) runs: Runs,
-    /// Gates whose verdicts are ignored, as name:gate,gate of policy, safety, kubectl, rescan; by default all, and
-    /// each gate left out
+    /// Gates whose verdicts are ignored, as name:gate,gate of policy, safety, kubectl, rescan [default: the full
+    /// verifier, and one scenario without each gate]
     #[arg(long, value_name = "NAME:GATES")]
     pub(crate) scenario: Vec<String>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Significance {
 
 #[derive(Debug, Args)]
 pub(crate) struct ProbeReport {
-    /// What `coordinator probe` wrote (JSON)
+    /// Output of `coordinator probe` (JSON)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -116,10 +116,10 @@ pub(crate) struct Diff {
     /// The run after
     #[arg(value_name = "RUN")]
     pub(crate) after: String,
-    /// Least accepted share of the run after (0 to 1); without it, whether fewer are accepted than before
+    /// Minimum accepted share of the run after (0 to 1) [default: no fewer accepted records than before]
     #[arg(long, value_name = "SHARE")]
     pub(crate) fail_under: Option<f64>,
-    /// Compare what both have, although the corpora differ
+    /// Compare the records that both runs have, although the corpora differ
     #[arg(long)]
     pub(crate) other_corpus: bool,
     /// Lines of the table of changes; 0 for all
@@ -140,7 +140,7 @@ pub(crate) struct Export {
     /// The folder of the run
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
-    /// Where to write; made when missing
+    /// Output folder; created when missing
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
     /// Write .json.gz instead

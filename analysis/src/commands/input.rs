@@ -7,7 +7,7 @@ use domain::run::RunState;
 use crate::load::Results;
 use crate::load::cases::{self, Case};
 
-/// Loads results, and says on stderr when a run is not finished.
+/// Loads results and prints a notice to stderr for each run that is not finished.
 pub(super) fn load(paths: &[String]) -> anyhow::Result<Results> {
     let results = Results::load(paths).hint(
         "name the folder of a run (results/<RUN_ID>), its parts, or a glob in quotes, e.g. 'results/*/*.parquet'",

@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::cli::Print;
 use crate::render::Figures;
 
-/// Prints figures in the form asked for.
+/// Prints figures in the requested form.
 pub(super) fn show(figures: &Figures, how: &Print) -> anyhow::Result<Exit> {
     print(&figures.render(how.output, output::stdout_width()))
 }
 
-/// Prints a result; a reader that went away is no failure.
+/// Prints a result. A closed pipe counts as success.
 pub(super) fn print(text: &str) -> anyhow::Result<Exit> {
     output::print(text).context("cannot write to stdout")?;
     Ok(Exit::Fine)
 }
 
-/// The leaves of a JSON value as `key,value` lines with dotted keys; what a list holds is numbered.
+/// The leaves of a JSON value as `key,value` lines with dotted keys; list items are numbered.
 pub(super) fn leaves(value: &Value) -> Table {
     let mut table = Table::new([("key", Align::Left), ("value", Align::Right)]);
     walk(value, String::new(), &mut |key, value| table.push([key, cell(value)]));

@@ -1,4 +1,4 @@
-//! Rows of results as plain values, for what is no sum over columns: orders, ages, pairs.
+//! Rows of results as plain values, for computations that are more than sums over columns: orders, ages, pairs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use super::error::AnalysisError;
 use super::query::judged;
 use super::results::Results;
 
-/// Rows that are read at once: a frame of a million of them is as large as the cases themselves.
+/// Rows read at once, to bound memory: a frame of a million rows is as large as the cases themselves.
 const CHUNK: IdxSize = 1 << 18;
 
-/// What a record's row says, without its texts.
+/// A record's row without its long texts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Case {
     pub(crate) run: Arc<str>,
     pub(crate) id: String,
-    /// 0-based place in the corpus.
+    /// 0-based position in the corpus.
     pub(crate) position: u64,
     /// Hash of the document.
     pub(crate) document: Option<Arc<str>>,
@@ -28,28 +28,25 @@ pub(crate) struct Case {
     pub(crate) policy: Arc<str>,
     /// The scanner's id.
     pub(crate) raw_policy: Arc<str>,
-    /// Who wrote the patch.
+    /// The author of the patch: `rules`, or a model.
     pub(crate) source: Arc<str>,
-    /// How the record ended.
     pub(crate) status: Arc<str>,
-    /// Whose fault it was.
+    /// Attribution of the failure.
     pub(crate) fault: Arc<str>,
-    /// Why it was not accepted: the first of its errors.
+    /// The first of its errors; empty when it was accepted.
     pub(crate) reason: Arc<str>,
-    /// Whether some gate judged it.
+    /// Whether at least one gate ran.
     pub(crate) judged: bool,
-    /// Whether its repair was accepted.
     pub(crate) accepted: bool,
-    /// The gates that the original knows.
+    /// Verdicts of the gates that the paper has.
     pub(crate) gates: Verdicts,
-    /// Operations of its patch; `None` without one.
+    /// Operations of its patch; `None` without a patch.
     pub(crate) patch_ops: Option<u32>,
-    /// Time to propose, waiting for a model, to verify, and in all.
     pub(crate) times: Times,
     pub(crate) tokens: Usage,
 }
 
-/// What the gates said; `None`: did not run.
+/// Verdicts by gate; `None`: the gate did not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     pub(crate) policy: Option<bool>,
@@ -74,7 +71,7 @@ impl Times {
     }
 }
 
-/// What the provider counted; `None`: it did not say.
+/// Tokens and cost as reported by the provider; `None`: not reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) prompt: Option<u64>,
@@ -200,7 +197,7 @@ fn projection() -> Vec<Expr> {
     ]
 }
 
-/// Words that occur often, each kept once.
+/// Interned strings.
 #[derive(Debug, Default)]
 struct Words(HashMap<String, Arc<str>>);
 

@@ -1,6 +1,6 @@
-//! What the figures are computed from: the rows of runs, lazily or as plain values, and small files beside them.
+//! Inputs of all figures: rows of runs, as lazy frames or plain values, and small files.
 //!
-//! *Owns*: how results and files are found, checked and read. *Never*: a figure.
+//! *Owns*: finding, checking and reading of results and files. *Never*: computes a figure.
 
 pub(crate) mod cases;
 mod columns;

@@ -1,26 +1,26 @@
-//! Small pieces of queries, and typed access to their answers.
+//! Building blocks of Polars queries, and typed access to their results.
 
 use dataset::schema;
 use domain::outcome::Status;
 use polars::prelude::*;
 
-/// The column holds the word.
+/// The column equals the word.
 pub(crate) fn is(column: &str, word: &'static str) -> Expr {
     col(column).eq(lit(word))
 }
 
-/// The column is true; null counts as no.
+/// The column is true; null counts as false.
 pub(crate) fn yes(column: &str) -> Expr {
     col(column).eq(lit(true))
 }
 
-/// The column is false; null counts as no.
+/// The column is false; for null this is not true either.
 pub(crate) fn no(column: &str) -> Expr {
     col(column).eq(lit(false))
 }
 
-/// The record was judged: some gate ran on its repair or its document, so the original would have written a verdict.
-/// What needs review, needs nothing, could not be processed or was never answered by the proposer was not judged.
+/// The record was judged: at least one gate ran on its repair or its document, so the paper's code would have written a
+/// verdict. Records that need review, need no repair, could not be processed or got no proposal were not judged.
 pub(crate) fn judged() -> Expr {
     let gates = [
         schema::OK_APPLY,
@@ -38,7 +38,7 @@ pub(crate) fn judged() -> Expr {
     })
 }
 
-/// How many rows meet `condition`.
+/// Number of rows that meet `condition`.
 pub(crate) fn tally(condition: Expr, name: &str) -> Expr {
     condition.cast(DataType::UInt64).sum().alias(name)
 }
@@ -52,19 +52,19 @@ pub(crate) fn rows(name: &str) -> Expr {
     len().cast(DataType::UInt64).alias(name)
 }
 
-/// The value of `column` in the row of the group that comes first in the corpus.
+/// The value of `column` in the group's first row in corpus order.
 pub(crate) fn of_first(column: &str) -> Expr {
     col(column).sort_by([col(schema::POSITION)], SortMultipleOptions::default()).first()
 }
 
-/// Runs a query in bounded memory where its steps allow it.
+/// Runs a query with the streaming engine, in bounded memory where its steps allow that.
 pub(crate) fn run(frame: LazyFrame) -> PolarsResult<Answer> {
     let plans = vec![frame.logical_plan];
     let mut answers = LazyFrame::collect_all_with_engine(plans, Engine::Streaming, OptFlags::default())?;
     answers.pop().map(Answer).ok_or_else(|| PolarsError::NoData("a query gave no answer".into()))
 }
 
-/// The answer of a query.
+/// The result of a query.
 pub(crate) struct Answer(DataFrame);
 
 impl Answer {
@@ -72,13 +72,13 @@ impl Answer {
         (0..self.0.height()).map(|index| Row { frame: &self.0, index })
     }
 
-    /// Its first row; every query without groups has one.
+    /// The first row; a query without groups has exactly one.
     pub(crate) fn only(&self) -> Row<'_> {
         Row { frame: &self.0, index: 0 }
     }
 }
 
-/// A row of an answer.
+/// A row of a result.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     frame: &'a DataFrame,
@@ -90,7 +90,7 @@ impl<'a> Row<'a> {
         self.frame.column(column)?.get(self.index)
     }
 
-    /// A whole number; null counts as 0.
+    /// An integer; null counts as 0.
     pub(crate) fn count(self, column: &str) -> PolarsResult<u64> {
         match self.cell(column)? {
             AnyValue::Null => Ok(0),
@@ -111,7 +111,7 @@ impl<'a> Row<'a> {
         Ok(self.cell(column)?.get_str().map(str::to_owned))
     }
 
-    /// A text that is there.
+    /// A text; null counts as empty.
     pub(crate) fn word(self, column: &str) -> PolarsResult<String> {
         Ok(self.text(column)?.unwrap_or_default())
     }

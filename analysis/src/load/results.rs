@@ -12,10 +12,10 @@ use super::error::{AnalysisError, LoadError};
 use super::places::Found;
 use super::query;
 
-/// The rows of one or several runs. Nothing but footers is read before a query runs.
+/// The rows of one or several runs. Before a query runs, only the footers of the files are read.
 pub(crate) struct Results {
     frame: LazyFrame,
-    /// The same as written: numbers may be none.
+    /// The rows as written, with non-finite numbers.
     raw: LazyFrame,
     runs: Vec<(PathBuf, RunFile)>,
     parts: Vec<PathBuf>,
@@ -23,9 +23,9 @@ pub(crate) struct Results {
 
 impl Results {
     /// Finds and checks the parts behind `places`: run folders (by their `run.json`, else every `*.parquet` in
-    /// them), globs, Parquet files, `file://` URLs. A file named twice is taken once.
+    /// them), globs, Parquet files, `file://` URLs. A file named twice is used once.
     ///
-    /// Refuses what does not exist, what is no part of results, and a file with other columns.
+    /// Fails for places that do not exist, files that are not parts of results, and files with other columns.
     pub(crate) fn load<S: AsRef<str>>(places: &[S]) -> Result<Self, LoadError> {
         let mut found = Found::default();
         for place in places {
@@ -50,28 +50,27 @@ impl Results {
         Ok(Self { frame: measured(frame.clone()), raw: frame, runs: found.runs, parts: found.parts })
     }
 
-    /// The rows, with the columns of [`dataset::schema`]. A time or price that is no finite number is null: it was not
-    /// measured, and [`Self::not_finite`] counts it.
+    /// The rows, with the columns of [`dataset::schema`]. Non-finite timings and prices are null;
+    /// [`Self::not_finite`] counts them.
     pub(crate) fn frame(&self) -> LazyFrame {
         self.frame.clone()
     }
 
-    /// The runs whose folders were named.
+    /// The runs that were named by their folders.
     pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = &RunFile> {
         self.runs.iter().map(|(_, run)| run)
     }
 
-    /// The folders of those runs.
     pub(crate) fn folders(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.runs.iter().map(|(folder, _)| folder.as_path())
     }
 
-    /// The Parquet files, each once.
+    /// The Parquet files without repeats.
     pub(crate) fn parts(&self) -> &[PathBuf] {
         &self.parts
     }
 
-    /// The runs that the rows belong to, in alphabetical order, whether their folders were named or only their parts.
+    /// The ids of all runs that occur in the rows, in alphabetical order.
     pub(crate) fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
         let ids = self.frame().group_by([col(schema::RUN_ID)]).agg([query::rows("rows")]);
         let mut ids: Vec<String> =
@@ -80,7 +79,7 @@ impl Results {
         Ok(ids)
     }
 
-    /// The rows of one run, with its folder where that was named.
+    /// The rows of one run, with its folder if that was named.
     #[must_use]
     pub(crate) fn of_run(&self, run_id: &str) -> Self {
         Self {
@@ -91,14 +90,14 @@ impl Results {
         }
     }
 
-    /// How many times and prices are no finite numbers, and so count as not measured.
+    /// Number of non-finite timings and prices; they count as not measured.
     pub(crate) fn not_finite(&self) -> Result<u64, AnalysisError> {
         let none = real_columns().map(|name| col(name).is_finite().not().sum().cast(DataType::UInt64));
         let Some(sum) = none.reduce(|a, b| a + b) else { return Ok(0) };
         Ok(query::run(self.raw.clone().select([sum.alias("none")]))?.only().count("none")?)
     }
 
-    /// Refuses results in which a record of a run occurs more than once.
+    /// Fails if a record of a run occurs more than once.
     pub(crate) fn refuse_repeats(&self) -> Result<(), AnalysisError> {
         let repeats = self
             .frame()
@@ -130,7 +129,7 @@ fn measured(frame: LazyFrame) -> LazyFrame {
 fn scan_files(paths: &[PathBuf]) -> PolarsResult<LazyFrame> {
     let paths: Vec<PlRefPath> =
         paths.iter().map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
-    // The paths are files: a `*` in a name is a letter of it.
+    // No globbing: the paths are files, and `*` is a valid character of a file name.
     let args = ScanArgsParquet { glob: false, cache: false, ..ScanArgsParquet::default() };
     LazyFrame::scan_parquet_files(paths.into(), args)
 }

@@ -1,4 +1,4 @@
-//! How long things took: distributions of the measured times, with intervals.
+//! Distributions of the measured times, with intervals.
 
 use console::output::{Align, Table};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::load::cases::Case;
 use crate::render::Figures;
 use crate::stats::{Interval, Sample, quantile_interval};
 
-/// Resamples behind an interval.
+/// Resamples of the bootstrap.
 const DRAWS: usize = 2000;
 
 /// One distribution, in ms, percentiles by linear interpolation.
@@ -28,7 +28,6 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Sums up a sample.
     pub(crate) fn of(stage: &'static str, sample: &Sample, seed: u64) -> Self {
         Self {
             stage,
@@ -46,10 +45,10 @@ impl Latency {
     }
 }
 
-/// A stage and how long a record was in it.
+/// The name of a stage and its time.
 type Stage = (&'static str, fn(&Case) -> Option<f64>);
 
-/// Every stage: rejected records count as accepted ones do, what was not measured is left out and `count` says so.
+/// The distribution of each stage, over accepted and rejected records with a measured time; `count` is their number.
 pub(crate) fn latencies(cases: &[Case], seed: u64) -> Vec<Latency> {
     let stages: [Stage; 4] = [
         ("propose", |case| case.times.propose_ms),

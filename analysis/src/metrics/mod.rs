@@ -1,7 +1,8 @@
-//! What is computed from the rows of runs: metrics of a run and of each policy, failures, sizes, times, tokens,
-//! comparisons; and the summary of a probe.
+//! Figures computed from the rows of runs: metrics of a run and of each policy, failures, patch sizes, times, tokens,
+//! comparisons, SQL queries; and the summary of a probe.
 //!
-//! *Invariant*: every figure depends on the rows alone, not on how they lie in files; what was not measured is null.
+//! *Invariant*: every figure depends on the rows alone, not on their distribution over files; what was not measured is
+//! null.
 
 pub(crate) mod ablation;
 pub(crate) mod diff;

@@ -1,4 +1,4 @@
-//! The published metrics. What each key means for a run of ours: the crate's README.
+//! The paper's metrics. The crate's README defines each key for our runs.
 
 use dataset::run_file::PublishedEntries;
 use dataset::schema;
@@ -10,36 +10,30 @@ use crate::load::Results;
 use crate::load::query::{self, judged, no, rows, tally, total, yes};
 use crate::stats::{Counts, Median, round};
 
-/// The source that stands for the deterministic rules.
+/// The source of patches by the deterministic rules.
 const RULES: &str = "rules";
 
-/// The published keys, in the published order.
+/// The paper's keys, in the paper's order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct PaperMetrics {
     pub(crate) detections: u64,
-    /// Records with a patch.
     pub(crate) patches: u64,
-    /// Records that were judged.
     pub(crate) verified: u64,
-    /// Records whose repair was accepted.
     pub(crate) accepted: u64,
     /// `accepted` over `detections`, 4 decimals; 0 without detections.
     pub(crate) auto_fix_rate: f64,
-    /// Median operations of the accepted patches; 0 without any.
+    /// Median operations of the accepted patches; 0 without accepted patches.
     pub(crate) median_patch_ops: Median,
-    /// Judged, not accepted, and the policy gate said no.
+    /// Judged records that were not accepted and failed the policy gate.
     pub(crate) failed_policy: u64,
-    /// The same for the schema gate.
     pub(crate) failed_schema: u64,
-    /// The same for the safety gate.
     pub(crate) failed_safety: u64,
-    /// The same for the rescan.
     pub(crate) failed_rescan: u64,
-    /// Tokens of the patches that a model wrote.
+    /// Tokens of the patches written by a model.
     pub(crate) model_usage: Tokens,
 }
 
-/// Sums of tokens, 2 decimals.
+/// Sums of tokens, rounded to 2 decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Tokens {
     pub(crate) prompt_tokens: f64,
@@ -48,7 +42,6 @@ pub(crate) struct Tokens {
 }
 
 impl PaperMetrics {
-    /// Computes the published metrics.
     pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
         let refused = judged().and(yes(schema::ACCEPTED).not());
         let failed = |gate, name| tally(refused.clone().and(no(gate)), name);
@@ -98,7 +91,7 @@ impl PaperMetrics {
     }
 }
 
-/// The entry counts of the published files, when every part belongs to imported runs whose folders were named.
+/// The entry counts of the imported files, if every part belongs to imported runs that were named by their folders.
 fn entries(results: &Results) -> Option<PublishedEntries> {
     let named: usize = results.runs().map(|run| run.parts.len()).sum();
     if results.runs().len() == 0 || named != results.parts().len() {
@@ -114,7 +107,7 @@ fn entries(results: &Results) -> Option<PublishedEntries> {
     })
 }
 
-/// How many operations the accepted patches have.
+/// Operations of the accepted patches.
 pub(super) fn accepted_ops(results: &Results) -> PolarsResult<Counts> {
     let ops = results
         .frame()

@@ -1,4 +1,4 @@
-//! How large patches are: the published statistics and histogram.
+//! Operations per patch: the paper's statistics and histogram.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::load::cases::Case;
 use crate::render::Figures;
 use crate::stats::{Sample, quantile_interval};
 
-/// Resamples behind an interval.
+/// Resamples of the bootstrap.
 const DRAWS: usize = 2000;
 
-/// Sizes of **all** patches (the published definition), and of the accepted ones.
+/// Sizes of **all** patches (the paper's definition), and of the accepted ones.
 pub(crate) fn patch_stats(cases: &[Case], seed: u64) -> Figures {
     let all: Sample = cases.iter().filter_map(|case| case.patch_ops).map(f64::from).collect();
     let accepted: Sample =

@@ -1,4 +1,4 @@
-//! The metrics of each canonical policy: the published fields, and ours beside them.
+//! Metrics of each canonical policy: the paper's fields, and ours.
 
 use std::collections::BTreeMap;
 
@@ -13,30 +13,29 @@ use crate::load::Results;
 use crate::load::query::{self, Row, is, judged, rows, tally, yes};
 use crate::stats::{Counts, Median, Proportion, round};
 
-/// Risk of a policy that the catalogue does not have (the published default).
+/// The paper's default risk, of a policy that is not in the catalogue.
 const DEFAULT_RISK: u32 = 40;
 
-/// Seconds that the original expects of a policy that nobody measured.
+/// The paper's default time in seconds, of a policy without measured records.
 const DEFAULT_SECONDS: f64 = 10.0;
 
-/// The published fields of a policy.
+/// The paper's fields of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct PaperPolicyMetrics {
-    /// Base risk of the policy.
     pub(crate) risk: f64,
-    /// Accepted over judged, 4 decimals.
+    /// Accepted over judged records, rounded to 4 decimals.
     pub(crate) probability: f64,
-    /// Mean seconds to propose and verify, over the judged rows that measured both, 4 decimals; 10 without any.
+    /// Mean seconds to propose and verify, over the judged rows with both times, rounded to 4 decimals; else 10.
     pub(crate) expected_time: f64,
-    /// Always 0 here: waiting is the scheduler's.
+    /// Always 0 here: the scheduler sets it.
     pub(crate) wait: f64,
-    /// Whether the original takes the policy for one that is exploited in the wild: a constant of its code.
+    /// Whether the paper's code treats the policy as exploited in the wild; a constant there.
     pub(crate) kev: bool,
     /// Always 0 here.
     pub(crate) explore: f64,
 }
 
-/// Our figures of a policy.
+/// Our fields of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Extended {
     pub(crate) records: u64,
@@ -44,39 +43,31 @@ pub(crate) struct Extended {
     pub(crate) status: BTreeMap<&'static str, u64>,
     /// Accepted, of all rows.
     pub(crate) accepted_of_all: Proportion,
-    /// Accepted, of the rows whose document was valid before.
+    /// Accepted, of the rows whose original document was valid.
     pub(crate) accepted_of_valid: Proportion,
-    /// Median operations of the accepted patches.
     pub(crate) median_patch_ops: Option<Median>,
     /// 95th percentile (linear) of the same.
     pub(crate) p95_patch_ops: Option<f64>,
-    /// Cautions on accepted rows.
     pub(crate) cautions: u64,
-    /// Mean time to propose, ms.
     pub(crate) mean_propose_ms: Option<f64>,
-    /// Mean time to verify, ms.
     pub(crate) mean_verify_ms: Option<f64>,
-    /// Mean time of the whole record, ms.
     pub(crate) mean_total_ms: Option<f64>,
 }
 
-/// The metrics of one policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct PolicyMetrics {
     #[serde(skip)]
     pub(crate) policy: String,
-    /// Whether any row of it was judged: the original lists no other policy.
+    /// Whether any of its rows was judged; the paper lists only such policies.
     #[serde(skip)]
     pub(crate) judged: bool,
-    /// The keys of the original.
     #[serde(flatten)]
     pub(crate) paper: PaperPolicyMetrics,
-    /// What the original does not say.
     pub(crate) extended: Extended,
 }
 
-/// The metrics of every policy, in the order in which the judged rows name them; policies that nobody judged follow
-/// in the order of the corpus. Refuses results in which a record occurs twice.
+/// The metrics of every policy, in the order of their first judged rows; policies without judged rows follow in corpus
+/// order. Fails if a record occurs twice.
 pub(crate) fn compute(results: &Results) -> Result<Vec<PolicyMetrics>, AnalysisError> {
     results.refuse_repeats()?;
     let ops = ops(results)?;
@@ -154,7 +145,7 @@ fn policy_metrics(row: Row<'_>, policy: String, ops: &Counts) -> PolarsResult<Po
     })
 }
 
-/// How many operations the accepted patches of each policy have.
+/// Operations of the accepted patches, by policy.
 fn ops(results: &Results) -> PolarsResult<BTreeMap<String, Counts>> {
     let grouped = results
         .frame()

@@ -1,4 +1,4 @@
-//! What a probe of an endpoint found: latency, rate, tokens.
+//! Summary of a probe of an endpoint: latency, rates, tokens.
 
 use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
@@ -7,8 +7,8 @@ use crate::load::files::number;
 use crate::render::Figures;
 use crate::stats::Sample;
 
-/// The published summary, from the results of a probe. `wall_clock_sec` and `concurrency` are not in the results and
-/// are taken from the summary that the file has.
+/// The paper's summary, computed from the results of a probe. `wall_clock_sec` and `concurrency` are not in the results
+/// and are copied from the summary in the file.
 pub(crate) fn summary(probe: &Value) -> Value {
     let results: Vec<&Value> = probe.get("results").and_then(Value::as_array).into_iter().flatten().collect();
     let code = |result: &Value| result.get("status_code").and_then(Value::as_u64);
@@ -42,7 +42,7 @@ pub(crate) fn summary(probe: &Value) -> Value {
     })
 }
 
-/// Probes side by side, by concurrency.
+/// A table with one line per probe.
 pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
     let columns =
         ["concurrency", "requests", "failed", "median, s", "p90, s", "max, s", "requests/min", "tokens/min"];

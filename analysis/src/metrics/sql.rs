@@ -1,6 +1,6 @@
-//! Questions in SQL over the rows of results, answered by Polars.
+//! SQL queries over the rows of results, run by Polars.
 //!
-//! *Never*: a change; whatever is no question is refused before it runs, and tables live in memory alone.
+//! *Never*: changes data. Statements other than queries are refused before they run.
 
 use console::output::{Align, Table};
 use polars::prelude::*;
@@ -11,26 +11,25 @@ use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::render::Figures;
 
-/// The name of the rows in a statement.
+/// The name of the table of rows.
 pub(crate) const TABLE: &str = "outcomes";
 
-/// With what a question begins.
+/// First keywords of queries.
 const QUESTIONS: [&str; 6] = ["select", "with", "from", "values", "show", "explain"];
 
-/// Why a question has no answer.
+/// An error of running a query.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SqlError {
-    /// The results cannot be used.
     #[error(transparent)]
     Results(#[from] AnalysisError),
-    /// It is no question.
-    #[error("{word:?} begins no question: only what reads is run ({})", QUESTIONS.join(", "))]
+    /// The statement is not a query.
+    #[error("a statement that begins with {word:?} is not a query: only {} are allowed", QUESTIONS.join(", "))]
     Changes { word: String },
-    #[error("cannot answer")]
+    #[error("cannot run the query")]
     Refused(#[from] PolarsError),
 }
 
-/// Answers one statement. The rows are the table `outcomes`. Refuses results in which a record occurs twice.
+/// Runs one query. The rows are the table `outcomes`. Fails if a record occurs twice.
 pub(crate) fn ask(results: &Results, statement: &str) -> Result<Figures, SqlError> {
     let word: String = statement
         .trim_start_matches([' ', '\t', '\n', '('])
@@ -68,11 +67,11 @@ fn figures(answer: &DataFrame) -> PolarsResult<Figures> {
         table.push(cells);
         rows.push(Value::Object(entry));
     }
-    let title = format!("Answer (n = {} rows)", rows.len());
+    let title = format!("Result (n = {} rows)", rows.len());
     Ok(Figures::new(json!(rows)).with(title, table))
 }
 
-/// A cell as JSON. What JSON has no number for (NaN, infinity) is null.
+/// A cell as JSON; non-finite numbers become null.
 fn value(cell: &AnyValue<'_>) -> Value {
     match cell {
         AnyValue::Null => Value::Null,

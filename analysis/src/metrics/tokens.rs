@@ -1,4 +1,4 @@
-//! What a model was asked and answered, and what that cost.
+//! Tokens and cost of the calls to a model.
 
 use console::output::{Align, Table};
 use serde::Serialize;
@@ -9,38 +9,35 @@ use crate::load::files::number;
 use crate::render::Figures;
 use crate::stats::Sample;
 
-/// US dollars for a million tokens.
+/// Prices in US dollars per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Prices {
     pub(crate) prompt: f64,
-    /// Of an answer; reasoning is billed as an answer.
+    /// Applies to reasoning tokens as well.
     pub(crate) completion: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Tokens {
-    /// Records with a patch by a model.
     pub(crate) by_model: u64,
-    /// Those of them that say what they used.
+    /// Those with reported usage.
     pub(crate) with_usage: u64,
-    /// Tokens of the prompts.
     pub(crate) prompt: u64,
-    /// Tokens of the answers.
     pub(crate) completion: u64,
-    /// Tokens of the reasoning: as counted, else total − prompt − completion.
+    /// Reasoning tokens as reported, else total − prompt − completion.
     pub(crate) reasoning: u64,
     pub(crate) total: u64,
-    /// `total` over the records that say it.
+    /// `total` over `with_usage`.
     pub(crate) mean_per_patch: Option<f64>,
-    /// As written in the rows.
+    /// As reported in the rows.
     pub(crate) cost_usd: Option<f64>,
-    /// By the prices, without reasoning: how the original counts.
+    /// Computed from the prices without reasoning, as in the paper.
     pub(crate) priced_without_reasoning: Option<f64>,
-    /// By the prices, with reasoning billed as an answer.
+    /// Computed from the prices, with reasoning billed as completion.
     pub(crate) priced: Option<f64>,
 }
 
-/// Sums up the tokens of the patches that a model wrote.
+/// Sums of tokens over the patches written by a model.
 pub(crate) fn tokens(cases: &[Case], prices: Option<Prices>) -> Tokens {
     let by_model = || cases.iter().filter(|case| case.patch_ops.is_some() && case.source.as_ref() != "rules");
     let sum = |of: fn(&Case) -> Option<u64>| by_model().filter_map(of).sum::<u64>();
@@ -68,7 +65,6 @@ pub(crate) fn tokens(cases: &[Case], prices: Option<Prices>) -> Tokens {
 }
 
 impl Tokens {
-    /// The sums as a table.
     pub(crate) fn figures(&self) -> Figures {
         let mut table = Table::new([("tokens", Align::Left), ("value", Align::Right)]);
         for (name, value) in [
@@ -95,7 +91,7 @@ impl Tokens {
     }
 }
 
-/// The published summary of telemetry records.
+/// The paper's summary of telemetry records.
 pub(crate) fn telemetry_summary(records: &[Value]) -> Value {
     let sum = |key: &str| records.iter().filter_map(|record| number(record, key)).sum::<f64>();
     let with_total = records.iter().filter(|record| number(record, "total_tokens").is_some()).count();

@@ -1,4 +1,4 @@
-//! Published numbers that cannot be right: the number, the right one from the same inputs, and why.
+//! Impossible numbers of the paper: each number, the corrected one from the same inputs, and the reason.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,20 +17,20 @@ use crate::render::Figures;
 use crate::schedule::{Grid, RiskEntries, Weights, compare, from_paper, sweep};
 use crate::stats::{Proportion, Sample, fisher_exact, two_proportions};
 
-/// A published number and the right one.
+/// A number of the paper and the corrected one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) flaw: &'static str,
     pub(crate) number: &'static str,
     #[serde(rename = "published")]
     pub(crate) paper: String,
-    /// As it is right; `None`: cannot be computed, and `reason` says why.
+    /// The corrected number; `None`: it cannot be computed, for the given reason.
     pub(crate) right: Option<String>,
-    /// Why, in a line.
+    /// One line.
     pub(crate) reason: String,
 }
 
-/// What is right, and why; an error says that the inputs are not at hand.
+/// The corrected number and the reason; an error means that inputs are missing.
 type Right = (Option<String>, String);
 type Rule = (&'static str, &'static str, &'static str, fn(&PaperFolder) -> Result<Right, PaperError>);
 
@@ -141,19 +141,18 @@ const RULES: &[Rule] = &[
     ("F23", "documents applied live", "1,000 of 1,000", |_| unknown("edited by hand between runs until all passed; the log was not published. The unedited run of the same month says 5,345 of 5,978 (89.4 %)")),
 ];
 
-/// Goes over every flaw that concerns a number.
+/// Checks every known flaw that concerns a number.
 pub(crate) fn audit(paper: &PaperFolder) -> Vec<Finding> {
     RULES
         .iter()
         .map(|(flaw, number, claimed, rule)| {
             let (right, reason) =
-                rule(paper).unwrap_or_else(|error| (None, format!("its inputs are not at hand: {error}")));
+                rule(paper).unwrap_or_else(|error| (None, format!("its inputs are missing: {error}")));
             Finding { flaw, number, paper: (*claimed).to_owned(), right, reason }
         })
         .collect()
 }
 
-/// The findings as a table.
 pub(crate) fn figures(findings: &[Finding]) -> Figures {
     let names = ["flaw", "number", "published", "right", "reason"];
     let mut table = Table::new(names.map(|name| (name, Align::Left)));
@@ -161,7 +160,7 @@ pub(crate) fn figures(findings: &[Finding]) -> Figures {
         let right = finding.right.as_deref().unwrap_or("cannot be computed");
         table.push([finding.flaw, finding.number, &finding.paper, right, &finding.reason]);
     }
-    Figures::new(json!(findings)).with("Published numbers that cannot be right", table)
+    Figures::new(json!(findings)).with("Impossible numbers of the paper", table)
 }
 
 fn share(of: &Proportion) -> String {
@@ -176,12 +175,12 @@ fn share(of: &Proportion) -> String {
     )
 }
 
-/// The wait at nearest rank 95 of the first tenth when everything takes ten minutes, in hours.
+/// The 95th percentile (nearest rank) of the waits of the first tenth, in hours, if every item takes ten minutes.
 fn constant_wait(n: u32) -> f64 {
     ((0.95 * f64::from(n / 10)).ceil() - 1.0) / 6.0
 }
 
-/// The same queue with the policies of the run that its verdicts name.
+/// The same queue, with the policies of the run that the verdicts belong to.
 fn own_policies(r: &PaperFolder) -> Result<Right, PaperError> {
     let verified = r.entries("sched830_verified")?;
     let queue = joined(r)?;
@@ -235,12 +234,12 @@ fn one_verdict(r: &PaperFolder) -> Result<Right, PaperError> {
     let two = verdicts.values().filter(|of| of.len() > 1).count();
     unknown(format!(
         "{two} of {} patches have another verdict under each scheduler, though a verdict is a property of the patch: \
-         the log was drawn at random",
+         the log is random",
         verdicts.len()
     ))
 }
 
-/// Both orders over the queue of the supported run.
+/// Both orders on the queue of the supported run.
 fn same_queue(r: &PaperFolder) -> Result<Right, PaperError> {
     let file = |name| files::objects(&r.run_file("supported", name));
     let risk = RiskEntries::default();
@@ -257,7 +256,7 @@ fn same_queue(r: &PaperFolder) -> Result<Right, PaperError> {
         .collect();
     right(
         format!("{bandit:.1} h vs {:.1} h (n = {})", fifo.median().unwrap_or(f64::NAN), candidates.len()),
-        "both orders over one queue, in the original's ten-minute units; the figure set a queue of 19 against one of \
+        "both orders over one queue, in the paper's ten-minute units; the figure set a queue of 19 against one of \
          1,259, and called a bandit entry FIFO",
     )
 }
@@ -299,7 +298,7 @@ fn supported_gates(r: &PaperFolder) -> Result<Right, PaperError> {
     };
     let with = rejected.iter().filter(said_no).count();
     right(
-        format!("{with} with a gate that said no, {} without", rejected.len() - with),
+        format!("{with} with a failed gate, {} without", rejected.len() - with),
         "the file lacks ok_safety, and what is absent counts as passed",
     )
 }

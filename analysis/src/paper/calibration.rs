@@ -1,4 +1,4 @@
-//! How much risk a run closed, by the risk that a policy map gives each record.
+//! Risk closed by runs, with the risk that a policy map gives each record.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ use crate::load::files::{number, text, truth};
 use crate::render::Figures;
 use crate::stats::round;
 
-/// A record as calibration sees it: its policy, and whether its repair was accepted; `None`: it has no verdict.
+/// The policy and the verdict of a record; `None`: no verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
     /// Canonical policy.
@@ -19,7 +19,6 @@ pub(crate) struct Closed {
     pub(crate) accepted: Option<bool>,
 }
 
-/// A named set of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dataset {
     pub(crate) label: String,
@@ -27,7 +26,6 @@ pub(crate) struct Dataset {
 }
 
 impl Dataset {
-    /// The records of runs.
     pub(crate) fn from_cases(label: &str, cases: &[Case]) -> Self {
         let records = cases
             .iter()
@@ -39,7 +37,7 @@ impl Dataset {
         Self { label: label.to_owned(), records }
     }
 
-    /// Published detections and verdicts.
+    /// From detections and verdicts in the paper's format.
     pub(crate) fn from_paper(label: &str, detections: &[Value], verified: &[Value]) -> Self {
         let verdicts: HashMap<&str, bool> = verified
             .iter()
@@ -58,22 +56,20 @@ impl Dataset {
     }
 }
 
-/// The three published tables.
+/// The paper's three tables.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Calibration {
-    /// A line per data set.
     pub(crate) datasets: Table,
-    /// A line per policy.
     pub(crate) policies: Table,
-    /// The policies as JSON.
+    /// `policies` as JSON.
     pub(crate) map: Value,
-    /// Per data set, the unrounded share of the risk that was closed, and what is left.
+    /// By data set: the unrounded share of the risk that was closed, and the residual risk.
     pub(crate) ratios: Vec<(String, f64, f64)>,
-    /// Per data set, how many records have a policy that the map lacks: these count as no risk at all.
+    /// By data set: the number of records whose policy is not in the map; they count as risk 0.
     pub(crate) without_risk: Vec<(String, u64)>,
 }
 
-/// Calibrates data sets with a policy map (the published policy metrics).
+/// Calibrates data sets with a policy map (the paper's policy metrics).
 pub(crate) fn calibration(map: &Map<String, Value>, datasets: &[Dataset]) -> Calibration {
     let of = |policy: &str, key: &str| map.get(policy).and_then(|entry| number(entry, key)).unwrap_or(0.0);
     let names = [
@@ -169,7 +165,7 @@ fn by_policy(map: &Map<String, Value>, counts: &BTreeMap<&str, [u64; 3]>) -> (Ta
     (table, Value::Object(object))
 }
 
-/// Rounded to four decimals, and written as the original writes a float.
+/// Rounded to four decimals and formatted like a float in Python.
 fn float(x: f64) -> String {
     format!("{:?}", round(x, 4))
 }

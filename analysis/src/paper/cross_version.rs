@@ -1,18 +1,18 @@
-//! The published robustness over versions: its "simulated" form adds constants to one measured ratio.
+//! The paper's robustness over versions. Its "simulated" form adds constants to one measured ratio.
 
 use console::output::{Align, Table};
 use serde_json::{Value, json};
 
 use crate::render::Figures;
 
-/// Names of the invented version pairs, and what is added to the ratio for each.
+/// The invented version pairs and the constants added to the ratio.
 const INVENTED: [(&str, f64); 3] =
     [("k8s-1.27/kyverno-1.10", 0.0), ("k8s-1.28/kyverno-1.11", 0.03), ("k8s-1.29/kyverno-1.12", -0.015)];
 
-/// A version, its risk reduction ratio, and the risk that is left.
+/// A version, its risk reduction ratio and its residual risk.
 pub(crate) type Version = (String, f64, f64);
 
-/// The published constants applied to a calibrated data set.
+/// The paper's constants applied to a calibrated data set.
 pub(crate) fn simulated(ratio: f64, residual: f64) -> Vec<Version> {
     let of = |(name, delta): (&str, f64)| {
         ((*name).to_owned(), (ratio + delta).clamp(0.90, 0.999), residual * (1.0 - delta))
@@ -20,7 +20,7 @@ pub(crate) fn simulated(ratio: f64, residual: f64) -> Vec<Version> {
     INVENTED.into_iter().map(of).collect()
 }
 
-/// Versions that were really run, side by side.
+/// A table with one line per version.
 pub(crate) fn figures(versions: &[Version]) -> Figures {
     let columns = ["risk_reduction_ratio", "residual_risk"].map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("version", Align::Left)).chain(columns));

@@ -1,4 +1,4 @@
-//! Detections against labels.
+//! Precision and recall of detections against labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::load::files::text;
 use crate::render::Figures;
 use crate::stats::{Proportion, round};
 
-/// True and false findings.
+/// Counts of true and false findings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tally {
     tp: u64,
@@ -37,8 +37,8 @@ impl Tally {
     }
 }
 
-/// Scores detections against the labels of the manifests that were labelled. Findings of policies that no label has
-/// count as false: `extended.labelled_policies_only` says what is left when they are not scored.
+/// Scores the detections of labelled manifests. Findings of policies that occur in no label count as false;
+/// `extended.labelled_policies_only` is the score without them.
 pub(crate) fn detector_eval(detections: &[Value], labels: &Map<String, Value>) -> Figures {
     let canonical = |policy: &str| PolicyName::normalise(policy).as_str().to_owned();
     let labelled: BTreeMap<&str, BTreeSet<String>> = labels

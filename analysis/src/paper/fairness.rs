@@ -1,4 +1,4 @@
-//! Who waits: inequality and starvation in a log of assignments.
+//! Inequality and starvation of waits in a log of assignments.
 
 use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
@@ -7,13 +7,13 @@ use crate::load::files::{number, text, truth};
 use crate::render::Figures;
 use crate::stats::{Proportion, Sample};
 
-/// Hours after which an item counts as starved, unless told otherwise.
+/// Default hours after which an item counts as starved.
 pub(crate) const STARVED_HOURS: f64 = 24.0;
 
-/// Risk from which an item counts as of high risk.
+/// Minimum risk of an item of high risk.
 pub(crate) const HIGH_RISK: f64 = 60.0;
 
-/// The published fairness of each scheduler, over all its items and over those of high risk.
+/// The paper's fairness of each scheduler, over all its items and over those of high risk.
 pub(crate) fn fairness(assignments: &[Value], starved_hours: f64) -> Figures {
     let mut value = Map::new();
     let columns =
@@ -57,7 +57,7 @@ pub(crate) fn fairness(assignments: &[Value], starved_hours: f64) -> Figures {
         .with(format!("Waits by scheduler (starved: over {starved_hours} h)"), table)
 }
 
-/// The published summary of a log of assignments: acceptance and waits.
+/// The paper's summary of a log of assignments: acceptance and waits.
 pub(crate) fn summary(assignments: &[Value]) -> Figures {
     let names = ["assignments", "acceptance_rate", "mean_wait_hours", "p95_wait_hours"];
     let columns = names.map(|name| (name, Align::Right));

@@ -1,4 +1,4 @@
-//! Inputs of the published files that several checks and the audit share.
+//! Inputs of the paper's files that several checks and the audit share.
 
 use serde_json::{Map, Value};
 
@@ -17,12 +17,12 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// An error about the content of `what`.
+/// Turns a problem into an error about the content of `what`.
 pub(super) fn content(what: &str) -> impl Fn(String) -> PaperError {
     move |problem| PaperError::Content { what: what.to_owned(), problem }
 }
 
-/// The verdicts behind the published ablation.
+/// The verdicts behind the paper's ablation.
 pub(super) fn gate_details(r: &PaperFolder) -> Result<Vec<Case>, PaperError> {
     let verified = r.file("ablation/verifier_gate_details.json");
     let detections = r.detections_of("gate_details", Some(&verified), 0)?;
@@ -30,12 +30,12 @@ pub(super) fn gate_details(r: &PaperFolder) -> Result<Vec<Case>, PaperError> {
     Ok(cases::read(&run)?)
 }
 
-/// The counts typed by hand.
+/// The counts behind the paper's table 4, typed by hand.
 pub(super) fn counts(r: &PaperFolder) -> Result<Vec<Counted>, PaperError> {
     Counted::read(&Csv::read(&r.file("eval/table4_counts.csv"))?).map_err(content("eval/table4_counts.csv"))
 }
 
-/// The calibration of the published data sets.
+/// The calibration of the paper's data sets.
 pub(super) fn calibrated(r: &PaperFolder) -> Result<Calibration, PaperError> {
     let file = |name| files::objects(&r.run_file("supported", name));
     let datasets = [
@@ -45,7 +45,7 @@ pub(super) fn calibrated(r: &PaperFolder) -> Result<Calibration, PaperError> {
     Ok(calibration(&object(r.json("policy_metrics.json")?), &datasets))
 }
 
-/// The queue of the published comparison and sweep: three runs joined by number.
+/// The queue of the paper's comparison and sweep: three runs joined by number.
 pub(super) fn joined(paper: &PaperFolder) -> Result<Vec<Candidate>, PaperError> {
     let risk = RiskEntries::parse(&files::json(&paper.input("sched830_risk"))?);
     let (verified, detections) = (paper.entries("sched830_verified")?, paper.entries("sched830_detections")?);

@@ -1,8 +1,8 @@
-//! The files published with the paper: their formats, each file computed again from its inputs, and an audit of the
-//! numbers that cannot be right.
+//! The files published with the paper: their formulas and formats, the recomputation of each file from its inputs, and
+//! an audit of impossible numbers.
 //!
-//! *Owns*: the formulas that only the paper has. *Never*: a published value as a result.
-//! *Invariant*: every file of the folder gets a line.
+//! *Owns*: formulas that only the paper has. *Never*: uses a value of the paper as a result.
+//! *Invariant*: every file of the folder has a line in the table.
 
 mod audit;
 pub(crate) mod baselines;

@@ -1,4 +1,4 @@
-//! Acceptance over seeds.
+//! Mean and standard deviation of acceptance over seeds.
 
 use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::load::files::number;
 use crate::render::Figures;
 
-/// Mean and sample standard deviation (n − 1; 0 for one) of each corpus, in the published shape.
+/// Mean and sample standard deviation (n − 1; 0 for one sample) of each corpus, in the paper's format.
 pub(crate) fn multi_seed(corpora: &Map<String, Value>) -> Figures {
     let columns = ["mean_acceptance", "std_acceptance", "samples"].map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("corpus", Align::Left)).chain(columns));

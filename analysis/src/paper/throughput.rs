@@ -1,4 +1,4 @@
-//! The published risk throughput of two orders, which is the same by construction (totals of a whole queue).
+//! The paper's risk throughput of two orders. Both are equal by construction: they are totals of a whole queue.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::load::files::{number, text, truth};
 use crate::stats::round;
 
-/// Table D of the original.
+/// Risk table D of the paper's code.
 const WEIGHTS: [(&str, f64); 8] = [
     ("run_as_non_root", 70.0),
     ("read_only_root_fs", 60.0),
@@ -20,13 +20,13 @@ const WEIGHTS: [(&str, f64); 8] = [
     ("no_host_ports", 45.0),
 ];
 
-/// Weight of a policy that a map does not have.
+/// Weight of a policy that is not in a map.
 const DEFAULT: f64 = 40.0;
 
-/// Weight of what is known to be exploited.
+/// Additional weight of known exploited vulnerabilities.
 const KEV: f64 = 10.0;
 
-/// The three weight maps: as they are, tilted towards high risk, all alike.
+/// The three weight maps: baseline, tilted towards high risk, flat.
 fn maps() -> [Map<String, Value>; 3] {
     let of = |weigh: &dyn Fn(f64) -> f64| {
         WEIGHTS.iter().map(|(policy, weight)| ((*policy).to_owned(), json!(weigh(*weight)))).collect()
@@ -35,8 +35,8 @@ fn maps() -> [Map<String, Value>; 3] {
     [of(&|weight| weight), of(&tilt), of(&|_| 50.0)]
 }
 
-/// The published figures: weights by **raw** policy id (which never match), rejected records closed as well, a second
-/// for what was not measured. With `right`, canonical ids and accepted records only.
+/// The paper's figures: weights by **raw** policy id (which never match), rejected records count as closed, and one
+/// second for times that were not measured. With `right`: canonical ids and accepted records only.
 pub(crate) fn throughput(
     detections: &[Value],
     verified: &[Value],

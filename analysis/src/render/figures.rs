@@ -1,4 +1,4 @@
-//! The figures of a command and the forms in which they are printed.
+//! The figures of a command, and the forms in which they are printed.
 
 use console::output::{self, Table};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::latex::latex;
 use super::markdown::markdown;
 use super::titled::Titled;
 
-/// In which form figures are printed.
+/// The form in which figures are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Form {
     /// Tables for people
@@ -15,7 +15,7 @@ pub(crate) enum Form {
     Text,
     /// One JSON value
     Json,
-    /// Comma-separated values, RFC 4180; several tables are parted by an empty line
+    /// Comma-separated values, RFC 4180; several tables are separated by an empty line
     Csv,
     /// Markdown tables
     Md,
@@ -23,29 +23,26 @@ pub(crate) enum Form {
     Tex,
 }
 
-/// What a command has to say: one JSON value, and the same as tables.
+/// The output of a command: one JSON value, and the same as tables.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figures {
     /// Everything.
     pub(crate) value: Value,
-    /// What people look at.
     pub(crate) tables: Vec<Titled>,
 }
 
 impl Figures {
-    /// Figures without tables yet.
     pub(crate) fn new(value: Value) -> Self {
         Self { value, tables: vec![] }
     }
 
-    /// The same with one more table.
+    /// Adds a table.
     #[must_use]
     pub(crate) fn with(mut self, title: impl Into<String>, table: Table) -> Self {
         self.tables.push(Titled { title: title.into(), table });
         self
     }
 
-    /// The figures as text in some form.
     pub(crate) fn render(&self, form: Form, width: Option<u16>) -> String {
         let each = |of: &dyn Fn(&Titled) -> String| self.tables.iter().map(of).collect::<Vec<_>>().join("\n");
         match form {

@@ -1,11 +1,11 @@
 //! Figures as text, JSON, CSV, Markdown, LaTeX and SVG.
 //!
-//! *Owns*: how tables, numbers and charts are written. *Never*: a computation or an input; values in, text out.
+//! *Owns*: the format of tables, numbers and charts. *Never*: computes a figure or reads an input.
 
 pub(crate) mod chart;
 mod figures;
 pub(crate) mod latex;
-mod markdown;
+pub(crate) mod markdown;
 mod numbers;
 mod shown;
 mod titled;

@@ -1,4 +1,4 @@
-//! How numbers are written.
+//! Formats of numbers.
 
 use crate::stats::Proportion;
 
@@ -15,12 +15,12 @@ pub(crate) fn interval(share: &Proportion) -> String {
     }
 }
 
-/// The ends of an interval of shares.
+/// An interval of shares in percent.
 pub(crate) fn ends(low: f64, high: f64) -> String {
     format!("{:.2} – {:.2} %", low * 100.0, high * 100.0)
 }
 
-/// A number of some unit with as many decimals as its size deserves; a dash for none.
+/// A number with at most 1 decimal from 100 on, else at most 3; a dash for none.
 pub(crate) fn number(x: Option<f64>) -> String {
     match x {
         None => "-".to_owned(),
@@ -29,12 +29,12 @@ pub(crate) fn number(x: Option<f64>) -> String {
     }
 }
 
-/// Without zeros at the end of its decimals.
+/// Without trailing zeros of the decimals.
 fn short(number: String) -> String {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number }
 }
 
-/// `13,656`.
+/// With separators of thousands: `13,656`.
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

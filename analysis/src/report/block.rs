@@ -1,4 +1,4 @@
-//! What a report is made of.
+//! The data model of a report.
 
 use dataset::run_file::RunFile;
 
@@ -9,42 +9,40 @@ use crate::stats::{Interval, Proportion};
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     pub(crate) title: String,
-    /// What a reader sees first: one for each run.
+    /// One for each run, at the top.
     pub(crate) headlines: Vec<Headline>,
-    /// Everything else, in order.
     pub(crate) sections: Vec<Section>,
-    /// The records, for the table at the end.
+    /// The table of records at the end.
     pub(crate) records: Records,
-    /// The runs whose folders were named.
+    /// The runs that were named by their folders.
     pub(crate) runs: Vec<RunFile>,
 }
 
-/// A run in a few figures.
+/// The main figures of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Headline {
     pub(crate) run: String,
-    /// Accepted, of all its records, with Wilson's interval.
+    /// Accepted, of all records, with Wilson's interval.
     pub(crate) accepted: Proportion,
-    /// The interval when whole documents are drawn again.
+    /// The bootstrap interval that resamples whole documents.
     pub(crate) by_document: Option<Interval>,
     pub(crate) documents: u64,
-    /// Accepted, of the records whose document was valid before.
+    /// Accepted, of the records whose original document was valid.
     pub(crate) of_valid: Proportion,
-    /// How the others ended.
+    /// The other statuses.
     pub(crate) others: Vec<Lead>,
 }
 
-/// How many records ended in a way.
+/// Number of records with a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lead {
-    /// The way: a status.
+    /// The status.
     pub(crate) what: String,
     pub(crate) count: u64,
-    /// The most frequent reason among them, with its count.
+    /// The most frequent reason and its count.
     pub(crate) mostly: Option<(String, u64)>,
 }
 
-/// A question and its answers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Section {
     pub(crate) id: &'static str,
@@ -52,63 +50,56 @@ pub(crate) struct Section {
     pub(crate) blocks: Vec<Block>,
 }
 
-/// A piece of a section.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Block {
     Text(String),
     Table(NamedTable),
     Figure(Figure),
-    /// A record to look at.
     Example(Box<Example>),
 }
 
-/// A table and the name of its file.
+/// A table and its file name without extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedTable {
-    /// Name of its file, without the ending.
     pub(crate) name: String,
     pub(crate) titled: Titled,
 }
 
-/// A figure and the name of its file.
+/// A figure and its file name without extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Figure {
-    /// Name of its file, without the ending.
     pub(crate) name: String,
-    /// What it shows, with unit and n.
+    /// With unit and n.
     pub(crate) title: String,
-    /// How to read it.
+    /// Explains how to read it.
     pub(crate) note: String,
     pub(crate) svg: String,
 }
 
-/// A record with what was proposed and what the gates said.
+/// An example record with its proposal and the messages of the gates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Example {
-    /// Why it is shown.
+    /// The reason why it is shown.
     pub(crate) title: String,
-    /// Run, record, policy, object, manifest: name and value.
+    /// Name and value of record, policy, manifest and others.
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) messages: Vec<(String, String)>,
-    /// The patch as JSON, indented.
+    /// Indented JSON.
     pub(crate) patch: Option<String>,
-    /// What it does to the document, as a unified diff; or the document, where nothing was proposed or applies.
+    /// The effect of the patch as a diff, or the document if there is no patch that applies.
     pub(crate) document: Option<Document>,
 }
 
-/// A document, or what changed in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Document {
     Diff(String),
     Plain(String),
 }
 
-/// A table with a name.
 pub(super) fn table(name: impl Into<String>, titled: Titled) -> Block {
     Block::Table(NamedTable { name: name.into(), titled })
 }
 
-/// A figure with a name.
 pub(super) fn figure(
     name: impl Into<String>,
     title: impl Into<String>,

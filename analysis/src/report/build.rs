@@ -1,4 +1,4 @@
-//! Runs → a report.
+//! Builds the report of runs.
 
 use super::block::{Headline, Lead, Report, Section};
 use super::options::Options;
@@ -9,7 +9,7 @@ use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::metrics::significance;
 
-/// Builds the report of all runs of some results. Refuses results in which a record occurs twice.
+/// Builds the report of all runs of some results. Fails if a record occurs twice.
 pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
     let runs = Run::all(results)?;
     let mut sections = vec![];

@@ -1,20 +1,19 @@
-//! What a report is about, beside its runs.
+//! The options of a report.
 
 use std::path::PathBuf;
 
 use crate::metrics::tokens::Prices;
 use crate::paper::Finding;
 
-/// What a report is about, beside its runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Seed of everything drawn at random.
+    /// Seed of all random numbers.
     pub(crate) seed: u64,
-    /// Failures shown with their documents, at most; 0: no document enters the report.
+    /// Maximum number of failures shown with their documents; 0: the report contains no document.
     pub(crate) examples: usize,
-    /// Records in the page's table, at most.
+    /// Maximum number of records in the page's table.
     pub(crate) rows: usize,
     pub(crate) prices: Option<Prices>,
-    /// Published numbers that cannot be right, for a section of their own.
+    /// The folder of the paper's files and the findings of its audit.
     pub(crate) audit: Option<(PathBuf, Vec<Finding>)>,
 }

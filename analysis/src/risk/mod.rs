@@ -1,5 +1,5 @@
-//! How much a violation weighs: the published tables, which disagree, each under its own name, and the published risk
-//! of a record with what scans and feeds add.
+//! Risk of violations: the paper's base risk tables, which disagree, and the paper's risk of a record with image scans
+//! and vulnerability feeds.
 
 pub(crate) mod feeds;
 mod fetch;

@@ -1,19 +1,19 @@
-//! Base risk of each policy, in the four tables of the original.
+//! Base risk of each policy, in three tables of the paper's code.
 
 use domain::policy::{PolicyId, PolicyName};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RiskTable {
-    /// A: what `risk.json` is computed with.
+    /// Table A: used for `risk.json`.
     RiskFile,
-    /// B: what the scheduler takes for records that `risk.json` does not have.
+    /// Table B: used by the scheduler for records that are not in `risk.json`.
     Scheduler,
-    /// C: what the policy metrics say; the one to use, it is the catalogue's.
+    /// Table C: used for the policy metrics. It equals the policy catalogue and is the one to use.
     PolicyMetrics,
 }
 
 impl RiskTable {
-    /// Base risk of a policy, by canonical id or alias; 40 for one that the table does not have.
+    /// Base risk of a policy, by canonical id or alias; 40 for unknown policies.
     pub(crate) fn risk(self, policy: &str) -> f64 {
         let PolicyName::Known(policy) = PolicyName::normalise(policy) else { return 40.0 };
         match self {
@@ -47,7 +47,7 @@ fn scheduler(policy: PolicyId) -> f64 {
     }
 }
 
-/// Whether the original takes a policy for one that is exploited in the wild: a constant of its code.
+/// Whether the paper's code treats a policy as exploited in the wild; a constant there.
 pub(crate) fn is_kev_policy(policy: &str) -> bool {
     matches!(
         PolicyName::normalise(policy),

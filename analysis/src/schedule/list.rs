@@ -7,7 +7,6 @@ use super::order::{Strategy, order};
 use super::score::Weights;
 use crate::stats::round;
 
-/// The published schedule: every candidate in the order of its score.
 pub(crate) fn schedule(candidates: &[Candidate], weights: &Weights) -> Value {
     let ordered = order(candidates, Strategy::Score, weights);
     ordered

@@ -1,7 +1,7 @@
 //! In which order accepted repairs are rolled out, and what waiting costs.
 //!
-//! `score`, `order`, `list`, `compare` and `sweep` are the paper's formulas over a fixed queue: Et is a number of minutes, one
-//! repair is served after the other, and nothing is learnt. `simulate` is the queue over time.
+//! `score`, `order`, `list`, `compare` and `sweep` are the paper's formulas over a fixed queue: Et is a number of
+//! minutes, one repair is served after the other, and nothing is learnt. `simulate` is the queue over time.
 //!
 //! *Never*: an input or a clock; pure functions of records and weights.
 

@@ -1,17 +1,17 @@
-//! Tests that compare two groups, and the corrections when many are made.
+//! Tests of two groups, and corrections for multiple tests.
 
 use serde::Serialize;
 use statrs::distribution::{Binomial, Discrete as _, DiscreteCDF as _, Hypergeometric};
 use statrs::function::erf;
 
-/// The published comparison of two shares.
+/// The z test of two proportions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct TwoProportions {
     /// Pooled z statistic; 0 when nothing varies.
     pub(crate) z: f64,
-    /// Two-sided p, as published: 2·(1 − Φ(|z|)), which is 0 for large z.
+    /// Two-sided p as in the paper: 2·(1 − Φ(|z|)), which is 0 for large z.
     pub(crate) paper_p: f64,
-    /// The same by the complementary function, which does not underflow there.
+    /// Two-sided p by the complementary error function, which does not underflow there.
     pub(crate) p: f64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn two_proportions(first: (u64, u64), second: (u64, u64)) -> TwoPropo
     }
 }
 
-/// Fisher's exact test of a/n against b/m, two-sided: the tables that are no likelier than the one seen.
+/// Fisher's exact test of a/n against b/m, two-sided: the sum over all tables that are at most as likely.
 pub(crate) fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64> {
     let successes = a.checked_add(b)?;
     let drawn = Hypergeometric::new(n.checked_add(m)?, successes, n).ok()?;
@@ -41,7 +41,7 @@ pub(crate) fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64)) -> Option<f64
     Some(range.map(|k| drawn.ln_pmf(k)).filter(|p| *p <= seen).map(f64::exp).sum::<f64>().min(1.0))
 }
 
-/// `McNemar`'s test on pairs of which only the first, or only the second, succeeded.
+/// `McNemar`'s test of paired outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct McNemar {
     /// Pairs where only the first succeeded.
@@ -59,12 +59,12 @@ pub(crate) fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
     McNemar { only_first, only_second, p: if pairs == 0 { 1.0 } else { (2.0 * tail).min(1.0) } }
 }
 
-/// p values made larger so that all together keep the level (Holm 1979), in the order given.
+/// p values adjusted for the family-wise error rate (Holm 1979), in the given order.
 pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     adjusted(p, |place, n| (n - place) as f64, false)
 }
 
-/// p values made larger so that the share of false discoveries keeps the level (Benjamini and Hochberg 1995).
+/// p values adjusted for the false discovery rate (Benjamini and Hochberg 1995), in the given order.
 pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     adjusted(p, |place, n| n as f64 / (place + 1) as f64, true)
 }

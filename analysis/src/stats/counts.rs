@@ -1,18 +1,18 @@
-//! Whole numbers and how often each occurs: median, percentiles.
+//! Frequencies of integers, with median and percentiles.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// How often each whole number occurs.
+/// Number of occurrences of each integer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     counts: BTreeMap<u64, u64>,
     total: u64,
 }
 
-/// A median that knows whether it is one of the values or the mean of two. The original prints the first as an
-/// integer (`8`) and the second as a float (`9.0`).
+/// A median that is either a value or the mean of two values. In the paper's JSON the first is an integer (`8`) and the
+/// second a float (`9.0`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Median {
@@ -22,7 +22,6 @@ pub(crate) enum Median {
 }
 
 impl Median {
-    /// The median as a number.
     pub(crate) fn value(self) -> f64 {
         match self {
             Self::Middle(value) => value as f64,
@@ -44,7 +43,7 @@ impl Counts {
         self.counts.last_key_value().map(|(value, _)| *value)
     }
 
-    /// The value at a 0-based place of the sorted occurrences.
+    /// The value at a 0-based index of the sorted occurrences.
     fn at(&self, place: u64) -> Option<u64> {
         let mut seen = 0;
         self.counts.iter().find_map(|(value, times)| {
@@ -63,7 +62,7 @@ impl Counts {
         Some(Median::Between(f64::midpoint(lower as f64, upper as f64)))
     }
 
-    /// The percentile `p` (0 to 100) by linear interpolation between the places ⌊h⌋ and ⌈h⌉ of the sorted values,
+    /// The percentile `p` (0 to 100) by linear interpolation between the indices ⌊h⌋ and ⌈h⌉ of the sorted values,
     /// h = p/100 · (n − 1).
     pub(crate) fn percentile(&self, p: f64) -> Option<f64> {
         let last = self.total.checked_sub(1)?;

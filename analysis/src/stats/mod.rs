@@ -1,4 +1,4 @@
-//! Medians, percentiles, intervals, tests and rounding. Pure: a seed comes as an argument.
+//! Medians, percentiles, intervals, tests and rounding.
 
 mod bootstrap;
 mod compare;

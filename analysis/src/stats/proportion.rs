@@ -1,16 +1,16 @@
-//! Shares with their Wilson intervals.
+//! Proportions with their Wilson intervals.
 
 use serde::Serialize;
 
-/// 97.5 % point of the standard normal distribution (two-sided 95 %), rounded as in the published intervals.
+/// 97.5 % point of the standard normal distribution (two-sided 95 %), rounded as in the paper.
 const Z_95: f64 = 1.96;
 
-/// A count of a total, with the share and its Wilson score interval at 95 %.
+/// A count of a total, with its share and the Wilson score interval at 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Proportion {
     pub(crate) count: u64,
     pub(crate) of: u64,
-    /// The share; `None` of nothing.
+    /// `None` if the total is 0.
     pub(crate) rate: Option<f64>,
     /// Lower end of the interval.
     pub(crate) low: Option<f64>,
@@ -19,7 +19,6 @@ pub(crate) struct Proportion {
 }
 
 impl Proportion {
-    /// `count` of `of`.
     pub(crate) fn new(count: u64, of: u64) -> Self {
         let interval = wilson(count, of);
         Self {
@@ -34,8 +33,8 @@ impl Proportion {
 
 /// The Wilson score interval at 95 % of `successes` in `trials`; `None` without trials.
 ///
-/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). Kept within
-/// 0 and 1, which rounding errors may leave.
+/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). Clamped to
+/// 0 and 1 because of rounding errors.
 pub(crate) fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
     if trials == 0 {
         return None;

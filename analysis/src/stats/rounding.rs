@@ -1,4 +1,4 @@
-//! Rounding as the published figures were rounded.
+//! Rounding as in the paper's code.
 
 /// Rounds to `digits` decimals as Python's `round(x, digits)` does: the exact binary value, ties to even.
 pub(crate) fn round(x: f64, digits: usize) -> f64 {

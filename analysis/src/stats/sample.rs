@@ -1,6 +1,6 @@
-//! Measured numbers, sorted once: the five percentile definitions that the published files mix, kept apart by name.
+//! Sorted measurements, with the different percentile definitions that the paper's files use.
 
-/// Sorted finite numbers. What is not finite is left out: a measurement that is not there is no measurement.
+/// Sorted finite numbers. Non-finite numbers are left out: they count as not measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sample(Vec<f64>);
 
@@ -17,12 +17,11 @@ impl Sample {
         self.0.len()
     }
 
-    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The numbers, ascending.
+    /// In ascending order.
     pub(crate) fn values(&self) -> &[f64] {
         &self.0
     }
@@ -35,17 +34,15 @@ impl Sample {
         self.0.last().copied()
     }
 
-    /// The sum, from the smallest up.
+    /// Sum in ascending order.
     pub(crate) fn sum(&self) -> f64 {
         self.0.iter().sum()
     }
 
-    /// The arithmetic mean.
     pub(crate) fn mean(&self) -> Option<f64> {
         (!self.is_empty()).then(|| self.sum() / self.len() as f64)
     }
 
-    /// The middle one, or the mean of the two in the middle.
     pub(crate) fn median(&self) -> Option<f64> {
         let upper = *self.0.get(self.len() / 2)?;
         if self.len() % 2 == 1 {
@@ -54,7 +51,8 @@ impl Sample {
         Some(f64::midpoint(*self.0.get(self.len() / 2 - 1)?, upper))
     }
 
-    /// Percentile `p` (0 to 100) between the places ⌊h⌋ and ⌈h⌉, h = p/100 · (n − 1): the definition to use.
+    /// Percentile `p` (0 to 100) by linear interpolation between the indices ⌊h⌋ and ⌈h⌉, h = p/100 · (n − 1): the
+    /// definition to use.
     pub(crate) fn linear(&self, p: f64) -> Option<f64> {
         let last = self.len().checked_sub(1)?;
         let h = (p / 100.0).clamp(0.0, 1.0) * last as f64;
@@ -63,15 +61,16 @@ impl Sample {
         Some(low + (high - low) * h.fract())
     }
 
-    /// Percentile `p` (0 to 100) by nearest rank: x[⌈p/100 · n⌉ − 1]. Published for ranks and waits of a comparison.
+    /// Percentile `p` (0 to 100) by nearest rank: x[⌈p/100 · n⌉ − 1]. The paper uses it for ranks and waits of a
+    /// comparison.
     pub(crate) fn nearest_rank(&self, p: f64) -> Option<f64> {
         let last = self.len().checked_sub(1)?;
         let rank = floor((p / 100.0 * self.len() as f64).ceil()).max(1);
         self.0.get((rank - 1).min(last)).copied()
     }
 
-    /// The ninth decile by the exclusive method: m = n + 1, j = ⌊9m/10⌋ in 1..n, δ = 9m − 10j. Published as the `p90`
-    /// of probes. `None` for fewer than two numbers, where the method is not defined.
+    /// The ninth decile by the exclusive method: m = n + 1, j = ⌊9m/10⌋ in 1..n, δ = 9m − 10j. The paper uses it for
+    /// the `p90` of probes. `None` for fewer than two numbers, where the method is not defined.
     pub(crate) fn exclusive_p90(&self) -> Option<f64> {
         let n = self.len();
         if n < 2 {
@@ -97,7 +96,7 @@ impl Sample {
         Some(2.0 * weighted / (n * sum) - (n + 1.0) / n)
     }
 
-    /// The share that is greater than `limit`; 0 of nothing.
+    /// The share of numbers greater than `limit`; 0 for an empty sample.
     pub(crate) fn share_above(&self, limit: f64) -> f64 {
         if self.is_empty() {
             return 0.0;

@@ -110,9 +110,9 @@ fn labels_score_detections() {
 fn files_of_other_shapes_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let object = write(dir.path(), "o.json", &json!({}));
-    assert!(failure(&["fairness", &object]).contains("o.json: is no JSON list"));
+    assert!(failure(&["fairness", &object]).contains("o.json: is not a JSON list"));
     let list = write(dir.path(), "list.json", &json!([]));
-    assert!(failure(&["multi-seed", &list]).contains("is no JSON object"));
+    assert!(failure(&["multi-seed", &list]).contains("is not a JSON object"));
     let counts = dir.path().join("counts.csv");
     std::fs::write(&counts, "corpus,accepted,total\na,5,4\n").unwrap();
     assert!(

@@ -49,7 +49,7 @@ fn a_process() {
         for item in claimed {
             match queue.answer(&item.run_id, &item.record_id, item.token, Answer::Done(Some(0.1)), now()) {
                 Ok(()) => log.write_all(format!("{}\n", item.record_id).as_bytes()).unwrap(),
-                // Too slow: somebody else has it now.
+                // Too slow: another process has claimed it.
                 Err(QueueError::NotLeased { .. }) => {}
                 Err(other) => panic!("{other}"),
             }

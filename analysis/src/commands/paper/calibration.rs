@@ -34,7 +34,9 @@ fn calibrate(args: &cli::Calibration) -> anyhow::Result<Calibration> {
         }
     }
     if let Some(file) = &args.policy_metrics {
-        let Value::Object(given) = files::json(file)? else { bail!("{} is no JSON object", file.display()) };
+        let Value::Object(given) = files::json(file)? else {
+            bail!("{} is not a JSON object", file.display())
+        };
         map = given;
     }
     Ok(calibration(&map, &datasets))

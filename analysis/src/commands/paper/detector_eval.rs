@@ -12,7 +12,7 @@ use crate::paper::detector_eval::detector_eval;
 pub(crate) fn run(args: &cli::DetectorEval) -> anyhow::Result<Exit> {
     let detections = files::objects(&args.detections)?;
     let Value::Object(labels) = files::json(&args.labels)? else {
-        bail!("{} is no JSON object", args.labels.display());
+        bail!("{} is not a JSON object", args.labels.display());
     };
     show(&detector_eval(&detections, &labels), &args.print)
 }

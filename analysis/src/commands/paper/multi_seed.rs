@@ -11,7 +11,7 @@ use crate::paper::multi_seed::multi_seed;
 
 pub(crate) fn run(args: &cli::MultiSeed) -> anyhow::Result<Exit> {
     let Value::Object(corpora) = files::json(&args.file)? else {
-        bail!("{} is no JSON object", args.file.display());
+        bail!("{} is not a JSON object", args.file.display());
     };
     show(&multi_seed(&corpora), &args.print)
 }

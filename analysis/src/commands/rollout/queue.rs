@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Queued) -> anyhow::Result<Exit> {
             Ok(Exit::Fine)
         }
         QueueCommand::Requeue { claim } => {
-            queue.answer(&claim.run, &claim.record, claim.token, Answer::Again, now)?;
+            queue.answer(&claim.run, &claim.record, claim.token, Answer::Failed, now)?;
             Ok(Exit::Fine)
         }
         QueueCommand::Stats { print } => {

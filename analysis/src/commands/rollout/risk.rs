@@ -15,7 +15,7 @@ use crate::render::Figures;
 use crate::risk::feeds::{self, Feed};
 use crate::risk::{Feeds, entries, fetch};
 
-/// Names of the feeds in their folder, as fetched and as others may keep them.
+/// File names of the feeds in their folder; the first is the one that `--fetch` writes.
 const KEV: [&str; 2] = ["kev.json", "kev.json.gz"];
 const EPSS: [&str; 2] = ["epss.csv.gz", "epss.csv"];
 
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &cli::Risk) -> anyhow::Result<Exit> {
     show(&figures(value, &used), &args.print)
 }
 
-/// Without feeds the value is the published list; with them it says which they were.
+/// Without feeds the JSON is the paper's list; with them it also names the feeds.
 fn figures(value: Value, used: &[Feed]) -> Figures {
     let mut table = Table::new([("id", Align::Left), ("risk", Align::Right), ("kev", Align::Left)]);
     for entry in value.as_array().into_iter().flatten() {
@@ -67,7 +67,7 @@ fn figures(value: Value, used: &[Feed]) -> Figures {
     let names = ["feed", "date", "entries", "sha256", "file"].map(|name| (name, Align::Left));
     let mut sources = Table::new(names);
     for feed in used {
-        let date = feed.date.clone().unwrap_or_else(|| "not said".to_owned());
+        let date = feed.date.clone().unwrap_or_else(|| "unknown".to_owned());
         sources.push([&feed.feed, &date, &feed.entries.to_string(), &feed.sha256, &feed.file]);
     }
     let sources_title = format!("Feeds and scans used (n = {})", used.len());
@@ -75,13 +75,13 @@ fn figures(value: Value, used: &[Feed]) -> Figures {
 }
 
 fn refresh(args: &cli::Risk, folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for (url, name) in [(&args.kev_url, KEV[0]), (&args.epss_url, EPSS[0])] {
         let path = folder.join(name);
         runtime
             .block_on(fetch(url, &path))
-            .hint("without --fetch the feeds that are there are read, and nothing is asked of the network")?;
+            .hint("without --fetch the existing feeds are read, and the network is not used")?;
         output::say(&format!("fetched {} from {url}", path.display()));
     }
     Ok(())

@@ -47,7 +47,7 @@ pub(crate) fn sweep(args: &cli::Sweep) -> anyhow::Result<Exit> {
         quantiles: args.quantiles.clone(),
         starved_hours: args.starved,
         head: args.head,
-        // Nobody else shows them, and for a million records they take gigabytes.
+        // Only JSON prints the orders, and for a million records they take gigabytes.
         orders: args.queue.print.output == Form::Json,
     };
     let entries = schedule::sweep(&candidates, &grid);

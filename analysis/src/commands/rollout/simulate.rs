@@ -11,10 +11,10 @@ use crate::schedule::simulate::{Pool, Setting, experiment, figures};
 pub(crate) fn run(args: &cli::Simulate) -> anyhow::Result<Exit> {
     let pool = Pool::of(&cases(&args.paths)?);
     if pool.is_empty() {
-        bail!("no judged record of these results has a measured time to propose and verify");
+        bail!("these results have no judged record with a measured time to propose and verify");
     }
     if args.load.iter().chain(&args.alpha).any(|x| !x.is_finite() || *x < 0.0) {
-        bail!("a load or weight is negative or no number");
+        bail!("loads and weights must be finite and not negative");
     }
     if pool.unmeasured > 0 {
         output::say(&format!("{} judged records without a measured time are left out", pool.unmeasured));

@@ -18,8 +18,8 @@ pub(crate) fn run(args: &cli::Diff) -> anyhow::Result<Exit> {
         && a != b
         && !args.other_corpus
     {
-        return Err(anyhow::anyhow!("the runs are over different corpora")).hint(
-            "records are compared by id, policy and document; --other-corpus compares those that both have",
+        return Err(anyhow::anyhow!("the runs have different corpora")).hint(
+            "records are compared by id, policy and document; --other-corpus compares those that both runs have",
         );
     }
     let diff = diff(&cases::read(&before)?, &cases::read(&after)?);

@@ -14,8 +14,9 @@ use crate::commands::input::load;
 pub(crate) fn run(args: &cli::Export) -> anyhow::Result<Exit> {
     let results = load(std::slice::from_ref(&args.run))?;
     let Some(folder) = results.folders().next() else {
-        return Err(anyhow::anyhow!("{} is not the folder of a run: it has no run.json", args.run))
-            .hint("the published files hold the documents, which lie beside the parts in the run's folder");
+        return Err(anyhow::anyhow!("{} is not the folder of a run: it has no run.json", args.run)).hint(
+            "the exported files contain the documents, which are in the run's folder beside the parts",
+        );
     };
     if results.folders().len() > 1 {
         bail!("{} names several runs; export one at a time", args.run);

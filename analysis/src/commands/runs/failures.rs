@@ -13,7 +13,7 @@ use crate::commands::print::print;
 use crate::load::Results;
 use crate::metrics::failures::{Failure, Failures, Sum, Taxonomy};
 
-/// A word that failures are counted by, and where it stands in a failure.
+/// A property that failures are counted by: its name and its field.
 type Dimension = (&'static str, fn(&Failure) -> &str);
 
 const DIMENSIONS: [Dimension; 7] = [

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &cli::Metrics) -> anyhow::Result<Exit> {
         let metrics = Metrics::compute(&results)?;
         let none = metrics.extended.not_finite;
         if none > 0 {
-            output::say(&format!("{none} times or prices are no finite numbers and count as not measured"));
+            output::say(&format!("ignored {none} non-finite timings or prices"));
         }
         (serde_json::to_value(&metrics)?, Some(text(&metrics)))
     };
@@ -36,7 +36,7 @@ fn text(metrics: &Metrics) -> String {
     let width = output::stdout_width();
     let mut text = format!(
         "{} ({} records of {} documents)\n\n",
-        if more.runs.is_empty() { "no run".to_owned() } else { more.runs.join(", ") },
+        if more.runs.is_empty() { "no runs".to_owned() } else { more.runs.join(", ") },
         more.records,
         more.documents
     );
@@ -84,7 +84,7 @@ fn shares(more: &Extended) -> Table {
 }
 
 fn paper_keys(metrics: &PaperMetrics) -> Table {
-    let mut table = Table::new([("published key", Align::Left), ("value", Align::Right)]);
+    let mut table = Table::new([("key of the paper", Align::Left), ("value", Align::Right)]);
     for (key, value) in [
         ("detections", metrics.detections),
         ("patches", metrics.patches),
@@ -130,8 +130,8 @@ fn sizes(more: &Extended) -> Table {
     let mut line = |name: &str, value: Option<f64>| table.push([name.to_owned(), number(value)]);
     line("operations, median", more.median_patch_ops.map(crate::stats::Median::value));
     line("operations, p95", more.p95_patch_ops);
-    line("operations, most", more.max_patch_ops.map(|most| most as f64));
-    line("operations nobody needed, all records", Some(more.collateral_ops as f64));
+    line("operations, largest", more.max_patch_ops.map(|most| most as f64));
+    line("collateral operations, all records", Some(more.collateral_ops as f64));
     line("with companions", Some(more.with_companions as f64));
     if more.cost_usd.is_some() {
         line("cost in US dollars, all records", more.cost_usd);
@@ -140,11 +140,8 @@ fn sizes(more: &Extended) -> Table {
 }
 
 fn samples(more: &Extended) -> Table {
-    let mut table = Table::new([
-        ("samples by a model", Align::Left),
-        ("n", Align::Right),
-        ("share that passes", Align::Right),
-    ]);
+    let mut table =
+        Table::new([("samples of a model", Align::Left), ("n", Align::Right), ("pass rate", Align::Right)]);
     for pass in &more.pass_at_k {
         table.push([format!("pass@{}", pass.k), pass.n.to_string(), percent(Some(pass.rate))]);
     }

@@ -33,7 +33,7 @@ fn object(policies: &[PolicyMetrics], published: bool) -> anyhow::Result<Map<Str
     Ok(object)
 }
 
-/// The published fields, and all of ours that are one figure.
+/// The paper's fields, and all of ours that are a single value.
 fn csv(policies: &[PolicyMetrics], published: bool) -> anyhow::Result<Table> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut header: Vec<String> = vec!["policy".to_owned()];
@@ -59,7 +59,7 @@ fn csv(policies: &[PolicyMetrics], published: bool) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// The leaves of one policy with `_` between the levels of their names.
+/// The leaves of one policy; names of nested fields are joined by `_`.
 fn flat(value: &Value) -> Vec<(String, String)> {
     let Value::Object(entries) = value else {
         return vec![];

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &cli::Report) -> anyhow::Result<Exit> {
     let report = report::build(&results, &options)?;
     let written = report::write(&report, &args.out)
         .context("cannot write the report")
-        .hint("--out names a folder; it is made when missing")?;
+        .hint("--out is a folder; it is created when missing")?;
     let bytes: u64 = written.iter().map(|file| file.bytes).sum();
     output::say(&format!("{} files, {:.1} MB", written.len() + 1, bytes as f64 / 1e6));
     print(&format!("{}\n", args.out.join("report.html").display()))

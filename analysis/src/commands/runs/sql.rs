@@ -11,7 +11,7 @@ use crate::commands::input::load;
 use crate::commands::print::show;
 use crate::metrics::sql::{self, SqlError};
 
-/// Bytes of a statement, at most.
+/// Maximum length of a statement in bytes.
 const MOST: u64 = 1 << 20;
 
 pub(crate) fn run(args: &cli::Sql) -> anyhow::Result<Exit> {
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &cli::Sql) -> anyhow::Result<Exit> {
         std::io::stdin()
             .take(MOST)
             .read_to_string(&mut statement)
-            .context("cannot read the question from stdin")?;
+            .context("cannot read the query from stdin")?;
     }
     let answer = sql::ask(&load(&args.input.paths)?, &statement);
     let figures = match answer {

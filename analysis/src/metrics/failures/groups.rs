@@ -1,4 +1,4 @@
-//! Records that were not accepted, grouped.
+//! Groups of records that were not accepted.
 
 use std::collections::BTreeMap;
 
@@ -13,61 +13,58 @@ use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::load::query::{self, is, no, of_first, rows};
 
-/// Records that ended alike.
+/// A group of records with equal properties.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Failure {
     pub(crate) count: u64,
     pub(crate) status: String,
-    /// The first gate that said no, in the order the gates run; empty when none did.
+    /// The first gate that failed, in the order the gates run; empty when none did.
     pub(crate) gate: String,
-    /// Whose fault it is.
     pub(crate) fault: String,
-    /// Kind of the object; empty when it is not known.
+    /// Kind of the object; empty when unknown.
     pub(crate) kind: String,
     /// Canonical policy.
     pub(crate) policy: String,
-    /// Why the record could not be processed; empty when it could.
+    /// The processing error; empty when the record was processed.
     pub(crate) error: String,
-    /// The record's first reason, worded alike.
+    /// The normalised first error message.
     pub(crate) reason: String,
-    /// The first of them in the order of the corpus.
+    /// The first record in corpus order.
     pub(crate) example: Example,
 }
 
-/// A record to look at.
+/// A reference to a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Example {
-    /// 0-based place in the corpus.
+    /// 0-based position in the corpus.
     #[serde(skip)]
     pub(crate) position: u64,
     pub(crate) run_id: String,
     pub(crate) record_id: String,
-    /// Where its manifest lies.
     pub(crate) manifest_path: String,
 }
 
-/// The records that share one word.
+/// Number of records with one value of a property.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Sum {
     pub(crate) value: String,
     pub(crate) count: u64,
-    /// The first of them.
     pub(crate) example: Example,
 }
 
-/// Everything that ended with one of the statuses asked for.
+/// The records with the requested statuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Failures {
-    /// Rows of the results.
+    /// All rows of the results.
     pub(crate) records: u64,
-    /// Rows among them that ended so.
+    /// Rows with the requested statuses.
     pub(crate) failed: u64,
-    /// Their groups, largest first; of equals the one that the corpus has first.
+    /// Their groups, largest first, then in corpus order.
     pub(crate) groups: Vec<Failure>,
 }
 
 impl Failures {
-    /// Groups the rows that ended with one of `statuses`. Refuses results in which a record occurs twice.
+    /// Groups the rows with these statuses. Fails if a record occurs twice.
     pub(crate) fn compute(results: &Results, statuses: &[Status]) -> Result<Self, AnalysisError> {
         results.refuse_repeats()?;
         let records = query::run(results.frame().select([rows("records")]))?.only().count("records")?;
@@ -119,8 +116,7 @@ impl Failures {
         Ok(Self { records, failed: groups.iter().map(|group| group.count).sum(), groups })
     }
 
-    /// The records by one word of theirs, e.g. `|failure| &failure.policy`; most frequent first, of equals the one
-    /// that the corpus has first.
+    /// Number of records by a property, e.g. `|failure| &failure.policy`; most frequent first, then in corpus order.
     pub(crate) fn by(&self, word: impl Fn(&Failure) -> &str) -> Vec<Sum> {
         let mut sums: BTreeMap<&str, (u64, &Example)> = BTreeMap::new();
         for failure in &self.groups {
@@ -139,7 +135,7 @@ impl Failures {
 
 type Key = [String; 7];
 
-/// Messages that differ in detail fall into one group once they are worded alike.
+/// Adds a group, or merges it with the group of the same key: normalised messages may be equal.
 fn merge(groups: &mut BTreeMap<Key, Failure>, failure: Failure) {
     let key = [
         &failure.status,
@@ -164,8 +160,8 @@ fn merge(groups: &mut BTreeMap<Key, Failure>, failure: Failure) {
     }
 }
 
-/// The first gate that said no. A document that was invalid before fails the schema gate afterwards as well; where
-/// only the check before ran, it is called `schema_before`.
+/// The first gate that failed. A document that was invalid before fails the schema gate afterwards as well;
+/// `schema_before` is used only where the check afterwards did not run.
 pub(crate) fn first_failed_gate() -> Expr {
     let gate = |gate: Gate| lit(gate.as_str());
     when(no(schema::OK_APPLY))

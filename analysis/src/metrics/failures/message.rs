@@ -1,17 +1,16 @@
-//! One wording for messages that differ in detail.
+//! Normalisation of error messages that differ only in detail.
 
 use std::borrow::Cow;
 
-/// Longest normalised message, in characters.
+/// Maximum length of a normalised message in characters.
 const LONGEST: usize = 180;
 
-/// Longest tail of an `error…:` message that is kept whole, in characters.
+/// Maximum length of the tail of an `error…:` message that is not shortened, in characters.
 const LONGEST_TAIL: usize = 120;
 
-/// The published normalisation of a message, step by step: blanks at the ends go and runs of them become one; a
-/// message with `{` and ` not found` ends before the `{`; one that begins with `error` and has more than 120
-/// characters after its first `:` keeps what stands before its second; what is longer than 180 characters is cut at
-/// 177 and ends with `...`.
+/// The paper's normalisation: trim, and collapse whitespace; cut a message with ` not found` before its first `{`; cut
+/// a message that begins with `error` and has more than 120 characters after its first `:` before its second `:`; cut a
+/// message of more than 180 characters after 177 and append `...`.
 pub(crate) fn normalise(message: &str) -> String {
     let mut text = message.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.contains(" not found")

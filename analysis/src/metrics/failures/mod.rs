@@ -1,4 +1,4 @@
-//! What was not accepted, and why: by gate, policy, fault, kind and reason, each with an example record.
+//! Records that were not accepted, by gate, policy, fault, kind and reason, each with an example record.
 
 mod groups;
 mod message;

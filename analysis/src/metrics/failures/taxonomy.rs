@@ -1,4 +1,4 @@
-//! The published failure taxonomy: counts per message, per data set and per policy.
+//! The paper's failure taxonomy: counts by message, data set and policy.
 
 use std::collections::HashMap;
 
@@ -11,24 +11,22 @@ use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::load::query::{self, judged, tally, yes};
 
-/// The category of a rejected record without a message.
 pub(crate) const UNSPECIFIED: &str = "<unspecified>";
 
-/// The policy of a rejected record without one.
 const UNKNOWN: &str = "unknown";
 
-/// A category and how often it occurs.
+/// A category and its number of occurrences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Category {
-    /// The normalised message, or the policy.
+    /// A normalised message, or a policy.
     pub(crate) name: String,
     pub(crate) count: u64,
 }
 
-/// The three published tables. A record with two messages counts twice in `messages`, once elsewhere.
+/// The paper's three tables. A record with two messages counts twice in `messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Taxonomy {
-    /// Messages of rejected records, most frequent first, of equals the first seen.
+    /// Messages of rejected records, most frequent first, then in order of occurrence.
     pub(crate) messages: Vec<Category>,
     /// Rejected records by policy, in the same order.
     pub(crate) policies: Vec<Category>,
@@ -68,7 +66,7 @@ impl Taxonomy {
     }
 }
 
-/// Counts that remember who was seen first.
+/// Counts by category, in order of first occurrence.
 #[derive(Debug, Default)]
 struct Ranking {
     places: HashMap<String, usize>,
@@ -86,7 +84,7 @@ impl Ranking {
     }
 
     fn ranked(mut self) -> Vec<Category> {
-        // A stable sort: of equals the first seen stays first.
+        // The sort is stable: equal counts stay in order of first occurrence.
         self.counts.sort_by_key(|category| std::cmp::Reverse(category.count));
         self.counts
     }

@@ -1,4 +1,4 @@
-//! Where the published files and their inputs lie.
+//! Paths and contents of the paper's files and their inputs.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -10,30 +10,26 @@ use crate::load::AnalysisError;
 use crate::load::LoadError;
 use crate::load::files::{self, FileError};
 
-/// Why the reference cannot be used, or a check not be made.
+/// An error of reading the paper's files or of a check.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PaperError {
-    /// A folder that cannot be read.
     #[error("cannot read {}", path.display())]
     Folder {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    /// A file that cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A published run that cannot be read.
     #[error("cannot import {what}")]
     Import {
         what: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Figures that cannot be computed.
     #[error(transparent)]
     Analysis(#[from] AnalysisError),
-    /// A file of another content than expected.
+    /// A file has unexpected content.
     #[error("{what}: {problem}")]
     Content { what: String, problem: String },
 }
@@ -44,7 +40,7 @@ impl From<LoadError> for PaperError {
     }
 }
 
-/// The folder of the published files, and beside it the larger runs.
+/// The folder of the paper's files, and the folder of the larger runs.
 #[derive(Debug)]
 pub(crate) struct PaperFolder {
     folder: PathBuf,
@@ -53,8 +49,8 @@ pub(crate) struct PaperFolder {
 }
 
 impl PaperFolder {
-    /// Opens the folder; `corpus` holds the larger runs (`rules_full`, `supported`, `grok_5k_dev`), by default the
-    /// folder above.
+    /// Opens the folder. `corpus` is the folder of the larger runs (`rules_full`, `supported`, `grok_5k_dev`), by
+    /// default the parent folder.
     pub(crate) fn open(folder: &Path, corpus: Option<&Path>) -> Result<Self, PaperError> {
         let wrong = |source| PaperError::Folder { path: folder.to_owned(), source };
         let folder = folder.canonicalize().map_err(wrong)?;
@@ -71,32 +67,32 @@ impl PaperFolder {
         }
     }
 
-    /// A file of inputs.
+    /// The path of a file of inputs.
     pub(in crate::paper) fn input(&self, name: &str) -> PathBuf {
         self.folder.join("inputs").join(format!("{name}.json.gz"))
     }
 
-    /// A file of a larger run.
+    /// The path of a file of a larger run.
     pub(in crate::paper) fn run_file(&self, run: &str, name: &str) -> PathBuf {
         self.corpus.join(run).join(format!("{name}.json.gz"))
     }
 
-    /// The JSON of a published file.
+    /// A file as JSON.
     pub(in crate::paper) fn json(&self, name: &str) -> Result<Value, PaperError> {
         Ok(files::json(&self.file(name))?)
     }
 
-    /// The entries of a file of inputs.
+    /// The objects of a file of inputs.
     pub(in crate::paper) fn entries(&self, name: &str) -> Result<Vec<Value>, PaperError> {
         Ok(files::objects(&self.input(name))?)
     }
 
-    /// The text of a published file.
+    /// A file as text.
     pub(in crate::paper) fn text(&self, name: &str) -> Result<String, PaperError> {
         Ok(String::from_utf8_lossy(&files::bytes(&self.file(name))?).into_owned())
     }
 
-    /// Every file of the folder, relative to it, in order.
+    /// Paths of all files of the folder, relative to it, sorted.
     pub(in crate::paper) fn files(&self) -> Result<Vec<String>, PaperError> {
         let mut found = vec![];
         let mut folders = vec![self.folder.clone()];
@@ -116,7 +112,7 @@ impl PaperFolder {
     }
 }
 
-/// A path as it is written in the table.
+/// A path with `/` on every system.
 fn relative(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }

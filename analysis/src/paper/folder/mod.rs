@@ -1,4 +1,4 @@
-//! The folder of the published files: where its files and their inputs lie, and its runs as results.
+//! The folder of the paper's files: its files, their inputs, and its runs as results.
 
 mod files;
 mod runs;

@@ -1,4 +1,4 @@
-//! Published runs as results: imported the way `coordinator import` does, into a temporary folder.
+//! The paper's runs as results: imported like `coordinator import` does, into a temporary folder.
 
 use std::error::Error;
 use std::fs::File;
@@ -15,10 +15,10 @@ use crate::load::Results;
 use crate::load::cases::{self, Case};
 use crate::load::files::text;
 
-/// Rows of one step of the import.
+/// Rows written at once.
 const STEP: usize = 1000;
 
-/// The files of a published run.
+/// The files of a run.
 pub(in crate::paper) struct Files {
     pub(in crate::paper) detections: PathBuf,
     pub(in crate::paper) patches: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(in crate::paper) struct Files {
 }
 
 impl PaperFolder {
-    /// A larger run, imported once.
+    /// A larger run.
     pub(in crate::paper) fn large(&self, run: &str) -> Result<Results, PaperError> {
         let file = |name| self.run_file(run, name);
         let files = Files {
@@ -37,8 +37,8 @@ impl PaperFolder {
         self.import(run, &files)
     }
 
-    /// The run behind files of inputs; a run without detections gets those that its verdicts (or patches) name, and
-    /// `more` beyond them.
+    /// The run of files of inputs. If it has no detections, one is made for each verdict (or patch), and `more` without
+    /// a verdict.
     pub(in crate::paper) fn small(&self, run: &str, more: usize) -> Result<Results, PaperError> {
         let optional = |name: &str| Some(self.input(&format!("{run}_{name}"))).filter(|path| path.is_file());
         let patches = optional("patches").map(|path| self.completed(run, &path)).transpose()?;
@@ -50,8 +50,8 @@ impl PaperFolder {
         self.import(run, &Files { detections, patches, verified })
     }
 
-    /// Of most runs only the number of operations was published: `test` operations without a value, which are no JSON
-    /// Patch. With a value they are one, of the same length.
+    /// Adds the missing values of `test` operations. For most runs only the number of operations was published, as
+    /// `test` operations without a value, which are not a valid JSON Patch.
     pub(in crate::paper) fn completed(&self, run: &str, patches: &Path) -> Result<PathBuf, PaperError> {
         let mut entries = crate::load::files::objects(patches)?;
         let ops = entries.iter_mut().filter_map(|entry| entry.get_mut("patch")?.as_array_mut()).flatten();
@@ -61,7 +61,7 @@ impl PaperFolder {
         self.written(&format!("{run}_patches"), &Value::Array(entries))
     }
 
-    /// Detections for the entries of a file.
+    /// Writes detections for the entries of a file.
     pub(in crate::paper) fn detections_of(
         &self,
         run: &str,
@@ -84,7 +84,7 @@ impl PaperFolder {
         Ok(path)
     }
 
-    /// Imports a run into the temporary folder, unless that was done before.
+    /// Imports a run into the temporary folder, once.
     pub(in crate::paper) fn import(&self, run: &str, files: &Files) -> Result<Results, PaperError> {
         let part = self.scratch.path().join(format!("{run}.parquet"));
         if !part.is_file() {
@@ -94,7 +94,7 @@ impl PaperFolder {
         Ok(Results::load(&[part.display().to_string()])?)
     }
 
-    /// The rows of a run behind files of inputs.
+    /// The rows of the run of files of inputs.
     pub(in crate::paper) fn cases(&self, run: &str) -> Result<Vec<Case>, PaperError> {
         Ok(cases::read(&self.small(run, 0)?)?)
     }

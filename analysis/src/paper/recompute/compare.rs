@@ -1,12 +1,12 @@
-//! Our values against published ones.
+//! Comparison of our values with the paper's.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Largest relative difference that is put down to rounding.
+/// Maximum relative difference that counts as rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// A value that is not equal.
+/// A value that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Difference {
     pub(crate) place: String,
@@ -15,25 +15,25 @@ pub(crate) struct Difference {
     pub(crate) paper: String,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Comparison {
     pub(super) compared: u64,
-    /// Of them, equal within rounding only.
+    /// Compared values that are equal within rounding only.
     pub(super) rounded: u64,
-    /// Of them, not equal.
+    /// Compared values that differ.
     pub(super) differences: Vec<Difference>,
 }
 
 impl Comparison {
-    /// Every published value against ours. What only ours has is no difference: newer keys stand beside the old ones.
+    /// Compares every value of the paper with ours. Keys that only ours has are not a difference.
     pub(super) fn of(ours: &Value, paper: &Value) -> Self {
         let mut comparison = Self::default();
         comparison.walk("", Some(ours), paper);
         comparison
     }
 
-    /// Line by line.
+    /// Compares texts line by line.
     pub(super) fn of_text(ours: &str, paper: &str) -> Self {
         let mut comparison = Self::default();
         let (mut ours, mut paper) = (ours.lines(), paper.lines());
@@ -51,7 +51,7 @@ impl Comparison {
         }
     }
 
-    /// CSV against CSV: cells that are numbers are compared as such.
+    /// Compares CSV cell by cell, numbers by value.
     pub(super) fn of_csv(ours: &str, paper: &str) -> Self {
         let mut comparison = Self::default();
         let (ours, paper) = (cells(ours), cells(paper));
@@ -70,7 +70,7 @@ impl Comparison {
         comparison
     }
 
-    /// This and another comparison together.
+    /// The sum of two comparisons.
     #[must_use]
     pub(super) fn and(mut self, other: Self) -> Self {
         self.compared += other.compared;
@@ -80,7 +80,7 @@ impl Comparison {
     }
 
     fn cell(&mut self, place: &str, ours: &str, paper: &str) {
-        // "001" is a name.
+        // A leading zero, as in "001", marks an identifier.
         let is_name = |text: &str| text.len() > 1 && text.starts_with('0') && !text.starts_with("0.");
         match (ours.parse::<f64>(), paper.parse::<f64>()) {
             (Ok(a), Ok(b)) if !is_name(ours) && !is_name(paper) => self.numbers(place, a, b),

@@ -1,30 +1,29 @@
-//! What became of each published file: a line of the parity table.
+//! The result of the check of one file of the paper.
 
 use serde::Serialize;
 
 use super::compare::{Comparison, Difference};
 
-/// What became of a published file.
+/// The status of a file of the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
-    /// Every value is ours.
+    /// All values are equal.
     Exact,
-    /// Every value is ours within 1e-9.
+    /// All values are equal within 1e-9.
     Rounding,
-    /// Computed from the same inputs, another value comes out, and ours is the right one.
+    /// A value computed from the same inputs differs, and the paper's is known to be wrong.
     #[serde(rename = "published_wrong")]
     PaperWrong,
-    /// What it was made from was not published, or is not at hand.
+    /// Inputs were not published, or are missing here.
     InputsMissing,
-    /// Nothing that should be computed: made up, made by others, or an input itself.
+    /// Not to be computed: invented, made by other tools, or an input itself.
     NotProduced,
-    /// Ours is another value, and nobody knows why: a failure of ours.
+    /// A value differs for an unknown reason.
     Differs,
 }
 
 impl Status {
-    /// The word of it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -37,29 +36,27 @@ impl Status {
     }
 }
 
-/// A line of the parity table.
+/// A line of the table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Line {
-    /// The file, relative to the folder.
+    /// Path of the file, relative to the folder.
     pub(crate) file: String,
-    /// What became of it.
     pub(crate) status: Status,
-    /// The sub-command that computes it.
+    /// The subcommand that computes it.
     pub(crate) command: String,
-    /// How many values were compared.
+    /// Number of compared values.
     pub(crate) compared: u64,
-    /// What to know about it.
     pub(crate) detail: String,
-    /// The first values that are not equal: where, ours, published.
+    /// The first differences.
     pub(crate) differences: Vec<Difference>,
 }
 
-/// What a check found.
+/// The result of a computation, before it becomes a line.
 pub(super) struct Found {
     comparison: Comparison,
-    /// Places whose inputs were not published.
+    /// Places of values whose inputs were not published.
     unavailable: &'static [&'static str],
-    /// Why values that differ are wrong as published, and what is right.
+    /// The reason why differing values of the paper are wrong.
     wrong: Option<String>,
     note: String,
 }

@@ -1,4 +1,4 @@
-//! Every published file, computed again from its inputs and compared value by value.
+//! Recomputes every file of the paper from its inputs and compares it value by value.
 
 mod checks;
 mod compare;

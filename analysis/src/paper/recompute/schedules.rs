@@ -1,4 +1,4 @@
-//! The published schedules, comparison and sweeps.
+//! The paper's schedules, comparison and sweeps.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(super) fn compare_json(paper: &PaperFolder) -> Result<Found, PaperError> {
     Ok(found.note("reproduced from its inputs, which are three runs joined by number (F1, F2: see audit)"))
 }
 
-/// The published file comes from an earlier version: bandit entries only.
+/// This file was made by an earlier version of the paper's code, with bandit entries only.
 pub(super) fn sweep_json(paper: &PaperFolder) -> Result<Found, PaperError> {
     let grid = Grid { explore: vec![0.0, 0.5, 1.0], ..Grid::default() };
     let ours = sweep(&joined(paper)?, &grid)

@@ -1,4 +1,4 @@
-//! The parity table: a line for every published file.
+//! The table of all files of the paper.
 
 use console::output::{Align, Table};
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::line::{Line, Status};
 use crate::paper::folder::{PaperError, PaperFolder};
 use crate::render::Figures;
 
-/// Goes over every file of the folder, and over what must be there.
+/// Checks every known file, and lists the other files of the folder.
 pub(crate) fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
     let mut lines: Vec<Line> = vec![];
     for check in checks::CHECKS {
@@ -22,7 +22,7 @@ pub(crate) fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
     Ok(lines)
 }
 
-/// The lines as a table, with a count of each status.
+/// The lines as a table, and the number of files by status.
 pub(crate) fn figures(lines: &[Line]) -> Figures {
     let header = [
         ("file", Align::Left),
@@ -47,11 +47,13 @@ pub(crate) fn figures(lines: &[Line]) -> Figures {
         for line in of {
             let mut detail = line.detail.clone();
             if let (Status::Differs, Some(first)) = (status, line.differences.first()) {
-                detail = format!("{}: ours {}, published {}. {detail}", first.place, first.ours, first.paper);
+                detail = format!("{}: ours {}, paper {}. {detail}", first.place, first.ours, first.paper);
             }
             let values = if line.compared == 0 { "-".to_owned() } else { line.compared.to_string() };
             table.push([line.file.clone(), status.as_str().to_owned(), line.command.clone(), values, detail]);
         }
     }
-    Figures::new(json!(lines)).with("Published files, computed again", table).with("Files by status", counts)
+    Figures::new(json!(lines))
+        .with("Files of the paper, computed again", table)
+        .with("Files by status", counts)
 }

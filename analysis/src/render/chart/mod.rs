@@ -1,7 +1,7 @@
-//! Charts as SVG, drawn by `plotters`. Values in, text out.
+//! Charts as SVG, drawn by `plotters`.
 //!
-//! *Invariant*: every colour is one of [`Ink`], so that a page can turn them for a dark screen with a style sheet
-//! ([`dark_style`]); a chart is white-paper black-ink by itself, fit for print and for LaTeX.
+//! *Invariant*: every colour is one of [`Ink`], so a page can switch charts to the dark theme by a style sheet
+//! ([`dark_style`]). By itself a chart has the light theme, fit for print and LaTeX.
 
 mod bars;
 mod canvas;

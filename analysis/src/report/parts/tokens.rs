@@ -1,4 +1,4 @@
-//! What a model was asked and answered, and what that cost.
+//! Tokens and cost of the calls to a model.
 
 use crate::load::AnalysisError;
 use crate::metrics::tokens::tokens;
@@ -12,7 +12,7 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let sums = tokens(&run.cases, options.prices);
     if sums.by_model == 0 {
         return Ok(vec![Block::Text(format!(
-            "No patch of run {} was written by a model (n = {} records): no tokens, no cost.",
+            "No patch of run {} was written by a model (n = {} records).",
             run.id,
             thousands(run.metrics.records)
         ))]);

@@ -1,4 +1,4 @@
-//! Repetitions of a grid, in parallel, with the spread of every figure.
+//! Runs a grid of simulations with repetitions, in parallel, and computes the spread of every figure.
 
 use console::output::{Align, Table};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ pub(crate) struct Setting {
     /// Offered loads; 0 is a backlog.
     pub(crate) loads: Vec<f64>,
     pub(crate) alphas: Vec<f64>,
-    /// Tries of a job at most.
+    /// Maximum attempts of a job.
     pub(crate) attempts: u32,
     /// Jobs of a repetition.
     pub(crate) jobs: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
 }
 
-/// A figure over the repetitions: its mean, and where 95 % of them lie.
+/// A figure over the repetitions: its mean and the central 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) mean: f64,
@@ -55,19 +55,18 @@ pub(crate) struct Cell {
     pub(crate) rule: &'static str,
     /// Waits by band, in seconds.
     pub(crate) bands: Vec<Band>,
-    /// FIFO's p95 wait of the top band over this rule's, repetition by repetition.
+    /// FIFO's p95 wait of the top band divided by this rule's, by repetition.
     pub(crate) top_p95_against_fifo: Spread,
-    /// Exposure beyond the oracle's, as a share of the oracle's.
+    /// Exposure in excess of the oracle's, as a share of the oracle's.
     pub(crate) regret: Spread,
     /// Inequality of the waits.
     pub(crate) gini: Spread,
     /// Share of the lowest band in the head of the queue.
     pub(crate) low_head_share: Spread,
-    /// Risk closed per hour to the end.
+    /// Risk closed per hour until the end.
     pub(crate) risk_per_hour: Spread,
-    /// Hours until half of the risk was closed.
     pub(crate) half_closed_hours: Spread,
-    /// Hours until 95 % of the risk was closed.
+    /// Until 95 % of the risk was closed.
     pub(crate) most_closed_hours: Spread,
 }
 
@@ -75,19 +74,16 @@ pub(crate) struct Cell {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Band {
     pub(crate) name: &'static str,
-    /// Jobs of a repetition, on average.
+    /// Mean number of jobs of a repetition.
     pub(crate) jobs: f64,
-    /// Half of them waited less.
     pub(crate) median: Spread,
-    /// 95 % of them waited less.
     pub(crate) p95: Spread,
-    /// 99 % of them waited less.
     pub(crate) p99: Spread,
-    /// Share that waited longer than the limit.
+    /// Share of jobs that waited longer than the limit.
     pub(crate) starved: Spread,
 }
 
-/// Runs the grid. Every rule and every point sees the same draws in a repetition.
+/// Runs the grid. In a repetition, all rules and points use the same random draws.
 pub(crate) fn experiment(pool: &Pool, setting: &Setting) -> Vec<Cell> {
     let mut points = vec![];
     for servers in &setting.servers {
@@ -175,7 +171,6 @@ fn cell(rule: Rule, servers: usize, load: f64, alpha: f64, repeated: &[&Vec<Meas
     }
 }
 
-/// The cells as a table.
 pub(crate) fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures {
     let numbers = [
         "servers",
@@ -219,7 +214,7 @@ pub(crate) fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures
     });
     let title = format!(
         "The queue over time (n = {} jobs × {} repetitions, drawn from {} measured records, mean service {:.4} s; \
-         means with where 95 % of the repetitions lie)",
+         means and the central 95 % of the repetitions)",
         setting.jobs,
         setting.repetitions,
         pool.len(),

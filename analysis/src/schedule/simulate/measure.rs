@@ -1,4 +1,4 @@
-//! What a queue did to those who waited in it.
+//! Measurements of a simulated queue.
 
 use serde::Serialize;
 
@@ -9,20 +9,17 @@ use crate::stats::Sample;
 /// Lower ends of the bands of risk, highest first.
 pub(crate) const BANDS: [(&str, f64); 3] = [("top", 85.0), ("high", 60.0), ("rest", 0.0)];
 
-/// The head of the queue, as a share of the starts.
+/// The head of the queue, as a share of all starts.
 const HEAD: f64 = 0.1;
 
 /// Waits of a band, in seconds, from arrival to first start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct BandWaits {
     pub(crate) jobs: usize,
-    /// Half of them waited less.
     pub(crate) median: f64,
-    /// 95 % of them waited less.
     pub(crate) p95: f64,
-    /// 99 % of them waited less.
     pub(crate) p99: f64,
-    /// Share that waited longer than the limit.
+    /// Share of jobs that waited longer than the limit.
     pub(crate) starved: f64,
 }
 
@@ -35,18 +32,18 @@ pub(crate) struct Measures {
     pub(crate) gini: f64,
     /// Share of the lowest band among the first tenth of the starts.
     pub(crate) low_head_share: f64,
-    /// Risk closed per hour, to the end of the last job.
+    /// Risk closed per hour, until the end of the last job.
     pub(crate) risk_per_hour: f64,
-    /// Hours until half, and 95 %, of all risk that is ever closed is closed.
+    /// Until half of the risk that is ever closed was closed.
     pub(crate) half_closed_hours: f64,
-    /// See `half_closed_hours`.
+    /// Until 95 % of the risk that is ever closed was closed.
     pub(crate) most_closed_hours: f64,
-    /// Risk × hours that were open: what every order tries to make small.
+    /// Risk × hours until closed, summed over all jobs: the cost that an order should minimise.
     pub(crate) exposure: f64,
 }
 
 impl Measures {
-    /// Sums up a repetition; `starved` in seconds.
+    /// Summarises a repetition; `starved` is in seconds.
     pub(crate) fn of(jobs: &[Job], served: &[Served], starved: f64) -> Self {
         let pairs = || jobs.iter().zip(served);
         let band_of = |risk: f64| BANDS.iter().position(|(_, from)| risk >= *from).unwrap_or(BANDS.len() - 1);

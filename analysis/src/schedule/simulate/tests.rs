@@ -1,4 +1,4 @@
-//! Theory, the static orders, and what learning is worth.
+//! Comparison with queueing theory, with the static orders, and of the learning rules.
 
 use rand_distr::{Distribution as _, Exp};
 
@@ -45,7 +45,7 @@ fn one_server_waits_as_theory_says() {
 
 #[test]
 fn two_servers_wait_less_than_one_of_double_speed_starts() {
-    // Jobs of 2 s every second: two servers never let anybody wait.
+    // Jobs of 2 s every second: with two servers no job waits.
     let jobs: Vec<Job> = (0..10).map(|i| Job { arrival: f64::from(i), ..job(0, 1.0, 2.0) }).collect();
     let waits = |servers| {
         let served = serve(&jobs, &[], Rule::Fifo, servers, 0.0, 1);
@@ -82,7 +82,7 @@ fn a_static_order_is_the_simulation_of_one_server_that_learns_nothing() {
         let weights = Weights { alpha: 0.0, ..Weights::default() };
         let mut ordered = order(&candidates, strategy, &weights);
         if strategy == Strategy::Fifo {
-            // Its ids are ordered as text among equals; no two are equal here.
+            // FIFO compares ids as text among equals; no two are equal here.
             ordered.sort_unstable();
         }
         let waits = waits_hours(&candidates, &ordered);
