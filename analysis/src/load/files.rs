@@ -1,88 +1,78 @@
-//! Small files beside runs: JSON and CSV, plain or gz, size-capped.
+//! Small files: JSON and CSV, plain or gzip, with a size limit.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
+use dataset::corpus::Input;
 use serde_json::Value;
 
-/// Bytes of one file, unpacked, at most.
+/// Maximum uncompressed size of a file in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Why a file cannot be used.
+/// An error of reading a small file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// It is not there, or cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    /// It is too large.
-    #[error("{} has more than {MAX_BYTES} bytes", path.display())]
+    #[error("{} is larger than {MAX_BYTES} bytes", path.display())]
     TooLarge { path: PathBuf },
-    /// It is no JSON.
-    #[error("{} is no JSON", path.display())]
+    #[error("{} is not valid JSON", path.display())]
     Json {
         path: PathBuf,
         #[source]
         source: serde_json::Error,
     },
-    /// It is no CSV.
-    #[error("{} is no CSV", path.display())]
+    #[error("{} is not valid CSV", path.display())]
     Csv {
         path: PathBuf,
         #[source]
         source: csv::Error,
     },
-    /// It has another shape than its reader expects.
+    /// The content has an unexpected structure.
     #[error("{}: {problem}", path.display())]
     Shape { path: PathBuf, problem: String },
 }
 
 impl FileError {
-    /// A file of the wrong shape.
     pub(crate) fn shape(path: &Path, problem: impl Into<String>) -> Self {
         Self::Shape { path: path.to_owned(), problem: problem.into() }
     }
 }
 
-/// The bytes of a file; one whose content is gz is unpacked.
+/// The bytes of a file, decompressed if it is gzip.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let wrong = |source| FileError::Read { path: path.to_owned(), source };
-    let mut file = io::BufReader::new(File::open(path).map_err(wrong)?);
-    let packed = io::BufRead::fill_buf(&mut file).map_err(wrong)?.starts_with(&[0x1f, 0x8b]);
+    let file = File::open(path).map_err(wrong)?;
+    let input = Input::from_reader(&path.display().to_string(), file)
+        .map_err(|error| wrong(io::Error::other(error)))?;
     let mut bytes = Vec::new();
-    if packed {
-        MultiGzDecoder::new(file).take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
-    } else {
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
-    }
+    input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(FileError::TooLarge { path: path.to_owned() });
     }
     Ok(bytes)
 }
 
-/// The JSON value of a file.
 pub(crate) fn json(path: &Path) -> Result<Value, FileError> {
     serde_json::from_slice(&bytes(path)?).map_err(|source| FileError::Json { path: path.to_owned(), source })
 }
 
-/// The entries of a JSON list that are objects; what else the list holds is skipped, as the original does.
+/// The objects of a JSON list; other items are skipped, as in the paper's code.
 pub(crate) fn objects(path: &Path) -> Result<Vec<Value>, FileError> {
     match json(path)? {
         Value::Array(entries) => Ok(entries.into_iter().filter(Value::is_object).collect()),
-        _ => Err(FileError::shape(path, "is no JSON list")),
+        _ => Err(FileError::shape(path, "is not a JSON list")),
     }
 }
 
 /// A CSV file with a header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Csv {
-    /// The names of the columns.
     pub(crate) header: Vec<String>,
     /// The rows, each as long as the header.
     pub(crate) rows: Vec<Vec<String>>,
@@ -103,13 +93,13 @@ impl Csv {
         Ok(Self { header, rows })
     }
 
-    /// The place of the first of these columns that is there.
+    /// The index of the first of these columns that exists.
     pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         names.iter().find_map(|name| self.header.iter().position(|column| column == name))
     }
 }
 
-/// SHA-256 of some bytes, in hex.
+/// SHA-256 in hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
@@ -121,17 +111,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// The text of a JSON key.
 pub(crate) fn text<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
     entry.get(key).and_then(Value::as_str)
 }
 
-/// The number of a JSON key.
 pub(crate) fn number(entry: &Value, key: &str) -> Option<f64> {
     entry.get(key).and_then(Value::as_f64)
 }
 
-/// Whether a JSON key is true.
+/// Whether the value of a JSON key is `true`.
 pub(crate) fn truth(entry: &Value, key: &str) -> bool {
     entry.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
@@ -155,7 +143,7 @@ mod tests {
         assert_eq!(objects(&plain).unwrap(), objects(&packed).unwrap());
         assert_eq!(objects(&plain).unwrap().len(), 1);
         std::fs::write(&plain, "{}").unwrap();
-        assert!(objects(&plain).unwrap_err().to_string().ends_with("a.json: is no JSON list"));
+        assert!(objects(&plain).unwrap_err().to_string().ends_with("a.json: is not a JSON list"));
         assert!(json(&dir.path().join("none")).is_err());
     }
 

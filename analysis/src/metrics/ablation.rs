@@ -1,15 +1,15 @@
-//! What each gate is good for: acceptance when its verdict is ignored.
+//! Ablation of the gates: acceptance when the verdict of a gate is ignored.
 
 use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::cases::{Case, Verdicts};
-use crate::render::Figures;
+use crate::render::{Figures, interval, percent};
 use crate::stats::{Proportion, round};
 
 type Gate = fn(&Verdicts) -> Option<bool>;
 
-/// Gates under their published names; `kubectl` is the schema gate.
+/// Gates under the paper's names; `kubectl` is the schema gate.
 const GATES: [(&str, Gate); 4] = [
     ("policy", |gates| gates.policy),
     ("safety", |gates| gates.safety),
@@ -17,11 +17,11 @@ const GATES: [(&str, Gate); 4] = [
     ("rescan", |gates| gates.rescan),
 ];
 
-/// A choice of gates whose verdicts are ignored.
+/// A set of gates whose verdicts are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
-    /// The gates, by their published names.
+    /// The gates, by the paper's names.
     pub(crate) disabled: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ impl Scenario {
         }
     }
 
-    /// The published scenarios: everything, and without each gate.
+    /// The paper's scenarios: all gates, and one scenario without each gate.
     pub(crate) fn paper() -> Vec<Self> {
         let without = [("full", None), ("no_policy", Some("policy")), ("no_safety", Some("safety"))];
         let rest = [("no_schema", Some("kubectl")), ("no_rescan", Some("rescan"))];
@@ -49,8 +49,8 @@ impl Scenario {
     }
 }
 
-/// The ablation over the judged records. A gate that did not run lets a record pass, as in the original: the number of
-/// those is in `extended.not_run`, since a scenario cannot show anything about a gate that never ran.
+/// The ablation over the judged records. A gate that did not run counts as passed, as in the paper's code;
+/// `extended.not_run` counts these, because a scenario shows nothing about a gate that did not run.
 pub(crate) fn ablation(cases: &[Case], scenarios: &[Scenario]) -> Figures {
     let judged: Vec<&Case> = cases.iter().filter(|case| case.judged).collect();
     let total = judged.len() as u64;
@@ -80,13 +80,12 @@ pub(crate) fn ablation(cases: &[Case], scenarios: &[Scenario]) -> Figures {
             })
             .collect();
         let share = Proportion::new(accepted.len() as u64, total);
-        let percent = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{:.2}", x * 100.0));
         table.push([
             scenario.name.clone(),
             accepted.len().to_string(),
             total.to_string(),
-            format!("{} %", percent(share.rate)),
-            format!("{} – {} %", percent(share.low), percent(share.high)),
+            percent(share.rate),
+            interval(&share),
             escapes.len().to_string(),
         ]);
         entries.push(json!({

@@ -1,4 +1,4 @@
-//! Two runs over the same records: whose outcome changed, and why.
+//! Comparison of two runs over the same records: changed outcomes and their reasons.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::load::cases::Case;
-use crate::render::Figures;
+use crate::render::{Figures, percent};
 use crate::stats::{McNemar, Proportion, mcnemar};
 
 /// A record whose outcome changed.
@@ -18,30 +18,28 @@ pub(crate) struct Change {
     pub(crate) policy_id: String,
     pub(crate) before: String,
     pub(crate) after: String,
-    /// Whose fault it is after, or was before where it is accepted now.
+    /// The fault in the second run, or in the first if the record is accepted in the second.
     pub(crate) fault: String,
-    /// Why it is not accepted after, or was not before.
+    /// The reason in the second run, or in the first if the record is accepted in the second.
     pub(crate) reason: String,
 }
 
-/// What changed between two runs.
+/// The changes between two runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Diff {
-    /// Acceptance of the first, of the records that both have.
+    /// Acceptance in the first run, of the records that both runs have.
     pub(crate) before: Proportion,
-    /// Acceptance of the second, of the same.
+    /// Acceptance in the second run, of the same records.
     pub(crate) after: Proportion,
-    /// Whether the difference is more than chance.
+    /// Test of the null hypothesis that both runs accept equally often.
     pub(crate) mcnemar: McNemar,
-    /// The records whose status or fault changed: first those that are no longer accepted.
+    /// The records whose status or fault changed; those that are no longer accepted come first.
     pub(crate) changes: Vec<Change>,
-    /// Records that only the first has.
     pub(crate) only_before: u64,
-    /// Records that only the second has.
     pub(crate) only_after: u64,
 }
 
-/// Compares two runs record by record: equal id, policy and document.
+/// Compares two runs record by record. Records are equal if id, policy and document are.
 pub(crate) fn diff(before: &[Case], after: &[Case]) -> Diff {
     let key = |case: &Case| (case.id.clone(), case.policy.clone(), case.document.clone());
     let mut known: HashMap<_, &Case> = before.iter().map(|case| (key(case), case)).collect();
@@ -69,7 +67,7 @@ pub(crate) fn diff(before: &[Case], after: &[Case]) -> Diff {
             });
         }
     }
-    // A stable sort: within each group the order of the corpus.
+    // The sort is stable: within each group the corpus order remains.
     changes.sort_by_key(|change| match (change.before.as_str(), change.after.as_str()) {
         ("accepted", _) => 0,
         (_, "accepted") => 1,
@@ -86,18 +84,17 @@ pub(crate) fn diff(before: &[Case], after: &[Case]) -> Diff {
 }
 
 impl Diff {
-    /// Whether fewer records are accepted than before.
+    /// Whether the second run accepts fewer records.
     pub(crate) fn fell(&self) -> bool {
         self.after.count < self.before.count
     }
 
-    /// The changes as tables; at most `top` records, 0 for all.
+    /// The changes as tables, with at most `top` records (0: all).
     pub(crate) fn figures(&self, top: usize) -> Figures {
         let names = ["accepted", "of", "share"].map(|name| (name, Align::Right));
         let mut sums = Table::new(std::iter::once(("run", Align::Left)).chain(names));
         for (name, share) in [("before", self.before), ("after", self.after)] {
-            let percent = share.rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.2} %", rate * 100.0));
-            sums.push([name.to_owned(), share.count.to_string(), share.of.to_string(), percent]);
+            sums.push([name.to_owned(), share.count.to_string(), share.of.to_string(), percent(share.rate)]);
         }
         let names = ["record", "policy", "before", "after", "fault", "reason"];
         let mut table = Table::new(names.map(|name| (name, Align::Left)));
@@ -113,7 +110,7 @@ impl Diff {
             ]);
         }
         let title = format!(
-            "Acceptance of the records that both have ({} lost, {} won, p = {:.2e}; {} only before, {} only after)",
+            "Acceptance of the records that both have ({} lost, {} gained, p = {:.2e}; {} only before, {} only after)",
             self.mcnemar.only_first,
             self.mcnemar.only_second,
             self.mcnemar.p,

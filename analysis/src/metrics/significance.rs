@@ -1,4 +1,4 @@
-//! Which differences are more than chance: intervals, tests, corrections.
+//! Statistical significance of differences: intervals, tests, corrections.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,16 +7,15 @@ use serde_json::{Value, json};
 
 use crate::load::cases::Case;
 use crate::load::files::Csv;
-use crate::render::Figures;
+use crate::render::{Figures, ends, interval, percent};
 use crate::stats::{
     Interval, McNemar, Proportion, accepted_by_cluster, benjamini_hochberg, fisher_exact, holm, mcnemar,
     round, two_proportions,
 };
 
-/// Resamples behind an interval.
+/// Resamples of the bootstrap.
 const DRAWS: usize = 2000;
 
-/// A corpus and its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) corpus: String,
@@ -33,15 +32,16 @@ impl Counted {
             .iter()
             .map(|row| {
                 let cell = |place: usize| row.get(place).map(String::as_str).unwrap_or_default();
-                let count =
-                    |place| cell(place).parse::<u64>().map_err(|_| format!("{:?} is no count", cell(place)));
+                let count = |place| {
+                    cell(place).parse::<u64>().map_err(|_| format!("{:?} is not a count", cell(place)))
+                };
                 let counted = Self {
                     corpus: cell(corpus).to_owned(),
                     accepted: count(accepted)?,
                     total: count(total)?,
                 };
                 if counted.accepted > counted.total {
-                    return Err(format!("{}: more accepted than there are", counted.corpus));
+                    return Err(format!("{}: accepted exceeds total", counted.corpus));
                 }
                 Ok(counted)
             })
@@ -53,7 +53,7 @@ impl Counted {
     }
 }
 
-/// The published table of intervals: share and Wilson bounds, unrounded.
+/// The paper's table of intervals: share and Wilson bounds, unrounded.
 pub(crate) fn intervals(counts: &[Counted]) -> Table {
     let columns =
         ["accepted", "total", "acceptance_rate", "ci_lower", "ci_upper"].map(|name| (name, Align::Right));
@@ -71,7 +71,7 @@ pub(crate) fn intervals(counts: &[Counted]) -> Table {
     table
 }
 
-/// Every pair of corpora: the published z test, and beside it Fisher's exact test with both corrections.
+/// Tests of every pair of corpora: the paper's z test, and Fisher's exact test with both corrections.
 pub(crate) fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
     let pairs: Vec<(&Counted, &Counted)> = counts
         .iter()
@@ -101,7 +101,7 @@ pub(crate) fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
     (entries, table)
 }
 
-/// Acceptance of runs: Wilson, and the interval when whole documents are drawn again.
+/// Acceptance of runs, with Wilson's interval and the bootstrap interval that resamples whole documents.
 pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
     let mut runs: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
     for case in cases {
@@ -110,7 +110,6 @@ pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
     let columns = ["accepted", "of", "share", "Wilson 95 %", "by document 95 %", "documents"];
     let columns = columns.map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("run", Align::Left)).chain(columns));
-    let percent = |low: f64, high: f64| format!("{:.2} – {:.2} %", low * 100.0, high * 100.0);
     let mut entries = vec![];
     for (run, cases) in &runs {
         let (by_document, documents) = by_document(cases.iter().copied(), seed);
@@ -120,9 +119,9 @@ pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
             (*run).to_owned(),
             share.count.to_string(),
             share.of.to_string(),
-            share.rate.map_or_else(String::new, |rate| format!("{:.2} %", rate * 100.0)),
-            share.low.zip(share.high).map_or_else(String::new, |(low, high)| percent(low, high)),
-            by_document.map_or_else(String::new, |of| percent(of.low, of.high)),
+            percent(share.rate),
+            interval(&share),
+            by_document.map_or_else(|| "-".to_owned(), |of| ends(of.low, of.high)),
             documents.to_string(),
         ]);
         entries.push(json!({
@@ -161,8 +160,8 @@ pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
     figures
 }
 
-/// The interval of acceptance when whole documents are drawn again, and how many documents there are; a record without
-/// a document is one of its own.
+/// The bootstrap interval of acceptance that resamples whole documents, and the number of documents. A record without
+/// a document counts as a document of its own.
 pub(crate) fn by_document<'a>(cases: impl Iterator<Item = &'a Case>, seed: u64) -> (Option<Interval>, usize) {
     let mut documents: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for case in cases {
@@ -174,7 +173,7 @@ pub(crate) fn by_document<'a>(cases: impl Iterator<Item = &'a Case>, seed: u64) 
     (accepted_by_cluster(&clusters, DRAWS, seed), clusters.len())
 }
 
-/// Pairs of runs over the same records: the id, the policy and the document agree.
+/// `McNemar`'s test for each pair of runs, over the records with equal id, policy and document.
 fn paired(runs: &BTreeMap<&str, Vec<&Case>>) -> Vec<(String, String, u64, McNemar)> {
     let mut tests = vec![];
     for (index, (a, first)) in runs.iter().enumerate() {

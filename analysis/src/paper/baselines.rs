@@ -1,15 +1,14 @@
-//! The published head-to-head of baselines: an outer join by policy of files from different slices.
+//! The paper's comparison of baselines: an outer join by policy of files about different slices.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::files::{Csv, text, truth};
-use crate::render::latex::escape;
+use crate::render::{latex, markdown};
 
-/// The names of the columns: in the CSV, in Markdown, in LaTeX.
+/// Names of the columns in CSV, Markdown and LaTeX.
 const COLUMNS: [(&str, &str, &str); 6] = [
     ("k8s", "k8s-auto-fix", "k8s-auto-fix"),
     ("kyverno", "Kyverno", "Kyverno"),
@@ -19,7 +18,7 @@ const COLUMNS: [(&str, &str, &str); 6] = [
     ("llmsec", "LLMSecConfig slice", "LLMSecConfig"),
 ];
 
-/// Accepted of all, with the rate as a file says it.
+/// Counts of a policy, with the rate as given in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cell {
     accepted: u64,
@@ -27,13 +26,13 @@ struct Cell {
     rate: f64,
 }
 
-/// The joined table: policy → one cell for each of the six systems.
+/// The joined table: one cell per policy and system.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Baselines {
     rows: BTreeMap<String, [Option<Cell>; 6]>,
 }
 
-/// The **second** map of ids in the original: here `privilege-escalation-container` is `no_privileged`.
+/// The **second** map of policy ids in the paper's code, where `privilege-escalation-container` is `no_privileged`.
 fn policy(raw: &str) -> String {
     match raw {
         "cap-sys-admin" => "drop_cap_sys_admin",
@@ -51,7 +50,7 @@ fn policy(raw: &str) -> String {
 }
 
 impl Baselines {
-    /// Adds our own column: all detections, accepted verdicts.
+    /// Adds the column of this system: all detections and accepted verdicts.
     pub(crate) fn add_ours(&mut self, detections: &[Value], verified: &[Value]) {
         let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for entry in detections {
@@ -66,8 +65,8 @@ impl Baselines {
         }
     }
 
-    /// Adds the column of a baseline's CSV: policy, accepted, all, rate; of equal policies the last row wins. The
-    /// name is one of `kyverno`, `polaris_cli`, `polaris_webhook`, `map`, `llmsec`.
+    /// Adds the column of a baseline from CSV rows of policy, accepted, total, rate. The last row of a policy wins.
+    /// `name` is one of `kyverno`, `polaris_cli`, `polaris_webhook`, `map`, `llmsec`.
     pub(crate) fn add(&mut self, name: &str, file: &Csv) -> Result<(), String> {
         let column = COLUMNS.iter().position(|(known, _, _)| *known == name).ok_or_else(|| {
             format!("unknown baseline {name:?}: kyverno, polaris_cli, polaris_webhook, map or llmsec")
@@ -76,8 +75,8 @@ impl Baselines {
             let [raw, accepted, total, rate, ..] = row.as_slice() else {
                 return Err("a row has fewer than four columns".to_owned());
             };
-            let count = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no count"));
-            let rate = rate.parse().map_err(|_| format!("{rate:?} is no rate"))?;
+            let count = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is not a count"));
+            let rate = rate.parse().map_err(|_| format!("{rate:?} is not a rate"))?;
             self.set(column, policy(raw), Cell { accepted: count(accepted)?, total: count(total)?, rate });
         }
         Ok(())
@@ -104,7 +103,6 @@ impl Baselines {
         table
     }
 
-    /// The cells as JSON.
     pub(crate) fn value(&self) -> Value {
         let cell = |cell: &Option<Cell>| {
             cell.map_or(
@@ -127,8 +125,8 @@ impl Baselines {
             names.join(" | ")
         );
         for (policy, cells) in &self.rows {
-            let cells = cells.iter().map(|cell| shown(cell.as_ref(), 2)).collect::<Vec<_>>();
-            let _ = writeln!(page, "| {policy} | {} |", cells.join(" | "));
+            let cells = cells.iter().map(|cell| shown(cell.as_ref(), 2));
+            markdown::row(&mut page, std::iter::once(policy.clone()).chain(cells));
         }
         page
     }
@@ -141,8 +139,11 @@ impl Baselines {
             names.join(" & ")
         );
         for (policy, cells) in &self.rows {
-            let cells = cells.iter().map(|cell| escape(&shown(cell.as_ref(), 1))).collect::<Vec<_>>();
-            let _ = writeln!(page, "{} & {} \\\\", escape(policy), cells.join(" & "));
+            let cells = cells.iter().map(|cell| shown(cell.as_ref(), 1));
+            latex::row(
+                &mut page,
+                std::iter::once(policy.clone()).chain(cells).map(|cell| latex::escape(&cell)),
+            );
         }
         page.push_str("\\bottomrule\n\\end{tabularx}\n");
         page

@@ -1,33 +1,32 @@
-//! The published bundle: a summary of data sets as JSON, Markdown and LaTeX.
-
-use std::fmt::Write as _;
+//! The paper's bundle: a summary of data sets as JSON, Markdown and LaTeX.
 
 use serde_json::{Value, json};
 
 use crate::load::files::number;
-use crate::render::latex::escape;
+use crate::render::latex::{escape, row as latex_row};
+use crate::render::markdown::row as markdown_row;
+use crate::render::thousands;
 use crate::stats::{Sample, round};
 
-/// What the bundle says of a data set.
+/// A data set of the bundle.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     pub(crate) dataset: String,
     pub(crate) mode: String,
-    /// What to know about it.
     pub(crate) note: String,
     pub(crate) metrics: Value,
-    /// The patches; their latencies are read only where `patches_readable`.
+    /// Empty where the paper's code could not read the patches.
     pub(crate) patches: Vec<Value>,
-    /// The verdicts, where they are at hand.
+    /// Empty where the verdicts were not published.
     pub(crate) verified: Vec<Value>,
-    /// Where the metrics, patches and verdicts lie.
+    /// Paths of the metrics, patches and verdicts.
     pub(crate) sources: [String; 3],
 }
 
-/// The seed of every published row.
+/// The seed of every row.
 const SEED: u64 = 1337;
 
-/// The published summary: latencies in ms (linear percentiles, 2 decimals), tokens of the patches.
+/// The JSON summary: latencies in ms (linear percentiles, 2 decimals) and tokens of the patches.
 pub(crate) fn summary(rows: &[Row]) -> Vec<Value> {
     rows.iter()
         .map(|row| {
@@ -68,6 +67,12 @@ fn tokens(patches: &[Value]) -> Value {
     })
 }
 
+/// A count that the paper's code may have written as a float.
+fn count(value: &Value, key: &str) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of tokens")]
+    number(value, key).map_or(0, |count| count.round() as u64)
+}
+
 fn acceptance(row: &Value) -> String {
     let (accepted, total) = (number(row, "accepted").unwrap_or(0.0), number(row, "total").unwrap_or(0.0));
     let rate = if total > 0.0 { accepted / total * 100.0 } else { 0.0 };
@@ -83,7 +88,7 @@ fn word<'a>(row: &'a Value, key: &str) -> &'a str {
     crate::load::files::text(row, key).unwrap_or_default()
 }
 
-/// The published Markdown page.
+/// The Markdown page.
 pub(crate) fn markdown(summary: &[Value]) -> String {
     let mut page = String::from(
         "# Reproducibility Report\n\n\
@@ -96,7 +101,7 @@ pub(crate) fn markdown(summary: &[Value]) -> String {
         let tokens = row.get("token_usage").filter(|usage| usage.is_object()).map_or_else(
             || "n/a".to_owned(),
             |usage| {
-                let of = |key| thousands(number(usage, key).unwrap_or(0.0));
+                let of = |key| thousands(count(usage, key));
                 format!("{} / {}", of("prompt"), of("completion"))
             },
         );
@@ -106,17 +111,18 @@ pub(crate) fn markdown(summary: &[Value]) -> String {
             .filter_map(|key| sources?.get(key)?.as_str())
             .map(|path| format!("`{path}`"))
             .collect();
-        let _ = writeln!(
-            page,
-            "| {} | {} | {SEED} | {} | {} | {} | {} | {tokens} | {} |",
-            word(row, "dataset"),
-            word(row, "mode"),
+        let cells = [
+            word(row, "dataset").to_owned(),
+            word(row, "mode").to_owned(),
+            SEED.to_string(),
             acceptance(row),
             ms(row, "proposer_latency_ms", "median_ms"),
             ms(row, "verify_latency_ms", "median_ms"),
             ms(row, "verify_latency_ms", "p95_ms"),
+            tokens,
             artifacts.join("<br/>"),
-        );
+        ];
+        markdown_row(&mut page, cells);
     }
     page.push_str(
         "\n## Artifact Map\n\n\
@@ -127,7 +133,7 @@ pub(crate) fn markdown(summary: &[Value]) -> String {
     page
 }
 
-/// The published LaTeX table.
+/// The LaTeX table.
 pub(crate) fn latex(summary: &[Value]) -> String {
     let mut page = String::from(
         "\\begin{tabularx}{\\textwidth}{@{}l c c c c c X@{}}\n\\toprule\n\
@@ -135,42 +141,17 @@ pub(crate) fn latex(summary: &[Value]) -> String {
          \\textbf{Median verifier (ms)} & \\textbf{Verifier P95 (ms)} & \\textbf{Notes} \\\\\n\\midrule\n",
     );
     for row in summary {
-        let _ = writeln!(
-            page,
-            "{} ({}) & {SEED} & {} & {} & {} & {} & {} \\\\",
-            escape(word(row, "dataset")),
-            escape(word(row, "mode")),
-            escape(&acceptance(row)),
+        let cells = [
+            format!("{} ({})", word(row, "dataset"), word(row, "mode")),
+            SEED.to_string(),
+            acceptance(row),
             ms(row, "proposer_latency_ms", "median_ms"),
             ms(row, "verify_latency_ms", "median_ms"),
             ms(row, "verify_latency_ms", "p95_ms"),
-            escape(word(row, "note")),
-        );
+            word(row, "note").to_owned(),
+        ];
+        latex_row(&mut page, cells.map(|cell| escape(&cell)));
     }
     page.push_str("\\bottomrule\n\\end{tabularx}\n");
     page
-}
-
-fn thousands(x: f64) -> String {
-    let digits = format!("{x:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_parted() {
-        assert_eq!(thousands(4_376_199.0), "4,376,199");
-        assert_eq!(thousands(689_779.0), "689,779");
-        assert_eq!(thousands(7.0), "7");
-    }
 }

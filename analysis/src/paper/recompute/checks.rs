@@ -1,4 +1,4 @@
-//! Every published file, and how it is computed again.
+//! The table of the paper's files, and the check of each.
 
 use serde_json::json;
 
@@ -28,9 +28,9 @@ pub(super) struct Check {
 
 enum How {
     Computed(Compute),
-    /// Nothing that should be computed.
+    /// A file that is not to be computed, with the reason.
     NotProduced(&'static str),
-    /// What it was made from was not published.
+    /// A file whose inputs were not published, with the reason.
     InputsMissing(&'static str),
 }
 
@@ -47,7 +47,7 @@ const fn missing(file: &'static str, why: &'static str) -> Check {
 }
 
 const TOOL: &str =
-    "made by another tool's run, which was not published: shown as read, by `analysis baselines`";
+    "made by another tool's run, which was not published: printed as read by `analysis baselines`";
 const MADE_UP: &str = "constants, not measurements (F11): not to be produced";
 
 #[rustfmt::skip]
@@ -61,9 +61,9 @@ pub(super) const CHECKS: &[Check] = &[
     computed("../grok_5k_dev/expected.json", "metrics", grok_dev),
     computed("policy_metrics.json", "policy-metrics", |r| policies(r, "policy_metrics", "policy_metrics.json")),
     computed("inputs/published/policy_metrics_grok200.json", "policy-metrics", |r| policies(r, "grok200", "inputs/published/policy_metrics_grok200.json")),
-    computed("failures/taxonomy_counts.csv", "failures", |r| taxonomy(r, "taxonomy_counts.csv", "failure_category")),
-    computed("failures/policy_failures.csv", "failures", |r| taxonomy(r, "policy_failures.csv", "policy_id")),
-    computed("failures/taxonomy_summary.csv", "failures", |r| taxonomy(r, "taxonomy_summary.csv", "total,accepted,rejected")),
+    computed("failures/taxonomy_counts.csv", "failures", |r| taxonomy(r, "taxonomy_counts.csv", &["failure_category", "count"])),
+    computed("failures/policy_failures.csv", "failures", |r| taxonomy(r, "policy_failures.csv", &["policy_id", "count"])),
+    computed("failures/taxonomy_summary.csv", "failures", |r| taxonomy(r, "taxonomy_summary.csv", &["total", "accepted", "rejected"])),
     computed("eval/patch_stats.json", "patch-stats", |r| {
         let ours = patch_stats::patch_stats(&r.cases("ablation19")?, 0).value;
         Ok(Found::new(Comparison::of(&ours, &r.json("eval/patch_stats.json")?)))
@@ -174,7 +174,7 @@ pub(super) const CHECKS: &[Check] = &[
     not_produced("eval/holdout_labels.json", "an input: labels of the holdout"),
     not_produced("eval/artifacthub_sample_labels.json", "an input: labels of the chart sample"),
     not_produced("kev.json.gz", "an input: the catalogue of known exploited vulnerabilities"),
-    not_produced("original_speed.md", "measurements of the original, for comparison"),
+    not_produced("original_speed.md", "speed of the paper's code, for comparison"),
     not_produced("inputs/published/grok5k_history.json", "typed by hand; its last count is wrong (F9: see audit)"),
     not_produced("inputs/published/kyverno_baseline_live.json", "no program behind it"),
     missing("inputs/published/operator_summary_staging.csv", "its mean_risk_closed has no definition; the log is invented (F7)"),
@@ -183,7 +183,7 @@ pub(super) const CHECKS: &[Check] = &[
 const NO_VERDICTS: &str =
     "everything else is equal; the verdicts of the first row (242.0 and 517.85 ms) were not published";
 
-/// Runs a check; inputs that are not there are a finding, not a failure.
+/// Runs a check. Missing inputs are a result, not an error.
 pub(super) fn run(check: &Check, paper: &PaperFolder) -> Line {
     let line = |status, detail: String| Line {
         file: check.file.to_owned(),
@@ -199,7 +199,7 @@ pub(super) fn run(check: &Check, paper: &PaperFolder) -> Line {
         How::Computed(compute) => match compute(paper) {
             Ok(found) => found.line(check.file, check.command),
             Err(PaperError::File(files::FileError::Read { path, .. })) => {
-                line(Status::InputsMissing, format!("not at hand: {}", name_of(&path)))
+                line(Status::InputsMissing, format!("missing: {}", name_of(&path)))
             }
             Err(error) => {
                 let missing = first_missing(&error);
@@ -210,12 +210,12 @@ pub(super) fn run(check: &Check, paper: &PaperFolder) -> Line {
     }
 }
 
-/// A file that the table does not have.
+/// The line of a file that is not in the table.
 pub(super) fn unlisted(file: &str) -> Line {
     let (status, detail) = if file.starts_with("inputs/") && !file.starts_with("inputs/published/") {
         (Status::NotProduced, "an input")
     } else {
-        (Status::NotProduced, "unknown to this program")
+        (Status::NotProduced, "unknown file")
     };
     Line {
         file: file.to_owned(),

@@ -1,7 +1,6 @@
-//! What the published files hold, computed again.
+//! The computations behind the checks.
 
-use std::fmt::Write as _;
-
+use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use super::compare::Comparison;
@@ -22,7 +21,7 @@ pub(super) fn metrics(r: &PaperFolder, run: &Results, file: &str) -> Result<Foun
     Ok(Found::new(Comparison::of(&ours, &r.json(file)?)))
 }
 
-/// Every verdict of that run is an acceptance; the file itself was not published.
+/// Makes the verdicts of this run, which were not published: all of them are acceptances.
 fn secondary_run(r: &PaperFolder) -> Result<Results, PaperError> {
     let accepted: Vec<Value> = r
         .entries("secondary1264_patches")?
@@ -70,13 +69,9 @@ pub(super) fn policies(r: &PaperFolder, run: &str, file: &str) -> Result<Found, 
     Ok(Found::new(Comparison::of(&Value::Object(ours), &Value::Object(paper)).and(order)))
 }
 
-pub(super) fn taxonomy(r: &PaperFolder, file: &str, columns: &str) -> Result<Found, PaperError> {
-    let rest = if columns.contains(',') { "" } else { ",count" };
-    let mut table = csv::Writer::from_writer(vec![]);
-    let wrong = |error: csv::Error| PaperError::Content { what: file.to_owned(), problem: error.to_string() };
-    table
-        .write_record(["dataset"].into_iter().chain(columns.split(',')).chain(rest.split(',').skip(1)))
-        .map_err(wrong)?;
+pub(super) fn taxonomy(r: &PaperFolder, file: &str, columns: &[&str]) -> Result<Found, PaperError> {
+    let header = std::iter::once("dataset").chain(columns.iter().copied());
+    let mut table = Table::new(header.map(|name| (name, Align::Left)));
     for run in ["rules_full", "supported"] {
         let of = Taxonomy::compute(&r.large(run)?)?;
         let categories: &[Category] = match file {
@@ -84,24 +79,23 @@ pub(super) fn taxonomy(r: &PaperFolder, file: &str, columns: &str) -> Result<Fou
             "policy_failures.csv" => &of.policies,
             _ => {
                 let figures = [of.total, of.accepted, of.rejected].map(|figure| figure.to_string());
-                table.write_record(std::iter::once(run.to_owned()).chain(figures)).map_err(wrong)?;
+                table.push(std::iter::once(run.to_owned()).chain(figures));
                 &[]
             }
         };
         for category in categories {
-            table.write_record([run, &category.name, &category.count.to_string()]).map_err(wrong)?;
+            table.push([run, &category.name, &category.count.to_string()]);
         }
     }
-    let ours = table.into_inner().map_err(|error| content(file)(error.to_string()))?;
-    let ours = String::from_utf8_lossy(&ours).into_owned();
-    Ok(Found::new(Comparison::of_csv(&ours, &r.text(&format!("failures/{file}"))?)))
+    Ok(Found::new(Comparison::of_csv(&table.csv(), &r.text(&format!("failures/{file}"))?)))
 }
 
 fn stat_csv(lines: &[(&str, Option<f64>)]) -> String {
-    let line = |(name, value): &(&str, Option<f64>)| {
-        format!("{name},{}\n", value.map_or_else(String::new, |value| value.to_string()))
-    };
-    std::iter::once("stat,value_ms\n".to_owned()).chain(lines.iter().map(line)).collect()
+    let mut table = Table::new([("stat", Align::Left), ("value_ms", Align::Right)]);
+    for (name, value) in lines {
+        table.push([(*name).to_owned(), value.map_or_else(String::new, |value| value.to_string())]);
+    }
+    table.csv()
 }
 
 pub(super) fn proposer_latency(r: &PaperFolder) -> Result<Found, PaperError> {
@@ -191,18 +185,20 @@ pub(super) fn probe(r: &PaperFolder, file: &str) -> Result<Found, PaperError> {
         .note("its summary, from its results; the wall clock is as written"))
 }
 
-/// The rows were typed; their numbers are those of three metrics files.
+/// The rows were typed by hand; their numbers are those of three metrics files.
 pub(super) fn mode_comparison(r: &PaperFolder) -> Result<Found, PaperError> {
-    let mut ours = "mode,manifests,accepted,acceptance_rate\n".to_owned();
+    let mut ours =
+        Table::new(["mode", "manifests", "accepted", "acceptance_rate"].map(|name| (name, Align::Left)));
     for (mode, run) in [
         ("rules-only", r.large("rules_full")?),
         ("llm-only", r.small("grok5k_anon", 0)?),
         ("hybrid", r.small("grok_full", 0)?),
     ] {
         let of = PaperMetrics::compute(&run)?;
-        let _ = writeln!(ours, "{mode},{},{},{}", of.detections, of.accepted, of.auto_fix_rate);
+        let counts = [of.detections, of.accepted].map(|count| count.to_string());
+        ours.push(std::iter::once(mode.to_owned()).chain(counts).chain([of.auto_fix_rate.to_string()]));
     }
-    let found = Found::new(Comparison::of_csv(&ours, &r.text("baselines/mode_comparison.csv")?));
+    let found = Found::new(Comparison::of_csv(&ours.csv(), &r.text("baselines/mode_comparison.csv")?));
     Ok(found.note("llm-only and hybrid are the same mode on different corpora and gates (F14: see audit)"))
 }
 
@@ -240,7 +236,7 @@ pub(super) fn bundle_rows(r: &PaperFolder) -> Result<Vec<bundle::Row>, PaperErro
             r.entries("rules5k_patches")?,
             ["metrics_rules_5000", "patches_rules_5000", "verified_rules_5000"],
         )?,
-        // Its patches are packed, which the original's bundle cannot read: it has no latency, although there are.
+        // The paper's bundle cannot read these compressed patches, so it has no latency although the file has.
         row(
             "Manifest 1.313k",
             "rules",
