@@ -3,8 +3,9 @@
 use console::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
-use crate::load::files::number;
+use crate::load::files::{number, text};
 use crate::render::Figures;
+use crate::render::chart::{Ink, Line, lines};
 use crate::stats::Sample;
 
 /// The paper's summary, computed from the results of a probe. `wall_clock_sec` and `concurrency` are not in the results
@@ -84,4 +85,54 @@ pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
         }));
     }
     Figures::new(Value::Array(entries)).with("Latency and rate by concurrency", table)
+}
+
+/// The percentiles of a step that are drawn, with their keys and colours.
+const PERCENTILES: [(&str, Ink); 3] = [("median", Ink::Good), ("p90", Ink::Review), ("p99", Ink::Bad)];
+
+/// Draws the latency over the calls in flight, from the steps of a probe; `None` if no step has answered calls.
+pub(crate) fn chart(probe: &Value) -> Option<String> {
+    let steps = probe.get("steps")?.as_array()?;
+    let of = |key: &str| -> Vec<(f64, f64)> {
+        let point =
+            |step: &Value| Some((number(step, "concurrency")?, number(step.get("latency_sec")?, key)?));
+        steps.iter().filter_map(point).collect()
+    };
+    let drawn: Vec<Line> = PERCENTILES
+        .iter()
+        .map(|(name, ink)| Line { name: (*name).to_owned(), ink: *ink, points: of(name) })
+        .collect();
+    if drawn.iter().all(|line| line.points.is_empty()) {
+        return None;
+    }
+    let knee = probe.get("knee").and_then(|knee| number(knee, "concurrency"));
+    let model = text(probe, "model").unwrap_or("model");
+    let title = format!("{model}: latency over calls in flight (n = {} steps)", steps.len());
+    let axes = ("calls in flight (logarithmic)", "latency of answered calls, s");
+    Some(lines(&title, axes, &drawn, knee.map(|at| (at, "knee"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_a_point_of_each_line() {
+        let step = |concurrency: u32, seconds: f64| {
+            json!({
+                "concurrency": concurrency,
+                "latency_sec": {"median": seconds, "p90": seconds * 2.0, "p99": seconds * 3.0},
+            })
+        };
+        let steps = [step(4, 2.0), step(1, 0.5), step(2, 1.0), json!({"concurrency": 8, "latency_sec": {}})];
+        let probe = json!({"model": "a < b", "steps": steps, "knee": {"concurrency": 2.0}});
+        let svg = chart(&probe).unwrap();
+        assert_eq!(svg.matches("<circle").count(), 9, "{svg}");
+        assert!(svg.contains("a &lt; b") && svg.contains("knee") && !svg.contains("NaN"), "{svg}");
+        for label in ["median", "p90", "p99"] {
+            assert!(svg.contains(label), "{label} is missing: {svg}");
+        }
+        assert_eq!(chart(&json!({"steps": [], "model": "m"})), None);
+        assert_eq!(chart(&json!({"results": []})), None);
+    }
 }

@@ -107,6 +107,24 @@ fn labels_score_detections() {
 }
 
 #[test]
+fn a_probe_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let latency = json!({"median": 0.5, "p90": 0.8, "p99": 1.1});
+    let step = |concurrency: u64| json!({"concurrency": concurrency, "latency_sec": latency});
+    let probe = json!({"model": "m", "results": [], "steps": [step(1), step(2)], "knee": null});
+    let probe = write(dir.path(), "probe.json", &probe);
+    let svg = dir.path().join("latency.svg");
+    let printed = stdout(&["probe-report", &probe, "--svg", svg.to_str().unwrap()]);
+    assert!(printed.starts_with("Latency and rate by concurrency"), "{printed}");
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    assert!(drawn.starts_with("<svg") && drawn.contains("m: latency over calls in flight (n = 2 steps)"));
+    let text = failure(&["probe-report", &probe, &probe, "--svg", svg.to_str().unwrap()]);
+    assert!(text.contains("--svg draws a single probe, 2 were given"), "{text}");
+    let empty = write(dir.path(), "old.json", &json!({"results": []}));
+    assert!(failure(&["probe-report", &empty, "--svg", svg.to_str().unwrap()]).contains("nothing to draw"));
+}
+
+#[test]
 fn files_of_other_shapes_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let object = write(dir.path(), "o.json", &json!({}));
@@ -117,7 +135,7 @@ fn files_of_other_shapes_are_refused() {
     std::fs::write(&counts, "corpus,accepted,total\na,5,4\n").unwrap();
     assert!(
         failure(&["significance", "--counts", counts.to_str().unwrap()])
-            .contains("a: more accepted than there are")
+            .contains("a: accepted exceeds total")
     );
     analysis(&["significance"]).assert().code(2);
 }

@@ -8,6 +8,7 @@ mod canvas;
 mod curves;
 mod dots;
 mod ink;
+mod lines;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub(crate) use canvas::Axis;
 pub(crate) use curves::{Curve, curves};
 pub(crate) use dots::{Dot, dots};
 pub(crate) use ink::{Ink, dark_style};
+pub(crate) use lines::{Line, lines};

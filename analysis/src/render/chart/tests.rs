@@ -30,6 +30,13 @@ fn all() -> Vec<String> {
         columns("Columns (n = 3)", ("size", "patches"), &[Column { label: "1".to_owned(), count: 3.0 }]),
         columns("None (n = 0)", ("size", "patches"), &[]),
         curves("Curves (n = 499)", &log, &[curve]),
+        lines(
+            "Lines (n = 2)",
+            ("calls", "seconds"),
+            &[Line { name: "p90".to_owned(), ink: Ink::Review, points: vec![(2.0, 1.5), (1.0, 1.0)] }],
+            Some((2.0, "knee")),
+        ),
+        lines("None (n = 0)", ("calls", "seconds"), &[], None),
     ]
 }
 
