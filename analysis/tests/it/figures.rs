@@ -165,7 +165,7 @@ fn the_simulation_is_decided_by_its_seed() {
     assert!(stdout(&["simulate", &run, "--jobs", "20", "--output", "md"]).contains("| thompson |"));
     let dir = tempfile::tempdir().unwrap();
     let unmeasured = run_folder(dir.path(), "r2", &[&ten()[2..]], RunState::Finished);
-    assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("has a measured time"));
+    assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("with a measured time"));
 }
 
 /// Answers each connection with the next of some bodies, and says under which address.
