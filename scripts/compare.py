@@ -13,6 +13,10 @@ ORIGINAL_MB = "146-301 a process"
 def main() -> None:
     folder = Path(sys.argv[1])
     runs = {name: json.loads((folder / f"compare-{name}.json").read_text()) for name in ("record", "manifest", "1x", "10x")}
+    for name, run in runs.items():
+        for key in ("wall_s", "cpu_s", "peak_rss_mb"):
+            if run[key] is None:
+                sys.exit(f"compare-{name}.json: {key} is not known, so there is nothing to compare")
     print(f"\n{'run':34} {'records':>9} {'wall s':>9} {'CPU s':>9} {'peak MB':>9} {'ms/record':>10}")
     print(f"{'original, Python (extrapolated)':34} {13656:>9} {ORIGINAL_WALL_S:>9} {'425-535':>9} {ORIGINAL_MB:>9} {'31-39':>10}")
     for name, run in runs.items():

@@ -1,12 +1,15 @@
 //! A part on its way to being visible: staged → put if absent → one step of the ledger.
 //!
 //! *Invariants*: a part is durable in the store before the ledger names it; its key holds shard, token and hash, so a
-//! zombie's part never stands in the way of the living lease's; repeating a commit changes nothing.
+//! zombie's part never stands in the way of the living lease's; repeating a commit changes nothing. An upload holds room
+//! for what has arrived of it, and ends when its lease cannot be committed any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
+use tokio::time::{Instant, interval_at};
 use tracing::Instrument as _;
 
 use dataset::crash::{Point, reach};
@@ -17,12 +20,16 @@ use proto::status::{Reason, Refusal};
 use crate::leases::{Admission, Refused, Settled};
 use crate::ledger::{CommitVerdict, CommittedPart};
 use crate::runs::{Runs, ending, ledger_refusal, storage, unknown_run};
+use crate::upload_limit::UploadPermit;
 
 /// Where parts lie until the run is finished.
 pub(crate) const STAGED: &str = "parts/";
 
 /// Largest part that is taken.
 const MAX_PART_BYTES: u64 = 1 << 30;
+
+/// How often an upload that takes long is compared with its lease.
+const LEASE_CHECK: Duration = Duration::from_secs(1);
 
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +63,13 @@ impl Runs {
     ) -> Result<Committed, Refusal> {
         let key = header.key.clone();
         not_too_large(header)?;
+        self.hear();
         self.admit(header)?;
-        let room = self.uploads.room(header.bytes).await.ok_or_else(ending)?;
+        let mut permit = self.uploads.begin();
         let receiving = tracing::info_span!("receive", bytes = header.bytes);
-        let bytes = receive(header, chunks).instrument(receiving).await?;
+        let received = receive(header, chunks, &mut permit).instrument(receiving);
+        let bytes = self.while_admitted(header, received).await?;
+        let write = self.uploads.write().await.ok_or_else(ending)?;
         reach(Point::PartReceived);
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
@@ -75,7 +85,7 @@ impl Runs {
         // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
         let stored = folder.put_if_absent(&name, bytes).instrument(tracing::info_span!("put")).await;
         stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
-        drop(room);
+        drop((permit, write));
         reach(Point::PartStored);
         let verdict = self.ledger.commit(&key.run_id, key.shard, key.token, part).await;
         match verdict.map_err(|error| self.stalled(&key.run_id, ledger_refusal(&error)))? {
@@ -93,7 +103,6 @@ impl Runs {
 
     /// Whether a commit may be tried. Of a shard that is committed, the ledger knows under which token.
     fn admit(&self, header: &PartHeader) -> Result<(), Refusal> {
-        self.hear();
         let key = &header.key;
         let book = self.book();
         let live = book.live.get(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
@@ -105,6 +114,24 @@ impl Runs {
                 Err(Refusal::new(Reason::DamagedPart, message))
             }
             Admission::New(_) | Admission::Over => Ok(()),
+        }
+    }
+
+    /// Waits for the part for as long as its commit may be tried: until the shard is granted again or committed under
+    /// another token, or its run ends. A lease that only ran out does not end it: the work is as good as any.
+    async fn while_admitted<T>(
+        &self,
+        header: &PartHeader,
+        receiving: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::pin!(receiving);
+        let mut check = interval_at(Instant::now() + LEASE_CHECK, LEASE_CHECK);
+        loop {
+            tokio::select! {
+                biased;
+                received = &mut receiving => return received,
+                _ = check.tick() => self.admit(header)?,
+            }
         }
     }
 
@@ -132,7 +159,7 @@ impl Runs {
     }
 }
 
-/// A part that is never taken waits for no room.
+/// A part that is never taken is refused before its bytes come.
 fn not_too_large(header: &PartHeader) -> Result<(), Refusal> {
     if header.bytes <= MAX_PART_BYTES {
         return Ok(());
@@ -144,10 +171,11 @@ fn not_too_large(header: &PartHeader) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::TooLarge, message))
 }
 
-/// Receives the bytes and compares them with the header.
+/// Receives the bytes, taking room for each chunk before the next, and compares them with the header.
 async fn receive(
     header: &PartHeader,
     mut chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    permit: &mut UploadPermit<'_>,
 ) -> Result<Bytes, Refusal> {
     let expected = usize::try_from(header.bytes).unwrap_or(usize::MAX);
     let damaged = |what: String| Refusal::new(Reason::DamagedPart, what);
@@ -160,14 +188,16 @@ async fn receive(
         if had + chunk.len() > expected {
             return Err(damaged(format!("more than the {expected} bytes that were announced")));
         }
+        permit.grow(chunk.len()).await;
         if had == 0 {
             part = chunk;
             continue;
         }
         if joined.is_empty() {
-            joined.reserve(expected);
             joined.extend_from_slice(&std::mem::take(&mut part));
         }
+        // Doubled as bytes arrive: what was only announced takes no memory.
+        joined.reserve(chunk.len().max(joined.len()).min(expected - joined.len()));
         joined.extend_from_slice(&chunk);
     }
     let part = if joined.is_empty() { part } else { joined.freeze() };
@@ -218,6 +248,7 @@ mod tests {
     use futures::stream;
 
     use super::*;
+    use crate::upload_limit::UploadLimit;
 
     fn header(bytes: &[u8]) -> PartHeader {
         PartHeader {
@@ -230,7 +261,9 @@ mod tests {
     }
 
     async fn received(header: &PartHeader, chunks: &[&'static [u8]]) -> Result<Bytes, Refusal> {
-        receive(header, stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))))).await
+        let (limit, chunks) =
+            (UploadLimit::default(), chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))));
+        receive(header, stream::iter(chunks), &mut limit.begin()).await
     }
 
     #[tokio::test]

@@ -1,5 +1,8 @@
 //! Opening a `SQLite` file of ours: what it must be, how it is set up, which migrations it still lacks, and what an error
 //! means. Ledger and answers lie in such files.
+//!
+//! The migrations are applied by hand: `rusqlite_migration` 2.6.0, its newest release, needs rusqlite 0.40 and a newer
+//! compiler than this workspace asks for; we use rusqlite 0.43.
 
 use std::path::Path;
 use std::time::Duration;

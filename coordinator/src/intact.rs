@@ -6,6 +6,7 @@ use std::io;
 use dataset::scan::Part;
 use domain::ids::PartHash;
 
+use crate::finish::is_transient;
 use crate::ledger::CommittedPart;
 
 /// A committed part that is not there as it was.
@@ -19,12 +20,17 @@ pub(crate) struct Damage {
     pub(crate) name: String,
     /// What is wrong with it.
     pub(crate) problem: String,
+    /// Whether it could only not be read just now.
+    pub(crate) is_transient: bool,
 }
 
 /// Compares the bytes of `part` with what the ledger says. Blocks on the disk.
 pub(crate) fn check(part: &Part, committed: &CommittedPart) -> Result<(), Damage> {
-    let damage = |problem: String| Damage { name: part.name(), problem };
-    let (bytes, hash) = measure(part).map_err(|error| damage(format!("cannot be read ({error})")))?;
+    let damage = |problem: String| Damage { name: part.name(), problem, is_transient: false };
+    let (bytes, hash) = measure(part).map_err(|error| Damage {
+        is_transient: is_transient(error.kind()),
+        ..damage(format!("cannot be read ({error})"))
+    })?;
     if bytes != committed.bytes {
         return Err(damage(format!("has {bytes} bytes instead of {}", committed.bytes)));
     }

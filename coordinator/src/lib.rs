@@ -34,6 +34,7 @@ mod shelves;
 #[cfg(test)]
 mod sim;
 pub mod state;
+pub mod stream_limits;
 mod summary;
 pub mod synth;
-mod uploads;
+mod upload_limit;

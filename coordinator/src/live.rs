@@ -126,7 +126,7 @@ fn share(part: u64, whole: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use domain::budget::Usage;
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn run(name: &str, state: RunState, done: u64) -> RunStatus {
+    pub(crate) fn run(name: &str, state: RunState, done: u64) -> RunStatus {
         RunStatus {
             run_id: RunId::new(name).unwrap(),
             state,
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    fn worker(name: &str, draining: bool) -> WorkerStatus {
+    pub(crate) fn worker(name: &str, draining: bool) -> WorkerStatus {
         WorkerStatus {
             worker: WorkerName::new(name).unwrap(),
             version: "0.1.0".to_owned(),

@@ -267,12 +267,12 @@ impl Metrics {
         );
         ours.register(
             "model_limit_per_minute",
-            "Calls a minute that the account of a run allows as far as is known, by `run`",
+            "Calls a minute that the account of a run that lives allows as far as is known, by `run`",
             self.limit.clone(),
         );
         ours.register(
             "model_cost_usd",
-            "US dollars that a run has spent on its model, by `run`",
+            "US dollars that a run that lives has spent on its model, by `run`",
             self.cost.clone(),
         );
         for event in QuestionEvent::ALL {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::Request;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
@@ -15,8 +15,9 @@ use proto::v1::runs_server::RunsServer;
 
 use crate::answers::AnswerStore;
 use crate::questions::Desk;
-use crate::rpc::{FleetService, RunsService};
+use crate::rpc::{FleetService, RunsService, SUBMISSIONS};
 use crate::runs::Runs;
+use crate::stream_limits::StreamLimits;
 
 /// How long streams may take to end.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
@@ -42,25 +43,39 @@ pub async fn run(
     answers: Arc<AnswerStore>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    run_with(listener, runs, answers, StreamLimits::default(), shutdown).await
+}
+
+/// Like [`run`], with other time limits for the streams that come in.
+pub async fn run_with(
+    listener: TcpListener,
+    runs: Arc<Runs>,
+    answers: Arc<AnswerStore>,
+    limits: StreamLimits,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
     let (drain, draining) = watch::channel(false);
     let (desk, closing) = Desk::open(Arc::clone(&runs), answers).await?;
-    let served = serve(listener, runs, desk, (drain, draining), shutdown).await;
+    let fleet = FleetService { runs: Arc::clone(&runs), desk, draining: draining.clone(), limits };
+    let submissions = Arc::new(Semaphore::new(SUBMISSIONS));
+    let clients = RunsService { runs: Arc::clone(&runs), draining, submissions, limits };
+    let served = serve(listener, (fleet, clients), &runs, drain, shutdown).await;
     closing.close(GRACE).await;
+    runs.close().await;
     served
 }
 
 async fn serve(
     listener: TcpListener,
-    runs: Arc<Runs>,
-    desk: Desk,
-    (drain, draining): (watch::Sender<bool>, watch::Receiver<bool>),
+    (fleet, clients): (FleetService, RunsService),
+    keeper: &Arc<Runs>,
+    drain: watch::Sender<bool>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
-    let fleet = FleetServer::new(FleetService { runs: Arc::clone(&runs), desk, draining: draining.clone() })
+    let fleet = FleetServer::new(fleet)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let keeper = Arc::clone(&runs);
-    let clients = RunsServer::new(RunsService { runs, draining: draining.clone() })
+    let clients = RunsServer::new(clients)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let clients = InterceptedService::new(clients, |request: Request<()>| {
@@ -75,7 +90,7 @@ async fn serve(
             .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let mut stopping = draining.clone();
+    let mut stopping = drain.subscribe();
     let serving = server()
         .add_service(fleet)
         .add_service(clients)

@@ -1,6 +1,5 @@
 //! What a person, or a script, wants to know when a run has ended.
 
-use console::usage::Usage;
 use std::fmt::Write as _;
 
 use console::output::visible;
@@ -11,17 +10,17 @@ use proto::convert::RunStatus;
 use serde_json::{Value, json};
 
 use crate::asked;
+use crate::ledger::{RunEntry, RunResources};
 
 /// Reasons shown for each status.
 const REASONS: usize = 5;
 
-/// A run that ended, and what this process spent on it.
+/// A run that ended, and what it used.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) status: RunStatus,
     pub(crate) documents: Documents,
-    pub(crate) wall_s: f64,
-    pub(crate) usage: Option<Usage>,
+    pub(crate) used: RunResources,
 }
 
 impl Summary {
@@ -37,9 +36,9 @@ impl Summary {
             "rejected": tally.rejected,
             "needs_review": tally.needs_review,
             "errors": tally.errors,
-            "wall_s": rounded(self.wall_s),
-            "cpu_s": self.usage.map(|usage| rounded(usage.cpu_s)),
-            "peak_rss_mb": self.usage.map(|usage| rounded(usage.peak_rss_mb)),
+            "wall_s": self.used.wall_s(),
+            "cpu_s": self.used.cpu_s(),
+            "peak_rss_mb": self.used.peak_rss_mb(),
             "fingerprint": self.status.fingerprint,
             "not_applicable": tally.not_applicable,
             "valid": tally.valid,
@@ -61,14 +60,16 @@ impl Summary {
     pub(crate) fn text(&self) -> String {
         let (status, tally) = (&self.status, &self.status.tally);
         let mut text = String::new();
-        let rate = if self.wall_s > 0.0 { tally.records as f64 / self.wall_s } else { 0.0 };
+        let taken = self.used.wall_s().map_or_else(String::new, |wall_s| {
+            let rate = if wall_s > 0.0 { tally.records as f64 / wall_s } else { 0.0 };
+            format!(" in {wall_s:.1} s ({rate:.0}/s)")
+        });
         let _ = writeln!(
             text,
-            "run {} {}: {} records in {:.1} s ({rate:.0}/s), documents: {}",
+            "run {} {}: {} records{taken}, documents: {}",
             status.run_id,
             status.state.as_str(),
             tally.records,
-            self.wall_s,
             word(self.documents),
         );
         let _ = writeln!(
@@ -99,8 +100,8 @@ impl Summary {
             }
             text.push('\n');
         }
-        if let Some(usage) = self.usage {
-            let _ = writeln!(text, "  {:.1} s CPU, {:.0} MB peak", usage.cpu_s, usage.peak_rss_mb);
+        if let Some((cpu_s, peak_rss_mb)) = self.used.cpu_s().zip(self.used.peak_rss_mb()) {
+            let _ = writeln!(text, "  {cpu_s:.1} s CPU, {peak_rss_mb:.0} MB peak");
         }
         if let Some(fingerprint) = &status.fingerprint {
             let _ = writeln!(text, "  fingerprint {fingerprint}");
@@ -109,6 +110,16 @@ impl Summary {
         let _ =
             writeln!(text, "next: analysis metrics {0}   analysis failures {0}", visible(&status.results));
         text
+    }
+}
+
+/// What a run has used when this process has used `own` for it and found it as `before`; `None`: it is a new one.
+pub(crate) fn used(before: Option<&RunEntry>, own: RunResources) -> RunResources {
+    match before {
+        None => own,
+        // This process only looked at it.
+        Some(run) if run.state.has_ended() => run.resources,
+        Some(run) => run.resources.followed_by(own),
     }
 }
 
@@ -170,9 +181,4 @@ const fn word(documents: Documents) -> &'static str {
 
 fn share(part: u64, whole: u64) -> String {
     if whole == 0 { "–".to_owned() } else { format!("{:.2} %", 100.0 * part as f64 / whole as f64) }
-}
-
-/// Milliseconds and kilobytes are all that is known.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

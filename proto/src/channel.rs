@@ -18,6 +18,9 @@ pub const MAX_DOCUMENT_BYTES: usize = 24 << 20;
 /// Pieces that a part is uploaded in.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
+/// Questions to a model that a worker may have open on its stream at a time; more of them wait at the worker.
+pub const OPEN_QUESTIONS: usize = 20_000;
+
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod channel;
+#[cfg(test)]
+mod compat;
 pub mod convert;
+pub mod known;
 pub mod status;
 
 /// The generated messages and services of package `k8s_auto_fix.v1`.

@@ -60,6 +60,8 @@ reasons! {
     TooLarge = "too_large" => ResourceExhausted,
     /// The part is not what its header says.
     DamagedPart = "damaged_part" => DataLoss,
+    /// The stream was slower than its time limit; the call may be repeated.
+    TimedOut = "timed_out" => DeadlineExceeded,
     /// The ledger or the store does not work; the call may be repeated.
     Storage = "storage" => Unavailable,
     /// The coordinator is ending; the call may be repeated elsewhere or later.
@@ -110,7 +112,9 @@ impl From<Refusal> for Status {
 /// Whether repeating a call that ended with `status` can help.
 pub fn is_transient(status: &Status) -> bool {
     match Reason::of(status) {
-        Some(reason) => matches!(reason, Reason::Storage | Reason::Draining | Reason::DamagedPart),
+        Some(reason) => {
+            matches!(reason, Reason::Storage | Reason::Draining | Reason::DamagedPart | Reason::TimedOut)
+        }
         // Not from this protocol: from the transport or from something between the two ends.
         None => matches!(
             status.code(),

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use domain::config::RunConfig;
@@ -28,9 +29,8 @@ fn slice() -> Slice {
 
 /// The published corpus in slices of 250 records, each document once a slice; `None` where it is not there.
 fn published() -> Option<Vec<Slice>> {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/rules_full/detections.json.gz");
-    let file = std::fs::File::open(path).ok()?;
+    let file =
+        std::fs::File::open(domain::testing::corpus("rules_full/detections.json.gz")?).expect("a file");
     let detections: Vec<Detection> =
         serde_json::from_reader(flate2::read::GzDecoder::new(std::io::BufReader::new(file)))
             .expect("detections");
@@ -53,7 +53,6 @@ fn published() -> Option<Vec<Slice>> {
     Some(slices)
 }
 
-#[expect(clippy::print_stdout, reason = "says what is left out")]
 fn record_path(criterion: &mut Criterion) {
     let slice = slice();
     let context = Context {
@@ -61,25 +60,21 @@ fn record_path(criterion: &mut Criterion) {
         shard: ShardIndex(0),
         attempt: 1,
         worker: WorkerName::new("bench").expect("a legal name"),
+        arrived: Instant::now(),
     };
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(slice.records.len() as u64));
     group.bench_function("a fixture of each policy", |bencher| {
         bencher.iter(|| run_slice(black_box(&slice), &context));
     });
-    match published() {
-        None => println!("skipped: no ../shared/corpus"),
-        Some(slices) => {
-            group.sample_size(10);
-            group.throughput(Throughput::Elements(
-                slices.iter().map(|slice| slice.records.len() as u64).sum(),
-            ));
-            group.bench_function("the published corpus", |bencher| {
-                bencher.iter(|| {
-                    slices.iter().map(|slice| run_slice(black_box(slice), &context).len()).sum::<usize>()
-                });
+    if let Some(slices) = published() {
+        group.sample_size(10);
+        group.throughput(Throughput::Elements(slices.iter().map(|slice| slice.records.len() as u64).sum()));
+        group.bench_function("the published corpus", |bencher| {
+            bencher.iter(|| {
+                slices.iter().map(|slice| run_slice(black_box(slice), &context).len()).sum::<usize>()
             });
-        }
+        });
     }
     group.finish();
 }

@@ -40,9 +40,11 @@ enum Command {
     /// unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. What a question gets
     /// (answer, latency, fault) depends on the seed, the question and how often it came, not on the order of calls.
     ///
-    /// It reads the policy and the document out of the question and answers with the patch that the rules make of them, or,
-    /// with --replay, with the patch that a model once gave to that very document, policy and violation. Values that are
-    /// masked in the question stay masked in the answer.
+    /// With --corpus or --replay it builds the prompt of every record as a run does, and answers each with the patch that
+    /// the rules make, or with the patch that a model once gave for that record. It finds them by the hash of the prompt:
+    /// give it the --config and --set of the runs that will ask. Any other prompt gets an empty patch and counts as
+    /// `unknown` in /stats. Without both every prompt gets an empty patch, which is enough for a probe. Values that are
+    /// masked in the prompt stay masked in the answer.
     ///
     /// Ctrl-C ends it and prints what it saw. Needs no key and no network; `configs/mock.yaml` points a run at it.
     MockLlm(commands::mock_llm::Args),
@@ -57,7 +59,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let ours = ["worker", "engine", "llm", "dataset"];
+    let ours = ["worker", "engine", "llm", "mock_llm", "dataset"];
     let _exporting = cli.logs.start_traced(&ours, &cli.traces, "worker")?;
     match cli.command {
         Command::Detect(args) => commands::detect::run(&args),

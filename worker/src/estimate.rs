@@ -1,6 +1,7 @@
 //! What asking a model about a corpus will take, before anything is spent: calls, tokens.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use domain::config::RunConfig;
 use domain::ids::AnswerKey;
@@ -9,7 +10,7 @@ use engine::propose::dialogue::{Dialogue, Step};
 use llm::request::estimated_tokens;
 
 use crate::model::USUAL_ANSWER;
-use crate::pipeline::{lay_out, question};
+use crate::pipeline::{plan, question};
 
 /// Records that are looked at together: their documents are parsed once.
 const TOGETHER: usize = 500;
@@ -80,17 +81,17 @@ impl<'k> Estimator<'k> {
 
     fn flush(&mut self) {
         let slice = std::mem::take(&mut self.slice);
-        let laid = lay_out(&slice, &self.config);
+        let plan = plan(&slice, &self.config, Instant::now());
         let config = &self.config;
         let Some(model) = config.model() else { return };
         let estimate = &mut self.estimate;
         let records = slice.records.len() as u64;
-        let asking = laid.asking();
+        let asking = plan.asking();
         estimate.records += records;
         estimate.unasked += records - asking;
         estimate.shared += asking;
-        for matter in &laid.matters {
-            let Step::Ask(messages) = Dialogue::begin(&matter.case(&slice, config, &|| 0.0)).1 else {
+        for task in &plan.tasks {
+            let Step::Ask(messages) = Dialogue::begin(&task.case(&slice, config, &|| 0.0)).1 else {
                 // Too long to be shown.
                 estimate.unasked += 1;
                 estimate.shared -= 1;

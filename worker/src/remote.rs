@@ -52,6 +52,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// The way of a worker whose messages the test receives.
+    #[cfg(test)]
+    pub(crate) fn of(worker: WorkerName, outbox: mpsc::Sender<v1::WorkRequest>) -> Self {
+        Self { worker, outbox }
+    }
+
     /// Sends a message unless the stream is broken or stuck; both end in a new stream, which begins by saying it all.
     pub(crate) fn send(&self, message: v1::work_request::Message) {
         if self.outbox.try_send(v1::WorkRequest { message: Some(message) }).is_err() {

@@ -1,17 +1,28 @@
 //! The command line is a contract.
 
+use std::path::Path;
+
+use console::testing::{commands, kept_helps, name_of_help};
+
 use crate::support::{analysis, stdout};
 
+fn help(words: &[String]) -> String {
+    let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
+    args.push("--help");
+    stdout(&args)
+}
+
 #[test]
-fn help_is_as_approved() {
-    const COMMANDS: &str = "metrics policy-metrics failures patch-stats latency tokens ablation detector-eval \
-        significance multi-seed calibration cross-version throughput baselines fairness probe-report risk schedule \
-        compare sweep simulate queue report sql diff parity audit fingerprint export completions";
-    for command in std::iter::once("").chain(COMMANDS.split_whitespace()) {
-        let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
-        let name = if command.is_empty() { "help" } else { command };
-        insta::assert_snapshot!(format!("help-{name}"), stdout(&args));
+fn every_help_text_is_as_approved() {
+    let mut names = Vec::new();
+    for words in commands(help) {
+        let name = name_of_help(&words);
+        insta::assert_snapshot!(name.clone(), help(&words));
+        names.push(name);
     }
+    names.sort();
+    let kept = kept_helps(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots"));
+    assert_eq!(kept, names, "texts that are kept, and commands that there are");
 }
 
 #[test]

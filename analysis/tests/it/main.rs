@@ -1,6 +1,6 @@
 //! The binary from outside, on small runs made here and on those of the paper.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at its first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod export;
 mod failures;

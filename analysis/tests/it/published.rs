@@ -6,14 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::{import, json, stdout};
 
-/// The folder of the reference data, or a word that the test is skipped.
+/// The folder of the reference data, unless the test is skipped.
+#[track_caller]
 pub(crate) fn corpus() -> Option<PathBuf> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
-    if corpus.is_dir() {
-        return Some(corpus);
-    }
-    println!("skipped: no ../shared/corpus");
-    None
+    domain::testing::corpus("")
 }
 
 fn read(path: &Path) -> Value {

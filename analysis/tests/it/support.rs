@@ -44,7 +44,7 @@ pub(crate) fn failure(args: &[&str]) -> String {
 }
 
 pub(crate) fn passed() -> GateResult {
-    GateResult { verdict: Verdict::Passed, errors: vec![], ms: 0.5 }
+    GateResult { verdict: Verdict::Passed, errors: vec![], ms: Some(0.5) }
 }
 
 pub(crate) fn failed(message: &str) -> GateResult {

@@ -15,7 +15,7 @@ mod transfer;
 pub(crate) use entry::{Entry, Keep, Stored};
 pub(crate) use spent::Spent;
 pub use store::AnswerStore;
-pub(crate) use store::{AnswersError, ByModel, Selection};
+pub(crate) use store::{Answers, AnswersError, ByModel, Selection};
 #[cfg(test)]
 pub(crate) use transfer::{ImportError, Imported};
 pub(crate) use transfer::{export, import};

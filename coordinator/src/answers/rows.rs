@@ -159,29 +159,21 @@ fn add_spent(connection: &Connection, run_id: &RunId, spent: &Spent) -> Sql<()> 
     Ok(())
 }
 
-/// What every run has spent.
-pub(super) fn spent(connection: &Connection) -> Sql<BTreeMap<RunId, Spent>> {
-    let mut statement = connection.prepare(
-        "SELECT run_id, calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, \
-         cached_tokens, total_tokens, cost_usd FROM spend",
+/// What a run has spent; `None`: it asked nothing.
+pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<Spent>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, \
+         total_tokens, cost_usd FROM spend WHERE run_id = ?1",
     )?;
-    let rows = statement.query_map([], |row| {
-        let spent = Spent {
-            calls: row.get(1).map(unsigned)?,
-            failed: row.get(2).map(unsigned)?,
-            throttled: row.get(3).map(unsigned)?,
-            reused: row.get(4).map(unsigned)?,
-            usage: usage(row, 5)?,
-            cost_usd: row.get(10)?,
-        };
-        Ok((row.get::<_, String>(0)?, spent))
-    })?;
-    let mut all = BTreeMap::new();
-    for row in rows {
-        let (run_id, spent) = row?;
-        if let Ok(run_id) = RunId::new(run_id) {
-            all.insert(run_id, spent);
-        }
-    }
-    Ok(all)
+    let read = |row: &Row<'_>| {
+        Ok(Spent {
+            calls: row.get(0).map(unsigned)?,
+            failed: row.get(1).map(unsigned)?,
+            throttled: row.get(2).map(unsigned)?,
+            reused: row.get(3).map(unsigned)?,
+            usage: usage(row, 4)?,
+            cost_usd: row.get(9)?,
+        })
+    };
+    statement.query_row([run_id.as_str()], read).optional()
 }

@@ -1,6 +1,5 @@
 //! The file: opened, read, written in batches, looked through, thinned out.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +49,19 @@ pub enum AnswersError {
         /// What is wrong and what to do.
         reason: String,
     },
+}
+
+/// What questions to models need of a store of answers. All calls block.
+pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
+    /// What these runs have spent, each of them.
+    fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, Spent)>, AnswersError>;
+
+    /// The answers of keys. One that is damaged is missing.
+    fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<Stored>)>, AnswersError>;
+
+    /// Makes a batch durable, all of it or nothing; says of each item whether it counts: a repetition of what an earlier
+    /// process kept does not.
+    fn keep(&self, batch: &[Keep]) -> Result<Vec<bool>, AnswersError>;
 }
 
 /// Some of the answers.
@@ -124,41 +136,6 @@ impl AnswerStore {
     #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
     fn failed(&self, error: rusqlite::Error) -> AnswersError {
         at(&self.place, LAYOUT.classify(&error))
-    }
-
-    /// What every run has spent.
-    pub(crate) fn spent(&self) -> Result<BTreeMap<RunId, Spent>, AnswersError> {
-        rows::spent(&self.read()).map_err(|error| self.failed(error))
-    }
-
-    /// The answers of keys. One that is damaged is missing.
-    pub(crate) fn look_up(
-        &self,
-        keys: &[AnswerKey],
-    ) -> Result<Vec<(AnswerKey, Option<Stored>)>, AnswersError> {
-        let mut reader = self.read();
-        let mut look = || {
-            // One view for all of them, and one lock.
-            let transaction = reader.transaction()?;
-            let found = keys.iter().map(|key| Ok((*key, rows::look_up(&transaction, key)?)));
-            found.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        look().map_err(|error| self.failed(error))
-    }
-
-    /// Makes a batch durable, all of it or nothing; says of each item whether it counts: a repetition of what an earlier
-    /// process kept does not.
-    pub(crate) fn keep(&self, batch: &[Keep]) -> Result<Vec<bool>, AnswersError> {
-        let mut writer = self.write();
-        let mut write = || {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let counted = rows::keep_all(&transaction, batch)?;
-            reach(Point::AnswersApplied);
-            transaction.commit()?;
-            reach(Point::AnswersDurable);
-            Ok(counted)
-        };
-        write().map_err(|error| self.failed(error))
     }
 
     /// What is kept of each model.
@@ -236,6 +213,40 @@ impl AnswerStore {
             }
             transaction.commit()?;
             Ok(put)
+        };
+        write().map_err(|error| self.failed(error))
+    }
+}
+
+impl Answers for AnswerStore {
+    fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, Spent)>, AnswersError> {
+        let reader = self.read();
+        let read =
+            |run_id: &RunId| Ok((run_id.clone(), rows::spent_of(&reader, run_id)?.unwrap_or_default()));
+        let all = runs.iter().map(read).collect::<rusqlite::Result<Vec<_>>>();
+        all.map_err(|error| self.failed(error))
+    }
+
+    fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<Stored>)>, AnswersError> {
+        let mut reader = self.read();
+        let mut look = || {
+            // One view for all of them, and one lock.
+            let transaction = reader.transaction()?;
+            let found = keys.iter().map(|key| Ok((*key, rows::look_up(&transaction, key)?)));
+            found.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        look().map_err(|error| self.failed(error))
+    }
+
+    fn keep(&self, batch: &[Keep]) -> Result<Vec<bool>, AnswersError> {
+        let mut writer = self.write();
+        let mut write = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let counted = rows::keep_all(&transaction, batch)?;
+            reach(Point::AnswersApplied);
+            transaction.commit()?;
+            reach(Point::AnswersDurable);
+            Ok(counted)
         };
         write().map_err(|error| self.failed(error))
     }

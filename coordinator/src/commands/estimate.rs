@@ -11,7 +11,7 @@ use domain::ids::AnswerKey;
 use serde_json::{Value, json};
 
 use super::run::Output;
-use crate::answers::{ANSWERS_FILE, AnswerStore};
+use crate::answers::{ANSWERS_FILE, AnswerStore, Answers as _};
 use crate::embedded::{CorpusArgs, Estimate, estimate};
 use crate::settings::ConfigArgs;
 

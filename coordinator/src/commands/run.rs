@@ -26,11 +26,12 @@ use super::{block_on, follow::follow, run_id::fresh};
 use crate::answers::{ANSWERS_FILE, AnswerStore};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, Workers, reader};
+use crate::ledger::{Ledger as _, RunResources};
 use crate::runs::{Parts, Recovery, Runs, Standstill};
 use crate::server;
 use crate::settings::ConfigArgs;
 use crate::state::{RUN_STATE, StateFolder};
-use crate::summary::Summary;
+use crate::summary::{Summary, used};
 
 /// Reads a corpus, has it processed by workers in this process, and leaves Parquet and run.json in `<OUT>/<RUN_ID>`.
 ///
@@ -102,8 +103,10 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     }
     let state = StateFolder::open(&state_path)?;
     let answers = Arc::new(open_answers(args, &store, &config)?);
+    let ledger = Arc::new(state.ledger()?);
+    let before = ledger.run(run_id).await?;
     let runs = Runs::open(Parts {
-        ledger: Arc::new(state.ledger()?),
+        ledger,
         store,
         scratch: state.join(""),
         // Workers of an earlier try lived in its process.
@@ -149,7 +152,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
             Err(Interrupted).hint(format!("the same command with --run-id {run_id} goes on where it stopped"))
         }
     };
-    let wall_s = begun.elapsed().as_secs_f64();
+    let wall = begun.elapsed();
     // A corpus that is still being sent ends here.
     drop(processing);
     let orderly = tokio::select! {
@@ -163,7 +166,8 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     }
     let (status, intake) = ended?;
     orderly?;
-    Ok(Summary { status, documents: intake.documents, wall_s, usage: Usage::of_this_process() })
+    let own = RunResources::of_process(wall, Usage::of_this_process());
+    Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
 }
 
 /// What to say of a run that existed before.

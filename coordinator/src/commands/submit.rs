@@ -10,6 +10,7 @@ use super::run::Output;
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, reader};
+use crate::ledger::RunResources;
 use crate::settings::ConfigArgs;
 use crate::summary::Summary;
 
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
             Ok((status, documents))
         }
     })?;
-    let summary = Summary { status, documents, wall_s: begun.elapsed().as_secs_f64(), usage: None };
+    let summary = Summary { status, documents, used: RunResources::of_process(begun.elapsed(), None) };
     match args.output {
         Output::Json => output::print(&format!("{}\n", summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,

@@ -119,15 +119,58 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::run::RunState;
+
     use super::*;
+    use crate::live::tests::{run, worker};
+
+    /// Where each of `texts` is first found.
+    fn places<const N: usize>(html: &str, texts: [&str; N]) -> [usize; N] {
+        texts.map(|text| html.find(text).unwrap_or_else(|| panic!("no {text:?} in {html}")))
+    }
 
     #[test]
-    fn the_page_stands_alone_and_text_stays_text() {
+    fn nothing_yet_is_said() {
         let html = render(&[], &[]);
-        assert!(html.contains("No runs yet") && html.contains("No worker is connected"));
+        places(&html, ["No runs yet", "No worker is connected"]);
+        assert!(!html.contains("<table"), "{html}");
+    }
+
+    #[test]
+    fn runs_and_workers_are_shown_the_newest_run_first() {
+        let runs = [run("old", RunState::Finished, 13_656), run("night", RunState::Running, 4000)];
+        let html = render(&runs, &[worker("alpha", false), worker("beta", true)]);
+        assert!(!html.contains("No runs yet") && !html.contains("No worker is connected"), "{html}");
+        assert_eq!(html.matches("<table").count(), 2);
+        let order = [
+            "<td>night</td>",
+            "value=\"4000\"",
+            "<td>3600</td>",
+            "<td>16/55</td>",
+            "<td>old</td>",
+            "<td>54/55</td>",
+        ];
+        assert!(places(&html, order).is_sorted(), "{html}");
+        let order = ["<td>old</td>", "<td>alpha</td>", "4 s ago", "<td>beta</td>", "ending"];
+        assert!(places(&html, order).is_sorted(), "{html}");
+        assert_eq!(html.matches("ending").count(), 1, "alpha goes on");
+    }
+
+    /// With rows of every kind on it.
+    #[test]
+    fn the_page_stands_alone_and_text_stays_text() {
+        let mut hostile = run("r", RunState::Running, 0);
+        hostile.trouble = Some("<script src=http://x>a && 'b' \"c\"</script>".to_owned());
+        let html = render(&[hostile], &[worker("alpha", false)]);
+        places(&html, ["&lt;script src=http:", "a &amp;&amp; "]);
+        let without = html.replacen("src=http://x", "", 1);
         for reach in ["http://", "https://", "<script", "src=", "@import", "url("] {
-            assert!(!html.contains(reach), "{reach}");
+            assert!(!without.contains(reach), "{reach}");
         }
+    }
+
+    #[test]
+    fn what_means_something_in_html_is_escaped() {
         assert_eq!(escaped("<b a='1'>&\""), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;");
     }
 }

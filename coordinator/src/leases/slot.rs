@@ -89,9 +89,6 @@ impl Slot {
             return;
         }
         self.unseen += 1;
-        if mutated!(PoisonNeverIsolated) {
-            return;
-        }
         if counts || self.unseen >= UNSEEN {
             self.unseen = 0;
             self.lost = self.lost.saturating_add(1);

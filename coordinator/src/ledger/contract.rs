@@ -10,7 +10,8 @@
 //! 5. Nothing that is committed changes or disappears, until the run is removed whole.
 //! 6. The configuration of a run is replaced only by one of the same hash.
 //! 7. The state of a run moves only from the state that the caller saw.
-//! 8. A step answers from the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not
+//! 8. What a run has used never shrinks, and what is not known of it stays unknown; recording it twice changes nothing.
+//! 9. A step answers from the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not
 //!    be of one moment: what they miss, the next step on the value tells.
 //!
 //! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. A replicated
@@ -20,6 +21,9 @@
 //! follows from the length of the first ([`domain::run::Shard::shrunk_to`]), and because that never grows, whoever has
 //! once seen the half may lease it.
 
+use std::time::Duration;
+
+use console::usage::Usage;
 use futures::future::BoxFuture;
 
 use domain::config::RunConfig;
@@ -40,6 +44,90 @@ pub struct RunEntry {
     pub created_at_ms: u64,
     /// Fingerprint of its results, once finished.
     pub fingerprint: Option<String>,
+    /// What it came to. `None`: it has not ended, or nobody has counted it yet.
+    pub totals: Option<Totals>,
+    /// What it has used so far, over all processes that worked on it.
+    pub resources: RunResources,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    /// Sum of the tallies of its committed parts.
+    pub tally: Tally,
+    /// How many shards are committed.
+    pub committed: u32,
+}
+
+/// What a run has used, over all processes that worked on it. `None`: not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunResources {
+    /// Time during which a coordinator had the run active, in ms.
+    pub wall_ms: Option<u64>,
+    /// CPU time of the processes, in ms.
+    pub cpu_ms: Option<u64>,
+    /// Most memory that one of the processes held at a time, in bytes.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+impl RunResources {
+    /// A run that has just begun.
+    pub const ZERO: Self = Self { wall_ms: Some(0), cpu_ms: Some(0), peak_rss_bytes: Some(0) };
+
+    /// A run of which nothing was measured.
+    pub const UNKNOWN: Self = Self { wall_ms: None, cpu_ms: None, peak_rss_bytes: None };
+
+    /// What one process has used, `wall` of its time for the run; `None`: its share of CPU and memory is not known.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "times and sizes of a process: never negative, far below 2^53"
+    )]
+    pub fn of_process(wall: Duration, process: Option<Usage>) -> Self {
+        Self {
+            wall_ms: u64::try_from(wall.as_millis()).ok(),
+            cpu_ms: process.map(|process| (process.cpu_s * 1000.0).round() as u64),
+            peak_rss_bytes: process.map(|process| (process.peak_rss_mb * 1e6).round() as u64),
+        }
+    }
+
+    /// The time in seconds.
+    pub fn wall_s(self) -> Option<f64> {
+        self.wall_ms.map(|ms| ms as f64 / 1000.0)
+    }
+
+    /// The CPU time in seconds.
+    pub fn cpu_s(self) -> Option<f64> {
+        self.cpu_ms.map(|ms| ms as f64 / 1000.0)
+    }
+
+    /// The memory in MB (10⁶ bytes).
+    pub fn peak_rss_mb(self) -> Option<f64> {
+        self.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6)
+    }
+
+    /// The larger value of each; unknown where one of them is. In whatever order and however often records of one run
+    /// are joined, the result is the same.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let larger = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
+        Self {
+            wall_ms: larger(self.wall_ms, other.wall_ms),
+            cpu_ms: larger(self.cpu_ms, other.cpu_ms),
+            peak_rss_bytes: larger(self.peak_rss_bytes, other.peak_rss_bytes),
+        }
+    }
+
+    /// What was used by earlier processes and by the one after them: times add up, of memory the larger value counts.
+    #[must_use]
+    pub fn followed_by(self, next: Self) -> Self {
+        let sum = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
+        Self {
+            wall_ms: sum(self.wall_ms, next.wall_ms),
+            cpu_ms: sum(self.cpu_ms, next.cpu_ms),
+            ..self.join(next)
+        }
+    }
 }
 
 /// A shard in the ledger. One that was never leased has no entry.
@@ -194,6 +282,12 @@ pub trait Ledger: Send + Sync + 'static {
         token: FencingToken,
         part: CommittedPart,
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>>;
+
+    /// Stores what a run came to, over what was stored before. `Differs`: it is neither finishing nor has it ended.
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
+
+    /// Stores what a run has used: the larger value of each figure stays ([`RunResources::join`]).
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>>;
 
     /// Forgets a run that is in state [`RunState::Removing`], shards and all; one that is not there is forgotten already.
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;

@@ -10,8 +10,8 @@ use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
-    Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 
 /// The ledger in memory.
@@ -144,6 +144,23 @@ impl Ledger for MemoryLedger {
             }
         });
         ready(verdict).boxed()
+    }
+
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let swap = self.with(run_id, |run| {
+            let state = run.entry.state;
+            if state != RunState::Finishing && !state.has_ended() {
+                return Swap::Differs(state);
+            }
+            run.entry.totals = Some(totals);
+            Swap::Done
+        });
+        ready(swap).boxed()
+    }
+
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
+        let recorded = self.with(run_id, |run| run.entry.resources = run.entry.resources.join(resources));
+        ready(recorded).boxed()
     }
 
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

@@ -1,6 +1,8 @@
 //! The durable record of runs, shards, leases and commits.
 
 mod contract;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod memory;
 mod sqlite;
 #[cfg(test)]
@@ -8,8 +10,8 @@ pub(crate) mod suite;
 mod timed;
 
 pub use contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
-    Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 pub use memory::MemoryLedger;
 pub use sqlite::SqliteLedger;

@@ -6,7 +6,8 @@ use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, RunEntry, ShardEntry, Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, RunEntry, RunResources, ShardEntry,
+    Swap, Totals,
 };
 
 /// Tests of the whole suite; the argument is a future that gives a fresh ledger and what must live as long as it.
@@ -25,6 +26,8 @@ macro_rules! ledger_suite {
             shards_come_in_pages
             of_many_at_once_exactly_one_wins
             only_a_run_that_is_being_removed_is_forgotten
+            totals_are_stored_when_a_run_ends
+            what_a_run_has_used_never_shrinks
         );
     };
     (@tests $make:expr; $($name:ident)*) => {
@@ -53,6 +56,8 @@ pub(crate) fn run(id: &str) -> RunEntry {
         source: "detections.json".to_owned(),
         created_at_ms: 1_700_000_000_000,
         fingerprint: None,
+        totals: None,
+        resources: RunResources::ZERO,
     }
 }
 
@@ -284,5 +289,49 @@ pub(crate) async fn only_a_run_that_is_being_removed_is_forgotten(ledger: impl L
         ledger.shards(&id, ShardIndex(0), 9).await.unwrap(),
         [],
         "a new run of that name begins afresh"
+    );
+}
+
+pub(crate) async fn totals_are_stored_when_a_run_ends(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let other = with_run(&ledger, "other").await;
+    let totals = |records| Totals {
+        tally: Tally { records, accepted: records, ..Tally::default() },
+        committed: u32::try_from(records).unwrap(),
+    };
+    let (running, finishing) = (RunState::Running, RunState::Finishing);
+    assert_eq!(ledger.record_totals(&id, totals(1)).await.unwrap(), Swap::Differs(running));
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().totals, None, "a run that goes on has none");
+    ledger.advance(&id, running, finishing, None).await.unwrap();
+    assert_eq!(ledger.record_totals(&id, totals(2)).await.unwrap(), Swap::Done);
+    ledger.advance(&id, finishing, RunState::Finished, None).await.unwrap();
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().totals, Some(totals(2)));
+    assert_eq!(ledger.record_totals(&id, totals(3)).await.unwrap(), Swap::Done, "the last ones stay");
+    let seen: Vec<_> = ledger.runs().await.unwrap().into_iter().map(|run| run.totals).collect();
+    assert_eq!(seen, [Some(totals(3)), None]);
+    ledger.advance(&other, running, RunState::Cancelled, None).await.unwrap();
+    assert_eq!(ledger.record_totals(&other, totals(0)).await.unwrap(), Swap::Done);
+    let unknown = RunId::new("none").unwrap();
+    assert_eq!(
+        ledger.record_totals(&unknown, totals(1)).await,
+        Err(LedgerError::UnknownRun(unknown.clone()))
+    );
+}
+
+pub(crate) async fn what_a_run_has_used_never_shrinks(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let used = |wall_ms, cpu_ms| RunResources { wall_ms, cpu_ms, peak_rss_bytes: Some(1 << 33) };
+    let known = async || ledger.run(&id).await.unwrap().unwrap().resources;
+    assert_eq!(known().await, RunResources::ZERO);
+    ledger.record_resources(&id, used(Some(20), Some(7))).await.unwrap();
+    ledger.record_resources(&id, used(Some(10), Some(9))).await.unwrap();
+    assert_eq!(known().await, used(Some(20), Some(9)), "a late record takes nothing back");
+    ledger.record_resources(&id, used(Some(30), None)).await.unwrap();
+    ledger.record_resources(&id, used(Some(30), Some(50))).await.unwrap();
+    assert_eq!(known().await, used(Some(30), None), "unknown stays unknown");
+    let unknown = RunId::new("none").unwrap();
+    assert_eq!(
+        ledger.record_resources(&unknown, RunResources::ZERO).await,
+        Err(LedgerError::UnknownRun(unknown.clone()))
     );
 }

@@ -11,8 +11,8 @@ use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
-    Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 use crate::metrics::Metrics;
 
@@ -103,6 +103,14 @@ impl Ledger for TimedLedger {
         part: CommittedPart,
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
         self.timed("commit", self.inner.commit(run_id, shard, token, part))
+    }
+
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.timed("record_totals", self.inner.record_totals(run_id, totals))
+    }
+
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
+        self.timed("record_resources", self.inner.record_resources(run_id, resources))
     }
 
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

@@ -9,9 +9,9 @@ use domain::budget::Usage;
 use llm::client::Reply;
 use llm::error::Failure;
 use llm::headers::{Left, RateHeaders};
-use llm::mock::latency::Queue;
-use llm::mock::limits::Meters;
-use llm::mock::{Allowed, Latency};
+use mock_llm::latency::Queue;
+use mock_llm::limits::Meters;
+use mock_llm::{Allowed, Latency};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 

@@ -3,31 +3,33 @@
 //! The store is asked and written in batches, one at a time: what comes while a batch is under way makes the next one. So
 //! a hundred answers that arrive together cost one sync of the disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use domain::ids::{AnswerKey, RunId, WorkerName};
-use proto::convert::{Asked, Ended, ModelStatus};
+use proto::channel::OPEN_QUESTIONS;
 use proto::status::{Reason, Refusal};
 
-use super::batches::{Batches, Done};
+use super::batches::{Batches, Came};
 use super::effect::{Effect, Keeping, Place, Reply, StreamId};
+use super::inbox::{Inbox, Note, Notes, Posted};
 use super::machine::Questions;
-use crate::answers::{AnswerStore, AnswersError, Keep, Stored};
+use crate::answers::{Answers, Keep, Spent, Stored};
 use crate::metrics::QuestionEvent;
-use crate::runs::{Runs, ending};
+use crate::runs::Runs;
 
 /// Messages of workers that may wait for the task; more of them wait on their links.
 const NOTES: usize = 1024;
 
-/// Questions that a stream may have open.
-const MOST_OPEN: usize = 50_000;
+/// Questions that a stream may have open. A worker keeps to [`OPEN_QUESTIONS`]; those that it withdraws while leave for them
+/// is on its way count here until their calls come back.
+const MOST_OPEN: usize = 2 * OPEN_QUESTIONS + 1000;
 
 /// Replies that may wait for a link. Each open question has two at most, so a link that is full is not read from.
 const REPLIES: usize = 2 * MOST_OPEN + 1000;
@@ -35,43 +37,10 @@ const REPLIES: usize = 2 * MOST_OPEN + 1000;
 /// Between two looks at where runs stand.
 const PUBLISH: Duration = Duration::from_millis(500);
 
-/// Where runs stand with their models, for those who ask for the status of a run.
-#[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<BTreeMap<RunId, ModelStatus>>);
-
-impl Board {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, ModelStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where a run stands; `None`: it asked no model.
-    pub(crate) fn of(&self, run_id: &RunId) -> Option<ModelStatus> {
-        self.lock().get(run_id).copied()
-    }
-
-    /// Replaces everything; says whether that changed anything.
-    fn replace(&self, statuses: BTreeMap<RunId, ModelStatus>) -> bool {
-        let mut known = self.lock();
-        let changed = *known != statuses;
-        *known = statuses;
-        changed
-    }
-}
-
-/// What a worker says.
-#[derive(Debug)]
-enum Note {
-    Opened(StreamId, WorkerName, mpsc::Sender<(u64, Reply)>),
-    Asked(StreamId, Asked),
-    Ended(StreamId, Ended),
-    Withdrawn(Place),
-    Gone(StreamId),
-}
-
 /// The way to the task.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
-    notes: mpsc::Sender<Note>,
+    notes: Notes,
     streams: Arc<AtomicU64>,
 }
 
@@ -93,60 +62,28 @@ impl Closing {
     }
 }
 
-/// A worker's stream at the desk. Dropped, the stream has ended.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    stream: StreamId,
-    notes: mpsc::Sender<Note>,
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        if let Err(mpsc::error::TrySendError::Full(note)) = self.notes.try_send(Note::Gone(self.stream)) {
-            let notes = self.notes.clone();
-            // Ends when the task takes it, or with the task.
-            tokio::spawn(async move { notes.send(note).await });
-        }
-    }
-}
-
-impl Inbox {
-    /// The worker wants an answer.
-    pub(crate) async fn asked(&self, asked: Asked) -> Result<(), Refusal> {
-        self.send(Note::Asked(self.stream, asked)).await
-    }
-
-    /// A call of the worker has ended.
-    pub(crate) async fn ended(&self, ended: Ended) -> Result<(), Refusal> {
-        self.send(Note::Ended(self.stream, ended)).await
-    }
-
-    /// The worker wants an answer no more.
-    pub(crate) async fn withdrawn(&self, number: u64) -> Result<(), Refusal> {
-        self.send(Note::Withdrawn(Place { stream: self.stream, number })).await
-    }
-
-    async fn send(&self, note: Note) -> Result<(), Refusal> {
-        self.notes.send(note).await.map_err(|_| ending())
-    }
-}
-
 impl Desk {
     /// Opens the desk, and gives what ends it.
-    pub(crate) async fn open(runs: Arc<Runs>, store: Arc<AnswerStore>) -> Result<(Self, Closing), Refusal> {
+    pub(crate) async fn open(runs: Arc<Runs>, store: Arc<dyn Answers>) -> Result<(Self, Closing), Refusal> {
+        let asking =
+            |(run_id, live): (&RunId, &crate::runs::Live)| live.terms.is_some().then(|| run_id.clone());
+        let live: Vec<RunId> = runs.book().live.iter().filter_map(asking).collect();
         let reader = Arc::clone(&store);
-        let spent = tokio::task::spawn_blocking(move || reader.spent()).await;
+        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&live)).await;
         let spent = spent.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
         let spent = spent.map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
-        let (notes, queue) = mpsc::channel(NOTES);
+        runs.board.attach(Arc::clone(&store));
+        let (notes, queue) = Notes::queue(NOTES);
         let clerk = Clerk {
             changes: runs.changed.subscribe(),
             runs,
-            machine: Questions::new(spent),
+            machine: Questions::new(spent.into_iter().collect()),
             began: Instant::now(),
             links: HashMap::new(),
             look: Batches::new(),
             keep: Batches::new(),
+            totals: Batches::new(),
+            blocked: None,
             store,
             dirty: true,
             troubled: false,
@@ -164,8 +101,8 @@ impl Desk {
     ) -> Result<(Inbox, mpsc::Receiver<(u64, Reply)>), Refusal> {
         let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (replies, outgoing) = mpsc::channel(REPLIES);
-        self.notes.send(Note::Opened(stream, worker, replies)).await.map_err(|_| ending())?;
-        Ok((Inbox { stream, notes: self.notes.clone() }, outgoing))
+        self.notes.send(Note::Opened(stream, worker, replies)).await?;
+        Ok((self.notes.inbox(stream), outgoing))
     }
 }
 
@@ -176,12 +113,16 @@ type Found = Vec<(AnswerKey, Option<Stored>)>;
 struct Clerk {
     runs: Arc<Runs>,
     changes: watch::Receiver<crate::runs::Change>,
-    store: Arc<AnswerStore>,
+    store: Arc<dyn Answers>,
     machine: Questions,
     began: Instant,
     links: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
     look: Batches<AnswerKey, Found>,
     keep: Batches<Keeping, Vec<bool>>,
+    /// What runs have spent that this process did not know.
+    totals: Batches<RunId, Vec<(RunId, Spent)>>,
+    /// The message that waits for that; nothing else is taken meanwhile.
+    blocked: Option<Note>,
     /// Whether something happened since runs were shown last.
     dirty: bool,
     /// Whether the store failed when it was used last.
@@ -193,7 +134,12 @@ impl Clerk {
         self.began.elapsed().as_secs_f64()
     }
 
-    async fn work(mut self, mut notes: mpsc::Receiver<Note>, mut stopped: oneshot::Receiver<()>) {
+    /// Whether messages are taken: a store that is behind, or does not work, holds the workers up.
+    fn has_room(&self) -> bool {
+        self.blocked.is_none() && !self.look.is_full() && !self.keep.is_full()
+    }
+
+    async fn work(mut self, mut notes: mpsc::UnboundedReceiver<Posted>, mut stopped: oneshot::Receiver<()>) {
         let mut publish = tokio::time::interval(PUBLISH);
         publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut open, mut stopping) = (true, false);
@@ -201,8 +147,8 @@ impl Clerk {
         while open || !self.keep.is_idle() {
             let wake = self.wake();
             tokio::select! {
-                note = notes.recv(), if open => match note {
-                    Some(note) => self.hear(note),
+                posted = notes.recv(), if open && self.has_room() => match posted {
+                    Some(posted) => self.take(posted.note),
                     None => open = false,
                 },
                 // Sent or dropped, it means the same.
@@ -210,8 +156,9 @@ impl Clerk {
                     stopping = true;
                     notes.close();
                 }
-                done = self.keep.done() => self.kept(done),
-                done = self.look.done() => self.looked(done),
+                came = self.keep.done() => self.kept(came),
+                came = self.look.done() => self.looked(came),
+                came = self.totals.done() => self.totalled(came),
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     let now = self.now();
                     self.machine.tick(now);
@@ -220,29 +167,50 @@ impl Clerk {
                     Ok(()) => self.look_at_runs(),
                     Err(_) => open = false,
                 },
-                _ = publish.tick(), if self.dirty => self.publish(),
+                _ = publish.tick(), if self.dirty => {
+                    self.forget_ended();
+                    self.publish();
+                }
             }
             self.carry_out();
-            let store = Arc::clone(&self.store);
-            self.look.begin(move |keys| store.look_up(keys));
-            let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.runs.metrics));
-            self.keep.begin(move |batch| {
-                let begun = std::time::Instant::now();
-                let batch: Vec<Keep> = batch.iter().map(|keeping| keeping.keep.clone()).collect();
-                let kept = store.keep(&batch)?;
-                metrics.answers_kept(begun.elapsed());
-                Ok(kept)
-            });
+            self.begin();
         }
         self.publish();
+    }
+
+    /// Gives the store what there is to do.
+    fn begin(&mut self) {
+        let store = Arc::clone(&self.store);
+        self.totals.begin(move |runs| store.spent_of(runs));
+        let store = Arc::clone(&self.store);
+        self.look.begin(move |keys| store.look_up(keys));
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.runs.metrics));
+        self.keep.begin(move |batch| {
+            let begun = std::time::Instant::now();
+            let batch: Vec<Keep> = batch.iter().map(|keeping| keeping.keep.clone()).collect();
+            let kept = store.keep(&batch)?;
+            metrics.answers_kept(begun.elapsed());
+            Ok(kept)
+        });
     }
 
     /// When something is due by itself.
     fn wake(&self) -> Option<Instant> {
         let due = self.machine.wake().map(|at| self.began + Duration::from_secs_f64(at.max(0.0)));
         let now = Instant::now();
-        let retries = [self.look.not_before, self.keep.not_before];
+        let retries = [self.look.not_before, self.keep.not_before, self.totals.not_before];
         retries.into_iter().flatten().filter(|at| *at > now).chain(due).min()
+    }
+
+    /// Takes a message. What a run has spent has to be known before anything is heard of it.
+    fn take(&mut self, note: Note) {
+        match note.run_id().filter(|run_id| !self.machine.knows(run_id)) {
+            Some(run_id) => {
+                self.totals.push(run_id.clone());
+                self.blocked = Some(note);
+            }
+            None => self.hear(note),
+        }
     }
 
     fn hear(&mut self, note: Note) {
@@ -280,29 +248,48 @@ impl Clerk {
         }
     }
 
-    fn looked(&mut self, done: Result<Done<AnswerKey, Found>, JoinError>) {
+    fn totalled(&mut self, came: Came<RunId, Vec<(RunId, Spent)>>) {
+        match came {
+            Came::Done(_, totals) => {
+                for (run_id, spent) in totals {
+                    self.machine.spent_before(run_id, spent);
+                }
+                self.works();
+                if let Some(note) = self.blocked.take() {
+                    self.hear(note);
+                }
+            }
+            Came::Failed(reason) => self.fails(&reason),
+            // Without it the run's bounds on spending would be passed: tried for ever, and its message waits.
+            Came::GivenUp(run_id, reason) => {
+                self.totals.push(run_id);
+                self.fails(&reason);
+            }
+        }
+    }
+
+    fn looked(&mut self, came: Came<AnswerKey, Found>) {
         let now = self.now();
-        match done {
-            Ok(Done { result: Ok(found), .. }) => {
+        match came {
+            Came::Done(_, found) => {
                 self.works();
                 for (key, found) in found {
                     self.machine.looked(now, key, found);
                 }
             }
-            Ok(Done { batch, result: Err(error) }) => {
-                self.look.put_back(batch);
-                self.fails(&error);
+            Came::Failed(reason) => self.fails(&reason),
+            Came::GivenUp(key, reason) => {
+                tracing::error!(%key, reason, "a kept answer cannot be read: it is asked for again");
+                self.machine.looked(now, key, None);
             }
-            // Cannot be: the store does not panic. Who waits for these keys waits until its stream ends.
-            Err(error) => tracing::error!(%error, "looking for answers broke off"),
         }
     }
 
-    fn kept(&mut self, done: Result<Done<Keeping, Vec<bool>>, JoinError>) {
+    fn kept(&mut self, came: Came<Keeping, Vec<bool>>) {
         let now = self.now();
         self.dirty = true;
-        match done {
-            Ok(Done { batch, result: Ok(counted) }) => {
+        match came {
+            Came::Done(batch, counted) => {
                 self.works();
                 for (keeping, counted) in batch.into_iter().zip(counted) {
                     self.machine.kept(now, keeping, counted);
@@ -310,11 +297,11 @@ impl Clerk {
                 // Before anybody hears of it: a run whose last answers these are may end at once, with what it spent.
                 self.publish();
             }
-            Ok(Done { batch, result: Err(error) }) => {
-                self.keep.put_back(batch);
-                self.fails(&error);
+            Came::Failed(reason) => self.fails(&reason),
+            Came::GivenUp(keeping, reason) => {
+                tracing::error!(run = %keeping.keep.run_id, reason, "what a call came to cannot be kept");
+                self.machine.not_kept(now, keeping, &reason);
             }
-            Err(error) => tracing::error!(%error, "keeping answers broke off"),
         }
     }
 
@@ -328,11 +315,12 @@ impl Clerk {
     }
 
     /// Nothing is lost and nobody is told anything: it is tried again.
-    fn fails(&mut self, error: &AnswersError) {
-        tracing::error!(%error, "the answers cannot be used; trying again");
+    fn fails(&mut self, reason: &str) {
+        tracing::error!(reason, "the answers cannot be used; trying again");
         self.troubled = true;
-        for run_id in self.machine.runs() {
-            self.runs.stall(&run_id, error.to_string());
+        let blocked = self.blocked.as_ref().and_then(Note::run_id).cloned();
+        for run_id in self.machine.runs().into_iter().chain(blocked) {
+            self.runs.stall(&run_id, reason.to_owned());
         }
     }
 
@@ -341,8 +329,16 @@ impl Clerk {
         let now = self.now();
         for run_id in self.machine.runs() {
             self.machine.changed(now, &run_id, &self.runs.standing(&run_id));
-            if !self.runs.lives(&run_id) {
-                self.machine.forget_run(&run_id);
+        }
+        self.forget_ended();
+    }
+
+    /// Drops what is known of runs that have ended. The store has what they spent; until it has all of it, it stays here.
+    fn forget_ended(&mut self) {
+        for run_id in self.machine.runs() {
+            let pending = || self.keep.any(|keeping| keeping.keep.run_id == run_id);
+            if !self.runs.lives(&run_id) && !pending() {
+                self.dirty |= self.machine.forget_run(&run_id);
             }
         }
     }
@@ -356,8 +352,8 @@ impl Clerk {
             for effect in effects {
                 match effect {
                     Effect::Tell(place, reply) => self.tell(place, reply),
-                    Effect::LookUp(key) => self.look.waiting.push(key),
-                    Effect::Keep(keeping) => self.keep.waiting.push(keeping),
+                    Effect::LookUp(key) => self.look.push(key),
+                    Effect::Keep(keeping) => self.keep.push(keeping),
                     Effect::Halt(run_id, reason) => self.runs.halt(&run_id, reason),
                     Effect::Close(stream) => drop(self.links.remove(&stream)),
                 }

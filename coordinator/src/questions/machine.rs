@@ -76,7 +76,7 @@ pub(crate) struct Questions {
     pub(super) deadlines: BTreeSet<(u64, CallId)>,
     pub(super) pools: BTreeMap<Pool, Budget>,
     pub(super) accounts: BTreeMap<RunId, Account>,
-    /// What runs had spent before this process.
+    /// What runs had spent before they were met here.
     spent_before: BTreeMap<RunId, Spent>,
     pub(super) ended: Recent,
     pub(super) counter: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    /// No question yet; `spent`: what each run has spent so far.
+    /// No question yet; `spent`: what each run that lives has spent so far.
     pub(crate) fn new(spent: BTreeMap<RunId, Spent>) -> Self {
         Self { spent_before: spent, ..Self::default() }
     }
@@ -205,6 +205,22 @@ impl Questions {
         self.pump(now);
     }
 
+    /// What a call came to cannot be made durable, ever: who waits for that gets the reason, and the run stops.
+    pub(crate) fn not_kept(&mut self, now: Seconds, keeping: Keeping, reason: &str) {
+        let Keeping { place, keep } = keeping;
+        if let Some(place) = place {
+            self.effects.push(Effect::Tell(place, Reply::Stopped(reason.to_owned())));
+        }
+        self.halt(&keep.run_id, reason);
+        if let Some((key, _)) = keep.entry {
+            if let Some(flight) = self.flights.get_mut(&key) {
+                flight.keeping = flight.keeping.saturating_sub(1);
+            }
+            self.settle(key, true);
+        }
+        self.pump(now);
+    }
+
     /// Whether a run may still ask, and under which terms; said when something about a known run may have changed.
     pub(crate) fn changed(&mut self, now: Seconds, run_id: &RunId, standing: &Standing) {
         if !self.accounts.contains_key(run_id) {
@@ -217,27 +233,37 @@ impl Questions {
         self.pump(now);
     }
 
-    /// Runs that have asked.
+    /// Runs of which anything is known.
     pub(crate) fn runs(&self) -> Vec<RunId> {
-        self.accounts.keys().cloned().collect()
+        self.accounts.keys().chain(self.spent_before.keys()).cloned().collect()
     }
 
-    /// A run has ended: nothing of it is kept here, unless calls are under way.
-    pub(crate) fn forget_run(&mut self, run_id: &RunId) {
-        let idle = |account: &Account| account.waiting == 0 && account.under_way == 0;
-        if self.accounts.get(run_id).is_some_and(idle)
-            && let Some(account) = self.accounts.remove(run_id)
-        {
-            if account.spent != Spent::default() {
-                self.spent_before.insert(run_id.clone(), account.spent);
-            }
-            for budget in self.pools.values_mut() {
-                budget.lanes.forget(run_id);
-            }
+    /// Whether it is known what a run has spent.
+    pub(crate) fn knows(&self, run_id: &RunId) -> bool {
+        self.accounts.contains_key(run_id) || self.spent_before.contains_key(run_id)
+    }
+
+    /// What a run had spent that is not known here: said before it asks.
+    pub(crate) fn spent_before(&mut self, run_id: RunId, spent: Spent) {
+        if !self.knows(&run_id) {
+            self.spent_before.insert(run_id, spent);
         }
     }
 
-    /// Where every run stands that asked a model, now or before.
+    /// A run has ended: nothing of it is kept here, unless calls are under way. Says whether anything was.
+    pub(crate) fn forget_run(&mut self, run_id: &RunId) -> bool {
+        let busy = |account: &Account| account.waiting > 0 || account.under_way > 0;
+        if self.accounts.get(run_id).is_some_and(busy) {
+            return false;
+        }
+        for budget in self.pools.values_mut() {
+            budget.lanes.forget(run_id);
+        }
+        let account = self.accounts.remove(run_id).is_some();
+        self.spent_before.remove(run_id).is_some() || account
+    }
+
+    /// Where every run stands that is known.
     pub(crate) fn statuses(&self, now: Seconds) -> BTreeMap<RunId, ModelStatus> {
         let before = self.spent_before.iter().map(|(run_id, spent)| (run_id.clone(), spent.status()));
         let mut statuses: BTreeMap<RunId, ModelStatus> = before.collect();
@@ -251,8 +277,8 @@ impl Questions {
 
     /// Takes note of a run and its terms.
     pub(super) fn meet(&mut self, now: Seconds, run_id: &RunId, standing: &Standing) {
-        let spent = self.spent_before.get(run_id).copied().unwrap_or_default();
-        let account = self.accounts.entry(run_id.clone()).or_insert_with(|| Account::new(spent, now));
+        let before = self.spent_before.remove(run_id).unwrap_or_default();
+        let account = self.accounts.entry(run_id.clone()).or_insert_with(|| Account::new(before, now));
         let Standing::Open(terms) = standing else { return };
         account.halted = None;
         if account.terms.as_ref().is_some_and(|known| known == terms) {

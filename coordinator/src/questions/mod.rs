@@ -13,15 +13,19 @@
 
 mod account;
 mod batches;
+mod board;
 mod calls;
 mod desk;
 mod effect;
+mod inbox;
 mod machine;
 mod recent;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use account::{Standing, Terms};
-pub(crate) use desk::{Board, Desk, Inbox};
+pub(crate) use board::Board;
+pub(crate) use desk::Desk;
 pub(crate) use effect::Reply;
+pub(crate) use inbox::Inbox;
 pub(crate) use machine::UNASKED;

@@ -18,6 +18,7 @@ use proto::v1::ask_response::Message as Response;
 use super::work::{AbortOnDrop, said};
 use crate::questions::{Desk, Inbox, Reply};
 use crate::runs::ending;
+use crate::stream_limits::{StreamLimits, within};
 
 type Answered = Result<v1::AskResponse, Status>;
 
@@ -26,9 +27,10 @@ pub(super) fn serve(
     desk: Desk,
     inbound: Streaming<v1::AskRequest>,
     draining: watch::Receiver<bool>,
+    limits: StreamLimits,
 ) -> impl Stream<Item = Answered> + Send {
     let begun = async move {
-        match begin(desk, inbound, draining).await {
+        match begin(desk, inbound, draining, limits).await {
             Ok(answers) => answers.left_stream(),
             Err(status) => stream::iter([Err(status)]).right_stream(),
         }
@@ -40,8 +42,9 @@ async fn begin(
     desk: Desk,
     mut inbound: Streaming<v1::AskRequest>,
     draining: watch::Receiver<bool>,
+    limits: StreamLimits,
 ) -> Result<impl Stream<Item = Answered> + Send, Status> {
-    let worker = opened(&mut inbound).await?;
+    let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
     tracing::debug!(%worker, "a worker asks");
     let (inbox, replies) = desk.connect(worker).await?;
     let (failure, failed) = mpsc::channel(1);

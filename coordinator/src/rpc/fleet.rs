@@ -19,6 +19,7 @@ use super::{ask, work};
 use crate::commit::Committed;
 use crate::questions::Desk;
 use crate::runs::{Runs, ending};
+use crate::stream_limits::{StreamLimits, timed_upload, within};
 
 /// Service `Fleet`.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub(crate) struct FleetService {
     pub(crate) desk: Desk,
     /// Turns true when the coordinator ends.
     pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) limits: StreamLimits,
 }
 
 #[tonic::async_trait]
@@ -55,7 +57,8 @@ impl v1::fleet_server::Fleet for FleetService {
         &self,
         request: Request<Streaming<v1::WorkRequest>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        let stream = work::serve(Arc::clone(&self.runs), request.into_inner(), self.draining.clone());
+        let stream =
+            work::serve(Arc::clone(&self.runs), request.into_inner(), self.draining.clone(), self.limits);
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -65,7 +68,7 @@ impl v1::fleet_server::Fleet for FleetService {
         &self,
         request: Request<Streaming<v1::AskRequest>>,
     ) -> Result<Response<Self::AskStream>, Status> {
-        let stream = ask::serve(self.desk.clone(), request.into_inner(), self.draining.clone());
+        let stream = ask::serve(self.desk.clone(), request.into_inner(), self.draining.clone(), self.limits);
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -76,7 +79,8 @@ impl v1::fleet_server::Fleet for FleetService {
         let context = request.metadata().get(traces::TRACEPARENT);
         let context = context.and_then(|context| context.to_str().ok().map(str::to_owned));
         let mut stream = request.into_inner();
-        let first = stream.message().await?.and_then(|request| request.message);
+        let first = within(self.limits.first_message, "the header of the part", stream.message()).await?;
+        let first = first.and_then(|request| request.message);
         let Some(Message::Header(header)) = first else {
             return Err(
                 Refusal::from(BadMessage::new("message", "the first one has to be the header")).into()
@@ -90,6 +94,7 @@ impl v1::fleet_server::Fleet for FleetService {
                 Err(Refusal::new(Reason::DamagedPart, format!("the upload broke off: {}", status.message())))
             }
         });
+        let chunks = Box::pin(timed_upload(chunks, self.limits));
         let key = &header.key;
         let span = tracing::info_span!("commit", run = %key.run_id, shard = %key.shard, token = %key.token);
         if let Some(context) = context {

@@ -6,4 +6,4 @@ mod runs;
 mod work;
 
 pub(crate) use fleet::FleetService;
-pub(crate) use runs::RunsService;
+pub(crate) use runs::{RunsService, SUBMISSIONS};

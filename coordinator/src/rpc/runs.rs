@@ -4,9 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use futures::{Stream, stream};
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 use domain::ids::{RunId, WorkerName};
@@ -15,10 +14,14 @@ use proto::status::{Reason, Refusal};
 use proto::v1;
 use proto::v1::submit_request::Message;
 
-use crate::runs::{Runs, ending};
+use crate::runs::{Change, Runs, ending};
+use crate::stream_limits::{StreamLimits, TimedSubmission, within};
 
 /// Shortest time between two states that a watcher gets, the last one aside.
 const CALM: Duration = Duration::from_millis(100);
+
+/// Corpora that are taken at the same time: each has a thread that writes it. More of them wait at their clients.
+pub(crate) const SUBMISSIONS: usize = 32;
 
 /// Service `Runs`.
 #[derive(Debug, Clone)]
@@ -26,6 +29,9 @@ pub(crate) struct RunsService {
     pub(crate) runs: Arc<Runs>,
     /// Turns true when the coordinator ends.
     pub(crate) draining: watch::Receiver<bool>,
+    /// One permit for each corpus that may be taken now.
+    pub(crate) submissions: Arc<Semaphore>,
+    pub(crate) limits: StreamLimits,
 }
 
 #[tonic::async_trait]
@@ -35,15 +41,17 @@ impl v1::runs_server::Runs for RunsService {
         request: Request<Streaming<v1::SubmitRequest>>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let mut stream = request.into_inner();
-        let first = stream.message().await?.and_then(|request| request.message);
-        let Some(Message::Header(header)) = first else {
+        let first = within(self.limits.first_message, "the header of the run", stream.message()).await?;
+        let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
             return Err(bad("the first one has to be the header").into());
         };
         let config = config_from_wire(&header.config_json).map_err(Refusal::from)?;
         let source: String = header.source.chars().filter(|c| !c.is_control()).take(500).collect();
+        let _permit = self.submissions.acquire().await.map_err(|_| ending())?;
+        let clock = TimedSubmission::start(self.limits);
         let mut submission = self.runs.submit(run_id(header.run_id)?, config, source).await?;
         let sent = loop {
-            match stream.message().await?.map(|request| request.message) {
+            match clock.next(stream.message()).await?.map(|request| request.message) {
                 Some(Some(Message::Slice(slice))) => submission.push(slice).await?,
                 Some(Some(Message::End(end))) => break end.records,
                 Some(_) => return Err(bad("after the header come slices, then the end").into()),
@@ -68,9 +76,15 @@ impl v1::runs_server::Runs for RunsService {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let run_id = run_id(request.into_inner().run_id)?;
-        let (states, watched) = mpsc::channel(1);
-        tokio::spawn(watch_run(Arc::clone(&self.runs), run_id, states, self.draining.clone()));
-        Ok(Response::new(Box::pin(ReceiverStream::new(watched))))
+        let watch = RunWatch {
+            changes: self.runs.changed.subscribe(),
+            runs: Arc::clone(&self.runs),
+            run_id,
+            draining: self.draining.clone(),
+            seen: None,
+            is_over: false,
+        };
+        Ok(Response::new(Box::pin(stream::unfold(watch, RunWatch::next))))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::RunStatus>, Status> {
@@ -124,39 +138,90 @@ fn run_id(text: String) -> Result<RunId, Refusal> {
     Ok(RunId::new(text).map_err(|error| BadMessage::new("run_id", error))?)
 }
 
-/// Sends the state of a run whenever it changes, until it has ended, nobody listens or the coordinator ends.
-async fn watch_run(
+/// The states of a run, one whenever it changes, until it has ended or the coordinator ends. Nothing runs beside the
+/// stream: it ends with the call.
+struct RunWatch {
     runs: Arc<Runs>,
     run_id: RunId,
-    watcher: mpsc::Sender<Result<v1::RunStatus, Status>>,
-    mut draining: watch::Receiver<bool>,
-) {
-    let mut changes = runs.changed.subscribe();
-    loop {
-        let seen = *changes.borrow_and_update();
-        let status = runs.status(&run_id).await;
-        let last = status.as_ref().map_or(true, |status| status.state.has_ended());
-        let sent = watcher.send(status.map(Into::into).map_err(Status::from)).await;
-        if last || sent.is_err() {
-            return;
+    changes: watch::Receiver<Change>,
+    draining: watch::Receiver<bool>,
+    /// Before the latest state was taken.
+    seen: Option<Change>,
+    is_over: bool,
+}
+
+impl RunWatch {
+    /// The next state, and what waits for the one after it.
+    async fn next(mut self) -> Option<(Result<v1::RunStatus, Status>, Self)> {
+        if self.is_over {
+            return None;
         }
-        let next = async {
-            let _ = tokio::time::timeout(CALM, changes.wait_for(|change| change.ended != seen.ended)).await;
-            // Compared with what was seen before the status was taken: nothing in between is missed.
-            changes.wait_for(|change| *change != seen).await.map(drop)
-        };
-        let stop = async {
-            // A sender that has gone means the same as one that says so.
-            let _ = draining.wait_for(|draining| *draining).await;
-        };
-        tokio::select! {
-            gone = next => if gone.is_err() { return },
-            () = watcher.closed() => return,
-            () = stop => {
-                let refusal = ending();
-                let _ = watcher.send(Err(refusal.into())).await;
-                return;
+        if let Some(seen) = self.seen {
+            let (changes, draining) = (&mut self.changes, &mut self.draining);
+            let next = async {
+                let _ =
+                    tokio::time::timeout(CALM, changes.wait_for(|change| change.ended != seen.ended)).await;
+                // Compared with what was seen before the status was taken: nothing in between is missed.
+                changes.wait_for(|change| *change != seen).await.map(drop)
+            };
+            let stop = async {
+                // A sender that has gone means the same as one that says so.
+                let _ = draining.wait_for(|draining| *draining).await;
+            };
+            tokio::select! {
+                gone = next => if gone.is_err() { return None },
+                () = stop => {
+                    self.is_over = true;
+                    return Some((Err(ending().into()), self));
+                }
             }
         }
+        self.seen = Some(*self.changes.borrow_and_update());
+        let status = self.runs.status(&self.run_id).await;
+        self.is_over = status.as_ref().map_or(true, |status| status.state.has_ended());
+        Some((status.map(Into::into).map_err(Status::from), self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataset::store::Store;
+    use futures::StreamExt as _;
+    use proto::v1::runs_server::Runs as _;
+
+    use super::*;
+    use crate::ledger::{Ledger as _, MemoryLedger, suite};
+    use crate::runs::{Parts, Recovery};
+
+    #[tokio::test]
+    async fn a_watch_ends_with_its_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(MemoryLedger::default());
+        ledger.create_run(suite::run("r")).await.unwrap();
+        let (store, scratch) = (Store::local(folder.path()).unwrap(), folder.path().to_owned());
+        let runs = Runs::open(Parts { ledger, store, scratch, recovery: Recovery::Grace }).await.unwrap();
+        let (drain, draining) = watch::channel(false);
+        let service = RunsService { runs: Arc::clone(&runs), draining };
+        let watch = async || {
+            let request = Request::new(v1::WatchRequest { run_id: "r".to_owned() });
+            service.watch(request).await.unwrap().into_inner()
+        };
+        let held = Arc::strong_count(&runs);
+        let mut watched = watch().await;
+        assert_eq!(watched.next().await.unwrap().unwrap().state, "running");
+        drop(watched);
+        assert_eq!(
+            Arc::strong_count(&runs),
+            held,
+            "nothing is left of it, though nothing else has run since"
+        );
+
+        let mut watched = watch().await;
+        assert_eq!(watched.next().await.unwrap().unwrap().run_id, "r");
+        runs.tell(false);
+        assert_eq!(watched.next().await.unwrap().unwrap().run_id, "r");
+        drain.send_replace(true);
+        assert!(watched.next().await.unwrap().is_err(), "the coordinator ends");
+        assert!(watched.next().await.is_none());
     }
 }

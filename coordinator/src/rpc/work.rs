@@ -3,23 +3,24 @@
 //! Two tasks: one hears the worker and answers at once, one waits for shards and sends slices. Renewals therefore never
 //! wait behind a slice on a slow link. Both end with the stream.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use domain::ids::{RunId, WorkerName};
+use domain::ids::WorkerName;
 use proto::convert::{BadMessage, LeaseKey, frames};
+use proto::known::KnownRuns;
 use proto::status::{Reason, Refusal};
 use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
 
 use crate::runs::{Granted, Renewal, Runs};
+use crate::stream_limits::{StreamLimits, within};
 
 /// Answers that may wait for the link; an answer beyond them is dropped, and the worker's next heartbeat makes up for it.
 const ANSWERS: usize = 16;
@@ -40,10 +41,11 @@ pub(super) fn serve(
     runs: Arc<Runs>,
     inbound: Streaming<v1::WorkRequest>,
     draining: watch::Receiver<bool>,
+    limits: StreamLimits,
 ) -> impl Stream<Item = Answer> + Send {
     let (answers, answered) = mpsc::channel(ANSWERS);
     let (slices, outgoing) = mpsc::channel(SLICES);
-    let ear = tokio::spawn(hear(runs, inbound, answers, slices, draining));
+    let ear = tokio::spawn(hear(runs, inbound, answers, slices, draining, limits));
     let ends_with_stream = AbortOnDrop(ear.abort_handle());
     stream::select(ReceiverStream::new(answered), ReceiverStream::new(outgoing)).inspect(move |_| {
         let _ = &ends_with_stream;
@@ -79,19 +81,30 @@ async fn hear(
     answers: mpsc::Sender<Answer>,
     slices: mpsc::Sender<Answer>,
     mut draining: watch::Receiver<bool>,
+    limits: StreamLimits,
 ) {
     let ended = async {
-        let (worker, open) = opened(&mut inbound).await?;
+        let (worker, open) = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
         let worker = Arc::new(worker);
         let mut dismissed = runs.connect(&worker, open.slots, &open.version);
         let mut told = false;
         let connection = Connection { runs: Arc::clone(&runs), worker: Arc::clone(&worker) };
         let wanted = Arc::new(Semaphore::new(0));
-        let giver = tokio::spawn(give(Arc::clone(&runs), Arc::clone(&worker), Arc::clone(&wanted), slices));
+        let mut giver =
+            tokio::spawn(give(Arc::clone(&runs), Arc::clone(&worker), Arc::clone(&wanted), slices));
         let ends_with_ear = AbortOnDrop(giver.abort_handle());
+        let mut gives = true;
         let ended = loop {
+            let message = within(limits.work_silence, "a heartbeat", inbound.message());
             let request = tokio::select! {
-                request = inbound.message() => request?,
+                request = message => request?,
+                given = &mut giver, if gives => {
+                    gives = false;
+                    match panicked(given) {
+                        Some(status) => break Err(status),
+                        None => continue,
+                    }
+                }
                 () = said(&mut draining) => {
                     let _ = answers.try_send(answer(Response::Drain(v1::Drain {})));
                     break Ok(());
@@ -110,7 +123,9 @@ async fn hear(
                 Some(v1::WorkRequest { message: Some(Request::Leave(_)) }) => {
                     // Nothing is granted to it any more once its giver has ended.
                     drop(ends_with_ear);
-                    let _ = giver.await;
+                    if gives {
+                        let _ = giver.await;
+                    }
                     runs.leave(&worker);
                     break Ok(());
                 }
@@ -127,6 +142,13 @@ async fn hear(
     if let Err(status) = ended.await {
         let _ = answers.try_send(Err(status));
     }
+}
+
+/// Why the stream has to end when the task that grants has: a worker whose stream stayed open would wait for ever.
+fn panicked(given: Result<(), JoinError>) -> Option<Status> {
+    let error = given.err().filter(JoinError::is_panic)?;
+    tracing::error!(%error, "granting shards to a worker broke off");
+    Some(Refusal::new(Reason::Internal, "granting shards broke off: a fault of the coordinator").into())
 }
 
 /// Waits until `flag` says so; for ever when nobody can say it any more.
@@ -198,7 +220,7 @@ async fn give(
     wanted: Arc<Semaphore>,
     slices: mpsc::Sender<Answer>,
 ) {
-    let mut told = BTreeSet::new();
+    let mut told = KnownRuns::default();
     while let Ok(permit) = wanted.acquire().await {
         permit.forget();
         let sent = match runs.lease(&worker).await {
@@ -220,15 +242,11 @@ async fn give(
     }
 }
 
-/// Sends the run's configuration if it was not sent before, then the lease, then its slice in frames.
-async fn send(
-    granted: Granted,
-    told: &mut BTreeSet<RunId>,
-    slices: &mpsc::Sender<Answer>,
-) -> Result<(), Status> {
+/// Sends the run's configuration unless the worker has it, then the lease, then its slice in frames.
+async fn send(granted: Granted, told: &mut KnownRuns, slices: &mpsc::Sender<Answer>) -> Result<(), Status> {
     let Granted { lease, config, corpus } = granted;
     let gone = |_| Status::cancelled("the worker has gone");
-    if told.insert(lease.run_id.clone()) {
+    if !told.granted(&lease.run_id).known {
         let run = v1::RunConfig { run_id: lease.run_id.to_string(), config_json: config.to_string() };
         slices.send(answer(Response::Run(run))).await.map_err(gone)?;
     }
@@ -251,4 +269,19 @@ async fn send(
 #[expect(clippy::unnecessary_wraps, reason = "what the stream carries")]
 fn answer(message: Response) -> Answer {
     Ok(v1::WorkResponse { message: Some(message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_granting_ends_the_stream_and_nothing_else_does() {
+        assert!(panicked(tokio::spawn(async {}).await).is_none());
+        let aborted = tokio::spawn(std::future::pending::<()>());
+        aborted.abort();
+        assert!(panicked(aborted.await).is_none(), "a drained worker is granted nothing more");
+        let status = panicked(tokio::spawn(async { panic!("on purpose") }).await).unwrap();
+        assert_eq!(Reason::of(&status), Some(Reason::Internal));
+    }
 }

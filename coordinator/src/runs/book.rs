@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use dataset::corpus::CorpusReader;
 use domain::ids::{RunId, WorkerName};
@@ -12,8 +13,20 @@ use domain::tally::Tally;
 use super::roster::{Member, Rate};
 use super::turns::Turns;
 use crate::leases::{Grant, Leases, Moment, Take};
+use crate::ledger::RunResources;
 use crate::metrics::{LeaseEvent, Metrics};
 use crate::questions::Terms;
+
+/// Where the finish of a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It has not begun.
+    Idle,
+    /// A task works on it.
+    UnderWay,
+    /// It failed for good: it begins again when the run is submitted again.
+    Failed,
+}
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -23,8 +36,10 @@ pub(crate) struct Live {
     pub(crate) config: Arc<str>,
     pub(crate) source: String,
     pub(crate) created_at_ms: u64,
-    /// When this process took it up.
+    /// When this process began to work on it.
     pub(crate) since: Instant,
+    /// What it had used before that.
+    pub(crate) used_before: RunResources,
     pub(crate) state: RunState,
     pub(crate) leases: Leases,
     pub(crate) tally: Tally,
@@ -33,8 +48,8 @@ pub(crate) struct Live {
     /// `None`: the corpus is not there; it has to be submitted again.
     pub(crate) corpus: Option<Arc<CorpusReader>>,
     pub(crate) workers: BTreeSet<WorkerName>,
-    /// Whether a task is finishing it.
-    pub(crate) finishing: bool,
+    /// Whether it is being finished.
+    pub(crate) finish: Finish,
     /// Why it cannot go on.
     pub(crate) trouble: Option<String>,
     /// Under which terms it asks a model; `None`: it asks none.

@@ -9,6 +9,7 @@ mod keep;
 mod model;
 mod observe;
 mod recover;
+mod resources;
 pub(crate) mod retain;
 mod roster;
 mod status;
@@ -31,9 +32,9 @@ use crate::leases::Moment;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::questions::Board;
-use crate::uploads::Uploads;
+use crate::upload_limit::UploadLimit;
 
-pub(crate) use book::{Book, Live};
+pub(crate) use book::{Book, Finish, Live};
 pub use grant::{Granted, Renewal};
 #[cfg(test)]
 pub(crate) use keep::lost;
@@ -84,11 +85,14 @@ pub struct Runs {
     /// There may be a record to give up.
     pub(crate) keeping: Notify,
     pub(crate) changed: watch::Sender<Change>,
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: UploadLimit,
     pub(crate) metrics: Arc<Metrics>,
     /// Where runs stand with their models.
     pub(crate) board: Board,
+    /// Tasks beside the calls. They hold no strong reference to this while they wait.
     background: Mutex<JoinSet<()>>,
+    /// What of this process is known to be used for its runs.
+    attribution: resources::Attribution,
 }
 
 impl std::fmt::Debug for Runs {
@@ -134,7 +138,13 @@ impl Runs {
         self.background.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    /// Does something beside the calls; it ends with the coordinator at the latest.
+    /// The tasks beside the calls, to be ended.
+    fn take_background(&self) -> JoinSet<()> {
+        std::mem::take(&mut self.background.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Does something beside the calls; it ends with the coordinator at the latest. What waits in it must not keep the
+    /// coordinator alive.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         while background.try_join_next().is_some() {}

@@ -46,7 +46,7 @@ impl Runs {
 
     /// A run was submitted again: what stopped it is forgotten, and what its new configuration says beside what decides
     /// outcomes counts from now on.
-    pub(super) async fn lift(&self, run_id: &RunId, config: &RunConfig) -> Result<(), Refusal> {
+    pub(crate) async fn lift(&self, run_id: &RunId, config: &RunConfig) -> Result<(), Refusal> {
         // How the corpus is cut and leased was settled when the run began.
         let Some(fleet) = self.with_live(run_id, |live| live.plan.config.fleet.clone()) else {
             return Ok(());

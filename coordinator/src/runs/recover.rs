@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use dataset::corpus::CorpusReader;
 use dataset::store::sweep_unfinished;
@@ -18,14 +18,15 @@ use proto::status::{Reason, Refusal};
 
 use super::book::{Book, Live};
 use super::grant::known;
+use super::resources::Attribution;
 use super::roster::Rate;
-use super::{Change, Parts, Recovery, Runs, ledger_refusal};
+use super::{Change, Finish, Parts, Recovery, Runs, ledger_refusal};
 use crate::commit::STAGED;
 use crate::leases::{Leases, Settled, Terms};
 use crate::ledger::{RunEntry, TimedLedger};
 use crate::metrics::Metrics;
 use crate::questions::{self, Board};
-use crate::uploads::Uploads;
+use crate::upload_limit::UploadLimit;
 
 /// Shards that are read from the ledger at once.
 const PAGE: usize = 1000;
@@ -50,9 +51,10 @@ impl Runs {
             work: Notify::new(),
             keeping: Notify::new(),
             changed: watch::Sender::new(Change::default()),
-            uploads: Uploads::default(),
+            uploads: UploadLimit::default(),
             board: Board::default(),
             background: Mutex::new(JoinSet::new()),
+            attribution: Attribution::new(parts.recovery),
         });
         sweep(&runs.scratch)?;
         for entry in runs.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
@@ -63,7 +65,7 @@ impl Runs {
             match entry.state {
                 RunState::Planning | RunState::Running | RunState::Finishing => {
                     tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "taking up a run");
-                    runs.take_up(entry, parts.recovery).await?;
+                    runs.take_up(entry, parts.recovery, runs.started).await?;
                 }
                 // It may have ended between the ledger's step and the sweep.
                 RunState::Finished => runs.sweep_staged(&entry.plan.run_id).await,
@@ -71,14 +73,16 @@ impl Runs {
                 RunState::Removing => runs.finish_removal(&entry.plan.run_id).await,
             }
         }
+        runs.record_periodically();
         Ok(runs)
     }
 
-    /// Makes a run of the ledger live.
+    /// Makes a run of the ledger live. This process has worked on it since then.
     pub(super) async fn take_up(
         self: &Arc<Self>,
         entry: RunEntry,
         recovery: Recovery,
+        since: Instant,
     ) -> Result<(), Refusal> {
         let run_id = entry.plan.run_id.clone();
         let fleet = &entry.plan.config.fleet;
@@ -123,17 +127,19 @@ impl Runs {
             plan: Arc::new(entry.plan),
             source: entry.source,
             created_at_ms: entry.created_at_ms,
-            since: Instant::now(),
+            since,
+            used_before: entry.resources,
             state: entry.state,
             leases,
             tally,
             rate: Rate::since(self.now()),
             corpus: None,
             workers,
-            finishing: false,
+            finish: Finish::Idle,
             trouble: trouble.clone(),
             stalled: None,
         };
+        self.attribution.take_up();
         self.book().live.insert(run_id.clone(), live);
         if let Some(trouble) = trouble {
             tracing::error!(run = %run_id, trouble, "cannot go on with a run");

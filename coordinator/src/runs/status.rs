@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::ids::{RunId, ShardIndex};
+use domain::ids::RunId;
 use domain::run::RunState;
-use domain::tally::Tally;
 use proto::convert::{ModelStatus, RunStatus};
 use proto::status::{Reason, Refusal};
 
 use super::{Live, Runs, ledger_refusal, unknown_run};
-use crate::ledger::{RunEntry, Swap};
-
-/// Shards that are read from the ledger at once.
-const PAGE: usize = 1000;
+use crate::finish::totals;
+use crate::ledger::{RunEntry, Swap, Totals};
 
 impl Runs {
     /// Where one run stands.
@@ -85,17 +82,11 @@ impl Runs {
 
     async fn ended_status(&self, entry: RunEntry) -> Result<RunStatus, Refusal> {
         let run_id = entry.plan.run_id.clone();
-        let (mut tally, mut committed, mut next) = (Tally::default(), 0, ShardIndex(0));
-        loop {
-            let page =
-                self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
-            let Some(last) = page.last() else { break };
-            next = ShardIndex(last.shard.end());
-            for part in page.iter().filter_map(|shard| shard.part.as_ref()) {
-                tally.add(&part.tally);
-                committed += 1;
-            }
-        }
+        let Totals { tally, committed } = match entry.totals {
+            Some(totals) => totals,
+            None => self.count(&run_id).await?,
+        };
+        let model = self.board.total(&run_id).await;
         Ok(RunStatus {
             state: entry.state,
             records: entry.plan.records,
@@ -113,9 +104,19 @@ impl Runs {
             config_hash: entry.plan.config_hash,
             trouble: None,
             records_per_s: 0.0,
-            model: self.board.of(&run_id),
+            model,
             run_id,
         })
+    }
+
+    /// What an ended run came to, counted from its shards. Stored, so that it is counted once: of a run that ended with
+    /// a process that did not come to that, or before totals were stored.
+    async fn count(&self, run_id: &RunId) -> Result<Totals, Refusal> {
+        let totals = totals(&self.shards(run_id).await.map_err(|error| ledger_refusal(&error))?);
+        if let Err(error) = self.ledger.record_totals(run_id, totals.clone()).await {
+            tracing::warn!(run = %run_id, %error, "cannot store what a run came to");
+        }
+        Ok(totals)
     }
 
     fn results(&self, run_id: &RunId) -> String {

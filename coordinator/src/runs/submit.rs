@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use dataset::corpus::{CorpusSummary, CorpusWriter, FileError};
 use dataset::crash::{Point, reach};
@@ -21,7 +22,7 @@ use proto::status::{Reason, Refusal};
 use proto::v1;
 
 use super::{Recovery, Runs, ledger_refusal, unix_ms};
-use crate::ledger::{Created, RunEntry};
+use crate::ledger::{Created, RunEntry, RunResources};
 use crate::plan;
 
 /// Slices that may wait for the disk.
@@ -34,6 +35,8 @@ static ARRIVALS: AtomicU64 = AtomicU64::new(0);
 pub struct Submission {
     runs: Arc<Runs>,
     run_id: RunId,
+    /// When its corpus began to arrive.
+    begun: Instant,
     config: RunConfig,
     source: String,
     incoming: PathBuf,
@@ -94,6 +97,7 @@ impl Runs {
         Ok(Submission {
             runs: Arc::clone(self),
             run_id,
+            begun: Instant::now(),
             config,
             source,
             incoming,
@@ -155,6 +159,7 @@ impl Submission {
         if existed {
             runs.lift(&run_id, &self.config).await?;
             runs.open_corpus(&run_id).await;
+            runs.retry_finish(&run_id);
         } else {
             self.record(planned).await?;
         }
@@ -169,6 +174,8 @@ impl Submission {
             source: self.source.clone(),
             created_at_ms: unix_ms(),
             fingerprint: None,
+            totals: None,
+            resources: RunResources::ZERO,
         };
         let created =
             self.runs.ledger.create_run(entry.clone()).await.map_err(|error| ledger_refusal(&error))?;
@@ -179,7 +186,7 @@ impl Submission {
             plan::same_corpus(&known.plan, entry.plan.records, entry.plan.corpus_hash)?;
         }
         tracing::info!(run = %self.run_id, records = entry.plan.records, shards = entry.plan.cut().shards(), "planned a run");
-        self.runs.take_up(entry, Recovery::Grace).await
+        self.runs.take_up(entry, Recovery::Grace, self.begun).await
     }
 }
 

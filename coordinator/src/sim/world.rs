@@ -24,7 +24,7 @@ use super::dice::Dice;
 use crate::invariants;
 use crate::ledger::{
     CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, MemoryLedger, RunEntry,
-    ShardEntry, Swap,
+    RunResources, ShardEntry, Swap, Totals,
 };
 
 /// What goes wrong, in percent.
@@ -291,6 +291,17 @@ impl Ledger for SimLedger {
         self.shard_step(run_id, shard, Some(token), move |world| {
             now(world.ledger.commit(&id, shard, token, part))
         })
+    }
+
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.step(move |world| now(world.ledger.record_totals(&run_id, totals)))
+    }
+
+    /// At once and without a fault: it comes by the clock, and would change what every seed means.
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
+        let recorded = now(self.0.ledger.record_resources(run_id, resources));
+        futures::future::ready(recorded).boxed()
     }
 
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::process::PATIENCE;
 use crate::support::{Served, detections};
 
 /// A worker's stream, driven by hand.
@@ -59,7 +60,7 @@ impl Hand {
     }
 
     async fn next(&mut self) -> Option<Result<v1::AskResponse, Status>> {
-        tokio::time::timeout(Duration::from_secs(20), self.heard.next()).await.unwrap()
+        tokio::time::timeout(PATIENCE, self.heard.next()).await.unwrap()
     }
 
     pub(crate) async fn hear(&mut self) -> Hear {
@@ -130,8 +131,8 @@ pub(crate) async fn submit(url: &str, folder: &Path, run: &str, config: RunConfi
 }
 
 pub(crate) async fn status(url: &str, run: &str) -> RunStatus {
-    // What is shown of models is up to half a second old.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    // What is shown of models is up to half a second old, or a little more on a busy machine.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     Client::new(url).unwrap().status(&RunId::new(run).unwrap()).await.unwrap()
 }
 

@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Output;
+use std::sync::LazyLock;
 
 use dataset::crash::Point;
 use serde_json::Value;
@@ -13,36 +14,114 @@ use crate::support::{coordinator, detections, run};
 
 const RECORDS: usize = 30;
 
-/// Points that are also tried later than at their first time: in the middle of the run, at its last shard, in its finish.
-const LATER: &[(Point, u32)] = &[
-    (Point::LeaseTentative, 4),
-    (Point::LedgerApplied, 6),
-    (Point::LedgerApplied, 14),
-    (Point::LedgerDurable, 6),
-    (Point::LedgerDurable, 14),
-    (Point::PutBegun, 3),
-    (Point::PutSynced, 5),
-    (Point::PutNamed, 5),
-    (Point::PartStored, 5),
-    (Point::CommitRecorded, 5),
-    (Point::Sweeping, 3),
-];
+/// What the run comes to when nothing happens to it.
+static UNDISTURBED: LazyLock<Value> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    detections(&folder.path().join("detections.json"), RECORDS);
+    run(&folder.path().join("detections.json"), &folder.path().join("undisturbed"), &[])
+});
 
-/// Points that only a run comes by that asks a model.
-const OF_ANSWERS: &[Point] = &[Point::AnswersApplied, Point::AnswersDurable];
+/// A test for each of some points, and the list of them.
+macro_rules! points {
+    ($module:ident, $survives:ident: $($name:ident = $point:ident,)*) => {
+        mod $module {
+            use dataset::crash::Point;
+
+            pub(super) const TESTED: &[Point] = &[$(Point::$point,)*];
+
+            $(
+                #[test]
+                fn $name() {
+                    super::$survives(Point::$point);
+                }
+            )*
+        }
+    };
+}
+
+points! { once, is_survived:
+    corpus_arrived = CorpusArrived,
+    corpus_placed = CorpusPlaced,
+    run_recorded = RunRecorded,
+    lease_tentative = LeaseTentative,
+    ledger_applied = LedgerApplied,
+    ledger_durable = LedgerDurable,
+    lease_recorded = LeaseRecorded,
+    part_received = PartReceived,
+    put_begun = PutBegun,
+    put_synced = PutSynced,
+    put_named = PutNamed,
+    part_stored = PartStored,
+    commit_recorded = CommitRecorded,
+    finish_begun = FinishBegun,
+    finish_swept = FinishSwept,
+    compaction_begun = CompactionBegun,
+    compaction_done = CompactionDone,
+    final_part_placed = FinalPartPlaced,
+    run_file_written = RunFileWritten,
+    run_finished = RunFinished,
+    sweeping = Sweeping,
+}
+
+// Points that only a run comes by that asks a model.
+points! { of_answers, is_survived_by_an_answer:
+    answers_applied = AnswersApplied,
+    answers_durable = AnswersDurable,
+}
+
+#[test]
+fn every_point_has_a_test() {
+    let mut tested = [once::TESTED, of_answers::TESTED].concat();
+    let place = |point: &Point| Point::ALL.iter().position(|known| known == point);
+    tested.sort_by_key(place);
+    assert_eq!(tested, Point::ALL);
+}
+
+/// A test for each of some points that are also tried later than at their first time: in the middle of the run, at its
+/// last shard, in its finish. Then the process ends again, at the first time that the next one comes by.
+macro_rules! later {
+    ($($name:ident = $point:ident, $time:literal;)*) => {
+        mod later {
+            use dataset::crash::Point;
+
+            $(
+                #[test]
+                fn $name() {
+                    let point = Point::$point.as_str();
+                    super::Scene::new().crash(&format!("{point}:{}", $time), Some(point));
+                }
+            )*
+        }
+    };
+}
+
+later! {
+    lease_tentative_4 = LeaseTentative, 4;
+    ledger_applied_6 = LedgerApplied, 6;
+    ledger_applied_14 = LedgerApplied, 14;
+    ledger_durable_6 = LedgerDurable, 6;
+    ledger_durable_14 = LedgerDurable, 14;
+    put_begun_3 = PutBegun, 3;
+    put_synced_5 = PutSynced, 5;
+    put_named_5 = PutNamed, 5;
+    part_stored_5 = PartStored, 5;
+    commit_recorded_5 = CommitRecorded, 5;
+    sweeping_3 = Sweeping, 3;
+}
+
+fn is_survived(point: Point) {
+    Scene::new().crash(point.as_str(), None);
+}
 
 struct Scene {
     folder: tempfile::TempDir,
-    undisturbed: Value,
 }
 
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         detections(&folder.path().join("detections.json"), RECORDS);
-        let undisturbed =
-            run(&folder.path().join("detections.json"), &folder.path().join("undisturbed"), &[]);
-        Self { folder, undisturbed }
+        Self { folder }
     }
 
     fn out(&self, name: &str) -> std::path::PathBuf {
@@ -69,7 +148,7 @@ impl Scene {
         assert!(output.status.success(), "after {crash}: {}", String::from_utf8_lossy(&output.stderr));
         let closing: Value = serde_json::from_slice(&output.stdout).unwrap();
         for key in ["fingerprint", "records", "accepted", "rejected", "errors"] {
-            assert_eq!(closing[key], self.undisturbed[key], "{key} after {crash}");
+            assert_eq!(closing[key], UNDISTURBED[key], "{key} after {crash}");
         }
         self.nothing_is_left(&name);
     }
@@ -98,19 +177,11 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-#[test]
-fn every_point_is_survived() {
-    let scene = Scene::new();
-    for point in Point::ALL.iter().filter(|point| !OF_ANSWERS.contains(point)) {
-        scene.crash(point.as_str(), None);
-    }
-}
-
 /// What a call came to is on its way to the disk when the coordinator ends: its worker says it again to the next one, and
 /// it is paid for and counted once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_survives_a_crash_around_its_keeping() {
-    for point in OF_ANSWERS {
+fn is_survived_by_an_answer(point: Point) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let (process, url) = serve(&state, &["--crash-at", point.as_str()]);
@@ -124,7 +195,7 @@ async fn an_answer_survives_a_crash_around_its_keeping() {
 
         let (_process, url) = serve(&state, &[]);
         let (mut hand, mut other) = (Hand::open(&url, "w").await, Hand::open(&url, "other").await);
-        if *point == Point::AnswersDurable {
+        if point == Point::AnswersDurable {
             other.ask("r", 1, key(1)).await;
             other.hear_known(1, "paid").await;
         }
@@ -134,13 +205,5 @@ async fn an_answer_survives_a_crash_around_its_keeping() {
         other.hear_known(2, "paid").await;
         let model = status(&url, "r").await.model.unwrap();
         assert_eq!((model.calls, model.usage.total), (1, 1000), "after {}", point.as_str());
-    }
-}
-
-#[test]
-fn points_in_the_middle_and_at_the_end_are_survived_twice() {
-    let scene = Scene::new();
-    for (point, time) in LATER {
-        scene.crash(&format!("{}:{time}", point.as_str()), Some(point.as_str()));
-    }
+    });
 }

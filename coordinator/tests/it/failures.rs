@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use domain::testing::skipped;
 use serde_json::Value;
 
 use crate::support::{detections, run};
@@ -168,11 +169,12 @@ fn what_cannot_be_written_is_said() {
     readable(&state, 0o555);
     match attempt() {
         Ok(output) => refused(&output, &[".coordinator", "ermission denied"]),
-        Err(error) => console::output::say(&format!("skipped: cannot run as another user ({error})")),
+        Err(error) => skipped(&format!("cannot run as another user ({error})")),
     }
     readable(&state.join("lock"), 0o666);
-    if let Ok(output) = attempt() {
-        refused(&output, &["ledger.sqlite", "cannot be written", "the right to write there"]);
+    match attempt() {
+        Ok(output) => refused(&output, &["ledger.sqlite", "cannot be written", "the right to write there"]),
+        Err(error) => skipped(&format!("cannot run as another user ({error})")),
     }
     readable(&state, 0o755);
     for entry in std::fs::read_dir(&state).unwrap() {
@@ -229,9 +231,7 @@ fn a_full_disk_stops_the_run_and_room_lets_it_go_on() {
     let output = match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.code() != Some(77) && !talk(&output).contains("unshare failed") => output,
         failed => {
-            console::output::say(&format!(
-                "skipped: no file system of its own for the full disk ({failed:?})"
-            ));
+            skipped(&format!("no file system of its own for the full disk ({failed:?})"));
             return;
         }
     };

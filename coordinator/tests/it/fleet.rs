@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, reader};
+use coordinator::stream_limits::StreamLimits;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RunId, WorkerName};
 use domain::run::Lease;
@@ -20,17 +21,18 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+use crate::process::PATIENCE;
 use crate::support::{Served, detections};
 
 /// A worker driven by hand.
-struct Hand {
-    channel: Channel,
+pub(crate) struct Hand {
+    pub(crate) channel: Channel,
     asks: mpsc::Sender<v1::WorkRequest>,
     answers: Streaming<v1::WorkResponse>,
 }
 
 impl Hand {
-    async fn join(url: &str, name: &str) -> Self {
+    pub(crate) async fn join(url: &str, name: &str) -> Self {
         let channel = endpoint(url).unwrap().connect_lazy();
         let mut client = fleet_client(channel.clone());
         let joined = client.join(join(name, proto::PROTOCOL_VERSION)).await.unwrap().into_inner();
@@ -41,17 +43,27 @@ impl Hand {
         Self { channel, asks, answers }
     }
 
-    async fn ask(&self, message: Ask) {
+    pub(crate) async fn ask(&self, message: Ask) {
         self.asks.send(v1::WorkRequest { message: Some(message) }).await.unwrap();
     }
 
+    /// How the stream ends, whatever comes before.
+    pub(crate) async fn end(&mut self) -> Status {
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.answers.next());
+            if let Err(status) = next.await.unwrap().unwrap() {
+                return status;
+            }
+        }
+    }
+
     async fn answer(&mut self) -> Answer {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.answers.next());
+        let next = tokio::time::timeout(PATIENCE, self.answers.next());
         next.await.unwrap().unwrap().unwrap().message.unwrap()
     }
 
     /// Asks for a shard and takes it whole.
-    async fn lease(&mut self) -> Lease {
+    pub(crate) async fn lease(&mut self) -> Lease {
         self.ask(Ask::Want(v1::Want { shards: 1 })).await;
         let mut lease = None;
         loop {
@@ -73,40 +85,51 @@ impl Hand {
         }
     }
 
-    async fn commit(&self, lease: &Lease, bytes: &'static [u8]) -> Result<bool, Status> {
-        let header = PartHeader {
-            key: LeaseKey::from(lease),
-            worker: lease.worker.clone(),
-            bytes: bytes.len() as u64,
-            hash: PartHash::of(b"the part"),
-            tally: Tally {
-                records: lease.shard.len.into(),
-                errors: lease.shard.len.into(),
-                ..Tally::default()
-            },
-        };
-        let messages = [
-            v1::commit_shard_request::Message::Header((&header).into()),
-            v1::commit_shard_request::Message::Chunk(bytes.into()),
-        ];
+    pub(crate) async fn commit(&self, lease: &Lease, bytes: &'static [u8]) -> Result<bool, Status> {
+        let messages =
+            [header(lease, bytes.len() as u64), v1::commit_shard_request::Message::Chunk(bytes.into())];
         let messages = messages.map(|message| v1::CommitShardRequest { message: Some(message) });
         let answer = fleet_client(self.channel.clone()).commit_shard(tokio_stream::iter(messages)).await?;
         Ok(answer.into_inner().already)
     }
 }
 
+/// The header of a part of `bytes` bytes; its hash is that of `the part`.
+pub(crate) fn header(lease: &Lease, bytes: u64) -> v1::commit_shard_request::Message {
+    let records = lease.shard.len.into();
+    let header = PartHeader {
+        key: LeaseKey::from(lease),
+        worker: lease.worker.clone(),
+        bytes,
+        hash: PartHash::of(b"the part"),
+        tally: Tally { records, errors: records, ..Tally::default() },
+    };
+    v1::commit_shard_request::Message::Header((&header).into())
+}
+
 fn join(name: &str, protocol_version: u32) -> v1::JoinRequest {
     v1::JoinRequest { protocol_version, version: "9.9.9".to_owned(), worker: name.to_owned(), slots: 1 }
 }
 
-/// A coordinator with a run of two shards whose leases last a second.
+/// How long the leases of [`serve_a_run`] last, in seconds: longer than a busy machine takes between two steps of a test.
+const LEASE_SECONDS: u32 = 3;
+
+/// A coordinator with a run of two shards.
 async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
+    serve_a_run_with(folder, StreamLimits::default()).await
+}
+
+/// Likewise, with other time limits for streams.
+pub(crate) async fn serve_a_run_with(
+    folder: &std::path::Path,
+    limits: StreamLimits,
+) -> (Served, Client, RunId) {
     let path = folder.join("detections.json");
     detections(&path, 6);
-    let served = Served::start(&folder.join("out"), "r").await;
+    let served = Served::start_with(&folder.join("out"), "r", limits).await;
     let mut config = RunConfig::default();
     config.fleet.shard_size = 3;
-    config.fleet.lease_seconds = 1;
+    config.fleet.lease_seconds = LEASE_SECONDS;
     let mut client = Client::new(&served.url).unwrap();
     let run_id = RunId::new("r").unwrap();
     let corpus = CorpusArgs { corpus: path, manifests: None };
@@ -123,7 +146,7 @@ async fn a_late_worker_is_fenced_off() {
     let old = zombie.lease().await;
     assert_eq!(old.worker, WorkerName::new("zombie").unwrap());
     assert_eq!(zombie.renew(&old).await.renewed.len(), 1);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_millis(200 + 1000 * u64::from(LEASE_SECONDS))).await;
     assert_eq!(zombie.renew(&old).await.lost.len(), 1);
 
     let mut living = Hand::join(&served.url, "living").await;

@@ -1,33 +1,26 @@
 //! The help texts: a changed one is a decision.
 
+use std::path::Path;
+
+use console::testing::{commands, kept_helps, name_of_help};
+
 use crate::support::coordinator;
 
+fn help(words: &[String]) -> String {
+    let output = coordinator(&[words, &["--help".to_owned()][..]].concat());
+    assert!(output.status.success(), "{words:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
-fn help_is_what_it_was() {
-    for command in [
-        "",
-        "run",
-        "serve",
-        "submit",
-        "status",
-        "cancel",
-        "drain",
-        "runs list",
-        "runs prune",
-        "answers stats",
-        "answers export",
-        "answers import",
-        "answers prune",
-        "import",
-        "probe",
-        "config show",
-        "completions",
-    ] {
-        let mut arguments: Vec<&str> = command.split_whitespace().collect();
-        arguments.push("--help");
-        let output = coordinator(&arguments);
-        assert!(output.status.success());
-        let name = format!("help {command}").trim().replace(' ', "-");
-        insta::assert_snapshot!(name, String::from_utf8(output.stdout).unwrap());
+fn every_help_text_is_as_approved() {
+    let mut names = Vec::new();
+    for words in commands(help) {
+        let name = name_of_help(&words);
+        insta::assert_snapshot!(name.clone(), help(&words));
+        names.push(name);
     }
+    names.sort();
+    let kept = kept_helps(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots"));
+    assert_eq!(kept, names, "texts that are kept, and commands that there are");
 }

@@ -26,6 +26,11 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     panic!("{what} does not come");
 }
 
+/// The `run.json` of a run.
+fn described(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("run.json")).unwrap()).unwrap()
+}
+
 fn submit(url: &str, corpus: &Path, run_id: &str, shard_size: &str) {
     let corpus = corpus.to_str().unwrap();
     let arguments =
@@ -55,6 +60,10 @@ fn two_runs_share_one_worker_by_records() {
 
     let mut started: Vec<(i64, &str)> = Vec::new();
     for name in ["fine", "coarse"] {
+        let described = described(&folder.path().join("state/results").join(name));
+        assert!(described["wall_s"].is_number(), "{described}");
+        assert!(described["cpu_s"].is_null(), "the worker elsewhere is not measured: {described}");
+        assert!(described["peak_rss_mb"].is_null(), "{described}");
         let part = folder.path().join("state/results").join(name).join("part-00000.parquet");
         let rows = scan::outcomes([part.into()]).map(Result::unwrap);
         started.extend(rows.map(|row| (row.timing.started_at_us.unwrap(), name)));
@@ -101,6 +110,12 @@ fn an_interrupted_run_hands_back_says_how_to_go_on_and_goes_on() {
     for signal in ["INT", "TERM"] {
         let resumed = run(&corpus, &out, &["--run-id", signal, "--shard-size", "1"]);
         assert_eq!(resumed["fingerprint"], reference["fingerprint"]);
+        let described = described(&out.join(signal));
+        // What the interrupted process used is in the ledger; this one reads a corpus and computes before it adds to it.
+        for key in ["wall_s", "cpu_s", "peak_rss_mb"] {
+            let (all, told) = (described[key].as_f64().unwrap(), resumed[key].as_f64().unwrap());
+            assert!(0.0 < all && all <= told, "{key}: {all} in run.json, {told} in the closing line");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod fleet;
 mod help;
 mod layout;
 mod life;
+mod limits;
 mod model;
 mod probe;
 mod process;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use domain::outcome::{ErrorKind, Outcome};
-use llm::mock::Settings;
+use mock_llm::Settings;
 use serde_json::{Value, json};
 
 use crate::process::{Ended, Process};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Output;
 
-use llm::mock::{Allowed, Settings};
+use mock_llm::{Allowed, Settings};
 use serde_json::Value;
 
 use crate::process::Process;

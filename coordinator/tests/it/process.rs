@@ -7,8 +7,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use domain::testing::skipped;
+
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process; killed when dropped.
 pub(crate) struct Process {
@@ -25,12 +27,13 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// The `worker` binary beside the test; `None`, and a word about it, when it was not built.
+/// The `worker` binary beside the test; `None`, and the test is skipped, when it was not built.
+#[track_caller]
 pub(crate) fn worker_binary() -> Option<PathBuf> {
     let here = assert_cmd::cargo::cargo_bin!("coordinator");
     let path = here.with_file_name(format!("worker{}", std::env::consts::EXE_SUFFIX));
     if !path.is_file() {
-        console::output::say(&format!("skipped: no {}; `cargo build -p worker` makes it", path.display()));
+        skipped(&format!("no {}; `cargo build -p worker` makes it", path.display()));
         return None;
     }
     Some(path)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::secret::Secret;
-use llm::mock::{Allowed, Answers, Latency, Provider, Settings, serve};
+use mock_llm::{Allowed, Answers, Latency, Provider, Settings, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

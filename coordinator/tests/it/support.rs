@@ -16,6 +16,7 @@ use coordinator::answers::AnswerStore;
 use coordinator::runs::{Parts, Recovery, Runs};
 use coordinator::server::{self, ServerError};
 use coordinator::state::StateFolder;
+use coordinator::stream_limits::StreamLimits;
 
 /// Writes `records` published detections over a few documents, of several policies, some of them broken.
 pub(crate) fn detections(path: &Path, records: usize) {
@@ -70,6 +71,7 @@ pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
 /// A coordinator in this process.
 pub(crate) struct Served {
     pub(crate) url: String,
+    runs: Arc<Runs>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), ServerError>>,
     _state: StateFolder,
@@ -78,6 +80,11 @@ pub(crate) struct Served {
 impl Served {
     /// Serves with its state where `coordinator run --out OUT --run-id RUN` keeps it.
     pub(crate) async fn start(out: &Path, run_id: &str) -> Self {
+        Self::start_with(out, run_id, StreamLimits::default()).await
+    }
+
+    /// Like [`Served::start`], with other time limits for streams.
+    pub(crate) async fn start_with(out: &Path, run_id: &str, limits: StreamLimits) -> Self {
         let state = StateFolder::open(&out.join(run_id).join(".coordinator")).unwrap();
         let runs = Runs::open(Parts {
             ledger: Arc::new(state.ledger().unwrap()),
@@ -91,10 +98,23 @@ impl Served {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(server::run(listener, runs, answers, async move {
-            let _ = stopped.await;
-        }));
-        Self { url, stop, server, _state: state }
+        let server =
+            tokio::spawn(server::run_with(listener, Arc::clone(&runs), answers, limits, async move {
+                let _ = stopped.await;
+            }));
+        Self { url, runs, stop, server, _state: state }
+    }
+
+    /// Waits until it receives so many parts at the same time.
+    pub(crate) async fn receives(&self, uploads: usize) {
+        let line = format!("_uploads {uploads}");
+        for _ in 0..1000 {
+            if self.runs.metrics_text().lines().any(|text| text.ends_with(&line)) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{uploads} uploads are not received at the same time:\n{}", self.runs.metrics_text());
     }
 
     /// Ends it.

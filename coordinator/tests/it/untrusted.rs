@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use assert_cmd::Command;
 use dataset::scan;
 use domain::outcome::Outcome;
-use llm::mock::Settings;
+use mock_llm::Settings;
 use serde_json::{Value, json};
 
 use crate::provider::{Mock, answers, plain};

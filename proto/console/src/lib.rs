@@ -13,6 +13,8 @@ pub mod output;
 pub mod progress;
 pub mod settings;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod traces;
 pub mod usage;
 

@@ -71,11 +71,15 @@ impl Progress {
 
     /// Takes note of where the work stands and shows it when it is time.
     pub fn update(&self, standing: &Standing) {
+        self.update_at(standing, Instant::now(), ProgressDrawTarget::stderr);
+    }
+
+    /// As [`Progress::update`]; `target` is where a bar that is due for the first time is drawn.
+    fn update_at(&self, standing: &Standing, now: Instant, target: impl FnOnce() -> ProgressDrawTarget) {
         if self.silent {
             return;
         }
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         match &self.bar {
             None => {
                 if let Some(line) = meter.line_if_due(standing, now) {
@@ -88,7 +92,7 @@ impl Progress {
                 }
                 if !meter.shown {
                     meter.shown = true;
-                    bar.set_draw_target(ProgressDrawTarget::stderr());
+                    bar.set_draw_target(target());
                     *drawn() = Some(bar.clone());
                 }
                 bar.set_position(standing.done);
@@ -182,6 +186,10 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use indicatif::TermLike;
+
     use super::*;
 
     fn standing(done: u64) -> Standing {
@@ -225,10 +233,98 @@ mod tests {
         assert_eq!(duration(7801.0), "2 h 10 min");
     }
 
+    /// What happens on a terminal, in order.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<String>>>);
+
+    impl Screen {
+        fn note(&self, what: &str) {
+            self.0.lock().unwrap().push(what.to_owned());
+        }
+
+        /// What happened just before and just after the note `what`.
+        fn around(&self, what: &str) -> (Option<String>, Option<String>) {
+            let seen = self.0.lock().unwrap();
+            let at = seen.iter().position(|entry| entry == what).unwrap();
+            (at.checked_sub(1).map(|before| seen[before].clone()), seen.get(at + 1).cloned())
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, _: &str) -> io::Result<()> {
+            self.note("drawn");
+            Ok(())
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            if !text.trim().is_empty() {
+                self.note("drawn");
+            }
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.note("cleared");
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn talk_steps_aside_only_while_a_bar_is_drawn() {
-        assert_eq!(aside(|| 1), 1);
+        let (screen, start) = (Screen::default(), Instant::now());
+        let target = || ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let bar = ProgressBar::with_draw_target(Some(10), ProgressDrawTarget::hidden());
+        let meter = Mutex::new(Meter::new("records", Some(10), 0, start));
+        let progress = Progress { meter, bar: Some(bar), silent: false };
+
+        progress.update_at(&standing(1), start + PATIENCE / 2, target);
+        aside(|| screen.note("before the bar"));
+        assert_eq!(
+            screen.around("before the bar"),
+            (None, None),
+            "work shorter than two seconds draws no bar"
+        );
+
+        progress.update_at(&standing(2), start + PATIENCE, target);
+        assert_eq!(aside(|| 7), 7);
+        aside(|| screen.note("beside the bar"));
+        let (before, after) = screen.around("beside the bar");
+        assert_eq!((before.as_deref(), after.as_deref()), (Some("cleared"), Some("drawn")));
+
+        drop(progress);
+        aside(|| screen.note("after the bar"));
+        assert_eq!(screen.around("after the bar").1, None);
+        assert!(drawn().is_none());
+    }
+
+    #[test]
+    fn silent_progress_shows_nothing() {
         let progress = Progress::silent();
-        progress.update(&standing(1));
+        progress.update_at(&standing(1), Instant::now() + PATIENCE + LINE_EVERY, ProgressDrawTarget::hidden);
+        assert_eq!(progress.meter.lock().unwrap().last_line, None);
     }
 }

@@ -64,11 +64,16 @@ pub struct RunFile {
     pub shard_size: u32,
     /// How many workers took part.
     pub workers: u32,
-    /// From submission to the end, in seconds.
+    /// Time in which a coordinator worked on the run, in seconds: from when its corpus began to arrive, or a process took
+    /// it up again, to its end or that of the process; added up over the processes. The time between them does not
+    /// count, and of a killed process up to 5 s are missing. `None`: not known, as of a run that began under a version
+    /// that did not record it.
     pub wall_s: Option<f64>,
-    /// CPU time of all processes of the run, in seconds.
+    /// CPU time of the coordinator and of its workers, in seconds; added up like `wall_s`. `None`: not known. It is known
+    /// where one process does the whole work of one run (`coordinator run`, an import); workers elsewhere are not
+    /// measured, and a coordinator that has taken up several runs cannot tell their shares.
     pub cpu_s: Option<f64>,
-    /// Most memory that the processes of the run held at a time, in MB (10⁶ bytes).
+    /// Most memory that one process of the run held at a time, in MB (10⁶ bytes); known where `cpu_s` is.
     pub peak_rss_mb: Option<f64>,
     /// The committed parts, in the order of the corpus.
     pub parts: Vec<PartEntry>,

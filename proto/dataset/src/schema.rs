@@ -145,27 +145,29 @@ columns! {
     COST_USD "cost_usd" F64OrNull Outcome
     /// Whether the answer came from the cache.
     CACHE_HIT "cache_hit" BoolOrNull Execution
-    /// From the lease's arrival to the record's turn, ms.
+    /// Waiting, ms: until the record's turn came (counted from the arrival of the whole slice at the worker), for CPU,
+    /// for a permit to call the model, between tries, for another record whose conversation it shares.
+    /// `queue_ms + propose_ms + llm_ms + verify_ms <= total_ms`.
     QUEUE_MS "queue_ms" F64OrNull Execution
-    /// Proposing, ms.
+    /// Computing a proposal, ms; null where the record shares the repair of an earlier one of its slice.
     PROPOSE_MS "propose_ms" F64OrNull Execution
-    /// Waiting for the model, ms.
+    /// Calls to the model under way, failed ones included, ms; null where none was made for this record.
     LLM_MS "llm_ms" F64OrNull Execution
-    /// All gates, ms.
+    /// The gates on the patch that counts, the sum of their times, ms; null where none ran for this record.
     VERIFY_MS "verify_ms" F64OrNull Execution
-    /// The apply gate, ms.
+    /// The apply gate, ms. As all gates: null where it did not run for this record.
     APPLY_MS "apply_ms" F64OrNull Execution
     /// The policy gate, ms.
     POLICY_MS "policy_ms" F64OrNull Execution
     /// The safety gate, ms.
     SAFETY_MS "safety_ms" F64OrNull Execution
-    /// The schema gate on the document before the patch, ms.
+    /// The schema gate on the document before the patch, ms; no part of `verify_ms`; at the first record of a document.
     SCHEMA_BEFORE_MS "schema_before_ms" F64OrNull Execution
     /// The schema gate, ms.
     SCHEMA_MS "schema_ms" F64OrNull Execution
     /// The rescan, ms.
     RESCAN_MS "rescan_ms" F64OrNull Execution
-    /// The whole record, ms.
+    /// From the arrival of the whole slice at the worker until the record's result was complete, ms.
     TOTAL_MS "total_ms" F64OrNull Execution
     /// When the record's turn began (UTC).
     STARTED_AT "started_at" TimestampOrNull Execution

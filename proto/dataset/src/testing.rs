@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 /// A plain accepted row.
 pub(crate) fn outcome(position: u64) -> Outcome {
-    let passed = || GateResult { verdict: Verdict::Passed, errors: Vec::new(), ms: 0.25 };
+    let passed = || GateResult { verdict: Verdict::Passed, errors: Vec::new(), ms: Some(0.25) };
     Outcome {
         record_id: RecordId::new(format!("{:03}", position + 1)).unwrap(),
         position,
@@ -110,7 +110,7 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
                 propose_ms: ms(propose),
                 llm_ms: ms(llm),
                 verify_ms: ms(verify),
-                schema_ms: (gates.schema.verdict != Verdict::NotRun).then_some(gates.schema.ms),
+                schema_ms: gates.schema.ms,
                 total_ms: ms(total),
                 started_at_us,
             },
@@ -149,10 +149,12 @@ fn any_proposal() -> impl Strategy<Value = Proposal> {
 fn any_gates() -> impl Strategy<Value = Gates> {
     let gate = || {
         let ran =
-            (any::<bool>(), any::<Vec<String>>(), any::<u32>()).prop_map(|(passed, errors, ms)| GateResult {
-                verdict: if passed { Verdict::Passed } else { Verdict::Failed },
-                errors,
-                ms: f64::from(ms) / 8.0,
+            (any::<bool>(), any::<Vec<String>>(), any::<Option<u32>>()).prop_map(|(passed, errors, ms)| {
+                GateResult {
+                    verdict: if passed { Verdict::Passed } else { Verdict::Failed },
+                    errors,
+                    ms: ms.map(|ms| f64::from(ms) / 8.0),
+                }
             });
         prop_oneof![Just(GateResult::NOT_RUN), ran]
     };

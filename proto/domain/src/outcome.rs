@@ -226,18 +226,18 @@ pub struct GateResult {
     pub verdict: Verdict,
     /// Why it failed; empty otherwise.
     pub errors: Vec<String>,
-    /// Time taken, in ms.
-    pub ms: f64,
+    /// Time taken, in ms; `None`: it did not run for this record.
+    pub ms: Option<f64>,
 }
 
 impl GateResult {
     /// A gate that did not run.
-    pub const NOT_RUN: Self = Self { verdict: Verdict::NotRun, errors: Vec::new(), ms: 0.0 };
+    pub const NOT_RUN: Self = Self { verdict: Verdict::NotRun, errors: Vec::new(), ms: None };
 
     /// A verdict from the errors found: none means passed.
     pub fn from_errors(errors: Vec<String>) -> Self {
         let verdict = if errors.is_empty() { Verdict::Passed } else { Verdict::Failed };
-        Self { verdict, errors, ms: 0.0 }
+        Self { verdict, errors, ms: None }
     }
 }
 
@@ -318,20 +318,27 @@ pub struct ModelUsage {
     pub cache_hit: Option<bool>,
 }
 
-/// Where the time of a record went, in ms. `None`: not measured.
+/// Where the time of a record went, in ms. `None`: nothing of the kind was done for this record.
+///
+/// `queue`, `propose`, `llm` and `verify` are disjoint parts of `total`: `queue + propose + llm + verify ≤ total`. What is
+/// left is reading the document and, with several samples, waiting for the samples that do not count. Records of a slice
+/// that share a repair or a conversation share its result, not its time: the first of them has it, the others have
+/// `None`, so a sum over records counts each piece of work once. With several samples the parts are those of the sample
+/// that counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// From the lease's arrival to the record's turn.
+    /// Waiting: until the record's turn came, for CPU, for a permit to call the model, between tries, and for another
+    /// record whose conversation it shares.
     pub queue_ms: Option<f64>,
-    /// Proposing.
+    /// Computing a proposal. For a model: prompts, answers, and the gates on answers that were not taken.
     pub propose_ms: Option<f64>,
-    /// Waiting for the model.
+    /// Calls to the model under way, failed ones included; `None` where every answer was there already.
     pub llm_ms: Option<f64>,
-    /// All gates.
+    /// The gates on the patch that counts: the sum of their own times.
     pub verify_ms: Option<f64>,
-    /// The schema gate alone.
+    /// The schema gate alone, part of `verify_ms`.
     pub schema_ms: Option<f64>,
-    /// The whole record.
+    /// From the arrival of the whole slice at the worker until the record's result was complete.
     pub total_ms: Option<f64>,
     /// When the record's turn began, in µs since the Unix epoch.
     pub started_at_us: Option<i64>,

@@ -1,7 +1,11 @@
-//! Builders and strategies for the tests of other crates.
+//! Builders and strategies for the tests of other crates, and the reference corpus with a record of what is skipped
+//! without it.
 
 use std::cell::Cell;
 use std::fmt::Debug;
+use std::io::Write as _;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -95,5 +99,77 @@ where
     );
     if let Err(error) = result {
         panic!("{name}: {error}");
+    }
+}
+
+/// Environment variable with the absolute path of a file to which every skipped test adds a line, so that `scripts/test`
+/// can count them: what a test prints is captured when it passes.
+pub const SKIPS: &str = "TEST_SKIPS";
+
+/// A file or folder of the reference corpus beside the workspace, e.g. `rules_full`. `None`, and the test is [`skipped`],
+/// where the corpus is absent.
+///
+/// # Panics
+/// Where the corpus is there without `path`: a test that finds nothing to read must not pass.
+#[track_caller]
+pub fn corpus(path: &str) -> Option<PathBuf> {
+    let corpus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus"));
+    if !corpus.is_dir() {
+        skipped("no ../shared/corpus");
+        return None;
+    }
+    let path = corpus.join(path);
+    assert!(path.exists(), "{} is not part of the reference corpus", path.display());
+    Some(path)
+}
+
+/// Records that the test of this thread, or a part of it, is skipped: on stderr, and in the file that [`SKIPS`] names.
+///
+/// # Panics
+/// Where that file cannot be written.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "for who runs a single test; of many it is captured")]
+pub fn skipped(why: &str) {
+    let (thread, place) = (std::thread::current(), Location::caller());
+    let line = skip_line(why, thread.name(), place);
+    eprintln!("{line}");
+    if let Some(file) = std::env::var_os(SKIPS) {
+        record_skip(Path::new(&file), &line);
+    }
+}
+
+/// Tests run in threads of their name, but in `main` where they run one after the other.
+fn skip_line(why: &str, thread: Option<&str>, place: &Location<'_>) -> String {
+    let test = thread.filter(|name| *name != "main").unwrap_or("a test");
+    format!("skipped: {why} ({test}, {}:{})", place.file(), place.line())
+}
+
+fn record_skip(file: &Path, line: &str) {
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    // One write a line: other tests append at the same time.
+    let written = opened.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    written.unwrap_or_else(|error| panic!("{SKIPS}={}: {error}", file.display()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_is_a_line_with_the_test_and_its_place() {
+        let place = Location::caller();
+        let thread = std::thread::current();
+        let line = skip_line("no corpus", thread.name(), place);
+        let expected = format!("skipped: no corpus (a test, {}:{})", file!(), place.line());
+        assert_eq!(skip_line("no corpus", Some("main"), place), expected);
+        assert!(line == expected || line.contains("testing::tests::a_skip_is_a_line"), "{line}");
+
+        let file = std::env::temp_dir().join(format!("skips-{}", std::process::id()));
+        for line in ["skipped: a", "skipped: b"] {
+            record_skip(&file, line);
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(text, "skipped: a\nskipped: b\n");
     }
 }

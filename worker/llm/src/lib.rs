@@ -1,5 +1,4 @@
-//! Calls to models behind OpenAI-compatible endpoints: one client, one table of retries, one limiter; and a provider to
-//! try them on.
+//! Calls to models behind OpenAI-compatible endpoints: one client, one table of retries, one limiter.
 //!
 //! *Never* knows Kubernetes, gRPC, the ledger or Parquet. *Invariant*: an API key is in a header and nowhere else.
 
@@ -7,7 +6,6 @@ pub mod client;
 pub mod error;
 pub mod headers;
 pub mod limit;
-pub mod mock;
 pub mod price;
 pub mod reply;
 pub mod request;

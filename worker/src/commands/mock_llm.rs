@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use clap::ValueEnum;
+use anyhow::{Context as _, anyhow, bail};
 use console::failure::WithHint as _;
 use console::interrupt::Interrupts;
 use console::{Exit, env, output};
+use domain::config::RunConfig;
 use domain::secret::Secret;
-use llm::mock::{Allowed, Answers, Faults, Latency, Provider, Report, Settings, serve};
+use mock_llm::{Allowed, Answers, EMPTY_PATCH, Faults, Latency, Provider, Report, Settings, serve};
 use tokio::net::TcpListener;
 
-use crate::mock::{NOTHING, Recorded, by_rules};
+use super::settings;
+use crate::intake::Source;
+use crate::replay::{by_rules, recorded};
 
 /// What the provider is like.
 #[derive(Debug, clap::Args)]
@@ -47,12 +49,12 @@ pub struct Args {
     /// refusal, prose, wrong, slow
     #[arg(long, value_name = "SPEC", default_value = "")]
     faults: Faults,
-    /// What it answers to a question of ours
-    #[arg(long, value_enum, default_value_t)]
-    answers: Kind,
-    /// Answer with recorded patches (patches.json[.gz]); a question that none was recorded for gets an empty patch and
-    /// counts as `unknown` in /stats
-    #[arg(long, value_name = "PATCHES", conflicts_with = "answers")]
+    /// Answer with the patches that the rules make: the corpus of the runs that will ask, as `coordinator run --corpus`
+    /// takes it
+    #[arg(long, value_name = "PATH", conflicts_with = "replay")]
+    corpus: Option<PathBuf>,
+    /// Answer with recorded patches (patches.json[.gz])
+    #[arg(long, value_name = "PATCHES")]
     replay: Option<PathBuf>,
     /// The detections that the patches were made for [default: detections.json.gz or detections.json beside them]
     #[arg(long, value_name = "FILE", requires = "replay")]
@@ -66,29 +68,29 @@ pub struct Args {
     /// Seed of latency and faults
     #[arg(long, value_name = "S", default_value_t = 1337)]
     seed: u64,
+    // Those of the runs that will ask: they shape the prompts that --corpus and --replay answer.
+    #[command(flatten)]
+    settings: settings::Settings,
 }
 
-/// What is answered to a question of ours.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    /// The patch that the rules make; OK to any other question
-    #[default]
-    Rules,
-    /// A patch without operations
-    Empty,
+/// Answers, and what they are in a few words.
+struct Answering {
+    answers: Answers,
+    what: String,
 }
 
 /// Serves until it is interrupted.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let settings = settings(args)?;
+    let (settings, what) = settings(args)?;
     let key = args.require_key.as_deref().map(key).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(provide(args, settings, key));
+    let ended = runtime.block_on(provide(args, settings, &what, key));
     runtime.shutdown_background();
     ended
 }
 
-fn settings(args: &Args) -> anyhow::Result<Settings> {
+/// What the provider is like, and what it answers in a few words.
+fn settings(args: &Args) -> anyhow::Result<(Settings, String)> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         bail!("--speed must be a number above 0");
     }
@@ -102,12 +104,8 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     if !allowed.is_legal() {
         bail!("limits must be numbers above 0");
     }
-    let answers: Answers = match (&args.replay, args.answers) {
-        (Some(patches), _) => replay(patches, args.replay_detections.as_deref())?,
-        (None, Kind::Rules) => Arc::new(|question| Some(by_rules(question))),
-        (None, Kind::Empty) => Arc::new(|_| Some(NOTHING.to_owned())),
-    };
-    Ok(Settings {
+    let Answering { answers, what } = answering(args)?;
+    let settings = Settings {
         allowed,
         silent: args.silent,
         latency: latency(&args.latency)?,
@@ -115,24 +113,47 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
         answers,
         speed: args.speed,
         seed: args.seed,
-    })
+    };
+    Ok((settings, what))
 }
 
-/// Recorded answers, and a word about them.
-fn replay(patches: &Path, detections: Option<&Path>) -> anyhow::Result<Answers> {
+fn answering(args: &Args) -> anyhow::Result<Answering> {
+    match (&args.corpus, &args.replay) {
+        (Some(corpus), _) => as_the_rules_do(corpus, &args.settings.load()?),
+        (None, Some(patches)) => replay(patches, args.replay_detections.as_deref(), &args.settings.load()?),
+        (None, None) => Ok(Answering {
+            answers: Arc::new(|_| Some(EMPTY_PATCH.to_owned())),
+            what: "an empty patch; --corpus answers as the rules do".to_owned(),
+        }),
+    }
+}
+
+fn as_the_rules_do(corpus: &Path, config: &RunConfig) -> anyhow::Result<Answering> {
+    let source = Source { corpus: corpus.to_path_buf(), manifests: None };
+    let known = by_rules(&source, config)?;
+    if known.answers.is_empty() {
+        let corpus = corpus.display();
+        return Err(anyhow!("no record of {corpus} has a prompt"))
+            .hint("--corpus takes what the runs that will ask are given as --corpus");
+    }
+    let (prompts, records) = (known.answers.len(), known.records);
+    let what = format!("the rules' patches for {prompts} prompts of {records} records");
+    Ok(Answering { answers: known.answers.into_answers(), what })
+}
+
+fn replay(patches: &Path, detections: Option<&Path>, config: &RunConfig) -> anyhow::Result<Answering> {
     let beside = || {
         let beside = ["detections.json.gz", "detections.json"].map(|name| patches.with_file_name(name));
         beside.iter().find(|path| path.is_file()).cloned().unwrap_or_else(|| beside[0].clone())
     };
     let detections = detections.map_or_else(beside, Path::to_path_buf);
-    let recorded = Recorded::open(patches, &detections)
+    let recorded = recorded(patches, detections, config)
         .hint("--replay takes published patches, --replay-detections the detections with their documents")?;
-    let (known, shadowed, lost) = (recorded.patches, recorded.shadowed, recorded.without_document);
-    output::say(&format!(
-        "replaying {known} patches ({shadowed} of them have the question of another one before them, {lost} more have \
-         no document)"
-    ));
-    Ok(Arc::new(move |question| recorded.answer(question)))
+    let (known, shadowed, lost) = (recorded.patches, recorded.shadowed, recorded.without_prompt);
+    let what = format!(
+        "{known} recorded patches, {shadowed} of them with the prompt of an earlier one, {lost} more without a document"
+    );
+    Ok(Answering { answers: recorded.answers.into_answers(), what })
 }
 
 fn key(variable: &str) -> anyhow::Result<Secret<String>> {
@@ -155,13 +176,19 @@ fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-async fn provide(args: &Args, settings: Settings, key: Option<Secret<String>>) -> anyhow::Result<Exit> {
+async fn provide(
+    args: &Args,
+    settings: Settings,
+    what: &str,
+    key: Option<Secret<String>>,
+) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     output::say(&format!(
-        "mock provider on http://{address}/v1/chat/completions (latency: {}; faults: {}; speed {}); Ctrl-C ends it",
+        "mock provider on http://{address}/v1/chat/completions (answers: {what}; latency: {}; faults: {}; speed {}); \
+         Ctrl-C ends it",
         settings.latency, settings.faults, settings.speed
     ));
     let provider = Provider::guarded(settings, key.as_ref());

@@ -81,6 +81,11 @@ fn talk(summary: session::Summary) -> String {
 /// The host's name as far as it is a legal name.
 fn host_name() -> WorkerName {
     let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    legal_name(&text)
+}
+
+/// What of `text` makes a legal name; `worker` where nothing does.
+fn legal_name(text: &str) -> WorkerName {
     let legal: String =
         text.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
     let legal = legal.trim_start_matches(['.', '_', '-']);
@@ -95,9 +100,20 @@ fn fallback_name() -> WorkerName {
 
 #[cfg(test)]
 mod tests {
+    use super::legal_name;
+
     #[test]
-    fn there_is_always_a_name() {
-        assert!(!super::host_name().as_str().is_empty());
-        assert_eq!(super::fallback_name().as_str(), "worker");
+    fn any_host_name_gives_a_legal_name() {
+        for (host, name) in [
+            ("node-7.example.org\n", "node-7.example.org"),
+            ("-_.node 7/ä", "node7"),
+            ("", "worker"),
+            (" \n", "worker"),
+            ("---", "worker"),
+            ("äöü", "worker"),
+        ] {
+            assert_eq!(legal_name(host).as_str(), name, "{host:?}");
+        }
+        assert_eq!(legal_name(&"n".repeat(300)).as_str(), "n".repeat(60));
     }
 }

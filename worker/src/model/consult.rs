@@ -31,8 +31,13 @@ pub(crate) enum Consulted {
         /// How long the calls for it took together; `None`: it was there before.
         took: Option<Duration>,
     },
-    /// There is none, and the record goes on without it: why.
-    Unanswered(String),
+    /// There is none, and the record goes on without it.
+    Unanswered {
+        /// Why.
+        why: String,
+        /// How long the calls for it took together; `None`: there was none.
+        took: Option<Duration>,
+    },
     /// The run has stopped, or the worker ends.
     Stopped,
 }
@@ -128,7 +133,9 @@ impl Consultant {
                     wait(&self.patience, tried, asked, took + rested, fastrand::f64())
                 }
             };
-            let Some(pause) = pause else { return Consulted::Unanswered(failure.to_string()) };
+            let Some(pause) = pause else {
+                return Consulted::Unanswered { why: failure.to_string(), took: Some(took) };
+            };
             rested += pause;
             self.line.rest(pause).await;
         }

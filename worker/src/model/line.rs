@@ -1,5 +1,8 @@
 //! The line to the coordinator: one stream for all questions of this worker, opened when there is one, opened again
 //! whenever it breaks.
+//!
+//! What has to be sent waits in the [`Book`] until the link takes it; meanwhile responses are read, so that neither end
+//! waits for the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +17,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use domain::ids::WorkerName;
-use proto::channel::fleet_client;
+use proto::channel::{OPEN_QUESTIONS, fleet_client};
 use proto::convert::{Asked, Ended};
 use proto::v1;
 use proto::v1::ask_request::Message as Request;
@@ -25,8 +28,8 @@ use crate::backoff::Backoff;
 /// Orders to the line's task that may wait.
 const ORDERS: usize = 1024;
 
-/// Messages that may wait for the link. A link that is this far behind is opened again.
-const OUTBOX: usize = 16 << 10;
+/// Messages that may wait for the link; the others wait in the book.
+const OUTBOX: usize = 256;
 
 /// A stream that lasted this long starts the backoff afresh.
 const STEADY: Duration = Duration::from_secs(10);
@@ -83,7 +86,10 @@ impl Line {
         name: watch::Receiver<Option<WorkerName>>,
     ) -> (Self, JoinHandle<()>) {
         let (orders, inbox) = mpsc::channel(ORDERS);
-        let task = tokio::spawn(Task { channel, name, inbox, book: Book::default() }.run());
+        let task = tokio::spawn(
+            Task { channel, name, inbox, book: Book::new(OPEN_QUESTIONS), failures: Failures::default() }
+                .run(),
+        );
         (
             Self {
                 orders,
@@ -179,11 +185,36 @@ impl Drop for Open {
     }
 }
 
-/// Whether the line goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Again,
-    End,
+/// Failures of the stream in a row.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Failures(u32);
+
+impl Failures {
+    /// One more; whether a person should know now: one failure may be a coordinator that starts again.
+    fn add(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 == 2
+    }
+
+    /// The stream works; whether a person was told that it did not.
+    fn end(&mut self) -> bool {
+        std::mem::take(&mut self.0) >= 2
+    }
+}
+
+type Opened = (mpsc::Sender<v1::AskRequest>, Streaming<v1::AskResponse>);
+
+/// Opens a stream.
+async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<Opened, String> {
+    let worker = match name.wait_for(Option::is_some).await.map(|name| name.clone()) {
+        Ok(Some(name)) => name.to_string(),
+        _ => return Err("the worker never joined".to_owned()),
+    };
+    let (outbox, requests) = mpsc::channel(OUTBOX);
+    let open = v1::AskRequest { message: Some(Request::Open(v1::AskOpen { worker })) };
+    outbox.send(open).await.map_err(|error| error.to_string())?;
+    let stream = fleet_client(channel).ask(ReceiverStream::new(requests)).await;
+    Ok((outbox, stream.map_err(|status| status.message().to_owned())?.into_inner()))
 }
 
 struct Task {
@@ -191,6 +222,7 @@ struct Task {
     name: watch::Receiver<Option<WorkerName>>,
     inbox: mpsc::Receiver<Order>,
     book: Book,
+    failures: Failures,
 }
 
 impl Task {
@@ -201,101 +233,92 @@ impl Task {
                 let Some(order) = self.inbox.recv().await else { return };
                 self.take(order);
             }
+            let opening = open(self.channel.clone(), self.name.clone());
+            let Some(opened) = self.take_orders_during(opening).await else { return };
             let begun = Instant::now();
-            match self.open().await {
-                Ok((outbox, stream)) => {
-                    if self.talk(outbox, stream).await == Next::End {
-                        return;
-                    }
-                }
-                Err(error) => tracing::debug!(error, "no line to the coordinator's budget"),
-            }
+            let reason = match opened {
+                Ok(opened) => self.talk(opened).await,
+                Err(reason) => Some(reason),
+            };
+            let Some(reason) = reason else { return };
             if begun.elapsed() >= STEADY {
                 backoff = Backoff::new();
+                self.failures.end();
             }
-            if self.rest(backoff.next_delay()).await == Next::End {
+            if self.failures.add() {
+                tracing::warn!(reason, "no line to the coordinator for questions to a model; trying again");
+            } else {
+                tracing::debug!(reason, "no line to the coordinator for questions to a model");
+            }
+            if self.take_orders_during(sleep(backoff.next_delay())).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Waits, and takes orders meanwhile.
-    async fn rest(&mut self, delay: Duration) -> Next {
-        let pause = sleep(delay);
-        tokio::pin!(pause);
+    /// Takes orders until `waited` is there; `None`: there will be no more orders.
+    async fn take_orders_during<T>(&mut self, waited: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(waited);
         loop {
             tokio::select! {
-                () = &mut pause => return Next::Again,
-                order = self.inbox.recv() => match order {
-                    Some(order) => drop(self.take(order)),
-                    None => return Next::End,
-                },
+                done = &mut waited => return Some(done),
+                order = self.inbox.recv() => self.take(order?),
             }
         }
     }
 
-    /// Opens a stream and tells it everything.
-    async fn open(&mut self) -> Result<(mpsc::Sender<v1::AskRequest>, Streaming<v1::AskResponse>), String> {
-        let worker = match self.name.wait_for(Option::is_some).await.map(|name| name.clone()) {
-            Ok(Some(name)) => name.to_string(),
-            _ => return Err("the worker never joined".to_owned()),
-        };
-        let (outbox, requests) = mpsc::channel(OUTBOX);
-        let told = std::iter::once(Request::Open(v1::AskOpen { worker })).chain(self.book.all());
-        for message in told {
-            send(&outbox, message)?;
-        }
-        let mut client = fleet_client(self.channel.clone());
-        let stream = client.ask(ReceiverStream::new(requests)).await;
-        let stream = stream.map_err(|status| status.message().to_owned())?.into_inner();
-        Ok((outbox, stream))
-    }
-
-    /// Talks until the stream breaks.
-    async fn talk(
-        &mut self,
-        outbox: mpsc::Sender<v1::AskRequest>,
-        mut stream: Streaming<v1::AskResponse>,
-    ) -> Next {
+    /// Talks until the stream breaks, and gives why; `None`: there will be no more orders.
+    async fn talk(&mut self, (outbox, mut stream): Opened) -> Option<String> {
+        self.book.begin_stream();
         loop {
-            let messages = tokio::select! {
-                order = self.inbox.recv() => match order {
-                    Some(order) => self.take(order),
-                    None => return Next::End,
+            tokio::select! {
+                order = self.inbox.recv() => self.take(order?),
+                room = outbox.reserve(), if self.book.has_message() => match room {
+                    Ok(room) => {
+                        if let Some(message) = self.book.next_message() {
+                            room.send(v1::AskRequest { message: Some(message) });
+                        }
+                    }
+                    Err(_) => return Some("the link is broken".to_owned()),
                 },
                 response = stream.message() => match response {
-                    Ok(Some(v1::AskResponse { message: Some(message) })) => {
-                        self.book.hear(message, Instant::now()).into_iter().collect()
+                    Ok(Some(response)) => {
+                        if self.failures.end() {
+                            tracing::info!("the line to the coordinator for questions to a model is open again");
+                        }
+                        // No message: of a later version.
+                        if let Some(message) = response.message {
+                            self.book.hear(message, Instant::now());
+                        }
                     }
-                    // Of a later version.
-                    Ok(Some(v1::AskResponse { message: None })) => continue,
-                    Ok(None) => return Next::Again,
-                    Err(status) => {
-                        tracing::debug!(%status, "the line to the coordinator's budget broke");
-                        return Next::Again;
-                    }
+                    Ok(None) => return Some("the coordinator ended the stream".to_owned()),
+                    Err(status) => return Some(status.message().to_owned()),
                 },
-            };
-            for message in messages {
-                if let Err(why) = send(&outbox, message) {
-                    tracing::warn!(why, "opening the line to the coordinator's budget again");
-                    return Next::Again;
-                }
             }
         }
     }
 
-    fn take(&mut self, order: Order) -> Vec<Request> {
+    fn take(&mut self, order: Order) {
         match order {
-            Order::Ask(asked, ear) => self.book.ask(asked, ear).into_iter().collect(),
-            Order::Ended(ended) => vec![self.book.ended(*ended)],
-            Order::Withdraw(number) => self.book.withdraw(number).into_iter().collect(),
+            Order::Ask(asked, ear) => self.book.ask(asked, ear),
+            Order::Ended(ended) => self.book.ended(*ended),
+            Order::Withdraw(number) => self.book.withdraw(number),
             Order::Close(why) => self.book.close(&why),
         }
     }
 }
 
-fn send(outbox: &mpsc::Sender<v1::AskRequest>, message: Request) -> Result<(), String> {
-    let sent = outbox.try_send(v1::AskRequest { message: Some(message) });
-    sent.map_err(|_| "the link is broken or stuck".to_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_once_of_failures_in_a_row() {
+        let mut failures = Failures::default();
+        assert!(!failures.end() && !failures.add(), "one may be a coordinator that starts again");
+        assert!(!failures.end(), "nothing was said");
+        assert_eq!([(); 4].map(|()| failures.add()), [false, true, false, false]);
+        assert!(failures.end() && !failures.end());
+        assert!(!failures.add() && failures.add());
+    }
 }

@@ -5,9 +5,10 @@
 mod book;
 mod consult;
 mod line;
+mod queue;
 
 pub(crate) use consult::{Consultant, Consulted, USUAL_ANSWER};
 pub(crate) use line::Line;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

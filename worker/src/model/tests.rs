@@ -1,6 +1,7 @@
 //! The line and the calls against a played coordinator and the simulated provider, over real connections.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use domain::answer::{Answer, Finish, Message, Question, Role, Sampling};
 use domain::budget::Usage;
 use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
-use domain::ids::{RunId, WorkerName};
+use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
-use llm::mock::{Allowed, Provider, Settings};
+use mock_llm::{Allowed, Provider, Settings};
+use proto::channel::OPEN_QUESTIONS;
+use proto::convert::Asked;
 use proto::v1;
 use proto::v1::ask_request::Message as Ask;
 use proto::v1::ask_response::Message as Said;
@@ -21,11 +24,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::book::Said as Heard;
 use super::{Consultant, Consulted, Line};
 
 /// What the played coordinator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Play {
+pub(crate) enum Play {
     /// Lets every call start and keeps what it comes to.
     Allows,
     /// Knows every answer.
@@ -41,6 +45,7 @@ enum Play {
 #[derive(Debug, Default)]
 struct Seen {
     streams: usize,
+    questions: usize,
     under_way: usize,
     withdrawn: usize,
     /// What calls came to, by number, each once.
@@ -71,7 +76,10 @@ impl Budget {
                 (None, false)
             }
             Ask::Question(v1::Question { number, .. }) => match self.play {
-                Play::Silent => (None, false),
+                Play::Silent => {
+                    self.see(|seen| seen.questions += 1);
+                    (None, false)
+                }
                 Play::Stops => {
                     (Some(Said::Stopped(v1::Stopped { number, reason: "spent".to_owned() })), false)
                 }
@@ -154,15 +162,49 @@ impl Fleet for Budget {
     }
 }
 
-struct Scene {
+/// A played coordinator in a runtime of its own, so that it can be killed with all its connections.
+struct Killable {
+    budget: Budget,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Killable {
+    fn start(play: Play, address: SocketAddr) -> Self {
+        let budget = Budget { play, seen: Arc::default() };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let service = FleetServer::new(budget.clone());
+        runtime.spawn(async move {
+            // The one before may not have let go of its address yet.
+            let socket = loop {
+                match TcpListener::bind(address).await {
+                    Ok(socket) => break socket,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
+            let server = tonic::transport::Server::builder().add_service(service);
+            server.serve_with_incoming(TcpListenerStream::new(socket)).await
+        });
+        Self { budget, runtime }
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// A played coordinator, the simulated provider, and what asks them.
+pub(crate) struct Scene {
     budget: Budget,
     provider: Provider,
-    line: Line,
+    pub(crate) line: Line,
+    /// Where the provider listens.
+    pub(crate) endpoint: String,
     consultant: Consultant,
 }
 
 impl Scene {
-    async fn set(play: Play, faults: &str, latency: &str) -> Self {
+    pub(crate) async fn set(play: Play, faults: &str, latency: &str) -> Self {
         let provider = Provider::new(Settings {
             allowed: Allowed::default(),
             latency: latency.parse().unwrap(),
@@ -174,7 +216,7 @@ impl Scene {
         });
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", socket.local_addr().unwrap());
-        tokio::spawn(llm::mock::serve(socket, provider.clone(), std::future::pending()));
+        tokio::spawn(mock_llm::serve(socket, provider.clone(), std::future::pending()));
         let budget = Budget { play, seen: Arc::default() };
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let coordinator = format!("http://{}", socket.local_addr().unwrap());
@@ -185,7 +227,7 @@ impl Scene {
         let (line, _) = Line::start(channel, name);
         joined.send_replace(Some(WorkerName::new("w").unwrap()));
         let consultant = consultant(&line, &endpoint, |_| None);
-        Self { budget, provider, line, consultant }
+        Self { budget, provider, line, endpoint, consultant }
     }
 }
 
@@ -210,15 +252,16 @@ fn question(scene: &Scene, text: &str) -> Question {
     }
 }
 
+/// Longest that anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 async fn until(what: &str, done: impl Fn() -> bool) {
     let waiting = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("{what} did not come"));
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what} did not come"));
 }
 
 fn text(consulted: Consulted) -> String {
@@ -306,4 +349,38 @@ async fn a_missing_key_stops_the_run_and_names_its_variable() {
         let Some(Outcome::Failed(failed)) = seen.ended.values().next() else { panic!("{seen:?}") };
         assert!(failed.stop && failed.reason.contains("MISSING"), "{failed:?}");
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_questions_than_a_stream_takes_outlive_a_coordinator_that_is_killed() {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let first = Killable::start(Play::Silent, address);
+    let channel = proto::channel::endpoint(&format!("http://{address}")).unwrap().connect_lazy();
+    let (_joined, name) = watch::channel(Some(WorkerName::new("w").unwrap()));
+    let (line, _) = Line::start(channel, name);
+    let mut open = Vec::new();
+    for _ in 0..OPEN_QUESTIONS + 5000 {
+        let asked = |number: u64| Asked {
+            number,
+            run_id: RunId::new("r").unwrap(),
+            key: AnswerKey::of(&number.to_le_bytes()),
+            tokens: 1000,
+            under_way: false,
+        };
+        open.push(line.ask(asked).await);
+    }
+    until("the questions", || first.budget.see(|seen| seen.questions >= OPEN_QUESTIONS)).await;
+    let seen = Arc::clone(&first.budget.seen);
+    first.kill();
+    let second = Killable::start(Play::Knows, address);
+    let answers = async {
+        for open in &mut open {
+            assert!(matches!(open.said().await, Heard::Known(_)));
+        }
+    };
+    tokio::time::timeout(PATIENCE, answers).await.expect("every question is answered");
+    assert_eq!(seen.lock().unwrap().questions, OPEN_QUESTIONS, "the others waited at the worker");
+    second.kill();
 }

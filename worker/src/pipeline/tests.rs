@@ -1,10 +1,12 @@
 use std::path::PathBuf;
+use std::time::Instant;
 
 use domain::config::RunConfig;
 use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::{ErrorKind, Fault, Gate, Outcome, Status, Verdict};
-use domain::record::{Neighbours, Problem, SourceDocument};
+use domain::record::{Neighbours, Problem, Slice, SourceDocument};
 
+use super::context::contained;
 use super::*;
 
 pub(super) fn context() -> Context {
@@ -13,6 +15,7 @@ pub(super) fn context() -> Context {
         shard: ShardIndex(0),
         attempt: 1,
         worker: WorkerName::new("test").unwrap(),
+        arrived: Instant::now(),
     }
 }
 

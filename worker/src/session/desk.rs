@@ -1,11 +1,11 @@
 //! The one task that hears everything: grants, renewals, finished work, heard commits, the deadline, the drain.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tonic::transport::Channel;
 use tracing::Instrument as _;
@@ -19,6 +19,7 @@ use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
 
+use super::configs::Configs;
 use super::held::{Held, Standing};
 use super::{SessionError, Stage, Summary};
 use crate::cpu_pool::{CpuPool, Crashed};
@@ -28,7 +29,7 @@ use crate::pipeline;
 use crate::remote::{Event, Link};
 use crate::upload::{self, Ending, Part};
 
-/// Between two heartbeats when nothing is held.
+/// Longest time between two heartbeats, also when nothing is held: the coordinator ends a stream that is silent.
 const IDLE_BEAT: Duration = Duration::from_secs(10);
 
 /// Shortest time between two heartbeats.
@@ -59,7 +60,7 @@ pub(super) struct Desk {
     name: WorkerName,
     held: Held,
     pulse: Pulse,
-    configs: BTreeMap<RunId, (Arc<RunConfig>, Option<Consultant>)>,
+    configs: Configs,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
     /// Once the worker is to end: until when work that has begun may go on. Work that waits for room does not begin.
@@ -70,6 +71,8 @@ pub(super) struct Desk {
     /// The name that the coordinator gave, for the line.
     joined: watch::Sender<Option<WorkerName>>,
     tasks: JoinSet<Report>,
+    /// The lease that each task works for: a task that panics reports nothing.
+    leases: HashMap<Id, LeaseKey>,
     next_beat: Instant,
     summary: Summary,
 }
@@ -87,7 +90,7 @@ impl Desk {
             name,
             held,
             pulse: Pulse::default(),
-            configs: BTreeMap::new(),
+            configs: Configs::default(),
             arriving: None,
             link: None,
             draining: Arc::default(),
@@ -96,6 +99,7 @@ impl Desk {
             line,
             joined,
             tasks: JoinSet::new(),
+            leases: HashMap::new(),
             next_beat: Instant::now(),
             summary: Summary::default(),
         }
@@ -130,10 +134,7 @@ impl Desk {
                     // The connection's task ends only after a refusal.
                     None => return Ok(self.summary),
                 },
-                Some(report) = self.tasks.join_next() => match report {
-                    Ok(report) => self.take(report),
-                    Err(error) => tracing::error!(%error, "a task of the session ended early"),
-                },
+                Some(ended) = self.tasks.join_next_with_id() => self.join(ended),
                 () = settled.more() => self.ask(),
                 () = line.engages() => self.ask(),
                 () = sleep_until(self.next_beat) => self.beat(),
@@ -180,6 +181,7 @@ impl Desk {
             Response::Grant(lease) => {
                 self.give_up_arriving();
                 let lease = Lease::try_from(lease)?;
+                self.configs.granted(&lease.run_id);
                 let key = LeaseKey::from(&lease);
                 let deadline = Deadline::granted(Instant::now(), Duration::from_millis(lease.ttl_ms));
                 let soon = Instant::now() + beat_interval(deadline.ttl());
@@ -229,19 +231,21 @@ impl Desk {
             shard: entry.lease.shard.index,
             attempt: entry.lease.attempt,
             worker: self.name.clone(),
+            arrived: std::time::Instant::now(),
         };
         let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         if let Some(consultant) = consultant.clone() {
             let Some(entry) = self.held.advance(&key, Standing::Asking) else { return Ok(()) };
             let progress = entry.progress.clone();
+            let lease = key.clone();
             let talking = talk_over(key, slice, context, consultant, pool, watchman, progress);
-            self.tasks.spawn(talking.instrument(tracing::info_span!(parent: &span, "talk")));
+            self.work_for(lease, talking.instrument(tracing::info_span!(parent: &span, "talk")));
             // It takes no slot.
             self.ask();
             return Ok(());
         }
-        self.tasks.spawn(async move {
+        self.work_for(key.clone(), async move {
             let run_id = key.run_id.clone();
             let computed = pool
                 .run(move || {
@@ -266,6 +270,26 @@ impl Desk {
         Ok(())
     }
 
+    /// Starts a task that works for a lease.
+    fn work_for(&mut self, key: LeaseKey, task: impl Future<Output = Report> + Send + 'static) {
+        let task = self.tasks.spawn(task);
+        self.leases.insert(task.id(), key);
+    }
+
+    /// A task has ended. One that panicked failed on its lease, which would be renewed for ever otherwise.
+    fn join(&mut self, ended: Result<(Id, Report), JoinError>) {
+        match ended {
+            Ok((id, report)) => {
+                self.leases.remove(&id);
+                self.take(report);
+            }
+            Err(error) => match self.leases.remove(&error.id()) {
+                Some(key) => self.take(Report::Computed(key, Err(Undone::Failed(error.to_string())))),
+                None => tracing::error!(%error, "a task of the session ended early"),
+            },
+        }
+    }
+
     fn take(&mut self, report: Report) {
         match report {
             Report::Computed(key, Ok(part)) => {
@@ -273,11 +297,12 @@ impl Desk {
                     let (channel, worker, watchman) =
                         (self.channel.clone(), self.name.clone(), entry.deadline.watchman());
                     let span = tracing::info_span!(parent: &entry.span, "send");
+                    let lease = key.clone();
                     let sending = async move {
                         let ending = upload::commit(&channel, &key, &worker, &part, watchman).await;
                         Report::Sent(key, ending)
                     };
-                    self.tasks.spawn(sending.instrument(span));
+                    self.work_for(lease, sending.instrument(span));
                 } else {
                     self.summary.lost += 1;
                 }
@@ -339,9 +364,6 @@ impl Desk {
             tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "a lease ended without renewal");
         }
         self.next_beat = now + self.held.shortest_ttl().map_or(IDLE_BEAT, beat_interval);
-        if self.held.is_empty() {
-            return;
-        }
         if let Some(link) = &self.link {
             let leases = self.held.keys().into_iter().map(Into::into).collect();
             let sequence = self.pulse.beat(now);
@@ -431,5 +453,83 @@ async fn talk_over(
 
 /// A third of the time to live: two heartbeats may get lost.
 fn beat_interval(ttl: Duration) -> Duration {
-    (ttl / 3).max(SHORTEST_BEAT)
+    (ttl / 3).clamp(SHORTEST_BEAT, IDLE_BEAT)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::{FencingToken, ShardIndex};
+    use domain::run::Shard;
+    use proto::channel::endpoint;
+
+    use super::*;
+
+    /// Longer than any test.
+    const LONG: Duration = Duration::from_secs(24 * 3600);
+
+    /// A worker whose stream is open; what it sends arrives at the receiver.
+    fn connected() -> (Desk, mpsc::Receiver<v1::WorkRequest>) {
+        let name = WorkerName::new("w").unwrap();
+        let channel = endpoint("http://127.0.0.1:1").unwrap().connect_lazy();
+        let (joined, known) = watch::channel(None);
+        let (line, _) = Line::start(channel.clone(), known);
+        let held = Held::new(1, 100, Instant::now());
+        let mut desk = Desk::new(name.clone(), held, CpuPool::new(1), channel, line, joined);
+        let (outbox, sent) = mpsc::channel(10_000);
+        desk.hear(Event::Connected(Link::of(name, outbox)));
+        (desk, sent)
+    }
+
+    fn lease(desk: &mut Desk, shard: u32, standing: Standing) -> LeaseKey {
+        let lease = Lease {
+            run_id: RunId::new("r").unwrap(),
+            shard: Shard { index: ShardIndex(shard), len: 1 },
+            worker: WorkerName::new("w").unwrap(),
+            token: FencingToken(1),
+            ttl_ms: 1000,
+            attempt: 1,
+        };
+        let key = LeaseKey::from(&lease);
+        desk.held.insert(key.clone(), lease, Deadline::granted(Instant::now(), LONG));
+        desk.held.advance(&key, standing);
+        key
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_gives_its_lease_back_as_failed_and_a_drain_ends() {
+        let (mut desk, mut sent) = connected();
+        let standings = [Standing::Computing, Standing::Asking, Standing::Sending];
+        for (shard, standing) in (0..).zip(standings) {
+            let key = lease(&mut desk, shard, standing);
+            desk.work_for(key, async { panic!("on purpose") });
+        }
+        let (_events, inbox) = mpsc::channel(1);
+        let (_stage, stages) = watch::channel(Stage::Drain);
+        let ended = tokio::time::timeout(LONG / 2, desk.run(inbox, stages)).await;
+        assert_eq!(ended.expect("the drain ends").unwrap().handed_back, 3);
+        let mut failed = Vec::new();
+        while let Some(v1::WorkRequest { message: Some(message) }) = sent.recv().await {
+            if let Request::HandBack(v1::HandBack { leases, failed: true }) = message {
+                failed.extend(leases.into_iter().map(|key| LeaseKey::try_from(key).unwrap().shard.0));
+            }
+        }
+        failed.sort_unstable();
+        assert_eq!(failed, [0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_sends_heartbeats_also_while_it_holds_nothing_or_long_leases() {
+        let (mut desk, mut sent) = connected();
+        lease(&mut desk, 0, Standing::Computing);
+        let begun = Instant::now();
+        let (_events, inbox) = mpsc::channel(1);
+        let (_stage, stages) = watch::channel(Stage::Work);
+        let _ = tokio::time::timeout(Duration::from_secs(60), desk.run(inbox, stages)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(60));
+        let mut beats = 0;
+        while let Some(request) = sent.recv().await {
+            beats += u32::from(matches!(request.message, Some(Request::Heartbeat(_))));
+        }
+        assert!((6..=8).contains(&beats), "one every ten seconds: {beats}");
+    }
 }

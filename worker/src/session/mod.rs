@@ -3,6 +3,7 @@
 //! *Owns* what the worker holds. One task (`desk::Desk`) hears every event in turn; the others compute and send.
 //! *Invariant*: after a lease's deadline nothing is sent under it.
 
+mod configs;
 mod desk;
 mod held;
 mod stock;

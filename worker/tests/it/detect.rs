@@ -11,13 +11,6 @@ fn only(args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn help() {
-    let (code, stdout, _) = told(worker().args(["detect", "-h"]));
-    assert_eq!(code, 0);
-    insta::assert_snapshot!(stdout);
-}
-
-#[test]
 fn findings_as_lines() {
     let (code, stdout, stderr) = only(&[FIXTURE]);
     assert_eq!(code, 1);

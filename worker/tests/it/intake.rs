@@ -1,10 +1,11 @@
 //! Every form of input becomes the same sort of records.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use domain::config::{Documents, RunConfig};
 use domain::record::{Neighbours, Record, SourceDocument};
+use domain::testing::corpus;
 use worker::intake::{Form, Source, Summary, read};
 
 fn take(
@@ -84,20 +85,10 @@ fn manifest_mode_needs_manifests() {
     assert!(error.to_string().contains("documents: manifest needs"), "{error}");
 }
 
-fn shared() -> Option<PathBuf> {
-    let corpus = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus"));
-    if !corpus.is_dir() {
-        println!("skipped: no ../shared/corpus");
-        return None;
-    }
-    Some(corpus)
-}
-
 #[test]
 fn every_published_record_has_its_document_or_a_reason() {
-    let Some(corpus) = shared() else { return };
-    let detections = corpus.join("rules_full/detections.json.gz");
-    let manifests = corpus.join("manifests.tar.gz");
+    let Some(detections) = corpus("rules_full/detections.json.gz") else { return };
+    let Some(manifests) = corpus("manifests.tar.gz") else { return };
     let own = RunConfig::default();
     let (summary, records) = take(&detections, None, &own);
     let distinct: std::collections::BTreeSet<_> = records.iter().map(|(record, _)| record.document).collect();

@@ -1,9 +1,10 @@
 //! The command line and the intake, from outside.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod cli;
 mod detect;
+mod help;
 mod intake;
 mod mock_llm;
 mod repair;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use domain::config::Limits;
+use domain::config::{Limits, RunConfig};
 use domain::policy::PolicyName;
 use engine::document::Document;
 use engine::propose::{mask::Masked, prompt};
@@ -78,8 +78,9 @@ impl Mock {
 fn question(policy: &str, violation: &str) -> String {
     let document = Document::parse(POD, &Limits::default()).unwrap();
     let masked = Masked::new(&document.value, 4096);
+    let limit = RunConfig::default().proposer.prompt_bytes as usize;
     let messages =
-        prompt::opening(&masked, &PolicyName::normalise(policy), violation, 4096).unwrap().messages;
+        prompt::opening(&masked, &PolicyName::normalise(policy), violation, limit).unwrap().messages;
     messages[1].content.clone()
 }
 
@@ -94,24 +95,30 @@ fn recorded(folder: &Path) -> String {
 
 #[test]
 fn it_answers_as_the_rules_do_and_says_what_it_saw() {
-    let mock = Mock::start(&["--rpm", "6000", "--burst", "100"]);
-    let answer = mock.ask(&question("no_privileged", "x"));
+    let folder = tempfile::tempdir().unwrap();
+    recorded(folder.path());
+    let corpus = folder.path().join("detections.json").display().to_string();
+    let mock = Mock::start(&["--rpm", "6000", "--burst", "100", "--corpus", &corpus]);
+    let answer = mock.ask(&question("no_privileged", "one"));
     assert!(answer.contains("/spec/containers/0/securityContext/privileged"), "{answer}");
-    assert_eq!(mock.ask("Say OK."), "OK");
+    assert_eq!(mock.ask("Say OK."), "{\"patch\": []}");
     let stats = mock.stats();
     for key in ["first_at", "last_at", "max_in_flight", "utilisation", "faults", "tokens", "in_flight"] {
         assert!(!stats[key].is_null(), "{key} in {stats}");
     }
     for (key, value) in
-        [("accepted", 2), ("refused_429", 0), ("refused_401", 0), ("distinct_prompts", 2), ("unknown", 0)]
+        [("accepted", 2), ("refused_429", 0), ("refused_401", 0), ("distinct_prompts", 2), ("unknown", 1)]
     {
         assert_eq!(stats[key], value, "{key} in {stats}");
     }
     let seconds = stats["by_second"].as_array().unwrap();
     assert_eq!(seconds.iter().map(|second| second["accepted"].as_u64().unwrap()).sum::<u64>(), 2);
     assert!(seconds[0]["utilisation"].is_number());
-    let empty = Mock::start(&["--answers", "empty"]);
-    assert_eq!(empty.ask(&question("no_privileged", "x")), "{\"patch\": []}");
+    let empty = Mock::start(&[]);
+    assert_eq!(empty.ask(&question("no_privileged", "one")), "{\"patch\": []}");
+    assert_eq!(empty.stats()["unknown"], 0);
+    let other = Mock::start(&["--corpus", &corpus, "--set", "proposer.prompt_bytes=1024"]);
+    assert_eq!(other.ask(&question("no_privileged", "one")), answer, "a short prompt is the same");
 }
 
 #[test]
@@ -157,18 +164,12 @@ fn what_cannot_be_replayed_says_why() {
         (&["--replay", &patches] as &[&str], "no patch of"),
         (&["--replay", "no-such.json"], "no-such.json"),
         (&["--require-key", "NO_SUCH_KEY"], "environment variable NO_SUCH_KEY is not set"),
-        (&["--replay", &patches, "--answers", "empty"], "cannot be used with"),
+        (&["--replay", &patches, "--corpus", &patches], "cannot be used with"),
+        (&["--corpus", &patches], "has a prompt"),
         (&["--latency", "queue:0:1"], "queue:N"),
     ] {
         let (code, _, stderr) = told(worker().args(["mock-llm", "--listen", "127.0.0.1:0"]).args(more));
         assert_eq!(code, 2, "{stderr}");
         assert!(stderr.contains(needed), "{stderr}");
     }
-}
-
-#[test]
-fn help() {
-    let (code, stdout, _) = told(worker().args(["mock-llm", "--help"]));
-    assert_eq!(code, 0);
-    insta::assert_snapshot!(stdout);
 }

@@ -11,18 +11,12 @@ use engine::propose::{Decision, rules};
 use engine::rewrite::{Style, rewrite};
 use engine::yaml;
 
-use crate::cli::root;
-
 /// One file in so many is looked at: enough to see a fault, few enough to be quick.
 const ONE_IN: usize = 6;
 
 #[test]
 fn nearly_all_repairs_keep_the_users_text() {
-    let archive = root().join("../shared/corpus/manifests.tar.gz");
-    if !archive.is_file() {
-        println!("skipped: no ../shared/corpus");
-        return;
-    }
+    let Some(archive) = domain::testing::corpus("manifests.tar.gz") else { return };
     let limits = Limits::default();
     let (mut kept, mut all) = (0_u32, 0_u32);
     let mut examples = Vec::new();

@@ -1,11 +1,13 @@
 //! The embedded ledger: one `SQLite` file in the state folder, write-ahead log, synced at every commit.
 //!
-//! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync.
+//! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync. The
+//! thread ends with the ledger: dropping it waits until every step that was sent is durable and the file is closed.
 
 mod open;
 mod steps;
 
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use futures::future::{BoxFuture, FutureExt};
 use rusqlite::{Connection, TransactionBehavior};
@@ -17,8 +19,8 @@ use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, ShardEntry,
-    Swap,
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 
 /// Steps that may wait for the thread; more of them wait with their callers.
@@ -31,7 +33,19 @@ const BATCH: usize = 256;
 #[derive(Debug)]
 pub struct SqliteLedger {
     place: String,
-    steps: mpsc::Sender<Step>,
+    /// `None` once it is being dropped.
+    steps: Option<mpsc::Sender<Step>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        // Without a sender the thread ends once it has applied what is in the queue.
+        self.steps = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(place = self.place, "the thread of the ledger panicked");
+        }
+    }
 }
 
 /// Applies itself inside the transaction (or learns why there is none) and gives what tells the caller once the
@@ -76,11 +90,11 @@ impl SqliteLedger {
         };
         let (steps, queue) = mpsc::channel(QUEUE);
         let thread_place = place.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || serve(connection, behavior, queue, &thread_place))
             .map_err(|error| LedgerError::Unavailable { place: place.clone(), reason: error.to_string() })?;
-        Ok(Self { place, steps })
+        Ok(Self { place, steps: Some(steps), thread: Some(thread) })
     }
 
     /// Has the thread apply `step`, and waits until what it did is durable.
@@ -103,7 +117,7 @@ impl SqliteLedger {
                 place: self.place.clone(),
                 reason: "its thread has ended".to_owned(),
             };
-            self.steps.send(step).await.map_err(|_| gone())?;
+            self.steps.as_ref().ok_or_else(gone)?.send(step).await.map_err(|_| gone())?;
             told.await.map_err(|_| gone())?
         }
         .boxed()
@@ -203,6 +217,16 @@ impl Ledger for SqliteLedger {
         self.apply(move |connection| steps::commit(connection, &run_id, shard, token, &part))
     }
 
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::record_totals(connection, &run_id, &totals))
+    }
+
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::record_resources(connection, &run_id, resources))
+    }
+
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let run_id = run_id.clone();
         self.apply(move |connection| steps::remove_run(connection, &run_id))
@@ -280,6 +304,71 @@ mod tests {
         let seen: Vec<_> =
             shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len, entry.token.0)).collect();
         assert_eq!(seen, [(0, 3, 2), (3, 3, 1), (9, 1, 4)]);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_without_totals_goes_on_and_what_it_does_not_know_stays_unknown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(include_str!("../migrations/0001_ledger.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0002_halves.sql")).unwrap();
+        connection.pragma_update(None, "application_id", 0x6b38_7366).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let plan = serde_json::to_string(&run("r").plan).unwrap();
+        connection
+            .execute(
+                "INSERT INTO runs VALUES (1, 'r', ?, 'finished', 'detections.json', 1700000000000, 'f1')",
+                [plan],
+            )
+            .unwrap();
+        let committed = part("a");
+        connection
+            .execute(
+                "INSERT INTO shards VALUES (1, 0, 3, 2, 2, 0, 'w', ?, 9, ?, ?)",
+                rusqlite::params![
+                    committed.key,
+                    committed.hash.as_bytes().as_slice(),
+                    serde_json::to_string(&committed.tally).unwrap()
+                ],
+            )
+            .unwrap();
+        drop(connection);
+
+        let (id, ledger) = (RunId::new("r").unwrap(), SqliteLedger::open(&path).unwrap());
+        let known = RunEntry {
+            state: RunState::Finished,
+            fingerprint: Some("f1".to_owned()),
+            resources: RunResources::UNKNOWN,
+            ..run("r")
+        };
+        assert_eq!(ledger.runs().await.unwrap(), [known.clone()]);
+        assert_eq!(ledger.shards(&id, ShardIndex(0), 9).await.unwrap()[0].part, Some(committed.clone()));
+        let totals = Totals { tally: committed.tally, committed: 1 };
+        assert_eq!(ledger.record_totals(&id, totals.clone()).await.unwrap(), Swap::Done);
+        ledger.record_resources(&id, RunResources::ZERO).await.unwrap();
+        drop(ledger);
+        let ledger = SqliteLedger::open_read_only(&path).unwrap();
+        assert_eq!(ledger.run(&id).await.unwrap(), Some(RunEntry { totals: Some(totals), ..known }));
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_durable_and_the_file_closed_when_the_ledger_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let mut slow = ledger.apply(|connection| {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            steps::create_run(connection, &run("r"))
+        });
+        assert!(futures::poll!(&mut slow).is_pending(), "it is on its way");
+        // Its caller does not wait for it.
+        drop(slow);
+        drop(ledger);
+        assert!(!path.with_extension("sqlite-wal").exists(), "the last one to close it removes the log");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let runs: u32 = connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
+        assert_eq!(runs, 1);
     }
 
     #[test]

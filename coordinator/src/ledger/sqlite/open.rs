@@ -14,6 +14,7 @@ const LAYOUT: Layout = Layout {
     migrations: &[
         include_str!("../migrations/0001_ledger.sql"),
         include_str!("../migrations/0002_halves.sql"),
+        include_str!("../migrations/0003_totals.sql"),
     ],
     name: "ledger",
     elsewhere: "another state folder or run",

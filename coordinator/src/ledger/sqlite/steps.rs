@@ -8,7 +8,8 @@ use domain::run::{RunPlan, RunState, Shard};
 
 use super::open::classify;
 use crate::ledger::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, LedgerError, RunEntry, ShardEntry, Swap,
+    CommitVerdict, CommittedPart, Created, Leased, LedgerError, RunEntry, RunResources, ShardEntry, Swap,
+    Totals,
 };
 
 /// Why a step failed, before it is known where the ledger lies.
@@ -42,13 +43,15 @@ fn damaged(what: &str) -> impl FnOnce(String) -> StepError {
 
 type StepResult<T> = Result<T, StepError>;
 
-const RUN_COLUMNS: &str = "plan, state, source, created_at_ms, fingerprint";
+const RUN_COLUMNS: &str = "plan, state, source, created_at_ms, fingerprint, committed, tally, wall_ms, cpu_ms, \
+    peak_rss_bytes";
 
 pub(super) fn create_run(connection: &Connection, run: &RunEntry) -> StepResult<Created> {
     let plan = serde_json::to_string(&run.plan).map_err(|error| damaged("a plan")(error.to_string()))?;
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO runs (run_id, plan, state, source, created_at_ms, fingerprint) VALUES (?, ?, ?, ?, ?, ?)
+            "INSERT INTO runs (run_id, plan, state, source, created_at_ms, fingerprint, wall_ms, cpu_ms, peak_rss_bytes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (run_id) DO NOTHING",
         )?
         .execute(params![
@@ -57,7 +60,10 @@ pub(super) fn create_run(connection: &Connection, run: &RunEntry) -> StepResult<
             run.state.as_str(),
             run.source,
             signed(run.created_at_ms),
-            run.fingerprint
+            run.fingerprint,
+            run.resources.wall_ms.map(signed),
+            run.resources.cpu_ms.map(signed),
+            run.resources.peak_rss_bytes.map(signed)
         ])?;
     if inserted == 1 {
         return Ok(Created::New);
@@ -210,6 +216,43 @@ pub(super) fn check(connection: &Connection) -> StepResult<()> {
     Err(StepError::Damaged(format!("it is damaged: {found}")))
 }
 
+pub(super) fn record_totals(
+    connection: &Connection,
+    run_id: &RunId,
+    totals: &Totals,
+) -> StepResult<Swap<RunState>> {
+    let known = run(connection, run_id)?.ok_or_else(|| StepError::UnknownRun(run_id.clone()))?;
+    if known.state != RunState::Finishing && !known.state.has_ended() {
+        return Ok(Swap::Differs(known.state));
+    }
+    let tally =
+        serde_json::to_string(&totals.tally).map_err(|error| damaged("a tally")(error.to_string()))?;
+    connection
+        .prepare_cached("UPDATE runs SET committed = ?, tally = ? WHERE run_id = ?")?
+        .execute(params![totals.committed, tally, run_id.as_str()])?;
+    Ok(Swap::Done)
+}
+
+pub(super) fn record_resources(
+    connection: &Connection,
+    run_id: &RunId,
+    used: RunResources,
+) -> StepResult<()> {
+    // max() of several values is NULL where one of them is: unknown stays unknown.
+    let changed = connection
+        .prepare_cached(
+            "UPDATE runs SET wall_ms = max(wall_ms, ?), cpu_ms = max(cpu_ms, ?), peak_rss_bytes = max(peak_rss_bytes, ?)
+             WHERE run_id = ?",
+        )?
+        .execute(params![
+            used.wall_ms.map(signed),
+            used.cpu_ms.map(signed),
+            used.peak_rss_bytes.map(signed),
+            run_id.as_str()
+        ])?;
+    if changed == 1 { Ok(()) } else { Err(StepError::UnknownRun(run_id.clone())) }
+}
+
 pub(super) fn remove_run(connection: &Connection, run_id: &RunId) -> StepResult<Swap<RunState>> {
     let Some(known) = run(connection, run_id)? else { return Ok(Swap::Done) };
     if known.state != RunState::Removing {
@@ -238,16 +281,45 @@ fn shard(connection: &Connection, run: i64, index: ShardIndex) -> StepResult<Opt
         .transpose()
 }
 
-type RunRow = (String, String, String, i64, Option<String>);
-
-fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+struct RunRow {
+    plan: String,
+    state: String,
+    source: String,
+    created_at_ms: i64,
+    fingerprint: Option<String>,
+    totals: Option<(u32, String)>,
+    resources: RunResources,
 }
 
-fn run_entry((plan, state, source, created_at_ms, fingerprint): RunRow) -> StepResult<RunEntry> {
-    let plan = serde_json::from_str(&plan).map_err(|error| damaged("a plan")(error.to_string()))?;
-    let state = RunState::parse(&state).ok_or_else(|| damaged("a state")(state))?;
-    Ok(RunEntry { plan, state, source, created_at_ms: created_at_ms.unsigned_abs(), fingerprint })
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let unsigned =
+        |column: usize| row.get::<_, Option<i64>>(column).map(|value| value.map(i64::unsigned_abs));
+    let (committed, tally): (Option<u32>, Option<String>) = (row.get(5)?, row.get(6)?);
+    Ok(RunRow {
+        plan: row.get(0)?,
+        state: row.get(1)?,
+        source: row.get(2)?,
+        created_at_ms: row.get(3)?,
+        fingerprint: row.get(4)?,
+        totals: committed.zip(tally),
+        resources: RunResources { wall_ms: unsigned(7)?, cpu_ms: unsigned(8)?, peak_rss_bytes: unsigned(9)? },
+    })
+}
+
+fn run_entry(row: RunRow) -> StepResult<RunEntry> {
+    let totals = row.totals.map(|(committed, tally)| {
+        let tally = serde_json::from_str(&tally).map_err(|error| damaged("a tally")(error.to_string()))?;
+        Ok::<_, StepError>(Totals { tally, committed })
+    });
+    Ok(RunEntry {
+        plan: serde_json::from_str(&row.plan).map_err(|error| damaged("a plan")(error.to_string()))?,
+        state: RunState::parse(&row.state).ok_or_else(|| damaged("a state")(row.state))?,
+        source: row.source,
+        created_at_ms: row.created_at_ms.unsigned_abs(),
+        fingerprint: row.fingerprint,
+        totals: totals.transpose()?,
+        resources: row.resources,
+    })
 }
 
 struct ShardRow {

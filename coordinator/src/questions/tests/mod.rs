@@ -16,6 +16,7 @@ use crate::answers::{Spent, Stored};
 
 mod behaviour;
 mod check;
+mod task;
 mod world;
 
 pub(super) fn id(name: &str) -> RunId {

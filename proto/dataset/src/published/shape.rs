@@ -254,13 +254,13 @@ fn gates(verdict: Option<&Entry>, accepted: bool, errors: &[String]) -> Gates {
     let (policy, schema, safety) = (gate("ok_policy"), gate("ok_schema"), gate("ok_safety"));
     let nothing_passed = [&policy, &schema, &safety].iter().all(|gate| gate.verdict != Verdict::Passed);
     let apply = if !accepted && nothing_passed {
-        GateResult { verdict: Verdict::Failed, errors: errors.to_vec(), ms: 0.0 }
+        GateResult { verdict: Verdict::Failed, errors: errors.to_vec(), ms: None }
     } else {
         GateResult { verdict: Verdict::Passed, ..GateResult::NOT_RUN }
     };
     // The times of a gate and of the record share a column.
-    let ms = milliseconds(verdict, "kubectl_ms").unwrap_or(0.0);
-    let schema = GateResult { ms: if schema.verdict == Verdict::NotRun { 0.0 } else { ms }, ..schema };
+    let ms = milliseconds(verdict, "kubectl_ms").filter(|_| schema.verdict != Verdict::NotRun);
+    let schema = GateResult { ms, ..schema };
     Gates { apply, policy, safety, schema, rescan: gate("ok_rescan"), ..Gates::NOT_RUN }
 }
 

@@ -118,11 +118,7 @@ fn duplicates_strangers_and_rubbish_are_reported() {
 
 /// The reference data beside the workspace, when it is there.
 fn reference(set: &str) -> Option<[String; 3]> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus").join(set);
-    if !folder.is_dir() {
-        eprintln!("skipped: no ../shared/corpus");
-        return None;
-    }
+    let folder = domain::testing::corpus(set)?;
     Some(
         ["detections", "patches", "verified"]
             .map(|name| folder.join(format!("{name}.json.gz")).display().to_string()),

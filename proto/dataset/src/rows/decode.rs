@@ -187,7 +187,7 @@ impl Columns<'_> {
                 None => Verdict::NotRun,
             },
             errors: texts(errors, row),
-            ms: if ok.is_valid(row) { number(ms, row).unwrap_or(0.0) } else { 0.0 },
+            ms: number(ms, row).filter(|_| ok.is_valid(row)),
         };
         Gates {
             apply: gate(self.ok_apply, self.apply_errors, self.apply_ms),

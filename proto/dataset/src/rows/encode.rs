@@ -127,7 +127,7 @@ fn usage(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
 }
 
 fn timing(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
-    let ran = |gate: &GateResult| (gate.verdict != Verdict::NotRun).then_some(gate.ms);
+    let ran = |gate: &GateResult| (gate.verdict != Verdict::NotRun).then_some(gate.ms).flatten();
     Some(match name {
         col::QUEUE_MS => f64s(rows, |row| row.timing.queue_ms),
         col::PROPOSE_MS => f64s(rows, |row| row.timing.propose_ms),

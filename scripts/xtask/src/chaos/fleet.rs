@@ -107,6 +107,11 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// Where its coordinator listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its address.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -9,6 +9,7 @@ mod link;
 mod model;
 mod plan;
 mod report;
+mod stall;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,12 @@ use link::Bucket;
 use model::Provider;
 use plan::{Budget, Fault, Step, draw};
 pub use report::Report;
+use stall::StalledUpload;
 
 const RUN_ID: &str = "chaos";
+
+/// An upload that the coordinator did not end within this time was admitted.
+const HELD: Duration = Duration::from_millis(300);
 
 /// What to do.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,6 +40,10 @@ pub struct Args {
     /// Workers frozen until their leases were granted again [default: a quarter of the kills]
     #[arg(long)]
     pub zombies: Option<u64>,
+    /// Uploads of which 256 MiB are announced and 1,000 bytes sent, kept open until the run ends [default: a 25th of
+    /// the kills, one at least if there are any]
+    #[arg(long)]
+    pub stalls: Option<u64>,
     /// Draws the faults; the same seed gives the same plan
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -97,7 +106,8 @@ pub fn run(args: &Args) -> Result<Report> {
     // The scratch folder holds the small disk, so this goes before the folder does.
     let disk = small_disk(args, &corpus, &mut report);
     let zombies = args.zombies.unwrap_or(args.kills / 4);
-    let budget = Budget { kills: args.kills, zombies, disk_full: disk.is_some() };
+    let stalls = args.stalls.unwrap_or(args.kills.div_ceil(25));
+    let budget = Budget { kills: args.kills, zombies, stalls, disk_full: disk.is_some() };
     report.skipped.push(
         "clock skew (leases live on the monotonic clock; nothing decides by the wall clock)".to_owned(),
     );
@@ -107,7 +117,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let begun = Instant::now();
     let mut fleet =
         Fleet::start(&binaries, &undisturbed, &args.scratch.join("logs-0"), args.workers, &bucket)?;
-    let provider = start_provider(args, &binaries, "logs-0")?;
+    let provider = start_provider(args, &binaries, "logs-0", &corpus)?;
     begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
     while !is_finished(&undisturbed) {
         let ended = fleet.ended();
@@ -128,7 +138,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let logs = args.scratch.join("logs");
     let begun = Instant::now();
     let mut fleet = Fleet::start(&binaries, &disturbed, &logs, args.workers, &bucket)?;
-    let provider = start_provider(args, &binaries, "logs")?;
+    let provider = start_provider(args, &binaries, "logs", &corpus)?;
     begin(args, &binaries, &mut fleet, &corpus, provider.as_ref())?;
     bucket.limit(rate);
     let mut storm = Storm {
@@ -136,6 +146,7 @@ pub fn run(args: &Args) -> Result<Report> {
         disk: disk.as_ref(),
         provider: provider.as_ref(),
         later: BTreeSet::new(),
+        stalled: Vec::new(),
         args,
         full: false,
     };
@@ -144,6 +155,10 @@ pub fn run(args: &Args) -> Result<Report> {
     storm.wait_for_the_end(begun, &disturbed, &mut report)?;
     report.disturbed_s = begun.elapsed().as_secs_f64();
     report.late_commits_refused = storm.fleet.count_in_log("refused a late commit");
+    report.longest_stall_s = storm.longest_stall().as_secs_f64();
+    if args.kills == 0 && stalls > 0 && report.longest_stall_s < HELD.as_secs_f64() {
+        report.violations.push("the coordinator kept no stalled upload open: nothing was tested".to_owned());
+    }
     // Where kills come between, a part on its way may be lost with its connection.
     if args.kills == 0 && (report.late_commits_refused as u64) < zombies {
         let what = format!("{} late commits refused of {zombies} zombies", report.late_commits_refused);
@@ -163,8 +178,8 @@ pub fn run(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
-fn start_provider(args: &Args, binaries: &Binaries, logs: &str) -> Result<Option<Provider>> {
-    let start = || Provider::start(binaries, &args.scratch.join(logs), &args.latency);
+fn start_provider(args: &Args, binaries: &Binaries, logs: &str, corpus: &Path) -> Result<Option<Provider>> {
+    let start = || Provider::start(binaries, &args.scratch.join(logs), &args.latency, corpus);
     args.model.then(start).transpose()
 }
 
@@ -267,6 +282,7 @@ struct Storm<'a> {
     disk: Option<&'a SmallDisk>,
     provider: Option<&'a Provider>,
     later: BTreeSet<(Instant, Later)>,
+    stalled: Vec<StalledUpload>,
     args: &'a Args,
     full: bool,
 }
@@ -275,6 +291,11 @@ impl Storm<'_> {
     /// Longer than a lease, and than its granting to somebody else takes.
     fn long(&self) -> Duration {
         Duration::from_millis(u64::from(self.args.lease_seconds) * 1000 * 8 / 5 + 300)
+    }
+
+    /// Ends the stalled uploads and gives how long the coordinator kept one open at most.
+    fn longest_stall(&mut self) -> Duration {
+        self.stalled.drain(..).map(StalledUpload::end).max().unwrap_or_default()
     }
 
     /// Lets everything of `steps` happen.
@@ -379,6 +400,10 @@ impl Storm<'_> {
                     self.fleet.kill_worker(worker);
                     self.at(self.long(), Later::StartWorker(worker));
                 }
+            }
+            Fault::StalledUpload => {
+                let records = self.args.shard_size;
+                self.stalled.push(StalledUpload::begin(self.fleet.address(), RUN_ID, records));
             }
             Fault::DiskFull => {
                 if let Some(disk) = self.disk {

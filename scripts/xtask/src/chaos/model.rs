@@ -34,11 +34,12 @@ pub(super) struct Paid {
 }
 
 impl Provider {
-    /// Starts one whose answers take `latency`.
-    pub(super) fn start(binaries: &Binaries, logs: &Path, latency: &str) -> Result<Self> {
+    /// Starts one whose answers take `latency`, and are the rules' for the records of `corpus`.
+    pub(super) fn start(binaries: &Binaries, logs: &Path, latency: &str, corpus: &Path) -> Result<Self> {
         std::fs::create_dir_all(logs).context("the folder of the logs cannot be made")?;
         let mut command = binaries.command("worker");
         command.args(["mock-llm", "--listen", "127.0.0.1:0", "--latency", latency]);
+        command.arg("--corpus").arg(corpus);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.context("worker mock-llm does not start")?;
         let said = child.stderr.take().context("worker mock-llm says nothing")?;

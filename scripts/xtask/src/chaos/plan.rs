@@ -48,12 +48,14 @@ pub(super) enum Fault {
     AllDead,
     /// The coordinator's disk is full for a while.
     DiskFull,
+    /// A client announces a large part, sends little of it and keeps the upload open until the run ends.
+    StalledUpload,
 }
 
 impl Fault {
     /// Whether a call to a model may be under way that nobody will hear of in time.
     pub(super) const fn loses_calls(self) -> bool {
-        !matches!(self, Self::Drop | Self::Pause | Self::DiskFull)
+        !matches!(self, Self::Drop | Self::Pause | Self::DiskFull | Self::StalledUpload)
     }
 
     /// What it is called in reports.
@@ -69,6 +71,7 @@ impl Fault {
             Self::Away => "coordinator away for longer than a lease",
             Self::AllDead => "all workers dead at a time",
             Self::DiskFull => "disk full",
+            Self::StalledUpload => "uploads stalled",
         }
     }
 }
@@ -80,6 +83,8 @@ pub(super) struct Budget {
     pub(super) kills: u64,
     /// Zombies.
     pub(super) zombies: u64,
+    /// Uploads that stall.
+    pub(super) stalls: u64,
     /// Whether the disk can be made full.
     pub(super) disk_full: bool,
 }
@@ -112,6 +117,7 @@ pub(super) fn draw(seed: u64, budget: Budget) -> Vec<Step> {
         (Fault::Away, some(50)),
         (Fault::AllDead, some(50)),
         (Fault::DiskFull, if budget.disk_full { some(50) } else { 0 }),
+        (Fault::StalledUpload, budget.stalls),
     ] {
         faults.extend(std::iter::repeat_n(fault, usize::try_from(count).unwrap_or(0)));
     }
@@ -128,13 +134,14 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_plan_within_its_budget() {
-        let budget = Budget { kills: 200, zombies: 50, disk_full: false };
+        let budget = Budget { kills: 200, zombies: 50, stalls: 8, disk_full: false };
         let plan = draw(7, budget);
         assert_eq!(plan, draw(7, budget));
         assert_ne!(plan, draw(8, budget));
         let count = |fault| plan.iter().filter(|step| step.fault == fault).count();
         assert_eq!(count(Fault::KillWorker) + count(Fault::KillCoordinator), 200);
-        assert_eq!((count(Fault::Zombie), count(Fault::DiskFull)), (50, 0));
-        assert!(draw(7, Budget { kills: 0, zombies: 0, disk_full: true }).is_empty());
+        let others = [Fault::Zombie, Fault::DiskFull, Fault::StalledUpload].map(count);
+        assert_eq!(others, [50, 0, 8]);
+        assert!(draw(7, Budget { kills: 0, zombies: 0, stalls: 0, disk_full: true }).is_empty());
     }
 }

@@ -16,6 +16,8 @@ pub struct Report {
     pub(super) faults: BTreeMap<Fault, u64>,
     /// Commits that the coordinator refused because their token was old.
     pub late_commits_refused: usize,
+    /// Seconds that the coordinator kept a stalled upload open, at most.
+    pub longest_stall_s: f64,
     /// Records of the corpus.
     pub records: u64,
     /// Rows of the results.
@@ -55,6 +57,7 @@ impl Report {
             "fine": self.is_fine(),
             "faults": faults,
             "late_commits_refused": self.late_commits_refused,
+            "longest_stall_s": self.longest_stall_s,
             "records": self.records,
             "rows": self.rows,
             "lost": self.records.saturating_sub(self.rows),
@@ -82,6 +85,7 @@ impl Report {
             row(fault.as_str(), count);
         }
         row("late commits refused", &self.late_commits_refused);
+        row("seconds of the longest stalled upload", &format!("{:.1}", self.longest_stall_s));
         row("records", &self.records);
         row("lost", &self.records.saturating_sub(self.rows));
         row("double", &self.rows.saturating_sub(self.records));

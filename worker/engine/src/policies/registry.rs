@@ -60,6 +60,7 @@ mod tests {
     #[test]
     fn the_registry_is_the_catalogue() {
         for (policy, id) in all().zip(PolicyId::ALL) {
+            assert!(!policy.checks().is_empty(), "{id} has no check");
             assert_eq!(policy.id(), *id);
             for check in policy.checks() {
                 assert_eq!(

@@ -90,7 +90,7 @@ fn runs(gate: Gate, config: &RunConfig) -> bool {
 fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult {
     let start = clock();
     let mut result = gate();
-    result.ms = clock() - start;
+    result.ms = Some(clock() - start);
     result
 }
 
@@ -101,7 +101,7 @@ fn strict(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Ver
         .map_err(|error| error.to_string())
         .and_then(|value| Document::from_value(value).map_err(|error| error.to_string()));
     gates.apply = GateResult::from_errors(applied.as_ref().err().cloned().into_iter().collect());
-    gates.apply.ms = clock() - start;
+    gates.apply.ms = Some(clock() - start);
     let Ok(patched) = applied else {
         return Verification { gates, fault: Fault::Patch, new_violations: Vec::new(), patched: None };
     };
@@ -207,7 +207,7 @@ fn as_published(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) 
         }
         Err(error) => gates.apply = GateResult::from_errors(vec![error]),
     }
-    gates.apply.ms = ms;
+    gates.apply.ms = Some(ms);
     if runs(Gate::Policy, config) && patched.is_some() {
         gates.policy = GateResult::from_errors(judged.policy_errors);
     }

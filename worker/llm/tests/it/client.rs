@@ -69,8 +69,7 @@ async fn a_broken_connection_is_no_answer() {
     }
     let server = Server::start(Script::Say(String::new())).await;
     let (client, question) = (server.client(patient()), server.question());
-    drop(server);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.stop().await;
     assert!(
         matches!(client.ask(&question).await.result, Err(Failure::Connect { host, .. }) if host == "127.0.0.1")
     );

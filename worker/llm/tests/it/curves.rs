@@ -164,6 +164,7 @@ fn a_long_retry_after_delays_sending_and_does_not_freeze_the_limit() {
     // Sending stops for 20 s after each refusal; between the waits the pace is that of the limit, to the end.
     let late = seen.accepted(600.0, 900.0) / 300.0;
     assert!(late > 15.0, "{late} calls a second");
+    assert!(!seen.refused_at.is_empty(), "no call was refused");
     for refused in &seen.refused_at {
         let silent = seen.accepted(refused + ROUND_TRIP + 0.01, refused + 20.0);
         assert!(silent < 1.0, "{silent} calls while asked to wait at {refused}");

@@ -8,7 +8,7 @@ use domain::config::ModelConfig;
 use domain::secret::Secret;
 use llm::client::{Client, Timeouts};
 use llm::error::{Failure, Phase};
-use llm::mock::{Allowed, Latency, Provider, Settings, serve};
+use mock_llm::{Allowed, Latency, Provider, Settings, serve};
 use tokio::net::TcpListener;
 
 use crate::support::patient;
@@ -161,12 +161,13 @@ async fn a_caller_without_the_key_is_refused_and_told_so() {
 
 #[tokio::test]
 async fn above_the_knee_calls_wait_for_one_another() {
-    let latency = "queue:1:0.1".parse().unwrap();
+    // Long enough that the second call comes while the first is under way, on a busy machine too.
+    let latency = "queue:1:0.5".parse().unwrap();
     let mock = start(Settings { latency, ..settings("") }).await;
     let client = mock.client(patient());
     let (first, second) = (mock.question("a"), mock.question("b"));
     let (first, second) = tokio::join!(client.ask(&first), client.ask(&second));
-    assert!(first.took.max(second.took) >= Duration::from_millis(200), "{first:?} {second:?}");
+    assert!(first.took.max(second.took) >= Duration::from_secs(1), "{first:?} {second:?}");
     assert_eq!(mock.provider.report().max_in_flight, 2);
 }
 
@@ -189,16 +190,16 @@ async fn the_same_question_meets_the_same_fate() {
 
 #[tokio::test]
 async fn time_may_go_faster_with_all_ratios_kept() {
-    let allowed = Allowed { rpm: Some(600.0), burst: Some(1.0), ..Allowed::default() };
-    let latency = Latency::Fixed(2.0);
-    let mock = start(Settings { allowed, latency, speed: 100.0, ..settings("") }).await;
+    // Longer than the client would wait for one, and no more often than every ten seconds.
+    let allowed = Allowed { rpm: Some(6.0), burst: Some(1.0), ..Allowed::default() };
+    let latency = Latency::Fixed(200.0);
+    let mock = start(Settings { allowed, latency, speed: 10_000.0, ..settings("") }).await;
     let client = mock.client(patient());
-    let reply = client.ask(&mock.question("a")).await;
-    assert!(
-        reply.took >= Duration::from_millis(20) && reply.took < Duration::from_millis(500),
-        "{:?}",
-        reply.took
-    );
+    for number in 0..3 {
+        let reply = client.ask(&mock.question(&number.to_string())).await;
+        assert_eq!(reply.result.map(|answer| answer.content), Ok(format!("answer to {number}")));
+        assert!(reply.took >= Duration::from_millis(20), "{:?}", reply.took);
+    }
     let report = mock.provider.report();
-    assert!(report.first_at.is_some());
+    assert_eq!((report.accepted, report.refused_429), (3, 0), "the limit goes as fast");
 }

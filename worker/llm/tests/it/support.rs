@@ -55,6 +55,12 @@ impl Server {
         Self { endpoint, connections, seen, task }
     }
 
+    /// Ends it; from then on nobody listens there.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
     pub(crate) fn question(&self) -> Question {
         Question {
             endpoint: self.endpoint.clone(),
@@ -79,7 +85,7 @@ impl Server {
 
 /// Timeouts that no test reaches unless it wants to.
 pub(crate) fn patient() -> Timeouts {
-    let long = Duration::from_secs(20);
+    let long = Duration::from_secs(60);
     Timeouts { connect: long, first_byte: long, total: long }
 }
 

@@ -103,6 +103,11 @@ impl Dialogue {
         (dialogue, step)
     }
 
+    /// The document as the model is shown it.
+    pub const fn masked(&self) -> &Masked {
+        &self.masked
+    }
+
     /// Every error so far, one an attempt; without secrets.
     pub fn errors(&self) -> &[String] {
         &self.errors

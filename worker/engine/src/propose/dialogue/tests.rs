@@ -151,6 +151,7 @@ fn secrets_are_neither_carried_away_nor_told() {
         assert!(messages[3].content.contains("must stay where they are"), "{}", messages[3].content);
         let guess = r#"[{"op":"test","path":"/spec/containers/0/env/0/value","value":"hunter2"}]"#;
         dialogue.answered(case, guess);
+        assert_eq!(dialogue.errors().len(), 2, "{:?}", dialogue.errors());
         assert!(dialogue.errors().iter().all(|error| !error.contains("hunter2")), "{:?}", dialogue.errors());
     });
 }

@@ -1,0 +1,143 @@
+//! A ledger in memory that counts its steps and fails where a test says so.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::{BoxFuture, FutureExt, ready};
+use tokio::time::Instant;
+
+use domain::config::RunConfig;
+use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
+use domain::run::RunState;
+
+use super::{
+    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, MemoryLedger, RunEntry,
+    RunResources, ShardEntry, Swap, Totals,
+};
+
+/// The ledger.
+#[derive(Debug, Default)]
+pub(crate) struct FaultyLedger {
+    pub(crate) inner: MemoryLedger,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: BTreeMap<&'static str, u32>,
+    /// Steps to *finished* that fail from now on.
+    faults: u32,
+    tried: Vec<Instant>,
+}
+
+impl FaultyLedger {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many times a step was asked for.
+    pub(crate) fn calls(&self, step: &str) -> u32 {
+        self.state().calls.get(step).copied().unwrap_or_default()
+    }
+
+    /// The next so many steps to *finished* fail, as on a locked file.
+    pub(crate) fn fail_to_finish(&self, times: u32) {
+        self.state().faults = times;
+    }
+
+    /// When a step to *finished* was tried.
+    pub(crate) fn tried_to_finish(&self) -> Vec<Instant> {
+        self.state().tried.clone()
+    }
+
+    fn count(&self, step: &'static str) {
+        *self.state().calls.entry(step).or_default() += 1;
+    }
+}
+
+impl Ledger for FaultyLedger {
+    fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>> {
+        self.count("create_run");
+        self.inner.create_run(run)
+    }
+
+    fn run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Option<RunEntry>>> {
+        self.count("run");
+        self.inner.run(run_id)
+    }
+
+    fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>> {
+        self.count("runs");
+        self.inner.runs()
+    }
+
+    fn advance(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        to: RunState,
+        fingerprint: Option<String>,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.count("advance");
+        if to == RunState::Finished {
+            let mut state = self.state();
+            state.tried.push(Instant::now());
+            if state.faults > 0 {
+                state.faults -= 1;
+                let (place, reason) = ("a test".to_owned(), "it is locked".to_owned());
+                return ready(Err(LedgerError::Unavailable { place, reason })).boxed();
+            }
+        }
+        self.inner.advance(run_id, from, to, fingerprint)
+    }
+
+    fn reconfigure(
+        &self,
+        run_id: &RunId,
+        config: RunConfig,
+    ) -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>> {
+        self.count("reconfigure");
+        self.inner.reconfigure(run_id, config)
+    }
+
+    fn shards(
+        &self,
+        run_id: &RunId,
+        first: ShardIndex,
+        limit: usize,
+    ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>> {
+        self.count("shards");
+        self.inner.shards(run_id, first, limit)
+    }
+
+    fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        self.count("lease");
+        self.inner.lease(run_id, leased)
+    }
+
+    fn commit(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        token: FencingToken,
+        part: CommittedPart,
+    ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
+        self.count("commit");
+        self.inner.commit(run_id, shard, token, part)
+    }
+
+    fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.count("record_totals");
+        self.inner.record_totals(run_id, totals)
+    }
+
+    fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
+        self.count("record_resources");
+        self.inner.record_resources(run_id, resources)
+    }
+
+    fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.count("remove_run");
+        self.inner.remove_run(run_id)
+    }
+}

@@ -1,0 +1,184 @@
+//! The time limits of what workers and clients send: a stream that stalls ends, and harms no other meanwhile.
+
+use std::time::Duration;
+
+use coordinator::stream_limits::StreamLimits;
+use domain::run::Lease;
+use futures::{Stream, StreamExt as _, stream};
+use proto::channel::{endpoint, fleet_client, runs_client};
+use proto::convert::LeaseKey;
+use proto::status::Reason;
+use proto::v1;
+use proto::v1::commit_shard_request::Message as Commit;
+use proto::v1::submit_request::Message as Submit;
+use proto::v1::work_request::Message as Ask;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::fleet::{Hand, header, serve_a_run_with};
+use crate::support::Served;
+
+/// Longer than anything here takes, and shorter than `upload_chunk`: a commit that waits for that limit fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A limit that is soon passed.
+const SOON: Duration = Duration::from_millis(200);
+
+/// An upload that runs beside the test; it gives why it was refused.
+struct Upload(JoinHandle<Status>);
+
+impl Upload {
+    fn begin(channel: &Channel, messages: impl Stream<Item = Commit> + Send + 'static) -> Self {
+        let mut client = fleet_client(channel.clone());
+        let messages = messages.map(|message| v1::CommitShardRequest { message: Some(message) });
+        Self(tokio::spawn(async move { client.commit_shard(messages).await.unwrap_err() }))
+    }
+
+    /// Announces 256 MiB, sends 1,000 bytes, and then nothing.
+    fn stalled(channel: &Channel, lease: &Lease) -> Self {
+        let messages = [header(lease, 256 << 20), Commit::Chunk(vec![7; 1000].into())];
+        Self::begin(channel, stream::iter(messages).chain(stream::pending()))
+    }
+
+    async fn refused(self) -> Status {
+        tokio::time::timeout(PATIENCE, self.0).await.unwrap().unwrap()
+    }
+}
+
+fn assert_timed_out(status: &Status, what: &str) {
+    assert_eq!(
+        (Reason::of(status), status.code()),
+        (Some(Reason::TimedOut), Code::DeadlineExceeded),
+        "{status}"
+    );
+    assert!(status.message().contains(what) && proto::status::is_transient(status), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_upload_stops_no_other_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (served, mut client, run_id) = serve_a_run_with(folder.path(), StreamLimits::default()).await;
+    let (mut stalls, mut works) =
+        (Hand::join(&served.url, "stalls").await, Hand::join(&served.url, "works").await);
+    let (first, second) = (stalls.lease().await, works.lease().await);
+    let uploads: Vec<Upload> = (0..80).map(|_| Upload::stalled(&stalls.channel, &first)).collect();
+    served.receives(uploads.len()).await;
+    let committed = tokio::time::timeout(PATIENCE, works.commit(&second, b"the part")).await;
+    assert!(!committed.expect("other commits go on").unwrap());
+    assert_eq!(client.status(&run_id).await.unwrap().committed, 1);
+    uploads.iter().for_each(|upload| upload.0.abort());
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_ends_with_its_next_chunk_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = StreamLimits { upload_chunk: SOON, ..StreamLimits::default() };
+    let (served, _, _) = serve_a_run_with(folder.path(), limits).await;
+    let mut hand = Hand::join(&served.url, "w").await;
+    let lease = hand.lease().await;
+    assert_timed_out(&Upload::stalled(&hand.channel, &lease).refused().await, "the next chunk");
+    assert!(!hand.commit(&lease, b"the part").await.unwrap(), "repeated, it is committed");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_drips_ends_after_its_whole_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = StreamLimits { upload: SOON, ..StreamLimits::default() };
+    let (served, _, _) = serve_a_run_with(folder.path(), limits).await;
+    let mut hand = Hand::join(&served.url, "w").await;
+    let lease = hand.lease().await;
+    let drops = stream::repeat(Commit::Chunk(vec![7].into())).then(async |drop| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop
+    });
+    let upload = Upload::begin(&hand.channel, stream::iter([header(&lease, 1 << 20)]).chain(drops));
+    assert_timed_out(&upload.refused().await, "the whole part");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_ends_when_its_shard_is_leased_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (served, _, _) = serve_a_run_with(folder.path(), StreamLimits::default()).await;
+    let mut hand = Hand::join(&served.url, "w").await;
+    let old = hand.lease().await;
+    let upload = Upload::stalled(&hand.channel, &old);
+    served.receives(1).await;
+    let leases = vec![LeaseKey::from(&old).into()];
+    hand.ask(Ask::HandBack(v1::HandBack { leases, failed: false })).await;
+    assert_eq!(hand.lease().await.shard, old.shard);
+    assert_eq!(Reason::of(&upload.refused().await), Some(Reason::StaleToken));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_first_message_does_not_come_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = StreamLimits { first_message: SOON, ..StreamLimits::default() };
+    let served = Served::start_with(folder.path(), "r", limits).await;
+    let channel = endpoint(&served.url).unwrap().connect_lazy();
+    let mut fleet = fleet_client(channel.clone());
+    let ended = async {
+        let mut work = fleet.work(stream::pending()).await.unwrap().into_inner();
+        assert_timed_out(&work.message().await.unwrap_err(), "the first message");
+        let mut ask = fleet.ask(stream::pending()).await.unwrap().into_inner();
+        assert_timed_out(&ask.message().await.unwrap_err(), "the first message");
+        let upload = fleet.commit_shard(stream::pending()).await;
+        assert_timed_out(&upload.unwrap_err(), "the header of the part");
+        let submission = runs_client(channel).submit(stream::pending()).await;
+        assert_timed_out(&submission.unwrap_err(), "the header of the run");
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_sends_no_heartbeats_is_not_connected_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = StreamLimits { work_silence: SOON, ..StreamLimits::default() };
+    let (served, mut client, _) = serve_a_run_with(folder.path(), limits).await;
+    let mut hand = Hand::join(&served.url, "silent").await;
+    assert_timed_out(&hand.end().await, "a heartbeat");
+    assert!(client.workers().await.unwrap().is_empty());
+    served.stop().await;
+}
+
+/// Submits `messages` after the header of run `r`; gives why that was refused.
+async fn submit(served: &Served, messages: impl Stream<Item = Submit> + Send + 'static) -> Status {
+    let head = Submit::Header(v1::SubmitHeader {
+        run_id: "r".to_owned(),
+        config_json: proto::convert::config_to_wire(&domain::config::RunConfig::default()),
+        source: String::new(),
+    });
+    let messages = stream::iter([head]).chain(messages);
+    let messages = messages.map(|message| v1::SubmitRequest { message: Some(message) });
+    let mut runs = runs_client(endpoint(&served.url).unwrap().connect_lazy());
+    tokio::time::timeout(PATIENCE, runs.submit(messages)).await.unwrap().unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_ends_with_its_next_slice_late_and_its_name_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = StreamLimits { submit_slice: SOON, ..StreamLimits::default() };
+    let served = Served::start_with(folder.path(), "r", limits).await;
+    for _ in 0..2 {
+        assert_timed_out(&submit(&served, stream::pending()).await, "the next slice");
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_drips_ends_after_its_whole_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = StreamLimits { submit: SOON, ..StreamLimits::default() };
+    let served = Served::start_with(folder.path(), "r", limits).await;
+    let slices = stream::repeat(()).then(async |()| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Submit::Slice(v1::Slice::default())
+    });
+    assert_timed_out(&submit(&served, slices).await, "the whole corpus");
+    served.stop().await;
+}

@@ -1,0 +1,4 @@
+//! The files from outside: hostile detections, and the columns of results.
+
+mod hostile;
+mod schema;

@@ -1,9 +1,0 @@
-//! Parity with the published runs: recorded patches under the published gates, and the published rules on the recorded
-//! documents. Skipped where the reference corpus is absent.
-
-#![expect(clippy::print_stderr, reason = "a skipped test says so, and the measured agreement is for people")]
-
-mod aliasing;
-mod corpus;
-mod paper_rules;
-mod published_gates;

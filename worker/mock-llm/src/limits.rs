@@ -1,0 +1,199 @@
+//! What the simulated provider allows.
+
+use serde::{Deserialize, Serialize};
+
+use llm::limit::bucket::Bucket;
+
+/// Limits; `None`: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allowed {
+    /// Calls a minute.
+    pub rpm: Option<f64>,
+    /// Tokens a minute.
+    pub tpm: Option<f64>,
+    /// Calls in flight.
+    pub max_in_flight: Option<u64>,
+    /// Calls that pass at once (token bucket); default: a second's worth.
+    pub burst: Option<f64>,
+    /// Count in fixed windows of so many seconds rather than in a bucket.
+    pub window_seconds: Option<f64>,
+}
+
+impl Allowed {
+    /// Whether the numbers are ones that a limit can have.
+    pub fn is_legal(&self) -> bool {
+        let numbers = [self.rpm, self.tpm, self.burst, self.window_seconds];
+        numbers.iter().flatten().all(|number| number.is_finite() && *number > 0.0)
+            && self.max_in_flight != Some(0)
+    }
+}
+
+/// Why a call is refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Refused {
+    /// When it would pass, in seconds from now.
+    pub wait: f64,
+    /// Whether tokens ran out; else it is calls.
+    pub tokens: bool,
+}
+
+/// One limit that is being used up.
+#[derive(Debug, Clone)]
+enum Meter {
+    Bucket { bucket: Bucket, size: f64 },
+    Window { limit: f64, seconds: f64, index: f64, used: f64 },
+}
+
+impl Meter {
+    fn new(a_minute: f64, burst: Option<f64>, window: Option<f64>, now: f64) -> Self {
+        let rate = a_minute / 60.0;
+        if let Some(seconds) = window {
+            return Self::Window { limit: rate * seconds, seconds, index: f64::NEG_INFINITY, used: 0.0 };
+        }
+        let size = burst.unwrap_or(rate).max(1.0);
+        Self::Bucket { bucket: Bucket::new(rate, size, now), size }
+    }
+
+    /// How long `amount` must wait; 0 when it passes. A call larger than the whole limit passes when it is whole.
+    fn wait(&mut self, now: f64, amount: f64) -> f64 {
+        match self {
+            Self::Bucket { bucket, .. } => bucket.ready(now, amount) - now,
+            Self::Window { limit, seconds, index, used } => {
+                let current = (now / *seconds).floor();
+                if current > *index {
+                    (*index, *used) = (current, 0.0);
+                }
+                let fits = *used + amount <= *limit || *used <= 0.0;
+                if fits { 0.0 } else { (current + 1.0) * *seconds - now }
+            }
+        }
+    }
+
+    fn take(&mut self, now: f64, amount: f64) {
+        match self {
+            Self::Bucket { bucket, .. } => bucket.take(now, amount),
+            Self::Window { used, .. } => *used += amount,
+        }
+    }
+
+    /// What is left, and when all of it is back.
+    fn left(&mut self, now: f64) -> (f64, f64) {
+        match self {
+            Self::Bucket { bucket, size } => {
+                let whole = bucket.ready(now, *size) - now;
+                ((*size - whole * bucket.rate()).max(0.0), whole)
+            }
+            Self::Window { limit, seconds, index, used } => {
+                ((*limit - *used).max(0.0), ((*index + 1.0) * *seconds - now).max(0.0))
+            }
+        }
+    }
+}
+
+/// What is left after a call: (limit a minute, left, seconds until whole).
+pub type Left = Option<(f64, f64, f64)>;
+
+/// The limits in use.
+#[derive(Debug, Clone)]
+pub struct Meters {
+    allowed: Allowed,
+    requests: Option<Meter>,
+    tokens: Option<Meter>,
+}
+
+impl Meters {
+    /// Whole limits.
+    pub fn new(allowed: Allowed, now: f64) -> Self {
+        let window = allowed.window_seconds;
+        Self {
+            allowed,
+            requests: allowed.rpm.map(|rpm| Meter::new(rpm, allowed.burst, window, now)),
+            // A bucket of tokens holds as many seconds' worth as that of calls, and at least a few calls.
+            tokens: allowed.tpm.map(|tpm| {
+                let seconds = match (allowed.burst, allowed.rpm) {
+                    (Some(burst), Some(rpm)) => burst * 60.0 / rpm,
+                    _ => 2.0,
+                };
+                Meter::new(tpm, Some((tpm / 60.0 * seconds).max(10_000.0_f64.min(tpm))), window, now)
+            }),
+        }
+    }
+
+    /// What is allowed.
+    pub const fn allowed(&self) -> &Allowed {
+        &self.allowed
+    }
+
+    /// Lets a call pass, or says why not.
+    pub fn pass(&mut self, now: f64, tokens: f64, in_flight: u64) -> Result<(), Refused> {
+        if self.allowed.max_in_flight.is_some_and(|most| in_flight >= most) {
+            return Err(Refused { wait: 1.0, tokens: false });
+        }
+        let wait = self.requests.as_mut().map_or(0.0, |meter| meter.wait(now, 1.0));
+        if wait > 0.0 {
+            return Err(Refused { wait, tokens: false });
+        }
+        let wait = self.tokens.as_mut().map_or(0.0, |meter| meter.wait(now, tokens));
+        if wait > 0.0 {
+            return Err(Refused { wait, tokens: true });
+        }
+        if let Some(meter) = &mut self.requests {
+            meter.take(now, 1.0);
+        }
+        if let Some(meter) = &mut self.tokens {
+            meter.take(now, tokens);
+        }
+        Ok(())
+    }
+
+    /// What is left of calls and of tokens.
+    pub fn left(&mut self, now: f64) -> (Left, Left) {
+        let of = |limit: Option<f64>, meter: &mut Option<Meter>| {
+            let (limit, meter) = (limit?, meter.as_mut()?);
+            let (left, whole) = meter.left(now);
+            Some((limit, left, whole))
+        };
+        (of(self.allowed.rpm, &mut self.requests), of(self.allowed.tpm, &mut self.tokens))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(allowed: Allowed, a_second: u32, seconds: u32, tokens: f64) -> u32 {
+        let mut meters = Meters::new(allowed, 0.0);
+        let all = a_second * seconds;
+        (0..all)
+            .map(|call| u32::from(meters.pass(f64::from(call) / f64::from(a_second), tokens, 0).is_ok()))
+            .sum()
+    }
+
+    #[test]
+    fn a_bucket_lets_its_rate_and_its_burst_pass() {
+        let allowed = Allowed { rpm: Some(480.0), burst: Some(30.0), ..Allowed::default() };
+        let count = passed(allowed, 100, 60, 0.0);
+        assert!((508..=511).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_window_lets_its_count_pass_and_says_when_the_next_begins() {
+        let allowed = Allowed { rpm: Some(60.0), window_seconds: Some(60.0), ..Allowed::default() };
+        assert_eq!(passed(allowed, 10, 120, 0.0), 120);
+        let mut meters = Meters::new(Allowed { rpm: Some(1.0), ..allowed }, 0.0);
+        assert!(meters.pass(10.0, 0.0, 0).is_ok());
+        assert_eq!(meters.pass(20.0, 0.0, 0), Err(Refused { wait: 40.0, tokens: false }));
+    }
+
+    #[test]
+    fn tokens_and_calls_in_flight_are_limits_of_their_own() {
+        let allowed = Allowed { tpm: Some(60_000.0), ..Allowed::default() };
+        let count = passed(allowed, 10, 120, 500.0);
+        assert!((240..=262).contains(&count), "{count}");
+        let mut meters = Meters::new(Allowed { max_in_flight: Some(2), ..Allowed::default() }, 0.0);
+        assert!(meters.pass(0.0, 1.0, 1).is_ok());
+        assert!(meters.pass(0.0, 1.0, 2).is_err());
+        assert!(!Allowed { rpm: Some(0.0), ..Allowed::default() }.is_legal());
+    }
+}

@@ -1,0 +1,93 @@
+//! The replies of the simulated provider as HTTP.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::limits::{Left, Refused};
+
+/// A JSON reply.
+pub(crate) fn json_reply(status: StatusCode, headers: HeaderMap, value: &Value) -> Response<Body> {
+    text_reply(status, headers, "application/json", value.to_string())
+}
+
+/// Any reply.
+pub(crate) fn text_reply(
+    status: StatusCode,
+    headers: HeaderMap,
+    kind: &'static str,
+    text: String,
+) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+    response
+}
+
+/// An error in the shape of the interface.
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let value = json!({"error": {"message": message, "type": "invalid_request_error", "code": code}});
+    json_reply(status, HeaderMap::new(), &value)
+}
+
+/// 429, with the wait in real seconds.
+pub(crate) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Response<Body> {
+    let mut headers = headers;
+    let wait = (refused.wait / speed).max(0.001);
+    // Real providers ask for whole seconds. In time that goes faster a second is too coarse.
+    set(&mut headers, "retry-after", &wait.ceil().to_string());
+    if (speed - 1.0).abs() > 1e-9 {
+        set(&mut headers, "retry-after-ms", &format!("{:.3}", wait * 1e3));
+    }
+    let what = if refused.tokens { "tokens" } else { "requests" };
+    let value = json!({"error": {
+        "message": format!("Rate limit reached on {what} per min. Please try again in {wait:.3}s."),
+        "type": what, "code": "rate_limit_exceeded",
+    }});
+    json_reply(StatusCode::TOO_MANY_REQUESTS, headers, &value)
+}
+
+/// What is left, in headers.
+pub(crate) fn headers(left: (Left, Left), speed: f64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (what, left) in [("requests", left.0), ("tokens", left.1)] {
+        let Some((limit, left, whole)) = left else { continue };
+        set(&mut headers, &format!("x-ratelimit-limit-{what}"), &format!("{:.0}", limit * speed));
+        set(&mut headers, &format!("x-ratelimit-remaining-{what}"), &format!("{:.0}", left.floor()));
+        set(&mut headers, &format!("x-ratelimit-reset-{what}"), &format!("{:.0}ms", whole / speed * 1e3));
+    }
+    headers
+}
+
+fn set(headers: &mut HeaderMap, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (axum::http::HeaderName::try_from(name), HeaderValue::from_str(value)) {
+        headers.insert(name, value);
+    }
+}
+
+/// A reply whose connection breaks after its head.
+pub(crate) fn broken() -> Response<Body> {
+    let begin = stream::iter([Ok("{\"choices\""), Err(std::io::Error::other("reset"))]);
+    Response::new(Body::from_stream(begin))
+}
+
+/// A reply in small pieces over `over`.
+pub(crate) fn in_pieces(headers: HeaderMap, text: &str, over: Duration) -> Response<Body> {
+    let pieces: Vec<String> = text
+        .as_bytes()
+        .chunks(text.len().div_ceil(10).max(1))
+        .map(|piece| String::from_utf8_lossy(piece).into_owned())
+        .collect();
+    let wait = over / 10;
+    let body = stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(wait).await;
+        Ok::<_, std::io::Error>(piece)
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,299 @@
+//! The simulated provider over HTTP.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::routing::{get, post};
+use domain::ids::AnswerKey;
+use domain::secret::Secret;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use crate::latency::Queue;
+use crate::limits::{Allowed, Meters};
+use crate::respond::{broken, error, headers, in_pieces, json_reply, text_reply, too_many};
+use crate::stats::{Report, Stats};
+use crate::{EMPTY_PATCH, Fault, Settings};
+
+/// Longest request that is read.
+const REQUEST_BYTES: usize = 16 << 20;
+
+/// The provider; cheap to clone.
+#[derive(Clone)]
+pub struct Provider(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    /// The hash of the key that callers must have.
+    key: Option<AnswerKey>,
+    began: Instant,
+    state: Mutex<Changing>,
+}
+
+struct Changing {
+    meters: Meters,
+    queue: Queue,
+    stats: Stats,
+    /// How often each question came.
+    times: BTreeMap<AnswerKey, u64>,
+}
+
+/// What a request asks.
+struct Asked {
+    model: String,
+    /// All messages.
+    key: AnswerKey,
+    /// The first message of the user.
+    question: String,
+    bytes: usize,
+    samples: usize,
+}
+
+/// An accepted call is under way as long as this lives.
+struct UnderWay(Provider);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state().stats.ended();
+    }
+}
+
+impl Provider {
+    /// A provider that begins now.
+    pub fn new(settings: Settings) -> Self {
+        Self::guarded(settings, None)
+    }
+
+    /// A provider that begins now and refuses callers without `key`.
+    pub fn guarded(settings: Settings, key: Option<&Secret<String>>) -> Self {
+        let meters = Meters::new(settings.allowed, 0.0);
+        let state =
+            Changing { meters, queue: Queue::default(), stats: Stats::default(), times: BTreeMap::new() };
+        let key = key.map(|key| AnswerKey::of(key.expose().as_bytes()));
+        Self(Arc::new(Inner { settings, key, began: Instant::now(), state: Mutex::new(state) }))
+    }
+
+    /// What it saw.
+    pub fn report(&self) -> Report {
+        self.state().stats.report()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Changing> {
+        // Counts stay counts, whoever panicked.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds of the provider since it began.
+    fn now(&self) -> f64 {
+        self.0.began.elapsed().as_secs_f64() * self.0.settings.speed
+    }
+
+    async fn rest(&self, seconds: f64) {
+        sleep(self.real(seconds)).await;
+    }
+
+    fn real(&self, seconds: f64) -> Duration {
+        Duration::try_from_secs_f64(seconds / self.0.settings.speed).unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// Whether the caller may call. Hashes are compared: how long that takes tells nothing of the key.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(key) = &self.0.key else { return true };
+        let said = ["authorization", "api-key", "x-api-key"].iter().find_map(|name| headers.get(*name));
+        said.is_some_and(|said| {
+            let said = said.as_bytes();
+            AnswerKey::of(said.strip_prefix(b"Bearer ").unwrap_or(said)) == *key
+        })
+    }
+
+    async fn complete(self, head: HeaderMap, body: Bytes) -> Response<Body> {
+        if !self.knows(&head) {
+            self.state().stats.unauthorised();
+            let message = "Incorrect API key provided.";
+            return error(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        }
+        let asked = match read(&body) {
+            Ok(asked) => asked,
+            Err(why) => return error(StatusCode::BAD_REQUEST, "invalid_request", why),
+        };
+        let settings = &self.0.settings;
+        let known = (settings.answers)(&asked.question);
+        let unknown = known.is_none();
+        let answer = known.unwrap_or_else(|| EMPTY_PATCH.to_owned());
+        let (prompt_tokens, answer_tokens) = (asked.bytes.div_ceil(4), answer.len().div_ceil(4));
+        let tokens = (prompt_tokens + answer_tokens) as f64;
+        let (passed, head, time) = {
+            let now = self.now();
+            let mut state = self.state();
+            let state = &mut *state;
+            state.stats.came(now, asked.key, state.meters.allowed());
+            let time = state.times.entry(asked.key).or_default();
+            *time += 1;
+            let passed = state.meters.pass(now, tokens, state.stats.in_flight());
+            match passed {
+                Ok(()) => {
+                    state.stats.accepted(tokens);
+                    if unknown {
+                        state.stats.unknown();
+                    }
+                }
+                Err(_) => state.stats.refused(),
+            }
+            let left = if settings.silent { (None, None) } else { state.meters.left(now) };
+            (passed, headers(left, settings.speed), *time)
+        };
+        let _under_way = match passed {
+            Ok(()) => UnderWay(self.clone()),
+            Err(refused) => return too_many(refused, head, settings.speed),
+        };
+        let mut dice = dice(settings.seed, &asked.key, time);
+        let fault = settings.faults.at(dice.f64());
+        let latency = settings.latency.at(dice.f64(), answer_tokens as f64);
+        if let Some(fault) = fault {
+            self.state().stats.fault(fault.as_str());
+        }
+        if fault == Some(Fault::TooMany) {
+            let refused = crate::limits::Refused { wait: 1.0, tokens: false };
+            return too_many(refused, head, settings.speed);
+        }
+        if fault == Some(Fault::Timeout) {
+            // The caller gives up; that drops this and ends the call.
+            return pending().await;
+        }
+        let waiting = settings.latency.servers().map(|servers| {
+            let now = self.now();
+            self.state().queue.wait(now, latency, servers)
+        });
+        self.rest(latency + waiting.unwrap_or(0.0)).await;
+        let usage = (prompt_tokens, answer_tokens);
+        self.faulty(fault, &asked, &answer, usage, head, latency)
+    }
+
+    fn faulty(
+        &self,
+        fault: Option<Fault>,
+        asked: &Asked,
+        answer: &str,
+        usage: (usize, usize),
+        head: HeaderMap,
+        latency: f64,
+    ) -> Response<Body> {
+        let whole = |text: &str| completion(asked, text, usage);
+        match fault {
+            Some(Fault::Internal) => {
+                error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the model fell over")
+            }
+            Some(Fault::Reset) => broken(),
+            Some(Fault::Garbage) => {
+                text_reply(StatusCode::OK, head, "text/html", "<html>upstream is thinking</html>".to_owned())
+            }
+            Some(Fault::Truncated) => {
+                let text = whole(answer).to_string();
+                let half = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
+                text_reply(StatusCode::OK, head, "application/json", text[..half].to_owned())
+            }
+            Some(Fault::Empty) => json_reply(StatusCode::OK, head, &whole("")),
+            Some(Fault::Refusal) => json_reply(StatusCode::OK, head, &whole("I cannot help with that.")),
+            Some(Fault::Prose) => {
+                let text =
+                    format!("Sure! [Here] is the patch:\n\n```json\n{answer}\n```\n\nIt fixes [everything].");
+                json_reply(StatusCode::OK, head, &whole(&text))
+            }
+            Some(Fault::Wrong) => {
+                let other = r#"{"patch":[{"op":"replace","path":"/spec/no/such/place/7","value":"x"}]}"#;
+                json_reply(StatusCode::OK, head, &whole(other))
+            }
+            Some(Fault::Slow) => in_pieces(head, &whole(answer).to_string(), self.real(latency)),
+            Some(Fault::TooMany | Fault::Timeout) | None => json_reply(StatusCode::OK, head, &whole(answer)),
+        }
+    }
+}
+
+fn completion(asked: &Asked, text: &str, (prompt, answer): (usize, usize)) -> Value {
+    let choice = |index: usize| json!({"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
+    let choices: Vec<Value> = (0..asked.samples).map(choice).collect();
+    json!({
+        "id": format!("mock-{}", &asked.key.to_string()[..16]), "object": "chat.completion", "model": asked.model,
+        "choices": choices,
+        "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
+    })
+}
+
+/// Dice of one request: the same for the same seed, question and number.
+fn dice(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
+    let mut text = key.as_bytes().to_vec();
+    text.extend(seed.to_le_bytes());
+    text.extend(time.to_le_bytes());
+    let hash = AnswerKey::of(&text);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_bytes()[..8]);
+    fastrand::Rng::with_seed(u64::from_le_bytes(first))
+}
+
+fn read(body: &[u8]) -> Result<Asked, &'static str> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| "the body is no JSON")?;
+    let messages =
+        value["messages"].as_array().filter(|list| !list.is_empty()).ok_or("messages is missing")?;
+    let text = |message: &Value| message["content"].as_str().unwrap_or_default().to_owned();
+    let user = messages.iter().find(|message| message["role"] == "user").ok_or("no message of the user")?;
+    let whole = serde_json::to_vec(messages).map_err(|_| "messages cannot be read")?;
+    Ok(Asked {
+        model: value["model"].as_str().ok_or("model is missing")?.to_owned(),
+        key: AnswerKey::of(&whole),
+        question: text(user),
+        bytes: messages.iter().map(|message| text(message).len()).sum(),
+        samples: value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(1).clamp(1, 16),
+    })
+}
+
+async fn models() -> Response<Body> {
+    let list = json!({"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "nobody"}]});
+    json_reply(StatusCode::OK, HeaderMap::new(), &list)
+}
+
+async fn stats(State(provider): State<Provider>) -> Response<Body> {
+    let report = serde_json::to_value(provider.report()).unwrap_or_default();
+    json_reply(StatusCode::OK, HeaderMap::new(), &report)
+}
+
+async fn change(State(provider): State<Provider>, body: Bytes) -> Response<Body> {
+    let Some(allowed) = serde_json::from_slice::<Allowed>(&body).ok().filter(Allowed::is_legal) else {
+        let message = "send {\"rpm\": N, \"tpm\": N, \"max_in_flight\": N, \"burst\": N}; what is left out is unlimited";
+        return error(StatusCode::BAD_REQUEST, "bad_limits", message);
+    };
+    let now = provider.now();
+    let mut state = provider.state();
+    let before = *state.meters.allowed();
+    state.stats.limits_change(now, &before);
+    state.meters = Meters::new(allowed, now);
+    json_reply(StatusCode::OK, HeaderMap::new(), &json!(allowed))
+}
+
+/// Serves until `end`.
+pub async fn serve(
+    listener: TcpListener,
+    provider: Provider,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let complete =
+        |State(provider): State<Provider>, head: HeaderMap, body: Bytes| provider.complete(head, body);
+    let routes = Router::new()
+        .route("/v1/chat/completions", post(complete))
+        .route("/v1/models", get(models))
+        .route("/stats", get(stats))
+        .route("/limits", post(change))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES))
+        .with_state(provider);
+    tokio::select! {
+        served = async { axum::serve(listener, routes).await } => served,
+        // Calls that are under way are dropped with the server: a provider that goes away does just that.
+        () = end => Ok(()),
+    }
+}

@@ -1,0 +1,239 @@
+//! What the simulated provider saw.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use domain::ids::AnswerKey;
+use serde::Serialize;
+
+use crate::limits::Allowed;
+
+/// For how many of the last seconds it is kept what each saw.
+const SECONDS: usize = 900;
+
+/// Counts while the provider runs; times are in its own seconds.
+#[derive(Debug, Default)]
+pub struct Stats {
+    accepted: u64,
+    refused: u64,
+    unauthorised: u64,
+    unknown: u64,
+    faults: BTreeMap<&'static str, u64>,
+    prompts: BTreeSet<AnswerKey>,
+    in_flight: u64,
+    most_in_flight: u64,
+    first_at: Option<f64>,
+    last_at: f64,
+    tokens: f64,
+    /// What the limits allowed until `counted_to`: calls and tokens.
+    allowed: (f64, f64),
+    counted_to: f64,
+    seconds: VecDeque<Second>,
+}
+
+/// What one second saw.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Second {
+    /// Which, of the provider's since it began.
+    pub second: u64,
+    /// Calls that passed the limits.
+    pub accepted: u64,
+    /// Calls that were refused for the limits.
+    pub refused: u64,
+    /// What passed over what the limits allow in a second; of calls and tokens the higher.
+    pub utilisation: Option<f64>,
+    #[serde(skip)]
+    tokens: f64,
+    #[serde(skip)]
+    allowed: (f64, f64),
+}
+
+/// What is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Calls that passed the limits.
+    pub accepted: u64,
+    /// Calls that were refused for the limits.
+    pub refused_429: u64,
+    /// Calls that were refused for their key.
+    pub refused_401: u64,
+    /// Accepted calls whose question it has no answer to.
+    pub unknown: u64,
+    /// Faults that were played, by name.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Different questions.
+    pub distinct_prompts: u64,
+    /// When the first and the last call came, in the provider's seconds since it began.
+    pub first_at: Option<f64>,
+    /// See `first_at`.
+    pub last_at: Option<f64>,
+    /// Calls in flight now.
+    pub in_flight: u64,
+    /// Most calls that were in flight.
+    pub max_in_flight: u64,
+    /// Tokens of answered calls, prompts included.
+    pub tokens: u64,
+    /// What passed over what the limit allowed between the first and the last call; of calls and tokens the higher.
+    pub utilisation: Option<f64>,
+    /// The same for each of the last 900 seconds in which a call came.
+    pub by_second: Vec<Second>,
+}
+
+/// What was used over what was allowed; of calls and tokens the higher.
+fn higher(used: (f64, f64), allowed: (f64, f64)) -> Option<f64> {
+    let share = |used: f64, allowed: f64| (allowed > 0.0).then(|| used / allowed);
+    [share(used.0, allowed.0), share(used.1, allowed.1)].into_iter().flatten().reduce(f64::max)
+}
+
+impl Stats {
+    fn allow(&mut self, now: f64, allowed: &Allowed) {
+        if self.first_at.is_some() && now > self.counted_to {
+            let minutes = (now - self.counted_to) / 60.0;
+            self.allowed.0 += allowed.rpm.unwrap_or(0.0) * minutes;
+            self.allowed.1 += allowed.tpm.unwrap_or(0.0) * minutes;
+        }
+        self.counted_to = self.counted_to.max(now);
+    }
+
+    /// A call came.
+    pub fn came(&mut self, now: f64, prompt: AnswerKey, allowed: &Allowed) {
+        self.allow(now, allowed);
+        self.first_at.get_or_insert(now);
+        self.last_at = now;
+        self.prompts.insert(prompt);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a time since the beginning"
+        )]
+        let second = now as u64;
+        if self.seconds.back().is_none_or(|last| last.second < second) {
+            if self.seconds.len() == SECONDS {
+                self.seconds.pop_front();
+            }
+            let allowed = (allowed.rpm.unwrap_or(0.0) / 60.0, allowed.tpm.unwrap_or(0.0) / 60.0);
+            self.seconds.push_back(Second {
+                second,
+                accepted: 0,
+                refused: 0,
+                utilisation: None,
+                tokens: 0.0,
+                allowed,
+            });
+        }
+    }
+
+    /// Limits are about to change.
+    pub fn limits_change(&mut self, now: f64, allowed: &Allowed) {
+        self.allow(now, allowed);
+    }
+
+    /// The call passed, and will use so many tokens.
+    pub fn accepted(&mut self, tokens: f64) {
+        self.accepted += 1;
+        self.tokens += tokens;
+        if let Some(second) = self.seconds.back_mut() {
+            second.accepted += 1;
+            second.tokens += tokens;
+        }
+        self.in_flight += 1;
+        self.most_in_flight = self.most_in_flight.max(self.in_flight);
+    }
+
+    /// The call was refused.
+    pub fn refused(&mut self) {
+        self.refused += 1;
+        if let Some(second) = self.seconds.back_mut() {
+            second.refused += 1;
+        }
+    }
+
+    /// A call came with no key or a wrong one.
+    pub fn unauthorised(&mut self) {
+        self.unauthorised += 1;
+    }
+
+    /// The accepted call asks what it knows no answer to.
+    pub fn unknown(&mut self) {
+        self.unknown += 1;
+    }
+
+    /// A fault was played.
+    pub fn fault(&mut self, name: &'static str) {
+        *self.faults.entry(name).or_default() += 1;
+    }
+
+    /// An accepted call ended.
+    pub fn ended(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Calls in flight.
+    pub const fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// What is shown.
+    pub fn report(&self) -> Report {
+        let shown = |second: &Second| {
+            let used = (second.accepted as f64, second.tokens);
+            Second { utilisation: higher(used, second.allowed), ..*second }
+        };
+        Report {
+            accepted: self.accepted,
+            refused_429: self.refused,
+            refused_401: self.unauthorised,
+            unknown: self.unknown,
+            faults: self.faults.clone(),
+            distinct_prompts: self.prompts.len() as u64,
+            first_at: self.first_at,
+            last_at: self.first_at.map(|_| self.last_at),
+            in_flight: self.in_flight,
+            max_in_flight: self.most_in_flight,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count, summed as a float"
+            )]
+            tokens: self.tokens as u64,
+            utilisation: higher((self.accepted as f64, self.tokens), self.allowed),
+            by_second: self.seconds.iter().map(shown).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utilisation_is_over_the_time_between_the_first_and_the_last_call() {
+        let mut stats = Stats::default();
+        let allowed = Allowed { rpm: Some(60.0), ..Allowed::default() };
+        for second in 100..161 {
+            stats.came(f64::from(second), AnswerKey::of(b"q"), &allowed);
+            stats.accepted(10.0);
+            stats.ended();
+        }
+        let report = stats.report();
+        assert_eq!((report.accepted, report.distinct_prompts, report.max_in_flight), (61, 1, 1));
+        assert!((report.utilisation.unwrap() - 61.0 / 60.0).abs() < 1e-9);
+        assert_eq!(report.by_second.len(), 61);
+        assert_eq!(report.by_second[7].second, 107);
+        assert!((report.by_second[7].utilisation.unwrap() - 1.0).abs() < 1e-9);
+        stats.limits_change(161.0, &allowed);
+        stats.came(221.0, AnswerKey::of(b"q"), &Allowed { rpm: Some(600.0), ..allowed });
+        assert!((stats.report().utilisation.unwrap() - 61.0 / 661.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn seconds_are_kept_for_a_while() {
+        let mut stats = Stats::default();
+        for second in 0..2000 {
+            stats.came(f64::from(second), AnswerKey::of(b"q"), &Allowed::default());
+            stats.refused();
+        }
+        let seconds = stats.report().by_second;
+        assert_eq!((seconds.len(), seconds[0].second, seconds[0].refused), (SECONDS, 1100, 1));
+        assert_eq!(seconds[0].utilisation, None);
+    }
+}

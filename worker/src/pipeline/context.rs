@@ -1,0 +1,50 @@
+//! What every record of a slice shares: the run, the lease, and the moment from which its times count.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use domain::config::RunConfig;
+use domain::ids::{ShardIndex, WorkerName};
+use domain::outcome::ErrorKind;
+use domain::record::Problem;
+
+/// What every record of a slice shares.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The run's configuration.
+    pub config: RunConfig,
+    /// The shard.
+    pub shard: ShardIndex,
+    /// How many times the shard has been leased, this time included.
+    pub attempt: u32,
+    /// The worker that computes the slice.
+    pub worker: WorkerName,
+    /// When the whole slice had reached the worker: `queue_ms` and `total_ms` of its records count from here.
+    pub arrived: Instant,
+}
+
+impl Context {
+    /// Milliseconds since the slice arrived.
+    pub(super) fn now_ms(&self) -> f64 {
+        ms_since(self.arrived)
+    }
+}
+
+/// Milliseconds since `start`.
+pub(super) fn ms_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Microseconds since 1970.
+pub(super) fn unix_us() -> Option<i64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok()
+}
+
+/// Runs `work`; a panic becomes a problem of the record.
+pub(super) fn contained<T>(doing: &str, work: impl FnOnce() -> T) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Problem {
+        kind: ErrorKind::Internal,
+        message: format!("a bug of the harness while {doing}; please report the record"),
+    })
+}

@@ -1,0 +1,94 @@
+//! The documents of a slice, each parsed and examined once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::config::RunConfig;
+use domain::ids::DocumentHash;
+use domain::outcome::{ErrorKind, Verdict};
+use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};
+use engine::document::Document;
+use engine::template;
+use engine::verify::{Before, Clock, examine};
+
+use super::context::contained;
+
+/// A document that was parsed, and what was found in it before any patch.
+pub(super) struct ParsedDocument {
+    pub(super) document: Document,
+    pub(super) before: Before,
+    /// Why it cannot be repaired as it is, if so: a template that was never rendered.
+    pub(super) unrendered: Option<String>,
+}
+
+/// A record's document, or what is wrong with the record.
+pub(super) struct Lookup {
+    pub(super) parsed: Result<Arc<ParsedDocument>, Problem>,
+    /// Whether this lookup parsed the document: its time belongs to this record and to no other.
+    pub(super) first: bool,
+}
+
+/// The documents of a slice by their hash.
+pub(super) struct DocumentCache<'s> {
+    config: &'s RunConfig,
+    sources: HashMap<DocumentHash, &'s SourceDocument>,
+    parsed: HashMap<DocumentHash, Result<Arc<ParsedDocument>, Problem>>,
+}
+
+impl<'s> DocumentCache<'s> {
+    pub(super) fn new(slice: &'s Slice, config: &'s RunConfig) -> Self {
+        let sources = slice.documents.iter().map(|source| (source.hash, source)).collect();
+        Self { config, sources, parsed: HashMap::new() }
+    }
+
+    /// The record's document, parsed now unless it was before.
+    pub(super) fn look_up(&mut self, record: &Record, clock: Clock<'_>) -> Lookup {
+        if let Some(problem) = &record.problem {
+            return Lookup { parsed: Err(problem.clone()), first: false };
+        }
+        if let Some(known) = self.parsed.get(&record.document) {
+            return Lookup { parsed: known.clone(), first: false };
+        }
+        let parsed = match self.sources.get(&record.document) {
+            Some(source) => self.parse(source, clock).map(Arc::new),
+            None => Err(Problem {
+                kind: ErrorKind::MissingDocument,
+                message: "the record's document was not sent with its shard".to_owned(),
+            }),
+        };
+        self.parsed.insert(record.document, parsed.clone());
+        Lookup { parsed, first: true }
+    }
+
+    /// What stands around the record's document.
+    pub(super) fn neighbours(&self, record: &Record) -> &'s Neighbours {
+        self.sources.get(&record.document).map_or(&Neighbours::Unknown, |source| &source.neighbours)
+    }
+
+    fn parse(&self, source: &SourceDocument, clock: Clock<'_>) -> Result<ParsedDocument, Problem> {
+        let config = self.config;
+        contained("reading the document", || {
+            let document = Document::parse(&source.text, &config.limits)
+                .map_err(|error| Problem { kind: error.error_kind(), message: error.to_string() })?;
+            let mut before = examine(&document, &source.neighbours, config, clock);
+            let unrendered = unrendered(&document);
+            if let Some(reason) = &unrendered
+                && before.schema.verdict != Verdict::NotRun
+            {
+                before.schema.verdict = Verdict::Failed;
+                before.schema.errors.push(reason.clone());
+            }
+            Ok(ParsedDocument { document, before, unrendered })
+        })
+        .unwrap_or_else(Err)
+    }
+}
+
+/// The first placeholder of a template that was never rendered, as a reason that a person can act on.
+pub(crate) fn unrendered(document: &Document) -> Option<String> {
+    let found = template::unrendered(document);
+    let (pointer, text) = found.first()?;
+    let text: String = text.chars().take(80).collect();
+    let more = if found.len() > 1 { format!(" and {} more places", found.len() - 1) } else { String::new() };
+    Some(format!("unrendered template: {pointer} is {text:?}{more}; render the template and detect again"))
+}

@@ -1,0 +1,210 @@
+//! What to do about each record of a slice before a model is asked: which records need it, and which share a question.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use domain::config::{Guardrails, RunConfig};
+use domain::ids::DocumentHash;
+use domain::policy::PolicyName;
+use domain::record::{Neighbours, Record, Slice};
+use engine::document::Identity;
+use engine::k8s::View;
+use engine::propose::dialogue::Case;
+use engine::propose::{Decision, rules};
+
+use super::context::{contained, ms_since, unix_us};
+use super::documents::{DocumentCache, ParsedDocument};
+use super::record::Computed;
+use super::repair_result::RepairResult;
+
+/// A slice before a model is asked.
+pub(crate) struct SlicePlan {
+    pub(super) records: Vec<PlannedRecord>,
+    /// What the model is to be asked about, each once.
+    pub(crate) tasks: Vec<ProposalTask>,
+}
+
+/// What to do about a record, and when that was decided.
+pub(super) struct PlannedRecord {
+    pub(super) policy: PolicyName,
+    pub(super) identity: Identity,
+    pub(super) action: Action,
+    /// Whether its document was parsed for it.
+    pub(super) parsed_document: bool,
+    pub(super) started_at_us: Option<i64>,
+    /// When its turn began, ms after the slice arrived.
+    pub(super) turn_ms: f64,
+    /// When its turn ended, ms after the slice arrived.
+    pub(super) planned_ms: f64,
+}
+
+pub(super) enum Action {
+    /// Skip the model: the result is known.
+    Skip(Arc<RepairResult>),
+    /// Ask the model.
+    Ask {
+        /// Index of the task.
+        task: usize,
+        /// Whether the task was made for this record; the others share it.
+        first: bool,
+    },
+}
+
+/// A policy violated by a document, in the scanner's words: records that agree in it share one conversation.
+pub(crate) struct ProposalTask {
+    pub(super) number: usize,
+    pub(super) parsed: Arc<ParsedDocument>,
+    /// Index among the slice's documents.
+    source: usize,
+    pub(super) policy: PolicyName,
+    violation: String,
+    /// What it took to find out that the model has to be asked.
+    pub(super) decided_ms: f64,
+    /// When that was known, ms after the slice arrived.
+    pub(super) planned_ms: f64,
+}
+
+/// Parses the documents of a slice, which arrived at `arrived`, and finds out what a model is to be asked. Blocks.
+pub(crate) fn plan(slice: &Slice, config: &RunConfig, arrived: Instant) -> SlicePlan {
+    let mut planner = Planner {
+        config,
+        arrived,
+        documents: DocumentCache::new(slice, config),
+        sources: slice.documents.iter().enumerate().map(|(index, source)| (source.hash, index)).collect(),
+        numbers: HashMap::new(),
+        plan: SlicePlan { records: Vec::with_capacity(slice.records.len()), tasks: Vec::new() },
+    };
+    for record in &slice.records {
+        planner.add(record);
+    }
+    planner.plan
+}
+
+struct Planner<'s> {
+    config: &'s RunConfig,
+    arrived: Instant,
+    documents: DocumentCache<'s>,
+    sources: HashMap<DocumentHash, usize>,
+    numbers: HashMap<(DocumentHash, &'s str, String), usize>,
+    plan: SlicePlan,
+}
+
+impl<'s> Planner<'s> {
+    fn now_ms(&self) -> f64 {
+        ms_since(self.arrived)
+    }
+
+    fn add(&mut self, record: &'s Record) {
+        let (turn_ms, started_at_us) = (self.now_ms(), unix_us());
+        let policy = record.policy();
+        let arrived = self.arrived;
+        let lookup = self.documents.look_up(record, &|| ms_since(arrived));
+        let (identity, action) = match lookup.parsed {
+            Err(problem) => (Identity::default(), Action::Skip(Arc::new(RepairResult::failed(problem)))),
+            Ok(parsed) => (parsed.document.identity.clone(), self.action(record, &policy, parsed)),
+        };
+        let planned_ms = self.now_ms();
+        if let Action::Ask { task, first: true } = action
+            && let Some(task) = self.plan.tasks.get_mut(task)
+        {
+            task.planned_ms = planned_ms;
+        }
+        self.plan.records.push(PlannedRecord {
+            policy,
+            identity,
+            action,
+            parsed_document: lookup.first,
+            started_at_us,
+            turn_ms,
+            planned_ms,
+        });
+    }
+
+    fn action(&mut self, record: &'s Record, policy: &PolicyName, parsed: Arc<ParsedDocument>) -> Action {
+        let key = (record.document, record.violation_text.as_str(), policy.as_str().to_owned());
+        if let Some(task) = self.numbers.get(&key) {
+            return Action::Ask { task: *task, first: false };
+        }
+        let start = self.now_ms();
+        let neighbours = self.documents.neighbours(record);
+        let reason =
+            contained("looking at the document", || skip_reason(&parsed, neighbours, policy, self.config));
+        let decided_ms = self.now_ms() - start;
+        let skipped = match reason {
+            Ok(None) => None,
+            Ok(Some(decision)) => Some(RepairResult::without_proposal(decision, policy, &parsed)),
+            Err(problem) => Some(RepairResult::failed(problem)),
+        };
+        if let Some(result) = skipped {
+            return Action::Skip(Arc::new(RepairResult { propose_ms: Some(decided_ms), ..result }));
+        }
+        let number = self.plan.tasks.len();
+        self.numbers.insert(key, number);
+        self.plan.tasks.push(ProposalTask {
+            number,
+            parsed,
+            source: self.sources.get(&record.document).copied().unwrap_or(usize::MAX),
+            policy: policy.clone(),
+            violation: record.violation_text.clone(),
+            decided_ms,
+            planned_ms: start + decided_ms,
+        });
+        Action::Ask { task: number, first: true }
+    }
+}
+
+impl SlicePlan {
+    /// How many records a model is to be asked about.
+    pub(crate) fn asking(&self) -> u64 {
+        self.records.iter().filter(|planned| matches!(planned.action, Action::Ask { .. })).count() as u64
+    }
+}
+
+impl PlannedRecord {
+    /// What of the record's time was its own.
+    pub(super) const fn computed(&self) -> Computed {
+        let repair = matches!(self.action, Action::Skip(_) | Action::Ask { first: true, .. });
+        Computed { document: self.parsed_document, repair }
+    }
+}
+
+impl ProposalTask {
+    pub(crate) fn case<'a>(
+        &'a self,
+        slice: &'a Slice,
+        config: &'a RunConfig,
+        clock: &'a dyn Fn() -> f64,
+    ) -> Case<'a> {
+        Case {
+            document: &self.parsed.document,
+            neighbours: slice
+                .documents
+                .get(self.source)
+                .map_or(&Neighbours::Unknown, |source| &source.neighbours),
+            before: &self.parsed.before,
+            policy: &self.policy,
+            violation: &self.violation,
+            config,
+            clock,
+        }
+    }
+}
+
+/// Why the model is not asked: a template that was never rendered, or nothing to fix. A model without guardrails is
+/// asked about everything: what it makes of such records is part of what is measured.
+fn skip_reason(
+    parsed: &ParsedDocument,
+    neighbours: &Neighbours,
+    policy: &PolicyName,
+    config: &RunConfig,
+) -> Option<Decision> {
+    if config.guardrails == Guardrails::None {
+        return None;
+    }
+    if let Some(reason) = &parsed.unrendered {
+        return Some(Decision::NeedsReview { reason: reason.clone() });
+    }
+    let decision = rules::propose(&View::new(&parsed.document, neighbours), policy, &config.rules);
+    matches!(decision, Decision::NotApplicable { .. }).then_some(decision)
+}

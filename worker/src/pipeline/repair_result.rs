@@ -1,0 +1,138 @@
+//! The result for one policy on one document, which every record that names both shares.
+
+use std::sync::Arc;
+
+use domain::config::ProposerMode;
+use domain::outcome::{ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
+use domain::policy::PolicyName;
+use domain::record::Problem;
+use engine::propose::Decision;
+use engine::verify::Verification;
+use engine::yaml::to_yaml;
+
+use super::documents::ParsedDocument;
+
+/// The result for one policy on one document: the same for every record that names both.
+#[derive(Clone)]
+pub(super) struct RepairResult {
+    /// The proposer of the patch that counts.
+    pub(super) source: ProposerMode,
+    pub(super) attempts: u32,
+    pub(super) attempt_errors: Vec<String>,
+    pub(super) usage: ModelUsage,
+    pub(super) status: Status,
+    pub(super) proposal: Option<Arc<Proposal>>,
+    pub(super) gates: Arc<Gates>,
+    pub(super) fault: Fault,
+    pub(super) new_violations: Vec<String>,
+    pub(super) errors: Vec<String>,
+    pub(super) patched_yaml: Option<Arc<str>>,
+    pub(super) error_kind: Option<ErrorKind>,
+    /// Computing apart from the gates on the patch that counts; `None`: nothing was computed.
+    pub(super) propose_ms: Option<f64>,
+    /// How long calls to a model took, failed ones included; `None`: there was none.
+    pub(super) llm_ms: Option<f64>,
+}
+
+impl RepairResult {
+    /// An error without a proposal: what the other results start from.
+    fn nothing() -> Self {
+        Self {
+            source: ProposerMode::Rules,
+            attempts: 1,
+            attempt_errors: Vec::new(),
+            usage: ModelUsage::default(),
+            status: Status::Error,
+            proposal: None,
+            gates: Arc::new(Gates::NOT_RUN),
+            fault: Fault::None,
+            new_violations: Vec::new(),
+            errors: Vec::new(),
+            patched_yaml: None,
+            error_kind: None,
+            propose_ms: None,
+            llm_ms: None,
+        }
+    }
+
+    /// The record, or the program, has a problem.
+    pub(super) fn failed(problem: Problem) -> Self {
+        let fault = match problem.kind {
+            ErrorKind::NoRule | ErrorKind::NoAnswer => Fault::Proposer,
+            ErrorKind::MissingDocument | ErrorKind::Internal => Fault::Environment,
+            _ => Fault::Document,
+        };
+        let (errors, error_kind) = (vec![problem.message], Some(problem.kind));
+        Self { fault, errors, error_kind, attempts: 0, ..Self::nothing() }
+    }
+
+    /// There is no patch to judge.
+    pub(super) fn without_proposal(decision: Decision, policy: &PolicyName, parsed: &ParsedDocument) -> Self {
+        let fault = if parsed.unrendered.is_some() { Fault::Document } else { Fault::None };
+        let (status, reason, fault, error_kind) = match decision {
+            Decision::NeedsReview { reason } => (Status::NeedsReview, reason, fault, None),
+            Decision::NotApplicable { reason } => (Status::NotApplicable, reason, Fault::None, None),
+            Decision::NoRule | Decision::Repair(_) => {
+                let reason = format!("no rule exists for policy {:?}", policy.as_str());
+                (Status::Error, reason, Fault::Proposer, Some(ErrorKind::NoRule))
+            }
+        };
+        let (errors, attempts) = (vec![reason], u32::from(error_kind.is_none()));
+        Self { attempts, status, fault, errors, error_kind, ..Self::nothing() }.examined(parsed)
+    }
+
+    /// The model gave no usable answer, and nothing takes its place.
+    pub(super) fn no_answer(errors: &[String], parsed: Option<&ParsedDocument>) -> Self {
+        let message =
+            if errors.is_empty() { "the model gave no answer".to_owned() } else { errors.join("; ") };
+        let failed = Self::failed(Problem { kind: ErrorKind::NoAnswer, message });
+        match parsed {
+            Some(parsed) => failed.examined(parsed),
+            None => failed,
+        }
+    }
+
+    /// A proposal that the gates accepted or rejected.
+    pub(super) fn judged(proposal: Proposal, verification: Verification) -> Self {
+        let accepted = verification.accepted();
+        let errors = verification.errors();
+        let patched = verification.patched.as_ref().filter(|_| accepted);
+        Self {
+            status: if accepted { Status::Accepted } else { Status::Rejected },
+            proposal: Some(Arc::new(proposal)),
+            fault: if accepted { Fault::None } else { verification.fault },
+            new_violations: verification.new_violations,
+            errors,
+            patched_yaml: patched.map(|value| Arc::from(to_yaml(value))),
+            gates: Arc::new(verification.gates),
+            ..Self::nothing()
+        }
+    }
+
+    /// The gates on the patch that counts, together; `None`: none ran.
+    pub(super) fn verify_ms(&self) -> Option<f64> {
+        Gate::ALL.iter().filter_map(|gate| self.gates.of(*gate).ms).reduce(|sum, ms| sum + ms)
+    }
+
+    /// Whether every gate accepted a patch of the model's own, no rule's in its place.
+    pub(super) fn is_passed_sample(&self) -> bool {
+        self.is_accepted() && self.source != ProposerMode::Rules
+    }
+
+    pub(super) fn is_accepted(&self) -> bool {
+        self.status == Status::Accepted
+    }
+
+    /// The usage for one of the records that share the result: for all but the first its answers were there already.
+    pub(super) fn usage_of(&self, first: bool) -> ModelUsage {
+        let cache_hit = self.usage.cache_hit.map(|hit| hit || !first);
+        ModelUsage { cache_hit, ..self.usage.clone() }
+    }
+
+    /// No gate ran but the one before any patch.
+    fn examined(mut self, parsed: &ParsedDocument) -> Self {
+        let schema_before = parsed.before.schema.clone();
+        self.gates = Arc::new(Gates { schema_before, ..Gates::NOT_RUN });
+        self
+    }
+}

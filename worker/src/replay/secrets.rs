@@ -1,0 +1,89 @@
+//! Answers without secrets: a recorded patch, as a model could have given it that saw the masked document alone.
+//!
+//! *Invariant*: an answer tells no more of a secret than its prompt does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::patch::Patch;
+use engine::propose::mask::{MaskError, Masked};
+use serde_json::Value;
+
+/// Texts of a patch that are looked at for secrets, at most.
+const MOST_TEXTS: usize = 64;
+
+/// The patch as a model could have given it that was shown the masked document: a masked text that the patch repeats
+/// where it stood is repeated as its token. Elsewhere the same text is a coincidence (a name, a number), and stays.
+pub(super) fn without_secrets(patch: &Value, original: &Value, masked: &Masked) -> Value {
+    let mut tokens = BTreeMap::new();
+    pairs(original, &masked.value, &mut |text, shown| {
+        if text != shown {
+            tokens.insert(text.to_owned(), shown.to_owned());
+        }
+    });
+    let mut chosen = BTreeSet::new();
+    let (_, texts) = replaced(patch, &tokens, &chosen);
+    for index in 0..texts.min(MOST_TEXTS) {
+        chosen.insert(index);
+        let (candidate, _) = replaced(patch, &tokens, &chosen);
+        let restored = serde_json::from_value::<Patch>(candidate).map(|patch| masked.restore(&patch));
+        if matches!(restored, Ok(Err(MaskError::Moved { .. } | MaskError::Unknown(_)))) {
+            chosen.remove(&index);
+        }
+    }
+    replaced(patch, &tokens, &chosen).0
+}
+
+/// Calls `visit` with every text of `a` and its counterpart in `b`.
+fn pairs(a: &Value, b: &Value, visit: &mut impl FnMut(&str, &str)) {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => visit(a, b),
+        (Value::Array(a), Value::Array(b)) => {
+            for (a, b) in a.iter().zip(b) {
+                pairs(a, b, visit);
+            }
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            for (key, a) in a {
+                if let Some(b) = b.get(key) {
+                    pairs(a, b, visit);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The patch with the `chosen` ones of its masked texts replaced, and how many it has.
+fn replaced(patch: &Value, tokens: &BTreeMap<String, String>, chosen: &BTreeSet<usize>) -> (Value, usize) {
+    let mut patch = patch.clone();
+    let mut texts = 0;
+    for op in patch.as_array_mut().into_iter().flatten() {
+        if let Some(value) = op.get_mut("value") {
+            replace(value, tokens, chosen, &mut texts);
+        }
+    }
+    (patch, texts)
+}
+
+fn replace(
+    value: &mut Value,
+    tokens: &BTreeMap<String, String>,
+    chosen: &BTreeSet<usize>,
+    texts: &mut usize,
+) {
+    match value {
+        Value::String(text) => {
+            if let Some(token) = tokens.get(text) {
+                if chosen.contains(texts) {
+                    text.clone_from(token);
+                }
+                *texts += 1;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, tokens, chosen, texts)),
+        Value::Object(entries) => {
+            entries.values_mut().for_each(|entry| replace(entry, tokens, chosen, texts));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
