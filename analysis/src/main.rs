@@ -1,13 +1,7 @@
-//! `analysis`: results of runs → figures.
-
-mod cli;
-mod commands;
+//! `analysis`: see the crate's documentation.
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    console::failure::finish("analysis", commands::run(cli))
+    analysis::main()
 }

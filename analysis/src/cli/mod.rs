@@ -1,230 +1,24 @@
-//! The command line.
+//! The arguments of the command line, by the commands that take them.
 
 #![expect(clippy::doc_markdown, reason = "help texts are read in a terminal")]
 
-mod figures;
-mod published;
-mod queues;
+mod args;
+mod command;
+mod paper;
+mod queue;
 mod report;
 mod rollout;
+mod runs;
 
-pub(crate) use figures::{
-    Ablation, Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Print, ProbeReport,
-    Runs, Significance, Throughput, Tokens,
+pub(crate) use args::{Print, Runs};
+pub(crate) use command::{Cli, Command};
+pub(crate) use paper::{
+    Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
-pub(crate) use published::Published;
-pub(crate) use queues::{Queue, Risk, Schedule, Simulate, Sweep};
+pub(crate) use queue::{Order, QueueCommand, Queued};
 pub(crate) use report::{Report, Sql};
-pub(crate) use rollout::{Diff, Order, QueueCommand, Queued};
-
-use std::path::PathBuf;
-
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use console::Format;
-use console::completions::Shell;
-use console::telemetry::Logs;
-
-/// Metrics, failures and published JSON of evaluation runs.
-///
-/// PATH is the folder of a run (results/RUN), a Parquet file, a glob such as 'results/*/part-*.parquet', or a
-/// file:// URL; several may be given and are read as one. Results go to stdout, talk goes to stderr.
-///
-/// Exit code: 0 fine, 2 failure or wrong usage, 130 interrupted.
-#[derive(Debug, Parser)]
-#[command(name = "analysis", version, max_term_width = 100)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) logs: Logs,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// How many repairs were accepted, by which gates others failed, how large and how fast
-    ///
-    /// JSON holds the published keys at top level, with their published meaning, and ours under "extended": counts
-    /// by status, fault, gate and caution, acceptance with Wilson intervals at 95 %, the effective share, times.
-    Metrics(Metrics),
-    /// The same for each canonical policy
-    ///
-    /// JSON: policy → the published risk, probability, expected time (in seconds), wait, kev and explore, and ours
-    /// under "extended".
-    PolicyMetrics(Metrics),
-    /// What was not accepted: by gate, policy, fault, kind and reason, each with an example record
-    Failures(Failures),
-    /// How many operations patches have: the published statistics, and a histogram
-    PatchStats(Runs),
-    /// How long proposing, waiting for a model, verifying and whole records took, with intervals
-    Latency(Runs),
-    /// Tokens of the patches that a model wrote, reasoning included, and what they cost
-    Tokens(Tokens),
-    /// Acceptance when a gate's verdict is ignored, and what would have escaped
-    Ablation(Ablation),
-    /// Precision and recall of detections against labels
-    DetectorEval(DetectorEval),
-    /// Intervals and tests: Wilson, by document (bootstrap), McNemar between runs of the same records, corrections
-    Significance(Significance),
-    /// Mean and deviation of acceptance over seeds
-    MultiSeed(MultiSeed),
-    /// How much risk runs closed, by the risk that a policy map gives each record
-    Calibration(Calibration),
-    /// Risk closed by version of the cluster, of runs that were really made
-    CrossVersion(CrossVersion),
-    /// The published risk throughput of a queue in two orders
-    Throughput(Throughput),
-    /// The published head-to-head of baselines: a table by policy
-    Baselines(Baselines),
-    /// Inequality and starvation in a log of assignments
-    Fairness(Fairness),
-    /// What probes of an endpoint found: latency by concurrency, rates
-    ProbeReport(ProbeReport),
-    /// Risk of each detection: base risk of its policy, image scans, EPSS, known exploits
-    Risk(Risk),
-    /// The order in which accepted repairs are rolled out, by score
-    Schedule(Schedule),
-    /// Four orders of one queue: ranks and waits of what has the highest risk
-    Compare(Schedule),
-    /// The same queue under a grid of weights
-    Sweep(Sweep),
-    /// The queue over time: arrivals, servers, retries, aging, and bandits that learn
-    ///
-    /// Times and shares of success are drawn from the measured records of runs. Rules: fifo, random, risk_only, told
-    /// (the published score, with the true shares and mean times), thompson and ucb (the same, learnt on the way),
-    /// oracle (knows what will happen: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
-    Simulate(Simulate),
-    /// A durable queue of repairs to roll out, for several processes
-    ///
-    /// One SQLite file. A claim holds for a time and carries a token; whose claim ran out cannot answer any more.
-    Queue(Queued),
-    /// Everything about runs as one page, Markdown, LaTeX, CSV and figures
-    ///
-    /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,
-    /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
-    /// records changed their outcome. The report holds documents of failed records unless --examples is 0.
-    Report(Report),
-    /// Ask anything: SQL over the rows, which are the table outcomes
-    ///
-    /// For example: analysis sql "select policy_id, avg(accepted) from outcomes group by policy_id" results/RUN
-    Sql(Sql),
-    /// Two runs over the same records: whose outcome changed, and why
-    ///
-    /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.
-    Diff(Diff),
-    /// Compute every published file again from its inputs
-    ///
-    /// Exit code 1 when a file differs and nobody knows why.
-    Parity(Published),
-    /// Published numbers that cannot be right, with the right ones
-    Audit(Published),
-    /// The hash of the outcomes: equal for the same corpus, configuration and seed, however the run was cut
-    ///
-    /// Rows are sorted; columns that tell when, where and how fast a record was processed are left out.
-    Fingerprint(Fingerprint),
-    /// Write the published JSON files of a run: detections.json, patches.json, verified.json
-    Export(Export),
-    /// Print a shell completion script
-    ///
-    /// For bash: source <(analysis completions bash)
-    Completions {
-        /// The shell
-        #[arg(value_enum)]
-        shell: Shell,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Input {
-    /// Run folders, Parquet files, globs or file:// URLs
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) paths: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Metrics {
-    #[command(flatten)]
-    pub(crate) input: Input,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Format,
-    /// Only the keys that the original has
-    #[arg(long)]
-    pub(crate) published: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Failures {
-    #[command(flatten)]
-    pub(crate) input: Input,
-    /// How to print; CSV has one line for each combination of gate, policy, fault, kind and reason
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Format,
-    /// Which records count as failures
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS",
-          default_values_t = [Ended::Rejected, Ended::Error, Ended::NeedsReview])]
-    pub(crate) status: Vec<Ended>,
-    /// Lines of each text table; 0 for all
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub(crate) top: usize,
-    /// Instead: a table of the published taxonomy of rejected records
-    #[arg(long, value_enum, value_name = "TABLE")]
-    pub(crate) taxonomy: Option<TaxonomyTable>,
-    /// Name of the data set in a taxonomy table; the run's id when not given
-    #[arg(long, requires = "taxonomy")]
-    pub(crate) label: Option<String>,
-}
-
-/// How a record that was not accepted ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum Ended {
-    /// A gate refused
-    Rejected,
-    /// It could not be processed
-    Error,
-    /// A right repair needs a person
-    NeedsReview,
-    /// There was nothing to fix
-    NotApplicable,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TaxonomyTable {
-    /// Messages, worded alike
-    Messages,
-    /// Judged, accepted and rejected
-    Summary,
-    /// Rejected records by policy
-    Policies,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Fingerprint {
-    #[command(flatten)]
-    pub(crate) input: Input,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Export {
-    /// The folder of the run
-    #[arg(value_name = "RUN")]
-    pub(crate) run: String,
-    /// Where to write; made when missing
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: PathBuf,
-    /// Write .json.gz instead
-    #[arg(long)]
-    pub(crate) gz: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+pub(crate) use rollout::{Queue, Risk, Schedule, Simulate, Sweep};
+pub(crate) use runs::{
+    Ablation, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, TaxonomyTable,
+    Tokens,
+};

@@ -4,26 +4,25 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Input;
-use super::figures::Print;
+use super::args::{Input, Print};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// Where to write; made when missing, files of the same names are replaced
+    /// Output folder; created when missing, files of the same names are replaced
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Also hold the published files against the right numbers (see `audit`)
+    /// Also audit the numbers of the paper's files in this folder (see `audit`)
     #[arg(long, value_name = "DIR")]
     pub(crate) reference: Option<PathBuf>,
-    /// Where the larger published runs lie; by default beside the published files
+    /// Folder of the paper's larger runs [default: the folder above the paper's files]
     #[arg(long, value_name = "DIR", requires = "reference")]
     pub(crate) corpus: Option<PathBuf>,
-    /// Failures shown with their documents, at most; 0: no document enters the report
+    /// Maximum number of failures shown with their documents; 0: the report contains no document
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub(crate) examples: usize,
-    /// Records in the page's table, at most; if there are more, those that were not accepted come first
+    /// Maximum number of records in the page's table; if there are more, those that were not accepted come first
     #[arg(long, default_value_t = 30_000, value_name = "N")]
     pub(crate) rows: usize,
     /// US dollars for a million tokens of prompts
@@ -32,14 +31,14 @@ pub(crate) struct Report {
     /// US dollars for a million tokens of answers
     #[arg(long, value_name = "USD", requires = "price_prompt")]
     pub(crate) price_completion: Option<f64>,
-    /// Seed of everything drawn at random
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 1337, value_name = "N")]
     pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
-    /// The question; `-` reads it from stdin
+    /// The query; `-` reads it from stdin
     #[arg(value_name = "STATEMENT")]
     pub(crate) statement: String,
     #[command(flatten)]

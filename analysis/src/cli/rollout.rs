@@ -1,125 +1,133 @@
-//! Arguments of `queue` and `diff`.
+//! Arguments of the commands about risk, orders and the simulated queue.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 
-use super::figures::Print;
+use super::args::{Named, Print};
+use crate::risk::{EPSS_URL, KEV_URL};
 
+/// The accepted records of runs, or of the paper's files.
 #[derive(Debug, Args)]
-pub(crate) struct Diff {
-    /// The run before
-    #[arg(value_name = "RUN")]
-    pub(crate) before: String,
-    /// The run after
-    #[arg(value_name = "RUN")]
-    pub(crate) after: String,
-    /// Least accepted share of the run after (0 to 1); without it, whether fewer are accepted than before
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) fail_under: Option<f64>,
-    /// Compare what both have, although the corpora differ
-    #[arg(long)]
-    pub(crate) other_corpus: bool,
-    /// Lines of the table of changes; 0 for all
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    pub(crate) top: usize,
+pub(crate) struct Queue {
+    /// Run folders, Parquet files, globs or file:// URLs
+    #[arg(value_name = "PATH", required_unless_present = "verified")]
+    pub(crate) paths: Vec<String>,
+    /// Verdicts in the paper's format instead of runs (JSON list); joined by id to the detections, which must be of the
+    /// same run
+    #[arg(long, value_name = "FILE", conflicts_with = "paths", requires = "detections")]
+    pub(crate) verified: Option<PathBuf>,
+    /// Detections in the paper's format (JSON list)
+    #[arg(long, value_name = "FILE", requires = "verified")]
+    pub(crate) detections: Option<PathBuf>,
+    /// Risk by record (JSON, as `risk` writes)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) risk: Option<PathBuf>,
+    /// Terms by policy (JSON, as `policy-metrics --published` writes), with --verified
+    #[arg(long, value_name = "FILE", requires = "verified")]
+    pub(crate) policy_metrics: Option<PathBuf>,
+    /// Minimum expected time
+    #[arg(long, default_value_t = 1e-6, value_name = "X")]
+    pub(crate) epsilon: f64,
     #[command(flatten)]
     pub(crate) print: Print,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Queued {
-    /// The queue's file; made when missing
-    #[arg(long, value_name = "FILE", default_value = "queue.db")]
-    pub(crate) db: PathBuf,
-    #[command(subcommand)]
-    pub(crate) command: QueueCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum QueueCommand {
-    /// Put the accepted records of runs in; what is there keeps its age
-    Enqueue {
-        /// Run folders, Parquet files, globs or file:// URLs
-        #[arg(required = true, value_name = "PATH")]
-        paths: Vec<String>,
-        /// Risk by record (JSON, as `risk` writes)
-        #[arg(long, value_name = "FILE")]
-        risk: Option<PathBuf>,
-        /// Attempts at most
-        #[arg(long, default_value_t = 3, value_name = "N")]
-        max_attempts: u32,
-    },
-    /// Claim the next items; exit code 1 when there is none
-    Next {
-        /// Who claims
-        #[arg(long, default_value = "somebody", value_name = "NAME")]
-        holder: String,
-        /// How many at most
-        #[arg(long, default_value_t = 1, value_name = "N")]
-        count: u32,
-        /// How long the claim holds, e.g. 5m
-        #[arg(long, default_value = "10m", value_name = "TIME", value_parser = humantime::parse_duration)]
-        lease: Duration,
-        /// In which order
-        #[arg(long, value_enum, default_value_t, value_name = "RULE")]
-        rule: Order,
-        /// Weight of an hour of waiting
-        #[arg(long, default_value_t = 1.0, value_name = "X")]
-        alpha: f64,
-        /// Weight of what is known to be exploited
-        #[arg(long, default_value_t = 1.0, value_name = "X")]
-        kev_weight: f64,
-        #[command(flatten)]
-        print: Print,
-    },
-    /// A claimed item is rolled out
-    Ack {
-        #[command(flatten)]
-        claim: Claim,
-        /// How long it took
-        #[arg(long, value_name = "SECONDS")]
-        seconds: Option<f64>,
-        /// It must not be rolled out: never try it again
-        #[arg(long)]
-        refused: bool,
-    },
-    /// A claimed item went wrong: try it again, unless this was the last attempt
-    Requeue {
-        #[command(flatten)]
-        claim: Claim,
-    },
-    /// How many items are in which state
-    Stats {
-        #[command(flatten)]
-        print: Print,
-    },
+pub(crate) struct Schedule {
+    #[command(flatten)]
+    pub(crate) queue: Queue,
+    /// Weight of an hour of waiting
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    pub(crate) alpha: f64,
+    /// Weight of known exploited vulnerabilities
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    pub(crate) kev_weight: f64,
+    /// Weight of exploration
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    pub(crate) explore_weight: f64,
+    /// Number of records of highest risk that `compare` ranks
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) top: usize,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Claim {
-    /// The run
-    #[arg(long)]
-    pub(crate) run: String,
-    /// The record
-    #[arg(long)]
-    pub(crate) record: String,
-    /// The token that came with the claim
-    #[arg(long)]
-    pub(crate) token: i64,
+pub(crate) struct Sweep {
+    #[command(flatten)]
+    pub(crate) queue: Queue,
+    /// Weights of an hour of waiting
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.5, 1.0, 2.0], value_name = "X,…")]
+    pub(crate) alpha: Vec<f64>,
+    /// Weights of exploration
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 1.0], value_name = "X,…")]
+    pub(crate) explore_weight: Vec<f64>,
+    /// Upper ends of the bands of risk, as shares of the ranks
+    #[arg(long, value_delimiter = ',', default_values_t = [0.25, 0.75], value_name = "Q,…")]
+    pub(crate) quantiles: Vec<f64>,
+    /// Hours after which a repair counts as starved
+    #[arg(long, default_value_t = 72.0, value_name = "HOURS")]
+    pub(crate) starved: f64,
+    /// The head of the queue, as a share
+    #[arg(long, default_value_t = 0.1, value_name = "Q")]
+    pub(crate) head: f64,
 }
 
-/// In which order items are claimed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Order {
-    /// The published score
-    #[default]
-    Score,
-    /// The score, with shares and times learnt from the answers
-    Learnt,
-    /// The highest risk
-    Risk,
-    /// The oldest
-    Fifo,
+#[derive(Debug, Args)]
+pub(crate) struct Risk {
+    /// The detections (JSON list)
+    #[arg(value_name = "FILE")]
+    pub(crate) detections: PathBuf,
+    /// Known exploited vulnerabilities (JSON of CISA)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kev: Option<PathBuf>,
+    /// Exploit prediction scores (CSV of FIRST)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) epss: Option<PathBuf>,
+    /// Folder of the feeds: kev.json and epss.csv.gz in it are used where --kev and --epss name no others
+    #[arg(long, value_name = "DIR")]
+    pub(crate) feeds: Option<PathBuf>,
+    /// First download the feeds into that folder; without it the network is not used
+    #[arg(long, requires = "feeds")]
+    pub(crate) fetch: bool,
+    /// Source of the known exploited vulnerabilities
+    #[arg(long, value_name = "URL", default_value = KEV_URL)]
+    pub(crate) kev_url: String,
+    /// Source of the exploit prediction scores
+    #[arg(long, value_name = "URL", default_value = EPSS_URL)]
+    pub(crate) epss_url: String,
+    /// Vulnerabilities of an image (JSON of Trivy or Grype)
+    #[arg(long, value_name = "IMAGE=FILE")]
+    pub(crate) scan: Vec<Named>,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Run folders, Parquet files, globs or file:// URLs
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Numbers of servers
+    #[arg(long, value_delimiter = ',', default_values_t = [1], value_name = "K,…")]
+    pub(crate) servers: Vec<usize>,
+    /// Offered loads: arrival rate over service rate; 0: all jobs arrive at the start
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.9, 1.2], value_name = "X,…")]
+    pub(crate) load: Vec<f64>,
+    /// Weights of waiting for one mean service time
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0], value_name = "X,…")]
+    pub(crate) alpha: Vec<f64>,
+    /// Maximum attempts of a repair
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) attempts: u32,
+    /// Jobs of one repetition [default: the number of records]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Repetitions, each with its own seed
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) repetitions: u32,
+    /// Mean service times after which a waiting job counts as starved
+    #[arg(long, default_value_t = 1000.0, value_name = "X")]
+    pub(crate) starved: f64,
+    #[command(flatten)]
+    pub(crate) print: Print,
 }

@@ -1,113 +1,59 @@
-//! One thin file per subcommand.
+//! One thin file per subcommand: arguments in, library called, figures printed.
 
-mod ablation;
-mod audit;
-mod baselines;
-mod calibration;
-mod detector_eval;
-mod diff;
-mod export;
-mod failures;
-mod fairness;
-mod figures;
-mod fingerprint;
-mod latency;
-mod metrics;
-mod multi_seed;
-mod parity;
-mod patch_stats;
-mod policy_metrics;
-mod probe_report;
-mod queue;
-mod report;
-mod risk;
-mod schedule;
-mod significance;
-mod simulate;
-mod sql;
-mod throughput;
-mod tokens;
+mod input;
+mod paper;
+mod print;
+mod rollout;
+mod runs;
 
-use analysis::Results;
-use analysis::cases::{self, Case};
-use analysis::render::Figures;
+use std::process::ExitCode;
+
 use anyhow::Context as _;
-use clap::CommandFactory as _;
-use console::failure::WithHint as _;
-use console::{Exit, completions, output};
-use domain::run::RunState;
+use clap::{CommandFactory as _, Parser as _};
+use console::{Exit, completions};
 
-use crate::cli::{Cli, Command, Print};
+use crate::cli::{Cli, Command};
 
-/// Runs the command.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+/// Parses the arguments, runs the command and reports its failure: the whole program.
+pub fn main() -> ExitCode {
+    console::failure::finish("analysis", run(Cli::parse()))
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
     cli.logs.start(&["analysis", "dataset"])?;
     match cli.command {
-        Command::Metrics(args) => metrics::run(&args),
-        Command::PolicyMetrics(args) => policy_metrics::run(&args),
-        Command::Failures(args) => failures::run(&args),
-        Command::PatchStats(args) => patch_stats::run(&args),
-        Command::Latency(args) => latency::run(&args),
-        Command::Tokens(args) => tokens::run(&args),
-        Command::Ablation(args) => ablation::run(&args),
-        Command::DetectorEval(args) => detector_eval::run(&args),
-        Command::Significance(args) => significance::run(&args),
-        Command::MultiSeed(args) => multi_seed::run(&args),
-        Command::Calibration(args) => calibration::run(&args),
-        Command::CrossVersion(args) => calibration::cross_version(&args),
-        Command::Throughput(args) => throughput::run(&args),
-        Command::Baselines(args) => baselines::run(&args),
-        Command::Fairness(args) => fairness::run(&args),
-        Command::ProbeReport(args) => probe_report::run(&args),
-        Command::Risk(args) => risk::run(&args),
-        Command::Schedule(args) => schedule::schedule(&args),
-        Command::Compare(args) => schedule::compare(&args),
-        Command::Sweep(args) => schedule::sweep(&args),
-        Command::Simulate(args) => simulate::run(&args),
-        Command::Queue(args) => queue::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Sql(args) => sql::run(&args),
-        Command::Diff(args) => diff::run(&args),
-        Command::Parity(args) => parity::run(&args),
-        Command::Audit(args) => audit::run(&args),
-        Command::Fingerprint(args) => fingerprint::run(&args),
-        Command::Export(args) => export::run(&args),
+        Command::Metrics(args) => runs::metrics::run(&args),
+        Command::PolicyMetrics(args) => runs::policy_metrics::run(&args),
+        Command::Failures(args) => runs::failures::run(&args),
+        Command::PatchStats(args) => runs::patch_stats::run(&args),
+        Command::Latency(args) => runs::latency::run(&args),
+        Command::Tokens(args) => runs::tokens::run(&args),
+        Command::Ablation(args) => runs::ablation::run(&args),
+        Command::DetectorEval(args) => paper::detector_eval::run(&args),
+        Command::Significance(args) => runs::significance::run(&args),
+        Command::MultiSeed(args) => paper::multi_seed::run(&args),
+        Command::Calibration(args) => paper::calibration::run(&args),
+        Command::CrossVersion(args) => paper::calibration::cross_version(&args),
+        Command::Throughput(args) => paper::throughput::run(&args),
+        Command::Baselines(args) => paper::baselines::run(&args),
+        Command::Fairness(args) => paper::fairness::run(&args),
+        Command::ProbeReport(args) => runs::probe_report::run(&args),
+        Command::Risk(args) => rollout::risk::run(&args),
+        Command::Schedule(args) => rollout::schedule::schedule(&args),
+        Command::Compare(args) => rollout::schedule::compare(&args),
+        Command::Sweep(args) => rollout::schedule::sweep(&args),
+        Command::Simulate(args) => rollout::simulate::run(&args),
+        Command::Queue(args) => rollout::queue::run(&args),
+        Command::Report(args) => runs::report::run(&args),
+        Command::Sql(args) => runs::sql::run(&args),
+        Command::Diff(args) => runs::diff::run(&args),
+        Command::Parity(args) => paper::parity::run(&args),
+        Command::Audit(args) => paper::audit::run(&args),
+        Command::Fingerprint(args) => runs::fingerprint::run(&args),
+        Command::Export(args) => runs::export::run(&args),
         Command::Completions { shell } => {
             completions::print(Cli::command(), shell).context("cannot print the completions")?;
             Ok(Exit::Fine)
         }
     }
-}
-
-/// Loads results, and says on stderr when a run is not finished.
-fn load(paths: &[String]) -> anyhow::Result<Results> {
-    let results = Results::load(paths).hint(
-        "name the folder of a run (results/<RUN_ID>), its parts, or a glob in quotes, e.g. 'results/*/*.parquet'",
-    )?;
-    for run in results.runs().filter(|run| run.state != RunState::Finished) {
-        let rows: u64 = run.parts.iter().map(|part| part.rows).sum();
-        output::say(&format!(
-            "run {} is {}: the figures cover {rows} of {} records",
-            run.run_id,
-            run.state.as_str(),
-            run.records
-        ));
-    }
-    Ok(results)
-}
-
-/// The rows of results, as plain values.
-fn cases(paths: &[String]) -> anyhow::Result<Vec<Case>> {
-    Ok(cases::read(&load(paths)?)?)
-}
-
-/// Prints figures in the form asked for.
-fn show(figures: &Figures, how: &Print) -> anyhow::Result<Exit> {
-    print(&figures.render(how.output, output::stdout_width()))
-}
-
-/// Prints a result; a reader that went away is no failure.
-fn print(text: &str) -> anyhow::Result<Exit> {
-    output::print(text).context("cannot write to stdout")?;
-    Ok(Exit::Fine)
 }

@@ -20,7 +20,7 @@ pub(super) fn expected() -> Schema {
     COLUMNS.iter().map(|&(name, kind, _)| Field::new(name.into(), data_type(kind))).collect()
 }
 
-/// What is wrong with a file's schema, in one line; `None` when nothing is. Columns beyond ours are no harm.
+/// The deviations of a file's schema, in one line; `None` without any. Additional columns are allowed.
 pub(super) fn problems(found: &Schema) -> Option<String> {
     let problems: Vec<String> = expected()
         .iter()

@@ -1,4 +1,4 @@
-//! Why results cannot be loaded.
+//! Errors of loading results and of computing from them.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,89 +7,56 @@ use dataset::run_file::RunFileError;
 use dataset::scan::ScanError;
 use polars::error::PolarsError;
 
-/// Why results cannot be loaded.
+/// An error of loading results.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Nothing is there.
+pub(crate) enum LoadError {
     #[error("{place} does not exist")]
-    Missing {
-        /// What was asked for.
-        place: String,
-    },
-    /// A place that cannot be read.
+    Missing { place: String },
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which file or folder.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// A folder or a pattern without results.
     #[error("{place} holds no results: no run.json and no *.parquet")]
-    Empty {
-        /// What was asked for.
-        place: String,
-    },
-    /// Not a pattern.
+    Empty { place: String },
     #[error("{pattern:?} is not a pattern of file names: {reason}")]
-    Pattern {
-        /// What was asked for.
-        pattern: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A URL that this build cannot read.
+    Pattern { pattern: String, reason: String },
+    /// A URL of a scheme that this build does not support.
     #[error("{url} cannot be read by this build: it lacks the feature {feature:?} of polars")]
-    NotBuilt {
-        /// What was asked for.
-        url: String,
-        /// What is missing.
-        feature: &'static str,
-    },
-    /// A URL of an unknown kind.
+    NotBuilt { url: String, feature: &'static str },
+    /// A URL of an unknown scheme.
     #[error("{url} is not a URL that results can be read from")]
-    Url {
-        /// What was asked for.
-        url: String,
-    },
-    /// `run.json` is wrong.
+    Url { url: String },
     #[error(transparent)]
     RunFile(#[from] RunFileError),
-    /// `run.json` names a part outside its folder.
     #[error("{}: run.json names the part {name:?}, which does not lie in its folder", folder.display())]
-    Outside {
-        /// The folder of the run.
-        folder: PathBuf,
-        /// The part.
-        name: String,
-    },
-    /// `run.json` names a part that is not there.
+    Outside { folder: PathBuf, name: String },
     #[error("{}: the part {name:?} that run.json names is missing", folder.display())]
-    PartMissing {
-        /// The folder of the run.
-        folder: PathBuf,
-        /// The part.
-        name: String,
-    },
-    /// A file is no part of results.
+    PartMissing { folder: PathBuf, name: String },
+    /// A file is not a part of results.
     #[error(transparent)]
     Part(#[from] ScanError),
-    /// A file has other columns.
+    /// A file lacks columns, or has columns of another type.
     #[error("{}: foreign schema: {problems}", path.display())]
-    Schema {
-        /// Which file.
-        path: PathBuf,
-        /// The columns that are missing or of another type.
-        problems: String,
-    },
-    /// Polars refuses the file.
+    Schema { path: PathBuf, problems: String },
     #[error("cannot scan {}", path.display())]
     Scan {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: PolarsError,
     },
+}
+
+/// An error of computing from results.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnalysisError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A query failed, e.g. because of a damaged file.
+    #[error("cannot compute from the results")]
+    Query(#[from] PolarsError),
+    /// A record occurs more than once, so every count would be wrong.
+    #[error("record {record_id:?} of run {run_id:?} occurs {times} times in the results")]
+    Repeated { run_id: String, record_id: String, times: u64 },
 }

@@ -1,9 +1,14 @@
-//! Where results lie → one lazy frame over all their parts.
+//! Inputs of all figures: rows of runs, as lazy frames or plain values, and small files.
+//!
+//! *Owns*: finding, checking and reading of results and files. *Never*: computes a figure.
 
+pub(crate) mod cases;
 mod columns;
 mod error;
+pub(crate) mod files;
 mod places;
+pub(crate) mod query;
 mod results;
 
-pub use error::LoadError;
-pub use results::Results;
+pub(crate) use error::{AnalysisError, LoadError};
+pub(crate) use results::Results;

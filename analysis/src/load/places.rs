@@ -1,4 +1,4 @@
-//! Run folders, globs, files and `file://` URLs → the Parquet files behind them.
+//! Resolves run folders, globs, files and `file://` URLs to Parquet files.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,17 +9,17 @@ use url::Url;
 
 use super::error::LoadError;
 
-/// What a place holds.
+/// The runs and files found so far.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The runs whose folders were named, with those folders.
+    /// The runs named by their folders, with these folders.
     pub(super) runs: Vec<(PathBuf, RunFile)>,
-    /// The Parquet files, each once, in the order found.
+    /// The Parquet files without repeats, in the order found.
     pub(super) parts: Vec<PathBuf>,
 }
 
 impl Found {
-    /// Adds what lies at `place`.
+    /// Adds the runs and files at `place`.
     pub(super) fn add(&mut self, place: &str) -> Result<(), LoadError> {
         let path = match local(place)? {
             Some(path) => path,
@@ -115,7 +115,7 @@ impl Found {
     }
 }
 
-/// The path that a `file://` URL names; `None` for a place that is no URL.
+/// The path of a `file://` URL; `None` if `place` is not a URL.
 fn local(place: &str) -> Result<Option<PathBuf>, LoadError> {
     let Some((scheme, _)) = place.split_once("://") else {
         return Ok(None);

@@ -8,15 +8,14 @@ use dataset::schema::{self, COLUMNS, Kind};
 use polars::prelude::*;
 
 use super::columns;
-use super::error::LoadError;
+use super::error::{AnalysisError, LoadError};
 use super::places::Found;
-use crate::error::AnalysisError;
-use crate::query;
+use super::query;
 
-/// The rows of one or several runs. Nothing but footers is read before a query runs.
-pub struct Results {
+/// The rows of one or several runs. Before a query runs, only the footers of the files are read.
+pub(crate) struct Results {
     frame: LazyFrame,
-    /// The same as written: numbers may be none.
+    /// The rows as written, with non-finite numbers.
     raw: LazyFrame,
     runs: Vec<(PathBuf, RunFile)>,
     parts: Vec<PathBuf>,
@@ -24,10 +23,10 @@ pub struct Results {
 
 impl Results {
     /// Finds and checks the parts behind `places`: run folders (by their `run.json`, else every `*.parquet` in
-    /// them), globs, Parquet files, `file://` URLs. A file named twice is taken once.
+    /// them), globs, Parquet files, `file://` URLs. A file named twice is used once.
     ///
-    /// Refuses what does not exist, what is no part of results, and a file with other columns.
-    pub fn load<S: AsRef<str>>(places: &[S]) -> Result<Self, LoadError> {
+    /// Fails for places that do not exist, files that are not parts of results, and files with other columns.
+    pub(crate) fn load<S: AsRef<str>>(places: &[S]) -> Result<Self, LoadError> {
         let mut found = Found::default();
         for place in places {
             found.add(place.as_ref())?;
@@ -51,29 +50,28 @@ impl Results {
         Ok(Self { frame: measured(frame.clone()), raw: frame, runs: found.runs, parts: found.parts })
     }
 
-    /// The rows, with the columns of [`dataset::schema`]. A time or price that is no finite number is null: it was not
-    /// measured, and [`Self::not_finite`] counts it.
-    pub fn frame(&self) -> LazyFrame {
+    /// The rows, with the columns of [`dataset::schema`]. Non-finite timings and prices are null;
+    /// [`Self::not_finite`] counts them.
+    pub(crate) fn frame(&self) -> LazyFrame {
         self.frame.clone()
     }
 
-    /// The runs whose folders were named.
-    pub fn runs(&self) -> impl ExactSizeIterator<Item = &RunFile> {
+    /// The runs that were named by their folders.
+    pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = &RunFile> {
         self.runs.iter().map(|(_, run)| run)
     }
 
-    /// The folders of those runs.
-    pub fn folders(&self) -> impl ExactSizeIterator<Item = &Path> {
+    pub(crate) fn folders(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.runs.iter().map(|(folder, _)| folder.as_path())
     }
 
-    /// The Parquet files, each once.
-    pub fn parts(&self) -> &[PathBuf] {
+    /// The Parquet files without repeats.
+    pub(crate) fn parts(&self) -> &[PathBuf] {
         &self.parts
     }
 
-    /// The runs that the rows belong to, in alphabetical order, whether their folders were named or only their parts.
-    pub fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
+    /// The ids of all runs that occur in the rows, in alphabetical order.
+    pub(crate) fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
         let ids = self.frame().group_by([col(schema::RUN_ID)]).agg([query::rows("rows")]);
         let mut ids: Vec<String> =
             query::run(ids)?.rows().map(|row| row.word(schema::RUN_ID)).collect::<PolarsResult<_>>()?;
@@ -81,9 +79,9 @@ impl Results {
         Ok(ids)
     }
 
-    /// The rows of one run, with its folder where that was named.
+    /// The rows of one run, with its folder if that was named.
     #[must_use]
-    pub fn of_run(&self, run_id: &str) -> Self {
+    pub(crate) fn of_run(&self, run_id: &str) -> Self {
         Self {
             frame: self.frame().filter(col(schema::RUN_ID).eq(lit(run_id))),
             raw: self.raw.clone().filter(col(schema::RUN_ID).eq(lit(run_id))),
@@ -92,15 +90,15 @@ impl Results {
         }
     }
 
-    /// How many times and prices are no finite numbers, and so count as not measured.
-    pub fn not_finite(&self) -> Result<u64, AnalysisError> {
+    /// Number of non-finite timings and prices; they count as not measured.
+    pub(crate) fn not_finite(&self) -> Result<u64, AnalysisError> {
         let none = real_columns().map(|name| col(name).is_finite().not().sum().cast(DataType::UInt64));
         let Some(sum) = none.reduce(|a, b| a + b) else { return Ok(0) };
         Ok(query::run(self.raw.clone().select([sum.alias("none")]))?.only().count("none")?)
     }
 
-    /// Refuses results in which a record of a run occurs more than once.
-    pub fn refuse_repeats(&self) -> Result<(), AnalysisError> {
+    /// Fails if a record of a run occurs more than once.
+    pub(crate) fn refuse_repeats(&self) -> Result<(), AnalysisError> {
         let repeats = self
             .frame()
             .group_by([col(schema::RUN_ID), col(schema::RECORD_ID)])
@@ -131,7 +129,7 @@ fn measured(frame: LazyFrame) -> LazyFrame {
 fn scan_files(paths: &[PathBuf]) -> PolarsResult<LazyFrame> {
     let paths: Vec<PlRefPath> =
         paths.iter().map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
-    // The paths are files: a `*` in a name is a letter of it.
+    // No globbing: the paths are files, and `*` is a valid character of a file name.
     let args = ScanArgsParquet { glob: false, cache: false, ..ScanArgsParquet::default() };
     LazyFrame::scan_parquet_files(paths.into(), args)
 }

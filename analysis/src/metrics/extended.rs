@@ -1,4 +1,4 @@
-//! What the original does not say: whose fault, how sure, how effective, how long.
+//! Metrics that the paper does not have: faults, intervals, effectiveness, times.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use domain::outcome::{Fault, Gate, Status};
 use polars::prelude::*;
 use serde::Serialize;
 
+use super::paper::accepted_ops;
 use super::pass::{PassAtK, pass_at_k};
-use super::published::accepted_ops;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::query::{self, Row, is, no, rows, tally, total, yes};
+use crate::load::query::{self, Row, is, no, rows, tally, total, yes};
 use crate::stats::{Median, Proportion};
 
-/// Columns of times, in the order a record passes them.
+/// Timing columns, in processing order.
 const TIMES: [&str; 10] = [
     schema::QUEUE_MS,
     schema::PROPOSE_MS,
@@ -31,85 +31,75 @@ const TIMES: [&str; 10] = [
 
 /// Our metrics. Proportions carry a Wilson interval at 95 %.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Extended {
+pub(crate) struct Extended {
     /// The runs that the rows belong to.
-    pub runs: Vec<String>,
-    /// Rows.
-    pub records: u64,
+    pub(crate) runs: Vec<String>,
+    pub(crate) records: u64,
     /// Distinct documents.
-    pub documents: u64,
+    pub(crate) documents: u64,
     /// Rows by status; every status has a key.
-    pub status: BTreeMap<&'static str, u64>,
+    pub(crate) status: BTreeMap<&'static str, u64>,
     /// Accepted, of all rows.
-    pub accepted_of_all: Proportion,
-    /// Accepted, of the rows whose document was valid before anyone touched it.
-    pub accepted_of_valid: Proportion,
-    /// Effective, of the accepted that were judged here: the rescan passed, it found nothing new, and no operation was
-    /// collateral. An imported verdict proves none of that.
-    pub effective_of_accepted: Proportion,
-    /// Rows that need a person.
-    pub needs_review: Proportion,
-    /// Rows that are neither accepted nor without a fault, by fault; every fault has a key.
-    pub faults: BTreeMap<&'static str, u64>,
-    /// What each gate said, in the order they run.
-    pub gates: Vec<GateTally>,
+    pub(crate) accepted_of_all: Proportion,
+    /// Accepted, of the rows whose original document was valid.
+    pub(crate) accepted_of_valid: Proportion,
+    /// Effective, of the accepted rows that were verified here: the rescan passed without new violations, and no
+    /// operation was collateral. Imported rows do not have this information.
+    pub(crate) effective_of_accepted: Proportion,
+    pub(crate) needs_review: Proportion,
+    /// Rows with a fault, by fault; every fault has a key.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// Verdicts by gate, in the order they run.
+    pub(crate) gates: Vec<GateTally>,
     /// Rows that could not be processed, by kind of error.
-    pub errors: BTreeMap<String, u64>,
+    pub(crate) errors: BTreeMap<String, u64>,
     /// Accepted rows by caution; a row may have several.
-    pub cautions: BTreeMap<String, u64>,
-    /// Median operations of the accepted patches; null without any.
-    pub median_patch_ops: Option<Median>,
+    pub(crate) cautions: BTreeMap<String, u64>,
+    /// Median operations of the accepted patches.
+    pub(crate) median_patch_ops: Option<Median>,
     /// 95th percentile (linear) of the same.
-    pub p95_patch_ops: Option<f64>,
-    /// Most operations of an accepted patch.
-    pub max_patch_ops: Option<u64>,
-    /// Operations that the violations did not need, over all rows.
-    pub collateral_ops: u64,
-    /// Accepted rows with objects that must exist beside the document.
-    pub with_companions: u64,
-    /// Times by column; columns that nobody measured are left out.
-    pub latency_ms: BTreeMap<&'static str, Latency>,
-    /// Tokens of all rows whatever their source.
-    pub tokens: BTreeMap<&'static str, u64>,
-    /// Price of all rows in US dollars; null when none is known.
-    pub cost_usd: Option<f64>,
-    /// How sure a model is to repair a record when it is asked `k` times; empty without a model.
-    pub pass_at_k: Vec<PassAtK>,
-    /// Times and prices that are no finite numbers: they count as not measured.
-    pub not_finite: u64,
+    pub(crate) p95_patch_ops: Option<f64>,
+    pub(crate) max_patch_ops: Option<u64>,
+    /// Operations that the violations did not require, over all rows.
+    pub(crate) collateral_ops: u64,
+    /// Accepted rows whose repair requires companion objects.
+    pub(crate) with_companions: u64,
+    /// Times by column, without columns that were not measured.
+    pub(crate) latency_ms: BTreeMap<&'static str, Latency>,
+    /// Tokens of all rows, whatever their source.
+    pub(crate) tokens: BTreeMap<&'static str, u64>,
+    /// Cost of all rows in US dollars; null when no row has one.
+    pub(crate) cost_usd: Option<f64>,
+    /// pass@k for each `k`; empty without a model.
+    pub(crate) pass_at_k: Vec<PassAtK>,
+    /// Non-finite timings and prices; they count as not measured.
+    pub(crate) not_finite: u64,
 }
 
-/// How often a gate said what.
+/// Verdicts of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GateTally {
-    /// The gate; `schema_before` is the schema gate on the untouched document.
-    pub gate: &'static str,
-    /// The check held.
-    pub passed: u64,
-    /// The check did not hold.
-    pub failed: u64,
-    /// The check did not run.
-    pub not_run: u64,
+pub(crate) struct GateTally {
+    /// `schema_before` is the schema gate on the original document.
+    pub(crate) gate: &'static str,
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) not_run: u64,
 }
 
 /// The distribution of a time, in ms.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Latency {
-    /// How many rows measured it: spent more than 0 ms.
-    pub n: u64,
-    /// Mean.
-    pub mean: f64,
-    /// Median.
-    pub median: f64,
+pub(crate) struct Latency {
+    /// Rows with a measured time, i.e. more than 0 ms.
+    pub(crate) n: u64,
+    pub(crate) mean: f64,
+    pub(crate) median: f64,
     /// 95th percentile, linear.
-    pub p95: f64,
-    /// Longest.
-    pub max: f64,
+    pub(crate) p95: f64,
+    pub(crate) max: f64,
 }
 
 impl Extended {
-    /// Computes our metrics.
-    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
+    pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
         let sums = query::run(results.frame().select(sums()))?;
         let row = sums.only();
         let (records, accepted) = (row.count("records")?, row.count("accepted")?);
@@ -169,7 +159,7 @@ fn token_columns() -> impl Iterator<Item = &'static str> {
         .into_iter()
 }
 
-/// Everything that one pass over the rows can sum.
+/// All sums that need one pass over the rows.
 fn sums() -> Vec<Expr> {
     let accepted = || yes(schema::ACCEPTED);
     let judged_here = || accepted().and(is(schema::WORKER, IMPORT).not());
@@ -196,7 +186,7 @@ fn sums() -> Vec<Expr> {
     }
     sums.extend(token_columns().map(|column| total(col(column), column)));
     for column in TIMES {
-        // Work that was done took some time: exactly 0 stands for a gate that did not run, or was not timed.
+        // Every stage that ran took some time: exactly 0 means that it did not run, or was not timed.
         let time = || col(column).filter(col(column).gt(lit(0.0)));
         let quantile = |q: f64| time().quantile(lit(q), QuantileMethod::Linear);
         sums.push(tally(col(column).gt(lit(0.0)), &format!("{column} n")));
@@ -238,7 +228,7 @@ fn tokens(row: Row<'_>) -> PolarsResult<BTreeMap<&'static str, u64>> {
     token_columns().map(|column| Ok((column, row.count(column)?))).collect()
 }
 
-/// How many rows hold which word in `column`; rows without one are left out.
+/// Number of rows by value of `column`, without null.
 fn by_word(frame: LazyFrame, column: &str) -> PolarsResult<BTreeMap<String, u64>> {
     let counts = frame.filter(col(column).is_not_null()).group_by([col(column)]).agg([rows("rows")]);
     query::run(counts)?.rows().map(|row| Ok((row.word(column)?, row.count("rows")?))).collect()

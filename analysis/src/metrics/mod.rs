@@ -1,32 +1,24 @@
-//! The metrics of a run: the published keys with the published meaning, and ours beside them.
+//! Figures computed from the rows of runs: metrics of a run and of each policy, failures, patch sizes, times, tokens,
+//! comparisons, SQL queries; and the summary of a probe.
+//!
+//! *Invariant*: every figure depends on the rows alone, not on their distribution over files; what was not measured is
+//! null.
 
+pub(crate) mod ablation;
+pub(crate) mod diff;
 mod extended;
+pub(crate) mod failures;
+pub(crate) mod latency;
+mod paper;
 mod pass;
-mod published;
+pub(crate) mod patch_stats;
+pub(crate) mod policy_metrics;
+pub(crate) mod probe_report;
+pub(crate) mod significance;
+pub(crate) mod sql;
+pub(crate) mod tokens;
+mod whole;
 
-use serde::Serialize;
-
-use crate::error::AnalysisError;
-use crate::load::Results;
-
-pub use extended::{Extended, GateTally, Latency};
-pub use pass::PassAtK;
-pub use published::{Published, Tokens};
-
-/// The metrics of the rows of one or several runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Metrics {
-    /// The keys of the original, at top level.
-    #[serde(flatten)]
-    pub published: Published,
-    /// What the original does not say.
-    pub extended: Extended,
-}
-
-impl Metrics {
-    /// Computes them. Refuses results in which a record occurs twice.
-    pub fn compute(results: &Results) -> Result<Self, AnalysisError> {
-        results.refuse_repeats()?;
-        Ok(Self { published: Published::compute(results)?, extended: Extended::compute(results)? })
-    }
-}
+pub(crate) use extended::Extended;
+pub(crate) use paper::PaperMetrics;
+pub(crate) use whole::Metrics;

@@ -1,25 +1,24 @@
-//! pass@k: how sure a model is to repair a record when it is asked `k` times.
+//! pass@k: the probability that at least one of `k` samples of a model is accepted.
 
 use dataset::schema;
 use polars::prelude::*;
 use serde::Serialize;
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::query::{self, rows};
+use crate::load::query::{self, rows};
 
-/// The share of records that `k` samples are expected to repair.
+/// The expected share of records that `k` samples repair.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct PassAtK {
-    /// Samples.
-    pub k: u64,
-    /// Rows about which a model was asked at least so often.
-    pub n: u64,
-    /// Mean over these rows, 0 to 1: no rule's patch in the place of a model's counts.
-    pub rate: f64,
+pub(crate) struct PassAtK {
+    pub(crate) k: u64,
+    /// Rows with at least `k` samples.
+    pub(crate) n: u64,
+    /// Mean over these rows, 0 to 1. Patches by rules do not count.
+    pub(crate) rate: f64,
 }
 
-/// pass@k for every `k` up to the most samples that a row has; empty without a model.
+/// pass@k for every `k` up to the largest number of samples of a row; empty without a model.
 pub(super) fn pass_at_k(results: &Results) -> Result<Vec<PassAtK>, AnalysisError> {
     let counts = results
         .frame()
@@ -55,7 +54,7 @@ fn expected(groups: &[Group], k: u64) -> PassAtK {
     PassAtK { k, n, rate: if n == 0 { 0.0 } else { sum / n as f64 } }
 }
 
-/// The chance that of `k` samples, drawn from `drawn` of which `passed` passed, at least one passes:
+/// The probability that at least one of `k` samples passes, drawn from `drawn` samples of which `passed` passed:
 /// 1 - C(drawn - passed, k) / C(drawn, k), the unbiased estimator of "Evaluating Large Language Models Trained on Code"
 /// (Chen et al. 2021, section 2.1), as a product.
 fn some_pass(drawn: u64, passed: u64, k: u64) -> f64 {
@@ -78,7 +77,7 @@ mod tests {
     fn the_estimator_counts_choices() {
         close(some_pass(5, 0, 5), 0.0);
         close(some_pass(5, 2, 1), 0.4);
-        // Of the ten pairs out of five, three hold none of the two that passed.
+        // Of the ten pairs of five samples, three contain neither of the two that passed.
         close(some_pass(5, 2, 2), 0.7);
         close(some_pass(5, 2, 4), 1.0);
         close(some_pass(1, 1, 1), 1.0);

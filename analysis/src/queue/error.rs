@@ -1,32 +1,32 @@
-//! Why the queue refuses.
+//! Errors of the queue.
 
-/// Why the queue refuses.
+/// An error of the queue.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// `SQLite` fails: no such folder, no queue, or another process holds the file too long.
+    /// `SQLite` failed: the folder is missing, the file is not a queue, or another process locks it for too long.
     #[error("cannot use the queue")]
     Sqlite(#[from] rusqlite::Error),
-    /// The file beside the queue, by which processes take turns, cannot be used.
-    #[error("cannot take a turn at the queue")]
-    Line(#[source] std::io::Error),
-    /// The file is a queue of another version.
+    /// The lock file beside the queue cannot be used.
+    #[error("cannot lock the queue for writing")]
+    LockFile(#[source] std::io::Error),
+    /// The file has another schema version.
     #[error("the queue has version {found}, this program reads {wanted}")]
     Version {
-        /// As found.
+        /// The version of the file.
         found: i64,
-        /// As expected.
+        /// The version of this program.
         wanted: i64,
     },
     /// The item is not leased under this token.
     #[error(
-        "record {record_id:?} of run {run_id:?} is not leased under token {token}: its lease ran out, or it was answered"
+        "record {record_id:?} of run {run_id:?} is not leased under token {token}: its lease expired, or it was answered"
     )]
     NotLeased {
-        /// The run.
+        /// The run of the item.
         run_id: String,
-        /// The record.
+        /// The record of the item.
         record_id: String,
-        /// The token given.
+        /// The token of the answer.
         token: i64,
     },
 }

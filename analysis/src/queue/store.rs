@@ -1,4 +1,4 @@
-//! The queue in `SQLite`.
+//! The queue's `SQLite` database.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,10 +11,11 @@ use serde::Serialize;
 use super::error::QueueError;
 use crate::schedule::{Terms, Weights};
 
-/// Version of the tables.
+/// Version of the schema. It is kept in `user_version` by the few lines of [`Queue::open`]: `rusqlite_migration` 2.6 does
+/// not support this version of rusqlite.
 const VERSION: i64 = 1;
 
-/// How long a process waits for another one's transaction.
+/// Maximum wait for a transaction of another process.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
@@ -31,78 +32,78 @@ const TABLES: &str = "
         minutes REAL NOT NULL, timed INTEGER NOT NULL
     ) STRICT;";
 
-/// What waits.
+/// A repair to roll out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
-    /// The run.
+    /// The run that made the repair.
     pub run_id: String,
-    /// The record.
+    /// The record that it repairs.
     pub record_id: String,
     /// Canonical policy.
     pub policy_id: String,
-    /// Risk, share of success and expected minutes.
+    /// Risk, success rate and expected minutes.
     pub terms: Terms,
 }
 
-/// How the next items are chosen.
+/// The order in which items are claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// The published score, by the terms that the items came with.
+    /// The paper's score, with the terms of the items.
     Score,
-    /// The same, with shares and times learnt from the answers so far.
+    /// The paper's score, with success rates and times learnt from the answers so far.
     Learnt,
-    /// The highest risk.
+    /// Highest risk first.
     Risk,
-    /// The oldest.
+    /// Oldest first.
     Fifo,
 }
 
-/// Who claims, how many, for how long, by which rule.
+/// The parameters of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// Who claims.
+    /// Name of the claiming process.
     pub holder: String,
-    /// At most so many.
+    /// Maximum number of items.
     pub count: u32,
-    /// Seconds until the claim runs out.
+    /// Seconds until the lease expires.
     pub lease_s: f64,
-    /// How items are chosen.
+    /// The order of the items.
     pub rule: Rule,
-    /// How the score's terms are weighed.
+    /// Weights of the score's terms.
     pub weights: Weights,
 }
 
-/// A claimed item.
+/// A claimed item, with its lease.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Claimed {
-    /// The run.
+    /// The run that made the repair.
     pub run_id: String,
-    /// The record.
+    /// The record that it repairs.
     pub record_id: String,
     /// Canonical policy.
     pub policy_id: String,
-    /// Its risk.
+    /// Risk of the item.
     pub risk: f64,
-    /// To be given with the answer.
+    /// Fencing token, to be passed with the answer.
     pub token: i64,
-    /// Which attempt this is, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: i64,
-    /// When the claim runs out, in seconds since 1970.
+    /// Expiry of the lease, in seconds since 1970.
     pub lease_until: f64,
 }
 
-/// What became of a claimed item.
+/// The outcome of a claimed item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Answer {
-    /// It is rolled out; it took so many seconds, where that was measured.
+    /// Rolled out, with the measured seconds if any.
     Done(Option<f64>),
-    /// It must not be rolled out.
+    /// Refused: it must not be rolled out.
     Refused,
-    /// It went wrong; it is tried again unless this was the last attempt.
-    Again,
+    /// Failed: it is tried again unless this was the last attempt.
+    Failed,
 }
 
-/// How many items are in which state, and the age of the oldest that waits.
+/// Number of items by state, and the age of the oldest queued item.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are the states'")]
 pub struct Stats {
@@ -111,48 +112,51 @@ pub struct Stats {
     pub done: i64,
     pub failed: i64,
     pub dead: i64,
-    /// Of the leased ones, those whose lease ran out.
+    /// Leased items whose lease has expired.
     pub expired: i64,
-    /// Seconds that the oldest queued item has waited.
+    /// Age of the oldest queued item in seconds.
     pub oldest_s: Option<f64>,
 }
 
-/// A queue.
+/// An open queue.
 #[derive(Debug)]
 pub struct Queue {
     connection: Connection,
-    line: Arc<File>,
+    lock_file: Arc<File>,
 }
 
-/// A process's turn to write. `SQLite` alone lets whoever asks at the right moment go first, so that among many busy
-/// processes one may ask in vain for longer than it has patience; the lock of a file is handed on in order, and ends
-/// with its process.
+/// Exclusive lock for writing, held until drop. `SQLite`'s own lock is not fair: among many busy processes one may fail
+/// to get it within `PATIENCE`. A file lock is granted in order, and released when its process ends.
 #[derive(Debug)]
-struct Turn(Arc<File>);
+struct WriteLock(Arc<File>);
 
-impl Turn {
-    fn take(line: &Arc<File>) -> Result<Self, QueueError> {
-        line.lock().map_err(QueueError::Line)?;
-        Ok(Self(Arc::clone(line)))
+impl WriteLock {
+    fn take(file: &Arc<File>) -> Result<Self, QueueError> {
+        file.lock().map_err(QueueError::LockFile)?;
+        Ok(Self(Arc::clone(file)))
     }
 }
 
-impl Drop for Turn {
+impl Drop for WriteLock {
     fn drop(&mut self) {
-        // What cannot be unlocked is unlocked when its process ends.
+        // An unlock that fails happens at the end of the process.
         let _ = self.0.unlock();
     }
 }
 
 impl Queue {
-    /// Opens the queue in a file, and makes it when there is none.
+    /// Opens the queue in a file, and creates it if missing.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
         let mut name = path.as_os_str().to_owned();
         name.push("-line");
-        let line =
-            File::options().create(true).truncate(false).write(true).open(&name).map_err(QueueError::Line)?;
-        let line = Arc::new(line);
-        let turn = Turn::take(&line)?;
+        let lock_file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&name)
+            .map_err(QueueError::LockFile)?;
+        let lock_file = Arc::new(lock_file);
+        let lock = WriteLock::take(&lock_file)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -166,19 +170,19 @@ impl Queue {
             return Err(QueueError::Version { found, wanted: VERSION });
         }
         change.commit()?;
-        drop(turn);
-        Ok(Self { connection, line })
+        drop(lock);
+        Ok(Self { connection, lock_file })
     }
 
-    fn change(&mut self) -> Result<(Turn, Transaction<'_>), QueueError> {
-        let turn = Turn::take(&self.line)?;
-        Ok((turn, self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?))
+    fn change(&mut self) -> Result<(WriteLock, Transaction<'_>), QueueError> {
+        let lock = WriteLock::take(&self.lock_file)?;
+        Ok((lock, self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?))
     }
 
-    /// Puts items in. One that is there already keeps its age, state and attempts, and takes the new terms. Says how
-    /// many are new.
+    /// Adds items and returns the number of new ones. An item already in the queue keeps its age, state and attempts,
+    /// and gets the new terms.
     pub fn enqueue(&mut self, items: &[Item], max_attempts: u32, now: f64) -> Result<u64, QueueError> {
-        let (_turn, change) = self.change()?;
+        let (_lock, change) = self.change()?;
         let mut new = 0;
         {
             let mut known = change.prepare("SELECT 1 FROM items WHERE run_id = ?1 AND record_id = ?2")?;
@@ -206,9 +210,9 @@ impl Queue {
         Ok(new)
     }
 
-    /// Claims the next items. Claims that ran out count as attempts that went wrong.
+    /// Claims the next items. Expired claims count as failed attempts.
     pub fn claim(&mut self, choice: &Choice, now: f64) -> Result<Vec<Claimed>, QueueError> {
-        let (_turn, change) = self.change()?;
+        let (_lock, change) = self.change()?;
         change.execute(
             "UPDATE items SET attempts = attempts + 1, last_update = ?1, lease_until = NULL, holder = NULL,
                  state = CASE WHEN attempts + 1 < max_attempts THEN 'queued' ELSE 'dead' END
@@ -238,8 +242,8 @@ impl Queue {
         Ok(claimed)
     }
 
-    /// Answers for a claimed item. Refused unless it is leased under this token; a claim that ran out may still be
-    /// answered as long as nobody else has it.
+    /// Records the outcome of a claimed item. Fails unless the item is leased under this token; an expired claim may
+    /// still be answered until the item is claimed again.
     pub fn answer(
         &mut self,
         run_id: &str,
@@ -248,11 +252,11 @@ impl Queue {
         answer: Answer,
         now: f64,
     ) -> Result<(), QueueError> {
-        let (_turn, change) = self.change()?;
+        let (_lock, change) = self.change()?;
         let state = match answer {
             Answer::Done(_) => "'done'",
             Answer::Refused => "'failed'",
-            Answer::Again => "CASE WHEN attempts + 1 < max_attempts THEN 'queued' ELSE 'dead' END",
+            Answer::Failed => "CASE WHEN attempts + 1 < max_attempts THEN 'queued' ELSE 'dead' END",
         };
         let policy: Option<String> = change
             .query_row(
@@ -283,7 +287,7 @@ impl Queue {
         Ok(())
     }
 
-    /// How many items are in which state.
+    /// Number of items by state.
     pub fn stats(&self, now: f64) -> Result<Stats, QueueError> {
         let count = |state: &str| {
             self.connection
@@ -315,8 +319,8 @@ fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
     })
 }
 
-/// ?1 α per hour, ?2 now, ?3 ε, ?4 the bonus for what is exploited, ?5 how many, ?6 the lease's end. One total order:
-/// key, risk, age, run, record.
+/// The query for the next items. ?1: α per hour, ?2: now, ?3: ε, ?4: bonus for known exploited vulnerabilities, ?5:
+/// maximum number, ?6: expiry of the lease. The order is total: key, risk, age, run, record.
 fn next_items(rule: Rule) -> String {
     let rest = "+ ?1 * (?2 - enqueued_at) / 3600.0 + ?4 * kev";
     let key = match rule {

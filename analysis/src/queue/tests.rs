@@ -44,7 +44,7 @@ fn waiting_makes_up_for_risk() {
     let (_dir, mut queue) = queue();
     queue.enqueue(&[item("old", "p", 40.0)], 3, 0.0).unwrap();
     queue.enqueue(&[item("new", "p", 85.0)], 3, 5.0 * 3600.0).unwrap();
-    // 3.6 + 5 hours against 7.65.
+    // Scores: 3.6 + 5 hours of waiting, against 7.65.
     assert_eq!(ids(&queue.claim(&choice(Rule::Score, 1), 5.0 * 3600.0).unwrap()), ["old"]);
 }
 
@@ -53,15 +53,15 @@ fn an_item_ends_done_failed_or_dead() {
     let (_dir, mut queue) = queue();
     queue.enqueue(&[item("a", "p", 3.0), item("b", "p", 2.0), item("c", "p", 1.0)], 2, 0.0).unwrap();
     let claimed = queue.claim(&choice(Rule::Risk, 3), 1.0).unwrap();
-    for (item, answer) in claimed.iter().zip([Answer::Done(Some(5.0)), Answer::Refused, Answer::Again]) {
+    for (item, answer) in claimed.iter().zip([Answer::Done(Some(5.0)), Answer::Refused, Answer::Failed]) {
         queue.answer("r", &item.record_id, item.token, answer, 2.0).unwrap();
     }
     let again = queue.claim(&choice(Rule::Risk, 3), 3.0).unwrap();
     assert_eq!((ids(&again), again[0].attempt, again[0].token), (vec!["c"], 2, 2));
-    queue.answer("r", "c", 2, Answer::Again, 4.0).unwrap();
+    queue.answer("r", "c", 2, Answer::Failed, 4.0).unwrap();
     let stats = queue.stats(5.0).unwrap();
     assert_eq!((stats.done, stats.failed, stats.dead, stats.queued, stats.leased), (1, 1, 1, 0, 0));
-    // What is over stays over, and keeps its state when it is put in again.
+    // Finished items keep their state when they are enqueued again.
     assert_eq!(queue.enqueue(&[item("a", "p", 3.0)], 2, 6.0).unwrap(), 0);
     assert!(queue.claim(&choice(Rule::Risk, 3), 7.0).unwrap().is_empty());
 }
@@ -97,7 +97,7 @@ fn answers_teach() {
     items.extend((0..20).map(|n| item(&format!("b{n:02}"), "bad", 90.0)));
     queue.enqueue(&items, 1, 0.0).unwrap();
     for claimed in queue.claim(&choice(Rule::Risk, 40), 1.0).unwrap() {
-        let answer = if claimed.policy_id == "good" { Answer::Done(Some(60.0)) } else { Answer::Again };
+        let answer = if claimed.policy_id == "good" { Answer::Done(Some(60.0)) } else { Answer::Failed };
         queue.answer("r", &claimed.record_id, claimed.token, answer, 2.0).unwrap();
     }
     assert_eq!(ids(&queue.claim(&choice(Rule::Learnt, 2), 3.0).unwrap()), ["good", "bad"]);

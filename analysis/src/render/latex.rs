@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use console::output::Align;
 
-use super::Titled;
+use super::titled::Titled;
 
 /// A `table` with its caption.
-pub fn latex(titled: &Titled) -> String {
+pub(crate) fn latex(titled: &Titled) -> String {
     let columns: String = titled
         .table
         .header()
@@ -22,21 +22,22 @@ pub fn latex(titled: &Titled) -> String {
     );
     text.push_str("\\toprule\n");
     let header = titled.table.header().iter().map(|(name, _)| format!("\\textbf{{{}}}", escape(name)));
-    line(&mut text, header);
+    row(&mut text, header);
     text.push_str("\\midrule\n");
-    for row in titled.table.rows() {
-        line(&mut text, row.iter().map(|cell| escape(cell)));
+    for cells in titled.table.rows() {
+        row(&mut text, cells.iter().map(|cell| escape(cell)));
     }
     text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table}\n");
     text
 }
 
-fn line(text: &mut String, cells: impl Iterator<Item = String>) {
-    text.push_str(&cells.collect::<Vec<_>>().join(" & "));
+/// Appends a row of escaped cells.
+pub(crate) fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
+    text.push_str(&cells.into_iter().collect::<Vec<_>>().join(" & "));
     text.push_str(" \\\\\n");
 }
 
-/// Text that LaTeX prints as it stands.
+/// Escapes the special characters of LaTeX.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -2,24 +2,25 @@
 
 use console::output::Align;
 
-use super::Titled;
+use super::titled::Titled;
 
 /// A heading and a pipe table.
-pub fn markdown(titled: &Titled) -> String {
-    let mut text = format!("**{}**\n\n", cell(&titled.title));
-    line(&mut text, titled.table.header().iter().map(|(name, _)| cell(name)));
+pub(crate) fn markdown(titled: &Titled) -> String {
+    let mut text = format!("**{}**\n\n", escape(&titled.title));
+    row(&mut text, titled.table.header().iter().map(|(name, _)| escape(name)));
     let rules = titled.table.header().iter().map(|(_, align)| match align {
         Align::Left => "---".to_owned(),
         Align::Right => "---:".to_owned(),
     });
-    line(&mut text, rules);
-    for row in titled.table.rows() {
-        line(&mut text, row.iter().map(|text| cell(text)));
+    row(&mut text, rules);
+    for cells in titled.table.rows() {
+        row(&mut text, cells.iter().map(|cell| escape(cell)));
     }
     text
 }
 
-fn line(text: &mut String, cells: impl Iterator<Item = String>) {
+/// Appends a row of escaped cells to a pipe table.
+pub(crate) fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     text.push('|');
     for cell in cells {
         text.push(' ');
@@ -29,16 +30,16 @@ fn line(text: &mut String, cells: impl Iterator<Item = String>) {
     text.push('\n');
 }
 
-/// A cell cannot end itself, its line, or begin markup.
-fn cell(text: &str) -> String {
+/// Escapes a text so that it contains neither markup nor line breaks nor the end of a cell.
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '|' | '\\' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' => {
+            '|' | '\\' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '!' | '&' => {
                 escaped.push('\\');
                 escaped.push(c);
             }
-            '\n' | '\r' => escaped.push(' '),
+            c if c.is_control() => escaped.push(' '),
             c => escaped.push(c),
         }
     }

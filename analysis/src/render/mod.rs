@@ -1,75 +1,18 @@
-//! Figures → text, JSON, CSV, Markdown, LaTeX. Values in, text out.
+//! Figures as text, JSON, CSV, Markdown, LaTeX and SVG.
+//!
+//! *Owns*: the format of tables, numbers and charts. *Never*: computes a figure or reads an input.
 
-pub mod chart;
+pub(crate) mod chart;
+mod figures;
 pub(crate) mod latex;
-mod markdown;
+pub(crate) mod markdown;
 mod numbers;
 mod shown;
+mod titled;
 
-use console::output::{self, Table};
-use serde_json::Value;
-
-pub use latex::latex;
-pub use markdown::markdown;
-pub use numbers::{ends, interval, number, percent, thousands};
-pub use shown::shown;
-
-/// In which form figures are printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
-    /// Tables for people
-    #[default]
-    Text,
-    /// One JSON value
-    Json,
-    /// Comma-separated values, RFC 4180; several tables are parted by an empty line
-    Csv,
-    /// Markdown tables
-    Md,
-    /// LaTeX tables (booktabs)
-    Tex,
-}
-
-/// A table that says what it shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Titled {
-    /// What it shows, with unit and n where they matter.
-    pub title: String,
-    /// The rows.
-    pub table: Table,
-}
-
-/// What a command has to say: one JSON value, and the same as tables.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Figures {
-    /// Everything.
-    pub value: Value,
-    /// What people look at.
-    pub tables: Vec<Titled>,
-}
-
-impl Figures {
-    /// Figures without tables yet.
-    pub fn new(value: Value) -> Self {
-        Self { value, tables: vec![] }
-    }
-
-    /// The same with one more table.
-    #[must_use]
-    pub fn with(mut self, title: impl Into<String>, table: Table) -> Self {
-        self.tables.push(Titled { title: title.into(), table });
-        self
-    }
-
-    /// The figures as text in some form.
-    pub fn render(&self, form: Form, width: Option<u16>) -> String {
-        let each = |of: &dyn Fn(&Titled) -> String| self.tables.iter().map(of).collect::<Vec<_>>().join("\n");
-        match form {
-            Form::Json => output::json(&self.value),
-            Form::Text => each(&|titled| format!("{}\n{}", titled.title, titled.table.text(width))),
-            Form::Csv => each(&|titled| titled.table.csv()),
-            Form::Md => each(&markdown),
-            Form::Tex => each(&latex),
-        }
-    }
-}
+pub(crate) use figures::{Figures, Form};
+pub(crate) use latex::latex;
+pub(crate) use markdown::markdown;
+pub(crate) use numbers::{ends, interval, number, percent, thousands};
+pub(crate) use shown::shown;
+pub(crate) use titled::Titled;

@@ -1,27 +1,27 @@
-//! How numbers are written.
+//! Formats of numbers.
 
 use crate::stats::Proportion;
 
 /// `99.51 %`; a dash for a share of nothing.
-pub fn percent(rate: Option<f64>) -> String {
+pub(crate) fn percent(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.2} %", rate * 100.0))
 }
 
 /// `99.38 – 99.61 %`.
-pub fn interval(share: &Proportion) -> String {
+pub(crate) fn interval(share: &Proportion) -> String {
     match (share.low, share.high) {
         (Some(low), Some(high)) => ends(low, high),
         _ => "-".to_owned(),
     }
 }
 
-/// The ends of an interval of shares.
-pub fn ends(low: f64, high: f64) -> String {
+/// An interval of shares in percent.
+pub(crate) fn ends(low: f64, high: f64) -> String {
     format!("{:.2} – {:.2} %", low * 100.0, high * 100.0)
 }
 
-/// A number of some unit with as many decimals as its size deserves; a dash for none.
-pub fn number(x: Option<f64>) -> String {
+/// A number with at most 1 decimal from 100 on, else at most 3; a dash for none.
+pub(crate) fn number(x: Option<f64>) -> String {
     match x {
         None => "-".to_owned(),
         Some(x) if x.abs() >= 100.0 => short(format!("{x:.1}")),
@@ -29,13 +29,13 @@ pub fn number(x: Option<f64>) -> String {
     }
 }
 
-/// Without zeros at the end of its decimals.
+/// Without trailing zeros of the decimals.
 fn short(number: String) -> String {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number }
 }
 
-/// `13,656`.
-pub fn thousands(count: u64) -> String {
+/// With separators of thousands: `13,656`.
+pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

@@ -1,11 +1,11 @@
-//! Texts of manifests as people may look at them.
+//! Texts from manifests, made safe to print.
 
 use std::borrow::Cow;
 
 use console::output::visible;
 
-/// Text whose control characters, and the letters that turn the direction of what follows, are shown instead of sent.
-pub fn shown(text: &str) -> Cow<'_, str> {
+/// Escapes control characters and the characters that change the direction of text.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let text = visible(text);
     if !text.contains(turns) {

@@ -1,4 +1,4 @@
-//! What a report is made of.
+//! The data model of a report.
 
 use dataset::run_file::RunFile;
 
@@ -6,125 +6,100 @@ use super::records::Records;
 use crate::render::Titled;
 use crate::stats::{Interval, Proportion};
 
-/// A report.
 #[derive(Debug, Clone)]
-pub struct Report {
-    /// Its title.
-    pub title: String,
-    /// What a reader sees first: one for each run.
-    pub headlines: Vec<Headline>,
-    /// Everything else, in order.
-    pub sections: Vec<Section>,
-    /// The records, for the table at the end.
-    pub records: Records,
-    /// The runs whose folders were named.
-    pub runs: Vec<RunFile>,
+pub(crate) struct Report {
+    pub(crate) title: String,
+    /// One for each run, at the top.
+    pub(crate) headlines: Vec<Headline>,
+    pub(crate) sections: Vec<Section>,
+    /// The table of records at the end.
+    pub(crate) records: Records,
+    /// The runs that were named by their folders.
+    pub(crate) runs: Vec<RunFile>,
 }
 
-/// A run in a few figures.
+/// The main figures of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Headline {
-    /// The run.
-    pub run: String,
-    /// Accepted, of all its records, with Wilson's interval.
-    pub accepted: Proportion,
-    /// The interval when whole documents are drawn again.
-    pub by_document: Option<Interval>,
-    /// How many documents.
-    pub documents: u64,
-    /// Accepted, of the records whose document was valid before.
-    pub of_valid: Proportion,
-    /// How the others ended.
-    pub others: Vec<Lead>,
+pub(crate) struct Headline {
+    pub(crate) run: String,
+    /// Accepted, of all records, with Wilson's interval.
+    pub(crate) accepted: Proportion,
+    /// The bootstrap interval that resamples whole documents.
+    pub(crate) by_document: Option<Interval>,
+    pub(crate) documents: u64,
+    /// Accepted, of the records whose original document was valid.
+    pub(crate) of_valid: Proportion,
+    /// The other statuses.
+    pub(crate) others: Vec<Lead>,
 }
 
-/// How many records ended in a way.
+/// Number of records with a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lead {
-    /// The way: a status.
-    pub what: String,
-    /// How many.
-    pub count: u64,
-    /// The most frequent reason among them, with its count.
-    pub mostly: Option<(String, u64)>,
+pub(crate) struct Lead {
+    /// The status.
+    pub(crate) what: String,
+    pub(crate) count: u64,
+    /// The most frequent reason and its count.
+    pub(crate) mostly: Option<(String, u64)>,
 }
 
-/// A question and its answers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Section {
-    /// Its anchor.
-    pub id: &'static str,
-    /// Its heading.
-    pub title: &'static str,
-    /// Its answers.
-    pub blocks: Vec<Block>,
+pub(crate) struct Section {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) blocks: Vec<Block>,
 }
 
-/// A piece of a section.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Block {
-    /// A paragraph.
+pub(crate) enum Block {
     Text(String),
-    /// A table.
     Table(NamedTable),
-    /// A figure.
     Figure(Figure),
-    /// A record to look at.
     Example(Box<Example>),
 }
 
-/// A table and the name of its file.
+/// A table and its file name without extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedTable {
-    /// Name of its file, without the ending.
-    pub name: String,
-    /// Title and rows.
-    pub titled: Titled,
+pub(crate) struct NamedTable {
+    pub(crate) name: String,
+    pub(crate) titled: Titled,
 }
 
-/// A figure and the name of its file.
+/// A figure and its file name without extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figure {
-    /// Name of its file, without the ending.
-    pub name: String,
-    /// What it shows, with unit and n.
-    pub title: String,
-    /// How to read it.
-    pub note: String,
-    /// The drawing.
-    pub svg: String,
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    /// With unit and n.
+    pub(crate) title: String,
+    /// Explains how to read it.
+    pub(crate) note: String,
+    pub(crate) svg: String,
 }
 
-/// A record with what was proposed and what the gates said.
+/// An example record with its proposal and the messages of the gates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Example {
-    /// Why it is shown.
-    pub title: String,
-    /// Run, record, policy, object, manifest: name and value.
-    pub facts: Vec<(String, String)>,
-    /// Gate and message.
-    pub messages: Vec<(String, String)>,
-    /// The patch as JSON, indented.
-    pub patch: Option<String>,
-    /// What it does to the document, as a unified diff; or the document, where nothing was proposed or applies.
-    pub document: Option<Document>,
+pub(crate) struct Example {
+    /// The reason why it is shown.
+    pub(crate) title: String,
+    /// Name and value of record, policy, manifest and others.
+    pub(crate) facts: Vec<(String, String)>,
+    pub(crate) messages: Vec<(String, String)>,
+    /// Indented JSON.
+    pub(crate) patch: Option<String>,
+    /// The effect of the patch as a diff, or the document if there is no patch that applies.
+    pub(crate) document: Option<Document>,
 }
 
-/// A document, or what changed in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Document {
-    /// A unified diff.
+pub(crate) enum Document {
     Diff(String),
-    /// As it is.
     Plain(String),
 }
 
-/// A table with a name.
 pub(super) fn table(name: impl Into<String>, titled: Titled) -> Block {
     Block::Table(NamedTable { name: name.into(), titled })
 }
 
-/// A figure with a name.
 pub(super) fn figure(
     name: impl Into<String>,
     title: impl Into<String>,

@@ -1,34 +1,16 @@
-//! Runs → a report.
-
-use std::path::PathBuf;
+//! Builds the report of runs.
 
 use super::block::{Headline, Lead, Report, Section};
+use super::options::Options;
 use super::parts;
 use super::records::Records;
 use super::run::Run;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::reference::Finding;
-use crate::significance;
-use crate::tokens::Prices;
+use crate::metrics::significance;
 
-/// What a report is about, beside its runs.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Seed of everything drawn at random.
-    pub seed: u64,
-    /// Failures shown with their documents, at most; 0: no document enters the report.
-    pub examples: usize,
-    /// Records in the page's table, at most.
-    pub rows: usize,
-    /// Prices of tokens.
-    pub prices: Option<Prices>,
-    /// Published numbers that cannot be right, for a section of their own.
-    pub audit: Option<(PathBuf, Vec<Finding>)>,
-}
-
-/// Builds the report of all runs of some results. Refuses results in which a record occurs twice.
-pub fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
+/// Builds the report of all runs of some results. Fails if a record occurs twice.
+pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
     let runs = Run::all(results)?;
     let mut sections = vec![];
     for part in parts::OF_A_RUN {

@@ -1,6 +1,6 @@
-//! Records to look at: the document, what the patch does to it, and what the gates said.
+//! Example records: the document, the effect of the patch, and the messages of the gates.
 //!
-//! *Invariant*: a report is passed on, so no secret of a manifest is in it.
+//! *Invariant*: a report contains no secret of a manifest, because it is passed on.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use similar::TextDiff;
 
 use super::block::{Document, Example};
 use super::run::Run;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 
-/// Letters of a document or a diff, of a patch, and of a message, at most.
+/// Maximum length of a document or diff, of a patch, and of a message, in characters.
 const DOCUMENT: usize = 6000;
 const PATCH: usize = 4000;
 const MESSAGE: usize = 600;
 
-/// A record to show, and why.
+/// A record to show, and the reason.
 pub(super) struct Wanted {
     pub(super) record: String,
     pub(super) why: String,
@@ -37,7 +37,7 @@ const MESSAGES: [(&str, &str); 6] = [
     ("rescan", schema::RESCAN_ERRORS),
 ];
 
-/// Facts of an example: name and column.
+/// Name and column of the facts of an example.
 const FACTS: [(&str, &str); 9] = [
     ("record", schema::RECORD_ID),
     ("policy", schema::POLICY_ID),
@@ -50,7 +50,7 @@ const FACTS: [(&str, &str); 9] = [
     ("error", schema::ERROR_KIND),
 ];
 
-/// The records, in the order in which they are wanted.
+/// The wanted records, in this order.
 pub(super) fn examples(run: &Run, wanted: &[Wanted]) -> Result<Vec<Example>, AnalysisError> {
     let ids: Vec<&str> = wanted.iter().map(|wanted| wanted.record.as_str()).collect();
     let Some(filter) = one_of(schema::RECORD_ID, &ids) else { return Ok(vec![]) };
@@ -75,7 +75,7 @@ pub(super) fn examples(run: &Run, wanted: &[Wanted]) -> Result<Vec<Example>, Ana
             Err(trouble) => (None, Some(trouble)),
         };
         let mut example = example(&rows, row, wanted, text.as_deref())?;
-        // The report is about the run: a copy of its corpus that is damaged takes away the document alone, and says so.
+        // If the run's copy of the corpus is damaged, the example shows the error instead of the document.
         example.facts.extend(trouble.map(|trouble| ("document".to_owned(), trouble)));
         examples.push(example);
     }
@@ -123,12 +123,12 @@ fn list(rows: &DataFrame, column: &str, row: usize) -> PolarsResult<Vec<String>>
     }
 }
 
-/// The secrets of an example, and what is shown in their place.
+/// The secrets of an example; they are replaced by numbered placeholders.
 #[derive(Debug, Default)]
 struct Hidden(Vec<String>);
 
 impl Hidden {
-    /// The same sign for the same secret.
+    /// The placeholder of a secret; equal secrets have equal placeholders.
     fn take(&mut self, secret: &str) -> String {
         let known = self.0.iter().position(|known| known == secret);
         let place = known.unwrap_or_else(|| {
@@ -138,7 +138,7 @@ impl Hidden {
         format!("(secret {})", place + 1)
     }
 
-    /// A text that may quote them. One of a letter or two would tear every word apart, and says nothing.
+    /// Replaces secrets quoted in a text. Secrets of one or two characters are kept: they would match parts of words.
     fn scrub(&self, text: &str) -> String {
         let mut longest: Vec<_> = self.0.iter().enumerate().filter(|(_, secret)| secret.len() > 2).collect();
         longest.sort_by_key(|(_, secret)| std::cmp::Reverse(secret.len()));
@@ -148,8 +148,9 @@ impl Hidden {
     }
 }
 
-/// What the patch does, without the secrets of either side. Both sides are written by the same writer, so that only what the patch changes differs; a
-/// document that is no YAML, or to which the patch does not apply, is shown as it is.
+/// The effect of the patch, without the secrets of either side. Both sides are written by the same emitter, so that
+/// they differ only by the patch. A document that is not valid YAML, or to which the patch does not apply, is shown
+/// unchanged.
 fn document(
     original: Option<&str>,
     patch: Option<&str>,
@@ -174,7 +175,7 @@ fn document(
     });
     let original = match &before {
         Some(before) if !hidden.0.is_empty() => before.clone(),
-        // As its author wrote it, where that gives nothing away.
+        // The original text, with its secrets replaced.
         _ => sensitive::replace_in_text(original, &mut |secret| hidden.take(secret)),
     };
     Some(match before.zip(after) {
@@ -191,7 +192,7 @@ fn document(
     })
 }
 
-/// The document of a record, from the run's own copy of its corpus; `None` where that has another record there.
+/// The document of a record, from the run's copy of its corpus; `None` if that has another record at this position.
 fn original(corpus: &CorpusReader, position: u64, record: &str) -> Result<Option<Arc<str>>, FileError> {
     let slice = corpus.slice(position, 1)?;
     let ours = slice.records.first().is_some_and(|found| found.id.as_str() == record);
@@ -202,7 +203,7 @@ fn one_of(column: &str, words: &[&str]) -> Option<Expr> {
     words.iter().map(|word| col(column).eq(lit((*word).to_owned()))).reduce(Expr::or)
 }
 
-/// A text that is not longer than `most` letters, and says so where it was.
+/// Cuts a text to `most` characters, and appends the number of those left out.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),

@@ -1,4 +1,4 @@
-//! The records of a report, column by column: compact enough for a page, and a CSV file.
+//! The table of records of a report, stored by columns to be compact in the page.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,17 @@ use dataset::schema;
 use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::error::AnalysisError;
-use crate::failures::first_failed_gate;
+use crate::load::AnalysisError;
 use crate::load::Results;
+use crate::metrics::failures::first_failed_gate;
 use crate::render::shown;
 
-/// The records.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Records {
-    /// All records of the results.
-    pub all: usize,
-    /// How many are here.
-    pub rows: usize,
-    /// Their columns.
+pub(crate) struct Records {
+    /// Number of records in the results.
+    pub(crate) all: usize,
+    /// Number of records in the table.
+    pub(crate) rows: usize,
     columns: Vec<Column>,
 }
 
@@ -31,13 +29,13 @@ struct Column {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Cells {
-    /// Words, each kept once, and which of them each row has.
+    /// A dictionary, and the index of each row's word.
     Words(Vec<String>, Vec<usize>),
-    /// Numbers, with how many decimals they are written.
+    /// Numbers, and their number of decimals.
     Numbers(Vec<Option<f64>>, usize),
 }
 
-/// Columns of words: name on the page, expression.
+/// Name and expression of the columns of words.
 fn words() -> Vec<(&'static str, Expr)> {
     let object = when(col(schema::NAMESPACE).eq(lit("")))
         .then(col(schema::NAME))
@@ -56,7 +54,7 @@ fn words() -> Vec<(&'static str, Expr)> {
     ]
 }
 
-/// Columns of numbers: name on the page, expression, decimals.
+/// Name, expression and decimals of the columns of numbers.
 fn numbers() -> Vec<(&'static str, Expr, usize)> {
     let real = |expr: Expr| expr.cast(DataType::Float64);
     let ops = when(col(schema::PATCH).is_not_null()).then(col(schema::PATCH_OPS)).otherwise(lit(NULL));
@@ -67,11 +65,11 @@ fn numbers() -> Vec<(&'static str, Expr, usize)> {
     ]
 }
 
-/// Letters of a cell, at most.
+/// Maximum length of a cell in characters.
 const LETTERS: usize = 240;
 
 impl Records {
-    /// Reads at most `most` records: all, in the order of the corpus, or else first those that were not accepted.
+    /// Reads at most `most` records in corpus order. If there are more, those that were not accepted come first.
     pub(super) fn read(results: &Results, most: usize) -> Result<Self, AnalysisError> {
         let all = results.frame().select([len()]).collect()?;
         let all = all.column("len")?.get(0)?.try_extract::<usize>()?;
@@ -96,7 +94,7 @@ impl Records {
             let cells = frame.column(name)?.f64()?.iter().collect();
             columns.push(Column { name, cells: Cells::Numbers(cells, decimals) });
         }
-        // What is the same or nothing in every row tells nothing.
+        // Columns without information are left out.
         columns.retain(|column| match &column.cells {
             Cells::Words(words, _) => column.name != "run" || words.len() > 1,
             Cells::Numbers(values, _) => values.iter().any(Option::is_some),
@@ -104,7 +102,7 @@ impl Records {
         Ok(Self { all, rows: frame.height(), columns })
     }
 
-    /// The records as compact JSON: words once, and their numbers.
+    /// The records as compact JSON.
     pub(super) fn json(&self) -> Value {
         let columns = self.columns.iter().map(|column| {
             let mut entry = Map::new();
@@ -125,7 +123,6 @@ impl Records {
         json!({"rows": self.rows, "columns": columns.collect::<Vec<_>>()})
     }
 
-    /// The records as a table.
     pub(super) fn table(&self) -> Table {
         let align =
             |cells: &Cells| if matches!(cells, Cells::Words(..)) { Align::Left } else { Align::Right };
@@ -144,7 +141,7 @@ impl Records {
     }
 }
 
-/// A number with so many decimals; a whole one without a point.
+/// A number rounded to `decimals`; an integer without a decimal point.
 fn written(x: f64, decimals: usize) -> Value {
     let x = crate::stats::round(x, decimals);
     #[expect(clippy::cast_possible_truncation, reason = "a count, or a time in ms")]

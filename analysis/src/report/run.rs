@@ -1,42 +1,36 @@
-//! A run with everything computed about it once.
+//! A run of a report, with the figures that several sections use.
+
+use std::path::PathBuf;
 
 use dataset::run_file::RunFile;
 use domain::outcome::Status;
-use std::path::PathBuf;
 
-use crate::cases::{self, Case};
-use crate::error::AnalysisError;
-use crate::failures::Failures;
+use crate::load::AnalysisError;
 use crate::load::Results;
+use crate::load::cases::{self, Case};
 use crate::metrics::Extended;
+use crate::metrics::failures::Failures;
 
-/// A run of a report.
 pub(super) struct Run {
-    /// Its id.
     pub(super) id: String,
-    /// Before the names of its files; empty when it is the only one.
+    /// Prefix of its file names; empty for a single run.
     prefix: String,
-    /// Behind its titles; empty when it is the only one.
+    /// Suffix of its titles; empty for a single run.
     suffix: String,
-    /// What it was, and its folder, where that was named.
+    /// Its folder and `run.json`, if the folder was named.
     pub(super) file: Option<(PathBuf, RunFile)>,
-    /// Its rows.
     pub(super) results: Results,
-    /// Its metrics.
     pub(super) metrics: Extended,
-    /// What was not accepted.
     pub(super) failures: Failures,
-    /// Its rows as plain values.
     pub(super) cases: Vec<Case>,
 }
 
 impl Run {
-    /// Computes all runs of some results.
     pub(super) fn all(results: &Results) -> Result<Vec<Self>, AnalysisError> {
         results.refuse_repeats()?;
         let ids = results.run_ids()?;
         let alone = ids.len() == 1;
-        // In the order in which they were named, where they were: before and after mean something then.
+        // In the order in which they were named, because the comparison is directed.
         let place = |id: &String| results.runs().position(|run| run.run_id.as_str() == id);
         let mut ids = ids;
         ids.sort_by_key(|id| place(id).unwrap_or(usize::MAX));
@@ -63,12 +57,11 @@ impl Run {
             .collect()
     }
 
-    /// The name of a file of this run.
     pub(super) fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    /// A title that says what is counted, and of which run it is.
+    /// A title with unit, n and the run.
     pub(super) fn title(&self, what: &str, unit: &str, n: impl std::fmt::Display) -> String {
         let unit = if unit.is_empty() { String::new() } else { format!("{unit}; ") };
         format!("{what} ({unit}n = {n}{})", self.suffix)

@@ -1,4 +1,4 @@
-//! Feeds and image scans, read from files.
+//! Readers of vulnerability feeds and image scans.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -7,21 +7,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::model::Scan;
-use crate::files::{self, Csv, FileError, text};
+use crate::load::files::{self, Csv, FileError, text};
 
-/// What a feed or a scan was: goes into every output that used it.
+/// Provenance of a feed or scan; part of every output that used it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Feed {
+pub(crate) struct Feed {
     /// `kev`, `epss`, or `scan of IMAGE`.
-    pub feed: String,
-    /// Its file.
-    pub file: String,
-    /// When its makers say it was made; `None`: the file does not say.
-    pub date: Option<String>,
-    /// SHA-256 of the file, in hex.
-    pub sha256: String,
-    /// How many vulnerabilities it names.
-    pub entries: usize,
+    pub(crate) feed: String,
+    pub(crate) file: String,
+    /// The date given in the file.
+    pub(crate) date: Option<String>,
+    /// Of the file, in hex.
+    pub(crate) sha256: String,
+    /// Number of vulnerabilities.
+    pub(crate) entries: usize,
 }
 
 impl Feed {
@@ -38,15 +37,15 @@ impl Feed {
     }
 }
 
-/// The ids of a catalogue of exploited vulnerabilities: CISA's object, or a bare list.
-pub fn kev(path: &Path) -> Result<(BTreeSet<String>, Feed), FileError> {
+/// The ids of a catalogue of known exploited vulnerabilities: CISA's JSON object, or a JSON list.
+pub(crate) fn kev(path: &Path) -> Result<(BTreeSet<String>, Feed), FileError> {
     let value = files::json(path)?;
     let list = match &value {
         Value::Array(list) => list,
         other => other
             .get("vulnerabilities")
             .and_then(Value::as_array)
-            .ok_or_else(|| FileError::shape(path, "is no catalogue of vulnerabilities"))?,
+            .ok_or_else(|| FileError::shape(path, "is not a catalogue of vulnerabilities"))?,
     };
     let id = |entry: &Value| text(entry, "cveID").or_else(|| text(entry, "cve_id")).map(str::to_owned);
     let ids: BTreeSet<String> = list.iter().filter_map(id).collect();
@@ -55,8 +54,8 @@ pub fn kev(path: &Path) -> Result<(BTreeSet<String>, Feed), FileError> {
     Ok((ids, feed))
 }
 
-/// Scores by vulnerability: a CSV with the columns `cve` and `epss`; the comment before its header says its date.
-pub fn epss(path: &Path) -> Result<(HashMap<String, f64>, Feed), FileError> {
+/// EPSS scores by vulnerability, from a CSV file with the columns `cve` and `epss` and the date in a comment.
+pub(crate) fn epss(path: &Path) -> Result<(HashMap<String, f64>, Feed), FileError> {
     let csv = Csv::read(path)?;
     let column = |names: &[&str]| csv.column(names);
     let (Some(id), Some(score)) = (column(&["cve", "CVE", "cve_id"]), column(&["epss", "EPSS", "score"]))
@@ -70,7 +69,7 @@ pub fn epss(path: &Path) -> Result<(HashMap<String, f64>, Feed), FileError> {
             let cell = |place: usize| row.get(place).map(String::as_str).unwrap_or_default();
             match cell(score).parse::<f64>() {
                 Ok(value) if (0.0..=1.0).contains(&value) => Ok((cell(id).to_owned(), value)),
-                _ => Err(FileError::shape(path, format!("{:?} is no score from 0 to 1", cell(score)))),
+                _ => Err(FileError::shape(path, format!("{:?} is not a score from 0 to 1", cell(score)))),
             }
         })
         .collect::<Result<_, FileError>>()?;
@@ -88,8 +87,8 @@ fn score_date(bytes: &[u8]) -> Option<String> {
         .map(|date| date.trim().to_owned())
 }
 
-/// The findings of a scanner in an image: Trivy's `Results[].Vulnerabilities[]` or Grype's `matches[].vulnerability`.
-pub fn scan(image: &str, path: &Path) -> Result<(Scan, Feed), FileError> {
+/// The vulnerabilities of an image: Trivy's `Results[].Vulnerabilities[]` or Grype's `matches[].vulnerability`.
+pub(crate) fn scan(image: &str, path: &Path) -> Result<(Scan, Feed), FileError> {
     let value = files::json(path)?;
     let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned();
     let finding = |id: Option<&str>, severity: Option<&str>| {
@@ -108,7 +107,7 @@ pub fn scan(image: &str, path: &Path) -> Result<(Scan, Feed), FileError> {
         };
         matches.iter().filter_map(of).collect()
     } else {
-        return Err(FileError::shape(path, "is no scan of Trivy or Grype"));
+        return Err(FileError::shape(path, "is not a scan by Trivy or Grype"));
     };
     let date = text(&value, "CreatedAt").or_else(|| value.pointer("/descriptor/timestamp")?.as_str());
     let feed = Feed::of(format!("scan of {image}"), path, date.map(str::to_owned), found.len())?;

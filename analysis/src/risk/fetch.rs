@@ -1,53 +1,43 @@
-//! Feeds refreshed from their makers. Nothing else in this program asks the network for anything, and this only when told.
+//! Download of the feeds. This is the only use of the network in this program, and only on request.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Exploited vulnerabilities, as CISA publishes them.
-pub const KEV_URL: &str =
+/// CISA's catalogue of known exploited vulnerabilities.
+pub(crate) const KEV_URL: &str =
     "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json";
 
-/// Scores of today, as FIRST publishes them.
-pub const EPSS_URL: &str = "https://epss.cyentia.com/epss_scores-current.csv.gz";
+/// FIRST's current EPSS scores.
+pub(crate) const EPSS_URL: &str = "https://epss.cyentia.com/epss_scores-current.csv.gz";
 
-/// How long a feed may take, and how large it may be.
+/// Time limit and maximum size of a download.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_BYTES: usize = 128 << 20;
 
-/// Why a feed cannot be refreshed. The file that was there is as it was.
+/// An error of downloading a feed. The existing file is unchanged.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The address does not answer as it should.
+pub(crate) enum FetchError {
     #[error("cannot fetch {url}")]
     Http {
-        /// Which.
         url: String,
-        /// Why.
         #[source]
         source: reqwest::Error,
     },
-    /// The answer is too large.
-    #[error("{url} has more than {MAX_BYTES} bytes")]
-    TooLarge {
-        /// Which.
-        url: String,
-    },
-    /// It cannot be kept.
+    #[error("{url} is larger than {MAX_BYTES} bytes")]
+    TooLarge { url: String },
     #[error("cannot write {}", path.display())]
     Write {
-        /// Where.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
 }
 
-/// Fetches `url` into a file, which is replaced whole or not at all.
-pub async fn fetch(url: &str, path: &Path) -> Result<(), FetchError> {
+/// Downloads `url` into a file, which is replaced atomically.
+pub(crate) async fn fetch(url: &str, path: &Path) -> Result<(), FetchError> {
     let wrong = |source| FetchError::Http { url: url.to_owned(), source };
-    // Somebody else may have chosen one before: then that one is taken.
+    // Fails if a provider is already installed; that one is used then.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(wrong)?;
     let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);

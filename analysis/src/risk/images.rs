@@ -1,10 +1,10 @@
-//! The images of a manifest, as the published risk looks for them.
+//! The images of a manifest, as found by the paper's code.
 
 use serde_json::Value;
 
-/// The images of `spec.containers`, and below `spec.template`, of the first document. Nothing from a text that is no
-/// YAML. (The original looks at no init container and into no `CronJob`.)
-pub fn images(manifest: &str) -> Vec<String> {
+/// The images of `spec.containers`, and below `spec.template`, of the first document; none if it is not valid YAML. As
+/// in the paper's code, init containers and `CronJob`s are ignored.
+pub(crate) fn images(manifest: &str) -> Vec<String> {
     let first: Option<Value> = serde_saphyr::from_str(first_document(manifest)).ok();
     let mut found = vec![];
     let mut object = first.as_ref();

@@ -1,13 +1,12 @@
-//! How much a violation weighs: the published tables, which disagree, each under its own name, and the published risk
-//! of a record with what scans and feeds add.
+//! Risk of violations: the paper's base risk tables, which disagree, and the paper's risk of a record with image scans
+//! and vulnerability feeds.
 
-pub mod feeds;
+pub(crate) mod feeds;
 mod fetch;
 mod images;
 mod model;
 mod tables;
 
-pub use fetch::{EPSS_URL, FetchError, KEV_URL, fetch};
-pub use images::images;
-pub use model::{Feeds, Scan, entries};
-pub use tables::{RiskTable, is_kev_policy};
+pub(crate) use fetch::{EPSS_URL, KEV_URL, fetch};
+pub(crate) use model::{Feeds, entries};
+pub(crate) use tables::{RiskTable, is_kev_policy};

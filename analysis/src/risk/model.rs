@@ -1,4 +1,4 @@
-//! The published risk of a record: base risk of its policy, and what scans and feeds add.
+//! The paper's risk of a record: base risk of its policy plus the risk of image vulnerabilities.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,28 +6,26 @@ use domain::policy::PolicyName;
 use serde_json::{Value, json};
 
 use super::tables::RiskTable;
-use crate::files::text;
+use crate::load::files::text;
 use crate::stats::round;
 
-/// Vulnerabilities of an image, as a scanner found them.
+/// Vulnerabilities of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scan {
-    /// (vulnerability, severity in capitals), once per finding.
-    pub found: Vec<(String, String)>,
+pub(crate) struct Scan {
+    /// (id, severity in capitals), once per finding.
+    pub(crate) found: Vec<(String, String)>,
 }
 
-/// What is known beside the manifests. Nothing by default: then only the policy counts.
+/// Scans and feeds; empty by default, so that only the policy counts.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Feeds {
-    /// Scans by image.
-    pub scans: HashMap<String, Scan>,
-    /// Probability that a vulnerability is exploited, by its id.
-    pub epss: HashMap<String, f64>,
-    /// Vulnerabilities that are exploited.
-    pub kev: BTreeSet<String>,
+pub(crate) struct Feeds {
+    pub(crate) scans: HashMap<String, Scan>,
+    /// Probability of exploitation, by vulnerability id.
+    pub(crate) epss: HashMap<String, f64>,
+    /// Ids of known exploited vulnerabilities.
+    pub(crate) kev: BTreeSet<String>,
 }
 
-/// Points of a severity.
 fn points(severity: &str) -> f64 {
     match severity {
         "CRITICAL" => 5.0,
@@ -39,9 +37,9 @@ fn points(severity: &str) -> f64 {
 
 impl Feeds {
     /// Risk of a policy on these images, and whether any of their vulnerabilities is known to be exploited:
-    /// min(100, base + 5·critical + 3·high + medium + min(10, 10·largest EPSS) + 10 if exploited), 2 decimals. An
-    /// image that occurs twice counts twice, as published.
-    pub fn risk(&self, policy: &str, images: &[String]) -> (f64, bool) {
+    /// min(100, base + 5·critical + 3·high + medium + min(10, 10·largest EPSS) + 10 if exploited), 2 decimals. As in
+    /// the paper, an image that occurs twice counts twice.
+    pub(crate) fn risk(&self, policy: &str, images: &[String]) -> (f64, bool) {
         let findings =
             || images.iter().filter_map(|image| self.scans.get(image)).flat_map(|scan| &scan.found);
         let severities: f64 = findings().map(|(_, severity)| points(severity)).sum();
@@ -52,8 +50,8 @@ impl Feeds {
     }
 }
 
-/// The published `risk.json`: one entry per detection.
-pub fn entries(detections: &[Value], feeds: &Feeds) -> Value {
+/// The paper's `risk.json`: one entry per detection.
+pub(crate) fn entries(detections: &[Value], feeds: &Feeds) -> Value {
     detections
         .iter()
         .map(|entry| {

@@ -1,21 +1,20 @@
-//! Base risk of each policy, in the four tables of the original.
+//! Base risk of each policy, in three tables of the paper's code.
 
 use domain::policy::{PolicyId, PolicyName};
 
-/// Which table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RiskTable {
-    /// A: what `risk.json` is computed with.
+pub(crate) enum RiskTable {
+    /// Table A: used for `risk.json`.
     RiskFile,
-    /// B: what the scheduler takes for records that `risk.json` does not have.
+    /// Table B: used by the scheduler for records that are not in `risk.json`.
     Scheduler,
-    /// C: what the policy metrics say; the one to use, it is the catalogue's.
+    /// Table C: used for the policy metrics. It equals the policy catalogue and is the one to use.
     PolicyMetrics,
 }
 
 impl RiskTable {
-    /// Base risk of a policy, by canonical id or alias; 40 for one that the table does not have.
-    pub fn risk(self, policy: &str) -> f64 {
+    /// Base risk of a policy, by canonical id or alias; 40 for unknown policies.
+    pub(crate) fn risk(self, policy: &str) -> f64 {
         let PolicyName::Known(policy) = PolicyName::normalise(policy) else { return 40.0 };
         match self {
             Self::PolicyMetrics => f64::from(policy.base_risk()),
@@ -48,8 +47,8 @@ fn scheduler(policy: PolicyId) -> f64 {
     }
 }
 
-/// Whether the original takes a policy for one that is exploited in the wild: a constant of its code.
-pub fn is_kev_policy(policy: &str) -> bool {
+/// Whether the paper's code treats a policy as exploited in the wild; a constant there.
+pub(crate) fn is_kev_policy(policy: &str) -> bool {
     matches!(
         PolicyName::normalise(policy),
         PolicyName::Known(PolicyId::NoPrivileged | PolicyId::DropCapabilities | PolicyId::DropCapSysAdmin)

@@ -1,4 +1,4 @@
-//! What waits to be rolled out, from a run or from published files.
+//! The candidates for rollout, from runs or from the paper's files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,36 +7,33 @@ use domain::policy::PolicyName;
 use serde_json::Value;
 
 use super::score::Terms;
-use crate::cases::Case;
-use crate::files::{number, text, truth};
+use crate::load::cases::Case;
+use crate::load::files::{number, text, truth};
 use crate::risk::{RiskTable, is_kev_policy};
 
-/// Minutes that the original expects of everything nobody measured.
+/// The paper's default time, in minutes.
 const DEFAULT_TIME: f64 = 10.0;
 
-/// Probability that the original expects where nobody counted.
+/// The paper's default probability.
 const DEFAULT_PROBABILITY: f64 = 0.9;
 
-/// An accepted repair.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// The record.
-    pub id: String,
+pub(crate) struct Candidate {
+    pub(crate) id: String,
     /// Canonical policy.
-    pub policy: Arc<str>,
-    /// 0-based place of its detection: its age.
-    pub detection_index: usize,
-    /// What its score is made of.
-    pub terms: Terms,
+    pub(crate) policy: Arc<str>,
+    /// 0-based index of its detection, which stands for its age.
+    pub(crate) detection_index: usize,
+    pub(crate) terms: Terms,
 }
 
-/// Terms by record id: `risk.json`, a list or an object.
+/// Terms by record id, from `risk.json`: a list or an object.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct RiskEntries(HashMap<String, Terms>);
+pub(crate) struct RiskEntries(HashMap<String, Terms>);
 
 impl RiskEntries {
-    /// Reads the entries; a missing field is 0 or false.
-    pub fn parse(value: &Value) -> Self {
+    /// Missing fields are 0 or false.
+    pub(crate) fn parse(value: &Value) -> Self {
         let entry = |id: &str, entry: &Value| {
             let of = |key| number(entry, key).unwrap_or(0.0);
             let terms = Terms {
@@ -49,7 +46,7 @@ impl RiskEntries {
             };
             (id.to_owned(), terms)
         };
-        // With the feeds it was computed from, the list stands under a key of its own.
+        // `analysis risk` writes the list under a key if it used feeds.
         let listed = value.get("entries").filter(|entries| entries.is_array());
         Self(match listed.unwrap_or(value) {
             Value::Array(entries) => {
@@ -60,19 +57,18 @@ impl RiskEntries {
         })
     }
 
-    /// The terms of a record.
-    pub fn get(&self, id: &str) -> Option<&Terms> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Terms> {
         self.0.get(id)
     }
 }
 
-/// Terms by canonical policy: the published policy metrics.
+/// Terms by canonical policy, from the paper's policy metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PolicyTerms(HashMap<String, Terms>);
+pub(crate) struct PolicyTerms(HashMap<String, Terms>);
 
 impl PolicyTerms {
-    /// Reads the policy metrics.
-    pub fn parse(value: &Value) -> Self {
+    /// Missing fields get the paper's defaults.
+    pub(crate) fn parse(value: &Value) -> Self {
         let entries = value.as_object().into_iter().flatten().map(|(policy, entry)| {
             let of = |key, default| number(entry, key).unwrap_or(default);
             let terms = Terms {
@@ -88,15 +84,14 @@ impl PolicyTerms {
         Self(entries.collect())
     }
 
-    /// The terms of a policy.
-    pub fn get(&self, policy: &str) -> Option<&Terms> {
+    pub(crate) fn get(&self, policy: &str) -> Option<&Terms> {
         self.0.get(policy)
     }
 }
 
-/// What the original would order: the accepted entries of a verdicts file, joined **by number** to a detections file
-/// and a risk file, whichever runs these come from. Ours joins within a run: [`from_cases`].
-pub fn from_published(
+/// The candidates of the paper's code: the accepted entries of a verdicts file, joined **by id** with a detections file
+/// and a risk file, even if these belong to other runs. [`from_cases`] joins within a run.
+pub(crate) fn from_paper(
     verified: &[Value],
     detections: &[Value],
     risk: &RiskEntries,
@@ -139,10 +134,9 @@ fn defaults(policy: &str) -> Terms {
     }
 }
 
-/// The accepted records of runs: risk from `risk` or the policy's base risk, probability as counted and minutes as
-/// measured, over the policy's judged records. What nobody measured expects the mean of everything measured, or the
-/// original's ten minutes when nothing was.
-pub fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
+/// The accepted records of runs: risk from `risk` or the policy's base risk; probability and mean minutes of the
+/// policy's judged records. Policies without measured times get the mean over all policies, else the paper's default.
+pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
     #[derive(Default)]
     struct Sums {
         judged: u64,

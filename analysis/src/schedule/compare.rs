@@ -1,4 +1,4 @@
-//! The published comparison of four orders of one queue.
+//! The paper's comparison of four orders of one queue.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::order::{Strategy, by_risk, order, waits_hours};
 use super::score::Weights;
 use crate::stats::{Sample, round};
 
-/// The strategies under their published names.
+/// The strategies under the paper's names.
 const STRATEGIES: [(&str, Strategy); 4] = [
     ("baseline", Strategy::Score),
     ("fifo", Strategy::Fifo),
@@ -25,17 +25,15 @@ struct Ordered {
     waits: Vec<f64>,
 }
 
-/// The comparison.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// The published JSON.
-    pub value: Value,
-    /// Per strategy: name, mean rank of the top, 95th percentile of the top group's wait in hours.
-    pub lines: Vec<(&'static str, f64, f64)>,
+pub(crate) struct Comparison {
+    pub(crate) value: Value,
+    /// By strategy: name, mean rank of the top, 95th percentile of the top group's wait in hours.
+    pub(crate) lines: Vec<(&'static str, f64, f64)>,
 }
 
-/// Compares the four orders; ranks are those of the `top` candidates of highest risk.
-pub fn compare(candidates: &[Candidate], weights: &Weights, top: usize) -> Comparison {
+/// Compares the four orders by the ranks of the `top` candidates of highest risk.
+pub(crate) fn compare(candidates: &[Candidate], weights: &Weights, top: usize) -> Comparison {
     let ordered: Vec<Ordered> =
         STRATEGIES.iter().map(|(name, strategy)| ordered(candidates, name, *strategy, weights)).collect();
     let mut highest: Vec<usize> = (0..candidates.len()).collect();
@@ -99,7 +97,7 @@ fn ordered(candidates: &[Candidate], name: &'static str, strategy: Strategy, wei
     Ordered { name, places, ranks, waits }
 }
 
-/// Waits of the tenth of highest risk, chosen stably in the strategy's own order, as published.
+/// Waits of the tenth of highest risk; ties are in the strategy's order, as in the paper.
 fn top_group_waits(candidates: &[Candidate], entry: &Ordered) -> Sample {
     let mut group: Vec<(f64, f64)> = entry
         .places

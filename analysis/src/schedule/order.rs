@@ -1,28 +1,28 @@
-//! Static orders of a queue, with the published tie-breaks.
+//! Static orders of a queue, with the paper's tie-breaks.
 
 use std::cmp::Ordering;
 
 use super::candidates::Candidate;
 use super::score::Weights;
 
-/// How a queue is ordered.
+/// The order of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
-    /// Descending score, stable: published as "bandit" and "baseline".
+pub(crate) enum Strategy {
+    /// Descending score, stable; "bandit" and "baseline" in the paper.
     Score,
     /// Ascending age, then id.
     Fifo,
     /// Descending risk, then age.
     RiskOnly,
-    /// Descending risk ÷ time + α · wait, stable: the published sweep's.
+    /// Descending risk ÷ time + α · wait, stable; used by the paper's sweep.
     RiskOverTime,
-    /// The same as the published comparison sorts it: the whole key reversed, so that of equals the lower risk, then
-    /// the **latest**, comes first.
+    /// The same in the paper's comparison, which reverses the whole key: of equals the lower risk, then the **latest**,
+    /// comes first.
     RiskOverTimeReversed,
 }
 
-/// The places of the candidates in the order of a strategy.
-pub fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) -> Vec<usize> {
+/// The indices of the candidates in the order of a strategy.
+pub(crate) fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) -> Vec<usize> {
     let mut places: Vec<usize> = (0..candidates.len()).collect();
     let by = |places: &mut Vec<usize>, compare: &dyn Fn(&Candidate, &Candidate) -> Ordering| {
         places.sort_by(|a, b| match (candidates.get(*a), candidates.get(*b)) {
@@ -49,20 +49,20 @@ pub fn order(candidates: &[Candidate], strategy: Strategy, weights: &Weights) ->
     places
 }
 
-/// Sorts by a key that is computed once for each; of equals, as they were.
+/// Stable sort by a key that is computed once for each item.
 fn descending(places: &mut [usize], candidates: &[Candidate], key: impl Fn(&Candidate) -> f64) {
     let keys: Vec<f64> = candidates.iter().map(key).collect();
     let of = |place: &usize| keys.get(*place).copied().unwrap_or(f64::NEG_INFINITY);
     places.sort_by(|a, b| of(b).total_cmp(&of(a)));
 }
 
-/// Highest risk first, of equals the oldest.
+/// Highest risk first, then oldest.
 pub(super) fn by_risk(a: &Candidate, b: &Candidate) -> Ordering {
     b.terms.risk.total_cmp(&a.terms.risk).then(a.detection_index.cmp(&b.detection_index))
 }
 
-/// Hours that each waits when one is served after the other in this order, in the order given.
-pub fn waits_hours(candidates: &[Candidate], order: &[usize]) -> Vec<f64> {
+/// Hours that each candidate waits if they are served one after the other in this order.
+pub(crate) fn waits_hours(candidates: &[Candidate], order: &[usize]) -> Vec<f64> {
     let mut minutes = 0.0;
     order
         .iter()

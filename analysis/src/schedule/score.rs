@@ -1,32 +1,32 @@
-//! The published score of a repair.
+//! The paper's score of a repair.
 
-/// What the score is made of.
+/// The terms of the score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
     /// Risk, 0 to 100.
     pub risk: f64,
     /// Probability that the repair is accepted.
     pub probability: f64,
-    /// Expected time, in the unit of its source: the original writes seconds and reads minutes.
+    /// Expected time, in the unit of its source: the paper's code writes seconds and reads minutes.
     pub expected_time: f64,
     /// Hours waited.
     pub wait: f64,
-    /// Whether it is known to be exploited.
+    /// Whether it is a known exploited vulnerability.
     pub kev: bool,
-    /// Bonus for what is not known well.
+    /// Bonus for exploration.
     pub explore: f64,
 }
 
-/// How the terms are weighed.
+/// The weights of the terms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// For an hour of waiting.
+    /// Weight of an hour of waiting.
     pub alpha: f64,
-    /// Least expected time.
+    /// Minimum expected time.
     pub epsilon: f64,
-    /// For what is known to be exploited.
+    /// Bonus for known exploited vulnerabilities.
     pub kev: f64,
-    /// For exploring.
+    /// Weight of exploration.
     pub explore: f64,
 }
 
@@ -37,7 +37,7 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// R·p / max(Et, ε) + w·explore + α·wait + the bonus for what is exploited.
+    /// R·p / max(Et, ε) + w·explore + α·wait + the bonus for known exploited vulnerabilities.
     pub fn score(&self, terms: &Terms) -> f64 {
         terms.risk * terms.probability / terms.expected_time.max(self.epsilon)
             + self.explore * terms.explore

@@ -1,4 +1,4 @@
-//! The published sweep: the same queue under a grid of weights.
+//! The paper's sweep: the same queue under a grid of weights.
 
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -8,23 +8,20 @@ use super::order::{Strategy, by_risk, order, waits_hours};
 use super::score::Weights;
 use crate::stats::{Sample, round};
 
-/// What is swept, and how waits are summed up.
+/// The grid, and the parameters of the summary.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid {
-    /// Weights of waiting.
-    pub alphas: Vec<f64>,
-    /// Weights of exploring.
-    pub explore: Vec<f64>,
-    /// Least expected time.
-    pub epsilon: f64,
-    /// Where the bands of risk end, as shares of the ranks by risk.
-    pub quantiles: Vec<f64>,
+pub(crate) struct Grid {
+    pub(crate) alphas: Vec<f64>,
+    pub(crate) explore: Vec<f64>,
+    pub(crate) epsilon: f64,
+    /// Upper ends of the bands of risk, as shares of the ranks by risk.
+    pub(crate) quantiles: Vec<f64>,
     /// Hours after which a repair counts as starved.
-    pub starved_hours: f64,
+    pub(crate) starved_hours: f64,
     /// The head of the queue, as a share.
-    pub head: f64,
-    /// Whether each entry lists its whole order, as the published ones do.
-    pub orders: bool,
+    pub(crate) head: f64,
+    /// Whether each entry lists its whole order, as in the paper.
+    pub(crate) orders: bool,
 }
 
 impl Default for Grid {
@@ -42,8 +39,8 @@ impl Default for Grid {
 }
 
 impl Grid {
-    /// Names of the bands, highest risk first; the published names, which put further bands after `Low`.
-    pub fn labels(&self) -> Vec<String> {
+    /// Names of the bands, highest risk first. As in the paper, further bands follow `Low`.
+    pub(crate) fn labels(&self) -> Vec<String> {
         let named = ["High", "Mid", "Low"].map(str::to_owned);
         (0..=self.quantiles.len())
             .map(|band| named.get(band).cloned().unwrap_or_else(|| format!("Band{}", band - 2)))
@@ -70,7 +67,7 @@ impl Grid {
     }
 }
 
-/// A point of the grid: its published mode, how it orders, and the weights that are named with it.
+/// A point of the grid: the paper's name of its mode, its order, and the weights that are printed.
 struct Point {
     mode: &'static str,
     strategy: Strategy,
@@ -78,7 +75,7 @@ struct Point {
     named: [Value; 2],
 }
 
-/// The points of a grid, in the published order.
+/// The points of a grid, in the paper's order.
 fn points(grid: &Grid) -> Vec<Point> {
     let weights = |alpha, explore| Weights { alpha, explore, epsilon: grid.epsilon, ..Weights::default() };
     let of_alpha = |alpha: &f64| {
@@ -105,8 +102,8 @@ fn points(grid: &Grid) -> Vec<Point> {
     grid.alphas.iter().flat_map(of_alpha).chain([risk_only]).collect()
 }
 
-/// The entries of the sweep, in the published order and shape.
-pub fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
+/// The entries of the sweep, in the paper's order and format.
+pub(crate) fn sweep(candidates: &[Candidate], grid: &Grid) -> Vec<Value> {
     let bands = grid.bands(candidates);
     points(grid).into_par_iter().map(|point| entry(point, candidates, &bands, grid)).collect()
 }

@@ -1,4 +1,4 @@
-//! Intervals by resampling, from a seed: the same seed gives the same interval on every machine.
+//! Bootstrap intervals. The same seed gives the same interval on every machine.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Beta, Distribution as _};
@@ -7,25 +7,23 @@ use serde::Serialize;
 
 use super::sample::Sample;
 
-/// Ends of a two-sided interval.
+/// A two-sided interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+pub(crate) struct Interval {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
-/// The generator of every random figure here: its stream is fixed by its definition, not by a library's version.
-pub fn random(seed: u64) -> Pcg64Mcg {
+/// The random generator of all figures. Its stream is fixed by its definition, not by the version of a library.
+pub(crate) fn random(seed: u64) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(seed)
 }
 
 /// The 95 % percentile interval of a bootstrapped quantile `q` (0 to 1) of `sample`.
 ///
-/// A resample of n values has as its k-th smallest the value at place ⌈n·U⌉ where U is the k-th smallest of n uniform
-/// numbers, hence Beta(k, n + 1 − k): one draw stands for a whole resample. `None` for an empty sample.
-pub fn quantile_interval(sample: &Sample, q: f64, draws: usize, seed: u64) -> Option<Interval> {
+/// The k-th smallest of a resample of n values is the value at place ⌈n·U⌉, where U is the k-th smallest of n uniform
+/// numbers and so has the distribution Beta(k, n + 1 − k): one draw replaces a resample. `None` for an empty sample.
+pub(crate) fn quantile_interval(sample: &Sample, q: f64, draws: usize, seed: u64) -> Option<Interval> {
     let n = sample.len();
     if n == 0 || draws == 0 {
         return None;
@@ -42,9 +40,9 @@ pub fn quantile_interval(sample: &Sample, q: f64, draws: usize, seed: u64) -> Op
     ends(&resampled)
 }
 
-/// The 95 % interval of accepted ÷ all when whole clusters (documents) are drawn again: records of one document are
-/// not independent. Each cluster is (accepted, all).
-pub fn accepted_by_cluster(clusters: &[(u64, u64)], draws: usize, seed: u64) -> Option<Interval> {
+/// The 95 % interval of accepted ÷ all that resamples whole clusters (documents), because records of one document are
+/// not independent. A cluster is (accepted, all).
+pub(crate) fn accepted_by_cluster(clusters: &[(u64, u64)], draws: usize, seed: u64) -> Option<Interval> {
     if clusters.is_empty() {
         return None;
     }
@@ -92,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_draw_stands_for_a_resample() {
-        // The same interval by really resampling.
+        // The same interval by resampling.
         let sample: Sample = (0..101).map(|i| f64::from(i * i)).collect();
         let mut random = random(3);
         let medians: Sample = (0..4000)

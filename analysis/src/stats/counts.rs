@@ -1,30 +1,28 @@
-//! Whole numbers and how often each occurs: median, percentiles.
+//! Frequencies of integers, with median and percentiles.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// How often each whole number occurs.
+/// Number of occurrences of each integer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     counts: BTreeMap<u64, u64>,
     total: u64,
 }
 
-/// A median that knows whether it is one of the values or the mean of two. The original prints the first as an
-/// integer (`8`) and the second as a float (`9.0`).
+/// A median that is either a value or the mean of two values. In the paper's JSON the first is an integer (`8`) and the
+/// second a float (`9.0`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Median {
-    /// The middle value.
+pub(crate) enum Median {
     Middle(u64),
     /// The mean of the two middle values.
     Between(f64),
 }
 
 impl Median {
-    /// The median as a number.
-    pub fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         match self {
             Self::Middle(value) => value as f64,
             Self::Between(value) => value,
@@ -34,24 +32,18 @@ impl Median {
 
 impl Counts {
     /// Adds `times` occurrences of `value`.
-    pub fn add(&mut self, value: u64, times: u64) {
+    pub(crate) fn add(&mut self, value: u64, times: u64) {
         if times > 0 {
             *self.counts.entry(value).or_default() += times;
             self.total += times;
         }
     }
 
-    /// How many occurrences there are.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// The largest value.
-    pub fn max(&self) -> Option<u64> {
+    pub(crate) fn max(&self) -> Option<u64> {
         self.counts.last_key_value().map(|(value, _)| *value)
     }
 
-    /// The value at a 0-based place of the sorted occurrences.
+    /// The value at a 0-based index of the sorted occurrences.
     fn at(&self, place: u64) -> Option<u64> {
         let mut seen = 0;
         self.counts.iter().find_map(|(value, times)| {
@@ -61,7 +53,7 @@ impl Counts {
     }
 
     /// The median; `None` without values.
-    pub fn median(&self) -> Option<Median> {
+    pub(crate) fn median(&self) -> Option<Median> {
         let upper = self.at(self.total / 2)?;
         if self.total % 2 == 1 {
             return Some(Median::Middle(upper));
@@ -70,9 +62,9 @@ impl Counts {
         Some(Median::Between(f64::midpoint(lower as f64, upper as f64)))
     }
 
-    /// The percentile `p` (0 to 100) by linear interpolation between the places ⌊h⌋ and ⌈h⌉ of the sorted values,
+    /// The percentile `p` (0 to 100) by linear interpolation between the indices ⌊h⌋ and ⌈h⌉ of the sorted values,
     /// h = p/100 · (n − 1).
-    pub fn percentile(&self, p: f64) -> Option<f64> {
+    pub(crate) fn percentile(&self, p: f64) -> Option<f64> {
         let last = self.total.checked_sub(1)?;
         let h = (p / 100.0).clamp(0.0, 1.0) * last as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 ≤ h ≤ n − 1")]

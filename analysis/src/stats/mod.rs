@@ -1,4 +1,4 @@
-//! Medians, percentiles, intervals, tests and rounding. Pure: a seed comes as an argument.
+//! Medians, percentiles, intervals, tests and rounding.
 
 mod bootstrap;
 mod compare;
@@ -7,11 +7,9 @@ mod proportion;
 mod rounding;
 mod sample;
 
-pub use bootstrap::{Interval, accepted_by_cluster, quantile_interval, random};
-pub use compare::{
-    McNemar, TwoProportions, benjamini_hochberg, fisher_exact, holm, mann_whitney, mcnemar, two_proportions,
-};
-pub use counts::{Counts, Median};
-pub use proportion::{Proportion, wilson};
-pub use rounding::round;
-pub use sample::Sample;
+pub(crate) use bootstrap::{Interval, accepted_by_cluster, quantile_interval, random};
+pub(crate) use compare::{McNemar, benjamini_hochberg, fisher_exact, holm, mcnemar, two_proportions};
+pub(crate) use counts::{Counts, Median};
+pub(crate) use proportion::Proportion;
+pub(crate) use rounding::round;
+pub(crate) use sample::Sample;

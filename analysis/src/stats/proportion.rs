@@ -1,28 +1,25 @@
-//! Shares with their Wilson intervals.
+//! Proportions with their Wilson intervals.
 
 use serde::Serialize;
 
-/// 97.5 % point of the standard normal distribution (two-sided 95 %), rounded as in the published intervals.
+/// 97.5 % point of the standard normal distribution (two-sided 95 %), rounded as in the paper.
 const Z_95: f64 = 1.96;
 
-/// A count of a total, with the share and its Wilson score interval at 95 %.
+/// A count of a total, with its share and the Wilson score interval at 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Proportion {
-    /// How many.
-    pub count: u64,
-    /// Of how many.
-    pub of: u64,
-    /// The share; `None` of nothing.
-    pub rate: Option<f64>,
+pub(crate) struct Proportion {
+    pub(crate) count: u64,
+    pub(crate) of: u64,
+    /// `None` if the total is 0.
+    pub(crate) rate: Option<f64>,
     /// Lower end of the interval.
-    pub low: Option<f64>,
+    pub(crate) low: Option<f64>,
     /// Upper end of the interval.
-    pub high: Option<f64>,
+    pub(crate) high: Option<f64>,
 }
 
 impl Proportion {
-    /// `count` of `of`.
-    pub fn new(count: u64, of: u64) -> Self {
+    pub(crate) fn new(count: u64, of: u64) -> Self {
         let interval = wilson(count, of);
         Self {
             count,
@@ -36,9 +33,9 @@ impl Proportion {
 
 /// The Wilson score interval at 95 % of `successes` in `trials`; `None` without trials.
 ///
-/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). Kept within
-/// 0 and 1, which rounding errors may leave.
-pub fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
+/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). Clamped to
+/// 0 and 1 because of rounding errors.
+pub(crate) fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
     if trials == 0 {
         return None;
     }

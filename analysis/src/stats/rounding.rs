@@ -1,7 +1,7 @@
-//! Rounding as the published figures were rounded.
+//! Rounding as in the paper's code.
 
 /// Rounds to `digits` decimals as Python's `round(x, digits)` does: the exact binary value, ties to even.
-pub fn round(x: f64, digits: usize) -> f64 {
+pub(crate) fn round(x: f64, digits: usize) -> f64 {
     // Rust prints the correctly rounded decimal of the exact value, ties to even.
     format!("{x:.digits$}").parse().unwrap_or(x)
 }

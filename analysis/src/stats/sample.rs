@@ -1,8 +1,8 @@
-//! Measured numbers, sorted once: the five percentile definitions that the published files mix, kept apart by name.
+//! Sorted measurements, with the different percentile definitions that the paper's files use.
 
-/// Sorted finite numbers. What is not finite is left out: a measurement that is not there is no measurement.
+/// Sorted finite numbers. Non-finite numbers are left out: they count as not measured.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sample(Vec<f64>);
+pub(crate) struct Sample(Vec<f64>);
 
 impl FromIterator<f64> for Sample {
     fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
@@ -13,43 +13,37 @@ impl FromIterator<f64> for Sample {
 }
 
 impl Sample {
-    /// How many numbers.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The numbers, ascending.
-    pub fn values(&self) -> &[f64] {
+    /// In ascending order.
+    pub(crate) fn values(&self) -> &[f64] {
         &self.0
     }
 
-    /// The smallest.
-    pub fn min(&self) -> Option<f64> {
+    pub(crate) fn min(&self) -> Option<f64> {
         self.0.first().copied()
     }
 
-    /// The largest.
-    pub fn max(&self) -> Option<f64> {
+    pub(crate) fn max(&self) -> Option<f64> {
         self.0.last().copied()
     }
 
-    /// The sum, from the smallest up.
-    pub fn sum(&self) -> f64 {
+    /// Sum in ascending order.
+    pub(crate) fn sum(&self) -> f64 {
         self.0.iter().sum()
     }
 
-    /// The arithmetic mean.
-    pub fn mean(&self) -> Option<f64> {
+    pub(crate) fn mean(&self) -> Option<f64> {
         (!self.is_empty()).then(|| self.sum() / self.len() as f64)
     }
 
-    /// The middle one, or the mean of the two in the middle.
-    pub fn median(&self) -> Option<f64> {
+    pub(crate) fn median(&self) -> Option<f64> {
         let upper = *self.0.get(self.len() / 2)?;
         if self.len() % 2 == 1 {
             return Some(upper);
@@ -57,8 +51,9 @@ impl Sample {
         Some(f64::midpoint(*self.0.get(self.len() / 2 - 1)?, upper))
     }
 
-    /// Percentile `p` (0 to 100) between the places ⌊h⌋ and ⌈h⌉, h = p/100 · (n − 1): the definition to use.
-    pub fn linear(&self, p: f64) -> Option<f64> {
+    /// Percentile `p` (0 to 100) by linear interpolation between the indices ⌊h⌋ and ⌈h⌉, h = p/100 · (n − 1): the
+    /// definition to use.
+    pub(crate) fn linear(&self, p: f64) -> Option<f64> {
         let last = self.len().checked_sub(1)?;
         let h = (p / 100.0).clamp(0.0, 1.0) * last as f64;
         let below = floor(h);
@@ -66,16 +61,17 @@ impl Sample {
         Some(low + (high - low) * h.fract())
     }
 
-    /// Percentile `p` (0 to 100) by nearest rank: x[⌈p/100 · n⌉ − 1]. Published for ranks and waits of a comparison.
-    pub fn nearest_rank(&self, p: f64) -> Option<f64> {
+    /// Percentile `p` (0 to 100) by nearest rank: x[⌈p/100 · n⌉ − 1]. The paper uses it for ranks and waits of a
+    /// comparison.
+    pub(crate) fn nearest_rank(&self, p: f64) -> Option<f64> {
         let last = self.len().checked_sub(1)?;
         let rank = floor((p / 100.0 * self.len() as f64).ceil()).max(1);
         self.0.get((rank - 1).min(last)).copied()
     }
 
-    /// The ninth decile by the exclusive method: m = n + 1, j = ⌊9m/10⌋ in 1..n, δ = 9m − 10j. Published as the `p90`
-    /// of probes. `None` for fewer than two numbers, where the method is not defined.
-    pub fn exclusive_p90(&self) -> Option<f64> {
+    /// The ninth decile by the exclusive method: m = n + 1, j = ⌊9m/10⌋ in 1..n, δ = 9m − 10j. The paper uses it for
+    /// the `p90` of probes. `None` for fewer than two numbers, where the method is not defined.
+    pub(crate) fn exclusive_p90(&self) -> Option<f64> {
         let n = self.len();
         if n < 2 {
             return None;
@@ -86,14 +82,8 @@ impl Sample {
         Some((self.0.get(j - 1)? * (10.0 - delta) + self.0.get(j)? * delta) / 10.0)
     }
 
-    /// The number at place ⌊q · (n − 1)⌋, `q` from 0 to 1. Published for resampled figures.
-    pub fn at_index(&self, q: f64) -> Option<f64> {
-        let last = self.len().checked_sub(1)?;
-        self.0.get(floor(q.clamp(0.0, 1.0) * last as f64)).copied()
-    }
-
     /// The Gini coefficient, 0 (all equal) to 1: 2 · Σ i·x₍ᵢ₎ / (n · Σx) − (n + 1)/n; 0 when all are 0.
-    pub fn gini(&self) -> Option<f64> {
+    pub(crate) fn gini(&self) -> Option<f64> {
         let n = self.len() as f64;
         let sum = self.sum();
         if self.is_empty() {
@@ -106,8 +96,8 @@ impl Sample {
         Some(2.0 * weighted / (n * sum) - (n + 1.0) / n)
     }
 
-    /// The share that is greater than `limit`; 0 of nothing.
-    pub fn share_above(&self, limit: f64) -> f64 {
+    /// The share of numbers greater than `limit`; 0 for an empty sample.
+    pub(crate) fn share_above(&self, limit: f64) -> f64 {
         if self.is_empty() {
             return 0.0;
         }
@@ -139,7 +129,6 @@ mod tests {
         close(ten.nearest_rank(95.0), 10.0);
         close(ten.nearest_rank(90.0), 9.0);
         close(ten.exclusive_p90(), 9.9);
-        close(ten.at_index(0.95), 9.0);
         close(ten.median(), 5.5);
         close(ten.mean(), 5.5);
     }

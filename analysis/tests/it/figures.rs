@@ -107,17 +107,35 @@ fn labels_score_detections() {
 }
 
 #[test]
+fn a_probe_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let latency = json!({"median": 0.5, "p90": 0.8, "p99": 1.1});
+    let step = |concurrency: u64| json!({"concurrency": concurrency, "latency_sec": latency});
+    let probe = json!({"model": "m", "results": [], "steps": [step(1), step(2)], "knee": null});
+    let probe = write(dir.path(), "probe.json", &probe);
+    let svg = dir.path().join("latency.svg");
+    let printed = stdout(&["probe-report", &probe, "--svg", svg.to_str().unwrap()]);
+    assert!(printed.starts_with("Latency and rate by concurrency"), "{printed}");
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    assert!(drawn.starts_with("<svg") && drawn.contains("m: latency over calls in flight (n = 2 steps)"));
+    let text = failure(&["probe-report", &probe, &probe, "--svg", svg.to_str().unwrap()]);
+    assert!(text.contains("--svg draws a single probe, 2 were given"), "{text}");
+    let empty = write(dir.path(), "old.json", &json!({"results": []}));
+    assert!(failure(&["probe-report", &empty, "--svg", svg.to_str().unwrap()]).contains("nothing to draw"));
+}
+
+#[test]
 fn files_of_other_shapes_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let object = write(dir.path(), "o.json", &json!({}));
-    assert!(failure(&["fairness", &object]).contains("o.json: is no JSON list"));
+    assert!(failure(&["fairness", &object]).contains("o.json: is not a JSON list"));
     let list = write(dir.path(), "list.json", &json!([]));
-    assert!(failure(&["multi-seed", &list]).contains("is no JSON object"));
+    assert!(failure(&["multi-seed", &list]).contains("is not a JSON object"));
     let counts = dir.path().join("counts.csv");
     std::fs::write(&counts, "corpus,accepted,total\na,5,4\n").unwrap();
     assert!(
         failure(&["significance", "--counts", counts.to_str().unwrap()])
-            .contains("a: more accepted than there are")
+            .contains("a: accepted exceeds total")
     );
     analysis(&["significance"]).assert().code(2);
 }
@@ -147,7 +165,7 @@ fn the_simulation_is_decided_by_its_seed() {
     assert!(stdout(&["simulate", &run, "--jobs", "20", "--output", "md"]).contains("| thompson |"));
     let dir = tempfile::tempdir().unwrap();
     let unmeasured = run_folder(dir.path(), "r2", &[&ten()[2..]], RunState::Finished);
-    assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("has a measured time"));
+    assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("with a measured time"));
 }
 
 /// Answers each connection with the next of some bodies, and says under which address.

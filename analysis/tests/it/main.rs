@@ -1,4 +1,4 @@
-//! The binary from outside, on small runs made here and on the published ones.
+//! The binary from outside, on small runs made here and on those of the paper.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
@@ -7,6 +7,7 @@ mod failures;
 mod figures;
 mod help;
 mod metrics;
+
 mod parity;
 mod places;
 mod published;

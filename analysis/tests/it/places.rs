@@ -132,7 +132,7 @@ fn numbers_that_are_none_were_not_measured() {
     let run = run_folder(dir.path(), "r1", &[&rows], RunState::Finished).display().to_string();
     let output = analysis(&["metrics", &run, "--output", "json"]).assert().success().get_output().clone();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said, "3 times or prices are no finite numbers and count as not measured\n");
+    assert_eq!(said, "ignored 3 non-finite timings or prices\n");
     let metrics: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let propose = &metrics["extended"]["latency_ms"]["propose_ms"];
     assert_eq!(

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use analysis::queue::{Answer, Choice, Item, Queue, QueueError, Rule};
-use analysis::schedule::{Terms, Weights};
-use analysis::stats::random;
-use rand::RngExt as _;
+use analysis::queue::{Answer, Choice, Item, Queue, QueueError, Rule, Terms, Weights};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
 
 const ITEMS: usize = 10_000;
 const PROCESSES: usize = 8;
@@ -50,7 +49,7 @@ fn a_process() {
         for item in claimed {
             match queue.answer(&item.run_id, &item.record_id, item.token, Answer::Done(Some(0.1)), now()) {
                 Ok(()) => log.write_all(format!("{}\n", item.record_id).as_bytes()).unwrap(),
-                // Too slow: somebody else has it now.
+                // Too slow: another process has claimed it.
                 Err(QueueError::NotLeased { .. }) => {}
                 Err(other) => panic!("{other}"),
             }
@@ -83,7 +82,7 @@ fn each_item_is_done_exactly_once_by_processes_that_are_killed() {
         .collect();
     assert_eq!(queue.enqueue(&items, 1000, now()).unwrap(), ITEMS as u64);
 
-    let mut random = random(5);
+    let mut random = Pcg64Mcg::seed_from_u64(5);
     let mut processes: Vec<Child> = (0..PROCESSES).map(|_| start(dir.path())).collect();
     let mut kills = 0;
     while kills < KILLS {

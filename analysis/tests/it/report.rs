@@ -166,7 +166,7 @@ fn two_runs_are_held_against_each_other() {
     let after = run_folder(dir.path(), "a", &[&other], RunState::Finished);
     let out = report(&[&before, &after], dir.path());
     assert!(
-        read(&out, "report.md").contains("Fewer are accepted than before: 1 lost and 0 won of 10 records")
+        read(&out, "report.md").contains("Fewer are accepted than before: 1 lost and 0 gained of 10 records")
     );
     let changes = read(&out, "tables/comparison-changes.csv");
     assert_eq!(changes, "records,before,after,mostly because\n1,accepted,rejected,a container was lost\n");
@@ -214,8 +214,5 @@ fn a_place_that_cannot_be_written_is_named() {
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     let text = failure(&["report", "--out", file.to_str().unwrap(), run.to_str().unwrap()]);
-    assert!(
-        text.contains("cannot write the report") && text.contains("hint: --out names a folder"),
-        "{text}"
-    );
+    assert!(text.contains("cannot write the report") && text.contains("hint: --out is a folder"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Questions in SQL.
+//! SQL queries.
 
 use domain::run::RunState;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{analysis, failure, json, run_folder, stdout, ten, write};
 
 #[test]
-fn questions_are_answered_in_every_form() {
+fn query_results_are_printed_in_every_form() {
     let dir = tempfile::tempdir().unwrap();
     let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished).display().to_string();
     let by_policy = "select policy_id, avg(accepted) as share, count(*) as n from outcomes group by policy_id \
@@ -20,7 +20,7 @@ fn questions_are_answered_in_every_form() {
         "policy_id,share,n\nno_latest_tag,0.4,5\nno_privileged,1.0,2\n"
     );
     assert!(stdout(&["sql", by_policy, &run, "--output", "md"]).contains("| no\\_latest\\_tag | 0.4 | 5 |"));
-    assert!(stdout(&["sql", by_policy, &run]).starts_with("Answer (n = 2 rows)\n"));
+    assert!(stdout(&["sql", by_policy, &run]).starts_with("Result (n = 2 rows)\n"));
     let lists = "with bad as (select * from outcomes where status = 'rejected') \
                  select record_id, errors, cost_usd from bad order by record_id limit 1";
     assert_eq!(
@@ -38,7 +38,7 @@ fn questions_are_answered_in_every_form() {
 }
 
 #[test]
-fn only_what_reads_is_run() {
+fn only_queries_are_run() {
     let dir = tempfile::tempdir().unwrap();
     let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished).display().to_string();
     for (statement, word) in [
@@ -48,12 +48,12 @@ fn only_what_reads_is_run() {
         ("", ""),
     ] {
         let text = failure(&["sql", statement, &run]);
-        assert!(text.contains(&format!("{word:?} begins no question")), "{text}");
+        assert!(text.contains(&format!("a statement that begins with {word:?} is not a query")), "{text}");
     }
     let text = failure(&["sql", "select nothing from outcomes", &run]);
     assert!(text.contains("nothing") && text.contains("hint: the rows are the table outcomes"), "{text}");
     assert!(failure(&["sql", "select 1 from elsewhere", &run]).contains("elsewhere"));
-    assert!(failure(&["sql", "select 1; drop table outcomes", &run]).contains("cannot answer"));
+    assert!(failure(&["sql", "select 1; drop table outcomes", &run]).contains("cannot run the query"));
 }
 
 #[test]

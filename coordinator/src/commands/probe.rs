@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Send nothing: say what would be sent, and what it would cost at most
     #[arg(long)]
     dry_run: bool,
-    /// Folder for probe.json, calls.parquet, latency.svg and limits.yaml [default: probes/<TIME>]
+    /// Folder for probe.json, calls.parquet and limits.yaml [default: probes/<TIME>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How to print what was found
@@ -108,7 +108,11 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         Output::Text => report.text(output::stdout_width()),
         Output::Json => output::json(&report.json()),
     })?;
-    say(&format!("written to {}: probe.json, calls.parquet, latency.svg, limits.yaml", out.display()));
+    say(&format!("written to {}: probe.json, calls.parquet, limits.yaml", out.display()));
+    say(&format!(
+        "draw latency over calls in flight: analysis probe-report --svg latency.svg {}",
+        out.join("probe.json").display()
+    ));
     ended(found)
 }
 
@@ -218,7 +222,6 @@ fn write(report: &Report, out: &Path) -> anyhow::Result<()> {
         std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
     };
     put("calls.parquet", &write_calls(&rows(report.findings()))?)?;
-    put("latency.svg", report.svg().as_bytes())?;
     put("limits.yaml", report.snippet().as_bytes())?;
     put("probe.json", output::json(&report.json()).as_bytes())
 }

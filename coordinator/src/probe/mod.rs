@@ -17,7 +17,6 @@ pub mod plan;
 pub mod report;
 pub mod stats;
 pub mod steps;
-pub mod svg;
 #[cfg(test)]
 mod tests;
 

@@ -167,12 +167,6 @@ impl Report {
         text
     }
 
-    /// The picture.
-    pub fn svg(&self) -> String {
-        let title = format!("{}: latency over calls in flight", self.found.model);
-        super::svg::svg(&title, &self.steps, self.knee.map(|knee| knee.concurrency))
-    }
-
     fn table(&self) -> Table {
         let right = [
             "in flight",

@@ -12,17 +12,16 @@ const ROW: i32 = 28;
 /// Height of columns, in pixels.
 const COLUMNS: i32 = 250;
 
-/// A row of parts.
+/// A row of a stacked bar chart.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stack {
-    /// What it is of.
-    pub label: String,
+pub(crate) struct Stack {
+    pub(crate) label: String,
     /// The parts in the order of the legend.
-    pub parts: Vec<f64>,
+    pub(crate) parts: Vec<f64>,
 }
 
-/// A stacked bar a row.
-pub fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -> String {
+/// Draws one stacked bar per row.
+pub(crate) fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -> String {
     let left = label_width(of.iter().map(|stack| stack.label.as_str()));
     let height = i32::try_from(of.len().max(1)).unwrap_or(1) * ROW + FOOT + 4;
     sheet(title, legend, height, |area| {
@@ -47,17 +46,15 @@ pub fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -
     })
 }
 
-/// A column.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Column {
-    /// What it counts, below it.
-    pub label: String,
-    /// How many.
-    pub count: f64,
+pub(crate) struct Column {
+    /// Printed below the column.
+    pub(crate) label: String,
+    pub(crate) count: f64,
 }
 
-/// A column beside the other.
-pub fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> String {
+/// Draws counts as columns.
+pub(crate) fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> String {
     let most = of.iter().map(|column| column.count).fold(1.0, f64::max);
     sheet(title, &[], COLUMNS, |area| {
         let axis = Axis { title: below.to_owned(), range: 0.0..of.len().max(1) as f64, log: false };
@@ -70,7 +67,7 @@ pub fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> Str
         let format = |count: &f64| format!("{count:.0}");
         mesh(&mut chart, &axis, Some(&Beside { title: beside, ticks: 6, format, below: false }))?;
         let plane = chart.plotting_area();
-        // As many labels as have room, always the first.
+        // Labels are skipped where they have no room.
         let step = of.len().div_ceil(24).max(1);
         for (place, column) in of.iter().enumerate() {
             let x = place as f64;

@@ -1,4 +1,4 @@
-//! What all charts share: the sheet with its title and legend, axes, words.
+//! Common parts of all charts: the sheet with title and legend, axes, texts.
 
 use std::ops::Range;
 
@@ -13,40 +13,39 @@ use crate::render::shown;
 /// Width of every chart, in pixels.
 pub(super) const WIDTH: u32 = 760;
 
-/// Height of the title, and of a line of the legend.
+/// Height of the title and of the legend, in pixels.
 const TITLE: i32 = 30;
 const LEGEND: i32 = 22;
 
-/// Space for the numbers of the axis and what they count.
+/// Height of the labels and the title of the horizontal axis, in pixels.
 pub(super) const FOOT: i32 = 48;
 
 pub(super) type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// Drawing into a text cannot fail; should it do so all the same, the chart ends where it got to.
+/// Drawing into a string does not fail; if it did, the chart would be incomplete.
 pub(super) type Drawn = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// An axis of numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Axis {
-    /// What the numbers are, with their unit.
-    pub title: String,
-    /// The ends.
-    pub range: Range<f64>,
-    /// Whether each step is a multiple of the last.
-    pub log: bool,
+pub(crate) struct Axis {
+    /// Quantity and unit.
+    pub(crate) title: String,
+    pub(crate) range: Range<f64>,
+    /// Whether the scale is logarithmic.
+    pub(crate) log: bool,
 }
 
 impl Axis {
-    /// An axis from 0, or from `from`, to just over the largest of `values`.
-    pub fn linear(title: impl Into<String>, from: f64, values: impl Iterator<Item = f64>) -> Self {
+    /// A linear axis from `from` to slightly more than the largest of `values`.
+    pub(crate) fn linear(title: impl Into<String>, from: f64, values: impl Iterator<Item = f64>) -> Self {
         let most = values.filter(|value| value.is_finite()).fold(from, f64::max);
         let to = if most > from { from + (most - from) * 1.02 } else { from + 1.0 };
         Self { title: title.into(), range: from..to, log: false }
     }
 
-    /// A logarithmic axis over whole decades that hold all positive `values`.
-    pub fn log(title: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
+    /// A logarithmic axis over whole decades that contain all positive `values`.
+    pub(crate) fn log(title: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
         let positive = values.filter(|value| value.is_finite() && *value > 0.0);
         let (least, most) = positive.fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), value| {
             (least.min(value), most.max(value))
@@ -55,7 +54,7 @@ impl Axis {
         Self { title: title.into(), range: low..if high > low { high } else { low + 1.0 }, log: true }
     }
 
-    /// Where a number lies; what is too small for the axis lies at its start.
+    /// Position of a number, clamped to the axis.
     pub(super) fn place(&self, x: f64) -> f64 {
         let place = match (self.log, x > 0.0) {
             (true, true) => x.log10(),
@@ -80,7 +79,7 @@ impl Axis {
         }
     }
 
-    /// How many numbers stand at it.
+    /// Number of labels.
     fn ticks(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "decades: few")]
         let decades = (self.range.end - self.range.start) as usize + 1;
@@ -90,17 +89,17 @@ impl Axis {
 
 /// A text of `size` pixels.
 pub(super) fn words(size: f64, ink: Ink, h: HPos, v: VPos) -> TextStyle<'static> {
-    // plotters takes the size of the line and writes the size of the letters.
+    // plotters takes the height of the line, and writes the size of the font.
     let mut style = TextStyle::from(("system-ui, sans-serif", size * 1.24).into_font());
     style.color = ink.colour().to_backend_color();
     style.pos = Pos::new(h, v);
     style
 }
 
-/// Letters of a label, at most.
+/// Maximum length of a label in characters.
 const LETTERS: usize = 34;
 
-/// A label without what steers a terminal or breaks XML, not longer than its space.
+/// A text without control characters, cut to the maximum length.
 pub(super) fn label(text: &str) -> String {
     let shown = shown(text).replace(['\n', '\t'], " ");
     if shown.chars().count() <= LETTERS {
@@ -109,13 +108,13 @@ pub(super) fn label(text: &str) -> String {
     shown.chars().take(LETTERS - 1).chain(['…']).collect()
 }
 
-/// Pixels that the longest label takes.
+/// Width of the longest label in pixels.
 pub(super) fn label_width<'a>(labels: impl Iterator<Item = &'a str>) -> i32 {
     let letters = labels.map(|text| label(text).chars().count()).max().unwrap_or(0);
     i32::try_from(letters).unwrap_or(0) * 7 + 14
 }
 
-/// Draws a sheet of this height below its title and legend, which take their own space.
+/// Draws a chart of this height (without title and legend).
 pub(super) fn sheet(
     title: &str,
     legend: &[(&str, Ink)],
@@ -150,7 +149,7 @@ fn head_of(top: &Sheet<'_>, title: &str, legend: &[(&str, Ink)]) -> Drawn {
     Ok(())
 }
 
-/// A plane with `x` below and nothing at its left: rows have labels of their own.
+/// A plane with the axis `x` below, for charts whose rows have their own labels.
 pub(super) fn rows<'a, 'b>(
     sheet: &'a Sheet<'b>,
     x: &Axis,
@@ -170,19 +169,17 @@ where
     Ok(chart)
 }
 
-/// The axis at the left, for charts that count upwards.
+/// The vertical axis.
 pub(super) struct Beside<'a> {
-    /// What the numbers are.
     pub(super) title: &'a str,
-    /// How many numbers stand at it.
+    /// Number of labels.
     pub(super) ticks: usize,
-    /// How they are written.
     pub(super) format: fn(&f64) -> String,
-    /// Whether the axis below has numbers, or labels of its own.
+    /// Whether the horizontal axis has numbers; else the chart draws its own labels.
     pub(super) below: bool,
 }
 
-/// The lines and numbers of the axes.
+/// Draws the lines and labels of the axes.
 pub(super) fn mesh(chart: &mut Plane<'_, '_>, x: &Axis, beside: Option<&Beside<'_>>) -> Drawn {
     let format = |place: &f64| x.label(*place);
     let number: fn(&f64) -> String = beside.map_or(|_| String::new(), |beside| beside.format);

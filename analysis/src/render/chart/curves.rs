@@ -1,4 +1,4 @@
-//! Distributions: the share of values up to x.
+//! Cumulative distributions.
 
 use plotters::prelude::*;
 
@@ -9,20 +9,17 @@ use crate::stats::Sample;
 /// Height, in pixels.
 const HEIGHT: i32 = 300;
 
-/// Points of a curve, at most.
+/// Maximum number of points of a curve.
 const POINTS: usize = 240;
 
-/// A distribution.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Curve {
-    /// What it is of.
-    pub name: String,
-    /// The values.
-    pub sample: Sample,
+pub(crate) struct Curve {
+    pub(crate) name: String,
+    pub(crate) sample: Sample,
 }
 
-/// Cumulative distributions over one axis, the share in percent.
-pub fn curves(title: &str, axis: &Axis, of: &[Curve]) -> String {
+/// Draws cumulative distributions over one axis, the share in percent.
+pub(crate) fn curves(title: &str, axis: &Axis, of: &[Curve]) -> String {
     let legend: Vec<(&str, Ink)> =
         of.iter().enumerate().map(|(place, curve)| (curve.name.as_str(), Ink::series(place))).collect();
     sheet(title, &legend, HEIGHT, |area| {
@@ -45,7 +42,7 @@ pub fn curves(title: &str, axis: &Axis, of: &[Curve]) -> String {
     })
 }
 
-/// Evenly spread quantiles, the ends among them.
+/// Evenly spaced quantiles, including both ends.
 fn points(sample: &Sample, axis: &Axis) -> Vec<(f64, f64)> {
     let last = POINTS.min(sample.len()).max(2) - 1;
     (0..=last)

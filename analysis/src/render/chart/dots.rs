@@ -1,4 +1,4 @@
-//! Rows of dots with their intervals.
+//! Dot plots: values with their intervals, one per row.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -6,29 +6,25 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Axis, FOOT, WIDTH, label, label_width, rows, sheet, words};
 use super::ink::Ink;
 
-/// Pixels of a row.
+/// Height of a row in pixels.
 const ROW: i32 = 22;
 
-/// Pixels for what stands at the right of a row.
+/// Width of the note at the right of a row, in pixels.
 const NOTE: i32 = 116;
 
-/// A row: a number and its interval.
+/// A row: a value and its interval.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dot {
-    /// What it is of.
-    pub label: String,
-    /// The number.
-    pub value: f64,
-    /// Ends of its interval.
-    pub interval: Option<(f64, f64)>,
-    /// What it is drawn with.
-    pub ink: Ink,
-    /// What stands at the right: the counts behind it.
-    pub note: String,
+pub(crate) struct Dot {
+    pub(crate) label: String,
+    pub(crate) value: f64,
+    pub(crate) interval: Option<(f64, f64)>,
+    pub(crate) ink: Ink,
+    /// Printed at the right: the counts behind the value.
+    pub(crate) note: String,
 }
 
-/// A dot a row, whiskers for its interval.
-pub fn dots(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Dot]) -> String {
+/// Draws one dot per row, with whiskers for its interval.
+pub(crate) fn dots(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Dot]) -> String {
     let left = label_width(of.iter().map(|dot| dot.label.as_str()));
     let height = i32::try_from(of.len().max(1)).unwrap_or(1) * ROW + FOOT + 4;
     sheet(title, legend, height, |area| {

@@ -1,35 +1,32 @@
-//! The colours of charts, on light paper and on a dark screen.
+//! The colours of charts in the light and in the dark theme.
 
 use std::fmt::Write as _;
 
 use plotters::style::RGBColor;
 
-/// What something is drawn with.
+/// The role of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ink {
-    /// Words.
+pub(crate) enum Ink {
     Text,
-    /// Words of less weight.
+    /// Secondary text.
     Faint,
-    /// Lines behind the data.
     Grid,
-    /// What went well; the first series.
+    /// Success, and the first series.
     Good,
-    /// What went wrong.
     Bad,
-    /// What a person must look at.
+    /// Needs review.
     Review,
-    /// What could not be processed.
+    /// Processing errors.
     Broken,
-    /// What did not take part.
+    /// Not applicable, not run.
     Idle,
-    /// Two more series.
+    /// A further series.
     Teal,
-    /// See `Teal`.
+    /// A further series.
     Pink,
 }
 
-/// Each ink on light paper and on a dark screen. Told apart without red and green.
+/// Each colour in the light and in the dark theme; distinguishable with red-green colour blindness.
 const PALETTE: [(Ink, [u8; 3], [u8; 3]); 10] = [
     (Ink::Text, [0x1B, 0x1F, 0x24], [0xE6, 0xED, 0xF3]),
     (Ink::Faint, [0x57, 0x60, 0x6A], [0x9D, 0xA7, 0xB3]),
@@ -44,12 +41,12 @@ const PALETTE: [(Ink, [u8; 3], [u8; 3]); 10] = [
 ];
 
 impl Ink {
-    /// Inks of series that mean nothing good or bad.
+    /// Colours of series without a meaning.
     const SERIES: [Self; 7] =
         [Self::Good, Self::Bad, Self::Teal, Self::Broken, Self::Review, Self::Pink, Self::Faint];
 
-    /// The ink of a series by its place; they come again after seven.
-    pub fn series(place: usize) -> Self {
+    /// The colour of a series by its index; they repeat after seven.
+    pub(crate) fn series(place: usize) -> Self {
         Self::SERIES.get(place % Self::SERIES.len()).copied().unwrap_or(Self::Good)
     }
 
@@ -60,8 +57,8 @@ impl Ink {
     }
 }
 
-/// Rules of a style sheet that turn the colours of every chart below `scope`.
-pub fn dark_style(scope: &str) -> String {
+/// A style sheet that replaces the light colours of every chart below `scope` by the dark ones.
+pub(crate) fn dark_style(scope: &str) -> String {
     let mut rules = String::new();
     let hex = |[r, g, b]: [u8; 3]| format!("#{r:02X}{g:02X}{b:02X}");
     for (_, light, dark) in PALETTE {

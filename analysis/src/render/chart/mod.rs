@@ -1,18 +1,20 @@
-//! Charts as SVG, drawn by `plotters`. Values in, text out.
+//! Charts as SVG, drawn by `plotters`.
 //!
-//! *Invariant*: every colour is one of [`Ink`], so that a page can turn them for a dark screen with a style sheet
-//! ([`dark_style`]); a chart is white-paper black-ink by itself, fit for print and for LaTeX.
+//! *Invariant*: every colour is one of [`Ink`], so a page can switch charts to the dark theme by a style sheet
+//! ([`dark_style`]). By itself a chart has the light theme, fit for print and LaTeX.
 
 mod bars;
 mod canvas;
 mod curves;
 mod dots;
 mod ink;
+mod lines;
 #[cfg(test)]
 mod tests;
 
-pub use bars::{Column, Stack, columns, stacked};
-pub use canvas::Axis;
-pub use curves::{Curve, curves};
-pub use dots::{Dot, dots};
-pub use ink::{Ink, dark_style};
+pub(crate) use bars::{Column, Stack, columns, stacked};
+pub(crate) use canvas::Axis;
+pub(crate) use curves::{Curve, curves};
+pub(crate) use dots::{Dot, dots};
+pub(crate) use ink::{Ink, dark_style};
+pub(crate) use lines::{Line, lines};

@@ -1,4 +1,4 @@
-//! Charts say what they are told, in the inks of the palette, and nothing else.
+//! Charts contain their values, in the colours of the palette.
 
 use super::*;
 use crate::stats::Sample;
@@ -30,6 +30,13 @@ fn all() -> Vec<String> {
         columns("Columns (n = 3)", ("size", "patches"), &[Column { label: "1".to_owned(), count: 3.0 }]),
         columns("None (n = 0)", ("size", "patches"), &[]),
         curves("Curves (n = 499)", &log, &[curve]),
+        lines(
+            "Lines (n = 2)",
+            ("calls", "seconds"),
+            &[Line { name: "p90".to_owned(), ink: Ink::Review, points: vec![(2.0, 1.5), (1.0, 1.0)] }],
+            Some((2.0, "knee")),
+        ),
+        lines("None (n = 0)", ("calls", "seconds"), &[], None),
     ]
 }
 
@@ -62,7 +69,7 @@ fn a_logarithmic_axis_holds_its_values_in_whole_decades() {
     let axis = Axis::log("s", [0.03, 0.0, 250.0, f64::NAN].into_iter());
     assert_eq!((axis.range.clone(), axis.log), (-2.0..3.0, true));
     assert!((axis.place(100.0) - 2.0).abs() < 1e-12);
-    // What has no logarithm lies at the start, what is too large at the end.
+    // Values without a logarithm are clamped to the start, too large ones to the end.
     assert!((axis.place(0.0) + 2.0).abs() < 1e-12 && (axis.place(1e9) - 3.0).abs() < 1e-12);
     let none = Axis::log("s", std::iter::empty());
     assert_eq!(none.range, 0.0..1.0);

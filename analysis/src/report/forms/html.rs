@@ -1,5 +1,4 @@
-//! Pieces of a report as HTML. Every text goes through the template engine's escaping; only charts, which are ours, do
-//! not.
+//! Parts of a report as HTML. The template engine escapes every text except the charts, which are generated here.
 
 use console::output::Align;
 use maud::{Markup, PreEscaped, html};
@@ -7,10 +6,9 @@ use maud::{Markup, PreEscaped, html};
 use crate::render::{Titled, ends, interval, percent, shown, thousands};
 use crate::report::block::{Block, Document, Example, Figure, Headline, Section};
 
-/// Lines of a table that is open from the start.
+/// Maximum number of rows of a table that is not folded.
 const OPEN: usize = 45;
 
-/// A run in a few figures.
 pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
     html! {
         section.headline aria-label={ "Acceptance of run " (shown(&of.run)) } {
@@ -31,9 +29,9 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
                 }
             }
             div {
-                p.what { "What was not accepted" }
+                p.what { "Not accepted" }
                 ul.others {
-                    @if of.others.is_empty() { li { "Nothing: every record was accepted." } }
+                    @if of.others.is_empty() { li { "None: all records were accepted." } }
                     @for lead in &of.others {
                         li {
                             span class={ "count " (lead.what.replace(' ', "-")) } { (thousands(lead.count)) }
@@ -49,7 +47,6 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
     }
 }
 
-/// A question with its answers.
 pub(super) fn section(of: &Section) -> Markup {
     html! {
         section aria-labelledby=(of.id) {

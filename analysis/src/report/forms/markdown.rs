@@ -1,7 +1,8 @@
-//! The report as Markdown. The figures lie beside it.
+//! The report as Markdown, with links to the figures.
 
 use std::fmt::Write as _;
 
+use crate::render::markdown::escape;
 use crate::render::{ends, interval, markdown, percent, shown, thousands};
 use crate::report::block::{Block, Document, Example, Headline, Report};
 
@@ -44,9 +45,9 @@ pub(super) fn report(report: &Report) -> String {
 
 fn headline_of(text: &mut String, headline: &Headline) {
     let share = &headline.accepted;
-    let by_document = headline.by_document.map_or_else(String::new, |of| {
-        format!("; {} when whole documents are drawn again", ends(of.low, of.high))
-    });
+    let by_document = headline
+        .by_document
+        .map_or_else(String::new, |of| format!("; {} by bootstrap over documents", ends(of.low, of.high)));
     let _ = writeln!(
         text,
         "**{} accepted** in run {} (95 % interval {}{by_document}; n = {} of {} records of {} documents).",
@@ -89,27 +90,16 @@ fn example_of(text: &mut String, example: &Example) {
     }
 }
 
-/// A block of code that its text cannot end.
+/// A code block with a fence longer than any in its text.
 fn fenced(text: &mut String, language: &str, body: &str) {
     let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     let _ = write!(text, "{fence}{language}\n{}\n{fence}\n\n", shown(body.trim_end()));
 }
 
-/// Text that begins no markup and stays on its line.
+/// Makes control characters visible, and escapes markup.
 fn plain(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in shown(text).chars() {
-        match c {
-            '\\' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '|' | '!' | '&' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    escape(&shown(text))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A report → files: a page, Markdown, LaTeX, CSV, figures, and a manifest of them all.
+//! The files of a report: a page, Markdown, LaTeX, CSV, figures, and a manifest.
 
 mod html;
 mod markdown;
@@ -13,22 +13,20 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::block::{Block, Report};
-use crate::files::sha256;
+use crate::load::files::sha256;
 
-/// A file of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Written {
-    /// Its name, relative to the folder.
-    pub file: String,
-    /// How long it is.
-    pub bytes: u64,
-    /// SHA-256 of its bytes, in hex.
-    pub sha256: String,
+pub(crate) struct Written {
+    /// Path relative to the folder.
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    /// In hex.
+    pub(crate) sha256: String,
 }
 
-/// Writes a report into a folder, which is made when missing; files of the same names are replaced, others are left
-/// alone. The manifest comes last: where it is, all it names is whole.
-pub fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
+/// Writes a report into a folder, which is created if missing. Files of the same names are replaced. The manifest is
+/// written last: if it exists, all its files are complete.
+pub(crate) fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
     let mut files: Vec<(String, String)> = vec![
         ("report.html".to_owned(), page::page(report)),
         ("report.md".to_owned(), markdown::report(report)),
@@ -65,7 +63,7 @@ pub fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
     Ok(written)
 }
 
-/// Replaces a file whole: readers see the old or the new one.
+/// Replaces a file atomically.
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let half: PathBuf = path.with_extension("part");
     fs::write(&half, text).and_then(|()| fs::rename(&half, path)).map_err(|error| at(path, &error))

@@ -1,7 +1,7 @@
-//! The report as one page that needs nothing from anywhere else.
+//! The report as one self-contained HTML page.
 //!
-//! *Invariant*: nothing runs but the script below, and nothing is loaded at all: the policy in the page's head names
-//! the hashes of its one style sheet and its one script, and refuses everything else.
+//! *Invariant*: only the script below runs, and nothing is loaded: the page's content security policy allows exactly
+//! its style sheet and its script, by their hashes.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,7 +17,6 @@ use crate::report::records::Records;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page.
 pub(super) fn page(report: &Report) -> String {
     let dark = dark_style(".drawing");
     let style = format!("{STYLE}@media screen and (prefers-color-scheme: dark){{{dark}}}");
@@ -52,8 +51,8 @@ pub(super) fn page(report: &Report) -> String {
                     (records(&report.records))
                 }
                 footer {
-                    "The same tables: report.md, tables.tex, tables/*.csv, records.csv; the figures: figures/*.svg; \
-                     hashes of them all: manifest.json."
+                    "The same tables: report.md, tables.tex, tables/*.csv, records.csv. Figures: figures/*.svg. Hashes of all \
+                     files: manifest.json."
                 }
                 script type="application/json" id="data" { (PreEscaped(embedded(&report.records))) }
                 script { (PreEscaped(SCRIPT)) }
@@ -65,16 +64,12 @@ pub(super) fn page(report: &Report) -> String {
 
 fn records(of: &Records) -> Markup {
     let (rows, all) = (thousands(of.rows as u64), thousands(of.all as u64));
-    let which = if of.rows < of.all {
-        " Those that were not accepted come first; the others are left out."
-    } else {
-        ""
-    };
+    let which = if of.rows < of.all { " Those that were not accepted come first." } else { "" };
     html! {
         section aria-labelledby="records-title" {
             h2 id="records-title" { "Records" }
             p { (rows) " of " (all) " records, in the order of the corpus." (which) " A click on a heading sorts." }
-            noscript { p { "The table needs this page's script; records.csv has the same rows." } }
+            noscript { p { "The table requires JavaScript; records.csv has the same rows." } }
             div.filters role="search" aria-label="Filter records" {
                 label { "search in all columns" input id="search" type="search" autocomplete="off" spellcheck="false"; }
                 button id="clear" type="button" { "Clear" }
@@ -97,7 +92,7 @@ fn records(of: &Records) -> Markup {
     }
 }
 
-/// JSON that cannot end the element it stands in, nor begin another.
+/// JSON without characters that could end its HTML element or begin another.
 fn embedded(records: &Records) -> String {
     let json = records.json().to_string();
     let mut safe = String::with_capacity(json.len());

@@ -1,11 +1,11 @@
-//! Every table as LaTeX, to be `\input`.
+//! All tables as LaTeX, to be included by `\input`.
 
 use std::fmt::Write as _;
 
 use crate::render::latex;
 use crate::report::block::{Block, Report};
 
-/// Lines of a table, at most: more fit no page, and the CSV has them all.
+/// Maximum number of rows of a table; longer ones do not fit on a page and are left to CSV.
 const LINES: usize = 60;
 
 pub(super) fn tables(report: &Report) -> String {

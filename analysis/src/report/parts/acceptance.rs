@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use console::output::{Align, Table};
 
-use crate::cases::Case;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
+use crate::load::cases::Case;
 use crate::render::chart::{Axis, Dot, Ink, Stack, dots, stacked};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::Proportion;
 
-/// Lines of a figure, at most; its table has all.
+/// Maximum number of rows of a figure; its table has all.
 const LINES: usize = 40;
 
 #[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
@@ -26,7 +26,7 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
     Ok(blocks)
 }
 
-/// What is counted of a group.
+/// Counts of a group by status.
 #[derive(Default)]
 struct Group {
     records: u64,
@@ -79,7 +79,7 @@ fn by(run: &Run, word: &str, of: impl Fn(&Case) -> &str) -> [Block; 2] {
     let axis = Axis { title: "accepted, % of records".to_owned(), range: from.min(90.0)..100.0, log: false };
     let n = thousands(run.metrics.records);
     let note = "Dot: accepted share of all records. Line: Wilson's 95 % interval. At the right: accepted of all. The \
-                axis need not begin at 0.";
+                axis does not always begin at 0.";
     let name = run.name(&format!("acceptance-by-{word}"));
     let what = format!("Acceptance by {word}");
     [
@@ -138,6 +138,6 @@ fn by_fault(run: &Run) -> Block {
         let share = Proportion::new(*count, records);
         lines.push([(*fault).to_owned(), thousands(*count), percent(share.rate), interval(&share)]);
     }
-    let title = run.title("Whose fault it was", "share with Wilson interval", thousands(records));
+    let title = run.title("Faults", "share with Wilson interval", thousands(records));
     table(run.name("faults"), Titled { title, table: lines })
 }

@@ -1,20 +1,18 @@
-//! Published numbers that cannot be right.
+//! Impossible numbers of the paper.
 
-use crate::reference::{Finding, audit_figures};
+use crate::paper::{Finding, audit_figures};
 use crate::render::Titled;
 use crate::report::block::{Block, Section, table};
 
 pub(in crate::report) fn section(findings: &[Finding]) -> Section {
-    let title = format!(
-        "Published numbers that cannot be right, and the right ones (n = {} numbers)",
-        findings.len()
-    );
+    let title =
+        format!("Impossible numbers of the paper, and the corrected ones (n = {} numbers)", findings.len());
     let tables = audit_figures(findings).tables;
     let blocks = tables.into_iter().map(|titled| table("audit", Titled { title: title.clone(), ..titled }));
-    let intro = "Each number computed again from the published inputs; where that cannot be done the reason says why.";
+    let intro = "Each number is computed again from the inputs published with the paper, where they exist.";
     Section {
         id: "audit",
-        title: "Audit of the published numbers",
+        title: "Audit of the paper's numbers",
         blocks: std::iter::once(Block::Text(intro.to_owned())).chain(blocks).collect(),
     }
 }

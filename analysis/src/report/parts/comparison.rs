@@ -1,28 +1,28 @@
-//! One run against another: which records changed their outcome, and why.
+//! Comparison of two runs: records with changed outcomes, and the reasons.
 
 use std::collections::BTreeMap;
 
 use console::output::{Align, Table};
 
-use crate::diff::{Diff, diff};
+use crate::metrics::diff::{Diff, diff};
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, Section, figure, table};
 use crate::report::run::Run;
 use crate::stats::Proportion;
 
-/// Changed records in the table, at most.
+/// Maximum number of changed records in the table.
 const LINES: usize = 200;
 
 pub(in crate::report) fn section(before: &Run, after: &Run, runs: usize) -> Section {
     let mut blocks = vec![];
     if runs > 2 {
-        blocks.push(Block::Text(format!("Of the {runs} runs, the first two are compared.")));
+        blocks.push(Block::Text(format!("The first two of {runs} runs are compared.")));
     }
     let corpus = |run: &Run| run.file.as_ref().map(|(_, file)| file.corpus_hash);
     match (corpus(before), corpus(after)) {
         (Some(a), Some(b)) if a != b => blocks.push(Block::Text(format!(
-            "Runs {} and {} are over different corpora: an id means another record in each, so they are not compared.",
+            "Runs {} and {} have different corpora, so their records are not compared.",
             before.id, after.id
         ))),
         _ => blocks.extend(compared(before, after)),
@@ -36,8 +36,8 @@ fn compared(before: &Run, after: &Run) -> Vec<Block> {
     let verdict =
         if diff.fell() { "Fewer are accepted than before" } else { "No fewer are accepted than before" };
     let text = format!(
-        "{verdict}: {} lost and {} won of {pairs} records that both runs have (McNemar's exact test: p = {:.2e}); {} \
-         only in the first, {} only in the second. Records are the same where id, policy and document are.",
+        "{verdict}: {} lost and {} gained of {pairs} records that both runs have (McNemar's exact test: p = {:.2e}); {} \
+         only in the first, {} only in the second. Records are compared by id, policy and document.",
         thousands(diff.mcnemar.only_first),
         thousands(diff.mcnemar.only_second),
         diff.mcnemar.p,
@@ -90,10 +90,10 @@ fn acceptance(shares: &[(&String, Proportion); 2], pairs: &str) -> Block {
     })
 }
 
-/// How many records, and how many for each reason.
+/// Number of records, and number by reason.
 type Reasons<'a> = (u64, BTreeMap<&'a str, u64>);
 
-/// From which status to which, and the most frequent reason of each.
+/// Number of records and most frequent reason by status before and after.
 fn transitions(diff: &Diff) -> Titled {
     let mut groups: BTreeMap<(&str, &str), Reasons<'_>> = BTreeMap::new();
     for change in &diff.changes {

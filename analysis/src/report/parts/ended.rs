@@ -1,16 +1,16 @@
-//! How records ended.
+//! Records by status, and cautions.
 
 use console::output::{Align, Table};
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::render::chart::{Axis, Ink, Stack, stacked};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::Proportion;
 
-/// Every status with its ink, in the order of the bar.
+/// Every status with its colour, in the order of the bar.
 const STATUSES: [(&str, Ink); 5] = [
     ("accepted", Ink::Good),
     ("rejected", Ink::Bad),
@@ -33,7 +33,7 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
     }
     for (name, share) in [
         ("accepted, of records whose document was valid", metrics.accepted_of_valid),
-        ("effective, of the accepted that were judged here", metrics.effective_of_accepted),
+        ("effective, of the accepted that were verified here", metrics.effective_of_accepted),
     ]
     .into_iter()
     .filter(|(_, share)| share.of > 0)

@@ -1,17 +1,17 @@
-//! What was not accepted, and real examples of it.
+//! Failures by reason, and example records.
 
 use console::output::{Align, Table};
 
-use crate::error::AnalysisError;
-use crate::failures::Failure;
+use crate::load::AnalysisError;
+use crate::metrics::failures::Failure;
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
 use crate::report::documents::{Wanted, examples};
+use crate::report::options::Options;
 use crate::report::run::Run;
 
-/// Lines of the table, and of the figure.
+/// Maximum number of rows of the table and of the figure.
 const LINES: usize = 25;
 const BARS: usize = 12;
 
@@ -19,7 +19,7 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let failures = &run.failures;
     if failures.groups.is_empty() {
         return Ok(vec![Block::Text(format!(
-            "Nothing was rejected, needs review or could not be processed (n = {} records of run {}).",
+            "No record was rejected, needs review or failed to be processed (n = {} records of run {}).",
             thousands(failures.records),
             run.id
         ))]);
@@ -41,7 +41,7 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let mut blocks = vec![figure(
         run.name("failures-by-reason"),
         run.title("Most frequent reasons", "records that were not accepted", &n),
-        "Rejected, to be reviewed, or in error; a record counts under the first of its reasons.",
+        "Records that were rejected, need review or failed to be processed, each by its first reason.",
         |title| dots(title, &[], &axis, &reasons),
     )];
     let words = ["status", "gate", "fault", "policy", "kind", "reason", "example"];
@@ -76,7 +76,7 @@ fn dash(text: &str) -> String {
     if text.is_empty() { "–".to_owned() } else { text.replace('_', " ") }
 }
 
-/// The largest groups that differ in gate, status or reason, and one repair that was accepted.
+/// Examples of the largest groups that differ in gate, status or reason, and one accepted repair.
 fn wanted(run: &Run, most: usize) -> Vec<Wanted> {
     let alike = |a: &Failure, b: &Failure| (&a.gate, &a.status, &a.reason) == (&b.gate, &b.status, &b.reason);
     let mut chosen: Vec<&Failure> = vec![];

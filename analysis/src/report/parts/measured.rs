@@ -1,23 +1,24 @@
-//! How large patches are, and how long things took.
+//! Patch sizes and times.
 
 use std::collections::BTreeMap;
 
-use crate::cases::Case;
-use crate::error::AnalysisError;
-use crate::latency;
-use crate::patch_stats::patch_stats;
+use console::output::{Align, Table};
+
+use crate::load::AnalysisError;
+use crate::load::cases::Case;
+use crate::metrics::latency;
+use crate::metrics::patch_stats::patch_stats;
 use crate::render::chart::{Axis, Column, Curve, columns, curves};
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::{Interval, Sample, quantile_interval};
-use console::output::{Align, Table};
 
-/// Sizes with a column of their own; larger patches share the last one.
+/// The last column of the histogram; it includes larger patches.
 const SIZES: u32 = 40;
 
-/// Resamples behind an interval.
+/// Resamples of the bootstrap.
 const DRAWS: usize = 2000;
 
 #[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
@@ -73,7 +74,7 @@ pub(super) fn patches(run: &Run, options: &Options) -> Result<Vec<Block>, Analys
     Ok(blocks)
 }
 
-/// A stage and how long a record was in it.
+/// The name of a stage and its time.
 type Stage = (&'static str, fn(&Case) -> Option<f64>);
 
 fn ops(case: &Case) -> Option<f64> {
@@ -97,7 +98,7 @@ pub(super) fn times(run: &Run, options: &Options) -> Result<Vec<Block>, Analysis
         .iter()
         .map(|(name, of)| Curve {
             name: (*name).to_owned(),
-            // Work that was done took some time: exactly 0 stands for what was not timed.
+            // Every stage that ran took some time: exactly 0 means that it was not timed.
             sample: run.cases.iter().filter_map(of).filter(|ms| *ms > 0.0).collect(),
         })
         .filter(|curve| !curve.sample.is_empty())
@@ -111,8 +112,8 @@ pub(super) fn times(run: &Run, options: &Options) -> Result<Vec<Block>, Analysis
     let mut blocks = vec![figure(
         run.name("times"),
         run.title("Time of a record by stage", "ms", &n),
-        "The share of records that took at most so long. Rejected records count as accepted ones do; what was not \
-         measured is left out, and the table says how many were.",
+        "The share of records with at most this time, accepted or not. Records without a measured time are left out; the \
+         table has the number of records.",
         |title| curves(title, &axis, &measured),
     )];
     let figures = latency::figures(&latency::latencies(&run.cases, options.seed), run.cases.len());
@@ -122,7 +123,7 @@ pub(super) fn times(run: &Run, options: &Options) -> Result<Vec<Block>, Analysis
     }
     if run.metrics.not_finite > 0 {
         blocks.push(Block::Text(format!(
-            "{} times or prices are no finite numbers and count as not measured.",
+            "Ignored {} non-finite timings or prices.",
             thousands(run.metrics.not_finite)
         )));
     }

@@ -1,4 +1,4 @@
-//! What a report says, a question a file.
+//! The sections of a report, one per file.
 
 mod acceptance;
 pub(super) mod audit;
@@ -11,21 +11,19 @@ mod queue;
 mod tokens;
 
 use super::block::Block;
-use super::build::Options;
+use super::options::Options;
 use super::run::Run;
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 
-/// A question that is asked of every run.
+/// A section that is computed for every run.
 pub(super) struct Part {
-    /// The section's anchor.
     pub(super) id: &'static str,
-    /// Its heading.
     pub(super) title: &'static str,
-    /// The answers of a run.
+    /// The blocks of a run.
     pub(super) of: fn(&Run, &Options) -> Result<Vec<Block>, AnalysisError>,
 }
 
-/// The questions in their order: first how it ended, then why.
+/// The sections in order.
 pub(super) const OF_A_RUN: &[Part] = &[
     Part { id: "ended", title: "How records ended", of: ended::blocks },
     Part { id: "failures", title: "What failed", of: failures::blocks },

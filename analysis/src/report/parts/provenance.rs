@@ -1,4 +1,4 @@
-//! Where every number comes from: runs, versions, hashes, configuration.
+//! Provenance of all numbers: runs, versions, hashes, configuration.
 
 use console::output::{Align, Table};
 use dataset::run_file::RunFile;
@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::load::Results;
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, Section, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 
 pub(in crate::report) fn section(runs: &[Run], results: &Results, options: &Options) -> Section {
     let mut blocks = vec![Block::Text(format!(
-        "Written by analysis {} from {} Parquet files; everything drawn at random from seed {}. The same results give \
-         the same bytes. manifest.json beside this page holds the SHA-256 of every file of the report.",
+        "Written by analysis {} from {} Parquet files; seed of all random numbers: {}. The same results give the same \
+         bytes. manifest.json contains the SHA-256 of every file of the report.",
         env!("CARGO_PKG_VERSION"),
         thousands(results.parts().len() as u64),
         options.seed
@@ -21,14 +21,14 @@ pub(in crate::report) fn section(runs: &[Run], results: &Results, options: &Opti
     if let Some((folder, findings)) = &options.audit {
         let folder = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         blocks.push(Block::Text(format!(
-            "Published files: the folder {folder}, {} numbers looked into.",
+            "Files of the paper: folder {folder}, {} numbers audited.",
             findings.len()
         )));
     }
     for run in runs {
         match &run.file {
             None => blocks.push(Block::Text(format!(
-                "Run {} was read from Parquet files alone, without its run.json: its configuration is not known.",
+                "Run {} was read from Parquet files without its run.json: its configuration is unknown.",
                 run.id
             ))),
             Some((_, file)) => {
@@ -84,7 +84,7 @@ fn facts(file: &RunFile) -> Vec<(String, String)> {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(parts.take(PARTS)).collect()
 }
 
-/// Hashes of parts in the table, at most; run.json has all.
+/// Maximum number of hashes of parts in the table; run.json has all.
 const PARTS: usize = 20;
 
 fn config(file: &RunFile) -> Vec<(String, String)> {

@@ -1,22 +1,21 @@
-//! In which order repairs are rolled out, and what waiting costs: the simulated queue, and its sweep.
+//! The rollout queue: simulated waits by rule, load and weight.
 
 use console::output::{Align, Table};
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
 use crate::render::chart::{Axis, Dot, Ink, dots};
 use crate::render::{Titled, number, thousands};
 use crate::report::block::{Block, figure, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::schedule::simulate::{BANDS, Cell, Pool, Setting, Spread, experiment};
 
-/// Jobs of a repetition, at most: enough for the p95 of a band, few enough for a report in seconds.
+/// Maximum number of jobs of a repetition: enough for the p95 of a band, few enough for a report within seconds.
 const JOBS: usize = 2000;
 
-/// Weights of waiting.
 const ALPHAS: [f64; 4] = [0.0, 0.5, 1.0, 2.0];
 
-/// Offered loads: a backlog, nearly all that the server can do, and more.
+/// Offered loads: a backlog, below and above the server's capacity.
 const LOADS: [f64; 3] = [0.0, 0.9, 1.2];
 
 #[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
@@ -24,7 +23,7 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let pool = Pool::of(&run.cases);
     if pool.is_empty() {
         return Ok(vec![Block::Text(format!(
-            "No judged record of run {} has a measured time to propose and verify: its queue cannot be simulated.",
+            "Run {} has no judged record with a measured time to propose and verify: its queue cannot be simulated.",
             run.id
         ))]);
     }
@@ -43,11 +42,11 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let jobs = format!("{} jobs × {}", thousands(setting.jobs as u64), setting.repetitions);
     let n = format!("{jobs} repetitions, from {} measured records", thousands(pool.len() as u64));
     let intro = format!(
-        "Jobs are drawn from the measured records: policy, time to propose and verify, and success with the share \
-         that was measured. One server; what fails is tried up to {} times. fifo, random, risk only; told: the \
-         published score with the true shares and times; thompson and ucb: the same score, learnt on the way; \
-         oracle: knows what will happen, a bound. Bands by risk: top (85 and more), high (60 and more), rest. Times \
-         are in mean service times of {} s.",
+        "Jobs are drawn from the measured records: policy, time to propose and verify, and success with the measured \
+         rate. One server; a failed job is tried up to {} times. Rules: fifo, random, risk only; told: the paper's \
+         score with the true rates and times; thompson and ucb: the same score with learnt rates and times; oracle: \
+         uses the future of each job, a bound. Bands by risk: top (85 and more), high (60 and more), rest. Times are \
+         in mean service times of {} s.",
         setting.attempts,
         number(Some(pool.mean()))
     );
@@ -60,13 +59,17 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
         figure(
             run.name("queue-waits"),
             run.title("p95 wait by rule and band of risk, backlog", "mean service times", &jobs),
-            "Dot: mean of the repetitions. Line: where 95 % of the repetitions lie.",
+            "Dot: mean of the repetitions. Line: the central 95 % of the repetitions.",
             |title| dots(title, &legend, &axis, &rows),
         ),
         table(
             run.name("queue-waits"),
             Titled {
-                title: run.title("Rules on a backlog", "mean service times, and 95 % of repetitions", &n),
+                title: run.title(
+                    "Rules on a backlog",
+                    "mean service times, and central 95 % of the repetitions",
+                    &n,
+                ),
                 table: rules(&backlog, mean),
             },
         ),

@@ -1,18 +1,18 @@
-//! What a model was asked and answered, and what that cost.
+//! Tokens and cost of the calls to a model.
 
-use crate::error::AnalysisError;
+use crate::load::AnalysisError;
+use crate::metrics::tokens::tokens;
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, table};
-use crate::report::build::Options;
+use crate::report::options::Options;
 use crate::report::run::Run;
-use crate::tokens::tokens;
 
 #[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
 pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, AnalysisError> {
     let sums = tokens(&run.cases, options.prices);
     if sums.by_model == 0 {
         return Ok(vec![Block::Text(format!(
-            "No patch of run {} was written by a model (n = {} records): no tokens, no cost.",
+            "No patch of run {} was written by a model (n = {} records).",
             run.id,
             thousands(run.metrics.records)
         ))]);

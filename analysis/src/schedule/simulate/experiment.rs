@@ -1,4 +1,4 @@
-//! Repetitions of a grid, in parallel, with the spread of every figure.
+//! Runs a grid of simulations with repetitions, in parallel, and computes the spread of every figure.
 
 use console::output::{Align, Table};
 use rayon::prelude::*;
@@ -12,34 +12,29 @@ use super::server::serve;
 use crate::render::Figures;
 use crate::stats::{Sample, random};
 
-/// What is repeated.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
-    /// Numbers of servers.
-    pub servers: Vec<usize>,
+pub(crate) struct Setting {
+    pub(crate) servers: Vec<usize>,
     /// Offered loads; 0 is a backlog.
-    pub loads: Vec<f64>,
-    /// Weights of waiting.
-    pub alphas: Vec<f64>,
-    /// Tries of a job at most.
-    pub attempts: u32,
+    pub(crate) loads: Vec<f64>,
+    pub(crate) alphas: Vec<f64>,
+    /// Maximum attempts of a job.
+    pub(crate) attempts: u32,
     /// Jobs of a repetition.
-    pub jobs: usize,
-    /// How often.
-    pub repetitions: u32,
+    pub(crate) jobs: usize,
+    pub(crate) repetitions: u32,
     /// Mean service times after which a job counts as starved.
-    pub starved: f64,
+    pub(crate) starved: f64,
     /// Seed of the first repetition; each further one adds 1.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
-/// A figure over the repetitions: its mean, and where 95 % of them lie.
+/// A figure over the repetitions: its mean and the central 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Spread {
-    pub mean: f64,
-    pub low: f64,
-    pub high: f64,
+pub(crate) struct Spread {
+    pub(crate) mean: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Spread {
@@ -52,52 +47,44 @@ impl Spread {
 
 /// One rule at one point of the grid.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cell {
-    /// Servers.
-    pub servers: usize,
+pub(crate) struct Cell {
+    pub(crate) servers: usize,
     /// Offered load; 0: a backlog.
-    pub load: f64,
-    /// Weight of waiting.
-    pub alpha: f64,
-    /// The rule.
-    pub rule: &'static str,
+    pub(crate) load: f64,
+    pub(crate) alpha: f64,
+    pub(crate) rule: &'static str,
     /// Waits by band, in seconds.
-    pub bands: Vec<Band>,
-    /// FIFO's p95 wait of the top band over this rule's, repetition by repetition.
-    pub top_p95_against_fifo: Spread,
-    /// Exposure beyond the oracle's, as a share of the oracle's.
-    pub regret: Spread,
+    pub(crate) bands: Vec<Band>,
+    /// FIFO's p95 wait of the top band divided by this rule's, by repetition.
+    pub(crate) top_p95_against_fifo: Spread,
+    /// Exposure in excess of the oracle's, as a share of the oracle's.
+    pub(crate) regret: Spread,
     /// Inequality of the waits.
-    pub gini: Spread,
+    pub(crate) gini: Spread,
     /// Share of the lowest band in the head of the queue.
-    pub low_head_share: Spread,
-    /// Risk closed per hour to the end.
-    pub risk_per_hour: Spread,
-    /// Hours until half of the risk was closed.
-    pub half_closed_hours: Spread,
-    /// Hours until 95 % of the risk was closed.
-    pub most_closed_hours: Spread,
+    pub(crate) low_head_share: Spread,
+    /// Risk closed per hour until the end.
+    pub(crate) risk_per_hour: Spread,
+    pub(crate) half_closed_hours: Spread,
+    /// Until 95 % of the risk was closed.
+    pub(crate) most_closed_hours: Spread,
 }
 
 /// Waits of a band over the repetitions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Band {
-    /// Its name.
-    pub name: &'static str,
-    /// Jobs of a repetition, on average.
-    pub jobs: f64,
-    /// Half of them waited less.
-    pub median: Spread,
-    /// 95 % of them waited less.
-    pub p95: Spread,
-    /// 99 % of them waited less.
-    pub p99: Spread,
-    /// Share that waited longer than the limit.
-    pub starved: Spread,
+pub(crate) struct Band {
+    pub(crate) name: &'static str,
+    /// Mean number of jobs of a repetition.
+    pub(crate) jobs: f64,
+    pub(crate) median: Spread,
+    pub(crate) p95: Spread,
+    pub(crate) p99: Spread,
+    /// Share of jobs that waited longer than the limit.
+    pub(crate) starved: Spread,
 }
 
-/// Runs the grid. Every rule and every point sees the same draws in a repetition.
-pub fn experiment(pool: &Pool, setting: &Setting) -> Vec<Cell> {
+/// Runs the grid. In a repetition, all rules and points use the same random draws.
+pub(crate) fn experiment(pool: &Pool, setting: &Setting) -> Vec<Cell> {
     let mut points = vec![];
     for servers in &setting.servers {
         for load in &setting.loads {
@@ -184,8 +171,7 @@ fn cell(rule: Rule, servers: usize, load: f64, alpha: f64, repeated: &[&Vec<Meas
     }
 }
 
-/// The cells as a table.
-pub fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures {
+pub(crate) fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures {
     let numbers = [
         "servers",
         "load",
@@ -228,7 +214,7 @@ pub fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures {
     });
     let title = format!(
         "The queue over time (n = {} jobs × {} repetitions, drawn from {} measured records, mean service {:.4} s; \
-         means with where 95 % of the repetitions lie)",
+         means and the central 95 % of the repetitions)",
         setting.jobs,
         setting.repetitions,
         pool.len(),

@@ -1,4 +1,4 @@
-//! What arrives, how long it takes and whether it succeeds: drawn from measured records.
+//! Jobs with arrival, service times and success, drawn from measured records.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,33 @@ use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp};
 use rand_pcg::Pcg64Mcg;
 
-use crate::cases::Case;
+use crate::load::cases::Case;
 use crate::risk::RiskTable;
 
-/// A try of a repair.
+/// An attempt of a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Try {
-    /// How long a server is busy with it.
-    pub seconds: f64,
+pub(crate) struct Try {
+    /// Service time.
+    pub(crate) seconds: f64,
     /// Whether it closes the violation.
-    pub succeeds: bool,
+    pub(crate) succeeds: bool,
 }
 
-/// A repair on its way through the queue, with all that will happen to it.
+/// A repair in the queue, with the predetermined results of its attempts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// When it arrives, in seconds.
-    pub arrival: f64,
-    /// Its policy, as a place in the pool's arms.
-    pub arm: usize,
-    /// Its risk.
-    pub risk: f64,
-    /// Its tries, the last one the last allowed; what follows a success never happens.
-    pub tries: Vec<Try>,
+pub(crate) struct Job {
+    /// In seconds.
+    pub(crate) arrival: f64,
+    /// Its policy, as an index of the pool's arms.
+    pub(crate) arm: usize,
+    pub(crate) risk: f64,
+    /// All allowed attempts; those after a success do not happen.
+    pub(crate) tries: Vec<Try>,
 }
 
 impl Job {
-    /// Seconds of service until it succeeds or is given up, and whether it succeeds.
-    pub fn service(&self) -> (f64, bool) {
+    /// Seconds of service until success or the last attempt, and whether it succeeds.
+    pub(crate) fn service(&self) -> (f64, bool) {
         let mut seconds = 0.0;
         for attempt in &self.tries {
             seconds += attempt.seconds;
@@ -45,44 +44,42 @@ impl Job {
     }
 }
 
-/// A policy with everything measured about it.
+/// A policy with its measurements.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Arm {
-    /// The canonical policy.
-    pub policy: String,
-    /// Its base risk.
-    pub risk: f64,
+pub(crate) struct Arm {
+    pub(crate) policy: String,
+    pub(crate) risk: f64,
     /// Share of its judged records that were accepted.
-    pub probability: f64,
-    /// Measured seconds of its records.
-    pub seconds: Vec<f64>,
-    /// Their mean.
-    pub mean: f64,
+    pub(crate) probability: f64,
+    /// Measured times of its records.
+    pub(crate) seconds: Vec<f64>,
+    /// Mean of `seconds`.
+    pub(crate) mean: f64,
 }
 
-/// When jobs arrive.
+/// The arrivals of jobs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Arrivals {
-    /// All at the start: a backlog.
+pub(crate) enum Arrivals {
+    /// All at the start.
     Backlog,
-    /// At random, at this multiple of what the servers can do.
+    /// A Poisson process with this offered load.
     Load(f64),
 }
 
 /// Measured records to draw from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pool {
+pub(crate) struct Pool {
     /// The policies, in alphabetical order.
-    pub arms: Vec<Arm>,
-    /// The policy of each record.
+    pub(crate) arms: Vec<Arm>,
+    /// The arm of each record.
     records: Vec<usize>,
-    /// Records without a measured time: not drawn.
-    pub unmeasured: usize,
+    /// Number of records without a measured time; they are not drawn.
+    pub(crate) unmeasured: usize,
 }
 
 impl Pool {
     /// The judged records whose times were measured.
-    pub fn of(cases: &[Case]) -> Self {
+    pub(crate) fn of(cases: &[Case]) -> Self {
         let mut policies: BTreeMap<&str, (u64, u64, Vec<f64>)> = BTreeMap::new();
         let mut unmeasured = 0;
         for case in cases.iter().filter(|case| case.judged) {
@@ -109,25 +106,24 @@ impl Pool {
         Self { arms, records, unmeasured }
     }
 
-    /// How many records can be drawn.
-    pub fn len(&self) -> usize {
+    /// Number of records that can be drawn.
+    pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether nothing was measured.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
     /// Mean seconds of a record.
-    pub fn mean(&self) -> f64 {
+    pub(crate) fn mean(&self) -> f64 {
         let sum: f64 = self.arms.iter().flat_map(|arm| &arm.seconds).sum();
         sum / self.len().max(1) as f64
     }
 
-    /// Draws `n` jobs: a record's policy, and for each of its `attempts` tries one of the policy's measured times, and
-    /// success with the policy's measured share.
-    pub fn draw(
+    /// Draws `n` jobs: the policy of a record, and for each of `attempts` one of the policy's measured times, and
+    /// success with the policy's measured probability.
+    pub(crate) fn draw(
         &self,
         n: usize,
         attempts: u32,
@@ -157,7 +153,7 @@ impl Pool {
     }
 }
 
-/// Gives jobs the arrivals of a Poisson process with this rate per second.
+/// Sets the arrivals of jobs to a Poisson process with this rate per second.
 pub(super) fn arrive(jobs: &mut [Job], rate: f64, random: &mut Pcg64Mcg) {
     let Ok(gap) = Exp::new(rate) else { return };
     let mut now = 0.0;

@@ -1,4 +1,4 @@
-//! What a queue did to those who waited in it.
+//! Measurements of a simulated queue.
 
 use serde::Serialize;
 
@@ -7,48 +7,44 @@ use super::server::Served;
 use crate::stats::Sample;
 
 /// Lower ends of the bands of risk, highest first.
-pub const BANDS: [(&str, f64); 3] = [("top", 85.0), ("high", 60.0), ("rest", 0.0)];
+pub(crate) const BANDS: [(&str, f64); 3] = [("top", 85.0), ("high", 60.0), ("rest", 0.0)];
 
-/// The head of the queue, as a share of the starts.
+/// The head of the queue, as a share of all starts.
 const HEAD: f64 = 0.1;
 
 /// Waits of a band, in seconds, from arrival to first start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct BandWaits {
-    /// How many jobs.
-    pub jobs: usize,
-    /// Half of them waited less.
-    pub median: f64,
-    /// 95 % of them waited less.
-    pub p95: f64,
-    /// 99 % of them waited less.
-    pub p99: f64,
-    /// Share that waited longer than the limit.
-    pub starved: f64,
+pub(crate) struct BandWaits {
+    pub(crate) jobs: usize,
+    pub(crate) median: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    /// Share of jobs that waited longer than the limit.
+    pub(crate) starved: f64,
 }
 
 /// Figures of one repetition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Measures {
+pub(crate) struct Measures {
     /// By band, in the order of [`BANDS`].
-    pub bands: Vec<BandWaits>,
+    pub(crate) bands: Vec<BandWaits>,
     /// Inequality of the waits.
-    pub gini: f64,
+    pub(crate) gini: f64,
     /// Share of the lowest band among the first tenth of the starts.
-    pub low_head_share: f64,
-    /// Risk closed per hour, to the end of the last job.
-    pub risk_per_hour: f64,
-    /// Hours until half, and 95 %, of all risk that is ever closed is closed.
-    pub half_closed_hours: f64,
-    /// See `half_closed_hours`.
-    pub most_closed_hours: f64,
-    /// Risk × hours that were open: what every order tries to make small.
-    pub exposure: f64,
+    pub(crate) low_head_share: f64,
+    /// Risk closed per hour, until the end of the last job.
+    pub(crate) risk_per_hour: f64,
+    /// Until half of the risk that is ever closed was closed.
+    pub(crate) half_closed_hours: f64,
+    /// Until 95 % of the risk that is ever closed was closed.
+    pub(crate) most_closed_hours: f64,
+    /// Risk × hours until closed, summed over all jobs: the cost that an order should minimise.
+    pub(crate) exposure: f64,
 }
 
 impl Measures {
-    /// Sums up a repetition; `starved` in seconds.
-    pub fn of(jobs: &[Job], served: &[Served], starved: f64) -> Self {
+    /// Summarises a repetition; `starved` is in seconds.
+    pub(crate) fn of(jobs: &[Job], served: &[Served], starved: f64) -> Self {
         let pairs = || jobs.iter().zip(served);
         let band_of = |risk: f64| BANDS.iter().position(|(_, from)| risk >= *from).unwrap_or(BANDS.len() - 1);
         let waits = |band: Option<usize>| -> Sample {

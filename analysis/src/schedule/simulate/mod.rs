@@ -1,7 +1,8 @@
-//! The queue over time: jobs arrive, servers take them in the order of a rule, what fails is tried again.
+//! Discrete-event simulation of the queue: jobs arrive, servers take them in the order of a rule, failed jobs are
+//! retried.
 //!
-//! `jobs` draws what happens from measured records, `server` lets it happen, `rule` chooses who is next, `measure` sums
-//! it up, `experiment` repeats it. Every rule sees the same draws, so rules are compared in pairs.
+//! `jobs` draws jobs from measured records, `server` runs the simulation, `rule` chooses the next job, `measure`
+//! summarises a repetition, `experiment` runs many. All rules use the same draws, so they are compared in pairs.
 //!
 //! *Invariant*: the same seed gives the same figures, on any number of threads.
 
@@ -13,8 +14,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use experiment::{Cell, Setting, Spread, experiment, figures};
-pub use jobs::{Arm, Arrivals, Job, Pool, Try};
-pub use measure::{BANDS, Measures};
-pub use rule::Rule;
-pub use server::{Served, serve};
+pub(crate) use experiment::{Cell, Setting, Spread, experiment, figures};
+pub(crate) use jobs::Pool;
+pub(crate) use measure::BANDS;

@@ -1,4 +1,4 @@
-//! Who is next. Most rules give each job a fixed key; those that learn weigh whole policies anew at every choice.
+//! Rules that choose the next job. Most give each job a fixed key; learning rules value whole policies at each choice.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -9,32 +9,28 @@ use rand_pcg::Pcg64Mcg;
 
 use super::jobs::{Arm, Job};
 
-/// How the next job is chosen.
+/// The rule that chooses the next job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// The oldest.
+pub(crate) enum Rule {
     Fifo,
-    /// Any.
     Random,
-    /// The highest risk, of equals the oldest.
+    /// Highest risk first, then oldest.
     RiskOnly,
-    /// The published score with the policies' true shares and mean times, told beforehand.
+    /// The paper's score with the policies' true success rates and mean times.
     Told,
-    /// The same, with shares and times learnt on the way: a draw from each policy's Beta posterior.
+    /// The same with learnt rates and times: a draw from each policy's Beta posterior.
     Thompson,
-    /// The same, with the upper end of what the share may be.
+    /// The same with the upper confidence bound of the rate.
     Ucb,
-    /// The most risk closed per second, knowing what will happen to each job: what no rule can beat in a backlog.
+    /// Most risk closed per second, using the future of each job: an upper bound for all rules in a backlog.
     Oracle,
 }
 
 impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Fifo, Self::Random, Self::RiskOnly, Self::Told, Self::Thompson, Self::Ucb, Self::Oracle];
 
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Fifo => "fifo",
             Self::Random => "random",
@@ -51,7 +47,7 @@ impl Rule {
     }
 }
 
-/// A waiting job. Greater is served earlier; of equal keys the older, then the first.
+/// A waiting job. Greater is served earlier: by key, then older, then lower index.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Waiting {
     key: f64,
@@ -76,7 +72,7 @@ impl PartialOrd for Waiting {
     }
 }
 
-/// What was seen of a policy.
+/// Observations of a policy.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     successes: f64,
@@ -84,7 +80,7 @@ struct Seen {
     seconds: f64,
 }
 
-/// Jobs of one policy and one risk: among them the oldest is next, whatever is learnt.
+/// Waiting jobs of one policy and one risk; the oldest is always the next of them.
 #[derive(Debug)]
 struct Class {
     arm: usize,
@@ -92,13 +88,13 @@ struct Class {
     jobs: BinaryHeap<Waiting>,
 }
 
-/// The waiting jobs under a rule.
+/// The waiting jobs, ordered by a rule.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct JobQueue<'a> {
     rule: Rule,
     arms: &'a [Arm],
     alpha: f64,
-    /// Seconds that count as one unit of time: the mean service.
+    /// The unit of time in seconds: the mean service time.
     unit: f64,
     random: Pcg64Mcg,
     by_key: BinaryHeap<Waiting>,
@@ -108,7 +104,7 @@ pub(super) struct Line<'a> {
     waiting: usize,
 }
 
-impl<'a> Line<'a> {
+impl<'a> JobQueue<'a> {
     pub(super) fn new(rule: Rule, arms: &'a [Arm], alpha: f64, unit: f64, random: Pcg64Mcg) -> Self {
         Self {
             rule,
@@ -128,7 +124,7 @@ impl<'a> Line<'a> {
         self.waiting == 0
     }
 
-    /// A job waits, for the first time or again: its age counts from its arrival.
+    /// Adds a job, or adds it again after a failed attempt; its age counts from its arrival.
     pub(super) fn push(&mut self, index: usize, job: &Job) {
         self.waiting += 1;
         if !self.rule.learns() {
@@ -146,7 +142,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The key of a job. Waiting adds the same to all at any time, so that aging is a matter of the arrival alone.
+    /// The key of a job. Waiting adds the same to all keys, so aging depends on the arrival only.
     fn key(&mut self, job: &Job) -> f64 {
         let aging = -self.alpha * job.arrival / self.unit;
         match self.rule {
@@ -164,7 +160,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Takes the next job.
+    /// Removes and returns the next job.
     pub(super) fn pop(&mut self) -> Option<usize> {
         let next = if self.rule.learns() { self.pop_learnt() } else { self.by_key.pop() };
         self.waiting -= usize::from(next.is_some());
@@ -194,8 +190,7 @@ impl<'a> Line<'a> {
         best.and_then(|(_, place)| self.classes.get_mut(place)?.jobs.pop())
     }
 
-    /// Share of success over time of a policy, as believed now. Before anything is seen the share is any, and the
-    /// time is one unit.
+    /// Estimated success rate of a policy divided by its time. The prior is a uniform rate and one unit of time.
     fn worth(&mut self, arm: usize) -> f64 {
         let seen = self.seen.get(arm).copied().unwrap_or_default();
         let tries = seen.successes + seen.failures;
@@ -212,7 +207,7 @@ impl<'a> Line<'a> {
         share / time.max(f64::MIN_POSITIVE)
     }
 
-    /// A try of a policy's job has ended.
+    /// Records the result of an attempt.
     pub(super) fn learn(&mut self, arm: usize, seconds: f64, succeeded: bool) {
         if let Some(seen) = self.seen.get_mut(arm) {
             seen.seconds += seconds;

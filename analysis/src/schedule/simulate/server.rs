@@ -1,26 +1,26 @@
-//! Servers and the clock: a discrete-event simulation.
+//! The servers and the simulated clock.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::jobs::{Arm, Job};
-use super::rule::{Line, Rule};
+use super::rule::{JobQueue, Rule};
 use crate::stats::random;
 
-/// What became of a job, in seconds of the simulated clock.
+/// The result of a job, in seconds of the simulated clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Served {
-    /// When a server first took it.
-    pub started: f64,
+pub(crate) struct Served {
+    /// First start.
+    pub(crate) started: f64,
     /// 0-based rank among the first starts.
-    pub rank: usize,
-    /// When it succeeded; `None`: given up.
-    pub closed: Option<f64>,
-    /// When its last try ended.
-    pub ended: f64,
+    pub(crate) rank: usize,
+    /// Success; `None`: no attempt succeeded.
+    pub(crate) closed: Option<f64>,
+    /// End of its last attempt.
+    pub(crate) ended: f64,
 }
 
-/// A try that a server is busy with.
+/// An attempt in service.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Busy {
     until: f64,
@@ -42,13 +42,20 @@ impl PartialOrd for Busy {
     }
 }
 
-/// Lets `servers` serve `jobs` (in the order of their arrival) under a rule. `alpha` is the weight of waiting for one
-/// mean service time; the seed is for the rule's own draws.
-pub fn serve(jobs: &[Job], arms: &[Arm], rule: Rule, servers: usize, alpha: f64, seed: u64) -> Vec<Served> {
+/// Simulates `servers` that serve `jobs` (sorted by arrival) under a rule. `alpha` is the weight of waiting for one
+/// mean service time; `seed` is for the rule's own draws.
+pub(crate) fn serve(
+    jobs: &[Job],
+    arms: &[Arm],
+    rule: Rule,
+    servers: usize,
+    alpha: f64,
+    seed: u64,
+) -> Vec<Served> {
     let tries: usize = jobs.iter().map(|job| job.tries.len()).sum();
     let work: f64 = jobs.iter().flat_map(|job| &job.tries).map(|attempt| attempt.seconds).sum();
     let unit = if work > 0.0 { work / tries as f64 } else { 1.0 };
-    let mut line = Line::new(rule, arms, alpha, unit, random(seed));
+    let mut queue = JobQueue::new(rule, arms, alpha, unit, random(seed));
     let mut served = vec![Served::default(); jobs.len()];
     let mut attempts = vec![0_usize; jobs.len()];
     let mut busy: BinaryHeap<Reverse<Busy>> = BinaryHeap::new();
@@ -63,14 +70,14 @@ pub fn serve(jobs: &[Job], arms: &[Arm], rule: Rule, servers: usize, alpha: f64,
         };
         while let Some(Reverse(done)) = busy.peek().copied().filter(|Reverse(busy)| busy.until <= now) {
             busy.pop();
-            end_try(jobs, done, &mut served, &mut line);
+            end_try(jobs, done, &mut served, &mut queue);
         }
         while let Some(job) = jobs.get(arrived).filter(|job| job.arrival <= now) {
-            line.push(arrived, job);
+            queue.push(arrived, job);
             arrived += 1;
         }
-        while busy.len() < servers.max(1) && !line.is_empty() {
-            let Some(index) = line.pop() else { break };
+        while busy.len() < servers.max(1) && !queue.is_empty() {
+            let Some(index) = queue.pop() else { break };
             let (Some(job), Some(attempt)) = (jobs.get(index), attempts.get_mut(index)) else { continue };
             let Some(next) = job.tries.get(*attempt) else { continue };
             if let (0, Some(served)) = (*attempt, served.get_mut(index)) {
@@ -84,15 +91,15 @@ pub fn serve(jobs: &[Job], arms: &[Arm], rule: Rule, servers: usize, alpha: f64,
     }
 }
 
-fn end_try(jobs: &[Job], done: Busy, served: &mut [Served], line: &mut Line<'_>) {
+fn end_try(jobs: &[Job], done: Busy, served: &mut [Served], queue: &mut JobQueue<'_>) {
     let Some(job) = jobs.get(done.job) else { return };
     let Some(attempt) = job.tries.get(done.attempt) else { return };
-    line.learn(job.arm, attempt.seconds, attempt.succeeds);
+    queue.learn(job.arm, attempt.seconds, attempt.succeeds);
     if let Some(served) = served.get_mut(done.job) {
         served.ended = done.until;
         served.closed = attempt.succeeds.then_some(done.until);
     }
     if !attempt.succeeds && done.attempt + 1 < job.tries.len() {
-        line.push(done.job, job);
+        queue.push(done.job, job);
     }
 }

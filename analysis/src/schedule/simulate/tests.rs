@@ -1,10 +1,13 @@
-//! Theory, the static orders, and what learning is worth.
+//! Comparison with queueing theory, with the static orders, and of the learning rules.
 
 use rand_distr::{Distribution as _, Exp};
 
-use super::jobs::arrive;
-use super::*;
-use crate::schedule::{Candidate, Strategy, Terms, Weights, order, waits_hours};
+use super::jobs::{Arm, Job, Pool, Try, arrive};
+use super::measure::Measures;
+use super::rule::Rule;
+use super::server::{Served, serve};
+use crate::schedule::order::{Strategy, order, waits_hours};
+use crate::schedule::{Candidate, Terms, Weights};
 use crate::stats::random;
 
 fn job(arm: usize, risk: f64, seconds: f64) -> Job {
@@ -42,7 +45,7 @@ fn one_server_waits_as_theory_says() {
 
 #[test]
 fn two_servers_wait_less_than_one_of_double_speed_starts() {
-    // Jobs of 2 s every second: two servers never let anybody wait.
+    // Jobs of 2 s every second: with two servers no job waits.
     let jobs: Vec<Job> = (0..10).map(|i| Job { arrival: f64::from(i), ..job(0, 1.0, 2.0) }).collect();
     let waits = |servers| {
         let served = serve(&jobs, &[], Rule::Fifo, servers, 0.0, 1);
@@ -79,7 +82,7 @@ fn a_static_order_is_the_simulation_of_one_server_that_learns_nothing() {
         let weights = Weights { alpha: 0.0, ..Weights::default() };
         let mut ordered = order(&candidates, strategy, &weights);
         if strategy == Strategy::Fifo {
-            // Its ids are ordered as text among equals; no two are equal here.
+            // FIFO compares ids as text among equals; no two are equal here.
             ordered.sort_unstable();
         }
         let waits = waits_hours(&candidates, &ordered);
@@ -162,7 +165,7 @@ fn aging_serves_those_who_waited() {
 
 #[test]
 fn the_same_seed_gives_the_same_figures() {
-    let cases: Vec<crate::cases::Case> = vec![];
+    let cases: Vec<crate::load::cases::Case> = vec![];
     assert!(Pool::of(&cases).is_empty());
     let (arms, jobs) = pool();
     let once = |seed| serve(&jobs, &arms, Rule::Thompson, 3, 0.1, seed);

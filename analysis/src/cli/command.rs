@@ -1,0 +1,137 @@
+//! The command line: global options and the subcommands.
+
+use clap::{Parser, Subcommand};
+use console::completions::Shell;
+use console::telemetry::Logs;
+
+use super::args::Runs;
+use super::paper::{
+    Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
+};
+use super::queue::Queued;
+use super::report::{Report, Sql};
+use super::rollout::{Risk, Schedule, Simulate, Sweep};
+use super::runs::{
+    Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
+};
+
+/// Metrics, failures and JSON files of evaluation runs.
+///
+/// PATH is the folder of a run (results/RUN), a Parquet file, a glob such as 'results/*/part-*.parquet', or a
+/// file:// URL; several may be given and are read as one. Results go to stdout, messages to stderr.
+///
+/// Exit code: 0 success, 1 findings (where a command has them), 2 failure or wrong usage, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "analysis", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Acceptance, failures by gate, patch sizes and times
+    ///
+    /// JSON holds the paper's keys at top level, with the paper's meaning, and ours under "extended": counts by
+    /// status, fault, gate and caution, acceptance with Wilson intervals at 95 %, the effective share, times.
+    Metrics(Metrics),
+    /// The same metrics for each canonical policy
+    ///
+    /// JSON: policy → the paper's risk, probability, expected time (in seconds), wait, kev and explore, and ours under
+    /// "extended".
+    PolicyMetrics(Metrics),
+    /// Records that were not accepted, by gate, policy, fault, kind and reason, each with an example record
+    Failures(Failures),
+    /// Operations per patch: the paper's statistics, and a histogram
+    PatchStats(Runs),
+    /// Time to propose, to wait for a model, to verify and in total, with intervals
+    Latency(Runs),
+    /// Tokens and cost of the patches that a model wrote, reasoning included
+    Tokens(Tokens),
+    /// Acceptance when a gate's verdict is ignored, and the records that only that gate rejects
+    Ablation(Ablation),
+    /// Precision and recall of detections against labels
+    DetectorEval(DetectorEval),
+    /// Intervals and tests: Wilson, bootstrap by document, McNemar between runs of the same records, corrections
+    Significance(Significance),
+    /// Mean and standard deviation of acceptance over seeds
+    MultiSeed(MultiSeed),
+    /// Risk closed by runs, with the risk that a policy map gives each record
+    Calibration(Calibration),
+    /// Risk closed by cluster version, of measured runs
+    CrossVersion(CrossVersion),
+    /// The paper's risk throughput of a queue in two orders
+    Throughput(Throughput),
+    /// The paper's comparison of baselines: a table by policy
+    Baselines(Baselines),
+    /// Inequality and starvation in a log of assignments
+    Fairness(Fairness),
+    /// Results of endpoint probes: latency by concurrency, rates
+    ProbeReport(ProbeReport),
+    /// Risk of each detection: base risk of its policy, image scans, EPSS, known exploits
+    Risk(Risk),
+    /// Rollout order of the accepted repairs, by score
+    Schedule(Schedule),
+    /// Four orders of one queue: ranks and waits of the records of highest risk
+    Compare(Schedule),
+    /// The same queue under a grid of weights
+    Sweep(Sweep),
+    /// Simulation of the queue over time: arrivals, servers, retries, aging, learning bandits
+    ///
+    /// Times and success rates are drawn from the measured records of runs. Rules: fifo, random, risk_only, told (the
+    /// paper's score with the true rates and mean times), thompson and ucb (the same, with learnt rates and times),
+    /// oracle (uses the future of each job: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
+    Simulate(Simulate),
+    /// A durable queue of repairs to roll out, for several processes
+    ///
+    /// One SQLite file. A claim has a deadline and a token; an answer with an outdated token is refused.
+    Queue(Queued),
+    /// A full report of runs as one HTML page, Markdown, LaTeX, CSV and figures
+    ///
+    /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,
+    /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
+    /// records changed their outcome. The report contains documents of failed records unless --examples is 0.
+    Report(Report),
+    /// SQL query over the rows, which are the table outcomes
+    ///
+    /// For example: analysis sql "select policy_id, avg(accepted) from outcomes group by policy_id" results/RUN
+    Sql(Sql),
+    /// Two runs over the same records: whose outcome changed, and why
+    ///
+    /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.
+    Diff(Diff),
+    /// Compute every file of the paper again from its inputs
+    ///
+    /// Exit code 1 when a file differs without a known reason.
+    Parity(Paper),
+    /// Impossible numbers of the paper, with the corrected ones
+    Audit(Paper),
+    /// Hash of the outcomes: equal for the same corpus, configuration and seed, whatever the shards and workers
+    ///
+    /// Rows are sorted; columns about time, host and attempts are left out.
+    Fingerprint(Fingerprint),
+    /// Write the JSON files of a run in the paper's format: detections.json, patches.json, verified.json
+    Export(Export),
+    /// Print a shell completion script
+    ///
+    /// For bash: source <(analysis completions bash)
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,31 @@
+//! `analysis export`.
+
+use anyhow::{Context as _, bail};
+use console::failure::WithHint as _;
+use console::{Exit, output};
+use dataset::corpus_copy::CorpusReader;
+use dataset::published::{Export, export};
+use dataset::run_file::CORPUS_FILE;
+use dataset::scan::Part;
+
+use crate::cli;
+use crate::commands::input::load;
+
+pub(crate) fn run(args: &cli::Export) -> anyhow::Result<Exit> {
+    let results = load(std::slice::from_ref(&args.run))?;
+    let Some(folder) = results.folders().next() else {
+        return Err(anyhow::anyhow!("{} is not the folder of a run: it has no run.json", args.run)).hint(
+            "the exported files contain the documents, which are in the run's folder beside the parts",
+        );
+    };
+    if results.folders().len() > 1 {
+        bail!("{} names several runs; export one at a time", args.run);
+    }
+    let corpus = CorpusReader::open(&folder.join(CORPUS_FILE)).context("cannot read the run's corpus")?;
+    let parts = results.parts().iter().map(|path| Part::File(path.clone())).collect();
+    let exported = export(Export { corpus: &corpus, parts, to: &args.to, gz: args.gz })?;
+    for (file, entries) in exported.files.iter().zip(exported.entries) {
+        output::say(&format!("{}: {entries} entries", file.display()));
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,10 @@
+//! A table with a title.
+
+use console::output::Table;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Titled {
+    /// With unit and n where they matter.
+    pub(crate) title: String,
+    pub(crate) table: Table,
+}
