@@ -18,9 +18,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use coordinator::client::{Client, Request};
-use coordinator::runs::{Parts, Recovery, Runs};
+use coordinator::ledger::state_folder::StateFolder;
+use coordinator::run::{Coordinator, Parts, Recovery};
 use coordinator::server;
-use coordinator::state::StateFolder;
 use dataset::store::Store;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RecordId, RunId};
@@ -76,8 +76,8 @@ fn main() -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "the result")]
 async fn measure(args: Args) -> anyhow::Result<()> {
     let state = StateFolder::open(&args.out.join("state"))?;
-    let answers = Arc::new(coordinator::answers::AnswerStore::in_memory()?);
-    let runs = Runs::open(Parts {
+    let answers = Arc::new(coordinator::llm_gateway::response_cache::ResponseCache::in_memory()?);
+    let coordinator = Coordinator::open(Parts {
         ledger: Arc::new(state.ledger()?),
         store: Store::local(&args.out.join("results"))?,
         scratch: state.join(""),
@@ -86,7 +86,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     .await?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let serving = tokio::spawn(server::run(listener, runs, answers, std::future::pending()));
+    let serving = tokio::spawn(server::run(listener, coordinator, answers, std::future::pending()));
     submit(&url, args.records, args.shard_size).await?;
     let committed = Arc::new(AtomicU64::new(0));
     let mut channels = Vec::new();

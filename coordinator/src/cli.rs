@@ -46,7 +46,7 @@ enum Command {
     /// Stop a run; what was committed stays
     Cancel(commands::cancel::Args),
     /// List what is kept, remove what nobody wants any more
-    Runs(commands::runs::Args),
+    Coordinator(commands::runs::Args),
     /// Look through what models answered; every answer is paid for once
     Answers(commands::answers::Args),
     /// Examine a run where it lies
@@ -57,7 +57,7 @@ enum Command {
     Doctor(commands::doctor::Args),
     /// Send a worker home
     ///
-    /// It finishes what has begun, hands back the rest and ends with exit code 0. `worker serve` does the same on Ctrl-C or
+    /// It finishes what has begun, release the rest and ends with exit code 0. `worker serve` does the same on Ctrl-C or
     /// SIGTERM, and ends with exit code 130.
     Drain(commands::drain::Args),
     /// Say what a model will cost before anything is spent
@@ -110,7 +110,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Submit(args) => commands::submit::run(&args, quiet),
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
-        Command::Runs(args) => commands::runs::run(&args),
+        Command::Coordinator(args) => commands::runs::run(&args),
         Command::Answers(args) => commands::answers::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),

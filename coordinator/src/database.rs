@@ -73,7 +73,7 @@ impl Layout {
         let (_, version) = self.inspect(&connection)?;
         self.check(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // What was told to somebody must survive the machine's end, not only the process's.
+        // What was told to somebody must survive the state machine's end, not only the process's.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         for (target, script) in (1_i64..).zip(self.migrations).skip(usize::try_from(version).unwrap_or(0)) {

@@ -48,7 +48,7 @@ impl Workers {
         }
     }
 
-    /// Lets the workers finish what they have begun and hand back the rest.
+    /// Lets the workers finish what they have begun and release the rest.
     pub async fn drain(mut self) {
         self.stage.send_replace(Stage::Drain);
         while self.sessions.join_next().await.is_some() {}

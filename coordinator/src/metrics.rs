@@ -32,24 +32,24 @@ pub(crate) enum LeaseEvent {
     /// Its deadline passed.
     Expired,
     /// Its worker gave it back.
-    HandedBack,
+    Released,
     /// A shard that somebody still holds was leased to another worker.
-    Hedged,
-    /// Its shard was halved.
+    Speculative,
+    /// Its shard was split.
     Split,
 }
 
 impl LeaseEvent {
     const ALL: [Self; 6] =
-        [Self::Granted, Self::Renewed, Self::Expired, Self::HandedBack, Self::Hedged, Self::Split];
+        [Self::Granted, Self::Renewed, Self::Expired, Self::Released, Self::Speculative, Self::Split];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Renewed => "renewed",
             Self::Expired => "expired",
-            Self::HandedBack => "handed_back",
-            Self::Hedged => "hedged",
+            Self::Released => "handed_back",
+            Self::Speculative => "hedged",
             Self::Split => "split",
         }
     }
@@ -92,7 +92,7 @@ struct Step {
 
 /// What can become of a question to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum QuestionEvent {
+pub(crate) enum LlmEvent {
     /// A call was answered.
     Answered,
     /// A call was refused because there were too many.
@@ -107,7 +107,7 @@ pub(crate) enum QuestionEvent {
     Stopped,
 }
 
-impl QuestionEvent {
+impl LlmEvent {
     const ALL: [Self; 6] =
         [Self::Answered, Self::Throttled, Self::Failed, Self::Unsent, Self::Reused, Self::Stopped];
 
@@ -123,7 +123,7 @@ impl QuestionEvent {
     }
 }
 
-impl From<&CallOutcome> for QuestionEvent {
+impl From<&CallOutcome> for LlmEvent {
     fn from(outcome: &CallOutcome) -> Self {
         match outcome {
             CallOutcome::Answered(answer) if answer.is_whole() => Self::Answered,
@@ -275,13 +275,13 @@ impl Metrics {
             "US dollars that a run that lives has spent on its model, by `run`",
             self.cost.clone(),
         );
-        for event in QuestionEvent::ALL {
+        for event in LlmEvent::ALL {
             drop(self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }));
         }
     }
 
     /// Something became of a question to a model.
-    pub(crate) fn question(&self, event: QuestionEvent, tokens: u64) {
+    pub(crate) fn question(&self, event: LlmEvent, tokens: u64) {
         self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }).inc();
         self.tokens.inc_by(tokens);
     }
@@ -320,7 +320,7 @@ impl Metrics {
     pub(crate) fn committed(&self, bytes: u64, tally: &Tally) {
         self.commits.get_or_create(&VerdictOf { verdict: "committed" }).inc();
         self.part_bytes.inc_by(bytes);
-        for (status, count) in crate::finish::counts(tally) {
+        for (status, count) in tally.counts() {
             self.records.get_or_create(&StatusOf { status: Status::as_str(status) }).inc_by(count);
         }
     }
@@ -385,8 +385,8 @@ mod tests {
         metrics.retry("finish");
         metrics.ledger("lease", Duration::from_millis(2), Some("disk full".to_owned()));
         assert_eq!(metrics.ledger_trouble().as_deref(), Some("disk full"));
-        metrics.question(QuestionEvent::Throttled, 0);
-        metrics.question(QuestionEvent::Answered, 1900);
+        metrics.question(LlmEvent::Throttled, 0);
+        metrics.question(LlmEvent::Answered, 1900);
         let asks =
             ModelStatus { waiting: 3, limit_per_min: Some(480.0), cost_usd: 0.5, ..ModelStatus::default() };
         metrics.models(&[(RunId::new("r").unwrap(), asks)].into());

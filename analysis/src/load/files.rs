@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use dataset::corpus::Input;
+use dataset::json::Input;
 use serde_json::Value;
 
 /// Maximum uncompressed size of a file in bytes.

@@ -12,8 +12,8 @@ use console::output::Align;
 use console::{Exit, Format, Table, output};
 use serde_json::{Value, json};
 
-use crate::answers::{AnswerStore, ByModel, Selection, export, import};
-use crate::runs::unix_ms;
+use crate::clock::unix_ms;
+use crate::llm_gateway::response_cache::{ByModel, ResponseCache, Selection, export, import};
 
 /// Shows, exports, imports and prunes what models answered.
 #[derive(Debug, clap::Args)]
@@ -107,12 +107,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// A file that has to be there: a mistyped name must not leave an empty one behind.
-fn open(path: &Path) -> anyhow::Result<AnswerStore> {
+fn open(path: &Path) -> anyhow::Result<ResponseCache> {
     if !path.exists() {
-        let missing: anyhow::Result<AnswerStore> = Err(anyhow::anyhow!("{} does not exist", path.display()));
+        let missing: anyhow::Result<ResponseCache> =
+            Err(anyhow::anyhow!("{} does not exist", path.display()));
         return missing.hint("`run` keeps answers in OUT/.answers.sqlite, `serve` in STATE/answers.sqlite");
     }
-    Ok(AnswerStore::open(path)?)
+    Ok(ResponseCache::open(path)?)
 }
 
 fn show(models: &[ByModel], format: Format) -> anyhow::Result<()> {
@@ -191,7 +192,7 @@ fn taken_out(args: &ExportArgs) -> anyhow::Result<()> {
 }
 
 fn taken_in(args: &ImportArgs) -> anyhow::Result<()> {
-    let store = AnswerStore::open(&args.store.answers)?;
+    let store = ResponseCache::open(&args.store.answers)?;
     let name = args.from.display().to_string();
     let imported = if name == "-" {
         import(&store, &mut std::io::stdin().lock())

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use console::{Exit, output};
 
 use super::block_on;
-use crate::doctor;
+use crate::maintenance::doctor;
 
 /// Examines a run: the ledger, run.json, every part's length and hash, every row's place, the corpus, and what nobody
 /// names.

@@ -11,8 +11,8 @@ use domain::ids::AnswerKey;
 use serde_json::{Value, json};
 
 use super::run::Output;
-use crate::answers::{ANSWERS_FILE, AnswerStore, Answers as _};
 use crate::embedded::{CorpusArgs, Estimate, estimate};
+use crate::llm_gateway::response_cache::{ANSWERS_FILE, Answers as _, ResponseCache};
 use crate::settings::ConfigArgs;
 
 /// Says how many calls, tokens, US dollars and minutes a run will take, and spends nothing.
@@ -60,10 +60,10 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn answers(args: &Args) -> anyhow::Result<Option<AnswerStore>> {
+fn answers(args: &Args) -> anyhow::Result<Option<ResponseCache>> {
     let beside = || Path::new("results").join(format!(".{ANSWERS_FILE}"));
     let path = args.answers.clone().or_else(|| Some(beside()).filter(|path| path.is_file()));
-    Ok(path.map(|path| AnswerStore::open(&path)).transpose()?)
+    Ok(path.map(|path| ResponseCache::open(&path)).transpose()?)
 }
 
 /// What an estimate comes to.

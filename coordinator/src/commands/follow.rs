@@ -6,8 +6,8 @@ use proto::convert::RunStatus;
 
 use domain::ids::RunId;
 
-use crate::asked;
 use crate::client::Client;
+use crate::view::llm_line;
 
 /// Follows a run to its end. Troubles are said once each.
 pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> anyhow::Result<RunStatus> {
@@ -43,6 +43,6 @@ fn standing(status: &RunStatus) -> Standing {
             ("to review", tally.needs_review),
             ("workers", u64::from(status.workers)),
         ],
-        note: asked::line(status).unwrap_or_default(),
+        note: llm_line::line(status).unwrap_or_default(),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::run::Output;
 use super::{block_on, run_id::fresh};
-use crate::import::{Files, Imported, import};
+use crate::maintenance::import::{Files, Imported, import};
 
 /// Makes a run of published JSON files, so that `analysis` treats it like one of ours.
 ///

@@ -16,10 +16,10 @@ use llm::client::{Client, Timeouts};
 use tokio::sync::watch;
 
 use super::{block_on, run_id::fresh};
-use crate::probe::call::Call;
-use crate::probe::drive::Pace;
-use crate::probe::findings::{Log, Verdict};
-use crate::probe::{Bounds, Drive, Findings, Plan, Questions, Report, Stop, find, in_steps};
+use probe::call::Call;
+use probe::drive::Pace;
+use probe::findings::{Log, Verdict};
+use probe::{Bounds, Drive, Findings, Plan, Questions, Report, Stop, find, in_steps};
 use crate::settings::ConfigArgs;
 
 /// Calls of a search at most, where nobody says.

@@ -23,15 +23,15 @@ use dataset::run_file::RUN_FILE;
 use dataset::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
-use crate::answers::{ANSWERS_FILE, AnswerStore};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, Workers, reader};
+use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
-use crate::runs::{Parts, Recovery, Runs, Standstill};
+use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::run::{Coordinator, Parts, Recovery, Standstill};
 use crate::server;
 use crate::settings::ConfigArgs;
-use crate::state::{RUN_STATE, StateFolder};
-use crate::summary::{Summary, used};
+use crate::view::summary::{Summary, used};
 
 /// Reads a corpus, has it processed by workers in this process, and leaves Parquet and run.json in `<OUT>/<RUN_ID>`.
 ///
@@ -105,7 +105,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let answers = Arc::new(open_answers(args, &store, &config)?);
     let ledger = Arc::new(state.ledger()?);
     let before = ledger.run(run_id).await?;
-    let runs = Runs::open(Parts {
+    let coordinator = Coordinator::open(Parts {
         ledger,
         store,
         scratch: state.join(""),
@@ -117,7 +117,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback interface")?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::run(listener, Arc::clone(&runs), answers, async move {
+    let server = tokio::spawn(server::run(listener, Arc::clone(&coordinator), answers, async move {
         // A dropped sender means the same.
         let _ = stopped.await;
     }));
@@ -143,7 +143,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let ended = tokio::select! {
         ended = &mut processing => ended,
         error = workers.failed() => Err(error),
-        standstill = runs.wait_for_standstill(run_id) => {
+        standstill = coordinator.wait_for_standstill(run_id) => {
             stalled = matches!(standstill, Standstill::Stalled(_));
             Err(standing_still(run_id, standstill))
         }
@@ -162,7 +162,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         () = interrupts.next() => Ok(()),
     };
     if ended.is_err() {
-        state.discard_unused(&*runs.ledger).await;
+        state.discard_unused(&*coordinator.ledger).await;
     }
     let (status, intake) = ended?;
     orderly?;
@@ -193,16 +193,16 @@ fn standing_still(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
 
 /// What models answered lies beside the results, so that every run there pays only for what is missing. A run that asks
 /// no model leaves no file.
-fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<AnswerStore> {
+fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<ResponseCache> {
     let path = match &args.answers {
         Some(path) => path.clone(),
-        None if config.model().is_none() => return Ok(AnswerStore::in_memory()?),
+        None if config.model().is_none() => return Ok(ResponseCache::in_memory()?),
         None => {
             let beside = format!(".{ANSWERS_FILE}");
             store.local_path(&beside).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(ANSWERS_FILE))
         }
     };
-    Ok(AnswerStore::open(&path)?)
+    Ok(ResponseCache::open(&path)?)
 }
 
 /// The ledger of a run lies with its results, or in the working directory when these go elsewhere.

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::block_on;
 use crate::client::Client;
-use crate::retention::{Rules, chosen};
-use crate::runs::unix_ms;
-use crate::shelves::Shelves;
+use crate::clock::unix_ms;
+use crate::maintenance::retention::{Rules, chosen};
+use crate::maintenance::run_dirs::RunDirs;
 
 /// Shows and removes the runs of a coordinator, or of a folder.
 #[derive(Debug, clap::Args)]
@@ -96,14 +96,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 /// A coordinator that serves, or folders.
 enum Keeper {
     Served(Box<Client>),
-    Folders(Shelves),
+    Folders(RunDirs),
 }
 
 impl Keeper {
     fn at(place: &Place) -> anyhow::Result<Self> {
         Ok(match (&place.to, &place.folder) {
             (Some(url), _) => Self::Served(Box::new(Client::new(url)?)),
-            (None, Some(folder)) => Self::Folders(Shelves::at(folder)?),
+            (None, Some(folder)) => Self::Folders(RunDirs::at(folder)?),
             (None, None) => anyhow::bail!("name a folder, or a coordinator with --to"),
         })
     }

@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use super::block_on;
-use crate::answers::{ANSWERS_FILE, AnswerStore};
-use crate::http;
-use crate::runs::{Parts, Recovery, Runs};
+use crate::ledger::state_folder::StateFolder;
+use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::run::{Coordinator, Parts, Recovery};
 use crate::server;
-use crate::state::StateFolder;
+use crate::server::http;
 
 /// Serves workers (`worker serve`) and clients (`coordinator submit`, `status`, `cancel`).
 ///
@@ -78,10 +78,14 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let place = store.location().to_owned();
     let scratch = state.join("");
     let answers = args.answers.clone().unwrap_or_else(|| state.join(ANSWERS_FILE));
-    let answers = Arc::new(AnswerStore::open(&answers)?);
-    let runs =
-        Runs::open(Parts { ledger: Arc::new(state.ledger()?), store, scratch, recovery: Recovery::Grace })
-            .await?;
+    let answers = Arc::new(ResponseCache::open(&answers)?);
+    let coordinator = Coordinator::open(Parts {
+        ledger: Arc::new(state.ledger()?),
+        store,
+        scratch,
+        recovery: Recovery::Grace,
+    })
+    .await?;
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
@@ -91,14 +95,14 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     }
     let (quiet, mut page) = watch::channel(());
     let page = page_listener.map(|listener| {
-        let router = http::router(Arc::clone(&runs));
+        let router = http::router(Arc::clone(&coordinator));
         tokio::spawn(console::http::serve(listener, router, async move {
             // Nothing is ever sent: it ends when the sender goes.
             let _ = page.changed().await;
         }))
     });
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = server::run(listener, runs, answers, async move {
+    let serving = server::run(listener, coordinator, answers, async move {
         // A dropped sender means the same.
         let _ = stopped.await;
     });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{block_on, follow::follow};
 use crate::client::Client;
-use crate::live;
+use crate::view::status_table;
 
 /// Between two pictures of the live view.
 const FRAME: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ async fn look(args: &Args, client: &mut Client) -> anyhow::Result<Vec<RunStatus>
 fn show(args: &Args, runs: &[RunStatus], workers: &[WorkerStatus]) -> anyhow::Result<()> {
     output::print(&match args.output {
         Format::Text if workers.is_empty() => table(runs).text(output::stdout_width()),
-        Format::Text => live::render(runs, workers, output::stdout_width()),
+        Format::Text => status_table::render(runs, workers, output::stdout_width()),
         Format::Csv => table(runs).csv(),
         Format::Json => output::json(&runs.iter().map(value).collect()),
     })?;
@@ -82,7 +82,7 @@ async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
     let mut drawn = 0;
     loop {
         let runs = look(args, client).await?;
-        let view = live::render(&runs, &client.workers().await?, output::stdout_width());
+        let view = status_table::render(&runs, &client.workers().await?, output::stdout_width());
         // Back to the first line of the last picture, and everything below it away.
         let back = if drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
         output::print(&format!("{back}{view}"))?;
@@ -180,9 +180,9 @@ fn value(run: &RunStatus) -> Value {
         "shards": run.shards,
         "committed": run.committed,
         "leased": run.leased,
-        "waiting": live::waiting(run),
+        "waiting": status_table::waiting(run),
         "records_per_s": run.records_per_s,
-        "seconds_left": live::seconds_left(run),
+        "seconds_left": status_table::seconds_left(run),
         "workers": run.workers,
         "created_at_ms": run.created_at_ms,
         "path": run.results,

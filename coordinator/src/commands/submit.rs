@@ -12,7 +12,7 @@ use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, reader};
 use crate::ledger::RunResources;
 use crate::settings::ConfigArgs;
-use crate::summary::Summary;
+use crate::view::summary::Summary;
 
 /// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned.
 #[derive(Debug, clap::Args)]

@@ -17,7 +17,7 @@
 //! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. A replicated
 //! engine with compare-and-set on keys can stand in.
 //!
-//! A shard is halved by a lease of its first half. The other half has no entry until it is leased itself; that it exists
+//! A shard is split by a lease of its first half. The other half has no entry until it is leased itself; that it exists
 //! follows from the length of the first ([`domain::run::Shard::shrunk_to`]), and because that never grows, whoever has
 //! once seen the half may lease it.
 
@@ -229,7 +229,7 @@ pub enum LedgerError {
         reason: String,
     },
     /// No run has this id.
-    #[error("there is no run {0}")]
+    #[error("there is not a run {0}")]
     UnknownRun(RunId),
 }
 

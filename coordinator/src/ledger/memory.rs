@@ -1,4 +1,4 @@
-//! A ledger that forgets when its process ends: for tests and simulations.
+//! A ledger in memory, for tests and simulations.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,6 +5,7 @@ mod contract;
 pub(crate) mod faulty;
 mod memory;
 mod sqlite;
+pub mod state_folder;
 #[cfg(test)]
 pub(crate) mod suite;
 mod timed;

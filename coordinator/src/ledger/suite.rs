@@ -1,4 +1,4 @@
-//! What every ledger must pass. `ledger_suite!` makes a test of each function for one implementation.
+//! The suite that every ledger passes. `ledger_suite!` makes a test of each function for one implementation.
 
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
@@ -18,8 +18,8 @@ macro_rules! ledger_suite {
             a_state_moves_only_from_the_state_seen
             a_configuration_changes_only_where_it_decides_nothing
             leases_are_compare_and_set
-            a_shard_is_halved_by_a_lease_and_never_grows
-            a_step_that_was_not_heard_can_be_repeated
+            a_shard_is_split_by_a_lease_and_never_grows
+            a_step_whose_answer_was_lost_can_be_repeated
             only_the_newest_token_commits
             a_commit_is_for_ever
             runs_do_not_mix
@@ -156,7 +156,7 @@ pub(crate) async fn leases_are_compare_and_set(ledger: impl Ledger) {
     assert_eq!(ledger.lease(&unknown, leased(0, 0)).await, Err(LedgerError::UnknownRun(unknown.clone())));
 }
 
-pub(crate) async fn a_shard_is_halved_by_a_lease_and_never_grows(ledger: impl Ledger) {
+pub(crate) async fn a_shard_is_split_by_a_lease_and_never_grows(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
     let cut = |len, lost, leased: Leased| Leased { shard: Shard { len, ..leased.shard }, lost, ..leased };
     assert_eq!(ledger.lease(&id, leased(0, 0)).await.unwrap(), Swap::Done);
@@ -172,15 +172,15 @@ pub(crate) async fn a_shard_is_halved_by_a_lease_and_never_grows(ledger: impl Le
     let half = ledger.commit(&id, ShardIndex(0), FencingToken(2), part("half")).await.unwrap();
     assert_eq!(half, CommitVerdict::Committed);
     let halved = ledger.lease(&id, cut(1, 0, leased(0, 2))).await.unwrap();
-    assert!(matches!(halved, Swap::Differs(Some(_))), "what is committed is not halved: {halved:?}");
+    assert!(matches!(halved, Swap::Differs(Some(_))), "what is committed is not split: {halved:?}");
     let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
     let lens: Vec<_> = shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len)).collect();
     assert_eq!(lens, [(0, 2), (2, 1)]);
 }
 
-pub(crate) async fn a_step_that_was_not_heard_can_be_repeated(ledger: impl Ledger) {
+pub(crate) async fn a_step_whose_answer_was_lost_can_be_repeated(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
-    // Whoever stops listening does not know whether it happened.
+    // A caller that stops listening does not know whether it happened.
     drop(ledger.lease(&id, leased(0, 0)));
     match ledger.lease(&id, leased(0, 0)).await.unwrap() {
         Swap::Done => {}

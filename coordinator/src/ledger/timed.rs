@@ -1,4 +1,4 @@
-//! A ledger whose answers are timed.
+//! Wraps a ledger: measures the time of each step.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -22,13 +22,13 @@ use proto::status::Reason;
 
 use super::dice::Dice;
 use super::world::{World, lock};
-use crate::runs::Runs;
+use crate::run::Coordinator;
 
 /// A shard's lease in the simulation.
 pub(super) const TTL: Duration = Duration::from_secs(1);
 
 /// Where the coordinator can be reached, while it lives.
-pub(super) type Door = watch::Receiver<Option<Arc<Runs>>>;
+pub(super) type Door = watch::Receiver<Option<Arc<Coordinator>>>;
 
 /// What befalls a worker.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ struct Worker {
 }
 
 /// A worker counts as connected as long as this lives.
-struct Connection(Arc<Runs>, Arc<WorkerName>);
+struct Connection(Arc<Coordinator>, Arc<WorkerName>);
 
 impl Drop for Connection {
     fn drop(&mut self) {
@@ -106,18 +106,18 @@ impl Worker {
         let work = Arc::new(Mutex::new(JoinSet::new()));
         loop {
             let mut door = self.door.clone();
-            let Some(runs) = door.borrow_and_update().clone() else {
+            let Some(coordinator) = door.borrow_and_update().clone() else {
                 if door.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
             tokio::time::sleep(Duration::from_millis(self.dice.below(30))).await;
-            let _ = runs.connect(&self.nature.name, 1, "");
-            let connection = Connection(Arc::clone(&runs), Arc::clone(&self.nature.name));
+            let _ = coordinator.connect(&self.nature.name, 1, "");
+            let connection = Connection(Arc::clone(&coordinator), Arc::clone(&self.nature.name));
             let mut session = JoinSet::new();
-            session.spawn(self.clone().give(Arc::clone(&runs), Arc::clone(&work)));
-            session.spawn(self.clone().beat(Arc::clone(&runs)));
+            session.spawn(self.clone().give(Arc::clone(&coordinator), Arc::clone(&work)));
+            session.spawn(self.clone().beat(Arc::clone(&coordinator)));
             let lingers = loop {
                 tokio::select! {
                     biased;
@@ -153,11 +153,11 @@ impl Worker {
     }
 
     /// Asks for shards, and takes what comes.
-    async fn give(self, runs: Arc<Runs>, work: Arc<Mutex<JoinSet<()>>>) {
+    async fn give(self, coordinator: Arc<Coordinator>, work: Arc<Mutex<JoinSet<()>>>) {
         loop {
             let Ok(permit) = self.wanted.acquire().await else { return };
             self.awake().await;
-            let Ok(granted) = runs.lease(&self.nature.name).await else {
+            let Ok(granted) = coordinator.lease(&self.nature.name).await else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 return;
             };
@@ -191,7 +191,7 @@ impl Worker {
         }
         self.awake().await;
         if self.world.happens(4) {
-            self.hand_back(&key).await;
+            self.release_leases(&key).await;
         } else {
             self.commit(&lease, &key).await;
         }
@@ -199,14 +199,14 @@ impl Worker {
         self.wanted.add_permits(1);
     }
 
-    async fn hand_back(&self, key: &LeaseKey) {
+    async fn release_leases(&self, key: &LeaseKey) {
         self.world.delay().await;
-        let Some(runs) = self.door.borrow().clone() else { return };
-        runs.hand_back(std::slice::from_ref(key), self.dice.one_in(10));
-        let book = runs.book();
-        let held = book.live.get(&key.run_id).map(|live| live.leases.held_by(&self.nature.name));
+        let Some(coordinator) = self.door.borrow().clone() else { return };
+        coordinator.release_leases(std::slice::from_ref(key), self.dice.one_in(10));
+        let scheduler = coordinator.scheduler();
+        let held = scheduler.active.get(&key.run_id).map(|live| live.leases.held_by(&self.nature.name));
         if held.is_some_and(|held| held.contains(&(key.shard, key.token))) {
-            self.world.accuse(format!("shard {} is held after it was handed back", key.shard));
+            self.world.accuse(format!("shard {} is held after it was released", key.shard));
         }
     }
 
@@ -223,7 +223,7 @@ impl Worker {
             self.world.delay().await;
             self.awake().await;
             let mut door = self.door.clone();
-            let Some(runs) = door.borrow_and_update().clone() else {
+            let Some(coordinator) = door.borrow_and_update().clone() else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
@@ -231,11 +231,11 @@ impl Worker {
                 // A copy arrives some time later, whatever has become of the lease.
                 let (mut ghost, header, bytes) = (self.door.clone(), header.clone(), bytes.clone());
                 self.world.later(self.dice.below(3000), async move {
-                    let Some(runs) = ghost.borrow_and_update().clone() else { return };
+                    let Some(coordinator) = ghost.borrow_and_update().clone() else { return };
                     tokio::select! {
                         biased;
                         _ = ghost.changed() => {}
-                        _ = runs.commit(header, stream::iter([Ok(bytes)])) => {}
+                        _ = coordinator.commit(header, stream::iter([Ok(bytes)])) => {}
                     }
                 });
             }
@@ -245,7 +245,7 @@ impl Worker {
             let committed = tokio::select! {
                 biased;
                 _ = door.changed() => continue,
-                committed = runs.commit(header.clone(), stream::iter([Ok(bytes.clone())])) => committed,
+                committed = coordinator.commit(header.clone(), stream::iter([Ok(bytes.clone())])) => committed,
             };
             if self.world.happens(self.world.faults.loss) {
                 continue;
@@ -260,7 +260,7 @@ impl Worker {
     }
 
     /// Keeps the leases alive.
-    async fn beat(self, runs: Arc<Runs>) {
+    async fn beat(self, coordinator: Arc<Coordinator>) {
         loop {
             tokio::time::sleep(TTL / 3).await;
             self.awake().await;
@@ -272,8 +272,8 @@ impl Worker {
             if self.world.happens(self.world.faults.loss) {
                 continue;
             }
-            runs.heard(&self.nature.name);
-            let renewal = runs.renew(keys);
+            coordinator.worker_seen(&self.nature.name);
+            let renewal = coordinator.renew(keys);
             for key in &renewal.renewed {
                 self.world.check_renewed(key);
             }
@@ -321,7 +321,7 @@ pub(super) fn part(lease: &Lease, worker: &WorkerName) -> (PartHeader, Bytes) {
 
 fn row(position: u32, lease: &Lease) -> Outcome {
     let (record, _) = domain::testing::record(position.into(), "latest-tag", "kind: Pod");
-    let given_up = crate::runs::lost(&record, lease, &RunConfig::default());
+    let given_up = crate::run::dead_letter_outcome(&record, lease, &RunConfig::default());
     Outcome {
         status: Status::Accepted,
         fault: Fault::None,

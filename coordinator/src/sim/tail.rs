@@ -7,9 +7,10 @@ use std::sync::Arc;
 use domain::ids::{FencingToken, ShardIndex, WorkerName};
 use domain::run::Cut;
 
-use crate::leases::{Grant, Leases, Moment, Take, Terms};
+use crate::clock::Monotonic;
+use crate::scheduler::leases::{Grant, LeaseTerms, Leases, Speculation};
 
-const TERMS: Terms = Terms { ttl_ms: 30_000, max_lost: 3 };
+const TERMS: LeaseTerms = LeaseTerms { ttl_ms: 30_000, max_lost: 3 };
 
 /// A worker with one slot that asks for one shard ahead.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ fn play(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
     let mut committed = vec![0; members.len()];
     let mut gone = BTreeSet::new();
     for ms in 0..10_000_000 {
-        let now = Moment(ms);
+        let now = Monotonic(ms);
         let here = |member: &Member| member.from_ms <= ms && ms < member.until_ms;
         let count = members.iter().filter(|member| here(member)).count() as u32;
         for (number, member) in members.iter_mut().enumerate() {
@@ -48,7 +49,7 @@ fn play(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
                 }
                 continue;
             }
-            if ms % TERMS.beat_ms() == 0 {
+            if ms % TERMS.heartbeat_ms() == 0 {
                 member.held.retain(|grant| leases.renew(now, grant.shard.index, grant.token).is_ok());
             }
             member.step(&mut leases, now, count, &mut committed[number]);
@@ -62,21 +63,22 @@ fn play(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
 }
 
 impl Member {
-    fn step(&mut self, leases: &mut Leases, now: Moment, fleet: u32, committed: &mut u64) {
+    fn step(&mut self, leases: &mut Leases, now: Monotonic, fleet: u32, committed: &mut u64) {
         if now.0 >= self.done_ms && !self.held.is_empty() {
             let grant = self.held.remove(0);
             self.done_ms = u64::MAX;
             if leases.admit(grant.shard.index, grant.token).is_ok() {
-                leases.settle(now, grant.shard.index).unwrap();
+                leases.mark_committed(now, grant.shard.index).unwrap();
                 *committed += u64::from(grant.shard.len);
             }
         }
         while self.held.len() < 2 {
-            let grant =
-                leases.grant(now, &self.name, fleet).or_else(|| match leases.take(now, &self.name, fleet) {
-                    Take::Granted(grant) => Some(grant),
+            let grant = leases.grant(now, &self.name, fleet).or_else(|| {
+                match leases.speculate(now, &self.name, fleet) {
+                    Speculation::Granted(grant) => Some(grant),
                     _ => None,
-                });
+                }
+            });
             let Some(grant) = grant else { break };
             assert!(leases.confirm(&grant));
             self.held.push(grant);
@@ -128,7 +130,7 @@ fn who_joins_half_way_is_used_at_once_and_who_leaves_is_missed_within_a_heartbea
     // 60 records in the first 20 s are missing from the fourth's quarter.
     let best = (f64::from(RULES_FULL.records) * us as f64 / 1000.0 + 20_000.0) / 4.0;
     println!("joins: {ms} ms, best {best:.0}; {committed:?}");
-    assert!((ms as f64) <= best + TERMS.beat_ms() as f64, "{ms} instead of {best}");
+    assert!((ms as f64) <= best + TERMS.heartbeat_ms() as f64, "{ms} instead of {best}");
 
     // Four, of which one dies after 30 s: what it held is done again, a heartbeat later at the latest.
     let fleet = [(us, 0, u64::MAX), (us, 0, u64::MAX), (us, 0, u64::MAX), (us, 0, 30_000)];
@@ -136,7 +138,7 @@ fn who_joins_half_way_is_used_at_once_and_who_leaves_is_missed_within_a_heartbea
     let lost = 2.0 * 250.0 * us as f64 / 1000.0;
     let best = (f64::from(RULES_FULL.records) * us as f64 / 1000.0 - 30_000.0 + lost) / 3.0;
     println!("leaves: {ms} ms, best {best:.0}; {committed:?}");
-    assert!((ms as f64) <= best + TERMS.beat_ms() as f64, "{ms} instead of {best}");
+    assert!((ms as f64) <= best + TERMS.heartbeat_ms() as f64, "{ms} instead of {best}");
 }
 
 #[test]
@@ -144,14 +146,14 @@ fn a_slow_worker_and_a_fast_one_do_not_take_from_each_other_for_ever() {
     let mut leases = Leases::new(Cut { records: 8, shard_size: 8 }, TERMS);
     let names = ["a", "b"].map(|name| Arc::new(WorkerName::new(name).unwrap()));
     let mut taken: BTreeMap<(ShardIndex, FencingToken), u64> = BTreeMap::new();
-    let first = leases.grant(Moment(0), &names[0], 1).unwrap();
+    let first = leases.grant(Monotonic(0), &names[0], 1).unwrap();
     leases.confirm(&first);
     for ms in 1..500_000 {
         for (shard, token) in names.iter().flat_map(|name| leases.held_by(name)).collect::<Vec<_>>() {
-            let _ = leases.renew(Moment(ms), shard, token);
+            let _ = leases.renew(Monotonic(ms), shard, token);
         }
         for name in &names {
-            if let Take::Granted(grant) = leases.take(Moment(ms), name, 2) {
+            if let Speculation::Granted(grant) = leases.speculate(Monotonic(ms), name, 2) {
                 leases.confirm(&grant);
                 taken.insert((grant.shard.index, grant.token), ms);
             }

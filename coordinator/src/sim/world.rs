@@ -1,5 +1,6 @@
-//! The surroundings of a simulated coordinator: a ledger and a store that are late, fail before or after they have done
-//! what was asked, or do it after they failed. Every step that changes something is checked against the invariants.
+//! The surroundings of a simulated coordinator: a ledger and a store that are slow, fail before or after a step took
+//! effect, or let it take effect after they failed. Every step that changes something is checked against the
+//! invariants.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +22,11 @@ use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::dice::Dice;
-use crate::invariants;
 use crate::ledger::{
     CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, MemoryLedger, RunEntry,
     RunResources, ShardEntry, Swap, Totals,
 };
+use crate::sim::invariants;
 
 /// What goes wrong, in percent.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, reader};
-use coordinator::stream_limits::StreamLimits;
+use coordinator::server::stream_limits::StreamLimits;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RunId, WorkerName};
 use domain::run::Lease;

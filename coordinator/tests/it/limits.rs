@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coordinator::stream_limits::StreamLimits;
+use coordinator::server::stream_limits::StreamLimits;
 use domain::run::Lease;
 use futures::{Stream, StreamExt as _, stream};
 use proto::channel::{endpoint, fleet_client, runs_client};

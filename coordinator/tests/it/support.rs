@@ -12,11 +12,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use coordinator::answers::AnswerStore;
-use coordinator::runs::{Parts, Recovery, Runs};
+use coordinator::ledger::state_folder::StateFolder;
+use coordinator::llm_gateway::response_cache::ResponseCache;
+use coordinator::run::{Coordinator, Parts, Recovery};
+use coordinator::server::stream_limits::StreamLimits;
 use coordinator::server::{self, ServerError};
-use coordinator::state::StateFolder;
-use coordinator::stream_limits::StreamLimits;
 
 /// Writes `records` published detections over a few documents, of several policies, some of them broken.
 pub(crate) fn detections(path: &Path, records: usize) {
@@ -71,7 +71,7 @@ pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
 /// A coordinator in this process.
 pub(crate) struct Served {
     pub(crate) url: String,
-    runs: Arc<Runs>,
+    runs: Arc<Coordinator>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), ServerError>>,
     _state: StateFolder,
@@ -86,7 +86,7 @@ impl Served {
     /// Like [`Served::start`], with other time limits for streams.
     pub(crate) async fn start_with(out: &Path, run_id: &str, limits: StreamLimits) -> Self {
         let state = StateFolder::open(&out.join(run_id).join(".coordinator")).unwrap();
-        let runs = Runs::open(Parts {
+        let runs = Coordinator::open(Parts {
             ledger: Arc::new(state.ledger().unwrap()),
             store: Store::local(out).unwrap(),
             scratch: state.join(""),
@@ -94,7 +94,7 @@ impl Served {
         })
         .await
         .unwrap();
-        let answers = Arc::new(AnswerStore::open(&state.join("answers.sqlite")).unwrap());
+        let answers = Arc::new(ResponseCache::open(&state.join("answers.sqlite")).unwrap());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -170,6 +170,22 @@ fn first_error(outcome: &Outcome) -> String {
     cut
 }
 
+impl Tally {
+    /// How many records ended with which status; a status that none ended with is left out.
+    pub fn counts(&self) -> BTreeMap<Status, u64> {
+        [
+            (Status::Accepted, self.accepted),
+            (Status::Rejected, self.rejected),
+            (Status::NeedsReview, self.needs_review),
+            (Status::NotApplicable, self.not_applicable),
+            (Status::Error, self.errors),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

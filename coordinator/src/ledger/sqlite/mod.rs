@@ -108,7 +108,7 @@ impl SqliteLedger {
             let applied =
                 connection.and_then(|connection| step(connection).map_err(|error| error.at(&place)));
             Box::new(move |ended: Result<(), LedgerError>| {
-                // Nobody listens when the caller was dropped.
+                // There is no receiver when the caller was dropped.
                 let _ = tell.send(applied.and_then(|value| ended.map(|()| value)));
             })
         });

@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("analysis", &["dataset", "console", "domain"]),
-    ("coordinator", &["worker", "corpus", "llm", "proto", "dataset", "console", "domain"]),
+    ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "dataset", "console", "domain"]),
+    ("probe", &["console", "domain", "llm"]),
     ("worker", &["engine", "paper", "corpus", "llm", "mock-llm", "proto", "dataset", "console", "domain"]),
     ("engine", &["domain"]),
     ("paper", &["engine", "domain"]),

@@ -1,0 +1,125 @@
+//! Entries of the response cache, and how they are packed.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use domain::answer::{Answer, Finish};
+use domain::ids::{AnswerKey, RunId};
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+
+use super::LlmUsage;
+
+/// What a call came to, on its way to the store.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CacheWrite {
+    /// For which run.
+    pub(crate) run_id: RunId,
+    /// What it cost.
+    pub(crate) spent: LlmUsage,
+    /// The answer, where there is a whole one.
+    pub(crate) entry: Option<(AnswerKey, CacheEntry)>,
+    /// This process did not allow the call: it may be a repetition of one that an earlier process kept.
+    pub(crate) perhaps_repeated: bool,
+}
+
+/// An answer on its way to the store.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CacheEntry {
+    /// The answer.
+    pub(crate) answer: Arc<Answer>,
+    /// Where it was asked; empty where nobody knows the run any more.
+    pub(crate) endpoint: String,
+    /// Which model was asked.
+    pub(crate) model: String,
+    /// When it came, in ms since the Unix epoch.
+    pub(crate) created_at_ms: u64,
+    /// It takes the place of one that was kept before this moment; `None`: of none.
+    pub(crate) replaces_before_ms: Option<u64>,
+}
+
+/// An answer of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CachedResponse {
+    /// The answer.
+    pub(crate) answer: Arc<Answer>,
+    /// When it came, in ms since the Unix epoch.
+    pub(crate) created_at_ms: u64,
+}
+
+/// The word under which a reason to end is kept.
+pub(super) fn finish_word(finish: &Finish) -> &str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::Filtered => "filtered",
+        Finish::Other(word) => word,
+    }
+}
+
+/// The reason of a word.
+pub(super) fn finish_of(word: String) -> Finish {
+    match word.as_str() {
+        "stop" => Finish::Stop,
+        "length" => Finish::Length,
+        "filtered" => Finish::Filtered,
+        _ => Finish::Other(word),
+    }
+}
+
+/// The text, compressed.
+pub(super) fn pack(text: &str) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(text.as_bytes());
+    encoder.finish().unwrap_or_default()
+}
+
+/// The text; `None`: it is not what was packed, or longer than any answer may be.
+pub(super) fn unpack(packed: &[u8]) -> Option<String> {
+    let most = proto::convert::ANSWER_BYTES as u64;
+    let mut text = String::new();
+    ZlibDecoder::new(packed).take(most + 1).read_to_string(&mut text).ok()?;
+    (text.len() as u64 <= most).then_some(text)
+}
+
+/// What says that a row is what was written.
+pub(super) fn checksum(key: &AnswerKey, answer: &Answer) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    text(key.as_bytes());
+    text(answer.content.as_bytes());
+    text(finish_word(&answer.finish).as_bytes());
+    text(answer.model.as_bytes());
+    let usage = answer.usage;
+    for count in [usage.prompt, usage.completion, usage.reasoning, usage.cached, usage.total] {
+        text(&count.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_and_damage_is_seen() {
+        let text = "{\"patch\": []} ü ".repeat(1000);
+        let mut packed = pack(&text);
+        assert!(packed.len() * 10 < text.len());
+        assert_eq!(unpack(&packed).as_deref(), Some(text.as_str()));
+        let middle = packed.len() / 2;
+        packed[middle] ^= 1;
+        assert_eq!(unpack(&packed), None);
+        assert_eq!(unpack(b""), None);
+    }
+
+    #[test]
+    fn a_small_file_that_unpacks_to_a_huge_one_is_refused() {
+        assert_eq!(unpack(&pack(&"x".repeat(proto::convert::ANSWER_BYTES + 1))), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! Rows of the cache's file. Every function works on a connection that its caller holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::answer::Answer;
+use domain::budget::Usage;
+use domain::ids::{AnswerKey, RunId};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::entry::{checksum, finish_of, finish_word, pack, unpack};
+use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
+
+type Sql<T> = rusqlite::Result<T>;
+
+/// Columns of an answer, in the order of [`read`].
+pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, finish, prompt_tokens, \
+    completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum";
+
+/// A row as it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct CachedRow {
+    pub(super) key: AnswerKey,
+    pub(super) endpoint: String,
+    pub(super) model: String,
+    pub(super) run_id: String,
+    pub(super) stored: CachedResponse,
+}
+
+/// Reads a row; `Ok(None)`: it is not what was written.
+pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
+    let (key, packed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(4)?);
+    let check: Vec<u8> = row.get(13)?;
+    let (Ok(key), Some(content)) = (<[u8; 32]>::try_from(key), unpack(&packed)) else { return Ok(None) };
+    let key = AnswerKey::from_bytes(key);
+    let answer =
+        Answer { content, finish: finish_of(row.get(5)?), usage: usage(row, 6)?, model: row.get(3)? };
+    if checksum(&key, &answer) != *check || !answer.is_whole() {
+        return Ok(None);
+    }
+    let stored = CachedResponse { answer: Arc::new(answer), created_at_ms: unsigned(row.get(11)?) };
+    Ok(Some(CachedRow { key, endpoint: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
+}
+
+fn usage(row: &Row<'_>, first: usize) -> Sql<Usage> {
+    let count = |column: usize| row.get(first + column).map(unsigned);
+    Ok(Usage {
+        prompt: count(0)?,
+        completion: count(1)?,
+        reasoning: count(2)?,
+        cached: count(3)?,
+        total: count(4)?,
+    })
+}
+
+fn unsigned(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The answer of a key. One that is damaged is missing.
+pub(super) fn look_up(connection: &Connection, key: &AnswerKey) -> Sql<Option<CachedResponse>> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM answers WHERE key = ?1"))?;
+    let found = statement.query_row([key.as_bytes()], read).optional()?;
+    if matches!(found, Some(None)) {
+        tracing::warn!(%key, "a kept answer is damaged: it is asked for again");
+    }
+    Ok(found.flatten().map(|kept| kept.stored))
+}
+
+/// Writes an answer, unless one is kept that counts. Says whether the very same one was kept before.
+pub(super) fn insert(
+    connection: &Connection,
+    key: &AnswerKey,
+    entry: &CacheEntry,
+    run_id: &str,
+) -> Sql<bool> {
+    if let Some(known) = look_up(connection, key)? {
+        let replaced = entry.replaces_before_ms.is_some_and(|before| known.created_at_ms < before);
+        if !replaced {
+            return Ok(known.answer == entry.answer);
+        }
+    }
+    write(connection, key, entry, run_id)?;
+    Ok(false)
+}
+
+/// Writes an answer over whatever there is.
+pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry, run_id: &str) -> Sql<()> {
+    let answer = &entry.answer;
+    let Usage { prompt, completion, reasoning, cached, total } = answer.usage;
+    let mut statement = connection.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO answers ({COLUMNS}) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    ))?;
+    statement.execute(params![
+        key.as_bytes(),
+        entry.endpoint,
+        entry.model,
+        answer.model,
+        pack(&answer.content),
+        finish_word(&answer.finish),
+        signed(prompt),
+        signed(completion),
+        signed(reasoning),
+        signed(cached),
+        signed(total),
+        signed(entry.created_at_ms),
+        run_id,
+        checksum(key, answer),
+    ])?;
+    Ok(())
+}
+
+/// Keeps everything of a batch; says of each whether it counts: one that was kept and counted before does not.
+pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<Vec<bool>> {
+    let mut spent: BTreeMap<&RunId, LlmUsage> = BTreeMap::new();
+    let mut counted = Vec::with_capacity(batch.len());
+    for item in batch {
+        let before = match &item.entry {
+            Some((key, entry)) => insert(connection, key, entry, item.run_id.as_str())?,
+            None => false,
+        };
+        let counts = !(before && item.perhaps_repeated);
+        if counts {
+            *spent.entry(&item.run_id).or_default() += item.spent;
+        }
+        counted.push(counts);
+    }
+    for (run_id, spent) in spent {
+        if spent != LlmUsage::default() {
+            add_spent(connection, run_id, &spent)?;
+        }
+    }
+    Ok(counted)
+}
+
+fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<()> {
+    let Usage { prompt, completion, reasoning, cached, total } = spent.usage;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (run_id) DO UPDATE SET \
+         calls = calls + ?2, failed = failed + ?3, throttled = throttled + ?4, reused = reused + ?5, \
+         prompt_tokens = prompt_tokens + ?6, completion_tokens = completion_tokens + ?7, \
+         reasoning_tokens = reasoning_tokens + ?8, cached_tokens = cached_tokens + ?9, \
+         total_tokens = total_tokens + ?10, cost_usd = cost_usd + ?11",
+    )?;
+    statement.execute(params![
+        run_id.as_str(),
+        signed(spent.calls),
+        signed(spent.failed),
+        signed(spent.throttled),
+        signed(spent.reused),
+        signed(prompt),
+        signed(completion),
+        signed(reasoning),
+        signed(cached),
+        signed(total),
+        spent.cost_usd,
+    ])?;
+    Ok(())
+}
+
+/// What a run has spent; `None`: it asked nothing.
+pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<LlmUsage>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, \
+         total_tokens, cost_usd FROM spend WHERE run_id = ?1",
+    )?;
+    let read = |row: &Row<'_>| {
+        Ok(LlmUsage {
+            calls: row.get(0).map(unsigned)?,
+            failed: row.get(1).map(unsigned)?,
+            throttled: row.get(2).map(unsigned)?,
+            reused: row.get(3).map(unsigned)?,
+            usage: usage(row, 4)?,
+            cost_usd: row.get(9)?,
+        })
+    };
+    statement.query_row([run_id.as_str()], read).optional()
+}

@@ -1,0 +1,265 @@
+//! The cache's file: opened, read, written in batches, listed, pruned.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dataset::crash::{Point, reach};
+use domain::ids::{AnswerKey, RunId};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::rows::{self, CachedRow, signed};
+use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
+use crate::database::{Layout, Trouble};
+
+/// The file of answers.
+const LAYOUT: Layout = Layout {
+    // "k8sa"
+    application_id: 0x6b38_7361,
+    migrations: &[include_str!("migrations/0001_answers.sql")],
+    name: "store of answers",
+    elsewhere: "another file (--answers)",
+};
+
+/// Answers of models. All calls block.
+#[derive(Debug)]
+pub struct ResponseCache {
+    place: String,
+    /// Reads while the other one waits for the disk; `None`: there is no disk. Closed first: the last one to close puts
+    /// the write-ahead log into the file, and this one may not write.
+    reader: Option<Mutex<Connection>>,
+    writer: Mutex<Connection>,
+}
+
+/// Why the store cannot serve. Text for people; the variants by what the caller can do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// Try again: locked, busy, or without space just now.
+    #[error("the answers at {place} cannot be used for now: {reason}")]
+    Unavailable {
+        /// Where they lie.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A person has to look: damaged, foreign or not writable.
+    #[error("the answers at {place} cannot be used: {reason}")]
+    Unusable {
+        /// Where they lie.
+        place: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+/// What questions to models need of a store of answers. All calls block.
+pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
+    /// What these runs have spent, each of them.
+    fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError>;
+
+    /// The answers of keys. One that is damaged is missing.
+    fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError>;
+
+    /// Makes a batch durable, all of it or nothing; says of each item whether it counts: a repetition of what an earlier
+    /// process kept does not.
+    fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError>;
+}
+
+/// Some of the answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Older than this moment, in ms since the Unix epoch.
+    pub(crate) before_ms: Option<u64>,
+    /// Of this model, as it was asked for or as it names itself.
+    pub(crate) model: Option<String>,
+}
+
+/// What is kept of one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ByModel {
+    /// Where it was asked.
+    pub(crate) endpoint: String,
+    /// The model.
+    pub(crate) model: String,
+    /// How many answers.
+    pub(crate) answers: u64,
+    /// What they take, compressed.
+    pub(crate) bytes: u64,
+    /// Tokens that were paid for them.
+    pub(crate) tokens: u64,
+    /// When the oldest came, in ms since the Unix epoch.
+    pub(crate) oldest_ms: u64,
+    /// When the newest came.
+    pub(crate) newest_ms: u64,
+}
+
+impl ResponseCache {
+    /// Opens the file at `path`, made when missing.
+    ///
+    /// # Errors
+    /// `Unusable` when it is no store of answers, damaged, of a newer version or not writable; `Unavailable` when another
+    /// process has it locked.
+    pub fn open(path: &Path) -> Result<Self, CacheError> {
+        let place = path.display().to_string();
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| CacheError::Unusable {
+                place: place.clone(),
+                reason: format!("cannot make its folder: {error}"),
+            })?;
+        }
+        let failed = |trouble| at(&place, trouble);
+        let writer = LAYOUT.open(path).map_err(failed)?;
+        let reader = LAYOUT.open_read_only(path).map_err(failed)?;
+        Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)), place })
+    }
+
+    /// A store that ends with the process, for runs that ask no model and for tests.
+    ///
+    /// # Errors
+    /// When there is no memory left.
+    pub fn in_memory() -> Result<Self, CacheError> {
+        let place = ":memory:".to_owned();
+        let writer = LAYOUT.open(Path::new(&place)).map_err(|trouble| at(&place, trouble))?;
+        Ok(Self { writer: Mutex::new(writer), reader: None, place })
+    }
+
+    fn write(&self) -> MutexGuard<'_, Connection> {
+        // A transaction that a panic left open was rolled back when it was dropped.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> MutexGuard<'_, Connection> {
+        self.reader
+            .as_ref()
+            .map_or_else(|| self.write(), |reader| reader.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
+    fn failed(&self, error: rusqlite::Error) -> CacheError {
+        at(&self.place, LAYOUT.classify(&error))
+    }
+
+    /// What is kept of each model.
+    pub(crate) fn by_model(&self, of: &Selection) -> Result<Vec<ByModel>, CacheError> {
+        let query = format!(
+            "SELECT endpoint, model, count(*), sum(length(content)), sum(total_tokens), min(created_at_ms), \
+             max(created_at_ms) FROM answers WHERE {SELECTED} GROUP BY endpoint, model ORDER BY endpoint, model"
+        );
+        let reader = self.read();
+        let read = || {
+            let mut statement = reader.prepare(&query)?;
+            let rows = statement.query_map(params![of.before_ms.map(signed), of.model], |row| {
+                let count =
+                    |column: usize| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
+                Ok(ByModel {
+                    endpoint: row.get(0)?,
+                    model: row.get(1)?,
+                    answers: count(2)?,
+                    bytes: count(3)?,
+                    tokens: count(4)?,
+                    oldest_ms: count(5)?,
+                    newest_ms: count(6)?,
+                })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// Deletes what is selected and gives its space back; says how many answers went.
+    pub(crate) fn prune(&self, what: &Selection) -> Result<u64, CacheError> {
+        let writer = self.write();
+        let delete = || {
+            let gone = writer.execute(
+                &format!("DELETE FROM answers WHERE {SELECTED}"),
+                params![what.before_ms.map(signed), what.model],
+            )?;
+            writer.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+            Ok(gone as u64)
+        };
+        delete().map_err(|error| self.failed(error))
+    }
+
+    /// Hands every answer that is what was written to `each`, oldest first; says how many are damaged.
+    pub(super) fn each<E: From<CacheError>>(
+        &self,
+        mut each: impl FnMut(&CachedRow) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let reader = self.read();
+        let failed = |error| E::from(self.failed(error));
+        let query = format!("SELECT {} FROM answers ORDER BY number", rows::COLUMNS);
+        let mut statement = reader.prepare(&query).map_err(failed)?;
+        let mut found = statement.query([]).map_err(failed)?;
+        let mut damaged = 0;
+        while let Some(row) = found.next().map_err(failed)? {
+            match rows::read(row).map_err(failed)? {
+                Some(kept) => each(&kept)?,
+                None => damaged += 1,
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Puts answers whose keys are not there; says of each whether it was.
+    pub(super) fn put_absent(&self, batch: &[(AnswerKey, CacheEntry, String)]) -> Result<u64, CacheError> {
+        let mut writer = self.write();
+        let mut write = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut put = 0;
+            for (key, entry, run_id) in batch {
+                if rows::look_up(&transaction, key)?.is_none() {
+                    rows::write(&transaction, key, entry, run_id)?;
+                    put += 1;
+                }
+            }
+            transaction.commit()?;
+            Ok(put)
+        };
+        write().map_err(|error| self.failed(error))
+    }
+}
+
+impl Answers for ResponseCache {
+    fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError> {
+        let reader = self.read();
+        let read =
+            |run_id: &RunId| Ok((run_id.clone(), rows::spent_of(&reader, run_id)?.unwrap_or_default()));
+        let all = runs.iter().map(read).collect::<rusqlite::Result<Vec<_>>>();
+        all.map_err(|error| self.failed(error))
+    }
+
+    fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError> {
+        let mut reader = self.read();
+        let mut look = || {
+            // One view for all of them, and one lock.
+            let transaction = reader.transaction()?;
+            let found = keys.iter().map(|key| Ok((*key, rows::look_up(&transaction, key)?)));
+            found.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        look().map_err(|error| self.failed(error))
+    }
+
+    fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError> {
+        let mut writer = self.write();
+        let mut write = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let counted = rows::insert_all(&transaction, batch)?;
+            reach(Point::AnswersApplied);
+            transaction.commit()?;
+            reach(Point::AnswersDurable);
+            Ok(counted)
+        };
+        write().map_err(|error| self.failed(error))
+    }
+}
+
+/// What a [`Selection`] chooses, as parameters 1 and 2.
+const SELECTED: &str =
+    "(?1 IS NULL OR created_at_ms < ?1) AND (?2 IS NULL OR model = ?2 OR answered_by = ?2)";
+
+fn at(place: &str, trouble: Trouble) -> CacheError {
+    let place = place.to_owned();
+    match trouble {
+        Trouble::Unavailable(reason) => CacheError::Unavailable { place, reason },
+        Trouble::Unusable(reason) => CacheError::Unusable { place, reason },
+    }
+}

@@ -1,0 +1,245 @@
+//! Tests of the response cache: what is kept, served and refused, and how long opening takes.
+
+use std::sync::Arc;
+
+use domain::answer::{Answer, Finish};
+use domain::budget::Usage;
+use domain::ids::{AnswerKey, RunId};
+use rusqlite::Connection;
+
+use super::*;
+
+fn key(number: u64) -> AnswerKey {
+    AnswerKey::of(&number.to_le_bytes())
+}
+
+fn run_id() -> RunId {
+    RunId::new("r").unwrap()
+}
+
+fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
+    let usage = Usage { prompt: 60, completion: 30, reasoning: 5, cached: 7, total: 95 };
+    CacheEntry {
+        answer: Arc::new(Answer {
+            content: text.to_owned(),
+            finish: Finish::Other("tool".to_owned()),
+            usage,
+            model: "grok-4".to_owned(),
+        }),
+        endpoint: "http://h/v1/chat/completions".to_owned(),
+        model: "grok".to_owned(),
+        created_at_ms,
+        replaces_before_ms: None,
+    }
+}
+
+fn insert(key: AnswerKey, entry: CacheEntry) -> CacheWrite {
+    let usage = entry.answer.usage;
+    let spent = LlmUsage { calls: 1, usage, cost_usd: 0.5, ..LlmUsage::default() };
+    CacheWrite { run_id: run_id(), spent, entry: Some((key, entry)), perhaps_repeated: false }
+}
+
+fn found(store: &ResponseCache, key: AnswerKey) -> Option<String> {
+    let mut found = store.look_up(&[key]).unwrap();
+    found.pop().unwrap().1.map(|stored| stored.answer.content.clone())
+}
+
+fn spent(store: &ResponseCache) -> LlmUsage {
+    let asked = [RunId::new("another").unwrap(), run_id()];
+    let totals = store.spent_of(&asked).unwrap();
+    assert_eq!(totals[0], (asked[0].clone(), LlmUsage::default()));
+    totals[1].1
+}
+
+#[test]
+fn what_was_kept_is_there_for_the_next_process_and_is_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/answers.sqlite");
+    let store = ResponseCache::open(&path).unwrap();
+    let refused = LlmUsage { calls: 1, throttled: 1, ..LlmUsage::default() };
+    let refused = CacheWrite { run_id: run_id(), spent: refused, entry: None, perhaps_repeated: false };
+    assert_eq!(store.insert(&[insert(key(1), entry("one", 10)), refused]).unwrap(), [true, true]);
+    drop(store);
+    let left: Vec<_> =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["answers.sqlite"], "all of it is in one file");
+
+    let store = ResponseCache::open(&path).unwrap();
+    let found = store.look_up(&[key(2), key(1)]).unwrap();
+    let one = CachedResponse { answer: entry("one", 10).answer, created_at_ms: 10 };
+    assert_eq!(found, [(key(2), None), (key(1), Some(one))]);
+    let spent = spent(&store);
+    assert_eq!((spent.calls, spent.throttled, spent.usage.total), (2, 1, 95));
+    assert!((spent.cost_usd - 0.5).abs() < 1e-12);
+}
+
+#[test]
+fn the_first_answer_stays_unless_a_younger_one_is_wanted() {
+    let store = ResponseCache::in_memory().unwrap();
+    store.insert(&[insert(key(1), entry("first", 10))]).unwrap();
+    assert_eq!(store.insert(&[insert(key(1), entry("second", 20))]).unwrap(), [true], "it was paid for");
+    assert_eq!(found(&store, key(1)).as_deref(), Some("first"));
+    let fresh = CacheEntry { replaces_before_ms: Some(15), ..entry("third", 30) };
+    store.insert(&[insert(key(1), fresh)]).unwrap();
+    assert_eq!(found(&store, key(1)).as_deref(), Some("third"));
+    let fresh = CacheEntry { replaces_before_ms: Some(15), ..entry("fourth", 40) };
+    store.insert(&[insert(key(1), fresh)]).unwrap();
+    assert_eq!(found(&store, key(1)).as_deref(), Some("third"), "it is young enough");
+}
+
+#[test]
+fn what_an_earlier_process_kept_is_counted_once() {
+    let store = ResponseCache::in_memory().unwrap();
+    store.insert(&[insert(key(1), entry("one", 10))]).unwrap();
+    let again = CacheWrite { perhaps_repeated: true, ..insert(key(1), entry("one", 20)) };
+    let another = CacheWrite { perhaps_repeated: true, ..insert(key(1), entry("two", 20)) };
+    assert_eq!(store.insert(&[again, another]).unwrap(), [false, true]);
+    assert_eq!(spent(&store).calls, 2);
+}
+
+#[test]
+fn a_damaged_answer_is_missing_and_is_replaced() {
+    let damages: [&str; 4] = [
+        "UPDATE answers SET content = substr(content, 1, length(content) - 3)",
+        "UPDATE answers SET content = zeroblob(20)",
+        "UPDATE answers SET finish = 'stop'",
+        "UPDATE answers SET total_tokens = 1",
+    ];
+    for damage in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.sqlite");
+        let store = ResponseCache::open(&path).unwrap();
+        store.insert(&[insert(key(1), entry("a long enough answer", 10))]).unwrap();
+        assert!(found(&store, key(1)).is_some());
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        assert_eq!(found(&store, key(1)), None, "{damage}");
+        store.insert(&[insert(key(1), entry("the same, paid again", 20))]).unwrap();
+        assert_eq!(found(&store, key(1)).as_deref(), Some("the same, paid again"), "{damage}");
+    }
+}
+
+#[test]
+fn a_row_under_another_key_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("answers.sqlite");
+    let store = ResponseCache::open(&path).unwrap();
+    store.insert(&[insert(key(1), entry("one", 10))]).unwrap();
+    let theirs = Connection::open(&path).unwrap();
+    theirs.execute("UPDATE answers SET key = ?1", [key(2).as_bytes()]).unwrap();
+    assert_eq!(found(&store, key(2)), None);
+}
+
+#[test]
+fn what_is_no_store_of_answers_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    drop(crate::ledger::SqliteLedger::open(&path).unwrap());
+    let error = ResponseCache::open(&path).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, CacheError::Unusable { .. }), "{text}");
+    assert!(text.contains("ledger.sqlite") && text.contains("--answers"), "{text}");
+}
+
+#[test]
+fn answers_go_out_and_come_in_and_overwrite_nothing() {
+    let from = ResponseCache::in_memory().unwrap();
+    from.insert(
+        &(0..1200)
+            .map(|number| insert(key(number), entry(&format!("a {number}\n"), number)))
+            .collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let mut lines = Vec::new();
+    assert_eq!(export(&from, &mut lines).unwrap(), (1200, 0));
+    let text = String::from_utf8(lines.clone()).unwrap();
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((first["key"].as_str().unwrap().len(), &first["content"]), (64, &"a 0\n".into()));
+    assert_eq!(first["usage"]["total"], 95);
+
+    let into = ResponseCache::in_memory().unwrap();
+    into.insert(&[insert(key(7), entry("mine", 1))]).unwrap();
+    assert_eq!(import(&into, &mut lines.as_slice()).unwrap(), Imported { new: 1199, known: 1 });
+    assert_eq!(found(&into, key(7)).as_deref(), Some("mine"));
+    let looked = into.look_up(&[key(1199)]).unwrap();
+    assert_eq!(looked, from.look_up(&[key(1199)]).unwrap());
+    assert_eq!(into.by_model(&Selection::default()).unwrap()[0].answers, 1200);
+    assert_eq!(import(&into, &mut lines.as_slice()).unwrap(), Imported { new: 0, known: 1200 });
+}
+
+#[test]
+fn a_line_that_is_no_answer_is_named_and_costs_no_other() {
+    let from = ResponseCache::in_memory().unwrap();
+    from.insert(&[insert(key(1), entry("one", 10))]).unwrap();
+    let mut good = Vec::new();
+    export(&from, &mut good).unwrap();
+    let good = String::from_utf8(good).unwrap();
+    let bad = [
+        "{\"key\": 1}\n".to_owned(),
+        good.replace("\"one\"", "\"  \""),
+        good.replace("\"tool\"", "\"length\""),
+        good.replace(&key(1).to_string(), "abc"),
+    ];
+    for bad in bad {
+        let store = ResponseCache::in_memory().unwrap();
+        let text = format!("{good}\n{bad}{good}");
+        let error = import(&store, &mut text.as_bytes()).unwrap_err();
+        assert!(matches!(error, ImportError::Line { line: 3, .. }), "{error}");
+        assert_eq!(found(&store, key(1)).as_deref(), Some("one"));
+    }
+}
+
+#[test]
+fn what_is_pruned_is_gone_and_the_rest_stays() {
+    let store = ResponseCache::in_memory().unwrap();
+    let other = CacheEntry { model: "other".to_owned(), ..entry("young", 100) };
+    store
+        .insert(&[
+            insert(key(1), entry("old", 10)),
+            insert(key(2), other),
+            insert(key(3), entry("young", 100)),
+        ])
+        .unwrap();
+    let old = Selection { before_ms: Some(50), model: None };
+    assert_eq!(store.by_model(&old).unwrap()[0].answers, 1);
+    assert_eq!(store.prune(&old).unwrap(), 1);
+    let model = Selection { before_ms: None, model: Some("other".to_owned()) };
+    assert_eq!(store.prune(&model).unwrap(), 1);
+    assert_eq!((found(&store, key(1)), found(&store, key(2))), (None, None));
+    let names_itself = Selection { before_ms: Some(1000), model: Some("grok-4".to_owned()) };
+    assert_eq!(store.prune(&names_itself).unwrap(), 1);
+    assert_eq!(store.by_model(&Selection::default()).unwrap(), []);
+}
+
+/// Two hundred thousand answers: opening loads none of them, and the first question is answered at once. Prints how long
+/// that took; `cargo test -p coordinator --release answers -- --ignored --nocapture` shows it.
+#[test]
+#[ignore = "writes 300 MB"]
+fn two_hundred_thousand_answers_are_opened_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("answers.sqlite");
+    let store = ResponseCache::open(&path).unwrap();
+    let begun = std::time::Instant::now();
+    for batch in 0..200_u64 {
+        let batch: Vec<CacheWrite> = (batch * 1000..(batch + 1) * 1000)
+            .map(|number| {
+                // Text that does not compress to nothing.
+                let text: String = (0..24).map(|part| key(number * 100 + part).to_string()).collect();
+                insert(key(number), entry(&text, number))
+            })
+            .collect();
+        store.insert(&batch).unwrap();
+    }
+    println!("written in {:?}, {} bytes", begun.elapsed(), std::fs::metadata(&path).unwrap().len());
+    drop(store);
+    let begun = std::time::Instant::now();
+    let store = ResponseCache::open(&path).unwrap();
+    assert_eq!(spent(&store).calls, 200_000);
+    assert!(found(&store, key(199_999)).is_some());
+    println!("opened, and the first answer found, in {:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    for first in (0..200_000).step_by(1000) {
+        let keys: Vec<AnswerKey> = (first..first + 1000).map(key).collect();
+        assert!(store.look_up(&keys).unwrap().iter().all(|(_, found)| found.is_some()));
+    }
+    println!("all of them found in {:?}", begun.elapsed());
+}

@@ -1,0 +1,158 @@
+//! Export and import of the response cache as JSON lines.
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+
+use domain::answer::Answer;
+use domain::budget::Usage;
+use domain::ids::AnswerKey;
+use serde::{Deserialize, Serialize};
+
+use super::entry::{finish_of, finish_word};
+use super::{CacheEntry, CacheError, ResponseCache};
+
+/// Longest line that is read, in bytes: an answer of the greatest length with every byte escaped, and the rest.
+const LINE_BYTES: u64 = 6 * proto::convert::ANSWER_BYTES as u64 + (1 << 16);
+
+/// Answers that are written in one step.
+const BATCH: usize = 500;
+
+/// An answer on a line. Names of fields are a contract with scripts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Line {
+    key: AnswerKey,
+    #[serde(default)]
+    endpoint: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    answered_by: String,
+    content: String,
+    finish: String,
+    usage: Usage,
+    created_at_ms: u64,
+    #[serde(default)]
+    run_id: String,
+}
+
+/// What an import came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Imported {
+    /// Answers that were new.
+    pub(crate) new: u64,
+    /// Answers whose keys were there: what was kept stays.
+    pub(crate) known: u64,
+}
+
+/// Why answers cannot be taken in or out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// A line is not an answer. What stood before it was taken in.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Which, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file cannot be read or written.
+    #[error("line {line} cannot be read or written: {source}")]
+    File {
+        /// At which line, from 1.
+        line: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store does not work.
+    #[error(transparent)]
+    Store(#[from] CacheError),
+}
+
+/// Writes every answer, a line each, oldest first; gives how many, and how many more are damaged and left out.
+pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64, u64), ImportError> {
+    let mut count = 0;
+    let damaged = store.each(|kept| {
+        let answer = &kept.stored.answer;
+        let line = Line {
+            key: kept.key,
+            endpoint: kept.endpoint.clone(),
+            model: kept.model.clone(),
+            answered_by: answer.model.clone(),
+            content: answer.content.clone(),
+            finish: finish_word(&answer.finish).to_owned(),
+            usage: answer.usage,
+            created_at_ms: kept.stored.created_at_ms,
+            run_id: kept.run_id.clone(),
+        };
+        count += 1;
+        let failed = |source| ImportError::File { line: count, source };
+        serde_json::to_writer(&mut *out, &line).map_err(|error| failed(error.into()))?;
+        out.write_all(b"\n").map_err(failed)
+    })?;
+    out.flush().map_err(|source| ImportError::File { line: count, source })?;
+    Ok((count, damaged))
+}
+
+/// Takes answers in; none that is kept is overwritten.
+pub(crate) fn import(store: &ResponseCache, from: &mut dyn BufRead) -> Result<Imported, ImportError> {
+    let (mut imported, mut batch, mut number) = (Imported::default(), Vec::new(), 0);
+    let mut put = |batch: &mut Vec<_>| {
+        let new = store.put_absent(batch)?;
+        imported.new += new;
+        imported.known += batch.len() as u64 - new;
+        batch.clear();
+        Ok::<_, CacheError>(())
+    };
+    let mut text = Vec::new();
+    loop {
+        number += 1;
+        text.clear();
+        let read = std::io::Read::take(&mut *from, LINE_BYTES).read_until(b'\n', &mut text);
+        let read = read.map_err(|source| ImportError::File { line: number, source })?;
+        if read == 0 {
+            break;
+        }
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        match parse(&text) {
+            Ok(entry) => batch.push(entry),
+            Err(reason) => {
+                put(&mut batch)?;
+                return Err(ImportError::Line { line: number, reason });
+            }
+        }
+        if batch.len() >= BATCH {
+            put(&mut batch)?;
+        }
+    }
+    put(&mut batch)?;
+    Ok(imported)
+}
+
+fn parse(text: &[u8]) -> Result<(AnswerKey, CacheEntry, String), String> {
+    if text.len() as u64 >= LINE_BYTES {
+        return Err(format!("is longer than {LINE_BYTES} bytes"));
+    }
+    let line: Line = serde_json::from_slice(text).map_err(|error| format!("is not an answer: {error}"))?;
+    let answer = Answer {
+        content: line.content,
+        finish: finish_of(line.finish),
+        usage: line.usage,
+        model: line.answered_by,
+    };
+    if answer.content.len() > proto::convert::ANSWER_BYTES {
+        return Err("its content is longer than any answer may be".to_owned());
+    }
+    if !answer.is_whole() {
+        return Err("its answer is empty, cut off or withheld: such answers are not kept".to_owned());
+    }
+    let entry = CacheEntry {
+        answer: Arc::new(answer),
+        endpoint: line.endpoint,
+        model: line.model,
+        created_at_ms: line.created_at_ms,
+        replaces_before_ms: None,
+    };
+    Ok((line.key, entry, line.run_id))
+}

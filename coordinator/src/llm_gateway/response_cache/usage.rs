@@ -1,0 +1,113 @@
+//! LLM usage of a run: calls, tokens, cost.
+
+use domain::answer::CallOutcome;
+use domain::budget::{Price, Usage};
+use proto::convert::ModelStatus;
+
+/// Counts over the calls of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct LlmUsage {
+    /// Calls that were made, whatever became of them.
+    pub(crate) calls: u64,
+    /// Those that failed other than by a refusal.
+    pub(crate) failed: u64,
+    /// Those that were refused because there were too many.
+    pub(crate) throttled: u64,
+    /// Questions that were answered from what was kept.
+    pub(crate) reused: u64,
+    /// Tokens that were paid for.
+    pub(crate) usage: Usage,
+    /// What they cost, in US dollars.
+    pub(crate) cost_usd: f64,
+}
+
+impl LlmUsage {
+    /// What one call came to. `price`: `None` where nobody knows the run any more.
+    pub(crate) fn of(outcome: &CallOutcome, usage: Usage, price: Option<&Price>) -> Self {
+        let usage = match outcome {
+            CallOutcome::Answered(answer) if usage == Usage::default() => answer.usage,
+            _ => usage,
+        };
+        Self {
+            calls: 1,
+            failed: u64::from(match outcome {
+                CallOutcome::Answered(answer) => !answer.is_whole(),
+                CallOutcome::Failed { .. } => true,
+                CallOutcome::Throttled { .. } | CallOutcome::Unsent => false,
+            }),
+            throttled: u64::from(matches!(outcome, CallOutcome::Throttled { .. })),
+            reused: 0,
+            usage,
+            cost_usd: price.map_or(0.0, |price| price.of(&usage)),
+        }
+    }
+
+    /// Takes back what turned out to have been counted before.
+    pub(crate) fn take_back(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_sub(other.calls);
+        self.failed = self.failed.saturating_sub(other.failed);
+        self.throttled = self.throttled.saturating_sub(other.throttled);
+        self.reused = self.reused.saturating_sub(other.reused);
+        let Usage { prompt, completion, reasoning, cached, total } = self.usage;
+        self.usage = Usage {
+            prompt: prompt.saturating_sub(other.usage.prompt),
+            completion: completion.saturating_sub(other.usage.completion),
+            reasoning: reasoning.saturating_sub(other.usage.reasoning),
+            cached: cached.saturating_sub(other.usage.cached),
+            total: total.saturating_sub(other.usage.total),
+        };
+        self.cost_usd = (self.cost_usd - other.cost_usd).max(0.0);
+    }
+
+    /// The same for clients; what only a living run has is zero.
+    pub(crate) fn status(&self) -> ModelStatus {
+        ModelStatus {
+            calls: self.calls,
+            failed: self.failed,
+            throttled: self.throttled,
+            reused: self.reused,
+            usage: self.usage,
+            cost_usd: self.cost_usd,
+            ..ModelStatus::default()
+        }
+    }
+}
+
+impl std::ops::AddAssign for LlmUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.failed += other.failed;
+        self.throttled += other.throttled;
+        self.reused += other.reused;
+        self.usage += other.usage;
+        self.cost_usd += other.cost_usd;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::answer::{Answer, Finish};
+
+    use super::*;
+
+    #[test]
+    fn what_was_counted_can_be_taken_back() {
+        let price = Price { input: 1.0, cached_input: 0.5, output: 2.0 };
+        let usage = Usage { prompt: 100, completion: 50, total: 150, ..Usage::default() };
+        let answer = Answer { content: "{}".to_owned(), finish: Finish::Stop, usage, model: String::new() };
+        let one = LlmUsage::of(&CallOutcome::Answered(answer), Usage::default(), Some(&price));
+        assert!((one.cost_usd - 200.0 / 1e6).abs() < 1e-12 && one.usage == usage, "{one:?}");
+        let mut all = one;
+        all += one;
+        all.take_back(&one);
+        assert_eq!((all.calls, all.usage), (1, usage));
+    }
+
+    #[test]
+    fn a_cut_off_answer_failed_and_was_paid_for() {
+        let usage = Usage { total: 9, ..Usage::default() };
+        let answer = Answer { content: "[{".to_owned(), finish: Finish::Length, usage, model: String::new() };
+        let spent = LlmUsage::of(&CallOutcome::Answered(answer), usage, None);
+        assert_eq!((spent.calls, spent.failed, spent.usage.total), (1, 1, 9));
+    }
+}

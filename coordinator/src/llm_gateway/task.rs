@@ -1,0 +1,398 @@
+//! The task that owns the gateway's state: joins it to streams, response cache, clock and runs.
+//!
+//! The store is asked and written in batches, one at a time: what comes while a batch is under way makes the next one. So
+//! a hundred answers that arrive together cost one sync of the disk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use domain::ids::{AnswerKey, RunId, WorkerName};
+use proto::channel::OPEN_QUESTIONS;
+use proto::status::{Reason, Refusal};
+
+use super::batcher::{BatchResult, Batcher};
+use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
+use super::state::GatewayState;
+use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerStream};
+use crate::llm_gateway::response_cache::{Answers, CacheWrite, CachedResponse, LlmUsage};
+use crate::metrics::LlmEvent;
+use crate::run::Coordinator;
+
+/// Messages of workers that may wait for the task; more of them wait on their links.
+const MESSAGES: usize = 1024;
+
+/// Questions that a stream may have open. A worker keeps to [`OPEN_QUESTIONS`]; those that it withdraws while leave for them
+/// is on its way count here until their calls come back.
+const MAX_OPEN_REQUESTS: usize = 2 * OPEN_QUESTIONS + 1000;
+
+/// Replies that may wait for a link. Each open question has two at most, so a link that is full is not read from.
+const REPLIES: usize = 2 * MAX_OPEN_REQUESTS + 1000;
+
+/// Between two looks at where runs stand.
+const PUBLISH: Duration = Duration::from_millis(500);
+
+/// The way to the task.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewayHandle {
+    messages: MessageQueue,
+    streams: Arc<AtomicU64>,
+}
+
+/// Ends the task. Dropped, it does so without waiting.
+#[derive(Debug)]
+pub(crate) struct ShutdownHandle {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl ShutdownHandle {
+    /// Takes no more, and waits until what came is kept, but no longer than `patience`.
+    pub(crate) async fn close(mut self, patience: Duration) {
+        drop(self.stop);
+        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
+            self.task.abort();
+            tracing::warn!("what calls came to at last is not kept: their workers have it still");
+        }
+    }
+}
+
+impl GatewayHandle {
+    /// Opens the gateway, and gives what ends it.
+    pub(crate) async fn open(
+        coordinator: Arc<Coordinator>,
+        store: Arc<dyn Answers>,
+    ) -> Result<(Self, ShutdownHandle), Refusal> {
+        let asking = |(run_id, live): (&RunId, &crate::scheduler::state::ActiveRun)| {
+            live.llm_policy.is_some().then(|| run_id.clone())
+        };
+        let live: Vec<RunId> = coordinator.scheduler().active.iter().filter_map(asking).collect();
+        let reader = Arc::clone(&store);
+        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&live)).await;
+        let spent = spent.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+        let spent = spent.map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
+        coordinator.llm_status.attach(Arc::clone(&store));
+        let (messages, queue) = MessageQueue::queue(MESSAGES);
+        let task = GatewayTask {
+            changes: coordinator.changed.subscribe(),
+            coordinator,
+            state: GatewayState::new(spent.into_iter().collect()),
+            began: Instant::now(),
+            links: HashMap::new(),
+            look: Batcher::new(),
+            write: Batcher::new(),
+            totals: Batcher::new(),
+            blocked: None,
+            store,
+            dirty: true,
+            troubled: false,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(task.work(queue, stopped));
+        Ok((Self { messages, streams: Arc::default() }, ShutdownHandle { stop, task }))
+    }
+
+    /// A worker opened its stream; what it hears of its questions comes by the receiver, which ends when another stream
+    /// of the worker takes its place.
+    pub(crate) async fn connect(
+        &self,
+        worker: WorkerName,
+    ) -> Result<(WorkerStream, mpsc::Receiver<(u64, Reply)>), Refusal> {
+        let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
+        let (replies, outgoing) = mpsc::channel(REPLIES);
+        self.messages.send(GatewayMessage::Connected(stream, worker, replies)).await?;
+        Ok((self.messages.inbox(stream), outgoing))
+    }
+}
+
+/// Keys with their answers, where there are any.
+type Found = Vec<(AnswerKey, Option<CachedResponse>)>;
+
+/// The task.
+struct GatewayTask {
+    coordinator: Arc<Coordinator>,
+    changes: watch::Receiver<crate::run::Change>,
+    store: Arc<dyn Answers>,
+    state: GatewayState,
+    began: Instant,
+    links: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
+    look: Batcher<AnswerKey, Found>,
+    write: Batcher<PendingWrite, Vec<bool>>,
+    /// What runs have spent that this process did not know.
+    totals: Batcher<RunId, Vec<(RunId, LlmUsage)>>,
+    /// The message that waits for that; nothing else is taken meanwhile.
+    blocked: Option<GatewayMessage>,
+    /// Whether something happened since runs were shown last.
+    dirty: bool,
+    /// Whether the store failed when it was used last.
+    troubled: bool,
+}
+
+impl GatewayTask {
+    fn now(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// Whether messages are taken: a store that is behind, or does not work, holds the workers up.
+    fn has_room(&self) -> bool {
+        self.blocked.is_none() && !self.look.is_full() && !self.write.is_full()
+    }
+
+    async fn work(
+        mut self,
+        mut messages: mpsc::UnboundedReceiver<QueuedMessage>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        let mut publish = tokio::time::interval(PUBLISH);
+        publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut open, mut stopping) = (true, false);
+        self.publish();
+        while open || !self.write.is_idle() {
+            let wake = self.wake();
+            tokio::select! {
+                posted = messages.recv(), if open && self.has_room() => match posted {
+                    Some(posted) => self.take(posted.message),
+                    None => open = false,
+                },
+                // Sent or dropped, it means the same.
+                _ = &mut stopped, if !stopping => {
+                    stopping = true;
+                    messages.close();
+                }
+                came = self.write.done() => self.persisted(came),
+                came = self.look.done() => self.looked_up(came),
+                came = self.totals.done() => self.totalled(came),
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    let now = self.now();
+                    self.state.tick(now);
+                }
+                changed = self.changes.changed(), if open => match changed {
+                    Ok(()) => self.look_at_runs(),
+                    Err(_) => open = false,
+                },
+                _ = publish.tick(), if self.dirty => {
+                    self.forget_ended();
+                    self.publish();
+                }
+            }
+            self.carry_out();
+            self.begin();
+        }
+        self.publish();
+    }
+
+    /// Gives the store what there is to do.
+    fn begin(&mut self) {
+        let store = Arc::clone(&self.store);
+        self.totals.begin(move |coordinator| store.spent_of(coordinator));
+        let store = Arc::clone(&self.store);
+        self.look.begin(move |keys| store.look_up(keys));
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.coordinator.metrics));
+        self.write.begin(move |batch| {
+            let begun = std::time::Instant::now();
+            let batch: Vec<CacheWrite> =
+                batch.iter().map(|pending_write| pending_write.write.clone()).collect();
+            let kept = store.insert(&batch)?;
+            metrics.answers_kept(begun.elapsed());
+            Ok(kept)
+        });
+    }
+
+    /// When something is due by itself.
+    fn wake(&self) -> Option<Instant> {
+        let due = self.state.wake().map(|at| self.began + Duration::from_secs_f64(at.max(0.0)));
+        let now = Instant::now();
+        let retries = [self.look.not_before, self.write.not_before, self.totals.not_before];
+        retries.into_iter().flatten().filter(|at| *at > now).chain(due).min()
+    }
+
+    /// Takes a message. What a run has spent has to be known before anything is heard of it.
+    fn take(&mut self, message: GatewayMessage) {
+        match message.run_id().filter(|run_id| !self.state.knows(run_id)) {
+            Some(run_id) => {
+                self.totals.push(run_id.clone());
+                self.blocked = Some(message);
+            }
+            None => self.receive(message),
+        }
+    }
+
+    fn receive(&mut self, message: GatewayMessage) {
+        let now = self.now();
+        self.dirty = true;
+        match message {
+            GatewayMessage::Connected(stream, worker, link) => {
+                self.links.insert(stream, link);
+                self.state.connected(now, stream, worker);
+            }
+            GatewayMessage::Acquire(stream, asked) => {
+                if self.state.open_questions(stream) >= MAX_OPEN_REQUESTS {
+                    tracing::error!(
+                        open = MAX_OPEN_REQUESTS,
+                        "a worker has too many questions open: its stream ends"
+                    );
+                    self.links.remove(&stream);
+                    self.state.disconnected(now, stream);
+                    return;
+                }
+                let access = self.coordinator.llm_access(&asked.run_id);
+                self.state.acquire(now, stream, &asked, &access);
+            }
+            GatewayMessage::Complete(stream, ended) => {
+                let tokens = ended.usage.total;
+                self.coordinator.metrics.question(LlmEvent::from(&ended.outcome), tokens);
+                let access = self.coordinator.llm_access(&ended.run_id);
+                self.state.complete(now, stream, ended, &access);
+            }
+            GatewayMessage::Cancel(request_id) => self.state.cancel(now, request_id),
+            GatewayMessage::Disconnected(stream) => {
+                self.links.remove(&stream);
+                self.state.disconnected(now, stream);
+            }
+        }
+    }
+
+    fn totalled(&mut self, came: BatchResult<RunId, Vec<(RunId, LlmUsage)>>) {
+        match came {
+            BatchResult::FinishedBatch(_, totals) => {
+                for (run_id, spent) in totals {
+                    self.state.spent_before(run_id, spent);
+                }
+                self.cache_recovered();
+                if let Some(message) = self.blocked.take() {
+                    self.receive(message);
+                }
+            }
+            BatchResult::Failed(reason) => self.cache_failed(&reason),
+            // Without it the run's bounds on spending would be passed: tried for ever, and its message waits.
+            BatchResult::GivenUp(run_id, reason) => {
+                self.totals.push(run_id);
+                self.cache_failed(&reason);
+            }
+        }
+    }
+
+    fn looked_up(&mut self, came: BatchResult<AnswerKey, Found>) {
+        let now = self.now();
+        match came {
+            BatchResult::FinishedBatch(_, found) => {
+                self.cache_recovered();
+                for (key, found) in found {
+                    self.state.looked_up(now, key, found);
+                }
+            }
+            BatchResult::Failed(reason) => self.cache_failed(&reason),
+            BatchResult::GivenUp(key, reason) => {
+                tracing::error!(%key, reason, "a kept answer cannot be read: it is asked for again");
+                self.state.looked_up(now, key, None);
+            }
+        }
+    }
+
+    fn persisted(&mut self, came: BatchResult<PendingWrite, Vec<bool>>) {
+        let now = self.now();
+        self.dirty = true;
+        match came {
+            BatchResult::FinishedBatch(batch, counted) => {
+                self.cache_recovered();
+                for (pending_write, counted) in batch.into_iter().zip(counted) {
+                    self.state.persisted(now, pending_write, counted);
+                }
+                // Before anybody hears of it: a run whose last answers these are may end at once, with what it spent.
+                self.publish();
+            }
+            BatchResult::Failed(reason) => self.cache_failed(&reason),
+            BatchResult::GivenUp(pending_write, reason) => {
+                tracing::error!(run = %pending_write.write.run_id, reason, "what a call came to cannot be kept");
+                self.state.not_kept(now, pending_write, &reason);
+            }
+        }
+    }
+
+    fn cache_recovered(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            for run_id in self.state.runs() {
+                self.coordinator.with_run(&run_id, |live| live.stalled = None);
+            }
+            self.coordinator.notify_watchers(false);
+        }
+    }
+
+    /// Nothing is lost and nobody is told anything: it is tried again.
+    fn cache_failed(&mut self, reason: &str) {
+        tracing::error!(reason, "the answers cannot be used; trying again");
+        self.troubled = true;
+        let blocked = self.blocked.as_ref().and_then(GatewayMessage::run_id).cloned();
+        for run_id in self.state.runs().into_iter().chain(blocked) {
+            self.coordinator.stall(&run_id, reason.to_owned());
+        }
+    }
+
+    /// Something about runs has changed.
+    fn look_at_runs(&mut self) {
+        let now = self.now();
+        for run_id in self.state.runs() {
+            self.state.changed(now, &run_id, &self.coordinator.llm_access(&run_id));
+        }
+        self.forget_ended();
+    }
+
+    /// Drops what is known of runs that have ended. The store has what they spent; until it has all of it, it stays here.
+    fn forget_ended(&mut self) {
+        for run_id in self.state.runs() {
+            let pending = || self.write.any(|pending_write| pending_write.write.run_id == run_id);
+            if !self.coordinator.is_active(&run_id) && !pending() {
+                self.dirty |= self.state.forget_run(&run_id);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            let effects = self.state.effects();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Send(request_id, reply) => self.send_reply(request_id, reply),
+                    Effect::LookUp(key) => self.look.push(key),
+                    Effect::Persist(pending_write) => self.write.push(pending_write),
+                    Effect::Halt(run_id, reason) => self.coordinator.halt(&run_id, reason),
+                    Effect::Close(stream) => drop(self.links.remove(&stream)),
+                }
+            }
+        }
+    }
+
+    fn send_reply(&mut self, request_id: RequestId, reply: Reply) {
+        match &reply {
+            Reply::CachedResponse(_) => self.coordinator.metrics.question(LlmEvent::Reused, 0),
+            Reply::Stopped(_) => self.coordinator.metrics.question(LlmEvent::Stopped, 0),
+            Reply::CallPermit { .. } | Reply::ResultPersisted => {}
+        }
+        let Some(link) = self.links.get(&request_id.stream) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = link.try_send((request_id.number, reply)) {
+            tracing::error!("a worker does not read what it asked for: its stream ends");
+            self.links.remove(&request_id.stream);
+            let now = self.now();
+            self.state.disconnected(now, request_id.stream);
+        }
+    }
+
+    /// Shows where runs stand.
+    fn publish(&mut self) {
+        let statuses = self.state.statuses(self.now());
+        self.coordinator.metrics.models(&statuses);
+        // A rate falls by itself: as long as one does, it is looked at again.
+        self.dirty = statuses.values().any(|status| status.calls_per_min > 0.0 || status.under_way > 0);
+        if self.coordinator.llm_status.replace(statuses) {
+            self.coordinator.notify_watchers(false);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The task with a store that panics, that is full, and that holds what runs of the past have spent.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use dataset::store::Store;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::ledger::{Ledger as _, MemoryLedger, suite};
+use crate::llm_gateway::batcher::FULL;
+use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, ResponseCache};
+use crate::llm_gateway::task::{GatewayHandle, ShutdownHandle};
+use crate::run::{Coordinator, Parts, Recovery};
+
+/// A store with troubles.
+#[derive(Debug)]
+struct Frail {
+    store: ResponseCache,
+    /// How many looks, and how many times of keeping, end in a panic.
+    panics: [AtomicU32; 2],
+    full: AtomicBool,
+}
+
+impl Frail {
+    fn with_panics(looking: u32, pending_write: u32) -> Arc<Self> {
+        let panics = [AtomicU32::new(looking), AtomicU32::new(pending_write)];
+        Arc::new(Self { store: ResponseCache::in_memory().unwrap(), panics, full: AtomicBool::new(false) })
+    }
+
+    fn perhaps_panic(&self, which: usize) {
+        let left =
+            self.panics[which].fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "broken on purpose");
+    }
+}
+
+impl Answers for Frail {
+    fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError> {
+        self.store.spent_of(runs)
+    }
+
+    fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError> {
+        self.perhaps_panic(0);
+        self.store.look_up(keys)
+    }
+
+    fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError> {
+        self.perhaps_panic(1);
+        if self.full.load(Ordering::SeqCst) {
+            let (place, reason) = ("here".to_owned(), "the disk is full".to_owned());
+            return Err(CacheError::Unavailable { place, reason });
+        }
+        self.store.insert(batch)
+    }
+}
+
+struct Scene {
+    runs: Arc<Coordinator>,
+    desk: GatewayHandle,
+    _closing: ShutdownHandle,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// A coordinator with one run, `r`.
+    async fn set(store: &Arc<Frail>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = MemoryLedger::default();
+        let mut entry = suite::run("r");
+        entry.plan.config.proposer.mode = ProposerMode::Grok;
+        entry.plan.config.limits.requests_per_minute = Limit::at(600_000);
+        ledger.create_run(entry).await.unwrap();
+        let parts = Parts {
+            ledger: Arc::new(ledger),
+            store: Store::local(folder.path()).unwrap(),
+            scratch: folder.path().to_owned(),
+            recovery: Recovery::Grace,
+        };
+        let runs = Coordinator::open(parts).await.unwrap();
+        let store: Arc<dyn Answers> = store.clone();
+        let (desk, closing) = GatewayHandle::open(Arc::clone(&runs), store).await.unwrap();
+        Self { runs, desk, _closing: closing, _folder: folder }
+    }
+}
+
+fn worker() -> WorkerName {
+    WorkerName::new("w").unwrap()
+}
+
+async fn next(replies: &mut mpsc::Receiver<(u64, Reply)>) -> (u64, Reply) {
+    let reply = timeout(Duration::from_secs(60), replies.recv()).await;
+    reply.expect("a reply comes").expect("the stream goes on")
+}
+
+fn whole(text: &str) -> CallOutcome {
+    CallOutcome::Answered(answer(text))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_once_keeps_nobody_waiting_and_loses_nothing() {
+    let scene = Scene::set(&Frail::with_panics(1, 1)).await;
+    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    inbox.acquire(acquire("r", 1, key(1))).await.unwrap();
+    assert!(matches!(next(&mut replies).await, (1, Reply::CallPermit { .. })));
+    inbox.complete(complete("r", 1, key(1), whole("the answer"))).await.unwrap();
+    assert_eq!(next(&mut replies).await, (1, Reply::ResultPersisted));
+    inbox.acquire(acquire("r", 2, key(1))).await.unwrap();
+    assert_eq!(next(&mut replies).await, (2, Reply::CachedResponse(Arc::new(answer("the answer")))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_the_store_cannot_take_stops_its_run_with_the_reason() {
+    let scene = Scene::set(&Frail::with_panics(0, u32::MAX)).await;
+    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    for number in [1, 2] {
+        inbox.acquire(acquire("r", number, key(1))).await.unwrap();
+    }
+    assert!(matches!(next(&mut replies).await, (1, Reply::CallPermit { .. })));
+    inbox.complete(complete("r", 1, key(1), whole("the answer"))).await.unwrap();
+    let stopped = |(number, reply): (u64, Reply)| match reply {
+        Reply::Stopped(reason) if reason.contains("cannot be used") => number,
+        other => panic!("{other:?}"),
+    };
+    let numbers = [stopped(next(&mut replies).await), stopped(next(&mut replies).await)];
+    assert_eq!(numbers, [1, 2]);
+    let halted = scene.runs.with_run(&id("r"), |live| live.halted.clone()).flatten();
+    assert!(halted.is_some_and(|reason| reason.contains("cannot be used")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_holds_workers_up_and_every_result_is_kept_in_the_end() {
+    let store = Frail::with_panics(0, 0);
+    let scene = Scene::set(&store).await;
+    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    store.full.store(true, Ordering::SeqCst);
+    let result = |number: u64| complete("r", number, key(number), whole("{}"));
+    let (mut taken, most) = (0, FULL as u64 + 3000);
+    while taken <= most && timeout(Duration::from_secs(5), inbox.complete(result(taken))).await.is_ok() {
+        taken += 1;
+    }
+    assert!(taken <= most, "the queue has no bound");
+    assert!(replies.try_recv().is_err(), "nothing is durable");
+    store.full.store(false, Ordering::SeqCst);
+    inbox.complete(result(taken)).await.unwrap();
+    for number in 0..=taken {
+        assert_eq!(next(&mut replies).await, (number, Reply::ResultPersisted));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks() {
+    let store = Frail::with_panics(0, 0);
+    let spent = LlmUsage { calls: 7, cost_usd: 0.5, ..LlmUsage::default() };
+    for number in 0..100 {
+        let run_id = id(&format!("old{number}"));
+        store.insert(&[CacheWrite { run_id, spent, entry: None, perhaps_repeated: false }]).unwrap();
+    }
+    let scene = Scene::set(&store).await;
+    let llm_status = &scene.runs.llm_status;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(llm_status.of(&id("old1")), None, "it has ended");
+    assert_eq!(llm_status.total(&id("old1")).await.map(|status| status.calls), Some(7));
+    assert_eq!(llm_status.total(&id("never")).await, None);
+
+    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    // A result that comes after the end of its run counts.
+    for (number, run) in [(1, "old1"), (2, "r")] {
+        inbox.complete(complete(run, number, key(number), whole("late"))).await.unwrap();
+        assert_eq!(next(&mut replies).await, (number, Reply::ResultPersisted));
+    }
+    assert_eq!(llm_status.of(&id("r")).map(|status| status.calls), Some(1));
+    let series = || scene.runs.metrics.text(crate::metrics::Depths::default()).contains("run=\"r\"");
+    assert!(series());
+    scene.runs.scheduler().end(&id("r"));
+    scene.runs.notify_watchers(true);
+    sleep(Duration::from_secs(2)).await;
+    for (run, calls) in [("r", 1), ("old1", 8)] {
+        assert_eq!(llm_status.of(&id(run)), None);
+        assert_eq!(llm_status.total(&id(run)).await.map(|status| status.calls), Some(calls), "{run}");
+    }
+    assert!(!series(), "its series goes with it");
+}

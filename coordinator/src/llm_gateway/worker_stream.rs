@@ -1,0 +1,129 @@
+//! Message queue from workers' streams to the gateway task: in order, with bounded room.
+//!
+//! The end of a stream needs no room, so that whoever drops an [`WorkerStream`] does not wait: there is one for each stream, and it
+//! comes after all that the stream sent.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use domain::ids::{RunId, WorkerName};
+use proto::convert::{Asked, Ended};
+use proto::status::Refusal;
+
+use super::effect::{Reply, RequestId, StreamId};
+use crate::refusals::ending;
+
+/// What a worker says.
+#[derive(Debug)]
+pub(super) enum GatewayMessage {
+    Connected(StreamId, WorkerName, mpsc::Sender<(u64, Reply)>),
+    Acquire(StreamId, Asked),
+    Complete(StreamId, Ended),
+    Cancel(RequestId),
+    Disconnected(StreamId),
+}
+
+impl GatewayMessage {
+    /// The run that it is about, where it is about one.
+    pub(super) const fn run_id(&self) -> Option<&RunId> {
+        match self {
+            Self::Acquire(_, asked) => Some(&asked.run_id),
+            Self::Complete(_, ended) => Some(&ended.run_id),
+            Self::Connected(..) | Self::Cancel(_) | Self::Disconnected(_) => None,
+        }
+    }
+}
+
+/// A message in the queue, with the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(super) struct QueuedMessage {
+    pub(super) message: GatewayMessage,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The sending end of the queue.
+#[derive(Debug, Clone)]
+pub(super) struct MessageQueue {
+    queue: mpsc::UnboundedSender<QueuedMessage>,
+    room: Arc<Semaphore>,
+}
+
+impl MessageQueue {
+    /// A queue with room for `most` messages, besides ends of streams.
+    pub(super) fn queue(most: usize) -> (Self, mpsc::UnboundedReceiver<QueuedMessage>) {
+        let (queue, posted) = mpsc::unbounded_channel();
+        (Self { queue, room: Arc::new(Semaphore::new(most)) }, posted)
+    }
+
+    /// Waits for room.
+    pub(super) async fn send(&self, message: GatewayMessage) -> Result<(), Refusal> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| ending())?;
+        self.queue.send(QueuedMessage { message, _room: Some(room) }).map_err(|_| ending())
+    }
+
+    pub(super) fn inbox(&self, stream: StreamId) -> WorkerStream {
+        WorkerStream { stream, messages: self.clone() }
+    }
+}
+
+/// A worker's stream at the gateway. Dropped, the stream has ended.
+#[derive(Debug)]
+pub(crate) struct WorkerStream {
+    stream: StreamId,
+    messages: MessageQueue,
+}
+
+impl Drop for WorkerStream {
+    fn drop(&mut self) {
+        // A task that has ended knows of no stream any more.
+        let _ = self
+            .messages
+            .queue
+            .send(QueuedMessage { message: GatewayMessage::Disconnected(self.stream), _room: None });
+    }
+}
+
+impl WorkerStream {
+    /// The worker wants an answer.
+    pub(crate) async fn acquire(&self, asked: Asked) -> Result<(), Refusal> {
+        self.messages.send(GatewayMessage::Acquire(self.stream, asked)).await
+    }
+
+    /// A call of the worker has ended.
+    pub(crate) async fn complete(&self, ended: Ended) -> Result<(), Refusal> {
+        self.messages.send(GatewayMessage::Complete(self.stream, ended)).await
+    }
+
+    /// The worker wants an answer no more.
+    pub(crate) async fn cancel(&self, number: u64) -> Result<(), Refusal> {
+        self.messages.send(GatewayMessage::Cancel(RequestId { stream: self.stream, number })).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_stream_comes_last_and_waits_for_nothing() {
+        let (messages, mut posted) = MessageQueue::queue(1);
+        let inbox = messages.inbox(StreamId(7));
+        inbox.cancel(1).await.unwrap();
+        assert!(inbox.cancel(2).now_or_never().is_none(), "no room");
+        // Outside of any task: nothing may be started for it.
+        drop(inbox);
+        assert!(matches!(
+            posted.recv().await.unwrap().message,
+            GatewayMessage::Cancel(RequestId { number: 1, .. })
+        ));
+        assert!(matches!(posted.recv().await.unwrap().message, GatewayMessage::Disconnected(StreamId(7))));
+        let inbox = messages.inbox(StreamId(8));
+        inbox.cancel(3).await.unwrap();
+        posted.close();
+        assert!(matches!(posted.recv().await.unwrap().message, GatewayMessage::Cancel(_)));
+        assert!(inbox.cancel(4).await.is_err());
+    }
+}

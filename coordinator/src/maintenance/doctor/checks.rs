@@ -1,0 +1,307 @@
+//! The checks, one pure function each.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use dataset::audit::{Audit, Faults, audit};
+use dataset::corpus_copy::check_corpus;
+use dataset::layout::{CORPUS_FILE, RUN_FILE, is_part};
+use dataset::scan::Part;
+use domain::config::RunConfig;
+use domain::ids::PartHash;
+use domain::run::RunState;
+
+use super::report::Check;
+use super::subject::{Subject, Vouched, committed};
+
+/// Findings that are listed; of more only the number is told.
+const LISTED: usize = 5;
+
+const RUN_AGAIN: &str = "run the same corpus and configuration again under another --run-id";
+
+/// The ledger opens and knows the run.
+pub(super) fn ledger(subject: &Subject) -> Check {
+    const NAME: &str = "ledger";
+    match &subject.ledger {
+        None => Check::skipped(NAME, "the run has none: it was imported, or its ledger is elsewhere"),
+        Some(Err(error)) => {
+            Check::failed(NAME, error.to_string(), "restore it from a copy, or use another state folder")
+        }
+        Some(Ok(told)) => match &told.entry {
+            None => Check::failed(NAME, "it does not know the run", "remove the folder if nobody needs it"),
+            Some(entry) => Check::ok(
+                NAME,
+                format!("{}, {} shards leased so far", entry.state.as_str(), told.shards.len()),
+            ),
+        },
+    }
+}
+
+/// `run.json` can be read and agrees with itself and with the ledger.
+pub(super) fn run_file(subject: &Subject) -> Check {
+    const NAME: &str = "run.json";
+    let due = matches!(subject.state(), None | Some(RunState::Finished | RunState::Cancelled));
+    let file = match &subject.run_file {
+        Ok(file) => file,
+        Err(_) if !due => return Check::skipped(NAME, "it is written when the run ends"),
+        Err(error) => return Check::failed(NAME, error.to_string(), RUN_AGAIN),
+    };
+    let mut wrong = Vec::new();
+    let mut differs = |what: &str, said: String, is: String| {
+        if said != is {
+            wrong.push(format!("{what} is {said}, should be {is}"));
+        }
+    };
+    differs("run_id", file.run_id.to_string(), subject.place.run_id.to_string());
+    differs("config_hash", file.config_hash.to_string(), file.config.hash().to_string());
+    let rows: u64 = file.parts.iter().map(|part| part.rows).sum();
+    differs("the sum of counts", file.counts.values().sum::<u64>().to_string(), rows.to_string());
+    if file.state == RunState::Finished {
+        differs("records", file.records.to_string(), rows.to_string());
+    }
+    if let Some((entry, shards)) = subject.told() {
+        let mut tally = domain::tally::Tally::default();
+        shards.iter().filter_map(|shard| shard.part.as_ref()).for_each(|part| tally.add(&part.tally));
+        differs("state", file.state.as_str().to_owned(), entry.state.as_str().to_owned());
+        differs("records", file.records.to_string(), entry.plan.records.to_string());
+        differs("corpus_hash", file.corpus_hash.to_string(), entry.plan.corpus_hash.to_string());
+        differs("config_hash", file.config_hash.to_string(), entry.plan.config_hash.to_string());
+        differs("counts", format!("{:?}", file.counts), format!("{:?}", tally.counts()));
+    }
+    Check::of(NAME, &wrong, format!("{} records, {} parts", file.records, file.parts.len()), RUN_AGAIN)
+}
+
+/// The plan and the shards agree.
+pub(super) fn plan(subject: &Subject) -> Check {
+    const NAME: &str = "plan";
+    let Some((entry, shards)) = subject.told() else {
+        return Check::skipped(NAME, "there is no ledger to ask");
+    };
+    let plan = &entry.plan;
+    let mut wrong = Vec::new();
+    if plan.run_id != subject.place.run_id {
+        wrong.push(format!("it is that of run {}", plan.run_id));
+    }
+    if RunConfig::hash(&plan.config) != plan.config_hash {
+        wrong.push("its configuration is not the one that its hash was taken of".to_owned());
+    }
+    let rows: u64 = committed(shards).iter().map(|part| part.rows).sum();
+    if rows > plan.records {
+        wrong.push(format!("{rows} rows are committed of {} records", plan.records));
+    }
+    if matches!(entry.state, RunState::Finishing | RunState::Finished) && rows != plan.records {
+        wrong.push(format!(
+            "the run is {}, {rows} of {} records are committed",
+            entry.state.as_str(),
+            plan.records
+        ));
+    }
+    for shard in shards.iter().filter(|shard| shard.token.0 == 0 || shard.attempt == 0) {
+        wrong.push(format!("shard {:?} was never leased and has an entry", shard.shard));
+    }
+    Check::of(NAME, &shortened(wrong), format!("{rows} of {} records are committed", plan.records), RUN_AGAIN)
+}
+
+/// The run's copy of its corpus is the one that was planned.
+pub(super) async fn corpus(subject: &Subject) -> Check {
+    const NAME: &str = "corpus";
+    let Some(path) = corpus_path(subject) else {
+        return match subject.run_file.as_ref() {
+            Ok(file) if file.imported_from.is_some() => Check::skipped(NAME, "an imported run may have none"),
+            _ => Check::failed(NAME, "it is not there", "submit the run again: its corpus is taken again"),
+        };
+    };
+    let expected = subject.told().map(|(entry, _)| (entry.plan.records, entry.plan.corpus_hash));
+    let expected =
+        expected.or_else(|| subject.run_file.as_ref().ok().map(|file| (file.records, file.corpus_hash)));
+    let checked = tokio::task::spawn_blocking(move || check_corpus(&path)).await;
+    match checked {
+        Err(error) => Check::failed(NAME, error.to_string(), ""),
+        Ok(Err(error)) => {
+            Check::failed(NAME, error.to_string(), "submit the run again: its corpus is taken again")
+        }
+        Ok(Ok(found)) => match expected {
+            Some((records, hash)) if (records, hash) != (found.records, found.corpus_hash) => Check::failed(
+                NAME,
+                format!(
+                    "{} records with hash {}, planned were {records} with {hash}",
+                    found.records, found.corpus_hash
+                ),
+                "submit the run again: its corpus is taken again",
+            ),
+            _ => Check::ok(NAME, format!("{} records, hash as planned", found.records)),
+        },
+    }
+}
+
+/// Every part is there and is what it was; the rows in them are the records, each once.
+pub(super) async fn parts(subject: &Subject) -> Vec<Check> {
+    let Some(vouched) = subject.vouched() else {
+        return vec![
+            Check::skipped("parts", "nobody says which there are"),
+            Check::skipped("rows", "nobody says which parts there are"),
+        ];
+    };
+    let folder = subject.place.folder.clone();
+    let named = vouched.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let wrong: Vec<String> =
+            named.iter().filter_map(|part| damage(&folder.join(&part.key), part)).collect();
+        wrong
+    })
+    .await
+    .unwrap_or_else(|error| vec![error.to_string()]);
+    let whole = looked.is_empty();
+    let fine = format!("{} parts, lengths and hashes as committed", vouched.len());
+    let mut checks = vec![Check::of("parts", &shortened(looked), fine, RUN_AGAIN)];
+    if whole {
+        checks.extend(rows(subject, &vouched).await);
+    } else {
+        checks.push(Check::skipped("rows", "not all parts can be read"));
+    }
+    checks
+}
+
+/// What is wrong with the file of a part. Blocks.
+fn damage(path: &std::path::Path, part: &Vouched) -> Option<String> {
+    let length = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Some(format!("{} is missing", part.key));
+        }
+        Err(error) => return Some(format!("{} cannot be read: {error}", part.key)),
+        Ok(metadata) => metadata.len(),
+    };
+    if part.bytes.is_some_and(|bytes| bytes != length) {
+        return Some(format!("{} has {length} bytes, committed were {}", part.key, part.bytes.unwrap_or(0)));
+    }
+    let hashed = std::fs::File::open(path).and_then(|file| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file)?;
+        Ok(PartHash::from_bytes(*hasher.finalize().as_bytes()))
+    });
+    match hashed {
+        Err(error) => Some(format!("{} cannot be read: {error}", part.key)),
+        Ok(hash) if hash != part.hash => {
+            Some(format!("{} is not what was committed: its hash differs", part.key))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// The rows: exactly the records, each at its place; counts and fingerprint as told.
+async fn rows(subject: &Subject, vouched: &[Vouched]) -> Vec<Check> {
+    let parts: Vec<Part> =
+        vouched.iter().map(|part| Part::File(subject.place.folder.join(&part.key))).collect();
+    let corpus = corpus_path(subject);
+    let compared = corpus.is_some();
+    let audited = tokio::task::spawn_blocking(move || {
+        let with = audit(parts.clone(), corpus.as_deref());
+        // A corpus that cannot be read is a finding of its own.
+        with.or_else(|_| audit(parts, None))
+    })
+    .await;
+    let found = match audited {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return vec![Check::failed("rows", error.to_string(), RUN_AGAIN)],
+        Err(error) => return vec![Check::failed("rows", error.to_string(), "")],
+    };
+    vec![coverage(subject, vouched, &found), records(&found, compared), outcome(subject, &found)]
+}
+
+fn coverage(subject: &Subject, vouched: &[Vouched], found: &Audit) -> Check {
+    let told: u64 = vouched.iter().map(|part| part.rows).sum();
+    let mut wrong = Vec::new();
+    if told != found.rows {
+        wrong.push(format!("{} rows, {told} were told", found.rows));
+    }
+    named(&mut wrong, "positions stand twice", &found.repeated);
+    let records = subject.told().map(|(entry, _)| entry.plan.records);
+    let records = records.or_else(|| subject.run_file.as_ref().ok().map(|file| file.records)).unwrap_or(0);
+    if subject.state() == Some(RunState::Finished) {
+        named(&mut wrong, "positions are missing", &found.missing);
+        if found.end != records {
+            wrong.push(format!("the rows end at {}, the records at {records}", found.end));
+        }
+    } else if found.end > records {
+        wrong.push(format!("a row stands at {}, beyond the {records} records", found.end - 1));
+    }
+    Check::of("rows", &wrong, format!("{} rows, each at its place, none twice", found.rows), RUN_AGAIN)
+}
+
+fn records(found: &Audit, compared: bool) -> Check {
+    let mut wrong = Vec::new();
+    named(&mut wrong, "rows are of other records than the corpus has there", &found.misplaced);
+    if compared {
+        let twice = match found.ids_repeated.count {
+            0 => String::new(),
+            count => format!("; the corpus itself gives {count} ids more than once"),
+        };
+        return Check::of(
+            "records",
+            &wrong,
+            format!("each row names the record of the corpus{twice}"),
+            RUN_AGAIN,
+        );
+    }
+    named(&mut wrong, "record ids stand twice", &found.ids_repeated);
+    Check::of("records", &wrong, "no record id stands twice".to_owned(), RUN_AGAIN)
+}
+
+/// What the rows come to is what was told of them.
+fn outcome(subject: &Subject, found: &Audit) -> Check {
+    let mut wrong = Vec::new();
+    if let Ok(file) = &subject.run_file
+        && subject.state().is_some_and(RunState::has_ended)
+        && file.counts != found.statuses
+    {
+        wrong.push(format!("{RUN_FILE} counts {:?}, the rows are {:?}", file.counts, found.statuses));
+    }
+    let print = found.fingerprint.to_string();
+    let told = subject.told().and_then(|(entry, _)| entry.fingerprint.clone());
+    if let Some(told) = told.filter(|told| *told != print) {
+        wrong.push(format!("the fingerprint is {print}, the ledger has {told}"));
+    }
+    Check::of("outcome", &wrong, format!("counts as told, fingerprint {print}"), RUN_AGAIN)
+}
+
+/// Nothing lies in the folder that nobody names.
+pub(super) fn orphans(subject: &Subject) -> Check {
+    const NAME: &str = "orphans";
+    let mut found = unnamed(subject);
+    found.extend(subject.unfinished.iter().map(|path| path.display().to_string()));
+    if subject.living {
+        let fine = format!("{} objects are on their way, or left by lost leases", found.len());
+        return Check::ok(NAME, if found.is_empty() { "none".to_owned() } else { fine });
+    }
+    let remedy = "`coordinator doctor --repair` deletes them";
+    Check::of(NAME, &shortened(found), "none".to_owned(), remedy)
+}
+
+/// Objects in the run's folder that nobody names.
+pub(super) fn unnamed(subject: &Subject) -> Vec<String> {
+    // Where nobody can say what belongs to the run, nothing is called an orphan.
+    let Some(vouched) = subject.vouched() else { return Vec::new() };
+    let known: BTreeSet<&str> = vouched.iter().map(|part| part.key.as_str()).collect();
+    let objects = subject.objects.iter().map(|object| object.key.as_str());
+    objects.filter(|key| is_part(key) && !known.contains(key)).map(str::to_owned).collect()
+}
+
+fn corpus_path(subject: &Subject) -> Option<PathBuf> {
+    Some(subject.place.folder.join(CORPUS_FILE)).filter(|path| path.is_file())
+}
+
+fn named(wrong: &mut Vec<String>, what: &str, faults: &Faults) {
+    if faults.count > 0 {
+        wrong.push(format!("{} {what}, e.g. {}", faults.count, faults.examples.join(", ")));
+    }
+}
+
+/// The first findings, and how many more there are.
+fn shortened(mut findings: Vec<String>) -> Vec<String> {
+    let more = findings.len().saturating_sub(LISTED);
+    findings.truncate(LISTED);
+    if more > 0 {
+        findings.push(format!("and {more} more"));
+    }
+    findings
+}

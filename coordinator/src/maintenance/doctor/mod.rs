@@ -1,0 +1,69 @@
+//! Examines a run at rest: compares ledger, results and corpus. Reads only; [`repair`] deletes files that nothing
+//! names.
+//!
+//! *Invariant*: of a run that lives nothing is called wrong that a step under way explains.
+
+mod checks;
+mod report;
+mod subject;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use domain::ids::RunId;
+
+pub(crate) use report::Report;
+pub(crate) use subject::{Place, places};
+
+use crate::ledger::state_folder::StateFolder;
+use subject::Subject;
+
+/// Examines one run.
+pub(crate) async fn examine(place: Place) -> anyhow::Result<Report> {
+    let subject = Subject::read(place).await?;
+    let mut checks = vec![
+        checks::ledger(&subject),
+        checks::run_file(&subject),
+        checks::plan(&subject),
+        checks::corpus(&subject).await,
+    ];
+    checks.extend(checks::parts(&subject).await);
+    checks.push(checks::orphans(&subject));
+    Ok(Report {
+        run: subject.place.run_id.to_string(),
+        place: subject.place.folder.display().to_string(),
+        state: subject.state().map_or("unknown", |state| state.as_str()).to_owned(),
+        checks,
+    })
+}
+
+/// Deletes what nobody names: parts of lost leases, files that a killed process was writing. Gives what was deleted.
+pub(crate) async fn repair(place: &Place) -> anyhow::Result<Vec<String>> {
+    // Held until the end: nothing that a coordinator is about to name may go.
+    let _state = place.state.as_deref().map(StateFolder::open).transpose()?;
+    let subject = Subject::read(place.clone()).await?;
+    let mut deleted = Vec::new();
+    for key in checks::unnamed(&subject) {
+        subject.store.delete(&key).await?;
+        deleted.push(key);
+    }
+    for path in &subject.unfinished {
+        remove(path).with_context(|| format!("cannot delete {}", path.display()))?;
+        deleted.push(path.display().to_string());
+    }
+    Ok(deleted)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+}
+
+/// The run that `wanted` names: a folder, or the name of a run in the folder `around`.
+pub(crate) fn find(wanted: &str, around: &Path) -> anyhow::Result<Vec<Place>> {
+    let path = Path::new(wanted);
+    if path.is_dir() {
+        return places(path, None);
+    }
+    let run_id: RunId = wanted.parse().with_context(|| format!("{wanted} is no folder"))?;
+    places(around, Some(&run_id)).with_context(|| format!("{wanted} is neither a folder nor a run"))
+}

@@ -1,0 +1,116 @@
+//! Report of the doctor: checks with verdict, finding and remedy; as a table and as JSON.
+
+use console::Table;
+use console::output::Align;
+use serde_json::{Value, json};
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All is as it should be.
+    Ok,
+    /// Something is wrong.
+    Failed,
+    /// There is nothing to check, or what is needed for it is missing.
+    Skipped,
+}
+
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// What was checked, one word.
+    pub(crate) name: &'static str,
+    pub(crate) verdict: Verdict,
+    /// What was found.
+    pub(crate) finding: String,
+    /// What to do about it; empty when nothing has to be done.
+    pub(crate) remedy: String,
+}
+
+impl Check {
+    /// All is as it should be.
+    pub(crate) fn ok(name: &'static str, finding: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Ok, finding: finding.into(), remedy: String::new() }
+    }
+
+    /// Nothing to check.
+    pub(crate) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Skipped, finding: why.into(), remedy: String::new() }
+    }
+
+    /// Something is wrong.
+    pub(crate) fn failed(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Failed, finding: finding.into(), remedy: remedy.into() }
+    }
+
+    /// Fails when there is a finding.
+    pub(crate) fn of(name: &'static str, findings: &[String], fine: String, remedy: &str) -> Self {
+        if findings.is_empty() {
+            Self::ok(name, fine)
+        } else {
+            Self::failed(name, findings.join("; "), remedy)
+        }
+    }
+}
+
+/// All checks of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Which run.
+    pub(crate) run: String,
+    /// Where it lies.
+    pub(crate) place: String,
+    /// Where it stands, as far as anybody knows.
+    pub(crate) state: String,
+    pub(crate) checks: Vec<Check>,
+}
+
+impl Report {
+    /// Whether any check failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.checks.iter().any(|check| check.verdict == Verdict::Failed)
+    }
+
+    /// For people.
+    pub(crate) fn text(&self, width: Option<u16>) -> String {
+        let mut table = Table::new([
+            ("check", Align::Left),
+            ("", Align::Left),
+            ("finding", Align::Left),
+            ("remedy", Align::Left),
+        ]);
+        for check in &self.checks {
+            table.push([check.name, check.verdict.as_str(), &check.finding, &check.remedy]);
+        }
+        format!("run {} ({}) in {}\n{}", self.run, self.state, self.place, table.text(width))
+    }
+
+    /// For scripts.
+    pub(crate) fn json(&self) -> Value {
+        let checks = self.checks.iter().map(|check| {
+            json!({
+                "check": check.name,
+                "verdict": check.verdict.as_str(),
+                "finding": check.finding,
+                "remedy": check.remedy,
+            })
+        });
+        json!({
+            "run_id": self.run,
+            "path": self.place,
+            "state": self.state,
+            "ok": !self.has_failed(),
+            "checks": checks.collect::<Vec<Value>>(),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! Run directories without a serving coordinator: a state folder of `serve`, or a results folder of `run` and `import`,
+//! in which each run has its own ledger or none.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use anyhow::Context as _;
+use dataset::run_file::{RUN_FILE, RunFile};
+use dataset::store::Store;
+use domain::ids::RunId;
+use proto::convert::StoredRun;
+
+use crate::ledger::SqliteLedger;
+use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, StateFolder};
+use crate::run::removal::{REMOVING, RunStorage, delete_folder, size};
+
+/// A folder with runs.
+#[derive(Debug)]
+pub(crate) struct RunDirs {
+    folder: PathBuf,
+    /// Whether it is the state folder of `serve`.
+    served: bool,
+}
+
+impl RunDirs {
+    /// Looks at the folder. Changes nothing.
+    pub(crate) fn at(folder: &Path) -> anyhow::Result<Self> {
+        anyhow::ensure!(folder.is_dir(), "there is no folder {}", folder.display());
+        Ok(Self { folder: folder.to_owned(), served: folder.join(LEDGER_FILE).is_file() })
+    }
+
+    /// Every run with what it takes, oldest first. Reads only.
+    pub(crate) async fn inventory(&self) -> anyhow::Result<Vec<StoredRun>> {
+        if self.served {
+            let ledger = SqliteLedger::open_read_only(&self.folder.join(LEDGER_FILE))?;
+            return Ok(self.shelf(ledger, &self.folder.join("results"))?.inventory().await?);
+        }
+        let mut stored = Vec::new();
+        for run_id in self.run_ids()? {
+            let path = self.folder.join(run_id.as_str());
+            let ledger = path.join(RUN_STATE).join(LEDGER_FILE);
+            if ledger.is_file() {
+                let runs =
+                    self.shelf(SqliteLedger::open_read_only(&ledger)?, &self.folder)?.inventory().await?;
+                stored.extend(runs.into_iter().filter(|run| run.run_id == run_id));
+            } else if path.join(RUN_FILE).is_file() {
+                stored.push(imported(&path, run_id).await?);
+            }
+        }
+        stored.sort_by(|a, b| (a.created_at_ms, &a.run_id).cmp(&(b.created_at_ms, &b.run_id)));
+        Ok(stored)
+    }
+
+    /// Removes a run that has ended. Refuses where a coordinator works.
+    pub(crate) async fn remove(&self, run_id: &RunId) -> anyhow::Result<()> {
+        if self.served {
+            let state = StateFolder::open(&self.folder)?;
+            let own = self.shelf(state.ledger()?, &self.folder.join("results"))?;
+            return Ok(own.remove(run_id).await?);
+        }
+        let path = self.folder.join(run_id.as_str());
+        // Held until the folder has gone.
+        let own = path.join(RUN_STATE);
+        let _state = own.is_dir().then(|| StateFolder::open(&own)).transpose()?;
+        delete_folder(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
+    fn shelf(&self, ledger: SqliteLedger, results: &Path) -> anyhow::Result<RunStorage> {
+        Ok(RunStorage {
+            ledger: Arc::new(ledger),
+            store: Store::local(results)?,
+            scratch: self.folder.clone(),
+        })
+    }
+
+    /// The folders that could be those of a run.
+    fn run_ids(&self) -> anyhow::Result<Vec<RunId>> {
+        let failed = || format!("cannot read {}", self.folder.display());
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).with_context(failed)? {
+            let entry = entry.with_context(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with(REMOVING)
+                && let Ok(run_id) = RunId::new(name)
+                && entry.path().is_dir()
+            {
+                found.push(run_id);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// A run that no ledger knows: its `run.json` says what it is.
+async fn imported(path: &Path, run_id: RunId) -> anyhow::Result<StoredRun> {
+    let folder = Store::local(path)?;
+    let described = RunFile::load(&folder).await?;
+    let created = described.created_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Ok(StoredRun {
+        run_id,
+        state: described.state,
+        records: described.records,
+        created_at_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
+        bytes: size(&folder).await?,
+        results: path.display().to_string(),
+    })
+}

@@ -1,0 +1,290 @@
+//! Commits an uploaded part: stage it, put it if absent, then record it in one ledger transaction.
+//!
+//! *Invariants*: a part is durable in the store before the ledger names it; its key holds shard, token and hash, so a
+//! zombie's part never stands in the way of the living lease's; repeating a commit changes nothing. An upload holds room
+//! for what has arrived of it, and ends when its lease cannot be committed any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use tokio::time::{Instant, interval_at};
+use tracing::Instrument as _;
+
+use dataset::crash::{Point, reach};
+use domain::ids::PartHash;
+use proto::convert::{LeaseKey, PartHeader};
+use proto::status::{Reason, Refusal};
+
+use crate::ledger::{CommitVerdict, CommittedPart};
+use crate::refusals::{ending, ledger_refusal, storage, unknown_run};
+use crate::run::Coordinator;
+use crate::run::upload_limit::UploadPermit;
+use crate::scheduler::leases::{Admission, CommitEffect, LeaseError};
+
+pub(crate) use dataset::layout::STAGED;
+
+/// Largest part that is taken.
+const MAX_PART_BYTES: u64 = 1 << 30;
+
+/// How often an upload that takes long is compared with its lease.
+const LEASE_CHECK: Duration = Duration::from_secs(1);
+
+/// How a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The part is visible now.
+    New,
+    /// It was before, under the same token.
+    Already,
+}
+
+impl Coordinator {
+    /// Takes a part and makes it visible.
+    pub async fn commit(
+        self: &Arc<Self>,
+        header: PartHeader,
+        chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    ) -> Result<Committed, Refusal> {
+        let committed = self.take(&header, chunks).await;
+        match &committed {
+            Ok(Committed::New) => self.metrics.committed(header.bytes, &header.tally),
+            Ok(Committed::Already) => self.metrics.committed_before(),
+            Err(refusal) => self.metrics.refused(refusal),
+        }
+        committed
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        header: &PartHeader,
+        chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    ) -> Result<Committed, Refusal> {
+        let key = header.key.clone();
+        not_too_large(header)?;
+        self.note_contact();
+        self.admit(header)?;
+        let mut permit = self.uploads.begin();
+        let receiving = tracing::info_span!("receive", bytes = header.bytes);
+        let received = receive(header, chunks, &mut permit).instrument(receiving);
+        let bytes = self.while_admitted(header, received).await?;
+        let write = self.uploads.write().await.ok_or_else(ending)?;
+        reach(Point::PartReceived);
+        let name = part_name(&key, header.hash);
+        let folder = self.folder(&key.run_id)?;
+        let part = CommittedPart {
+            key: name.clone(),
+            bytes: header.bytes,
+            hash: header.hash,
+            tally: header.tally.clone(),
+        };
+        if mutated!(RecordedBeforePut) {
+            let _ = self.ledger.commit(&key.run_id, key.shard, key.token, part.clone()).await;
+        }
+        // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
+        let stored = folder.put_if_absent(&name, bytes).instrument(tracing::info_span!("put")).await;
+        stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
+        drop((permit, write));
+        reach(Point::PartStored);
+        let verdict = self.ledger.commit(&key.run_id, key.shard, key.token, part).await;
+        match verdict.map_err(|error| self.stalled(&key.run_id, ledger_refusal(&error)))? {
+            CommitVerdict::Stale { current } => {
+                let _ = folder.delete(&name).await;
+                Err(refusal(&key, LeaseError::Stale { current }))
+            }
+            verdict => {
+                reach(Point::CommitRecorded);
+                self.apply_commit(header);
+                Ok(if verdict == CommitVerdict::Already { Committed::Already } else { Committed::New })
+            }
+        }
+    }
+
+    /// Whether a commit may be tried. Of a shard that is committed, the ledger knows under which token.
+    fn admit(&self, header: &PartHeader) -> Result<(), Refusal> {
+        let key = &header.key;
+        let scheduler = self.scheduler();
+        let run = scheduler.active.get(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
+        let admission = run.leases.admit(key.shard, key.token).map_err(|refused| refusal(key, refused))?;
+        match admission {
+            Admission::New(shard) if header.tally.records != u64::from(shard.len) => {
+                let (rows, records) = (header.tally.records, shard.len);
+                let message = format!("the part has {rows} rows, its shard {records} records");
+                Err(Refusal::new(Reason::DamagedPart, message))
+            }
+            Admission::New(_) | Admission::Over => Ok(()),
+        }
+    }
+
+    /// Waits for the part for as long as its commit may be tried: until the shard is granted again or committed under
+    /// another token, or its run ends. A lease that only ran out does not end it: the work is as good as any.
+    async fn while_admitted<T>(
+        &self,
+        header: &PartHeader,
+        receiving: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::pin!(receiving);
+        let mut check = interval_at(Instant::now() + LEASE_CHECK, LEASE_CHECK);
+        loop {
+            tokio::select! {
+                biased;
+                received = &mut receiving => return received,
+                _ = check.tick() => self.admit(header)?,
+            }
+        }
+    }
+
+    /// The ledger has it: the scheduler state follows.
+    fn apply_commit(self: &Arc<Self>, header: &PartHeader) {
+        let key = &header.key;
+        let (now, mut new) = (self.now(), false);
+        let complete = self.with_run(&key.run_id, |run| {
+            run.stalled = None;
+            // Counted once, also when two calls of the same token come this far.
+            if run.leases.mark_committed(now, key.shard) == Ok(CommitEffect::New) || mutated!(CommittedTwice)
+            {
+                run.tally.add(&header.tally);
+                run.rate.add(now, header.tally.records);
+                new = true;
+            }
+            run.leases.is_complete()
+        });
+        if new {
+            self.credit(&header.worker, header.tally.records);
+        }
+        if complete == Some(true) {
+            self.begin_finalize(key.run_id.clone());
+        }
+        self.notify_watchers(false);
+    }
+}
+
+/// A part that is never taken is refused before its bytes come.
+fn not_too_large(header: &PartHeader) -> Result<(), Refusal> {
+    if header.bytes <= MAX_PART_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "the part has {} bytes, at most {MAX_PART_BYTES} are taken: use a smaller fleet.shard_size",
+        header.bytes
+    );
+    Err(Refusal::new(Reason::TooLarge, message))
+}
+
+/// Receives the bytes, taking room for each chunk before the next, and compares them with the header.
+async fn receive(
+    header: &PartHeader,
+    mut chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    permit: &mut UploadPermit<'_>,
+) -> Result<Bytes, Refusal> {
+    let expected = usize::try_from(header.bytes).unwrap_or(usize::MAX);
+    let damaged = |what: String| Refusal::new(Reason::DamagedPart, what);
+    // A part that came in one chunk is kept as it came; several chunks are put together.
+    let mut part = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        let had = part.len() + joined.len();
+        if had + chunk.len() > expected {
+            return Err(damaged(format!("more than the {expected} bytes that were announced")));
+        }
+        permit.grow(chunk.len()).await;
+        if had == 0 {
+            part = chunk;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.extend_from_slice(&std::mem::take(&mut part));
+        }
+        // Doubled as bytes arrive: what was only announced takes no memory.
+        joined.reserve(chunk.len().max(joined.len()).min(expected - joined.len()));
+        joined.extend_from_slice(&chunk);
+    }
+    let part = if joined.is_empty() { part } else { joined.freeze() };
+    if part.len() != expected {
+        return Err(damaged(format!("{} bytes instead of {expected}", part.len())));
+    }
+    verified(part, header.hash)
+}
+
+fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, Refusal> {
+    if PartHash::of(&part) == hash {
+        Ok(part)
+    } else {
+        Err(Refusal::new(Reason::DamagedPart, "the bytes are not those that were announced"))
+    }
+}
+
+/// The key of a part that is not final.
+fn part_name(key: &LeaseKey, hash: PartHash) -> String {
+    dataset::layout::staged_part(key.shard, key.token, hash)
+}
+
+fn refusal(key: &LeaseKey, refused: LeaseError) -> Refusal {
+    if let LeaseError::Stale { current } = refused {
+        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, %current, "refused a late commit");
+    }
+    let (reason, message) = match refused {
+        LeaseError::UnknownShard => {
+            (Reason::UnknownShard, format!("run {} has no shard {}", key.run_id, key.shard))
+        }
+        LeaseError::Stale { current } => (
+            Reason::StaleToken,
+            format!(
+                "shard {} of run {} was leased again: token {} is old, the newest is {current}",
+                key.shard, key.run_id, key.token
+            ),
+        ),
+        LeaseError::Ended => (Reason::StaleToken, refused.to_string()),
+    };
+    Refusal::new(reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
+    use domain::tally::Tally;
+    use futures::stream;
+
+    use super::*;
+    use crate::run::upload_limit::UploadLimit;
+
+    fn header(bytes: &[u8]) -> PartHeader {
+        PartHeader {
+            key: LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(1), token: FencingToken(2) },
+            worker: WorkerName::new("w").unwrap(),
+            bytes: bytes.len() as u64,
+            hash: PartHash::of(bytes),
+            tally: Tally::default(),
+        }
+    }
+
+    async fn received(header: &PartHeader, chunks: &[&'static [u8]]) -> Result<Bytes, Refusal> {
+        let (limit, chunks) =
+            (UploadLimit::default(), chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))));
+        receive(header, stream::iter(chunks), &mut limit.begin()).await
+    }
+
+    #[tokio::test]
+    async fn only_what_was_announced_is_taken() {
+        let header = header(b"abcdef");
+        assert_eq!(received(&header, &[b"abcdef"]).await.unwrap(), "abcdef");
+        assert_eq!(received(&header, &[b"ab", b"", b"cdef"]).await.unwrap(), "abcdef");
+        for wrong in [&[b"abcde" as &[u8]] as &[&[u8]], &[b"abcdef", b"g"], &[b"abcdeg"], &[]] {
+            let refusal = received(&header, wrong).await.unwrap_err();
+            assert_eq!(refusal.reason, Reason::DamagedPart, "{wrong:?}");
+        }
+        let huge = PartHeader { bytes: MAX_PART_BYTES + 1, ..header };
+        assert_eq!(not_too_large(&huge).unwrap_err().reason, Reason::TooLarge);
+    }
+
+    #[test]
+    fn names_of_parts_never_collide_between_tokens() {
+        let one = header(b"a");
+        let mut two = header(b"a");
+        two.key.token = FencingToken(3);
+        assert_ne!(part_name(&one.key, one.hash), part_name(&two.key, two.hash));
+        assert!(part_name(&one.key, one.hash).starts_with("parts/0000000001-0000000002-"));
+    }
+}

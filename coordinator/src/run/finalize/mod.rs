@@ -1,0 +1,388 @@
+//! Finalizes a run: compacts parts, takes the fingerprint, writes `run.json`, advances the ledger, sweeps the rest.
+//!
+//! Each step may be the last one before the process dies; the next process begins again with the first. Only after the
+//! ledger says *finished* is anything deleted that a repetition would need.
+//!
+//! A finish that fails for want of disk, store or ledger is tried again, with growing delays and an end to it; what an
+//! earlier try has done is not done again. One that fails for another reason, or too often, halts the run: its status
+//! says why, and nothing more is tried until the run is submitted again or another process takes it up.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tracing::Instrument as _;
+
+use dataset::compact::{Compacted, merge};
+use dataset::crash::{Point, reach};
+use dataset::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
+use dataset::scan::Part;
+use dataset::store::{Store, StoreError};
+use domain::ids::{RunId, ShardIndex};
+use domain::run::RunState;
+use domain::tally::Tally;
+use proto::status::Refusal;
+
+use crate::ledger::{LedgerError, RunResources, ShardEntry, Swap, Totals};
+use crate::refusals::is_transient;
+use crate::refusals::storage;
+use crate::run::Coordinator;
+use crate::run::commit::STAGED;
+use crate::run::part_check::{Damage, check};
+use crate::scheduler::state::{ActiveRun, Finish};
+
+use error::FinalizeError;
+
+/// Rows of a final part at most.
+const ROWS_PER_PART: u64 = 1_000_000;
+
+/// Shards that are read from the ledger at once.
+const PAGE: usize = 1000;
+
+/// Before the second try of a finish that failed; doubled for each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// Longest time between two tries.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Tries of a finish: those of about an hour.
+const TRIES: u32 = 64;
+
+/// What earlier tries of a finish have done, so that no later one does it again.
+#[derive(Debug, Default)]
+struct Progress {
+    merged: Option<Merged>,
+}
+
+/// The final parts of a run.
+#[derive(Debug)]
+struct Merged {
+    fingerprint: String,
+    totals: Totals,
+    /// Those that have their names.
+    entries: Vec<PartEntry>,
+    /// Those that have none yet, in their order.
+    unplaced: VecDeque<Compacted>,
+}
+
+impl Coordinator {
+    /// Finishes a run beside the calls.
+    pub(crate) fn begin_finalize(self: &Arc<Self>, run_id: RunId) {
+        // Once: two of them would sweep away each other's files.
+        let begun = self.with_run(&run_id, |run| {
+            let idle = run.finish == Finish::Idle;
+            if idle {
+                run.finish = Finish::UnderWay;
+            }
+            idle
+        });
+        if begun != Some(true) {
+            return;
+        }
+        // The task does not keep alive what has to end it.
+        let coordinator = Arc::downgrade(self);
+        self.spawn(async move {
+            let mut progress = Progress::default();
+            for tries in 1.. {
+                let Some(coordinator) = coordinator.upgrade() else { return };
+                let span = tracing::info_span!("finish", run = %run_id);
+                let Err(error) = coordinator.finalize(&run_id, &mut progress).instrument(span).await else {
+                    return;
+                };
+                if matches!(error, FinalizeError::Permanent(_)) || tries >= TRIES {
+                    coordinator.fail_finish(&run_id, &error, tries);
+                    return;
+                }
+                let delay = retry_delay(tries);
+                tracing::error!(run = %run_id, %error, tries, ?delay, "cannot finish a run; trying again");
+                coordinator.metrics.retry("finish");
+                coordinator.stall(&run_id, format!("cannot finish: {error}"));
+                drop(coordinator);
+                tokio::time::sleep(delay).await;
+            }
+        });
+    }
+
+    /// Nothing more is tried until the run is submitted again.
+    fn fail_finish(&self, run_id: &RunId, error: &FinalizeError, tries: u32) {
+        let tried = if tries > 1 { format!(" after {tries} tries") } else { String::new() };
+        self.with_run(run_id, |run| {
+            run.finish = Finish::Failed;
+            run.stalled = None;
+        });
+        self.halt(
+            run_id,
+            format!("cannot finish{tried}: {error}; once that is repaired, submit the run again"),
+        );
+    }
+
+    /// A run was submitted again: its finish is tried again if it had failed for good.
+    pub(crate) fn retry_finish(self: &Arc<Self>, run_id: &RunId) {
+        let failed = self.with_run(run_id, |run| {
+            let failed = run.finish == Finish::Failed;
+            if failed {
+                run.finish = Finish::Idle;
+            }
+            failed
+        });
+        if failed == Some(true) {
+            self.begin_finalize(run_id.clone());
+        }
+    }
+
+    async fn finalize(
+        self: &Arc<Self>,
+        run_id: &RunId,
+        progress: &mut Progress,
+    ) -> Result<(), FinalizeError> {
+        let swap = self.ledger.advance(run_id, RunState::Running, RunState::Finishing, None).await?;
+        match swap {
+            Swap::Done | Swap::Differs(RunState::Finishing) => {}
+            // It was cancelled meanwhile, or this was done and the answer was lost.
+            Swap::Differs(state) => {
+                self.forget(run_id, state).await;
+                return Ok(());
+            }
+        }
+        reach(Point::FinishBegun);
+        self.with_run(run_id, |run| run.state = RunState::Finishing);
+        self.notify_watchers(false);
+        let folder = self.folder(run_id)?;
+        let merged = match &mut progress.merged {
+            Some(merged) => merged,
+            empty => empty.insert(self.merged(run_id, &folder).await?),
+        };
+        if let Err(error) = place(&folder, merged).await {
+            if folder.local_path(".").is_some() {
+                // A file of this machine that did not get its name is deleted.
+                progress.merged = None;
+            }
+            return Err(error);
+        }
+        self.with_run(run_id, |run| run.stalled = None);
+        let described = {
+            let scheduler = self.scheduler();
+            scheduler.active.get(run_id).map(|run| {
+                let used = self.resources_of(run);
+                (describe(run, RunState::Finished, merged.entries.clone(), used), used)
+            })
+        };
+        if let Some((run_file, used)) = described {
+            run_file.save(&folder).await?;
+            self.ledger.record_resources(run_id, used).await?;
+        }
+        reach(Point::RunFileWritten);
+        self.keep_corpus(run_id, &folder).await?;
+        self.ledger.record_totals(run_id, merged.totals.clone()).await?;
+        let fingerprint = Some(merged.fingerprint.clone());
+        self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, fingerprint).await?;
+        reach(Point::RunFinished);
+        self.forget(run_id, RunState::Finished).await;
+        tracing::info!(run = %run_id, "finished");
+        Ok(())
+    }
+
+    /// Checks the committed parts and merges them into final ones, which have no names yet.
+    async fn merged(&self, run_id: &RunId, folder: &Store) -> Result<Merged, FinalizeError> {
+        sweep(folder, |key| key.starts_with("part-")).await?;
+        reach(Point::FinishSwept);
+        let shards = self.shards(run_id).await?;
+        let totals = totals(&shards);
+        let parts = intact_parts(folder, shards).await?;
+        let (files, fingerprint) = merge_parts(folder, parts).await?;
+        reach(Point::CompactionDone);
+        let rows: u64 = files.iter().map(|file| file.rows).sum();
+        let records = self.with_run(run_id, |run| run.plan.records).unwrap_or(rows);
+        if rows != records {
+            return Err(FinalizeError::Permanent(format!(
+                "the committed parts have {rows} rows, the run {records} records: look at it with `coordinator doctor`, \
+                 and begin again under another run id"
+            )));
+        }
+        Ok(Merged { fingerprint, totals, entries: Vec::new(), unplaced: files.into() })
+    }
+
+    /// A run has ended: nothing of it stays in memory, nor in the store what only a running one needs.
+    async fn forget(&self, run_id: &RunId, state: RunState) {
+        if state == RunState::Finished {
+            self.sweep_staged(run_id).await;
+        }
+        self.scheduler().end(run_id);
+        self.notify_watchers(true);
+    }
+
+    /// Deletes what a finished run staged. What cannot be deleted now is found when the coordinator starts next.
+    pub(crate) async fn sweep_staged(&self, run_id: &RunId) {
+        let swept = async {
+            let folder = self.folder(run_id)?;
+            sweep(&folder, |key| key.starts_with(STAGED)).await.map_err(|error| storage(&error))?;
+            if let Some(path) = folder.local_path(STAGED.trim_end_matches('/')) {
+                // With what a killed process was writing: no listing shows it. Never made: fine.
+                let _ = std::fs::remove_dir_all(path);
+            }
+            Ok::<(), Refusal>(())
+        };
+        if let Err(refusal) = swept.await {
+            tracing::warn!(run = %run_id, error = %refusal, "cannot sweep the staged parts of a finished run");
+        }
+    }
+
+    /// The corpus stays with the results: an export needs it.
+    async fn keep_corpus(&self, run_id: &RunId, folder: &Store) -> Result<(), FinalizeError> {
+        if folder.local_path(CORPUS_FILE).is_some() {
+            return Ok(());
+        }
+        let path = self.corpus_path(run_id)?;
+        let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await?.map_err(|error| {
+            FinalizeError::of(
+                is_transient(error.kind()),
+                &format!("cannot read the corpus of run {run_id}: {error}"),
+            )
+        })?;
+        Ok(folder.put(CORPUS_FILE, bytes.into()).await?)
+    }
+
+    /// The shards of a run that were ever leased, the committed ones among them.
+    pub(crate) async fn shards(&self, run_id: &RunId) -> Result<Vec<ShardEntry>, LedgerError> {
+        let mut shards: Vec<ShardEntry> = Vec::new();
+        loop {
+            let next = shards.last().map_or(ShardIndex(0), |last| ShardIndex(last.shard.end()));
+            let page = self.ledger.shards(run_id, next, PAGE).await?;
+            if page.is_empty() {
+                return Ok(shards);
+            }
+            shards.extend(page);
+        }
+    }
+
+    /// Leaves a `run.json` with what a cancelled run had committed.
+    pub(crate) async fn record_cancelled(&self, run: &ActiveRun) {
+        let run_id = &run.plan.run_id;
+        let recorded = async {
+            let folder = self.folder(run_id)?;
+            let shards = self.shards(run_id).await?;
+            let totals = totals(&shards);
+            let parts = shards.into_iter().filter_map(|shard| shard.part);
+            let parts =
+                parts.map(|part| PartEntry { name: part.key, rows: part.tally.records, hash: part.hash });
+            let used = self.resources_of(run);
+            describe(run, RunState::Cancelled, parts.collect(), used).save(&folder).await?;
+            self.ledger.record_resources(run_id, used).await?;
+            self.ledger.record_totals(run_id, totals).await?;
+            Ok::<(), FinalizeError>(())
+        };
+        if let Err(error) = recorded.await {
+            tracing::error!(run = %run_id, %error, "cannot describe a cancelled run");
+        }
+    }
+}
+
+/// Before the next try, after so many.
+fn retry_delay(tries: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
+    FIRST_RETRY.saturating_mul(doubled).min(LONGEST_RETRY)
+}
+
+/// What the committed shards among these come to.
+pub(crate) fn totals(shards: &[ShardEntry]) -> Totals {
+    let mut totals = Totals { tally: Tally::default(), committed: 0 };
+    for part in shards.iter().filter_map(|shard| shard.part.as_ref()) {
+        totals.tally.add(&part.tally);
+        totals.committed += 1;
+    }
+    totals
+}
+
+/// The committed parts, each as it was committed.
+async fn intact_parts(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Part>, FinalizeError> {
+    let mut parts = Vec::with_capacity(shards.len());
+    for committed in shards.into_iter().filter_map(|shard| shard.part) {
+        let part = match folder.local_path(&committed.key) {
+            Some(path) => Part::File(path),
+            None => folder.part(&committed.key).await?,
+        };
+        parts.push((part, committed));
+    }
+    let checking = tokio::task::spawn_blocking(move || {
+        parts.iter().try_for_each(|(part, committed)| check(part, committed))?;
+        Ok::<_, Damage>(parts.into_iter().map(|(part, _)| part).collect())
+    });
+    Ok(checking.await??)
+}
+
+/// The final parts, without names, and the fingerprint.
+async fn merge_parts(folder: &Store, parts: Vec<Part>) -> Result<(Vec<Compacted>, String), FinalizeError> {
+    let scratch = folder.scratch();
+    let span = tracing::info_span!("merge", parts = parts.len());
+    let merging = tokio::task::spawn_blocking(move || {
+        let _merging = span.entered();
+        merge(parts, &scratch, ROWS_PER_PART)
+    });
+    let (files, fingerprint) = merging.await??;
+    Ok((files, fingerprint.to_string()))
+}
+
+/// Gives the final parts their names.
+async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError> {
+    while let Some(file) = merged.unplaced.pop_front() {
+        let name = format!("part-{:05}.parquet", merged.entries.len());
+        let entry = PartEntry { name: name.clone(), rows: file.rows, hash: file.hash };
+        if folder.local_path(&name).is_some() {
+            folder.put_file(&name, file.file).await?;
+        } else {
+            let path = file.file.path().to_owned();
+            // Back in its place until the store has it.
+            merged.unplaced.push_front(file);
+            let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await?;
+            let bytes = read.map_err(|error| FinalizeError::of(is_transient(error.kind()), &error))?;
+            folder.put_if_absent(&name, bytes.into()).await?;
+            merged.unplaced.pop_front();
+        }
+        reach(Point::FinalPartPlaced);
+        merged.entries.push(entry);
+    }
+    Ok(())
+}
+
+/// Deletes what a finished run does not need, orphan parts of lost leases included.
+async fn sweep(folder: &Store, which: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+    for object in folder.list().await? {
+        if which(&object.key) {
+            folder.delete(&object.key).await?;
+            reach(Point::Sweeping);
+        }
+    }
+    Ok(())
+}
+
+fn describe(run: &ActiveRun, state: RunState, parts: Vec<PartEntry>, used: RunResources) -> RunFile {
+    let plan = &run.plan;
+    let created_at = UNIX_EPOCH + Duration::from_millis(run.created_at_ms);
+    RunFile {
+        format: FormatVersion::CURRENT,
+        run_id: plan.run_id.clone(),
+        state,
+        version: plan.version.clone(),
+        created_at: Some(created_at),
+        finished_at: Some(std::time::SystemTime::now()),
+        records: plan.records,
+        counts: run.tally.counts(),
+        corpus_hash: plan.corpus_hash,
+        corpus: run.source.clone(),
+        documents: plan.config.documents,
+        seed: plan.config.seed,
+        shard_size: plan.shard_size,
+        workers: u32::try_from(run.workers.len()).unwrap_or(u32::MAX),
+        wall_s: used.wall_s(),
+        cpu_s: used.cpu_s(),
+        peak_rss_mb: used.peak_rss_mb(),
+        parts,
+        imported_from: None,
+        config_hash: plan.config_hash,
+        config: plan.config.clone(),
+    }
+}

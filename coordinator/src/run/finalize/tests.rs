@@ -1,0 +1,230 @@
+use std::path::PathBuf;
+
+use dataset::compact::CompactError;
+use dataset::part::write_part;
+use domain::config::RunConfig;
+use domain::ids::{FencingToken, PartHash, WorkerName};
+use domain::outcome::Outcome;
+use domain::run::{Lease, Shard};
+use tokio::time::Instant;
+
+use super::*;
+use crate::ledger::faulty::FaultyLedger;
+use crate::ledger::{CommittedPart, Leased, Ledger as _, suite};
+use crate::run::{Parts, Recovery};
+
+/// A run of ten records whose four shards are all committed, without a coordinator.
+struct Scene {
+    folder: tempfile::TempDir,
+    ledger: Arc<FaultyLedger>,
+    run_id: RunId,
+}
+
+impl Scene {
+    async fn committed() -> Self {
+        let scene = Self {
+            folder: tempfile::tempdir().unwrap(),
+            ledger: Arc::default(),
+            run_id: RunId::new("r").unwrap(),
+        };
+        scene.ledger.create_run(suite::run("r")).await.unwrap();
+        let results = Store::local(scene.folder.path()).unwrap().folder("r").unwrap();
+        let (worker, token) = (WorkerName::new("w").unwrap(), FencingToken(1));
+        for (index, len) in [(0, 3), (3, 3), (6, 3), (9, 1)] {
+            let shard = Shard { index: ShardIndex(index), len };
+            let lease = Lease {
+                run_id: scene.run_id.clone(),
+                shard,
+                worker: worker.clone(),
+                token,
+                ttl_ms: 1,
+                attempt: 1,
+            };
+            let rows: Vec<Outcome> = (index..index + len)
+                .map(|position| {
+                    let (record, _) = domain::testing::record(position.into(), "latest-tag", "kind: Pod");
+                    crate::run::dead_letter_outcome(&record, &lease, &RunConfig::default())
+                })
+                .collect();
+            let bytes = write_part(&scene.run_id, &rows).unwrap();
+            let part = CommittedPart {
+                key: format!("{STAGED}{index}.parquet"),
+                bytes: bytes.len() as u64,
+                hash: PartHash::of(&bytes),
+                tally: Tally::of(&rows),
+            };
+            results.put(&part.key, bytes).await.unwrap();
+            let leased = Leased {
+                shard,
+                previous: FencingToken(0),
+                token,
+                attempt: 1,
+                lost: 0,
+                worker: worker.clone(),
+            };
+            scene.ledger.lease(&scene.run_id, leased).await.unwrap();
+            scene.ledger.commit(&scene.run_id, shard.index, token, part).await.unwrap();
+        }
+        scene
+    }
+
+    /// A coordinator that takes the run up, and so begins to finish it.
+    async fn take_up(&self) -> Arc<Coordinator> {
+        Coordinator::open(Parts {
+            ledger: Arc::clone(&self.ledger) as Arc<_>,
+            store: Store::local(self.folder.path()).unwrap(),
+            scratch: self.folder.path().to_owned(),
+            recovery: Recovery::Grace,
+        })
+        .await
+        .unwrap()
+    }
+
+    fn part(&self) -> PathBuf {
+        self.folder.path().join("r").join(STAGED).join("3.parquet")
+    }
+
+    async fn state(&self) -> RunState {
+        self.ledger.inner.run(&self.run_id).await.unwrap().unwrap().state
+    }
+
+    async fn finished(&self) {
+        for _ in 0..10_000 {
+            if self.state().await == RunState::Finished {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the run is not finished");
+    }
+}
+
+async fn trouble(coordinator: &Coordinator, run_id: &RunId) -> String {
+    for _ in 0..100_000 {
+        if let Some(trouble) = coordinator.status(run_id).await.unwrap().trouble {
+            return trouble;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no trouble comes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_trying_again_cannot_change_is_tried_once_and_again_when_the_run_is_submitted_again() {
+    let scene = Scene::committed().await;
+    let whole = std::fs::read(scene.part()).unwrap();
+    std::fs::write(scene.part(), b"rubbish").unwrap();
+    let coordinator = scene.take_up().await;
+    let trouble = trouble(&coordinator, &scene.run_id).await;
+    assert!(trouble.contains("3.parquet") && trouble.contains("bytes instead of"), "{trouble}");
+    assert!(trouble.contains("put back a copy") && trouble.contains("submit the run again"), "{trouble}");
+    // Those of taking up and of one finish.
+    let pages = scene.ledger.calls("shards");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((scene.ledger.calls("shards"), pages), (4, 4), "nothing has changed, so nothing is tried");
+    assert_eq!(scene.state().await, RunState::Finishing);
+
+    std::fs::write(scene.part(), whole).unwrap();
+    coordinator.lift(&scene.run_id, &RunConfig::default()).await.unwrap();
+    coordinator.retry_finish(&scene.run_id);
+    scene.finished().await;
+    assert_eq!(coordinator.status(&scene.run_id).await.unwrap().trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_fails_for_a_while_is_tried_again_later_and_later_without_merging_again() {
+    let scene = Scene::committed().await;
+    scene.ledger.fail_to_finish(8);
+    let coordinator = scene.take_up().await;
+    assert!(trouble(&coordinator, &scene.run_id).await.contains("it is locked"));
+    scene.finished().await;
+    let tried = scene.ledger.tried_to_finish();
+    let waited: Vec<u64> = tried.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!(waited, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(scene.ledger.calls("shards"), 4, "two pages to take the run up, two to merge once");
+    let described = RunFile::load(&coordinator.folder(&scene.run_id).unwrap()).await.unwrap();
+    assert_eq!((described.records, described.parts.len(), described.parts[0].rows), (10, 1, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tries_come_to_an_end() {
+    let scene = Scene::committed().await;
+    scene.ledger.fail_to_finish(u32::MAX);
+    let coordinator = scene.take_up().await;
+    let begun = Instant::now();
+    while !trouble(&coordinator, &scene.run_id).await.contains("submit the run again") {
+        assert!(begun.elapsed() < Duration::from_secs(7200), "it is tried for ever");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(trouble(&coordinator, &scene.run_id).await.contains("after 64 tries"));
+    assert!(begun.elapsed() > Duration::from_secs(1800), "what can heal gets its time");
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    assert_eq!(scene.ledger.tried_to_finish().len(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_waits_keeps_no_coordinator_alive() {
+    let scene = Scene::committed().await;
+    scene.ledger.fail_to_finish(u32::MAX);
+    let coordinator = scene.take_up().await;
+    trouble(&coordinator, &scene.run_id).await;
+    let weak = Arc::downgrade(&coordinator);
+    drop(coordinator);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(weak.upgrade().is_none(), "the task that waits holds what has to end it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_an_ended_run_reads_no_shards() {
+    let scene = Scene::committed().await;
+    let coordinator = scene.take_up().await;
+    scene.finished().await;
+    while coordinator.is_active(&scene.run_id) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = scene.ledger.calls("shards");
+    for _ in 0..3 {
+        let list = coordinator.list().await.unwrap();
+        assert_eq!((list[0].tally.records, list[0].tally.errors, list[0].committed), (10, 10, 4));
+        assert_eq!(coordinator.status(&scene.run_id).await.unwrap(), list[0]);
+    }
+    assert_eq!(scene.ledger.calls("shards"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ended_without_totals_is_counted_once() {
+    let scene = Scene::committed().await;
+    // As a ledger of an older layout holds it, or a process that ended right after this step.
+    for (from, to) in [(RunState::Running, RunState::Finishing), (RunState::Finishing, RunState::Finished)] {
+        scene.ledger.advance(&scene.run_id, from, to, None).await.unwrap();
+    }
+    let coordinator = scene.take_up().await;
+    for _ in 0..3 {
+        assert_eq!(coordinator.list().await.unwrap()[0].committed, 4);
+    }
+    assert_eq!(scene.ledger.calls("shards"), 2, "a page of shards and the empty one after it");
+    assert_eq!(
+        scene.ledger.inner.run(&scene.run_id).await.unwrap().unwrap().totals.unwrap().tally.records,
+        10
+    );
+}
+
+#[test]
+fn what_can_heal_is_told_from_what_cannot() {
+    let place = || "x".to_owned();
+    let locked = LedgerError::Unavailable { place: place(), reason: place() };
+    let damaged = LedgerError::Unusable { place: place(), reason: place() };
+    let missing = StoreError::Missing { location: place(), key: place() };
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let order = CompactError::Order { part: place(), position: 1, last: 1 };
+    let heals = |error: FinalizeError| matches!(error, FinalizeError::Unavailable(_));
+    assert!(heals(locked.into()) && !heals(damaged.into()));
+    assert!(!heals(missing.into()) && !heals(order.into()));
+    assert!(heals(CompactError::from(full).into()));
+    let unreadable = |kind: std::io::ErrorKind| dataset::scan::ScanError {
+        part: place(),
+        problem: dataset::scan::Problem::Open(kind.into()),
+    };
+    assert!(heals(CompactError::from(unreadable(std::io::ErrorKind::ResourceBusy)).into()));
+    assert!(!heals(CompactError::from(unreadable(std::io::ErrorKind::NotFound)).into()));
+}

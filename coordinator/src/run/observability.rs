@@ -1,0 +1,34 @@
+//! Metrics and health of this coordinator.
+
+use super::Coordinator;
+use crate::metrics::Depths;
+
+impl Coordinator {
+    /// Everything that is counted, as text for Prometheus.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text(self.depths())
+    }
+
+    /// What is wrong with this coordinator as a whole, if anything is.
+    pub fn health(&self) -> Result<(), String> {
+        match self.metrics.ledger_trouble() {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
+        }
+    }
+
+    fn depths(&self) -> Depths {
+        let uploads = self.uploads.under_way() as u64;
+        let scheduler = self.scheduler();
+        let mut depths = Depths { uploads, workers: scheduler.workers.len() as u64, ..Depths::default() };
+        for run in scheduler.active.values() {
+            let (shards, done) = (run.leases.shards(), run.leases.committed());
+            let leased = run.leases.leased();
+            depths.runs += 1;
+            depths.troubled += u64::from(run.trouble.is_some());
+            depths.leased += u64::from(leased);
+            depths.waiting += u64::from(shards.saturating_sub(done).saturating_sub(leased));
+        }
+        depths
+    }
+}

@@ -1,0 +1,162 @@
+//! Submitted configuration and corpus → the plan of a run, or the reason for a refusal. No I/O.
+
+use domain::config::RunConfig;
+use domain::ids::{CorpusHash, RunId};
+use domain::run::RunPlan;
+use proto::channel::MAX_DOCUMENT_BYTES;
+use proto::status::{Reason, Refusal};
+
+/// Checks what a run may ask for before its corpus is read.
+pub(crate) fn check(config: &RunConfig) -> Result<(), Refusal> {
+    config.check().map_err(|error| Refusal::new(Reason::BadMessage, error.to_string()))?;
+    if config.limits.document_bytes > MAX_DOCUMENT_BYTES {
+        let message =
+            format!("limits.document_bytes: must be at most {MAX_DOCUMENT_BYTES}, a message has to hold it");
+        return Err(Refusal::new(Reason::BadMessage, message));
+    }
+    Ok(())
+}
+
+/// The plan of a run over `records` records.
+pub(crate) fn plan(
+    run_id: RunId,
+    config: RunConfig,
+    records: u64,
+    corpus_hash: CorpusHash,
+) -> Result<RunPlan, Refusal> {
+    if records == 0 {
+        return Err(Refusal::new(
+            Reason::EmptyCorpus,
+            "the corpus has no record: check the path; a folder needs .yaml, .yml or .json files in which the detector \
+             finds something, a detections file a list of records",
+        ));
+    }
+    let shard_size = config.fleet.shard_size;
+    if records >= u64::from(u32::MAX) {
+        let message =
+            format!("the corpus has {records} records, a run holds less than {}: divide it", u32::MAX);
+        return Err(Refusal::new(Reason::TooLarge, message));
+    }
+    Ok(RunPlan {
+        run_id,
+        corpus_hash,
+        config_hash: config.hash(),
+        config,
+        records,
+        shard_size,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// Whether what was submitted again is the run that `known` planned.
+pub(crate) fn same_config(known: &RunPlan, config: &RunConfig) -> Result<(), Refusal> {
+    if known.config_hash == config.hash() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::ConfigDiffers,
+        format!(
+            "run {} exists with another configuration{}: use the same configuration to resume it, or another run id",
+            known.run_id,
+            difference(&known.config, config)
+        ),
+    ))
+}
+
+/// Whether the corpus that was submitted again is that of the run that `known` planned.
+pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash) -> Result<(), Refusal> {
+    if known.corpus_hash == corpus_hash {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::CorpusDiffers,
+        format!(
+            "run {} exists with another corpus ({} records then, {records} now): use the same corpus to resume it, or \
+             another run id",
+            known.run_id, known.records
+        ),
+    ))
+}
+
+/// Keys that decide no outcome: a difference in them is none.
+const UNHASHED: [&str; 10] = [
+    "fleet",
+    "spend",
+    "limits.requests_per_minute",
+    "limits.tokens_per_minute",
+    "limits.concurrency",
+    "proposer.timeout_seconds",
+    "proposer.connect_timeout_seconds",
+    "proposer.first_byte_timeout_seconds",
+    "proposer.retries",
+    "proposer.retry_seconds",
+];
+
+/// The first key in which two configurations differ, with both values.
+fn difference(known: &RunConfig, now: &RunConfig) -> String {
+    let (Ok(known), Ok(now)) = (serde_json::to_value(known), serde_json::to_value(now)) else {
+        return String::new();
+    };
+    first_difference(&known, &now, String::new())
+        .map(|(key, known, now)| format!(" ({key}: {known} then, {now} now)"))
+        .unwrap_or_default()
+}
+
+fn first_difference(
+    known: &serde_json::Value,
+    now: &serde_json::Value,
+    key: String,
+) -> Option<(String, String, String)> {
+    if known == now || UNHASHED.contains(&key.as_str()) {
+        return None;
+    }
+    if let (Some(known), Some(now)) = (known.as_object(), now.as_object()) {
+        let keys: std::collections::BTreeSet<&String> = known.keys().chain(now.keys()).collect();
+        return keys.into_iter().find_map(|name| {
+            let null = serde_json::Value::Null;
+            let below = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            first_difference(known.get(name).unwrap_or(&null), now.get(name).unwrap_or(&null), below)
+        });
+    }
+    Some((key, known.to_string(), now.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(config: RunConfig) -> RunPlan {
+        plan(RunId::new("r").unwrap(), config, 501, CorpusHash::of(b"c")).unwrap()
+    }
+
+    #[test]
+    fn a_plan_covers_the_corpus_and_an_empty_one_is_refused() {
+        let planned = planned(RunConfig::default());
+        assert_eq!(planned.cut().shards(), 3);
+        let refusal =
+            plan(RunId::new("r").unwrap(), RunConfig::default(), 0, CorpusHash::of(b"")).unwrap_err();
+        assert_eq!(refusal.reason, Reason::EmptyCorpus);
+    }
+
+    #[test]
+    fn another_configuration_is_refused_by_its_key() {
+        let mut config = RunConfig::default();
+        let known = planned(config.clone());
+        config.fleet.shard_size = 7;
+        config.spend.max_requests = 7;
+        config.limits.requests_per_minute = domain::budget::Limit::at(7);
+        config.proposer.retries += 1;
+        assert_eq!(same_config(&known, &config), Ok(()), "how work is cut decides nothing");
+        config.rules.default_tag = "v1".to_owned();
+        let refusal = same_config(&known, &config).unwrap_err();
+        assert_eq!(refusal.reason, Reason::ConfigDiffers);
+        assert!(refusal.message.contains("rules.default_tag: \"stable\" then, \"v1\" now"), "{refusal}");
+    }
+
+    #[test]
+    fn documents_must_fit_into_a_message() {
+        let mut config = RunConfig::default();
+        config.limits.document_bytes = MAX_DOCUMENT_BYTES + 1;
+        assert!(check(&config).unwrap_err().message.contains("limits.document_bytes"));
+    }
+}

@@ -1,0 +1,182 @@
+//! Recovery after a restart: the ledger names the runs that have not ended, and their committed shards.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use dataset::corpus_copy::CorpusReader;
+use dataset::store::sweep_unfinished;
+use domain::ids::ShardIndex;
+use domain::run::RunState;
+use domain::tally::Tally;
+use proto::convert::config_to_wire;
+use proto::status::{Reason, Refusal};
+
+use super::lease_service::known;
+use super::resources::Attribution;
+use super::{Change, Coordinator, Parts, Recovery};
+use crate::clock::Rate;
+use crate::ledger::{RunEntry, TimedLedger};
+use crate::llm_gateway::{LlmPolicy, LlmStatusSnapshot};
+use crate::metrics::Metrics;
+use crate::refusals::ledger_refusal;
+use crate::run::commit::STAGED;
+use crate::run::upload_limit::UploadLimit;
+use crate::scheduler::leases::{CommitEffect, LeaseTerms, Leases};
+use crate::scheduler::state::Finish;
+use crate::scheduler::state::{ActiveRun, SchedulerState};
+
+/// Shards that are read from the ledger at once.
+const PAGE: usize = 1000;
+
+/// Deletes what the process before this one was writing in `folder` when it ended.
+fn sweep(folder: &Path) -> Result<(), Refusal> {
+    sweep_unfinished(folder)
+        .map_err(|error| Refusal::new(Reason::Storage, format!("cannot sweep {}: {error}", folder.display())))
+}
+
+impl Coordinator {
+    /// Opens the coordinator's runs: those that have not ended go on.
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, Refusal> {
+        let metrics = Arc::new(Metrics::default());
+        let coordinator = Arc::new(Self {
+            ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
+            metrics: Arc::clone(&metrics),
+            store: parts.store,
+            scratch: parts.scratch,
+            started: tokio::time::Instant::now(),
+            scheduler: Mutex::new(SchedulerState::new(metrics)),
+            work: Notify::new(),
+            reaper_wake: Notify::new(),
+            changed: watch::Sender::new(Change::default()),
+            uploads: UploadLimit::default(),
+            llm_status: LlmStatusSnapshot::default(),
+            background: Mutex::new(JoinSet::new()),
+            attribution: Attribution::new(parts.recovery),
+        });
+        sweep(&coordinator.scratch)?;
+        for entry in coordinator.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
+            let folder = coordinator.folder(&entry.plan.run_id)?;
+            for place in [".", STAGED].iter().filter_map(|name| folder.local_path(name)) {
+                sweep(&place)?;
+            }
+            match entry.state {
+                RunState::Planning | RunState::Running | RunState::Finishing => {
+                    tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "taking up a run");
+                    coordinator.take_up(entry, parts.recovery, coordinator.started).await?;
+                }
+                // It may have ended between the ledger's step and the sweep.
+                RunState::Finished => coordinator.sweep_staged(&entry.plan.run_id).await,
+                RunState::Cancelled => {}
+                RunState::Removing => coordinator.finish_removal(&entry.plan.run_id).await,
+            }
+        }
+        coordinator.record_periodically();
+        Ok(coordinator)
+    }
+
+    /// Makes a run of the ledger live. This process has worked on it since then.
+    pub(super) async fn take_up(
+        self: &Arc<Self>,
+        entry: RunEntry,
+        recovery: Recovery,
+        since: Instant,
+    ) -> Result<(), Refusal> {
+        let run_id = entry.plan.run_id.clone();
+        let fleet = &entry.plan.config.fleet;
+        let terms = LeaseTerms { ttl_ms: u64::from(fleet.lease_seconds) * 1000, max_lost: fleet.max_lost };
+        let mut leases = Leases::new(entry.plan.cut(), terms);
+        let mut trouble = None;
+        let mut tally = Tally::default();
+        let mut workers = BTreeSet::new();
+        let mut next = ShardIndex(0);
+        loop {
+            let page =
+                self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
+            let Some(last) = page.last() else { break };
+            next = ShardIndex(last.shard.end());
+            for shard in page {
+                let known = known(&shard, recovery == Recovery::Grace);
+                match leases.observe(self.now(), shard.shard.index, Some(&known)) {
+                    Ok(CommitEffect::New) => {
+                        if let Some(part) = &shard.part
+                            && !mutated!(RecoveryForgets)
+                        {
+                            tally.add(&part.tally);
+                        }
+                    }
+                    Ok(CommitEffect::Before) => {}
+                    Err(_) => {
+                        let place = shard.shard.index;
+                        trouble = Some(format!(
+                            "its ledger holds a shard at record {place} that its plan cannot have"
+                        ));
+                    }
+                }
+                workers.insert(shard.worker);
+            }
+        }
+        let complete = leases.is_complete();
+        let run = ActiveRun {
+            llm_policy: LlmPolicy::of(&entry.plan.config, entry.created_at_ms, entry.created_at_ms)
+                .map(Arc::new),
+            halted: None,
+            config: config_to_wire(&entry.plan.config).into(),
+            plan: Arc::new(entry.plan),
+            source: entry.source,
+            created_at_ms: entry.created_at_ms,
+            since,
+            used_before: entry.resources,
+            state: entry.state,
+            leases,
+            tally,
+            rate: Rate::since(self.now()),
+            corpus: None,
+            workers,
+            finish: Finish::Idle,
+            trouble: trouble.clone(),
+            stalled: None,
+        };
+        self.attribution.take_up();
+        self.scheduler().active.insert(run_id.clone(), run);
+        if let Some(trouble) = trouble {
+            tracing::error!(run = %run_id, trouble, "cannot go on with a run");
+        } else if complete || entry.state == RunState::Finishing {
+            self.begin_finalize(run_id);
+        } else {
+            self.open_corpus(&run_id).await;
+        }
+        Ok(())
+    }
+
+    /// Opens the corpus of a live run, so that its shards can be leased; says so in the run's status when it cannot.
+    pub(super) async fn open_corpus(&self, run_id: &domain::ids::RunId) {
+        let path = self.corpus_path(run_id);
+        let opened = match path {
+            Ok(path) => tokio::task::spawn_blocking(move || {
+                CorpusReader::open(&path).map_err(|error| error.to_string())
+            })
+            .await
+            .unwrap_or_else(|error| Err(error.to_string())),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        if let Some(run) = self.scheduler().active.get_mut(run_id) {
+            match opened {
+                Ok(corpus) if corpus.records() == run.plan.records => {
+                    run.corpus = Some(Arc::new(corpus));
+                    run.trouble = None;
+                }
+                Ok(_) => run.trouble = Some("its corpus is another one: submit the run again".to_owned()),
+                Err(error) => {
+                    run.trouble = Some(format!("its corpus cannot be read ({error}): submit the run again"));
+                }
+            }
+        }
+        self.work.notify_waiters();
+        self.notify_watchers(false);
+    }
+}

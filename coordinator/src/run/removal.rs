@@ -1,0 +1,191 @@
+//! Disk use of runs, and removal of runs that have ended.
+//!
+//! *Invariant*: a removal that breaks off anywhere is finished later, and what it leaves until then is taken for nothing
+//! else. The ledger says *removing* first. A folder of this machine gets another name before its files go, so that its
+//! results vanish at once; elsewhere `run.json` goes before the parts that it names. The ledger's entry goes last.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dataset::run_file::{CORPUS_FILE, RUN_FILE};
+use dataset::store::{Store, StoreError};
+use domain::ids::RunId;
+use domain::run::RunState;
+use proto::convert::StoredRun;
+use proto::status::{Reason, Refusal};
+
+use super::Coordinator;
+use crate::ledger::{Ledger, Swap};
+use crate::refusals::{ledger_refusal, storage, unknown_run};
+
+/// Beginning of the name of a folder that is being deleted.
+pub(crate) const REMOVING: &str = ".removing-";
+
+/// A ledger and the results of its runs.
+pub(crate) struct RunStorage {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) store: Store,
+    /// Where corpora lie while a store elsewhere takes the results.
+    pub(crate) scratch: PathBuf,
+}
+
+impl RunStorage {
+    /// Every run with what its results take, oldest first.
+    pub(crate) async fn inventory(&self) -> Result<Vec<StoredRun>, Refusal> {
+        let mut stored = Vec::new();
+        for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
+            let folder = self.folder(&entry.plan.run_id)?;
+            stored.push(StoredRun {
+                run_id: entry.plan.run_id,
+                state: entry.state,
+                records: entry.plan.records,
+                created_at_ms: entry.created_at_ms,
+                bytes: size(&folder).await.map_err(|error| storage(&error))?,
+                results: folder.location().to_owned(),
+            });
+        }
+        Ok(stored)
+    }
+
+    /// Removes a run that has ended, results and all.
+    pub(crate) async fn remove(&self, run_id: &RunId) -> Result<(), Refusal> {
+        let entry = self.ledger.run(run_id).await.map_err(|error| ledger_refusal(&error))?;
+        let state = entry.ok_or_else(|| unknown_run(run_id))?.state;
+        if !state.has_ended() {
+            return Err(not_ended(run_id, state));
+        }
+        if state != RunState::Removing {
+            let swap = self.ledger.advance(run_id, state, RunState::Removing, None).await;
+            match swap.map_err(|error| ledger_refusal(&error))? {
+                Swap::Done | Swap::Differs(RunState::Removing) => {}
+                Swap::Differs(state) => return Err(not_ended(run_id, state)),
+            }
+        }
+        self.finish_removal(run_id).await?;
+        tracing::info!(run = %run_id, "removed");
+        Ok(())
+    }
+
+    /// Deletes what the ledger says is being removed, then its entry.
+    pub(crate) async fn finish_removal(&self, run_id: &RunId) -> Result<(), Refusal> {
+        let failed = |error: String| {
+            Refusal::new(Reason::Storage, format!("cannot remove the results of run {run_id}: {error}"))
+        };
+        if let Some(path) = self.store.local_path(run_id.as_str()) {
+            let deleted = tokio::task::spawn_blocking(move || delete_folder(&path)).await;
+            deleted.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        } else {
+            let folder = self.folder(run_id)?;
+            folder.delete(RUN_FILE).await.map_err(|error| storage(&error))?;
+            for object in folder.list().await.map_err(|error| storage(&error))? {
+                folder.delete(&object.key).await.map_err(|error| storage(&error))?;
+            }
+            // Gone already: as it should be.
+            let _ = std::fs::remove_file(self.scratch.join(format!("{run_id}.{CORPUS_FILE}")));
+        }
+        self.ledger.remove_run(run_id).await.map(drop).map_err(|error| ledger_refusal(&error))
+    }
+
+    fn folder(&self, run_id: &RunId) -> Result<Store, Refusal> {
+        self.store.folder(run_id.as_str()).map_err(|error| storage(&error))
+    }
+}
+
+/// What the objects of a run's folder take, in bytes.
+pub(crate) async fn size(folder: &Store) -> Result<u64, StoreError> {
+    Ok(folder.list().await?.iter().map(|object| object.bytes).sum())
+}
+
+/// Deletes the folder of a run: under another name, so that nobody takes what is left of it for a run.
+pub(crate) fn delete_folder(path: &Path) -> std::io::Result<()> {
+    let (Some(around), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let doomed = around.join(format!("{REMOVING}{}", name.to_string_lossy()));
+    // What an earlier try left.
+    gone(std::fs::remove_dir_all(&doomed))?;
+    gone(std::fs::rename(path, &doomed))?;
+    gone(std::fs::remove_dir_all(&doomed))
+}
+
+/// That it is not there is as it should be.
+fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn not_ended(run_id: &RunId, state: RunState) -> Refusal {
+    let message = format!("run {run_id} is {}: only a run that has ended is removed", state.as_str());
+    Refusal::new(Reason::RunLives, message)
+}
+
+impl Coordinator {
+    /// Every run with what its results take, oldest first.
+    pub async fn inventory(&self) -> Result<Vec<StoredRun>, Refusal> {
+        self.shelf().inventory().await
+    }
+
+    /// Removes a run that has ended, results and all.
+    pub async fn remove(&self, run_id: &RunId) -> Result<(), Refusal> {
+        // Held until the end: a corpus of that name that arrived meanwhile would be deleted with the run.
+        if !self.scheduler().arriving.insert(run_id.clone()) {
+            let message = format!("run {run_id} is being submitted: only a run that has ended is removed");
+            return Err(Refusal::new(Reason::RunLives, message));
+        }
+        let removed = self.shelf().remove(run_id).await;
+        self.scheduler().arriving.remove(run_id);
+        removed
+    }
+
+    /// Ends a removal that broke off. What cannot be deleted now is tried again when the coordinator starts next.
+    pub(super) async fn finish_removal(&self, run_id: &RunId) {
+        if let Err(refusal) = self.shelf().finish_removal(run_id).await {
+            tracing::warn!(run = %run_id, error = %refusal, "cannot end the removal of a run");
+        }
+    }
+
+    fn shelf(&self) -> RunStorage {
+        RunStorage {
+            ledger: Arc::clone(&self.ledger),
+            store: self.store.clone(),
+            scratch: self.scratch.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Created, MemoryLedger, suite};
+
+    #[tokio::test]
+    async fn only_what_has_ended_is_removed_and_a_removal_can_be_ended_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::local(folder.path()).unwrap();
+        let ledger = Arc::new(MemoryLedger::default());
+        let shelf = RunStorage {
+            ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+            store: store.clone(),
+            scratch: folder.path().to_owned(),
+        };
+        let run_id = RunId::new("r").unwrap();
+        assert_eq!(ledger.create_run(suite::run("r")).await.unwrap(), Created::New);
+        let results = store.folder("r").unwrap();
+        for key in ["run.json", "part-00000.parquet", "parts/x"] {
+            results.put(key, bytes::Bytes::from_static(b"1234")).await.unwrap();
+        }
+        assert_eq!(shelf.inventory().await.unwrap()[0].bytes, 12);
+        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, Reason::RunLives);
+        assert!(folder.path().join("r/run.json").exists());
+
+        ledger.advance(&run_id, RunState::Running, RunState::Cancelled, None).await.unwrap();
+        ledger.advance(&run_id, RunState::Cancelled, RunState::Removing, None).await.unwrap();
+        // A removal that broke off after the folder had got its other name.
+        std::fs::rename(folder.path().join("r"), folder.path().join(".removing-r")).unwrap();
+        shelf.remove(&run_id).await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(shelf.inventory().await.unwrap(), []);
+        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, Reason::UnknownRun);
+    }
+}

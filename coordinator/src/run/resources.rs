@@ -1,0 +1,206 @@
+//! What runs use: time, CPU and memory, added up over the processes that worked on them.
+//!
+//! *Invariant*: what an ended process used is in the ledger; of a killed one up to [`RECORD_EVERY`] may be missing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use console::usage::Usage;
+
+use super::{Coordinator, Recovery};
+use crate::ledger::RunResources;
+use crate::scheduler::state::ActiveRun;
+
+/// How often it is recorded what the active runs have used.
+const RECORD_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the last record of a process may take.
+const LAST_RECORD: Duration = Duration::from_secs(3);
+
+/// Whether CPU and memory of this process are those of one run.
+#[derive(Debug)]
+pub(super) struct Attribution {
+    /// Whether the workers are threads of this process. Those elsewhere use CPU that is not measured.
+    workers_inside: bool,
+    /// How many times a run was taken up.
+    taken_up: AtomicU64,
+}
+
+impl Attribution {
+    pub(super) fn new(recovery: Recovery) -> Self {
+        Self { workers_inside: recovery == Recovery::Forfeit, taken_up: AtomicU64::new(0) }
+    }
+
+    pub(super) fn take_up(&self) {
+        self.taken_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let alone = self.workers_inside && self.taken_up.load(Ordering::Relaxed) == 1;
+        alone.then(Usage::of_this_process).flatten()
+    }
+}
+
+impl Coordinator {
+    /// What a run has used so far.
+    pub(crate) fn resources_of(&self, run: &ActiveRun) -> RunResources {
+        run.used_before.followed_by(RunResources::of_process(run.since.elapsed(), self.attribution.usage()))
+    }
+
+    /// Records now and then what the active runs have used.
+    pub(super) fn record_periodically(self: &Arc<Self>) {
+        let coordinator = Arc::downgrade(self);
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(RECORD_EVERY).await;
+                let Some(coordinator) = coordinator.upgrade() else { return };
+                coordinator.record_resources().await;
+            }
+        });
+    }
+
+    async fn record_resources(&self) {
+        let used: Vec<_> = {
+            let scheduler = self.scheduler();
+            scheduler.active.iter().map(|(run_id, run)| (run_id.clone(), self.resources_of(run))).collect()
+        };
+        let recording = used.iter().map(|(run_id, used)| async move {
+            if let Err(error) = self.ledger.record_resources(run_id, *used).await {
+                tracing::warn!(run = %run_id, %error, "cannot record what a run has used");
+            }
+        });
+        // Together, so that they share one transaction.
+        futures::future::join_all(recording).await;
+    }
+
+    /// Ends the tasks beside the calls and records what the active runs have used. For a process that ends in order,
+    /// once nothing is served any more.
+    pub async fn close(&self) {
+        let mut background = self.take_background();
+        background.shutdown().await;
+        if tokio::time::timeout(LAST_RECORD, self.record_resources()).await.is_err() {
+            tracing::warn!("the ledger does not record in time what runs have used");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataset::run_file::RunFile;
+    use dataset::store::Store;
+    use domain::ids::RunId;
+
+    use super::*;
+    use crate::ledger::{Ledger as _, MemoryLedger, suite};
+    use crate::run::Parts;
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        ledger: Arc<MemoryLedger>,
+    }
+
+    impl Scene {
+        async fn with_runs(names: &[&str]) -> Self {
+            let scene = Self { folder: tempfile::tempdir().unwrap(), ledger: Arc::default() };
+            for name in names {
+                scene.ledger.create_run(suite::run(name)).await.unwrap();
+            }
+            scene
+        }
+
+        /// What a process is that takes the runs up.
+        async fn take_up(&self, recovery: Recovery) -> Arc<Coordinator> {
+            let (store, scratch) = (Store::local(self.folder.path()).unwrap(), self.folder.path().to_owned());
+            let ledger = Arc::clone(&self.ledger) as Arc<_>;
+            Coordinator::open(Parts { ledger, store, scratch, recovery }).await.unwrap()
+        }
+
+        async fn used(&self, name: &str) -> RunResources {
+            self.ledger.run(&RunId::new(name).unwrap()).await.unwrap().unwrap().resources
+        }
+
+        async fn described(&self, coordinator: &Arc<Coordinator>, name: &str) -> RunFile {
+            let run_id = RunId::new(name).unwrap();
+            coordinator.cancel(&run_id).await.unwrap();
+            RunFile::load(&coordinator.folder(&run_id).unwrap()).await.unwrap()
+        }
+    }
+
+    fn near(found: Option<f64>, expected: f64) -> bool {
+        found.is_some_and(|found| (expected..expected + 0.5).contains(&found))
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_earlier_processes_used_is_added_and_a_killed_one_loses_seconds_at_most() {
+        let scene = Scene::with_runs(&["r"]).await;
+        let killed = scene.take_up(Recovery::Grace).await;
+        pass(12).await;
+        killed.kill();
+        drop(killed);
+        assert!(near(scene.used("r").await.wall_s(), 10.0), "{:?}", scene.used("r").await);
+        // The time without a coordinator does not count.
+        pass(100).await;
+        let orderly = scene.take_up(Recovery::Grace).await;
+        pass(7).await;
+        orderly.close().await;
+        drop(orderly);
+        assert!(near(scene.used("r").await.wall_s(), 17.0), "{:?}", scene.used("r").await);
+
+        let last = scene.take_up(Recovery::Grace).await;
+        pass(3).await;
+        let described = scene.described(&last, "r").await;
+        assert!(near(described.wall_s, 20.0), "{:?}", described.wall_s);
+        assert_eq!(described.wall_s, scene.used("r").await.wall_s());
+        assert_eq!(
+            (described.cpu_s, described.peak_rss_mb),
+            (None, None),
+            "workers elsewhere are not measured"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cpu_and_memory_are_those_of_the_processes_that_did_the_whole_work_of_one_run() {
+        if Usage::of_this_process().is_none() {
+            console::output::say("skipped: this system does not say what a process uses");
+            return;
+        }
+        let scene = Scene::with_runs(&["r"]).await;
+        let first = scene.take_up(Recovery::Forfeit).await;
+        first.close().await;
+        let before = scene.used("r").await;
+        assert!(before.peak_rss_bytes > Some(0), "{before:?}");
+        drop(first);
+        // As if the process before had used more than this one can.
+        let much = RunResources { cpu_ms: Some(3_600_000), peak_rss_bytes: Some(1 << 50), ..before };
+        scene.ledger.record_resources(&RunId::new("r").unwrap(), much).await.unwrap();
+        let second = scene.take_up(Recovery::Forfeit).await;
+        let described = scene.described(&second, "r").await;
+        assert!(described.cpu_s >= Some(3600.0), "{:?}", described.cpu_s);
+        assert_eq!(described.peak_rss_mb, much.peak_rss_mb());
+
+        let both = Scene::with_runs(&["one", "two"]).await;
+        let coordinator = both.take_up(Recovery::Forfeit).await;
+        pass(2).await;
+        for name in ["one", "two"] {
+            let described = both.described(&coordinator, name).await;
+            assert_eq!((described.cpu_s, described.peak_rss_mb), (None, None), "whose they are is not known");
+            assert!(near(described.wall_s, 2.0), "{:?}", described.wall_s);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_measured_stays_unknown() {
+        let scene = Scene { folder: tempfile::tempdir().unwrap(), ledger: Arc::default() };
+        let old = crate::ledger::RunEntry { resources: RunResources::UNKNOWN, ..suite::run("old") };
+        scene.ledger.create_run(old).await.unwrap();
+        let coordinator = scene.take_up(Recovery::Forfeit).await;
+        pass(6).await;
+        let described = scene.described(&coordinator, "old").await;
+        assert_eq!((described.wall_s, described.cpu_s, described.peak_rss_mb), (None, None, None));
+    }
+}

@@ -1,0 +1,135 @@
+//! Status of runs, and cancelling them.
+
+use std::sync::Arc;
+
+use domain::ids::RunId;
+use domain::run::RunState;
+use proto::convert::{ModelStatus, RunStatus};
+use proto::status::{Reason, Refusal};
+
+use super::Coordinator;
+use crate::ledger::{RunEntry, Swap, Totals};
+use crate::refusals::{ledger_refusal, unknown_run};
+use crate::run::finalize::totals;
+use crate::scheduler::state::ActiveRun;
+
+impl Coordinator {
+    /// Where one run stands.
+    pub async fn status(&self, run_id: &RunId) -> Result<RunStatus, Refusal> {
+        if let Some(status) = self.active_status(run_id) {
+            return Ok(status);
+        }
+        let entry = self.ledger.run(run_id).await.map_err(|error| ledger_refusal(&error))?;
+        self.ended_status(entry.ok_or_else(|| unknown_run(run_id))?).await
+    }
+
+    /// Every run, oldest first.
+    pub async fn list(&self) -> Result<Vec<RunStatus>, Refusal> {
+        let mut list = Vec::new();
+        for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
+            list.push(match self.active_status(&entry.plan.run_id) {
+                Some(status) => status,
+                None => self.ended_status(entry).await?,
+            });
+        }
+        Ok(list)
+    }
+
+    /// Stops a run. What was committed stays; a run that has ended stays as it is.
+    pub async fn cancel(self: &Arc<Self>, run_id: &RunId) -> Result<RunStatus, Refusal> {
+        let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
+        match swap.map_err(|error| ledger_refusal(&error))? {
+            Swap::Done => {
+                let run = self.scheduler().end(run_id);
+                if let Some(run) = run {
+                    self.record_cancelled(&run).await;
+                }
+                self.notify_watchers(true);
+                self.status(run_id).await
+            }
+            Swap::Differs(RunState::Cancelled) => self.status(run_id).await,
+            Swap::Differs(state) => Err(Refusal::new(
+                Reason::RunEnded,
+                format!("run {run_id} is {}: only a running one can be cancelled", state.as_str()),
+            )),
+        }
+    }
+
+    fn active_status(&self, run_id: &RunId) -> Option<RunStatus> {
+        let now = self.now();
+        let mut scheduler = self.scheduler();
+        scheduler.expire(now);
+        let workers = u32::try_from(scheduler.workers.len()).unwrap_or(u32::MAX);
+        let run = scheduler.active.get_mut(run_id)?;
+        Some(RunStatus {
+            run_id: run_id.clone(),
+            state: run.state,
+            records: run.plan.records,
+            shard_size: run.plan.shard_size,
+            shards: run.leases.shards(),
+            committed: run.leases.committed(),
+            leased: run.leases.leased(),
+            tally: run.tally.clone(),
+            workers,
+            created_at_ms: run.created_at_ms,
+            results: self.results(run_id),
+            fingerprint: None,
+            corpus_hash: run.plan.corpus_hash,
+            config_hash: run.plan.config_hash,
+            trouble: run.trouble.clone().or_else(|| run.halted.clone()).or_else(|| run.stalled.clone()),
+            records_per_s: run.rate.per_second(now),
+            model: self
+                .llm_status
+                .of(run_id)
+                .or_else(|| run.llm_policy.as_ref().map(|_| ModelStatus::default())),
+        })
+    }
+
+    async fn ended_status(&self, entry: RunEntry) -> Result<RunStatus, Refusal> {
+        let run_id = entry.plan.run_id.clone();
+        let Totals { tally, committed } = match entry.totals {
+            Some(totals) => totals,
+            None => self.count(&run_id).await?,
+        };
+        let model = self.llm_status.total(&run_id).await;
+        Ok(RunStatus {
+            state: entry.state,
+            records: entry.plan.records,
+            shard_size: entry.plan.shard_size,
+            // A finished run has committed all there were; of a cancelled one nobody counts any more.
+            shards: entry.plan.cut().shards().max(committed),
+            committed,
+            leased: 0,
+            tally,
+            workers: u32::try_from(self.scheduler().workers.len()).unwrap_or(u32::MAX),
+            created_at_ms: entry.created_at_ms,
+            results: self.results(&run_id),
+            fingerprint: entry.fingerprint,
+            corpus_hash: entry.plan.corpus_hash,
+            config_hash: entry.plan.config_hash,
+            trouble: None,
+            records_per_s: 0.0,
+            model,
+            run_id,
+        })
+    }
+
+    /// What an ended run came to, counted from its shards. Stored, so that it is counted once: of a run that ended with
+    /// a process that did not come to that, or before totals were stored.
+    async fn count(&self, run_id: &RunId) -> Result<Totals, Refusal> {
+        let totals = totals(&self.shards(run_id).await.map_err(|error| ledger_refusal(&error))?);
+        if let Err(error) = self.ledger.record_totals(run_id, totals.clone()).await {
+            tracing::warn!(run = %run_id, %error, "cannot store what a run came to");
+        }
+        Ok(totals)
+    }
+
+    fn results(&self, run_id: &RunId) -> String {
+        self.folder(run_id).map_or_else(|_| run_id.to_string(), |folder| folder.location().to_owned())
+    }
+
+    /// Changes a live run; gives what the change gives.
+    pub(crate) fn with_run<T>(&self, run_id: &RunId, change: impl FnOnce(&mut ActiveRun) -> T) -> Option<T> {
+        self.scheduler().active.get_mut(run_id).map(change)
+    }
+}

@@ -1,0 +1,244 @@
+//! Submission of a corpus: streamed into the run's folder, hashed, then planned and recorded, or recognised.
+//!
+//! *Invariant*: the corpus is durable under its name before the ledger knows the run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use dataset::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
+use dataset::crash::{Point, reach};
+use dataset::store::{UNFINISHED, rename, sweep_unfinished};
+use domain::config::RunConfig;
+use domain::ids::RunId;
+use domain::record::{Record, SourceDocument};
+use domain::run::{RunPlan, RunState};
+use proto::convert::{BadMessage, RunStatus};
+use proto::status::{Reason, Refusal};
+use proto::v1;
+
+use super::{Coordinator, Recovery};
+use crate::clock::unix_ms;
+use crate::ledger::{Created, RunEntry, RunResources};
+use crate::refusals::ledger_refusal;
+use crate::run::plan;
+
+/// Slices that may wait for the disk.
+const QUEUE: usize = 4;
+
+/// Tells apart the files of corpora that arrive at the same time.
+static ARRIVALS: AtomicU64 = AtomicU64::new(0);
+
+/// A corpus on its way. Dropped before its end, it leaves nothing behind.
+pub struct Submission {
+    coordinator: Arc<Coordinator>,
+    run_id: RunId,
+    /// When its corpus began to arrive.
+    begun: Instant,
+    config: RunConfig,
+    source: String,
+    incoming: PathBuf,
+    slices: Option<mpsc::Sender<v1::Slice>>,
+    /// Whether all of it was sent; without this the writer leaves no file.
+    complete: Arc<AtomicBool>,
+    writer: JoinHandle<Result<CorpusSummary, Refusal>>,
+}
+
+impl std::fmt::Debug for Submission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submission").field("run_id", &self.run_id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Submission {
+    fn drop(&mut self) {
+        self.coordinator.scheduler().arriving.remove(&self.run_id);
+        // Gone already when it found its place.
+        let _ = std::fs::remove_file(&self.incoming);
+    }
+}
+
+impl Coordinator {
+    /// Begins to take the corpus of a run. A run of that id must have the same configuration.
+    pub async fn submit(
+        self: &Arc<Self>,
+        run_id: RunId,
+        config: RunConfig,
+        source: String,
+    ) -> Result<Submission, Refusal> {
+        plan::check(&config)?;
+        let known = self.ledger.run(&run_id).await.map_err(|error| ledger_refusal(&error))?;
+        if let Some(known) = &known {
+            plan::same_config(&known.plan, &config)?;
+        }
+        let corpus = self.corpus_path(&run_id)?;
+        let arrival = ARRIVALS.fetch_add(1, Ordering::Relaxed);
+        let incoming = corpus.with_file_name(format!("{UNFINISHED}{run_id}-{arrival}"));
+        if !self.scheduler().arriving.insert(run_id.clone()) {
+            let message = format!("run {run_id} is being submitted by somebody else: wait for that");
+            return Err(Refusal::new(Reason::Storage, message));
+        }
+        // The folder of a run that the ledger does not know: nobody else writes there. Those of known runs were swept
+        // when this process began.
+        let leftovers = if known.is_none() { self.folder(&run_id)?.local_path(".") } else { None };
+        let (slices, queue) = mpsc::channel(QUEUE);
+        let (path, complete) = (incoming.clone(), Arc::new(AtomicBool::new(false)));
+        let all_sent = Arc::clone(&complete);
+        let writer = tokio::task::spawn_blocking(move || {
+            if let Some(folder) = leftovers {
+                sweep_unfinished(&folder).map_err(|error| {
+                    Refusal::new(Reason::Storage, format!("cannot sweep {}: {error}", folder.display()))
+                })?;
+            }
+            write(&path, queue, &all_sent)
+        });
+        Ok(Submission {
+            coordinator: Arc::clone(self),
+            run_id,
+            begun: Instant::now(),
+            config,
+            source,
+            incoming,
+            slices: Some(slices),
+            complete,
+            writer,
+        })
+    }
+}
+
+impl Submission {
+    /// Takes the next records.
+    pub async fn push(&mut self, slice: v1::Slice) -> Result<(), Refusal> {
+        if let Some(slices) = &self.slices
+            && slices.send(slice).await.is_ok()
+        {
+            return Ok(());
+        }
+        // The writer ended early: its result says why.
+        self.slices = None;
+        let ended =
+            (&mut self.writer).await.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+        Err(ended.err().unwrap_or_else(|| Refusal::new(Reason::Internal, "the corpus was closed early")))
+    }
+
+    /// The corpus is complete with `sent` records: plans the run, or finds it again. Gives where it stands and whether
+    /// it existed.
+    pub async fn finish(mut self, sent: u64) -> Result<(RunStatus, bool), Refusal> {
+        self.complete.store(true, Ordering::Release);
+        self.slices = None;
+        let written =
+            (&mut self.writer).await.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+        let corpus = written?;
+        if corpus.records != sent {
+            let message = format!("{} records arrived, {sent} were sent", corpus.records);
+            return Err(Refusal::new(Reason::BadMessage, message));
+        }
+        if !corpus.repeated_ids.is_empty() {
+            let examples: Vec<&str> = corpus.repeated_ids.iter().map(domain::ids::RecordId::as_str).collect();
+            tracing::warn!(run = %self.run_id, examples = examples.join(", "), "record ids stand at more than one record");
+        }
+        let (coordinator, run_id) = (Arc::clone(&self.coordinator), self.run_id.clone());
+        let known = coordinator.ledger.run(&run_id).await.map_err(|error| ledger_refusal(&error))?;
+        let existed = known.is_some();
+        if let Some(known) = &known {
+            plan::same_config(&known.plan, &self.config)?;
+            plan::same_corpus(&known.plan, corpus.records, corpus.corpus_hash)?;
+            if known.state.has_ended() {
+                return Ok((coordinator.status(&run_id).await?, true));
+            }
+        }
+        let planned = plan::plan(run_id.clone(), self.config.clone(), corpus.records, corpus.corpus_hash)?;
+        let place = coordinator.corpus_path(&run_id)?;
+        reach(Point::CorpusArrived);
+        rename(&self.incoming, &place).map_err(|error| {
+            Refusal::new(Reason::Storage, format!("cannot write {}: {error}", place.display()))
+        })?;
+        reach(Point::CorpusPlaced);
+        if existed {
+            coordinator.lift(&run_id, &self.config).await?;
+            coordinator.open_corpus(&run_id).await;
+            coordinator.retry_finish(&run_id);
+        } else {
+            self.record(planned).await?;
+        }
+        Ok((coordinator.status(&run_id).await?, existed))
+    }
+
+    /// Records a new run and makes it live.
+    async fn record(&self, plan: RunPlan) -> Result<(), Refusal> {
+        let entry = RunEntry {
+            plan,
+            state: RunState::Running,
+            source: self.source.clone(),
+            created_at_ms: unix_ms(),
+            fingerprint: None,
+            totals: None,
+            resources: RunResources::ZERO,
+        };
+        let created = self
+            .coordinator
+            .ledger
+            .create_run(entry.clone())
+            .await
+            .map_err(|error| ledger_refusal(&error))?;
+        reach(Point::RunRecorded);
+        if let Created::Existed(known) = created {
+            // Only another coordinator on the same ledger can have been faster.
+            plan::same_config(&known.plan, &entry.plan.config)?;
+            plan::same_corpus(&known.plan, entry.plan.records, entry.plan.corpus_hash)?;
+        }
+        tracing::info!(run = %self.run_id, records = entry.plan.records, shards = entry.plan.cut().shards(), "planned a run");
+        self.coordinator.take_up(entry, Recovery::Grace, self.begun).await
+    }
+}
+
+fn write(
+    path: &Path,
+    mut queue: mpsc::Receiver<v1::Slice>,
+    complete: &AtomicBool,
+) -> Result<CorpusSummary, Refusal> {
+    let failed = |error: FileError| Refusal::new(Reason::Storage, error.to_string());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Refusal::new(Reason::Storage, format!("cannot make {}: {error}", folder.display()))
+        })?;
+    }
+    let mut writer = CorpusWriter::create(path).map_err(failed)?;
+    while let Some(slice) = queue.blocking_recv() {
+        let documents = documents(slice.documents)?;
+        for record in slice.records {
+            let record = Record::try_from(record)?;
+            let document = documents.get(&record.document).ok_or_else(|| {
+                Refusal::from(BadMessage::new("record.document", "names a document that is not in its slice"))
+            })?;
+            writer.push(record, document).map_err(failed)?;
+        }
+    }
+    if !complete.load(Ordering::Acquire) {
+        return Err(Refusal::new(Reason::BadMessage, "the corpus broke off"));
+    }
+    writer.finish().map_err(failed)
+}
+
+/// Documents by their hashes, which are computed again: what is stored for others is not taken on trust.
+fn documents(
+    documents: Vec<v1::Document>,
+) -> Result<std::collections::BTreeMap<domain::ids::DocumentHash, SourceDocument>, Refusal> {
+    documents
+        .into_iter()
+        .map(|document| {
+            let sent = SourceDocument::try_from(document)?;
+            let document = SourceDocument::new(sent.text, sent.neighbours);
+            if document.hash != sent.hash {
+                return Err(
+                    BadMessage::new("document.hash", "is not the hash of its text and neighbours").into()
+                );
+            }
+            Ok((document.hash, document))
+        })
+        .collect()
+}

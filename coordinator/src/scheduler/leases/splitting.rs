@@ -1,0 +1,110 @@
+//! Which shards exist and which wait: open shards, committed shards and the records beyond the cursor cover every
+//! record exactly once. Splits shards.
+
+use domain::ids::ShardIndex;
+
+use super::shard_state::{LeaseState, ShardState};
+use super::{LeaseError, Leases};
+use crate::clock::Monotonic;
+
+impl Leases {
+    pub(super) fn fresh_records(&self) -> u64 {
+        u64::from(self.cut.records.saturating_sub(self.cursor))
+    }
+
+    /// Opens the first shard that nobody has touched.
+    pub(super) fn begin_fresh(&mut self) -> Option<ShardIndex> {
+        let shard = self.cut.shard_at(self.cursor)?;
+        self.cursor = shard.end();
+        self.open.insert(shard.index, ShardState::fresh(shard.len, 0));
+        self.wait(shard.index);
+        Some(shard.index)
+    }
+
+    /// Opens what the ledger knows and this machine has not come to: shards beyond the cursor, or the half of an open
+    /// one. A committed shard stays as it is.
+    pub(super) fn bring_up(&mut self, shard: ShardIndex) -> Result<(), LeaseError> {
+        if shard.0 >= self.cut.records {
+            return Err(LeaseError::UnknownShard);
+        }
+        while self.cursor <= shard.0 {
+            self.begin_fresh().ok_or(LeaseError::UnknownShard)?;
+        }
+        loop {
+            let holder = self.open.range(..=shard).next_back();
+            let Some((first, state)) = holder else { return Ok(()) };
+            let (first, held) = (*first, state.shard(*first));
+            if first == shard || !held.holds(shard) {
+                return Ok(());
+            }
+            // Its entry has been split since it was read; what it is now, the next grant will be told.
+            let (half, _) = held.halves().ok_or(LeaseError::UnknownShard)?;
+            self.release(first, Monotonic::default());
+            if half.len == 1
+                && let Some(state) = self.open.get_mut(&first)
+            {
+                state.lost = 0;
+            }
+            self.shrink(first, half.len);
+        }
+    }
+
+    /// Cuts an open shard down; what comes off waits. Gives whether splitting leads there.
+    pub(super) fn shrink(&mut self, index: ShardIndex, len: u32) -> bool {
+        let Some(state) = self.open.get_mut(&index) else { return false };
+        let Some((_, off)) = state.shard(index).shrunk_to(len) else { return false };
+        let was_waiting = self.waiting.remove(&index);
+        if was_waiting {
+            self.waiting_records -= u64::from(state.len);
+        }
+        state.len = len;
+        let lost = state.lost;
+        if was_waiting {
+            self.wait(index);
+        }
+        for mut piece in off {
+            if mutated!(SplitLosesRecord) && piece.len > 1 {
+                piece.len -= 1;
+            }
+            self.splits = self.splits.saturating_add(1);
+            // What made the whole suspicious may lie in either half; a record alone begins anew.
+            self.open.insert(piece.index, ShardState::fresh(piece.len, if piece.len > 1 { lost } else { 0 }));
+            self.wait(piece.index);
+        }
+        true
+    }
+
+    /// Makes a shard wait, if it is held.
+    pub(super) fn release(&mut self, index: ShardIndex, now: Monotonic) {
+        let Some(state) = self.open.get_mut(&index) else { return };
+        if let LeaseState::Leased { worker, deadline, .. } =
+            std::mem::replace(&mut state.lease, LeaseState::Waiting)
+        {
+            let len = state.len;
+            self.deadlines.remove(&(deadline, index));
+            self.throughputs.dropped(&worker, len);
+            if deadline <= now {
+                self.throughputs.forget_idle(&worker);
+            }
+            self.wait(index);
+        }
+    }
+
+    pub(super) fn wait(&mut self, index: ShardIndex) {
+        let Some(state) = self.open.get(&index) else { return };
+        if state.len == 1 && state.lost >= self.terms.max_lost {
+            self.poison.insert(index);
+        } else if self.waiting.insert(index) {
+            self.waiting_records += u64::from(state.len);
+        }
+    }
+
+    pub(super) fn unwait(&mut self, index: ShardIndex) {
+        self.poison.remove(&index);
+        if self.waiting.remove(&index)
+            && let Some(state) = self.open.get(&index)
+        {
+            self.waiting_records -= u64::from(state.len);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Service `Fleet`, for workers: `Join`, `Work`, `Ask`, `CommitShard`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+
+use console::traces;
+use domain::ids::WorkerName;
+use proto::convert::{BadMessage, PartHeader};
+use proto::status::{Reason, Refusal, check_version};
+use proto::v1;
+use proto::v1::commit_shard_request::Message;
+
+use super::{llm_stream, work_stream};
+use crate::llm_gateway::GatewayHandle;
+use crate::refusals::ending;
+use crate::run::Coordinator;
+use crate::run::commit::Committed;
+use crate::server::stream_limits::{StreamLimits, timed_upload, within};
+
+/// Service `Fleet`.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetService {
+    pub(crate) coordinator: Arc<Coordinator>,
+    pub(crate) gateway: GatewayHandle,
+    /// Turns true when the coordinator ends.
+    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) limits: StreamLimits,
+}
+
+#[tonic::async_trait]
+impl v1::fleet_server::Fleet for FleetService {
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let join = request.into_inner();
+        let version = env!("CARGO_PKG_VERSION");
+        check_version(join.protocol_version, ("worker", &join.version), ("coordinator", version))?;
+        if *self.draining.borrow() {
+            return Err(ending().into());
+        }
+        let worker = WorkerName::new(join.worker)
+            .map_err(|error| Refusal::from(BadMessage::new("join.worker", error)))?;
+        let worker = self.coordinator.reserve_name(worker);
+        tracing::info!(%worker, version = join.version, slots = join.slots, "a worker joined");
+        Ok(Response::new(v1::JoinResponse {
+            worker: worker.into(),
+            protocol_version: proto::PROTOCOL_VERSION,
+            version: version.to_owned(),
+        }))
+    }
+
+    type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::WorkRequest>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        let stream = work_stream::serve(
+            Arc::clone(&self.coordinator),
+            request.into_inner(),
+            self.draining.clone(),
+            self.limits,
+        );
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::AskResponse, Status>> + Send>>;
+
+    async fn ask(
+        &self,
+        request: Request<Streaming<v1::AskRequest>>,
+    ) -> Result<Response<Self::AskStream>, Status> {
+        let stream =
+            llm_stream::serve(self.gateway.clone(), request.into_inner(), self.draining.clone(), self.limits);
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn commit_shard(
+        &self,
+        request: Request<Streaming<v1::CommitShardRequest>>,
+    ) -> Result<Response<v1::CommitShardResponse>, Status> {
+        let context = request.metadata().get(traces::TRACEPARENT);
+        let context = context.and_then(|context| context.to_str().ok().map(str::to_owned));
+        let mut stream = request.into_inner();
+        let first = within(self.limits.first_message, "the header of the part", stream.message()).await?;
+        let first = first.and_then(|request| request.message);
+        let Some(Message::Header(header)) = first else {
+            return Err(
+                Refusal::from(BadMessage::new("message", "the first one has to be the header")).into()
+            );
+        };
+        let header = PartHeader::try_from(header).map_err(Refusal::from)?;
+        let chunks = stream.map(|request| match request.map(|request| request.message) {
+            Ok(Some(Message::Chunk(chunk))) => Ok(chunk),
+            Ok(_) => Err(Refusal::from(BadMessage::new("message", "after the header only chunks may come"))),
+            Err(status) => {
+                Err(Refusal::new(Reason::DamagedPart, format!("the upload broke off: {}", status.message())))
+            }
+        });
+        let chunks = Box::pin(timed_upload(chunks, self.limits));
+        let key = &header.key;
+        let span = tracing::info_span!("commit", run = %key.run_id, shard = %key.shard, token = %key.token);
+        if let Some(context) = context {
+            traces::follow(&span, &context);
+        }
+        let committed = self.coordinator.commit(header, chunks).instrument(span).await?;
+        Ok(Response::new(v1::CommitShardResponse { already: committed == Committed::Already }))
+    }
+}

@@ -1,0 +1,156 @@
+//! Handler of a worker's LLM stream: converts its messages for the gateway, and the gateway's replies for it.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use domain::answer::Answer;
+use domain::ids::WorkerName;
+use proto::convert::{Asked, BadMessage, Ended};
+use proto::status::Refusal;
+use proto::v1;
+use proto::v1::ask_request::Message as Request;
+use proto::v1::ask_response::Message as Response;
+
+use super::work_stream::{AbortOnDrop, wait_until};
+use crate::llm_gateway::{GatewayHandle, Reply, WorkerStream};
+use crate::refusals::ending;
+use crate::server::stream_limits::{StreamLimits, within};
+
+type Answered = Result<v1::AskResponse, Status>;
+
+/// Serves the stream of one worker. The answer's head goes out before the worker has said who it is.
+pub(super) fn serve(
+    gateway: GatewayHandle,
+    inbound: Streaming<v1::AskRequest>,
+    draining: watch::Receiver<bool>,
+    limits: StreamLimits,
+) -> impl Stream<Item = Answered> + Send {
+    let begun = async move {
+        match begin(gateway, inbound, draining, limits).await {
+            Ok(answers) => answers.left_stream(),
+            Err(status) => stream::iter([Err(status)]).right_stream(),
+        }
+    };
+    stream::once(begun).flatten()
+}
+
+async fn begin(
+    gateway: GatewayHandle,
+    mut inbound: Streaming<v1::AskRequest>,
+    draining: watch::Receiver<bool>,
+    limits: StreamLimits,
+) -> Result<impl Stream<Item = Answered> + Send, Status> {
+    let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+    tracing::debug!(%worker, "a worker asks");
+    let (worker_stream, replies) = gateway.connect(worker).await?;
+    let (failure, failed) = mpsc::channel(1);
+    let receiver = tokio::spawn(receive_loop(worker_stream, inbound, failure, draining.clone()));
+    let ends_with_stream = AbortOnDrop(receiver.abort_handle());
+    let replies = ReceiverStream::new(replies).map(|(number, reply)| Ok(answer(number, reply)));
+    // The stream ends when the gateway lets go of it, or with what went wrong.
+    let failed = ReceiverStream::new(failed).map(Err).chain(stream::pending());
+    Ok(until_failed(replies, failed, draining).inspect(move |_| {
+        let _ = &ends_with_stream;
+    }))
+}
+
+/// The items of `replies`, until it ends or `failed` says why there are no more. The gateway may let go of the stream before
+/// the receive loop has heard that the coordinator ends: that is the reason then.
+fn until_failed(
+    replies: impl Stream<Item = Answered> + Send,
+    failed: impl Stream<Item = Answered> + Send,
+    draining: watch::Receiver<bool>,
+) -> impl Stream<Item = Answered> + Send {
+    let last = stream::once(async move { draining.borrow().then(|| Err(ending().into())) });
+    let replies = replies.map(Some).chain(last);
+    let ended_by_errors = stream::select(replies, failed.map(Some)).flat_map(|item| {
+        let end = matches!(item, Some(Err(_))).then_some(None);
+        stream::iter(std::iter::once(item).chain(end))
+    });
+    ended_by_errors.scan((), |(), item| std::future::ready(item))
+}
+
+async fn opened(inbound: &mut Streaming<v1::AskRequest>) -> Result<WorkerName, Status> {
+    let bad = |reason: String| Status::from(Refusal::from(BadMessage::new("open", reason)));
+    match inbound.message().await?.and_then(|request| request.message) {
+        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        _ => Err(bad("has to be the first message".to_owned())),
+    }
+}
+
+/// Hears the worker until its stream ends or the coordinator does.
+async fn receive_loop(
+    worker_stream: WorkerStream,
+    mut inbound: Streaming<v1::AskRequest>,
+    failure: mpsc::Sender<Status>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let ended: Result<(), Status> = async {
+        loop {
+            let request = tokio::select! {
+                request = inbound.message() => request?,
+                () = wait_until(&mut draining) => {
+                    return Err(ending().into());
+                }
+            };
+            match request {
+                None => return Ok(()),
+                Some(request) => handle(&worker_stream, request).await?,
+            }
+        }
+    }
+    .await;
+    if let Err(status) = ended {
+        // There is no receiver when the stream has gone.
+        let _ = failure.send(status).await;
+    }
+}
+
+async fn handle(worker_stream: &WorkerStream, request: v1::AskRequest) -> Result<(), Refusal> {
+    match request.message {
+        Some(Request::Question(question)) => worker_stream.acquire(Asked::try_from(question)?).await,
+        Some(Request::Ended(ended)) => worker_stream.complete(Ended::try_from(ended)?).await,
+        Some(Request::Withdraw(withdraw)) => worker_stream.cancel(withdraw.number).await,
+        Some(Request::Open(_)) => Err(BadMessage::new("open", "may come once only").into()),
+        // Of a later version.
+        None => Ok(()),
+    }
+}
+
+fn answer(number: u64, reply: Reply) -> v1::AskResponse {
+    let message = match reply {
+        Reply::CachedResponse(answer) => {
+            let answer = Arc::try_unwrap(answer).unwrap_or_else(|shared| Answer::clone(&shared));
+            Response::Known(v1::Known { number, answer: Some(answer.into()) })
+        }
+        Reply::CallPermit { valid_ms } => Response::Go(v1::Go { number, valid_ms }),
+        Reply::ResultPersisted => Response::Kept(v1::Kept { number }),
+        Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
+    };
+    v1::AskResponse { message: Some(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::status::Reason;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_let_go_while_the_coordinator_ends_hears_why() {
+        let kept = || stream::iter([Ok(answer(1, Reply::ResultPersisted))]);
+        for ends in [true, false] {
+            let (_flag, draining) = watch::channel(ends);
+            let answers: Vec<Answered> = until_failed(kept(), stream::pending(), draining).collect().await;
+            let refused = answers.get(1).map(|answer| Reason::of(answer.as_ref().unwrap_err()));
+            assert_eq!(
+                (answers.len(), refused.flatten()),
+                if ends { (2, Some(Reason::Draining)) } else { (1, None) }
+            );
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The server: both gRPC services, health, reflection and HTTP, until shutdown.
+
+mod fleet;
+pub(crate) mod http;
+mod llm_stream;
+mod runs;
+mod status_page;
+pub mod stream_limits;
+mod work_stream;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tonic::Request;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::server::TcpIncoming;
+
+use proto::channel::{MAX_MESSAGE_BYTES, check_stamp, server};
+use proto::status::Refusal;
+use proto::v1::fleet_server::FleetServer;
+use proto::v1::runs_server::RunsServer;
+
+use crate::llm_gateway::GatewayHandle;
+use crate::llm_gateway::response_cache::ResponseCache;
+use crate::run::Coordinator;
+use crate::server::stream_limits::StreamLimits;
+use fleet::FleetService;
+use runs::RunsService;
+
+/// How long streams may take to end.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Why the server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The transport failed.
+    #[error("the server failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The answers cannot be read.
+    #[error(transparent)]
+    Answers(#[from] Refusal),
+    /// The descriptors are not what reflection needs.
+    #[error("the reflection service cannot be built")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves `runs` and what models answered for them on `listener` until `shutdown` ends; then streams are told to end, and get a moment for it.
+pub async fn run(
+    listener: TcpListener,
+    coordinator: Arc<Coordinator>,
+    answers: Arc<ResponseCache>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    run_with(listener, coordinator, answers, StreamLimits::default(), shutdown).await
+}
+
+/// Like [`run`], with other time limits for the streams that come in.
+pub async fn run_with(
+    listener: TcpListener,
+    coordinator: Arc<Coordinator>,
+    answers: Arc<ResponseCache>,
+    limits: StreamLimits,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let (drain, draining) = watch::channel(false);
+    let (gateway, gateway_shutdown) = GatewayHandle::open(Arc::clone(&coordinator), answers).await?;
+    let fleet =
+        FleetService { coordinator: Arc::clone(&coordinator), gateway, draining: draining.clone(), limits };
+    let submissions = Arc::new(Semaphore::new(self::runs::SUBMISSIONS));
+    let clients = RunsService { coordinator: Arc::clone(&coordinator), draining, submissions, limits };
+    let served = serve(listener, (fleet, clients), &coordinator, drain, shutdown).await;
+    gateway_shutdown.close(GRACE).await;
+    coordinator.close().await;
+    served
+}
+
+async fn serve(
+    listener: TcpListener,
+    (fleet, clients): (FleetService, RunsService),
+    reaper: &Arc<Coordinator>,
+    drain: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let fleet = FleetServer::new(fleet)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let clients = RunsServer::new(clients)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let clients = InterceptedService::new(clients, |request: Request<()>| {
+        check_stamp(&request, env!("CARGO_PKG_VERSION"))?;
+        Ok(request)
+    });
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<FleetServer<FleetService>>().await;
+    reporter.set_serving::<RunsServer<RunsService>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut stopping = drain.subscribe();
+    let serving = server()
+        .add_service(fleet)
+        .add_service(clients)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+    tokio::pin!(serving, shutdown);
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = &mut shutdown => {}
+        () = reaper.reap_leases() => {}
+    }
+    reporter.set_not_serving::<FleetServer<FleetService>>().await;
+    reporter.set_not_serving::<RunsServer<RunsService>>().await;
+    drain.send_replace(true);
+    match tokio::time::timeout(GRACE, serving).await {
+        Ok(ended) => Ok(ended?),
+        // A client that does not let go: its connection ends with this process.
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,234 @@
+//! Service `Runs`, for clients: submit, show, cancel and remove runs; list and drain workers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use tokio::sync::{Semaphore, watch};
+use tonic::{Request, Response, Status, Streaming};
+
+use domain::ids::{RunId, WorkerName};
+use proto::convert::{BadMessage, config_from_wire};
+use proto::status::{Reason, Refusal};
+use proto::v1;
+use proto::v1::submit_request::Message;
+
+use crate::refusals::ending;
+use crate::run::{Change, Coordinator};
+use crate::server::stream_limits::{StreamLimits, TimedSubmission, within};
+
+/// Shortest time between two states that a watcher gets, the last one aside.
+const CALM: Duration = Duration::from_millis(100);
+
+/// Corpora that are taken at the same time: each has a thread that writes it. More of them wait at their clients.
+pub(crate) const SUBMISSIONS: usize = 32;
+
+/// Service `Runs`.
+#[derive(Debug, Clone)]
+pub(crate) struct RunsService {
+    pub(crate) coordinator: Arc<Coordinator>,
+    /// Turns true when the coordinator ends.
+    pub(crate) draining: watch::Receiver<bool>,
+    /// One permit for each corpus that may be taken now.
+    pub(crate) submissions: Arc<Semaphore>,
+    pub(crate) limits: StreamLimits,
+}
+
+#[tonic::async_trait]
+impl v1::runs_server::Runs for RunsService {
+    async fn submit(
+        &self,
+        request: Request<Streaming<v1::SubmitRequest>>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let mut stream = request.into_inner();
+        let first = within(self.limits.first_message, "the header of the run", stream.message()).await?;
+        let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
+            return Err(bad("the first one has to be the header").into());
+        };
+        let config = config_from_wire(&header.config_json).map_err(Refusal::from)?;
+        let source: String = header.source.chars().filter(|c| !c.is_control()).take(500).collect();
+        let _permit = self.submissions.acquire().await.map_err(|_| ending())?;
+        let clock = TimedSubmission::start(self.limits);
+        let mut submission = self.coordinator.submit(run_id(header.run_id)?, config, source).await?;
+        let sent = loop {
+            match clock.next(stream.message()).await?.map(|request| request.message) {
+                Some(Some(Message::Slice(slice))) => submission.push(slice).await?,
+                Some(Some(Message::End(end))) => break end.records,
+                Some(_) => return Err(bad("after the header come slices, then the end").into()),
+                None => return Err(bad("the stream broke off before its end").into()),
+            }
+        };
+        let (status, existed) = submission.finish(sent).await?;
+        Ok(Response::new(v1::SubmitResponse { status: Some(status.into()), existed }))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::RunStatus>, Status> {
+        let run_id = run_id(request.into_inner().run_id)?;
+        Ok(Response::new(self.coordinator.status(&run_id).await?.into()))
+    }
+
+    async fn list(&self, _request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let runs = self.coordinator.list().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListResponse { runs }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::RunStatus, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let run_id = run_id(request.into_inner().run_id)?;
+        let watch = RunWatch {
+            changes: self.coordinator.changed.subscribe(),
+            coordinator: Arc::clone(&self.coordinator),
+            run_id,
+            draining: self.draining.clone(),
+            seen: None,
+            is_over: false,
+        };
+        Ok(Response::new(Box::pin(stream::unfold(watch, RunWatch::next))))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::RunStatus>, Status> {
+        let run_id = run_id(request.into_inner().run_id)?;
+        Ok(Response::new(self.coordinator.cancel(&run_id).await?.into()))
+    }
+
+    async fn list_workers(
+        &self,
+        _request: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        let workers = self.coordinator.workers().into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListWorkersResponse { workers }))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::WorkerStatus>, Status> {
+        let worker = WorkerName::new(request.into_inner().worker)
+            .map_err(|error| Refusal::from(BadMessage::new("worker", error)))?;
+        let status = self
+            .coordinator
+            .drain_worker(&worker)
+            .ok_or_else(|| Refusal::new(Reason::UnknownWorker, format!("no worker {worker} is connected")))?;
+        Ok(Response::new(status.into()))
+    }
+
+    async fn inventory(
+        &self,
+        _request: Request<v1::InventoryRequest>,
+    ) -> Result<Response<v1::InventoryResponse>, Status> {
+        let runs = self.coordinator.inventory().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::InventoryResponse { runs }))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<v1::RemoveRequest>,
+    ) -> Result<Response<v1::RemoveResponse>, Status> {
+        self.coordinator.remove(&run_id(request.into_inner().run_id)?).await?;
+        Ok(Response::new(v1::RemoveResponse {}))
+    }
+}
+
+fn bad(reason: &str) -> Refusal {
+    BadMessage::new("message", reason).into()
+}
+
+fn run_id(text: String) -> Result<RunId, Refusal> {
+    Ok(RunId::new(text).map_err(|error| BadMessage::new("run_id", error))?)
+}
+
+/// The states of a run, one whenever it changes, until it has ended or the coordinator ends. Nothing runs beside the
+/// stream: it ends with the call.
+struct RunWatch {
+    coordinator: Arc<Coordinator>,
+    run_id: RunId,
+    changes: watch::Receiver<Change>,
+    draining: watch::Receiver<bool>,
+    /// Before the latest state was taken.
+    seen: Option<Change>,
+    is_over: bool,
+}
+
+impl RunWatch {
+    /// The next state, and what waits for the one after it.
+    async fn next(mut self) -> Option<(Result<v1::RunStatus, Status>, Self)> {
+        if self.is_over {
+            return None;
+        }
+        if let Some(seen) = self.seen {
+            let (changes, draining) = (&mut self.changes, &mut self.draining);
+            let next = async {
+                let _ =
+                    tokio::time::timeout(CALM, changes.wait_for(|change| change.ended != seen.ended)).await;
+                // Compared with what was seen before the status was taken: nothing in between is missed.
+                changes.wait_for(|change| *change != seen).await.map(drop)
+            };
+            let stop = async {
+                // A sender that has gone means the same as one that says so.
+                let _ = draining.wait_for(|draining| *draining).await;
+            };
+            tokio::select! {
+                gone = next => if gone.is_err() { return None },
+                () = stop => {
+                    self.is_over = true;
+                    return Some((Err(ending().into()), self));
+                }
+            }
+        }
+        self.seen = Some(*self.changes.borrow_and_update());
+        let status = self.coordinator.status(&self.run_id).await;
+        self.is_over = status.as_ref().map_or(true, |status| status.state.has_ended());
+        Some((status.map(Into::into).map_err(Status::from), self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataset::store::Store;
+    use futures::StreamExt as _;
+    use proto::v1::runs_server::Runs as _;
+
+    use super::*;
+    use crate::ledger::{Ledger as _, MemoryLedger, suite};
+    use crate::run::{Parts, Recovery};
+
+    #[tokio::test]
+    async fn a_watch_ends_with_its_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(MemoryLedger::default());
+        ledger.create_run(suite::run("r")).await.unwrap();
+        let (store, scratch) = (Store::local(folder.path()).unwrap(), folder.path().to_owned());
+        let runs =
+            Coordinator::open(Parts { ledger, store, scratch, recovery: Recovery::Grace }).await.unwrap();
+        let (drain, draining) = watch::channel(false);
+        let service = RunsService {
+            coordinator: Arc::clone(&runs),
+            draining,
+            submissions: Arc::new(Semaphore::new(1)),
+            limits: StreamLimits::default(),
+        };
+        let watch = async || {
+            let request = Request::new(v1::WatchRequest { run_id: "r".to_owned() });
+            service.watch(request).await.unwrap().into_inner()
+        };
+        let held = Arc::strong_count(&runs);
+        let mut watched = watch().await;
+        assert_eq!(watched.next().await.unwrap().unwrap().state, "running");
+        drop(watched);
+        assert_eq!(
+            Arc::strong_count(&runs),
+            held,
+            "nothing is left of it, though nothing else has run since"
+        );
+
+        let mut watched = watch().await;
+        assert_eq!(watched.next().await.unwrap().unwrap().run_id, "r");
+        runs.notify_watchers(false);
+        assert_eq!(watched.next().await.unwrap().unwrap().run_id, "r");
+        drain.send_replace(true);
+        assert!(watched.next().await.unwrap().is_err(), "the coordinator ends");
+        assert!(watched.next().await.is_none());
+    }
+}

@@ -1,0 +1,188 @@
+//! Time limits of the streams that workers and clients send. Their sizes and counts stand beside what they bound; the
+//! README has a table of all of them.
+//!
+//! Only the time that the other end takes is counted: while this end waits for its disk or for room, no limit of a
+//! message runs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::Status;
+
+use proto::status::{Reason, Refusal};
+
+/// How long the other end of a stream may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// `Work`, `Ask`, `CommitShard`, `Submit`: from the opening of a stream to its first message.
+    pub first_message: Duration,
+    /// `Work`: between two messages. A worker sends a heartbeat every ten seconds at least.
+    pub work_silence: Duration,
+    /// `CommitShard`: between two chunks of a part.
+    pub upload_chunk: Duration,
+    /// `CommitShard`: from the header to the last chunk.
+    pub upload: Duration,
+    /// `Submit`: between two slices of a corpus. The client may be reading its corpus meanwhile.
+    pub submit_slice: Duration,
+    /// `Submit`: from the header to the end.
+    pub submit: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            first_message: Duration::from_secs(10),
+            work_silence: Duration::from_secs(60),
+            upload_chunk: Duration::from_secs(30),
+            upload: Duration::from_secs(600),
+            submit_slice: Duration::from_secs(300),
+            submit: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A stream was too slow. The call may be repeated.
+fn timed_out(what: &str, limit: Duration) -> Refusal {
+    Refusal::new(
+        Reason::TimedOut,
+        format!("{what} did not arrive within {}", humantime::format_duration(limit)),
+    )
+}
+
+/// Waits for `message` (`what`, for people) no longer than `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    what: &str,
+    message: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    timeout(limit, message).await.unwrap_or_else(|_| Err(timed_out(what, limit).into()))
+}
+
+/// The time of a stream of many messages: a limit for each and one for all of them.
+#[derive(Debug, Clone, Copy)]
+struct StreamClock {
+    each: (Duration, &'static str),
+    whole: (Duration, &'static str),
+    end: Instant,
+}
+
+impl StreamClock {
+    /// Begins now; the limits come with what they are limits of, for people.
+    fn start(each: (Duration, &'static str), whole: (Duration, &'static str)) -> Self {
+        Self { each, whole, end: Instant::now() + whole.0 }
+    }
+
+    /// Waits for the next message.
+    async fn next<T>(&self, message: impl Future<Output = T>) -> Result<T, Refusal> {
+        let next = Instant::now() + self.each.0;
+        timeout_at(next.min(self.end), message).await.map_err(|_| {
+            let (limit, what) = if next < self.end { self.each } else { self.whole };
+            timed_out(what, limit)
+        })
+    }
+}
+
+/// The chunks of an upload that has begun now; the last item is the refusal when it takes too long.
+pub(crate) fn timed_upload(
+    chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    limits: StreamLimits,
+) -> impl Stream<Item = Result<Bytes, Refusal>> {
+    let each = (limits.upload_chunk, "the next chunk of the part");
+    let clock = StreamClock::start(each, (limits.upload, "the whole part"));
+    stream::unfold(Some(chunks), move |chunks| async move {
+        let mut chunks = chunks?;
+        match clock.next(chunks.next()).await {
+            Ok(chunk) => Some((chunk?, Some(chunks))),
+            Err(refusal) => Some((Err(refusal), None)),
+        }
+    })
+}
+
+/// The messages of a submission that has begun now.
+#[derive(Debug)]
+pub(crate) struct TimedSubmission(StreamClock);
+
+impl TimedSubmission {
+    pub(crate) fn start(limits: StreamLimits) -> Self {
+        let each = (limits.submit_slice, "the next slice of the corpus");
+        Self(StreamClock::start(each, (limits.submit, "the whole corpus")))
+    }
+
+    /// Waits for the next message.
+    pub(crate) async fn next<T>(
+        &self,
+        message: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        self.0.next(message).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: StreamLimits = StreamLimits {
+        first_message: Duration::from_secs(1),
+        work_silence: Duration::from_secs(1),
+        upload_chunk: Duration::from_secs(30),
+        upload: Duration::from_secs(100),
+        submit_slice: Duration::from_secs(1),
+        submit: Duration::from_secs(1),
+    };
+
+    /// Chunks that come so many seconds after one another.
+    fn chunks(gaps: &'static [u64]) -> impl Stream<Item = Result<Bytes, Refusal>> + Unpin {
+        let chunks = stream::iter(gaps).then(async |gap| {
+            tokio::time::sleep(Duration::from_secs(*gap)).await;
+            Ok(Bytes::from_static(b"x"))
+        });
+        Box::pin(chunks)
+    }
+
+    /// How many chunks arrived, after how many seconds it ended, and with which refusal.
+    async fn uploaded(gaps: &'static [u64]) -> (usize, u64, Option<String>) {
+        let begun = Instant::now();
+        let mut items: Vec<_> = timed_upload(chunks(gaps), LIMITS).collect().await;
+        let refused = items.pop_if(|item| item.is_err()).map(|item| item.unwrap_err());
+        assert!(refused.as_ref().is_none_or(|refusal| refusal.reason == Reason::TimedOut));
+        (items.len(), begun.elapsed().as_secs(), refused.map(|refusal| refusal.message))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_ends_when_a_chunk_or_the_whole_takes_too_long() {
+        assert_eq!(uploaded(&[29, 29, 29]).await, (3, 87, None));
+        let late = "the next chunk of the part did not arrive within 30s".to_owned();
+        assert_eq!(uploaded(&[1, 31, 1]).await, (1, 31, Some(late)));
+        let long = "the whole part did not arrive within 1m 40s".to_owned();
+        assert_eq!(uploaded(&[29, 29, 29, 29]).await, (3, 100, Some(long)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_which_nothing_is_asked_for_does_not_count_for_a_chunk() {
+        let mut upload = Box::pin(timed_upload(chunks(&[1, 1]), LIMITS));
+        assert!(upload.next().await.unwrap().is_ok());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(upload.next().await.unwrap().is_ok());
+        assert!(upload.next().await.is_none());
+    }
+
+    #[test]
+    fn the_readme_has_the_limits() {
+        let readme = include_str!("../../README.md");
+        let StreamLimits { first_message, work_silence, upload_chunk, upload, submit_slice, submit } =
+            StreamLimits::default();
+        for (name, limit) in [
+            ("first_message", first_message),
+            ("work_silence", work_silence),
+            ("upload_chunk", upload_chunk),
+            ("upload", upload),
+            ("submit_slice", submit_slice),
+            ("submit", submit),
+        ] {
+            let row = format!("| `{name}` | {} |", humantime::format_duration(limit));
+            assert!(readme.contains(&row), "{row}");
+        }
+    }
+}

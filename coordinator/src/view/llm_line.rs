@@ -1,0 +1,47 @@
+//! Status line of a run's LLM calls: for the status table, the page, progress and the closing summary.
+
+use std::fmt::Write as _;
+
+use proto::convert::{ModelStatus, RunStatus};
+
+/// Calls, limit, what waits, what was refused, tokens and cost. `None` where the run asked no model.
+pub(crate) fn line(run: &RunStatus) -> Option<String> {
+    let model = run.model.as_ref()?;
+    let mut line = String::new();
+    if !run.state.has_ended() {
+        let _ = write!(line, "{:.0} calls/min", model.calls_per_min);
+        if let Some(limit) = model.limit_per_min {
+            let _ = write!(line, " of {limit:.0}{}", if model.limit_learnt { " (learnt)" } else { "" });
+        }
+        let _ = write!(line, ", {} under way, {} waiting, ", model.under_way, model.waiting);
+    }
+    let _ = write!(line, "{} calls", model.calls);
+    for (count, word) in [
+        (model.throttled, "refused (429)"),
+        (model.failed, "failed"),
+        (model.reused, "answered from what was kept"),
+    ] {
+        if count > 0 {
+            let _ = write!(line, ", {count} {word}");
+        }
+    }
+    let _ = write!(line, ", {} tokens", model.usage.total);
+    if model.cost_usd > 0.0 {
+        let _ = write!(line, ", {} USD", usd(model.cost_usd));
+        if let Some(to_come) = to_come(run, model) {
+            let _ = write!(line, ", about {} USD to come", usd(to_come));
+        }
+    }
+    Some(line)
+}
+
+/// What the records that are not done will cost if they cost as much as those that are, in US dollars.
+fn to_come(run: &RunStatus, model: &ModelStatus) -> Option<f64> {
+    let (done, open) = (run.tally.records, run.records.saturating_sub(run.tally.records));
+    (!run.state.has_ended() && done > 0 && open > 0).then(|| model.cost_usd / done as f64 * open as f64)
+}
+
+/// Cents where there are dollars, fractions of a cent where there are none.
+pub(crate) fn usd(amount: f64) -> String {
+    if amount < 1.0 { format!("{amount:.4}") } else { format!("{amount:.2}") }
+}

@@ -1,0 +1,184 @@
+//! Closing summary of a run, as text and as JSON.
+
+use std::fmt::Write as _;
+
+use console::output::visible;
+use domain::config::Documents;
+use domain::outcome::Status;
+use domain::tally::{Reason, Tally};
+use proto::convert::RunStatus;
+use serde_json::{Value, json};
+
+use crate::ledger::{RunEntry, RunResources};
+use crate::view::llm_line;
+
+/// Reasons shown for each status.
+const REASONS: usize = 5;
+
+/// A run that ended, and what it used.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) status: RunStatus,
+    pub(crate) documents: Documents,
+    pub(crate) used: RunResources,
+}
+
+impl Summary {
+    /// One line of JSON. Scripts rely on these keys.
+    pub(crate) fn json(&self) -> Value {
+        let tally = &self.status.tally;
+        let model = self.status.model.unwrap_or_default();
+        json!({
+            "run_id": self.status.run_id.as_str(),
+            "path": self.status.results,
+            "records": self.status.records,
+            "accepted": tally.accepted,
+            "rejected": tally.rejected,
+            "needs_review": tally.needs_review,
+            "errors": tally.errors,
+            "wall_s": self.used.wall_s(),
+            "cpu_s": self.used.cpu_s(),
+            "peak_rss_mb": self.used.peak_rss_mb(),
+            "fingerprint": self.status.fingerprint,
+            "not_applicable": tally.not_applicable,
+            "valid": tally.valid,
+            "valid_accepted": tally.valid_accepted,
+            "state": self.status.state.as_str(),
+            "shards": self.status.shards,
+            "documents": word(self.documents),
+            "model_calls": model.calls,
+            "model_failed": model.failed,
+            "model_throttled": model.throttled,
+            "model_reused": model.reused,
+            "model_tokens": model.usage.total,
+            "cost_usd": model.cost_usd,
+            "cost_per_accepted_usd": per_accepted(model.cost_usd, tally.accepted),
+        })
+    }
+
+    /// The closing summary for people.
+    pub(crate) fn text(&self) -> String {
+        let (status, tally) = (&self.status, &self.status.tally);
+        let mut text = String::new();
+        let taken = self.used.wall_s().map_or_else(String::new, |wall_s| {
+            let rate = if wall_s > 0.0 { tally.records as f64 / wall_s } else { 0.0 };
+            format!(" in {wall_s:.1} s ({rate:.0}/s)")
+        });
+        let _ = writeln!(
+            text,
+            "run {} {}: {} records{taken}, documents: {}",
+            status.run_id,
+            status.state.as_str(),
+            tally.records,
+            word(self.documents),
+        );
+        let _ = writeln!(
+            text,
+            "  accepted {}, rejected {}, needs review {}, not applicable {}, errors {}",
+            tally.accepted, tally.rejected, tally.needs_review, tally.not_applicable, tally.errors
+        );
+        let _ = writeln!(
+            text,
+            "  acceptance {} of all, {} of the {} whose document was valid before",
+            share(tally.accepted, tally.records),
+            share(tally.valid_accepted, tally.valid),
+            tally.valid
+        );
+        for (status, title) in [
+            (Status::Rejected, "rejected by"),
+            (Status::NeedsReview, "need review"),
+            (Status::Error, "not processed"),
+        ] {
+            reasons(&mut text, title, &tally.top_reasons(status));
+        }
+        cautions(&mut text, tally);
+        if let Some(asked) = llm_line::line(status) {
+            let _ = write!(text, "  {asked}");
+            let cost = status.model.map_or(0.0, |model| model.cost_usd);
+            if let Some(cost) = per_accepted(cost, tally.accepted).filter(|cost| *cost > 0.0) {
+                let _ = write!(text, ", {} USD for each accepted repair", llm_line::usd(cost));
+            }
+            text.push('\n');
+        }
+        if let Some((cpu_s, peak_rss_mb)) = self.used.cpu_s().zip(self.used.peak_rss_mb()) {
+            let _ = writeln!(text, "  {cpu_s:.1} s CPU, {peak_rss_mb:.0} MB peak");
+        }
+        if let Some(fingerprint) = &status.fingerprint {
+            let _ = writeln!(text, "  fingerprint {fingerprint}");
+        }
+        let _ = writeln!(text, "  results in {}", visible(&status.results));
+        let _ =
+            writeln!(text, "next: analysis metrics {0}   analysis failures {0}", visible(&status.results));
+        text
+    }
+}
+
+/// What a run has used when this process has used `own` for it and found it as `before`; `None`: it is a new one.
+pub(crate) fn used(before: Option<&RunEntry>, own: RunResources) -> RunResources {
+    match before {
+        None => own,
+        // This process only looked at it.
+        Some(run) if run.state.has_ended() => run.resources,
+        Some(run) => run.resources.followed_by(own),
+    }
+}
+
+/// `None`: nothing was accepted.
+fn per_accepted(cost_usd: f64, accepted: u64) -> Option<f64> {
+    (accepted > 0).then(|| cost_usd / accepted as f64)
+}
+
+fn reasons(text: &mut String, title: &str, reasons: &[&Reason]) {
+    if reasons.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "  {title}:");
+    for reason in reasons.iter().take(REASONS) {
+        let fault = match reason.fault {
+            domain::outcome::Fault::None => String::new(),
+            fault => format!(", fault {fault}"),
+        };
+        let _ = writeln!(
+            text,
+            "    {:>7} {}{fault}; e.g. {}: {}",
+            reason.count,
+            reason.cause,
+            visible(reason.example.as_str()),
+            visible(&reason.message).replace('\n', " ")
+        );
+    }
+    if reasons.len() > REASONS {
+        let rest: u64 = reasons.iter().skip(REASONS).map(|reason| reason.count).sum();
+        let _ = writeln!(text, "    {rest:>7} for {} other reasons", reasons.len() - REASONS);
+    }
+}
+
+fn cautions(text: &mut String, tally: &Tally) {
+    if tally.cautions.is_empty() {
+        return;
+    }
+    let mut cautions: Vec<_> = tally.cautions.iter().collect();
+    cautions.sort_by_key(|(caution, count)| (std::cmp::Reverse(**count), **caution));
+    let _ = writeln!(text, "  accepted repairs to look at:");
+    for (caution, count) in cautions.iter().take(REASONS) {
+        let _ = writeln!(text, "    {count:>7} {caution}: {}", caution.sentence());
+    }
+    if cautions.len() > REASONS {
+        let _ = writeln!(
+            text,
+            "            and {} other cautions; see `analysis metrics`",
+            cautions.len() - REASONS
+        );
+    }
+}
+
+const fn word(documents: Documents) -> &'static str {
+    match documents {
+        Documents::Record => "record",
+        Documents::Manifest => "manifest",
+    }
+}
+
+fn share(part: u64, whole: u64) -> String {
+    if whole == 0 { "–".to_owned() } else { format!("{:.2} %", 100.0 * part as f64 / whole as f64) }
+}
