@@ -21,7 +21,6 @@ use coordinator::client::{Client, Request};
 use coordinator::ledger::state_folder::StateFolder;
 use coordinator::run::{Coordinator, Parts, Recovery};
 use coordinator::server;
-use dataset::store::Store;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RecordId, RunId};
 use domain::record::{Neighbours, Record, SourceDocument};
@@ -33,6 +32,7 @@ use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::work_request::Message as Ask;
 use proto::v1::work_response::Message as Answer;
+use results::store::Store;
 
 /// Measures the coordinator alone.
 #[derive(Debug, Clone, Parser)]

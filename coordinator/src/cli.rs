@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use console::telemetry::Logs;
-use console::traces::Traces;
-use console::{Exit, failure};
+use cli_support::telemetry::Logs;
+use cli_support::traces::Traces;
+use cli_support::{Exit, failure};
 
 use crate::commands;
 
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let ours = ["coordinator", "worker", "engine", "llm", "dataset"];
+    let ours = ["coordinator", "worker", "engine", "llm", "results"];
     let _exporting = cli.logs.start_traced(&ours, &cli.traces, "coordinator")?;
     let quiet = cli.logs.quiet;
     match cli.command {

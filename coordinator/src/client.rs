@@ -1,7 +1,7 @@
 //! The client's end of the `Runs` service: sends a corpus, follows a run.
 
 use anyhow::Context as _;
-use console::failure::WithHint as _;
+use cli_support::failure::WithHint as _;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use console::openmetrics::{self, Process};
+use cli_support::openmetrics::{self, Process};
 use domain::answer::CallOutcome;
 use domain::ids::RunId;
 use domain::outcome::Status;

@@ -2,9 +2,9 @@
 
 use std::io::ErrorKind;
 
-use dataset::store::StoreError;
 use domain::ids::RunId;
 use proto::status::{Reason, Refusal};
+use results::store::StoreError;
 
 use crate::ledger::LedgerError;
 

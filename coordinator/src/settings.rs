@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use console::settings::{Resolved, read_yaml, resolve};
+use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::config::RunConfig;
 
 /// Keys whose entries the user names.
@@ -80,7 +80,7 @@ impl ConfigArgs {
         if self.refresh {
             flags.push("spend.refresh=true".to_owned());
         }
-        Ok(resolve(&defaults, OPEN_MAPS, file, console::env::settings(), &flags)?)
+        Ok(resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?)
     }
 
     /// The checked configuration.

@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tracing::Span;
 
-use console::traces;
+use cli_support::traces;
 use domain::ids::{PartHash, RunId, WorkerName};
 use domain::outcome::Outcome;
 use domain::tally::Tally;
@@ -33,8 +33,8 @@ pub(crate) struct Part {
 
 impl Part {
     /// Writes `outcomes` as a part. Blocks: run it where there is room to compute.
-    pub(crate) fn of(run_id: &RunId, outcomes: &[Outcome]) -> Result<Self, dataset::part::PartError> {
-        let bytes = dataset::part::write_part(run_id, outcomes)?;
+    pub(crate) fn of(run_id: &RunId, outcomes: &[Outcome]) -> Result<Self, results::part::PartError> {
+        let bytes = results::part::write_part(run_id, outcomes)?;
         Ok(Self { hash: PartHash::of(&bytes), tally: Tally::of(outcomes), bytes })
     }
 }

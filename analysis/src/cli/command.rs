@@ -1,8 +1,8 @@
 //! The command line: global options and the subcommands.
 
 use clap::{Parser, Subcommand};
-use console::completions::Shell;
-use console::telemetry::Logs;
+use cli_support::completions::Shell;
+use cli_support::telemetry::Logs;
 
 use super::args::Runs;
 use super::paper::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use console::Format;
+use cli_support::Format;
 
 use super::args::{Input, Print, Runs};
 

@@ -1,7 +1,7 @@
 //! The results that a command works on, loaded.
 
-use console::failure::WithHint as _;
-use console::output;
+use cli_support::failure::WithHint as _;
+use cli_support::output;
 use domain::run::RunState;
 
 use crate::load::Results;

@@ -10,17 +10,17 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use console::{Exit, completions};
+use cli_support::{Exit, completions};
 
 use crate::cli::{Cli, Command};
 
 /// Parses the arguments, runs the command and reports its failure: the whole program.
 pub fn main() -> ExitCode {
-    console::failure::finish("analysis", run(Cli::parse()))
+    cli_support::failure::finish("analysis", run(Cli::parse()))
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    cli.logs.start(&["analysis", "dataset"])?;
+    cli.logs.start(&["analysis", "results"])?;
     match cli.command {
         Command::Metrics(args) => runs::metrics::run(&args),
         Command::PolicyMetrics(args) => runs::policy_metrics::run(&args),

@@ -1,8 +1,8 @@
 //! How the figures of a command are written to stdout.
 
 use anyhow::Context as _;
-use console::Exit;
-use console::output::{self, Align, Table};
+use cli_support::Exit;
+use cli_support::output::{self, Align, Table};
 use serde_json::Value;
 
 use crate::cli::Print;

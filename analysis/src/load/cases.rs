@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataset::schema;
 use polars::prelude::*;
+use results::schema;
 
 use super::error::AnalysisError;
 use super::query::judged;

@@ -1,7 +1,7 @@
 //! The columns that results must have, as Polars types.
 
-use dataset::schema::{COLUMNS, Kind};
 use polars::prelude::*;
+use results::schema::{COLUMNS, Kind};
 
 fn data_type(kind: Kind) -> DataType {
     match kind {

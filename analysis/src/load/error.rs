@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use dataset::run_file::RunFileError;
-use dataset::scan::ScanError;
 use polars::error::PolarsError;
+use results::run_file::RunFileError;
+use results::scan::ScanError;
 
 /// An error of loading results.
 #[derive(Debug, thiserror::Error)]

@@ -10,5 +10,5 @@ mod places;
 pub(crate) mod query;
 mod results;
 
+pub(crate) use self::results::Results;
 pub(crate) use error::{AnalysisError, LoadError};
-pub(crate) use results::Results;

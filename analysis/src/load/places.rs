@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use dataset::run_file::{CORPUS_FILE, RUN_FILE, RunFile};
+use results::run_file::{CORPUS_FILE, RUN_FILE, RunFile};
 use url::Url;
 
 use super::error::LoadError;

@@ -1,8 +1,8 @@
 //! Building blocks of Polars queries, and typed access to their results.
 
-use dataset::schema;
 use domain::outcome::Status;
 use polars::prelude::*;
+use results::schema;
 
 /// The column equals the word.
 pub(crate) fn is(column: &str, word: &'static str) -> Expr {

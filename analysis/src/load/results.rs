@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use dataset::run_file::RunFile;
-use dataset::scan::{self, Part};
-use dataset::schema::{self, COLUMNS, Kind};
 use polars::prelude::*;
+use results::run_file::RunFile;
+use results::scan::{self, Part};
+use results::schema::{self, COLUMNS, Kind};
 
 use super::columns;
 use super::error::{AnalysisError, LoadError};
@@ -50,7 +50,7 @@ impl Results {
         Ok(Self { frame: measured(frame.clone()), raw: frame, runs: found.runs, parts: found.parts })
     }
 
-    /// The rows, with the columns of [`dataset::schema`]. Non-finite timings and prices are null;
+    /// The rows, with the columns of [`results::schema`]. Non-finite timings and prices are null;
     /// [`Self::not_finite`] counts them.
     pub(crate) fn frame(&self) -> LazyFrame {
         self.frame.clone()

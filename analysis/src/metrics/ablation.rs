@@ -1,6 +1,6 @@
 //! Ablation of the gates: acceptance when the verdict of a gate is ignored.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::cases::{Case, Verdicts};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde::Serialize;
 use serde_json::json;
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dataset::published::IMPORT;
-use dataset::schema;
 use domain::outcome::{Fault, Gate, Status};
 use polars::prelude::*;
+use results::paper_files::IMPORT;
+use results::schema;
 use serde::Serialize;
 
 use super::paper::accepted_ops;

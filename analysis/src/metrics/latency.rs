@@ -1,6 +1,6 @@
 //! Distributions of the measured times, with intervals.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde::Serialize;
 use serde_json::json;
 

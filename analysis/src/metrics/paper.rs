@@ -1,8 +1,8 @@
 //! The paper's metrics. The crate's README defines each key for our runs.
 
-use dataset::run_file::PublishedEntries;
-use dataset::schema;
 use polars::prelude::*;
+use results::run_file::PublishedEntries;
+use results::schema;
 use serde::Serialize;
 
 use crate::load::AnalysisError;

@@ -1,7 +1,7 @@
 //! pass@k: the probability that at least one of `k` samples of a model is accepted.
 
-use dataset::schema;
 use polars::prelude::*;
+use results::schema;
 use serde::Serialize;
 
 use crate::load::AnalysisError;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dataset::schema;
 use domain::outcome::Status;
 use domain::policy::{PolicyId, PolicyName};
 use polars::prelude::*;
+use results::schema;
 use serde::Serialize;
 
 use crate::load::AnalysisError;

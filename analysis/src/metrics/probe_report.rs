@@ -1,6 +1,6 @@
 //! Summary of a probe of an endpoint: latency, rates, tokens.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::files::{number, text};

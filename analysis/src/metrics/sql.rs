@@ -2,7 +2,7 @@
 //!
 //! *Never*: changes data. Statements other than queries are refused before they run.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use polars::prelude::*;
 use polars::sql::SQLContext;
 use serde_json::{Map, Number, Value, json};

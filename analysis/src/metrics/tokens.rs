@@ -1,6 +1,6 @@
 //! Tokens and cost of the calls to a model.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::files::{Csv, text, truth};

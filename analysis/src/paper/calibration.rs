@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use domain::policy::PolicyName;
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! The paper's robustness over versions. Its "simulated" form adds constants to one measured ratio.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Value, json};
 
 use crate::render::Figures;

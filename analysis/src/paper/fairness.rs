@@ -1,6 +1,6 @@
 //! Inequality and starvation of waits in a log of assignments.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::files::{number, text, truth};

@@ -1,6 +1,6 @@
 //! Mean and standard deviation of acceptance over seeds.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use crate::load::files::number;

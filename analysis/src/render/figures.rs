@@ -1,6 +1,6 @@
 //! The figures of a command, and the forms in which they are printed.
 
-use console::output::{self, Table};
+use cli_support::output::{self, Table};
 use serde_json::Value;
 
 use super::latex::latex;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use console::output::Align;
+use cli_support::output::Align;
 
 use super::titled::Titled;
 
@@ -58,7 +58,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use console::output::Table;
+    use cli_support::output::Table;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Tables as Markdown.
 
-use console::output::Align;
+use cli_support::output::Align;
 
 use super::titled::Titled;
 
@@ -48,7 +48,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use console::output::Table;
+    use cli_support::output::Table;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use console::output::visible;
+use cli_support::output::visible;
 
 /// Escapes control characters and the characters that change the direction of text.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {

@@ -1,6 +1,6 @@
 //! A table with a title.
 
-use console::output::Table;
+use cli_support::output::Table;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Titled {

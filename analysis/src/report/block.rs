@@ -1,6 +1,6 @@
 //! The data model of a report.
 
-use dataset::run_file::RunFile;
+use results::run_file::RunFile;
 
 use super::records::Records;
 use crate::render::Titled;

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use dataset::corpus_copy::{CorpusReader, FileError};
-use dataset::run_file::CORPUS_FILE;
-use dataset::schema;
 use domain::sensitive;
 use polars::prelude::*;
+use results::corpus_copy::{CorpusReader, FileError};
+use results::run_file::CORPUS_FILE;
+use results::schema;
 use serde_json::Value;
 use similar::TextDiff;
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use console::output::{Align, Table};
-use dataset::schema;
+use cli_support::output::{Align, Table};
 use polars::prelude::*;
+use results::schema;
 use serde_json::{Map, Value, json};
 
 use crate::load::AnalysisError;

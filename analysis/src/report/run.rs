@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use dataset::run_file::RunFile;
 use domain::outcome::Status;
+use results::run_file::RunFile;
 
 use crate::load::AnalysisError;
 use crate::load::Results;

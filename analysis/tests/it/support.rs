@@ -5,10 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assert_cmd::Command;
-use dataset::corpus_copy::CorpusWriter;
-use dataset::part::{PartWriter, write_part};
-use dataset::published::Import;
-use dataset::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, DocumentHash, PartHash, RecordId, RunId, ShardIndex};
 use domain::outcome::{
@@ -17,6 +13,10 @@ use domain::outcome::{
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::run::RunState;
+use results::corpus_copy::CorpusWriter;
+use results::paper_files::Import;
+use results::part::{PartWriter, write_part};
+use results::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
 use serde_json::Value;
 
 /// The binary.

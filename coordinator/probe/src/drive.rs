@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::progress::{Progress, Standing};
+use cli_support::progress::{Progress, Standing};
 use domain::answer::Question;
 use llm::client::{Client, Reply};
 use llm::retry::{Remedy, remedy};

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use console::output::{Align, Table};
-use console::progress::duration;
+use cli_support::output::{Align, Table};
+use cli_support::progress::duration;
 use domain::budget::Price;
 use serde_json::{Value, json};
 

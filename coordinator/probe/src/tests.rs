@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use console::progress::Progress;
+use cli_support::progress::Progress;
 use domain::answer::{Answer, Finish, Question};
 use domain::budget::Usage;
 use llm::client::Reply;

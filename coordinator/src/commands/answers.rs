@@ -7,9 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use console::failure::WithHint as _;
-use console::output::Align;
-use console::{Exit, Format, Table, output};
+use cli_support::failure::WithHint as _;
+use cli_support::output::Align;
+use cli_support::{Exit, Format, Table, output};
 use serde_json::{Value, json};
 
 use crate::clock::unix_ms;

@@ -1,6 +1,6 @@
 //! `coordinator cancel`.
 
-use console::{Exit, output};
+use cli_support::{Exit, output};
 use domain::ids::RunId;
 
 use super::block_on;

@@ -1,8 +1,8 @@
 //! `coordinator completions SHELL`.
 
 use clap::CommandFactory as _;
-use console::Exit;
-use console::completions::{Shell, print};
+use cli_support::Exit;
+use cli_support::completions::{Shell, print};
 
 use crate::cli::Cli;
 

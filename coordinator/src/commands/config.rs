@@ -1,7 +1,7 @@
 //! `coordinator config show`.
 
 use clap::Subcommand;
-use console::{Exit, Format, output};
+use cli_support::{Exit, Format, output};
 
 use crate::settings::{ConfigArgs, checked};
 

@@ -1,6 +1,6 @@
 //! `--crash-at`, in builds for tests alone.
 
-use dataset::crash::{CrashAt, arm};
+use results::crash::{CrashAt, arm};
 
 /// Where the process is to end.
 #[derive(Debug, Clone, clap::Args)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use console::{Exit, output};
+use cli_support::{Exit, output};
 
 use super::block_on;
 use crate::maintenance::doctor;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::{Exit, output};
+use cli_support::{Exit, output};
 use domain::ids::WorkerName;
 
 use super::block_on;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use console::failure::WithHint as _;
-use console::progress::{Progress, Standing, duration};
-use console::{Exit, output};
+use cli_support::failure::WithHint as _;
+use cli_support::progress::{Progress, Standing, duration};
+use cli_support::{Exit, output};
 use domain::budget::Usage;
 use domain::config::RunConfig;
 use domain::ids::AnswerKey;

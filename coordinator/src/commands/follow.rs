@@ -1,7 +1,7 @@
 //! Following a run with a bar or lines on stderr.
 
-use console::output;
-use console::progress::{Progress, Standing};
+use cli_support::output;
+use cli_support::progress::{Progress, Standing};
 use proto::convert::RunStatus;
 
 use domain::ids::RunId;

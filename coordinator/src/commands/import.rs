@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use console::{Exit, output};
-use dataset::store::Store;
+use cli_support::{Exit, output};
 use domain::ids::RunId;
+use results::store::Store;
 use serde_json::json;
 
 use super::run::Output;

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use console::failure::WithHint as _;
-use console::interrupt::Interrupts;
-use console::output::say;
-use console::progress::Progress;
-use console::{Exit, env, output};
-use dataset::probe::{ProbeCall, write_calls};
+use cli_support::failure::WithHint as _;
+use cli_support::interrupt::Interrupts;
+use cli_support::output::say;
+use cli_support::progress::Progress;
+use cli_support::{Exit, env, output};
 use domain::config::{ModelConfig, ProposerMode, RunConfig};
 use llm::client::{Client, Timeouts};
+use results::probe::{ProbeCall, write_calls};
 use tokio::sync::watch;
 
 use super::{block_on, run_id::fresh};
+use crate::settings::ConfigArgs;
 use probe::call::Call;
 use probe::drive::Pace;
 use probe::findings::{Log, Verdict};
 use probe::{Bounds, Drive, Findings, Plan, Questions, Report, Stop, find, in_steps};
-use crate::settings::ConfigArgs;
 
 /// Calls of a search at most, where nobody says.
 const SEARCH: u64 = 4000;

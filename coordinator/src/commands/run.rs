@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use console::failure::{Interrupted, WithHint as _};
-use console::interrupt::Interrupts;
-use console::usage::Usage;
-use console::{Exit, output};
+use cli_support::failure::{Interrupted, WithHint as _};
+use cli_support::interrupt::Interrupts;
+use cli_support::usage::Usage;
+use cli_support::{Exit, output};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
@@ -19,8 +19,8 @@ use proto::convert::RunStatus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use dataset::run_file::RUN_FILE;
-use dataset::store::Store;
+use results::run_file::RUN_FILE;
+use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};

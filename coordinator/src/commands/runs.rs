@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Subcommand, ValueEnum};
-use console::failure::WithHint as _;
-use console::output::Align;
-use console::{Exit, Format, Table, output};
+use cli_support::failure::WithHint as _;
+use cli_support::output::Align;
+use cli_support::{Exit, Format, Table, output};
 use proto::convert::StoredRun;
 use serde_json::{Value, json};
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use console::failure::{Interrupted, WithHint as _};
-use console::interrupt::Interrupts;
-use console::{Exit, output};
-use dataset::store::Store;
+use cli_support::failure::{Interrupted, WithHint as _};
+use cli_support::interrupt::Interrupts;
+use cli_support::{Exit, output};
+use results::store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
@@ -67,7 +67,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
     let page_listener = match args.http {
         None => None,
-        Some(address) => Some(console::http::listen(address, args.insecure).await?),
+        Some(address) => Some(cli_support::http::listen(address, args.insecure).await?),
     };
     let state = StateFolder::open(&args.state)?;
     let results = state.join("results");
@@ -96,7 +96,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let (quiet, mut page) = watch::channel(());
     let page = page_listener.map(|listener| {
         let router = http::router(Arc::clone(&coordinator));
-        tokio::spawn(console::http::serve(listener, router, async move {
+        tokio::spawn(cli_support::http::serve(listener, router, async move {
             // Nothing is ever sent: it ends when the sender goes.
             let _ = page.changed().await;
         }))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use console::output::Align;
-use console::{Exit, Format, Table, output};
+use cli_support::output::Align;
+use cli_support::{Exit, Format, Table, output};
 use domain::ids::RunId;
 use proto::convert::{ModelStatus, RunStatus, WorkerStatus};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use console::{Exit, output};
+use cli_support::{Exit, output};
 use domain::config::Documents;
 use domain::ids::RunId;
 

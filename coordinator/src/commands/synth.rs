@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use console::{Exit, output};
+use cli_support::{Exit, output};
 
 use crate::synth;
 

@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 
-use console::usage::Usage;
+use cli_support::usage::Usage;
 use futures::future::BoxFuture;
 
 use domain::config::RunConfig;

@@ -2,23 +2,23 @@
 //!
 //! *Invariant*: `run.json` comes last; a folder without it is not a run, and importing again replaces what is there.
 
-use console::usage::Usage;
+use cli_support::usage::Usage;
 use std::io::{BufReader, Read, Seek};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
-use console::failure::WithHint as _;
-use dataset::corpus_copy::CorpusWriter;
-use dataset::fingerprint::fingerprint;
-use dataset::part::PartWriter;
-use dataset::published::{Import, ImportReport};
-use dataset::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
-use dataset::store::Store;
+use cli_support::failure::WithHint as _;
 use domain::config::{GateProfile, Guardrails, RunConfig};
 use domain::ids::{PartHash, RunId};
 use domain::outcome::Outcome;
 use domain::run::RunState;
 use domain::tally::Tally;
+use results::corpus_copy::CorpusWriter;
+use results::fingerprint::fingerprint;
+use results::paper_files::{Import, ImportReport};
+use results::part::PartWriter;
+use results::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
+use results::store::Store;
 use tempfile::NamedTempFile;
 
 /// Outcomes that are turned into columns at once.
@@ -101,7 +101,7 @@ fn config() -> RunConfig {
 
 struct Written {
     corpus: NamedTempFile,
-    corpus_summary: dataset::corpus_copy::CorpusSummary,
+    corpus_summary: results::corpus_copy::CorpusSummary,
     part: NamedTempFile,
     part_hash: PartHash,
     tally: Tally,

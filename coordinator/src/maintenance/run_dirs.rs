@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
-use dataset::run_file::{RUN_FILE, RunFile};
-use dataset::store::Store;
 use domain::ids::RunId;
 use proto::convert::StoredRun;
+use results::run_file::{RUN_FILE, RunFile};
+use results::store::Store;
 
 use crate::ledger::SqliteLedger;
 use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, StateFolder};

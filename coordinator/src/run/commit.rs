@@ -12,10 +12,10 @@ use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, interval_at};
 use tracing::Instrument as _;
 
-use dataset::crash::{Point, reach};
 use domain::ids::PartHash;
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::{Reason, Refusal};
+use results::crash::{Point, reach};
 
 use crate::ledger::{CommitVerdict, CommittedPart};
 use crate::refusals::{ending, ledger_refusal, storage, unknown_run};
@@ -23,7 +23,7 @@ use crate::run::Coordinator;
 use crate::run::upload_limit::UploadPermit;
 use crate::scheduler::leases::{Admission, CommitEffect, LeaseError};
 
-pub(crate) use dataset::layout::STAGED;
+pub(crate) use results::layout::STAGED;
 
 /// Largest part that is taken.
 const MAX_PART_BYTES: u64 = 1 << 30;
@@ -218,7 +218,7 @@ fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, Refusal> {
 
 /// The key of a part that is not final.
 fn part_name(key: &LeaseKey, hash: PartHash) -> String {
-    dataset::layout::staged_part(key.shard, key.token, hash)
+    results::layout::staged_part(key.shard, key.token, hash)
 }
 
 fn refusal(key: &LeaseKey, refused: LeaseError) -> Refusal {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::stream;
 
-use dataset::part::write_part;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RunId, WorkerName};
 use domain::outcome::{ErrorKind, Fault, Gates, ModelUsage, Outcome, Status, Timing};
@@ -14,6 +13,7 @@ use domain::run::Lease;
 use domain::tally::Tally;
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::{Reason, Refusal};
+use results::part::write_part;
 
 use super::Coordinator;
 use super::lease_service::Granted;

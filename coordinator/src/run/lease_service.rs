@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use dataset::corpus_copy::CorpusReader;
-use dataset::crash::{Point, reach};
 use domain::ids::{RunId, WorkerName};
 use domain::run::Lease;
 use proto::convert::LeaseKey;
 use proto::status::Refusal;
+use results::corpus_copy::CorpusReader;
+use results::crash::{Point, reach};
 
 use super::Coordinator;
 use crate::ledger::{Leased, ShardEntry, Swap};

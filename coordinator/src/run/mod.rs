@@ -25,10 +25,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use dataset::run_file::CORPUS_FILE;
-use dataset::store::Store;
 use domain::ids::RunId;
 use proto::status::Refusal;
+use results::run_file::CORPUS_FILE;
+use results::store::Store;
 
 use crate::clock::Monotonic;
 use crate::ledger::Ledger;

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use dataset::scan::Part;
 use domain::ids::PartHash;
+use results::scan::Part;
 
 use crate::ledger::CommittedPart;
 use crate::refusals::is_transient;

@@ -8,13 +8,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use dataset::corpus_copy::CorpusReader;
-use dataset::store::sweep_unfinished;
 use domain::ids::ShardIndex;
 use domain::run::RunState;
 use domain::tally::Tally;
 use proto::convert::config_to_wire;
 use proto::status::{Reason, Refusal};
+use results::corpus_copy::CorpusReader;
+use results::store::sweep_unfinished;
 
 use super::lease_service::known;
 use super::resources::Attribution;

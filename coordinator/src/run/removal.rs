@@ -8,12 +8,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dataset::run_file::{CORPUS_FILE, RUN_FILE};
-use dataset::store::{Store, StoreError};
 use domain::ids::RunId;
 use domain::run::RunState;
 use proto::convert::StoredRun;
 use proto::status::{Reason, Refusal};
+use results::run_file::{CORPUS_FILE, RUN_FILE};
+use results::store::{Store, StoreError};
 
 use super::Coordinator;
 use crate::ledger::{Ledger, Swap};

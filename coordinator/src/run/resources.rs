@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use console::usage::Usage;
+use cli_support::usage::Usage;
 
 use super::{Coordinator, Recovery};
 use crate::ledger::RunResources;
@@ -87,9 +87,9 @@ impl Coordinator {
 
 #[cfg(test)]
 mod tests {
-    use dataset::run_file::RunFile;
-    use dataset::store::Store;
     use domain::ids::RunId;
+    use results::run_file::RunFile;
+    use results::store::Store;
 
     use super::*;
     use crate::ledger::{Ledger as _, MemoryLedger, suite};
@@ -166,7 +166,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn cpu_and_memory_are_those_of_the_processes_that_did_the_whole_work_of_one_run() {
         if Usage::of_this_process().is_none() {
-            console::output::say("skipped: this system does not say what a process uses");
+            cli_support::output::say("skipped: this system does not say what a process uses");
             return;
         }
         let scene = Scene::with_runs(&["r"]).await;

@@ -10,9 +10,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use dataset::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
-use dataset::crash::{Point, reach};
-use dataset::store::{UNFINISHED, rename, sweep_unfinished};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::record::{Record, SourceDocument};
@@ -20,6 +17,9 @@ use domain::run::{RunPlan, RunState};
 use proto::convert::{BadMessage, RunStatus};
 use proto::status::{Reason, Refusal};
 use proto::v1;
+use results::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
+use results::crash::{Point, reach};
+use results::store::{UNFINISHED, rename, sweep_unfinished};
 
 use super::{Coordinator, Recovery};
 use crate::clock::unix_ms;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use dataset::corpus_copy::CorpusReader;
 use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
 use domain::tally::Tally;
 use proto::convert::WorkerStatus;
+use results::corpus_copy::CorpusReader;
 
 use super::fair_share::FairShare;
 use crate::clock::Monotonic;

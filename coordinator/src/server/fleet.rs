@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use console::traces;
+use cli_support::traces;
 use domain::ids::WorkerName;
 use proto::convert::{BadMessage, PartHeader};
 use proto::status::{Reason, Refusal, check_version};

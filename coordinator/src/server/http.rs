@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ances
 /// `/metrics`, `/healthz` and `/`.
 pub(crate) fn router(coordinator: Arc<Coordinator>) -> Router {
     let (counted, healthy) = (Arc::clone(&coordinator), Arc::clone(&coordinator));
-    console::http::router(move || counted.metrics_text(), move || healthy.health())
+    cli_support::http::router(move || counted.metrics_text(), move || healthy.health())
         .route("/", get(move || show(Arc::clone(&coordinator))))
 }
 

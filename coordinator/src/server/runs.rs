@@ -186,9 +186,9 @@ impl RunWatch {
 
 #[cfg(test)]
 mod tests {
-    use dataset::store::Store;
     use futures::StreamExt as _;
     use proto::v1::runs_server::Runs as _;
+    use results::store::Store;
 
     use super::*;
     use crate::ledger::{Ledger as _, MemoryLedger, suite};

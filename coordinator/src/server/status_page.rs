@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use console::progress::duration;
+use cli_support::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
 use crate::view::llm_line;

@@ -11,7 +11,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use dataset::part::write_part;
 use domain::config::RunConfig;
 use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
 use domain::outcome::{Fault, Outcome, Status};
@@ -19,6 +18,7 @@ use domain::run::{Lease, Shard};
 use domain::tally::Tally;
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::Reason;
+use results::part::write_part;
 
 use super::dice::Dice;
 use super::world::{World, lock};

@@ -17,14 +17,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use dataset::corpus_copy::CorpusWriter;
-use dataset::fingerprint::fingerprint;
-use dataset::run_file::CORPUS_FILE;
-use dataset::scan::Part;
-use dataset::store::Store;
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, FencingToken, RunId, ShardIndex, WorkerName};
 use domain::run::{Lease, RunPlan, RunState, Shard};
+use results::corpus_copy::CorpusWriter;
+use results::fingerprint::fingerprint;
+use results::run_file::CORPUS_FILE;
+use results::scan::Part;
+use results::store::Store;
 
 use super::dice::Dice;
 use super::fleet;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use console::Table;
-use console::output::{Align, visible};
-use console::progress::duration;
+use cli_support::Table;
+use cli_support::output::{Align, visible};
+use cli_support::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
 use crate::view::llm_line;

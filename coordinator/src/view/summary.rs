@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use console::output::visible;
+use cli_support::output::visible;
 use domain::config::Documents;
 use domain::outcome::Status;
 use domain::tally::{Reason, Tally};

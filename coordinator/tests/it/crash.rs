@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::LazyLock;
 
-use dataset::crash::Point;
+use results::crash::Point;
 use serde_json::Value;
 
 use crate::ask::{Hand, answered, config, key, status, submit};
@@ -25,7 +25,7 @@ static UNDISTURBED: LazyLock<Value> = LazyLock::new(|| {
 macro_rules! points {
     ($module:ident, $survives:ident: $($name:ident = $point:ident,)*) => {
         mod $module {
-            use dataset::crash::Point;
+            use results::crash::Point;
 
             pub(super) const TESTED: &[Point] = &[$(Point::$point,)*];
 
@@ -82,7 +82,7 @@ fn every_point_has_a_test() {
 macro_rules! later {
     ($($name:ident = $point:ident, $time:literal;)*) => {
         mod later {
-            use dataset::crash::Point;
+            use results::crash::Point;
 
             $(
                 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use console::testing::{commands, kept_helps, name_of_help};
+use cli_support::testing::{commands, kept_helps, name_of_help};
 
 use crate::support::coordinator;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dataset::scan;
+use results::scan;
 use serde_json::Value;
 
 use crate::process::{Process, serve, worker_binary};

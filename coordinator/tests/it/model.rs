@@ -50,7 +50,7 @@ fn start(folder: &Path, mock: &Mock, more: &[&str]) -> Process {
 fn outcomes(folder: &Path) -> Vec<Outcome> {
     let parts = std::fs::read_dir(folder.join("r")).unwrap().map(|entry| entry.unwrap().path());
     let parts = parts.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-"));
-    dataset::scan::outcomes(parts.map(Into::into)).map(Result::unwrap).collect()
+    results::scan::outcomes(parts.map(Into::into)).map(Result::unwrap).collect()
 }
 
 fn closing(ended: &Ended) -> Value {

@@ -6,7 +6,7 @@ use std::process::Output;
 use std::sync::Arc;
 
 use assert_cmd::Command;
-use dataset::store::Store;
+use results::store::Store;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use assert_cmd::Command;
-use dataset::scan;
 use domain::outcome::Outcome;
 use mock_llm::Settings;
+use results::scan;
 use serde_json::{Value, json};
 
 use crate::provider::{Mock, answers, plain};

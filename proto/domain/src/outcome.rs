@@ -344,7 +344,7 @@ pub struct Timing {
     pub started_at_us: Option<i64>,
 }
 
-/// One row of the results. Column names and meanings: `dataset::schema`.
+/// One row of the results. Column names and meanings: `results::schema`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented column by column in the schema")]
 pub struct Outcome {

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use dataset::json::{Entry, Malformed};
 use domain::config::{Documents, Limits, RunConfig};
 use domain::ids::{InvalidId, RecordId};
 use domain::outcome::ErrorKind;
 use domain::published::Detection;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
+use results::json::{Entry, Malformed};
 
 use crate::resolve::Resolver;
 

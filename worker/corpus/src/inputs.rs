@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use anyhow::Context;
-use console::failure::WithHint;
+use cli_support::failure::WithHint;
 use domain::config::Limits;
 
 use crate::read::{FileProblem, Files, SourceFile};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use console::failure::WithHint;
-use dataset::json::Detections;
+use cli_support::failure::WithHint;
 use domain::config::{Documents, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::record::{Record, SourceDocument};
+use results::json::Detections;
 
 use crate::detected;
 use crate::detections::Published;

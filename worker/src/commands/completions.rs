@@ -1,8 +1,8 @@
 //! `worker completions SHELL`.
 
 use clap::CommandFactory;
-use console::Exit;
-use console::completions::{Shell, print};
+use cli_support::Exit;
+use cli_support::completions::{Shell, print};
 
 use crate::cli::Cli;
 

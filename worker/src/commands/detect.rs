@@ -6,9 +6,9 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use console::Exit;
-use console::failure::WithHint;
-use console::output::{self, Align, Table};
+use cli_support::Exit;
+use cli_support::failure::WithHint;
+use cli_support::output::{self, Align, Table};
 use domain::policy::PolicyId;
 use domain::published::Detection;
 

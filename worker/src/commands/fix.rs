@@ -11,8 +11,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use console::failure::WithHint;
-use console::{Exit, output};
+use cli_support::failure::WithHint;
+use cli_support::{Exit, output};
 use domain::config::{Limits, RunConfig};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use console::failure::WithHint as _;
-use console::interrupt::Interrupts;
-use console::{Exit, env, output};
+use cli_support::failure::WithHint as _;
+use cli_support::interrupt::Interrupts;
+use cli_support::{Exit, env, output};
 use domain::config::RunConfig;
 use domain::secret::Secret;
 use mock_llm::{Allowed, Answers, EMPTY_PATCH, Faults, Latency, Provider, Report, Settings, serve};
 use tokio::net::TcpListener;
 
 use super::settings;
-use corpus::Source;
 use crate::replay::{by_rules, recorded};
+use corpus::Source;
 
 /// What the provider is like.
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use console::{Exit, output};
+use cli_support::{Exit, output};
 use domain::config::{Documents, RunConfig};
 use domain::ids::DocumentHash;
 use domain::policy::{PolicyId, PolicyName};

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
-use console::failure::{Interrupted, WithHint as _};
-use console::interrupt::Interrupts;
-use console::{Exit, output};
+use cli_support::failure::{Interrupted, WithHint as _};
+use cli_support::interrupt::Interrupts;
+use cli_support::{Exit, output};
 use domain::ids::WorkerName;
 use tokio::sync::watch;
 

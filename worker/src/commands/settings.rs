@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use console::{env, settings};
+use cli_support::{env, settings};
 use domain::config::RunConfig;
 
 /// Keys whose entries the user names.

@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use console::{Exit, output};
-use dataset::json::Elements;
+use cli_support::{Exit, output};
 use domain::config::{Documents, GateProfile, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::{Fault, Gate, Gates, Proposal, Status, Verdict};
@@ -20,6 +19,7 @@ use domain::record::{Record, SourceDocument};
 use engine::document::Document;
 use engine::verify::{Before, Candidate, Verification, examine};
 use engine::yaml::to_yaml;
+use results::json::Elements;
 use serde_json::{Value, json};
 
 use super::propose::{Form, Rows};

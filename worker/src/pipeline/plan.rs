@@ -186,7 +186,8 @@ impl ProposalTask {
             policy: &self.policy,
             violation: &self.violation,
             config,
-            clock, verify: crate::verifier::verify,
+            clock,
+            verify: crate::verifier::verify,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::verifier::verify;
 use domain::config::{Documents, Guardrails, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::Outcome;
@@ -12,7 +13,6 @@ use engine::document::Identity;
 use engine::k8s::View;
 use engine::propose::{Decision, rules};
 use engine::verify::Candidate;
-use crate::verifier::verify;
 
 use super::context::{Context, contained, unix_us};
 use super::documents::{DocumentCache, ParsedDocument};

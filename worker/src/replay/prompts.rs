@@ -54,7 +54,8 @@ pub(super) fn each_prompt(
             policy: &policy,
             violation: &record.violation_text,
             config: &asking,
-            clock: &|| 0.0, verify: crate::verifier::verify,
+            clock: &|| 0.0,
+            verify: crate::verifier::verify,
         };
         let (dialogue, step) = Dialogue::begin(&case);
         let Step::Ask(messages) = step else { return Ok(()) };

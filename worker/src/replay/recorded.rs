@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use dataset::json::Elements;
 use domain::config::RunConfig;
 use domain::published;
 use mock_llm::PromptAnswers;
+use results::json::Elements;
 use serde_json::{Value, json};
 
 use super::prompts::each_prompt;

@@ -175,7 +175,7 @@ impl Desk {
                 let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
                 let config = config_from_wire(&run.config_json)?;
                 let consultant =
-                    Consultant::new(self.line.clone(), run_id.clone(), &config, console::env::process);
+                    Consultant::new(self.line.clone(), run_id.clone(), &config, cli_support::env::process);
                 self.configs.insert(run_id, (Arc::new(config), consultant));
             }
             Response::Grant(lease) => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use console::Exit;
+use cli_support::Exit;
 
 use crate::cli;
 use crate::commands::print::{print, show};

@@ -1,7 +1,7 @@
 //! `analysis calibration` and `analysis cross-version`.
 
 use anyhow::bail;
-use console::Exit;
+use cli_support::Exit;
 use serde_json::{Map, Value, json};
 
 use crate::cli;

@@ -1,6 +1,6 @@
 //! `analysis fairness`.
 
-use console::Exit;
+use cli_support::Exit;
 
 use crate::cli;
 use crate::commands::print::show;

@@ -1,7 +1,7 @@
 //! `analysis multi-seed`.
 
 use anyhow::bail;
-use console::Exit;
+use cli_support::Exit;
 use serde_json::Value;
 
 use crate::cli;

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use console::Exit;
-use console::output::{self, Align, Table};
+use cli_support::Exit;
+use cli_support::output::{self, Align, Table};
 use serde_json::json;
 
 use crate::cli::{Order, QueueCommand, Queued};

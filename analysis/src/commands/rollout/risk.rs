@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use console::Exit;
-use console::failure::WithHint as _;
-use console::output::{self, Align, Table};
+use cli_support::Exit;
+use cli_support::failure::WithHint as _;
+use cli_support::output::{self, Align, Table};
 use serde_json::{Value, json};
 
 use crate::cli;

@@ -1,7 +1,7 @@
 //! `analysis schedule`, `compare` and `sweep`.
 
-use console::Exit;
-use console::output::{Align, Table};
+use cli_support::Exit;
+use cli_support::output::{Align, Table};
 use serde_json::{Value, json};
 
 use crate::cli;

@@ -1,7 +1,7 @@
 //! `analysis simulate`.
 
 use anyhow::bail;
-use console::{Exit, output};
+use cli_support::{Exit, output};
 
 use crate::cli;
 use crate::commands::input::cases;

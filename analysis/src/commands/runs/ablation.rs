@@ -1,6 +1,6 @@
 //! `analysis ablation`.
 
-use console::Exit;
+use cli_support::Exit;
 
 use crate::cli;
 use crate::commands::input::cases;

@@ -1,7 +1,7 @@
 //! `analysis diff`.
 
-use console::Exit;
-use console::failure::WithHint as _;
+use cli_support::Exit;
+use cli_support::failure::WithHint as _;
 
 use crate::cli;
 use crate::commands::input::load;

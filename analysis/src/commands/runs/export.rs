@@ -1,12 +1,12 @@
 //! `analysis export`.
 
 use anyhow::{Context as _, bail};
-use console::failure::WithHint as _;
-use console::{Exit, output};
-use dataset::corpus_copy::CorpusReader;
-use dataset::published::{Export, export};
-use dataset::run_file::CORPUS_FILE;
-use dataset::scan::Part;
+use cli_support::failure::WithHint as _;
+use cli_support::{Exit, output};
+use results::corpus_copy::CorpusReader;
+use results::paper_files::{Export, export};
+use results::run_file::CORPUS_FILE;
+use results::scan::Part;
 
 use crate::cli;
 use crate::commands::input::load;

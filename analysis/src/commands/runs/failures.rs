@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use console::output::{self, Align, Table};
-use console::{Exit, Format};
+use cli_support::output::{self, Align, Table};
+use cli_support::{Exit, Format};
 use domain::outcome::Status;
 use serde_json::{Map, Value, json};
 

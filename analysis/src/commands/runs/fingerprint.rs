@@ -1,8 +1,8 @@
 //! `analysis fingerprint`.
 
-use console::Exit;
-use dataset::fingerprint::fingerprint;
-use dataset::scan::Part;
+use cli_support::Exit;
+use results::fingerprint::fingerprint;
+use results::scan::Part;
 
 use crate::cli;
 use crate::commands::input::load;

@@ -1,6 +1,6 @@
 //! `analysis latency`.
 
-use console::Exit;
+use cli_support::Exit;
 
 use crate::cli::Runs;
 use crate::commands::input::cases;

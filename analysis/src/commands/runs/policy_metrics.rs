@@ -1,7 +1,7 @@
 //! `analysis policy-metrics`.
 
-use console::output::{self, Align, Table};
-use console::{Exit, Format};
+use cli_support::output::{self, Align, Table};
+use cli_support::{Exit, Format};
 use serde_json::{Map, Value};
 
 use crate::cli;

@@ -1,7 +1,7 @@
 //! `analysis probe-report`.
 
 use anyhow::{Context as _, bail};
-use console::Exit;
+use cli_support::Exit;
 
 use crate::cli;
 use crate::commands::print::show;

@@ -1,8 +1,8 @@
 //! `analysis report`.
 
 use anyhow::Context as _;
-use console::failure::WithHint as _;
-use console::{Exit, output};
+use cli_support::failure::WithHint as _;
+use cli_support::{Exit, output};
 
 use crate::cli;
 use crate::commands::input::load;

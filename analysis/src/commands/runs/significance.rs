@@ -1,6 +1,6 @@
 //! `analysis significance`.
 
-use console::Exit;
+use cli_support::Exit;
 use serde_json::json;
 
 use crate::cli;

@@ -3,8 +3,8 @@
 use std::io::Read as _;
 
 use anyhow::Context as _;
-use console::Exit;
-use console::failure::WithHint as _;
+use cli_support::Exit;
+use cli_support::failure::WithHint as _;
 
 use crate::cli;
 use crate::commands::input::load;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dataset::schema;
 use domain::outcome::{Gate, Status};
 use polars::prelude::*;
+use results::schema;
 use serde::Serialize;
 
 use super::message::normalise;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use dataset::schema;
 use polars::prelude::*;
+use results::schema;
 use serde::Serialize;
 
 use super::message::normalise;

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use dataset::part::PartWriter;
-use dataset::published::Import;
 use domain::config::RunConfig;
 use domain::ids::RunId;
+use results::paper_files::Import;
+use results::part::PartWriter;
 use serde_json::{Value, json};
 
 use super::files::{PaperError, PaperFolder};

@@ -1,6 +1,6 @@
 //! The computations behind the checks.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::{Map, Value, json};
 
 use super::compare::Comparison;

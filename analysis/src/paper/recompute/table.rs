@@ -1,6 +1,6 @@
 //! The table of all files of the paper.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use serde_json::json;
 
 use super::checks;

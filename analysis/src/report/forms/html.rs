@@ -1,6 +1,6 @@
 //! Parts of a report as HTML. The template engine escapes every text except the charts, which are generated here.
 
-use console::output::Align;
+use cli_support::output::Align;
 use maud::{Markup, PreEscaped, html};
 
 use crate::render::{Titled, ends, interval, percent, shown, thousands};

@@ -59,7 +59,7 @@ pub(crate) fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
         })).collect::<Vec<_>>(),
         "files": written,
     });
-    put(&dir.join("manifest.json"), &console::output::json(&manifest))?;
+    put(&dir.join("manifest.json"), &cli_support::output::json(&manifest))?;
     Ok(written)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 
 use crate::load::AnalysisError;
 use crate::load::cases::Case;

@@ -1,6 +1,6 @@
 //! Records by status, and cautions.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 
 use crate::load::AnalysisError;
 use crate::render::chart::{Axis, Ink, Stack, stacked};

@@ -1,6 +1,6 @@
 //! Failures by reason, and example records.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 
 use crate::load::AnalysisError;
 use crate::metrics::failures::Failure;

@@ -1,7 +1,7 @@
 //! Provenance of all numbers: runs, versions, hashes, configuration.
 
-use console::output::{Align, Table};
-use dataset::run_file::RunFile;
+use cli_support::output::{Align, Table};
+use results::run_file::RunFile;
 use serde_json::Value;
 
 use crate::load::Results;

@@ -1,6 +1,6 @@
 //! The rollout queue: simulated waits by rule, load and weight.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 
 use crate::load::AnalysisError;
 use crate::render::chart::{Axis, Dot, Ink, dots};

@@ -1,6 +1,6 @@
 //! Runs a grid of simulations with repetitions, in parallel, and computes the spread of every figure.
 
-use console::output::{Align, Table};
+use cli_support::output::{Align, Table};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;

@@ -13,10 +13,10 @@ use futures::future::{BoxFuture, FutureExt};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use dataset::crash::{Point, reach};
 use domain::config::RunConfig;
 use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
 use domain::run::RunState;
+use results::crash::{Point, reach};
 
 use super::contract::{
     CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dataset::crash::{Point, reach};
 use domain::ids::{AnswerKey, RunId};
+use results::crash::{Point, reach};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::rows::{self, CachedRow, signed};

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use dataset::store::Store;
+use results::store::Store;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 

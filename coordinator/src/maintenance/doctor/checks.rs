@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use dataset::audit::{Audit, Faults, audit};
-use dataset::corpus_copy::check_corpus;
-use dataset::layout::{CORPUS_FILE, RUN_FILE, is_part};
-use dataset::scan::Part;
 use domain::config::RunConfig;
 use domain::ids::PartHash;
 use domain::run::RunState;
+use results::audit::{Audit, Faults, audit};
+use results::corpus_copy::check_corpus;
+use results::layout::{CORPUS_FILE, RUN_FILE, is_part};
+use results::scan::Part;
 
 use super::report::Check;
 use super::subject::{Subject, Vouched, committed};

@@ -1,7 +1,7 @@
 //! Report of the doctor: checks with verdict, finding and remedy; as a table and as JSON.
 
-use console::Table;
-use console::output::Align;
+use cli_support::Table;
+use cli_support::output::Align;
 use serde_json::{Value, json};
 
 /// How a check ended.

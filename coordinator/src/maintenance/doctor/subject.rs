@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use dataset::run_file::{RUN_FILE, RunFile, RunFileError};
-use dataset::store::{Listed, Store, StoreError};
 use domain::ids::{PartHash, RunId, ShardIndex};
 use domain::run::RunState;
+use results::run_file::{RUN_FILE, RunFile, RunFileError};
+use results::store::{Listed, Store, StoreError};
 
 use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, is_taken};
 use crate::ledger::{Ledger, LedgerError, RunEntry, ShardEntry, SqliteLedger};
@@ -130,7 +130,7 @@ impl Subject {
     /// ledger names.
     pub(crate) fn vouched(&self) -> Option<Vec<Vouched>> {
         let described = self.run_file.as_ref().ok().map(|file| {
-            let part = |part: &dataset::run_file::PartEntry| Vouched {
+            let part = |part: &results::run_file::PartEntry| Vouched {
                 key: part.name.clone(),
                 rows: part.rows,
                 bytes: None,
@@ -190,7 +190,7 @@ fn after(shard: &ShardEntry) -> ShardIndex {
 /// Files in the making: their names begin with a dot, or lie in a folder whose name does.
 fn unfinished(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in [folder.to_owned(), folder.join(dataset::layout::STAGED)] {
+    for folder in [folder.to_owned(), folder.join(results::layout::STAGED)] {
         // A folder that is not there has nothing in it.
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

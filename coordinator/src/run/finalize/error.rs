@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::io;
 
-use dataset::compact::CompactError;
-use dataset::run_file::RunFileError;
-use dataset::store::StoreError;
 use proto::status::Refusal;
+use results::compact::CompactError;
+use results::run_file::RunFileError;
+use results::store::StoreError;
 use tokio::task::JoinError;
 
 use crate::ledger::LedgerError;

@@ -17,15 +17,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::Instrument as _;
 
-use dataset::compact::{Compacted, merge};
-use dataset::crash::{Point, reach};
-use dataset::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
-use dataset::scan::Part;
-use dataset::store::{Store, StoreError};
 use domain::ids::{RunId, ShardIndex};
 use domain::run::RunState;
 use domain::tally::Tally;
 use proto::status::Refusal;
+use results::compact::{Compacted, merge};
+use results::crash::{Point, reach};
+use results::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
+use results::scan::Part;
+use results::store::{Store, StoreError};
 
 use crate::ledger::{LedgerError, RunResources, ShardEntry, Swap, Totals};
 use crate::refusals::is_transient;

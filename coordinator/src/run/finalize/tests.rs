@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
-use dataset::compact::CompactError;
-use dataset::part::write_part;
 use domain::config::RunConfig;
 use domain::ids::{FencingToken, PartHash, WorkerName};
 use domain::outcome::Outcome;
 use domain::run::{Lease, Shard};
+use results::compact::CompactError;
+use results::part::write_part;
 use tokio::time::Instant;
 
 use super::*;
@@ -221,9 +221,9 @@ fn what_can_heal_is_told_from_what_cannot() {
     assert!(heals(locked.into()) && !heals(damaged.into()));
     assert!(!heals(missing.into()) && !heals(order.into()));
     assert!(heals(CompactError::from(full).into()));
-    let unreadable = |kind: std::io::ErrorKind| dataset::scan::ScanError {
+    let unreadable = |kind: std::io::ErrorKind| results::scan::ScanError {
         part: place(),
-        problem: dataset::scan::Problem::Open(kind.into()),
+        problem: results::scan::Problem::Open(kind.into()),
     };
     assert!(heals(CompactError::from(unreadable(std::io::ErrorKind::ResourceBusy)).into()));
     assert!(!heals(CompactError::from(unreadable(std::io::ErrorKind::NotFound)).into()));

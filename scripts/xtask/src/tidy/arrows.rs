@@ -8,18 +8,21 @@ use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
 const ARROWS: [(&str, &[&str]); 14] = [
-    ("analysis", &["dataset", "console", "domain"]),
-    ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "dataset", "console", "domain"]),
-    ("probe", &["console", "domain", "llm"]),
-    ("worker", &["engine", "paper", "corpus", "llm", "mock-llm", "proto", "dataset", "console", "domain"]),
+    ("analysis", &["results", "cli-support", "domain"]),
+    ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "results", "cli-support", "domain"]),
+    ("probe", &["cli-support", "domain", "llm"]),
+    (
+        "worker",
+        &["engine", "paper", "corpus", "llm", "mock-llm", "proto", "results", "cli-support", "domain"],
+    ),
     ("engine", &["domain"]),
     ("paper", &["engine", "domain"]),
-    ("corpus", &["engine", "dataset", "console", "domain"]),
+    ("corpus", &["engine", "results", "cli-support", "domain"]),
     ("llm", &["domain"]),
     ("mock-llm", &["llm", "domain"]),
     ("proto", &["domain"]),
-    ("dataset", &["domain"]),
-    ("console", &["domain"]),
+    ("results", &["domain"]),
+    ("cli-support", &["domain"]),
     ("domain", &[]),
     ("xtask", &[]),
 ];
@@ -31,7 +34,7 @@ const NEVER: [(&str, &[&str]); 9] = [
     ("paper", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
     ("llm", &["tonic", "prost", "arrow", "parquet", "rusqlite", "polars", "kube", "json-patch"]),
     ("proto", &["arrow", "parquet", "polars", "rusqlite"]),
-    ("dataset", &["tonic", "prost", "polars", "rusqlite"]),
+    ("results", &["tonic", "prost", "polars", "rusqlite"]),
     ("corpus", &["tokio", "tonic", "prost", "polars", "rusqlite"]),
     ("worker", &["polars", "rusqlite"]),
     ("coordinator", &["polars"]),
@@ -102,4 +105,3 @@ fn imports(root: &Path, name: &str, folder: &str, file: &str, named: &str) -> Re
     }
     Ok(faults)
 }
-

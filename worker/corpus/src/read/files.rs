@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dataset::file_error::FileError;
 use domain::config::Limits;
+use results::file_error::FileError;
 
 use super::names::is_manifest;
 use super::tar::{Archive, is_tar};

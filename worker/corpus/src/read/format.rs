@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use dataset::file_error::FileError;
+use results::file_error::FileError;
 
 use super::names::is_yaml;
 use super::tar::is_tar;

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use dataset::file_error::FileError;
 use domain::config::Limits;
+use results::file_error::FileError;
 
 use super::tar::Archive;
 use super::text::{FileProblem, read_text};

@@ -1,7 +1,7 @@
 //! Streaming readers of every form a corpus comes in.
 //!
-//! A bad entry is a value among the others ([`Malformed`](dataset::json::Malformed)); only a file that cannot be read on is
-//! an error ([`FileError`](dataset::file_error::FileError)).
+//! A bad entry is a value among the others ([`Malformed`](results::json::Malformed)); only a file that cannot be read on is
+//! an error ([`FileError`](results::file_error::FileError)).
 
 mod files;
 mod format;

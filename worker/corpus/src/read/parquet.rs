@@ -7,8 +7,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use dataset::file_error::FileError;
-use dataset::json::{Entry, Malformed};
 use domain::config::Limits;
 use domain::published::Detection;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -16,6 +14,8 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use results::file_error::FileError;
+use results::json::{Entry, Malformed};
 
 const ID: &str = "id";
 const MANIFEST_PATH: &str = "manifest_path";
@@ -317,7 +317,7 @@ mod tests {
         std::fs::write(file.path(), b"PAR1 and no more").unwrap();
         let error = read(&file, &Limits::default()).unwrap_err().to_string();
         assert!(error.contains("cannot be read as Parquet"), "{error}");
-        let part = dataset::part::write_part(&domain::ids::RunId::new("r").unwrap(), &[]).unwrap();
+        let part = results::part::write_part(&domain::ids::RunId::new("r").unwrap(), &[]).unwrap();
         std::fs::write(file.path(), part).unwrap();
         let error = read(&file, &Limits::default()).unwrap_err().to_string();
         assert!(error.contains("has no column id"), "{error}");

@@ -8,9 +8,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path};
 use std::sync::{Mutex, PoisonError};
 
-use dataset::file_error::{FileError, Place};
-use dataset::json::Input;
 use domain::config::Limits;
+use results::file_error::{FileError, Place};
+use results::json::Input;
 
 use super::text::{FileProblem, as_text};
 

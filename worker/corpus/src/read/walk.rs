@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dataset::file_error::FileError;
+use results::file_error::FileError;
 
 use super::names::is_manifest;
 use super::text::FileProblem;

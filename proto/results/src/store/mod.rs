@@ -45,7 +45,7 @@ pub struct Listed {
 pub enum StoreError {
     /// A kind of store this build does not have.
     #[error(
-        "{location}: this build has no '{scheme}' stores; build the `dataset` crate with `object_store/{feature}`, or \
+        "{location}: this build has no '{scheme}' stores; build the `results` crate with `object_store/{feature}`, or \
          name a folder"
     )]
     NotBuilt {

@@ -5,12 +5,6 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use dataset::compact::merge;
-use dataset::corpus_copy::{CorpusReader, CorpusWriter};
-use dataset::fingerprint::fingerprint;
-use dataset::json::Detections;
-use dataset::part::write_part;
-use dataset::scan::{Part, outcomes};
 use domain::config::Limits;
 use domain::ids::{DocumentHash, RecordId, RunId, ShardIndex};
 use domain::outcome::{Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, Verdict};
@@ -18,6 +12,12 @@ use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::published::Detection;
 use domain::record::{Neighbours, Record, SourceDocument};
+use results::compact::merge;
+use results::corpus_copy::{CorpusReader, CorpusWriter};
+use results::fingerprint::fingerprint;
+use results::json::Detections;
+use results::part::write_part;
+use results::scan::{Part, outcomes};
 
 /// Rows of the large inputs, a tenth of the published corpus.
 const ROWS: u64 = 1_366;

@@ -5,14 +5,14 @@ use std::cell::Cell;
 use std::io::{Cursor, Read, Write};
 use std::rc::Rc;
 
-use dataset::file_error::FileError;
-use dataset::json::{Detections, Entry, Input};
 use domain::config::Limits;
 use domain::published::Detection;
 use domain::testing::{Inputs, property};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use results::file_error::FileError;
+use results::json::{Detections, Entry, Input};
 
 const LIMIT: usize = 2_000;
 

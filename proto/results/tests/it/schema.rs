@@ -1,6 +1,6 @@
 //! The result columns are a contract: a change of this snapshot is a decision.
 
-use dataset::schema::{COLUMNS, Role, outcomes};
+use results::schema::{COLUMNS, Role, outcomes};
 
 #[test]
 fn columns() {
