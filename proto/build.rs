@@ -7,7 +7,7 @@ use prost::Message;
 
 const FILES: [&str; 4] = [
     "k8s_auto_fix/v1/types.proto",
-    "k8s_auto_fix/v1/model.proto",
+    "k8s_auto_fix/v1/llm.proto",
     "k8s_auto_fix/v1/fleet.proto",
     "k8s_auto_fix/v1/runs.proto",
 ];

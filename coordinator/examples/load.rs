@@ -169,7 +169,7 @@ async fn work(
     let (asks, outbox) = mpsc::channel(64);
     let ask = |message| v1::WorkRequest { message: Some(message) };
     asks.send(ask(Ask::Open(v1::Open { worker, slots, version: String::new() }))).await?;
-    asks.send(ask(Ask::Want(v1::Want { shards: slots }))).await?;
+    asks.send(ask(Ask::RequestShards(v1::RequestShards { shards: slots }))).await?;
     let mut answers = client.work(ReceiverStream::new(outbox)).await?.into_inner();
     let mut commits = tokio::task::JoinSet::new();
     let hash = PartHash::of(&part);
@@ -196,7 +196,7 @@ async fn work(
                     if fleet_client(channel).commit_shard(tokio_stream::iter(messages)).await.is_ok() {
                         committed.fetch_add(1, Ordering::Relaxed);
                     }
-                    let want = Ask::Want(v1::Want { shards: 1 });
+                    let want = Ask::RequestShards(v1::RequestShards { shards: 1 });
                     let _ = asks.send(v1::WorkRequest { message: Some(want) }).await;
                 });
             }

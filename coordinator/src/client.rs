@@ -149,7 +149,7 @@ impl Client {
 
     fn failed(&self, status: &Status) -> anyhow::Error {
         let error = anyhow::anyhow!("{}", status.message());
-        if proto::status::Reason::of(status).is_some() {
+        if proto::status::ErrorReason::of(status).is_some() {
             return error;
         }
         // Not a refusal of ours: the way to the coordinator is broken.

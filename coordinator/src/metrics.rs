@@ -16,8 +16,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use proto::convert::ModelStatus;
-use proto::status::Refusal;
+use proto::convert::LlmStatus;
+use proto::status::ApiError;
 
 /// What all names of ours begin with.
 const PREFIX: &str = "k8s_auto_fix_coordinator";
@@ -292,8 +292,8 @@ impl Metrics {
     }
 
     /// Where runs stand with their models.
-    pub(crate) fn models(&self, statuses: &BTreeMap<RunId, ModelStatus>) {
-        let sum = |count: fn(&ModelStatus) -> u64| {
+    pub(crate) fn models(&self, statuses: &BTreeMap<RunId, LlmStatus>) {
+        let sum = |count: fn(&LlmStatus) -> u64| {
             i64::try_from(statuses.values().map(count).sum::<u64>()).unwrap_or(i64::MAX)
         };
         self.open_questions.get_or_create(&StateOf { state: "waiting" }).set(sum(|status| status.waiting));
@@ -331,7 +331,7 @@ impl Metrics {
     }
 
     /// A part was refused.
-    pub(crate) fn refused(&self, refusal: &Refusal) {
+    pub(crate) fn refused(&self, refusal: &ApiError) {
         self.commits.get_or_create(&VerdictOf { verdict: refusal.reason.as_str() }).inc();
     }
 
@@ -371,7 +371,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use proto::status::Reason;
+    use proto::status::ErrorReason;
 
     use super::*;
 
@@ -381,14 +381,14 @@ mod tests {
         metrics.lease(LeaseEvent::Granted, 2);
         metrics.committed(10, &Tally { records: 3, accepted: 2, errors: 1, ..Tally::default() });
         metrics.committed_before();
-        metrics.refused(&Refusal::new(Reason::StaleToken, ""));
+        metrics.refused(&ApiError::new(ErrorReason::StaleToken, ""));
         metrics.retry("finish");
         metrics.ledger("lease", Duration::from_millis(2), Some("disk full".to_owned()));
         assert_eq!(metrics.ledger_trouble().as_deref(), Some("disk full"));
         metrics.question(LlmEvent::Throttled, 0);
         metrics.question(LlmEvent::Answered, 1900);
         let asks =
-            ModelStatus { waiting: 3, limit_per_min: Some(480.0), cost_usd: 0.5, ..ModelStatus::default() };
+            LlmStatus { waiting: 3, limit_per_min: Some(480.0), cost_usd: 0.5, ..LlmStatus::default() };
         metrics.models(&[(RunId::new("r").unwrap(), asks)].into());
         let text = metrics.text(Depths { runs: 2, troubled: 1, waiting: 5, ..Depths::default() });
         for line in [

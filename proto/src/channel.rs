@@ -7,7 +7,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Status};
 
-use crate::status::{Refusal, check_version};
+use crate::status::{ApiError, check_version};
 
 /// Largest message that either end accepts: a frame may carry one document larger than a frame.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -86,7 +86,7 @@ fn stamp(mut request: Request<()>) -> Result<Request<()>, Status> {
 
 /// Refuses a call of a client that speaks another version of the protocol. One that does not say, such as a general
 /// tool, is let through.
-pub fn check_stamp(request: &Request<()>, our_software: &str) -> Result<(), Refusal> {
+pub fn check_stamp(request: &Request<()>, our_software: &str) -> Result<(), ApiError> {
     let Some(said) = request.metadata().get(PROTOCOL_KEY) else { return Ok(()) };
     let theirs = said.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());

@@ -21,7 +21,7 @@ pub mod v1 {
 
 /// Version of the protocol. It grows when a worker and a coordinator of different versions could misunderstand each
 /// other; both sides refuse to work together unless it is equal.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The encoded `FileDescriptorSet` of the package, for the reflection service.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));

@@ -12,11 +12,11 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $word:literal => $code:ident,)*) => {
         /// Why a call was refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason {
+        pub enum ErrorReason {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Reason {
+        impl ErrorReason {
             /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
@@ -70,7 +70,7 @@ reasons! {
     Internal = "internal" => Internal,
 }
 
-impl Reason {
+impl ErrorReason {
     /// Reads the word of a status; `None` when the status did not come from this protocol.
     pub fn of(status: &Status) -> Option<Self> {
         let word = status.metadata().get(REASON_KEY)?.to_str().ok()?;
@@ -81,28 +81,28 @@ impl Reason {
 /// A refusal: the word and the sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
+pub struct ApiError {
     /// For machines.
-    pub reason: Reason,
+    pub reason: ErrorReason,
     /// For people: what is wrong and what to do.
     pub message: String,
 }
 
-impl Refusal {
+impl ApiError {
     /// Refuses for `reason`.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 }
 
-impl From<BadMessage> for Refusal {
+impl From<BadMessage> for ApiError {
     fn from(error: BadMessage) -> Self {
-        Self::new(Reason::BadMessage, error.to_string())
+        Self::new(ErrorReason::BadMessage, error.to_string())
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
+impl From<ApiError> for Status {
+    fn from(refusal: ApiError) -> Self {
         let mut status = Self::new(refusal.reason.code(), refusal.message);
         status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(refusal.reason.as_str()));
         status
@@ -111,9 +111,15 @@ impl From<Refusal> for Status {
 
 /// Whether repeating a call that ended with `status` can help.
 pub fn is_transient(status: &Status) -> bool {
-    match Reason::of(status) {
+    match ErrorReason::of(status) {
         Some(reason) => {
-            matches!(reason, Reason::Storage | Reason::Draining | Reason::DamagedPart | Reason::TimedOut)
+            matches!(
+                reason,
+                ErrorReason::Storage
+                    | ErrorReason::Draining
+                    | ErrorReason::DamagedPart
+                    | ErrorReason::TimedOut
+            )
         }
         // Not from this protocol: from the transport or from something between the two ends.
         None => matches!(
@@ -132,13 +138,13 @@ pub fn is_transient(status: &Status) -> bool {
 ///
 /// `theirs` is the version it sent; for the sentence, `them` and `us` are what each end is and the version of its
 /// software.
-pub fn check_version(theirs: u32, them: (&str, &str), us: (&str, &str)) -> Result<(), Refusal> {
+pub fn check_version(theirs: u32, them: (&str, &str), us: (&str, &str)) -> Result<(), ApiError> {
     if theirs == crate::PROTOCOL_VERSION {
         return Ok(());
     }
     let software: String = them.1.chars().filter(|c| !c.is_control()).take(40).collect();
-    Err(Refusal::new(
-        Reason::VersionMismatch,
+    Err(ApiError::new(
+        ErrorReason::VersionMismatch,
         format!(
             "the {} speaks protocol {theirs} (version {software}), the {} protocol {} (version {}): install the same \
              release on both",
@@ -156,18 +162,18 @@ mod tests {
 
     #[test]
     fn a_refusal_survives_as_a_status() {
-        for reason in Reason::ALL {
-            let status = Status::from(Refusal::new(*reason, "because"));
-            assert_eq!((Reason::of(&status), status.message()), (Some(*reason), "because"));
+        for reason in ErrorReason::ALL {
+            let status = Status::from(ApiError::new(*reason, "because"));
+            assert_eq!((ErrorReason::of(&status), status.message()), (Some(*reason), "because"));
         }
-        assert_eq!(Reason::of(&Status::aborted("from elsewhere")), None);
+        assert_eq!(ErrorReason::of(&Status::aborted("from elsewhere")), None);
     }
 
     #[test]
     fn only_what_may_pass_is_repeated() {
-        assert!(is_transient(&Refusal::new(Reason::Storage, "").into()));
+        assert!(is_transient(&ApiError::new(ErrorReason::Storage, "").into()));
         assert!(is_transient(&Status::unavailable("connection refused")));
-        assert!(!is_transient(&Refusal::new(Reason::StaleToken, "").into()));
+        assert!(!is_transient(&ApiError::new(ErrorReason::StaleToken, "").into()));
         assert!(!is_transient(&Status::unimplemented("")));
     }
 

@@ -9,7 +9,7 @@ use domain::record::{Record, Slice, SourceDocument};
 use engine::propose::dialogue::{Dialogue, Step};
 use llm::request::estimated_tokens;
 
-use crate::model::USUAL_ANSWER;
+use crate::gateway_client::USUAL_ANSWER;
 use crate::pipeline::{plan, question};
 
 /// Records that are looked at together: their documents are parsed once.

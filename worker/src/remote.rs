@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use domain::ids::WorkerName;
 use proto::channel::{BadAddress, endpoint, fleet_client};
-use proto::status::{Reason, check_version, is_transient};
+use proto::status::{ErrorReason, check_version, is_transient};
 use proto::v1;
 
 use crate::backoff::Backoff;
@@ -186,7 +186,7 @@ async fn forward(
 
 /// Whether trying again cannot help.
 fn is_final(status: &Status) -> bool {
-    match Reason::of(status) {
+    match ErrorReason::of(status) {
         Some(_) => !is_transient(status),
         None => status.code() == Code::Unimplemented,
     }

@@ -18,7 +18,7 @@ use proto::v1;
 use proto::v1::commit_shard_request::Message;
 
 use crate::backoff::Backoff;
-use crate::lease::Watchman;
+use crate::deadline::DeadlineWatch;
 
 /// A shard's result, ready to be sent.
 #[derive(Debug, Clone)]
@@ -56,13 +56,13 @@ pub(crate) async fn commit(
     key: &LeaseKey,
     worker: &WorkerName,
     part: &Part,
-    mut watchman: Watchman,
+    mut watch: DeadlineWatch,
 ) -> Ending {
-    let mut over = watchman.clone();
+    let mut over = watch.clone();
     let trying = async {
         let mut backoff = Backoff::new();
         loop {
-            if watchman.is_over(Instant::now()) {
+            if watch.is_over(Instant::now()) {
                 return Ending::LeaseOver;
             }
             match try_once(channel, key, worker, part).await {
@@ -74,7 +74,7 @@ pub(crate) async fn commit(
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_delay()) => {}
-                () = watchman.over() => return Ending::LeaseOver,
+                () = watch.over() => return Ending::LeaseOver,
             }
         }
     };

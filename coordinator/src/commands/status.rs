@@ -6,7 +6,7 @@ use std::time::Duration;
 use cli_support::output::Align;
 use cli_support::{Exit, Format, Table, output};
 use domain::ids::RunId;
-use proto::convert::{ModelStatus, RunStatus, WorkerStatus};
+use proto::convert::{LlmStatus, RunStatus, WorkerStatus};
 use serde_json::{Value, json};
 
 use super::{block_on, follow::follow};
@@ -146,7 +146,7 @@ fn table(runs: &[RunStatus]) -> Table {
     table
 }
 
-fn model(model: &ModelStatus) -> Value {
+fn model(model: &LlmStatus) -> Value {
     json!({
         "calls": model.calls,
         "failed": model.failed,

@@ -4,7 +4,7 @@ use domain::answer::CallOutcome;
 use domain::budget::Pool;
 use domain::ids::{AnswerKey, WorkerName};
 use llm::limit::{Scarce, Seconds, Signal, Ticket};
-use proto::convert::{Asked, Ended};
+use proto::convert::{AcquireCall, CallResult};
 
 use super::effect::{Effect, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest};
@@ -110,7 +110,7 @@ impl GatewayState {
     }
 
     /// A call is under way whose worker came back.
-    pub(super) fn take_over(&mut self, now: Seconds, request_id: RequestId, asked: &Asked) {
+    pub(super) fn take_over(&mut self, now: Seconds, request_id: RequestId, asked: &AcquireCall) {
         let Some(worker) = self.streams.get(&request_id.stream).map(|stream| stream.worker.clone()) else {
             return;
         };
@@ -139,7 +139,7 @@ impl GatewayState {
     }
 
     /// A call that this process did not allow counts from now on.
-    fn adopt(&mut self, now: Seconds, worker: WorkerName, asked: &Asked) -> CallId {
+    fn adopt(&mut self, now: Seconds, worker: WorkerName, asked: &AcquireCall) -> CallId {
         self.counter += 1;
         let id = CallId(self.counter);
         let account = self.accounts.get_mut(&asked.run_id);
@@ -174,7 +174,7 @@ impl GatewayState {
     }
 
     /// A call has ended, as its worker says.
-    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: Ended, access: &LlmAccess) {
+    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: CallResult, access: &LlmAccess) {
         let Some(known) = self.streams.get_mut(&stream) else { return };
         let request_id = RequestId { stream, number: ended.number };
         let name = (known.worker.clone(), ended.number, ended.key);
@@ -210,8 +210,14 @@ impl GatewayState {
     }
 
     /// Counts what a call cost and has it kept.
-    fn account_for(&mut self, request_id: RequestId, ended: Ended, perhaps_repeated: bool, now: Seconds) {
-        let Ended { run_id, key, outcome, usage, .. } = ended;
+    fn account_for(
+        &mut self,
+        request_id: RequestId,
+        ended: CallResult,
+        perhaps_repeated: bool,
+        now: Seconds,
+    ) {
+        let CallResult { run_id, key, outcome, usage, .. } = ended;
         if outcome == CallOutcome::Unsent {
             self.effects.push(Effect::Send(request_id, Reply::ResultPersisted));
             self.requeue(key, true);
@@ -249,7 +255,13 @@ impl GatewayState {
     }
 
     /// Takes a call out of everything that counts it.
-    fn close(&mut self, now: Seconds, id: CallId, signal: Signal, ended: Option<&Ended>) -> Option<Call> {
+    fn close(
+        &mut self,
+        now: Seconds,
+        id: CallId,
+        signal: Signal,
+        ended: Option<&CallResult>,
+    ) -> Option<Call> {
         let mut call = self.calls.remove(&id)?;
         self.deadlines.remove(&(call.deadline_ms, id));
         let leaks = matches!(signal, Signal::Unsent) && mutated!(PermitLeaks);
@@ -258,7 +270,7 @@ impl GatewayState {
         {
             limiter.finish(now, ticket, signal);
             if let Some(ended) = ended {
-                limiter.advertised(now, ended.told_requests, ended.told_tokens);
+                limiter.advertised(now, ended.advertised_requests, ended.advertised_tokens);
             }
         }
         if let Some(account) = self.accounts.get_mut(&call.run_id) {
@@ -333,7 +345,7 @@ fn is_queued(
 }
 
 /// What an end tells of the limits. A failure that was paid for was an answer as far as the provider is concerned.
-fn signal(ended: &Ended) -> Signal {
+fn signal(ended: &CallResult) -> Signal {
     let tokens = ended.usage.total as f64;
     match &ended.outcome {
         CallOutcome::Answered(answer) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::answer::Answer;
 use domain::budget::{BudgetLimits, Pool, Price};
 use domain::config::{RunConfig, SpendConfig};
-use proto::convert::ModelStatus;
+use proto::convert::LlmStatus;
 
 use crate::clock::{Rate, moment, unix_ms};
 use crate::llm_gateway::response_cache::{CacheEntry, LlmUsage};
@@ -138,8 +138,8 @@ impl SpendTracker {
     }
 
     /// Where it stands; `limit`: calls a minute of its pool, and whether they were learnt.
-    pub(super) fn status(&self, now: f64, limit: Option<(f64, bool)>) -> ModelStatus {
-        ModelStatus {
+    pub(super) fn status(&self, now: f64, limit: Option<(f64, bool)>) -> LlmStatus {
+        LlmStatus {
             waiting: self.waiting,
             under_way: self.under_way,
             calls_per_min: self.rate.per_second(moment(now)) * 60.0,

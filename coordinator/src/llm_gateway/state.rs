@@ -7,7 +7,7 @@ use domain::answer::Answer;
 use domain::budget::Pool;
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use llm::limit::Seconds;
-use proto::convert::{Asked, ModelStatus};
+use proto::convert::{AcquireCall, LlmStatus};
 
 use super::dedup::RecentCalls;
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
@@ -78,7 +78,13 @@ impl GatewayState {
     }
 
     /// A worker wants an answer.
-    pub(crate) fn acquire(&mut self, now: Seconds, stream: StreamId, asked: &Asked, access: &LlmAccess) {
+    pub(crate) fn acquire(
+        &mut self,
+        now: Seconds,
+        stream: StreamId,
+        asked: &AcquireCall,
+        access: &LlmAccess,
+    ) {
         let request_id = RequestId { stream, number: asked.number };
         let Some(known) = self.streams.get(&stream) else { return };
         if let Some(open) = known.questions.get(&asked.number) {
@@ -223,9 +229,9 @@ impl GatewayState {
     }
 
     /// Where every run stands that is known.
-    pub(crate) fn statuses(&self, now: Seconds) -> BTreeMap<RunId, ModelStatus> {
+    pub(crate) fn statuses(&self, now: Seconds) -> BTreeMap<RunId, LlmStatus> {
         let before = self.spent_before.iter().map(|(run_id, spent)| (run_id.clone(), spent.status()));
-        let mut statuses: BTreeMap<RunId, ModelStatus> = before.collect();
+        let mut statuses: BTreeMap<RunId, LlmStatus> = before.collect();
         for (run_id, account) in &self.accounts {
             let pool = account.terms.as_ref().and_then(|terms| self.pools.get(&terms.pool));
             let limit = pool.and_then(RateLimiter::limit_per_min);

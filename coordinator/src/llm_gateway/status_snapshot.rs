@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use domain::ids::RunId;
-use proto::convert::ModelStatus;
+use proto::convert::LlmStatus;
 
 use crate::llm_gateway::response_cache::{Answers, LlmUsage};
 
 /// Where runs stand with their models.
 #[derive(Debug, Default)]
 pub(crate) struct LlmStatusSnapshot {
-    published: Mutex<BTreeMap<RunId, ModelStatus>>,
+    published: Mutex<BTreeMap<RunId, LlmStatus>>,
     store: OnceLock<Arc<dyn Answers>>,
 }
 
 impl LlmStatusSnapshot {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, ModelStatus>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, LlmStatus>> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -30,12 +30,12 @@ impl LlmStatusSnapshot {
     }
 
     /// Where a run stands that lives; `None`: it asked no model.
-    pub(crate) fn of(&self, run_id: &RunId) -> Option<ModelStatus> {
+    pub(crate) fn of(&self, run_id: &RunId) -> Option<LlmStatus> {
         self.lock().get(run_id).copied()
     }
 
     /// What a run has spent, whether it lives or not; `None`: nothing, or the store does not work.
-    pub(crate) async fn total(&self, run_id: &RunId) -> Option<ModelStatus> {
+    pub(crate) async fn total(&self, run_id: &RunId) -> Option<LlmStatus> {
         if let Some(status) = self.of(run_id) {
             return Some(status);
         }
@@ -54,7 +54,7 @@ impl LlmStatusSnapshot {
     }
 
     /// Replaces what is published; says whether that changed anything.
-    pub(super) fn replace(&self, statuses: BTreeMap<RunId, ModelStatus>) -> bool {
+    pub(super) fn replace(&self, statuses: BTreeMap<RunId, LlmStatus>) -> bool {
         let mut known = self.lock();
         let changed = *known != statuses;
         *known = statuses;

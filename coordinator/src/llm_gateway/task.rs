@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use proto::channel::OPEN_QUESTIONS;
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 
 use super::batcher::{BatchResult, Batcher};
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
@@ -67,15 +67,15 @@ impl GatewayHandle {
     pub(crate) async fn open(
         coordinator: Arc<Coordinator>,
         store: Arc<dyn Answers>,
-    ) -> Result<(Self, ShutdownHandle), Refusal> {
+    ) -> Result<(Self, ShutdownHandle), ApiError> {
         let asking = |(run_id, live): (&RunId, &crate::scheduler::state::ActiveRun)| {
             live.llm_policy.is_some().then(|| run_id.clone())
         };
         let live: Vec<RunId> = coordinator.scheduler().active.iter().filter_map(asking).collect();
         let reader = Arc::clone(&store);
         let spent = tokio::task::spawn_blocking(move || reader.spent_of(&live)).await;
-        let spent = spent.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
-        let spent = spent.map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
+        let spent = spent.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
+        let spent = spent.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
         coordinator.llm_status.attach(Arc::clone(&store));
         let (messages, queue) = MessageQueue::queue(MESSAGES);
         let task = GatewayTask {
@@ -102,7 +102,7 @@ impl GatewayHandle {
     pub(crate) async fn connect(
         &self,
         worker: WorkerName,
-    ) -> Result<(WorkerStream, mpsc::Receiver<(u64, Reply)>), Refusal> {
+    ) -> Result<(WorkerStream, mpsc::Receiver<(u64, Reply)>), ApiError> {
         let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (replies, outgoing) = mpsc::channel(REPLIES);
         self.messages.send(GatewayMessage::Connected(stream, worker, replies)).await?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use domain::ids::{RunId, WorkerName};
-use proto::convert::{Asked, Ended};
-use proto::status::Refusal;
+use proto::convert::{AcquireCall, CallResult};
+use proto::status::ApiError;
 
 use super::effect::{Reply, RequestId, StreamId};
 use crate::refusals::ending;
@@ -18,8 +18,8 @@ use crate::refusals::ending;
 #[derive(Debug)]
 pub(super) enum GatewayMessage {
     Connected(StreamId, WorkerName, mpsc::Sender<(u64, Reply)>),
-    Acquire(StreamId, Asked),
-    Complete(StreamId, Ended),
+    Acquire(StreamId, AcquireCall),
+    Complete(StreamId, CallResult),
     Cancel(RequestId),
     Disconnected(StreamId),
 }
@@ -57,7 +57,7 @@ impl MessageQueue {
     }
 
     /// Waits for room.
-    pub(super) async fn send(&self, message: GatewayMessage) -> Result<(), Refusal> {
+    pub(super) async fn send(&self, message: GatewayMessage) -> Result<(), ApiError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| ending())?;
         self.queue.send(QueuedMessage { message, _room: Some(room) }).map_err(|_| ending())
     }
@@ -86,17 +86,17 @@ impl Drop for WorkerStream {
 
 impl WorkerStream {
     /// The worker wants an answer.
-    pub(crate) async fn acquire(&self, asked: Asked) -> Result<(), Refusal> {
+    pub(crate) async fn acquire(&self, asked: AcquireCall) -> Result<(), ApiError> {
         self.messages.send(GatewayMessage::Acquire(self.stream, asked)).await
     }
 
     /// A call of the worker has ended.
-    pub(crate) async fn complete(&self, ended: Ended) -> Result<(), Refusal> {
+    pub(crate) async fn complete(&self, ended: CallResult) -> Result<(), ApiError> {
         self.messages.send(GatewayMessage::Complete(self.stream, ended)).await
     }
 
     /// The worker wants an answer no more.
-    pub(crate) async fn cancel(&self, number: u64) -> Result<(), Refusal> {
+    pub(crate) async fn cancel(&self, number: u64) -> Result<(), ApiError> {
         self.messages.send(GatewayMessage::Cancel(RequestId { stream: self.stream, number })).await
     }
 }

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use domain::ids::PartHash;
 use proto::convert::{LeaseKey, PartHeader};
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use results::crash::{Point, reach};
 
 use crate::ledger::{CommitVerdict, CommittedPart};
@@ -45,8 +45,8 @@ impl Coordinator {
     pub async fn commit(
         self: &Arc<Self>,
         header: PartHeader,
-        chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
-    ) -> Result<Committed, Refusal> {
+        chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+    ) -> Result<Committed, ApiError> {
         let committed = self.take(&header, chunks).await;
         match &committed {
             Ok(Committed::New) => self.metrics.committed(header.bytes, &header.tally),
@@ -59,8 +59,8 @@ impl Coordinator {
     async fn take(
         self: &Arc<Self>,
         header: &PartHeader,
-        chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
-    ) -> Result<Committed, Refusal> {
+        chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+    ) -> Result<Committed, ApiError> {
         let key = header.key.clone();
         not_too_large(header)?;
         self.note_contact();
@@ -102,7 +102,7 @@ impl Coordinator {
     }
 
     /// Whether a commit may be tried. Of a shard that is committed, the ledger knows under which token.
-    fn admit(&self, header: &PartHeader) -> Result<(), Refusal> {
+    fn admit(&self, header: &PartHeader) -> Result<(), ApiError> {
         let key = &header.key;
         let scheduler = self.scheduler();
         let run = scheduler.active.get(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
@@ -111,7 +111,7 @@ impl Coordinator {
             Admission::New(shard) if header.tally.records != u64::from(shard.len) => {
                 let (rows, records) = (header.tally.records, shard.len);
                 let message = format!("the part has {rows} rows, its shard {records} records");
-                Err(Refusal::new(Reason::DamagedPart, message))
+                Err(ApiError::new(ErrorReason::DamagedPart, message))
             }
             Admission::New(_) | Admission::Over => Ok(()),
         }
@@ -122,8 +122,8 @@ impl Coordinator {
     async fn while_admitted<T>(
         &self,
         header: &PartHeader,
-        receiving: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
+        receiving: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         tokio::pin!(receiving);
         let mut check = interval_at(Instant::now() + LEASE_CHECK, LEASE_CHECK);
         loop {
@@ -161,7 +161,7 @@ impl Coordinator {
 }
 
 /// A part that is never taken is refused before its bytes come.
-fn not_too_large(header: &PartHeader) -> Result<(), Refusal> {
+fn not_too_large(header: &PartHeader) -> Result<(), ApiError> {
     if header.bytes <= MAX_PART_BYTES {
         return Ok(());
     }
@@ -169,17 +169,17 @@ fn not_too_large(header: &PartHeader) -> Result<(), Refusal> {
         "the part has {} bytes, at most {MAX_PART_BYTES} are taken: use a smaller fleet.shard_size",
         header.bytes
     );
-    Err(Refusal::new(Reason::TooLarge, message))
+    Err(ApiError::new(ErrorReason::TooLarge, message))
 }
 
 /// Receives the bytes, taking room for each chunk before the next, and compares them with the header.
 async fn receive(
     header: &PartHeader,
-    mut chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    mut chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
     permit: &mut UploadPermit<'_>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, ApiError> {
     let expected = usize::try_from(header.bytes).unwrap_or(usize::MAX);
-    let damaged = |what: String| Refusal::new(Reason::DamagedPart, what);
+    let damaged = |what: String| ApiError::new(ErrorReason::DamagedPart, what);
     // A part that came in one chunk is kept as it came; several chunks are put together.
     let mut part = Bytes::new();
     let mut joined = BytesMut::new();
@@ -208,11 +208,11 @@ async fn receive(
     verified(part, header.hash)
 }
 
-fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, Refusal> {
+fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, ApiError> {
     if PartHash::of(&part) == hash {
         Ok(part)
     } else {
-        Err(Refusal::new(Reason::DamagedPart, "the bytes are not those that were announced"))
+        Err(ApiError::new(ErrorReason::DamagedPart, "the bytes are not those that were announced"))
     }
 }
 
@@ -221,24 +221,24 @@ fn part_name(key: &LeaseKey, hash: PartHash) -> String {
     results::layout::staged_part(key.shard, key.token, hash)
 }
 
-fn refusal(key: &LeaseKey, refused: LeaseError) -> Refusal {
+fn refusal(key: &LeaseKey, refused: LeaseError) -> ApiError {
     if let LeaseError::Stale { current } = refused {
         tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, %current, "refused a late commit");
     }
     let (reason, message) = match refused {
         LeaseError::UnknownShard => {
-            (Reason::UnknownShard, format!("run {} has no shard {}", key.run_id, key.shard))
+            (ErrorReason::UnknownShard, format!("run {} has no shard {}", key.run_id, key.shard))
         }
         LeaseError::Stale { current } => (
-            Reason::StaleToken,
+            ErrorReason::StaleToken,
             format!(
                 "shard {} of run {} was leased again: token {} is old, the newest is {current}",
                 key.shard, key.run_id, key.token
             ),
         ),
-        LeaseError::Ended => (Reason::StaleToken, refused.to_string()),
+        LeaseError::Ended => (ErrorReason::StaleToken, refused.to_string()),
     };
-    Refusal::new(reason, message)
+    ApiError::new(reason, message)
 }
 
 #[cfg(test)]
@@ -260,7 +260,7 @@ mod tests {
         }
     }
 
-    async fn received(header: &PartHeader, chunks: &[&'static [u8]]) -> Result<Bytes, Refusal> {
+    async fn received(header: &PartHeader, chunks: &[&'static [u8]]) -> Result<Bytes, ApiError> {
         let (limit, chunks) =
             (UploadLimit::default(), chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))));
         receive(header, stream::iter(chunks), &mut limit.begin()).await
@@ -273,10 +273,10 @@ mod tests {
         assert_eq!(received(&header, &[b"ab", b"", b"cdef"]).await.unwrap(), "abcdef");
         for wrong in [&[b"abcde" as &[u8]] as &[&[u8]], &[b"abcdef", b"g"], &[b"abcdeg"], &[]] {
             let refusal = received(&header, wrong).await.unwrap_err();
-            assert_eq!(refusal.reason, Reason::DamagedPart, "{wrong:?}");
+            assert_eq!(refusal.reason, ErrorReason::DamagedPart, "{wrong:?}");
         }
         let huge = PartHeader { bytes: MAX_PART_BYTES + 1, ..header };
-        assert_eq!(not_too_large(&huge).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(not_too_large(&huge).unwrap_err().reason, ErrorReason::TooLarge);
     }
 
     #[test]

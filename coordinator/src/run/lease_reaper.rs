@@ -12,7 +12,7 @@ use domain::record::Record;
 use domain::run::Lease;
 use domain::tally::Tally;
 use proto::convert::{LeaseKey, PartHeader};
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use results::part::write_part;
 
 use super::Coordinator;
@@ -55,9 +55,9 @@ impl Coordinator {
     }
 
     /// Commits the outcome of a record that was declared poison; says whether there was one.
-    async fn handle_poison(self: &Arc<Self>) -> Result<bool, Refusal> {
+    async fn handle_poison(self: &Arc<Self>) -> Result<bool, ApiError> {
         let name = WorkerName::new(COORDINATOR);
-        let name = Arc::new(name.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?);
+        let name = Arc::new(name.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?);
         let pending = self.scheduler().lease_poison(self.now(), &name);
         let Some(pending) = pending else { return Ok(false) };
         let Some(granted) = self.record(pending).await? else { return Ok(true) };
@@ -70,7 +70,7 @@ impl Coordinator {
         committed.map(|()| true)
     }
 
-    async fn commit_dead_letter(self: &Arc<Self>, granted: Granted) -> Result<(), Refusal> {
+    async fn commit_dead_letter(self: &Arc<Self>, granted: Granted) -> Result<(), ApiError> {
         let Granted { lease, corpus, .. } = granted;
         let (start, len) = (lease.shard.index.0.into(), lease.shard.len.into());
         let read = tokio::task::spawn_blocking(move || corpus.slice(start, len));
@@ -97,7 +97,7 @@ impl Coordinator {
     }
 }
 
-fn write(run_id: &RunId, rows: &[Outcome]) -> Result<bytes::Bytes, Refusal> {
+fn write(run_id: &RunId, rows: &[Outcome]) -> Result<bytes::Bytes, ApiError> {
     write_part(run_id, rows).map_err(|error| storage_failed(&error))
 }
 

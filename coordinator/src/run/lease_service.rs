@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use domain::ids::{RunId, WorkerName};
 use domain::run::Lease;
 use proto::convert::LeaseKey;
-use proto::status::Refusal;
+use proto::status::ApiError;
 use results::corpus_copy::CorpusReader;
 use results::crash::{Point, reach};
 
@@ -67,7 +67,7 @@ impl Drop for Undo<'_> {
 
 impl Coordinator {
     /// Leases the next shard to `worker`; waits until there is one.
-    pub async fn lease(self: &Arc<Self>, worker: &Arc<WorkerName>) -> Result<Granted, Refusal> {
+    pub async fn lease(self: &Arc<Self>, worker: &Arc<WorkerName>) -> Result<Granted, ApiError> {
         self.note_contact();
         loop {
             let work = self.work.notified();
@@ -94,7 +94,7 @@ impl Coordinator {
     }
 
     /// Has the ledger record a lease; `None`: it knew better.
-    pub(super) async fn record(self: &Arc<Self>, pending: PendingLease) -> Result<Option<Granted>, Refusal> {
+    pub(super) async fn record(self: &Arc<Self>, pending: PendingLease) -> Result<Option<Granted>, ApiError> {
         let PendingLease { grant, lease, config, corpus } = pending;
         let mut undo = Undo { coordinator: self, key: Some(LeaseKey::from(&lease)) };
         let leased = Leased {
@@ -240,7 +240,7 @@ impl Coordinator {
     }
 
     /// Takes note of a refusal for want of the store or the ledger.
-    pub(crate) fn stalled(&self, run_id: &RunId, refusal: Refusal) -> Refusal {
+    pub(crate) fn stalled(&self, run_id: &RunId, refusal: ApiError) -> ApiError {
         self.stall(run_id, refusal.message.clone());
         refusal
     }

@@ -6,7 +6,7 @@ use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunPlan;
 use proto::convert::config_to_wire;
-use proto::status::Refusal;
+use proto::status::ApiError;
 
 use super::Coordinator;
 use crate::clock::unix_ms;
@@ -48,7 +48,7 @@ impl Coordinator {
 
     /// A run was submitted again: what stopped it is forgotten, and what its new configuration says beside what decides
     /// outcomes counts from now on.
-    pub(crate) async fn lift(&self, run_id: &RunId, config: &RunConfig) -> Result<(), Refusal> {
+    pub(crate) async fn lift(&self, run_id: &RunId, config: &RunConfig) -> Result<(), ApiError> {
         // How the corpus is cut and leased was settled when the run began.
         let Some(fleet) = self.with_run(run_id, |run| run.plan.config.fleet.clone()) else {
             return Ok(());

@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use domain::ids::RunId;
-use proto::status::Refusal;
+use proto::status::ApiError;
 use results::run_file::CORPUS_FILE;
 use results::store::Store;
 
@@ -115,12 +115,12 @@ impl Coordinator {
     }
 
     /// The folder of a run in the store.
-    pub(crate) fn folder(&self, run_id: &RunId) -> Result<Store, Refusal> {
+    pub(crate) fn folder(&self, run_id: &RunId) -> Result<Store, ApiError> {
         self.store.folder(run_id.as_str()).map_err(|error| storage(&error))
     }
 
     /// Where the corpus of a run lies on this machine.
-    pub(crate) fn corpus_path(&self, run_id: &RunId) -> Result<PathBuf, Refusal> {
+    pub(crate) fn corpus_path(&self, run_id: &RunId) -> Result<PathBuf, ApiError> {
         let here = self.folder(run_id)?.local_path(CORPUS_FILE);
         Ok(here.unwrap_or_else(|| self.scratch.join(format!("{run_id}.{CORPUS_FILE}"))))
     }

@@ -4,15 +4,15 @@ use domain::config::RunConfig;
 use domain::ids::{CorpusHash, RunId};
 use domain::run::RunPlan;
 use proto::channel::MAX_DOCUMENT_BYTES;
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 
 /// Checks what a run may ask for before its corpus is read.
-pub(crate) fn check(config: &RunConfig) -> Result<(), Refusal> {
-    config.check().map_err(|error| Refusal::new(Reason::BadMessage, error.to_string()))?;
+pub(crate) fn check(config: &RunConfig) -> Result<(), ApiError> {
+    config.check().map_err(|error| ApiError::new(ErrorReason::BadMessage, error.to_string()))?;
     if config.limits.document_bytes > MAX_DOCUMENT_BYTES {
         let message =
             format!("limits.document_bytes: must be at most {MAX_DOCUMENT_BYTES}, a message has to hold it");
-        return Err(Refusal::new(Reason::BadMessage, message));
+        return Err(ApiError::new(ErrorReason::BadMessage, message));
     }
     Ok(())
 }
@@ -23,10 +23,10 @@ pub(crate) fn plan(
     config: RunConfig,
     records: u64,
     corpus_hash: CorpusHash,
-) -> Result<RunPlan, Refusal> {
+) -> Result<RunPlan, ApiError> {
     if records == 0 {
-        return Err(Refusal::new(
-            Reason::EmptyCorpus,
+        return Err(ApiError::new(
+            ErrorReason::EmptyCorpus,
             "the corpus has no record: check the path; a folder needs .yaml, .yml or .json files in which the detector \
              finds something, a detections file a list of records",
         ));
@@ -35,7 +35,7 @@ pub(crate) fn plan(
     if records >= u64::from(u32::MAX) {
         let message =
             format!("the corpus has {records} records, a run holds less than {}: divide it", u32::MAX);
-        return Err(Refusal::new(Reason::TooLarge, message));
+        return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
     Ok(RunPlan {
         run_id,
@@ -49,12 +49,12 @@ pub(crate) fn plan(
 }
 
 /// Whether what was submitted again is the run that `known` planned.
-pub(crate) fn same_config(known: &RunPlan, config: &RunConfig) -> Result<(), Refusal> {
+pub(crate) fn same_config(known: &RunPlan, config: &RunConfig) -> Result<(), ApiError> {
     if known.config_hash == config.hash() {
         return Ok(());
     }
-    Err(Refusal::new(
-        Reason::ConfigDiffers,
+    Err(ApiError::new(
+        ErrorReason::ConfigDiffers,
         format!(
             "run {} exists with another configuration{}: use the same configuration to resume it, or another run id",
             known.run_id,
@@ -64,12 +64,12 @@ pub(crate) fn same_config(known: &RunPlan, config: &RunConfig) -> Result<(), Ref
 }
 
 /// Whether the corpus that was submitted again is that of the run that `known` planned.
-pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash) -> Result<(), Refusal> {
+pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash) -> Result<(), ApiError> {
     if known.corpus_hash == corpus_hash {
         return Ok(());
     }
-    Err(Refusal::new(
-        Reason::CorpusDiffers,
+    Err(ApiError::new(
+        ErrorReason::CorpusDiffers,
         format!(
             "run {} exists with another corpus ({} records then, {records} now): use the same corpus to resume it, or \
              another run id",
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(planned.cut().shards(), 3);
         let refusal =
             plan(RunId::new("r").unwrap(), RunConfig::default(), 0, CorpusHash::of(b"")).unwrap_err();
-        assert_eq!(refusal.reason, Reason::EmptyCorpus);
+        assert_eq!(refusal.reason, ErrorReason::EmptyCorpus);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(same_config(&known, &config), Ok(()), "how work is cut decides nothing");
         config.rules.default_tag = "v1".to_owned();
         let refusal = same_config(&known, &config).unwrap_err();
-        assert_eq!(refusal.reason, Reason::ConfigDiffers);
+        assert_eq!(refusal.reason, ErrorReason::ConfigDiffers);
         assert!(refusal.message.contains("rules.default_tag: \"stable\" then, \"v1\" now"), "{refusal}");
     }
 

@@ -12,7 +12,7 @@ use domain::ids::ShardIndex;
 use domain::run::RunState;
 use domain::tally::Tally;
 use proto::convert::config_to_wire;
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use results::corpus_copy::CorpusReader;
 use results::store::sweep_unfinished;
 
@@ -34,14 +34,15 @@ use crate::scheduler::state::{ActiveRun, SchedulerState};
 const PAGE: usize = 1000;
 
 /// Deletes what the process before this one was writing in `folder` when it ended.
-fn sweep(folder: &Path) -> Result<(), Refusal> {
-    sweep_unfinished(folder)
-        .map_err(|error| Refusal::new(Reason::Storage, format!("cannot sweep {}: {error}", folder.display())))
+fn sweep(folder: &Path) -> Result<(), ApiError> {
+    sweep_unfinished(folder).map_err(|error| {
+        ApiError::new(ErrorReason::Storage, format!("cannot sweep {}: {error}", folder.display()))
+    })
 }
 
 impl Coordinator {
     /// Opens the coordinator's runs: those that have not ended go on.
-    pub async fn open(parts: Parts) -> Result<Arc<Self>, Refusal> {
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, ApiError> {
         let metrics = Arc::new(Metrics::default());
         let coordinator = Arc::new(Self {
             ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
@@ -85,7 +86,7 @@ impl Coordinator {
         entry: RunEntry,
         recovery: Recovery,
         since: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         let run_id = entry.plan.run_id.clone();
         let fleet = &entry.plan.config.fleet;
         let terms = LeaseTerms { ttl_ms: u64::from(fleet.lease_seconds) * 1000, max_lost: fleet.max_lost };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use domain::ids::RunId;
 use domain::run::RunState;
 use proto::convert::StoredRun;
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use results::run_file::{CORPUS_FILE, RUN_FILE};
 use results::store::{Store, StoreError};
 
@@ -32,7 +32,7 @@ pub(crate) struct RunStorage {
 
 impl RunStorage {
     /// Every run with what its results take, oldest first.
-    pub(crate) async fn inventory(&self) -> Result<Vec<StoredRun>, Refusal> {
+    pub(crate) async fn inventory(&self) -> Result<Vec<StoredRun>, ApiError> {
         let mut stored = Vec::new();
         for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
             let folder = self.folder(&entry.plan.run_id)?;
@@ -49,7 +49,7 @@ impl RunStorage {
     }
 
     /// Removes a run that has ended, results and all.
-    pub(crate) async fn remove(&self, run_id: &RunId) -> Result<(), Refusal> {
+    pub(crate) async fn remove(&self, run_id: &RunId) -> Result<(), ApiError> {
         let entry = self.ledger.run(run_id).await.map_err(|error| ledger_refusal(&error))?;
         let state = entry.ok_or_else(|| unknown_run(run_id))?.state;
         if !state.has_ended() {
@@ -68,9 +68,9 @@ impl RunStorage {
     }
 
     /// Deletes what the ledger says is being removed, then its entry.
-    pub(crate) async fn finish_removal(&self, run_id: &RunId) -> Result<(), Refusal> {
+    pub(crate) async fn finish_removal(&self, run_id: &RunId) -> Result<(), ApiError> {
         let failed = |error: String| {
-            Refusal::new(Reason::Storage, format!("cannot remove the results of run {run_id}: {error}"))
+            ApiError::new(ErrorReason::Storage, format!("cannot remove the results of run {run_id}: {error}"))
         };
         if let Some(path) = self.store.local_path(run_id.as_str()) {
             let deleted = tokio::task::spawn_blocking(move || delete_folder(&path)).await;
@@ -87,7 +87,7 @@ impl RunStorage {
         self.ledger.remove_run(run_id).await.map(drop).map_err(|error| ledger_refusal(&error))
     }
 
-    fn folder(&self, run_id: &RunId) -> Result<Store, Refusal> {
+    fn folder(&self, run_id: &RunId) -> Result<Store, ApiError> {
         self.store.folder(run_id.as_str()).map_err(|error| storage(&error))
     }
 }
@@ -115,23 +115,23 @@ fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
     }
 }
 
-fn not_ended(run_id: &RunId, state: RunState) -> Refusal {
+fn not_ended(run_id: &RunId, state: RunState) -> ApiError {
     let message = format!("run {run_id} is {}: only a run that has ended is removed", state.as_str());
-    Refusal::new(Reason::RunLives, message)
+    ApiError::new(ErrorReason::RunLives, message)
 }
 
 impl Coordinator {
     /// Every run with what its results take, oldest first.
-    pub async fn inventory(&self) -> Result<Vec<StoredRun>, Refusal> {
+    pub async fn inventory(&self) -> Result<Vec<StoredRun>, ApiError> {
         self.shelf().inventory().await
     }
 
     /// Removes a run that has ended, results and all.
-    pub async fn remove(&self, run_id: &RunId) -> Result<(), Refusal> {
+    pub async fn remove(&self, run_id: &RunId) -> Result<(), ApiError> {
         // Held until the end: a corpus of that name that arrived meanwhile would be deleted with the run.
         if !self.scheduler().arriving.insert(run_id.clone()) {
             let message = format!("run {run_id} is being submitted: only a run that has ended is removed");
-            return Err(Refusal::new(Reason::RunLives, message));
+            return Err(ApiError::new(ErrorReason::RunLives, message));
         }
         let removed = self.shelf().remove(run_id).await;
         self.scheduler().arriving.remove(run_id);
@@ -176,7 +176,7 @@ mod tests {
             results.put(key, bytes::Bytes::from_static(b"1234")).await.unwrap();
         }
         assert_eq!(shelf.inventory().await.unwrap()[0].bytes, 12);
-        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, Reason::RunLives);
+        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, ErrorReason::RunLives);
         assert!(folder.path().join("r/run.json").exists());
 
         ledger.advance(&run_id, RunState::Running, RunState::Cancelled, None).await.unwrap();
@@ -186,6 +186,6 @@ mod tests {
         shelf.remove(&run_id).await.unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(shelf.inventory().await.unwrap(), []);
-        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, Reason::UnknownRun);
+        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, ErrorReason::UnknownRun);
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::ids::RunId;
 use domain::run::RunState;
-use proto::convert::{ModelStatus, RunStatus};
-use proto::status::{Reason, Refusal};
+use proto::convert::{LlmStatus, RunStatus};
+use proto::status::{ApiError, ErrorReason};
 
 use super::Coordinator;
 use crate::ledger::{RunEntry, Swap, Totals};
@@ -15,7 +15,7 @@ use crate::scheduler::state::ActiveRun;
 
 impl Coordinator {
     /// Where one run stands.
-    pub async fn status(&self, run_id: &RunId) -> Result<RunStatus, Refusal> {
+    pub async fn status(&self, run_id: &RunId) -> Result<RunStatus, ApiError> {
         if let Some(status) = self.active_status(run_id) {
             return Ok(status);
         }
@@ -24,7 +24,7 @@ impl Coordinator {
     }
 
     /// Every run, oldest first.
-    pub async fn list(&self) -> Result<Vec<RunStatus>, Refusal> {
+    pub async fn list(&self) -> Result<Vec<RunStatus>, ApiError> {
         let mut list = Vec::new();
         for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
             list.push(match self.active_status(&entry.plan.run_id) {
@@ -36,7 +36,7 @@ impl Coordinator {
     }
 
     /// Stops a run. What was committed stays; a run that has ended stays as it is.
-    pub async fn cancel(self: &Arc<Self>, run_id: &RunId) -> Result<RunStatus, Refusal> {
+    pub async fn cancel(self: &Arc<Self>, run_id: &RunId) -> Result<RunStatus, ApiError> {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
         match swap.map_err(|error| ledger_refusal(&error))? {
             Swap::Done => {
@@ -48,8 +48,8 @@ impl Coordinator {
                 self.status(run_id).await
             }
             Swap::Differs(RunState::Cancelled) => self.status(run_id).await,
-            Swap::Differs(state) => Err(Refusal::new(
-                Reason::RunEnded,
+            Swap::Differs(state) => Err(ApiError::new(
+                ErrorReason::RunEnded,
                 format!("run {run_id} is {}: only a running one can be cancelled", state.as_str()),
             )),
         }
@@ -81,11 +81,11 @@ impl Coordinator {
             model: self
                 .llm_status
                 .of(run_id)
-                .or_else(|| run.llm_policy.as_ref().map(|_| ModelStatus::default())),
+                .or_else(|| run.llm_policy.as_ref().map(|_| LlmStatus::default())),
         })
     }
 
-    async fn ended_status(&self, entry: RunEntry) -> Result<RunStatus, Refusal> {
+    async fn ended_status(&self, entry: RunEntry) -> Result<RunStatus, ApiError> {
         let run_id = entry.plan.run_id.clone();
         let Totals { tally, committed } = match entry.totals {
             Some(totals) => totals,
@@ -116,7 +116,7 @@ impl Coordinator {
 
     /// What an ended run came to, counted from its shards. Stored, so that it is counted once: of a run that ended with
     /// a process that did not come to that, or before totals were stored.
-    async fn count(&self, run_id: &RunId) -> Result<Totals, Refusal> {
+    async fn count(&self, run_id: &RunId) -> Result<Totals, ApiError> {
         let totals = totals(&self.shards(run_id).await.map_err(|error| ledger_refusal(&error))?);
         if let Err(error) = self.ledger.record_totals(run_id, totals.clone()).await {
             tracing::warn!(run = %run_id, %error, "cannot store what a run came to");

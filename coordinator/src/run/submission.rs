@@ -15,7 +15,7 @@ use domain::ids::RunId;
 use domain::record::{Record, SourceDocument};
 use domain::run::{RunPlan, RunState};
 use proto::convert::{BadMessage, RunStatus};
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use proto::v1;
 use results::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
 use results::crash::{Point, reach};
@@ -45,7 +45,7 @@ pub struct Submission {
     slices: Option<mpsc::Sender<v1::Slice>>,
     /// Whether all of it was sent; without this the writer leaves no file.
     complete: Arc<AtomicBool>,
-    writer: JoinHandle<Result<CorpusSummary, Refusal>>,
+    writer: JoinHandle<Result<CorpusSummary, ApiError>>,
 }
 
 impl std::fmt::Debug for Submission {
@@ -69,7 +69,7 @@ impl Coordinator {
         run_id: RunId,
         config: RunConfig,
         source: String,
-    ) -> Result<Submission, Refusal> {
+    ) -> Result<Submission, ApiError> {
         plan::check(&config)?;
         let known = self.ledger.run(&run_id).await.map_err(|error| ledger_refusal(&error))?;
         if let Some(known) = &known {
@@ -80,7 +80,7 @@ impl Coordinator {
         let incoming = corpus.with_file_name(format!("{UNFINISHED}{run_id}-{arrival}"));
         if !self.scheduler().arriving.insert(run_id.clone()) {
             let message = format!("run {run_id} is being submitted by somebody else: wait for that");
-            return Err(Refusal::new(Reason::Storage, message));
+            return Err(ApiError::new(ErrorReason::Storage, message));
         }
         // The folder of a run that the ledger does not know: nobody else writes there. Those of known runs were swept
         // when this process began.
@@ -91,7 +91,7 @@ impl Coordinator {
         let writer = tokio::task::spawn_blocking(move || {
             if let Some(folder) = leftovers {
                 sweep_unfinished(&folder).map_err(|error| {
-                    Refusal::new(Reason::Storage, format!("cannot sweep {}: {error}", folder.display()))
+                    ApiError::new(ErrorReason::Storage, format!("cannot sweep {}: {error}", folder.display()))
                 })?;
             }
             write(&path, queue, &all_sent)
@@ -112,7 +112,7 @@ impl Coordinator {
 
 impl Submission {
     /// Takes the next records.
-    pub async fn push(&mut self, slice: v1::Slice) -> Result<(), Refusal> {
+    pub async fn push(&mut self, slice: v1::Slice) -> Result<(), ApiError> {
         if let Some(slices) = &self.slices
             && slices.send(slice).await.is_ok()
         {
@@ -120,22 +120,26 @@ impl Submission {
         }
         // The writer ended early: its result says why.
         self.slices = None;
-        let ended =
-            (&mut self.writer).await.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
-        Err(ended.err().unwrap_or_else(|| Refusal::new(Reason::Internal, "the corpus was closed early")))
+        let ended = (&mut self.writer)
+            .await
+            .map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
+        Err(ended
+            .err()
+            .unwrap_or_else(|| ApiError::new(ErrorReason::Internal, "the corpus was closed early")))
     }
 
     /// The corpus is complete with `sent` records: plans the run, or finds it again. Gives where it stands and whether
     /// it existed.
-    pub async fn finish(mut self, sent: u64) -> Result<(RunStatus, bool), Refusal> {
+    pub async fn finish(mut self, sent: u64) -> Result<(RunStatus, bool), ApiError> {
         self.complete.store(true, Ordering::Release);
         self.slices = None;
-        let written =
-            (&mut self.writer).await.map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+        let written = (&mut self.writer)
+            .await
+            .map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
         let corpus = written?;
         if corpus.records != sent {
             let message = format!("{} records arrived, {sent} were sent", corpus.records);
-            return Err(Refusal::new(Reason::BadMessage, message));
+            return Err(ApiError::new(ErrorReason::BadMessage, message));
         }
         if !corpus.repeated_ids.is_empty() {
             let examples: Vec<&str> = corpus.repeated_ids.iter().map(domain::ids::RecordId::as_str).collect();
@@ -155,7 +159,7 @@ impl Submission {
         let place = coordinator.corpus_path(&run_id)?;
         reach(Point::CorpusArrived);
         rename(&self.incoming, &place).map_err(|error| {
-            Refusal::new(Reason::Storage, format!("cannot write {}: {error}", place.display()))
+            ApiError::new(ErrorReason::Storage, format!("cannot write {}: {error}", place.display()))
         })?;
         reach(Point::CorpusPlaced);
         if existed {
@@ -169,7 +173,7 @@ impl Submission {
     }
 
     /// Records a new run and makes it live.
-    async fn record(&self, plan: RunPlan) -> Result<(), Refusal> {
+    async fn record(&self, plan: RunPlan) -> Result<(), ApiError> {
         let entry = RunEntry {
             plan,
             state: RunState::Running,
@@ -200,11 +204,11 @@ fn write(
     path: &Path,
     mut queue: mpsc::Receiver<v1::Slice>,
     complete: &AtomicBool,
-) -> Result<CorpusSummary, Refusal> {
-    let failed = |error: FileError| Refusal::new(Reason::Storage, error.to_string());
+) -> Result<CorpusSummary, ApiError> {
+    let failed = |error: FileError| ApiError::new(ErrorReason::Storage, error.to_string());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
-            Refusal::new(Reason::Storage, format!("cannot make {}: {error}", folder.display()))
+            ApiError::new(ErrorReason::Storage, format!("cannot make {}: {error}", folder.display()))
         })?;
     }
     let mut writer = CorpusWriter::create(path).map_err(failed)?;
@@ -213,13 +217,16 @@ fn write(
         for record in slice.records {
             let record = Record::try_from(record)?;
             let document = documents.get(&record.document).ok_or_else(|| {
-                Refusal::from(BadMessage::new("record.document", "names a document that is not in its slice"))
+                ApiError::from(BadMessage::new(
+                    "record.document",
+                    "names a document that is not in its slice",
+                ))
             })?;
             writer.push(record, document).map_err(failed)?;
         }
     }
     if !complete.load(Ordering::Acquire) {
-        return Err(Refusal::new(Reason::BadMessage, "the corpus broke off"));
+        return Err(ApiError::new(ErrorReason::BadMessage, "the corpus broke off"));
     }
     writer.finish().map_err(failed)
 }
@@ -227,7 +234,7 @@ fn write(
 /// Documents by their hashes, which are computed again: what is stored for others is not taken on trust.
 fn documents(
     documents: Vec<v1::Document>,
-) -> Result<std::collections::BTreeMap<domain::ids::DocumentHash, SourceDocument>, Refusal> {
+) -> Result<std::collections::BTreeMap<domain::ids::DocumentHash, SourceDocument>, ApiError> {
     documents
         .into_iter()
         .map(|document| {

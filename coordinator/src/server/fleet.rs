@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use cli_support::traces;
 use domain::ids::WorkerName;
 use proto::convert::{BadMessage, PartHeader};
-use proto::status::{Reason, Refusal, check_version};
+use proto::status::{ApiError, ErrorReason, check_version};
 use proto::v1;
 use proto::v1::commit_shard_request::Message;
 
@@ -42,7 +42,7 @@ impl v1::fleet_server::Fleet for FleetService {
             return Err(ending().into());
         }
         let worker = WorkerName::new(join.worker)
-            .map_err(|error| Refusal::from(BadMessage::new("join.worker", error)))?;
+            .map_err(|error| ApiError::from(BadMessage::new("join.worker", error)))?;
         let worker = self.coordinator.reserve_name(worker);
         tracing::info!(%worker, version = join.version, slots = join.slots, "a worker joined");
         Ok(Response::new(v1::JoinResponse {
@@ -67,12 +67,12 @@ impl v1::fleet_server::Fleet for FleetService {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::AskResponse, Status>> + Send>>;
+    type LlmCallsStream = Pin<Box<dyn Stream<Item = Result<v1::LlmCallsResponse, Status>> + Send>>;
 
-    async fn ask(
+    async fn llm_calls(
         &self,
-        request: Request<Streaming<v1::AskRequest>>,
-    ) -> Result<Response<Self::AskStream>, Status> {
+        request: Request<Streaming<v1::LlmCallsRequest>>,
+    ) -> Result<Response<Self::LlmCallsStream>, Status> {
         let stream =
             llm_stream::serve(self.gateway.clone(), request.into_inner(), self.draining.clone(), self.limits);
         Ok(Response::new(Box::pin(stream)))
@@ -89,16 +89,17 @@ impl v1::fleet_server::Fleet for FleetService {
         let first = first.and_then(|request| request.message);
         let Some(Message::Header(header)) = first else {
             return Err(
-                Refusal::from(BadMessage::new("message", "the first one has to be the header")).into()
+                ApiError::from(BadMessage::new("message", "the first one has to be the header")).into()
             );
         };
-        let header = PartHeader::try_from(header).map_err(Refusal::from)?;
+        let header = PartHeader::try_from(header).map_err(ApiError::from)?;
         let chunks = stream.map(|request| match request.map(|request| request.message) {
             Ok(Some(Message::Chunk(chunk))) => Ok(chunk),
-            Ok(_) => Err(Refusal::from(BadMessage::new("message", "after the header only chunks may come"))),
-            Err(status) => {
-                Err(Refusal::new(Reason::DamagedPart, format!("the upload broke off: {}", status.message())))
-            }
+            Ok(_) => Err(ApiError::from(BadMessage::new("message", "after the header only chunks may come"))),
+            Err(status) => Err(ApiError::new(
+                ErrorReason::DamagedPart,
+                format!("the upload broke off: {}", status.message()),
+            )),
         });
         let chunks = Box::pin(timed_upload(chunks, self.limits));
         let key = &header.key;

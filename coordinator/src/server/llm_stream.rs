@@ -9,23 +9,23 @@ use tonic::{Status, Streaming};
 
 use domain::answer::Answer;
 use domain::ids::WorkerName;
-use proto::convert::{Asked, BadMessage, Ended};
-use proto::status::Refusal;
+use proto::convert::{AcquireCall, BadMessage, CallResult};
+use proto::status::ApiError;
 use proto::v1;
-use proto::v1::ask_request::Message as Request;
-use proto::v1::ask_response::Message as Response;
+use proto::v1::llm_calls_request::Message as Request;
+use proto::v1::llm_calls_response::Message as Response;
 
 use super::work_stream::{AbortOnDrop, wait_until};
 use crate::llm_gateway::{GatewayHandle, Reply, WorkerStream};
 use crate::refusals::ending;
 use crate::server::stream_limits::{StreamLimits, within};
 
-type Answered = Result<v1::AskResponse, Status>;
+type Answered = Result<v1::LlmCallsResponse, Status>;
 
 /// Serves the stream of one worker. The answer's head goes out before the worker has said who it is.
 pub(super) fn serve(
     gateway: GatewayHandle,
-    inbound: Streaming<v1::AskRequest>,
+    inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> impl Stream<Item = Answered> + Send {
@@ -40,7 +40,7 @@ pub(super) fn serve(
 
 async fn begin(
     gateway: GatewayHandle,
-    mut inbound: Streaming<v1::AskRequest>,
+    mut inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> Result<impl Stream<Item = Answered> + Send, Status> {
@@ -74,8 +74,8 @@ fn until_failed(
     ended_by_errors.scan((), |(), item| std::future::ready(item))
 }
 
-async fn opened(inbound: &mut Streaming<v1::AskRequest>) -> Result<WorkerName, Status> {
-    let bad = |reason: String| Status::from(Refusal::from(BadMessage::new("open", reason)));
+async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<WorkerName, Status> {
+    let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
         Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
         _ => Err(bad("has to be the first message".to_owned())),
@@ -85,7 +85,7 @@ async fn opened(inbound: &mut Streaming<v1::AskRequest>) -> Result<WorkerName, S
 /// Hears the worker until its stream ends or the coordinator does.
 async fn receive_loop(
     worker_stream: WorkerStream,
-    mut inbound: Streaming<v1::AskRequest>,
+    mut inbound: Streaming<v1::LlmCallsRequest>,
     failure: mpsc::Sender<Status>,
     mut draining: watch::Receiver<bool>,
 ) {
@@ -110,33 +110,33 @@ async fn receive_loop(
     }
 }
 
-async fn handle(worker_stream: &WorkerStream, request: v1::AskRequest) -> Result<(), Refusal> {
+async fn handle(worker_stream: &WorkerStream, request: v1::LlmCallsRequest) -> Result<(), ApiError> {
     match request.message {
-        Some(Request::Question(question)) => worker_stream.acquire(Asked::try_from(question)?).await,
-        Some(Request::Ended(ended)) => worker_stream.complete(Ended::try_from(ended)?).await,
-        Some(Request::Withdraw(withdraw)) => worker_stream.cancel(withdraw.number).await,
+        Some(Request::AcquireCall(question)) => worker_stream.acquire(AcquireCall::try_from(question)?).await,
+        Some(Request::CallResult(ended)) => worker_stream.complete(CallResult::try_from(ended)?).await,
+        Some(Request::CancelCall(withdraw)) => worker_stream.cancel(withdraw.number).await,
         Some(Request::Open(_)) => Err(BadMessage::new("open", "may come once only").into()),
         // Of a later version.
         None => Ok(()),
     }
 }
 
-fn answer(number: u64, reply: Reply) -> v1::AskResponse {
+fn answer(number: u64, reply: Reply) -> v1::LlmCallsResponse {
     let message = match reply {
         Reply::CachedResponse(answer) => {
             let answer = Arc::try_unwrap(answer).unwrap_or_else(|shared| Answer::clone(&shared));
-            Response::Known(v1::Known { number, answer: Some(answer.into()) })
+            Response::CachedResponse(v1::CachedResponse { number, answer: Some(answer.into()) })
         }
-        Reply::CallPermit { valid_ms } => Response::Go(v1::Go { number, valid_ms }),
-        Reply::ResultPersisted => Response::Kept(v1::Kept { number }),
+        Reply::CallPermit { valid_ms } => Response::CallPermit(v1::CallPermit { number, valid_ms }),
+        Reply::ResultPersisted => Response::ResultPersisted(v1::ResultPersisted { number }),
         Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
     };
-    v1::AskResponse { message: Some(message) }
+    v1::LlmCallsResponse { message: Some(message) }
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::status::Reason;
+    use proto::status::ErrorReason;
 
     use super::*;
 
@@ -146,10 +146,10 @@ mod tests {
         for ends in [true, false] {
             let (_flag, draining) = watch::channel(ends);
             let answers: Vec<Answered> = until_failed(kept(), stream::pending(), draining).collect().await;
-            let refused = answers.get(1).map(|answer| Reason::of(answer.as_ref().unwrap_err()));
+            let refused = answers.get(1).map(|answer| ErrorReason::of(answer.as_ref().unwrap_err()));
             assert_eq!(
                 (answers.len(), refused.flatten()),
-                if ends { (2, Some(Reason::Draining)) } else { (1, None) }
+                if ends { (2, Some(ErrorReason::Draining)) } else { (1, None) }
             );
         }
     }

@@ -17,7 +17,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
 
 use proto::channel::{MAX_MESSAGE_BYTES, check_stamp, server};
-use proto::status::Refusal;
+use proto::status::ApiError;
 use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
 
@@ -39,7 +39,7 @@ pub enum ServerError {
     Transport(#[from] tonic::transport::Error),
     /// The answers cannot be read.
     #[error(transparent)]
-    Answers(#[from] Refusal),
+    Answers(#[from] ApiError),
     /// The descriptors are not what reflection needs.
     #[error("the reflection service cannot be built")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use domain::ids::{RunId, WorkerName};
 use proto::convert::{BadMessage, config_from_wire};
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use proto::v1;
 use proto::v1::submit_request::Message;
 
@@ -46,7 +46,7 @@ impl v1::runs_server::Runs for RunsService {
         let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
             return Err(bad("the first one has to be the header").into());
         };
-        let config = config_from_wire(&header.config_json).map_err(Refusal::from)?;
+        let config = config_from_wire(&header.config_json).map_err(ApiError::from)?;
         let source: String = header.source.chars().filter(|c| !c.is_control()).take(500).collect();
         let _permit = self.submissions.acquire().await.map_err(|_| ending())?;
         let clock = TimedSubmission::start(self.limits);
@@ -106,11 +106,10 @@ impl v1::runs_server::Runs for RunsService {
         request: Request<v1::DrainWorkerRequest>,
     ) -> Result<Response<v1::WorkerStatus>, Status> {
         let worker = WorkerName::new(request.into_inner().worker)
-            .map_err(|error| Refusal::from(BadMessage::new("worker", error)))?;
-        let status = self
-            .coordinator
-            .drain_worker(&worker)
-            .ok_or_else(|| Refusal::new(Reason::UnknownWorker, format!("no worker {worker} is connected")))?;
+            .map_err(|error| ApiError::from(BadMessage::new("worker", error)))?;
+        let status = self.coordinator.drain_worker(&worker).ok_or_else(|| {
+            ApiError::new(ErrorReason::UnknownWorker, format!("no worker {worker} is connected"))
+        })?;
         Ok(Response::new(status.into()))
     }
 
@@ -131,11 +130,11 @@ impl v1::runs_server::Runs for RunsService {
     }
 }
 
-fn bad(reason: &str) -> Refusal {
+fn bad(reason: &str) -> ApiError {
     BadMessage::new("message", reason).into()
 }
 
-fn run_id(text: String) -> Result<RunId, Refusal> {
+fn run_id(text: String) -> Result<RunId, ApiError> {
     Ok(RunId::new(text).map_err(|error| BadMessage::new("run_id", error))?)
 }
 

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Status;
 
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 
 /// How long the other end of a stream may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +44,9 @@ impl Default for StreamLimits {
 }
 
 /// A stream was too slow. The call may be repeated.
-fn timed_out(what: &str, limit: Duration) -> Refusal {
-    Refusal::new(
-        Reason::TimedOut,
+fn timed_out(what: &str, limit: Duration) -> ApiError {
+    ApiError::new(
+        ErrorReason::TimedOut,
         format!("{what} did not arrive within {}", humantime::format_duration(limit)),
     )
 }
@@ -75,7 +75,7 @@ impl StreamClock {
     }
 
     /// Waits for the next message.
-    async fn next<T>(&self, message: impl Future<Output = T>) -> Result<T, Refusal> {
+    async fn next<T>(&self, message: impl Future<Output = T>) -> Result<T, ApiError> {
         let next = Instant::now() + self.each.0;
         timeout_at(next.min(self.end), message).await.map_err(|_| {
             let (limit, what) = if next < self.end { self.each } else { self.whole };
@@ -86,9 +86,9 @@ impl StreamClock {
 
 /// The chunks of an upload that has begun now; the last item is the refusal when it takes too long.
 pub(crate) fn timed_upload(
-    chunks: impl Stream<Item = Result<Bytes, Refusal>> + Unpin,
+    chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
     limits: StreamLimits,
-) -> impl Stream<Item = Result<Bytes, Refusal>> {
+) -> impl Stream<Item = Result<Bytes, ApiError>> {
     let each = (limits.upload_chunk, "the next chunk of the part");
     let clock = StreamClock::start(each, (limits.upload, "the whole part"));
     stream::unfold(Some(chunks), move |chunks| async move {
@@ -133,7 +133,7 @@ mod tests {
     };
 
     /// Chunks that come so many seconds after one another.
-    fn chunks(gaps: &'static [u64]) -> impl Stream<Item = Result<Bytes, Refusal>> + Unpin {
+    fn chunks(gaps: &'static [u64]) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin {
         let chunks = stream::iter(gaps).then(async |gap| {
             tokio::time::sleep(Duration::from_secs(*gap)).await;
             Ok(Bytes::from_static(b"x"))
@@ -146,7 +146,7 @@ mod tests {
         let begun = Instant::now();
         let mut items: Vec<_> = timed_upload(chunks(gaps), LIMITS).collect().await;
         let refused = items.pop_if(|item| item.is_err()).map(|item| item.unwrap_err());
-        assert!(refused.as_ref().is_none_or(|refusal| refusal.reason == Reason::TimedOut));
+        assert!(refused.as_ref().is_none_or(|refusal| refusal.reason == ErrorReason::TimedOut));
         (items.len(), begun.elapsed().as_secs(), refused.map(|refusal| refusal.message))
     }
 

@@ -14,7 +14,7 @@ use tonic::{Status, Streaming};
 use domain::ids::WorkerName;
 use proto::convert::{BadMessage, LeaseKey, frames};
 use proto::known::KnownRuns;
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
@@ -117,14 +117,14 @@ async fn receive_loop(
                 () = wait_until(&mut drain_requested), if !drain_sent => {
                     drain_sent = true;
                     dispatcher.abort();
-                    let _ = answers.try_send(answer(Response::Dismiss(v1::Dismiss {})));
+                    let _ = answers.try_send(answer(Response::DrainWorker(v1::DrainWorker {})));
                     continue;
                 }
             };
             coordinator.worker_seen(&worker);
             match request {
                 None => break Ok(()),
-                Some(v1::WorkRequest { message: Some(Request::Leave(_)) }) => {
+                Some(v1::WorkRequest { message: Some(Request::Deregister(_)) }) => {
                     // Nothing is granted to it any more once its dispatch loop has ended.
                     drop(ends_with_receiver);
                     if gives {
@@ -152,7 +152,7 @@ async fn receive_loop(
 fn panicked(given: Result<(), JoinError>) -> Option<Status> {
     let error = given.err().filter(JoinError::is_panic)?;
     tracing::error!(%error, "granting shards to a worker broke off");
-    Some(Refusal::new(Reason::Internal, "granting shards broke off: a fault of the coordinator").into())
+    Some(ApiError::new(ErrorReason::Internal, "granting shards broke off: a fault of the coordinator").into())
 }
 
 /// Waits until `flag` says so; for ever when nobody can say it any more.
@@ -164,7 +164,7 @@ pub(super) async fn wait_until(flag: &mut watch::Receiver<bool>) {
 
 /// The first message says who speaks.
 async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<(WorkerName, v1::Open), Status> {
-    let bad = |reason: String| Status::from(Refusal::from(BadMessage::new("open", reason)));
+    let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
         Some(Request::Open(open)) => {
             let worker = WorkerName::new(open.worker.clone()).map_err(|error| bad(error.to_string()))?;
@@ -181,7 +181,7 @@ fn handle(
     answers: &mpsc::Sender<Answer>,
 ) -> Result<(), Status> {
     match request.message {
-        Some(Request::Want(want)) => {
+        Some(Request::RequestShards(want)) => {
             let room = MOST_WANTED.saturating_sub(wanted.available_permits());
             wanted.add_permits(usize::try_from(want.shards).unwrap_or(usize::MAX).min(room));
         }
@@ -192,25 +192,25 @@ fn handle(
                 v1::Renewed { sequence: heartbeat.sequence, renewed: out(renewed), lost: out(lost) };
             let _ = answers.try_send(answer(Response::Renewed(renewed)));
         }
-        Some(Request::HandBack(back)) => {
+        Some(Request::ReleaseLeases(back)) => {
             let keys = keys(back.leases)?;
             tracing::info!(leases = keys.len(), failed = back.failed, "leases were released");
             coordinator.note_contact();
             coordinator.release_leases(&keys, back.failed);
         }
         Some(Request::Open(_)) => {
-            return Err(Refusal::from(BadMessage::new("open", "may come once only")).into());
+            return Err(ApiError::from(BadMessage::new("open", "may come once only")).into());
         }
         // The first ends the stream before it comes here; the second is of a later version.
-        Some(Request::Leave(_)) | None => {}
+        Some(Request::Deregister(_)) | None => {}
     }
     Ok(())
 }
 
-fn keys(keys: Vec<v1::LeaseKey>) -> Result<Vec<LeaseKey>, Refusal> {
+fn keys(keys: Vec<v1::LeaseKey>) -> Result<Vec<LeaseKey>, ApiError> {
     if keys.len() > MOST_LEASES {
-        return Err(Refusal::new(
-            Reason::TooLarge,
+        return Err(ApiError::new(
+            ErrorReason::TooLarge,
             format!("a message may name {MOST_LEASES} leases at most"),
         ));
     }
@@ -265,7 +265,7 @@ async fn send(
     let pieces = read
         .await
         .map_err(|error| Status::internal(error.to_string()))?
-        .map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
+        .map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
     let last = pieces.len().saturating_sub(1);
     for (number, piece) in pieces.into_iter().enumerate() {
         let piece = v1::SlicePiece { slice: Some(piece), last: number == last };
@@ -290,6 +290,6 @@ mod tests {
         aborted.abort();
         assert!(panicked(aborted.await).is_none(), "a drained worker is granted nothing more");
         let status = panicked(tokio::spawn(async { panic!("on purpose") }).await).unwrap();
-        assert_eq!(Reason::of(&status), Some(Reason::Internal));
+        assert_eq!(ErrorReason::of(&status), Some(ErrorReason::Internal));
     }
 }

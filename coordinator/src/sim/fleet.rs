@@ -17,7 +17,7 @@ use domain::outcome::{Fault, Outcome, Status};
 use domain::run::{Lease, Shard};
 use domain::tally::Tally;
 use proto::convert::{LeaseKey, PartHeader};
-use proto::status::Reason;
+use proto::status::ErrorReason;
 use results::part::write_part;
 
 use super::dice::Dice;
@@ -251,7 +251,7 @@ impl Worker {
                 continue;
             }
             match committed {
-                Err(refusal) if refusal.reason == Reason::Storage => {
+                Err(refusal) if refusal.reason == ErrorReason::Storage => {
                     tokio::time::sleep(Duration::from_millis(self.dice.between(5, 100))).await;
                 }
                 _ => return,

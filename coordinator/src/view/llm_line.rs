@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use proto::convert::{ModelStatus, RunStatus};
+use proto::convert::{LlmStatus, RunStatus};
 
 /// Calls, limit, what waits, what was refused, tokens and cost. `None` where the run asked no model.
 pub(crate) fn line(run: &RunStatus) -> Option<String> {
@@ -36,7 +36,7 @@ pub(crate) fn line(run: &RunStatus) -> Option<String> {
 }
 
 /// What the records that are not done will cost if they cost as much as those that are, in US dollars.
-fn to_come(run: &RunStatus, model: &ModelStatus) -> Option<f64> {
+fn to_come(run: &RunStatus, model: &LlmStatus) -> Option<f64> {
     let (done, open) = (run.tally.records, run.records.saturating_sub(run.tally.records));
     (!run.state.has_ended() && done > 0 && open > 0).then(|| model.cost_usd / done as f64 * open as f64)
 }

@@ -134,7 +134,7 @@ pub(crate) mod tests {
     use domain::run::RunState;
     use domain::tally::Tally;
 
-    use proto::convert::ModelStatus;
+    use proto::convert::LlmStatus;
 
     use super::*;
 
@@ -181,7 +181,7 @@ pub(crate) mod tests {
         stuck.records_per_s = 0.0;
         stuck.trouble = Some("its corpus cannot be read\nsubmit the run again \u{1b}[2J".to_owned());
         let mut asks = run("asks", RunState::Running, 1000);
-        asks.model = Some(ModelStatus {
+        asks.model = Some(LlmStatus {
             calls: 1200,
             failed: 3,
             throttled: 12,

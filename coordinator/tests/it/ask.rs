@@ -11,11 +11,11 @@ use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId};
 use futures::StreamExt as _;
 use proto::channel::{endpoint, fleet_client};
-use proto::convert::{Asked, Ended, RunStatus};
-use proto::status::Reason;
+use proto::convert::{AcquireCall, CallResult, RunStatus};
+use proto::status::ErrorReason;
 use proto::v1;
-use proto::v1::ask_request::Message as Say;
-use proto::v1::ask_response::Message as Hear;
+use proto::v1::llm_calls_request::Message as Say;
+use proto::v1::llm_calls_response::Message as Hear;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -25,28 +25,28 @@ use crate::support::{Served, detections};
 
 /// A worker's stream, driven by hand.
 pub(crate) struct Hand {
-    said: mpsc::Sender<v1::AskRequest>,
-    heard: Streaming<v1::AskResponse>,
+    said: mpsc::Sender<v1::LlmCallsRequest>,
+    heard: Streaming<v1::LlmCallsResponse>,
 }
 
 impl Hand {
     pub(crate) async fn open(url: &str, worker: &str) -> Self {
         let mut client = fleet_client(endpoint(url).unwrap().connect_lazy());
         let (said, outbox) = mpsc::channel(4096);
-        let heard = client.ask(ReceiverStream::new(outbox)).await.unwrap().into_inner();
+        let heard = client.llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
         let hand = Self { said, heard };
-        hand.say(Say::Open(v1::AskOpen { worker: worker.to_owned() })).await;
+        hand.say(Say::Open(v1::LlmCallsOpen { worker: worker.to_owned() })).await;
         hand
     }
 
     pub(crate) async fn say(&self, message: Say) {
-        self.said.send(v1::AskRequest { message: Some(message) }).await.unwrap();
+        self.said.send(v1::LlmCallsRequest { message: Some(message) }).await.unwrap();
     }
 
     pub(crate) async fn ask(&self, run: &str, number: u64, key: AnswerKey) {
         let run_id = RunId::new(run).unwrap();
-        let asked = Asked { number, run_id, key, tokens: 1000, under_way: false };
-        self.say(Say::Question((&asked).into())).await;
+        let asked = AcquireCall { number, run_id, key, tokens: 1000, under_way: false };
+        self.say(Say::AcquireCall((&asked).into())).await;
     }
 
     pub(crate) async fn end(&self, run: &str, number: u64, key: AnswerKey, outcome: CallOutcome) {
@@ -55,11 +55,19 @@ impl Hand {
             _ => Usage::default(),
         };
         let run_id = RunId::new(run).unwrap();
-        let ended = Ended { number, run_id, key, outcome, usage, told_requests: None, told_tokens: None };
-        self.say(Say::Ended((&ended).into())).await;
+        let ended = CallResult {
+            number,
+            run_id,
+            key,
+            outcome,
+            usage,
+            advertised_requests: None,
+            advertised_tokens: None,
+        };
+        self.say(Say::CallResult((&ended).into())).await;
     }
 
-    async fn next(&mut self) -> Option<Result<v1::AskResponse, Status>> {
+    async fn next(&mut self) -> Option<Result<v1::LlmCallsResponse, Status>> {
         tokio::time::timeout(PATIENCE, self.heard.next()).await.unwrap()
     }
 
@@ -75,16 +83,19 @@ impl Hand {
 
     pub(crate) async fn hear_go(&mut self, number: u64) {
         let heard = self.hear().await;
-        assert!(matches!(&heard, Hear::Go(go) if go.number == number && go.valid_ms > 0), "{heard:?}");
+        assert!(
+            matches!(&heard, Hear::CallPermit(go) if go.number == number && go.valid_ms > 0),
+            "{heard:?}"
+        );
     }
 
     pub(crate) async fn hear_kept(&mut self, number: u64) {
-        assert_eq!(self.hear().await, Hear::Kept(v1::Kept { number }));
+        assert_eq!(self.hear().await, Hear::ResultPersisted(v1::ResultPersisted { number }));
     }
 
     pub(crate) async fn hear_known(&mut self, number: u64, content: &str) {
         let heard = self.hear().await;
-        let Hear::Known(known) = &heard else { panic!("{heard:?}") };
+        let Hear::CachedResponse(known) = &heard else { panic!("{heard:?}") };
         assert_eq!((known.number, known.answer.as_ref().unwrap().content.as_str()), (number, content));
     }
 
@@ -181,7 +192,7 @@ async fn a_run_that_may_spend_no_more_stops_and_goes_on_when_it_may() {
     hand.end("r", 1, key(1), answered("a")).await;
     let mut heard = vec![hand.hear().await, hand.hear().await];
     heard.sort_by_key(|heard| matches!(heard, Hear::Stopped(_)));
-    assert_eq!(heard[0], Hear::Kept(v1::Kept { number: 1 }));
+    assert_eq!(heard[0], Hear::ResultPersisted(v1::ResultPersisted { number: 1 }));
     let Hear::Stopped(stopped) = &heard[1] else { panic!("{heard:?}") };
     assert!(stopped.reason.contains("1 calls of 1 (spend.max_requests): raise it"), "{}", stopped.reason);
     let trouble = status(&served.url, "r").await.trouble.unwrap();
@@ -233,8 +244,8 @@ async fn a_lost_stream_loses_no_call_and_no_answer() {
     assert_eq!(other.soon().await, None, "the call may be under way");
     let mut hand = Hand::open(&served.url, "w").await;
     let run_id = RunId::new("r").unwrap();
-    let again = Asked { number: 1, run_id, key: key(1), tokens: 1000, under_way: true };
-    hand.say(Say::Question((&again).into())).await;
+    let again = AcquireCall { number: 1, run_id, key: key(1), tokens: 1000, under_way: true };
+    hand.say(Say::AcquireCall((&again).into())).await;
     hand.end("r", 1, key(1), answered("after all")).await;
     hand.hear_kept(1).await;
     other.hear_known(1, "after all").await;
@@ -249,14 +260,14 @@ async fn a_lost_stream_loses_no_call_and_no_answer() {
 async fn nonsense_is_refused_with_a_reason_and_ends_the_stream() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
-    let open = || Say::Open(v1::AskOpen { worker: "w".to_owned() });
+    let open = || Say::Open(v1::LlmCallsOpen { worker: "w".to_owned() });
     let short =
-        v1::Question { number: 1, run_id: "r".to_owned(), key: vec![1; 31], ..v1::Question::default() };
-    for (bad, field) in [(Say::Question(short), "question.key"), (open(), "open")] {
+        v1::AcquireCall { number: 1, run_id: "r".to_owned(), key: vec![1; 31], ..v1::AcquireCall::default() };
+    for (bad, field) in [(Say::AcquireCall(short), "acquire_call.key"), (open(), "open")] {
         let mut hand = Hand::open(&served.url, "w").await;
         hand.say(bad).await;
         let refused = hand.next().await.unwrap().unwrap_err();
-        assert_eq!(Reason::of(&refused), Some(Reason::BadMessage));
+        assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::BadMessage));
         assert!(refused.message().contains(field), "{refused}");
         assert!(hand.next().await.is_none());
     }
@@ -275,7 +286,7 @@ async fn a_coordinator_that_ends_says_so_and_keeps_what_it_was_told() {
     hand.hear_kept(1).await;
     served.stop().await;
     let refused = hand.next().await.unwrap().unwrap_err();
-    assert_eq!(Reason::of(&refused), Some(Reason::Draining), "{refused}");
+    assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::Draining), "{refused}");
 
     let served = Served::start(&folder.path().join("out"), "r").await;
     let mut hand = Hand::open(&served.url, "w").await;
@@ -301,8 +312,10 @@ async fn thousands_of_answers_pass_one_stream() {
             hand.ask("r", asked, key(asked)).await;
         }
         match hand.hear().await {
-            Hear::Go(go) => hand.end("r", go.number, key(go.number), answered(&"x".repeat(1500))).await,
-            Hear::Kept(_) => kept += 1,
+            Hear::CallPermit(go) => {
+                hand.end("r", go.number, key(go.number), answered(&"x".repeat(1500))).await
+            }
+            Hear::ResultPersisted(_) => kept += 1,
             other => panic!("{other:?}"),
         }
     }

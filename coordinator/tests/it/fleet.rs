@@ -12,7 +12,7 @@ use domain::tally::Tally;
 use futures::StreamExt as _;
 use proto::channel::{endpoint, fleet_client};
 use proto::convert::{LeaseKey, PartHeader};
-use proto::status::Reason;
+use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::work_request::Message as Ask;
 use proto::v1::work_response::Message as Answer;
@@ -64,7 +64,7 @@ impl Hand {
 
     /// Asks for a shard and takes it whole.
     pub(crate) async fn lease(&mut self) -> Lease {
-        self.ask(Ask::Want(v1::Want { shards: 1 })).await;
+        self.ask(Ask::RequestShards(v1::RequestShards { shards: 1 })).await;
         let mut lease = None;
         loop {
             match self.answer().await {
@@ -155,7 +155,7 @@ async fn a_late_worker_is_fenced_off() {
     assert!(new.token > old.token);
 
     let refused = zombie.commit(&old, b"the part").await.unwrap_err();
-    assert_eq!((refused.code(), Reason::of(&refused)), (Code::Aborted, Some(Reason::StaleToken)));
+    assert_eq!((refused.code(), ErrorReason::of(&refused)), (Code::Aborted, Some(ErrorReason::StaleToken)));
     assert!(!living.commit(&new, b"the part").await.unwrap());
     assert!(living.commit(&new, b"the part").await.unwrap(), "the same commit again changes nothing");
     assert!(zombie.commit(&old, b"the part").await.is_err());
@@ -174,7 +174,7 @@ async fn a_part_that_is_not_what_was_announced_is_refused() {
     let mut hand = Hand::join(&served.url, "w").await;
     let lease = hand.lease().await;
     let refused = hand.commit(&lease, b"the bart").await.unwrap_err();
-    assert_eq!(Reason::of(&refused), Some(Reason::DamagedPart), "{refused}");
+    assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::DamagedPart), "{refused}");
     assert_eq!(client.status(&run_id).await.unwrap().committed, 0);
     assert!(!hand.commit(&lease, b"the part").await.unwrap());
     served.stop().await;
@@ -187,8 +187,8 @@ async fn what_is_handed_back_is_leased_again_at_once() {
     let (mut one, mut two) = (Hand::join(&served.url, "w").await, Hand::join(&served.url, "w").await);
     let (first, second) = (one.lease().await, two.lease().await);
     assert_ne!(first.worker, second.worker, "names are made unique");
-    let back = v1::HandBack { leases: vec![LeaseKey::from(&first).into()], failed: false };
-    one.ask(Ask::HandBack(back)).await;
+    let back = v1::ReleaseLeases { leases: vec![LeaseKey::from(&first).into()], failed: false };
+    one.ask(Ask::ReleaseLeases(back)).await;
     let again = two.lease().await;
     assert_eq!((again.shard, again.attempt), (first.shard, 2));
     let status = client.status(&run_id).await.unwrap();
@@ -207,7 +207,7 @@ async fn another_protocol_version_is_refused_kindly() {
     let served = Served::start(folder.path(), "r").await;
     let mut client = fleet_client(endpoint(&served.url).unwrap().connect_lazy());
     let refused = client.join(join("w", proto::PROTOCOL_VERSION + 1)).await.unwrap_err();
-    assert_eq!(Reason::of(&refused), Some(Reason::VersionMismatch));
+    assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::VersionMismatch));
     assert!(refused.message().contains("9.9.9") && refused.message().contains("same release"), "{refused}");
     served.stop().await;
 }
@@ -221,7 +221,7 @@ async fn a_client_of_another_version_is_refused_kindly_and_one_without_is_not() 
     let mut request = tonic::Request::new(v1::ListRequest {});
     request.metadata_mut().insert(proto::channel::PROTOCOL_KEY, "99".parse().unwrap());
     let refused = client.list(request).await.unwrap_err();
-    assert_eq!(Reason::of(&refused), Some(Reason::VersionMismatch));
+    assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::VersionMismatch));
     let text = refused.message();
     assert!(text.contains("the client speaks protocol 99") && text.contains("same release"), "{text}");
     assert!(client.list(v1::ListRequest {}).await.is_ok());
@@ -241,7 +241,7 @@ async fn a_submission_that_breaks_off_changes_nothing() {
     let message = v1::submit_request::Message::Header(header);
     let refused =
         runs.submit(tokio_stream::iter([v1::SubmitRequest { message: Some(message) }])).await.unwrap_err();
-    assert_eq!(Reason::of(&refused), Some(Reason::BadMessage), "{refused}");
+    assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::BadMessage), "{refused}");
     let listed = runs.list(v1::ListRequest {}).await.unwrap().into_inner();
     assert!(listed.runs.is_empty());
     served.stop().await;

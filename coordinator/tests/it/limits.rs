@@ -7,7 +7,7 @@ use domain::run::Lease;
 use futures::{Stream, StreamExt as _, stream};
 use proto::channel::{endpoint, fleet_client, runs_client};
 use proto::convert::LeaseKey;
-use proto::status::Reason;
+use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::submit_request::Message as Submit;
@@ -48,8 +48,8 @@ impl Upload {
 
 fn assert_timed_out(status: &Status, what: &str) {
     assert_eq!(
-        (Reason::of(status), status.code()),
-        (Some(Reason::TimedOut), Code::DeadlineExceeded),
+        (ErrorReason::of(status), status.code()),
+        (Some(ErrorReason::TimedOut), Code::DeadlineExceeded),
         "{status}"
     );
     assert!(status.message().contains(what) && proto::status::is_transient(status), "{status}");
@@ -108,9 +108,9 @@ async fn an_upload_ends_when_its_shard_is_leased_again() {
     let upload = Upload::stalled(&hand.channel, &old);
     served.receives(1).await;
     let leases = vec![LeaseKey::from(&old).into()];
-    hand.ask(Ask::HandBack(v1::HandBack { leases, failed: false })).await;
+    hand.ask(Ask::ReleaseLeases(v1::ReleaseLeases { leases, failed: false })).await;
     assert_eq!(hand.lease().await.shard, old.shard);
-    assert_eq!(Reason::of(&upload.refused().await), Some(Reason::StaleToken));
+    assert_eq!(ErrorReason::of(&upload.refused().await), Some(ErrorReason::StaleToken));
     served.stop().await;
 }
 
@@ -124,7 +124,7 @@ async fn a_stream_whose_first_message_does_not_come_ends() {
     let ended = async {
         let mut work = fleet.work(stream::pending()).await.unwrap().into_inner();
         assert_timed_out(&work.message().await.unwrap_err(), "the first message");
-        let mut ask = fleet.ask(stream::pending()).await.unwrap().into_inner();
+        let mut ask = fleet.llm_calls(stream::pending()).await.unwrap().into_inner();
         assert_timed_out(&ask.message().await.unwrap_err(), "the first message");
         let upload = fleet.commit_shard(stream::pending()).await;
         assert_timed_out(&upload.unwrap_err(), "the header of the part");

@@ -44,12 +44,12 @@ pub struct RunStatus {
     /// Records committed a second over the last minute.
     pub records_per_s: f64,
     /// What it asked a model; `None` where it asked none.
-    pub model: Option<ModelStatus>,
+    pub model: Option<LlmStatus>,
 }
 
 /// What a run asked a model, over all processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ModelStatus {
+pub struct LlmStatus {
     /// Calls that were made, whatever became of them.
     pub calls: u64,
     /// Those that failed other than by a refusal.
@@ -74,8 +74,8 @@ pub struct ModelStatus {
     pub cost_usd: f64,
 }
 
-impl From<ModelStatus> for v1::ModelStatus {
-    fn from(status: ModelStatus) -> Self {
+impl From<LlmStatus> for v1::LlmStatus {
+    fn from(status: LlmStatus) -> Self {
         Self {
             calls: status.calls,
             failed: status.failed,
@@ -92,8 +92,8 @@ impl From<ModelStatus> for v1::ModelStatus {
     }
 }
 
-impl From<v1::ModelStatus> for ModelStatus {
-    fn from(status: v1::ModelStatus) -> Self {
+impl From<v1::LlmStatus> for LlmStatus {
+    fn from(status: v1::LlmStatus) -> Self {
         let limit = rate(status.limit_per_min);
         Self {
             calls: status.calls,
@@ -204,7 +204,7 @@ mod tests {
             config_hash: ConfigHash::of(b"b"),
             trouble: Some("disk full".to_owned()),
             records_per_s: 1.5,
-            model: Some(ModelStatus {
+            model: Some(LlmStatus {
                 calls: 9,
                 failed: 1,
                 throttled: 2,

@@ -20,20 +20,20 @@ use super::progress::Progress;
 use super::record::FinishedRecord;
 use super::repair_result::RepairResult;
 use crate::cpu_pool::{CpuPool, Crashed};
-use crate::model::{Consultant, Consulted};
+use crate::gateway_client::{Completion, LlmClient};
 
 /// Makes one outcome for every record, in the order of the slice; `None` when the run has stopped or the worker ends.
 pub(crate) async fn run_slice_by_model(
     slice: Arc<Slice>,
     context: Arc<Context>,
-    consultant: &Consultant,
+    llm_client: &LlmClient,
     pool: &CpuPool,
     progress: &Progress,
 ) -> Result<Option<Vec<Outcome>>, Crashed> {
     let (shared, around) = (Arc::clone(&slice), Arc::clone(&context));
     let SlicePlan { records, tasks } =
         pool.run(move || plan(&shared, &around.config, around.arrived)).await?;
-    let runner = LlmRunner { slice: Arc::clone(&slice), context: Arc::clone(&context), consultant, pool };
+    let runner = LlmRunner { slice: Arc::clone(&slice), context: Arc::clone(&context), llm_client, pool };
     let mut running: FuturesUnordered<_> = tasks
         .into_iter()
         .map(|task| {
@@ -101,7 +101,7 @@ pub(crate) fn question(
 struct LlmRunner<'r> {
     slice: Arc<Slice>,
     context: Arc<Context>,
-    consultant: &'r Consultant,
+    llm_client: &'r LlmClient,
     pool: &'r CpuPool,
 }
 
@@ -138,7 +138,7 @@ impl LlmRunner<'_> {
         let conversations = (0..samples).map(|sample| self.converse(Arc::clone(&task), sample));
         let conversations: Vec<Option<Conversation>> = futures::future::join_all(conversations).await;
         let conversations: Vec<Conversation> = conversations.into_iter().collect::<Option<_>>()?;
-        let (result, waited_ms) = joined(conversations, task.decided_ms, self.consultant.model());
+        let (result, waited_ms) = joined(conversations, task.decided_ms, self.llm_client.model());
         Some(FinishedTask {
             result: Arc::new(result),
             waited_ms: begun_ms - task.planned_ms + waited_ms,
@@ -152,25 +152,25 @@ impl LlmRunner<'_> {
         let begun = self.compute(&task, &mut talk, |case| Dialogue::begin(&case)).await;
         let Some((mut dialogue, mut step)) = begun else { return Some(talk) };
         while let Step::Ask(messages) = step {
-            let question = question(self.consultant.model(), &self.context.config, messages, sample);
+            let question = question(self.llm_client.model(), &self.context.config, messages, sample);
             let start = Instant::now();
-            let consulted = self.consultant.consult(question).await;
+            let completion = self.llm_client.complete(question).await;
             let elapsed = start.elapsed();
-            let next = match consulted {
-                Consulted::Stopped => return None,
-                Consulted::Answered { answer, took } => {
+            let next = match completion {
+                Completion::Stopped => return None,
+                Completion::Answered { answer, took } => {
                     talk.usage += answer.usage;
                     talk.answers += 1;
                     talk.paid |= took.is_some();
-                    talk.consulted(elapsed, took);
+                    talk.completion(elapsed, took);
                     let take = move |case: Case<'_>| {
                         let step = dialogue.answered(&case, &answer.content);
                         (dialogue, step)
                     };
                     self.compute(&task, &mut talk, take).await
                 }
-                Consulted::Unanswered { why, took } => {
-                    talk.consulted(elapsed, took);
+                Completion::Unanswered { why, took } => {
+                    talk.completion(elapsed, took);
                     let take = move |case: Case<'_>| {
                         let step = dialogue.unanswered(&case, &why);
                         (dialogue, step)
@@ -238,7 +238,7 @@ impl Conversation {
     }
 
     /// A question ended after `elapsed`, of which calls took `took`; the rest was waiting.
-    fn consulted(&mut self, elapsed: Duration, took: Option<Duration>) {
+    fn completion(&mut self, elapsed: Duration, took: Option<Duration>) {
         if let Some(took) = took {
             self.called = Some(self.called.unwrap_or_default() + took);
         }

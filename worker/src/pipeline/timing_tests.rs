@@ -10,8 +10,8 @@ use domain::record::{Problem, Slice};
 
 use super::*;
 use crate::cpu_pool::CpuPool;
-use crate::model::Consultant;
-use crate::model::tests::{Play, Scene};
+use crate::gateway_client::LlmClient;
+use crate::gateway_client::tests::{Play, Scene};
 
 /// What rounding may add to a sum of times, ms.
 const ROUNDING_MS: f64 = 1e-6;
@@ -110,12 +110,11 @@ async fn rows_by_model(faults: &str, samples: u32) -> Vec<Outcome> {
     config.proposer.retries = 0;
     config.proposer.samples = samples;
     config.vllm = ModelConfig { endpoint: scene.endpoint.clone(), model: "m".to_owned(), ..config.vllm };
-    let consultant =
-        Consultant::new(scene.line.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap();
+    let llm_client = LlmClient::new(scene.line.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap();
     // One thread: conversations wait for one another.
     let (pool, progress) = (CpuPool::new(1), Progress::default());
     let (slice, context) = (Arc::new(slice()), Arc::new(context(config)));
-    run_slice_by_model(slice, context, &consultant, &pool, &progress).await.unwrap().unwrap()
+    run_slice_by_model(slice, context, &llm_client, &pool, &progress).await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,10 +7,10 @@ use domain::config::RunConfig;
 use domain::ids::RunId;
 use proto::known::KnownRuns;
 
-use crate::model::Consultant;
+use crate::gateway_client::LlmClient;
 
 /// A run's configuration, and what asks its model, if one is asked.
-pub(super) type Configured = (Arc<RunConfig>, Option<Consultant>);
+pub(super) type Configured = (Arc<RunConfig>, Option<LlmClient>);
 
 /// What is kept of runs: of those whose shards came last. Work that has begun holds its own.
 #[derive(Default)]

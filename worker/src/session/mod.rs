@@ -1,12 +1,12 @@
 //! A worker's life: join, take leases, compute, commit, keep the leases alive; join again when the stream breaks.
 //!
-//! *Owns* what the worker holds. One task (`desk::Desk`) hears every event in turn; the others compute and send.
+//! *Owns* what the worker holds. One task (`dispatcher::Dispatcher`) hears every event in turn; the others compute and send.
 //! *Invariant*: after a lease's deadline nothing is sent under it.
 
 mod configs;
-mod desk;
-mod held;
-mod stock;
+mod dispatcher;
+mod lease_table;
+mod prefetch;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use domain::ids::WorkerName;
 use proto::channel::BadAddress;
 
 use crate::cpu_pool::CpuPool;
-use crate::model::Line;
+use crate::gateway_client::GatewayClient;
 use crate::remote::Remote;
 
 /// Who serves whom.
@@ -70,7 +70,7 @@ pub enum SessionError {
 }
 
 /// How long the last messages may take to leave.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Events of the connection that may wait for the desk.
 const INBOX: usize = 16;
@@ -80,17 +80,22 @@ pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Su
     let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
     let remote = Remote::new(&options.coordinator, options.name.clone(), slots)?;
     let (joined, name) = watch::channel(None);
-    let (line, talking) = Line::start(remote.channel(), name);
-    let held = held::Held::new(options.slots.get(), options.questions.get(), tokio::time::Instant::now());
+    let (gateway, talking) = GatewayClient::start(remote.channel(), name);
+    let held = lease_table::LeaseTable::new(
+        options.slots.get(),
+        options.questions.get(),
+        tokio::time::Instant::now(),
+    );
     let pool = CpuPool::new(options.slots.get());
-    let desk = desk::Desk::new(options.name, held, pool, remote.channel(), line.clone(), joined);
+    let desk =
+        dispatcher::Dispatcher::new(options.name, held, pool, remote.channel(), gateway.clone(), joined);
     let (events, inbox) = mpsc::channel(INBOX);
     let connection = tokio::spawn(remote.keep_open(events));
     let ended = desk.run(inbox, stage).await;
     // The inbox is closed now, which ends the connection's task; give its last messages the chance to leave.
-    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
-    line.calls_end().await;
-    drop(line);
-    let _ = tokio::time::timeout(LAST_WORDS, talking).await;
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, connection).await;
+    gateway.calls_end().await;
+    drop(gateway);
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, talking).await;
     ended
 }

@@ -11,7 +11,7 @@ use domain::record::Slice;
 use domain::run::{Lease, Shard};
 use futures::Stream;
 use proto::convert::{LeaseKey, PartHeader, config_to_wire, frames};
-use proto::status::{Reason, Refusal};
+use proto::status::{ApiError, ErrorReason};
 use proto::v1;
 use proto::v1::fleet_server::{Fleet, FleetServer};
 use proto::v1::work_request::Message as Ask;
@@ -97,7 +97,9 @@ impl Fleet for Played {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         self.see(|seen| seen.joins += 1);
         if !self.script.admits {
-            return Err(Refusal::new(Reason::VersionMismatch, "install the same release on both").into());
+            return Err(
+                ApiError::new(ErrorReason::VersionMismatch, "install the same release on both").into()
+            );
         }
         let worker = request.into_inner().worker;
         Ok(Response::new(v1::JoinResponse {
@@ -107,12 +109,12 @@ impl Fleet for Played {
         }))
     }
 
-    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::AskResponse, Status>> + Send>>;
+    type LlmCallsStream = Pin<Box<dyn Stream<Item = Result<v1::LlmCallsResponse, Status>> + Send>>;
 
-    async fn ask(
+    async fn llm_calls(
         &self,
-        _request: Request<Streaming<v1::AskRequest>>,
-    ) -> Result<Response<Self::AskStream>, Status> {
+        _request: Request<Streaming<v1::LlmCallsRequest>>,
+    ) -> Result<Response<Self::LlmCallsStream>, Status> {
         Err(Status::unimplemented("nobody asks in this play"))
     }
 
@@ -129,7 +131,7 @@ impl Fleet for Played {
             let mut granted = false;
             while let Ok(Some(ask)) = asks.message().await {
                 match ask.message {
-                    Some(Ask::Want(want)) if !granted => {
+                    Some(Ask::RequestShards(want)) if !granted => {
                         let expected = if stream == 1 { 1 } else { 2 };
                         assert_eq!(
                             want.shards, expected,
@@ -146,7 +148,7 @@ impl Fleet for Played {
                             let _ = answers.send(Ok(v1::WorkResponse { message: Some(renewed) })).await;
                         }
                     }
-                    Some(Ask::Leave(_)) => played.see(|seen| seen.left = true),
+                    Some(Ask::Deregister(_)) => played.see(|seen| seen.left = true),
                     _ => {}
                 }
             }

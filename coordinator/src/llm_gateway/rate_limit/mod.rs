@@ -92,7 +92,7 @@ impl RateLimiter {
 
     /// What the provider says of its limits, per minute.
     pub(crate) fn advertised(&mut self, now: Seconds, requests: Option<u64>, tokens: Option<u64>) {
-        self.controller.told(now, requests, tokens);
+        self.controller.advertised_limit(now, requests, tokens);
     }
 
     /// When to ask again, if somebody waits and time alone can help.

@@ -2,7 +2,7 @@
 
 use domain::answer::CallOutcome;
 use domain::budget::{Price, Usage};
-use proto::convert::ModelStatus;
+use proto::convert::LlmStatus;
 
 /// Counts over the calls of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -60,15 +60,15 @@ impl LlmUsage {
     }
 
     /// The same for clients; what only a living run has is zero.
-    pub(crate) fn status(&self) -> ModelStatus {
-        ModelStatus {
+    pub(crate) fn status(&self) -> LlmStatus {
+        LlmStatus {
             calls: self.calls,
             failed: self.failed,
             throttled: self.throttled,
             reused: self.reused,
             usage: self.usage,
             cost_usd: self.cost_usd,
-            ..ModelStatus::default()
+            ..LlmStatus::default()
         }
     }
 }

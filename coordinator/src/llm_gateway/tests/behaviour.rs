@@ -165,7 +165,7 @@ fn a_call_under_way_is_taken_over_by_the_next_stream_and_the_next_process() {
     bench.open(2, "v");
     bench.ask(2, &acquire("r", 1, key(1)), &terms);
     bench.heard();
-    let again = Asked { under_way: true, ..acquire("r", 1, key(1)) };
+    let again = AcquireCall { under_way: true, ..acquire("r", 1, key(1)) };
     bench.open(3, "w");
     bench.ask(3, &again, &terms);
     assert_eq!(bench.state.calls_under_way(), 1, "it is the same call");
@@ -430,7 +430,7 @@ fn a_second_stream_of_a_worker_takes_the_place_of_the_first() {
     bench.ask(1, &acquire("r", 2, key(2)), &terms);
     bench.open(2, "w");
     bench.heard();
-    bench.ask(2, &Asked { under_way: true, ..acquire("r", 1, key(1)) }, &terms);
+    bench.ask(2, &AcquireCall { under_way: true, ..acquire("r", 1, key(1)) }, &terms);
     bench.ask(2, &acquire("r", 2, key(2)), &terms);
     assert_eq!(bench.state.calls_under_way(), 1);
     bench.pass(1.0);

@@ -7,7 +7,7 @@ use domain::answer::{Answer, CallOutcome, Finish};
 use domain::budget::{Limit, Price, Usage};
 use domain::config::{ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
-use proto::convert::{Asked, Ended};
+use proto::convert::{AcquireCall, CallResult};
 
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::spend_limit::{LlmAccess, LlmPolicy};
@@ -43,16 +43,24 @@ pub(super) fn answer(text: &str) -> Answer {
     Answer { content: text.to_owned(), finish: Finish::Stop, usage, model: "m".to_owned() }
 }
 
-pub(super) fn acquire(run: &str, number: u64, key: AnswerKey) -> Asked {
-    Asked { number, run_id: id(run), key, tokens: 1000, under_way: false }
+pub(super) fn acquire(run: &str, number: u64, key: AnswerKey) -> AcquireCall {
+    AcquireCall { number, run_id: id(run), key, tokens: 1000, under_way: false }
 }
 
-pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutcome) -> Ended {
+pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutcome) -> CallResult {
     let usage = match &outcome {
         CallOutcome::Answered(answer) => answer.usage,
         _ => Usage::default(),
     };
-    Ended { number, run_id: id(run), key, outcome, usage, told_requests: None, told_tokens: None }
+    CallResult {
+        number,
+        run_id: id(run),
+        key,
+        outcome,
+        usage,
+        advertised_requests: None,
+        advertised_tokens: None,
+    }
 }
 
 pub(super) fn failed(stop: bool) -> CallOutcome {
@@ -134,13 +142,13 @@ impl Bench {
         self.take();
     }
 
-    pub(super) fn ask(&mut self, stream: u64, asked: &Asked, access: &LlmAccess) {
+    pub(super) fn ask(&mut self, stream: u64, asked: &AcquireCall, access: &LlmAccess) {
         self.state.acquire(self.now, StreamId(stream), asked, access);
         self.take();
         self.look_all();
     }
 
-    pub(super) fn end(&mut self, stream: u64, ended: Ended, access: &LlmAccess) {
+    pub(super) fn end(&mut self, stream: u64, ended: CallResult, access: &LlmAccess) {
         self.state.complete(self.now, StreamId(stream), ended, access);
         self.take();
     }

@@ -24,7 +24,7 @@ enum Stage {
         since: f64,
     },
     /// The call has ended; nobody said yet that it is kept.
-    Reports(Box<Ended>),
+    Reports(Box<CallResult>),
 }
 
 #[derive(Debug)]
@@ -88,11 +88,11 @@ impl World {
                 Stage::Waits => self.bench.state.acquire(now, StreamId(stream), &question, &access(run)),
                 Stage::Calls { excused, .. } => {
                     *excused |= away >= LEASE_S;
-                    let question = Asked { under_way: true, ..question };
+                    let question = AcquireCall { under_way: true, ..question };
                     self.bench.state.acquire(now, StreamId(stream), &question, &access(run));
                 }
                 Stage::Reports(ended) => {
-                    self.bench.state.complete(now, StreamId(stream), Ended::clone(ended), &access(run));
+                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended), &access(run));
                 }
             }
         }
@@ -219,8 +219,10 @@ impl World {
                     self.let_through += 1.0;
                     self.given_back += 1.0;
                     let which = self.bench.state.key_of(request_id);
-                    let end =
-                        Ended { key: which, ..complete(run, request_id.number, which, CallOutcome::Unsent) };
+                    let end = CallResult {
+                        key: which,
+                        ..complete(run, request_id.number, which, CallOutcome::Unsent)
+                    };
                     self.bench.state.complete(self.bench.now, request_id.stream, end, &access(run));
                 }
                 continue;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use proto::status::Refusal;
+use proto::status::ApiError;
 use results::compact::CompactError;
 use results::run_file::RunFileError;
 use results::store::StoreError;
@@ -71,8 +71,8 @@ impl From<JoinError> for FinalizeError {
 }
 
 /// What `Runs` refuses on the way is a name that the store cannot hold.
-impl From<Refusal> for FinalizeError {
-    fn from(refusal: Refusal) -> Self {
+impl From<ApiError> for FinalizeError {
+    fn from(refusal: ApiError) -> Self {
         Self::Permanent(refusal.to_string())
     }
 }

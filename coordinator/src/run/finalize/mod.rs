@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use domain::ids::{RunId, ShardIndex};
 use domain::run::RunState;
 use domain::tally::Tally;
-use proto::status::Refusal;
+use proto::status::ApiError;
 use results::compact::{Compacted, merge};
 use results::crash::{Point, reach};
 use results::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
@@ -224,7 +224,7 @@ impl Coordinator {
                 // With what a killed process was writing: no listing shows it. Never made: fine.
                 let _ = std::fs::remove_dir_all(path);
             }
-            Ok::<(), Refusal>(())
+            Ok::<(), ApiError>(())
         };
         if let Err(refusal) = swept.await {
             tracing::warn!(run = %run_id, error = %refusal, "cannot sweep the staged parts of a finished run");

@@ -205,7 +205,7 @@ impl Controller {
                 // Calls that started before the pace was eased say nothing of the pace since.
                 let fresh = ticket.started >= self.eased_at;
                 if !ticket.adopted && self.in_flight.answered(now, now - ticket.started, fresh) {
-                    self.requests.piled_up(now, self.in_flight.delivered());
+                    self.requests.on_congestion(now, self.in_flight.delivered());
                     self.eased_at = now;
                 }
                 // A provider that does not say what it used leaves the estimate standing.
@@ -256,12 +256,17 @@ impl Controller {
     }
 
     /// What the provider says of its limits now, per minute. It is believed as far as the user's own limits go.
-    pub fn told(&mut self, now: Seconds, requests_per_minute: Option<u64>, tokens_per_minute: Option<u64>) {
+    pub fn advertised_limit(
+        &mut self,
+        now: Seconds,
+        requests_per_minute: Option<u64>,
+        tokens_per_minute: Option<u64>,
+    ) {
         if let Some(limit) = requests_per_minute {
-            self.requests.told(now, limit as f64 / 60.0);
+            self.requests.advertised_limit(now, limit as f64 / 60.0);
         }
         if let Some(limit) = tokens_per_minute {
-            self.token_learner(now).told(now, limit as f64 / 60.0);
+            self.token_learner(now).advertised_limit(now, limit as f64 / 60.0);
         }
     }
 

@@ -1,4 +1,4 @@
-//! How many calls may be under way: as many as the pace needs at the provider's usual latency, and some more.
+//! How many calls may be under way: as many as the pace needs at the provider's baseline latency, and some more.
 //!
 //! A provider that is overloaded gets slower instead of refusing; one that stalls answers nothing at all. In both cases
 //! calls pile up here and the pace falls by itself. (Little's law: calls under way = calls a second × latency.)
@@ -14,13 +14,13 @@ const WINDOW: u32 = 32;
 /// For how many calls' time latency is not judged: the calls that come back first are the quickest.
 const EARLY: f64 = 4.0;
 
-/// Latency as a multiple of the usual from which calls are slow.
+/// Latency as a multiple of the baseline from which calls are slow.
 const SLOW: f64 = 1.4;
 
-/// How fast a higher latency is taken for the usual one, per window.
+/// How fast a higher latency is taken for the baseline, per window.
 const DRIFT: f64 = 0.1;
 
-/// Silence as a multiple of the usual latency that is a stall.
+/// Silence as a multiple of the baseline latency that is a stall.
 const STALL: f64 = 3.0;
 
 /// Silence from which no more calls start until one comes back: in seconds, and in usual times between two answers.
@@ -40,7 +40,7 @@ const LEAST: f64 = 4.0;
 #[derive(Debug, Clone, Default)]
 pub struct InFlight {
     known: Option<f64>,
-    usual: Option<Seconds>,
+    baseline_rtt: Option<Seconds>,
     all: (Seconds, u32),
     sum: Seconds,
     count: u32,
@@ -56,7 +56,7 @@ pub struct InFlight {
     delivered: f64,
     /// Most of them since calls pile up.
     best: f64,
-    crowded: bool,
+    congested: bool,
 }
 
 impl InFlight {
@@ -76,16 +76,16 @@ impl InFlight {
     }
 
     /// A call was answered: `latency` is its own, without any wait before it. Returns whether calls pile up at the
-    /// provider: they take much longer than usual, and no fewer come back since.
+    /// provider: they take much longer than the baseline, and no fewer come back since.
     /// A call that is not `fresh` counts, but its latency belongs to a pace of the past.
     pub fn answered(&mut self, now: Seconds, latency: Seconds, fresh: bool) -> bool {
         let silent = now - self.last_at;
         self.last_at = now;
-        if self.usual.is_some_and(|usual| silent > STALL * usual) {
+        if self.baseline_rtt.is_some_and(|baseline| silent > STALL * baseline) {
             // The provider stalled and goes on: what waited meanwhile says nothing of how it is now.
             (self.sum, self.count, self.came, self.window_at) = (0.0, 0, 0, now);
         }
-        if now - latency < self.window_at - STALL * self.usual.unwrap_or(latency) {
+        if now - latency < self.window_at - STALL * self.baseline_rtt.unwrap_or(latency) {
             return false;
         }
         self.came += 1;
@@ -97,11 +97,11 @@ impl InFlight {
         let began = *self.began.get_or_insert(now - latency);
         if self.early {
             self.all = (self.all.0 + latency, self.all.1 + 1);
-            self.usual = Some(self.all.0 / f64::from(self.all.1));
+            self.baseline_rtt = Some(self.all.0 / f64::from(self.all.1));
         }
-        let usual = self.usual.unwrap_or(latency);
+        let baseline = self.baseline_rtt.unwrap_or(latency);
         let since = now - self.window_at;
-        if self.count < WINDOW || since < usual {
+        if self.count < WINDOW || since < baseline {
             return false;
         }
         let mean = self.sum / f64::from(self.count);
@@ -115,47 +115,47 @@ impl InFlight {
             self.early = now - began < EARLY * first;
             return false;
         }
-        self.judge(mean, usual, hit)
+        self.judge(mean, baseline, hit)
     }
 
-    fn judge(&mut self, mean: Seconds, usual: Seconds, hit: bool) -> bool {
-        if mean > SLOW * usual {
+    fn judge(&mut self, mean: Seconds, baseline: Seconds, hit: bool) -> bool {
+        if mean > SLOW * baseline {
             self.best = self.best.max(self.delivered);
             // A queue works off as much whether it is long or short. If less comes back since fewer are under way, it
             // is no queue: calls take longer now.
-            self.crowded = self.delivered >= 0.8 * self.best;
-            if !self.crowded {
-                (self.usual, self.best) = (Some(mean), 0.0);
+            self.congested = self.delivered >= 0.8 * self.best;
+            if !self.congested {
+                (self.baseline_rtt, self.best) = (Some(mean), 0.0);
             }
-            return self.crowded;
+            return self.congested;
         }
         self.best = 0.0;
-        self.crowded &= mean > 1.15 * usual;
-        let step = match mean - usual {
+        self.congested &= mean > 1.15 * baseline;
+        let step = match mean - baseline {
             less if less < 0.0 => less * 0.3,
-            // A higher latency is the usual one only where it is not our own doing.
+            // A higher latency is the baseline only where it is not our own doing.
             _ if hit => 0.0,
-            more => more.min(usual) * DRIFT,
+            more => more.min(baseline) * DRIFT,
         };
-        self.usual = Some(usual + step);
+        self.baseline_rtt = Some(baseline + step);
         false
     }
 
     /// Whether nothing has come back for so long that the provider has stopped: what is sent now would only pile up.
     /// `under_way` calls are, one at least since `busy_since`.
     pub fn is_silent(&self, now: Seconds, under_way: f64, busy_since: Seconds) -> bool {
-        let Some(usual) = self.usual.filter(|_| self.windows > 0) else { return false };
-        let since = self.last_at.max(busy_since + 2.0 * usual);
-        under_way >= FULL * self.delivered * usual
+        let Some(baseline) = self.baseline_rtt.filter(|_| self.windows > 0) else { return false };
+        let since = self.last_at.max(busy_since + 2.0 * baseline);
+        under_way >= FULL * self.delivered * baseline
             && now - since > SILENCE.max(SILENT_TIMES / self.delivered.max(1e-6))
     }
 
     /// How many calls may be under way at a pace of `rate`.
     pub fn bound(&self, rate: f64) -> f64 {
         // Before anything is known of the latency, two seconds' worth.
-        let usual = self.usual.unwrap_or(2.0).max(0.01);
-        let rate = if self.crowded { rate.min(self.delivered * PUSH) } else { rate };
-        let under_way = rate * usual;
+        let baseline = self.baseline_rtt.unwrap_or(2.0).max(0.01);
+        let rate = if self.congested { rate.min(self.delivered * PUSH) } else { rate };
+        let under_way = rate * baseline;
         let bound = under_way * (1.0 + ROOM) + 2.0 * under_way.sqrt() + LEAST;
         self.known.map_or(bound, |known| bound.min(known))
     }
@@ -172,12 +172,12 @@ impl InFlight {
 
     /// Whether calls pile up at the provider.
     pub const fn is_crowded(&self) -> bool {
-        self.crowded
+        self.congested
     }
 
-    /// The usual latency, once there is one.
-    pub const fn usual(&self) -> Option<Seconds> {
-        self.usual
+    /// The baseline latency, once there is one.
+    pub const fn baseline_rtt(&self) -> Option<Seconds> {
+        self.baseline_rtt
     }
 }
 
@@ -198,13 +198,13 @@ mod tests {
         }
         let before = bound.bound(30.0);
         assert!(before > 60.0 && before < 125.0, "{before}");
-        let mut piled_up = 0;
+        let mut congestion_signals = 0;
         for _ in 0..320 {
             bound.hit();
-            piled_up += u32::from(answer(&mut bound, 6.0));
+            congestion_signals += u32::from(answer(&mut bound, 6.0));
         }
         assert!(bound.is_crowded());
-        assert_eq!(piled_up, 5, "once a window of two seconds");
+        assert_eq!(congestion_signals, 5, "once a window of two seconds");
         assert!(bound.bound(300.0) < 1.4 * before, "{}", bound.bound(300.0));
         assert!(InFlight::new(Some(8.0)).bound(1000.0) <= 8.0, "what is known is kept");
     }
@@ -234,7 +234,7 @@ mod tests {
                 bound.answered(now, latency, true);
             }
         }
-        assert!(bound.usual().unwrap() > 5.0, "{bound:?}");
+        assert!(bound.baseline_rtt().unwrap() > 5.0, "{bound:?}");
         assert!(!bound.is_crowded());
     }
 }

@@ -254,12 +254,12 @@ fn latency_is_that_of_the_call_alone() {
 #[test]
 fn a_server_that_says_less_is_believed() {
     let mut controller = Controller::new(&known(1800), 0.0);
-    controller.told(1.0, Some(600), None);
+    controller.advertised_limit(1.0, Some(600), None);
     assert!((controller.pace() - 10.0).abs() < 1e-9);
     assert_eq!(controller.known(), Some(10.0));
-    controller.told(2.0, Some(6000), None);
+    controller.advertised_limit(2.0, Some(6000), None);
     assert_eq!(controller.known(), Some(10.0), "a call that was under way tells of the past");
-    controller.told(9.0, Some(6000), None);
+    controller.advertised_limit(9.0, Some(6000), None);
     assert_eq!(controller.known(), Some(30.0), "of what it says then, as much as the user allows");
     assert!(controller.pace() < 10.1, "which is not used at once");
 }
@@ -289,7 +289,7 @@ impl Strategy for Saying<'_> {
     fn finish(&mut self, now: f64, ticket: Ticket, signal: Signal) {
         self.inner.finish(now, ticket, signal);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
-        self.inner.told(now, Some(((self.told)(now) * 60.0) as u64), None);
+        self.inner.advertised_limit(now, Some(((self.told)(now) * 60.0) as u64), None);
     }
 }
 
@@ -316,7 +316,7 @@ fn a_new_limit_of_the_user_counts_in_place_of_the_old_one() {
     assert!((controller.pace() - 30.0).abs() < 1e-9);
     controller.allow(2.0, &BudgetLimits::default());
     assert!((controller.pace() - 30.0).abs() < 1e-9, "auto says nothing");
-    controller.told(3.0, Some(300), None);
+    controller.advertised_limit(3.0, Some(300), None);
     controller.allow(4.0, &known(60));
     assert!((controller.pace() - 1.0).abs() < 1e-9);
 

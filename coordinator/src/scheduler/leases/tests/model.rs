@@ -28,7 +28,7 @@ enum Event {
     Speculate(u8, Fate),
     GiveUp,
     Renew(usize),
-    HandBack(usize, bool),
+    ReleaseLeases(usize, bool),
     Commit(usize),
     Disconnect(u8),
     Pass(u64),
@@ -50,7 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0u8..3, fate()).prop_map(|(name, fate)| Event::Speculate(name, fate)),
         1 => Just(Event::GiveUp),
         3 => (0usize..64).prop_map(Event::Renew),
-        1 => (0usize..64, any::<bool>()).prop_map(|(pick, failed)| Event::HandBack(pick, failed)),
+        1 => (0usize..64, any::<bool>()).prop_map(|(pick, failed)| Event::ReleaseLeases(pick, failed)),
         3 => (0usize..64).prop_map(Event::Commit),
         1 => (0u8..3).prop_map(Event::Disconnect),
         3 => (0u64..20).prop_map(Event::Pass),
@@ -216,7 +216,7 @@ fn step(leases: &mut Leases, model: &mut Model, event: &Event) {
                 model.live.insert(shard.index.0, (token, model.now + TTL));
             }
         }
-        Event::HandBack(pick, failed) => {
+        Event::ReleaseLeases(pick, failed) => {
             let Some((shard, token)) = model.told(pick) else { return };
             let held = model.live.get(&shard.index.0).is_some_and(|(held, _)| *held == token);
             let back = leases.release_lease(now, shard.index, FencingToken(token), failed);

@@ -48,7 +48,7 @@ impl Learner {
         } else {
             // Too soon to measure: the last mark stays, so that the next refusal measures from there.
             if climbed {
-                (self.measured, self.full, self.fallen) = (None, None, None);
+                (self.measured, self.full, self.dropped) = (None, None, None);
             }
             let last = self.full.get_or_insert(mark);
             if mark.passed <= last.passed || last.unused > UNUSED * (mark.at - last.at) {
@@ -92,12 +92,12 @@ impl Learner {
         let usual = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
         let before = self.before(rate);
         self.earlier = self.measured;
-        let fall = match self.fallen {
-            Some(fall) if rate < 0.8 * fall.before => self.still_low(fall, mark.at, usual),
-            _ => self.fall(before, mark.at),
+        let drop = match self.dropped {
+            Some(drop) if rate < 0.8 * drop.before => self.still_low(drop, mark.at, usual),
+            _ => self.begin_drop(before, mark.at),
         };
-        self.fallen = Some(fall).filter(|fall| rate < 0.8 * fall.before && mark.at - fall.since < EXPECTED);
-        self.hold_until = mark.at + self.fallen.map_or(usual, |fall| fall.hold);
+        self.dropped = Some(drop).filter(|drop| rate < 0.8 * drop.before && mark.at - drop.since < EXPECTED);
+        self.hold_until = mark.at + self.dropped.map_or(usual, |drop| drop.hold);
         self.measured = Some(rate);
         self.pace = rate * BELOW;
         self.full = Some(mark);

@@ -6,11 +6,11 @@
 //! refused again: one or two refused calls are what a look at the limit costs. How long it is held is counted in calls
 //! as well as in time, so that the refused share stays small at slow rates too.
 
-mod falls;
+mod drops;
 mod measure;
 mod types;
 
-use types::{BACK, BELOW, Fall, LONG_WAIT, Mark, Past};
+use types::{BACK, BELOW, LONG_WAIT, LimitDrop, Mark, PreviousDrop};
 
 use super::Seconds;
 use super::bucket::Bucket;
@@ -54,9 +54,9 @@ const SETTLED: Seconds = 5.0;
 pub struct Learner {
     bucket: Bucket,
     /// No pace above this, says the user.
-    most: Option<f64>,
+    configured: Option<f64>,
     /// No pace above this, says the provider, and when it last said so.
-    told: Option<(f64, Seconds)>,
+    advertised: Option<(f64, Seconds)>,
     /// What the measured limit is, once there is one.
     measured: Option<f64>,
     /// What was measured before that.
@@ -70,18 +70,18 @@ pub struct Learner {
     /// The pace is held until then.
     hold_until: Seconds,
     /// How much is to be caught up.
-    owed: f64,
-    /// Since when `owed` counts as haste that a refusal answers.
-    hasty: bool,
+    deficit: f64,
+    /// Since when `deficit` counts as haste that a refusal answers.
+    catching_up: bool,
     /// Whether haste was refused: the provider keeps little of what is not used.
     haste_fails: bool,
     /// Usual size of a call in units.
     size: f64,
     pace: f64,
     grown_at: Seconds,
-    fallen: Option<Fall>,
+    dropped: Option<LimitDrop>,
     /// The last fall from which the limit came back: the next may be like it.
-    past: Option<Past>,
+    previous_drop: Option<PreviousDrop>,
     /// Whether a refusal ever asked for a long wait: looks are too dear then.
     long_waits: bool,
     began: Seconds,
@@ -93,27 +93,27 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// `most`: the known limit a second. `size`: the usual size of a call in units.
-    pub fn new(most: Option<f64>, size: f64, now: Seconds) -> Self {
-        let pace = most.unwrap_or(FIRST * size);
+    /// `configured`: the known limit a second. `size`: the usual size of a call in units.
+    pub fn new(configured: Option<f64>, size: f64, now: Seconds) -> Self {
+        let pace = configured.unwrap_or(FIRST * size);
         let mut learner = Self {
             bucket: Bucket::new(pace, size, now),
-            most,
-            told: None,
+            configured,
+            advertised: None,
             measured: None,
             earlier: None,
             passed: 0.0,
             full: None,
             cut_at: f64::NEG_INFINITY,
             hold_until: now,
-            owed: 0.0,
-            hasty: false,
+            deficit: 0.0,
+            catching_up: false,
             haste_fails: false,
             size,
             pace,
             grown_at: now,
-            fallen: None,
-            past: None,
+            dropped: None,
+            previous_drop: None,
             long_waits: false,
             began: now,
             ever_refused: false,
@@ -150,10 +150,10 @@ impl Learner {
         self.bucket.take(now, amount);
         self.passed += amount;
         self.size += (amount - self.size) * 0.02;
-        if self.hasty {
-            self.owed -= amount * (1.0 - 1.0 / HASTE);
-            if self.owed <= 0.0 {
-                (self.owed, self.hasty) = (0.0, false);
+        if self.catching_up {
+            self.deficit -= amount * (1.0 - 1.0 / HASTE);
+            if self.deficit <= 0.0 {
+                (self.deficit, self.catching_up) = (0.0, false);
                 self.apply(now);
             }
         }
@@ -176,8 +176,8 @@ impl Learner {
         self.hold_until += now - since;
         self.grown_at = now;
         if !self.haste_fails {
-            self.owed = (self.owed + (now - since) * self.pace).min(CATCH_UP * self.pace);
-            self.hasty = self.owed > 0.0;
+            self.deficit = (self.deficit + (now - since) * self.pace).min(CATCH_UP * self.pace);
+            self.catching_up = self.deficit > 0.0;
         }
         self.apply(now);
     }
@@ -189,7 +189,7 @@ impl Learner {
         }
         let since = (now - self.grown_at).min(0.5);
         self.grown_at = now;
-        if !used || now < self.hold_until || since <= 0.0 || self.hasty {
+        if !used || now < self.hold_until || since <= 0.0 || self.catching_up {
             if !used {
                 // A pace that is not used says nothing about the limit.
                 self.hold_until = self.hold_until.max(now);
@@ -202,7 +202,7 @@ impl Learner {
         let faster = match self.measured {
             None if self.full.is_none() && !self.seen_slow => RAMP,
             None => PROBE,
-            Some(_) if self.fallen.is_some_and(|fall| self.pace < fall.before * BACK) => RETURN,
+            Some(_) if self.dropped.is_some_and(|drop| self.pace < drop.before * BACK) => RETURN,
             // Faster and faster: near the known limit it is looked for gently, far from it, it has moved.
             Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
         };
@@ -220,9 +220,9 @@ impl Learner {
         if started < self.cut_at {
             return;
         }
-        if self.hasty {
+        if self.catching_up {
             self.haste_fails = true;
-            (self.owed, self.hasty) = (0.0, false);
+            (self.deficit, self.catching_up) = (0.0, false);
         }
         self.long_waits |= wait >= LONG_WAIT;
         let trip = if self.long_waits { 0.0 } else { now - started };
@@ -245,7 +245,7 @@ impl Learner {
 
     /// Calls pile up at the provider: nothing is refused, but more than this is not worked on.
     /// `delivered` a second come back.
-    pub fn piled_up(&mut self, now: Seconds, delivered: f64) {
+    pub fn on_congestion(&mut self, now: Seconds, delivered: f64) {
         self.pace = (self.pace.min(delivered) * EASE).max(self.pace * LEAST_EASE);
         self.seen_slow = true;
         self.hold_until = self.hold_until.max(now + 2.0);
@@ -254,17 +254,17 @@ impl Learner {
 
     /// The provider says that no more than this is allowed a second. Where it says more than before, the limit has moved:
     /// what was measured of the old one counts no more.
-    pub fn told(&mut self, now: Seconds, most: f64) {
-        if let Some((before, at)) = self.told
+    pub fn advertised_limit(&mut self, now: Seconds, most: f64) {
+        if let Some((before, at)) = self.advertised
             && before < most
         {
             if now - at < SETTLED {
                 return;
             }
-            (self.measured, self.full, self.fallen) = (None, None, None);
+            (self.measured, self.full, self.dropped) = (None, None, None);
             self.hold_until = now;
         }
-        self.told = Some((most, now));
+        self.advertised = Some((most, now));
         if self.pace > most {
             self.pace = most;
             self.apply(now);
@@ -273,8 +273,8 @@ impl Learner {
 
     /// The user says that this is allowed a second, whatever the user said before.
     pub fn allow(&mut self, now: Seconds, most: f64) {
-        self.most = Some(most);
-        let most = self.told.map_or(most, |(told, _)| told.min(most));
+        self.configured = Some(most);
+        let most = self.advertised.map_or(most, |(advertised, _)| advertised.min(most));
         // What was measured is known better than what is said, and so is a pace on its way down.
         self.pace = if self.ever_refused || self.seen_slow { self.pace.min(most) } else { most };
         self.apply(now);
@@ -282,7 +282,7 @@ impl Learner {
 
     /// The limit a second that somebody says: the user or the provider, whoever says less.
     pub fn known(&self) -> Option<f64> {
-        self.most.into_iter().chain(self.told.map(|(told, _)| told)).reduce(f64::min)
+        self.configured.into_iter().chain(self.advertised.map(|(advertised, _)| advertised)).reduce(f64::min)
     }
 
     fn floor(&self) -> f64 {
@@ -290,7 +290,7 @@ impl Learner {
     }
 
     fn apply(&mut self, now: Seconds) {
-        let pace = if self.hasty { self.pace * HASTE } else { self.pace };
+        let pace = if self.catching_up { self.pace * HASTE } else { self.pace };
         // A tenth of a second may pass at once, and a quarter of a call be made good: tasks do not wake up to the
         // microsecond, and at a slow pace every late call would be a share of the limit that is lost.
         self.bucket.set(now, pace, (pace * 0.1).max(self.size * LATE));

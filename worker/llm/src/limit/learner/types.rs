@@ -37,7 +37,7 @@ pub(super) struct Mark {
 
 /// A limit that fell a moment ago and may come back, as it does where others use the same account by turns.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fall {
+pub(super) struct LimitDrop {
     /// Where it was before.
     pub(super) before: f64,
     pub(super) since: Seconds,
@@ -53,7 +53,7 @@ pub(super) struct Fall {
 
 /// A fall that is over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Past {
+pub(super) struct PreviousDrop {
     /// Where the limit was before the fall, or before one of those before it.
     pub(super) high: f64,
     /// Where the limit was meanwhile.

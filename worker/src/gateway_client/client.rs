@@ -1,7 +1,7 @@
 //! The line to the coordinator: one stream for all questions of this worker, opened when there is one, opened again
 //! whenever it breaks.
 //!
-//! What has to be sent waits in the [`Book`] until the link takes it; meanwhile responses are read, so that neither end
+//! What has to be sent waits in the [`PendingRequests`] until the link takes it; meanwhile responses are read, so that neither end
 //! waits for the other.
 
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use tonic::transport::Channel;
 
 use domain::ids::WorkerName;
 use proto::channel::{OPEN_QUESTIONS, fleet_client};
-use proto::convert::{Asked, Ended};
+use proto::convert::{AcquireCall, CallResult};
 use proto::v1;
-use proto::v1::ask_request::Message as Request;
+use proto::v1::llm_calls_request::Message as Request;
 
-use super::book::{Book, Said};
+use super::pending::{GatewayEvent, PendingRequests};
 use crate::backoff::Backoff;
 
 /// Orders to the line's task that may wait.
-const ORDERS: usize = 1024;
+const COMMANDS: usize = 1024;
 
-/// Messages that may wait for the link; the others wait in the book.
+/// Messages that may wait for the link; the others wait in the pending.
 const OUTBOX: usize = 256;
 
 /// A stream that lasted this long starts the backoff afresh.
@@ -37,22 +37,22 @@ const STEADY: Duration = Duration::from_secs(10);
 /// How long calls that are under way may take when the worker ends.
 const LAST_CALLS: Duration = Duration::from_secs(60);
 
-enum Order {
-    Ask(Asked, mpsc::Sender<Said>),
-    Ended(Box<Ended>),
-    Withdraw(u64),
+enum Command {
+    Ask(AcquireCall, mpsc::Sender<GatewayEvent>),
+    CallResult(Box<CallResult>),
+    CancelCall(u64),
     Close(String),
 }
 
 /// The way to the line's task; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Line {
-    orders: mpsc::Sender<Order>,
+pub(crate) struct GatewayClient {
+    commands: mpsc::Sender<Command>,
     numbers: Arc<AtomicU64>,
     calls: TaskTracker,
     resting: Arc<AtomicUsize>,
     /// Told whenever a question waits for leave no more.
-    engaged: Arc<Notify>,
+    calls_in_progress: Arc<Notify>,
 }
 
 /// Counts as long as it lives.
@@ -72,31 +72,37 @@ impl Drop for Counted<'_> {
 }
 
 /// An open question; dropped before it is settled, it is withdrawn.
-pub(super) struct Open {
-    line: Line,
+pub(super) struct OpenRequest {
+    gateway: GatewayClient,
     number: u64,
-    said: Option<mpsc::Receiver<Said>>,
+    said: Option<mpsc::Receiver<GatewayEvent>>,
 }
 
-impl Line {
+impl GatewayClient {
     /// A line over `channel`, once `name` holds the name that the coordinator gave. Its task ends when every line of it
     /// is gone and nothing is open.
     pub(crate) fn start(
         channel: Channel,
         name: watch::Receiver<Option<WorkerName>>,
     ) -> (Self, JoinHandle<()>) {
-        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (commands, inbox) = mpsc::channel(COMMANDS);
         let task = tokio::spawn(
-            Task { channel, name, inbox, book: Book::new(OPEN_QUESTIONS), failures: Failures::default() }
-                .run(),
+            StreamTask {
+                channel,
+                name,
+                inbox,
+                pending: PendingRequests::new(OPEN_QUESTIONS),
+                failures: Failures::default(),
+            }
+            .run(),
         );
         (
             Self {
-                orders,
+                commands,
                 numbers: Arc::default(),
                 calls: TaskTracker::new(),
                 resting: Arc::default(),
-                engaged: Arc::default(),
+                calls_in_progress: Arc::default(),
             },
             task,
         )
@@ -105,7 +111,7 @@ impl Line {
     /// No question waits from now on: what waits is told `why`. Calls under way go on.
     pub(crate) async fn close(&self, why: &str) {
         // A task that has ended has nothing that waits.
-        let _ = self.orders.send(Order::Close(why.to_owned())).await;
+        let _ = self.commands.send(Command::Close(why.to_owned())).await;
     }
 
     /// Returns when no call is under way any more, or has taken too long.
@@ -122,65 +128,65 @@ impl Line {
         call: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
         let call = self.calls.spawn(call);
-        self.engaged.notify_one();
+        self.calls_in_progress.notify_one();
         call
     }
 
     /// Waits before a question is asked again.
     pub(super) async fn rest(&self, pause: Duration) {
         let _resting = Counted::new(&self.resting);
-        self.engaged.notify_one();
+        self.calls_in_progress.notify_one();
         sleep(pause).await;
     }
 
     /// Questions that do not wait for leave: their calls are under way, or they rest before the next try.
-    pub(crate) fn engaged(&self) -> usize {
+    pub(crate) fn calls_in_progress(&self) -> usize {
         self.calls.len() + self.resting.load(Ordering::Relaxed)
     }
 
     /// Returns when there was one more of them since the last time.
-    pub(crate) async fn engages(&self) {
-        self.engaged.notified().await;
+    pub(crate) async fn call_started(&self) {
+        self.calls_in_progress.notified().await;
     }
 
     /// Asks; `asked` fills in the number.
-    pub(super) async fn ask(&self, asked: impl FnOnce(u64) -> Asked) -> Open {
+    pub(super) async fn ask(&self, asked: impl FnOnce(u64) -> AcquireCall) -> OpenRequest {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         // Leave, and what the call came to.
-        let (ear, said) = mpsc::channel(2);
-        // The ear goes with an order that nobody takes: the question hears that it was stopped.
-        let _ = self.orders.send(Order::Ask(asked(number), ear)).await;
-        Open { line: self.clone(), number, said: Some(said) }
+        let (events, said) = mpsc::channel(2);
+        // The events goes with an command that nobody takes: the question hears that it was stopped.
+        let _ = self.commands.send(Command::Ask(asked(number), events)).await;
+        OpenRequest { gateway: self.clone(), number, said: Some(said) }
     }
 }
 
-impl Open {
+impl OpenRequest {
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
 
     /// What the coordinator says next.
-    pub(super) async fn said(&mut self) -> Said {
-        let gone = || Said::Stopped("the worker is ending".to_owned());
-        let Some(ear) = &mut self.said else { return gone() };
-        let said = ear.recv().await.unwrap_or_else(gone);
-        if !matches!(said, Said::Go(_)) {
+    pub(super) async fn next_event(&mut self) -> GatewayEvent {
+        let gone = || GatewayEvent::Stopped("the worker is ending".to_owned());
+        let Some(events) = &mut self.said else { return gone() };
+        let said = events.recv().await.unwrap_or_else(gone);
+        if !matches!(said, GatewayEvent::CallPermit(_)) {
             self.said = None;
         }
         said
     }
 
     /// The call has ended.
-    pub(super) async fn ended(&self, ended: Ended) {
-        let _ = self.line.orders.send(Order::Ended(Box::new(ended))).await;
+    pub(super) async fn ended(&self, ended: CallResult) {
+        let _ = self.gateway.commands.send(Command::CallResult(Box::new(ended))).await;
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         if self.said.is_some() {
             // Not heard, it is withdrawn when leave comes.
-            let _ = self.line.orders.try_send(Order::Withdraw(self.number));
+            let _ = self.gateway.commands.try_send(Command::CancelCall(self.number));
         }
     }
 }
@@ -202,7 +208,7 @@ impl Failures {
     }
 }
 
-type Opened = (mpsc::Sender<v1::AskRequest>, Streaming<v1::AskResponse>);
+type Opened = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
 
 /// Opens a stream.
 async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<Opened, String> {
@@ -211,27 +217,27 @@ async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -
         _ => return Err("the worker never joined".to_owned()),
     };
     let (outbox, requests) = mpsc::channel(OUTBOX);
-    let open = v1::AskRequest { message: Some(Request::Open(v1::AskOpen { worker })) };
+    let open = v1::LlmCallsRequest { message: Some(Request::Open(v1::LlmCallsOpen { worker })) };
     outbox.send(open).await.map_err(|error| error.to_string())?;
-    let stream = fleet_client(channel).ask(ReceiverStream::new(requests)).await;
+    let stream = fleet_client(channel).llm_calls(ReceiverStream::new(requests)).await;
     Ok((outbox, stream.map_err(|status| status.message().to_owned())?.into_inner()))
 }
 
-struct Task {
+struct StreamTask {
     channel: Channel,
     name: watch::Receiver<Option<WorkerName>>,
-    inbox: mpsc::Receiver<Order>,
-    book: Book,
+    inbox: mpsc::Receiver<Command>,
+    pending: PendingRequests,
     failures: Failures,
 }
 
-impl Task {
+impl StreamTask {
     async fn run(mut self) {
         let mut backoff = Backoff::new();
         loop {
-            while self.book.is_empty() {
-                let Some(order) = self.inbox.recv().await else { return };
-                self.take(order);
+            while self.pending.is_empty() {
+                let Some(command) = self.inbox.recv().await else { return };
+                self.take(command);
             }
             let opening = open(self.channel.clone(), self.name.clone());
             let Some(opened) = self.take_orders_during(opening).await else { return };
@@ -256,27 +262,27 @@ impl Task {
         }
     }
 
-    /// Takes orders until `waited` is there; `None`: there will be no more orders.
+    /// Takes commands until `waited` is there; `None`: there will be no more commands.
     async fn take_orders_during<T>(&mut self, waited: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(waited);
         loop {
             tokio::select! {
                 done = &mut waited => return Some(done),
-                order = self.inbox.recv() => self.take(order?),
+                command = self.inbox.recv() => self.take(command?),
             }
         }
     }
 
-    /// Talks until the stream breaks, and gives why; `None`: there will be no more orders.
+    /// Talks until the stream breaks, and gives why; `None`: there will be no more commands.
     async fn talk(&mut self, (outbox, mut stream): Opened) -> Option<String> {
-        self.book.begin_stream();
+        self.pending.begin_stream();
         loop {
             tokio::select! {
-                order = self.inbox.recv() => self.take(order?),
-                room = outbox.reserve(), if self.book.has_message() => match room {
+                command = self.inbox.recv() => self.take(command?),
+                room = outbox.reserve(), if self.pending.has_message() => match room {
                     Ok(room) => {
-                        if let Some(message) = self.book.next_message() {
-                            room.send(v1::AskRequest { message: Some(message) });
+                        if let Some(message) = self.pending.next_message() {
+                            room.send(v1::LlmCallsRequest { message: Some(message) });
                         }
                     }
                     Err(_) => return Some("the link is broken".to_owned()),
@@ -288,7 +294,7 @@ impl Task {
                         }
                         // No message: of a later version.
                         if let Some(message) = response.message {
-                            self.book.hear(message, Instant::now());
+                            self.pending.hear(message, Instant::now());
                         }
                     }
                     Ok(None) => return Some("the coordinator ended the stream".to_owned()),
@@ -298,12 +304,12 @@ impl Task {
         }
     }
 
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Ask(asked, ear) => self.book.ask(asked, ear),
-            Order::Ended(ended) => self.book.ended(*ended),
-            Order::Withdraw(number) => self.book.withdraw(number),
-            Order::Close(why) => self.book.close(&why),
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Ask(asked, events) => self.pending.ask(asked, events),
+            Command::CallResult(ended) => self.pending.ended(*ended),
+            Command::CancelCall(number) => self.pending.withdraw(number),
+            Command::Close(why) => self.pending.close(&why),
         }
     }
 }

@@ -76,8 +76,8 @@ mod tests {
         queue.push(&few, 9);
         assert_eq!(queue.len(), 5, "the same question twice counts once");
         assert!(queue.remove(&many, 2) && !queue.remove(&many, 2) && !queue.remove(&few, 1));
-        let order: Vec<u64> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [1, 9, 3, 4]);
+        let command: Vec<u64> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(command, [1, 9, 3, 4]);
         assert!(queue.is_empty());
         queue.push(&few, 5);
         assert!(queue.remove(&few, 5) && queue.pop().is_none());

@@ -20,35 +20,35 @@ use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
 
 use super::configs::Configs;
-use super::held::{Held, Standing};
+use super::lease_table::{LeaseStage, LeaseTable};
 use super::{SessionError, Stage, Summary};
 use crate::cpu_pool::{CpuPool, Crashed};
-use crate::lease::{Deadline, Pulse, Watchman};
-use crate::model::{Consultant, Line};
+use crate::deadline::{Deadline, DeadlineWatch, Heartbeats};
+use crate::gateway_client::{GatewayClient, LlmClient};
 use crate::pipeline;
 use crate::remote::{Event, Link};
 use crate::upload::{self, Ending, Part};
 
 /// Longest time between two heartbeats, also when nothing is held: the coordinator ends a stream that is silent.
-const IDLE_BEAT: Duration = Duration::from_secs(10);
+const IDLE_HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Shortest time between two heartbeats.
-const SHORTEST_BEAT: Duration = Duration::from_millis(50);
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// How long a shard that is being computed may go on when the worker is to end. What takes longer stops after the record
 /// under way, and is handed back.
-const LAST_SPURT: Duration = Duration::from_secs(5);
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// What the tasks beside the desk report.
-enum Report {
-    Computed(LeaseKey, Result<Part, Undone>),
+enum TaskReport {
+    Computed(LeaseKey, Result<Part, NotComputed>),
     Sent(LeaseKey, Ending),
     /// The line takes no more questions.
     Closed,
 }
 
 /// Why a shard has no part.
-enum Undone {
+enum NotComputed {
     /// The worker was ending, or its lease was over.
     Stopped,
     /// A fault of this program.
@@ -56,10 +56,10 @@ enum Undone {
 }
 
 /// The worker's state and the task that owns it.
-pub(super) struct Desk {
+pub(super) struct Dispatcher {
     name: WorkerName,
-    held: Held,
-    pulse: Pulse,
+    held: LeaseTable,
+    heartbeats: Heartbeats,
     configs: Configs,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
@@ -67,40 +67,40 @@ pub(super) struct Desk {
     draining: Arc<OnceLock<Instant>>,
     pool: CpuPool,
     channel: Channel,
-    line: Line,
+    gateway: GatewayClient,
     /// The name that the coordinator gave, for the line.
     joined: watch::Sender<Option<WorkerName>>,
-    tasks: JoinSet<Report>,
+    tasks: JoinSet<TaskReport>,
     /// The lease that each task works for: a task that panics reports nothing.
     leases: HashMap<Id, LeaseKey>,
-    next_beat: Instant,
+    next_heartbeat: Instant,
     summary: Summary,
 }
 
-impl Desk {
+impl Dispatcher {
     pub(super) fn new(
         name: WorkerName,
-        held: Held,
+        held: LeaseTable,
         pool: CpuPool,
         channel: Channel,
-        line: Line,
+        gateway: GatewayClient,
         joined: watch::Sender<Option<WorkerName>>,
     ) -> Self {
         Self {
             name,
             held,
-            pulse: Pulse::default(),
+            heartbeats: Heartbeats::default(),
             configs: Configs::default(),
             arriving: None,
             link: None,
             draining: Arc::default(),
             pool,
             channel,
-            line,
+            gateway,
             joined,
             tasks: JoinSet::new(),
             leases: HashMap::new(),
-            next_beat: Instant::now(),
+            next_heartbeat: Instant::now(),
             summary: Summary::default(),
         }
     }
@@ -115,11 +115,11 @@ impl Desk {
         mut inbox: mpsc::Receiver<Event>,
         mut stage: watch::Receiver<Stage>,
     ) -> Result<Summary, SessionError> {
-        let (settled, line) = (Arc::clone(&self.held.settled), self.line.clone());
+        let (settled, gateway) = (Arc::clone(&self.held.settled), self.gateway.clone());
         loop {
             if self.is_draining() && self.held.is_empty() && self.tasks.is_empty() {
                 if let Some(link) = &self.link {
-                    link.send(Request::Leave(v1::Leave {}));
+                    link.send(Request::Deregister(v1::Deregister {}));
                 }
                 return Ok(self.summary);
             }
@@ -130,27 +130,27 @@ impl Desk {
                 }
                 event = inbox.recv() => match event {
                     Some(Event::Refused(status)) => return Err(SessionError::Refused(status)),
-                    Some(event) => self.hear(event),
+                    Some(event) => self.on_event(event),
                     // The connection's task ends only after a refusal.
                     None => return Ok(self.summary),
                 },
                 Some(ended) = self.tasks.join_next_with_id() => self.join(ended),
-                () = settled.more() => self.ask(),
-                () = line.engages() => self.ask(),
-                () = sleep_until(self.next_beat) => self.beat(),
+                () = settled.more() => self.request_shards(),
+                () = gateway.call_started() => self.request_shards(),
+                () = sleep_until(self.next_heartbeat) => self.send_heartbeat(),
             }
         }
     }
 
-    fn hear(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected(link) => {
                 self.name = link.worker.clone();
                 self.joined.send_replace(Some(link.worker.clone()));
                 self.link = Some(link);
-                self.held.forget_asked();
-                self.beat();
-                self.ask();
+                self.held.reset_requested();
+                self.send_heartbeat();
+                self.request_shards();
             }
             Event::Disconnected => {
                 tracing::info!("lost the coordinator; going on until the leases end");
@@ -160,7 +160,7 @@ impl Desk {
                 self.held.take_arriving();
             }
             Event::Message(message) => {
-                if let Err(error) = self.answer(message) {
+                if let Err(error) = self.on_message(message) {
                     tracing::error!(%error, "the coordinator sent what cannot be understood");
                     self.give_up_arriving();
                 }
@@ -169,14 +169,14 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, message: Response) -> Result<(), BadMessage> {
+    fn on_message(&mut self, message: Response) -> Result<(), BadMessage> {
         match message {
             Response::Run(run) => {
                 let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
                 let config = config_from_wire(&run.config_json)?;
-                let consultant =
-                    Consultant::new(self.line.clone(), run_id.clone(), &config, cli_support::env::process);
-                self.configs.insert(run_id, (Arc::new(config), consultant));
+                let llm_client =
+                    LlmClient::new(self.gateway.clone(), run_id.clone(), &config, cli_support::env::process);
+                self.configs.insert(run_id, (Arc::new(config), llm_client));
             }
             Response::Grant(lease) => {
                 self.give_up_arriving();
@@ -184,11 +184,11 @@ impl Desk {
                 self.configs.granted(&lease.run_id);
                 let key = LeaseKey::from(&lease);
                 let deadline = Deadline::granted(Instant::now(), Duration::from_millis(lease.ttl_ms));
-                let soon = Instant::now() + beat_interval(deadline.ttl());
-                self.next_beat = self.next_beat.min(soon);
+                let soon = Instant::now() + heartbeat_interval(deadline.ttl());
+                self.next_heartbeat = self.next_heartbeat.min(soon);
                 self.held.insert(key.clone(), lease, deadline);
                 if self.is_draining() {
-                    self.hand_back(vec![key]);
+                    self.release(vec![key]);
                 } else {
                     self.arriving = Some((key, Assembly::default()));
                 }
@@ -206,7 +206,7 @@ impl Desk {
             Response::Renewed(renewed) => self.renewed(renewed)?,
             // The stream ends next; the connection's task opens another one as soon as somebody answers.
             Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is ending"),
-            Response::Dismiss(v1::Dismiss {}) => {
+            Response::DrainWorker(v1::DrainWorker {}) => {
                 tracing::info!("the coordinator tells this worker to end");
                 self.drain();
             }
@@ -216,14 +216,14 @@ impl Desk {
 
     /// Has a slice processed.
     fn compute(&mut self, key: &LeaseKey, slice: Slice) -> Result<(), BadMessage> {
-        let Some(entry) = self.held.advance(key, Standing::Computing) else { return Ok(()) };
+        let Some(entry) = self.held.advance(key, LeaseStage::Computing) else { return Ok(()) };
         if slice.records.len() as u64 != u64::from(entry.lease.shard.len) {
             let reason = format!("has {} records instead of {}", slice.records.len(), entry.lease.shard.len);
-            self.hand_back(vec![key.clone()]);
+            self.release(vec![key.clone()]);
             return Err(BadMessage::new("slice", reason));
         }
-        let Some((config, consultant)) = self.configs.get(&key.run_id) else {
-            self.hand_back(vec![key.clone()]);
+        let Some((config, llm_client)) = self.configs.get(&key.run_id) else {
+            self.release(vec![key.clone()]);
             return Err(BadMessage::new("run.config_json", "was not sent before a grant of the run"));
         };
         let context = pipeline::Context {
@@ -233,16 +233,16 @@ impl Desk {
             worker: self.name.clone(),
             arrived: std::time::Instant::now(),
         };
-        let (pool, key, watchman) = (self.pool.clone(), key.clone(), entry.deadline.watchman());
+        let (pool, key, watch) = (self.pool.clone(), key.clone(), entry.deadline.watch());
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
-        if let Some(consultant) = consultant.clone() {
-            let Some(entry) = self.held.advance(&key, Standing::Asking) else { return Ok(()) };
+        if let Some(llm_client) = llm_client.clone() {
+            let Some(entry) = self.held.advance(&key, LeaseStage::Asking) else { return Ok(()) };
             let progress = entry.progress.clone();
             let lease = key.clone();
-            let talking = talk_over(key, slice, context, consultant, pool, watchman, progress);
+            let talking = run_llm_slice(key, slice, context, llm_client, pool, watch, progress);
             self.work_for(lease, talking.instrument(tracing::info_span!(parent: &span, "talk")));
             // It takes no slot.
-            self.ask();
+            self.request_shards();
             return Ok(());
         }
         self.work_for(key.clone(), async move {
@@ -251,70 +251,72 @@ impl Desk {
                 .run(move || {
                     let _computing = tracing::info_span!(parent: &span, "compute").entered();
                     if draining.get().is_some() {
-                        return Err(Undone::Stopped);
+                        return Err(NotComputed::Stopped);
                     }
                     let go_on = || {
                         let now = Instant::now();
-                        !watchman.is_over(now) && draining.get().is_none_or(|until| now < *until)
+                        !watch.is_over(now) && draining.get().is_none_or(|until| now < *until)
                     };
                     let outcomes =
-                        pipeline::run_slice_while(&slice, &context, go_on).ok_or(Undone::Stopped)?;
-                    Part::of(&run_id, &outcomes).map_err(|error| Undone::Failed(error.to_string()))
+                        pipeline::run_slice_while(&slice, &context, go_on).ok_or(NotComputed::Stopped)?;
+                    Part::of(&run_id, &outcomes).map_err(|error| NotComputed::Failed(error.to_string()))
                 })
                 .await
-                .unwrap_or_else(|crashed| Err(Undone::Failed(crashed.to_string())));
-            Report::Computed(key, computed)
+                .unwrap_or_else(|crashed| Err(NotComputed::Failed(crashed.to_string())));
+            TaskReport::Computed(key, computed)
         });
         // The first shard of all comes alone.
-        self.ask();
+        self.request_shards();
         Ok(())
     }
 
     /// Starts a task that works for a lease.
-    fn work_for(&mut self, key: LeaseKey, task: impl Future<Output = Report> + Send + 'static) {
+    fn work_for(&mut self, key: LeaseKey, task: impl Future<Output = TaskReport> + Send + 'static) {
         let task = self.tasks.spawn(task);
         self.leases.insert(task.id(), key);
     }
 
     /// A task has ended. One that panicked failed on its lease, which would be renewed for ever otherwise.
-    fn join(&mut self, ended: Result<(Id, Report), JoinError>) {
+    fn join(&mut self, ended: Result<(Id, TaskReport), JoinError>) {
         match ended {
             Ok((id, report)) => {
                 self.leases.remove(&id);
-                self.take(report);
+                self.on_report(report);
             }
             Err(error) => match self.leases.remove(&error.id()) {
-                Some(key) => self.take(Report::Computed(key, Err(Undone::Failed(error.to_string())))),
+                Some(key) => {
+                    self.on_report(TaskReport::Computed(key, Err(NotComputed::Failed(error.to_string()))))
+                }
                 None => tracing::error!(%error, "a task of the session ended early"),
             },
         }
     }
 
-    fn take(&mut self, report: Report) {
+    fn on_report(&mut self, report: TaskReport) {
         match report {
-            Report::Computed(key, Ok(part)) => {
-                if let Some(entry) = self.held.advance(&key, Standing::Sending) {
-                    let (channel, worker, watchman) =
-                        (self.channel.clone(), self.name.clone(), entry.deadline.watchman());
+            TaskReport::Computed(key, Ok(part)) => {
+                if let Some(entry) = self.held.advance(&key, LeaseStage::Sending) {
+                    let (channel, worker, watch) =
+                        (self.channel.clone(), self.name.clone(), entry.deadline.watch());
                     let span = tracing::info_span!(parent: &entry.span, "send");
                     let lease = key.clone();
                     let sending = async move {
-                        let ending = upload::commit(&channel, &key, &worker, &part, watchman).await;
-                        Report::Sent(key, ending)
+                        let ending = upload::commit(&channel, &key, &worker, &part, watch).await;
+                        TaskReport::Sent(key, ending)
                     };
                     self.work_for(lease, sending.instrument(span));
                 } else {
                     self.summary.lost += 1;
                 }
             }
-            Report::Closed => {}
-            Report::Computed(key, Err(Undone::Stopped)) => self.hand_back(vec![key]),
-            Report::Computed(key, Err(Undone::Failed(error))) => {
+            TaskReport::Closed => {}
+            TaskReport::Computed(key, Err(NotComputed::Stopped)) => self.release(vec![key]),
+            TaskReport::Computed(key, Err(NotComputed::Failed(error))) => {
                 tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
                 self.held.remove(&key);
-                self.say_back(vec![key], true);
+                self.send_release(vec![key], true);
             }
-            Report::Sent(key, ending) => {
+            TaskReport::Sent(key, ending) => {
                 self.held.remove(&key);
                 match ending {
                     Ending::Committed => {
@@ -332,11 +334,11 @@ impl Desk {
                 }
             }
         }
-        self.ask();
+        self.request_shards();
     }
 
     fn renewed(&mut self, renewed: v1::Renewed) -> Result<(), BadMessage> {
-        let sent = self.pulse.answered(renewed.sequence);
+        let sent = self.heartbeats.answered(renewed.sequence);
         for key in renewed.renewed {
             let key = LeaseKey::try_from(key)?;
             if let (Some(sent), Some(entry)) = (sent, self.held.get(&key)) {
@@ -347,38 +349,38 @@ impl Desk {
             let key = LeaseKey::try_from(key)?;
             // A commit on its way ends by its own answer: the coordinator may have counted it as lost because it
             // has already taken it.
-            let sending = self.held.get(&key).is_some_and(|entry| entry.standing == Standing::Sending);
+            let sending = self.held.get(&key).is_some_and(|entry| entry.stage == LeaseStage::Sending);
             if !sending && let Some(entry) = self.held.remove(&key) {
                 tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "lost a lease");
                 entry.deadline.lost(Instant::now());
             }
         }
-        self.ask();
+        self.request_shards();
         Ok(())
     }
 
     /// Lets go of what is over, renews what is not.
-    fn beat(&mut self) {
+    fn send_heartbeat(&mut self) {
         let now = Instant::now();
         for key in self.held.take_over(now) {
             tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "a lease ended without renewal");
         }
-        self.next_beat = now + self.held.shortest_ttl().map_or(IDLE_BEAT, beat_interval);
+        self.next_heartbeat = now + self.held.shortest_ttl().map_or(IDLE_HEARTBEAT, heartbeat_interval);
         if let Some(link) = &self.link {
             let leases = self.held.keys().into_iter().map(Into::into).collect();
-            let sequence = self.pulse.beat(now);
+            let sequence = self.heartbeats.next_sequence(now);
             link.send(Request::Heartbeat(v1::Heartbeat { sequence, leases }));
         }
     }
 
-    fn ask(&mut self) {
+    fn request_shards(&mut self) {
         if self.is_draining() {
             return;
         }
         let Some(link) = &self.link else { return };
-        let more = self.held.ask(Instant::now(), self.line.engaged());
+        let more = self.held.ask(Instant::now(), self.gateway.calls_in_progress());
         if let Ok(shards @ 1..) = u32::try_from(more) {
-            link.send(Request::Want(v1::Want { shards }));
+            link.send(Request::RequestShards(v1::RequestShards { shards }));
         }
     }
 
@@ -388,72 +390,72 @@ impl Desk {
             return;
         }
         // Set once: the first order to end counts.
-        let _ = self.draining.set(Instant::now() + LAST_SPURT);
-        let line = self.line.clone();
+        let _ = self.draining.set(Instant::now() + DRAIN_GRACE);
+        let gateway = self.gateway.clone();
         self.tasks.spawn(async move {
-            line.close("the worker is ending").await;
-            Report::Closed
+            gateway.close("the worker is ending").await;
+            TaskReport::Closed
         });
         self.arriving = None;
         let arriving: Vec<LeaseKey> = self.held.take_arriving();
-        self.say_back(arriving, false);
+        self.send_release(arriving, false);
     }
 
     fn give_up_arriving(&mut self) {
         if let Some((key, _)) = self.arriving.take() {
-            self.hand_back(vec![key]);
+            self.release(vec![key]);
         }
     }
 
-    fn hand_back(&mut self, keys: Vec<LeaseKey>) {
+    fn release(&mut self, keys: Vec<LeaseKey>) {
         for key in &keys {
             self.held.remove(key);
         }
-        self.say_back(keys, false);
+        self.send_release(keys, false);
     }
 
     /// `failed`: this worker cannot process them; another may.
-    fn say_back(&mut self, keys: Vec<LeaseKey>, failed: bool) {
+    fn send_release(&mut self, keys: Vec<LeaseKey>, failed: bool) {
         if keys.is_empty() {
             return;
         }
         self.summary.handed_back += keys.len() as u64;
         if let Some(link) = &self.link {
             let leases = keys.into_iter().map(Into::into).collect();
-            link.send(Request::HandBack(v1::HandBack { leases, failed }));
+            link.send(Request::ReleaseLeases(v1::ReleaseLeases { leases, failed }));
         }
     }
 }
 
 /// Has a shard talked over with a model, until that is done or the lease is over.
-async fn talk_over(
+async fn run_llm_slice(
     key: LeaseKey,
     slice: Slice,
     context: pipeline::Context,
-    consultant: Consultant,
+    llm_client: LlmClient,
     pool: CpuPool,
-    mut watchman: Watchman,
+    mut watch: DeadlineWatch,
     progress: pipeline::Progress,
-) -> Report {
+) -> TaskReport {
     let run_id = key.run_id.clone();
     let talk = async {
-        let crashed = |error: Crashed| Undone::Failed(error.to_string());
+        let crashed = |error: Crashed| NotComputed::Failed(error.to_string());
         let rows =
-            pipeline::run_slice_by_model(Arc::new(slice), Arc::new(context), &consultant, &pool, &progress);
-        let rows = rows.await.map_err(crashed)?.ok_or(Undone::Stopped)?;
+            pipeline::run_slice_by_model(Arc::new(slice), Arc::new(context), &llm_client, &pool, &progress);
+        let rows = rows.await.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
         let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
-        part.map_err(|error| Undone::Failed(error.to_string()))
+        part.map_err(|error| NotComputed::Failed(error.to_string()))
     };
     let done = tokio::select! {
         done = talk => done,
-        () = watchman.over() => Err(Undone::Stopped),
+        () = watch.over() => Err(NotComputed::Stopped),
     };
-    Report::Computed(key, done)
+    TaskReport::Computed(key, done)
 }
 
 /// A third of the time to live: two heartbeats may get lost.
-fn beat_interval(ttl: Duration) -> Duration {
-    (ttl / 3).clamp(SHORTEST_BEAT, IDLE_BEAT)
+fn heartbeat_interval(ttl: Duration) -> Duration {
+    (ttl / 3).clamp(SHORTEST_HEARTBEAT, IDLE_HEARTBEAT)
 }
 
 #[cfg(test)]
@@ -468,19 +470,19 @@ mod tests {
     const LONG: Duration = Duration::from_secs(24 * 3600);
 
     /// A worker whose stream is open; what it sends arrives at the receiver.
-    fn connected() -> (Desk, mpsc::Receiver<v1::WorkRequest>) {
+    fn connected() -> (Dispatcher, mpsc::Receiver<v1::WorkRequest>) {
         let name = WorkerName::new("w").unwrap();
         let channel = endpoint("http://127.0.0.1:1").unwrap().connect_lazy();
         let (joined, known) = watch::channel(None);
-        let (line, _) = Line::start(channel.clone(), known);
-        let held = Held::new(1, 100, Instant::now());
-        let mut desk = Desk::new(name.clone(), held, CpuPool::new(1), channel, line, joined);
+        let (gateway, _) = GatewayClient::start(channel.clone(), known);
+        let held = LeaseTable::new(1, 100, Instant::now());
+        let mut desk = Dispatcher::new(name.clone(), held, CpuPool::new(1), channel, line, joined);
         let (outbox, sent) = mpsc::channel(10_000);
         desk.hear(Event::Connected(Link::of(name, outbox)));
         (desk, sent)
     }
 
-    fn lease(desk: &mut Desk, shard: u32, standing: Standing) -> LeaseKey {
+    fn lease(desk: &mut Dispatcher, shard: u32, stage: LeaseStage) -> LeaseKey {
         let lease = Lease {
             run_id: RunId::new("r").unwrap(),
             shard: Shard { index: ShardIndex(shard), len: 1 },
@@ -491,16 +493,16 @@ mod tests {
         };
         let key = LeaseKey::from(&lease);
         desk.held.insert(key.clone(), lease, Deadline::granted(Instant::now(), LONG));
-        desk.held.advance(&key, standing);
+        desk.held.advance(&key, stage);
         key
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_gives_its_lease_back_as_failed_and_a_drain_ends() {
         let (mut desk, mut sent) = connected();
-        let standings = [Standing::Computing, Standing::Asking, Standing::Sending];
-        for (shard, standing) in (0..).zip(standings) {
-            let key = lease(&mut desk, shard, standing);
+        let standings = [LeaseStage::Computing, LeaseStage::Asking, LeaseStage::Sending];
+        for (shard, stage) in (0..).zip(standings) {
+            let key = lease(&mut desk, shard, stage);
             desk.work_for(key, async { panic!("on purpose") });
         }
         let (_events, inbox) = mpsc::channel(1);
@@ -509,7 +511,7 @@ mod tests {
         assert_eq!(ended.expect("the drain ends").unwrap().handed_back, 3);
         let mut failed = Vec::new();
         while let Some(v1::WorkRequest { message: Some(message) }) = sent.recv().await {
-            if let Request::HandBack(v1::HandBack { leases, failed: true }) = message {
+            if let Request::ReleaseLeases(v1::ReleaseLeases { leases, failed: true }) = message {
                 failed.extend(leases.into_iter().map(|key| LeaseKey::try_from(key).unwrap().shard.0));
             }
         }
@@ -520,7 +522,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_worker_sends_heartbeats_also_while_it_holds_nothing_or_long_leases() {
         let (mut desk, mut sent) = connected();
-        lease(&mut desk, 0, Standing::Computing);
+        lease(&mut desk, 0, LeaseStage::Computing);
         let begun = Instant::now();
         let (_events, inbox) = mpsc::channel(1);
         let (_stage, stages) = watch::channel(Stage::Work);

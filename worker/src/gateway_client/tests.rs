@@ -13,19 +13,19 @@ use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
 use mock_llm::{Allowed, Provider, Settings};
 use proto::channel::OPEN_QUESTIONS;
-use proto::convert::Asked;
+use proto::convert::AcquireCall;
 use proto::v1;
-use proto::v1::ask_request::Message as Ask;
-use proto::v1::ask_response::Message as Said;
-use proto::v1::call_ended::Outcome;
+use proto::v1::call_result::Outcome;
 use proto::v1::fleet_server::{Fleet, FleetServer};
+use proto::v1::llm_calls_request::Message as Ask;
+use proto::v1::llm_calls_response::Message as GatewayEvent;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::book::Said as Heard;
-use super::{Consultant, Consulted, Line};
+use super::pending::GatewayEvent as Heard;
+use super::{Completion, GatewayClient, LlmClient};
 
 /// What the played coordinator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,23 +65,23 @@ impl Budget {
     }
 
     /// What to say; the flag: break the stream then.
-    fn hear(&self, ask: Ask) -> (Option<Said>, bool) {
+    fn hear(&self, ask: Ask) -> (Option<GatewayEvent>, bool) {
         match ask {
             Ask::Open(open) => {
                 assert_eq!(open.worker, "w");
                 (None, false)
             }
-            Ask::Question(question) if question.under_way => {
+            Ask::AcquireCall(question) if question.under_way => {
                 self.see(|seen| seen.under_way += 1);
                 (None, false)
             }
-            Ask::Question(v1::Question { number, .. }) => match self.play {
+            Ask::AcquireCall(v1::AcquireCall { number, .. }) => match self.play {
                 Play::Silent => {
                     self.see(|seen| seen.questions += 1);
                     (None, false)
                 }
                 Play::Stops => {
-                    (Some(Said::Stopped(v1::Stopped { number, reason: "spent".to_owned() })), false)
+                    (Some(GatewayEvent::Stopped(v1::Stopped { number, reason: "spent".to_owned() })), false)
                 }
                 Play::Knows => {
                     let answer = Answer {
@@ -90,22 +90,28 @@ impl Budget {
                         usage: Usage::default(),
                         model: String::new(),
                     };
-                    (Some(Said::Known(v1::Known { number, answer: Some(answer.into()) })), false)
+                    (
+                        Some(GatewayEvent::CachedResponse(v1::CachedResponse {
+                            number,
+                            answer: Some(answer.into()),
+                        })),
+                        false,
+                    )
                 }
                 Play::Allows | Play::Breaks => {
                     let first = self.see(|seen| seen.streams == 1);
-                    let go = Said::Go(v1::Go { number, valid_ms: 5000 });
+                    let go = GatewayEvent::CallPermit(v1::CallPermit { number, valid_ms: 5000 });
                     (Some(go), self.play == Play::Breaks && first)
                 }
             },
-            Ask::Ended(ended) => {
+            Ask::CallResult(ended) => {
                 self.see(|seen| {
                     seen.ended.insert(ended.number, ended.outcome.unwrap());
                     seen.kept += 1;
                 });
-                (Some(Said::Kept(v1::Kept { number: ended.number })), false)
+                (Some(GatewayEvent::ResultPersisted(v1::ResultPersisted { number: ended.number })), false)
             }
-            Ask::Withdraw(_) => {
+            Ask::CancelCall(_) => {
                 self.see(|seen| seen.withdrawn += 1);
                 (None, false)
             }
@@ -137,12 +143,12 @@ impl Fleet for Budget {
         Err(Status::unimplemented("not in this play"))
     }
 
-    type AskStream = Out<v1::AskResponse>;
+    type LlmCallsStream = Out<v1::LlmCallsResponse>;
 
-    async fn ask(
+    async fn llm_calls(
         &self,
-        request: Request<Streaming<v1::AskRequest>>,
-    ) -> Result<Response<Self::AskStream>, Status> {
+        request: Request<Streaming<v1::LlmCallsRequest>>,
+    ) -> Result<Response<Self::LlmCallsStream>, Status> {
         self.see(|seen| seen.streams += 1);
         let (said, outbox) = mpsc::channel(64);
         let (budget, mut asks) = (self.clone(), request.into_inner());
@@ -150,7 +156,7 @@ impl Fleet for Budget {
             while let Ok(Some(ask)) = asks.message().await {
                 let (answer, breaks) = budget.hear(ask.message.unwrap());
                 if let Some(message) = answer {
-                    let _ = said.send(Ok(v1::AskResponse { message: Some(message) })).await;
+                    let _ = said.send(Ok(v1::LlmCallsResponse { message: Some(message) })).await;
                 }
                 if breaks {
                     let _ = said.send(Err(Status::unavailable("the link broke"))).await;
@@ -197,10 +203,10 @@ impl Killable {
 pub(crate) struct Scene {
     budget: Budget,
     provider: Provider,
-    pub(crate) line: Line,
+    pub(crate) gateway: GatewayClient,
     /// Where the provider listens.
     pub(crate) endpoint: String,
-    consultant: Consultant,
+    llm_client: LlmClient,
 }
 
 impl Scene {
@@ -224,14 +230,14 @@ impl Scene {
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(socket)));
         let channel = proto::channel::endpoint(&coordinator).unwrap().connect_lazy();
         let (joined, name) = watch::channel(None);
-        let (line, _) = Line::start(channel, name);
+        let (gateway, _) = GatewayClient::start(channel, name);
         joined.send_replace(Some(WorkerName::new("w").unwrap()));
-        let consultant = consultant(&line, &endpoint, |_| None);
-        Self { budget, provider, line, endpoint, consultant }
+        let llm_client = llm_client(&gateway, &endpoint, |_| None);
+        Self { budget, provider, gateway, endpoint, llm_client }
     }
 }
 
-fn consultant(line: &Line, endpoint: &str, env: impl Fn(&str) -> Option<String>) -> Consultant {
+fn llm_client(gateway: &GatewayClient, endpoint: &str, env: impl Fn(&str) -> Option<String>) -> LlmClient {
     let mut config = RunConfig { guardrails: Guardrails::None, ..RunConfig::default() };
     config.proposer.mode = ProposerMode::Vllm;
     config.proposer.retries = 20;
@@ -239,12 +245,12 @@ fn consultant(line: &Line, endpoint: &str, env: impl Fn(&str) -> Option<String>)
     if env("KEY").is_some() {
         config.vllm.api_key_env = "MISSING".to_owned();
     }
-    Consultant::new(line.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap()
+    LlmClient::new(gateway.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap()
 }
 
 fn question(scene: &Scene, text: &str) -> Question {
     Question {
-        endpoint: scene.consultant.model().url(),
+        endpoint: scene.llm_client.model().url(),
         model: "m".to_owned(),
         messages: vec![Message::new(Role::User, text)],
         sampling: Sampling::default(),
@@ -264,9 +270,9 @@ async fn until(what: &str, done: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what} did not come"));
 }
 
-fn text(consulted: Consulted) -> String {
-    match consulted {
-        Consulted::Answered { answer, .. } => answer.content,
+fn text(completion: Completion) -> String {
+    match completion {
+        Completion::Answered { answer, .. } => answer.content,
         other => panic!("no answer: {other:?}"),
     }
 }
@@ -274,7 +280,7 @@ fn text(consulted: Consulted) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_kept_before_it_is_used() {
     let scene = Scene::set(Play::Allows, "", "0.01").await;
-    assert_eq!(text(scene.consultant.consult(question(&scene, "a")).await), "answer to a");
+    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "answer to a");
     scene.budget.see(|seen| assert!(matches!(seen.ended.values().next(), Some(Outcome::Answer(_)))));
     assert_eq!(scene.provider.report().accepted, 1);
 }
@@ -282,14 +288,14 @@ async fn an_answer_is_kept_before_it_is_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_known_is_not_asked() {
     let scene = Scene::set(Play::Knows, "", "0.01").await;
-    assert_eq!(text(scene.consultant.consult(question(&scene, "a")).await), "known");
+    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "known");
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_leave_nobody_calls() {
     let scene = Scene::set(Play::Silent, "", "0.01").await;
-    let waiting = scene.consultant.consult(question(&scene, "a"));
+    let waiting = scene.llm_client.complete(question(&scene, "a"));
     assert!(tokio::time::timeout(Duration::from_millis(500), waiting).await.is_err());
     until("the withdrawal", || scene.budget.see(|seen| seen.withdrawn == 1)).await;
     assert_eq!(scene.provider.report().accepted, 0);
@@ -298,7 +304,7 @@ async fn without_leave_nobody_calls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_outlives_its_stream_and_is_made_once() {
     let scene = Scene::set(Play::Breaks, "", "0.5").await;
-    assert_eq!(text(scene.consultant.consult(question(&scene, "a")).await), "answer to a");
+    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "answer to a");
     assert_eq!(scene.provider.report().accepted, 1);
     scene.budget.see(|seen| assert!(seen.streams == 2 && seen.under_way <= 1 && seen.kept == 1, "{seen:?}"));
 }
@@ -306,14 +312,14 @@ async fn a_call_outlives_its_stream_and_is_made_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_is_kept_though_nobody_waits_for_it_any_more() {
     let scene = Scene::set(Play::Allows, "", "0.3").await;
-    let waiting = scene.consultant.consult(question(&scene, "a"));
+    let waiting = scene.llm_client.complete(question(&scene, "a"));
     assert!(tokio::time::timeout(Duration::from_millis(150), waiting).await.is_err());
-    scene.line.close("ending").await;
-    scene.line.calls_end().await;
+    scene.gateway.close("ending").await;
+    scene.gateway.calls_end().await;
     scene
         .budget
         .see(|seen| assert!(matches!(seen.ended.values().next(), Some(Outcome::Answer(_))), "{seen:?}"));
-    assert_eq!(scene.consultant.consult(question(&scene, "b")).await, Consulted::Stopped);
+    assert_eq!(scene.llm_client.complete(question(&scene, "b")).await, Completion::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,10 +327,10 @@ async fn failures_are_tried_again_until_there_is_an_answer() {
     let faults = "429=0.2,500=0.2,reset=0.1,garbage=0.1,truncated=0.1";
     let scene = Scene::set(Play::Allows, faults, "0.001").await;
     let questions: Vec<_> = (0..8).map(|number| question(&scene, &number.to_string())).collect();
-    let consulted =
-        futures::future::join_all(questions.into_iter().map(|question| scene.consultant.consult(question)));
-    for (number, consulted) in consulted.await.into_iter().enumerate() {
-        assert_eq!(text(consulted), format!("answer to {number}"));
+    let completion =
+        futures::future::join_all(questions.into_iter().map(|question| scene.llm_client.complete(question)));
+    for (number, completion) in completion.await.into_iter().enumerate() {
+        assert_eq!(text(completion), format!("answer to {number}"));
     }
     scene.budget.see(|seen| {
         let answers = seen.ended.values().filter(|outcome| matches!(outcome, Outcome::Answer(_))).count();
@@ -335,16 +341,16 @@ async fn failures_are_tried_again_until_there_is_an_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_has_stopped_asks_nobody() {
     let scene = Scene::set(Play::Stops, "", "0.01").await;
-    assert_eq!(scene.consultant.consult(question(&scene, "a")).await, Consulted::Stopped);
+    assert_eq!(scene.llm_client.complete(question(&scene, "a")).await, Completion::Stopped);
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_key_stops_the_run_and_names_its_variable() {
     let scene = Scene::set(Play::Allows, "", "0.01").await;
-    let keyless = consultant(&scene.line, "http://127.0.0.1:9", |_| Some(String::new()));
+    let keyless = llm_client(&scene.gateway, "http://127.0.0.1:9", |_| Some(String::new()));
     // The played coordinator keeps it as any other failure; what stops the run is the flag.
-    let _ = keyless.consult(question(&scene, "a")).await;
+    let _ = keyless.complete(question(&scene, "a")).await;
     scene.budget.see(|seen| {
         let Some(Outcome::Failed(failed)) = seen.ended.values().next() else { panic!("{seen:?}") };
         assert!(failed.stop && failed.reason.contains("MISSING"), "{failed:?}");
@@ -359,10 +365,10 @@ async fn more_questions_than_a_stream_takes_outlive_a_coordinator_that_is_killed
     let first = Killable::start(Play::Silent, address);
     let channel = proto::channel::endpoint(&format!("http://{address}")).unwrap().connect_lazy();
     let (_joined, name) = watch::channel(Some(WorkerName::new("w").unwrap()));
-    let (line, _) = Line::start(channel, name);
+    let (gateway, _) = GatewayClient::start(channel, name);
     let mut open = Vec::new();
     for _ in 0..OPEN_QUESTIONS + 5000 {
-        let asked = |number: u64| Asked {
+        let asked = |number: u64| AcquireCall {
             number,
             run_id: RunId::new("r").unwrap(),
             key: AnswerKey::of(&number.to_le_bytes()),
@@ -377,7 +383,7 @@ async fn more_questions_than_a_stream_takes_outlive_a_coordinator_that_is_killed
     let second = Killable::start(Play::Knows, address);
     let answers = async {
         for open in &mut open {
-            assert!(matches!(open.said().await, Heard::Known(_)));
+            assert!(matches!(open.next_event().await, Heard::CachedResponse(_)));
         }
     };
     tokio::time::timeout(PATIENCE, answers).await.expect("every question is answered");

@@ -18,13 +18,13 @@ const LEAST: f64 = 16.0;
 
 /// Follows the pace.
 #[derive(Debug)]
-pub(super) struct Stock {
+pub(super) struct PrefetchWindow {
     per_second: f64,
     seen: u64,
     at: Instant,
 }
 
-impl Stock {
+impl PrefetchWindow {
     pub(super) fn new(now: Instant) -> Self {
         Self { per_second: 0.0, seen: 0, at: now }
     }
@@ -58,7 +58,7 @@ mod tests {
     async fn a_stock_lasts_seconds_at_any_pace() {
         let begun = Instant::now();
         for pace in [1_u64, 30, 600] {
-            let mut stock = Stock::new(begun);
+            let mut stock = PrefetchWindow::new(begun);
             assert_eq!((stock.missing(16), stock.missing(10)), (0, 6), "before anything is known");
             for second in 1..=60 {
                 stock.settled(begun + Duration::from_secs(second), second * pace);

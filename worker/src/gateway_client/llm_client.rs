@@ -10,10 +10,10 @@ use llm::client::{Client, Reply, Timeouts};
 use llm::error::Failure;
 use llm::request::estimated_tokens;
 use llm::retry::{Patience, Remedy, is_throttled, remedy, wait};
-use proto::convert::{Asked, Ended};
+use proto::convert::{AcquireCall, CallResult};
 
-use super::book::Said;
-use super::line::{Line, Open};
+use super::client::{GatewayClient, OpenRequest};
+use super::pending::GatewayEvent;
 
 /// Tokens that an answer usually takes, reasoning included, before anything is known.
 pub(crate) const USUAL_ANSWER: u64 = 1200;
@@ -23,7 +23,7 @@ const MOST_THROTTLED: u32 = 100;
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Consulted {
+pub(crate) enum Completion {
     /// An answer.
     Answered {
         /// The answer, which is kept.
@@ -44,8 +44,8 @@ pub(crate) enum Consulted {
 
 /// Asks one model for one run.
 #[derive(Clone)]
-pub(crate) struct Consultant {
-    line: Line,
+pub(crate) struct LlmClient {
+    gateway: GatewayClient,
     run_id: RunId,
     /// Why there is no client, where there is none.
     client: Result<Client, String>,
@@ -54,7 +54,7 @@ pub(crate) struct Consultant {
 }
 
 /// What one call came to, after the coordinator keeps it.
-enum Tried {
+enum CallAttempt {
     Answered(Answer, Duration),
     Failed(Box<Reply>, Failure),
     /// Leave came too late to be used.
@@ -62,10 +62,10 @@ enum Tried {
     Stopped,
 }
 
-impl Consultant {
+impl LlmClient {
     /// Asks the model of the run's configuration; `None` where the rules propose.
     pub(crate) fn new(
-        line: Line,
+        gateway: GatewayClient,
         run_id: RunId,
         config: &RunConfig,
         env: impl Fn(&str) -> Option<String>,
@@ -78,7 +78,7 @@ impl Consultant {
             ..Patience::default()
         };
         let client = client.map_err(|error| error.to_string());
-        Some(Self { line, run_id, client, patience, model: model.clone() })
+        Some(Self { gateway, run_id, client, patience, model: model.clone() })
     }
 
     /// The model that is asked.
@@ -87,22 +87,22 @@ impl Consultant {
     }
 
     /// Asks until there is an answer, or will be none.
-    pub(crate) async fn consult(&self, question: Question) -> Consulted {
+    pub(crate) async fn complete(&self, question: Question) -> Completion {
         let question = Arc::new(question);
         let (mut tried, mut throttled) = (0, 0);
         // The wait for leave is none of the provider's.
         let (mut took, mut rested) = (Duration::ZERO, Duration::ZERO);
         loop {
             let mut open = self.ask(&question).await;
-            let until = match open.said().await {
-                Said::Known(answer) => {
+            let until = match open.next_event().await {
+                GatewayEvent::CachedResponse(answer) => {
                     let took = (took > Duration::ZERO).then_some(took);
-                    return Consulted::Answered { answer, took };
+                    return Completion::Answered { answer, took };
                 }
-                Said::Go(until) => until,
-                Said::Stopped(_) | Said::Kept => return Consulted::Stopped,
+                GatewayEvent::CallPermit(until) => until,
+                GatewayEvent::Stopped(_) | GatewayEvent::ResultPersisted => return Completion::Stopped,
             };
-            let call = self.line.call(call(
+            let call = self.gateway.call(call(
                 self.client.clone(),
                 Arc::clone(&question),
                 self.run_id.clone(),
@@ -110,17 +110,17 @@ impl Consultant {
                 until,
             ));
             let (reply, failure) = match call.await {
-                Ok(Tried::Answered(answer, last)) => {
-                    return Consulted::Answered { answer, took: Some(took + last) };
+                Ok(CallAttempt::Answered(answer, last)) => {
+                    return Completion::Answered { answer, took: Some(took + last) };
                 }
-                Ok(Tried::Unsent) => continue,
-                Ok(Tried::Failed(reply, failure)) => (reply, failure),
+                Ok(CallAttempt::Unsent) => continue,
+                Ok(CallAttempt::Failed(reply, failure)) => (reply, failure),
                 // The runtime ends, or a bug: the shard goes back.
-                Ok(Tried::Stopped) | Err(_) => return Consulted::Stopped,
+                Ok(CallAttempt::Stopped) | Err(_) => return Completion::Stopped,
             };
             took += reply.took;
             let pause = match remedy(&failure) {
-                Remedy::Stop => return Consulted::Stopped,
+                Remedy::Stop => return Completion::Stopped,
                 Remedy::GiveUp => None,
                 // The budget's business: it makes everybody wait, and the record has not been tried.
                 Remedy::Again if is_throttled(&failure) => {
@@ -134,17 +134,17 @@ impl Consultant {
                 }
             };
             let Some(pause) = pause else {
-                return Consulted::Unanswered { why: failure.to_string(), took: Some(took) };
+                return Completion::Unanswered { why: failure.to_string(), took: Some(took) };
             };
             rested += pause;
-            self.line.rest(pause).await;
+            self.gateway.rest(pause).await;
         }
     }
 
-    async fn ask(&self, question: &Question) -> Open {
+    async fn ask(&self, question: &Question) -> OpenRequest {
         let (run_id, key) = (self.run_id.clone(), question.key());
         let tokens = estimated_tokens(question, USUAL_ANSWER);
-        self.line.ask(|number| Asked { number, run_id, key, tokens, under_way: false }).await
+        self.gateway.ask(|number| AcquireCall { number, run_id, key, tokens, under_way: false }).await
     }
 }
 
@@ -153,22 +153,22 @@ async fn call(
     client: Result<Client, String>,
     question: Arc<Question>,
     run_id: RunId,
-    mut open: Open,
+    mut open: OpenRequest,
     until: tokio::time::Instant,
-) -> Tried {
+) -> CallAttempt {
     let reply = match &client {
         _ if tokio::time::Instant::now() >= until => None,
         Ok(client) => Some(Ok(client.ask(&question).await)),
         Err(why) => Some(Err(why.clone())),
     };
-    let mut ended = Ended {
+    let mut ended = CallResult {
         number: open.number(),
         run_id,
         key: question.key(),
         outcome: CallOutcome::Unsent,
         usage: domain::budget::Usage::default(),
-        told_requests: None,
-        told_tokens: None,
+        advertised_requests: None,
+        advertised_tokens: None,
     };
     match &reply {
         None => {}
@@ -177,21 +177,21 @@ async fn call(
             ended.outcome = outcome(reply);
             ended.usage = reply.usage;
             // Only limits of a minute are told on; providers name other periods without saying so.
-            ended.told_requests = reply.headers.requests.limit;
-            ended.told_tokens = reply.headers.tokens.limit;
+            ended.advertised_requests = reply.headers.requests.limit;
+            ended.advertised_tokens = reply.headers.tokens.limit;
         }
     }
     open.ended(ended).await;
-    match (open.said().await, reply) {
-        (Said::Kept, None) => Tried::Unsent,
-        (Said::Kept, Some(Ok(reply))) => {
+    match (open.next_event().await, reply) {
+        (GatewayEvent::ResultPersisted, None) => CallAttempt::Unsent,
+        (GatewayEvent::ResultPersisted, Some(Ok(reply))) => {
             let took = reply.took;
             match reply.result.clone() {
-                Ok(answer) => Tried::Answered(answer, took),
-                Err(failure) => Tried::Failed(Box::new(reply), failure),
+                Ok(answer) => CallAttempt::Answered(answer, took),
+                Err(failure) => CallAttempt::Failed(Box::new(reply), failure),
             }
         }
-        _ => Tried::Stopped,
+        _ => CallAttempt::Stopped,
     }
 }
 

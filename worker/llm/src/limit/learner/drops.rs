@@ -5,7 +5,7 @@
 
 use super::super::Seconds;
 use super::Learner;
-use super::types::{BACK, BELOW, CUT, Fall, HOLD, MOVED, Mark, Past};
+use super::types::{BACK, BELOW, CUT, HOLD, LimitDrop, MOVED, Mark, PreviousDrop};
 
 /// How long a pace is held at first after the limit fell, and how much longer each time it has not come back.
 const SHORT: Seconds = 3.0;
@@ -31,56 +31,61 @@ const SOONER: f64 = 0.95;
 
 impl Learner {
     /// A fall from `before`.
-    pub(super) fn fall(&self, before: f64, now: Seconds) -> Fall {
-        let hold = self.past.map_or(SHORT, |past| past.lasted);
-        Fall { before, since: now, hold, low_at: now, back_at: None, looks: 0 }
+    pub(super) fn begin_drop(&self, before: f64, now: Seconds) -> LimitDrop {
+        let hold = self.previous_drop.map_or(SHORT, |previous| previous.lasted);
+        LimitDrop { before, since: now, hold, low_at: now, back_at: None, looks: 0 }
     }
 
     /// A fall that is not over: it is looked for as late as the last one ended, or later each time, up to nearly the `usual`
     /// time.
-    pub(super) fn still_low(&self, fall: Fall, now: Seconds, usual: Seconds) -> Fall {
-        let left = self.past.map(|past| fall.since + past.lasted - now).filter(|left| *left > 0.0);
-        let hold = left.unwrap_or_else(|| (LONGER * fall.hold).min(HOLD.max(EAGER * usual)));
-        Fall { hold, low_at: now, back_at: None, ..fall }
+    pub(super) fn still_low(&self, drop: LimitDrop, now: Seconds, usual: Seconds) -> LimitDrop {
+        let left =
+            self.previous_drop.map(|previous| drop.since + previous.lasted - now).filter(|left| *left > 0.0);
+        let hold = left.unwrap_or_else(|| (LONGER * drop.hold).min(HOLD.max(EAGER * usual)));
+        LimitDrop { hold, low_at: now, back_at: None, ..drop }
     }
 
     /// Where the limit was before it was measured to be `rate`. Nothing is known of it after it had to be found anew: what is
     /// as low as an earlier fall is taken for one like it.
     pub(super) fn before(&self, rate: f64) -> f64 {
-        match (self.measured, self.past) {
-            (None, Some(past)) if (past.low * LIKE.0..past.low * LIKE.1).contains(&rate) => past.high,
+        match (self.measured, self.previous_drop) {
+            (None, Some(previous)) if (previous.low * LIKE.0..previous.low * LIKE.1).contains(&rate) => {
+                previous.high
+            }
             (measured, _) => self.high(measured.unwrap_or(rate)),
         }
     }
 
     /// What is measured when a limit falls is measured over the fall as well: earlier falls may know better.
     fn high(&self, measured: f64) -> f64 {
-        self.past.filter(|past| past.high < measured * MOVED).map_or(measured, |past| past.high.max(measured))
+        self.previous_drop
+            .filter(|previous| previous.high < measured * MOVED)
+            .map_or(measured, |previous| previous.high.max(measured))
     }
 
     /// After a fall like an earlier one the pace goes back at once; what is not refused there is back.
     pub(super) fn comes_back(&mut self, now: Seconds) -> bool {
-        let (Some(measured), Some(fall)) = (self.measured, &mut self.fallen) else { return false };
-        if let Some(back_at) = fall.back_at {
+        let (Some(measured), Some(drop)) = (self.measured, &mut self.dropped) else { return false };
+        if let Some(back_at) = drop.back_at {
             if now - back_at < SURE {
                 return true;
             }
-            let (longest, lasted) = match self.past {
+            let (longest, lasted) = match self.previous_drop {
                 // The first look found it back: the next may come sooner.
-                Some(past) if fall.looks == 0 && past.longest < past.lasted * SOONER => {
-                    (past.longest, f64::midpoint(past.longest, past.lasted))
+                Some(previous) if drop.looks == 0 && previous.longest < previous.lasted * SOONER => {
+                    (previous.longest, f64::midpoint(previous.longest, previous.lasted))
                 }
-                Some(past) if fall.looks == 0 => (past.longest * SOONER, past.lasted * SOONER),
-                _ => (fall.low_at - fall.since, f64::midpoint(fall.low_at, back_at) - fall.since),
+                Some(previous) if drop.looks == 0 => (previous.longest * SOONER, previous.lasted * SOONER),
+                _ => (drop.low_at - drop.since, f64::midpoint(drop.low_at, back_at) - drop.since),
             };
-            self.past = Some(Past { high: fall.before, low: measured, longest, lasted });
-            (self.measured, self.full) = (Some(fall.before), None);
-            self.pace = fall.before * BELOW;
-            self.fallen = None;
+            self.previous_drop = Some(PreviousDrop { high: drop.before, low: measured, longest, lasted });
+            (self.measured, self.full) = (Some(drop.before), None);
+            self.pace = drop.before * BELOW;
+            self.dropped = None;
             self.hold_until = now + SURE;
-        } else if self.past.is_some() || self.pace >= fall.before * BACK {
-            self.pace = fall.before * BELOW;
-            fall.back_at = Some(now);
+        } else if self.previous_drop.is_some() || self.pace >= drop.before * BACK {
+            self.pace = drop.before * BELOW;
+            drop.back_at = Some(now);
         } else {
             return false;
         }
@@ -91,26 +96,28 @@ impl Learner {
 
     /// A refusal that earlier falls explain: the limit is not back yet, or it has fallen as before.
     pub(super) fn falls_again(&mut self, mark: Mark) -> bool {
-        let (Some(measured), Some(past)) = (self.measured, self.past) else { return false };
-        match &mut self.fallen {
-            Some(fall) if fall.back_at.is_some() => {
-                (fall.low_at, fall.back_at, fall.looks) = (mark.at, None, fall.looks + 1);
-                if fall.looks == LOOKS {
+        let (Some(measured), Some(previous)) = (self.measured, self.previous_drop) else { return false };
+        match &mut self.dropped {
+            Some(drop) if drop.back_at.is_some() => {
+                (drop.low_at, drop.back_at, drop.looks) = (mark.at, None, drop.looks + 1);
+                if drop.looks == LOOKS {
                     // It does not come back to where it was: look for where it is.
-                    self.past = None;
+                    self.previous_drop = None;
                 }
-                self.hold_until = mark.at + NEXT_LOOK * f64::from(fall.looks);
+                self.hold_until = mark.at + NEXT_LOOK * f64::from(drop.looks);
                 self.pace = measured * BELOW;
                 true
             }
-            None if self.full.is_some_and(|full| mark.at - full.at < 1.0) && past.low < measured * CUT => {
+            None if self.full.is_some_and(|full| mark.at - full.at < 1.0)
+                && previous.low < measured * CUT =>
+            {
                 // What was measured a moment ago was measured over the fall already.
                 let before = self.earlier.map_or(measured, |earlier| earlier.max(measured));
-                let fall = self.fall(self.high(before), mark.at);
-                self.fallen = Some(fall);
-                (self.measured, self.full) = (Some(past.low), Some(mark));
-                self.hold_until = mark.at + fall.hold;
-                self.pace = past.low * BELOW;
+                let drop = self.begin_drop(self.high(before), mark.at);
+                self.dropped = Some(drop);
+                (self.measured, self.full) = (Some(previous.low), Some(mark));
+                self.hold_until = mark.at + drop.hold;
+                self.pace = previous.low * BELOW;
                 true
             }
             _ => false,

@@ -8,7 +8,7 @@ use domain::ids::{AnswerKey, RunId};
 
 use super::{BadMessage, hash_bytes, required};
 use crate::v1;
-use crate::v1::call_ended::Outcome;
+use crate::v1::call_result::Outcome;
 
 /// Longest answer that is taken, in bytes.
 pub const ANSWER_BYTES: usize = 4 << 20;
@@ -18,7 +18,7 @@ const REASON_CHARS: usize = 1000;
 
 /// A worker wants the answer to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct AcquireCall {
     /// Counts up over the worker's life.
     pub number: u64,
     /// For which run.
@@ -33,7 +33,7 @@ pub struct Asked {
 
 /// A call has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct CallResult {
     /// Which question.
     pub number: u64,
     /// For which run.
@@ -45,9 +45,9 @@ pub struct Ended {
     /// Tokens that were paid for, also where there is no answer.
     pub usage: Usage,
     /// Calls a minute that the provider says it allows.
-    pub told_requests: Option<u64>,
+    pub advertised_requests: Option<u64>,
     /// Tokens a minute that the provider says it allows.
-    pub told_tokens: Option<u64>,
+    pub advertised_tokens: Option<u64>,
 }
 
 fn key(field: &'static str, bytes: &[u8]) -> Result<AnswerKey, BadMessage> {
@@ -58,8 +58,8 @@ fn run_id(field: &'static str, text: String) -> Result<RunId, BadMessage> {
     RunId::new(text).map_err(|error| BadMessage::new(field, error))
 }
 
-impl From<&Asked> for v1::Question {
-    fn from(asked: &Asked) -> Self {
+impl From<&AcquireCall> for v1::AcquireCall {
+    fn from(asked: &AcquireCall) -> Self {
         Self {
             number: asked.number,
             run_id: asked.run_id.to_string(),
@@ -70,14 +70,14 @@ impl From<&Asked> for v1::Question {
     }
 }
 
-impl TryFrom<v1::Question> for Asked {
+impl TryFrom<v1::AcquireCall> for AcquireCall {
     type Error = BadMessage;
 
-    fn try_from(question: v1::Question) -> Result<Self, BadMessage> {
+    fn try_from(question: v1::AcquireCall) -> Result<Self, BadMessage> {
         Ok(Self {
             number: question.number,
-            run_id: run_id("question.run_id", question.run_id)?,
-            key: key("question.key", &question.key)?,
+            run_id: run_id("acquire_call.run_id", question.run_id)?,
+            key: key("acquire_call.key", &question.key)?,
             tokens: question.tokens,
             under_way: question.under_way,
         })
@@ -168,33 +168,33 @@ impl TryFrom<Outcome> for CallOutcome {
     }
 }
 
-impl From<&Ended> for v1::CallEnded {
-    fn from(ended: &Ended) -> Self {
+impl From<&CallResult> for v1::CallResult {
+    fn from(ended: &CallResult) -> Self {
         Self {
             number: ended.number,
             run_id: ended.run_id.to_string(),
             key: ended.key.as_bytes().to_vec(),
             outcome: Some(ended.outcome.clone().into()),
             usage: Some(ended.usage.into()),
-            told_requests_per_minute: ended.told_requests.unwrap_or(0),
-            told_tokens_per_minute: ended.told_tokens.unwrap_or(0),
+            advertised_requests_per_minute: ended.advertised_requests.unwrap_or(0),
+            advertised_tokens_per_minute: ended.advertised_tokens.unwrap_or(0),
         }
     }
 }
 
-impl TryFrom<v1::CallEnded> for Ended {
+impl TryFrom<v1::CallResult> for CallResult {
     type Error = BadMessage;
 
-    fn try_from(ended: v1::CallEnded) -> Result<Self, BadMessage> {
+    fn try_from(ended: v1::CallResult) -> Result<Self, BadMessage> {
         let told = |limit: u64| (limit > 0).then_some(limit);
         Ok(Self {
             number: ended.number,
-            run_id: run_id("ended.run_id", ended.run_id)?,
-            key: key("ended.key", &ended.key)?,
-            outcome: required("ended.outcome", ended.outcome)?.try_into()?,
+            run_id: run_id("call_result.run_id", ended.run_id)?,
+            key: key("call_result.key", &ended.key)?,
+            outcome: required("call_result.outcome", ended.outcome)?.try_into()?,
             usage: ended.usage.unwrap_or_default().into(),
-            told_requests: told(ended.told_requests_per_minute),
-            told_tokens: told(ended.told_tokens_per_minute),
+            advertised_requests: told(ended.advertised_requests_per_minute),
+            advertised_tokens: told(ended.advertised_tokens_per_minute),
         })
     }
 }
@@ -203,15 +203,15 @@ impl TryFrom<v1::CallEnded> for Ended {
 mod tests {
     use super::*;
 
-    fn ended(outcome: CallOutcome) -> Ended {
-        Ended {
+    fn ended(outcome: CallOutcome) -> CallResult {
+        CallResult {
             number: 7,
             run_id: RunId::new("r").unwrap(),
             key: AnswerKey::of(b"question"),
             outcome,
             usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
-            told_requests: Some(480),
-            told_tokens: None,
+            advertised_requests: Some(480),
+            advertised_tokens: None,
         }
     }
 
@@ -233,23 +233,23 @@ mod tests {
             CallOutcome::Unsent,
         ] {
             let sent = ended(outcome);
-            assert_eq!(Ended::try_from(v1::CallEnded::from(&sent)).unwrap(), sent);
+            assert_eq!(CallResult::try_from(v1::CallResult::from(&sent)).unwrap(), sent);
         }
     }
 
     #[test]
     fn a_question_survives_and_a_short_key_is_refused() {
-        let asked = Asked {
+        let asked = AcquireCall {
             number: 1,
             run_id: RunId::new("r").unwrap(),
             key: AnswerKey::of(b"q"),
             tokens: 1500,
             under_way: true,
         };
-        let mut sent = v1::Question::from(&asked);
-        assert_eq!(Asked::try_from(sent.clone()).unwrap(), asked);
+        let mut sent = v1::AcquireCall::from(&asked);
+        assert_eq!(AcquireCall::try_from(sent.clone()).unwrap(), asked);
         sent.key.pop();
-        assert_eq!(Asked::try_from(sent).unwrap_err().field, "question.key");
+        assert_eq!(AcquireCall::try_from(sent).unwrap_err().field, "acquire_call.key");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Until when a lease lasts. Whoever acts under the lease holds a [`Watchman`] of it.
+/// Until when a lease lasts. Whoever acts under the lease holds a [`DeadlineWatch`] of it.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     ttl: Duration,
@@ -18,7 +18,7 @@ pub(crate) struct Deadline {
 
 /// Sees the deadline move and pass.
 #[derive(Debug, Clone)]
-pub(crate) struct Watchman {
+pub(crate) struct DeadlineWatch {
     moment: watch::Receiver<Instant>,
 }
 
@@ -54,12 +54,12 @@ impl Deadline {
     }
 
     /// Somebody to watch it.
-    pub(crate) fn watchman(&self) -> Watchman {
-        Watchman { moment: self.moment.subscribe() }
+    pub(crate) fn watch(&self) -> DeadlineWatch {
+        DeadlineWatch { moment: self.moment.subscribe() }
     }
 }
 
-impl Watchman {
+impl DeadlineWatch {
     /// Whether the lease has ended.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         *self.moment.borrow() <= now
@@ -85,7 +85,7 @@ impl Watchman {
 
 /// When each heartbeat was sent, until it is answered.
 #[derive(Debug, Default)]
-pub(crate) struct Pulse {
+pub(crate) struct Heartbeats {
     sequence: u64,
     sent: BTreeMap<u64, Instant>,
 }
@@ -93,9 +93,9 @@ pub(crate) struct Pulse {
 /// Heartbeats that are remembered; an answer to an older one renews nothing.
 const REMEMBERED: usize = 16;
 
-impl Pulse {
+impl Heartbeats {
     /// A heartbeat is sent at `now`; gives its number.
-    pub(crate) fn beat(&mut self, now: Instant) -> u64 {
+    pub(crate) fn next_sequence(&mut self, now: Instant) -> u64 {
         self.sequence += 1;
         self.sent.insert(self.sequence, now);
         while self.sent.len() > REMEMBERED {
@@ -123,15 +123,15 @@ mod tests {
     async fn a_renewal_counts_from_the_sending_of_its_heartbeat() {
         let start = Instant::now();
         let deadline = Deadline::granted(start, TTL);
-        let mut pulse = Pulse::default();
-        let first = pulse.beat(start + TTL / 3);
-        let second = pulse.beat(start + TTL / 2);
+        let mut heartbeats = Heartbeats::default();
+        let first = heartbeats.next_sequence(start + TTL / 3);
+        let second = heartbeats.next_sequence(start + TTL / 2);
         // The answer to the first arrives late and says nothing about the time in between.
-        deadline.renewed(pulse.answered(first).unwrap());
+        deadline.renewed(heartbeats.answered(first).unwrap());
         assert!(!deadline.is_over(start + TTL));
         assert!(deadline.is_over(start + TTL + TTL / 3));
-        deadline.renewed(pulse.answered(second).unwrap());
-        assert!(pulse.answered(first).is_none());
+        deadline.renewed(heartbeats.answered(second).unwrap());
+        assert!(heartbeats.answered(first).is_none());
         deadline.renewed(start);
         assert!(!deadline.is_over(start + TTL + TTL / 3), "an older renewal shortens nothing");
     }
@@ -140,18 +140,18 @@ mod tests {
     async fn a_watchman_wakes_at_the_deadline_wherever_it_moved() {
         let start = Instant::now();
         let deadline = Deadline::granted(start, TTL);
-        let mut watchman = deadline.watchman();
+        let mut watch = deadline.watch();
         let waiting = tokio::spawn(async move {
-            watchman.over().await;
+            watch.over().await;
             Instant::now()
         });
         tokio::time::sleep(TTL / 2).await;
         deadline.renewed(Instant::now());
         assert_eq!(waiting.await.unwrap(), start + TTL / 2 + TTL);
 
-        let mut watchman = deadline.watchman();
+        let mut watch = deadline.watch();
         deadline.lost(Instant::now());
-        watchman.over().await;
-        assert!(watchman.is_over(Instant::now()));
+        watch.over().await;
+        assert!(watch.is_over(Instant::now()));
     }
 }

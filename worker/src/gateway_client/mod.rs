@@ -2,13 +2,13 @@
 //!
 //! *Invariant*: no call without the coordinator's leave, and no answer is used before the coordinator keeps it.
 
-mod book;
-mod consult;
-mod line;
+mod client;
+mod llm_client;
+mod pending;
 mod queue;
 
-pub(crate) use consult::{Consultant, Consulted, USUAL_ANSWER};
-pub(crate) use line::Line;
+pub(crate) use client::GatewayClient;
+pub(crate) use llm_client::{Completion, LlmClient, USUAL_ANSWER};
 
 #[cfg(test)]
 pub(crate) mod tests;
