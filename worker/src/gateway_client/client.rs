@@ -294,7 +294,7 @@ impl StreamTask {
                         }
                         // No message: of a later version.
                         if let Some(message) = response.message {
-                            self.pending.hear(message, Instant::now());
+                            self.pending.on_response(message, Instant::now());
                         }
                     }
                     Ok(None) => return Some("the coordinator ended the stream".to_owned()),

@@ -179,7 +179,7 @@ impl PendingRequests {
         }
     }
 
-    /// From now on nothing waits: what does is told so.
+    /// From now on nothing waits: what does is sent so.
     pub(super) fn close(&mut self, why: &str) {
         self.closed = Some(why.to_owned());
         let waiting = |entry: &PendingRequest| matches!(entry.standing, RequestState::Waits);
@@ -194,7 +194,7 @@ impl PendingRequests {
     }
 
     /// The coordinator says something.
-    pub(super) fn hear(&mut self, response: Response, now: Instant) {
+    pub(super) fn on_response(&mut self, response: Response, now: Instant) {
         match response {
             Response::CallPermit(go) => self.go(&go, now),
             Response::CachedResponse(known) => {
@@ -296,7 +296,7 @@ mod tests {
         Response::CallPermit(v1::CallPermit { number, valid_ms: 1000 })
     }
 
-    fn book() -> PendingRequests {
+    fn pending_requests() -> PendingRequests {
         PendingRequests::new(100)
     }
 
@@ -321,28 +321,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_stream_is_told_everything() {
-        let (mut pending, now) = (pending(), Instant::now());
-        let mut ears: Vec<_> = (0..3).map(|number| open(&mut pending, number)).collect();
-        pending.hear(go(1), now);
+        let (mut pending, now) = (pending_requests(), Instant::now());
+        let mut event_streams: Vec<_> = (0..3).map(|number| open(&mut pending, number)).collect();
+        pending.on_response(go(1), now);
         assert!(!pending.has_message());
-        assert_eq!(ears[1].try_recv().unwrap(), GatewayEvent::CallPermit(now + Duration::from_secs(1)));
-        pending.hear(go(2), now);
+        assert_eq!(
+            event_streams[1].try_recv().unwrap(),
+            GatewayEvent::CallPermit(now + Duration::from_secs(1))
+        );
+        pending.on_response(go(2), now);
         pending.ended(ended(2));
         pending.begin_stream();
-        let told = messages(&mut book);
+        let sent = messages(&mut pending);
         assert!(
-            matches!(&told[0], Request::AcquireCall(question) if question.number == 1 && question.under_way)
+            matches!(&sent[0], Request::AcquireCall(question) if question.number == 1 && question.under_way)
         );
-        assert!(matches!(&told[1], Request::CallResult(ended) if ended.number == 2));
+        assert!(matches!(&sent[1], Request::CallResult(ended) if ended.number == 2));
         assert!(
-            matches!(&told[2], Request::AcquireCall(question) if question.number == 0 && !question.under_way)
+            matches!(&sent[2], Request::AcquireCall(question) if question.number == 0 && !question.under_way)
         );
-        assert_eq!(told.len(), 3);
-        pending.hear(Response::ResultPersisted(v1::ResultPersisted { number: 2 }), now);
-        assert_eq!(ears[2].recv().await, Some(GatewayEvent::CallPermit(now + Duration::from_secs(1))));
-        assert_eq!(ears[2].recv().await, Some(GatewayEvent::ResultPersisted));
+        assert_eq!(sent.len(), 3);
+        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 2 }), now);
+        assert_eq!(
+            event_streams[2].recv().await,
+            Some(GatewayEvent::CallPermit(now + Duration::from_secs(1)))
+        );
+        assert_eq!(event_streams[2].recv().await, Some(GatewayEvent::ResultPersisted));
         pending.begin_stream();
-        assert_eq!(messages(&mut book).len(), 2);
+        assert_eq!(messages(&mut pending).len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -356,54 +362,58 @@ mod tests {
             };
             messages(pending).into_iter().map(number).collect()
         };
-        assert_eq!(numbers(&mut book), [0, 1]);
+        assert_eq!(numbers(&mut pending), [0, 1]);
         assert!(!pending.has_message(), "the others wait here");
         pending.withdraw(4);
         assert!(!pending.has_message(), "the coordinator never knew of it");
-        pending.hear(go(0), now);
+        pending.on_response(go(0), now);
         pending.ended(ended(0));
         assert!(matches!(pending.next_message(), Some(Request::CallResult(_))), "a result needs no room");
         assert!(!pending.has_message(), "it holds its place until it is kept");
-        pending.hear(Response::ResultPersisted(v1::ResultPersisted { number: 0 }), now);
-        assert_eq!(numbers(&mut book), [2]);
-        pending.hear(go(1), now);
+        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 0 }), now);
+        assert_eq!(numbers(&mut pending), [2]);
+        pending.on_response(go(1), now);
         pending.begin_stream();
-        assert_eq!(numbers(&mut book), [1, 2], "the call under way first, then as many as there is room for");
-        pending.hear(Response::Stopped(v1::Stopped { number: 3, reason: "spent".to_owned() }), now);
+        assert_eq!(
+            numbers(&mut pending),
+            [1, 2],
+            "the call under way first, then as many as there is room for"
+        );
+        pending.on_response(Response::Stopped(v1::Stopped { number: 3, reason: "spent".to_owned() }), now);
         assert_eq!((pending.queue.len(), pending.open.len()), (0, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_leave_that_nobody_wants_goes_back() {
-        let (mut pending, now) = (pending(), Instant::now());
+        let (mut pending, now) = (pending_requests(), Instant::now());
         let said = open(&mut pending, 0);
         pending.withdraw(0);
         assert!(matches!(pending.next_message(), Some(Request::CancelCall(_))));
         drop(said);
-        pending.hear(go(0), now);
-        let Some(Request::CallResult(unsent)) = pending.next_message() else { panic!("leave was kept") };
+        pending.on_response(go(0), now);
+        let Some(Request::CallResult(unsent)) = pending.next_message() else { panic!("the permit was kept") };
         let unsent = CallResult::try_from(unsent).expect("the coordinator can read it");
         assert_eq!((unsent.number, unsent.key, unsent.outcome), (0, asked(0).key, CallOutcome::Unsent));
         assert!(pending.is_empty());
 
         drop(open(&mut pending, 1));
-        pending.hear(go(1), now);
+        pending.on_response(go(1), now);
         let unsent = pending.next_message();
         assert!(matches!(&unsent, Some(Request::CallResult(ended)) if ended.number == 1));
-        pending.hear(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
+        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
         assert!(pending.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_outlasts_the_closing() {
-        let (mut pending, now) = (pending(), Instant::now());
+        let (mut pending, now) = (pending_requests(), Instant::now());
         let mut waits = open(&mut pending, 0);
         let mut under_way = open(&mut pending, 1);
         let mut later = queued(&mut pending, 2);
-        pending.hear(go(1), now);
+        pending.on_response(go(1), now);
         assert_eq!(under_way.recv().await, Some(GatewayEvent::CallPermit(now + Duration::from_secs(1))));
         pending.close("ending");
-        assert!(matches!(&messages(&mut book)[..], [Request::CancelCall(v1::CancelCall { number: 0 })]));
+        assert!(matches!(&messages(&mut pending)[..], [Request::CancelCall(v1::CancelCall { number: 0 })]));
         for events in [&mut waits, &mut later] {
             assert_eq!(events.recv().await, Some(GatewayEvent::Stopped("ending".to_owned())));
         }
@@ -414,7 +424,7 @@ mod tests {
         assert!(!pending.has_message());
         assert_eq!(late.recv().await, Some(GatewayEvent::Stopped("ending".to_owned())));
         pending.ended(ended(1));
-        pending.hear(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
+        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
         assert!(pending.is_empty());
     }
 }

@@ -375,7 +375,7 @@ async fn more_questions_than_a_stream_takes_outlive_a_coordinator_that_is_killed
             tokens: 1000,
             under_way: false,
         };
-        open.push(line.ask(asked).await);
+        open.push(gateway.ask(asked).await);
     }
     until("the questions", || first.budget.see(|seen| seen.questions >= OPEN_QUESTIONS)).await;
     let seen = Arc::clone(&first.budget.seen);

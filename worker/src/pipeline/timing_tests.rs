@@ -110,7 +110,8 @@ async fn rows_by_model(faults: &str, samples: u32) -> Vec<Outcome> {
     config.proposer.retries = 0;
     config.proposer.samples = samples;
     config.vllm = ModelConfig { endpoint: scene.endpoint.clone(), model: "m".to_owned(), ..config.vllm };
-    let llm_client = LlmClient::new(scene.line.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap();
+    let llm_client =
+        LlmClient::new(scene.gateway.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap();
     // One thread: conversations wait for one another.
     let (pool, progress) = (CpuPool::new(1), Progress::default());
     let (slice, context) = (Arc::new(slice()), Arc::new(context(config)));

@@ -39,7 +39,7 @@ const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 /// under way, and is handed back.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
-/// What the tasks beside the desk report.
+/// What the tasks beside the dispatcher report.
 enum TaskReport {
     Computed(LeaseKey, Result<Part, NotComputed>),
     Sent(LeaseKey, Ending),
@@ -476,13 +476,13 @@ mod tests {
         let (joined, known) = watch::channel(None);
         let (gateway, _) = GatewayClient::start(channel.clone(), known);
         let held = LeaseTable::new(1, 100, Instant::now());
-        let mut desk = Dispatcher::new(name.clone(), held, CpuPool::new(1), channel, line, joined);
+        let mut dispatcher = Dispatcher::new(name.clone(), held, CpuPool::new(1), channel, gateway, joined);
         let (outbox, sent) = mpsc::channel(10_000);
-        desk.hear(Event::Connected(Link::of(name, outbox)));
-        (desk, sent)
+        dispatcher.on_event(Event::Connected(Link::of(name, outbox)));
+        (dispatcher, sent)
     }
 
-    fn lease(desk: &mut Dispatcher, shard: u32, stage: LeaseStage) -> LeaseKey {
+    fn lease(dispatcher: &mut Dispatcher, shard: u32, stage: LeaseStage) -> LeaseKey {
         let lease = Lease {
             run_id: RunId::new("r").unwrap(),
             shard: Shard { index: ShardIndex(shard), len: 1 },
@@ -492,22 +492,22 @@ mod tests {
             attempt: 1,
         };
         let key = LeaseKey::from(&lease);
-        desk.held.insert(key.clone(), lease, Deadline::granted(Instant::now(), LONG));
-        desk.held.advance(&key, stage);
+        dispatcher.held.insert(key.clone(), lease, Deadline::granted(Instant::now(), LONG));
+        dispatcher.held.advance(&key, stage);
         key
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_gives_its_lease_back_as_failed_and_a_drain_ends() {
-        let (mut desk, mut sent) = connected();
+        let (mut dispatcher, mut sent) = connected();
         let standings = [LeaseStage::Computing, LeaseStage::Asking, LeaseStage::Sending];
         for (shard, stage) in (0..).zip(standings) {
-            let key = lease(&mut desk, shard, stage);
-            desk.work_for(key, async { panic!("on purpose") });
+            let key = lease(&mut dispatcher, shard, stage);
+            dispatcher.work_for(key, async { panic!("on purpose") });
         }
         let (_events, inbox) = mpsc::channel(1);
         let (_stage, stages) = watch::channel(Stage::Drain);
-        let ended = tokio::time::timeout(LONG / 2, desk.run(inbox, stages)).await;
+        let ended = tokio::time::timeout(LONG / 2, dispatcher.run(inbox, stages)).await;
         assert_eq!(ended.expect("the drain ends").unwrap().handed_back, 3);
         let mut failed = Vec::new();
         while let Some(v1::WorkRequest { message: Some(message) }) = sent.recv().await {
@@ -521,12 +521,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_worker_sends_heartbeats_also_while_it_holds_nothing_or_long_leases() {
-        let (mut desk, mut sent) = connected();
-        lease(&mut desk, 0, LeaseStage::Computing);
+        let (mut dispatcher, mut sent) = connected();
+        lease(&mut dispatcher, 0, LeaseStage::Computing);
         let begun = Instant::now();
         let (_events, inbox) = mpsc::channel(1);
         let (_stage, stages) = watch::channel(Stage::Work);
-        let _ = tokio::time::timeout(Duration::from_secs(60), desk.run(inbox, stages)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(60), dispatcher.run(inbox, stages)).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(60));
         let mut beats = 0;
         while let Some(request) = sent.recv().await {
