@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::{ArgAction, Args, ValueEnum};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::{Identity, Layer, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::output::Paint;
 use crate::traces::{Exporting, Traces, TracesError};
@@ -74,14 +74,14 @@ impl Logs {
         Ok(Some(exporting))
     }
 
-    fn level_filter(&self, ours: &[&str]) -> Result<EnvFilter, TelemetryError> {
+    fn level_filter(&self, ours: &[&str]) -> Result<Targets, TelemetryError> {
         let wanted = env::process(env::RUST_LOG).filter(|text| !text.is_empty());
-        EnvFilter::try_new(wanted.unwrap_or_else(|| self.filter(ours))).map_err(TelemetryError::Filter)
+        wanted.unwrap_or_else(|| self.filter(ours)).parse().map_err(TelemetryError::Filter)
     }
 
     fn begin(
         &self,
-        filter: EnvFilter,
+        filter: Targets,
         spans: Option<impl Layer<Registry> + Send + Sync>,
     ) -> Result<(), TelemetryError> {
         let lines =
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(logs(2, false).filter(&["a"]), "info,a=debug");
         assert_eq!(logs(9, false).filter(&["a"]), "debug,a=trace");
         for verbose in 0..4 {
-            assert!(EnvFilter::try_new(logs(verbose, false).filter(&["a"])).is_ok());
+            assert!(logs(verbose, false).filter(&["a"]).parse::<Targets>().is_ok());
         }
     }
 }

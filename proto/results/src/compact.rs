@@ -7,8 +7,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
 use domain::ids::PartHash;
 use tempfile::NamedTempFile;
 

@@ -8,10 +8,9 @@
 
 use std::fmt;
 
-use arrow::array::{
-    Array, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
-};
-use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 
 use crate::scan::{DecodeError, Part, Problem, ScanError, batches};
 use crate::schema::{COLUMNS, FORMAT_VERSION, Kind, Role};

@@ -5,7 +5,8 @@
 
 use std::io::Write;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use domain::ids::RunId;
 use domain::outcome::Outcome;

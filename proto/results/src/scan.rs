@@ -5,8 +5,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use bytes::Bytes;
 use domain::outcome::Outcome;
 use parquet::arrow::ProjectionMask;
@@ -264,7 +264,7 @@ fn batch_rows(metadata: &ParquetMetaData) -> usize {
     usize::try_from(BATCH_BYTES / longest).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 
-fn check_format(found: &arrow::datatypes::Schema) -> Result<(), Problem> {
+fn check_format(found: &arrow_schema::Schema) -> Result<(), Problem> {
     let version = found.metadata().get(schema::FORMAT_KEY).ok_or(Problem::Foreign)?;
     match version.parse::<u32>() {
         Ok(schema::FORMAT_VERSION) => Ok(()),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// Version of the schema, kept in the metadata of every part under [`FORMAT_KEY`].
 pub const FORMAT_VERSION: u32 = 2;

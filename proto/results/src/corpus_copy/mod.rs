@@ -13,7 +13,7 @@ mod writer;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 pub use crate::file_error::FileError;
 pub use check::{FoundCorpus, check_corpus};

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::UInt64Type;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array, RecordBatch, StringArray};
 use domain::ids::{DocumentHash, RecordId};
 use domain::outcome::ErrorKind;
 use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};

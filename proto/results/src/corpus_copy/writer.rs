@@ -5,8 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeBinaryBuilder, RecordBatch, StringBuilder, UInt64Array};
-use arrow::error::ArrowError;
+use arrow_array::builder::{FixedSizeBinaryBuilder, StringBuilder};
+use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow_schema::ArrowError;
 use domain::ids::{CorpusHash, DocumentHash, RecordId};
 use domain::record::{Neighbours, Record, SourceDocument};
 use parquet::arrow::ArrowWriter;

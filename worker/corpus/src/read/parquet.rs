@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_array::builder::StringBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use domain::config::Limits;
 use domain::published::Detection;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
@@ -63,7 +66,10 @@ impl ParquetDetections {
             FileError::new(path, None, format!("cannot be read as Parquet: {error}"), REMEDY)
         };
         let file = File::open(path).map_err(|error| FileError::open(path, error))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
+        // Without the Arrow schema of its writer, text is read as one type, however it was held in memory there.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+            .map_err(|error| broken(&error))?;
         for needed in [ID, POLICY_ID] {
             if builder.schema().column_with_name(needed).is_none() {
                 return Err(FileError::new(path, None, format!("has no column {needed}"), REMEDY));
@@ -120,14 +126,8 @@ impl Batch {
     fn new(batch: &RecordBatch) -> Result<Self, String> {
         let texts = |name: &str| -> Result<Option<StringArray>, String> {
             let Some(column) = batch.column_by_name(name) else { return Ok(None) };
-            match column.data_type() {
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
-                    let column =
-                        cast(column, &DataType::Utf8).map_err(|error| format!("column {name}: {error}"))?;
-                    Ok(Some(column.as_string::<i32>().clone()))
-                }
-                other => Err(format!("column {name} holds {other}, not text")),
-            }
+            let text = column.as_string_opt::<i32>().cloned().map(Some);
+            text.ok_or_else(|| format!("column {name} holds {}, not text", column.data_type()))
         };
         let needed = |name: &str| texts(name)?.ok_or_else(|| format!("has no column {name}"));
         Ok(Self {
@@ -258,6 +258,9 @@ fn columns() -> SchemaRef {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::types::Int32Type;
+    use arrow_array::{DictionaryArray, LargeStringArray};
+
     use super::*;
 
     fn detection(number: usize) -> Detection {
@@ -295,11 +298,12 @@ mod tests {
     #[test]
     fn other_columns_other_types_and_nulls() {
         let column = |texts: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(texts)) };
-        let policy = cast(&column(vec![Some("p"), None]), &DataType::LargeUtf8).unwrap();
+        let policy: ArrayRef = Arc::new(LargeStringArray::from(vec![Some("p"), None]));
+        let ids: DictionaryArray<Int32Type> = ["1", "2"].into_iter().collect();
         let batch = RecordBatch::try_from_iter([
             ("more", column(vec![None, None])),
             (POLICY_ID, policy),
-            (ID, column(vec![Some("1"), Some("2")])),
+            (ID, Arc::new(ids)),
         ])
         .unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
