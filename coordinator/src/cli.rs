@@ -46,7 +46,7 @@ enum Command {
     /// Stop a run; what was committed stays
     Cancel(commands::cancel::Args),
     /// List what is kept, remove what nobody wants any more
-    Coordinator(commands::runs::Args),
+    Runs(commands::runs::Args),
     /// Look through what models answered; every answer is paid for once
     Answers(commands::answers::Args),
     /// Examine a run where it lies
@@ -110,7 +110,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Submit(args) => commands::submit::run(&args, quiet),
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
-        Command::Coordinator(args) => commands::runs::run(&args),
+        Command::Runs(args) => commands::runs::run(&args),
         Command::Answers(args) => commands::answers::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),

@@ -299,7 +299,8 @@ mod tests {
 
         let ledger = SqliteLedger::open(&path).unwrap();
         let id = RunId::new("r").unwrap();
-        assert_eq!(ledger.run(&id).await.unwrap(), Some(run("r")));
+        let before = RunEntry { resources: RunResources::UNKNOWN, ..run("r") };
+        assert_eq!(ledger.run(&id).await.unwrap(), Some(before));
         let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
         let seen: Vec<_> =
             shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len, entry.token.0)).collect();
