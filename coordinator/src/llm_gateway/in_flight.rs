@@ -8,7 +8,7 @@ use proto::convert::{AcquireCall, CallResult};
 
 use super::effect::{Effect, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest};
-use super::spend_limit::{LlmAccess, entry};
+use super::spend_limit::entry;
 use super::state::GatewayState;
 use crate::clock::moment;
 use crate::llm_gateway::response_cache::{CacheWrite, LlmUsage};
@@ -174,7 +174,7 @@ impl GatewayState {
     }
 
     /// A call has ended, as its worker says.
-    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: CallResult, access: &LlmAccess) {
+    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: CallResult) {
         let Some(known) = self.streams.get_mut(&stream) else { return };
         let request_id = RequestId { stream, number: ended.number };
         let name = (known.worker.clone(), ended.number, ended.key);
@@ -198,7 +198,8 @@ impl GatewayState {
             self.write(Some(request_id), CacheWrite { run_id, spent, entry: None, perhaps_repeated: false });
             return;
         }
-        self.register_run(now, &ended.run_id, access);
+        let access = self.access(&ended.run_id);
+        self.register_run(now, &ended.run_id, &access);
         if let Some(id) = id {
             self.close(now, id, signal(&ended), Some(&ended));
         }

@@ -18,6 +18,7 @@ mod in_flight;
 pub(crate) mod rate_limit;
 mod request;
 pub mod response_cache;
+mod runs;
 mod spend_limit;
 mod state;
 mod status_snapshot;
@@ -27,8 +28,7 @@ mod tests;
 mod worker_stream;
 
 pub(crate) use effect::Reply;
-pub(crate) use spend_limit::{LlmAccess, LlmPolicy};
-pub(crate) use state::NO_MODEL;
-pub(crate) use status_snapshot::LlmStatusSnapshot;
+pub(crate) use runs::{RunChanged, RunHalted, RunLink};
+pub(crate) use spend_limit::LlmPolicy;
 pub(crate) use task::GatewayHandle;
 pub(crate) use worker_stream::WorkerStream;

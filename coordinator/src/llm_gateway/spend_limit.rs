@@ -62,9 +62,18 @@ impl LlmPolicy {
     }
 }
 
+/// Active run: its policy, and whether it was stopped.
+#[derive(Debug)]
+pub(super) struct RunPolicy {
+    /// `None`: the run uses no model.
+    pub(super) policy: Option<Arc<LlmPolicy>>,
+    /// Why the run was stopped, until it is submitted again.
+    pub(super) halted: Option<String>,
+}
+
 /// Whether a run may ask.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum LlmAccess {
+pub(super) enum LlmAccess {
     /// It may, under these terms.
     Allowed(Arc<LlmPolicy>),
     /// It may not, and why.

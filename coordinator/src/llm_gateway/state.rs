@@ -12,12 +12,13 @@ use proto::convert::{AcquireCall, LlmStatus};
 use super::dedup::RecentCalls;
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest, Stream};
-use super::spend_limit::{LlmAccess, LlmPolicy, SpendTracker};
+use super::runs::RunChanged;
+use super::spend_limit::{LlmAccess, LlmPolicy, RunPolicy, SpendTracker};
 use crate::llm_gateway::rate_limit::{QueuedCall, RateLimiter};
 use crate::llm_gateway::response_cache::{CacheWrite, CachedResponse, LlmUsage};
 
 /// Why a run that asks no model gets no answer.
-pub(crate) const NO_MODEL: &str = "the run's configuration names no model";
+const NO_MODEL: &str = "the run's configuration names no model";
 
 /// All questions. See the head of the module for what always holds.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct GatewayState {
     pub(super) deadlines: BTreeSet<(u64, CallId)>,
     pub(super) pools: BTreeMap<Pool, RateLimiter>,
     pub(super) accounts: BTreeMap<RunId, SpendTracker>,
+    /// Active runs, as the coordinator sent them.
+    policies: BTreeMap<RunId, RunPolicy>,
     /// What runs had spent before they were met here.
     spent_before: BTreeMap<RunId, LlmUsage>,
     pub(super) recent: RecentCalls,
@@ -78,13 +81,7 @@ impl GatewayState {
     }
 
     /// A worker wants an answer.
-    pub(crate) fn acquire(
-        &mut self,
-        now: Seconds,
-        stream: StreamId,
-        asked: &AcquireCall,
-        access: &LlmAccess,
-    ) {
+    pub(crate) fn acquire(&mut self, now: Seconds, stream: StreamId, asked: &AcquireCall) {
         let request_id = RequestId { stream, number: asked.number };
         let Some(known) = self.streams.get(&stream) else { return };
         if let Some(open) = known.questions.get(&asked.number) {
@@ -95,12 +92,13 @@ impl GatewayState {
                 return;
             }
         }
-        self.register_run(now, &asked.run_id, access);
+        let access = self.access(&asked.run_id);
+        self.register_run(now, &asked.run_id, &access);
         if asked.under_way {
             self.take_over(now, request_id, asked);
             return;
         }
-        if let Some(reason) = self.closed(&asked.run_id, access) {
+        if let Some(reason) = self.closed(&asked.run_id, &access) {
             self.effects.push(Effect::Send(request_id, Reply::Stopped(reason)));
             return;
         }
@@ -186,16 +184,50 @@ impl GatewayState {
         self.start_calls(now);
     }
 
-    /// Whether a run may still ask, and under which terms; said when something about a known run may have changed.
-    pub(crate) fn changed(&mut self, now: Seconds, run_id: &RunId, access: &LlmAccess) {
-        if !self.accounts.contains_key(run_id) {
+    /// A run has begun, was stopped, was submitted again or has ended.
+    pub(crate) fn run_changed(&mut self, now: Seconds, change: RunChanged) {
+        let run_id = match change {
+            RunChanged::Active { run_id, policy } => {
+                self.policies.insert(run_id.clone(), RunPolicy { policy, halted: None });
+                run_id
+            }
+            RunChanged::Halted { run_id, reason } => {
+                if let Some(run) = self.policies.get_mut(&run_id) {
+                    run.halted = Some(reason);
+                }
+                run_id
+            }
+            RunChanged::Ended { run_id } => {
+                self.policies.remove(&run_id);
+                run_id
+            }
+        };
+        if !self.accounts.contains_key(&run_id) {
             return;
         }
-        self.register_run(now, run_id, access);
-        if let Some(reason) = self.closed(run_id, access) {
-            self.stop_waiting(run_id, &reason);
+        let access = self.access(&run_id);
+        self.register_run(now, &run_id, &access);
+        if let Some(reason) = self.closed(&run_id, &access) {
+            self.stop_waiting(&run_id, &reason);
         }
         self.start_calls(now);
+    }
+
+    /// Whether a run may call a model, and under which policy.
+    pub(super) fn access(&self, run_id: &RunId) -> LlmAccess {
+        let Some(run) = self.policies.get(run_id) else {
+            return LlmAccess::Denied(format!("run {run_id} has ended, or is not known here"));
+        };
+        match (&run.halted, &run.policy) {
+            (Some(reason), _) => LlmAccess::Denied(reason.clone()),
+            (None, Some(policy)) => LlmAccess::Allowed(Arc::clone(policy)),
+            (None, None) => LlmAccess::Denied(NO_MODEL.to_owned()),
+        }
+    }
+
+    /// Whether a run has not ended.
+    pub(crate) fn is_active(&self, run_id: &RunId) -> bool {
+        self.policies.contains_key(run_id)
     }
 
     /// Runs of which anything is known.
@@ -270,6 +302,9 @@ impl GatewayState {
             && account.halted.is_none()
         {
             account.halted = Some(reason.to_owned());
+            if let Some(run) = self.policies.get_mut(run_id) {
+                run.halted = Some(reason.to_owned());
+            }
             self.effects.push(Effect::Halt(run_id.clone(), reason.to_owned()));
             self.stop_waiting(run_id, reason);
         }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use tokio::sync::Notify;
+
 use domain::ids::RunId;
 use proto::convert::LlmStatus;
 
@@ -16,6 +18,8 @@ use crate::llm_gateway::response_cache::{Answers, LlmUsage};
 pub(crate) struct LlmStatusSnapshot {
     published: Mutex<BTreeMap<RunId, LlmStatus>>,
     store: OnceLock<Arc<dyn Answers>>,
+    /// Notified after each change of `published`.
+    changed: Notify,
 }
 
 impl LlmStatusSnapshot {
@@ -53,11 +57,19 @@ impl LlmStatusSnapshot {
         }
     }
 
-    /// Replaces what is published; says whether that changed anything.
-    pub(super) fn replace(&self, statuses: BTreeMap<RunId, LlmStatus>) -> bool {
+    /// Replaces what is published.
+    pub(super) fn replace(&self, statuses: BTreeMap<RunId, LlmStatus>) {
         let mut known = self.lock();
         let changed = *known != statuses;
         *known = statuses;
-        changed
+        drop(known);
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until the published statuses have changed since this returned last. For one reader.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 }

@@ -3,12 +3,12 @@
 //! The store is asked and written in batches, one at a time: what comes while a batch is under way makes the next one. So
 //! a hundred answers that arrive together cost one sync of the disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -18,11 +18,11 @@ use proto::status::{ApiError, ErrorReason};
 
 use super::batcher::{BatchResult, Batcher};
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
+use super::runs::{RunChanged, RunHalted, RunLink};
 use super::state::GatewayState;
 use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerStream};
 use crate::llm_gateway::response_cache::{Answers, CacheWrite, CachedResponse, LlmUsage};
-use crate::metrics::LlmEvent;
-use crate::run::Coordinator;
+use crate::metrics::{LlmEvent, Metrics};
 
 /// Messages of workers that may wait for the task; more of them wait on their links.
 const MESSAGES: usize = 1024;
@@ -65,23 +65,26 @@ impl ShutdownHandle {
 impl GatewayHandle {
     /// Opens the gateway, and gives what ends it.
     pub(crate) async fn open(
-        coordinator: Arc<Coordinator>,
+        runs: Arc<RunLink>,
+        metrics: Arc<Metrics>,
         store: Arc<dyn Answers>,
     ) -> Result<(Self, ShutdownHandle), ApiError> {
-        let asking = |(run_id, live): (&RunId, &crate::scheduler::state::ActiveRun)| {
-            live.llm_policy.is_some().then(|| run_id.clone())
-        };
-        let live: Vec<RunId> = coordinator.scheduler().active.iter().filter_map(asking).collect();
+        let changes = runs.changed.take();
+        let asking: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
         let reader = Arc::clone(&store);
-        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&live)).await;
+        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&Vec::from_iter(asking))).await;
         let spent = spent.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
         let spent = spent.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
-        coordinator.llm_status.attach(Arc::clone(&store));
+        runs.status.attach(Arc::clone(&store));
         let (messages, queue) = MessageQueue::queue(MESSAGES);
+        let mut state = GatewayState::new(spent.into_iter().collect());
+        for change in changes {
+            state.run_changed(0.0, change);
+        }
         let task = GatewayTask {
-            changes: coordinator.changed.subscribe(),
-            coordinator,
-            state: GatewayState::new(spent.into_iter().collect()),
+            runs,
+            metrics,
+            state,
             began: Instant::now(),
             links: HashMap::new(),
             look: Batcher::new(),
@@ -115,8 +118,8 @@ type Found = Vec<(AnswerKey, Option<CachedResponse>)>;
 
 /// The task.
 struct GatewayTask {
-    coordinator: Arc<Coordinator>,
-    changes: watch::Receiver<crate::run::Change>,
+    runs: Arc<RunLink>,
+    metrics: Arc<Metrics>,
     store: Arc<dyn Answers>,
     state: GatewayState,
     began: Instant,
@@ -171,15 +174,13 @@ impl GatewayTask {
                     let now = self.now();
                     self.state.tick(now);
                 }
-                changed = self.changes.changed(), if open => match changed {
-                    Ok(()) => self.look_at_runs(),
-                    Err(_) => open = false,
-                },
+                () = self.runs.changed.arrived() => {}
                 _ = publish.tick(), if self.dirty => {
                     self.forget_ended();
                     self.publish();
                 }
             }
+            self.take_changes_of_runs();
             self.carry_out();
             self.begin();
         }
@@ -189,10 +190,10 @@ impl GatewayTask {
     /// Gives the store what there is to do.
     fn begin(&mut self) {
         let store = Arc::clone(&self.store);
-        self.totals.begin(move |coordinator| store.spent_of(coordinator));
+        self.totals.begin(move |runs| store.spent_of(runs));
         let store = Arc::clone(&self.store);
         self.look.begin(move |keys| store.look_up(keys));
-        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.coordinator.metrics));
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         self.write.begin(move |batch| {
             let begun = std::time::Instant::now();
             let batch: Vec<CacheWrite> =
@@ -213,6 +214,7 @@ impl GatewayTask {
 
     /// Takes a message. What a run has spent has to be known before anything is heard of it.
     fn take(&mut self, message: GatewayMessage) {
+        self.take_changes_of_runs();
         match message.run_id().filter(|run_id| !self.state.knows(run_id)) {
             Some(run_id) => {
                 self.totals.push(run_id.clone());
@@ -240,14 +242,12 @@ impl GatewayTask {
                     self.state.disconnected(now, stream);
                     return;
                 }
-                let access = self.coordinator.llm_access(&asked.run_id);
-                self.state.acquire(now, stream, &asked, &access);
+                self.state.acquire(now, stream, &asked);
             }
             GatewayMessage::Complete(stream, ended) => {
                 let tokens = ended.usage.total;
-                self.coordinator.metrics.question(LlmEvent::from(&ended.outcome), tokens);
-                let access = self.coordinator.llm_access(&ended.run_id);
-                self.state.complete(now, stream, ended, &access);
+                self.metrics.question(LlmEvent::from(&ended.outcome), tokens);
+                self.state.complete(now, stream, ended);
             }
             GatewayMessage::Cancel(request_id) => self.state.cancel(now, request_id),
             GatewayMessage::Disconnected(stream) => {
@@ -316,10 +316,7 @@ impl GatewayTask {
 
     fn cache_recovered(&mut self) {
         if std::mem::take(&mut self.troubled) {
-            for run_id in self.state.runs() {
-                self.coordinator.with_run(&run_id, |live| live.stalled = None);
-            }
-            self.coordinator.notify_watchers(false);
+            self.runs.halted.post(RunHalted::Recovered { run_ids: self.state.runs() });
         }
     }
 
@@ -328,16 +325,19 @@ impl GatewayTask {
         tracing::error!(reason, "the answers cannot be used; trying again");
         self.troubled = true;
         let blocked = self.blocked.as_ref().and_then(GatewayMessage::run_id).cloned();
-        for run_id in self.state.runs().into_iter().chain(blocked) {
-            self.coordinator.stall(&run_id, reason.to_owned());
-        }
+        let run_ids = self.state.runs().into_iter().chain(blocked).collect();
+        self.runs.halted.post(RunHalted::Stalled { run_ids, reason: reason.to_owned() });
     }
 
-    /// Something about runs has changed.
-    fn look_at_runs(&mut self) {
+    /// Takes what the coordinator sent about its runs.
+    fn take_changes_of_runs(&mut self) {
+        let changes = self.runs.changed.take();
+        if changes.is_empty() {
+            return;
+        }
         let now = self.now();
-        for run_id in self.state.runs() {
-            self.state.changed(now, &run_id, &self.coordinator.llm_access(&run_id));
+        for change in changes {
+            self.state.run_changed(now, change);
         }
         self.forget_ended();
     }
@@ -346,7 +346,7 @@ impl GatewayTask {
     fn forget_ended(&mut self) {
         for run_id in self.state.runs() {
             let pending = || self.write.any(|pending_write| pending_write.write.run_id == run_id);
-            if !self.coordinator.is_active(&run_id) && !pending() {
+            if !self.state.is_active(&run_id) && !pending() {
                 self.dirty |= self.state.forget_run(&run_id);
             }
         }
@@ -363,7 +363,9 @@ impl GatewayTask {
                     Effect::Send(request_id, reply) => self.send_reply(request_id, reply),
                     Effect::LookUp(key) => self.look.push(key),
                     Effect::Persist(pending_write) => self.write.push(pending_write),
-                    Effect::Halt(run_id, reason) => self.coordinator.halt(&run_id, reason),
+                    Effect::Halt(run_id, reason) => {
+                        self.runs.halted.post(RunHalted::Halted { run_id, reason });
+                    }
                     Effect::Close(stream) => drop(self.links.remove(&stream)),
                 }
             }
@@ -372,8 +374,8 @@ impl GatewayTask {
 
     fn send_reply(&mut self, request_id: RequestId, reply: Reply) {
         match &reply {
-            Reply::CachedResponse(_) => self.coordinator.metrics.question(LlmEvent::Reused, 0),
-            Reply::Stopped(_) => self.coordinator.metrics.question(LlmEvent::Stopped, 0),
+            Reply::CachedResponse(_) => self.metrics.question(LlmEvent::Reused, 0),
+            Reply::Stopped(_) => self.metrics.question(LlmEvent::Stopped, 0),
             Reply::CallPermit { .. } | Reply::ResultPersisted => {}
         }
         let Some(link) = self.links.get(&request_id.stream) else { return };
@@ -388,11 +390,11 @@ impl GatewayTask {
     /// Shows where runs stand.
     fn publish(&mut self) {
         let statuses = self.state.statuses(self.now());
-        self.coordinator.metrics.models(&statuses);
-        // A rate falls by itself: as long as one does, it is looked at again.
-        self.dirty = statuses.values().any(|status| status.calls_per_min > 0.0 || status.under_way > 0);
-        if self.coordinator.llm_status.replace(statuses) {
-            self.coordinator.notify_watchers(false);
-        }
+        self.metrics.models(&statuses);
+        // Published again while a rate falls with time, or an ended run cannot be dropped yet.
+        self.dirty = statuses.iter().any(|(run_id, status)| {
+            status.calls_per_min > 0.0 || status.under_way > 0 || !self.state.is_active(run_id)
+        });
+        self.runs.status.replace(statuses);
     }
 }

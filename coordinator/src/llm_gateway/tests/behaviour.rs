@@ -415,8 +415,7 @@ fn a_run_that_asks_no_model_or_has_ended_gets_a_reason() {
     let terms = terms(|config| config.limits.concurrency = Limit::at(1));
     bench.ask(1, &acquire("s", 2, key(2)), &terms);
     bench.ask(1, &acquire("s", 3, key(3)), &terms);
-    bench.state.changed(bench.now, &id("s"), &gone);
-    bench.take();
+    bench.set_access(&id("s"), &gone);
     let stopped = |number| (1, number, Reply::Stopped("it has ended".to_owned()));
     assert_eq!(bench.heard(), [stopped(1), (1, 2, GO), stopped(3)]);
 }

@@ -52,6 +52,17 @@ fn access(run: &str) -> LlmAccess {
     terms(|config| config.spend.refresh = run == "fresh")
 }
 
+/// A bench whose coordinator has sent every run.
+fn bench(spent: BTreeMap<RunId, LlmUsage>, now: f64) -> Bench {
+    let mut bench = Bench::new();
+    bench.now = now;
+    bench.state = GatewayState::new(spent);
+    for run in RUNS {
+        bench.set_access(&id(run), &access(run));
+    }
+    bench
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         let member = |number| Member {
@@ -62,7 +73,7 @@ impl World {
             open: BTreeMap::new(),
         };
         Self {
-            bench: Bench::new(),
+            bench: bench(BTreeMap::new(), 0.0),
             dice: fastrand::Rng::with_seed(seed),
             members: (0..4).map(member).collect(),
             streams: 0,
@@ -85,14 +96,14 @@ impl World {
         for (number, (run, which, stage)) in &mut member.open {
             let question = acquire(run, *number, key(*which));
             match stage {
-                Stage::Waits => self.bench.state.acquire(now, StreamId(stream), &question, &access(run)),
+                Stage::Waits => self.bench.state.acquire(now, StreamId(stream), &question),
                 Stage::Calls { excused, .. } => {
                     *excused |= away >= LEASE_S;
                     let question = AcquireCall { under_way: true, ..question };
-                    self.bench.state.acquire(now, StreamId(stream), &question, &access(run));
+                    self.bench.state.acquire(now, StreamId(stream), &question);
                 }
                 Stage::Reports(ended) => {
-                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended), &access(run));
+                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended));
                 }
             }
         }
@@ -113,7 +124,7 @@ impl World {
         let (run, which) = (RUNS[self.dice.usize(..3)], self.dice.u64(..KEYS));
         member.open.insert(member.number, (run, which, Stage::Waits));
         let question = acquire(run, member.number, key(which));
-        self.bench.state.acquire(self.bench.now, StreamId(stream), &question, &access(run));
+        self.bench.state.acquire(self.bench.now, StreamId(stream), &question);
     }
 
     /// One of a worker's calls comes to its end.
@@ -141,10 +152,9 @@ impl World {
         }
         let end = complete(open.0, number, key(open.1), outcome);
         open.2 = Stage::Reports(Box::new(end.clone()));
-        let run = open.0;
         if let Some(stream) = member.stream {
             for _ in 0..=u32::from(self.dice.u32(..8) == 0) {
-                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone(), &access(run));
+                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone());
             }
         }
     }
@@ -170,10 +180,9 @@ impl World {
 
     /// The coordinator's process ends; what was durable is there for the next one.
     fn restart(&mut self) {
-        let before = std::mem::replace(&mut self.bench, Bench::new());
-        self.bench.now = before.now;
+        let next = bench(self.spent.clone(), self.bench.now);
+        let before = std::mem::replace(&mut self.bench, next);
         self.bench.store = before.store;
-        self.bench.state = GatewayState::new(self.spent.clone());
         self.lives += 1;
         for member in &mut self.members {
             member.stream = None;
@@ -223,7 +232,7 @@ impl World {
                         key: which,
                         ..complete(run, request_id.number, which, CallOutcome::Unsent)
                     };
-                    self.bench.state.complete(self.bench.now, request_id.stream, end, &access(run));
+                    self.bench.state.complete(self.bench.now, request_id.stream, end);
                 }
                 continue;
             };
