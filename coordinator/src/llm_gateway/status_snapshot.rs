@@ -1,7 +1,7 @@
 //! Status snapshot of the LLM calls of each run, for the status of a run.
 //!
-//! *Owns* a copy of what the task published last: of runs that live, and of those that ended and whose last results are
-//! not durable yet. What any other run has spent is read from the store when it is asked for.
+//! *Owns* the statuses that the task published last: of active runs, and of ended runs whose last results are not durable
+//! yet. The usage of any other run is read from the store on demand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,7 +13,7 @@ use proto::convert::LlmStatus;
 
 use crate::llm_gateway::response_cache::{Answers, LlmUsage};
 
-/// Where runs stand with their models.
+/// LLM status of each run, written by the gateway and read by the coordinator.
 #[derive(Debug, Default)]
 pub(crate) struct LlmStatusSnapshot {
     published: Mutex<BTreeMap<RunId, LlmStatus>>,
@@ -27,18 +27,18 @@ impl LlmStatusSnapshot {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on `store` says what runs have spent that are not published.
+    /// Reads the usage of other runs from `store` from now on.
     pub(super) fn attach(&self, store: Arc<dyn Answers>) {
-        // A second gateway over the same runs has the same store.
+        // Set twice only by a second gateway over the same runs, which has the same store.
         let _ = self.store.set(store);
     }
 
-    /// Where a run stands that lives; `None`: it asked no model.
+    /// Published status of a run; `None` where it has not used a model, or has ended.
     pub(crate) fn of(&self, run_id: &RunId) -> Option<LlmStatus> {
         self.lock().get(run_id).copied()
     }
 
-    /// What a run has spent, whether it lives or not; `None`: nothing, or the store does not work.
+    /// Usage of a run, active or ended; `None` where there is none, or the store fails.
     pub(crate) async fn total(&self, run_id: &RunId) -> Option<LlmStatus> {
         if let Some(status) = self.of(run_id) {
             return Some(status);
@@ -51,7 +51,7 @@ impl LlmStatusSnapshot {
                 spent.filter(|spent| *spent != LlmUsage::default()).map(|spent| spent.status())
             }
             Err(error) => {
-                tracing::warn!(run = %run_id, %error, "what a run has spent on its model cannot be read");
+                tracing::warn!(run = %run_id, %error, "cannot read the LLM usage of a run");
                 None
             }
         }

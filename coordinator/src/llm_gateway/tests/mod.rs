@@ -28,7 +28,7 @@ pub(super) fn key(number: u64) -> AnswerKey {
     AnswerKey::of(&number.to_le_bytes())
 }
 
-pub(super) fn terms(change: impl FnOnce(&mut RunConfig)) -> LlmAccess {
+pub(super) fn allowed(change: impl FnOnce(&mut RunConfig)) -> LlmAccess {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
     config.proposer.timeout_seconds = 60;
