@@ -19,7 +19,6 @@ impl Backoff {
         Self { ceiling: FIRST }
     }
 
-    /// The next delay.
     pub(crate) fn next_delay(&mut self) -> Duration {
         let delay = self.ceiling.mul_f64(fastrand::f64());
         self.ceiling = (self.ceiling * 2).min(LONGEST);

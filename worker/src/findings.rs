@@ -13,7 +13,6 @@ use corpus::{FileScan, Place, Scanned};
 /// A finding and its location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Located {
-    /// Canonical policy.
     pub(crate) policy: PolicyId,
     /// Scanner's id of the check.
     pub(crate) check: &'static str,
@@ -30,7 +29,6 @@ pub(crate) struct Located {
     pub(crate) document: usize,
     /// Offending node in that document.
     pub(crate) pointer: Pointer,
-    /// Kind of the object.
     pub(crate) kind: String,
     /// Namespace of the object; may be empty.
     pub(crate) namespace: String,
@@ -41,11 +39,8 @@ pub(crate) struct Located {
 /// Part of a file. Lines and columns count characters from 1; the end is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Region {
-    /// First line.
     pub(crate) line: usize,
-    /// First column.
     pub(crate) column: usize,
-    /// Last line.
     pub(crate) end_line: usize,
     /// Column behind the last character.
     pub(crate) end_column: usize,

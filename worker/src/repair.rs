@@ -59,7 +59,7 @@ pub(crate) enum Attempt {
     NotApplicable,
 }
 
-/// Proposes and verifies.
+/// Proposes a patch by the rules and verifies it.
 pub(crate) fn attempt(
     document: &Document,
     neighbours: &Neighbours,

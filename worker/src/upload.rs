@@ -23,9 +23,8 @@ use crate::deadline::DeadlineWatch;
 /// A shard's result, ready to be committed.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// Parquet file.
+    /// Parquet file of the rows.
     pub(crate) bytes: Bytes,
-    /// Hash of the bytes.
     pub(crate) hash: PartHash,
     /// Counts over the rows.
     pub(crate) tally: Tally,

@@ -19,7 +19,7 @@ pub enum Remedy {
 
 /// Bounds of the retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Most retries of a call.
     pub retries: u32,
     /// Upper bound of the first wait, which doubles with each try.
@@ -30,7 +30,7 @@ pub struct Patience {
     pub deadline: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             retries: 2,
@@ -85,23 +85,23 @@ pub fn is_throttled(failure: &Failure) -> bool {
 /// Full jitter: drawn from zero to the bound, so that calls that failed together are not retried together. A wait that the
 /// provider asks for is kept, with the jitter on top. `random` is from 0 to below 1.
 pub fn wait(
-    patience: &Patience,
+    policy: &RetryPolicy,
     tried: u32,
-    asked: Option<Duration>,
+    retry_after: Option<Duration>,
     since_first: Duration,
     random: f64,
 ) -> Option<Duration> {
-    if tried > patience.retries {
+    if tried > policy.retries {
         return None;
     }
-    let doubled = patience.first.saturating_mul(1 << tried.saturating_sub(1).min(20));
-    let jitter = doubled.min(patience.longest).mul_f64(random.clamp(0.0, 1.0));
-    let wait = match asked {
+    let doubled = policy.first.saturating_mul(1 << tried.saturating_sub(1).min(20));
+    let jitter = doubled.min(policy.longest).mul_f64(random.clamp(0.0, 1.0));
+    let wait = match retry_after {
         // On top of the provider's wait, a short jitter is enough to spread the calls.
-        Some(asked) => asked.saturating_add(jitter.min(patience.first)),
+        Some(retry_after) => retry_after.saturating_add(jitter.min(policy.first)),
         None => jitter,
     };
-    (since_first.saturating_add(wait) <= patience.deadline).then_some(wait)
+    (since_first.saturating_add(wait) <= policy.deadline).then_some(wait)
 }
 
 #[cfg(test)]
@@ -158,30 +158,30 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_cap_and_end_at_the_deadline() {
-        let patience = Patience { retries: 10, ..Patience::default() };
-        let bound = |tried| wait(&patience, tried, None, Duration::ZERO, 1.0).map(|wait| wait.as_secs_f64());
+        let policy = RetryPolicy { retries: 10, ..RetryPolicy::default() };
+        let bound = |tried| wait(&policy, tried, None, Duration::ZERO, 1.0).map(|wait| wait.as_secs_f64());
         let bounds: Vec<_> = (1..=8).map(|tried| bound(tried).unwrap()).collect();
         assert_eq!(bounds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
         assert_eq!(bound(11), None, "retries are bounded");
         assert_eq!(
-            wait(&patience, 3, None, Duration::ZERO, 0.0),
+            wait(&policy, 3, None, Duration::ZERO, 0.0),
             Some(Duration::ZERO),
             "full jitter begins at 0"
         );
         let late = Duration::from_secs(299);
-        assert_eq!(wait(&patience, 3, None, late, 1.0), None, "the deadline would pass while waiting");
-        assert!(wait(&patience, 1, None, late, 1.0).is_some());
+        assert_eq!(wait(&policy, 3, None, late, 1.0), None, "the deadline would pass while waiting");
+        assert!(wait(&policy, 1, None, late, 1.0).is_some());
     }
 
     #[test]
     fn a_wait_of_the_provider_is_kept() {
-        let patience = Patience::default();
-        let asked = Some(Duration::from_secs(20));
+        let policy = RetryPolicy::default();
+        let retry_after = Some(Duration::from_secs(20));
         for random in [0.0, 0.5, 0.999] {
-            let wait = wait(&patience, 2, asked, Duration::ZERO, random).unwrap();
+            let wait = wait(&policy, 2, retry_after, Duration::ZERO, random).unwrap();
             assert!(wait >= Duration::from_secs(20) && wait <= Duration::from_millis(20_500), "{wait:?}");
         }
-        assert_eq!(wait(&patience, 1, Some(Duration::from_secs(301)), Duration::ZERO, 0.0), None);
-        assert_eq!(wait(&patience, 1, Some(Duration::MAX), Duration::MAX, 0.5), None);
+        assert_eq!(wait(&policy, 1, Some(Duration::from_secs(301)), Duration::ZERO, 0.0), None);
+        assert_eq!(wait(&policy, 1, Some(Duration::MAX), Duration::MAX, 0.5), None);
     }
 }

@@ -221,8 +221,8 @@ mod tests {
     fn a_recording_is_interpolated() {
         let probe = r#"{"results": [{"duration_sec": 3.0}, {"duration_sec": 1.0}, {"duration_sec": 2.0}]}"#;
         let latency = Latency::recorded(probe).unwrap();
-        for (dice, expected) in [(0.0, 1.0), (0.25, 1.5), (0.5, 2.0), (0.999, 2.998)] {
-            assert!((latency.at(dice, 0.0) - expected).abs() < 1e-9, "{dice}");
+        for (share, expected) in [(0.0, 1.0), (0.25, 1.5), (0.5, 2.0), (0.999, 2.998)] {
+            assert!((latency.at(share, 0.0) - expected).abs() < 1e-9, "{share}");
         }
         let csv = "stat,value_ms\ncount,280\np50_total_latency,5095.5\np95_total_latency,16922.3\nmin,1915\nmax,41072\n";
         let latency = Latency::recorded(csv).unwrap();

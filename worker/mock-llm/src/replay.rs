@@ -27,7 +27,7 @@ impl PromptAnswers {
     }
 
     /// Whether the prompt has a response.
-    pub fn knows(&self, prompt: &str) -> bool {
+    pub fn contains(&self, prompt: &str) -> bool {
         self.answer(prompt).is_some()
     }
 

@@ -153,9 +153,9 @@ impl Provider {
             Ok(()) => InFlight(self.clone()),
             Err(refused) => return too_many(refused, head, settings.speed),
         };
-        let mut dice = dice(settings.seed, &request.key, time);
-        let fault = settings.faults.at(dice.f64());
-        let latency = settings.latency.at(dice.f64(), answer_tokens as f64);
+        let mut random = random(settings.seed, &request.key, time);
+        let fault = settings.faults.at(random.f64());
+        let latency = settings.latency.at(random.f64(), answer_tokens as f64);
         if let Some(fault) = fault {
             self.state().stats.fault(fault.as_str());
         }
@@ -227,7 +227,7 @@ fn completion(request: &ChatRequest, text: &str, (prompt, answer): (usize, usize
 }
 
 /// Random generator of one call: the same for the same seed, prompt and number.
-fn dice(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
+fn random(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
     let mut text = key.as_bytes().to_vec();
     text.extend(seed.to_le_bytes());
     text.extend(time.to_le_bytes());

@@ -1,4 +1,4 @@
-//! `worker completions SHELL`.
+//! `worker completions SHELL`: prints the completion script for a shell.
 
 use cli_support::Exit;
 use cli_support::completions::{Shell, print};

@@ -63,7 +63,7 @@ pub(crate) fn selected(named: &[PolicyId]) -> Vec<PolicyId> {
     all.filter(|id| named.is_empty() || named.contains(id)).collect()
 }
 
-/// Detects and prints.
+/// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let limits = args.settings.load()?.limits;
     let selected = selected(&args.policy);

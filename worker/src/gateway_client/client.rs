@@ -214,7 +214,7 @@ impl Failures {
 
 type Opened = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
 
-/// Opens a stream.
+/// Opens the LLM call stream; waits for the name that the coordinator assigns.
 async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<Opened, String> {
     let worker = match name.wait_for(Option::is_some).await.map(|name| name.clone()) {
         Ok(Some(name)) => name.to_string(),
@@ -310,9 +310,9 @@ impl StreamTask {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::AcquireCall(request, events) => self.pending.ask(request, events),
-            Command::CallResult(result) => self.pending.ended(*result),
-            Command::CancelCall(number) => self.pending.withdraw(number),
+            Command::AcquireCall(request, events) => self.pending.acquire(request, events),
+            Command::CallResult(result) => self.pending.on_result(*result),
+            Command::CancelCall(number) => self.pending.cancel(number),
             Command::Close(why) => self.pending.close(&why),
         }
     }

@@ -9,7 +9,7 @@ use domain::ids::RunId;
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::Failure;
 use llm::request::estimated_tokens;
-use llm::retry::{Patience, Remedy, is_throttled, remedy, wait};
+use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
 use proto::convert::{AcquireCall, CallResult};
 
 use super::client::{GatewayClient, OpenRequest};
@@ -24,7 +24,6 @@ const MOST_THROTTLED: u32 = 100;
 /// Result of a completion.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Completion {
-    /// An answer.
     Answered {
         /// The response, which is persisted.
         answer: Answer,
@@ -48,7 +47,7 @@ pub(crate) struct LlmClient {
     run_id: RunId,
     /// `Err`: why there is no client, e.g. a missing API key; reported with the first call.
     client: Result<Client, String>,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     model: ModelConfig,
 }
 
@@ -71,16 +70,16 @@ impl LlmClient {
     ) -> Option<Self> {
         let model = config.model()?;
         let client = Client::new(model, Timeouts::from(&config.proposer), env);
-        let patience = Patience {
+        let retry_policy = RetryPolicy {
             retries: config.proposer.retries,
             deadline: Duration::from_secs(config.proposer.retry_seconds.into()),
-            ..Patience::default()
+            ..RetryPolicy::default()
         };
         let client = client.map_err(|error| error.to_string());
-        Some(Self { gateway, run_id, client, patience, model: model.clone() })
+        Some(Self { gateway, run_id, client, retry_policy, model: model.clone() })
     }
 
-    /// The model that is asked.
+    /// The configured model.
     pub(crate) const fn model(&self) -> &ModelConfig {
         &self.model
     }
@@ -128,8 +127,8 @@ impl LlmClient {
                 }
                 Remedy::Again => {
                     tried += 1;
-                    let asked = reply.headers.retry_after;
-                    wait(&self.patience, tried, asked, took + paused, fastrand::f64())
+                    let retry_after = reply.headers.retry_after;
+                    wait(&self.retry_policy, tried, retry_after, took + paused, fastrand::f64())
                 }
             };
             let Some(pause) = pause else {

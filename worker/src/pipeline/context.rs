@@ -30,7 +30,6 @@ impl Context {
     }
 }
 
-/// Milliseconds since `start`.
 pub(super) fn ms_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }

@@ -37,7 +37,6 @@ pub(super) struct FinishedRecord<'r> {
 }
 
 impl FinishedRecord<'_> {
-    /// Builds the row.
     pub(super) fn into_outcome(self, context: &Context) -> Outcome {
         let config = &context.config;
         let gates = self.gates();

@@ -112,7 +112,7 @@ mod tests {
         })
         .unwrap();
         let plan = plan(&slice, &config, Instant::now());
-        let asked: Vec<String> = plan
+        let sent: Vec<String> = plan
             .tasks
             .iter()
             .filter_map(|task| match Dialogue::begin(&task.case(&slice, &config, &|| 0.0)).1 {
@@ -121,7 +121,7 @@ mod tests {
             })
             .collect();
         assert_eq!(built.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!(built.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), asked);
-        assert!(asked.iter().all(|text| !text.contains("hunter2")));
+        assert_eq!(built.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), sent);
+        assert!(sent.iter().all(|text| !text.contains("hunter2")));
     }
 }

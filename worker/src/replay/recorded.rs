@@ -169,9 +169,9 @@ spec:
         let recorded = recorded(&patches, detections.clone(), &config).unwrap();
         assert_eq!((recorded.patches, recorded.without_prompt), (2462, 0));
         assert!(recorded.shadowed <= 1, "{}", recorded.shadowed);
-        let (mut asked, mut restored, mut masked_documents, mut repeats) = (0, 0, 0, 0);
+        let (mut prompts, mut restored, mut masked_documents, mut repeats) = (0, 0, 0, 0);
         each_prompt(&Source { corpus: detections, manifests: None }, &config, &mut |prompt| {
-            asked += 1;
+            prompts += 1;
             let answer = recorded.answers.answer(prompt.text);
             let answer = answer.unwrap_or_else(|| panic!("no response for {}", prompt.record.id));
             let patch = parse::parse(answer).unwrap();
@@ -183,8 +183,8 @@ spec:
             repeats += usize::from(answer.contains(prompt.masked.prefix()));
         })
         .unwrap();
-        println!("{masked_documents} masked, {restored} of {asked} restored, {repeats} repeat a token");
-        assert_eq!(asked, 2462);
-        assert!(restored * 100 >= asked * 99, "{restored}");
+        println!("{masked_documents} masked, {restored} of {prompts} restored, {repeats} repeat a token");
+        assert_eq!(prompts, 2462);
+        assert!(restored * 100 >= prompts * 99, "{restored}");
     }
 }

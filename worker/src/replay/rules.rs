@@ -25,7 +25,7 @@ pub(crate) fn by_rules(corpus: &Source, config: &RunConfig) -> anyhow::Result<By
     each_prompt(corpus, config, &mut |prompt| {
         records += 1;
         // Records with equal prompts share the response.
-        if !answers.knows(prompt.text) {
+        if !answers.contains(prompt.text) {
             answers.insert(prompt.text, &answer(prompt, config));
         }
     })?;

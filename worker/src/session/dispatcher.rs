@@ -312,7 +312,7 @@ impl Dispatcher {
             TaskReport::Closed => {}
             TaskReport::Computed(key, Err(NotComputed::Stopped)) => self.release(vec![key]),
             TaskReport::Computed(key, Err(NotComputed::Failed(error))) => {
-                tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "cannot process a shard; releasing its lease as failed");
+                tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
                 self.leases.remove(&key);
                 self.send_release(vec![key], true);
             }
@@ -329,7 +329,7 @@ impl Dispatcher {
                     }
                     CommitOutcome::Refused(status) => {
                         self.summary.lost += 1;
-                        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, reason = status.message(), "the coordinator refused a commit");
+                        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, reason = status.message(), "the commit was refused");
                     }
                 }
             }
