@@ -35,16 +35,17 @@ enum Command {
     Serve(commands::serve::Args),
     /// Simulate an LLM provider, with limits, latency and faults
     ///
-    /// Serves POST /v1/chat/completions, GET /v1/models, GET /stats (JSON) and POST /limits (changes the limits while it
-    /// runs: `{"rpm": 480, "tpm": 100000, "max_in_flight": 8, "burst": 30, "window_seconds": 60}`; a limit that is left out
-    /// is unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. The answer, latency
-    /// and fault of a call depend on the seed, the prompt and how often it was sent, not on the order of calls.
+    /// Serves POST /v1/chat/completions, GET /v1/models, GET /stats (JSON) and POST /limits (changes the limits while
+    /// it runs: `{"rpm": 480, "tpm": 100000, "max_in_flight": 8, "burst": 30, "window_seconds": 60}`; a limit that is
+    /// left out is unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. The
+    /// answer, latency and fault of a call depend on the seed, the prompt and how often it was sent, not on the order
+    /// of calls.
     ///
-    /// With --corpus or --replay it builds the prompt of every record as a run does, and answers each with the patch of
-    /// the rules, or with the recorded patch of a model for that record. Answers are found by the hash of the prompt: give
-    /// the same --config and --set as to the runs that will call it. Any other prompt gets an empty patch and counts as
-    /// `unknown` in /stats. Without both every prompt gets an empty patch, which is enough for a probe. Values that are
-    /// masked in the prompt stay masked in the answer.
+    /// With --corpus or --replay it builds the prompt of every record as a run does, and answers each with the patch
+    /// of the rules, or with the recorded patch of a model for that record. Answers are found by the hash of the
+    /// prompt: give the same --config and --set as to the runs that will call it. Any other prompt gets an empty
+    /// patch and counts as `unknown` in /stats. Without both every prompt gets an empty patch, which is enough for a
+    /// probe. Values that are masked in the prompt stay masked in the answer.
     ///
     /// Ctrl-C ends it and prints its statistics. Needs no key and no network; `configs/mock.yaml` points a run at it.
     MockLlm(commands::mock_llm::Args),

@@ -86,10 +86,10 @@ impl<'k> Estimator<'k> {
         let Some(model) = config.model() else { return };
         let estimate = &mut self.estimate;
         let records = slice.records.len() as u64;
-        let asking = plan.asking();
+        let llm_records = plan.llm_records();
         estimate.records += records;
-        estimate.unasked += records - asking;
-        estimate.shared += asking;
+        estimate.unasked += records - llm_records;
+        estimate.shared += llm_records;
         for task in &plan.tasks {
             let Step::Ask(messages) = Dialogue::begin(&task.case(&slice, config, &|| 0.0)).1 else {
                 // The document is too long for a prompt.

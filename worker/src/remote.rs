@@ -58,8 +58,8 @@ impl Link {
         Self { worker, outbox }
     }
 
-    /// Sends a message. One is dropped where the stream is broken or stuck: both end in a new stream, on which the session
-    /// reports its whole state.
+    /// Sends a message. One is dropped where the stream is broken or stuck: both end in a new stream, on which the
+    /// session reports its whole state.
     pub(crate) fn send(&self, message: v1::work_request::Message) {
         if self.outbox.try_send(v1::WorkRequest { message: Some(message) }).is_err() {
             tracing::debug!("dropped a message: the stream is broken or stuck");

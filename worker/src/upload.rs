@@ -1,4 +1,5 @@
-//! Writes outcomes as a part and commits it by `CommitShard`, retried until it is acknowledged or the lease has expired.
+//! Writes outcomes as a part and commits it by `CommitShard`, retried until it is acknowledged or the lease has
+//! expired.
 
 use bytes::Bytes;
 use futures::stream;

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces or creates `path`. A reader sees the old file or the new one; mode and links stay. A new file is readable by
-/// its owner alone if it is `private`.
+/// Replaces or creates `path`. A reader sees the old file or the new one; mode and links stay. A new file is readable
+/// by its owner alone if it is `private`.
 pub(crate) fn replace(path: &Path, text: &str, private: bool) -> io::Result<()> {
     // Replace the file that a link points to, not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

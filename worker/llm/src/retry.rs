@@ -82,8 +82,8 @@ pub fn is_throttled(failure: &Failure) -> bool {
 
 /// The wait before try number `tried` + 1, where `tried` counts from 1; `None`: give up.
 ///
-/// Full jitter: drawn from zero to the bound, so that calls that failed together are not retried together. A wait that the
-/// provider asks for is kept, with the jitter on top. `random` is from 0 to below 1.
+/// Full jitter: drawn from zero to the bound, so that calls that failed together are not retried together. A wait
+/// that the provider asks for is kept, with the jitter on top. `random` is from 0 to below 1.
 pub fn wait(
     policy: &RetryPolicy,
     tried: u32,

@@ -28,7 +28,7 @@ pub(crate) fn text_reply(
     response
 }
 
-/// An error in OpenAI's format.
+/// An error in the OpenAI-compatible format.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let value = json!({"error": {"message": message, "type": "invalid_request_error", "code": code}});
     json_reply(status, HeaderMap::new(), &value)

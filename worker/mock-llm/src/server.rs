@@ -103,7 +103,8 @@ impl Provider {
         Duration::try_from_secs_f64(seconds / self.0.settings.speed).unwrap_or(Duration::from_secs(3600))
     }
 
-    /// Whether the call has the right key. Compares hashes, so that the time of the comparison does not depend on the key.
+    /// Whether the call has the right key. Compares hashes, so that the time of the comparison does not depend on the
+    /// key.
     fn is_authorised(&self, headers: &HeaderMap) -> bool {
         let Some(key) = &self.0.key else { return true };
         let sent = ["authorization", "api-key", "x-api-key"].iter().find_map(|name| headers.get(*name));

@@ -1,7 +1,7 @@
 //! `worker detect PATH…`: finds the violations in manifests.
 //!
-//! Exit 0: no findings. 1: findings. 2: nothing could be read. A document that cannot be read is reported on stderr with
-//! file and line, counted, and changes the exit code only if no other document could be read.
+//! Exit 0: no findings. 1: findings. 2: nothing could be read. A document that cannot be read is reported on stderr
+//! with file and line, counted, and changes the exit code only if no other document could be read.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 

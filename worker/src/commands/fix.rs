@@ -1,12 +1,12 @@
 //! `worker fix PATH…`: repairs files.
 //!
-//! For every violation a patch is proposed and verified. Patches that all gates accept are applied to the user's text one
-//! after the other, each proposed for the result of the previous ones. Without `--write` the diff is shown and no file is
-//! changed. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs them, after
-//! its present content.
+//! For every violation a patch is proposed and verified. Patches that all gates accept are applied to the user's text
+//! one after the other, each proposed for the result of the previous ones. Without `--write` the diff is shown and no
+//! file is changed. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs
+//! them, after its present content.
 //!
-//! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file could
-//! not be read or written.
+//! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
+//! could not be read or written.
 
 use std::path::{Path, PathBuf};
 

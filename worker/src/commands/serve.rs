@@ -14,9 +14,9 @@ use crate::session::{self, Options, Stage};
 /// Leases shards from a coordinator, processes them and commits the results.
 ///
 /// Needs nothing but the coordinator's address: no shared disk, no credentials of the store. Ctrl-C (or SIGTERM)
-/// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends with
-/// exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker does the
-/// same and ends with exit code 0. Exit code 2: the coordinator refuses it.
+/// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends
+/// with exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker
+/// does the same and ends with exit code 0. Exit code 2: the coordinator refuses it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the coordinator, e.g. <http://127.0.0.1:7070>

@@ -1,8 +1,8 @@
 //! The client of the gateway's stream: one stream for all call requests of this worker, opened on the first request and
 //! reopened whenever it breaks.
 //!
-//! Messages queue in [`PendingRequests`] until the stream accepts them; responses are read meanwhile, so that the two ends
-//! cannot block each other.
+//! Messages queue in [`PendingRequests`] until the stream accepts them; responses are read meanwhile, so that the two
+//! ends cannot block each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -81,8 +81,8 @@ pub(super) struct OpenRequest {
 }
 
 impl GatewayClient {
-    /// A client over `channel`, which connects once `name` holds the name that the coordinator assigned. Its task ends when
-    /// every handle is dropped.
+    /// A client over `channel`, which connects once `name` holds the name that the coordinator assigned. Its task
+    /// ends when every handle is dropped.
     pub(crate) fn start(
         channel: Channel,
         name: watch::Receiver<Option<WorkerName>>,
@@ -126,7 +126,8 @@ impl GatewayClient {
         }
     }
 
-    /// Makes a call in a task of its own, which ends also when the caller is dropped: a paid response has to be persisted.
+    /// Makes a call in a task of its own, which ends also when the caller is dropped: a paid response has to be
+    /// persisted.
     pub(super) fn call<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,

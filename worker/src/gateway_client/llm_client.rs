@@ -146,7 +146,8 @@ impl LlmClient {
     }
 }
 
-/// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see [`GatewayClient::call`].
+/// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see
+/// [`GatewayClient::call`].
 async fn call(
     client: Result<Client, String>,
     question: Arc<Question>,

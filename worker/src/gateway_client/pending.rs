@@ -1,8 +1,8 @@
 //! Open requests of the LLM call stream: the state of each, and the messages to send. No I/O.
 //!
-//! *Invariants*: a new stream is sent every open request, so nothing is lost when a stream breaks or the coordinator is
-//! replaced. At most `limit` requests are on the stream at a time: the others are queued here. Results and calls in progress
-//! are sent before waiting requests; they count as on the stream already, so they are never queued.
+//! *Invariants*: a new stream is sent every open request, so nothing is lost when a stream breaks or the coordinator
+//! is replaced. At most `limit` requests are on the stream at a time: the others are queued here. Results and calls
+//! in progress are sent before waiting requests; they count as on the stream already, so they are never queued.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -73,7 +73,8 @@ pub(super) struct PendingRequests {
     urgent: VecDeque<Urgent>,
     /// Most requests on the stream.
     limit: usize,
-    /// Requests cancelled on this stream, whose permits may be in flight. The coordinator permits no other closed request.
+    /// Requests cancelled on this stream, whose permits may be in flight. The coordinator permits no other closed
+    /// request.
     cancelled: VecDeque<AcquireCall>,
     /// Why no request may wait any more, once closed.
     closed: Option<String>,

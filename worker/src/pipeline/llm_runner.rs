@@ -281,9 +281,9 @@ fn conclude(
     }
 }
 
-/// Combines the samples of a task into one result, and returns how long the chosen sample waited. Chosen is the first whose
-/// own patch was accepted, else the first with an accepted fallback patch, else the first. Usage is that of all samples,
-/// times are those of the chosen one.
+/// Combines the samples of a task into one result, and returns how long the chosen sample waited. Chosen is the first
+/// whose own patch was accepted, else the first with an accepted fallback patch, else the first. Usage is that of all
+/// samples, times are those of the chosen one.
 fn combine(conversations: Vec<Conversation>, decided_ms: f64, model: &ModelConfig) -> (RepairResult, f64) {
     let many = conversations.len() > 1;
     let samples = conversations.len();

@@ -156,7 +156,7 @@ impl<'s> Planner<'s> {
 
 impl SlicePlan {
     /// How many records need a proposal of the LLM.
-    pub(crate) fn asking(&self) -> u64 {
+    pub(crate) fn llm_records(&self) -> u64 {
         self.records.iter().filter(|planned| matches!(planned.action, Action::Ask { .. })).count() as u64
     }
 }
@@ -192,8 +192,8 @@ impl ProposalTask {
     }
 }
 
-/// Why the LLM is skipped: an unrendered template, or nothing to fix. Without guardrails it is never skipped, because its
-/// patches for such records are part of what is measured.
+/// Why the LLM is skipped: an unrendered template, or nothing to fix. Without guardrails it is never skipped, because
+/// its patches for such records are part of what is measured.
 fn skip_reason(
     parsed: &ParsedDocument,
     neighbours: &Neighbours,

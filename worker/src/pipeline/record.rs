@@ -10,8 +10,8 @@ use engine::document::Identity;
 use super::context::Context;
 use super::repair_result::RepairResult;
 
-/// Which work was done for this record. Other work was done for an earlier record of the slice, whose row holds its time;
-/// here that time is null, so that sums over rows count it once.
+/// Which work was done for this record. Other work was done for an earlier record of the slice, whose row holds its
+/// time; here that time is null, so that sums over rows count it once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Computed {
     /// Its document was parsed and examined for it.

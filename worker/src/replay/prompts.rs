@@ -26,8 +26,8 @@ pub(super) struct Prompt<'p> {
     pub(super) masked: &'p Masked,
 }
 
-/// Calls `each` with the prompt of every record of `source`, for runs of `config`. Records without a prompt are left out:
-/// those that cannot be read, and those whose document is too long for a prompt.
+/// Calls `each` with the prompt of every record of `source`, for runs of `config`. Records without a prompt are left
+/// out: those that cannot be read, and those whose document is too long for a prompt.
 pub(super) fn each_prompt(
     source: &Source,
     config: &RunConfig,

@@ -1,5 +1,5 @@
-//! The rules' patches as responses to the prompts of a corpus, so that a run against the simulated provider behaves like
-//! one against an LLM.
+//! The rules' patches as responses to the prompts of a corpus, so that a run against the simulated provider behaves
+//! like one against an LLM.
 
 use domain::config::RunConfig;
 use domain::record::Neighbours;

@@ -35,8 +35,8 @@ const IDLE_HEARTBEAT: Duration = Duration::from_secs(10);
 /// Shortest time between two heartbeats.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 
-/// How long shards in progress may go on during a drain. What takes longer stops after the current record, and its lease
-/// is released.
+/// How long shards in progress may go on during a drain. What takes longer stops after the current record, and its
+/// lease is released.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// Report of a task to the dispatcher.
@@ -63,7 +63,8 @@ pub(super) struct Dispatcher {
     configs: Configs,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
-    /// Set by the drain: until when work in progress may go on. Work that is still queued for the CPU pool does not start.
+    /// Set by the drain: until when work in progress may go on. Work that is still queued for the CPU pool does not
+    /// start.
     draining: Arc<OnceLock<Instant>>,
     pool: CpuPool,
     channel: Channel,
@@ -236,7 +237,7 @@ impl Dispatcher {
         let (pool, key, watch) = (self.pool.clone(), key.clone(), entry.deadline.watch());
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         if let Some(llm_client) = llm_client.clone() {
-            let Some(entry) = self.leases.advance(&key, LeaseStage::Asking) else { return Ok(()) };
+            let Some(entry) = self.leases.advance(&key, LeaseStage::Proposing) else { return Ok(()) };
             let progress = entry.progress.clone();
             let lease = key.clone();
             let running = run_llm_slice(key, slice, context, llm_client, pool, watch, progress);
@@ -265,7 +266,8 @@ impl Dispatcher {
                 .unwrap_or_else(|crashed| Err(NotComputed::Failed(crashed.to_string())));
             TaskReport::Computed(key, computed)
         });
-        // Before the first shard one was requested, because its kind was unknown; now request as many as there are slots.
+        // Before the first shard one was requested, because its kind was unknown; now request as many as there are
+        // slots.
         self.request_shards();
         Ok(())
     }
@@ -295,7 +297,7 @@ impl Dispatcher {
     fn on_report(&mut self, report: TaskReport) {
         match report {
             TaskReport::Computed(key, Ok(part)) => {
-                if let Some(entry) = self.leases.advance(&key, LeaseStage::Sending) {
+                if let Some(entry) = self.leases.advance(&key, LeaseStage::Committing) {
                     let (channel, worker, watch) =
                         (self.channel.clone(), self.name.clone(), entry.deadline.watch());
                     let span = tracing::info_span!(parent: &entry.span, "send");
@@ -349,8 +351,9 @@ impl Dispatcher {
             let key = LeaseKey::try_from(key)?;
             // A commit in flight ends with its own answer: the coordinator may report the lease as lost because it has
             // already committed the shard.
-            let sending = self.leases.get(&key).is_some_and(|entry| entry.stage == LeaseStage::Sending);
-            if !sending && let Some(entry) = self.leases.remove(&key) {
+            let is_committing =
+                self.leases.get(&key).is_some_and(|entry| entry.stage == LeaseStage::Committing);
+            if !is_committing && let Some(entry) = self.leases.remove(&key) {
                 tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "lost a lease: the coordinator does not renew it");
                 entry.deadline.lost(Instant::now());
             }
@@ -499,7 +502,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_releases_its_lease_as_failed_and_a_drain_ends() {
         let (mut dispatcher, mut sent) = connected();
-        let stages = [LeaseStage::Computing, LeaseStage::Asking, LeaseStage::Sending];
+        let stages = [LeaseStage::Computing, LeaseStage::Proposing, LeaseStage::Committing];
         for (shard, stage) in (0..).zip(stages) {
             let key = lease(&mut dispatcher, shard, stage);
             dispatcher.work_for(key, async { panic!("on purpose") });

@@ -21,9 +21,9 @@ pub(super) enum LeaseStage {
     /// It is queued for the CPU pool, or is being computed.
     Computing,
     /// The LLM proposer runs over it: mostly waiting for calls, it occupies no slot.
-    Asking,
+    Proposing,
     /// Its part is being committed.
-    Sending,
+    Committing,
 }
 
 /// A lease that the worker holds.
@@ -133,21 +133,22 @@ impl LeaseTable {
     /// How many more shards to request now: one more than there are slots, so that the next shard is here when a slot
     /// becomes free. Parts being committed count once there are more of them than slots.
     ///
-    /// Shards of the LLM proposer occupy no slot. Of those enough are requested that the proposals waiting for a permit
-    /// (all open ones but `calls_in_progress`) last for the prefetch window. This looks at proposals, not at shards: the
-    /// last few of a shard may take long, and the LLM would idle meanwhile unless the next shard is here.
+    /// Shards of the LLM proposer occupy no slot. Of those enough are requested that the proposals waiting for a
+    /// permit (all open ones but `calls_in_progress`) last for the prefetch window. This looks at proposals, not at
+    /// shards: the last few of a shard may take long, and the LLM would idle meanwhile unless the next shard is here.
     pub(super) fn shards_to_request(&mut self, now: Instant, calls_in_progress: usize) -> usize {
         let stage = |stage| self.leases.values().filter(move |entry| entry.stage == stage);
-        let (sending, asking) = (stage(LeaseStage::Sending).count(), stage(LeaseStage::Asking).count());
-        let open: u64 = stage(LeaseStage::Asking).map(|entry| entry.progress.open()).sum();
-        let longest = stage(LeaseStage::Asking).map(|entry| entry.lease.shard.len).max();
+        let (committing, proposing) =
+            (stage(LeaseStage::Committing).count(), stage(LeaseStage::Proposing).count());
+        let open: u64 = stage(LeaseStage::Proposing).map(|entry| entry.progress.open()).sum();
+        let longest = stage(LeaseStage::Proposing).map(|entry| entry.lease.shard.len).max();
         let expected = stage(LeaseStage::Arriving).count() + self.requested;
         self.prefetch.settled(now, self.settled.count());
         let missing = self.prefetch.missing(open.saturating_sub(calls_in_progress as u64));
         if open >= self.most_open as u64 || missing == 0 {
             return 0;
         }
-        let busy = self.leases.len() - sending - asking + sending.saturating_sub(self.slots);
+        let busy = self.leases.len() - committing - proposing + committing.saturating_sub(self.slots);
         let mut more = (self.slots + 1).saturating_sub(busy + self.requested);
         if longest.is_some() || !self.begun {
             let shards = missing.div_ceil(longest.unwrap_or(u32::MAX).into());
@@ -195,7 +196,7 @@ mod tests {
         keys.extend((1..3).map(|shard| grant(&mut table, shard, now)));
         assert_eq!(table.shards_to_request(now, 0), 0);
         for key in &keys {
-            table.advance(key, LeaseStage::Sending);
+            table.advance(key, LeaseStage::Committing);
         }
         assert_eq!(
             table.shards_to_request(now, 0),
@@ -211,7 +212,7 @@ mod tests {
     fn grant_llm(table: &mut LeaseTable, shard: u32, tasks: usize, now: Instant) -> LeaseKey {
         let key = grant(table, shard, now);
         table.reset_requested();
-        table.advance(&key, LeaseStage::Asking).unwrap().progress.begin(tasks);
+        table.advance(&key, LeaseStage::Proposing).unwrap().progress.begin(tasks);
         key
     }
 
@@ -246,6 +247,6 @@ mod tests {
         let key = grant(&mut table, 0, now);
         assert_eq!(table.take_expired(now + Duration::from_millis(999)), []);
         assert_eq!(table.take_expired(now + Duration::from_secs(1)), std::slice::from_ref(&key));
-        assert!(table.is_empty() && table.advance(&key, LeaseStage::Sending).is_none());
+        assert!(table.is_empty() && table.advance(&key, LeaseStage::Committing).is_none());
     }
 }

@@ -1,7 +1,8 @@
-//! A worker's session with its coordinator: join, lease shards, compute, commit, renew; join again when the stream breaks.
+//! A worker's session with its coordinator: join, lease shards, compute, commit, renew; join again when the stream
+//! breaks.
 //!
-//! *Owns* the leases that the worker holds. One task (`dispatcher::Dispatcher`) handles every event in turn; other tasks
-//! compute and send. *Invariant*: after a lease's deadline nothing is sent under it.
+//! *Owns* the leases that the worker holds. One task (`dispatcher::Dispatcher`) handles every event in turn; other
+//! tasks compute and send. *Invariant*: after a lease's deadline nothing is sent under it.
 
 mod configs;
 mod dispatcher;

@@ -1,7 +1,7 @@
 //! A token bucket whose rate may change and whose level may be negative.
 //!
-//! Our own: `governor` fixes its quota at construction, and cannot return or correct what was taken. The tests compare its
-//! decisions with those of this bucket.
+//! Our own: `governor` fixes its quota at construction, and cannot return or correct what was taken. The tests
+//! compare its decisions with those of this bucket.
 
 use super::Seconds;
 

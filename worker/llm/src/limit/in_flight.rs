@@ -1,7 +1,7 @@
 //! Bound on the calls in flight: as many as the pace needs at the provider's baseline latency, and some more.
 //!
-//! An overloaded provider gets slower instead of refusing; a stalled one does not answer. In both cases calls reach this
-//! bound and the pace falls. (Little's law: calls in flight = calls a second × latency.)
+//! An overloaded provider gets slower instead of refusing; a stalled one does not answer. In both cases calls reach
+//! this bound and the pace falls. (Little's law: calls in flight = calls a second × latency.)
 
 use super::Seconds;
 
@@ -75,9 +75,9 @@ impl InFlight {
         self.hit = true;
     }
 
-    /// Notes an answer; `latency` is that of the call alone. Returns whether the provider is congested: calls take much
-    /// longer than the baseline, and as many as before are answered. The latency of a call that is not `fresh` is ignored,
-    /// because it belongs to an earlier pace.
+    /// Notes an answer; `latency` is that of the call alone. Returns whether the provider is congested: calls take
+    /// much longer than the baseline, and as many as before are answered. The latency of a call that is not `fresh`
+    /// is ignored, because it belongs to an earlier pace.
     pub fn answered(&mut self, now: Seconds, latency: Seconds, fresh: bool) -> bool {
         let silent = now - self.last_at;
         self.last_at = now;

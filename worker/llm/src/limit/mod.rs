@@ -5,8 +5,8 @@
 //! Limits of providers are rates, so a rate is learnt: [`learner`]. Besides, [`in_flight`] bounds the calls in flight,
 //! against a provider that gets slower instead of refusing, or that stalls. [`controller`] combines the two.
 //!
-//! Tested against load curves in `tests/limit`, and compared with a bound on concurrency alone (AIMD), which needs minutes
-//! to find a rate and loses it with every change.
+//! Tested against load curves in `tests/limit`, and compared with a bound on concurrency alone (AIMD), which needs
+//! minutes to find a rate and loses it with every change.
 
 pub mod bucket;
 pub mod controller;

@@ -1,8 +1,8 @@
 //! Expected tokens of a call, learnt from the usage of earlier calls.
 //!
-//! An estimate is off in two ways: by the tokens per byte, in proportion to the prompt's length, and by the length of the
-//! response, which does not depend on the prompt's. So a straight line is fitted to estimated and used tokens (least
-//! squares, with exponential forgetting).
+//! An estimate is off in two ways: by the tokens per byte, in proportion to the prompt's length, and by the length of
+//! the response, which does not depend on the prompt's. So a straight line is fitted to estimated and used tokens
+//! (least squares, with exponential forgetting).
 
 /// Factor on the weight of earlier calls with each new one.
 const FADE: f64 = 0.98;

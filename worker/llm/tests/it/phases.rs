@@ -1,5 +1,5 @@
-//! The limiter against many curves of each kind: the limit is probed about every twenty seconds, so the result on a single
-//! curve depends on its phase. These tests average over rhythms, phases and bursts.
+//! The limiter against many curves of each kind: the limit is probed about every twenty seconds, so the result on a
+//! single curve depends on its phase. These tests average over rhythms, phases and bursts.
 
 use domain::budget::BudgetLimits;
 use llm::limit::Controller;
@@ -86,8 +86,9 @@ fn the_pace_recovers_from_a_stall_at_any_time() {
     sweep.must(0.98, 0.97, 0.005);
 }
 
-/// Every probe costs a refusal and the second that it asks to wait. A provider whose burst is below that second's allowance
-/// does not make up for it: the smaller its burst, the less of its limit is used. A configured limit avoids that.
+/// Every probe costs a refusal and the second that it asks to wait. A provider whose burst is below that second's
+/// allowance does not make up for it: the smaller its burst, the less of its limit is used. A configured limit avoids
+/// that.
 #[test]
 fn limits_of_any_burst_are_learnt() {
     for (burst, mean, least) in [(0.1, 0.73, 0.58), (0.3, 0.8, 0.58), (1.0, 0.95, 0.84), (2.0, 0.98, 0.97)] {

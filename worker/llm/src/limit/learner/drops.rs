@@ -1,7 +1,7 @@
 //! Limits that drop and recover, as they do when others use the same account by turns.
 //!
-//! The duration of the last drop, and the limit before and during it, are kept. The next drop is expected to be like it: the
-//! pace is lowered to the earlier low limit immediately, held as long, and raised back in one step.
+//! The duration of the last drop, and the limit before and during it, are kept. The next drop is expected to be like
+//! it: the pace is lowered to the earlier low limit immediately, held as long, and raised back in one step.
 
 use super::super::Seconds;
 use super::Learner;
@@ -47,8 +47,8 @@ impl Learner {
         LimitDrop { hold, low_at: now, back_at: None, ..drop }
     }
 
-    /// The limit before it was measured to be `rate`. Where there is no measurement before, a limit as low as in an earlier
-    /// drop is taken to be a drop like it.
+    /// The limit before it was measured to be `rate`. Where there is no measurement before, a limit as low as in an
+    /// earlier drop is taken to be a drop like it.
     pub(super) fn before(&self, rate: f64) -> f64 {
         match (self.measured, self.previous_drop) {
             (None, Some(previous)) if (previous.low * LIKE.0..previous.low * LIKE.1).contains(&rate) => {
@@ -65,8 +65,8 @@ impl Learner {
             .map_or(measured, |previous| previous.high.max(measured))
     }
 
-    /// Raises the pace to the limit before the drop; without a refusal there, the limit has recovered. Returns whether the
-    /// pace is decided.
+    /// Raises the pace to the limit before the drop; without a refusal there, the limit has recovered. Returns
+    /// whether the pace is decided.
     pub(super) fn recover(&mut self, now: Seconds) -> bool {
         let (Some(measured), Some(drop)) = (self.measured, &mut self.dropped) else { return false };
         if let Some(back_at) = drop.back_at {
@@ -97,8 +97,8 @@ impl Learner {
         true
     }
 
-    /// Handles a refusal that an earlier drop explains: the limit has not recovered yet, or it has dropped as before. Returns
-    /// whether it did.
+    /// Handles a refusal that an earlier drop explains: the limit has not recovered yet, or it has dropped as before.
+    /// Returns whether it did.
     pub(super) fn drop_again(&mut self, mark: Mark) -> bool {
         let (Some(measured), Some(previous)) = (self.measured, self.previous_drop) else { return false };
         match &mut self.dropped {

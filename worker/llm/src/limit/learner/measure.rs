@@ -1,5 +1,5 @@
-//! Measures the limit at refusals: at each the allowance was used up, so the units that passed between two of them are the
-//! allowance.
+//! Measures the limit at refusals: at each the allowance was used up, so the units that passed between two of them
+//! are the allowance.
 
 use super::super::Seconds;
 use super::Learner;
@@ -20,9 +20,9 @@ const CONFIRMED: f64 = 1.02;
 /// Factor on the pace at a refusal without a measurement, if a limit is configured or advertised.
 const KNOWN_CUT: f64 = 0.9;
 
-/// Measured share of the configured or advertised limit from which that limit is used instead of the measurement, which
-/// misses the allowance that is unused while the provider's burst is full. Below it, others use the same account, or the
-/// limit is wrong.
+/// Measured share of the configured or advertised limit from which that limit is used instead of the measurement,
+/// which misses the allowance that is unused while the provider's burst is full. Below it, others use the same
+/// account, or the limit is wrong.
 const TRUSTED: f64 = 0.8;
 
 /// Fewest units that pass before the limit is probed again.
@@ -37,8 +37,8 @@ impl Learner {
         let climbed = self.measured.is_some_and(|measured| self.pace > measured * MOVED);
         let rate = self.full.and_then(|full| self.rate(full, mark));
         let same = rate.and_then(|rate| self.same(rate));
-        // Far above the measured limit, the time since the last refusal spans two limits and measures neither: unless the
-        // rate is the same as before, and the provider's burst allowed the pace to climb.
+        // Far above the measured limit, the time since the last refusal spans two limits and measures neither: unless
+        // the rate is the same as before, and the provider's burst allowed the pace to climb.
         let climbed = climbed && same.is_none();
         let rate = same.or(rate).filter(|_| !climbed);
         // A long wait means an allowance per window: the passed units are those of the time until the next window.
@@ -61,8 +61,8 @@ impl Learner {
         }
     }
 
-    /// Units a second between two refusals, if there are enough to measure. Where the pace was unused, as during a stall,
-    /// more could have passed: then the limit is at least the previous measurement.
+    /// Units a second between two refusals, if there are enough to measure. Where the pace was unused, as during a
+    /// stall, more could have passed: then the limit is at least the previous measurement.
     fn rate(&self, from: Mark, to: Mark) -> Option<f64> {
         let (time, units) = (to.at - from.at - from.trip, to.passed - from.passed);
         let rate = (time > 0.2 && units >= MEASURED * self.size).then(|| units / time)?;
@@ -74,8 +74,9 @@ impl Learner {
     }
 
     /// The limit, if `rate` confirms the previous measurement. A rate misses the allowance that is unused while the
-    /// provider's burst is full, so the greater of the two is more accurate; and if the pace had to go well beyond to be
-    /// refused, the held pace was safe and may be higher. A limit that is too high is refused earlier and so corrected.
+    /// provider's burst is full, so the greater of the two is more accurate; and if the pace had to go well beyond to
+    /// be refused, the held pace was safe and may be higher. A limit that is too high is refused earlier and so
+    /// corrected.
     fn same(&self, rate: f64) -> Option<f64> {
         let measured =
             self.measured.filter(|measured| !self.long_waits && (rate / measured - 1.0).abs() < SAME)?;

@@ -1,9 +1,10 @@
 //! Learns one rate: calls a second, or tokens a second.
 //!
-//! At a refusal the provider's allowance is used up, so between two refusals exactly the allowance passed: the units that
-//! passed from one refusal to the next, divided by the time between, are the limit, for any burst. The pace is held a
-//! little below that for a while, then raised ever faster until it is refused again: a probe of the limit costs one or two
-//! refused calls. The holding time counts calls as well as seconds, so that the refused share stays small at low rates.
+//! At a refusal the provider's allowance is used up, so between two refusals exactly the allowance passed: the units
+//! that passed from one refusal to the next, divided by the time between, are the limit, for any burst. The pace is
+//! held a little below that for a while, then raised ever faster until it is refused again: a probe of the limit
+//! costs one or two refused calls. The holding time counts calls as well as seconds, so that the refused share stays
+//! small at low rates.
 
 mod drops;
 mod measure;
@@ -32,8 +33,8 @@ const EASE: f64 = 0.93;
 /// Lowest factor on the pace at a congestion signal.
 const LEAST_EASE: f64 = 0.4;
 
-/// Lowest pace as a share of the configured or advertised limit. A provider that refuses calls at any pace would slow it
-/// down without end otherwise; one with a limit as low as that asks for waits, which are kept.
+/// Lowest pace as a share of the configured or advertised limit. A provider that refuses calls at any pace would slow
+/// it down without end otherwise; one with a limit as low as that asks for waits, which are kept.
 const FLOOR: f64 = 0.1;
 
 /// Lowest pace in calls a second if no limit is configured or advertised.
@@ -48,8 +49,8 @@ const HASTE: f64 = 1.25;
 /// Smallest burst in calls, so that a call that starts late does not delay the following ones.
 const LATE: f64 = 1.25;
 
-/// Time without a lower advertised limit before a higher one is adopted: calls in flight when a limit changes still report
-/// the old one.
+/// Time without a lower advertised limit before a higher one is adopted: calls in flight when a limit changes still
+/// report the old one.
 const SETTLED: Seconds = 5.0;
 
 /// Learns one rate.
@@ -255,8 +256,8 @@ impl Learner {
         self.apply(now);
     }
 
-    /// Sets the limit a second that the provider advertises. A higher one than before discards the measurements of the old
-    /// limit.
+    /// Sets the limit a second that the provider advertises. A higher one than before discards the measurements of
+    /// the old limit.
     pub fn advertised_limit(&mut self, now: Seconds, most: f64) {
         if let Some((before, at)) = self.advertised
             && before < most
@@ -294,8 +295,8 @@ impl Learner {
 
     fn apply(&mut self, now: Seconds) {
         let pace = if self.catching_up { self.pace * HASTE } else { self.pace };
-        // The burst is a tenth of a second, and at least a call and a quarter: tasks wake up late, and at a low pace every
-        // late call would waste a share of the limit.
+        // The burst is a tenth of a second, and at least a call and a quarter: tasks wake up late, and at a low pace
+        // every late call would waste a share of the limit.
         self.bucket.set(now, pace, (pace * 0.1).max(self.size * LATE));
     }
 }

@@ -28,8 +28,8 @@ pub(super) const EXPECTED: Seconds = 120.0;
 pub(super) struct Mark {
     pub(super) at: Seconds,
     pub(super) passed: f64,
-    /// Round trip of the refusal: for so much longer than the provider asked nothing is sent, and its allowance meanwhile
-    /// may exceed its burst.
+    /// Round trip of the refusal: for so much longer than the provider asked nothing is sent, and its allowance
+    /// meanwhile may exceed its burst.
     pub(super) trip: Seconds,
     /// For how long the pace has been unused since.
     pub(super) unused: Seconds,
