@@ -1,5 +1,5 @@
-//! The record path: parse → propose → verify → row, on one thread, over the policies' fixtures and, where it is there,
-//! the published corpus.
+//! The record path: parse → propose → verify → row, on one thread, over the policies' fixtures and, where it is
+//! installed, the published corpus.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -27,7 +27,7 @@ fn slice() -> Slice {
     slice
 }
 
-/// The published corpus in slices of 250 records, each document once a slice; `None` where it is not there.
+/// The published corpus in slices of 250 records, each document once a slice; `None` where it is not installed.
 fn published() -> Option<Vec<Slice>> {
     let file =
         std::fs::File::open(domain::testing::corpus("rules_full/detections.json.gz")?).expect("a file");
@@ -59,7 +59,7 @@ fn record_path(criterion: &mut Criterion) {
         config: RunConfig::default(),
         shard: ShardIndex(0),
         attempt: 1,
-        worker: WorkerName::new("bench").expect("a legal name"),
+        worker: WorkerName::new("bench").expect("a valid name"),
         arrived: Instant::now(),
     };
     let mut group = criterion.benchmark_group("pipeline");

@@ -1,41 +1,28 @@
-//! How long to wait before trying again: exponential with full jitter, so that many workers do not return together.
+//! Delays between retries: exponential with full jitter, so that many workers do not reconnect at the same moment.
+//!
+//! Not `backon`: it retries a closure, while the callers here wait inside a `select!` and reset the delay themselves.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Delays that grow up to ten seconds, each drawn evenly from zero to its ceiling.
+/// Delays drawn evenly from zero to a ceiling that doubles up to ten seconds.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     ceiling: Duration,
-    seed: RandomState,
-    draws: u64,
 }
 
 impl Backoff {
     /// Begins with short delays.
-    pub(crate) fn new() -> Self {
-        // The standard library's hash keys are random per process and instance: enough to spread reconnections.
-        Self { ceiling: FIRST, seed: RandomState::new(), draws: 0 }
+    pub(crate) const fn new() -> Self {
+        Self { ceiling: FIRST }
     }
 
-    /// The next delay.
     pub(crate) fn next_delay(&mut self) -> Duration {
-        let mut hasher = self.seed.build_hasher();
-        self.draws += 1;
-        hasher.write_u64(self.draws);
-        let share = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
-        let delay = self.ceiling.mul_f64(share);
+        let delay = self.ceiling.mul_f64(fastrand::f64());
         self.ceiling = (self.ceiling * 2).min(LONGEST);
         delay
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

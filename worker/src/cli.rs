@@ -1,15 +1,15 @@
-//! The command line of `worker`: reads it, hands over to one of [`commands`], prints a failure once.
+//! The command line of `worker`: parses it, runs one of the [`commands`], prints a failure once.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
 use cli_support::{Exit, failure};
 
 use crate::commands;
 
-/// Finds, repairs and judges Kubernetes manifests; alone on files, or as a member of a fleet.
+/// Detects violations in Kubernetes manifests, repairs and verifies them: on files, or as a worker of a fleet.
 #[derive(Debug, Parser)]
 #[command(name = "worker", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -27,26 +27,27 @@ enum Command {
     Detect(commands::detect::Args),
     /// Propose a patch for every violation
     Propose(commands::propose::Args),
-    /// Judge patches by the gates
+    /// Verify patches by the gates
     Verify(commands::verify::Args),
     /// Repair files: shows a diff, or writes it with --write
     Fix(commands::fix::Args),
-    /// Serve a coordinator: lease shards, process them, hand in the results
+    /// Work for a coordinator: lease shards, process them, commit the results
     Serve(commands::serve::Args),
-    /// Simulate a provider of models, with limits, latency and faults
+    /// Simulate an LLM provider, with limits, latency and faults
     ///
-    /// Serves POST /v1/chat/completions, GET /v1/models, GET /stats (JSON) and POST /limits (changes the limits while it
-    /// runs: `{"rpm": 480, "tpm": 100000, "max_in_flight": 8, "burst": 30, "window_seconds": 60}`; what is left out is
-    /// unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. What a question gets
-    /// (answer, latency, fault) depends on the seed, the question and how often it came, not on the order of calls.
+    /// Serves POST /v1/chat/completions, GET /v1/models, GET /stats (JSON) and POST /limits (changes the limits while
+    /// it runs: `{"rpm": 480, "tpm": 100000, "max_in_flight": 8, "burst": 30, "window_seconds": 60}`; a limit that is
+    /// left out is unlimited). A call beyond a limit gets a real 429 with Retry-After and x-ratelimit-* headers. The
+    /// answer, latency and fault of a call depend on the seed, the prompt and how often it was sent, not on the order
+    /// of calls.
     ///
-    /// With --corpus or --replay it builds the prompt of every record as a run does, and answers each with the patch that
-    /// the rules make, or with the patch that a model once gave for that record. It finds them by the hash of the prompt:
-    /// give it the --config and --set of the runs that will ask. Any other prompt gets an empty patch and counts as
-    /// `unknown` in /stats. Without both every prompt gets an empty patch, which is enough for a probe. Values that are
-    /// masked in the prompt stay masked in the answer.
+    /// With --corpus or --replay it builds the prompt of every record as a run does, and answers each with the patch
+    /// of the rules, or with the recorded patch of a model for that record. Answers are found by the hash of the
+    /// prompt: give the same --config and --set as to the runs that will call it. Any other prompt gets an empty
+    /// patch and counts as `unknown` in /stats. Without both every prompt gets an empty patch, which is enough for a
+    /// probe. Values that are masked in the prompt stay masked in the answer.
     ///
-    /// Ctrl-C ends it and prints what it saw. Needs no key and no network; `configs/mock.yaml` points a run at it.
+    /// Ctrl-C ends it and prints its statistics. Needs no key and no network; `configs/mock.yaml` points a run at it.
     MockLlm(commands::mock_llm::Args),
     /// Print the completion script for a shell
     Completions(commands::completions::Args),
@@ -68,6 +69,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Fix(args) => commands::fix::run(&args),
         Command::Serve(args) => commands::serve::run(args),
         Command::MockLlm(args) => commands::mock_llm::run(&args),
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     }
 }

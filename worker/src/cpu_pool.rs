@@ -1,28 +1,28 @@
-//! Bounded room for work that computes: parsing, patching, judging, compressing. Never on the async runtime's threads.
+//! Bounded pool for CPU work (parsing, patching, verifying, compressing), off the async runtime's threads.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// A number of threads for work that computes.
+/// Limits the number of blocking threads that compute.
 #[derive(Debug, Clone)]
 pub(crate) struct CpuPool {
     permits: Arc<Semaphore>,
 }
 
-/// The work panicked, or the runtime is ending.
+/// The work panicked, or the runtime is shutting down.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the work did not end: {0}")]
+#[error("the work panicked or was cancelled: {0}")]
 pub(crate) struct Crashed(String);
 
 impl CpuPool {
-    /// Room for `threads` pieces of work at a time, at least one.
+    /// A pool of `threads` threads, at least one.
     pub(crate) fn new(threads: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(threads.max(1))) }
     }
 
-    /// Does `work` when there is room for it. Work that has begun ends even when nobody waits for it any more.
+    /// Runs `work` when a thread is free. Work that has begun runs to its end even if the caller is dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn no_more_than_its_threads_at_a_time_and_a_panic_harms_nobody() {
+    async fn work_is_bounded_by_threads_and_a_panic_does_not_take_one() {
         let pool = CpuPool::new(2);
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut jobs = tokio::task::JoinSet::new();

@@ -1,7 +1,7 @@
-//! The worker's side of a lease: until when it may act under it.
+//! Deadline of a lease on the worker's side: until when it may act under the lease.
 //!
-//! *Invariant*: a renewal counts from the moment its heartbeat was sent, so the worker never believes in a lease longer
-//! than the coordinator does (but for the first grant's way, which the fence covers).
+//! *Invariant*: a renewal counts from the sending of its heartbeat, so the worker's deadline is never later than the
+//! coordinator's (except by the transit time of the first grant, which the fencing token covers).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,72 +9,72 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Until when a lease lasts. Whoever acts under the lease holds a [`DeadlineWatch`] of it.
+/// Deadline of a lease. Tasks that act under the lease hold a [`DeadlineWatch`].
 #[derive(Debug)]
 pub(crate) struct Deadline {
     ttl: Duration,
-    moment: watch::Sender<Instant>,
+    until: watch::Sender<Instant>,
 }
 
-/// Sees the deadline move and pass.
+/// Follows the deadline when it moves, and waits for it.
 #[derive(Debug, Clone)]
 pub(crate) struct DeadlineWatch {
-    moment: watch::Receiver<Instant>,
+    until: watch::Receiver<Instant>,
 }
 
 impl Deadline {
-    /// A lease that was granted just now.
+    /// The deadline of a lease granted at `now`.
     pub(crate) fn granted(now: Instant, ttl: Duration) -> Self {
-        Self { ttl, moment: watch::Sender::new(now + ttl) }
+        Self { ttl, until: watch::Sender::new(now + ttl) }
     }
 
-    /// The lease was renewed by a heartbeat sent at `sent`.
+    /// Extends the lease by a heartbeat sent at `sent`.
     pub(crate) fn renewed(&self, sent: Instant) {
-        self.moment.send_if_modified(|moment| {
+        self.until.send_if_modified(|until| {
             let renewed = sent + self.ttl;
-            let later = renewed > *moment;
-            *moment = renewed.max(*moment);
-            later
+            let is_later = renewed > *until;
+            *until = renewed.max(*until);
+            is_later
         });
     }
 
-    /// The coordinator took the lease away.
+    /// Ends the lease: the coordinator reported it lost.
     pub(crate) fn lost(&self, now: Instant) {
-        self.moment.send_replace(now);
+        self.until.send_replace(now);
     }
 
-    /// How long a lease lasts without a renewal.
+    /// Time to live without a renewal.
     pub(crate) fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// Whether the lease has ended.
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
-        *self.moment.borrow() <= now
+    /// Whether the lease has expired.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        *self.until.borrow() <= now
     }
 
-    /// Somebody to watch it.
+    /// A watch of the deadline.
     pub(crate) fn watch(&self) -> DeadlineWatch {
-        DeadlineWatch { moment: self.moment.subscribe() }
+        DeadlineWatch { until: self.until.subscribe() }
     }
 }
 
 impl DeadlineWatch {
-    /// Whether the lease has ended.
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
-        *self.moment.borrow() <= now
+    /// Whether the lease has expired.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        *self.until.borrow() <= now
     }
 
-    /// Returns when the lease has ended.
-    pub(crate) async fn over(&mut self) {
+    /// Returns when the lease has expired.
+    pub(crate) async fn expired(&mut self) {
         loop {
-            let moment = *self.moment.borrow_and_update();
+            let until = *self.until.borrow_and_update();
             tokio::select! {
-                () = tokio::time::sleep_until(moment) => return,
-                moved = self.moment.changed() => {
+                () = tokio::time::sleep_until(until) => return,
+                moved = self.until.changed() => {
                     if moved.is_err() {
-                        // Nobody renews it any more.
-                        tokio::time::sleep_until(moment).await;
+                        // The lease was dropped: no more renewals.
+                        tokio::time::sleep_until(until).await;
                         return;
                     }
                 }
@@ -83,18 +83,18 @@ impl DeadlineWatch {
     }
 }
 
-/// When each heartbeat was sent, until it is answered.
+/// Sending times of the unanswered heartbeats.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeats {
     sequence: u64,
     sent: BTreeMap<u64, Instant>,
 }
 
-/// Heartbeats that are remembered; an answer to an older one renews nothing.
+/// Most heartbeats that are kept; an answer to an older one renews nothing.
 const REMEMBERED: usize = 16;
 
 impl Heartbeats {
-    /// A heartbeat is sent at `now`; gives its number.
+    /// Records a heartbeat sent at `now` and returns its number.
     pub(crate) fn next_sequence(&mut self, now: Instant) -> u64 {
         self.sequence += 1;
         self.sent.insert(self.sequence, now);
@@ -104,10 +104,10 @@ impl Heartbeats {
         self.sequence
     }
 
-    /// The answer to heartbeat `sequence` arrived; gives when it was sent.
+    /// Removes the answered heartbeat `sequence` and returns when it was sent.
     pub(crate) fn answered(&mut self, sequence: u64) -> Option<Instant> {
         let sent = self.sent.remove(&sequence);
-        // Answers come in order: what is older will not be answered any more.
+        // Answers come in order: older heartbeats will not be answered.
         self.sent = self.sent.split_off(&sequence);
         sent
     }
@@ -126,23 +126,23 @@ mod tests {
         let mut heartbeats = Heartbeats::default();
         let first = heartbeats.next_sequence(start + TTL / 3);
         let second = heartbeats.next_sequence(start + TTL / 2);
-        // The answer to the first arrives late and says nothing about the time in between.
+        // The answer to the first arrives late and renews from its sending alone.
         deadline.renewed(heartbeats.answered(first).unwrap());
-        assert!(!deadline.is_over(start + TTL));
-        assert!(deadline.is_over(start + TTL + TTL / 3));
+        assert!(!deadline.is_expired(start + TTL));
+        assert!(deadline.is_expired(start + TTL + TTL / 3));
         deadline.renewed(heartbeats.answered(second).unwrap());
         assert!(heartbeats.answered(first).is_none());
         deadline.renewed(start);
-        assert!(!deadline.is_over(start + TTL + TTL / 3), "an older renewal shortens nothing");
+        assert!(!deadline.is_expired(start + TTL + TTL / 3), "an older renewal shortens nothing");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watchman_wakes_at_the_deadline_wherever_it_moved() {
+    async fn a_watch_returns_at_the_deadline_after_it_moved() {
         let start = Instant::now();
         let deadline = Deadline::granted(start, TTL);
         let mut watch = deadline.watch();
         let waiting = tokio::spawn(async move {
-            watch.over().await;
+            watch.expired().await;
             Instant::now()
         });
         tokio::time::sleep(TTL / 2).await;
@@ -151,7 +151,7 @@ mod tests {
 
         let mut watch = deadline.watch();
         deadline.lost(Instant::now());
-        watch.over().await;
-        assert!(watch.is_over(Instant::now()));
+        watch.expired().await;
+        assert!(watch.is_expired(Instant::now()));
     }
 }

@@ -1,4 +1,4 @@
-//! What asking a model about a corpus will take, before anything is spent: calls, tokens.
+//! Estimates the LLM calls and tokens that a run over a corpus needs, before any call is made.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -12,30 +12,30 @@ use llm::request::estimated_tokens;
 use crate::gateway_client::USUAL_ANSWER;
 use crate::pipeline::{plan, question};
 
-/// Records that are looked at together: their documents are parsed once.
-const TOGETHER: usize = 500;
+/// Records of a batch, in which each document is parsed once.
+const BATCH: usize = 500;
 
 /// Counts over a corpus. Tokens are estimates: four bytes of text make about one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// Records.
+    /// Records of the corpus.
     pub records: u64,
-    /// Records for which nobody is asked: broken ones, templates, those with nothing to fix, and those whose document
-    /// is too long to be shown.
+    /// Records without an LLM call: unreadable ones, unrendered templates, those with nothing to fix, and those whose
+    /// document is too long for a prompt.
     pub unasked: u64,
-    /// Records that share the question of another.
+    /// Records that share the prompt of another.
     pub shared: u64,
-    /// First questions, each once; samples count apart.
+    /// Distinct first calls; each sample counts.
     pub questions: u64,
-    /// Of these, those that are answered already.
+    /// Those of them with a cached response.
     pub known: u64,
-    /// Tokens of the questions that have to be asked.
+    /// Prompt tokens of the calls to make.
     pub prompt_tokens: u64,
-    /// Tokens of their answers, reasoning included.
+    /// Completion tokens of these calls, reasoning included.
     pub answer_tokens: u64,
 }
 
-/// Estimates while a corpus is read.
+/// Accumulates the estimate while a corpus is read.
 pub struct Estimator<'k> {
     config: RunConfig,
     slice: Slice,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Estimator<'_> {
 }
 
 impl<'k> Estimator<'k> {
-    /// For runs of `config`, which names a model; `is_known` says which questions are answered already.
+    /// An estimator for runs of `config`, which has an LLM proposer; `is_known` returns whether a response is cached.
     pub fn new(config: RunConfig, is_known: impl FnMut(&AnswerKey) -> bool + 'k) -> Self {
         Self {
             config,
@@ -62,18 +62,18 @@ impl<'k> Estimator<'k> {
         }
     }
 
-    /// The next record.
+    /// Adds the next record.
     pub fn add(&mut self, record: Record, document: SourceDocument) {
         if self.slice.documents.last().is_none_or(|last| last.hash != document.hash) {
             self.slice.documents.push(document);
         }
         self.slice.records.push(record);
-        if self.slice.records.len() >= TOGETHER {
+        if self.slice.records.len() >= BATCH {
             self.flush();
         }
     }
 
-    /// The end of the corpus.
+    /// Returns the estimate at the end of the corpus.
     pub fn finish(mut self) -> Estimate {
         self.flush();
         self.estimate
@@ -86,13 +86,13 @@ impl<'k> Estimator<'k> {
         let Some(model) = config.model() else { return };
         let estimate = &mut self.estimate;
         let records = slice.records.len() as u64;
-        let asking = plan.asking();
+        let llm_records = plan.llm_records();
         estimate.records += records;
-        estimate.unasked += records - asking;
-        estimate.shared += asking;
+        estimate.unasked += records - llm_records;
+        estimate.shared += llm_records;
         for task in &plan.tasks {
             let Step::Ask(messages) = Dialogue::begin(&task.case(&slice, config, &|| 0.0)).1 else {
-                // Too long to be shown.
+                // The document is too long for a prompt.
                 estimate.unasked += 1;
                 estimate.shared -= 1;
                 continue;
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_question_counts_once_and_what_is_known_costs_nothing() {
+    fn each_call_counts_once_and_a_cached_response_costs_nothing() {
         let mut config = RunConfig { guardrails: Guardrails::Merge, ..RunConfig::default() };
         config.proposer.mode = ProposerMode::Vllm;
         let pod = |name: &str| {
@@ -133,7 +133,7 @@ mod tests {
                 "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: 'b:1', securityContext: {{privileged: true}}}}]}}\n"
             )
         };
-        let ask = |config: &RunConfig, known: bool| {
+        let estimate = |config: &RunConfig, known: bool| {
             let mut estimator = Estimator::new(config.clone(), |_| known);
             for (position, name) in ["a", "a", "b"].iter().enumerate() {
                 let (record, document) =
@@ -144,13 +144,13 @@ mod tests {
             estimator.add(record, document);
             estimator.finish()
         };
-        let estimate = ask(&config, false);
-        assert_eq!((estimate.records, estimate.unasked, estimate.shared, estimate.questions), (4, 1, 1, 2));
-        assert!(estimate.prompt_tokens > 500 && estimate.answer_tokens == 2 * USUAL_ANSWER, "{estimate:?}");
-        let known = ask(&config, true);
+        let first = estimate(&config, false);
+        assert_eq!((first.records, first.unasked, first.shared, first.questions), (4, 1, 1, 2));
+        assert!(first.prompt_tokens > 500 && first.answer_tokens == 2 * USUAL_ANSWER, "{first:?}");
+        let known = estimate(&config, true);
         assert_eq!((known.questions, known.known, known.prompt_tokens), (2, 2, 0));
         config.guardrails = Guardrails::None;
-        let raw = ask(&config, false);
-        assert_eq!((raw.unasked, raw.questions), (0, 3), "without guardrails it is asked about everything");
+        let raw = estimate(&config, false);
+        assert_eq!((raw.unasked, raw.questions), (0, 3), "without guardrails there is a call for everything");
     }
 }

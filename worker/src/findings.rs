@@ -1,4 +1,4 @@
-//! Findings as people and tools want them: with the place in the user's own file.
+//! Findings with their location in the user's file.
 
 use domain::config::Limits;
 use domain::pointer::Pointer;
@@ -10,48 +10,43 @@ use serde::Serialize;
 
 use corpus::{FileScan, Place, Scanned};
 
-/// One finding and where it stands.
+/// A finding and its location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Located {
-    /// The canonical policy.
     pub(crate) policy: PolicyId,
-    /// The scanner's id of the check.
+    /// Scanner's id of the check.
     pub(crate) check: &'static str,
     /// `warning` or `error`.
     pub(crate) severity: &'static str,
-    /// What is wrong.
+    /// Message of the check.
     pub(crate) message: String,
-    /// The file, as the user named it.
+    /// Path as the user gave it.
     pub(crate) path: String,
-    /// Where in the file.
+    /// Region of the offending node in the file.
     #[serde(flatten)]
     pub(crate) region: Region,
     /// 0-based number of the file's document.
     pub(crate) document: usize,
-    /// The offending node in that document.
+    /// Offending node in that document.
     pub(crate) pointer: Pointer,
-    /// The object's kind.
     pub(crate) kind: String,
-    /// The object's namespace; may be empty.
+    /// Namespace of the object; may be empty.
     pub(crate) namespace: String,
-    /// The object's name; may be empty.
+    /// Name of the object; may be empty.
     pub(crate) name: String,
 }
 
-/// Part of a file. Lines and columns count characters from 1; the end is behind the last character.
+/// Part of a file. Lines and columns count characters from 1; the end is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Region {
-    /// First line.
     pub(crate) line: usize,
-    /// First column.
     pub(crate) column: usize,
-    /// Last line.
     pub(crate) end_line: usize,
     /// Column behind the last character.
     pub(crate) end_column: usize,
 }
 
-/// The word of a severity.
+/// SARIF level of a severity.
 pub(crate) const fn severity_word(severity: Severity) -> &'static str {
     match severity {
         Severity::Warning => "warning",
@@ -59,7 +54,7 @@ pub(crate) const fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-/// The findings of a file in the order of its objects, each with its place.
+/// The findings of a file in the order of its objects, each with its location.
 pub(crate) fn locate(file: &FileScan, limits: &Limits) -> Vec<Located> {
     let mut lines = None;
     let mut spans: Option<(usize, Spans)> = None;
@@ -103,7 +98,7 @@ pub(crate) fn below(object: &Pointer, node: &Pointer) -> Pointer {
     node.keys().fold(object.clone(), |pointer, key| pointer.child(&key))
 }
 
-/// The region of the node, or of the nearest one around it that stands in the text.
+/// The region of the node, or of its nearest ancestor that is present in the text.
 fn region(pointer: &Pointer, place: &Place, text: &str, lines: &Lines, spans: &Spans) -> Region {
     let mut nearest = Some(pointer.clone());
     while let Some(at) = nearest {
@@ -118,7 +113,7 @@ fn region(pointer: &Pointer, place: &Place, text: &str, lines: &Lines, spans: &S
     Region { line: place.lines + 1, column: 1, end_line: place.lines + 1, end_column: 1 }
 }
 
-/// Where the lines of a text begin.
+/// Byte offsets of the beginnings of lines.
 struct Lines(Vec<usize>);
 
 impl Lines {

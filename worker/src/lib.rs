@@ -1,4 +1,4 @@
-//! The fleet's member and the single stages on files.
+#![doc = include_str!("../README.md")]
 
 mod backoff;
 pub mod cli;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Many threads take turns with large documents: the system's allocator keeps what each of them once needed, and a long
-/// run grows by that. `.cargo/config.toml` says how this one is set up.
+/// jemalloc, configured by `.cargo/config.toml`: the system allocator keeps the peak memory of every thread that once
+/// parsed a large document, so a long run would grow.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,6 +1,6 @@
-//! The coordinator as a worker sees it: joins, opens the work stream, joins again whenever it breaks.
+//! Connection to the coordinator: joins, opens the work stream, and joins again whenever it breaks.
 //!
-//! *Owns* the connection. The session hears [`Event`]s and sends through the [`Link`] of the latest one.
+//! *Owns* the connection. The session receives [`Event`]s and sends through the latest [`Link`].
 
 use std::time::Duration;
 
@@ -18,55 +18,56 @@ use proto::v1;
 
 use crate::backoff::Backoff;
 
-/// Version of this software, for people.
+/// Version of this program, for logs and errors.
 const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Messages to the coordinator that may wait for the connection.
+/// Messages to the coordinator that may queue for the stream.
 const OUTBOX: usize = 64;
 
-/// How long a stream that is being closed may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the closing of a stream may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection that lasted this long starts the backoff afresh.
+/// A connection that lasted this long resets the backoff.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// What comes from the coordinator.
+/// Event of the connection.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The stream is open; what was asked on an earlier one is forgotten.
+    /// A stream is open; requests on an earlier one are void.
     Connected(Link),
-    /// A message of the open stream.
+    /// A message arrived on the stream.
     Message(v1::work_response::Message),
-    /// The stream broke; there will be another.
+    /// The stream broke; another will be opened.
     Disconnected,
-    /// The coordinator will never take this worker.
+    /// The coordinator refuses this worker for good.
     Refused(Status),
 }
 
-/// The way to the coordinator, as long as the stream is open.
+/// Sender of an open stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    /// The name the coordinator knows this worker by.
+    /// The name that the coordinator assigned to this worker.
     pub(crate) worker: WorkerName,
     outbox: mpsc::Sender<v1::WorkRequest>,
 }
 
 impl Link {
-    /// The way of a worker whose messages the test receives.
+    /// A link whose messages the test receives.
     #[cfg(test)]
     pub(crate) fn of(worker: WorkerName, outbox: mpsc::Sender<v1::WorkRequest>) -> Self {
         Self { worker, outbox }
     }
 
-    /// Sends a message unless the stream is broken or stuck; both end in a new stream, which begins by saying it all.
+    /// Sends a message. One is dropped where the stream is broken or stuck: both end in a new stream, on which the
+    /// session reports its whole state.
     pub(crate) fn send(&self, message: v1::work_request::Message) {
         if self.outbox.try_send(v1::WorkRequest { message: Some(message) }).is_err() {
-            tracing::debug!("a message was not sent: the stream is broken or stuck");
+            tracing::debug!("dropped a message: the stream is broken or stuck");
         }
     }
 }
 
-/// How to reach the coordinator and as whom.
+/// Address of the coordinator, and the name and slots to join with.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     channel: Channel,
@@ -76,26 +77,26 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Takes the coordinator's address. Does not connect yet.
+    /// Parses the coordinator's address. Does not connect yet.
     pub(crate) fn new(url: &str, name: WorkerName, slots: u32) -> Result<Self, BadAddress> {
         Ok(Self { channel: endpoint(url)?.connect_lazy(), url: url.to_owned(), name, slots })
     }
 
-    /// The channel, for other calls to the same coordinator.
+    /// Channel to the coordinator, shared with other calls.
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// Keeps a stream open and reports what happens on it, until nobody listens or the coordinator refuses for good.
+    /// Keeps a stream open and reports its events, until the receiver is dropped or the coordinator refuses for good.
     pub(crate) async fn keep_open(self, events: mpsc::Sender<Event>) {
         let mut backoff = Backoff::new();
-        let mut complained = false;
+        let mut warned = false;
         loop {
-            let begun = Instant::now();
+            let started = Instant::now();
             match self.open().await {
                 Ok((link, stream)) => {
                     tracing::info!(coordinator = %self.url, worker = %link.worker, "joined");
-                    complained = false;
+                    warned = false;
                     if events.send(Event::Connected(link)).await.is_err() {
                         return;
                     }
@@ -111,13 +112,13 @@ impl Remote {
                     return;
                 }
                 Err(status) => {
-                    if !complained {
-                        tracing::warn!(coordinator = %self.url, reason = status.message(), "cannot join; trying again");
-                        complained = true;
+                    if !warned {
+                        tracing::warn!(coordinator = %self.url, reason = status.message(), "cannot join the coordinator; retrying");
+                        warned = true;
                     }
                 }
             }
-            if begun.elapsed() >= STEADY {
+            if started.elapsed() >= STEADY {
                 backoff = Backoff::new();
             }
             tokio::select! {
@@ -138,7 +139,7 @@ impl Remote {
             })
             .await?
             .into_inner();
-        // A coordinator of another version may have let us in; then we have to know better.
+        // A coordinator of another version may have admitted this worker, so the worker checks too.
         check_version(joined.protocol_version, ("coordinator", &joined.version), ("worker", OUR_VERSION))?;
         let worker = WorkerName::new(joined.worker).map_err(|error| Status::internal(error.to_string()))?;
         let (outbox, requests) = mpsc::channel(OUTBOX);
@@ -153,7 +154,7 @@ impl Remote {
     }
 }
 
-/// Hands over what arrives until the stream ends; fails when nobody listens.
+/// Forwards the messages of a stream until it ends; fails when the receiver is dropped.
 async fn forward(
     mut stream: impl Stream<Item = Result<v1::WorkResponse, Status>> + Unpin,
     events: &mpsc::Sender<Event>,
@@ -163,9 +164,9 @@ async fn forward(
         let next = tokio::select! {
             next = stream.next() => next,
             () = events.closed() => {
-                // The worker's last words are on their way; the coordinator ends the stream when it has heard them.
+                // The worker's last messages are in flight; the coordinator ends the stream when it has received them.
                 let last = async { while stream.next().await.is_some() {} };
-                let _ = tokio::time::timeout(LAST_WORDS, last).await;
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, last).await;
                 return Ok(());
             }
         };
@@ -173,7 +174,7 @@ async fn forward(
             Some(Ok(v1::WorkResponse { message: Some(message) })) => {
                 events.send(Event::Message(message)).await?;
             }
-            // A message of a later version that this one does not know.
+            // A message of a later protocol version.
             Some(Ok(v1::WorkResponse { message: None })) => {}
             Some(Err(status)) => {
                 tracing::debug!(%status, "the stream broke");
@@ -184,7 +185,7 @@ async fn forward(
     }
 }
 
-/// Whether trying again cannot help.
+/// Whether a retry cannot succeed.
 fn is_final(status: &Status) -> bool {
     match ErrorReason::of(status) {
         Some(_) => !is_transient(status),

@@ -1,4 +1,4 @@
-//! One policy on one object of the user's: propose, judge, and put the repair into the text.
+//! Repairs one object of a user's file for one policy: propose, verify, rewrite the text.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::pipeline::unrendered;
 use crate::verifier::verify;
 use corpus::Place;
 
-/// What the rules propose; a template that was never rendered is a person's business.
+/// Proposes a patch by the rules; an unrendered template needs review.
 pub(crate) fn propose(
     document: &Document,
     neighbours: &Neighbours,
@@ -32,8 +32,8 @@ pub(crate) fn propose(
     }
 }
 
-/// What the gates say of a proposal.
-pub(crate) fn judge(
+/// Verifies a proposal by the gates.
+pub(crate) fn verify_proposal(
     document: &Document,
     neighbours: &Neighbours,
     policy: &PolicyName,
@@ -46,20 +46,20 @@ pub(crate) fn judge(
     verify(Candidate { document, neighbours, before: &before, policy, proposal }, config, &clock)
 }
 
-/// How one policy on one object ended.
+/// Result of the repair of one object for one policy.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// Every gate accepted.
+    /// Every gate accepted the proposal.
     Accepted(Proposal),
-    /// A gate refused.
+    /// A gate rejected it: the errors.
     Rejected(Vec<String>),
-    /// A person must decide.
+    /// There is no proposal: the reason.
     NeedsReview(String),
-    /// Nothing to do (any more).
+    /// There is nothing to repair.
     NotApplicable,
 }
 
-/// Proposes and judges.
+/// Proposes a patch by the rules and verifies it.
 pub(crate) fn attempt(
     document: &Document,
     neighbours: &Neighbours,
@@ -69,7 +69,7 @@ pub(crate) fn attempt(
     let policy = PolicyName::Known(policy);
     match propose(document, neighbours, &policy, config) {
         Decision::Repair(proposal) => {
-            let verification = judge(document, neighbours, &policy, &proposal, config);
+            let verification = verify_proposal(document, neighbours, &policy, &proposal, config);
             if verification.accepted() {
                 Attempt::Accepted(proposal)
             } else {
@@ -82,7 +82,7 @@ pub(crate) fn attempt(
     }
 }
 
-/// The text of a file's document after a patch of the object at `object` in it.
+/// The text of a document after a patch of the object at `object` in it.
 pub(crate) fn patched_piece(
     piece: &str,
     object: &Pointer,
@@ -101,7 +101,7 @@ pub(crate) fn patched_file(
 ) -> Result<Rewritten, RewriteError> {
     let piece = patched_piece(place.text(file), &place.pointer, patch, limits)?;
     let (head, tail) = (&file[..place.offset], &file[place.offset + place.length..]);
-    // A document written anew ends its line; one that is followed by a separator must.
+    // A re-serialised document ends with a line break; one that is followed by a separator must.
     let newline = if tail.is_empty() || piece.text.ends_with('\n') { "" } else { "\n" };
     Ok(Rewritten { text: format!("{head}{}{newline}{tail}", piece.text), style: piece.style })
 }
@@ -123,8 +123,8 @@ fn moved(patch: &Patch, object: &Pointer) -> Patch {
     Patch(patch.0.iter().map(op).collect())
 }
 
-/// The words of all gates.
-pub(crate) fn gate_words(gates: &Gates) -> serde_json::Value {
+/// The verdicts of all gates as JSON.
+pub(crate) fn verdicts(gates: &Gates) -> serde_json::Value {
     serde_json::json!({
         "apply": gates.apply.verdict,
         "policy": gates.policy.verdict,

@@ -1,6 +1,8 @@
-//! Findings as SARIF 2.1.0 (OASIS standard), for code scanning.
+//! Writer of SARIF 2.1.0 (OASIS standard), for code scanning.
 //!
-//! *Invariant*: written as it comes; memory does not grow with the number of findings.
+//! Our own: the crates for SARIF (`serde-sarif`) build the whole log in memory before it is written.
+//!
+//! *Invariant*: results are written as they come; only their fingerprints are kept in memory.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,17 +21,17 @@ const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 pub(crate) struct SarifWriter<W: Write> {
     out: W,
     rule_index: BTreeMap<&'static str, usize>,
-    /// How often each fingerprint occurred: equal findings stay apart.
+    /// Occurrences of each fingerprint, so that equal findings have distinct ones.
     seen: BTreeMap<String, u32>,
     results: u64,
 }
 
 impl<W: Write> SarifWriter<W> {
-    /// Begins the log: the tool and the rules of `wanted`.
-    pub(crate) fn begin(mut out: W, wanted: &[PolicyId]) -> io::Result<Self> {
+    /// Begins the log with the tool and the rules of the `selected` policies.
+    pub(crate) fn begin(mut out: W, selected: &[PolicyId]) -> io::Result<Self> {
         let mut rules = Vec::new();
         let mut rule_index = BTreeMap::new();
-        for policy in wanted {
+        for policy in selected {
             for check in policies::policy(*policy).checks() {
                 if rule_index.insert(check.id, rules.len()).is_none() {
                     rules.push(rule(*policy, check));
@@ -85,7 +87,7 @@ impl<W: Write> SarifWriter<W> {
         write!(self.out, "\n{result}")
     }
 
-    /// Ends the log with what could not be read: path, line, sentence.
+    /// Ends the log with notifications of unreadable documents: path, line, message.
     pub(crate) fn end(mut self, unread: &[(String, Option<usize>, String)]) -> io::Result<W> {
         let notifications: Vec<Value> = unread
             .iter()
@@ -106,7 +108,7 @@ impl<W: Write> SarifWriter<W> {
         Ok(self.out)
     }
 
-    /// Stays the same when lines move: made of who the object is and what is wrong with it.
+    /// Fingerprint of the object's identity and the message, which does not change when lines move.
     fn fingerprint(&mut self, found: &Located) -> String {
         let parts = [&*found.path, &found.kind, &found.namespace, &found.name, found.check, &found.message];
         let hash = DocumentHash::of(parts.join("\0").as_bytes()).to_string();
@@ -137,7 +139,7 @@ fn rule(policy: PolicyId, check: &Check) -> Value {
             "family": policy.family(),
             "tags": ["kubernetes", policy.family()],
             "problem.severity": severity,
-            // The scale of code scanning goes from 0 to 10.
+            // GitHub code scanning expects 0 to 10.
             "security-severity": format!("{:.1}", f64::from(policy.base_risk()) / 10.0),
         },
     })
@@ -151,7 +153,7 @@ fn artifact(uri: &str) -> Value {
     }
 }
 
-/// A relative reference for a path at or below the working directory, else a `file:` URI; encoded as RFC 3986 wants.
+/// A relative reference for a path at or below the working directory, else a `file:` URI; percent-encoded by RFC 3986.
 fn uri(path: &str) -> String {
     let relative = path.strip_prefix("./").unwrap_or(path);
     let here = std::env::current_dir().ok();
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_requires_is_there() {
+    fn a_log_has_the_fields_that_the_standard_requires() {
         let unread = [("x.yaml".to_owned(), Some(2), "broken".to_owned())];
         let log = log(&[found("a b/ü.yaml", "m"), found("a b/ü.yaml", "m")], &unread);
         assert_eq!(log["version"], "2.1.0");
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_findings_is_whole() {
+    fn a_log_without_findings_is_valid() {
         let log = log(&[], &[]);
         assert_eq!(log["runs"][0]["results"], json!([]));
     }

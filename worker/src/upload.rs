@@ -1,4 +1,5 @@
-//! Outcomes → part → `CommitShard`, tried again until it is heard or the lease is over.
+//! Writes outcomes as a part and commits it by `CommitShard`, retried until it is acknowledged or the lease has
+//! expired.
 
 use bytes::Bytes;
 use futures::stream;
@@ -20,33 +21,32 @@ use proto::v1::commit_shard_request::Message;
 use crate::backoff::Backoff;
 use crate::deadline::DeadlineWatch;
 
-/// A shard's result, ready to be sent.
+/// A shard's result, ready to be committed.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// The Parquet bytes.
+    /// Parquet file of the rows.
     pub(crate) bytes: Bytes,
-    /// Their hash.
     pub(crate) hash: PartHash,
     /// Counts over the rows.
     pub(crate) tally: Tally,
 }
 
 impl Part {
-    /// Writes `outcomes` as a part. Blocks: run it where there is room to compute.
+    /// Writes `outcomes` as a part. Blocks: run it on the CPU pool.
     pub(crate) fn of(run_id: &RunId, outcomes: &[Outcome]) -> Result<Self, results::part::PartError> {
         let bytes = results::part::write_part(run_id, outcomes)?;
         Ok(Self { hash: PartHash::of(&bytes), tally: Tally::of(outcomes), bytes })
     }
 }
 
-/// How a commit ended.
+/// Result of a commit.
 #[derive(Debug)]
-pub(crate) enum Ending {
-    /// The coordinator has it.
+pub(crate) enum CommitOutcome {
+    /// The coordinator has acknowledged it.
     Committed,
-    /// The lease was over before the coordinator answered.
-    LeaseOver,
-    /// The coordinator does not want it.
+    /// The lease expired before the coordinator answered.
+    LeaseExpired,
+    /// The coordinator refused it for good.
     Refused(Status),
 }
 
@@ -57,30 +57,30 @@ pub(crate) async fn commit(
     worker: &WorkerName,
     part: &Part,
     mut watch: DeadlineWatch,
-) -> Ending {
-    let mut over = watch.clone();
-    let trying = async {
+) -> CommitOutcome {
+    let mut expiry = watch.clone();
+    let committing = async {
         let mut backoff = Backoff::new();
         loop {
-            if watch.is_over(Instant::now()) {
-                return Ending::LeaseOver;
+            if watch.is_expired(Instant::now()) {
+                return CommitOutcome::LeaseExpired;
             }
             match try_once(channel, key, worker, part).await {
-                Ok(()) => return Ending::Committed,
+                Ok(()) => return CommitOutcome::Committed,
                 Err(status) if is_transient(&status) => {
-                    tracing::debug!(%status, shard = %key.shard, "a commit was not heard; trying again");
+                    tracing::debug!(%status, shard = %key.shard, "a commit was not acknowledged; retrying");
                 }
-                Err(status) => return Ending::Refused(status),
+                Err(status) => return CommitOutcome::Refused(status),
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_delay()) => {}
-                () = watch.over() => return Ending::LeaseOver,
+                () = watch.expired() => return CommitOutcome::LeaseExpired,
             }
         }
     };
     tokio::select! {
-        ending = trying => ending,
-        () = over.over() => Ending::LeaseOver,
+        outcome = committing => outcome,
+        () = expiry.expired() => CommitOutcome::LeaseExpired,
     }
 }
 

@@ -1,13 +1,13 @@
-//! Files written whole or not at all.
+//! Atomic replacement of files.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces the content of `path`, or makes it. A reader sees the old file or the new one; mode and links stay. A new
-/// file is readable by its owner alone where it is `private`.
+/// Replaces or creates `path`. A reader sees the old file or the new one; mode and links stay. A new file is readable
+/// by its owner alone if it is `private`.
 pub(crate) fn replace(path: &Path, text: &str, private: bool) -> io::Result<()> {
-    // Behind a link the file that it names is replaced, not the link.
+    // Replace the file that a link points to, not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -23,7 +23,7 @@ pub(crate) fn replace(path: &Path, text: &str, private: bool) -> io::Result<()> 
     Ok(())
 }
 
-/// Those of the file that is replaced; of a new one, the usual ones unless it is private.
+/// Permissions of the replaced file; for a new file 0644, or those of the temporary file if it is private.
 fn permissions(target: &Path, private: bool) -> Option<fs::Permissions> {
     if let Ok(metadata) = fs::metadata(target) {
         return Some(metadata.permissions());

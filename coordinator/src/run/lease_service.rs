@@ -74,6 +74,7 @@ impl Coordinator {
             tokio::pin!(work);
             // From here on no notice is missed, also one that comes while there was nothing to lease.
             work.as_mut().enable();
+            self.apply_halts();
             let next = self.scheduler().next(self.now(), worker);
             match next {
                 Next::Lease(pending) => {

@@ -32,7 +32,7 @@ use results::store::Store;
 
 use crate::clock::Monotonic;
 use crate::ledger::Ledger;
-use crate::llm_gateway::LlmStatusSnapshot;
+use crate::llm_gateway::RunLink;
 use crate::metrics::Metrics;
 use crate::refusals::storage;
 use crate::run::upload_limit::UploadLimit;
@@ -88,8 +88,8 @@ pub struct Coordinator {
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: UploadLimit,
     pub(crate) metrics: Arc<Metrics>,
-    /// Where runs stand with their models.
-    pub(crate) llm_status: LlmStatusSnapshot,
+    /// Messages from and to the LLM gateway, and its status snapshot.
+    pub(crate) llm: Arc<RunLink>,
     /// Tasks beside the calls. They hold no strong reference to this while they wait.
     background: Mutex<JoinSet<()>>,
     /// What of this process is known to be used for its runs.

@@ -9,6 +9,7 @@ use proto::status::{ApiError, ErrorReason};
 
 use super::Coordinator;
 use crate::ledger::{RunEntry, Swap, Totals};
+use crate::llm_gateway::RunChanged;
 use crate::refusals::{ledger_refusal, unknown_run};
 use crate::run::finalize::totals;
 use crate::scheduler::state::ActiveRun;
@@ -40,7 +41,7 @@ impl Coordinator {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
         match swap.map_err(|error| ledger_refusal(&error))? {
             Swap::Done => {
-                let run = self.scheduler().end(run_id);
+                let run = self.end(run_id);
                 if let Some(run) = run {
                     self.record_cancelled(&run).await;
                 }
@@ -56,6 +57,7 @@ impl Coordinator {
     }
 
     fn active_status(&self, run_id: &RunId) -> Option<RunStatus> {
+        self.apply_halts();
         let now = self.now();
         let mut scheduler = self.scheduler();
         scheduler.expire(now);
@@ -79,9 +81,10 @@ impl Coordinator {
             trouble: run.trouble.clone().or_else(|| run.halted.clone()).or_else(|| run.stalled.clone()),
             records_per_s: run.rate.per_second(now),
             model: self
-                .llm_status
+                .llm
+                .status
                 .of(run_id)
-                .or_else(|| run.llm_policy.as_ref().map(|_| LlmStatus::default())),
+                .or_else(|| run.plan.config.model().map(|_| LlmStatus::default())),
         })
     }
 
@@ -91,7 +94,7 @@ impl Coordinator {
             Some(totals) => totals,
             None => self.count(&run_id).await?,
         };
-        let model = self.llm_status.total(&run_id).await;
+        let model = self.llm.status.total(&run_id).await;
         Ok(RunStatus {
             state: entry.state,
             records: entry.plan.records,
@@ -126,6 +129,13 @@ impl Coordinator {
 
     fn results(&self, run_id: &RunId) -> String {
         self.folder(run_id).map_or_else(|_| run_id.to_string(), |folder| folder.location().to_owned())
+    }
+
+    /// Takes a run that has ended out of scheduler and gateway.
+    pub(crate) fn end(&self, run_id: &RunId) -> Option<ActiveRun> {
+        let mut scheduler = self.scheduler();
+        self.llm.changed.post(RunChanged::Ended { run_id: run_id.clone() });
+        scheduler.end(run_id)
     }
 
     /// Changes a live run; gives what the change gives.

@@ -16,7 +16,6 @@ use super::fair_share::FairShare;
 use crate::clock::Monotonic;
 use crate::clock::Rate;
 use crate::ledger::RunResources;
-use crate::llm_gateway::LlmPolicy;
 use crate::metrics::{LeaseEvent, Metrics};
 use crate::scheduler::leases::{Grant, Leases, Speculation};
 use crate::scheduler::worker_registry::ConnectedWorker;
@@ -59,8 +58,6 @@ pub(crate) struct ActiveRun {
     pub(crate) finish: Finish,
     /// Why it cannot go on.
     pub(crate) trouble: Option<String>,
-    /// Under which terms it asks a model; `None`: it asks none.
-    pub(crate) llm_policy: Option<Arc<LlmPolicy>>,
     /// Why it was stopped, until it is submitted again.
     pub(crate) halted: Option<String>,
     /// What of the store or the ledger did not work when it was tried last.

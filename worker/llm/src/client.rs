@@ -1,4 +1,4 @@
-//! The client: one attempt is one call. Connections are used again; time and size are bounded.
+//! HTTP client: one attempt is one call. Connections are reused; time and size are bounded.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,40 +14,42 @@ use crate::error::{Failure, Phase};
 use crate::headers::RateHeaders;
 use crate::{reply, request};
 
-/// Longest body of a reply that is read.
+/// Longest body of a response that is read.
 pub const REPLY_BYTES: usize = 4 << 20;
 
-/// Longest body of a refusal that is read.
+/// Longest body of an error reply that is read.
 const REFUSAL_BYTES: usize = 64 << 10;
 
-/// Why there is no client.
+/// Why a client cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// The variable with the key is not there.
+    /// The environment variable of the key is not set.
     #[error("environment variable {0} is not set: it must hold the API key")]
     NoKey(String),
-    /// The key cannot be sent.
-    #[error("environment variable {0} holds characters that a header cannot carry")]
+    /// The key is not a valid header value.
+    #[error(
+        "environment variable {0} holds characters that are not valid in a header: set it to the API key alone"
+    )]
     IllegalKey(String),
-    /// The header cannot be sent.
-    #[error("{0:?} is no name of a header")]
+    /// The name of the header is not valid.
+    #[error("{0:?} is not a valid header name: set auth_header, e.g. to Authorization")]
     IllegalHeader(String),
-    /// The address is none.
-    #[error("{0:?} is no address: {1}")]
+    /// The endpoint is not a valid URL.
+    #[error("endpoint {0:?} is not a valid URL: {1}")]
     IllegalEndpoint(String, String),
-    /// TLS cannot begin.
+    /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
 
-/// How long a call may take.
+/// Time limits of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Making the connection.
+    /// For the connection.
     pub connect: Duration,
-    /// Until the head of the answer, connection included.
+    /// Until the head of the response, connection included.
     pub first_byte: Duration,
-    /// All of it.
+    /// For the whole call.
     pub total: Duration,
 }
 
@@ -62,20 +64,20 @@ impl From<&ProposerConfig> for Timeouts {
     }
 }
 
-/// What came of one call.
+/// Result of one call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// The answer, or why there is none.
+    /// Response of the model, or why there is none.
     pub result: Result<Answer, Failure>,
-    /// What the provider counted, also where there is no answer.
+    /// Tokens that the provider counted, also of a failed call.
     pub usage: Usage,
-    /// What it says about its limits.
+    /// Advertised rate limits.
     pub headers: RateHeaders,
-    /// How long the call took: this one alone, without any wait before it.
+    /// Duration of this call alone, without waits before it.
     pub took: Duration,
 }
 
-/// Calls one endpoint.
+/// Calls one endpoint with one key.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -84,7 +86,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `model`. `env` reads the environment variable that the settings name.
+    /// A client for `model`. `env` reads the environment variable of its key.
     pub fn new(
         model: &ModelConfig,
         timeouts: Timeouts,
@@ -96,7 +98,7 @@ impl Client {
         Ok(Self { http: http(&parsed, timeouts)?, auth: auth(model, env)?, timeouts })
     }
 
-    /// Asks once.
+    /// Makes one call.
     pub async fn ask(&self, question: &Question) -> Reply {
         let start = Instant::now();
         let (mut usage, mut headers) = (Usage::default(), RateHeaders::default());
@@ -129,7 +131,7 @@ impl Client {
         *headers = RateHeaders::read(response.headers(), SystemTime::now());
         let status = response.status();
         if !status.is_success() {
-            // The status says what is needed; a body that breaks off must not hide it.
+            // The status is enough: a body that breaks off must not hide it.
             let body = body(response, REFUSAL_BYTES).await.unwrap_or_default();
             return Err(reply::refusal(status.as_u16(), &body));
         }
@@ -153,7 +155,7 @@ async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> 
 }
 
 fn http(url: &Url, timeouts: Timeouts) -> Result<reqwest::Client, ClientError> {
-    // A second client in the process finds the provider installed: that is fine.
+    // An error means that an earlier client has installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
         .connect_timeout(timeouts.connect)
@@ -163,7 +165,7 @@ fn http(url: &Url, timeouts: Timeouts) -> Result<reqwest::Client, ClientError> {
         .tcp_nodelay(true)
         .user_agent(concat!("k8s-auto-fix/", env!("CARGO_PKG_VERSION")));
     if url.scheme() == "http" {
-        // Plain calls, to a model on this machine, need no certificates of the system.
+        // Plain HTTP needs no root certificates.
         let none = rustls::ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();

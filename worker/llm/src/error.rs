@@ -1,13 +1,13 @@
-//! Why a call gave no answer, by what can be done about it.
+//! Failures of a call, by what the caller can do.
 
-/// What took too long.
+/// Part of a call that exceeded its time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Making the connection.
+    /// Connection to the endpoint.
     Connect,
-    /// The wait for the head of the answer.
+    /// Wait for the head of the response.
     FirstByte,
-    /// The whole call.
+    /// Call as a whole.
     Total,
 }
 
@@ -15,66 +15,66 @@ impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Connect => "the connection",
-            Self::FirstByte => "the wait for the answer's head",
+            Self::FirstByte => "the wait for the head of the response",
             Self::Total => "the call",
         })
     }
 }
 
-/// Why a call gave no answer.
+/// Why a call gave no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// No connection.
+    /// The connection could not be made.
     #[error("cannot connect to {host}: {reason}")]
     Connect {
-        /// Whom.
+        /// Host of the endpoint.
         host: String,
-        /// Why not.
+        /// Error with its causes.
         reason: String,
     },
-    /// Too slow.
+    /// A time limit was exceeded.
     #[error("{0} took too long")]
     Timeout(Phase),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Reset(String),
-    /// The provider refused, or failed.
+    /// The provider answered with an error status.
     #[error("the provider answered {code}{}{message}", if message.is_empty() { "" } else { ": " })]
     Status {
-        /// The HTTP status.
+        /// HTTP status code.
         code: u16,
-        /// The provider's machine-readable code; empty when it names none.
+        /// Machine-readable code of the provider; may be empty.
         reason: String,
-        /// Its sentence, shortened.
+        /// Message of the provider, shortened.
         message: String,
     },
-    /// The answer is longer than is read.
+    /// The response is longer than the limit.
     #[error("the answer is longer than {limit} bytes")]
     TooLarge {
-        /// What is read.
+        /// Longest response in bytes.
         limit: usize,
     },
-    /// What came is not an answer.
+    /// The response is not in the expected format.
     #[error("the provider's answer cannot be read: {0}")]
     Garbage(String),
-    /// The answer was cut off at the longest that was allowed.
+    /// The response was cut off at `max_tokens`.
     #[error("the answer is cut off at the longest answer (finish reason length): raise proposer.max_tokens")]
     CutOff,
-    /// The answer says nothing.
+    /// The response has no text.
     #[error("the answer is empty")]
     Empty,
-    /// The provider or the model held the answer back.
+    /// The provider or the model withheld the response.
     #[error("the answer was withheld{}{why}", if .why.is_empty() { "" } else { ": " })]
     Withheld {
-        /// The sentence that came instead; may be empty.
+        /// Message in its place; may be empty.
         why: String,
     },
 }
 
-/// Longest text of a provider that is kept in an error.
+/// Longest provider text in an error, in bytes.
 const LONGEST: usize = 300;
 
-/// A text of the provider, fit for an error: one line, not too long, without what looks like a key.
+/// A provider text for an error: one line, shortened, with likely API keys masked.
 pub(crate) fn quoted(text: &str) -> String {
     let words = text.split_whitespace().map(|word| if is_like_a_key(word) { "***" } else { word });
     let mut line = String::new();
@@ -91,7 +91,7 @@ pub(crate) fn quoted(text: &str) -> String {
     line
 }
 
-/// Providers repeat (parts of) a wrong key in their answer.
+/// Providers repeat (parts of) a wrong key in their message.
 fn is_like_a_key(word: &str) -> bool {
     let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let prefixes = ["sk-", "xai-", "gsk_", "pk-", "rpa_", "hf_", "eyJ"];
@@ -107,17 +107,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_comes_back_is_not_shown() {
-        let said =
+    fn a_repeated_key_is_masked() {
+        let message =
             "Incorrect API key provided: xai-1234567890abcdef.\nYou can find it at https://console.x.ai.";
-        assert_eq!(quoted(said), "Incorrect API key provided: *** You can find it at https://console.x.ai.");
+        assert_eq!(
+            quoted(message),
+            "Incorrect API key provided: *** You can find it at https://console.x.ai."
+        );
         assert_eq!(quoted("key sk-***********abcd, bad"), "key *** bad");
         assert!(quoted(&"word ".repeat(500)).len() <= LONGEST + 4);
         assert!(quoted(&"x".repeat(5000)).len() <= 8);
     }
 
     #[test]
-    fn errors_read_as_sentences() {
+    fn errors_are_sentences() {
         let status = Failure::Status { code: 503, reason: String::new(), message: String::new() };
         assert_eq!(status.to_string(), "the provider answered 503");
         assert_eq!(Failure::Timeout(Phase::Total).to_string(), "the call took too long");

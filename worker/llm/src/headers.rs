@@ -1,36 +1,36 @@
-//! What a provider says about its limits in the headers of every reply.
+//! Rate limits that a provider advertises in the headers of a reply.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
 
-/// Longest wait that a provider is believed.
+/// Upper bound of a wait: longer ones are cut to it.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What is left of one limit.
+/// State of one limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Left {
     /// The limit, in the provider's own period.
     pub limit: Option<u64>,
-    /// How much of it is left.
+    /// Remaining part of it.
     pub remaining: Option<u64>,
-    /// When it is whole again.
+    /// Time until it is reset.
     pub reset: Option<Duration>,
 }
 
-/// What the headers of a reply say.
+/// Rate limits in the headers of a reply.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RateHeaders {
-    /// How long to wait before the next call.
+    /// Wait before the next call.
     pub retry_after: Option<Duration>,
-    /// Calls.
+    /// Limit on calls.
     pub requests: Left,
-    /// Tokens.
+    /// Limit on tokens.
     pub tokens: Left,
 }
 
 impl RateHeaders {
-    /// Reads the headers; one that cannot be understood is as if absent. `now` makes a wait of a date.
+    /// Reads the headers; one that is not valid counts as absent. `now` turns a date into a wait.
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let left = |what: &str| Left {
@@ -47,12 +47,12 @@ impl RateHeaders {
     }
 }
 
-/// `Retry-After`: seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     seconds(text, 1.0).or_else(|| until(text, now))
 }
 
-/// `x-ratelimit-reset-*`: `6m0s`, `1s`, `20ms`, seconds, a date, or seconds since 1970.
+/// Parses `x-ratelimit-reset-*`: `6m0s`, `1s`, `20ms`, seconds, a date, or seconds since 1970.
 pub fn reset(text: &str, now: SystemTime) -> Option<Duration> {
     let plain = seconds(text, 1.0);
     if plain == Some(LONGEST)
@@ -78,7 +78,7 @@ fn until(text: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default().min(LONGEST))
 }
 
-/// Numbers, each with its unit: `1h2m3.5s`, `20ms`.
+/// Parses numbers with units: `1h2m3.5s`, `20ms`.
 fn units(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0.0_f64;
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(retry_after(date, at(784_111_770)), Some(Duration::from_secs(7)));
         assert_eq!(retry_after(date, at(784_111_999)), Some(Duration::ZERO), "a date that has passed");
         assert_eq!(retry_after("2", at(0)), Some(Duration::from_secs(2)));
-        assert_eq!(retry_after("1e30", at(0)), Some(LONGEST), "nobody waits for ever");
+        assert_eq!(retry_after("1e30", at(0)), Some(LONGEST), "a wait is bounded");
         assert_eq!(retry_after("-3", at(0)), None);
     }
 

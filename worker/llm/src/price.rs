@@ -1,27 +1,27 @@
-//! What calls used and cost, added up.
+//! Usage and cost of calls, summed up.
 
 use domain::budget::{Price, Usage};
 
-/// A running bill.
+/// Usage and cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bill {
-    /// Calls that were made.
+    /// Number of calls.
     pub calls: u64,
-    /// What they used.
+    /// Tokens of the calls.
     pub usage: Usage,
-    /// What they cost in US dollars.
+    /// Cost in US dollars.
     pub cost_usd: f64,
 }
 
 impl Bill {
-    /// Adds a call, whether or not its answer could be used.
+    /// Adds a call, whether or not its response was usable.
     pub fn add(&mut self, usage: &Usage, price: &Price) {
         self.calls += 1;
         self.usage += *usage;
         self.cost_usd += price.of(usage);
     }
 
-    /// What so many more calls of the kind so far would cost; `None` before the first.
+    /// Expected cost of so many more calls, by the mean so far; `None` before the first.
     pub fn to_come(&self, calls: u64) -> Option<f64> {
         (self.calls > 0).then(|| self.cost_usd / self.calls as f64 * calls as f64)
     }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bill_adds_up_and_looks_ahead() {
+    fn a_bill_sums_up_and_extrapolates() {
         let price = Price { input: 1.0, cached_input: 0.5, output: 2.0 };
         let mut bill = Bill::default();
         assert_eq!(bill.to_come(10), None);

@@ -1,4 +1,4 @@
-//! The body of a reply: read leniently, because providers differ; handed on only when it is a whole answer.
+//! Body of a reply: parsed leniently, because providers differ, and accepted only if the response is complete.
 
 use domain::answer::{Answer, Finish};
 use domain::budget::Usage;
@@ -6,26 +6,28 @@ use serde_json::Value;
 
 use crate::error::{Failure, quoted};
 
-/// Reads the body of a reply with status 2xx. The usage is kept even where there is no answer: it was paid for.
+/// Parses the body of a reply with status 2xx. The usage is returned also for a failure, because it was paid for.
 pub fn answer(body: &[u8]) -> (Result<Answer, Failure>, Usage) {
     let value: Value = match serde_json::from_slice(body) {
         Ok(value) => value,
-        Err(error) => return (Err(Failure::Garbage(format!("no JSON: {error}"))), Usage::default()),
+        Err(error) => return (Err(Failure::Garbage(format!("not valid JSON: {error}"))), Usage::default()),
     };
     let usage = usage(&value["usage"]);
     (content(&value, usage), usage)
 }
 
 fn content(value: &Value, usage: Usage) -> Result<Answer, Failure> {
-    // Some gateways answer 200 with an error.
+    // Some gateways send an error with status 200.
     if let Some(message) =
         value.pointer("/error/message").or_else(|| value.get("error")).and_then(Value::as_str)
     {
         return Err(Failure::Garbage(format!("an error with status 200: {}", quoted(message))));
     }
-    let choice = value.pointer("/choices/0").ok_or_else(|| Failure::Garbage("no choices".to_owned()))?;
+    let choice = value
+        .pointer("/choices/0")
+        .ok_or_else(|| Failure::Garbage("choices is missing or empty".to_owned()))?;
     let message =
-        choice.get("message").ok_or_else(|| Failure::Garbage("a choice without message".to_owned()))?;
+        choice.get("message").ok_or_else(|| Failure::Garbage("a choice has no message".to_owned()))?;
     let finish = match choice.get("finish_reason").and_then(Value::as_str) {
         Some("stop") => Finish::Stop,
         Some("length" | "max_tokens") => Finish::Length,
@@ -47,17 +49,17 @@ fn content(value: &Value, usage: Usage) -> Result<Answer, Failure> {
     }
 }
 
-/// A text, or a list of parts with texts.
+/// The text of a message: a string, or the joined parts of a list.
 fn text(content: &Value) -> Result<String, Failure> {
     match content {
         Value::String(text) => Ok(text.clone()),
         Value::Null => Ok(String::new()),
         Value::Array(parts) => Ok(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
-        _ => Err(Failure::Garbage("a message whose content is no text".to_owned())),
+        _ => Err(Failure::Garbage("the content of a message is not text".to_owned())),
     }
 }
 
-/// Reads `usage`; what is missing or no count is 0, a missing total is the sum of what is there.
+/// Parses `usage`; a count that is missing or not valid is 0, a missing total is the sum of the others.
 fn usage(value: &Value) -> Usage {
     let count = |path: &str| value.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     let (prompt, completion) = (count("/prompt_tokens"), count("/completion_tokens"));
@@ -71,14 +73,14 @@ fn usage(value: &Value) -> Usage {
     }
 }
 
-/// Reads the body of a reply with another status.
+/// Parses the body of a reply with an error status.
 pub fn refusal(code: u16, body: &[u8]) -> Failure {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |paths: &[&str]| {
         paths.iter().find_map(|path| value.pointer(path).and_then(Value::as_str)).unwrap_or_default()
     };
     let message = text(&["/error/message", "/error", "/message", "/detail"]);
-    // A proxy answers with a page: its first words say more than nothing.
+    // A proxy answers with an HTML page: keep its first words.
     let page = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
     let message = if message.is_empty() && value.is_null() { page() } else { message.to_owned() };
     Failure::Status {
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_answer_is_read_with_what_it_used() {
+    fn a_complete_response_is_parsed_with_its_usage() {
         let body = json!({
             "model": "grok-4", "choices": [{"message": {"content": "[]"}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 407, "completion_tokens": 148, "total_tokens": 1900,
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn providers_differ_and_are_read_all_the_same() {
+    fn formats_of_different_providers_are_parsed() {
         let message = |message: Value| read(&json!({"choices": [{"message": message}]}));
         assert_eq!(message(json!({"content": "x", "refusal": null})).unwrap().content, "x");
         let parts = json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_answer_is_a_failure_that_says_so() {
+    fn an_incomplete_response_is_a_failure_with_its_reason() {
         let choice = |content: &str, reason: &str| {
             read(&json!({"choices": [{"message": {"content": content}, "finish_reason": reason}]}))
                 .unwrap_err()
@@ -149,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_call_used_is_not_lost() {
+    fn the_usage_of_a_failed_call_is_kept() {
         let body = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"length"}],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#;
         let (answer, usage) = answer(body.as_bytes());
         assert_eq!((answer, usage.total), (Err(Failure::CutOff), 14));
     }
 
     #[test]
-    fn a_refusal_says_why() {
+    fn an_error_reply_is_parsed_with_its_reason() {
         let openai = br#"{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}"#;
         let expected = Failure::Status {
             code: 404,

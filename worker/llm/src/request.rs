@@ -1,14 +1,14 @@
-//! The body of a request: the OpenAI-compatible shape, strictly what was asked for.
+//! Body of a request in the OpenAI-compatible format, without fields that the question does not set.
 
 use domain::answer::{AnswerForm, Message, Question, Role};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A request as it is sent.
+/// JSON of a request.
 #[derive(Debug, Serialize)]
 struct Body<'q> {
     model: &'q str,
-    messages: Vec<Said<'q>>,
+    messages: Vec<WireMessage<'q>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,33 +20,33 @@ struct Body<'q> {
 }
 
 #[derive(Debug, Serialize)]
-struct Said<'q> {
+struct WireMessage<'q> {
     role: &'static str,
     content: &'q str,
 }
 
-/// The body for a question.
+/// The body of a request for `question`.
 pub fn body(question: &Question) -> Vec<u8> {
     let sampling = &question.sampling;
     let body = Body {
         model: &question.model,
-        messages: question.messages.iter().map(said).collect(),
+        messages: question.messages.iter().map(wire_message).collect(),
         temperature: sampling.temperature,
         seed: sampling.seed,
         max_tokens: sampling.max_tokens,
         response_format: format(&sampling.form),
     };
-    // Texts and finite numbers: nothing here can fail to be JSON.
+    // Texts and finite numbers always serialise.
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
-fn said(message: &Message) -> Said<'_> {
+fn wire_message(message: &Message) -> WireMessage<'_> {
     let role = match message.role {
         Role::System => "system",
         Role::User => "user",
         Role::Assistant => "assistant",
     };
-    Said { role, content: &message.content }
+    WireMessage { role, content: &message.content }
 }
 
 fn format(form: &AnswerForm) -> Option<Value> {
@@ -60,10 +60,10 @@ fn format(form: &AnswerForm) -> Option<Value> {
     }
 }
 
-/// A cautious estimate of the tokens of a call: four bytes of text make about one token; an answer of a patch is short.
-pub fn estimated_tokens(question: &Question, usual_answer: u64) -> u64 {
+/// A cautious estimate of the tokens of a call: one for four bytes of prompt, and `usual_response` for the response.
+pub fn estimated_tokens(question: &Question, usual_response: u64) -> u64 {
     let prompt = question.bytes() as u64 / 4 + 4 * question.messages.len() as u64;
-    prompt + question.sampling.max_tokens.map_or(usual_answer, |most| usual_answer.min(u64::from(most)))
+    prompt + question.sampling.max_tokens.map_or(usual_response, |most| usual_response.min(u64::from(most)))
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_asked_for_is_sent() {
+    fn only_fields_that_are_set_are_sent() {
         let mut question = Question {
             endpoint: "http://h/v1/chat/completions".to_owned(),
             model: "m".to_owned(),

@@ -1,34 +1,36 @@
-//! Which failures are tried again, and after how long. A pure table: the clock and the dice are handed in.
+//! Which failures are retried, and after how long. Pure: time and random numbers are arguments.
+//!
+//! Not `backon`: a wait that the provider asks for and one deadline over all tries are part of the decision.
 
 use std::time::Duration;
 
 use crate::error::Failure;
 
-/// What a failure means for the call and for the run.
+/// Consequence of a failure for the call and the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
     /// The same call may succeed later.
     Again,
     /// The same call would fail again; the record goes on without it.
     GiveUp,
-    /// Every call would fail: the run stops and a person mends the settings.
+    /// Every call would fail: the run stops until the settings are corrected.
     Stop,
 }
 
-/// How patient calls are.
+/// Bounds of the retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// How often a call is made again.
+pub struct RetryPolicy {
+    /// Most retries of a call.
     pub retries: u32,
-    /// Bound of the first wait; it doubles with each.
+    /// Upper bound of the first wait, which doubles with each try.
     pub first: Duration,
-    /// Bound of any wait that the provider does not ask for.
+    /// Upper bound of any wait that the provider does not ask for.
     pub longest: Duration,
-    /// Longest from the first call to the begin of the last.
+    /// Longest time from the start of the first call to the start of the last.
     pub deadline: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             retries: 2,
@@ -39,10 +41,10 @@ impl Default for Patience {
     }
 }
 
-/// What to do about a failure.
+/// Classifies a failure.
 pub fn remedy(failure: &Failure) -> Remedy {
     match failure {
-        // Garbage: a proxy's page or a body that was cut; the next one may be whole.
+        // Garbage: a proxy's page or a truncated body; the next one may be complete.
         Failure::Connect { .. } | Failure::Timeout(_) | Failure::Reset(_) | Failure::Garbage(_) => {
             Remedy::Again
         }
@@ -54,50 +56,52 @@ pub fn remedy(failure: &Failure) -> Remedy {
 }
 
 fn of_status(code: u16, reason: &str, message: &str) -> Remedy {
-    let says = |words: &[&str]| {
+    let contains = |words: &[&str]| {
         let text = format!("{reason} {message}").to_ascii_lowercase();
         words.iter().any(|word| text.contains(word))
     };
     match code {
-        // A wrong key, no money, no such endpoint or model: no record will fare better.
+        // A wrong key, an empty account, an unknown endpoint or model: every call would fail.
         401..=404 => Remedy::Stop,
-        // An account without money answers 429 for ever.
-        429 if says(&["insufficient_quota", "billing", "credit balance"]) => Remedy::Stop,
+        // An account without credit is answered with 429 too.
+        429 if contains(&["insufficient_quota", "billing", "credit balance"]) => Remedy::Stop,
         408 | 409 | 425 | 429 | 500..=599 => Remedy::Again,
-        400 | 422 if says(&["api key", "api_key", "invalid_model", "model_not_found", "model not found"]) => {
+        400 | 422
+            if contains(&["api key", "api_key", "invalid_model", "model_not_found", "model not found"]) =>
+        {
             Remedy::Stop
         }
         _ => Remedy::GiveUp,
     }
 }
 
-/// Whether the failure says that there were too many calls; nothing else is a signal of the limit.
+/// Whether the failure is a 429 of the rate limit, the only signal that the limiter reacts to.
 pub fn is_throttled(failure: &Failure) -> bool {
     matches!(failure, Failure::Status { code: 429, .. }) && remedy(failure) == Remedy::Again
 }
 
-/// How long to wait before try number `tried` + 1, where `tried` counts from 1; `None`: give up.
+/// The wait before try number `tried` + 1, where `tried` counts from 1; `None`: give up.
 ///
-/// Full jitter: anything from nothing to the bound, so that callers who failed together do not return together. A wait
-/// that the provider asks for is kept, and the jitter comes on top. `dice` is from 0 to below 1.
+/// Full jitter: drawn from zero to the bound, so that calls that failed together are not retried together. A wait
+/// that the provider asks for is kept, with the jitter on top. `random` is from 0 to below 1.
 pub fn wait(
-    patience: &Patience,
+    policy: &RetryPolicy,
     tried: u32,
-    asked: Option<Duration>,
+    retry_after: Option<Duration>,
     since_first: Duration,
-    dice: f64,
+    random: f64,
 ) -> Option<Duration> {
-    if tried > patience.retries {
+    if tried > policy.retries {
         return None;
     }
-    let doubled = patience.first.saturating_mul(1 << tried.saturating_sub(1).min(20));
-    let jitter = doubled.min(patience.longest).mul_f64(dice.clamp(0.0, 1.0));
-    let wait = match asked {
-        // On top of what is asked for, a little is enough to spread the callers.
-        Some(asked) => asked.saturating_add(jitter.min(patience.first)),
+    let doubled = policy.first.saturating_mul(1 << tried.saturating_sub(1).min(20));
+    let jitter = doubled.min(policy.longest).mul_f64(random.clamp(0.0, 1.0));
+    let wait = match retry_after {
+        // On top of the provider's wait, a short jitter is enough to spread the calls.
+        Some(retry_after) => retry_after.saturating_add(jitter.min(policy.first)),
         None => jitter,
     };
-    (since_first.saturating_add(wait) <= patience.deadline).then_some(wait)
+    (since_first.saturating_add(wait) <= policy.deadline).then_some(wait)
 }
 
 #[cfg(test)]
@@ -110,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn failures_are_classified() {
         for code in [408, 409, 425, 429, 500, 502, 503, 504, 520, 529] {
             assert_eq!(remedy(&status(code, "", "")), Remedy::Again, "{code}");
         }
@@ -154,30 +158,30 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_cap_and_end_at_the_deadline() {
-        let patience = Patience { retries: 10, ..Patience::default() };
-        let bound = |tried| wait(&patience, tried, None, Duration::ZERO, 1.0).map(|wait| wait.as_secs_f64());
+        let policy = RetryPolicy { retries: 10, ..RetryPolicy::default() };
+        let bound = |tried| wait(&policy, tried, None, Duration::ZERO, 1.0).map(|wait| wait.as_secs_f64());
         let bounds: Vec<_> = (1..=8).map(|tried| bound(tried).unwrap()).collect();
         assert_eq!(bounds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
-        assert_eq!(bound(11), None, "tries are counted");
+        assert_eq!(bound(11), None, "retries are bounded");
         assert_eq!(
-            wait(&patience, 3, None, Duration::ZERO, 0.0),
+            wait(&policy, 3, None, Duration::ZERO, 0.0),
             Some(Duration::ZERO),
             "full jitter begins at 0"
         );
         let late = Duration::from_secs(299);
-        assert_eq!(wait(&patience, 3, None, late, 1.0), None, "the deadline would pass while waiting");
-        assert!(wait(&patience, 1, None, late, 1.0).is_some());
+        assert_eq!(wait(&policy, 3, None, late, 1.0), None, "the deadline would pass while waiting");
+        assert!(wait(&policy, 1, None, late, 1.0).is_some());
     }
 
     #[test]
-    fn a_wait_that_is_asked_for_is_kept() {
-        let patience = Patience::default();
-        let asked = Some(Duration::from_secs(20));
-        for dice in [0.0, 0.5, 0.999] {
-            let wait = wait(&patience, 2, asked, Duration::ZERO, dice).unwrap();
+    fn a_wait_of_the_provider_is_kept() {
+        let policy = RetryPolicy::default();
+        let retry_after = Some(Duration::from_secs(20));
+        for random in [0.0, 0.5, 0.999] {
+            let wait = wait(&policy, 2, retry_after, Duration::ZERO, random).unwrap();
             assert!(wait >= Duration::from_secs(20) && wait <= Duration::from_millis(20_500), "{wait:?}");
         }
-        assert_eq!(wait(&patience, 1, Some(Duration::from_secs(301)), Duration::ZERO, 0.0), None);
-        assert_eq!(wait(&patience, 1, Some(Duration::MAX), Duration::MAX, 0.5), None);
+        assert_eq!(wait(&policy, 1, Some(Duration::from_secs(301)), Duration::ZERO, 0.0), None);
+        assert_eq!(wait(&policy, 1, Some(Duration::MAX), Duration::MAX, 0.5), None);
     }
 }

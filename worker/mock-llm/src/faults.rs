@@ -1,37 +1,37 @@
-//! What goes wrong with the simulated provider, how often, and with whom.
+//! Faults of the simulated provider, and how often they occur.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One thing that goes wrong.
+/// A fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// 429 although nothing is used up.
+    /// A 429 although the limits are not used up.
     TooMany,
-    /// 500.
+    /// Status 500.
     Internal,
-    /// Nothing comes.
+    /// There is no reply.
     Timeout,
     /// The connection breaks.
     Reset,
-    /// A page instead of JSON.
+    /// An HTML page instead of JSON.
     Garbage,
-    /// JSON that is cut off.
+    /// Truncated JSON.
     Truncated,
-    /// An answer without text.
+    /// A response without text.
     Empty,
-    /// The model refuses.
+    /// The model refuses in words.
     Refusal,
-    /// The answer stands between sentences.
+    /// The response is embedded in prose.
     Prose,
-    /// The answer of another question.
+    /// A response that does not fit the prompt.
     Wrong,
-    /// The body comes in small pieces.
+    /// The body arrives in small pieces.
     Slow,
 }
 
 impl Fault {
-    /// Every fault with its word.
+    /// Every fault with its name.
     pub const ALL: [(Self, &'static str); 11] = [
         (Self::TooMany, "429"),
         (Self::Internal, "500"),
@@ -46,7 +46,7 @@ impl Fault {
         (Self::Slow, "slow"),
     ];
 
-    /// The word.
+    /// Name of the fault.
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(fault, _)| *fault == self).map_or("", |(_, word)| word)
     }
@@ -56,7 +56,7 @@ impl Fault {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Faults(Vec<(Fault, f64)>);
 
-/// Why a list of faults cannot be understood.
+/// A list of faults that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("fault {0:?} is not NAME=SHARE with a share from 0 to 1, all together at most 1, of: {words}", words = words())]
 pub struct BadFault(String);
@@ -96,12 +96,12 @@ impl fmt::Display for Faults {
 }
 
 impl Faults {
-    /// The fault at `dice` (from 0 to below 1), if any.
-    pub fn at(&self, dice: f64) -> Option<Fault> {
+    /// The fault at `at` (from 0 to below 1), if any.
+    pub fn at(&self, at: f64) -> Option<Fault> {
         let mut below = 0.0;
         self.0.iter().find_map(|(fault, share)| {
             below += share;
-            (dice < below).then_some(*fault)
+            (at < below).then_some(*fault)
         })
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_kept() {
+    fn faults_occur_by_their_shares() {
         let faults: Faults = "429=0.1, 500=0.05,timeout=0.03".parse().unwrap();
         let count =
             |wanted| (0..1000).filter(|at| faults.at((f64::from(*at) + 0.5) / 1000.0) == wanted).count();

@@ -1,4 +1,4 @@
-//! How long the simulated provider takes: as recorded, or by a formula.
+//! Latency of the simulated provider: recorded, or by a formula.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,34 +8,34 @@ use serde_json::Value;
 /// A distribution of latency, in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Latency {
-    /// Always the same.
+    /// Constant.
     Fixed(f64),
     /// Log-normal.
     LogNormal {
-        /// Half are quicker.
+        /// Median.
         median: f64,
         /// Standard deviation of the logarithm.
         spread: f64,
     },
-    /// So long until the first token, and so long for each.
+    /// A time until the first token, and a time for each token.
     PerToken {
-        /// Until the first.
+        /// Time until the first token.
         first: f64,
-        /// For each of the answer.
+        /// Time for each token of the response.
         each: f64,
     },
-    /// So many calls are worked on at once, each as long as that; the others wait their turn.
+    /// Calls wait in a queue for one of so many servers.
     Queue {
-        /// At once.
+        /// Calls that are processed at the same time.
         servers: usize,
-        /// How long one takes, without the wait.
+        /// Latency of a call without its wait.
         work: Box<Self>,
     },
-    /// Recorded: values at evenly spaced shares, in order; between them, a straight line.
+    /// Recorded quantiles (share, seconds) in ascending order, linearly interpolated.
     Recorded(Vec<(f64, f64)>),
 }
 
-/// Why a latency cannot be understood.
+/// Why a latency cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "latency {0:?} is neither a time (2.7), lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, queue:N:(one of these) nor a \
@@ -52,13 +52,13 @@ impl FromStr for Latency {
             let number = text.trim().trim_end_matches('s').parse::<f64>().ok();
             number
                 .filter(|number| number.is_finite() && *number >= 0.0)
-                .ok_or_else(|| bad("no number of seconds"))
+                .ok_or_else(|| bad("not a valid number of seconds"))
         };
         if let Some((servers, work)) = text.strip_prefix("queue:").and_then(|rest| rest.split_once(':')) {
             let servers = servers.parse().ok().filter(|servers| *servers > 0);
-            let servers = servers.ok_or_else(|| bad("no number of calls from 1"))?;
+            let servers = servers.ok_or_else(|| bad("the number of calls must be at least 1"))?;
             if work.starts_with("queue:") {
-                return Err(bad("a queue in a queue"));
+                return Err(bad("a queue cannot contain a queue"));
             }
             return Ok(Self::Queue { servers, work: Box::new(work.parse()?) });
         }
@@ -68,7 +68,7 @@ impl FromStr for Latency {
                 Ok(Self::LogNormal { median: number(median)?, spread: number(spread)? })
             }
             ["tokens", first, each] => Ok(Self::PerToken { first: number(first)?, each: number(each)? }),
-            _ => Err(bad("not of these forms")),
+            _ => Err(bad("unknown form")),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Latency {
         let bad = |why: &str| BadLatency("file".to_owned(), why.to_owned());
         let mut points = match serde_json::from_str::<Value>(text) {
             Ok(probe) => {
-                let results = probe["results"].as_array().ok_or_else(|| bad("no results"))?;
+                let results = probe["results"].as_array().ok_or_else(|| bad("the probe has no results"))?;
                 let mut times: Vec<f64> =
                     results.iter().filter_map(|row| row["duration_sec"].as_f64()).collect();
                 times.sort_by(f64::total_cmp);
@@ -103,10 +103,10 @@ impl Latency {
         };
         points.retain(|(share, time)| share.is_finite() && time.is_finite() && *time >= 0.0);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        if points.len() < 2 { Err(bad("fewer than two values")) } else { Ok(Self::Recorded(points)) }
+        if points.len() < 2 { Err(bad("it has fewer than two values")) } else { Ok(Self::Recorded(points)) }
     }
 
-    /// How many calls are worked on at once, where that is bounded.
+    /// Servers of the queue, if there is one.
     pub const fn servers(&self) -> Option<usize> {
         match self {
             Self::Queue { servers, .. } => Some(*servers),
@@ -114,31 +114,31 @@ impl Latency {
         }
     }
 
-    /// The latency at `dice` (from 0 to below 1) for an answer of `tokens`, without the wait in a queue.
-    pub fn at(&self, dice: f64, tokens: f64) -> f64 {
+    /// The latency at quantile `share` (from 0 to below 1) for a response of `tokens`, without the wait in a queue.
+    pub fn at(&self, share: f64, tokens: f64) -> f64 {
         match self {
             Self::Fixed(seconds) => *seconds,
-            Self::LogNormal { median, spread } => median * (spread * normal(dice)).exp(),
+            Self::LogNormal { median, spread } => median * (spread * normal(share)).exp(),
             Self::PerToken { first, each } => first + each * tokens,
-            Self::Queue { work, .. } => work.at(dice, tokens),
-            Self::Recorded(points) => interpolate(points, dice),
+            Self::Queue { work, .. } => work.at(share, tokens),
+            Self::Recorded(points) => interpolate(points, share),
         }
     }
 }
 
-/// Calls that wait their turn: when each of those that are worked on will be done.
+/// Queue in front of the servers: when each server will be free.
 #[derive(Debug, Default)]
 pub struct Queue(Vec<f64>);
 
 impl Queue {
-    /// How long a call that comes now has to wait until it is worked on for `work` seconds.
+    /// Adds a call that takes `work` seconds; returns its wait for a server.
     pub fn wait(&mut self, now: f64, work: f64, servers: usize) -> f64 {
         self.0.retain(|done| *done > now);
         if self.0.len() < servers {
             self.0.push(now + work);
             return 0.0;
         }
-        // Each entry is the end of the last call that a server has; the one that is free first takes this one.
+        // Each entry is the end of a server's last call; the server that is free first takes this call.
         let first = self.0.iter_mut().min_by(|a, b| a.total_cmp(b));
         let Some(done) = first else { return 0.0 };
         let wait = *done - now;
@@ -159,7 +159,7 @@ fn summary(text: &str) -> Vec<(f64, f64)> {
     };
     let mut points: Vec<(f64, f64)> = Vec::new();
     for (share, time) in text.lines().skip(1).filter_map(row) {
-        // A file may hold several measures; the first of each share counts.
+        // A file may hold several measures; the first of each quantile counts.
         if points.iter().all(|(known, _)| (known - share).abs() > 1e-9) {
             points.push((share, time));
         }
@@ -185,7 +185,7 @@ fn interpolate(points: &[(f64, f64)], share: f64) -> f64 {
     }
 }
 
-/// The normal distribution's value at a share, good to three digits (Tukey's lambda).
+/// Quantile function of the normal distribution to three digits (Tukey's lambda).
 fn normal(share: f64) -> f64 {
     let share = share.clamp(1e-6, 1.0 - 1e-6);
     (share.powf(0.1349) - (1.0 - share).powf(0.1349)) / 0.1975
@@ -218,11 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_is_drawn_from() {
+    fn a_recording_is_interpolated() {
         let probe = r#"{"results": [{"duration_sec": 3.0}, {"duration_sec": 1.0}, {"duration_sec": 2.0}]}"#;
         let latency = Latency::recorded(probe).unwrap();
-        for (dice, expected) in [(0.0, 1.0), (0.25, 1.5), (0.5, 2.0), (0.999, 2.998)] {
-            assert!((latency.at(dice, 0.0) - expected).abs() < 1e-9, "{dice}");
+        for (share, expected) in [(0.0, 1.0), (0.25, 1.5), (0.5, 2.0), (0.999, 2.998)] {
+            assert!((latency.at(share, 0.0) - expected).abs() < 1e-9, "{share}");
         }
         let csv = "stat,value_ms\ncount,280\np50_total_latency,5095.5\np95_total_latency,16922.3\nmin,1915\nmax,41072\n";
         let latency = Latency::recorded(csv).unwrap();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn above_the_knee_calls_wait_their_turn() {
+    fn more_calls_than_servers_wait_in_the_queue() {
         let mut queue = Queue::default();
         let waits: Vec<f64> = (0..6).map(|_| queue.wait(0.0, 2.0, 2)).collect();
         assert_eq!(waits, [0.0, 0.0, 2.0, 2.0, 4.0, 4.0]);

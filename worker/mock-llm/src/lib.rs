@@ -1,9 +1,4 @@
-//! The simulated provider: an OpenAI-compatible server with configurable limits, latency, faults and answers.
-//!
-//! *Never* knows Kubernetes: answers are handed in, by a function of the prompt or, for replay, by the prompt's hash.
-//!
-//! *Invariant*: what a request gets (answer, latency, fault) is decided by the seed, its question and how often that
-//! question came, not by the order of requests; only limits, and a queue where there is one, look at the clock.
+#![doc = include_str!("../README.md")]
 
 pub mod faults;
 pub mod latency;
@@ -22,26 +17,26 @@ pub use replay::PromptAnswers;
 pub use server::{Provider, serve};
 pub use stats::{Report, Second};
 
-/// An answer that changes nothing; also what a prompt without an answer gets.
+/// A response that changes nothing; also the response to an unknown prompt.
 pub const EMPTY_PATCH: &str = "{\"patch\": []}";
 
-/// Gives the text of an answer to the text of a question (the first message of the user); `None`: it knows none.
+/// Returns the response to a prompt (the first user message); `None` for an unknown prompt.
 pub type Answers = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// What the provider is like.
+/// Behaviour of the provider.
 #[derive(Clone)]
 pub struct Settings {
-    /// Its limits.
+    /// Rate and concurrency limits.
     pub allowed: Allowed,
-    /// Whether it says nothing of its limits (`x-ratelimit-*`) and refuses what is beyond them all the same.
+    /// Whether it sends no `x-ratelimit-*` headers; the limits apply all the same.
     pub silent: bool,
-    /// How long it takes.
+    /// Latency of a response.
     pub latency: Latency,
-    /// What goes wrong.
+    /// Faults and their shares.
     pub faults: Faults,
-    /// What it says.
+    /// Responses by prompt.
     pub answers: Answers,
-    /// How much faster than the clock everything goes.
+    /// How many times faster than the clock time runs.
     pub speed: f64,
     /// Seed of latency and faults.
     pub seed: u64,

@@ -1,10 +1,10 @@
-//! What the simulated provider allows.
+//! Rate and concurrency limits of the simulated provider.
 
 use serde::{Deserialize, Serialize};
 
 use llm::limit::bucket::Bucket;
 
-/// Limits; `None`: none.
+/// Configured limits; `None`: unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allowed {
@@ -14,14 +14,14 @@ pub struct Allowed {
     pub tpm: Option<f64>,
     /// Calls in flight.
     pub max_in_flight: Option<u64>,
-    /// Calls that pass at once (token bucket); default: a second's worth.
+    /// Size of the bucket in calls; default: those of a second.
     pub burst: Option<f64>,
-    /// Count in fixed windows of so many seconds rather than in a bucket.
+    /// Length of fixed windows that are used instead of a bucket.
     pub window_seconds: Option<f64>,
 }
 
 impl Allowed {
-    /// Whether the numbers are ones that a limit can have.
+    /// Whether every number is valid for a limit.
     pub fn is_legal(&self) -> bool {
         let numbers = [self.rpm, self.tpm, self.burst, self.window_seconds];
         numbers.iter().flatten().all(|number| number.is_finite() && *number > 0.0)
@@ -32,13 +32,13 @@ impl Allowed {
 /// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Refused {
-    /// When it would pass, in seconds from now.
+    /// Seconds until it would pass.
     pub wait: f64,
-    /// Whether tokens ran out; else it is calls.
+    /// Whether the limit on tokens refused it; else the one on calls.
     pub tokens: bool,
 }
 
-/// One limit that is being used up.
+/// A limit and its present use.
 #[derive(Debug, Clone)]
 enum Meter {
     Bucket { bucket: Bucket, size: f64 },
@@ -55,7 +55,7 @@ impl Meter {
         Self::Bucket { bucket: Bucket::new(rate, size, now), size }
     }
 
-    /// How long `amount` must wait; 0 when it passes. A call larger than the whole limit passes when it is whole.
+    /// How long `amount` must wait; 0 when it passes. A call above the whole limit passes when nothing of it is used.
     fn wait(&mut self, now: f64, amount: f64) -> f64 {
         match self {
             Self::Bucket { bucket, .. } => bucket.ready(now, amount) - now,
@@ -77,7 +77,7 @@ impl Meter {
         }
     }
 
-    /// What is left, and when all of it is back.
+    /// How much is left, and the seconds until nothing is used.
     fn left(&mut self, now: f64) -> (f64, f64) {
         match self {
             Self::Bucket { bucket, size } => {
@@ -91,10 +91,10 @@ impl Meter {
     }
 }
 
-/// What is left after a call: (limit a minute, left, seconds until whole).
+/// State of a limit after a call: (limit a minute, left, seconds until nothing is used).
 pub type Left = Option<(f64, f64, f64)>;
 
-/// The limits in use.
+/// The limits and their present use.
 #[derive(Debug, Clone)]
 pub struct Meters {
     allowed: Allowed,
@@ -103,13 +103,13 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// Whole limits.
+    /// Limits of which nothing is used.
     pub fn new(allowed: Allowed, now: f64) -> Self {
         let window = allowed.window_seconds;
         Self {
             allowed,
             requests: allowed.rpm.map(|rpm| Meter::new(rpm, allowed.burst, window, now)),
-            // A bucket of tokens holds as many seconds' worth as that of calls, and at least a few calls.
+            // The bucket of tokens covers the same time as that of calls, and at least a few calls.
             tokens: allowed.tpm.map(|tpm| {
                 let seconds = match (allowed.burst, allowed.rpm) {
                     (Some(burst), Some(rpm)) => burst * 60.0 / rpm,
@@ -120,12 +120,12 @@ impl Meters {
         }
     }
 
-    /// What is allowed.
+    /// The configured limits.
     pub const fn allowed(&self) -> &Allowed {
         &self.allowed
     }
 
-    /// Lets a call pass, or says why not.
+    /// Admits a call, or returns why it is refused.
     pub fn pass(&mut self, now: f64, tokens: f64, in_flight: u64) -> Result<(), Refused> {
         if self.allowed.max_in_flight.is_some_and(|most| in_flight >= most) {
             return Err(Refused { wait: 1.0, tokens: false });
@@ -147,7 +147,7 @@ impl Meters {
         Ok(())
     }
 
-    /// What is left of calls and of tokens.
+    /// The state of the limits on calls and on tokens.
     pub fn left(&mut self, now: f64) -> (Left, Left) {
         let of = |limit: Option<f64>, meter: &mut Option<Meter>| {
             let (limit, meter) = (limit?, meter.as_mut()?);
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_lets_its_rate_and_its_burst_pass() {
+    fn a_bucket_admits_its_rate_and_its_burst() {
         let allowed = Allowed { rpm: Some(480.0), burst: Some(30.0), ..Allowed::default() };
         let count = passed(allowed, 100, 60, 0.0);
         assert!((508..=511).contains(&count), "{count}");
     }
 
     #[test]
-    fn a_window_lets_its_count_pass_and_says_when_the_next_begins() {
+    fn a_window_admits_its_count_and_a_refusal_waits_for_the_next() {
         let allowed = Allowed { rpm: Some(60.0), window_seconds: Some(60.0), ..Allowed::default() };
         assert_eq!(passed(allowed, 10, 120, 0.0), 120);
         let mut meters = Meters::new(Allowed { rpm: Some(1.0), ..allowed }, 0.0);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_calls_in_flight_are_limits_of_their_own() {
+    fn tokens_and_calls_in_flight_are_separate_limits() {
         let allowed = Allowed { tpm: Some(60_000.0), ..Allowed::default() };
         let count = passed(allowed, 10, 120, 500.0);
         assert!((240..=262).contains(&count), "{count}");

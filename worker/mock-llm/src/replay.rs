@@ -1,5 +1,5 @@
-//! Replay: answers by the hash of the prompt that they belong to. Prompts are built forwards, by the code that builds
-//! them for a run, and handed in; this crate does not know what they are about.
+//! Replay: responses by the hash of their prompt. The caller builds the prompts by the code that builds them for a run;
+//! this crate does not depend on their content.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,40 +8,40 @@ use domain::ids::AnswerKey;
 
 use crate::Answers;
 
-/// Answers by the hash of the first message of the user.
+/// Responses by the hash of the first user message.
 #[derive(Debug, Default)]
 pub struct PromptAnswers {
     by_prompt: HashMap<AnswerKey, Box<str>>,
 }
 
 impl PromptAnswers {
-    /// Takes the answer to a prompt; `false` when the prompt has another answer already, which stays.
+    /// Inserts the response to a prompt; `false` when the prompt already has another response, which stays.
     pub fn insert(&mut self, prompt: &str, answer: &str) -> bool {
         let known = self.by_prompt.entry(key(prompt)).or_insert_with(|| answer.into());
         **known == *answer
     }
 
-    /// The answer to a prompt.
+    /// The response to a prompt.
     pub fn answer(&self, prompt: &str) -> Option<&str> {
         self.by_prompt.get(&key(prompt)).map(AsRef::as_ref)
     }
 
-    /// Whether the prompt has an answer.
-    pub fn knows(&self, prompt: &str) -> bool {
+    /// Whether the prompt has a response.
+    pub fn contains(&self, prompt: &str) -> bool {
         self.answer(prompt).is_some()
     }
 
-    /// How many prompts have an answer.
+    /// Number of prompts.
     pub fn len(&self) -> usize {
         self.by_prompt.len()
     }
 
-    /// Whether no prompt has an answer.
+    /// Whether there is no prompt.
     pub fn is_empty(&self) -> bool {
         self.by_prompt.is_empty()
     }
 
-    /// The provider's answers: these, and none to any other prompt.
+    /// These responses, and none to any other prompt.
     pub fn into_answers(self) -> Answers {
         Arc::new(move |prompt| self.answer(prompt).map(str::to_owned))
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_answer_to_a_prompt_stays() {
+    fn the_first_response_to_a_prompt_stays() {
         let mut answers = PromptAnswers::default();
         assert!(answers.is_empty());
         assert!(answers.insert("a", "1") && answers.insert("a", "1") && answers.insert("b", "2"));

@@ -1,4 +1,4 @@
-//! The replies of the simulated provider as HTTP.
+//! HTTP replies of the simulated provider.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::limits::{Left, Refused};
 
-/// A JSON reply.
+/// A reply with a JSON body.
 pub(crate) fn json_reply(status: StatusCode, headers: HeaderMap, value: &Value) -> Response<Body> {
     text_reply(status, headers, "application/json", value.to_string())
 }
 
-/// Any reply.
+/// A reply with a text body.
 pub(crate) fn text_reply(
     status: StatusCode,
     headers: HeaderMap,
@@ -28,17 +28,17 @@ pub(crate) fn text_reply(
     response
 }
 
-/// An error in the shape of the interface.
+/// An error in the OpenAI-compatible format.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let value = json!({"error": {"message": message, "type": "invalid_request_error", "code": code}});
     json_reply(status, HeaderMap::new(), &value)
 }
 
-/// 429, with the wait in real seconds.
+/// A 429 with the wait in real seconds.
 pub(crate) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Response<Body> {
     let mut headers = headers;
     let wait = (refused.wait / speed).max(0.001);
-    // Real providers ask for whole seconds. In time that goes faster a second is too coarse.
+    // Real providers send whole seconds; where time runs faster that is too coarse.
     set(&mut headers, "retry-after", &wait.ceil().to_string());
     if (speed - 1.0).abs() > 1e-9 {
         set(&mut headers, "retry-after-ms", &format!("{:.3}", wait * 1e3));
@@ -51,7 +51,7 @@ pub(crate) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Resp
     json_reply(StatusCode::TOO_MANY_REQUESTS, headers, &value)
 }
 
-/// What is left, in headers.
+/// The `x-ratelimit-*` headers.
 pub(crate) fn headers(left: (Left, Left), speed: f64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (what, left) in [("requests", left.0), ("tokens", left.1)] {
@@ -69,13 +69,13 @@ fn set(headers: &mut HeaderMap, name: &str, value: &str) {
     }
 }
 
-/// A reply whose connection breaks after its head.
+/// A reply whose connection breaks after the head.
 pub(crate) fn broken() -> Response<Body> {
     let begin = stream::iter([Ok("{\"choices\""), Err(std::io::Error::other("reset"))]);
     Response::new(Body::from_stream(begin))
 }
 
-/// A reply in small pieces over `over`.
+/// A reply whose body arrives in small pieces over the time `over`.
 pub(crate) fn in_pieces(headers: HeaderMap, text: &str, over: Duration) -> Response<Body> {
     let pieces: Vec<String> = text
         .as_bytes()

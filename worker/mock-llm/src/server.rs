@@ -1,4 +1,4 @@
-//! The simulated provider over HTTP.
+//! HTTP interface of the simulated provider.
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -25,13 +25,13 @@ use crate::{EMPTY_PATCH, Fault, Settings};
 /// Longest request that is read.
 const REQUEST_BYTES: usize = 16 << 20;
 
-/// The provider; cheap to clone.
+/// Handle of the provider; cheap to clone.
 #[derive(Clone)]
 pub struct Provider(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    /// The hash of the key that callers must have.
+    /// Hash of the key that callers must send.
     key: Option<AnswerKey>,
     began: Instant,
     state: Mutex<Changing>,
@@ -41,37 +41,37 @@ struct Changing {
     meters: Meters,
     queue: Queue,
     stats: Stats,
-    /// How often each question came.
+    /// How often each prompt was sent.
     times: BTreeMap<AnswerKey, u64>,
 }
 
-/// What a request asks.
-struct Asked {
+/// A parsed request.
+struct ChatRequest {
     model: String,
-    /// All messages.
+    /// Hash of all messages.
     key: AnswerKey,
-    /// The first message of the user.
-    question: String,
+    /// The first user message.
+    prompt: String,
     bytes: usize,
     samples: usize,
 }
 
-/// An accepted call is under way as long as this lives.
-struct UnderWay(Provider);
+/// An accepted call is in flight until this is dropped.
+struct InFlight(Provider);
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.state().stats.ended();
     }
 }
 
 impl Provider {
-    /// A provider that begins now.
+    /// A provider that starts now.
     pub fn new(settings: Settings) -> Self {
         Self::guarded(settings, None)
     }
 
-    /// A provider that begins now and refuses callers without `key`.
+    /// A provider that starts now and refuses calls without `key`.
     pub fn guarded(settings: Settings, key: Option<&Secret<String>>) -> Self {
         let meters = Meters::new(settings.allowed, 0.0);
         let state =
@@ -80,22 +80,22 @@ impl Provider {
         Self(Arc::new(Inner { settings, key, began: Instant::now(), state: Mutex::new(state) }))
     }
 
-    /// What it saw.
+    /// The statistics until now.
     pub fn report(&self) -> Report {
         self.state().stats.report()
     }
 
     fn state(&self) -> MutexGuard<'_, Changing> {
-        // Counts stay counts, whoever panicked.
+        // A panic while the lock is held leaves the counts valid.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seconds of the provider since it began.
+    /// Seconds since the start, in the provider's time.
     fn now(&self) -> f64 {
         self.0.began.elapsed().as_secs_f64() * self.0.settings.speed
     }
 
-    async fn rest(&self, seconds: f64) {
+    async fn sleep(&self, seconds: f64) {
         sleep(self.real(seconds)).await;
     }
 
@@ -103,38 +103,39 @@ impl Provider {
         Duration::try_from_secs_f64(seconds / self.0.settings.speed).unwrap_or(Duration::from_secs(3600))
     }
 
-    /// Whether the caller may call. Hashes are compared: how long that takes tells nothing of the key.
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// Whether the call has the right key. Compares hashes, so that the time of the comparison does not depend on the
+    /// key.
+    fn is_authorised(&self, headers: &HeaderMap) -> bool {
         let Some(key) = &self.0.key else { return true };
-        let said = ["authorization", "api-key", "x-api-key"].iter().find_map(|name| headers.get(*name));
-        said.is_some_and(|said| {
-            let said = said.as_bytes();
-            AnswerKey::of(said.strip_prefix(b"Bearer ").unwrap_or(said)) == *key
+        let sent = ["authorization", "api-key", "x-api-key"].iter().find_map(|name| headers.get(*name));
+        sent.is_some_and(|sent| {
+            let sent = sent.as_bytes();
+            AnswerKey::of(sent.strip_prefix(b"Bearer ").unwrap_or(sent)) == *key
         })
     }
 
     async fn complete(self, head: HeaderMap, body: Bytes) -> Response<Body> {
-        if !self.knows(&head) {
+        if !self.is_authorised(&head) {
             self.state().stats.unauthorised();
             let message = "Incorrect API key provided.";
             return error(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
         }
-        let asked = match read(&body) {
-            Ok(asked) => asked,
+        let request = match read(&body) {
+            Ok(request) => request,
             Err(why) => return error(StatusCode::BAD_REQUEST, "invalid_request", why),
         };
         let settings = &self.0.settings;
-        let known = (settings.answers)(&asked.question);
+        let known = (settings.answers)(&request.prompt);
         let unknown = known.is_none();
         let answer = known.unwrap_or_else(|| EMPTY_PATCH.to_owned());
-        let (prompt_tokens, answer_tokens) = (asked.bytes.div_ceil(4), answer.len().div_ceil(4));
+        let (prompt_tokens, answer_tokens) = (request.bytes.div_ceil(4), answer.len().div_ceil(4));
         let tokens = (prompt_tokens + answer_tokens) as f64;
         let (passed, head, time) = {
             let now = self.now();
             let mut state = self.state();
             let state = &mut *state;
-            state.stats.came(now, asked.key, state.meters.allowed());
-            let time = state.times.entry(asked.key).or_default();
+            state.stats.arrived(now, request.key, state.meters.allowed());
+            let time = state.times.entry(request.key).or_default();
             *time += 1;
             let passed = state.meters.pass(now, tokens, state.stats.in_flight());
             match passed {
@@ -149,13 +150,13 @@ impl Provider {
             let left = if settings.silent { (None, None) } else { state.meters.left(now) };
             (passed, headers(left, settings.speed), *time)
         };
-        let _under_way = match passed {
-            Ok(()) => UnderWay(self.clone()),
+        let _in_flight = match passed {
+            Ok(()) => InFlight(self.clone()),
             Err(refused) => return too_many(refused, head, settings.speed),
         };
-        let mut dice = dice(settings.seed, &asked.key, time);
-        let fault = settings.faults.at(dice.f64());
-        let latency = settings.latency.at(dice.f64(), answer_tokens as f64);
+        let mut random = random(settings.seed, &request.key, time);
+        let fault = settings.faults.at(random.f64());
+        let latency = settings.latency.at(random.f64(), answer_tokens as f64);
         if let Some(fault) = fault {
             self.state().stats.fault(fault.as_str());
         }
@@ -164,28 +165,28 @@ impl Provider {
             return too_many(refused, head, settings.speed);
         }
         if fault == Some(Fault::Timeout) {
-            // The caller gives up; that drops this and ends the call.
+            // The caller gives up, which drops this future and ends the call.
             return pending().await;
         }
         let waiting = settings.latency.servers().map(|servers| {
             let now = self.now();
             self.state().queue.wait(now, latency, servers)
         });
-        self.rest(latency + waiting.unwrap_or(0.0)).await;
+        self.sleep(latency + waiting.unwrap_or(0.0)).await;
         let usage = (prompt_tokens, answer_tokens);
-        self.faulty(fault, &asked, &answer, usage, head, latency)
+        self.faulty(fault, &request, &answer, usage, head, latency)
     }
 
     fn faulty(
         &self,
         fault: Option<Fault>,
-        asked: &Asked,
+        request: &ChatRequest,
         answer: &str,
         usage: (usize, usize),
         head: HeaderMap,
         latency: f64,
     ) -> Response<Body> {
-        let whole = |text: &str| completion(asked, text, usage);
+        let whole = |text: &str| completion(request, text, usage);
         match fault {
             Some(Fault::Internal) => {
                 error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the model fell over")
@@ -216,18 +217,18 @@ impl Provider {
     }
 }
 
-fn completion(asked: &Asked, text: &str, (prompt, answer): (usize, usize)) -> Value {
+fn completion(request: &ChatRequest, text: &str, (prompt, answer): (usize, usize)) -> Value {
     let choice = |index: usize| json!({"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
-    let choices: Vec<Value> = (0..asked.samples).map(choice).collect();
+    let choices: Vec<Value> = (0..request.samples).map(choice).collect();
     json!({
-        "id": format!("mock-{}", &asked.key.to_string()[..16]), "object": "chat.completion", "model": asked.model,
+        "id": format!("mock-{}", &request.key.to_string()[..16]), "object": "chat.completion", "model": request.model,
         "choices": choices,
         "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
     })
 }
 
-/// Dice of one request: the same for the same seed, question and number.
-fn dice(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
+/// Random generator of one call: the same for the same seed, prompt and number.
+fn random(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
     let mut text = key.as_bytes().to_vec();
     text.extend(seed.to_le_bytes());
     text.extend(time.to_le_bytes());
@@ -237,24 +238,27 @@ fn dice(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(u64::from_le_bytes(first))
 }
 
-fn read(body: &[u8]) -> Result<Asked, &'static str> {
-    let value: Value = serde_json::from_slice(body).map_err(|_| "the body is no JSON")?;
+fn read(body: &[u8]) -> Result<ChatRequest, &'static str> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| "the body is not valid JSON")?;
     let messages =
         value["messages"].as_array().filter(|list| !list.is_empty()).ok_or("messages is missing")?;
     let text = |message: &Value| message["content"].as_str().unwrap_or_default().to_owned();
-    let user = messages.iter().find(|message| message["role"] == "user").ok_or("no message of the user")?;
+    let user = messages
+        .iter()
+        .find(|message| message["role"] == "user")
+        .ok_or("a message with the role user is missing")?;
     let whole = serde_json::to_vec(messages).map_err(|_| "messages cannot be read")?;
-    Ok(Asked {
+    Ok(ChatRequest {
         model: value["model"].as_str().ok_or("model is missing")?.to_owned(),
         key: AnswerKey::of(&whole),
-        question: text(user),
+        prompt: text(user),
         bytes: messages.iter().map(|message| text(message).len()).sum(),
         samples: value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(1).clamp(1, 16),
     })
 }
 
 async fn models() -> Response<Body> {
-    let list = json!({"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "nobody"}]});
+    let list = json!({"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "mock"}]});
     json_reply(StatusCode::OK, HeaderMap::new(), &list)
 }
 
@@ -293,7 +297,7 @@ pub async fn serve(
         .with_state(provider);
     tokio::select! {
         served = async { axum::serve(listener, routes).await } => served,
-        // Calls that are under way are dropped with the server: a provider that goes away does just that.
+        // Calls in flight are dropped with the server, as by a provider that crashes.
         () = end => Ok(()),
     }
 }

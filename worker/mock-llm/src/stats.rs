@@ -1,4 +1,4 @@
-//! What the simulated provider saw.
+//! Statistics of the simulated provider.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::limits::Allowed;
 
-/// For how many of the last seconds it is kept what each saw.
+/// How many of the last seconds are kept one by one.
 const SECONDS: usize = 900;
 
 /// Counts while the provider runs; times are in its own seconds.
@@ -24,22 +24,22 @@ pub struct Stats {
     first_at: Option<f64>,
     last_at: f64,
     tokens: f64,
-    /// What the limits allowed until `counted_to`: calls and tokens.
+    /// Calls and tokens that the limits allowed until `counted_to`.
     allowed: (f64, f64),
     counted_to: f64,
     seconds: VecDeque<Second>,
 }
 
-/// What one second saw.
+/// Counts of one second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Second {
-    /// Which, of the provider's since it began.
+    /// Number of the second since the start, in the provider's time.
     pub second: u64,
     /// Calls that passed the limits.
     pub accepted: u64,
-    /// Calls that were refused for the limits.
+    /// Calls that were refused by the limits.
     pub refused: u64,
-    /// What passed over what the limits allow in a second; of calls and tokens the higher.
+    /// Share of the limit that was used: of calls or of tokens, the higher one.
     pub utilisation: Option<f64>,
     #[serde(skip)]
     tokens: f64,
@@ -47,38 +47,38 @@ pub struct Second {
     allowed: (f64, f64),
 }
 
-/// What is shown.
+/// The statistics as `/stats` returns them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Calls that passed the limits.
     pub accepted: u64,
-    /// Calls that were refused for the limits.
+    /// Calls that were refused by the limits.
     pub refused_429: u64,
-    /// Calls that were refused for their key.
+    /// Calls that were refused for a wrong key.
     pub refused_401: u64,
-    /// Accepted calls whose question it has no answer to.
+    /// Accepted calls with an unknown prompt.
     pub unknown: u64,
-    /// Faults that were played, by name.
+    /// Injected faults by name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Different questions.
+    /// Distinct prompts.
     pub distinct_prompts: u64,
-    /// When the first and the last call came, in the provider's seconds since it began.
+    /// Time of the first call, in the provider's seconds since its start.
     pub first_at: Option<f64>,
-    /// See `first_at`.
+    /// Time of the last call.
     pub last_at: Option<f64>,
-    /// Calls in flight now.
+    /// Present calls in flight.
     pub in_flight: u64,
     /// Most calls that were in flight.
     pub max_in_flight: u64,
     /// Tokens of answered calls, prompts included.
     pub tokens: u64,
-    /// What passed over what the limit allowed between the first and the last call; of calls and tokens the higher.
+    /// Share of the limit that was used between the first and the last call: of calls or of tokens, the higher one.
     pub utilisation: Option<f64>,
-    /// The same for each of the last 900 seconds in which a call came.
+    /// Counts of the last 900 seconds with a call.
     pub by_second: Vec<Second>,
 }
 
-/// What was used over what was allowed; of calls and tokens the higher.
+/// The share used of what was allowed: of calls or of tokens, the higher one.
 fn higher(used: (f64, f64), allowed: (f64, f64)) -> Option<f64> {
     let share = |used: f64, allowed: f64| (allowed > 0.0).then(|| used / allowed);
     [share(used.0, allowed.0), share(used.1, allowed.1)].into_iter().flatten().reduce(f64::max)
@@ -94,8 +94,8 @@ impl Stats {
         self.counted_to = self.counted_to.max(now);
     }
 
-    /// A call came.
-    pub fn came(&mut self, now: f64, prompt: AnswerKey, allowed: &Allowed) {
+    /// Counts a call, before it is known whether it passes.
+    pub fn arrived(&mut self, now: f64, prompt: AnswerKey, allowed: &Allowed) {
         self.allow(now, allowed);
         self.first_at.get_or_insert(now);
         self.last_at = now;
@@ -122,12 +122,12 @@ impl Stats {
         }
     }
 
-    /// Limits are about to change.
+    /// Accounts for the old limits before they change.
     pub fn limits_change(&mut self, now: f64, allowed: &Allowed) {
         self.allow(now, allowed);
     }
 
-    /// The call passed, and will use so many tokens.
+    /// Counts an accepted call, and its tokens.
     pub fn accepted(&mut self, tokens: f64) {
         self.accepted += 1;
         self.tokens += tokens;
@@ -139,7 +139,7 @@ impl Stats {
         self.most_in_flight = self.most_in_flight.max(self.in_flight);
     }
 
-    /// The call was refused.
+    /// Counts a call refused by the limits.
     pub fn refused(&mut self) {
         self.refused += 1;
         if let Some(second) = self.seconds.back_mut() {
@@ -147,32 +147,32 @@ impl Stats {
         }
     }
 
-    /// A call came with no key or a wrong one.
+    /// Counts a call without the right key.
     pub fn unauthorised(&mut self) {
         self.unauthorised += 1;
     }
 
-    /// The accepted call asks what it knows no answer to.
+    /// Counts an accepted call with an unknown prompt.
     pub fn unknown(&mut self) {
         self.unknown += 1;
     }
 
-    /// A fault was played.
+    /// Counts an injected fault.
     pub fn fault(&mut self, name: &'static str) {
         *self.faults.entry(name).or_default() += 1;
     }
 
-    /// An accepted call ended.
+    /// Counts the end of an accepted call.
     pub fn ended(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Calls in flight.
+    /// Present calls in flight.
     pub const fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
-    /// What is shown.
+    /// The statistics until now.
     pub fn report(&self) -> Report {
         let shown = |second: &Second| {
             let used = (second.accepted as f64, second.tokens);
@@ -210,7 +210,7 @@ mod tests {
         let mut stats = Stats::default();
         let allowed = Allowed { rpm: Some(60.0), ..Allowed::default() };
         for second in 100..161 {
-            stats.came(f64::from(second), AnswerKey::of(b"q"), &allowed);
+            stats.arrived(f64::from(second), AnswerKey::of(b"q"), &allowed);
             stats.accepted(10.0);
             stats.ended();
         }
@@ -221,15 +221,15 @@ mod tests {
         assert_eq!(report.by_second[7].second, 107);
         assert!((report.by_second[7].utilisation.unwrap() - 1.0).abs() < 1e-9);
         stats.limits_change(161.0, &allowed);
-        stats.came(221.0, AnswerKey::of(b"q"), &Allowed { rpm: Some(600.0), ..allowed });
+        stats.arrived(221.0, AnswerKey::of(b"q"), &Allowed { rpm: Some(600.0), ..allowed });
         assert!((stats.report().utilisation.unwrap() - 61.0 / 661.0).abs() < 1e-9);
     }
 
     #[test]
-    fn seconds_are_kept_for_a_while() {
+    fn only_the_last_seconds_are_kept() {
         let mut stats = Stats::default();
         for second in 0..2000 {
-            stats.came(f64::from(second), AnswerKey::of(b"q"), &Allowed::default());
+            stats.arrived(f64::from(second), AnswerKey::of(b"q"), &Allowed::default());
             stats.refused();
         }
         let seconds = stats.report().by_second;

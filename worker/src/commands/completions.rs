@@ -1,20 +1,17 @@
-//! `worker completions SHELL`.
+//! `worker completions SHELL`: prints the completion script for a shell.
 
-use clap::CommandFactory;
 use cli_support::Exit;
 use cli_support::completions::{Shell, print};
 
-use crate::cli::Cli;
-
-/// What to print.
+/// Arguments of `worker completions`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The shell that will read the script
     shell: Shell,
 }
 
-/// Prints the completion script.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    print(Cli::command(), args.shell)?;
+/// Prints the completion script of `command`, the whole command line of the program.
+pub fn run(args: &Args, command: clap::Command) -> anyhow::Result<Exit> {
+    print(command, args.shell)?;
     Ok(Exit::Fine)
 }

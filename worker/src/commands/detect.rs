@@ -1,7 +1,7 @@
-//! `worker detect PATH…`: every violation in the user's manifests.
+//! `worker detect PATH…`: finds the violations in manifests.
 //!
-//! Exit 0: nothing found. 1: something found. 2: nothing could be read. A document that cannot be read is named on
-//! stderr with file and line, counted, and changes the exit code only when there was nothing else to read.
+//! Exit 0: no findings. 1: findings. 2: nothing could be read. A document that cannot be read is reported on stderr
+//! with file and line, counted, and changes the exit code only if no other document could be read.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
@@ -17,7 +17,7 @@ use crate::findings::{Located, locate};
 use crate::sarif::SarifWriter;
 use corpus::{FileScan, Inputs, Scan, rows};
 
-/// What to look at, what for, and how to show it.
+/// Arguments of `worker detect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders (searched to any depth), YAML or JSON files, .tar[.gz] archives; - for standard input
@@ -33,7 +33,7 @@ pub struct Args {
     settings: Settings,
 }
 
-/// How findings are written.
+/// Output format of findings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// A table on a terminal, a line for each finding elsewhere
@@ -49,27 +49,27 @@ enum Form {
     Detections,
 }
 
-/// Reads a policy id of the command line.
+/// Parses a policy id.
 pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
     PolicyId::find(text).ok_or_else(|| {
         let known: Vec<&str> = PolicyId::ALL.iter().map(|id| id.as_str()).collect();
-        format!("no such policy; known are {}", known.join(", "))
+        format!("unknown policy; known are {}", known.join(", "))
     })
 }
 
-/// The policies that were named, or all.
-pub(crate) fn wanted(named: &[PolicyId]) -> Vec<PolicyId> {
+/// The policies named by the user, or all.
+pub(crate) fn selected(named: &[PolicyId]) -> Vec<PolicyId> {
     let all = PolicyId::ALL.iter().copied();
     all.filter(|id| named.is_empty() || named.contains(id)).collect()
 }
 
-/// Detects and prints.
+/// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let limits = args.settings.load()?.limits;
-    let wanted = wanted(&args.policy);
+    let selected = selected(&args.policy);
     let inputs = Inputs::open(&args.paths, &limits)?;
-    let scan = Scan::survey(&inputs, &limits, wanted.clone())?;
-    let mut writer = Writer::begin(args.output, &wanted)?;
+    let scan = Scan::survey(&inputs, &limits, selected.clone())?;
+    let mut writer = Writer::begin(args.output, &selected)?;
     let mut tally = Tally::default();
     let located = !matches!(args.output, Form::Detections);
     scan.files(
@@ -87,22 +87,22 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     tally.close()
 }
 
-/// What was read, for the closing line and the exit code.
+/// Counts for the summary line and the exit code.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     files: u64,
     objects: u64,
     findings: u64,
-    /// Path, line, sentence.
+    /// Unreadable documents: path, line, message.
     pub(crate) unread: Vec<(String, Option<usize>, String)>,
     unread_beyond: u64,
 }
 
-/// Unreadable documents that are kept for the end of the output, at most.
+/// Most unreadable documents that are kept for the end of the output.
 const MOST_UNREAD: usize = 10_000;
 
 impl Tally {
-    /// Counts a file and names what could not be read of it.
+    /// Counts a file and reports its unreadable documents.
     pub(crate) fn take(&mut self, file: &FileScan) {
         self.files += 1;
         self.objects += file.objects.len() as u64;
@@ -125,20 +125,20 @@ impl Tally {
         }
         let unread = self.unread.len() as u64 + self.unread_beyond;
         let what = if unread > 0 {
-            anyhow::anyhow!("nothing could be read: {unread} of {unread} documents are broken")
+            anyhow::anyhow!("nothing could be read: {unread} of {unread} documents are not valid")
         } else {
             anyhow::anyhow!("found no manifest in {} files", self.files)
         };
         Err(what).hint("name folders or files that hold .yaml, .yml or .json manifests")
     }
 
-    /// The closing line on stderr, and the exit code.
+    /// Writes the summary line to stderr; returns the exit code.
     fn close(&self) -> anyhow::Result<Exit> {
         self.check()?;
         let unread = self.unread.len() as u64 + self.unread_beyond;
-        let broken = if unread > 0 { format!(", {unread} unreadable") } else { String::new() };
+        let unreadable = if unread > 0 { format!(", {unread} unreadable") } else { String::new() };
         let line = format!(
-            "{} in {} of {}{broken}",
+            "{} in {} of {}{unreadable}",
             counted(self.findings, "finding"),
             counted(self.objects, "object"),
             counted(self.files, "file")
@@ -153,10 +153,10 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Findings on their way to stdout.
+/// Writes findings to stdout.
 struct Writer {
     kind: Kind,
-    /// Findings so far.
+    /// Findings written so far.
     written: u64,
 }
 
@@ -170,7 +170,7 @@ enum Kind {
 }
 
 impl Writer {
-    fn begin(form: Form, wanted: &[PolicyId]) -> io::Result<Self> {
+    fn begin(form: Form, selected: &[PolicyId]) -> io::Result<Self> {
         let out = || BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let kind = match form {
             Form::Text if io::stdout().is_terminal() => Kind::Table(Table::new([
@@ -182,7 +182,7 @@ impl Writer {
             Form::Text => Kind::Lines(out()),
             Form::Json => Kind::Json(out()),
             Form::Jsonl => Kind::Jsonl(out()),
-            Form::Sarif => Kind::Sarif(Box::new(SarifWriter::begin(out(), wanted)?)),
+            Form::Sarif => Kind::Sarif(Box::new(SarifWriter::begin(out(), selected)?)),
             Form::Detections => Kind::Detections(out()),
         };
         Ok(Self { kind, written: 0 })
@@ -249,7 +249,7 @@ fn object(located: &Located) -> String {
     format!("{} {namespace}{name}", located.kind)
 }
 
-/// A finding as compilers print theirs.
+/// A finding in the format of compiler messages.
 fn line(located: &Located) -> String {
     let Located { path, region, severity, check, message, .. } = located;
     let (line, column) = (region.line, region.column);

@@ -1,12 +1,12 @@
 //! `worker fix PATH…`: repairs files.
 //!
-//! For every violation a patch is proposed and judged; what all gates accept is applied to the user's own text, one
-//! after the other, each proposed anew on what the ones before it made. Without `--write` the diff is shown and nothing
-//! is touched. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs them;
-//! what stands there already is kept.
+//! For every violation a patch is proposed and verified. Patches that all gates accept are applied to the user's text
+//! one after the other, each proposed for the result of the previous ones. Without `--write` the diff is shown and no
+//! file is changed. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs
+//! them, after its present content.
 //!
-//! Exit 0: nothing (left) to repair. 1: something is left for a person, or, without `--write`, there is something to
-//! write. 2: nothing could be read or written.
+//! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
+//! could not be read or written.
 
 use std::path::{Path, PathBuf};
 
@@ -22,19 +22,19 @@ use engine::rewrite::Style;
 use engine::yaml;
 use serde_json::Value;
 
-use super::detect::{Tally, counted, policy, wanted};
+use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, patched_piece};
 use crate::write;
 use corpus::{FileScan, Inputs, Place, Scan};
 
-/// What to repair.
+/// Arguments of `worker fix`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders, YAML or JSON files; with the diff alone also .tar[.gz] archives, and - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
-    /// Write the repairs into the files; without it the diff is shown and nothing is touched
+    /// Write the repairs into the files; without it the diff is shown and no file is changed
     #[arg(short, long)]
     write: bool,
     /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
@@ -44,22 +44,22 @@ pub struct Args {
     settings: Settings,
 }
 
-/// What became of one file.
+/// Result of the repair of one file.
 #[derive(Debug, Default)]
 struct Repaired {
     /// The new text; `None` when nothing changed.
     text: Option<String>,
     companions: Vec<Value>,
-    /// Repairs that were applied, each with its cautions, for stderr.
+    /// Messages about the applied repairs, with their cautions.
     applied: Vec<String>,
-    /// Violations that are left, each with its reason.
+    /// Messages about the violations that are left, with their reasons.
     left: Vec<String>,
 }
 
-/// Repairs, and shows or writes.
+/// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.settings.load()?;
-    let wanted = wanted(&args.policy);
+    let selected = selected(&args.policy);
     let inputs = Inputs::open(&args.paths, &config.limits)?;
     if args.write
         && let Some(path) = inputs.read_only()
@@ -67,12 +67,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(anyhow::anyhow!("cannot write into {path}"))
             .hint("unpack it first, or leave --write out to see the diff");
     }
-    let scan = Scan::survey(&inputs, &config.limits, wanted.clone())?;
+    let scan = Scan::survey(&inputs, &config.limits, selected.clone())?;
     let mut tally = Tally::default();
     let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
     scan.files(
         |file| {
-            let repaired = repair_file(&file, &wanted, &config);
+            let repaired = repair_file(&file, &selected, &config);
             (file, repaired)
         },
         |(file, repaired)| {
@@ -120,7 +120,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Repairs the documents of a file, one after the other.
-fn repair_file(file: &FileScan, wanted: &[PolicyId], config: &RunConfig) -> Repaired {
+fn repair_file(file: &FileScan, selected: &[PolicyId], config: &RunConfig) -> Repaired {
     let mut repaired = Repaired::default();
     let mut text = String::new();
     let mut copied = 0;
@@ -135,8 +135,9 @@ fn repair_file(file: &FileScan, wanted: &[PolicyId], config: &RunConfig) -> Repa
         }
         let mut piece = place.text(&file.text).to_owned();
         for object in objects.iter().filter(|object| !object.findings.is_empty()) {
-            let mut desk = Desk { file, place: &object.place, neighbours: object.neighbours.clone(), config };
-            desk.repair(&mut piece, object.document.clone(), wanted, &mut repaired);
+            let mut repair =
+                ObjectRepair { file, place: &object.place, neighbours: object.neighbours.clone(), config };
+            repair.run(&mut piece, object.document.clone(), selected, &mut repaired);
         }
         text.push_str(&file.text[copied..place.offset]);
         text.push_str(&piece);
@@ -152,27 +153,27 @@ fn repair_file(file: &FileScan, wanted: &[PolicyId], config: &RunConfig) -> Repa
     repaired
 }
 
-/// One object under repair.
-struct Desk<'a> {
+/// Repairs one object of a file.
+struct ObjectRepair<'a> {
     file: &'a FileScan,
     place: &'a Place,
     neighbours: Neighbours,
     config: &'a RunConfig,
 }
 
-impl Desk<'_> {
-    fn repair(
+impl ObjectRepair<'_> {
+    fn run(
         &mut self,
         piece: &mut String,
         mut document: Document,
-        wanted: &[PolicyId],
+        selected: &[PolicyId],
         repaired: &mut Repaired,
     ) {
-        for policy in wanted {
+        for policy in selected {
             let view = engine::k8s::View::new(&document, &self.neighbours);
             let found = policies::policy(*policy).detect(&view);
             let Some(finding) = found.first() else { continue };
-            let who = self.who(&document, *policy);
+            let subject = self.subject(&document, *policy);
             match attempt(&document, &self.neighbours, *policy, self.config) {
                 Attempt::Accepted(proposal) => {
                     let rewritten =
@@ -180,24 +181,24 @@ impl Desk<'_> {
                     let rewritten = match rewritten {
                         Ok(rewritten) => rewritten,
                         Err(error) => {
-                            repaired.left.push(format!("{who}: {error}"));
+                            repaired.left.push(format!("{subject}: {error}"));
                             continue;
                         }
                     };
                     let Some(next) = object_in(&rewritten.text, self.place, &self.config.limits) else {
-                        repaired.left.push(format!("{who}: the repaired document cannot be read"));
+                        repaired.left.push(format!("{subject}: the repaired document cannot be read"));
                         continue;
                     };
                     let mut notes: Vec<String> =
                         proposal.cautions.iter().map(|caution| caution.sentence().to_owned()).collect();
                     if rewritten.style == Style::Reserialised {
-                        notes.push("the document had to be written anew: its comments are lost".to_owned());
+                        notes.push("the document had to be re-serialised: its comments are lost".to_owned());
                     }
                     let notes =
                         if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-                    repaired.applied.push(format!("{who}: repaired{notes}"));
+                    repaired.applied.push(format!("{subject}: repaired{notes}"));
                     for companion in proposal.companions {
-                        self.meet(&companion);
+                        self.add_neighbour(&companion);
                         if !repaired.companions.contains(&companion) {
                             repaired.companions.push(companion);
                         }
@@ -206,17 +207,19 @@ impl Desk<'_> {
                     document = next;
                 }
                 Attempt::Rejected(errors) => {
-                    let why = errors.first().map_or("refused by a gate", String::as_str);
-                    repaired.left.push(format!("{who}: no patch passes the gates: {why}"));
+                    let why = errors.first().map_or("a gate rejected it", String::as_str);
+                    repaired.left.push(format!("{subject}: no patch passes the gates: {why}"));
                 }
-                Attempt::NeedsReview(reason) => repaired.left.push(format!("{who}: needs review: {reason}")),
-                Attempt::NotApplicable => repaired.left.push(format!("{who}: {}", finding.message)),
+                Attempt::NeedsReview(reason) => {
+                    repaired.left.push(format!("{subject}: needs review: {reason}"))
+                }
+                Attempt::NotApplicable => repaired.left.push(format!("{subject}: {}", finding.message)),
             }
         }
     }
 
-    /// A companion stands around the object from now on.
-    fn meet(&mut self, companion: &Value) {
+    /// Adds a companion to the neighbours of the object.
+    fn add_neighbour(&mut self, companion: &Value) {
         let Ok(companion) = Document::from_value(companion.clone()) else { return };
         if let (Neighbours::Known(known), Some(offer)) =
             (&mut self.neighbours, engine::k8s::neighbours::offer(&companion))
@@ -227,7 +230,7 @@ impl Desk<'_> {
         }
     }
 
-    fn who(&self, document: &Document, policy: PolicyId) -> String {
+    fn subject(&self, document: &Document, policy: PolicyId) -> String {
         let identity = &document.identity;
         let name = if identity.name.is_empty() { "(unnamed)" } else { &identity.name };
         format!("{}:{}: {} {name}: {policy}", self.file.path, self.place.lines + 1, identity.kind)
@@ -240,7 +243,7 @@ fn object_in(piece: &str, place: &Place, limits: &Limits) -> Option<Document> {
     whole.flatten().into_iter().find(|(pointer, _)| *pointer == place.pointer).map(|(_, object)| object)
 }
 
-/// The companions' file before and after.
+/// The companions' file before and after the repair.
 struct Companions {
     path: PathBuf,
     old: String,
@@ -248,7 +251,7 @@ struct Companions {
     private: bool,
 }
 
-/// The companions that are not in their file yet; `None` when there are none.
+/// Adds the companions that are not in their file yet; `None` when there are none.
 fn companions_of(
     file: &FileScan,
     repaired: &Repaired,
@@ -276,7 +279,7 @@ fn companions_of(
         let identity = &companion.identity;
         private |= identity.kind == "Secret";
         if let Some(same) = known.iter().find(|known| known.identity == *identity) {
-            // A service account is there or not; what a Secret holds is what the repair refers to.
+            // An existing service account will do; of a Secret the content matters, because the repair refers to it.
             anyhow::ensure!(
                 same.value == companion.value || identity.kind != "Secret",
                 "not repaired: {} has a Secret {} with other content; merge them by hand or rename one",
@@ -297,7 +300,7 @@ fn companions_of(
     Ok((new != old).then_some(Companions { path, old, new, private }))
 }
 
-/// Writes both files, the companions first: what refers to them never stands alone.
+/// Writes both files, the companions first, so that a reference to them is never written without them.
 fn store(file: &FileScan, text: Option<&str>, companions: Option<&Companions>) -> anyhow::Result<()> {
     let path = Path::new(&file.path);
     let now = std::fs::read_to_string(path).context("cannot read the file again")?;

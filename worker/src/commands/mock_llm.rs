@@ -1,4 +1,4 @@
-//! `worker mock-llm`: a provider to try things on.
+//! `worker mock-llm`: a simulated LLM provider for tests and trials.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::settings;
 use crate::replay::{by_rules, recorded};
 use corpus::Source;
 
-/// What the provider is like.
+/// Arguments of `worker mock-llm`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
@@ -38,19 +38,18 @@ pub struct Args {
     /// Count in fixed windows of so many seconds, not in a token bucket
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
-    /// Say nothing of the limits (no x-ratelimit-* headers) and refuse what is beyond them all the same
+    /// Send no x-ratelimit-* headers; the limits apply all the same
     #[arg(long)]
     silent: bool,
     /// How long answers take: seconds, lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, queue:N:SPEC (N calls at once, the
     /// others wait their turn), or a file: a recorded probe (JSON) or a latency summary (CSV)
     #[arg(long, value_name = "FILE|SPEC", default_value = "lognormal:2.7:0.45")]
     latency: String,
-    /// What goes wrong and how often, e.g. 429=0.1,500=0.05,timeout=0.03; also reset, garbage, truncated, empty,
+    /// Faults and their shares, e.g. 429=0.1,500=0.05,timeout=0.03; also reset, garbage, truncated, empty,
     /// refusal, prose, wrong, slow
     #[arg(long, value_name = "SPEC", default_value = "")]
     faults: Faults,
-    /// Answer with the patches that the rules make: the corpus of the runs that will ask, as `coordinator run --corpus`
-    /// takes it
+    /// Answer with the patches of the rules; takes the same corpus as `coordinator run --corpus`
     #[arg(long, value_name = "PATH", conflicts_with = "replay")]
     corpus: Option<PathBuf>,
     /// Answer with recorded patches (patches.json[.gz])
@@ -59,27 +58,27 @@ pub struct Args {
     /// The detections that the patches were made for [default: detections.json.gz or detections.json beside them]
     #[arg(long, value_name = "FILE", requires = "replay")]
     replay_detections: Option<PathBuf>,
-    /// Answer 401 to callers without the key that this environment variable holds
+    /// Answer 401 to calls without the key in this environment variable
     #[arg(long, value_name = "VARIABLE")]
     require_key: Option<String>,
-    /// How much faster than the clock everything goes, limits included; all ratios are kept
+    /// Run so many times faster than the clock, limits included
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
     /// Seed of latency and faults
     #[arg(long, value_name = "S", default_value_t = 1337)]
     seed: u64,
-    // Those of the runs that will ask: they shape the prompts that --corpus and --replay answer.
+    // Those of the runs that will call it: they determine the prompts that --corpus and --replay answer.
     #[command(flatten)]
     settings: settings::Settings,
 }
 
-/// Answers, and what they are in a few words.
-struct Answering {
+/// The responses, and their description for the start message.
+struct Responses {
     answers: Answers,
     what: String,
 }
 
-/// Serves until it is interrupted.
+/// Serves until Ctrl-C.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (settings, what) = settings(args)?;
     let key = args.require_key.as_deref().map(key).transpose()?;
@@ -89,7 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     ended
 }
 
-/// What the provider is like, and what it answers in a few words.
+/// The provider's settings, and the description of its responses.
 fn settings(args: &Args) -> anyhow::Result<(Settings, String)> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         bail!("--speed must be a number above 0");
@@ -104,7 +103,7 @@ fn settings(args: &Args) -> anyhow::Result<(Settings, String)> {
     if !allowed.is_legal() {
         bail!("limits must be numbers above 0");
     }
-    let Answering { answers, what } = answering(args)?;
+    let Responses { answers, what } = responses(args)?;
     let settings = Settings {
         allowed,
         silent: args.silent,
@@ -117,31 +116,31 @@ fn settings(args: &Args) -> anyhow::Result<(Settings, String)> {
     Ok((settings, what))
 }
 
-fn answering(args: &Args) -> anyhow::Result<Answering> {
+fn responses(args: &Args) -> anyhow::Result<Responses> {
     match (&args.corpus, &args.replay) {
-        (Some(corpus), _) => as_the_rules_do(corpus, &args.settings.load()?),
+        (Some(corpus), _) => by_rules_of(corpus, &args.settings.load()?),
         (None, Some(patches)) => replay(patches, args.replay_detections.as_deref(), &args.settings.load()?),
-        (None, None) => Ok(Answering {
+        (None, None) => Ok(Responses {
             answers: Arc::new(|_| Some(EMPTY_PATCH.to_owned())),
-            what: "an empty patch; --corpus answers as the rules do".to_owned(),
+            what: "an empty patch; --corpus answers with the patches of the rules".to_owned(),
         }),
     }
 }
 
-fn as_the_rules_do(corpus: &Path, config: &RunConfig) -> anyhow::Result<Answering> {
+fn by_rules_of(corpus: &Path, config: &RunConfig) -> anyhow::Result<Responses> {
     let source = Source { corpus: corpus.to_path_buf(), manifests: None };
     let known = by_rules(&source, config)?;
     if known.answers.is_empty() {
         let corpus = corpus.display();
         return Err(anyhow!("no record of {corpus} has a prompt"))
-            .hint("--corpus takes what the runs that will ask are given as --corpus");
+            .hint("give --corpus the same corpus as to the runs that will call the provider");
     }
     let (prompts, records) = (known.answers.len(), known.records);
     let what = format!("the rules' patches for {prompts} prompts of {records} records");
-    Ok(Answering { answers: known.answers.into_answers(), what })
+    Ok(Responses { answers: known.answers.into_answers(), what })
 }
 
-fn replay(patches: &Path, detections: Option<&Path>, config: &RunConfig) -> anyhow::Result<Answering> {
+fn replay(patches: &Path, detections: Option<&Path>, config: &RunConfig) -> anyhow::Result<Responses> {
     let beside = || {
         let beside = ["detections.json.gz", "detections.json"].map(|name| patches.with_file_name(name));
         beside.iter().find(|path| path.is_file()).cloned().unwrap_or_else(|| beside[0].clone())
@@ -153,13 +152,13 @@ fn replay(patches: &Path, detections: Option<&Path>, config: &RunConfig) -> anyh
     let what = format!(
         "{known} recorded patches, {shadowed} of them with the prompt of an earlier one, {lost} more without a document"
     );
-    Ok(Answering { answers: recorded.answers.into_answers(), what })
+    Ok(Responses { answers: recorded.answers.into_answers(), what })
 }
 
 fn key(variable: &str) -> anyhow::Result<Secret<String>> {
     let key = env::process(variable).map(|key| Secret::new(key.trim().to_owned()));
     let Some(key) = key.filter(|key| !key.expose().is_empty()) else {
-        bail!("environment variable {variable} is not set: it must hold the key that callers have")
+        bail!("environment variable {variable} is not set: it must hold the key that callers send")
     };
     Ok(key)
 }
@@ -169,7 +168,7 @@ fn latency(text: &str) -> anyhow::Result<Latency> {
     if !path.is_file() {
         return Ok(text.parse()?);
     }
-    Latency::recorded(&read(&path)?).with_context(|| format!("cannot take latencies from {text}"))
+    Latency::recorded(&read(&path)?).with_context(|| format!("cannot read latencies from {text}"))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -193,12 +192,12 @@ async fn provide(
     ));
     let provider = Provider::guarded(settings, key.as_ref());
     serve(listener, provider.clone(), async move { interrupts.next().await }).await?;
-    output::say(&talk(&provider.report()));
+    output::say(&summary(&provider.report()));
     Ok(Exit::Fine)
 }
 
-/// What it saw, in a sentence.
-fn talk(report: &Report) -> String {
+/// The statistics in one sentence.
+fn summary(report: &Report) -> String {
     let seconds = report.last_at.zip(report.first_at).map_or(0.0, |(last, first)| last - first);
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
     let used = report
@@ -206,15 +205,15 @@ fn talk(report: &Report) -> String {
         .map_or("no limit".to_owned(), |share| format!("{:.1} % of the limit", 100.0 * share));
     let also = |count: u64, what: &str| if count > 0 { format!("{count} {what}, ") } else { String::new() };
     format!(
-        "{} calls accepted in {seconds:.1} s ({used}), {} refused (429), {} questions, {} tokens, at most {} in flight, \
+        "{} calls accepted in {seconds:.1} s ({used}), {} refused (429), {} distinct prompts, {} tokens, at most {} in flight, \
          {}{}faults: {}",
         report.accepted,
         report.refused_429,
         report.distinct_prompts,
         report.tokens,
         report.max_in_flight,
-        also(report.unknown, "with a question that is not known"),
-        also(report.refused_401, "refused for their key (401)"),
+        also(report.unknown, "with an unknown prompt"),
+        also(report.refused_401, "refused for a wrong key (401)"),
         if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }
     )
 }

@@ -1,4 +1,4 @@
-//! One thin file per subcommand: its arguments, and what it calls.
+//! One thin file per subcommand: its arguments, and the functions it calls.
 
 pub mod completions;
 pub mod detect;

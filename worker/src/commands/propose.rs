@@ -1,7 +1,7 @@
-//! `worker propose PATH…` or `--detections FILE`: the rules' patch for every record.
+//! `worker propose PATH…` or `--detections FILE`: proposes a patch by the rules for every record.
 //!
 //! With paths the ids are those of `worker detect --output detections` over the same paths. Exit 0: every record has a
-//! patch (or nothing to fix). 1: some have none; `status` and `reason` say why. 2: nothing could be read.
+//! patch (or nothing to fix). 1: some have none, for the reason in `status` and `reason`. 2: nothing could be read.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
@@ -17,12 +17,12 @@ use engine::document::Document;
 use engine::propose::Decision;
 use serde_json::{Value, json};
 
-use super::detect::{Tally, counted, policy, wanted};
+use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{diff, patched_file, propose};
 use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
 
-/// What to repair, and how to show it.
+/// Arguments of `worker propose`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders, YAML or JSON files, .tar[.gz] archives; - for standard input
@@ -47,7 +47,7 @@ pub struct Args {
     settings: Settings,
 }
 
-/// How records are written.
+/// Output format of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
     /// One JSON array
@@ -57,7 +57,7 @@ pub(crate) enum Form {
     Jsonl,
 }
 
-/// JSON objects on their way to stdout.
+/// Writes JSON objects to stdout.
 pub(crate) struct Rows {
     out: BufWriter<io::StdoutLock<'static>>,
     form: Form,
@@ -87,7 +87,7 @@ impl Rows {
     }
 }
 
-/// How many records have a patch, and how many have none.
+/// Counts of records by decision.
 #[derive(Debug, Default)]
 struct Counts {
     proposed: u64,
@@ -115,7 +115,7 @@ impl Counts {
     }
 }
 
-/// Proposes and prints.
+/// Proposes and prints the patches.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.settings.load()?;
     match &args.detections {
@@ -124,7 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// What is printed of one record.
+/// The output for one record.
 fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
     let mut row = json!({
         "id": id, "policy_id": policy.as_str(), "source": "rules", "hardened": false, "patch": [],
@@ -150,7 +150,7 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?;
-    let scan = Scan::survey(&inputs, &config.limits, wanted(&args.policy))?;
+    let scan = Scan::survey(&inputs, &config.limits, selected(&args.policy))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
     let mut number = 0_u64;
@@ -183,7 +183,7 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     Ok(counts.close())
 }
 
-/// One decision for each record of the file, in the order of the records; the same for records of one policy.
+/// One decision for each record of the file, in the order of the records; records of one object and policy share it.
 fn decisions(file: &FileScan, config: &RunConfig) -> Vec<(usize, PolicyId, Decision)> {
     let mut known: Vec<(usize, PolicyId, Decision)> = Vec::new();
     let mut decisions = Vec::new();
@@ -214,9 +214,9 @@ fn from_records(args: &Args, detections: &std::path::Path, config: &RunConfig) -
     let mut shown: BTreeSet<(DocumentHash, String)> = BTreeSet::new();
     let mut each = |record: Record, source: SourceDocument| -> anyhow::Result<()> {
         let name = record.policy();
-        let asked = args.policy.is_empty()
+        let is_selected = args.policy.is_empty()
             || matches!(&name, PolicyName::Known(policy) if args.policy.contains(policy));
-        if !asked {
+        if !is_selected {
             return Ok(());
         }
         let decision = decide(&record, &source, &name, &config);
@@ -224,7 +224,7 @@ fn from_records(args: &Args, detections: &std::path::Path, config: &RunConfig) -
         if let Some(out) = &mut out {
             out.push(&row(record.id.as_str(), &name, &decision))?;
         } else if shown.insert((source.hash, name.as_str().to_owned())) {
-            // Several records share policy and document: one diff says it.
+            // Records that share policy and document share one diff.
             show(&record.manifest_path, &source.text, None, &name, &decision, &config)?;
         }
         Ok(())
@@ -244,7 +244,7 @@ fn decide(record: &Record, source: &SourceDocument, name: &PolicyName, config: &
     }
 }
 
-/// A patch as a diff of the text it is for.
+/// Prints a patch as a diff of the text.
 fn show(
     path: &str,
     text: &str,

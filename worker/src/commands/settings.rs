@@ -1,4 +1,4 @@
-//! The configuration of a single stage: defaults < file < environment < flags.
+//! Configuration of the commands: defaults < file < environment < flags.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use anyhow::Context;
 use cli_support::{env, settings};
 use domain::config::RunConfig;
 
-/// Keys whose entries the user names.
+/// Maps whose keys are chosen by the user.
 const OPEN_MAPS: &[&str] = &["rules.images"];
 
-/// Where settings come from.
+/// Arguments that set configuration keys.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Settings {
     /// Configuration file (YAML); its keys are those of a run
@@ -21,7 +21,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Lays the layers over each other and checks the result.
+    /// Resolves the layers and validates the result.
     pub(crate) fn load(&self) -> anyhow::Result<RunConfig> {
         let defaults = serde_json::to_value(RunConfig::default())?;
         let file = match &self.config {
@@ -30,7 +30,8 @@ impl Settings {
         };
         let file = file.as_ref().map(|(path, value)| (path.as_str(), value.clone()));
         let resolved = settings::resolve(&defaults, OPEN_MAPS, file, env::settings(), &self.set)?;
-        let config: RunConfig = serde_json::from_value(resolved.value).context("cannot take the settings")?;
+        let config: RunConfig =
+            serde_json::from_value(resolved.value).context("the settings are not a valid configuration")?;
         config.check()?;
         Ok(config)
     }

@@ -1,6 +1,6 @@
-//! `worker verify --detections FILE --patches FILE`: the gates' verdict on every patch.
+//! `worker verify --detections FILE --patches FILE`: verifies every patch by the gates.
 //!
-//! Patches are joined by id; of several with one id the last counts. Exit 0: all accepted. 1: some are not.
+//! Patches are joined by id; of several with one id the last counts. Exit 0: all are accepted. 1: some are rejected.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,11 @@ use serde_json::{Value, json};
 
 use super::propose::{Form, Rows};
 use super::settings::Settings;
-use crate::repair::gate_words;
+use crate::repair::verdicts;
 use crate::verifier::verify;
 use corpus::{Source, read};
 
-/// What to judge, and by which gates.
+/// Arguments of `worker verify`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Published detections (JSON, JSON lines, Parquet, plain or gz)
@@ -37,13 +37,13 @@ pub struct Args {
     /// Patches for them (JSON or JSON lines, plain or gz)
     #[arg(long, value_name = "FILE")]
     patches: String,
-    /// Where the whole documents lie; they are judged instead of the records' own
+    /// Where the whole documents lie; they are verified instead of the records' own
     #[arg(long, value_name = "PATH")]
     manifests: Option<PathBuf>,
-    /// Which demands the gates make [default: as configured, strict]
+    /// Which gates to use [default: as configured, strict]
     #[arg(long, value_enum, value_name = "PROFILE")]
     gates: Option<Profile>,
-    /// Leave a gate out (may be repeated)
+    /// Disable a gate (may be repeated)
     #[arg(long, value_name = "GATE", value_delimiter = ',', value_parser = gate)]
     disable_gate: Vec<Gate>,
     /// How verdicts are written to stdout
@@ -53,12 +53,12 @@ pub struct Args {
     settings: Settings,
 }
 
-/// Which demands the gates make.
+/// Which gates to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Profile {
-    /// The last published gates with their faults mended
+    /// The last published gates with their defects fixed
     Strict,
-    /// The gates that judged the published runs
+    /// The gates of the published runs
     Published,
 }
 
@@ -66,11 +66,11 @@ fn gate(text: &str) -> Result<Gate, String> {
     let known = || Gate::ALL.iter().filter(|gate| **gate != Gate::Apply);
     known().copied().find(|gate| gate.as_str() == text).ok_or_else(|| {
         let known: Vec<&str> = known().map(|gate| gate.as_str()).collect();
-        format!("no such gate; these can be left out: {}", known.join(", "))
+        format!("unknown gate; these can be disabled: {}", known.join(", "))
     })
 }
 
-/// Judges and prints.
+/// Verifies and prints the verdicts.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut config = args.settings.load()?;
     match args.gates {
@@ -85,11 +85,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let patches = patches(&args.patches, &config)?;
     let source = Source { corpus: args.detections.clone(), manifests: args.manifests.clone() };
     let mut out = Rows::begin(args.output);
-    let mut bench = Bench { config: &config, start: Instant::now(), last: None };
+    let mut verifier = Verifier { config: &config, start: Instant::now(), last: None };
     let (mut accepted, mut rejected) = (0_u64, 0_u64);
     let mut faults: Vec<(Fault, u64)> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
     read(&source, &config, &mut |record, source| {
-        let judged = bench.judge(&record, &source, patches.get(record.id.as_str()));
+        let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()));
         if judged.status == Status::Accepted {
             accepted += 1;
         } else {
@@ -128,20 +128,20 @@ fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Pro
     Ok(found)
 }
 
-/// A patch as it was found.
+/// A patch as it was read, and its companions.
 struct Proposed {
     patch: String,
     companions: Vec<Value>,
 }
 
-/// A document and what is known of it, or why it cannot be read.
-type Opened = Result<(Document, Before), String>;
+/// An examined document, or why it cannot be read.
+type Examined = Result<(Document, Before), String>;
 
-/// Judges record after record; what is known of a document serves all records about it.
-struct Bench<'c> {
+/// Verifies record after record; consecutive records of one document share its examination.
+struct Verifier<'c> {
     config: &'c RunConfig,
     start: Instant,
-    last: Option<(DocumentHash, Opened)>,
+    last: Option<(DocumentHash, Examined)>,
 }
 
 /// The verdict on one record.
@@ -181,10 +181,10 @@ impl Judged {
         }
     }
 
-    /// The published shape, and what we know beyond it.
+    /// The published columns, and further ones.
     fn row(&self, record: &Record) -> Value {
         let applied = self.gates.apply.verdict == Verdict::Passed;
-        // The published files know no "not run": behind a patch that does not apply all but the rescan is false.
+        // The published files have no "not run": after a patch that does not apply, all gates but the rescan are false.
         let ok = |gate: Gate| match self.gates.of(gate).verdict {
             Verdict::Passed => true,
             Verdict::Failed => false,
@@ -205,14 +205,14 @@ impl Judged {
             "errors": self.errors,
             "status": self.status,
             "fault": self.fault,
-            "gates": gate_words(&self.gates),
+            "gates": verdicts(&self.gates),
             "new_violations": self.new_violations,
         })
     }
 }
 
-impl Bench<'_> {
-    fn judge(&mut self, record: &Record, source: &SourceDocument, proposed: Option<&Proposed>) -> Judged {
+impl Verifier<'_> {
+    fn verify(&mut self, record: &Record, source: &SourceDocument, proposed: Option<&Proposed>) -> Judged {
         if let Some(problem) = &record.problem {
             return Judged::failed(Fault::Document, problem.message.clone());
         }
@@ -222,12 +222,15 @@ impl Bench<'_> {
         let patch = match Patch::from_json(&proposed.patch) {
             Ok(patch) => patch,
             Err(error) => {
-                return Judged::failed(Fault::Proposer, format!("the patch is no JSON Patch: {error}"));
+                return Judged::failed(
+                    Fault::Proposer,
+                    format!("the patch is not a valid JSON Patch: {error}"),
+                );
             }
         };
         let proposal = Proposal { patch, companions: proposed.companions.clone(), ..Proposal::default() };
         if self.last.as_ref().is_none_or(|(hash, _)| *hash != source.hash) {
-            self.last = Some((source.hash, self.open(source)));
+            self.last = Some((source.hash, self.examine(source)));
         }
         let policy: PolicyName = record.policy();
         let clock = || self.start.elapsed().as_secs_f64() * 1e3;
@@ -245,7 +248,7 @@ impl Bench<'_> {
         }
     }
 
-    fn open(&self, source: &SourceDocument) -> Opened {
+    fn examine(&self, source: &SourceDocument) -> Examined {
         let document =
             Document::parse(&source.text, &self.config.limits).map_err(|error| error.to_string())?;
         let clock = || self.start.elapsed().as_secs_f64() * 1e3;

@@ -1,8 +1,8 @@
-//! The line to the coordinator: one stream for all questions of this worker, opened when there is one, opened again
-//! whenever it breaks.
+//! The client of the gateway's stream: one stream for all call requests of this worker, opened on the first request and
+//! reopened whenever it breaks.
 //!
-//! What has to be sent waits in the [`PendingRequests`] until the link takes it; meanwhile responses are read, so that neither end
-//! waits for the other.
+//! Messages queue in [`PendingRequests`] until the stream accepts them; responses are read meanwhile, so that the two
+//! ends cannot block each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,37 +25,38 @@ use proto::v1::llm_calls_request::Message as Request;
 use super::pending::{GatewayEvent, PendingRequests};
 use crate::backoff::Backoff;
 
-/// Orders to the line's task that may wait.
+/// Commands that may queue for the stream's task.
 const COMMANDS: usize = 1024;
 
-/// Messages that may wait for the link; the others wait in the pending.
+/// Messages that may queue for the stream; further ones stay in [`PendingRequests`].
 const OUTBOX: usize = 256;
 
-/// A stream that lasted this long starts the backoff afresh.
+/// A stream that lasted this long resets the backoff.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// How long calls that are under way may take when the worker ends.
+/// How long calls in progress may take when the worker ends.
 const LAST_CALLS: Duration = Duration::from_secs(60);
 
 enum Command {
-    Ask(AcquireCall, mpsc::Sender<GatewayEvent>),
+    AcquireCall(AcquireCall, mpsc::Sender<GatewayEvent>),
     CallResult(Box<CallResult>),
     CancelCall(u64),
     Close(String),
 }
 
-/// The way to the line's task; cheap to clone.
+/// Handle of the stream's task; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct GatewayClient {
     commands: mpsc::Sender<Command>,
     numbers: Arc<AtomicU64>,
     calls: TaskTracker,
-    resting: Arc<AtomicUsize>,
-    /// Told whenever a question waits for leave no more.
-    calls_in_progress: Arc<Notify>,
+    /// Requests that wait before a retry.
+    retrying: Arc<AtomicUsize>,
+    /// Notified whenever a request stops waiting for a permit.
+    started: Arc<Notify>,
 }
 
-/// Counts as long as it lives.
+/// Counts one more until it is dropped.
 struct Counted<'c>(&'c AtomicUsize);
 
 impl<'c> Counted<'c> {
@@ -71,16 +72,17 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// An open question; dropped before it is settled, it is withdrawn.
+/// An open request; dropped before it is settled, it is cancelled.
 pub(super) struct OpenRequest {
     gateway: GatewayClient,
     number: u64,
-    said: Option<mpsc::Receiver<GatewayEvent>>,
+    /// `None` once it is settled.
+    events: Option<mpsc::Receiver<GatewayEvent>>,
 }
 
 impl GatewayClient {
-    /// A line over `channel`, once `name` holds the name that the coordinator gave. Its task ends when every line of it
-    /// is gone and nothing is open.
+    /// A client over `channel`, which connects once `name` holds the name that the coordinator assigned. Its task
+    /// ends when every handle is dropped.
     pub(crate) fn start(
         channel: Channel,
         name: watch::Receiver<Option<WorkerName>>,
@@ -101,62 +103,65 @@ impl GatewayClient {
                 commands,
                 numbers: Arc::default(),
                 calls: TaskTracker::new(),
-                resting: Arc::default(),
-                calls_in_progress: Arc::default(),
+                retrying: Arc::default(),
+                started: Arc::default(),
             },
             task,
         )
     }
 
-    /// No question waits from now on: what waits is told `why`. Calls under way go on.
+    /// Stops every request that waits for a permit, now and later, for the reason `why`. Calls in progress go on.
     pub(crate) async fn close(&self, why: &str) {
-        // A task that has ended has nothing that waits.
+        // A task that has ended has no requests.
         let _ = self.commands.send(Command::Close(why.to_owned())).await;
     }
 
-    /// Returns when no call is under way any more, or has taken too long.
-    pub(crate) async fn calls_end(&self) {
+    /// Returns when no call is in progress, or the last ones have taken too long.
+    pub(crate) async fn wait_for_calls(&self) {
         self.calls.close();
         if tokio::time::timeout(LAST_CALLS, self.calls.wait()).await.is_err() {
-            tracing::warn!("calls to the model are still under way: their answers are lost");
+            tracing::warn!(
+                "LLM calls are still in progress after a minute: giving up on them, their responses are lost"
+            );
         }
     }
 
-    /// Does a call, whoever waits for it: what is paid for has to be kept.
+    /// Makes a call in a task of its own, which ends also when the caller is dropped: a paid response has to be
+    /// persisted.
     pub(super) fn call<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
         let call = self.calls.spawn(call);
-        self.calls_in_progress.notify_one();
+        self.started.notify_one();
         call
     }
 
-    /// Waits before a question is asked again.
-    pub(super) async fn rest(&self, pause: Duration) {
-        let _resting = Counted::new(&self.resting);
-        self.calls_in_progress.notify_one();
+    /// Waits before a retry.
+    pub(super) async fn wait_to_retry(&self, pause: Duration) {
+        let _retrying = Counted::new(&self.retrying);
+        self.started.notify_one();
         sleep(pause).await;
     }
 
-    /// Questions that do not wait for leave: their calls are under way, or they rest before the next try.
+    /// Requests that do not wait for a permit: their calls are in progress, or they wait before a retry.
     pub(crate) fn calls_in_progress(&self) -> usize {
-        self.calls.len() + self.resting.load(Ordering::Relaxed)
+        self.calls.len() + self.retrying.load(Ordering::Relaxed)
     }
 
-    /// Returns when there was one more of them since the last time.
+    /// Returns when [`calls_in_progress`](Self::calls_in_progress) has grown since the last call.
     pub(crate) async fn call_started(&self) {
-        self.calls_in_progress.notified().await;
+        self.started.notified().await;
     }
 
-    /// Asks; `asked` fills in the number.
-    pub(super) async fn ask(&self, asked: impl FnOnce(u64) -> AcquireCall) -> OpenRequest {
+    /// Requests a permit; `request` takes the number.
+    pub(super) async fn acquire(&self, request: impl FnOnce(u64) -> AcquireCall) -> OpenRequest {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        // Leave, and what the call came to.
-        let (events, said) = mpsc::channel(2);
-        // The events goes with an command that nobody takes: the question hears that it was stopped.
-        let _ = self.commands.send(Command::Ask(asked(number), events)).await;
-        OpenRequest { gateway: self.clone(), number, said: Some(said) }
+        // The permit, and the acknowledgement of the result.
+        let (sender, events) = mpsc::channel(2);
+        // A task that has ended drops the sender, which the request reads as stopped.
+        let _ = self.commands.send(Command::AcquireCall(request(number), sender)).await;
+        OpenRequest { gateway: self.clone(), number, events: Some(events) }
     }
 }
 
@@ -165,27 +170,27 @@ impl OpenRequest {
         self.number
     }
 
-    /// What the coordinator says next.
+    /// The next event of the request.
     pub(super) async fn next_event(&mut self) -> GatewayEvent {
-        let gone = || GatewayEvent::Stopped("the worker is ending".to_owned());
-        let Some(events) = &mut self.said else { return gone() };
-        let said = events.recv().await.unwrap_or_else(gone);
-        if !matches!(said, GatewayEvent::CallPermit(_)) {
-            self.said = None;
+        let stopped = || GatewayEvent::Stopped("the worker is ending".to_owned());
+        let Some(events) = &mut self.events else { return stopped() };
+        let event = events.recv().await.unwrap_or_else(stopped);
+        if !matches!(event, GatewayEvent::CallPermit(_)) {
+            self.events = None;
         }
-        said
+        event
     }
 
-    /// The call has ended.
-    pub(super) async fn ended(&self, ended: CallResult) {
-        let _ = self.gateway.commands.send(Command::CallResult(Box::new(ended))).await;
+    /// Sends the result of the call.
+    pub(super) async fn send_result(&self, result: CallResult) {
+        let _ = self.gateway.commands.send(Command::CallResult(Box::new(result))).await;
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        if self.said.is_some() {
-            // Not heard, it is withdrawn when leave comes.
+        if self.events.is_some() {
+            // Where the command queue is full, the request is cancelled when its permit arrives.
             let _ = self.gateway.commands.try_send(Command::CancelCall(self.number));
         }
     }
@@ -196,13 +201,13 @@ impl Drop for OpenRequest {
 struct Failures(u32);
 
 impl Failures {
-    /// One more; whether a person should know now: one failure may be a coordinator that starts again.
+    /// Counts a failure; returns whether to warn now: a single failure may be a coordinator that restarts.
     fn add(&mut self) -> bool {
         self.0 = self.0.saturating_add(1);
         self.0 == 2
     }
 
-    /// The stream works; whether a person was told that it did not.
+    /// Resets the count; returns whether there was a warning.
     fn end(&mut self) -> bool {
         std::mem::take(&mut self.0) >= 2
     }
@@ -210,11 +215,11 @@ impl Failures {
 
 type Opened = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
 
-/// Opens a stream.
+/// Opens the LLM call stream; waits for the name that the coordinator assigns.
 async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<Opened, String> {
     let worker = match name.wait_for(Option::is_some).await.map(|name| name.clone()) {
         Ok(Some(name)) => name.to_string(),
-        _ => return Err("the worker never joined".to_owned()),
+        _ => return Err("the worker has not joined".to_owned()),
     };
     let (outbox, requests) = mpsc::channel(OUTBOX);
     let open = v1::LlmCallsRequest { message: Some(Request::Open(v1::LlmCallsOpen { worker })) };
@@ -240,10 +245,10 @@ impl StreamTask {
                 self.take(command);
             }
             let opening = open(self.channel.clone(), self.name.clone());
-            let Some(opened) = self.take_orders_during(opening).await else { return };
+            let Some(opened) = self.take_commands_during(opening).await else { return };
             let begun = Instant::now();
             let reason = match opened {
-                Ok(opened) => self.talk(opened).await,
+                Ok(opened) => self.run_stream(opened).await,
                 Err(reason) => Some(reason),
             };
             let Some(reason) = reason else { return };
@@ -252,47 +257,47 @@ impl StreamTask {
                 self.failures.end();
             }
             if self.failures.add() {
-                tracing::warn!(reason, "no line to the coordinator for questions to a model; trying again");
+                tracing::warn!(reason, "cannot keep the LLM call stream to the coordinator open; retrying");
             } else {
-                tracing::debug!(reason, "no line to the coordinator for questions to a model");
+                tracing::debug!(reason, "the LLM call stream to the coordinator ended");
             }
-            if self.take_orders_during(sleep(backoff.next_delay())).await.is_none() {
+            if self.take_commands_during(sleep(backoff.next_delay())).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Takes commands until `waited` is there; `None`: there will be no more commands.
-    async fn take_orders_during<T>(&mut self, waited: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(waited);
+    /// Handles commands until `future` is ready; `None`: every handle is dropped.
+    async fn take_commands_during<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(future);
         loop {
             tokio::select! {
-                done = &mut waited => return Some(done),
+                done = &mut future => return Some(done),
                 command = self.inbox.recv() => self.take(command?),
             }
         }
     }
 
-    /// Talks until the stream breaks, and gives why; `None`: there will be no more commands.
-    async fn talk(&mut self, (outbox, mut stream): Opened) -> Option<String> {
+    /// Sends and receives until the stream breaks, and returns why; `None`: every handle is dropped.
+    async fn run_stream(&mut self, (outbox, mut stream): Opened) -> Option<String> {
         self.pending.begin_stream();
         loop {
             tokio::select! {
                 command = self.inbox.recv() => self.take(command?),
-                room = outbox.reserve(), if self.pending.has_message() => match room {
-                    Ok(room) => {
+                permit = outbox.reserve(), if self.pending.has_message() => match permit {
+                    Ok(permit) => {
                         if let Some(message) = self.pending.next_message() {
-                            room.send(v1::LlmCallsRequest { message: Some(message) });
+                            permit.send(v1::LlmCallsRequest { message: Some(message) });
                         }
                     }
-                    Err(_) => return Some("the link is broken".to_owned()),
+                    Err(_) => return Some("the stream is broken".to_owned()),
                 },
                 response = stream.message() => match response {
                     Ok(Some(response)) => {
                         if self.failures.end() {
-                            tracing::info!("the line to the coordinator for questions to a model is open again");
+                            tracing::info!("the LLM call stream to the coordinator is open again");
                         }
-                        // No message: of a later version.
+                        // `None`: a message of a later protocol version.
                         if let Some(message) = response.message {
                             self.pending.on_response(message, Instant::now());
                         }
@@ -306,9 +311,9 @@ impl StreamTask {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Ask(asked, events) => self.pending.ask(asked, events),
-            Command::CallResult(ended) => self.pending.ended(*ended),
-            Command::CancelCall(number) => self.pending.withdraw(number),
+            Command::AcquireCall(request, events) => self.pending.acquire(request, events),
+            Command::CallResult(result) => self.pending.on_result(*result),
+            Command::CancelCall(number) => self.pending.cancel(number),
             Command::Close(why) => self.pending.close(&why),
         }
     }
@@ -319,10 +324,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_is_told_once_of_failures_in_a_row() {
+    fn failures_in_a_row_are_warned_about_once() {
         let mut failures = Failures::default();
-        assert!(!failures.end() && !failures.add(), "one may be a coordinator that starts again");
-        assert!(!failures.end(), "nothing was said");
+        assert!(!failures.end() && !failures.add(), "a single one may be a coordinator that restarts");
+        assert!(!failures.end(), "there was no warning");
         assert_eq!([(); 4].map(|()| failures.add()), [false, true, false, false]);
         assert!(failures.end() && !failures.end());
         assert!(!failures.add() && failures.add());

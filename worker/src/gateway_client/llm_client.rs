@@ -1,4 +1,4 @@
-//! One question from asking to its answer: leave, call, waits between tries.
+//! One LLM completion: permit, call, retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,61 +9,59 @@ use domain::ids::RunId;
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::Failure;
 use llm::request::estimated_tokens;
-use llm::retry::{Patience, Remedy, is_throttled, remedy, wait};
+use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
 use proto::convert::{AcquireCall, CallResult};
 
 use super::client::{GatewayClient, OpenRequest};
 use super::pending::GatewayEvent;
 
-/// Tokens that an answer usually takes, reasoning included, before anything is known.
+/// Assumed tokens of a response, reasoning included, before any was measured.
 pub(crate) const USUAL_ANSWER: u64 = 1200;
 
-/// How often a provider may refuse one question for too many calls.
+/// How often one request may be throttled (429) before it is given up.
 const MOST_THROTTLED: u32 = 100;
 
-/// What came of a question.
+/// Result of a completion.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Completion {
-    /// An answer.
     Answered {
-        /// The answer, which is kept.
+        /// The response, which is persisted.
         answer: Answer,
-        /// How long the calls for it took together; `None`: it was there before.
+        /// Duration of its calls together; `None`: it was cached.
         took: Option<Duration>,
     },
-    /// There is none, and the record goes on without it.
+    /// There is no response; the record goes on without one.
     Unanswered {
-        /// Why.
         why: String,
-        /// How long the calls for it took together; `None`: there was none.
+        /// Duration of its calls together; `None`: no call was made.
         took: Option<Duration>,
     },
     /// The run has stopped, or the worker ends.
     Stopped,
 }
 
-/// Asks one model for one run.
+/// The LLM client of a run: completions from one model, with retries.
 #[derive(Clone)]
 pub(crate) struct LlmClient {
     gateway: GatewayClient,
     run_id: RunId,
-    /// Why there is no client, where there is none.
+    /// `Err`: why there is no client, e.g. a missing API key; reported with the first call.
     client: Result<Client, String>,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     model: ModelConfig,
 }
 
-/// What one call came to, after the coordinator keeps it.
+/// Result of one call, after the coordinator has persisted it.
 enum CallAttempt {
     Answered(Answer, Duration),
     Failed(Box<Reply>, Failure),
-    /// Leave came too late to be used.
+    /// The permit had expired.
     Unsent,
     Stopped,
 }
 
 impl LlmClient {
-    /// Asks the model of the run's configuration; `None` where the rules propose.
+    /// A client for the model of the run's configuration; `None` where the rules propose.
     pub(crate) fn new(
         gateway: GatewayClient,
         run_id: RunId,
@@ -72,28 +70,28 @@ impl LlmClient {
     ) -> Option<Self> {
         let model = config.model()?;
         let client = Client::new(model, Timeouts::from(&config.proposer), env);
-        let patience = Patience {
+        let retry_policy = RetryPolicy {
             retries: config.proposer.retries,
             deadline: Duration::from_secs(config.proposer.retry_seconds.into()),
-            ..Patience::default()
+            ..RetryPolicy::default()
         };
         let client = client.map_err(|error| error.to_string());
-        Some(Self { gateway, run_id, client, patience, model: model.clone() })
+        Some(Self { gateway, run_id, client, retry_policy, model: model.clone() })
     }
 
-    /// The model that is asked.
+    /// The configured model.
     pub(crate) const fn model(&self) -> &ModelConfig {
         &self.model
     }
 
-    /// Asks until there is an answer, or will be none.
+    /// Calls until there is a response, or the retries are used up.
     pub(crate) async fn complete(&self, question: Question) -> Completion {
         let question = Arc::new(question);
         let (mut tried, mut throttled) = (0, 0);
-        // The wait for leave is none of the provider's.
-        let (mut took, mut rested) = (Duration::ZERO, Duration::ZERO);
+        // The wait for a permit does not count: it is not the provider's.
+        let (mut took, mut paused) = (Duration::ZERO, Duration::ZERO);
         loop {
-            let mut open = self.ask(&question).await;
+            let mut open = self.acquire(&question).await;
             let until = match open.next_event().await {
                 GatewayEvent::CachedResponse(answer) => {
                     let took = (took > Duration::ZERO).then_some(took);
@@ -115,40 +113,41 @@ impl LlmClient {
                 }
                 Ok(CallAttempt::Unsent) => continue,
                 Ok(CallAttempt::Failed(reply, failure)) => (reply, failure),
-                // The runtime ends, or a bug: the shard goes back.
+                // The runtime ends, or the call panicked: the lease is released.
                 Ok(CallAttempt::Stopped) | Err(_) => return Completion::Stopped,
             };
             took += reply.took;
             let pause = match remedy(&failure) {
                 Remedy::Stop => return Completion::Stopped,
                 Remedy::GiveUp => None,
-                // The budget's business: it makes everybody wait, and the record has not been tried.
+                // The gateway's rate limit delays all calls after a 429, so this does not count as a try.
                 Remedy::Again if is_throttled(&failure) => {
                     throttled += 1;
                     (throttled <= MOST_THROTTLED).then_some(Duration::ZERO)
                 }
                 Remedy::Again => {
                     tried += 1;
-                    let asked = reply.headers.retry_after;
-                    wait(&self.patience, tried, asked, took + rested, fastrand::f64())
+                    let retry_after = reply.headers.retry_after;
+                    wait(&self.retry_policy, tried, retry_after, took + paused, fastrand::f64())
                 }
             };
             let Some(pause) = pause else {
                 return Completion::Unanswered { why: failure.to_string(), took: Some(took) };
             };
-            rested += pause;
-            self.gateway.rest(pause).await;
+            paused += pause;
+            self.gateway.wait_to_retry(pause).await;
         }
     }
 
-    async fn ask(&self, question: &Question) -> OpenRequest {
+    async fn acquire(&self, question: &Question) -> OpenRequest {
         let (run_id, key) = (self.run_id.clone(), question.key());
         let tokens = estimated_tokens(question, USUAL_ANSWER);
-        self.gateway.ask(|number| AcquireCall { number, run_id, key, tokens, under_way: false }).await
+        self.gateway.acquire(|number| AcquireCall { number, run_id, key, tokens, under_way: false }).await
     }
 }
 
-/// Calls, tells the coordinator what came of it, and waits until that is kept. Goes on when nobody waits for it.
+/// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see
+/// [`GatewayClient::call`].
 async fn call(
     client: Result<Client, String>,
     question: Arc<Question>,
@@ -161,7 +160,7 @@ async fn call(
         Ok(client) => Some(Ok(client.ask(&question).await)),
         Err(why) => Some(Err(why.clone())),
     };
-    let mut ended = CallResult {
+    let mut result = CallResult {
         number: open.number(),
         run_id,
         key: question.key(),
@@ -172,16 +171,16 @@ async fn call(
     };
     match &reply {
         None => {}
-        Some(Err(why)) => ended.outcome = CallOutcome::Failed { reason: why.clone(), stop: true },
+        Some(Err(why)) => result.outcome = CallOutcome::Failed { reason: why.clone(), stop: true },
         Some(Ok(reply)) => {
-            ended.outcome = outcome(reply);
-            ended.usage = reply.usage;
-            // Only limits of a minute are told on; providers name other periods without saying so.
-            ended.advertised_requests = reply.headers.requests.limit;
-            ended.advertised_tokens = reply.headers.tokens.limit;
+            result.outcome = outcome(reply);
+            result.usage = reply.usage;
+            // The limits are taken as per minute; the headers do not name the period.
+            result.advertised_requests = reply.headers.requests.limit;
+            result.advertised_tokens = reply.headers.tokens.limit;
         }
     }
-    open.ended(ended).await;
+    open.send_result(result).await;
     match (open.next_event().await, reply) {
         (GatewayEvent::ResultPersisted, None) => CallAttempt::Unsent,
         (GatewayEvent::ResultPersisted, Some(Ok(reply))) => {
@@ -210,8 +209,8 @@ fn outcome(reply: &Reply) -> CallOutcome {
     }
 }
 
-/// Whether a refusal speaks of tokens.
+/// Whether a refusal names tokens as the exhausted limit.
 fn about_tokens(reason: &str, message: &str) -> bool {
-    let says = |text: &str| text.to_ascii_lowercase().contains("token");
-    says(reason) || says(message)
+    let names = |text: &str| text.to_ascii_lowercase().contains("token");
+    names(reason) || names(message)
 }

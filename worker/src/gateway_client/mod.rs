@@ -1,6 +1,7 @@
-//! Questions to a model: the line to the coordinator that allows calls and keeps answers, and the calls themselves.
+//! LLM calls of a worker: the client of the coordinator's gateway, which permits calls and persists responses, and the
+//! calls themselves.
 //!
-//! *Invariant*: no call without the coordinator's leave, and no answer is used before the coordinator keeps it.
+//! *Invariant*: no call without a permit, and no response is used before the coordinator has persisted it.
 
 mod client;
 mod llm_client;

@@ -1,8 +1,8 @@
-//! What is open on the line to the coordinator: which question waits for what, and what has to be sent. No I/O.
+//! Open requests of the LLM call stream: the state of each, and the messages to send. No I/O.
 //!
-//! *Invariants*: a new stream is sent all that is open, so nothing is lost when a stream breaks or the coordinator is
-//! another. No more than `most` questions are on the stream at a time: the rest wait here. Results and calls under way are
-//! sent before questions; they are on the stream already, so they never wait for room.
+//! *Invariants*: a new stream is sent every open request, so nothing is lost when a stream breaks or the coordinator
+//! is replaced. At most `limit` requests are on the stream at a time: the others are queued here. Results and calls
+//! in progress are sent before waiting requests; they count as on the stream already, so they are never queued.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,74 +19,76 @@ use proto::v1::llm_calls_response::Message as Response;
 
 use super::queue::Queue;
 
-/// What the coordinator says about a question.
+/// Event of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum GatewayEvent {
-    /// The answer, which is kept.
+    /// The response was cached, or another worker's call has just persisted it.
     CachedResponse(Answer),
-    /// The call may start until then.
+    /// The call may start until this time.
     CallPermit(Instant),
-    /// What the call came to is kept.
+    /// The result of the call is persisted.
     ResultPersisted,
-    /// There will be no answer.
+    /// There will be no response: the reason.
     Stopped(String),
 }
 
-/// Where an open question stands.
+/// State of an open request. The gateway of the coordinator uses the same names: see the table in
+/// `coordinator/src/llm_gateway/README.md`.
 #[derive(Debug)]
 enum RequestState {
-    /// It waits for an answer or for leave.
-    Waits,
-    /// Its call is under way.
-    UnderWay,
-    /// Its call has ended; the coordinator has not said that it keeps that.
-    CallResult(Box<CallResult>),
+    /// Queued here, or sent and waiting for a cached response or a permit.
+    Waiting,
+    /// Has a permit; its call is in progress.
+    Calling,
+    /// Its call has ended; the coordinator has not acknowledged the result as durable.
+    Persisting(Box<CallResult>),
 }
 
 #[derive(Debug)]
 struct PendingRequest {
-    asked: AcquireCall,
-    standing: RequestState,
+    request: AcquireCall,
+    state: RequestState,
     events: mpsc::Sender<GatewayEvent>,
-    /// Whether its standing is among the news already.
-    in_news: bool,
+    /// Whether its state is queued in `urgent`.
+    is_urgent: bool,
 }
 
-/// What is sent before any question that waits.
+/// A message that is sent before any waiting request.
 #[derive(Debug)]
-enum News {
-    /// Where an open question stands: its call is under way, or has ended.
-    RequestState(u64),
-    /// A question that is on the stream is withdrawn.
-    Withdrawn(u64),
-    /// A call has ended whose question is not open here any more.
+enum Urgent {
+    /// The state of an open request whose call is in progress or has ended.
+    State(u64),
+    /// The cancellation of a request that is on the stream.
+    Cancel(u64),
+    /// The result of a call whose request is no longer open here.
     CallResult(Box<CallResult>),
 }
 
-/// Every open question, and what the stream has not been sent yet.
+/// The open requests, and the messages that are not sent yet.
 #[derive(Debug)]
 pub(super) struct PendingRequests {
     open: BTreeMap<u64, PendingRequest>,
-    /// Those that are not on the stream: they wait for room there.
+    /// Requests that are not on the stream, because it is at its limit.
     queue: Queue,
-    news: VecDeque<News>,
-    /// How many questions may be on the stream.
-    most: usize,
-    /// Questions withdrawn from this stream: leave for them may be on its way. The coordinator allows none of the others.
-    withdrawn: VecDeque<AcquireCall>,
-    /// Once set, no question waits any more: why.
+    urgent: VecDeque<Urgent>,
+    /// Most requests on the stream.
+    limit: usize,
+    /// Requests cancelled on this stream, whose permits may be in flight. The coordinator permits no other closed
+    /// request.
+    cancelled: VecDeque<AcquireCall>,
+    /// Why no request may wait any more, once closed.
     closed: Option<String>,
 }
 
 impl PendingRequests {
-    /// Nothing is open yet; `most`: how many questions may be on the stream.
-    pub(super) fn new(most: usize) -> Self {
+    /// Without requests; at most `limit` will be on the stream.
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             open: BTreeMap::new(),
             queue: Queue::default(),
-            news: VecDeque::new(),
-            most,
-            withdrawn: VecDeque::new(),
+            urgent: VecDeque::new(),
+            limit,
+            cancelled: VecDeque::new(),
             closed: None,
         }
     }
@@ -95,171 +97,174 @@ impl PendingRequests {
         self.open.is_empty()
     }
 
-    /// How many questions are on the stream, as far as the coordinator can know.
+    /// Requests on the stream, as the coordinator counts them.
     fn on_stream(&self) -> usize {
         self.open.len() - self.queue.len()
     }
 
-    /// A new stream: it has been sent nothing.
+    /// Begins a new stream, to which nothing has been sent.
     pub(super) fn begin_stream(&mut self) {
-        self.news.clear();
+        self.urgent.clear();
         self.queue.clear();
-        self.withdrawn.clear();
+        self.cancelled.clear();
         for (number, entry) in &mut self.open {
-            if let RequestState::Waits = entry.standing {
-                self.queue.push(&entry.asked.run_id, *number);
+            if let RequestState::Waiting = entry.state {
+                self.queue.push(&entry.request.run_id, *number);
             } else {
-                entry.in_news = true;
-                self.news.push_back(News::RequestState(*number));
+                entry.is_urgent = true;
+                self.urgent.push_back(Urgent::State(*number));
             }
         }
     }
 
-    /// Whether there is something to send.
+    /// Whether there is a message to send.
     pub(super) fn has_message(&self) -> bool {
-        !self.news.is_empty() || (!self.queue.is_empty() && self.on_stream() < self.most)
+        !self.urgent.is_empty() || (!self.queue.is_empty() && self.on_stream() < self.limit)
     }
 
-    /// What to send next; it counts as sent.
+    /// Takes the next message to send.
     pub(super) fn next_message(&mut self) -> Option<Request> {
-        while let Some(news) = self.news.pop_front() {
-            match news {
-                News::RequestState(number) => {
+        while let Some(urgent) = self.urgent.pop_front() {
+            match urgent {
+                Urgent::State(number) => {
                     let Some(entry) = self.open.get_mut(&number) else { continue };
-                    entry.in_news = false;
+                    entry.is_urgent = false;
                     return Some(entry.message());
                 }
-                News::Withdrawn(number) => return Some(Request::CancelCall(v1::CancelCall { number })),
-                News::CallResult(ended) => return Some(Request::CallResult((&*ended).into())),
+                Urgent::Cancel(number) => return Some(Request::CancelCall(v1::CancelCall { number })),
+                Urgent::CallResult(result) => return Some(Request::CallResult((&*result).into())),
             }
         }
-        if self.on_stream() >= self.most {
+        if self.on_stream() >= self.limit {
             return None;
         }
         let number = self.queue.pop()?;
         self.open.get(&number).map(PendingRequest::message)
     }
 
-    /// A new question.
-    pub(super) fn ask(&mut self, asked: AcquireCall, events: mpsc::Sender<GatewayEvent>) {
+    /// Opens a request.
+    pub(super) fn acquire(&mut self, request: AcquireCall, events: mpsc::Sender<GatewayEvent>) {
         if let Some(why) = &self.closed {
             let _ = events.try_send(GatewayEvent::Stopped(why.clone()));
             return;
         }
-        self.queue.push(&asked.run_id, asked.number);
-        let entry = PendingRequest { asked, standing: RequestState::Waits, events, in_news: false };
-        self.open.insert(entry.asked.number, entry);
+        self.queue.push(&request.run_id, request.number);
+        let entry = PendingRequest { request, state: RequestState::Waiting, events, is_urgent: false };
+        self.open.insert(entry.request.number, entry);
     }
 
-    /// A call has ended.
-    pub(super) fn ended(&mut self, ended: CallResult) {
-        let number = ended.number;
+    /// The call of a request has ended.
+    pub(super) fn on_result(&mut self, result: CallResult) {
+        let number = result.number;
         let Some(entry) = self.open.get_mut(&number) else {
-            self.news.push_back(News::CallResult(Box::new(ended)));
+            self.urgent.push_back(Urgent::CallResult(Box::new(result)));
             return;
         };
-        entry.standing = RequestState::CallResult(Box::new(ended));
-        if !std::mem::replace(&mut entry.in_news, true) {
-            self.news.push_back(News::RequestState(number));
+        entry.state = RequestState::Persisting(Box::new(result));
+        if !std::mem::replace(&mut entry.is_urgent, true) {
+            self.urgent.push_back(Urgent::State(number));
         }
     }
 
-    /// A question is wanted no more. One whose call is under way stays: what was paid for is kept.
-    pub(super) fn withdraw(&mut self, number: u64) {
-        let waits = self.open.get(&number).is_some_and(|entry| matches!(entry.standing, RequestState::Waits));
-        if waits
+    /// Cancels a request that waits. One whose call is in progress stays, because a paid response has to be persisted.
+    pub(super) fn cancel(&mut self, number: u64) {
+        let is_waiting =
+            self.open.get(&number).is_some_and(|entry| matches!(entry.state, RequestState::Waiting));
+        if is_waiting
             && let Some(entry) = self.open.remove(&number)
-            && !self.queue.remove(&entry.asked.run_id, number)
+            && !self.queue.remove(&entry.request.run_id, number)
         {
-            self.withdrawn.push_back(entry.asked);
-            if self.withdrawn.len() > self.most {
-                self.withdrawn.pop_front();
+            self.cancelled.push_back(entry.request);
+            if self.cancelled.len() > self.limit {
+                self.cancelled.pop_front();
             }
-            self.news.push_back(News::Withdrawn(number));
+            self.urgent.push_back(Urgent::Cancel(number));
         }
     }
 
-    /// From now on nothing waits: what does is sent so.
+    /// Stops every request that waits, now and later, for the reason `why`.
     pub(super) fn close(&mut self, why: &str) {
         self.closed = Some(why.to_owned());
-        let waiting = |entry: &PendingRequest| matches!(entry.standing, RequestState::Waits);
+        let waiting = |entry: &PendingRequest| matches!(entry.state, RequestState::Waiting);
         let numbers: Vec<u64> =
             self.open.iter().filter(|(_, entry)| waiting(entry)).map(|(number, _)| *number).collect();
         for number in numbers {
             if let Some(entry) = self.open.get(&number) {
                 let _ = entry.events.try_send(GatewayEvent::Stopped(why.to_owned()));
             }
-            self.withdraw(number);
+            self.cancel(number);
         }
     }
 
-    /// The coordinator says something.
+    /// Handles a message of the coordinator.
     pub(super) fn on_response(&mut self, response: Response, now: Instant) {
         match response {
-            Response::CallPermit(go) => self.go(&go, now),
-            Response::CachedResponse(known) => {
-                let said = match known.answer.map(Answer::try_from) {
+            Response::CallPermit(permit) => self.on_permit(&permit, now),
+            Response::CachedResponse(cached) => {
+                let event = match cached.answer.map(Answer::try_from) {
                     Some(Ok(answer)) => GatewayEvent::CachedResponse(answer),
-                    Some(Err(error)) => {
-                        GatewayEvent::Stopped(format!("the coordinator sent a bad answer: {error}"))
-                    }
-                    None => GatewayEvent::Stopped("the coordinator sent no answer".to_owned()),
+                    Some(Err(error)) => GatewayEvent::Stopped(format!(
+                        "the coordinator sent a response that is not valid: {error}"
+                    )),
+                    None => GatewayEvent::Stopped("the coordinator sent an empty response".to_owned()),
                 };
-                self.settle(known.number, said);
+                self.settle(cached.number, event);
             }
-            Response::ResultPersisted(kept) => self.settle(kept.number, GatewayEvent::ResultPersisted),
+            Response::ResultPersisted(persisted) => {
+                self.settle(persisted.number, GatewayEvent::ResultPersisted)
+            }
             Response::Stopped(stopped) => self.settle(stopped.number, GatewayEvent::Stopped(stopped.reason)),
         }
     }
 
-    fn go(&mut self, go: &v1::CallPermit, now: Instant) {
-        let until = now + Duration::from_millis(go.valid_ms);
-        let Some(entry) = self.open.get_mut(&go.number) else {
-            // Withdrawn meanwhile.
-            let asked = self.withdrawn.iter().find(|asked| asked.number == go.number);
-            self.news.extend(asked.map(|asked| News::CallResult(Box::new(unsent(asked)))));
+    fn on_permit(&mut self, permit: &v1::CallPermit, now: Instant) {
+        let until = now + Duration::from_millis(permit.valid_ms);
+        let Some(entry) = self.open.get_mut(&permit.number) else {
+            // Cancelled meanwhile: return the permit.
+            let request = self.cancelled.iter().find(|request| request.number == permit.number);
+            self.urgent.extend(request.map(|request| Urgent::CallResult(Box::new(unsent(request)))));
             return;
         };
-        if !matches!(entry.standing, RequestState::Waits) {
-            // GatewayEvent twice.
+        if !matches!(entry.state, RequestState::Waiting) {
+            // A second permit of the same request.
             return;
         }
-        self.queue.remove(&entry.asked.run_id, go.number);
+        self.queue.remove(&entry.request.run_id, permit.number);
         if entry.events.try_send(GatewayEvent::CallPermit(until)).is_ok() {
-            entry.standing = RequestState::UnderWay;
+            entry.state = RequestState::Calling;
             return;
         }
-        let unsent = unsent(&entry.asked);
-        self.ended(unsent);
+        let unsent = unsent(&entry.request);
+        self.on_result(unsent);
     }
 
-    fn settle(&mut self, number: u64, said: GatewayEvent) {
+    fn settle(&mut self, number: u64, event: GatewayEvent) {
         if let Some(entry) = self.open.remove(&number) {
-            self.queue.remove(&entry.asked.run_id, number);
-            // Who does not listen any more has withdrawn.
-            let _ = entry.events.try_send(said);
+            self.queue.remove(&entry.request.run_id, number);
+            // A dropped receiver means that the request is cancelled.
+            let _ = entry.events.try_send(event);
         }
     }
 }
 
 impl PendingRequest {
     fn message(&self) -> Request {
-        match &self.standing {
-            RequestState::Waits => Request::AcquireCall((&self.asked).into()),
-            RequestState::UnderWay => {
-                Request::AcquireCall((&AcquireCall { under_way: true, ..self.asked.clone() }).into())
+        match &self.state {
+            RequestState::Waiting => Request::AcquireCall((&self.request).into()),
+            RequestState::Calling => {
+                Request::AcquireCall((&AcquireCall { under_way: true, ..self.request.clone() }).into())
             }
-            RequestState::CallResult(ended) => Request::CallResult((&**ended).into()),
+            RequestState::Persisting(result) => Request::CallResult((&**result).into()),
         }
     }
 }
 
-/// The call that was allowed for `asked` was never made.
-fn unsent(asked: &AcquireCall) -> CallResult {
+/// The result of a permitted call that was not made.
+fn unsent(request: &AcquireCall) -> CallResult {
     CallResult {
-        number: asked.number,
-        run_id: asked.run_id.clone(),
-        key: asked.key,
+        number: request.number,
+        run_id: request.run_id.clone(),
+        key: request.key,
         outcome: CallOutcome::Unsent,
         usage: Usage::default(),
         advertised_requests: None,
@@ -273,13 +278,13 @@ mod tests {
 
     use super::*;
 
-    fn asked(number: u64) -> AcquireCall {
+    fn request(number: u64) -> AcquireCall {
         let (run_id, key) = (RunId::new("r").unwrap(), AnswerKey::of(&number.to_le_bytes()));
         AcquireCall { number, run_id, key, tokens: 1000, under_way: false }
     }
 
-    fn ended(number: u64) -> CallResult {
-        let AcquireCall { run_id, key, .. } = asked(number);
+    fn result(number: u64) -> CallResult {
+        let AcquireCall { run_id, key, .. } = request(number);
         let outcome = CallOutcome::Failed { reason: "500".to_owned(), stop: false };
         CallResult {
             number,
@@ -292,7 +297,7 @@ mod tests {
         }
     }
 
-    fn go(number: u64) -> Response {
+    fn permit(number: u64) -> Response {
         Response::CallPermit(v1::CallPermit { number, valid_ms: 1000 })
     }
 
@@ -300,45 +305,45 @@ mod tests {
         PendingRequests::new(100)
     }
 
-    /// A question that waits at the worker.
+    /// Opens a request that is queued in the worker.
     fn queued(pending: &mut PendingRequests, number: u64) -> mpsc::Receiver<GatewayEvent> {
-        let (events, said) = mpsc::channel(4);
-        pending.ask(asked(number), events);
-        said
+        let (sender, events) = mpsc::channel(4);
+        pending.acquire(request(number), sender);
+        events
     }
 
-    /// A question that is on the stream.
+    /// Opens a request and puts it on the stream.
     fn open(pending: &mut PendingRequests, number: u64) -> mpsc::Receiver<GatewayEvent> {
-        let said = queued(pending, number);
+        let events = queued(pending, number);
         assert!(matches!(pending.next_message(), Some(Request::AcquireCall(_))));
-        said
+        events
     }
 
-    /// All there is to send.
+    /// Takes every message to send.
     fn messages(pending: &mut PendingRequests) -> Vec<Request> {
         std::iter::from_fn(|| pending.next_message()).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_new_stream_is_told_everything() {
+    async fn a_new_stream_is_sent_every_open_request() {
         let (mut pending, now) = (pending_requests(), Instant::now());
         let mut event_streams: Vec<_> = (0..3).map(|number| open(&mut pending, number)).collect();
-        pending.on_response(go(1), now);
+        pending.on_response(permit(1), now);
         assert!(!pending.has_message());
         assert_eq!(
             event_streams[1].try_recv().unwrap(),
             GatewayEvent::CallPermit(now + Duration::from_secs(1))
         );
-        pending.on_response(go(2), now);
-        pending.ended(ended(2));
+        pending.on_response(permit(2), now);
+        pending.on_result(result(2));
         pending.begin_stream();
         let sent = messages(&mut pending);
         assert!(
-            matches!(&sent[0], Request::AcquireCall(question) if question.number == 1 && question.under_way)
+            matches!(&sent[0], Request::AcquireCall(acquire) if acquire.number == 1 && acquire.under_way)
         );
         assert!(matches!(&sent[1], Request::CallResult(ended) if ended.number == 2));
         assert!(
-            matches!(&sent[2], Request::AcquireCall(question) if question.number == 0 && !question.under_way)
+            matches!(&sent[2], Request::AcquireCall(acquire) if acquire.number == 0 && !acquire.under_way)
         );
         assert_eq!(sent.len(), 3);
         pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 2 }), now);
@@ -352,52 +357,54 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_questions_are_on_the_stream_than_may_be() {
+    async fn requests_on_the_stream_are_bounded() {
         let (mut pending, now) = (PendingRequests::new(2), Instant::now());
-        let _ears: Vec<_> = (0..5).map(|number| queued(&mut pending, number)).collect();
+        let _events: Vec<_> = (0..5).map(|number| queued(&mut pending, number)).collect();
         let numbers = |pending: &mut PendingRequests| -> Vec<u64> {
             let number = |message: Request| match message {
-                Request::AcquireCall(question) => question.number,
+                Request::AcquireCall(acquire) => acquire.number,
                 other => panic!("{other:?}"),
             };
             messages(pending).into_iter().map(number).collect()
         };
         assert_eq!(numbers(&mut pending), [0, 1]);
-        assert!(!pending.has_message(), "the others wait here");
-        pending.withdraw(4);
-        assert!(!pending.has_message(), "the coordinator never knew of it");
-        pending.on_response(go(0), now);
-        pending.ended(ended(0));
-        assert!(matches!(pending.next_message(), Some(Request::CallResult(_))), "a result needs no room");
-        assert!(!pending.has_message(), "it holds its place until it is kept");
+        assert!(!pending.has_message(), "the others are queued");
+        pending.cancel(4);
+        assert!(!pending.has_message(), "it was never sent");
+        pending.on_response(permit(0), now);
+        pending.on_result(result(0));
+        assert!(matches!(pending.next_message(), Some(Request::CallResult(_))), "a result is not bounded");
+        assert!(!pending.has_message(), "it counts until it is persisted");
         pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 0 }), now);
         assert_eq!(numbers(&mut pending), [2]);
-        pending.on_response(go(1), now);
+        pending.on_response(permit(1), now);
         pending.begin_stream();
         assert_eq!(
             numbers(&mut pending),
             [1, 2],
-            "the call under way first, then as many as there is room for"
+            "the call in progress first, then as many as the limit admits"
         );
         pending.on_response(Response::Stopped(v1::Stopped { number: 3, reason: "spent".to_owned() }), now);
         assert_eq!((pending.queue.len(), pending.open.len()), (0, 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_leave_that_nobody_wants_goes_back() {
+    async fn a_permit_of_a_cancelled_request_is_returned() {
         let (mut pending, now) = (pending_requests(), Instant::now());
-        let said = open(&mut pending, 0);
-        pending.withdraw(0);
+        let events = open(&mut pending, 0);
+        pending.cancel(0);
         assert!(matches!(pending.next_message(), Some(Request::CancelCall(_))));
-        drop(said);
-        pending.on_response(go(0), now);
-        let Some(Request::CallResult(unsent)) = pending.next_message() else { panic!("the permit was kept") };
+        drop(events);
+        pending.on_response(permit(0), now);
+        let Some(Request::CallResult(unsent)) = pending.next_message() else {
+            panic!("the permit was not returned")
+        };
         let unsent = CallResult::try_from(unsent).expect("the coordinator can read it");
-        assert_eq!((unsent.number, unsent.key, unsent.outcome), (0, asked(0).key, CallOutcome::Unsent));
+        assert_eq!((unsent.number, unsent.key, unsent.outcome), (0, request(0).key, CallOutcome::Unsent));
         assert!(pending.is_empty());
 
         drop(open(&mut pending, 1));
-        pending.on_response(go(1), now);
+        pending.on_response(permit(1), now);
         let unsent = pending.next_message();
         assert!(matches!(&unsent, Some(Request::CallResult(ended)) if ended.number == 1));
         pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
@@ -405,25 +412,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_under_way_outlasts_the_closing() {
+    async fn calls_in_progress_outlast_the_close() {
         let (mut pending, now) = (pending_requests(), Instant::now());
-        let mut waits = open(&mut pending, 0);
-        let mut under_way = open(&mut pending, 1);
+        let mut waiting = open(&mut pending, 0);
+        let mut calling = open(&mut pending, 1);
         let mut later = queued(&mut pending, 2);
-        pending.on_response(go(1), now);
-        assert_eq!(under_way.recv().await, Some(GatewayEvent::CallPermit(now + Duration::from_secs(1))));
+        pending.on_response(permit(1), now);
+        assert_eq!(calling.recv().await, Some(GatewayEvent::CallPermit(now + Duration::from_secs(1))));
         pending.close("ending");
         assert!(matches!(&messages(&mut pending)[..], [Request::CancelCall(v1::CancelCall { number: 0 })]));
-        for events in [&mut waits, &mut later] {
+        for events in [&mut waiting, &mut later] {
             assert_eq!(events.recv().await, Some(GatewayEvent::Stopped("ending".to_owned())));
         }
-        assert!(under_way.try_recv().is_err());
-        pending.withdraw(1);
-        assert!(!pending.has_message(), "it was paid for");
+        assert!(calling.try_recv().is_err());
+        pending.cancel(1);
+        assert!(!pending.has_message(), "a call in progress is not cancelled");
         let mut late = queued(&mut pending, 3);
         assert!(!pending.has_message());
         assert_eq!(late.recv().await, Some(GatewayEvent::Stopped("ending".to_owned())));
-        pending.ended(ended(1));
+        pending.on_result(result(1));
         pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
         assert!(pending.is_empty());
     }

@@ -1,12 +1,12 @@
-//! Questions that are not on the stream yet: each run's oldest first, the runs in turn. No I/O.
+//! Requests that are not on the stream yet: runs take turns, each run's oldest request first. No I/O.
 //!
-//! A run with very many questions does not keep those of another run from the stream.
+//! A run with very many requests does not delay those of another run.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use domain::ids::RunId;
 
-/// Numbers of questions, by run. No run is in it without a number.
+/// Numbers of requests by run. *Invariant*: each run in it has a number.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     runs: VecDeque<(RunId, BTreeSet<u64>)>,
@@ -38,7 +38,7 @@ impl Queue {
         self.len += usize::from(added);
     }
 
-    /// Takes a question out; whether it was there.
+    /// Removes a request; returns whether it was queued.
     pub(super) fn remove(&mut self, run_id: &RunId, number: u64) -> bool {
         let Some(at) = self.runs.iter().position(|(known, _)| known == run_id) else { return false };
         let Some((_, numbers)) = self.runs.get_mut(at) else { return false };
@@ -50,7 +50,7 @@ impl Queue {
         removed
     }
 
-    /// The next question: the oldest of the run whose turn it is.
+    /// Removes the next request: the oldest of the run whose turn it is.
     pub(super) fn pop(&mut self) -> Option<u64> {
         let (run_id, mut numbers) = self.runs.pop_front()?;
         let number = numbers.pop_first()?;
@@ -67,17 +67,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_take_turns_and_the_oldest_question_of_each_goes_first() {
+    fn runs_take_turns_and_the_oldest_request_of_each_goes_first() {
         let [many, few] = ["many", "few"].map(|name| RunId::new(name).unwrap());
         let mut queue = Queue::default();
         for number in [3, 1, 2, 2, 4] {
             queue.push(&many, number);
         }
         queue.push(&few, 9);
-        assert_eq!(queue.len(), 5, "the same question twice counts once");
+        assert_eq!(queue.len(), 5, "the same request twice counts once");
         assert!(queue.remove(&many, 2) && !queue.remove(&many, 2) && !queue.remove(&few, 1));
-        let command: Vec<u64> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(command, [1, 9, 3, 4]);
+        let order: Vec<u64> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, [1, 9, 3, 4]);
         assert!(queue.is_empty());
         queue.push(&few, 5);
         assert!(queue.remove(&few, 5) && queue.pop().is_none());

@@ -1,4 +1,4 @@
-//! The line and the calls against a played coordinator and the simulated provider, over real connections.
+//! The gateway client against a fake coordinator and the simulated provider, over real connections.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,101 +18,101 @@ use proto::v1;
 use proto::v1::call_result::Outcome;
 use proto::v1::fleet_server::{Fleet, FleetServer};
 use proto::v1::llm_calls_request::Message as Ask;
-use proto::v1::llm_calls_response::Message as GatewayEvent;
+use proto::v1::llm_calls_response::Message as Reply;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::pending::GatewayEvent as Heard;
+use super::pending::GatewayEvent;
 use super::{Completion, GatewayClient, LlmClient};
 
-/// What the played coordinator does.
+/// Behaviour of the fake coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Play {
-    /// Lets every call start and keeps what it comes to.
-    Allows,
-    /// Knows every answer.
-    Knows,
-    /// Says that the run has stopped.
+pub(crate) enum Behaviour {
+    /// Permits every call and persists its result.
+    Permits,
+    /// Has every response cached.
+    Cached,
+    /// Reports that the run has stopped.
     Stops,
-    /// Breaks the first stream once it let a call start.
+    /// Permits calls, and breaks the first stream after the first permit.
     Breaks,
-    /// Says nothing.
+    /// Sends nothing.
     Silent,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     streams: usize,
-    questions: usize,
+    requests: usize,
     under_way: usize,
-    withdrawn: usize,
-    /// What calls came to, by number, each once.
-    ended: BTreeMap<u64, Outcome>,
-    kept: usize,
+    cancelled: usize,
+    /// Results by number, each once.
+    results: BTreeMap<u64, Outcome>,
+    persisted: usize,
 }
 
 #[derive(Debug, Clone)]
-struct Budget {
-    play: Play,
+struct FakeCoordinator {
+    behaviour: Behaviour,
     seen: Arc<Mutex<Seen>>,
 }
 
-impl Budget {
-    fn see<R>(&self, look: impl FnOnce(&mut Seen) -> R) -> R {
-        look(&mut self.seen.lock().unwrap())
+impl FakeCoordinator {
+    fn see<R>(&self, read: impl FnOnce(&mut Seen) -> R) -> R {
+        read(&mut self.seen.lock().unwrap())
     }
 
-    /// What to say; the flag: break the stream then.
-    fn hear(&self, ask: Ask) -> (Option<GatewayEvent>, bool) {
+    /// The reply, and whether to break the stream after it.
+    fn on_request(&self, ask: Ask) -> (Option<Reply>, bool) {
         match ask {
             Ask::Open(open) => {
                 assert_eq!(open.worker, "w");
                 (None, false)
             }
-            Ask::AcquireCall(question) if question.under_way => {
+            Ask::AcquireCall(request) if request.under_way => {
                 self.see(|seen| seen.under_way += 1);
                 (None, false)
             }
-            Ask::AcquireCall(v1::AcquireCall { number, .. }) => match self.play {
-                Play::Silent => {
-                    self.see(|seen| seen.questions += 1);
+            Ask::AcquireCall(v1::AcquireCall { number, .. }) => match self.behaviour {
+                Behaviour::Silent => {
+                    self.see(|seen| seen.requests += 1);
                     (None, false)
                 }
-                Play::Stops => {
-                    (Some(GatewayEvent::Stopped(v1::Stopped { number, reason: "spent".to_owned() })), false)
+                Behaviour::Stops => {
+                    (Some(Reply::Stopped(v1::Stopped { number, reason: "spent".to_owned() })), false)
                 }
-                Play::Knows => {
+                Behaviour::Cached => {
                     let answer = Answer {
-                        content: "known".to_owned(),
+                        content: "cached".to_owned(),
                         finish: Finish::Stop,
                         usage: Usage::default(),
                         model: String::new(),
                     };
                     (
-                        Some(GatewayEvent::CachedResponse(v1::CachedResponse {
+                        Some(Reply::CachedResponse(v1::CachedResponse {
                             number,
                             answer: Some(answer.into()),
                         })),
                         false,
                     )
                 }
-                Play::Allows | Play::Breaks => {
+                Behaviour::Permits | Behaviour::Breaks => {
                     let first = self.see(|seen| seen.streams == 1);
-                    let go = GatewayEvent::CallPermit(v1::CallPermit { number, valid_ms: 5000 });
-                    (Some(go), self.play == Play::Breaks && first)
+                    let permit = Reply::CallPermit(v1::CallPermit { number, valid_ms: 5000 });
+                    (Some(permit), self.behaviour == Behaviour::Breaks && first)
                 }
             },
-            Ask::CallResult(ended) => {
+            Ask::CallResult(result) => {
                 self.see(|seen| {
-                    seen.ended.insert(ended.number, ended.outcome.unwrap());
-                    seen.kept += 1;
+                    seen.results.insert(result.number, result.outcome.unwrap());
+                    seen.persisted += 1;
                 });
-                (Some(GatewayEvent::ResultPersisted(v1::ResultPersisted { number: ended.number })), false)
+                (Some(Reply::ResultPersisted(v1::ResultPersisted { number: result.number })), false)
             }
             Ask::CancelCall(_) => {
-                self.see(|seen| seen.withdrawn += 1);
+                self.see(|seen| seen.cancelled += 1);
                 (None, false)
             }
         }
@@ -122,9 +122,9 @@ impl Budget {
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl Fleet for Budget {
+impl Fleet for FakeCoordinator {
     async fn join(&self, _: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
-        Err(Status::unimplemented("not in this play"))
+        Err(Status::unimplemented("not in this test"))
     }
 
     type WorkStream = Out<v1::WorkResponse>;
@@ -133,14 +133,14 @@ impl Fleet for Budget {
         &self,
         _: Request<Streaming<v1::WorkRequest>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        Err(Status::unimplemented("not in this play"))
+        Err(Status::unimplemented("not in this test"))
     }
 
     async fn commit_shard(
         &self,
         _: Request<Streaming<v1::CommitShardRequest>>,
     ) -> Result<Response<v1::CommitShardResponse>, Status> {
-        Err(Status::unimplemented("not in this play"))
+        Err(Status::unimplemented("not in this test"))
     }
 
     type LlmCallsStream = Out<v1::LlmCallsResponse>;
@@ -150,16 +150,16 @@ impl Fleet for Budget {
         request: Request<Streaming<v1::LlmCallsRequest>>,
     ) -> Result<Response<Self::LlmCallsStream>, Status> {
         self.see(|seen| seen.streams += 1);
-        let (said, outbox) = mpsc::channel(64);
-        let (budget, mut asks) = (self.clone(), request.into_inner());
+        let (replies, outbox) = mpsc::channel(64);
+        let (fake, mut requests) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
-            while let Ok(Some(ask)) = asks.message().await {
-                let (answer, breaks) = budget.hear(ask.message.unwrap());
-                if let Some(message) = answer {
-                    let _ = said.send(Ok(v1::LlmCallsResponse { message: Some(message) })).await;
+            while let Ok(Some(request)) = requests.message().await {
+                let (reply, breaks) = fake.on_request(request.message.unwrap());
+                if let Some(message) = reply {
+                    let _ = replies.send(Ok(v1::LlmCallsResponse { message: Some(message) })).await;
                 }
                 if breaks {
-                    let _ = said.send(Err(Status::unavailable("the link broke"))).await;
+                    let _ = replies.send(Err(Status::unavailable("the stream broke"))).await;
                     return;
                 }
             }
@@ -168,20 +168,20 @@ impl Fleet for Budget {
     }
 }
 
-/// A played coordinator in a runtime of its own, so that it can be killed with all its connections.
+/// A fake coordinator in a runtime of its own, so that it can be killed with all its connections.
 struct Killable {
-    budget: Budget,
+    coordinator: FakeCoordinator,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Killable {
-    fn start(play: Play, address: SocketAddr) -> Self {
-        let budget = Budget { play, seen: Arc::default() };
+    fn start(behaviour: Behaviour, address: SocketAddr) -> Self {
+        let coordinator = FakeCoordinator { behaviour, seen: Arc::default() };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let service = FleetServer::new(budget.clone());
+        let service = FleetServer::new(coordinator.clone());
         runtime.spawn(async move {
-            // The one before may not have let go of its address yet.
+            // The previous coordinator may still hold the address.
             let socket = loop {
                 match TcpListener::bind(address).await {
                     Ok(socket) => break socket,
@@ -191,7 +191,7 @@ impl Killable {
             let server = tonic::transport::Server::builder().add_service(service);
             server.serve_with_incoming(TcpListenerStream::new(socket)).await
         });
-        Self { budget, runtime }
+        Self { coordinator, runtime }
     }
 
     fn kill(self) {
@@ -199,23 +199,23 @@ impl Killable {
     }
 }
 
-/// A played coordinator, the simulated provider, and what asks them.
+/// A fake coordinator, the simulated provider, and a client of both.
 pub(crate) struct Scene {
-    budget: Budget,
+    coordinator: FakeCoordinator,
     provider: Provider,
     pub(crate) gateway: GatewayClient,
-    /// Where the provider listens.
+    /// URL of the provider.
     pub(crate) endpoint: String,
     llm_client: LlmClient,
 }
 
 impl Scene {
-    pub(crate) async fn set(play: Play, faults: &str, latency: &str) -> Self {
+    pub(crate) async fn start(behaviour: Behaviour, faults: &str, latency: &str) -> Self {
         let provider = Provider::new(Settings {
             allowed: Allowed::default(),
             latency: latency.parse().unwrap(),
             faults: faults.parse().unwrap(),
-            answers: Arc::new(|question| Some(format!("answer to {question}"))),
+            answers: Arc::new(|prompt| Some(format!("answer to {prompt}"))),
             speed: 1.0,
             seed: 1,
             silent: false,
@@ -223,17 +223,17 @@ impl Scene {
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", socket.local_addr().unwrap());
         tokio::spawn(mock_llm::serve(socket, provider.clone(), std::future::pending()));
-        let budget = Budget { play, seen: Arc::default() };
+        let coordinator = FakeCoordinator { behaviour, seen: Arc::default() };
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let coordinator = format!("http://{}", socket.local_addr().unwrap());
-        let server = tonic::transport::Server::builder().add_service(FleetServer::new(budget.clone()));
+        let url = format!("http://{}", socket.local_addr().unwrap());
+        let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(socket)));
-        let channel = proto::channel::endpoint(&coordinator).unwrap().connect_lazy();
+        let channel = proto::channel::endpoint(&url).unwrap().connect_lazy();
         let (joined, name) = watch::channel(None);
         let (gateway, _) = GatewayClient::start(channel, name);
         joined.send_replace(Some(WorkerName::new("w").unwrap()));
         let llm_client = llm_client(&gateway, &endpoint, |_| None);
-        Self { budget, provider, gateway, endpoint, llm_client }
+        Self { coordinator, provider, gateway, endpoint, llm_client }
     }
 }
 
@@ -258,7 +258,7 @@ fn question(scene: &Scene, text: &str) -> Question {
     }
 }
 
-/// Longest that anything may take on a machine that does much else.
+/// Time limit of a step, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn until(what: &str, done: impl Fn() -> bool) {
@@ -278,115 +278,117 @@ fn text(completion: Completion) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_is_kept_before_it_is_used() {
-    let scene = Scene::set(Play::Allows, "", "0.01").await;
+async fn a_response_is_persisted_before_it_is_used() {
+    let scene = Scene::start(Behaviour::Permits, "", "0.01").await;
     assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "answer to a");
-    scene.budget.see(|seen| assert!(matches!(seen.ended.values().next(), Some(Outcome::Answer(_)))));
+    scene.coordinator.see(|seen| assert!(matches!(seen.results.values().next(), Some(Outcome::Answer(_)))));
     assert_eq!(scene.provider.report().accepted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_known_is_not_asked() {
-    let scene = Scene::set(Play::Knows, "", "0.01").await;
-    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "known");
+async fn a_cached_response_needs_no_call() {
+    let scene = Scene::start(Behaviour::Cached, "", "0.01").await;
+    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "cached");
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_leave_nobody_calls() {
-    let scene = Scene::set(Play::Silent, "", "0.01").await;
+async fn without_a_permit_no_call_is_made() {
+    let scene = Scene::start(Behaviour::Silent, "", "0.01").await;
     let waiting = scene.llm_client.complete(question(&scene, "a"));
     assert!(tokio::time::timeout(Duration::from_millis(500), waiting).await.is_err());
-    until("the withdrawal", || scene.budget.see(|seen| seen.withdrawn == 1)).await;
+    until("the cancellation", || scene.coordinator.see(|seen| seen.cancelled == 1)).await;
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_outlives_its_stream_and_is_made_once() {
-    let scene = Scene::set(Play::Breaks, "", "0.5").await;
+    let scene = Scene::start(Behaviour::Breaks, "", "0.5").await;
     assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "answer to a");
     assert_eq!(scene.provider.report().accepted, 1);
-    scene.budget.see(|seen| assert!(seen.streams == 2 && seen.under_way <= 1 && seen.kept == 1, "{seen:?}"));
+    scene
+        .coordinator
+        .see(|seen| assert!(seen.streams == 2 && seen.under_way <= 1 && seen.persisted == 1, "{seen:?}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_is_kept_though_nobody_waits_for_it_any_more() {
-    let scene = Scene::set(Play::Allows, "", "0.3").await;
+async fn the_result_of_an_abandoned_call_is_persisted() {
+    let scene = Scene::start(Behaviour::Permits, "", "0.3").await;
     let waiting = scene.llm_client.complete(question(&scene, "a"));
     assert!(tokio::time::timeout(Duration::from_millis(150), waiting).await.is_err());
     scene.gateway.close("ending").await;
-    scene.gateway.calls_end().await;
+    scene.gateway.wait_for_calls().await;
     scene
-        .budget
-        .see(|seen| assert!(matches!(seen.ended.values().next(), Some(Outcome::Answer(_))), "{seen:?}"));
+        .coordinator
+        .see(|seen| assert!(matches!(seen.results.values().next(), Some(Outcome::Answer(_))), "{seen:?}"));
     assert_eq!(scene.llm_client.complete(question(&scene, "b")).await, Completion::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failures_are_tried_again_until_there_is_an_answer() {
+async fn failed_calls_are_retried_until_there_is_a_response() {
     let faults = "429=0.2,500=0.2,reset=0.1,garbage=0.1,truncated=0.1";
-    let scene = Scene::set(Play::Allows, faults, "0.001").await;
+    let scene = Scene::start(Behaviour::Permits, faults, "0.001").await;
     let questions: Vec<_> = (0..8).map(|number| question(&scene, &number.to_string())).collect();
     let completion =
         futures::future::join_all(questions.into_iter().map(|question| scene.llm_client.complete(question)));
     for (number, completion) in completion.await.into_iter().enumerate() {
         assert_eq!(text(completion), format!("answer to {number}"));
     }
-    scene.budget.see(|seen| {
-        let answers = seen.ended.values().filter(|outcome| matches!(outcome, Outcome::Answer(_))).count();
-        assert!(answers == 8 && seen.ended.len() > 8, "{seen:?}");
+    scene.coordinator.see(|seen| {
+        let answers = seen.results.values().filter(|outcome| matches!(outcome, Outcome::Answer(_))).count();
+        assert!(answers == 8 && seen.results.len() > 8, "{seen:?}");
     });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_has_stopped_asks_nobody() {
-    let scene = Scene::set(Play::Stops, "", "0.01").await;
+async fn a_run_that_has_stopped_makes_no_call() {
+    let scene = Scene::start(Behaviour::Stops, "", "0.01").await;
     assert_eq!(scene.llm_client.complete(question(&scene, "a")).await, Completion::Stopped);
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_key_stops_the_run_and_names_its_variable() {
-    let scene = Scene::set(Play::Allows, "", "0.01").await;
+    let scene = Scene::start(Behaviour::Permits, "", "0.01").await;
     let keyless = llm_client(&scene.gateway, "http://127.0.0.1:9", |_| Some(String::new()));
-    // The played coordinator keeps it as any other failure; what stops the run is the flag.
+    // The fake coordinator persists it as any other failure; the flag stops the run.
     let _ = keyless.complete(question(&scene, "a")).await;
-    scene.budget.see(|seen| {
-        let Some(Outcome::Failed(failed)) = seen.ended.values().next() else { panic!("{seen:?}") };
+    scene.coordinator.see(|seen| {
+        let Some(Outcome::Failed(failed)) = seen.results.values().next() else { panic!("{seen:?}") };
         assert!(failed.stop && failed.reason.contains("MISSING"), "{failed:?}");
     });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_questions_than_a_stream_takes_outlive_a_coordinator_that_is_killed() {
+async fn more_requests_than_a_stream_takes_outlive_a_killed_coordinator() {
     let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let first = Killable::start(Play::Silent, address);
+    let first = Killable::start(Behaviour::Silent, address);
     let channel = proto::channel::endpoint(&format!("http://{address}")).unwrap().connect_lazy();
     let (_joined, name) = watch::channel(Some(WorkerName::new("w").unwrap()));
     let (gateway, _) = GatewayClient::start(channel, name);
     let mut open = Vec::new();
     for _ in 0..OPEN_QUESTIONS + 5000 {
-        let asked = |number: u64| AcquireCall {
+        let request = |number: u64| AcquireCall {
             number,
             run_id: RunId::new("r").unwrap(),
             key: AnswerKey::of(&number.to_le_bytes()),
             tokens: 1000,
             under_way: false,
         };
-        open.push(gateway.ask(asked).await);
+        open.push(gateway.acquire(request).await);
     }
-    until("the questions", || first.budget.see(|seen| seen.questions >= OPEN_QUESTIONS)).await;
-    let seen = Arc::clone(&first.budget.seen);
+    until("the requests", || first.coordinator.see(|seen| seen.requests >= OPEN_QUESTIONS)).await;
+    let seen = Arc::clone(&first.coordinator.seen);
     first.kill();
-    let second = Killable::start(Play::Knows, address);
+    let second = Killable::start(Behaviour::Cached, address);
     let answers = async {
         for open in &mut open {
-            assert!(matches!(open.next_event().await, Heard::CachedResponse(_)));
+            assert!(matches!(open.next_event().await, GatewayEvent::CachedResponse(_)));
         }
     };
-    tokio::time::timeout(PATIENCE, answers).await.expect("every question is answered");
-    assert_eq!(seen.lock().unwrap().questions, OPEN_QUESTIONS, "the others waited at the worker");
+    tokio::time::timeout(PATIENCE, answers).await.expect("every request is answered");
+    assert_eq!(seen.lock().unwrap().requests, OPEN_QUESTIONS, "the others are queued in the worker");
     second.kill();
 }

@@ -1,4 +1,4 @@
-//! What every record of a slice shares: the run, the lease, and the moment from which its times count.
+//! What the records of a slice share: the run, the lease, and the start of their times.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -8,18 +8,18 @@ use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::ErrorKind;
 use domain::record::Problem;
 
-/// What every record of a slice shares.
+/// What the records of a slice share.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The run's configuration.
+    /// Configuration of the run.
     pub config: RunConfig,
-    /// The shard.
+    /// Shard of the records.
     pub shard: ShardIndex,
     /// How many times the shard has been leased, this time included.
     pub attempt: u32,
     /// The worker that computes the slice.
     pub worker: WorkerName,
-    /// When the whole slice had reached the worker: `queue_ms` and `total_ms` of its records count from here.
+    /// When the worker had received the whole slice: `queue_ms` and `total_ms` of its records start here.
     pub arrived: Instant,
 }
 
@@ -30,7 +30,6 @@ impl Context {
     }
 }
 
-/// Milliseconds since `start`.
 pub(super) fn ms_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
@@ -41,10 +40,10 @@ pub(super) fn unix_us() -> Option<i64> {
     i64::try_from(since.as_micros()).ok()
 }
 
-/// Runs `work`; a panic becomes a problem of the record.
-pub(super) fn contained<T>(doing: &str, work: impl FnOnce() -> T) -> Result<T, Problem> {
+/// Runs `work` and turns a panic into a problem of the record.
+pub(super) fn catch_panic<T>(doing: &str, work: impl FnOnce() -> T) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Problem {
         kind: ErrorKind::Internal,
-        message: format!("a bug of the harness while {doing}; please report the record"),
+        message: format!("bug in the harness while {doing}; please report the record"),
     })
 }

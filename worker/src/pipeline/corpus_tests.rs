@@ -1,4 +1,4 @@
-//! The pipeline over the published corpus, when it is there.
+//! The pipeline over the published corpus, where it is installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -56,14 +56,14 @@ fn table<'a>(rows: impl Iterator<Item = &'a Outcome>) -> String {
 }
 
 #[test]
-fn the_published_records_are_repaired_rightly() {
+fn published_records_are_repaired() {
     let Some(records) = records() else { return };
     let rows = outcomes(&records, &super::tests::context());
     assert_eq!(rows.len(), records.len(), "one outcome a record");
     println!("not accepted, of all:\n{}", table(rows.iter().filter(|row| !row.accepted())));
     let faulty: Vec<&Outcome> =
         rows.iter().filter(|row| matches!(row.fault, Fault::Patch | Fault::Proposer)).collect();
-    assert!(faulty.is_empty(), "rejected by our own fault:\n{}", table(faulty.into_iter()));
+    assert!(faulty.is_empty(), "rejected by a fault of our proposer:\n{}", table(faulty.into_iter()));
     let valid: Vec<&Outcome> = rows
         .iter()
         .filter(|row| {
@@ -72,7 +72,7 @@ fn the_published_records_are_repaired_rightly() {
         .collect();
     let accepted = valid.iter().filter(|row| row.accepted()).count();
     println!("{accepted} of {} records with a valid document accepted", valid.len());
-    // What is pruned away cannot be repaired: nothing to fix is the truth about such a record.
+    // A violation in a pruned field cannot be repaired: `not_applicable` is correct for such a record.
     let open = valid.iter().filter(|row| !row.accepted() && row.status != Status::NotApplicable);
     let open: Vec<&Outcome> = open.copied().collect();
     assert!(

@@ -11,20 +11,20 @@ use engine::document::Document;
 use engine::template;
 use engine::verify::{Before, Clock, examine};
 
-use super::context::contained;
+use super::context::catch_panic;
 
-/// A document that was parsed, and what was found in it before any patch.
+/// A parsed document, examined before any patch.
 pub(super) struct ParsedDocument {
     pub(super) document: Document,
     pub(super) before: Before,
-    /// Why it cannot be repaired as it is, if so: a template that was never rendered.
+    /// Why it cannot be repaired, if it is an unrendered template.
     pub(super) unrendered: Option<String>,
 }
 
-/// A record's document, or what is wrong with the record.
+/// A record's document, or the record's problem.
 pub(super) struct Lookup {
     pub(super) parsed: Result<Arc<ParsedDocument>, Problem>,
-    /// Whether this lookup parsed the document: its time belongs to this record and to no other.
+    /// Whether this lookup parsed the document, so that the time is attributed to this record alone.
     pub(super) first: bool,
 }
 
@@ -41,7 +41,7 @@ impl<'s> DocumentCache<'s> {
         Self { config, sources, parsed: HashMap::new() }
     }
 
-    /// The record's document, parsed now unless it was before.
+    /// The record's document, parsed on the first lookup.
     pub(super) fn look_up(&mut self, record: &Record, clock: Clock<'_>) -> Lookup {
         if let Some(problem) = &record.problem {
             return Lookup { parsed: Err(problem.clone()), first: false };
@@ -60,14 +60,14 @@ impl<'s> DocumentCache<'s> {
         Lookup { parsed, first: true }
     }
 
-    /// What stands around the record's document.
+    /// The objects around the record's document in its corpus.
     pub(super) fn neighbours(&self, record: &Record) -> &'s Neighbours {
         self.sources.get(&record.document).map_or(&Neighbours::Unknown, |source| &source.neighbours)
     }
 
     fn parse(&self, source: &SourceDocument, clock: Clock<'_>) -> Result<ParsedDocument, Problem> {
         let config = self.config;
-        contained("reading the document", || {
+        catch_panic("reading the document", || {
             let document = Document::parse(&source.text, &config.limits)
                 .map_err(|error| Problem { kind: error.error_kind(), message: error.to_string() })?;
             let mut before = examine(&document, &source.neighbours, config, clock);
@@ -84,7 +84,7 @@ impl<'s> DocumentCache<'s> {
     }
 }
 
-/// The first placeholder of a template that was never rendered, as a reason that a person can act on.
+/// The first placeholder of an unrendered template, as a reason with its remedy.
 pub(crate) fn unrendered(document: &Document) -> Option<String> {
     let found = template::unrendered(document);
     let (pointer, text) = found.first()?;

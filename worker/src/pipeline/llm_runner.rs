@@ -22,17 +22,17 @@ use super::repair_result::RepairResult;
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::gateway_client::{Completion, LlmClient};
 
-/// Makes one outcome for every record, in the order of the slice; `None` when the run has stopped or the worker ends.
-pub(crate) async fn run_slice_by_model(
+/// Computes one outcome for each record, in the order of the slice; `None` when the run has stopped or the worker ends.
+pub(crate) async fn run_llm_slice(
     slice: Arc<Slice>,
     context: Arc<Context>,
     llm_client: &LlmClient,
     pool: &CpuPool,
     progress: &Progress,
 ) -> Result<Option<Vec<Outcome>>, Crashed> {
-    let (shared, around) = (Arc::clone(&slice), Arc::clone(&context));
+    let (planned_slice, planned_context) = (Arc::clone(&slice), Arc::clone(&context));
     let SlicePlan { records, tasks } =
-        pool.run(move || plan(&shared, &around.config, around.arrived)).await?;
+        pool.run(move || plan(&planned_slice, &planned_context.config, planned_context.arrived)).await?;
     let runner = LlmRunner { slice: Arc::clone(&slice), context: Arc::clone(&context), llm_client, pool };
     let mut running: FuturesUnordered<_> = tasks
         .into_iter()
@@ -41,7 +41,7 @@ pub(crate) async fn run_slice_by_model(
             async move { (task.number, runner.run(task).await) }
         })
         .collect();
-    progress.begins(running.len());
+    progress.begin(running.len());
     let mut finished = HashMap::new();
     while let Some((number, task)) = running.next().await {
         let Some(task) = task else { return Ok(None) };
@@ -54,12 +54,12 @@ pub(crate) async fn run_slice_by_model(
         let (result, queue_ms, total_ms) = match action {
             Action::Skip(result) => (result, turn_ms, planned_ms),
             Action::Ask { task, first } => match finished.get(&task) {
-                // What the others wait for is the first one's conversation.
+                // The records that share a task wait for the conversation of the first.
                 Some(FinishedTask { result, waited_ms, ended_ms }) => {
                     let waited_ms = if first { *waited_ms } else { ended_ms - planned_ms };
                     (Arc::clone(result), turn_ms + waited_ms, *ended_ms)
                 }
-                // Cannot be: every task has finished.
+                // Unreachable: every task has finished.
                 None => (Arc::new(RepairResult::no_answer(&[], None)), turn_ms, planned_ms),
             },
         };
@@ -78,26 +78,26 @@ pub(crate) async fn run_slice_by_model(
     Ok(Some(rows.collect()))
 }
 
-/// A question with these messages, as the configuration asks it.
+/// The LLM request for these messages, with the sampling of the configuration.
 pub(crate) fn question(
     model: &ModelConfig,
     config: &RunConfig,
     messages: Vec<domain::answer::Message>,
     sample: u32,
 ) -> Question {
-    let asked = &config.proposer;
-    // Where nothing is drawn, a seed says nothing; some providers refuse it.
-    let draws = asked.temperature > 0.0 || asked.samples > 1;
+    let proposer = &config.proposer;
+    // Without sampling a seed has no effect, and some providers refuse it.
+    let draws = proposer.temperature > 0.0 || proposer.samples > 1;
     let sampling = Sampling {
-        temperature: Some(asked.temperature),
+        temperature: Some(proposer.temperature),
         seed: draws.then(|| config.seed.wrapping_add(sample.into())),
-        max_tokens: (asked.max_tokens > 0).then_some(asked.max_tokens),
-        form: prompt::form(asked.answer_form),
+        max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
+        form: prompt::form(proposer.answer_form),
     };
     Question { endpoint: model.url(), model: model.model.clone(), messages, sampling, sample }
 }
 
-/// What every conversation of a slice shares.
+/// What the conversations of a slice share.
 struct LlmRunner<'r> {
     slice: Arc<Slice>,
     context: Arc<Context>,
@@ -108,49 +108,49 @@ struct LlmRunner<'r> {
 /// The result of a task.
 struct FinishedTask {
     result: Arc<RepairResult>,
-    /// How long the sample that counts waited, from the end of the plan's turn on.
+    /// How long the chosen sample waited, from the end of the plan's turn on.
     waited_ms: f64,
     /// When the last sample ended, ms after the slice arrived.
     ended_ms: f64,
 }
 
-/// One sample: a conversation with the model, and what it took.
+/// One sample: a conversation with the LLM, its usage and its times.
 struct Conversation {
     result: RepairResult,
     attempts: u32,
     errors: Vec<String>,
     usage: Usage,
     answers: u32,
-    /// Whether an answer was called for, and not there already.
+    /// Whether a response came from a call and not from the cache.
     paid: bool,
-    /// How long calls took, failed ones included; `None`: there was none.
+    /// Duration of the calls, failed ones included; `None`: there was none.
     called: Option<Duration>,
     cpu_ms: f64,
-    /// Waiting for the CPU pool, for a permit to call, and between tries.
+    /// Time spent waiting for the CPU pool, for permits, and before retries.
     waited_ms: f64,
 }
 
 impl LlmRunner<'_> {
-    /// Holds as many conversations about the task as samples are configured; `None`: stopped.
+    /// Holds one conversation for each configured sample; `None`: stopped.
     async fn run(&self, task: Arc<ProposalTask>) -> Option<FinishedTask> {
-        let begun_ms = self.context.now_ms();
+        let started_ms = self.context.now_ms();
         let samples = self.context.config.proposer.samples;
         let conversations = (0..samples).map(|sample| self.converse(Arc::clone(&task), sample));
         let conversations: Vec<Option<Conversation>> = futures::future::join_all(conversations).await;
         let conversations: Vec<Conversation> = conversations.into_iter().collect::<Option<_>>()?;
-        let (result, waited_ms) = joined(conversations, task.decided_ms, self.llm_client.model());
+        let (result, waited_ms) = combine(conversations, task.decided_ms, self.llm_client.model());
         Some(FinishedTask {
             result: Arc::new(result),
-            waited_ms: begun_ms - task.planned_ms + waited_ms,
+            waited_ms: started_ms - task.planned_ms + waited_ms,
             ended_ms: self.context.now_ms(),
         })
     }
 
     /// One conversation; `None`: stopped.
     async fn converse(&self, task: Arc<ProposalTask>, sample: u32) -> Option<Conversation> {
-        let mut talk = Conversation::about(&task);
-        let begun = self.compute(&task, &mut talk, |case| Dialogue::begin(&case)).await;
-        let Some((mut dialogue, mut step)) = begun else { return Some(talk) };
+        let mut conversation = Conversation::new(&task);
+        let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
+        let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
             let question = question(self.llm_client.model(), &self.context.config, messages, sample);
             let start = Instant::now();
@@ -159,49 +159,50 @@ impl LlmRunner<'_> {
             let next = match completion {
                 Completion::Stopped => return None,
                 Completion::Answered { answer, took } => {
-                    talk.usage += answer.usage;
-                    talk.answers += 1;
-                    talk.paid |= took.is_some();
-                    talk.completion(elapsed, took);
-                    let take = move |case: Case<'_>| {
+                    conversation.usage += answer.usage;
+                    conversation.answers += 1;
+                    conversation.paid |= took.is_some();
+                    conversation.add_call(elapsed, took);
+                    let advance = move |case: Case<'_>| {
                         let step = dialogue.answered(&case, &answer.content);
                         (dialogue, step)
                     };
-                    self.compute(&task, &mut talk, take).await
+                    self.compute(&task, &mut conversation, advance).await
                 }
                 Completion::Unanswered { why, took } => {
-                    talk.completion(elapsed, took);
-                    let take = move |case: Case<'_>| {
+                    conversation.add_call(elapsed, took);
+                    let advance = move |case: Case<'_>| {
                         let step = dialogue.unanswered(&case, &why);
                         (dialogue, step)
                     };
-                    self.compute(&task, &mut talk, take).await
+                    self.compute(&task, &mut conversation, advance).await
                 }
             };
-            let Some(next) = next else { return Some(talk) };
+            let Some(next) = next else { return Some(conversation) };
             (dialogue, step) = next;
         }
-        talk.attempts = dialogue.attempts();
-        talk.errors = dialogue.errors().to_vec();
+        conversation.attempts = dialogue.attempts();
+        conversation.errors = dialogue.errors().to_vec();
         let mode = self.context.config.proposer.mode;
-        let ended = Arc::clone(&task);
-        let ending =
-            self.compute(&task, &mut talk, move |case| conclude(&case, &ended, step, &dialogue, mode)).await;
-        if let Some(result) = ending {
-            talk.result = result;
+        let concluded = Arc::clone(&task);
+        let result = self
+            .compute(&task, &mut conversation, move |case| conclude(&case, &concluded, step, &dialogue, mode))
+            .await;
+        if let Some(result) = result {
+            conversation.result = result;
         }
-        Some(talk)
+        Some(conversation)
     }
 
-    /// Computes something about a task on the CPU pool; `None`: a bug, which becomes the task's result.
+    /// Runs `work` on the CPU pool and counts its time; `None`: it panicked, which becomes the result.
     async fn compute<T: Send + 'static>(
         &self,
         task: &Arc<ProposalTask>,
-        talk: &mut Conversation,
+        conversation: &mut Conversation,
         work: impl FnOnce(Case<'_>) -> T + Send + 'static,
     ) -> Option<T> {
         let (slice, context, task) = (Arc::clone(&self.slice), Arc::clone(&self.context), Arc::clone(task));
-        let asked = Instant::now();
+        let queued = Instant::now();
         let done = self.pool.run(move || {
             let start = Instant::now();
             let clock = || ms_since(start);
@@ -209,21 +210,21 @@ impl LlmRunner<'_> {
             (value, clock())
         });
         let done = done.await;
-        let elapsed_ms = ms_since(asked);
+        let elapsed_ms = ms_since(queued);
         if let Ok((value, ms)) = done {
-            talk.cpu_ms += ms;
-            talk.waited_ms += (elapsed_ms - ms).max(0.0);
+            conversation.cpu_ms += ms;
+            conversation.waited_ms += (elapsed_ms - ms).max(0.0);
             return Some(value);
         }
         let message =
-            "a bug of the harness while talking with the model; please report the record".to_owned();
-        talk.result = RepairResult::failed(Problem { kind: ErrorKind::Internal, message });
+            "bug in the harness during the conversation with the model; please report the record".to_owned();
+        conversation.result = RepairResult::failed(Problem { kind: ErrorKind::Internal, message });
         None
     }
 }
 
 impl Conversation {
-    fn about(task: &ProposalTask) -> Self {
+    fn new(task: &ProposalTask) -> Self {
         Self {
             result: RepairResult::no_answer(&[], Some(&task.parsed)),
             attempts: 0,
@@ -237,15 +238,15 @@ impl Conversation {
         }
     }
 
-    /// A question ended after `elapsed`, of which calls took `took`; the rest was waiting.
-    fn completion(&mut self, elapsed: Duration, took: Option<Duration>) {
+    /// Counts a completion that took `elapsed`, of which its calls took `took` and the rest was waiting.
+    fn add_call(&mut self, elapsed: Duration, took: Option<Duration>) {
         if let Some(took) = took {
             self.called = Some(self.called.unwrap_or_default() + took);
         }
         self.waited_ms += elapsed.saturating_sub(took.unwrap_or_default()).as_secs_f64() * 1e3;
     }
 
-    /// What was computed, apart from the gates on the patch that counts.
+    /// CPU time without the gates on the chosen patch.
     fn propose_ms(&self) -> f64 {
         (self.cpu_ms - self.result.verify_ms().unwrap_or(0.0)).max(0.0)
     }
@@ -280,27 +281,30 @@ fn conclude(
     }
 }
 
-/// The samples of a task as one, and how long the one that counts waited: the first whose own patch was accepted, before
-/// a rule's patch in the place of one, before anything else. Usage is that of all, times are those of the one.
-fn joined(conversations: Vec<Conversation>, decided_ms: f64, model: &ModelConfig) -> (RepairResult, f64) {
+/// Combines the samples of a task into one result, and returns how long the chosen sample waited. Chosen is the first
+/// whose own patch was accepted, else the first with an accepted fallback patch, else the first. Usage is that of all
+/// samples, times are those of the chosen one.
+fn combine(conversations: Vec<Conversation>, decided_ms: f64, model: &ModelConfig) -> (RepairResult, f64) {
     let many = conversations.len() > 1;
     let samples = conversations.len();
-    let passed = conversations.iter().filter(|talk| talk.result.is_passed_sample()).count();
+    let passed = conversations.iter().filter(|conversation| conversation.result.is_passed_sample()).count();
     let (mut usage, mut answers, mut paid) = (Usage::default(), 0, false);
     let (mut attempts, mut errors) = (0, Vec::new());
     let mut best: Option<(RepairResult, f64)> = None;
-    for (sample, talk) in conversations.into_iter().enumerate() {
-        usage += talk.usage;
-        answers += talk.answers;
-        attempts += talk.attempts;
-        paid |= talk.paid;
-        let (propose_ms, llm_ms) = (talk.propose_ms(), talk.llm_ms());
-        let said = talk.errors.into_iter();
-        errors.extend(said.map(|error| if many { format!("sample {sample}: {error}") } else { error }));
-        let worth = |result: &RepairResult| (result.is_passed_sample(), result.is_accepted());
-        if best.as_ref().is_none_or(|(best, _)| worth(best) < worth(&talk.result)) {
+    for (sample, conversation) in conversations.into_iter().enumerate() {
+        usage += conversation.usage;
+        answers += conversation.answers;
+        attempts += conversation.attempts;
+        paid |= conversation.paid;
+        let (propose_ms, llm_ms) = (conversation.propose_ms(), conversation.llm_ms());
+        let sample_errors = conversation.errors.into_iter();
+        errors.extend(
+            sample_errors.map(|error| if many { format!("sample {sample}: {error}") } else { error }),
+        );
+        let rank = |result: &RepairResult| (result.is_passed_sample(), result.is_accepted());
+        if best.as_ref().is_none_or(|(best, _)| rank(best) < rank(&conversation.result)) {
             let propose_ms = Some(decided_ms + propose_ms);
-            best = Some((RepairResult { propose_ms, llm_ms, ..talk.result }, talk.waited_ms));
+            best = Some((RepairResult { propose_ms, llm_ms, ..conversation.result }, conversation.waited_ms));
         }
     }
     let (result, waited_ms) = best.unwrap_or_else(|| (RepairResult::no_answer(&[], None), 0.0));

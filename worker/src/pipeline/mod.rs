@@ -1,8 +1,8 @@
-//! From a slice of the corpus to its outcomes: one row a record, whatever the record holds.
+//! Turns a slice of the corpus into outcomes: one row for each record, valid or not.
 //!
-//! *Owns* the way of a record: parse → propose → verify → row. Two runners, one for the rules and one for a model, end
-//! each record as a `FinishedRecord`, and the row is built from that in one place. *Invariant*: total. A bad
-//! record, or a bug in a policy, is a row with an `error_kind`; it never ends a run or harms a neighbour.
+//! *Owns* the way of a record: parse → propose → verify → row. Two runners, one for the rules and one for an LLM, end
+//! each record as a `FinishedRecord`, from which the row is built in one place. *Invariant*: total. A bad record, or a
+//! bug in a policy, is a row with an `error_kind`; it never ends a run or affects another record.
 
 mod context;
 mod documents;
@@ -15,7 +15,7 @@ mod rules_runner;
 
 pub use context::Context;
 pub(crate) use documents::unrendered;
-pub(crate) use llm_runner::{question, run_slice_by_model};
+pub(crate) use llm_runner::{question, run_llm_slice};
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, Settled};
 pub use rules_runner::{run_slice, run_slice_while};

@@ -1,4 +1,4 @@
-//! What to do about each record of a slice before a model is asked: which records need it, and which share a question.
+//! Plans a slice for the LLM proposer: which records need a proposal, and which share one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use engine::k8s::View;
 use engine::propose::dialogue::Case;
 use engine::propose::{Decision, rules};
 
-use super::context::{contained, ms_since, unix_us};
+use super::context::{catch_panic, ms_since, unix_us};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::Computed;
 use super::repair_result::RepairResult;
 
-/// A slice before a model is asked.
+/// A slice that is ready for the LLM proposer.
 pub(crate) struct SlicePlan {
     pub(super) records: Vec<PlannedRecord>,
-    /// What the model is to be asked about, each once.
+    /// Distinct proposals to make.
     pub(crate) tasks: Vec<ProposalTask>,
 }
 
-/// What to do about a record, and when that was decided.
+/// What to do with a record, and when that was decided.
 pub(super) struct PlannedRecord {
     pub(super) policy: PolicyName,
     pub(super) identity: Identity,
     pub(super) action: Action,
-    /// Whether its document was parsed for it.
+    /// Whether the document was parsed for this record.
     pub(super) parsed_document: bool,
     pub(super) started_at_us: Option<i64>,
     /// When its turn began, ms after the slice arrived.
@@ -40,32 +40,32 @@ pub(super) struct PlannedRecord {
 }
 
 pub(super) enum Action {
-    /// Skip the model: the result is known.
+    /// Skip the LLM: the result is known.
     Skip(Arc<RepairResult>),
-    /// Ask the model.
+    /// Make a proposal with the LLM.
     Ask {
-        /// Index of the task.
+        /// Its index in [`SlicePlan::tasks`].
         task: usize,
-        /// Whether the task was made for this record; the others share it.
+        /// Whether this record is the first of the task.
         first: bool,
     },
 }
 
-/// A policy violated by a document, in the scanner's words: records that agree in it share one conversation.
+/// A proposal to make: records with equal document, policy and message share it.
 pub(crate) struct ProposalTask {
     pub(super) number: usize,
     pub(super) parsed: Arc<ParsedDocument>,
-    /// Index among the slice's documents.
+    /// Index of the document in the slice.
     source: usize,
     pub(super) policy: PolicyName,
     violation: String,
-    /// What it took to find out that the model has to be asked.
+    /// CPU time of the decision that the LLM is needed.
     pub(super) decided_ms: f64,
-    /// When that was known, ms after the slice arrived.
+    /// When that was decided, ms after the slice arrived.
     pub(super) planned_ms: f64,
 }
 
-/// Parses the documents of a slice, which arrived at `arrived`, and finds out what a model is to be asked. Blocks.
+/// Parses the documents of a slice, which arrived at `arrived`, and plans its proposals. Blocks.
 pub(crate) fn plan(slice: &Slice, config: &RunConfig, arrived: Instant) -> SlicePlan {
     let mut planner = Planner {
         config,
@@ -129,7 +129,7 @@ impl<'s> Planner<'s> {
         let start = self.now_ms();
         let neighbours = self.documents.neighbours(record);
         let reason =
-            contained("looking at the document", || skip_reason(&parsed, neighbours, policy, self.config));
+            catch_panic("looking at the document", || skip_reason(&parsed, neighbours, policy, self.config));
         let decided_ms = self.now_ms() - start;
         let skipped = match reason {
             Ok(None) => None,
@@ -155,14 +155,14 @@ impl<'s> Planner<'s> {
 }
 
 impl SlicePlan {
-    /// How many records a model is to be asked about.
-    pub(crate) fn asking(&self) -> u64 {
+    /// How many records need a proposal of the LLM.
+    pub(crate) fn llm_records(&self) -> u64 {
         self.records.iter().filter(|planned| matches!(planned.action, Action::Ask { .. })).count() as u64
     }
 }
 
 impl PlannedRecord {
-    /// What of the record's time was its own.
+    /// Which work was done for this record.
     pub(super) const fn computed(&self) -> Computed {
         let repair = matches!(self.action, Action::Skip(_) | Action::Ask { first: true, .. });
         Computed { document: self.parsed_document, repair }
@@ -192,8 +192,8 @@ impl ProposalTask {
     }
 }
 
-/// Why the model is not asked: a template that was never rendered, or nothing to fix. A model without guardrails is
-/// asked about everything: what it makes of such records is part of what is measured.
+/// Why the LLM is skipped: an unrendered template, or nothing to fix. Without guardrails it is never skipped, because
+/// its patches for such records are part of what is measured.
 fn skip_reason(
     parsed: &ParsedDocument,
     neighbours: &Neighbours,

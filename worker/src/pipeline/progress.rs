@@ -1,30 +1,30 @@
-//! How far the talk about a slice is, for whoever decides whether there is enough to talk about.
+//! Progress of the LLM proposer over the slices of a worker, from which the session decides how much to prefetch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Matters that were settled, over all slices.
+/// Counts the proposal tasks that have ended, over all slices.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     count: AtomicU64,
-    told: Notify,
+    changed: Notify,
 }
 
 impl Settled {
-    /// How many there have been.
+    /// How many have ended.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns when one more was settled since the last time.
-    pub(crate) async fn more(&self) {
-        self.told.notified().await;
+    /// Returns when a slice has begun, or a task has ended, since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 }
 
-/// How much of a slice is still talked over, seen from outside.
+/// Open proposal tasks of one slice.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     open: Arc<AtomicU64>,
@@ -32,26 +32,26 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A talk about at most so many matters, which counts in `settled`.
-    pub(crate) fn about(matters: u64, settled: Arc<Settled>) -> Self {
-        Self { open: Arc::new(AtomicU64::new(matters)), settled }
+    /// A slice of at most `tasks` tasks, which are counted in `settled` when they end.
+    pub(crate) fn new(tasks: u64, settled: Arc<Settled>) -> Self {
+        Self { open: Arc::new(AtomicU64::new(tasks)), settled }
     }
 
-    /// Matters that are not settled.
+    /// Tasks that have not ended.
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// It turns out to be about so many matters.
-    pub(crate) fn begins(&self, matters: usize) {
-        self.open.store(matters as u64, Ordering::Relaxed);
-        self.settled.told.notify_one();
+    /// The slice is planned and has this many tasks.
+    pub(crate) fn begin(&self, tasks: usize) {
+        self.open.store(tasks as u64, Ordering::Relaxed);
+        self.settled.changed.notify_one();
     }
 
-    /// One of them is settled.
+    /// A task has ended.
     pub(crate) fn settle(&self) {
         let _ = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
         self.settled.count.fetch_add(1, Ordering::Relaxed);
-        self.settled.told.notify_one();
+        self.settled.changed.notify_one();
     }
 }

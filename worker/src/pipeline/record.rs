@@ -1,4 +1,4 @@
-//! A record whose processing has ended, and its row: the one place where rows and their times are built.
+//! Builds the row of a record whose processing has ended: the only place where rows and their times are built.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use engine::document::Identity;
 use super::context::Context;
 use super::repair_result::RepairResult;
 
-/// What was computed for a record itself. What is not was computed for an earlier record of the slice, whose row holds
-/// the time that it took; here that time is null, so that sums over rows count it once.
+/// Which work was done for this record. Other work was done for an earlier record of the slice, whose row holds its
+/// time; here that time is null, so that sums over rows count it once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Computed {
-    /// The document was parsed and examined for this record.
+    /// Its document was parsed and examined for it.
     pub(super) document: bool,
-    /// The repair was made for this record.
+    /// Its repair was computed for it.
     pub(super) repair: bool,
 }
 
@@ -25,19 +25,18 @@ pub(super) struct FinishedRecord<'r> {
     pub(super) record: &'r Record,
     pub(super) policy: &'r PolicyName,
     pub(super) identity: Identity,
-    /// Shared by every record with the same document and policy (and, for a model, message).
+    /// Shared by the records with the same document and policy (and, for an LLM, message).
     pub(super) result: Arc<RepairResult>,
     pub(super) computed: Computed,
     /// How long it waited, see [`Timing::queue_ms`].
     pub(super) queue_ms: f64,
-    /// From the arrival of the slice until the result was there.
+    /// From the arrival of the slice to the result.
     pub(super) total_ms: f64,
     /// When the record's turn began.
     pub(super) started_at_us: Option<i64>,
 }
 
 impl FinishedRecord<'_> {
-    /// The record's row.
     pub(super) fn into_outcome(self, context: &Context) -> Outcome {
         let config = &context.config;
         let gates = self.gates();

@@ -1,4 +1,4 @@
-//! The result for one policy on one document, which every record that names both shares.
+//! The repair of one policy's violation in one document, shared by the records that name both.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use engine::yaml::to_yaml;
 
 use super::documents::ParsedDocument;
 
-/// The result for one policy on one document: the same for every record that names both.
+/// The repair of one policy's violation in one document, or why there is none.
 #[derive(Clone)]
 pub(super) struct RepairResult {
-    /// The proposer of the patch that counts.
+    /// The proposer of the chosen patch.
     pub(super) source: ProposerMode,
     pub(super) attempts: u32,
     pub(super) attempt_errors: Vec<String>,
@@ -28,15 +28,15 @@ pub(super) struct RepairResult {
     pub(super) errors: Vec<String>,
     pub(super) patched_yaml: Option<Arc<str>>,
     pub(super) error_kind: Option<ErrorKind>,
-    /// Computing apart from the gates on the patch that counts; `None`: nothing was computed.
+    /// CPU time without the gates on the chosen patch; `None`: nothing was computed.
     pub(super) propose_ms: Option<f64>,
-    /// How long calls to a model took, failed ones included; `None`: there was none.
+    /// Duration of LLM calls, failed ones included; `None`: there was none.
     pub(super) llm_ms: Option<f64>,
 }
 
 impl RepairResult {
-    /// An error without a proposal: what the other results start from.
-    fn nothing() -> Self {
+    /// An error without a proposal, which the constructors below override.
+    fn empty() -> Self {
         Self {
             source: ProposerMode::Rules,
             attempts: 1,
@@ -55,7 +55,7 @@ impl RepairResult {
         }
     }
 
-    /// The record, or the program, has a problem.
+    /// The record has a problem, or the program a bug.
     pub(super) fn failed(problem: Problem) -> Self {
         let fault = match problem.kind {
             ErrorKind::NoRule | ErrorKind::NoAnswer => Fault::Proposer,
@@ -63,10 +63,10 @@ impl RepairResult {
             _ => Fault::Document,
         };
         let (errors, error_kind) = (vec![problem.message], Some(problem.kind));
-        Self { fault, errors, error_kind, attempts: 0, ..Self::nothing() }
+        Self { fault, errors, error_kind, attempts: 0, ..Self::empty() }
     }
 
-    /// There is no patch to judge.
+    /// There is no patch to verify.
     pub(super) fn without_proposal(decision: Decision, policy: &PolicyName, parsed: &ParsedDocument) -> Self {
         let fault = if parsed.unrendered.is_some() { Fault::Document } else { Fault::None };
         let (status, reason, fault, error_kind) = match decision {
@@ -78,10 +78,10 @@ impl RepairResult {
             }
         };
         let (errors, attempts) = (vec![reason], u32::from(error_kind.is_none()));
-        Self { attempts, status, fault, errors, error_kind, ..Self::nothing() }.examined(parsed)
+        Self { attempts, status, fault, errors, error_kind, ..Self::empty() }.examined(parsed)
     }
 
-    /// The model gave no usable answer, and nothing takes its place.
+    /// The LLM gave no usable response, and there is no fallback.
     pub(super) fn no_answer(errors: &[String], parsed: Option<&ParsedDocument>) -> Self {
         let message =
             if errors.is_empty() { "the model gave no answer".to_owned() } else { errors.join("; ") };
@@ -92,7 +92,7 @@ impl RepairResult {
         }
     }
 
-    /// A proposal that the gates accepted or rejected.
+    /// A proposal and its verification by the gates.
     pub(super) fn judged(proposal: Proposal, verification: Verification) -> Self {
         let accepted = verification.accepted();
         let errors = verification.errors();
@@ -105,16 +105,16 @@ impl RepairResult {
             errors,
             patched_yaml: patched.map(|value| Arc::from(to_yaml(value))),
             gates: Arc::new(verification.gates),
-            ..Self::nothing()
+            ..Self::empty()
         }
     }
 
-    /// The gates on the patch that counts, together; `None`: none ran.
+    /// Duration of the gates on the chosen patch; `None`: none ran.
     pub(super) fn verify_ms(&self) -> Option<f64> {
         Gate::ALL.iter().filter_map(|gate| self.gates.of(*gate).ms).reduce(|sum, ms| sum + ms)
     }
 
-    /// Whether every gate accepted a patch of the model's own, no rule's in its place.
+    /// Whether every gate accepted the LLM's own patch, not a fallback of the rules.
     pub(super) fn is_passed_sample(&self) -> bool {
         self.is_accepted() && self.source != ProposerMode::Rules
     }
@@ -123,13 +123,13 @@ impl RepairResult {
         self.status == Status::Accepted
     }
 
-    /// The usage for one of the records that share the result: for all but the first its answers were there already.
+    /// The usage for one of the records that share the result: for all but the first it is a cache hit.
     pub(super) fn usage_of(&self, first: bool) -> ModelUsage {
         let cache_hit = self.usage.cache_hit.map(|hit| hit || !first);
         ModelUsage { cache_hit, ..self.usage.clone() }
     }
 
-    /// No gate ran but the one before any patch.
+    /// Sets the gate before any patch; no other gate ran.
     fn examined(mut self, parsed: &ParsedDocument) -> Self {
         let schema_before = parsed.before.schema.clone();
         self.gates = Arc::new(Gates { schema_before, ..Gates::NOT_RUN });

@@ -14,23 +14,23 @@ use engine::k8s::View;
 use engine::propose::{Decision, rules};
 use engine::verify::Candidate;
 
-use super::context::{Context, contained, unix_us};
+use super::context::{Context, catch_panic, unix_us};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::{Computed, FinishedRecord};
 use super::repair_result::RepairResult;
 
-/// Makes one outcome for every record by the rules, in the order of the slice. Blocks: run it off the async runtime.
+/// Computes one outcome for each record by the rules, in the order of the slice. Blocks: run it off the async runtime.
 pub fn run_slice(slice: &Slice, context: &Context) -> Vec<Outcome> {
     run_slice_while(slice, context, || true).unwrap_or_default()
 }
 
-/// Like [`run_slice`], but asks before each record whether to go on; `None` when the answer was no.
+/// Like [`run_slice`], but stops with `None` when `go_on` is false before a record.
 pub fn run_slice_while(slice: &Slice, context: &Context, go_on: impl Fn() -> bool) -> Option<Vec<Outcome>> {
     let mut runner = RulesRunner::new(slice, context);
     slice.records.iter().map(|record| go_on().then(|| runner.outcome(record))).collect()
 }
 
-/// Keeps what records of a slice share, so that each document is parsed, and each policy applied to it, once.
+/// Caches what records of a slice share, so that each document is parsed, and each policy applied to it, once.
 struct RulesRunner<'s> {
     context: &'s Context,
     documents: DocumentCache<'s>,
@@ -82,7 +82,7 @@ impl<'s> RulesRunner<'s> {
         policy: &PolicyName,
         parsed: &ParsedDocument,
     ) -> (Arc<RepairResult>, bool) {
-        // The original's rules look at the scanner's own id too.
+        // The paper's rules depend on the scanner's raw policy id too.
         let name = match self.config().guardrails {
             Guardrails::Paper => &record.raw_policy_id,
             _ => policy.as_str(),
@@ -92,14 +92,15 @@ impl<'s> RulesRunner<'s> {
             return (Arc::clone(known), false);
         }
         let neighbours = self.documents.neighbours(record);
-        let result = contained("repairing the document", || self.repair(record, policy, parsed, neighbours))
-            .unwrap_or_else(RepairResult::failed);
+        let result =
+            catch_panic("repairing the document", || self.repair(record, policy, parsed, neighbours))
+                .unwrap_or_else(RepairResult::failed);
         let result = Arc::new(result);
         self.repairs.insert(key, Arc::clone(&result));
         (result, true)
     }
 
-    /// What the original saw of the record's document.
+    /// Which document the paper's rules were given.
     fn source_of<'r>(&self, record: &'r Record) -> paper::Source<'r> {
         match self.config().documents {
             Documents::Record => paper::Source::Record { raw_policy_id: &record.raw_policy_id },

@@ -6,7 +6,7 @@ use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::{ErrorKind, Fault, Gate, Outcome, Status, Verdict};
 use domain::record::{Neighbours, Problem, Slice, SourceDocument};
 
-use super::context::contained;
+use super::context::catch_panic;
 use super::*;
 
 pub(super) fn context() -> Context {
@@ -28,7 +28,7 @@ fn outcome(policy: &str, yaml: &str) -> Outcome {
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: 'b:1', securityContext: {privileged: true}}]}\n";
 
 #[test]
-fn a_good_record_is_accepted_with_its_reasons_to_look() {
+fn a_repaired_record_is_accepted_with_all_its_columns() {
     let outcome = outcome("privileged-container", POD);
     assert_eq!(outcome.status, Status::Accepted, "{outcome:#?}");
     assert_eq!((outcome.fault, outcome.kind.as_str(), outcome.name.as_str()), (Fault::None, "Pod", "a"));
@@ -43,13 +43,13 @@ fn a_policy_without_a_rule_is_an_outcome() {
 }
 
 #[test]
-fn nothing_to_fix_is_no_success() {
+fn nothing_to_fix_is_not_applicable() {
     let outcome = outcome("ssh-port", POD);
     assert_eq!(outcome.status, Status::NotApplicable, "{outcome:#?}");
 }
 
 #[test]
-fn a_records_own_problem_is_kept() {
+fn a_record_with_a_problem_is_an_outcome() {
     let (mut record, document) = domain::testing::record(0, "ssh-port", POD);
     record.problem = Some(Problem { kind: ErrorKind::MalformedRecord, message: "no id".to_owned() });
     let slice = Slice { records: vec![record.clone(), record], documents: vec![document] };
@@ -67,11 +67,11 @@ fn a_document_that_was_not_sent_is_an_outcome() {
 
 #[test]
 fn a_panic_is_a_problem_of_the_record() {
-    let problem = contained("testing", || panic!("a bug")).unwrap_err();
+    let problem = catch_panic("testing", || panic!("a bug")).unwrap_err();
     assert_eq!(problem.kind, ErrorKind::Internal);
 }
 
-/// What a hostile document came to: `status`, then the error kind, or the failed gate and the fault.
+/// Status of a hostile document, then its error kind, or its failed gate and fault.
 fn summary(outcome: &Outcome) -> String {
     let gate = outcome.gates.first_failed().map_or("-", Gate::as_str);
     match (outcome.status, outcome.error_kind) {
@@ -82,7 +82,7 @@ fn summary(outcome: &Outcome) -> String {
 }
 
 #[test]
-fn hostile_documents_have_the_outcomes_they_should() {
+fn hostile_documents_have_the_expected_outcomes() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/fixtures/hostile");
     let table = std::fs::read_to_string(folder.join("expected.tsv")).unwrap();
     let mut seen = 0;

@@ -1,4 +1,4 @@
-//! What the times of a row add up to, in both modes.
+//! The times of a row add up, for both proposers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use domain::record::{Problem, Slice};
 use super::*;
 use crate::cpu_pool::CpuPool;
 use crate::gateway_client::LlmClient;
-use crate::gateway_client::tests::{Play, Scene};
+use crate::gateway_client::tests::{Behaviour, Scene};
 
-/// What rounding may add to a sum of times, ms.
+/// Rounding error of a sum of times, ms.
 const ROUNDING_MS: f64 = 1e-6;
 
 /// How long a slice waits before its first record in these tests.
@@ -26,8 +26,8 @@ fn pod(name: &str) -> String {
     )
 }
 
-/// Three records of one repair, one of another policy on the same document, one of another document, one with nothing to
-/// fix, and one that cannot be read.
+/// Three records that share a repair, one of another policy on the same document, one of another document, one with
+/// nothing to fix, and one with a problem.
 fn slice() -> Slice {
     let records = [
         ("privileged-container", "a"),
@@ -56,7 +56,7 @@ fn context(config: RunConfig) -> Context {
     Context { config, arrived, ..super::tests::context() }
 }
 
-/// Holds what is true of the times of every row.
+/// Asserts the invariants of every row's times.
 fn check(rows: &[Outcome]) {
     assert_eq!(rows.len(), 7);
     for row in rows {
@@ -90,7 +90,7 @@ fn check(rows: &[Outcome]) {
 }
 
 #[test]
-fn by_the_rules_the_parts_are_within_the_total_and_shared_work_counts_once() {
+fn with_rules_the_parts_are_within_the_total_and_shared_work_counts_once() {
     let start = Instant::now();
     let rows = run_slice(&slice(), &context(RunConfig::default()));
     let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -99,12 +99,12 @@ fn by_the_rules_the_parts_are_within_the_total_and_shared_work_counts_once() {
     let spent = |row: &Outcome| row.timing.propose_ms.unwrap_or(0.0) + row.timing.verify_ms.unwrap_or(0.0);
     let spent: f64 = rows.iter().map(spent).sum();
     assert!(spent > 0.0 && spent <= elapsed_ms, "{spent} of {elapsed_ms}");
-    // One after the other: whoever comes later has waited at least as long.
+    // Records are processed one after the other, so a later one has waited at least as long.
     assert!(rows.windows(2).all(|pair| pair[0].timing.total_ms <= pair[1].timing.queue_ms));
 }
 
-async fn rows_by_model(faults: &str, samples: u32) -> Vec<Outcome> {
-    let scene = Scene::set(Play::Allows, faults, "0.03").await;
+async fn rows_of_llm(faults: &str, samples: u32) -> Vec<Outcome> {
+    let scene = Scene::start(Behaviour::Permits, faults, "0.03").await;
     let mut config = RunConfig { guardrails: Guardrails::Fallback, max_attempts: 2, ..RunConfig::default() };
     config.proposer.mode = ProposerMode::Vllm;
     config.proposer.retries = 0;
@@ -112,37 +112,37 @@ async fn rows_by_model(faults: &str, samples: u32) -> Vec<Outcome> {
     config.vllm = ModelConfig { endpoint: scene.endpoint.clone(), model: "m".to_owned(), ..config.vllm };
     let llm_client =
         LlmClient::new(scene.gateway.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap();
-    // One thread: conversations wait for one another.
+    // One thread, so that conversations wait for one another.
     let (pool, progress) = (CpuPool::new(1), Progress::default());
     let (slice, context) = (Arc::new(slice()), Arc::new(context(config)));
-    run_slice_by_model(slice, context, &llm_client, &pool, &progress).await.unwrap().unwrap()
+    run_llm_slice(slice, context, &llm_client, &pool, &progress).await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_a_model_the_parts_are_within_the_total_and_shared_work_counts_once() {
+async fn with_an_llm_the_parts_are_within_the_total_and_shared_work_counts_once() {
     for samples in [1, 3] {
-        let rows = rows_by_model("", samples).await;
+        let rows = rows_of_llm("", samples).await;
         check(&rows);
         for row in [&rows[0], &rows[3], &rows[4]] {
             let llm_ms = row.timing.llm_ms.unwrap();
-            // No answer of this provider is a patch: it is called as often as attempts are allowed.
+            // No response of this provider is a patch, so every attempt is made.
             assert!(llm_ms >= 2.0 * 30.0, "{:?}", row.timing);
             assert_eq!((row.status, row.source.as_str()), (Status::Accepted, "rules"), "the fallback");
             assert_eq!(row.usage.cache_hit, Some(false));
         }
         assert_eq!(rows[1].usage.cache_hit, Some(true));
-        assert_eq!(rows[5].timing.llm_ms, None, "nobody was asked");
+        assert_eq!(rows[5].timing.llm_ms, None, "there was no call");
         assert_eq!(rows[0].timing.total_ms, rows[1].timing.total_ms);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_failed_took_time_too() {
-    let rows = rows_by_model("500=1", 1).await;
+async fn failed_calls_count_in_llm_ms() {
+    let rows = rows_of_llm("500=1", 1).await;
     check(&rows);
     for row in [&rows[0], &rows[3], &rows[4]] {
         assert!(row.timing.llm_ms.unwrap() >= 30.0, "{:?}", row.timing);
-        assert_eq!(row.usage.cache_hit, None, "there was no answer");
+        assert_eq!(row.usage.cache_hit, None, "there was no response");
         assert_eq!(row.attempts, 1, "{:?}", row.attempt_errors);
     }
 }

@@ -1,8 +1,8 @@
-//! What the simulated provider answers: for every record of a corpus, the prompt that a run would send, built by the
-//! proposer's own code, and the answer to it: the rules' patch, or what another model once said.
+//! Responses for the simulated provider: for each record of a corpus, the prompt that a run sends, built by the
+//! proposer's own code, and a response to it: the rules' patch, or a recorded patch of another model.
 //!
-//! *Never* limits, delays or fails anything: that is `mock_llm`, which knows no Kubernetes and finds answers by the hash
-//! of the prompt.
+//! *Never* limits, delays or fails a call: `mock_llm` does, which does not depend on Kubernetes and finds responses
+//! by the hash of the prompt.
 
 mod prompts;
 mod recorded;

@@ -1,4 +1,4 @@
-//! The prompts of a corpus, built as a run builds them.
+//! Builds the prompts of a corpus as a run builds them.
 
 use domain::answer::Role;
 use domain::config::{Guardrails, RunConfig};
@@ -14,28 +14,28 @@ use serde_json::Value;
 
 use corpus::{Source, read};
 
-/// The first prompt about a record.
+/// The first prompt of a record's conversation.
 pub(super) struct Prompt<'p> {
     pub(super) record: &'p Record,
     pub(super) policy: &'p PolicyName,
-    /// The first message of the user. Later attempts repeat it.
+    /// The first user message, which later attempts repeat.
     pub(super) text: &'p str,
-    /// The document.
+    /// Document with its secrets.
     pub(super) document: &'p Value,
-    /// The document as the prompt shows it.
+    /// Document as the prompt shows it.
     pub(super) masked: &'p Masked,
 }
 
-/// Calls `each` with the prompt of every record of `source`, as runs of `config` ask. Records without one are left out:
-/// those that cannot be read, and those whose document is too long to be shown.
+/// Calls `each` with the prompt of every record of `source`, for runs of `config`. Records without a prompt are left
+/// out: those that cannot be read, and those whose document is too long for a prompt.
 pub(super) fn each_prompt(
     source: &Source,
     config: &RunConfig,
     each: &mut dyn FnMut(&Prompt<'_>),
 ) -> anyhow::Result<()> {
-    // Without guardrails nothing but the prompt is computed.
-    let asking = RunConfig { guardrails: Guardrails::None, ..config.clone() };
-    // A prompt shows the document alone, whatever was found in it.
+    // Without guardrails only the prompt is computed.
+    let prompting = RunConfig { guardrails: Guardrails::None, ..config.clone() };
+    // The prompt does not depend on the findings.
     let before = Before { findings: Vec::new(), schema: GateResult::NOT_RUN };
     let mut last: Option<(DocumentHash, Option<Document>)> = None;
     read(source, config, &mut |record, source| {
@@ -53,7 +53,7 @@ pub(super) fn each_prompt(
             before: &before,
             policy: &policy,
             violation: &record.violation_text,
-            config: &asking,
+            config: &prompting,
             clock: &|| 0.0,
             verify: crate::verifier::verify,
         };
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::pipeline::plan;
 
-    /// What the proposer sends is what is built here.
+    /// The prompts built here are those that the proposer sends.
     #[test]
     fn the_prompts_are_those_of_the_pipeline() {
         let folder = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ mod tests {
         })
         .unwrap();
         let plan = plan(&slice, &config, Instant::now());
-        let asked: Vec<String> = plan
+        let sent: Vec<String> = plan
             .tasks
             .iter()
             .filter_map(|task| match Dialogue::begin(&task.case(&slice, &config, &|| 0.0)).1 {
@@ -121,7 +121,7 @@ mod tests {
             })
             .collect();
         assert_eq!(built.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!(built.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), asked);
-        assert!(asked.iter().all(|text| !text.contains("hunter2")));
+        assert_eq!(built.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), sent);
+        assert!(sent.iter().all(|text| !text.contains("hunter2")));
     }
 }

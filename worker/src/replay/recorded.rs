@@ -1,4 +1,4 @@
-//! Patches that a model gave once, as answers to the prompts that a run sends for their records.
+//! Recorded patches of a model as responses to the prompts that a run sends for their records.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,20 +14,19 @@ use super::prompts::each_prompt;
 use super::secrets::without_secrets;
 use corpus::Source;
 
-/// Recorded answers by their prompts.
+/// Recorded responses by their prompts.
 #[derive(Default)]
 pub(crate) struct Recorded {
-    /// The answers.
     pub(crate) answers: PromptAnswers,
     /// Patches whose record has a prompt.
     pub(crate) patches: usize,
-    /// Patches whose prompt has another answer already: they can never be the answer.
+    /// Patches whose prompt already has another response, and which are therefore never returned.
     pub(crate) shadowed: usize,
     /// Patches without a detection that has a prompt.
     pub(crate) without_prompt: usize,
 }
 
-/// Reads published patches, and builds the prompts of the detections that they belong to, as runs of `config` do.
+/// Reads published patches, and builds the prompts of their detections as runs of `config` do.
 pub(crate) fn recorded(patches: &Path, detections: PathBuf, config: &RunConfig) -> anyhow::Result<Recorded> {
     let mut by_id = patches_by_id(patches, config)?;
     let mut recorded = Recorded::default();
@@ -94,7 +93,7 @@ spec:
         recorded(&folder.join("patches.json"), folder.join("detections.json"), config).unwrap()
     }
 
-    /// The answer to each record's prompt.
+    /// The response to each record's prompt.
     fn answers(recorded: &Recorded, folder: &Path, config: &RunConfig) -> Vec<Option<String>> {
         let source = Source { corpus: folder.join("detections.json"), manifests: None };
         let mut answers = Vec::new();
@@ -106,7 +105,7 @@ spec:
     }
 
     #[test]
-    fn records_of_one_document_are_told_apart_by_their_violation() {
+    fn records_of_one_document_are_distinguished_by_their_violation() {
         let patch = |path: &str| Some(json!([{"op": "remove", "path": path}]));
         let other = POD.replace("web", "wep");
         let folder = folder(&[
@@ -126,7 +125,7 @@ spec:
     }
 
     #[test]
-    fn a_secret_is_repeated_as_its_token_and_only_where_it_stood() {
+    fn a_secret_is_replaced_by_its_token_and_only_at_its_own_place() {
         let yaml = POD.replace("LONG", &"word ".repeat(200));
         let patch = json!([
             {"op": "test", "path": "/spec/containers/0/env/0/value", "value": "hunter2"},
@@ -151,30 +150,30 @@ spec:
                 assert_eq!(
                     answer.matches("hunter2").count(),
                     1,
-                    "the container's name is no secret: {answer}"
+                    "the container's name is not a secret: {answer}"
                 );
                 let restored = prompt.masked.restore(&given).unwrap();
-                assert_eq!(serde_json::to_value(restored).unwrap(), patch, "it survives");
+                assert_eq!(serde_json::to_value(restored).unwrap(), patch, "masking is reversible");
             })
             .unwrap();
             assert_eq!(seen, 1, "{prompt_bytes}");
         }
     }
 
-    /// Every record of the published run, asked as a run asks.
+    /// Every record of the published run has a response.
     #[test]
-    fn the_published_run_can_be_asked_for() {
+    fn the_published_run_can_be_replayed() {
         let Some(folder) = domain::testing::corpus("grok_5k_dev") else { return };
         let (patches, detections) = (folder.join("patches.json.gz"), folder.join("detections.json.gz"));
         let config = RunConfig::default();
         let recorded = recorded(&patches, detections.clone(), &config).unwrap();
         assert_eq!((recorded.patches, recorded.without_prompt), (2462, 0));
         assert!(recorded.shadowed <= 1, "{}", recorded.shadowed);
-        let (mut asked, mut restored, mut masked_documents, mut repeats) = (0, 0, 0, 0);
+        let (mut prompts, mut restored, mut masked_documents, mut repeats) = (0, 0, 0, 0);
         each_prompt(&Source { corpus: detections, manifests: None }, &config, &mut |prompt| {
-            asked += 1;
+            prompts += 1;
             let answer = recorded.answers.answer(prompt.text);
-            let answer = answer.unwrap_or_else(|| panic!("nothing for {}", prompt.record.id));
+            let answer = answer.unwrap_or_else(|| panic!("no response for {}", prompt.record.id));
             let patch = parse::parse(answer).unwrap();
             match prompt.masked.restore(&patch) {
                 Ok(_) => restored += 1,
@@ -184,8 +183,8 @@ spec:
             repeats += usize::from(answer.contains(prompt.masked.prefix()));
         })
         .unwrap();
-        println!("{masked_documents} masked, {restored} of {asked} restored, {repeats} repeat a token");
-        assert_eq!(asked, 2462);
-        assert!(restored * 100 >= asked * 99, "{restored}");
+        println!("{masked_documents} masked, {restored} of {prompts} restored, {repeats} repeat a token");
+        assert_eq!(prompts, 2462);
+        assert!(restored * 100 >= prompts * 99, "{restored}");
     }
 }

@@ -1,5 +1,5 @@
-//! What the rules would say to each prompt of a corpus, so that a run against the simulated provider looks like one
-//! against a model.
+//! The rules' patches as responses to the prompts of a corpus, so that a run against the simulated provider behaves
+//! like one against an LLM.
 
 use domain::config::RunConfig;
 use domain::record::Neighbours;
@@ -12,21 +12,20 @@ use serde_json::json;
 use super::prompts::{Prompt, each_prompt};
 use corpus::Source;
 
-/// The rules' answers to the prompts of a corpus.
+/// The rules' responses to the prompts of a corpus.
 pub(crate) struct ByRules {
-    /// The answers.
     pub(crate) answers: PromptAnswers,
     /// Records that have a prompt.
     pub(crate) records: u64,
 }
 
-/// Answers every prompt of the corpus as the rules do.
+/// Builds a response by the rules for every prompt of the corpus.
 pub(crate) fn by_rules(corpus: &Source, config: &RunConfig) -> anyhow::Result<ByRules> {
     let (mut answers, mut records) = (PromptAnswers::default(), 0);
     each_prompt(corpus, config, &mut |prompt| {
         records += 1;
-        // Records with one prompt have one answer.
-        if !answers.knows(prompt.text) {
+        // Records with equal prompts share the response.
+        if !answers.contains(prompt.text) {
             answers.insert(prompt.text, &answer(prompt, config));
         }
     })?;

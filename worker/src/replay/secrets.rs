@@ -1,6 +1,6 @@
-//! Answers without secrets: a recorded patch, as a model could have given it that saw the masked document alone.
+//! Masks the secrets of a recorded patch, as if the model had been shown the masked document.
 //!
-//! *Invariant*: an answer tells no more of a secret than its prompt does.
+//! *Invariant*: a response contains no more of a secret than its prompt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,11 @@ use domain::patch::Patch;
 use engine::propose::mask::{MaskError, Masked};
 use serde_json::Value;
 
-/// Texts of a patch that are looked at for secrets, at most.
+/// Most texts of a patch that are checked for secrets.
 const MOST_TEXTS: usize = 64;
 
-/// The patch as a model could have given it that was shown the masked document: a masked text that the patch repeats
-/// where it stood is repeated as its token. Elsewhere the same text is a coincidence (a name, a number), and stays.
+/// Replaces a masked text by its token where the patch repeats it at its own place. At another place an equal text is a
+/// coincidence (a name, a number), and stays.
 pub(super) fn without_secrets(patch: &Value, original: &Value, masked: &Masked) -> Value {
     let mut tokens = BTreeMap::new();
     pairs(original, &masked.value, &mut |text, shown| {
@@ -53,7 +53,7 @@ fn pairs(a: &Value, b: &Value, visit: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// The patch with the `chosen` ones of its masked texts replaced, and how many it has.
+/// Replaces the `chosen` masked texts of the patch; returns the number of masked texts too.
 fn replaced(patch: &Value, tokens: &BTreeMap<String, String>, chosen: &BTreeSet<usize>) -> (Value, usize) {
     let mut patch = patch.clone();
     let mut texts = 0;

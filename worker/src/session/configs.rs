@@ -1,4 +1,4 @@
-//! Configurations of runs and what asks their models, as long as shards of these runs come.
+//! Configurations and LLM clients of the runs whose shards were granted last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use proto::known::KnownRuns;
 
 use crate::gateway_client::LlmClient;
 
-/// A run's configuration, and what asks its model, if one is asked.
+/// A run's configuration, and its LLM client if it has an LLM proposer.
 pub(super) type Configured = (Arc<RunConfig>, Option<LlmClient>);
 
-/// What is kept of runs: of those whose shards came last. Work that has begun holds its own.
+/// Bounded by [`KnownRuns`], so it does not grow with the number of runs. Work in progress holds its own reference.
 #[derive(Default)]
 pub(super) struct Configs {
     runs: BTreeMap<RunId, Configured>,
@@ -20,13 +20,13 @@ pub(super) struct Configs {
 }
 
 impl Configs {
-    /// The configuration of a run came; its grant follows.
+    /// Keeps the configuration of a run, which is sent before the run's first grant.
     pub(super) fn insert(&mut self, run_id: RunId, configured: Configured) {
         self.granted(&run_id);
         self.runs.insert(run_id, configured);
     }
 
-    /// A shard of a run was granted.
+    /// Marks a run as granted last, and drops the run that this displaces.
     pub(super) fn granted(&mut self, run_id: &RunId) {
         if let Some(forgotten) = self.known.granted(run_id).forgotten {
             self.runs.remove(&forgotten);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_whose_shards_come_no_more_are_dropped() {
+    fn runs_without_new_grants_are_dropped() {
         let mut configs = Configs::default();
         let run = |number: usize| RunId::new(format!("r{number}")).unwrap();
         let config = Arc::new(RunConfig::default());
@@ -55,7 +55,7 @@ mod tests {
         }
         assert_eq!(configs.runs.len(), KNOWN_RUNS);
         assert_eq!(Arc::strong_count(&config), KNOWN_RUNS + 1);
-        assert!(configs.get(&run(0)).is_some(), "its shards still come");
+        assert!(configs.get(&run(0)).is_some(), "its shards are still granted");
         assert!(configs.get(&run(1)).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The one task that hears everything: grants, renewals, finished work, heard commits, the deadline, the drain.
+//! The event loop of a session: one task handles grants, renewals, finished work, commits, deadlines and the drain.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -21,58 +21,59 @@ use proto::v1::work_response::Message as Response;
 
 use super::configs::Configs;
 use super::lease_table::{LeaseStage, LeaseTable};
-use super::{SessionError, Stage, Summary};
+use super::outcome::{SessionError, Stage, Summary};
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::deadline::{Deadline, DeadlineWatch, Heartbeats};
 use crate::gateway_client::{GatewayClient, LlmClient};
 use crate::pipeline;
 use crate::remote::{Event, Link};
-use crate::upload::{self, Ending, Part};
+use crate::upload::{self, CommitOutcome, Part};
 
-/// Longest time between two heartbeats, also when nothing is held: the coordinator ends a stream that is silent.
+/// Longest time between two heartbeats, also without a lease: the coordinator ends a stream without messages.
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Shortest time between two heartbeats.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 
-/// How long a shard that is being computed may go on when the worker is to end. What takes longer stops after the record
-/// under way, and is handed back.
+/// How long shards in progress may go on during a drain. What takes longer stops after the current record, and its
+/// lease is released.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
-/// What the tasks beside the dispatcher report.
+/// Report of a task to the dispatcher.
 enum TaskReport {
     Computed(LeaseKey, Result<Part, NotComputed>),
-    Sent(LeaseKey, Ending),
-    /// The line takes no more questions.
+    Sent(LeaseKey, CommitOutcome),
+    /// The gateway client takes no more requests.
     Closed,
 }
 
 /// Why a shard has no part.
 enum NotComputed {
-    /// The worker was ending, or its lease was over.
+    /// The worker is draining, or the lease has expired.
     Stopped,
-    /// A fault of this program.
+    /// A bug in the harness.
     Failed(String),
 }
 
 /// The worker's state and the task that owns it.
 pub(super) struct Dispatcher {
     name: WorkerName,
-    held: LeaseTable,
+    leases: LeaseTable,
     heartbeats: Heartbeats,
     configs: Configs,
     arriving: Option<(LeaseKey, Assembly)>,
     link: Option<Link>,
-    /// Once the worker is to end: until when work that has begun may go on. Work that waits for room does not begin.
+    /// Set by the drain: until when work in progress may go on. Work that is still queued for the CPU pool does not
+    /// start.
     draining: Arc<OnceLock<Instant>>,
     pool: CpuPool,
     channel: Channel,
     gateway: GatewayClient,
-    /// The name that the coordinator gave, for the line.
+    /// The name that the coordinator assigned, for the gateway client.
     joined: watch::Sender<Option<WorkerName>>,
     tasks: JoinSet<TaskReport>,
-    /// The lease that each task works for: a task that panics reports nothing.
-    leases: HashMap<Id, LeaseKey>,
+    /// The lease that each task works for: a task that panics sends no report.
+    task_leases: HashMap<Id, LeaseKey>,
     next_heartbeat: Instant,
     summary: Summary,
 }
@@ -80,7 +81,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(
         name: WorkerName,
-        held: LeaseTable,
+        leases: LeaseTable,
         pool: CpuPool,
         channel: Channel,
         gateway: GatewayClient,
@@ -88,7 +89,7 @@ impl Dispatcher {
     ) -> Self {
         Self {
             name,
-            held,
+            leases,
             heartbeats: Heartbeats::default(),
             configs: Configs::default(),
             arriving: None,
@@ -99,7 +100,7 @@ impl Dispatcher {
             gateway,
             joined,
             tasks: JoinSet::new(),
-            leases: HashMap::new(),
+            task_leases: HashMap::new(),
             next_heartbeat: Instant::now(),
             summary: Summary::default(),
         }
@@ -109,15 +110,15 @@ impl Dispatcher {
         self.draining.get().is_some()
     }
 
-    /// Works until drained or refused.
+    /// Runs until drained or refused.
     pub(super) async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Event>,
         mut stage: watch::Receiver<Stage>,
     ) -> Result<Summary, SessionError> {
-        let (settled, gateway) = (Arc::clone(&self.held.settled), self.gateway.clone());
+        let (settled, gateway) = (Arc::clone(&self.leases.settled), self.gateway.clone());
         loop {
-            if self.is_draining() && self.held.is_empty() && self.tasks.is_empty() {
+            if self.is_draining() && self.leases.is_empty() && self.tasks.is_empty() {
                 if let Some(link) = &self.link {
                     link.send(Request::Deregister(v1::Deregister {}));
                 }
@@ -131,11 +132,11 @@ impl Dispatcher {
                 event = inbox.recv() => match event {
                     Some(Event::Refused(status)) => return Err(SessionError::Refused(status)),
                     Some(event) => self.on_event(event),
-                    // The connection's task ends only after a refusal.
+                    // The connection's task ends only after it has reported a refusal.
                     None => return Ok(self.summary),
                 },
                 Some(ended) = self.tasks.join_next_with_id() => self.join(ended),
-                () = settled.more() => self.request_shards(),
+                () = settled.changed() => self.request_shards(),
                 () = gateway.call_started() => self.request_shards(),
                 () = sleep_until(self.next_heartbeat) => self.send_heartbeat(),
             }
@@ -148,21 +149,21 @@ impl Dispatcher {
                 self.name = link.worker.clone();
                 self.joined.send_replace(Some(link.worker.clone()));
                 self.link = Some(link);
-                self.held.reset_requested();
+                self.leases.reset_requested();
                 self.send_heartbeat();
                 self.request_shards();
             }
             Event::Disconnected => {
-                tracing::info!("lost the coordinator; going on until the leases end");
+                tracing::info!("disconnected from the coordinator; working on until the leases expire");
                 self.link = None;
-                // The rest of a slice will not come; its lease is held by nobody who could work on it.
+                // The rest of this slice will not be sent on a new stream, so its lease cannot be worked on.
                 self.arriving = None;
-                self.held.take_arriving();
+                self.leases.take_arriving();
             }
             Event::Message(message) => {
                 if let Err(error) = self.on_message(message) {
-                    tracing::error!(%error, "the coordinator sent what cannot be understood");
-                    self.give_up_arriving();
+                    tracing::error!(%error, "cannot read a message of the coordinator; releasing the lease that it belongs to");
+                    self.release_arriving();
                 }
             }
             Event::Refused(_) => {}
@@ -179,14 +180,14 @@ impl Dispatcher {
                 self.configs.insert(run_id, (Arc::new(config), llm_client));
             }
             Response::Grant(lease) => {
-                self.give_up_arriving();
+                self.release_arriving();
                 let lease = Lease::try_from(lease)?;
                 self.configs.granted(&lease.run_id);
                 let key = LeaseKey::from(&lease);
                 let deadline = Deadline::granted(Instant::now(), Duration::from_millis(lease.ttl_ms));
                 let soon = Instant::now() + heartbeat_interval(deadline.ttl());
                 self.next_heartbeat = self.next_heartbeat.min(soon);
-                self.held.insert(key.clone(), lease, deadline);
+                self.leases.insert(key.clone(), lease, deadline);
                 if self.is_draining() {
                     self.release(vec![key]);
                 } else {
@@ -194,7 +195,7 @@ impl Dispatcher {
                 }
             }
             Response::Slice(piece) => {
-                // A piece of a lease that was given back meanwhile has no home.
+                // A piece of a lease that was released meanwhile is dropped.
                 let Some((key, mut assembly)) = self.arriving.take() else { return Ok(()) };
                 assembly.push(piece.slice.unwrap_or_default())?;
                 if piece.last {
@@ -204,19 +205,19 @@ impl Dispatcher {
                 }
             }
             Response::Renewed(renewed) => self.renewed(renewed)?,
-            // The stream ends next; the connection's task opens another one as soon as somebody answers.
-            Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is ending"),
+            // The stream ends next; the connection's task reconnects as soon as a coordinator answers.
+            Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is shutting down"),
             Response::DrainWorker(v1::DrainWorker {}) => {
-                tracing::info!("the coordinator tells this worker to end");
+                tracing::info!("drained by the coordinator");
                 self.drain();
             }
         }
         Ok(())
     }
 
-    /// Has a slice processed.
+    /// Starts the task that processes a slice.
     fn compute(&mut self, key: &LeaseKey, slice: Slice) -> Result<(), BadMessage> {
-        let Some(entry) = self.held.advance(key, LeaseStage::Computing) else { return Ok(()) };
+        let Some(entry) = self.leases.advance(key, LeaseStage::Computing) else { return Ok(()) };
         if slice.records.len() as u64 != u64::from(entry.lease.shard.len) {
             let reason = format!("has {} records instead of {}", slice.records.len(), entry.lease.shard.len);
             self.release(vec![key.clone()]);
@@ -236,12 +237,12 @@ impl Dispatcher {
         let (pool, key, watch) = (self.pool.clone(), key.clone(), entry.deadline.watch());
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         if let Some(llm_client) = llm_client.clone() {
-            let Some(entry) = self.held.advance(&key, LeaseStage::Asking) else { return Ok(()) };
+            let Some(entry) = self.leases.advance(&key, LeaseStage::Proposing) else { return Ok(()) };
             let progress = entry.progress.clone();
             let lease = key.clone();
-            let talking = run_llm_slice(key, slice, context, llm_client, pool, watch, progress);
-            self.work_for(lease, talking.instrument(tracing::info_span!(parent: &span, "talk")));
-            // It takes no slot.
+            let running = run_llm_slice(key, slice, context, llm_client, pool, watch, progress);
+            self.work_for(lease, running.instrument(tracing::info_span!(parent: &span, "compute")));
+            // A shard that waits for LLM calls occupies no slot.
             self.request_shards();
             return Ok(());
         }
@@ -255,7 +256,7 @@ impl Dispatcher {
                     }
                     let go_on = || {
                         let now = Instant::now();
-                        !watch.is_over(now) && draining.get().is_none_or(|until| now < *until)
+                        !watch.is_expired(now) && draining.get().is_none_or(|until| now < *until)
                     };
                     let outcomes =
                         pipeline::run_slice_while(&slice, &context, go_on).ok_or(NotComputed::Stopped)?;
@@ -265,7 +266,8 @@ impl Dispatcher {
                 .unwrap_or_else(|crashed| Err(NotComputed::Failed(crashed.to_string())));
             TaskReport::Computed(key, computed)
         });
-        // The first shard of all comes alone.
+        // Before the first shard one was requested, because its kind was unknown; now request as many as there are
+        // slots.
         self.request_shards();
         Ok(())
     }
@@ -273,21 +275,21 @@ impl Dispatcher {
     /// Starts a task that works for a lease.
     fn work_for(&mut self, key: LeaseKey, task: impl Future<Output = TaskReport> + Send + 'static) {
         let task = self.tasks.spawn(task);
-        self.leases.insert(task.id(), key);
+        self.task_leases.insert(task.id(), key);
     }
 
-    /// A task has ended. One that panicked failed on its lease, which would be renewed for ever otherwise.
+    /// Handles the end of a task. A panic fails the task's lease, which would be renewed without end otherwise.
     fn join(&mut self, ended: Result<(Id, TaskReport), JoinError>) {
         match ended {
             Ok((id, report)) => {
-                self.leases.remove(&id);
+                self.task_leases.remove(&id);
                 self.on_report(report);
             }
-            Err(error) => match self.leases.remove(&error.id()) {
+            Err(error) => match self.task_leases.remove(&error.id()) {
                 Some(key) => {
                     self.on_report(TaskReport::Computed(key, Err(NotComputed::Failed(error.to_string()))))
                 }
-                None => tracing::error!(%error, "a task of the session ended early"),
+                None => tracing::error!(%error, "a task of the session panicked"),
             },
         }
     }
@@ -295,14 +297,14 @@ impl Dispatcher {
     fn on_report(&mut self, report: TaskReport) {
         match report {
             TaskReport::Computed(key, Ok(part)) => {
-                if let Some(entry) = self.held.advance(&key, LeaseStage::Sending) {
+                if let Some(entry) = self.leases.advance(&key, LeaseStage::Committing) {
                     let (channel, worker, watch) =
                         (self.channel.clone(), self.name.clone(), entry.deadline.watch());
                     let span = tracing::info_span!(parent: &entry.span, "send");
                     let lease = key.clone();
                     let sending = async move {
-                        let ending = upload::commit(&channel, &key, &worker, &part, watch).await;
-                        TaskReport::Sent(key, ending)
+                        let outcome = upload::commit(&channel, &key, &worker, &part, watch).await;
+                        TaskReport::Sent(key, outcome)
                     };
                     self.work_for(lease, sending.instrument(span));
                 } else {
@@ -313,21 +315,21 @@ impl Dispatcher {
             TaskReport::Computed(key, Err(NotComputed::Stopped)) => self.release(vec![key]),
             TaskReport::Computed(key, Err(NotComputed::Failed(error))) => {
                 tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, error, "a shard was not processed");
-                self.held.remove(&key);
+                self.leases.remove(&key);
                 self.send_release(vec![key], true);
             }
-            TaskReport::Sent(key, ending) => {
-                self.held.remove(&key);
-                match ending {
-                    Ending::Committed => {
+            TaskReport::Sent(key, outcome) => {
+                self.leases.remove(&key);
+                match outcome {
+                    CommitOutcome::Committed => {
                         self.summary.committed += 1;
                         tracing::info!(run = %key.run_id, shard = %key.shard, token = %key.token, "committed");
                     }
-                    Ending::LeaseOver => {
+                    CommitOutcome::LeaseExpired => {
                         self.summary.lost += 1;
-                        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "the lease was over before the commit was heard");
+                        tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "the lease expired before the commit was acknowledged");
                     }
-                    Ending::Refused(status) => {
+                    CommitOutcome::Refused(status) => {
                         self.summary.lost += 1;
                         tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, reason = status.message(), "the commit was refused");
                     }
@@ -341,17 +343,18 @@ impl Dispatcher {
         let sent = self.heartbeats.answered(renewed.sequence);
         for key in renewed.renewed {
             let key = LeaseKey::try_from(key)?;
-            if let (Some(sent), Some(entry)) = (sent, self.held.get(&key)) {
+            if let (Some(sent), Some(entry)) = (sent, self.leases.get(&key)) {
                 entry.deadline.renewed(sent);
             }
         }
         for key in renewed.lost {
             let key = LeaseKey::try_from(key)?;
-            // A commit on its way ends by its own answer: the coordinator may have counted it as lost because it
-            // has already taken it.
-            let sending = self.held.get(&key).is_some_and(|entry| entry.stage == LeaseStage::Sending);
-            if !sending && let Some(entry) = self.held.remove(&key) {
-                tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "lost a lease");
+            // A commit in flight ends with its own answer: the coordinator may report the lease as lost because it has
+            // already committed the shard.
+            let is_committing =
+                self.leases.get(&key).is_some_and(|entry| entry.stage == LeaseStage::Committing);
+            if !is_committing && let Some(entry) = self.leases.remove(&key) {
+                tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "lost a lease: the coordinator does not renew it");
                 entry.deadline.lost(Instant::now());
             }
         }
@@ -359,15 +362,15 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Lets go of what is over, renews what is not.
+    /// Drops expired leases and renews the others.
     fn send_heartbeat(&mut self) {
         let now = Instant::now();
-        for key in self.held.take_over(now) {
-            tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "a lease ended without renewal");
+        for key in self.leases.take_expired(now) {
+            tracing::warn!(run = %key.run_id, shard = %key.shard, token = %key.token, "a lease expired without a renewal");
         }
-        self.next_heartbeat = now + self.held.shortest_ttl().map_or(IDLE_HEARTBEAT, heartbeat_interval);
+        self.next_heartbeat = now + self.leases.shortest_ttl().map_or(IDLE_HEARTBEAT, heartbeat_interval);
         if let Some(link) = &self.link {
-            let leases = self.held.keys().into_iter().map(Into::into).collect();
+            let leases = self.leases.keys().into_iter().map(Into::into).collect();
             let sequence = self.heartbeats.next_sequence(now);
             link.send(Request::Heartbeat(v1::Heartbeat { sequence, leases }));
         }
@@ -378,18 +381,18 @@ impl Dispatcher {
             return;
         }
         let Some(link) = &self.link else { return };
-        let more = self.held.ask(Instant::now(), self.gateway.calls_in_progress());
+        let more = self.leases.shards_to_request(Instant::now(), self.gateway.calls_in_progress());
         if let Ok(shards @ 1..) = u32::try_from(more) {
             link.send(Request::RequestShards(v1::RequestShards { shards }));
         }
     }
 
-    /// Gives back what has not begun, and takes nothing more.
+    /// Releases the leases whose work has not begun, and requests no more.
     fn drain(&mut self) {
         if self.is_draining() {
             return;
         }
-        // Set once: the first order to end counts.
+        // Set once: the first drain sets the time limit.
         let _ = self.draining.set(Instant::now() + DRAIN_GRACE);
         let gateway = self.gateway.clone();
         self.tasks.spawn(async move {
@@ -397,11 +400,11 @@ impl Dispatcher {
             TaskReport::Closed
         });
         self.arriving = None;
-        let arriving: Vec<LeaseKey> = self.held.take_arriving();
+        let arriving: Vec<LeaseKey> = self.leases.take_arriving();
         self.send_release(arriving, false);
     }
 
-    fn give_up_arriving(&mut self) {
+    fn release_arriving(&mut self) {
         if let Some((key, _)) = self.arriving.take() {
             self.release(vec![key]);
         }
@@ -409,17 +412,17 @@ impl Dispatcher {
 
     fn release(&mut self, keys: Vec<LeaseKey>) {
         for key in &keys {
-            self.held.remove(key);
+            self.leases.remove(key);
         }
         self.send_release(keys, false);
     }
 
-    /// `failed`: this worker cannot process them; another may.
+    /// `failed`: this worker cannot process these shards; another worker may.
     fn send_release(&mut self, keys: Vec<LeaseKey>, failed: bool) {
         if keys.is_empty() {
             return;
         }
-        self.summary.handed_back += keys.len() as u64;
+        self.summary.released += keys.len() as u64;
         if let Some(link) = &self.link {
             let leases = keys.into_iter().map(Into::into).collect();
             link.send(Request::ReleaseLeases(v1::ReleaseLeases { leases, failed }));
@@ -427,7 +430,7 @@ impl Dispatcher {
     }
 }
 
-/// Has a shard talked over with a model, until that is done or the lease is over.
+/// Runs the LLM proposer over a shard, until it is done or the lease has expired.
 async fn run_llm_slice(
     key: LeaseKey,
     slice: Slice,
@@ -438,22 +441,21 @@ async fn run_llm_slice(
     progress: pipeline::Progress,
 ) -> TaskReport {
     let run_id = key.run_id.clone();
-    let talk = async {
+    let computing = async {
         let crashed = |error: Crashed| NotComputed::Failed(error.to_string());
-        let rows =
-            pipeline::run_slice_by_model(Arc::new(slice), Arc::new(context), &llm_client, &pool, &progress);
+        let rows = pipeline::run_llm_slice(Arc::new(slice), Arc::new(context), &llm_client, &pool, &progress);
         let rows = rows.await.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
         let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
         part.map_err(|error| NotComputed::Failed(error.to_string()))
     };
     let done = tokio::select! {
-        done = talk => done,
-        () = watch.over() => Err(NotComputed::Stopped),
+        done = computing => done,
+        () = watch.expired() => Err(NotComputed::Stopped),
     };
     TaskReport::Computed(key, done)
 }
 
-/// A third of the time to live: two heartbeats may get lost.
+/// A third of the lease's time to live, so that two heartbeats may get lost.
 fn heartbeat_interval(ttl: Duration) -> Duration {
     (ttl / 3).clamp(SHORTEST_HEARTBEAT, IDLE_HEARTBEAT)
 }
@@ -469,14 +471,14 @@ mod tests {
     /// Longer than any test.
     const LONG: Duration = Duration::from_secs(24 * 3600);
 
-    /// A worker whose stream is open; what it sends arrives at the receiver.
+    /// A dispatcher whose stream is open, and the receiver of its messages.
     fn connected() -> (Dispatcher, mpsc::Receiver<v1::WorkRequest>) {
         let name = WorkerName::new("w").unwrap();
         let channel = endpoint("http://127.0.0.1:1").unwrap().connect_lazy();
         let (joined, known) = watch::channel(None);
         let (gateway, _) = GatewayClient::start(channel.clone(), known);
-        let held = LeaseTable::new(1, 100, Instant::now());
-        let mut dispatcher = Dispatcher::new(name.clone(), held, CpuPool::new(1), channel, gateway, joined);
+        let leases = LeaseTable::new(1, 100, Instant::now());
+        let mut dispatcher = Dispatcher::new(name.clone(), leases, CpuPool::new(1), channel, gateway, joined);
         let (outbox, sent) = mpsc::channel(10_000);
         dispatcher.on_event(Event::Connected(Link::of(name, outbox)));
         (dispatcher, sent)
@@ -492,23 +494,23 @@ mod tests {
             attempt: 1,
         };
         let key = LeaseKey::from(&lease);
-        dispatcher.held.insert(key.clone(), lease, Deadline::granted(Instant::now(), LONG));
-        dispatcher.held.advance(&key, stage);
+        dispatcher.leases.insert(key.clone(), lease, Deadline::granted(Instant::now(), LONG));
+        dispatcher.leases.advance(&key, stage);
         key
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_gives_its_lease_back_as_failed_and_a_drain_ends() {
+    async fn a_task_that_panics_releases_its_lease_as_failed_and_a_drain_ends() {
         let (mut dispatcher, mut sent) = connected();
-        let standings = [LeaseStage::Computing, LeaseStage::Asking, LeaseStage::Sending];
-        for (shard, stage) in (0..).zip(standings) {
+        let stages = [LeaseStage::Computing, LeaseStage::Proposing, LeaseStage::Committing];
+        for (shard, stage) in (0..).zip(stages) {
             let key = lease(&mut dispatcher, shard, stage);
             dispatcher.work_for(key, async { panic!("on purpose") });
         }
         let (_events, inbox) = mpsc::channel(1);
-        let (_stage, stages) = watch::channel(Stage::Drain);
-        let ended = tokio::time::timeout(LONG / 2, dispatcher.run(inbox, stages)).await;
-        assert_eq!(ended.expect("the drain ends").unwrap().handed_back, 3);
+        let (_sender, stage) = watch::channel(Stage::Drain);
+        let ended = tokio::time::timeout(LONG / 2, dispatcher.run(inbox, stage)).await;
+        assert_eq!(ended.expect("the drain ends").unwrap().released, 3);
         let mut failed = Vec::new();
         while let Some(v1::WorkRequest { message: Some(message) }) = sent.recv().await {
             if let Request::ReleaseLeases(v1::ReleaseLeases { leases, failed: true }) = message {
@@ -520,18 +522,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_sends_heartbeats_also_while_it_holds_nothing_or_long_leases() {
+    async fn heartbeats_are_sent_also_without_leases_and_with_long_ones() {
         let (mut dispatcher, mut sent) = connected();
         lease(&mut dispatcher, 0, LeaseStage::Computing);
         let begun = Instant::now();
         let (_events, inbox) = mpsc::channel(1);
-        let (_stage, stages) = watch::channel(Stage::Work);
-        let _ = tokio::time::timeout(Duration::from_secs(60), dispatcher.run(inbox, stages)).await;
+        let (_sender, stage) = watch::channel(Stage::Work);
+        let _ = tokio::time::timeout(Duration::from_secs(60), dispatcher.run(inbox, stage)).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(60));
-        let mut beats = 0;
+        let mut heartbeats = 0;
         while let Some(request) = sent.recv().await {
-            beats += u32::from(matches!(request.message, Some(Request::Heartbeat(_))));
+            heartbeats += u32::from(matches!(request.message, Some(Request::Heartbeat(_))));
         }
-        assert!((6..=8).contains(&beats), "one every ten seconds: {beats}");
+        assert!((6..=8).contains(&heartbeats), "one every ten seconds: {heartbeats}");
     }
 }

@@ -1,22 +1,22 @@
-//! How much a worker keeps in hand for a model to be asked about, at the pace at which it is asked. No I/O.
+//! How many LLM proposals a worker prefetches, from the rate at which they end. No I/O.
 //!
-//! Enough that the budget never waits for the next shard, and no more: what one worker has in hand, no other worker can
-//! take, and another run has to wait for.
+//! Enough that the rate limit is used while the next shard arrives, and no more: a prefetched shard is not available to
+//! other workers, and delays other runs.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is in hand lasts so long.
+/// For how long the prefetched proposals last.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// What the pace looks back on.
-const LOOKS_BACK: Duration = Duration::from_secs(10);
+/// Time constant of the average rate.
+const AVERAGED_OVER: Duration = Duration::from_secs(10);
 
-/// Kept in hand whatever the pace.
+/// Fewest proposals to prefetch, at any rate.
 const LEAST: f64 = 16.0;
 
-/// Follows the pace.
+/// Exponentially weighted average of the rate at which proposals end.
 #[derive(Debug)]
 pub(super) struct PrefetchWindow {
     per_second: f64,
@@ -29,16 +29,16 @@ impl PrefetchWindow {
         Self { per_second: 0.0, seen: 0, at: now }
     }
 
-    /// So many matters were settled up to now, since the worker began.
+    /// Updates the rate: `count` proposals have ended since the worker started.
     pub(super) fn settled(&mut self, now: Instant, count: u64) {
-        let window = LOOKS_BACK.as_secs_f64();
+        let averaged_over = AVERAGED_OVER.as_secs_f64();
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.per_second *= (-passed / window).exp();
-        self.per_second += count.saturating_sub(self.seen) as f64 / window;
+        self.per_second *= (-passed / averaged_over).exp();
+        self.per_second += count.saturating_sub(self.seen) as f64 / averaged_over;
         (self.at, self.seen) = (now, count);
     }
 
-    /// How many are missing while so many wait for leave.
+    /// How many more proposals to prefetch while `waiting` wait for a permit.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -55,19 +55,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_stock_lasts_seconds_at_any_pace() {
+    async fn the_prefetch_lasts_for_seconds_at_any_rate() {
         let begun = Instant::now();
-        for pace in [1_u64, 30, 600] {
-            let mut stock = PrefetchWindow::new(begun);
-            assert_eq!((stock.missing(16), stock.missing(10)), (0, 6), "before anything is known");
+        for rate in [1_u64, 30, 600] {
+            let mut window = PrefetchWindow::new(begun);
+            assert_eq!((window.missing(16), window.missing(10)), (0, 6), "before any proposal has ended");
             for second in 1..=60 {
-                stock.settled(begun + Duration::from_secs(second), second * pace);
+                window.settled(begun + Duration::from_secs(second), second * rate);
             }
-            let wanted = (pace * 5).max(16);
-            let missing = stock.missing(0);
-            assert!((wanted * 9 / 10..=wanted * 11 / 10).contains(&missing), "{missing} at {pace} a second");
-            stock.settled(begun + Duration::from_secs(120), 60 * pace);
-            assert!(stock.missing(0) < 32, "a pace that has ended is forgotten");
+            let wanted = (rate * 5).max(16);
+            let missing = window.missing(0);
+            assert!((wanted * 9 / 10..=wanted * 11 / 10).contains(&missing), "{missing} at {rate} a second");
+            window.settled(begun + Duration::from_secs(120), 60 * rate);
+            assert!(window.missing(0) < 32, "an old rate fades");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the program is called, and what the tests of its commands share.
+//! Runs the program; helpers for the tests of its commands.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Exit code, stdout and stderr of a call.
-pub(crate) fn told(command: &mut Command) -> (i32, String, String) {
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -31,16 +31,16 @@ pub(crate) fn write(folder: &Path, path: &str, text: &str) {
 }
 
 #[test]
-fn a_wrong_command_line_is_a_failure() {
-    let (code, stdout, stderr) = told(worker().args(["detect", "--policy", "no-such", "x"]));
+fn a_wrong_command_line_exits_2() {
+    let (code, stdout, stderr) = run(worker().args(["detect", "--policy", "no-such", "x"]));
     assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("no such policy; known are no_latest_tag"), "{stderr}");
-    assert_eq!(told(&mut worker()).0, 2);
+    assert!(stderr.contains("unknown policy; known are no_latest_tag"), "{stderr}");
+    assert_eq!(run(&mut worker()).0, 2);
 }
 
 #[test]
-fn completions_know_the_commands() {
-    let (code, stdout, _) = told(worker().args(["completions", "bash"]));
+fn completions_contain_the_commands() {
+    let (code, stdout, _) = run(worker().args(["completions", "bash"]));
     assert_eq!(code, 0);
     assert!(stdout.contains("detect"));
 }

@@ -2,24 +2,24 @@
 
 use serde_json::Value;
 
-use crate::cli::{told, worker, write};
+use crate::cli::{run, worker, write};
 
 const FIXTURE: &str = "data/fixtures/policies/no_privileged";
 
-fn only(args: &[&str]) -> (i32, String, String) {
-    told(worker().args(["detect", "--policy", "no-privileged"]).args(args))
+fn detect(args: &[&str]) -> (i32, String, String) {
+    run(worker().args(["detect", "--policy", "no-privileged"]).args(args))
 }
 
 #[test]
 fn findings_as_lines() {
-    let (code, stdout, stderr) = only(&[FIXTURE]);
+    let (code, stdout, stderr) = detect(&[FIXTURE]);
     assert_eq!(code, 1);
     insta::assert_snapshot!(format!("{stdout}{stderr}"));
 }
 
 #[test]
 fn findings_as_sarif() {
-    let (code, stdout, _) = only(&["--output", "sarif", FIXTURE]);
+    let (code, stdout, _) = detect(&["--output", "sarif", FIXTURE]);
     assert_eq!(code, 1);
     let mut log: Value = serde_json::from_str(&stdout).unwrap();
     log["runs"][0]["tool"]["driver"]["semanticVersion"] = "0.0.0".into();
@@ -28,13 +28,13 @@ fn findings_as_sarif() {
 
 #[test]
 fn findings_as_json_lines_and_records() {
-    let (_, array, _) = only(&["--output", "json", FIXTURE]);
-    let (_, lines, _) = only(&["--output", "jsonl", FIXTURE]);
+    let (_, array, _) = detect(&["--output", "json", FIXTURE]);
+    let (_, lines, _) = detect(&["--output", "jsonl", FIXTURE]);
     let array: Vec<Value> = serde_json::from_str(&array).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(array, lines);
     insta::assert_json_snapshot!(array[0]);
-    let (code, records, _) = only(&["--output", "detections", FIXTURE]);
+    let (code, records, _) = detect(&["--output", "detections", FIXTURE]);
     assert_eq!(code, 1);
     let records: Vec<Value> = serde_json::from_str(&records).unwrap();
     assert_eq!(records[0]["id"], "001");
@@ -46,27 +46,27 @@ fn findings_as_json_lines_and_records() {
 
 #[test]
 fn a_clean_input_exits_0() {
-    let (code, stdout, stderr) = only(&[&format!("{FIXTURE}/fixed.yaml")]);
+    let (code, stdout, stderr) = detect(&[&format!("{FIXTURE}/fixed.yaml")]);
     assert_eq!((code, stdout.as_str()), (0, ""));
     assert!(stderr.starts_with("0 findings in "), "{stderr}");
-    let (_, array, _) = only(&["--output", "json", &format!("{FIXTURE}/fixed.yaml")]);
+    let (_, array, _) = detect(&["--output", "json", &format!("{FIXTURE}/fixed.yaml")]);
     assert_eq!(array, "[]\n");
 }
 
 #[test]
-fn the_unreadable_is_named_and_the_rest_goes_on() {
+fn unreadable_documents_are_reported_and_the_others_read() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a.yaml", "kind: ConfigMap\n---\nb: [\n---\nkind: {{ .Values.kind }}\n");
     let path = folder.path().to_str().unwrap();
-    let (code, _, stderr) = only(&[path]);
+    let (code, _, stderr) = detect(&[path]);
     assert_eq!(code, 0, "something was read, and it is clean");
     let lines: Vec<&str> = stderr.lines().map(|line| line.trim_start_matches(path)).collect();
     insta::assert_snapshot!(lines.join("\n"));
 
     write(folder.path(), "a.yaml", "b: [\n");
-    let (code, _, stderr) = only(&[path]);
+    let (code, _, stderr) = detect(&[path]);
     assert_eq!(code, 2, "{stderr}");
-    let (code, _, stderr) = only(&["no/such/folder"]);
+    let (code, _, stderr) = detect(&["no/such/folder"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("worker: cannot read no/such/folder: "), "{stderr}");
 }
@@ -74,21 +74,22 @@ fn the_unreadable_is_named_and_the_rest_goes_on() {
 #[test]
 fn standard_input() {
     let pod = "kind: Pod\nspec:\n  containers:\n  - name: a\n    securityContext:\n      privileged: true\n";
-    let (code, stdout, _) = told(worker().args(["detect", "-p", "no_privileged", "-"]).write_stdin(pod));
+    let (code, stdout, _) = run(worker().args(["detect", "-p", "no_privileged", "-"]).write_stdin(pod));
     assert_eq!(code, 1);
     assert!(stdout.starts_with("-:6:7: error: "), "{stdout}");
 }
+
 #[test]
-fn what_stands_across_files_is_seen() {
+fn objects_of_other_files_are_considered() {
     let folder = tempfile::tempdir().unwrap();
     let service = "kind: Service\nmetadata: {name: s}\nspec: {selector: {app: a}}\n";
     write(folder.path(), "service.yaml", service);
-    let look = || told(worker().args(["detect", "-p", "dangling_service"]).arg(folder.path())).0;
-    assert_eq!(look(), 1);
+    let code = || run(worker().args(["detect", "-p", "dangling_service"]).arg(folder.path())).0;
+    assert_eq!(code(), 1);
     write(
         folder.path(),
         "z/web.yaml",
         "kind: Deployment\nspec: {template: {metadata: {labels: {app: a}}, spec: {containers: []}}}\n",
     );
-    assert_eq!(look(), 0);
+    assert_eq!(code(), 0);
 }

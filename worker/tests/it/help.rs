@@ -1,13 +1,13 @@
-//! The help texts: a changed one is a decision.
+//! Snapshots of the help texts.
 
 use std::path::Path;
 
 use cli_support::testing::{commands, kept_helps, name_of_help};
 
-use crate::cli::{told, worker};
+use crate::cli::{run, worker};
 
 fn help(words: &[String]) -> String {
-    let (code, stdout, stderr) = told(worker().args(words).arg("--help"));
+    let (code, stdout, stderr) = run(worker().args(words).arg("--help"));
     assert_eq!((code, stderr.as_str()), (0, ""), "{words:?}");
     stdout
 }
@@ -22,5 +22,5 @@ fn every_help_text_is_as_approved() {
     }
     names.sort();
     let kept = kept_helps(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots"));
-    assert_eq!(kept, names, "texts that are kept, and commands that there are");
+    assert_eq!(kept, names, "snapshots and commands");
 }

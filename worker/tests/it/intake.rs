@@ -1,4 +1,4 @@
-//! Every form of input becomes the same sort of records.
+//! Every form of corpus yields the same records.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn a_folder_becomes_sorted_numbered_records() {
     let (list, both) = (at("a/list.yml"), at("b.yaml"));
     assert_eq!(privileged.len(), 3, "the two containers of the item have one name and one message");
     assert_eq!(privileged[0].0, list);
-    assert!(privileged[0].1.starts_with("kind: Pod\nspec:\n"), "a list's item is written anew");
+    assert!(privileged[0].1.starts_with("kind: Pod\nspec:\n"), "a list's item is re-serialised");
     assert_eq!(privileged[1], (both.as_str(), pod("x").as_str()));
     assert_eq!(privileged[2], (both.as_str(), pod("y").as_str()));
     for (at, (record, document)) in records.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The command line and the intake, from outside.
+//! The commands, the corpus readers and the session, from outside.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,4 @@
-//! `worker mock-llm` from outside: what it answers, counts and changes, over a plain socket.
+//! `worker mock-llm` over a plain socket: responses, statistics, changes of its limits.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use engine::document::Document;
 use engine::propose::{mask::Masked, prompt};
 use serde_json::{Value, json};
 
-use crate::cli::{told, worker, write};
+use crate::cli::{run, worker, write};
 
 const POD: &str = "kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: 'nginx:1', securityContext: {privileged: true}}]}\n";
 
@@ -23,7 +23,7 @@ struct Mock {
 
 impl Drop for Mock {
     fn drop(&mut self) {
-        // Gone already: fine.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -62,7 +62,7 @@ impl Mock {
         (status, serde_json::from_str(body).unwrap_or_default())
     }
 
-    /// The answer to a question.
+    /// The response to a prompt.
     fn ask(&self, question: &str) -> String {
         let body = json!({"model": "mock", "messages": [{"role": "user", "content": question}]}).to_string();
         let (status, reply) = self.call("POST", "/v1/chat/completions", "right-key", &body);
@@ -94,7 +94,7 @@ fn recorded(folder: &Path) -> String {
 }
 
 #[test]
-fn it_answers_as_the_rules_do_and_says_what_it_saw() {
+fn it_answers_with_the_rules_patches_and_reports_statistics() {
     let folder = tempfile::tempdir().unwrap();
     recorded(folder.path());
     let corpus = folder.path().join("detections.json").display().to_string();
@@ -155,7 +155,7 @@ fn limits_change_while_it_runs_and_a_wrong_key_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_replayed_says_why() {
+fn what_cannot_be_replayed_is_an_error_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "patches.json", "[]");
     write(folder.path(), "detections.json", "[]");
@@ -168,7 +168,7 @@ fn what_cannot_be_replayed_says_why() {
         (&["--corpus", &patches], "has a prompt"),
         (&["--latency", "queue:0:1"], "queue:N"),
     ] {
-        let (code, _, stderr) = told(worker().args(["mock-llm", "--listen", "127.0.0.1:0"]).args(more));
+        let (code, _, stderr) = run(worker().args(["mock-llm", "--listen", "127.0.0.1:0"]).args(more));
         assert_eq!(code, 2, "{stderr}");
         assert!(stderr.contains(needed), "{stderr}");
     }

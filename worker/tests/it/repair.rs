@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::{told, worker, write};
+use crate::cli::{run, worker, write};
 
 const FIXTURE: &str = "data/fixtures/policies/no_privileged";
 
@@ -39,11 +39,11 @@ items:
 ";
 
 #[test]
-fn fix_shows_a_diff_and_touches_nothing() {
+fn fix_shows_a_diff_and_changes_no_file() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "many.yaml", MANY);
     let (code, stdout, stderr) =
-        told(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "many.yaml"]));
+        run(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "many.yaml"]));
     assert_eq!(code, 1, "there is something to write");
     insta::assert_snapshot!(format!("{stdout}=====\n{stderr}"));
     assert_eq!(std::fs::read_to_string(folder.path().join("many.yaml")).unwrap(), MANY);
@@ -55,7 +55,7 @@ fn fix_writes_what_all_gates_accept() {
     write(folder.path(), "a/many.yaml", MANY);
     write(folder.path(), "a/windows.yaml", &MANY.replace('\n', "\r\n"));
     let fix = |more: &[&str]| {
-        told(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "--write"]).args(more))
+        run(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "--write"]).args(more))
     };
     let (code, stdout, stderr) = fix(&["a"]);
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
@@ -68,12 +68,12 @@ fn fix_writes_what_all_gates_accept() {
 }
 
 #[test]
-fn companions_lie_beside_the_file_that_needs_them() {
+fn companions_are_written_beside_the_file_that_needs_them() {
     let folder = tempfile::tempdir().unwrap();
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: ops}\nspec:\n  serviceAccountName: runner # who\n  containers:\n  - {name: a, image: 'registry.example.com/a:1'}\n";
     write(folder.path(), "pod.yaml", pod);
     let fix = || {
-        told(worker().current_dir(folder.path()).args([
+        run(worker().current_dir(folder.path()).args([
             "fix",
             "-p",
             "non_existent_service_account",
@@ -99,7 +99,7 @@ fn a_companion_with_other_content_is_not_overwritten() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    image: registry.example.com/a:1\n    env:\n    - {name: DB_SECRET, value: hunter2hunter2}\n";
     write(folder.path(), "pod.yaml", pod);
     let fix = || {
-        told(worker().current_dir(folder.path()).args(["fix", "-p", "env_var_secret", "--write", "pod.yaml"]))
+        run(worker().current_dir(folder.path()).args(["fix", "-p", "env_var_secret", "--write", "pod.yaml"]))
     };
     assert_eq!(fix().0, 0);
     let companions = std::fs::read_to_string(folder.path().join("pod.companions.yaml")).unwrap();
@@ -116,11 +116,11 @@ fn a_companion_with_other_content_is_not_overwritten() {
 }
 
 #[test]
-fn what_a_person_must_decide_is_left() {
+fn violations_that_need_review_are_left() {
     let folder = tempfile::tempdir().unwrap();
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n";
     write(folder.path(), "service.yaml", service);
-    let (code, stdout, stderr) = told(worker().current_dir(folder.path()).args([
+    let (code, stdout, stderr) = run(worker().current_dir(folder.path()).args([
         "fix",
         "-p",
         "dangling_service",
@@ -134,23 +134,23 @@ fn what_a_person_must_decide_is_left() {
 
 #[test]
 fn standard_input_cannot_be_written() {
-    let (code, _, stderr) = told(worker().args(["fix", "--write", "-"]).write_stdin("kind: Pod\n"));
+    let (code, _, stderr) = run(worker().args(["fix", "--write", "-"]).write_stdin("kind: Pod\n"));
     assert_eq!(code, 2);
     assert!(stderr.contains("cannot write into -"), "{stderr}");
 }
 
 #[test]
 fn propose_shows_diffs_of_the_users_text() {
-    let (code, stdout, stderr) = told(worker().args(["propose", "-p", "no_privileged", "--diff", FIXTURE]));
+    let (code, stdout, stderr) = run(worker().args(["propose", "-p", "no_privileged", "--diff", FIXTURE]));
     assert_eq!(code, 0);
     insta::assert_snapshot!(format!("{stdout}=====\n{stderr}"));
 }
 
 #[test]
-fn records_are_detected_repaired_and_judged() {
+fn records_are_detected_repaired_and_verified() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "many.yaml", MANY);
-    let step = |args: &[&str]| told(worker().current_dir(folder.path()).args(args));
+    let step = |args: &[&str]| run(worker().current_dir(folder.path()).args(args));
     let (_, detections, _) = step(&["detect", "--output", "detections", "many.yaml"]);
     write(folder.path(), "d.json", &detections);
     let (code, patches, _) = step(&["propose", "--detections", "d.json"]);
@@ -189,17 +189,15 @@ fn settings_come_in_layers() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "pod.yaml", "kind: Pod\nspec: {containers: [{name: a, image: nginx}]}\n");
     let propose = |more: &[&str]| {
-        told(
-            worker()
-                .current_dir(folder.path())
-                .args(["propose", "-p", "no_latest_tag", "pod.yaml"])
-                .args(more),
-        )
+        run(worker()
+            .current_dir(folder.path())
+            .args(["propose", "-p", "no_latest_tag", "pod.yaml"])
+            .args(more))
     };
     assert!(propose(&[]).1.contains("nginx:stable"));
     assert!(propose(&["--set", "rules.default_tag=v9"]).1.contains("nginx:v9"));
     assert!(propose(&["--set", "rules.images.nginx=nginx:1.27"]).1.contains("nginx:1.27"));
     let (code, _, stderr) = propose(&["--set", "rules.default_tga=v9"]);
     assert_eq!(code, 2);
-    assert!(stderr.contains("rules.default_tag"), "the nearest key is named: {stderr}");
+    assert!(stderr.contains("rules.default_tag"), "the nearest key is suggested: {stderr}");
 }

@@ -1,4 +1,4 @@
-//! Repairs put into the text of real manifests.
+//! Repairs rewritten into the text of real manifests.
 
 use corpus::read::Files;
 use domain::config::{Limits, RulesConfig};
@@ -11,7 +11,7 @@ use engine::propose::{Decision, rules};
 use engine::rewrite::{Style, rewrite};
 use engine::yaml;
 
-/// One file in so many is looked at: enough to see a fault, few enough to be quick.
+/// One of so many files is tested: enough to find a defect, few enough to be quick.
 const ONE_IN: usize = 6;
 
 #[test]

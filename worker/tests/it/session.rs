@@ -1,4 +1,4 @@
-//! A worker's session against a coordinator that the test plays.
+//! A worker's session against a fake coordinator.
 
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -22,45 +22,45 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
-/// Longer than anything here takes on a busy machine.
+/// Time limit of a step, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the played coordinator does.
+/// Behaviour of the fake coordinator.
 #[derive(Debug, Clone, Copy)]
 struct Script {
     /// Time to live of its leases.
     ttl_ms: u64,
     /// Whether it answers heartbeats.
     renews: bool,
-    /// Streams that break in the middle of a slice.
+    /// How many streams break in the middle of a slice.
     breaks: u64,
-    /// For how long commits are not taken.
-    deaf: Duration,
+    /// For how long commits are refused.
+    refuses: Duration,
     /// Whether it admits this worker.
     admits: bool,
-    /// Protocol version it says it speaks.
-    speaks: u32,
+    /// Protocol version that it announces.
+    version: u32,
 }
 
-/// What it saw.
+/// What it received.
 #[derive(Debug, Default)]
 struct Seen {
     joins: u64,
     heartbeats: u64,
     commits: Vec<(PartHeader, Instant)>,
-    left: bool,
+    deregistered: bool,
     granted: Option<Instant>,
 }
 
 #[derive(Clone)]
-struct Played {
+struct FakeCoordinator {
     script: Script,
     seen: Arc<Mutex<Seen>>,
 }
 
-impl Played {
-    fn see<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
-        look(&mut self.seen.lock().unwrap())
+impl FakeCoordinator {
+    fn see<T>(&self, read: impl FnOnce(&mut Seen) -> T) -> T {
+        read(&mut self.seen.lock().unwrap())
     }
 
     /// Grants one shard of one record per stream; its token is the number of the stream.
@@ -87,13 +87,13 @@ impl Played {
             answers.send(Ok(v1::WorkResponse { message: Some(message) })).await.unwrap();
         }
         if stream <= self.script.breaks {
-            answers.send(Err(Status::unavailable("the link broke"))).await.unwrap();
+            answers.send(Err(Status::unavailable("the stream broke"))).await.unwrap();
         }
     }
 }
 
 #[tonic::async_trait]
-impl Fleet for Played {
+impl Fleet for FakeCoordinator {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         self.see(|seen| seen.joins += 1);
         if !self.script.admits {
@@ -104,7 +104,7 @@ impl Fleet for Played {
         let worker = request.into_inner().worker;
         Ok(Response::new(v1::JoinResponse {
             worker,
-            protocol_version: self.script.speaks,
+            protocol_version: self.script.version,
             version: "7.7.7".to_owned(),
         }))
     }
@@ -115,7 +115,7 @@ impl Fleet for Played {
         &self,
         _request: Request<Streaming<v1::LlmCallsRequest>>,
     ) -> Result<Response<Self::LlmCallsStream>, Status> {
-        Err(Status::unimplemented("nobody asks in this play"))
+        Err(Status::unimplemented("not in this test"))
     }
 
     type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
@@ -125,30 +125,30 @@ impl Fleet for Played {
         request: Request<Streaming<v1::WorkRequest>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
         let (answers, outbox) = mpsc::channel(16);
-        let (played, mut asks) = (self.clone(), request.into_inner());
+        let (coordinator, mut asks) = (self.clone(), request.into_inner());
         let stream = self.see(|seen| seen.joins);
         tokio::spawn(async move {
             let mut granted = false;
             while let Ok(Some(ask)) = asks.message().await {
                 match ask.message {
-                    Some(Ask::RequestShards(want)) if !granted => {
+                    Some(Ask::RequestShards(request)) if !granted => {
                         let expected = if stream == 1 { 1 } else { 2 };
                         assert_eq!(
-                            want.shards, expected,
-                            "one to see what it is, then one for the slot and one ready"
+                            request.shards, expected,
+                            "one until the kind of the run is known, then one for the slot and one ahead"
                         );
                         granted = true;
-                        played.grant(stream, &answers).await;
+                        coordinator.grant(stream, &answers).await;
                     }
-                    Some(Ask::Heartbeat(beat)) => {
-                        played.see(|seen| seen.heartbeats += 1);
-                        if played.script.renews {
-                            let (sequence, renewed) = (beat.sequence, beat.leases);
+                    Some(Ask::Heartbeat(heartbeat)) => {
+                        coordinator.see(|seen| seen.heartbeats += 1);
+                        if coordinator.script.renews {
+                            let (sequence, renewed) = (heartbeat.sequence, heartbeat.leases);
                             let renewed = Answer::Renewed(v1::Renewed { sequence, renewed, lost: vec![] });
                             let _ = answers.send(Ok(v1::WorkResponse { message: Some(renewed) })).await;
                         }
                     }
-                    Some(Ask::Deregister(_)) => played.see(|seen| seen.left = true),
+                    Some(Ask::Deregister(_)) => coordinator.see(|seen| seen.deregistered = true),
                     _ => {}
                 }
             }
@@ -179,7 +179,7 @@ impl Fleet for Played {
             seen.commits.push((header, Instant::now()));
             seen.granted.unwrap()
         });
-        if granted.elapsed() < self.script.deaf {
+        if granted.elapsed() < self.script.refuses {
             return Err(Status::unavailable("not now"));
         }
         Ok(Response::new(v1::CommitShardResponse { already: false }))
@@ -187,39 +187,39 @@ impl Fleet for Played {
 }
 
 struct Session {
-    played: Played,
+    coordinator: FakeCoordinator,
     stage: watch::Sender<Stage>,
     worker: JoinHandle<Result<Summary, SessionError>>,
 }
 
 impl Session {
     async fn start(script: Script) -> Self {
-        let played = Played { script, seen: Arc::default() };
+        let coordinator = FakeCoordinator { script, seen: Arc::default() };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let coordinator = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder().add_service(FleetServer::new(played.clone()));
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let (stage, stages) = watch::channel(Stage::Work);
         let options = Options {
-            coordinator,
+            coordinator: url,
             name: WorkerName::new("w").unwrap(),
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
         };
-        Self { played, stage, worker: tokio::spawn(session::serve(options, stages)) }
+        Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }
 
     async fn until(&self, what: &str, done: impl Fn(&Seen) -> bool) {
         let begun = Instant::now();
-        while !self.played.see(|seen| done(seen)) {
-            assert!(begun.elapsed() < PATIENCE, "{what} did not come: {:?}", self.played.seen);
+        while !self.coordinator.see(|seen| done(seen)) {
+            assert!(begun.elapsed() < PATIENCE, "{what} did not come: {:?}", self.coordinator.seen);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    async fn drained(self) -> (Summary, Played) {
+    async fn drained(self) -> (Summary, FakeCoordinator) {
         self.stage.send_replace(Stage::Drain);
-        (self.worker.await.unwrap().unwrap(), self.played)
+        (self.worker.await.unwrap().unwrap(), self.coordinator)
     }
 }
 
@@ -227,35 +227,35 @@ const CALM: Script = Script {
     ttl_ms: 60_000,
     renews: true,
     breaks: 0,
-    deaf: Duration::ZERO,
+    refuses: Duration::ZERO,
     admits: true,
-    speaks: proto::PROTOCOL_VERSION,
+    version: proto::PROTOCOL_VERSION,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_stream_is_opened_again_and_half_a_slice_is_forgotten() {
+async fn a_broken_stream_is_reopened_and_a_partial_slice_is_dropped() {
     let session = Session::start(Script { breaks: 2, ..CALM }).await;
     session.until("the commit", |seen| !seen.commits.is_empty()).await;
-    let (summary, played) = session.drained().await;
-    played.see(|seen| {
+    let (summary, coordinator) = session.drained().await;
+    coordinator.see(|seen| {
         assert_eq!(seen.joins, 3);
         let (header, _) = &seen.commits[0];
         let key = LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(0), token: FencingToken(3) };
         assert_eq!((&header.key, header.tally.records), (&key, 1));
-        assert!(seen.left, "it says that it ends");
+        assert!(seen.deregistered);
     });
     assert_eq!(summary, Summary { committed: 1, ..Summary::default() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renewed_lease_outlives_its_time_while_the_commit_is_tried_again() {
-    let session = Session::start(Script { ttl_ms: 2500, deaf: CALM_DEAF, ..CALM }).await;
+async fn a_renewed_lease_outlives_its_ttl_while_the_commit_is_retried() {
+    let session = Session::start(Script { ttl_ms: 2500, refuses: REFUSES, ..CALM }).await;
     let taken =
-        |seen: &Seen| seen.commits.last().is_some_and(|(_, at)| *at > seen.granted.unwrap() + CALM_DEAF);
-    session.until("the commit that is heard", taken).await;
-    let (summary, played) = session.drained().await;
+        |seen: &Seen| seen.commits.last().is_some_and(|(_, at)| *at > seen.granted.unwrap() + REFUSES);
+    session.until("the accepted commit", taken).await;
+    let (summary, coordinator) = session.drained().await;
     assert_eq!(summary.committed, 1);
-    played.see(|seen| {
+    coordinator.see(|seen| {
         assert!(seen.heartbeats > 0);
         assert!(seen.commits.len() > 1);
         assert!(
@@ -265,18 +265,18 @@ async fn a_renewed_lease_outlives_its_time_while_the_commit_is_tried_again() {
     });
 }
 
-/// Twice the time to live of the lease that is renewed meanwhile.
-const CALM_DEAF: Duration = Duration::from_secs(5);
+/// Twice the time to live of the lease, which is renewed meanwhile.
+const REFUSES: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_deadline_nothing_is_sent() {
-    let session = Session::start(Script { ttl_ms: 700, renews: false, deaf: Duration::MAX, ..CALM }).await;
+    let session = Session::start(Script { ttl_ms: 700, renews: false, refuses: Duration::MAX, ..CALM }).await;
     session.until("a first try", |seen| !seen.commits.is_empty()).await;
     // Well after the deadline, however long the grant was on its way.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let tries = session.played.see(|seen| seen.commits.len());
+    let tries = session.coordinator.see(|seen| seen.commits.len());
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(session.played.see(|seen| seen.commits.len()), tries, "sent after the deadline");
+    assert_eq!(session.coordinator.see(|seen| seen.commits.len()), tries, "sent after the deadline");
     let (summary, _) = session.drained().await;
     assert_eq!(summary, Summary { lost: 1, ..Summary::default() });
 }
@@ -291,8 +291,8 @@ async fn a_worker_of_another_version_gives_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_of_another_version_is_left_alone() {
-    let session = Session::start(Script { speaks: proto::PROTOCOL_VERSION + 1, ..CALM }).await;
+async fn a_worker_refuses_a_coordinator_of_another_version() {
+    let session = Session::start(Script { version: proto::PROTOCOL_VERSION + 1, ..CALM }).await;
     let ended = tokio::time::timeout(PATIENCE, session.worker).await.unwrap().unwrap();
     let error = ended.unwrap_err().to_string();
     assert!(error.contains("the coordinator speaks") && error.contains("7.7.7"), "{error}");

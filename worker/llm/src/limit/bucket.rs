@@ -1,11 +1,11 @@
-//! A token bucket whose rate may change, and that can be in debt.
+//! A token bucket whose rate may change and whose level may be negative.
 //!
-//! Why not `governor`: its quota is fixed when it is made, and what was taken cannot be given back or corrected. Its
-//! decisions are compared with this bucket's in the tests.
+//! Our own: `governor` fixes its quota at construction, and cannot return or correct what was taken. The tests
+//! compare its decisions with those of this bucket.
 
 use super::Seconds;
 
-/// Fills with time, empties with use.
+/// Fills at a rate up to the burst; taking lowers the level, also below zero.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     rate: f64,
@@ -15,7 +15,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket that fills with `rate` a second up to `burst`.
+    /// A full bucket that fills at `rate` a second up to `burst`.
     pub fn new(rate: f64, burst: f64, now: Seconds) -> Self {
         Self { rate, burst, level: burst, at: now }
     }
@@ -27,28 +27,27 @@ impl Bucket {
         }
     }
 
-    /// When `amount` may be taken: not before it is there, or, where it is more than the bucket holds, not before the
-    /// bucket is full.
+    /// When `amount` may be taken: when the level reaches it, or, if it exceeds the burst, when the bucket is full.
     pub fn ready(&mut self, now: Seconds, amount: f64) -> Seconds {
         self.fill(now);
         let missing = amount.min(self.burst) - self.level;
-        // A hair's breadth forgives what rounding takes away.
+        // Tolerate floating-point error.
         if missing <= 1e-9 { now } else { now + missing / self.rate.max(1e-9) }
     }
 
-    /// Takes `amount`, into debt if need be.
+    /// Takes `amount`; the level may become negative.
     pub fn take(&mut self, now: Seconds, amount: f64) {
         self.fill(now);
         self.level -= amount;
     }
 
-    /// Gives back what was not used (or, below zero, takes what was used beyond the estimate).
+    /// Returns an unused `amount`; a negative one takes what was used beyond the estimate.
     pub fn give_back(&mut self, now: Seconds, amount: f64) {
         self.fill(now);
         self.level = (self.level + amount).min(self.burst);
     }
 
-    /// Changes the rate and the burst from now on.
+    /// Sets the rate and the burst.
     pub fn set(&mut self, now: Seconds, rate: f64, burst: f64) {
         self.fill(now);
         self.rate = rate;
@@ -56,13 +55,13 @@ impl Bucket {
         self.level = self.level.min(burst);
     }
 
-    /// Empties the bucket; a debt stays.
+    /// Empties the bucket; a negative level stays.
     pub fn drain(&mut self, now: Seconds) {
         self.fill(now);
         self.level = self.level.min(0.0);
     }
 
-    /// The rate.
+    /// Units a second.
     pub const fn rate(&self) -> f64 {
         self.rate
     }
@@ -100,7 +99,7 @@ mod tests {
                     passed += 1;
                 }
                 lead += i32::from(pass) - i32::from(theirs.check().is_ok());
-                // Theirs counts in whole nanoseconds: a call at the very edge may pass one step later.
+                // governor counts in whole nanoseconds: a call at the limit may pass one step later.
                 assert!(lead.abs() <= 1, "seed {seed}, call {passed}: {lead} calls apart");
             }
             assert!(passed > 20, "{passed}");
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_estimate_is_made_good() {
+    fn a_wrong_estimate_is_corrected() {
         let mut bucket = Bucket::new(10.0, 10.0, 0.0);
         bucket.take(0.0, 10.0);
         assert!((bucket.ready(0.0, 5.0) - 0.5).abs() < 1e-6);
@@ -117,12 +116,12 @@ mod tests {
         bucket.give_back(0.0, -25.0);
         assert!(
             (bucket.ready(0.0, 5.0) - 2.5).abs() < 1e-6,
-            "what was used beyond the estimate is waited for"
+            "usage beyond the estimate delays the next call"
         );
     }
 
     #[test]
-    fn more_than_the_bucket_holds_passes_when_it_is_full() {
+    fn an_amount_above_the_burst_passes_when_the_bucket_is_full() {
         let mut bucket = Bucket::new(10.0, 10.0, 0.0);
         assert!(bucket.ready(0.0, 50.0) <= 0.0);
         bucket.take(0.0, 50.0);

@@ -1,4 +1,4 @@
-//! One budget: when may the next call start?
+//! The limiter of one (account, model): when the next call may start.
 
 use domain::budget::{BudgetLimits, Limit};
 
@@ -7,67 +7,67 @@ use super::in_flight::InFlight;
 use super::learner::Learner;
 use super::sizes::Sizes;
 
-/// Tokens of a call before any was seen.
+/// Assumed tokens of a call before any was measured.
 const USUAL_TOKENS: f64 = 1500.0;
 
-/// How often the pace may be raised.
+/// Shortest time between two raises of the pace.
 const STEP: Seconds = 0.1;
 
-/// Leave for one call; to be handed back with what came of it.
+/// Permit of one call, to be returned to [`Controller::finish`] with its result.
 #[derive(Debug)]
-#[must_use = "a ticket that is not handed back counts as under way for ever"]
+#[must_use = "a ticket that is not returned counts as in flight without end"]
 pub struct Ticket {
     started: Seconds,
-    /// As the caller estimated.
+    /// Tokens as the caller estimated.
     estimate: f64,
-    /// As taken from the budget.
+    /// Tokens as taken from the limit.
     tokens: f64,
-    /// It was under way before this limiter knew of it: how long it took is not known.
+    /// The call started without this limiter: its latency is unknown.
     adopted: bool,
 }
 
 /// Whether a call may start.
 #[derive(Debug)]
 pub enum Turn {
-    /// Now.
+    /// It may start now.
     Go(Ticket),
-    /// Not before this moment.
+    /// It may start at this time, not before.
     At(Seconds),
-    /// Not before another call ends.
+    /// It may start when another call has ended.
     Full,
 }
 
-/// What ran out.
+/// The limit that a 429 is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scarce {
-    /// Calls, or the provider does not say.
+    /// Calls, also if the provider does not name the limit.
     Requests,
-    /// Tokens.
+    /// Tokens of calls.
     Tokens,
 }
 
-/// What came of a call.
+/// Result of a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Signal {
-    /// An answer, of so many tokens with its prompt. Its latency is that of the call alone.
+    /// It was answered; its latency is that of the call alone.
     Answered {
-        /// All tokens.
+        /// Tokens of prompt and response.
         tokens: f64,
     },
-    /// Too many calls.
+    /// It was refused with 429.
     Throttled {
-        /// How long the provider asks to wait.
+        /// Wait that the provider asks for.
         retry_after: Option<Seconds>,
-        /// Of what there was too much.
+        /// Which limit was exhausted.
         scarce: Scarce,
     },
-    /// It failed for another reason, which says nothing about the limit.
+    /// It failed for a reason that is not the limit.
     Failed,
-    /// It was never made.
+    /// The call was not made.
     Unsent,
 }
 
-/// Counts since the beginning.
+/// Counts of calls since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Calls that started.
@@ -78,7 +78,7 @@ pub struct Stats {
     pub throttled: u64,
     /// Calls that failed otherwise.
     pub failed: u64,
-    /// Most calls that were under way.
+    /// Most calls that were in flight.
     pub most_under_way: u64,
 }
 
@@ -90,9 +90,9 @@ pub struct Controller {
     sizes: Sizes,
     in_flight: InFlight,
     under_way: u64,
-    /// Since when a call at least has been under way.
+    /// Since when at least one call has been in flight.
     busy_since: Seconds,
-    /// Nobody sends from the first to the second moment.
+    /// No call starts from the first to the second time, after a `Retry-After`.
     pause: Option<(Seconds, Seconds)>,
     step_at: Seconds,
     eased_at: Seconds,
@@ -102,13 +102,13 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A limiter that knows `limits`, and learns what they leave open.
+    /// A limiter with the configured `limits`, which learns the others.
     pub fn new(limits: &BudgetLimits, now: Seconds) -> Self {
         let a_second = |limit: Option<u64>| limit.map(|limit| limit as f64 / 60.0);
         let tokens = a_second(limits.tokens_per_minute.known());
         let mut requests = Learner::new(a_second(limits.requests_per_minute.known()), 1.0, now);
         if let (None, Some(tokens)) = (requests.known(), tokens) {
-            // As many calls as the tokens are for, unless that turns out to be too many.
+            // As many calls as the token limit allows, until that is refused.
             requests.begin(now, requests.pace().max(tokens / USUAL_TOKENS));
         }
         Self {
@@ -127,7 +127,7 @@ impl Controller {
         }
     }
 
-    /// Asks for leave for a call of about `tokens` tokens.
+    /// Requests a permit for a call of about `tokens` tokens.
     pub fn start(&mut self, now: Seconds, tokens: f64) -> Turn {
         if let Some((since, until)) = self.pause {
             if now < until {
@@ -159,8 +159,8 @@ impl Controller {
         Turn::Go(self.pass(now, tokens, false))
     }
 
-    /// Takes over a call of about `tokens` tokens that is under way without leave, such as one that an earlier process
-    /// allowed: it counts like any other, and what follows waits for what it has taken.
+    /// Adopts a call of about `tokens` tokens that is in flight without a permit of this limiter, such as one that an
+    /// earlier process permitted. It counts like any other call.
     pub fn adopt(&mut self, now: Seconds, tokens: f64) -> Ticket {
         self.pass(now, tokens, true)
     }
@@ -180,13 +180,13 @@ impl Controller {
         Ticket { started: now, estimate, tokens, adopted }
     }
 
-    /// Raises the pace where it is what limits.
+    /// Raises the pace if it is the limiting factor.
     fn step(&mut self, now: Seconds) {
         if now - self.step_at < STEP {
             return;
         }
         self.step_at = now;
-        let keeps_up = !self.in_flight.is_crowded() && self.in_flight.follows(self.requests.pace());
+        let keeps_up = !self.in_flight.is_congested() && self.in_flight.follows(self.requests.pace());
         let used = self.paced && !self.full && keeps_up;
         (self.paced, self.full) = (false, false);
         self.requests.grow(now, used);
@@ -195,22 +195,22 @@ impl Controller {
         }
     }
 
-    /// Takes a ticket back with what came of the call.
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is handed back once")]
+    /// Ends a call with its result.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is returned once")]
     pub fn finish(&mut self, now: Seconds, ticket: Ticket, signal: Signal) {
         self.under_way = self.under_way.saturating_sub(1);
         match signal {
             Signal::Answered { tokens } => {
                 self.stats.answered += 1;
-                // Calls that started before the pace was eased say nothing of the pace since.
+                // Calls that started before the pace was lowered do not measure the new pace.
                 let fresh = ticket.started >= self.eased_at;
                 if !ticket.adopted && self.in_flight.answered(now, now - ticket.started, fresh) {
                     self.requests.on_congestion(now, self.in_flight.delivered());
                     self.eased_at = now;
                 }
-                // A provider that does not say what it used leaves the estimate standing.
+                // Without a usage in the reply, the estimate stands.
                 if tokens > 0.0 {
-                    self.sizes.seen(ticket.estimate, tokens);
+                    self.sizes.add(ticket.estimate, tokens);
                     if let Some(learner) = &mut self.tokens {
                         learner.correct(now, tokens - ticket.tokens);
                     }
@@ -255,7 +255,7 @@ impl Controller {
         }
     }
 
-    /// What the provider says of its limits now, per minute. It is believed as far as the user's own limits go.
+    /// Sets the limits that the provider advertises, per minute; the user's own limits bound them.
     pub fn advertised_limit(
         &mut self,
         now: Seconds,
@@ -270,7 +270,7 @@ impl Controller {
         }
     }
 
-    /// The learner of tokens, from now on at the latest: so far the pace of calls was the pace of tokens.
+    /// The learner of tokens; a new one begins with the tokens of the present pace of calls.
     fn token_learner(&mut self, now: Seconds) -> &mut Learner {
         let size = self.sizes.usual().unwrap_or(USUAL_TOKENS);
         let pace = self.requests.pace() * size;
@@ -281,8 +281,7 @@ impl Controller {
         })
     }
 
-    /// Takes new limits over from the user: those that are known count in place of what was said before, `auto` leaves
-    /// things as they are. What was measured stays.
+    /// Replaces the configured limits; `auto` leaves a limit as it is. Measurements stay.
     pub fn allow(&mut self, now: Seconds, limits: &BudgetLimits) {
         let a_second = |limit: Limit| limit.known().map(|limit| limit as f64 / 60.0);
         if let Some(most) = a_second(limits.requests_per_minute) {
@@ -297,12 +296,12 @@ impl Controller {
         }
     }
 
-    /// Whether tokens are metered, not calls alone.
+    /// Whether there is a limit on tokens.
     pub const fn meters_tokens(&self) -> bool {
         self.tokens.is_some()
     }
 
-    /// The limit in calls a second that the user or the provider says; `None`: nobody does.
+    /// The configured or advertised limit in calls a second, if there is one.
     pub fn known(&self) -> Option<f64> {
         self.requests.known()
     }
@@ -312,17 +311,17 @@ impl Controller {
         self.requests.pace()
     }
 
-    /// The limit in calls a second, once it was measured.
+    /// The measured limit in calls a second, if there is one.
     pub const fn measured(&self) -> Option<f64> {
         self.requests.measured()
     }
 
-    /// Calls under way.
+    /// Calls in flight.
     pub const fn under_way(&self) -> u64 {
         self.under_way
     }
 
-    /// Counts since the beginning.
+    /// Counts since the start.
     pub const fn stats(&self) -> Stats {
         self.stats
     }

@@ -1,11 +1,11 @@
-//! The limiter: how fast calls may start, learnt from what comes back.
+//! Rate limiter: how fast calls may start, learnt from their results.
 //!
-//! *Owns* the pace of one (account, model). *Never* waits, reads a clock or makes a call: time comes as an argument.
+//! *Owns* the pace of one (account, model). *Never* waits, reads a clock or makes a call: time is an argument.
 //!
-//! Limits of providers are rates, so a rate is learnt: [`learner`]. Beside it [`in_flight`] bounds how many calls are
-//! under way, against a provider that gets slower instead of refusing, or that stalls. [`controller`] joins the two.
+//! Limits of providers are rates, so a rate is learnt: [`learner`]. Besides, [`in_flight`] bounds the calls in flight,
+//! against a provider that gets slower instead of refusing, or that stalls. [`controller`] combines the two.
 //!
-//! Held against load curves in `tests/limit`, beside a bound on concurrency alone: that one needs
+//! Tested against load curves in `tests/limit`, and compared with a bound on concurrency alone (AIMD), which needs
 //! minutes to find a rate and loses it with every change.
 
 pub mod bucket;

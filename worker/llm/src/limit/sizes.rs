@@ -1,17 +1,19 @@
-//! How many tokens a call will take, learnt from those that were answered.
+//! Expected tokens of a call, learnt from the usage of earlier calls.
 //!
-//! An estimate is off in two ways: a text makes more or fewer tokens than was thought, in proportion to its length, and
-//! an answer is as long as it is, whatever the question. So a straight line is fitted to what was estimated and what
-//! was taken (least squares, the past fading away).
+//! An estimate is off in two ways: by the tokens per byte, in proportion to the prompt's length, and by the length of
+//! the response, which does not depend on the prompt's. So a straight line is fitted to estimated and used tokens
+//! (least squares, with exponential forgetting).
 
-/// What a new call keeps of the weight of those before it.
+/// Factor on the weight of earlier calls with each new one.
 const FADE: f64 = 0.98;
 
-/// Bounds of the slope, and of what is expected over what was estimated.
+/// Bounds of the slope.
 const SLOPE: (f64, f64) = (0.2, 5.0);
-const OFF: (f64, f64) = (0.05, 20.0);
 
-/// Weighted sums over the calls seen.
+/// Bounds of the expectation as a multiple of the estimate.
+const RATIO: (f64, f64) = (0.05, 20.0);
+
+/// Weighted sums over the calls.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sizes {
     weight: f64,
@@ -22,8 +24,8 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// A call took so many tokens.
-    pub(super) fn seen(&mut self, estimate: f64, taken: f64) {
+    /// Adds a call with its estimated and used tokens.
+    pub(super) fn add(&mut self, estimate: f64, taken: f64) {
         for sum in
             [&mut self.weight, &mut self.estimate, &mut self.taken, &mut self.squares, &mut self.products]
         {
@@ -36,12 +38,12 @@ impl Sizes {
         self.products += estimate * taken;
     }
 
-    /// What calls took on average; `None`: there was none.
+    /// Mean tokens of a call; `None` before the first.
     pub(super) fn usual(&self) -> Option<f64> {
         (self.weight > 0.0).then(|| self.taken / self.weight)
     }
 
-    /// What a call with this estimate is expected to take.
+    /// Expected tokens of a call with this estimate.
     pub(super) fn expected(&self, estimate: f64) -> f64 {
         if self.weight <= 0.0 || estimate <= 0.0 {
             return estimate;
@@ -53,7 +55,7 @@ impl Sizes {
         } else {
             1.0
         };
-        (taken + slope * (estimate - mean)).clamp(OFF.0 * estimate, OFF.1 * estimate)
+        (taken + slope * (estimate - mean)).clamp(RATIO.0 * estimate, RATIO.1 * estimate)
     }
 }
 
@@ -62,16 +64,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_learnt_and_nothing_is_assumed_before() {
+    fn a_line_is_learnt_and_before_that_the_estimate_counts() {
         let mut sizes = Sizes::default();
         assert!((sizes.expected(700.0) - 700.0).abs() < 1e-9);
         assert_eq!(sizes.usual(), None);
-        sizes.seen(1000.0, 400.0);
+        sizes.add(1000.0, 400.0);
         assert!((sizes.expected(1000.0) - 400.0).abs() < 1e-6);
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..300 {
             let estimate = random.f64() * 3000.0 + 500.0;
-            sizes.seen(estimate, 1.2 * estimate - 300.0 + random.f64() * 20.0);
+            sizes.add(estimate, 1.2 * estimate - 300.0 + random.f64() * 20.0);
         }
         for estimate in [600.0, 2000.0, 8000.0] {
             let (expected, right) = (sizes.expected(estimate), 1.2 * estimate - 290.0);
@@ -80,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_not_expected() {
+    fn expectations_are_bounded() {
         let mut sizes = Sizes::default();
-        sizes.seen(1000.0, 1000.0);
-        sizes.seen(1100.0, 200_000.0);
+        sizes.add(1000.0, 1000.0);
+        sizes.add(1100.0, 200_000.0);
         assert!(sizes.expected(10.0) >= 0.5 && sizes.expected(10.0) <= 200.0, "{}", sizes.expected(10.0));
         assert!(sizes.expected(1e6) <= 2e7);
     }

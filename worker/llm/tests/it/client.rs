@@ -1,4 +1,4 @@
-//! One attempt is one call, whatever the other side does.
+//! One attempt is one call, for any behaviour of the server.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use domain::config::ModelConfig;
 use llm::client::{Client, ClientError, REPLY_BYTES, Timeouts};
 use llm::error::{Failure, Phase};
 
-use crate::support::{Script, Server, http, patient};
+use crate::support::{Script, Server, http, long_timeouts};
 
 const GOOD: &str = r#"{"model":"m","choices":[{"message":{"content":"[]"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
 
 #[tokio::test]
-async fn an_answer_comes_with_its_usage_and_the_connection_is_used_again() {
+async fn a_response_has_its_usage_and_the_connection_is_reused() {
     let headers = "x-ratelimit-limit-requests: 480\r\nx-ratelimit-remaining-requests: 479\r\n";
-    let server = Server::start(Script::Say(http("200 OK", headers, GOOD))).await;
-    let client = server.client(patient());
+    let server = Server::start(Script::Send(http("200 OK", headers, GOOD))).await;
+    let client = server.client(long_timeouts());
     for _ in 0..5 {
         let reply = client.ask(&server.question()).await;
         assert_eq!(reply.result.unwrap().content, "[]");
@@ -31,44 +31,45 @@ async fn an_answer_comes_with_its_usage_and_the_connection_is_used_again() {
 #[tokio::test]
 async fn a_refusal_keeps_its_status_and_wait() {
     let body = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
-    let server = Server::start(Script::Say(http("429 Too Many Requests", "retry-after: 2\r\n", body))).await;
-    let reply = server.client(patient()).ask(&server.question()).await;
+    let server = Server::start(Script::Send(http("429 Too Many Requests", "retry-after: 2\r\n", body))).await;
+    let reply = server.client(long_timeouts()).ask(&server.question()).await;
     assert_eq!(reply.headers.retry_after, Some(Duration::from_secs(2)));
     assert_eq!(reply.result.unwrap_err().to_string(), "the provider answered 429: slow down");
 }
 
 #[tokio::test]
-async fn a_redirect_does_not_carry_the_key_away() {
-    let away = Server::start(Script::Say(http("200 OK", "", GOOD))).await;
+async fn a_redirect_is_not_followed() {
+    let away = Server::start(Script::Send(http("200 OK", "", GOOD))).await;
     let location = format!("location: {}\r\n", away.endpoint);
-    let server = Server::start(Script::Say(http("307 Temporary Redirect", &location, ""))).await;
-    let reply = server.client(patient()).ask(&server.question()).await;
+    let server = Server::start(Script::Send(http("307 Temporary Redirect", &location, ""))).await;
+    let reply = server.client(long_timeouts()).ask(&server.question()).await;
     assert!(matches!(reply.result, Err(Failure::Status { code: 307, .. })), "{reply:?}");
     assert_eq!(away.connections.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
-async fn each_way_of_being_late_is_told_apart() {
+async fn each_timeout_is_distinguished() {
     let short = Duration::from_millis(150);
-    let silent = Server::start(Script::SayAndHang(String::new())).await;
-    let reply = silent.client(Timeouts { first_byte: short, ..patient() }).ask(&silent.question()).await;
+    let silent = Server::start(Script::SendAndHang(String::new())).await;
+    let reply =
+        silent.client(Timeouts { first_byte: short, ..long_timeouts() }).ask(&silent.question()).await;
     assert_eq!(reply.result, Err(Failure::Timeout(Phase::FirstByte)));
     let halting = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"choices\"".to_owned();
-    let slow = Server::start(Script::SayAndHang(halting)).await;
-    let reply = slow.client(Timeouts { total: short, ..patient() }).ask(&slow.question()).await;
+    let slow = Server::start(Script::SendAndHang(halting)).await;
+    let reply = slow.client(Timeouts { total: short, ..long_timeouts() }).ask(&slow.question()).await;
     assert_eq!(reply.result, Err(Failure::Timeout(Phase::Total)));
     assert!(reply.took >= short && reply.took < Duration::from_secs(10), "{:?}", reply.took);
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_no_answer() {
-    for said in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"choices\"", "nonsense\r\n\r\n"] {
-        let server = Server::start(Script::SayAndClose(said.to_owned())).await;
-        let reply = server.client(patient()).ask(&server.question()).await;
-        assert!(matches!(reply.result, Err(Failure::Reset(_))), "{said:?}: {reply:?}");
+async fn a_broken_connection_is_a_failure() {
+    for bytes in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"choices\"", "nonsense\r\n\r\n"] {
+        let server = Server::start(Script::SendAndClose(bytes.to_owned())).await;
+        let reply = server.client(long_timeouts()).ask(&server.question()).await;
+        assert!(matches!(reply.result, Err(Failure::Reset(_))), "{bytes:?}: {reply:?}");
     }
-    let server = Server::start(Script::Say(String::new())).await;
-    let (client, question) = (server.client(patient()), server.question());
+    let server = Server::start(Script::Send(String::new())).await;
+    let (client, question) = (server.client(long_timeouts()), server.question());
     server.stop().await;
     assert!(
         matches!(client.ask(&question).await.result, Err(Failure::Connect { host, .. }) if host == "127.0.0.1")
@@ -76,17 +77,17 @@ async fn a_broken_connection_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_not_read_to_its_end() {
+async fn the_length_of_a_body_is_bounded() {
     let body = format!("{{\"choices\": \"{}\"}}", "x".repeat(REPLY_BYTES + (1 << 20)));
-    let server = Server::start(Script::Say(http("200 OK", "", &body))).await;
-    let reply = server.client(patient()).ask(&server.question()).await;
+    let server = Server::start(Script::Send(http("200 OK", "", &body))).await;
+    let reply = server.client(long_timeouts()).ask(&server.question()).await;
     assert_eq!(reply.result, Err(Failure::TooLarge { limit: REPLY_BYTES }));
 }
 
 #[tokio::test]
-async fn the_key_shows_nowhere() {
-    let server = Server::start(Script::SayAndClose(String::new())).await;
-    let client = server.client(patient());
+async fn the_key_is_in_no_debug_output_or_error() {
+    let server = Server::start(Script::SendAndClose(String::new())).await;
+    let client = server.client(long_timeouts());
     let reply = client.ask(&server.question()).await;
     let shown = format!("{client:?} {reply:?} {}", reply.result.clone().unwrap_err());
     assert!(!shown.contains("top-secret"), "{shown}");
@@ -101,13 +102,13 @@ fn without_its_key_there_is_no_client() {
     };
     let none = |_: &str| None;
     assert_eq!(
-        Client::new(&model, patient(), none).unwrap_err(),
+        Client::new(&model, long_timeouts(), none).unwrap_err(),
         ClientError::NoKey("NO_SUCH_KEY".to_owned())
     );
     let blank = |_: &str| Some("  ".to_owned());
-    assert!(Client::new(&model, patient(), blank).is_err());
-    let broken = Client::new(&model, patient(), |_| Some("a\nb".to_owned())).unwrap_err();
+    assert!(Client::new(&model, long_timeouts(), blank).is_err());
+    let broken = Client::new(&model, long_timeouts(), |_| Some("a\nb".to_owned())).unwrap_err();
     assert!(!broken.to_string().contains("a\nb"), "{broken}");
     let open = ModelConfig { api_key_env: String::new(), ..model };
-    assert!(Client::new(&open, patient(), none).is_ok());
+    assert!(Client::new(&open, long_timeouts(), none).is_ok());
 }

@@ -1,7 +1,6 @@
 //! The limiter against load curves, in simulated time.
 //!
-//! The table shows, beside ours, what a bound on concurrency alone (additive increase, multiplicative decrease) makes of
-//! the same curves.
+//! The printed table compares it with a bound on concurrency alone (AIMD: additive increase, multiplicative decrease).
 
 use domain::budget::{BudgetLimits, Limit};
 use llm::limit::{Controller, Signal, Ticket, Turn};
@@ -113,7 +112,7 @@ fn judge(name: &str, curve: &Curve, seen: &Seen) -> Vec<String> {
             let share = seen.share(curve, at + within, at + within + 20.0);
             must(
                 late <= 4 && share >= 0.9,
-                format!("{within} s after the fall: {late} refused, share {share:.3}"),
+                format!("{within} s after the drop: {late} refused, share {share:.3}"),
             );
         }
         if let (false, Some(within)) = (down, expect.follows_up) {
@@ -136,7 +135,7 @@ fn known(requests_per_minute: u64) -> BudgetLimits {
 }
 
 #[test]
-fn a_known_limit_is_used_whole_and_never_overrun() {
+fn a_known_limit_is_used_and_never_exceeded() {
     for limit in [1_u32, 8, 30, 100] {
         let curve = plain(f64::from(limit), 300.0);
         let seen = play(&curve, &mut Controller::new(&known(u64::from(limit) * 60), 0.0), 3);
@@ -172,7 +171,7 @@ fn a_long_retry_after_delays_sending_and_does_not_freeze_the_limit() {
 }
 
 #[test]
-fn refusals_that_have_nothing_to_do_with_the_pace_do_not_end_it() {
+fn refusals_that_do_not_depend_on_the_pace_do_not_stop_calls() {
     for limits in [known(1800), BudgetLimits::default()] {
         let mut controller = Controller::new(&limits, 0.0);
         let mut random = fastrand::Rng::with_seed(5);
@@ -211,7 +210,7 @@ fn a_pace_that_is_not_used_is_not_raised() {
 }
 
 #[test]
-fn failures_and_calls_never_made_are_no_signal_of_the_limit() {
+fn failures_and_unsent_calls_do_not_change_the_limit() {
     let curve = plain(30.0, 120.0);
     let mut controller = Controller::new(&BudgetLimits::default(), 0.0);
     play(&curve, &mut controller, 3);
@@ -229,7 +228,7 @@ fn failures_and_calls_never_made_are_no_signal_of_the_limit() {
 }
 
 #[test]
-fn a_permit_for_a_call_that_is_not_made_is_given_back_whole() {
+fn a_permit_of_an_unsent_call_is_returned() {
     let mut controller = Controller::new(&known(60), 0.0);
     for _ in 0..1000 {
         let Turn::Go(ticket) = controller.start(0.0, 500.0) else { panic!("a permit leaked") };
@@ -242,7 +241,7 @@ fn a_permit_for_a_call_that_is_not_made_is_given_back_whole() {
 
 #[test]
 fn latency_is_that_of_the_call_alone() {
-    // A refused call and the wait after it are no latency: calls that are made again do not look slow.
+    // The wait after a refused call is not latency: retried calls are not slow.
     let curve = plain(30.0, 200.0);
     let mut controller = Controller::new(&BudgetLimits::default(), 0.0);
     let seen = play(&curve, &mut controller, 3);
@@ -252,44 +251,45 @@ fn latency_is_that_of_the_call_alone() {
 }
 
 #[test]
-fn a_server_that_says_less_is_believed() {
+fn a_lower_advertised_limit_is_adopted() {
     let mut controller = Controller::new(&known(1800), 0.0);
     controller.advertised_limit(1.0, Some(600), None);
     assert!((controller.pace() - 10.0).abs() < 1e-9);
     assert_eq!(controller.known(), Some(10.0));
     controller.advertised_limit(2.0, Some(6000), None);
-    assert_eq!(controller.known(), Some(10.0), "a call that was under way tells of the past");
+    assert_eq!(controller.known(), Some(10.0), "a call in flight reports the old limit");
     controller.advertised_limit(9.0, Some(6000), None);
-    assert_eq!(controller.known(), Some(30.0), "of what it says then, as much as the user allows");
-    assert!(controller.pace() < 10.1, "which is not used at once");
+    assert_eq!(controller.known(), Some(30.0), "the higher limit is adopted up to the configured one");
+    assert!(controller.pace() < 10.1, "the pace grows gradually");
 }
 
 #[test]
 fn a_limit_that_the_provider_raises_again_is_used_again() {
     let mut controller = Controller::new(&BudgetLimits::default(), 0.0);
-    let told = |now: f64| if (60.0..120.0).contains(&now) { 15.0 } else { 30.0 };
+    let advertised = |now: f64| if (60.0..120.0).contains(&now) { 15.0 } else { 30.0 };
     let mut curve = plain(30.0, 180.0);
-    curve.requests_per_second = [0.0, 60.0, 120.0].map(|from| Step { from, limit: told(from) }).to_vec();
-    let mut saying = Saying { inner: &mut controller, told };
-    let seen = play(&curve, &mut saying, 3);
+    curve.requests_per_second =
+        [0.0, 60.0, 120.0].map(|from| Step { from, limit: advertised(from) }).to_vec();
+    let mut advertising = Advertising { inner: &mut controller, advertised };
+    let seen = play(&curve, &mut advertising, 3);
     assert!(seen.refused() < 0.01, "{}", seen.refused());
     assert!(seen.share(&curve, 150.0, 180.0) > 0.97, "{}", seen.share(&curve, 150.0, 180.0));
 }
 
-/// A provider that says its limit with every answer.
-struct Saying<'a> {
+/// A limiter whose provider advertises the limit with every reply.
+struct Advertising<'a> {
     inner: &'a mut Controller,
-    told: fn(f64) -> f64,
+    advertised: fn(f64) -> f64,
 }
 
-impl Strategy for Saying<'_> {
+impl Strategy for Advertising<'_> {
     fn start(&mut self, now: f64, tokens: f64) -> Turn {
         self.inner.start(now, tokens)
     }
     fn finish(&mut self, now: f64, ticket: Ticket, signal: Signal) {
         self.inner.finish(now, ticket, signal);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
-        self.inner.advertised_limit(now, Some(((self.told)(now) * 60.0) as u64), None);
+        self.inner.advertised_limit(now, Some(((self.advertised)(now) * 60.0) as u64), None);
     }
 }
 
@@ -304,7 +304,7 @@ fn a_call_that_was_under_way_before_counts_and_is_waited_for() {
         controller.finish(0.01, ticket, Signal::Answered { tokens: 500.0 });
     }
     assert_eq!(controller.under_way(), 0);
-    // How long they took is not known: ten milliseconds are nobody's latency, so many calls may be under way.
+    // Their latency is unknown and not 10 ms, so the bound on calls in flight stays high.
     let held: Vec<Turn> = (0..4).map(|call| controller.start(10.0 + f64::from(call), 500.0)).collect();
     assert!(held.iter().all(|turn| matches!(turn, Turn::Go(_))), "{held:?}");
 }
@@ -315,7 +315,7 @@ fn a_new_limit_of_the_user_counts_in_place_of_the_old_one() {
     controller.allow(1.0, &known(1800));
     assert!((controller.pace() - 30.0).abs() < 1e-9);
     controller.allow(2.0, &BudgetLimits::default());
-    assert!((controller.pace() - 30.0).abs() < 1e-9, "auto says nothing");
+    assert!((controller.pace() - 30.0).abs() < 1e-9, "auto leaves the limit as it is");
     controller.advertised_limit(3.0, Some(300), None);
     controller.allow(4.0, &known(60));
     assert!((controller.pace() - 1.0).abs() < 1e-9);
@@ -324,5 +324,9 @@ fn a_new_limit_of_the_user_counts_in_place_of_the_old_one() {
     play(&plain(30.0, 120.0), &mut learnt, 3);
     let pace = learnt.pace();
     learnt.allow(121.0, &known(180_000));
-    assert!(learnt.pace() <= pace, "what was measured is known better than what is said: {}", learnt.pace());
+    assert!(
+        learnt.pace() <= pace,
+        "a measured pace is more reliable than a configured limit: {}",
+        learnt.pace()
+    );
 }

@@ -1,4 +1,4 @@
-//! A provider that follows a load curve, played event by event: nothing waits, nothing depends on the machine.
+//! A provider that follows a load curve, simulated event by event, so that results do not depend on the machine.
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "simulated times are small")]
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// How long a refusal takes to arrive.
 pub(crate) const ROUND_TRIP: f64 = 0.08;
 
-/// What is not judged: the time to warm up.
+/// Warm-up time, which is not evaluated.
 pub(crate) const WARM: f64 = 60.0;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -28,12 +28,12 @@ pub(crate) struct Curve {
     pub(crate) token_burst: f64,
     pub(crate) tokens: Option<Spread>,
     pub(crate) latency: Spread,
-    /// Calls that are worked on at once; the others queue.
+    /// Calls that are processed at the same time; the others queue.
     pub(crate) servers: Option<usize>,
     pub(crate) neighbours: Option<Neighbours>,
     pub(crate) stall: Option<Stall>,
     pub(crate) window: Option<Window>,
-    /// What every refusal asks to wait, in place of the time until the next call is allowed.
+    /// Wait that every refusal asks for, instead of the time until the next call is allowed.
     pub(crate) retry_after: Option<f64>,
     pub(crate) expect: Expect,
 }
@@ -87,15 +87,15 @@ pub(crate) struct Expect {
     pub(crate) latency: Option<f64>,
     /// Most calls under way.
     pub(crate) under_way: Option<u64>,
-    /// A limit that fell is kept within so many seconds.
+    /// Seconds after a drop within which the limit is kept.
     pub(crate) follows_down: Option<f64>,
-    /// A limit that rose is used within so many seconds.
+    /// Seconds after a rise within which the limit is used.
     pub(crate) follows_up: Option<f64>,
 }
 
 impl Spread {
     fn draw(self, random: &mut fastrand::Rng) -> f64 {
-        // Sum of uniforms: normal enough.
+        // A sum of uniforms approximates a normal variable.
         let normal: f64 = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
         self.median * (normal * self.spread).exp()
     }
@@ -156,7 +156,7 @@ impl<'c> Provider<'c> {
         self.at = now;
         let curve = self.curve;
         if !curve.requests_per_second.is_empty() {
-            // A stalled provider takes calls as before; it only answers none.
+            // A stalled provider accepts calls as before, and answers none.
             let limit = self.limit(now).max(if curve.stall.is_some() {
                 curve.requests_per_second[0].limit
             } else {
@@ -214,7 +214,7 @@ impl<'c> Provider<'c> {
     }
 }
 
-/// What a strategy does; ours, or the one to compare with.
+/// A limiter under test: ours, or the one to compare with.
 pub(crate) trait Strategy {
     fn start(&mut self, now: f64, tokens: f64) -> Turn;
     fn finish(&mut self, now: f64, ticket: Ticket, signal: Signal);
@@ -229,7 +229,7 @@ impl Strategy for Controller {
     }
 }
 
-/// What was seen.
+/// Result of a simulation.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) accepted_at: Vec<f64>,
@@ -238,9 +238,9 @@ pub(crate) struct Seen {
     pub(crate) under_way: u64,
 }
 
-/// Plays a curve with more to ask than is ever allowed.
-pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, dice: u64) -> Seen {
-    let mut random = fastrand::Rng::with_seed(dice);
+/// Simulates a curve with more calls to make than are ever allowed.
+pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, seed: u64) -> Seen {
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut provider = Provider::new(curve);
     let (mut seen, mut under_way) = (Seen::default(), 0_u64);
     let mut calls: Vec<Option<(Ticket, f64, Signal)>> = Vec::new();

@@ -1,4 +1,4 @@
-//! The client over real sockets.
+//! The client over real sockets, and the limiter against load curves.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod client;

@@ -1,4 +1,4 @@
-//! The simulated provider, asked by our own client.
+//! The simulated provider, called by the client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use llm::error::{Failure, Phase};
 use mock_llm::{Allowed, Latency, Provider, Settings, serve};
 use tokio::net::TcpListener;
 
-use crate::support::patient;
+use crate::support::long_timeouts;
 
 struct Mock {
     endpoint: String,
@@ -69,7 +69,7 @@ impl Mock {
 #[tokio::test]
 async fn it_answers_and_counts() {
     let mock = start(settings("")).await;
-    let client = mock.client(patient());
+    let client = mock.client(long_timeouts());
     for text in ["a", "b", "a"] {
         let reply = client.ask(&mock.question(text)).await;
         assert_eq!(reply.result.unwrap().content, format!("answer to {text}"));
@@ -83,7 +83,7 @@ async fn it_answers_and_counts() {
 async fn its_limit_is_a_real_429_with_headers() {
     let allowed = Allowed { rpm: Some(60.0), burst: Some(3.0), ..Allowed::default() };
     let mock = start(Settings { allowed, ..settings("") }).await;
-    let client = mock.client(patient());
+    let client = mock.client(long_timeouts());
     for left in [2, 1, 0] {
         assert_eq!(client.ask(&mock.question("a")).await.headers.requests.remaining, Some(left));
     }
@@ -95,8 +95,8 @@ async fn its_limit_is_a_real_429_with_headers() {
 }
 
 #[tokio::test]
-async fn every_fault_is_one_that_the_client_tells_apart() {
-    let short = Timeouts { total: Duration::from_millis(300), ..patient() };
+async fn every_fault_is_distinguished_by_the_client() {
+    let short = Timeouts { total: Duration::from_millis(300), ..long_timeouts() };
     for (fault, expected) in [
         ("429", "429"),
         ("500", "500"),
@@ -107,7 +107,7 @@ async fn every_fault_is_one_that_the_client_tells_apart() {
         ("empty", "empty"),
     ] {
         let mock = start(settings(&format!("{fault}=1"))).await;
-        let timeouts = if fault == "timeout" { short } else { patient() };
+        let timeouts = if fault == "timeout" { short } else { long_timeouts() };
         let reply = mock.client(timeouts).ask(&mock.question("a")).await;
         let failure = reply.result.unwrap_err();
         assert!(failure.to_string().contains(expected), "{fault}: {failure}");
@@ -121,14 +121,14 @@ async fn every_fault_is_one_that_the_client_tells_apart() {
         ("slow", "answer to a"),
     ] {
         let mock = start(settings(&format!("{fault}=1"))).await;
-        let answer = mock.client(patient()).ask(&mock.question("a")).await.result.unwrap();
+        let answer = mock.client(long_timeouts()).ask(&mock.question("a")).await.result.unwrap();
         assert!(answer.content.contains(content), "{fault}: {}", answer.content);
         assert_eq!(answer.content == "answer to a", fault == "slow", "{fault}");
     }
 }
 
 #[tokio::test]
-async fn a_caller_without_the_key_is_refused_and_told_so() {
+async fn a_call_without_the_key_is_refused_for_good() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
     let provider = Provider::guarded(settings(""), Some(&Secret::new("right".to_owned())));
@@ -148,7 +148,7 @@ async fn a_caller_without_the_key_is_refused_and_told_so() {
             auth_scheme: scheme.to_owned(),
             ..ModelConfig::default()
         };
-        let client = Client::new(&model, patient(), |_| Some(key.to_owned())).unwrap();
+        let client = Client::new(&model, long_timeouts(), |_| Some(key.to_owned())).unwrap();
         let reply = client.ask(&mock.question("a")).await;
         assert_eq!(reply.result.is_ok(), right, "{reply:?}");
         if let Err(failure) = reply.result {
@@ -160,11 +160,11 @@ async fn a_caller_without_the_key_is_refused_and_told_so() {
 }
 
 #[tokio::test]
-async fn above_the_knee_calls_wait_for_one_another() {
-    // Long enough that the second call comes while the first is under way, on a busy machine too.
+async fn more_calls_than_servers_wait_in_the_queue() {
+    // Long enough that the second call arrives while the first is in flight, also on a busy machine.
     let latency = "queue:1:0.5".parse().unwrap();
     let mock = start(Settings { latency, ..settings("") }).await;
-    let client = mock.client(patient());
+    let client = mock.client(long_timeouts());
     let (first, second) = (mock.question("a"), mock.question("b"));
     let (first, second) = tokio::join!(client.ask(&first), client.ask(&second));
     assert!(first.took.max(second.took) >= Duration::from_secs(1), "{first:?} {second:?}");
@@ -172,34 +172,34 @@ async fn above_the_knee_calls_wait_for_one_another() {
 }
 
 #[tokio::test]
-async fn the_same_question_meets_the_same_fate() {
-    let fates = async |seed| {
+async fn the_same_prompt_gets_the_same_fault() {
+    let results = async |seed| {
         let mock = start(Settings { seed, ..settings("500=0.5") }).await;
-        let client = mock.client(patient());
-        let mut fates = Vec::new();
+        let client = mock.client(long_timeouts());
+        let mut results = Vec::new();
         for number in 0..40 {
-            fates.push(client.ask(&mock.question(&number.to_string())).await.result.is_ok());
+            results.push(client.ask(&mock.question(&number.to_string())).await.result.is_ok());
         }
-        fates
+        results
     };
-    let first = fates(1).await;
-    assert_eq!(first, fates(1).await);
-    assert_ne!(first, fates(2).await);
+    let first = results(1).await;
+    assert_eq!(first, results(1).await);
+    assert_ne!(first, results(2).await);
     assert!((8..=32).contains(&first.iter().filter(|good| **good).count()), "{first:?}");
 }
 
 #[tokio::test]
-async fn time_may_go_faster_with_all_ratios_kept() {
-    // Longer than the client would wait for one, and no more often than every ten seconds.
+async fn time_may_run_faster_with_all_ratios_kept() {
+    // Longer than the client's timeout, and one call in ten seconds.
     let allowed = Allowed { rpm: Some(6.0), burst: Some(1.0), ..Allowed::default() };
     let latency = Latency::Fixed(200.0);
     let mock = start(Settings { allowed, latency, speed: 10_000.0, ..settings("") }).await;
-    let client = mock.client(patient());
+    let client = mock.client(long_timeouts());
     for number in 0..3 {
         let reply = client.ask(&mock.question(&number.to_string())).await;
         assert_eq!(reply.result.map(|answer| answer.content), Ok(format!("answer to {number}")));
         assert!(reply.took >= Duration::from_millis(20), "{:?}", reply.took);
     }
     let report = mock.provider.report();
-    assert_eq!((report.accepted, report.refused_429), (3, 0), "the limit goes as fast");
+    assert_eq!((report.accepted, report.refused_429), (3, 0), "the limit runs as fast");
 }

@@ -1,5 +1,5 @@
-//! The limiter against many curves of each kind: a look at the limit comes every twenty seconds or so, and how well it fits
-//! one curve is luck. Over all rhythms, phases and bursts it is not.
+//! The limiter against many curves of each kind: the limit is probed about every twenty seconds, so the result on a
+//! single curve depends on its phase. These tests average over rhythms, phases and bursts.
 
 use domain::budget::BudgetLimits;
 use llm::limit::Controller;
@@ -45,7 +45,7 @@ fn steps<const N: usize>(limits: [(f64, f64); N]) -> Vec<Step> {
 }
 
 #[test]
-fn neighbours_of_any_rhythm_are_made_room_for() {
+fn neighbours_of_any_rhythm_are_followed() {
     let mut sweep = Sweep::new("neighbours");
     for every in [30.0, 36.0, 40.0, 44.0, 50.0, 60.0, 75.0] {
         for long in [8.0, 10.0, 13.0] {
@@ -59,7 +59,7 @@ fn neighbours_of_any_rhythm_are_made_room_for() {
 
 #[test]
 fn a_limit_that_halves_and_doubles_at_any_moment_is_followed() {
-    let [mut whole, mut down, mut up] = ["halving", "after the fall", "after the rise"].map(Sweep::new);
+    let [mut whole, mut down, mut up] = ["halving", "after the drop", "after the rise"].map(Sweep::new);
     for shift in 0..12 {
         let (fall, rise) = (120.0 + 2.0 * f64::from(shift), 240.0 + 4.0 * f64::from(shift));
         let mut curve = curve("halving");
@@ -75,7 +75,7 @@ fn a_limit_that_halves_and_doubles_at_any_moment_is_followed() {
 }
 
 #[test]
-fn a_stall_at_any_moment_is_left_behind() {
+fn the_pace_recovers_from_a_stall_at_any_time() {
     let mut sweep = Sweep::new("stalls");
     for shift in 0..8 {
         let mut curve = curve("stalls");
@@ -86,8 +86,9 @@ fn a_stall_at_any_moment_is_left_behind() {
     sweep.must(0.98, 0.97, 0.005);
 }
 
-/// Every look costs a refusal and the second it asks to wait. A provider that keeps less than that second's allowance
-/// does not make it good: the smaller its burst, the less of its limit is learnt. Who knows the limit should say it.
+/// Every probe costs a refusal and the second that it asks to wait. A provider whose burst is below that second's
+/// allowance does not make up for it: the smaller its burst, the less of its limit is used. A configured limit avoids
+/// that.
 #[test]
 fn limits_of_any_burst_are_learnt() {
     for (burst, mean, least) in [(0.1, 0.73, 0.58), (0.3, 0.8, 0.58), (1.0, 0.95, 0.84), (2.0, 0.98, 0.97)] {
@@ -102,7 +103,7 @@ fn limits_of_any_burst_are_learnt() {
 }
 
 #[test]
-fn a_limit_that_falls_a_little_is_not_overrun_for_ever() {
+fn a_limit_that_drops_a_little_is_followed() {
     let mut sweep = Sweep::new("a little less");
     for limit in [3.0, 8.0, 30.0] {
         for less in [0.97, 0.94, 0.91] {
@@ -115,8 +116,8 @@ fn a_limit_that_falls_a_little_is_not_overrun_for_ever() {
 }
 
 #[test]
-fn a_limit_that_falls_for_a_minute_at_the_beginning_is_soon_used_again() {
-    let mut sweep = Sweep::new("a fall at the beginning");
+fn a_limit_that_drops_for_a_minute_at_the_start_is_soon_used_again() {
+    let mut sweep = Sweep::new("a drop at the start");
     for (from, to) in [(20.0, 80.0), (30.0, 90.0), (25.0, 75.0), (20.0, 100.0), (40.0, 100.0)] {
         for low in [10.0, 15.0] {
             let mut curve = plain(30.0, 150.0);

@@ -1,4 +1,4 @@
-//! A server that says exactly the bytes a test wants.
+//! A server that sends the exact bytes of a test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,17 +13,17 @@ use tokio::net::{TcpListener, TcpStream};
 /// What the server does with a request.
 #[derive(Clone)]
 pub(crate) enum Script {
-    /// Says this and keeps the connection.
-    Say(String),
-    /// Says this, then closes.
-    SayAndClose(String),
-    /// Says this, then nothing.
-    SayAndHang(String),
+    /// Sends this and keeps the connection open.
+    Send(String),
+    /// Sends this, then closes.
+    SendAndClose(String),
+    /// Sends this, then hangs.
+    SendAndHang(String),
 }
 
 /// A server in the background; it ends with the test.
 pub(crate) struct Server {
-    /// Where it listens.
+    /// URL of the server.
     pub(crate) endpoint: String,
     /// How many connections were made.
     pub(crate) connections: Arc<AtomicUsize>,
@@ -55,7 +55,7 @@ impl Server {
         Self { endpoint, connections, seen, task }
     }
 
-    /// Ends it; from then on nobody listens there.
+    /// Stops listening.
     pub(crate) async fn stop(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -83,8 +83,8 @@ impl Server {
     }
 }
 
-/// Timeouts that no test reaches unless it wants to.
-pub(crate) fn patient() -> Timeouts {
+/// Timeouts that are longer than any test.
+pub(crate) fn long_timeouts() -> Timeouts {
     let long = Duration::from_secs(60);
     Timeouts { connect: long, first_byte: long, total: long }
 }
@@ -98,9 +98,9 @@ async fn serve(mut stream: TcpStream, script: Script, requests: Arc<std::sync::M
     while let Some(request) = read(&mut stream).await {
         requests.lock().unwrap().push(request);
         let (text, after) = match &script {
-            Script::Say(text) => (text, None),
-            Script::SayAndClose(text) => (text, Some(Duration::ZERO)),
-            Script::SayAndHang(text) => (text, Some(Duration::from_secs(60))),
+            Script::Send(text) => (text, None),
+            Script::SendAndClose(text) => (text, Some(Duration::ZERO)),
+            Script::SendAndHang(text) => (text, Some(Duration::from_secs(60))),
         };
         if stream.write_all(text.as_bytes()).await.is_err() {
             return;
@@ -112,7 +112,7 @@ async fn serve(mut stream: TcpStream, script: Script, requests: Arc<std::sync::M
     }
 }
 
-/// One request: its head, and a body of the length that the head says.
+/// Reads one request: its head, and a body of the `content-length`.
 async fn read(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];

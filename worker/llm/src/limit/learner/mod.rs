@@ -1,10 +1,10 @@
 //! Learns one rate: calls a second, or tokens a second.
 //!
-//! A provider's allowance is full-to-full the same: between two refusals, at each of which it was used up, exactly what
-//! was allowed went through. So what passed from one refusal to the next, over the time between, *is* the limit,
-//! whatever the burst. The pace is held a little below that for a while, then raised faster and faster until it is
-//! refused again: one or two refused calls are what a look at the limit costs. How long it is held is counted in calls
-//! as well as in time, so that the refused share stays small at slow rates too.
+//! At a refusal the provider's allowance is used up, so between two refusals exactly the allowance passed: the units
+//! that passed from one refusal to the next, divided by the time between, are the limit, for any burst. The pace is
+//! held a little below that for a while, then raised ever faster until it is refused again: a probe of the limit
+//! costs one or two refused calls. The holding time counts calls as well as seconds, so that the refused share stays
+//! small at low rates.
 
 mod drops;
 mod measure;
@@ -15,85 +15,90 @@ use types::{BACK, BELOW, LONG_WAIT, LimitDrop, Mark, PreviousDrop};
 use super::Seconds;
 use super::bucket::Bucket;
 
-/// The first pace where nothing is known, per second.
+/// First pace a second if no limit is known.
 const FIRST: f64 = 2.0;
 
-/// How much faster each second while nothing was ever refused.
+/// Growth of the pace a second before the first refusal.
 const RAMP: f64 = 0.35;
 
-/// How much faster each second when looking for a limit that may have moved.
+/// Growth of the pace a second when probing for a limit that may have moved.
 const PROBE: f64 = 0.07;
 
-/// The same, below a limit that fell a moment ago and may come back.
+/// Growth of the pace a second below a limit that dropped recently and may recover.
 const RETURN: f64 = 0.25;
 
-/// The pace after calls piled up.
+/// Factor on the delivered rate for the pace after congestion.
 const EASE: f64 = 0.93;
+
+/// Lowest factor on the pace at a congestion signal.
 const LEAST_EASE: f64 = 0.4;
 
-/// No pace below this share of what somebody says the limit is, or below so many calls a second where nobody does. A
-/// provider that refuses calls whatever the pace would otherwise be slowed down to for ever; one that is really as
-/// narrow as that asks for waits, and they are kept.
+/// Lowest pace as a share of the configured or advertised limit. A provider that refuses calls at any pace would slow
+/// it down without end otherwise; one with a limit as low as that asks for waits, which are kept.
 const FLOOR: f64 = 0.1;
+
+/// Lowest pace in calls a second if no limit is configured or advertised.
 const UNKNOWN_FLOOR: f64 = 0.1;
 
-/// How much is caught up at most after a wait, and how much faster.
+/// Longest wait that is caught up on.
 const CATCH_UP: Seconds = 2.0;
+
+/// Factor on the pace while catching up.
 const HASTE: f64 = 1.25;
 
-/// Capacity in calls, so that one that starts late does not delay those after it.
+/// Smallest burst in calls, so that a call that starts late does not delay the following ones.
 const LATE: f64 = 1.25;
 
-/// How long nobody may have said less before more is believed: calls that are under way when a limit changes tell of the
-/// old one when they end.
+/// Time without a lower advertised limit before a higher one is adopted: calls in flight when a limit changes still
+/// report the old one.
 const SETTLED: Seconds = 5.0;
 
 /// Learns one rate.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub struct Learner {
     bucket: Bucket,
-    /// No pace above this, says the user.
+    /// Upper bound of the pace that the user configured.
     configured: Option<f64>,
-    /// No pace above this, says the provider, and when it last said so.
+    /// Upper bound of the pace that the provider advertised last, and when.
     advertised: Option<(f64, Seconds)>,
-    /// What the measured limit is, once there is one.
+    /// Measured limit.
     measured: Option<f64>,
-    /// What was measured before that.
+    /// Measurement before that.
     earlier: Option<f64>,
-    /// Units let through, less those refused.
+    /// Units that passed, without the refused ones.
     passed: f64,
-    /// When and what had passed at the last refusals: the limit was used up then.
+    /// The last refusal that measures the limit: its time and the units passed until then.
     full: Option<Mark>,
-    /// Calls that started before this react to a pace of the past.
+    /// Refusals of calls that started before this belong to an earlier pace.
     cut_at: Seconds,
-    /// The pace is held until then.
+    /// Until when the pace is held.
     hold_until: Seconds,
-    /// How much is to be caught up.
+    /// Units to catch up on.
     deficit: f64,
-    /// Since when `deficit` counts as haste that a refusal answers.
+    /// Whether the pace is raised by [`HASTE`] to catch up.
     catching_up: bool,
-    /// Whether haste was refused: the provider keeps little of what is not used.
+    /// Whether catching up was ever refused: the provider's burst is too small for it.
     haste_fails: bool,
     /// Usual size of a call in units.
     size: f64,
     pace: f64,
     grown_at: Seconds,
     dropped: Option<LimitDrop>,
-    /// The last fall from which the limit came back: the next may be like it.
+    /// The last drop from which the limit recovered: the next may be like it.
     previous_drop: Option<PreviousDrop>,
-    /// Whether a refusal ever asked for a long wait: looks are too dear then.
+    /// Whether a refusal ever asked for a long wait, which makes probes expensive.
     long_waits: bool,
     began: Seconds,
     ever_refused: bool,
-    /// Whether a long wait was left out of what is being measured.
+    /// Whether the present measurement leaves out a long wait.
     skipped: bool,
-    /// Whether calls ever piled up.
+    /// Whether there ever was congestion.
     seen_slow: bool,
 }
 
 impl Learner {
-    /// `configured`: the known limit a second. `size`: the usual size of a call in units.
+    /// A learner with the `configured` limit a second, for calls of about `size` units.
     pub fn new(configured: Option<f64>, size: f64, now: Seconds) -> Self {
         let pace = configured.unwrap_or(FIRST * size);
         let mut learner = Self {
@@ -124,28 +129,28 @@ impl Learner {
         learner
     }
 
-    /// Begins with a pace that was good so far.
+    /// Sets the first pace.
     pub fn begin(&mut self, now: Seconds, pace: f64) {
         self.pace = pace;
         self.apply(now);
     }
 
-    /// The pace in units a second.
+    /// Present pace in units a second.
     pub const fn pace(&self) -> f64 {
         self.pace
     }
 
-    /// What the limit is measured to be.
+    /// Measured limit a second.
     pub const fn measured(&self) -> Option<f64> {
         self.measured
     }
 
-    /// When `amount` may pass.
+    /// The time from which `amount` may pass.
     pub fn ready(&mut self, now: Seconds, amount: f64) -> Seconds {
         self.bucket.ready(now, amount)
     }
 
-    /// Lets `amount` pass; what to remember of it is returned.
+    /// Counts `amount` as passed.
     pub fn pass(&mut self, now: Seconds, amount: f64) {
         self.bucket.take(now, amount);
         self.passed += amount;
@@ -159,17 +164,17 @@ impl Learner {
         }
     }
 
-    /// Corrects an estimate: the call used `more` units than it was let through with.
+    /// Corrects an estimate: the call used `more` units than it passed with.
     pub fn correct(&mut self, now: Seconds, more: f64) {
         self.bucket.give_back(now, -more);
         self.passed += more;
     }
 
-    /// Nothing passed until `now` because of a wait that began at `since`.
+    /// Accounts for a pause from `since` to `now`, which the provider asked for.
     pub fn waited(&mut self, since: Seconds, now: Seconds) {
         self.bucket.drain(now);
         if let Some(full) = self.full.as_mut().filter(|_| now - since >= LONG_WAIT) {
-            // Nobody knows what a long wait would have allowed: it does not count.
+            // The allowance during a long wait is unknown, so the measurement leaves it out.
             full.at += now - since;
             self.skipped = true;
         }
@@ -182,7 +187,7 @@ impl Learner {
         self.apply(now);
     }
 
-    /// Raises the pace when it is time to. `used`: whether the pace is what limits, and nothing else.
+    /// Raises the pace when the holding time is over. `used`: whether the pace is the limiting factor.
     pub fn grow(&mut self, now: Seconds, used: bool) {
         if let Some(full) = self.full.as_mut().filter(|_| !used) {
             full.unused += now - self.grown_at;
@@ -191,19 +196,19 @@ impl Learner {
         self.grown_at = now;
         if !used || now < self.hold_until || since <= 0.0 || self.catching_up {
             if !used {
-                // A pace that is not used says nothing about the limit.
+                // An unused pace does not probe the limit.
                 self.hold_until = self.hold_until.max(now);
             }
             return;
         }
-        if !self.long_waits && self.comes_back(now) {
+        if !self.long_waits && self.recover(now) {
             return;
         }
         let faster = match self.measured {
             None if self.full.is_none() && !self.seen_slow => RAMP,
             None => PROBE,
             Some(_) if self.dropped.is_some_and(|drop| self.pace < drop.before * BACK) => RETURN,
-            // Faster and faster: near the known limit it is looked for gently, far from it, it has moved.
+            // Probe slowly near the measured limit, and ever faster beyond it, where it has moved.
             Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
         };
         self.pace *= 1.0 + faster * since;
@@ -213,7 +218,7 @@ impl Learner {
         self.apply(now);
     }
 
-    /// A call was refused that had started at `started` with `amount` units; the provider asks to `wait`.
+    /// Handles the refusal of a call that started at `started` with `amount` units; the provider asks to `wait`.
     pub fn refused(&mut self, now: Seconds, started: Seconds, amount: f64, wait: Seconds) {
         self.passed -= amount;
         self.bucket.take(now, 0.0);
@@ -227,12 +232,12 @@ impl Learner {
         self.long_waits |= wait >= LONG_WAIT;
         let trip = if self.long_waits { 0.0 } else { now - started };
         let mark = Mark { at: now, passed: self.passed, trip, unused: 0.0 };
-        if !self.long_waits && self.falls_again(mark) {
+        if !self.long_waits && self.drop_again(mark) {
             (self.cut_at, self.grown_at) = (now, now);
             self.bucket.drain(now);
             return self.apply(now);
         }
-        self.look(mark, wait);
+        self.measure(mark, wait);
         if let Some(most) = self.known() {
             self.pace = self.pace.min(most);
         }
@@ -243,8 +248,7 @@ impl Learner {
         self.apply(now);
     }
 
-    /// Calls pile up at the provider: nothing is refused, but more than this is not worked on.
-    /// `delivered` a second come back.
+    /// Handles congestion: the provider refuses no call, but answers only `delivered` a second.
     pub fn on_congestion(&mut self, now: Seconds, delivered: f64) {
         self.pace = (self.pace.min(delivered) * EASE).max(self.pace * LEAST_EASE);
         self.seen_slow = true;
@@ -252,8 +256,8 @@ impl Learner {
         self.apply(now);
     }
 
-    /// The provider says that no more than this is allowed a second. Where it says more than before, the limit has moved:
-    /// what was measured of the old one counts no more.
+    /// Sets the limit a second that the provider advertises. A higher one than before discards the measurements of
+    /// the old limit.
     pub fn advertised_limit(&mut self, now: Seconds, most: f64) {
         if let Some((before, at)) = self.advertised
             && before < most
@@ -271,16 +275,16 @@ impl Learner {
         }
     }
 
-    /// The user says that this is allowed a second, whatever the user said before.
+    /// Replaces the configured limit a second.
     pub fn allow(&mut self, now: Seconds, most: f64) {
         self.configured = Some(most);
         let most = self.advertised.map_or(most, |(advertised, _)| advertised.min(most));
-        // What was measured is known better than what is said, and so is a pace on its way down.
+        // A measured pace, or one that was lowered, is more reliable than the configured limit.
         self.pace = if self.ever_refused || self.seen_slow { self.pace.min(most) } else { most };
         self.apply(now);
     }
 
-    /// The limit a second that somebody says: the user or the provider, whoever says less.
+    /// The lower one of the configured and the advertised limit a second.
     pub fn known(&self) -> Option<f64> {
         self.configured.into_iter().chain(self.advertised.map(|(advertised, _)| advertised)).reduce(f64::min)
     }
@@ -291,8 +295,8 @@ impl Learner {
 
     fn apply(&mut self, now: Seconds) {
         let pace = if self.catching_up { self.pace * HASTE } else { self.pace };
-        // A tenth of a second may pass at once, and a quarter of a call be made good: tasks do not wake up to the
-        // microsecond, and at a slow pace every late call would be a share of the limit that is lost.
+        // The burst is a tenth of a second, and at least a call and a quarter: tasks wake up late, and at a low pace
+        // every late call would waste a share of the limit.
         self.bucket.set(now, pace, (pace * 0.1).max(self.size * LATE));
     }
 }

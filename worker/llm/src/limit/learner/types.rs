@@ -1,65 +1,65 @@
-//! What the parts of the learner share: a mark, a fall, and the shares by which they judge a pace.
+//! Types and constants that the parts of the learner share.
 
 use super::super::Seconds;
 
-/// The pace as a share of what was measured.
+/// Pace as a share of the measured limit.
 pub(super) const BELOW: f64 = 0.985;
 
-/// The pace, as a multiple of what was measured, from which the limit has moved.
+/// Pace as a multiple of the measured limit from which the limit has moved.
 pub(super) const MOVED: f64 = 1.3;
 
-/// The pace after a refusal that measured nothing.
+/// Factor on the pace at a refusal without a measurement.
 pub(super) const CUT: f64 = 0.8;
 
-/// A wait from which an allowance is one per window.
+/// Wait from which an allowance is taken to be one per window.
 pub(super) const LONG_WAIT: Seconds = 5.0;
 
-/// Shortest time for which a measured pace is held.
+/// Shortest holding time of a measured pace.
 pub(super) const HOLD: Seconds = 10.0;
 
-/// A share of the limit before its fall: a pace from there on has come back to it.
+/// Share of the limit before its drop from which a pace has recovered.
 pub(super) const BACK: f64 = 0.9;
 
-/// How long a limit that fell is expected back.
+/// For how long a dropped limit is expected to recover.
 pub(super) const EXPECTED: Seconds = 120.0;
 
-/// What has passed until when.
+/// Units that had passed at a refusal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     pub(super) at: Seconds,
     pub(super) passed: f64,
-    /// How long the refusal was on its way. By so much longer than the provider asked nothing is sent, and what it allowed
-    /// meanwhile may have found no room in its burst.
+    /// Round trip of the refusal: for so much longer than the provider asked nothing is sent, and its allowance
+    /// meanwhile may exceed its burst.
     pub(super) trip: Seconds,
-    /// For how long the pace has not been used since.
+    /// For how long the pace has been unused since.
     pub(super) unused: Seconds,
 }
 
-/// A limit that fell a moment ago and may come back, as it does where others use the same account by turns.
+/// A limit that dropped recently and may recover, as it does when others use the same account by turns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LimitDrop {
-    /// Where it was before.
+    /// Limit before the drop.
     pub(super) before: f64,
     pub(super) since: Seconds,
-    /// How long the pace is held until the limit is looked for there.
+    /// How long the pace is held before the earlier limit is probed.
     pub(super) hold: Seconds,
-    /// When it was last found to be low.
+    /// When the limit was last measured to be low.
     pub(super) low_at: Seconds,
-    /// Since when the pace is back, and not refused yet.
+    /// Since when the pace has been raised to the earlier limit without a refusal.
     pub(super) back_at: Option<Seconds>,
     /// How often it was refused there.
-    pub(super) looks: u32,
+    pub(super) probes: u32,
 }
 
-/// A fall that is over.
+/// A drop from which the limit has recovered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PreviousDrop {
-    /// Where the limit was before the fall, or before one of those before it.
+    /// Limit before this drop, or before an earlier one.
     pub(super) high: f64,
-    /// Where the limit was meanwhile.
+    /// Limit during the drop.
     pub(super) low: f64,
-    /// The longest for which it was found to be there still.
+    /// Longest time after which the limit was still measured to be low.
     pub(super) longest: Seconds,
-    /// How long it was there, as far as looks at it tell.
+    /// Estimated duration of the drop.
     pub(super) lasted: Seconds,
 }

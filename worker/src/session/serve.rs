@@ -1,0 +1,58 @@
+//! Starts the tasks of a session and awaits their end.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use domain::ids::WorkerName;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use super::dispatcher::Dispatcher;
+use super::lease_table::LeaseTable;
+use super::outcome::{SessionError, Stage, Summary};
+use crate::cpu_pool::CpuPool;
+use crate::gateway_client::GatewayClient;
+use crate::remote::Remote;
+
+/// Which coordinator to work for, and how much at a time.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address of the coordinator, e.g. `http://127.0.0.1:7070`.
+    pub coordinator: String,
+    /// The worker's name; the coordinator may make it unique.
+    pub name: WorkerName,
+    /// How many shards are processed at the same time.
+    pub slots: NonZeroUsize,
+    /// About how many records may wait for LLM calls at the same time.
+    pub questions: NonZeroUsize,
+}
+
+/// Default of [`Options::questions`]: two workers keep 2,000 calls in flight, and as many requests queued as the rate
+/// limit admits within a moment. Each takes about 100 kB.
+pub const QUESTIONS: NonZeroUsize = NonZeroUsize::new(1200).unwrap();
+
+/// How long the last messages may take to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Events of the connection that may queue for the dispatcher.
+const INBOX: usize = 16;
+
+/// Works until `stage` becomes [`Stage::Drain`] (or its sender is dropped), or the coordinator refuses for good.
+pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Summary, SessionError> {
+    let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
+    let remote = Remote::new(&options.coordinator, options.name.clone(), slots)?;
+    let (joined, name) = watch::channel(None);
+    let (gateway, gateway_task) = GatewayClient::start(remote.channel(), name);
+    let leases = LeaseTable::new(options.slots.get(), options.questions.get(), Instant::now());
+    let pool = CpuPool::new(options.slots.get());
+    let dispatcher = Dispatcher::new(options.name, leases, pool, remote.channel(), gateway.clone(), joined);
+    let (events, inbox) = mpsc::channel(INBOX);
+    let connection = tokio::spawn(remote.keep_open(events));
+    let ended = dispatcher.run(inbox, stage).await;
+    // The inbox is closed now, which ends the connection's task; give its last messages time to be sent.
+    let _ = timeout(FLUSH_TIMEOUT, connection).await;
+    gateway.wait_for_calls().await;
+    drop(gateway);
+    let _ = timeout(FLUSH_TIMEOUT, gateway_task).await;
+    ended
+}
