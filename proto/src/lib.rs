@@ -2,6 +2,8 @@
 
 pub mod channel;
 #[cfg(test)]
+mod codegen;
+#[cfg(test)]
 mod compat;
 pub mod convert;
 pub mod known;
@@ -16,7 +18,7 @@ pub mod status;
     reason = "generated from the .proto files, which carry the documentation"
 )]
 pub mod v1 {
-    tonic::include_proto!("k8s_auto_fix.v1");
+    include!("generated/k8s_auto_fix.v1.rs");
 }
 
 /// Version of the protocol. It grows when a worker and a coordinator of different versions could misunderstand each
@@ -24,4 +26,4 @@ pub mod v1 {
 pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The encoded `FileDescriptorSet` of the package, for the reflection service.
-pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+pub const DESCRIPTOR: &[u8] = include_bytes!("generated/descriptor.bin");

@@ -7,7 +7,7 @@ pub(crate) mod answers;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod drain;

@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// How to print the closing summary
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-    #[cfg(feature = "crash-points")]
+    #[cfg(debug_assertions)]
     #[command(flatten)]
     crash: super::crash::CrashArgs,
 }
@@ -76,7 +76,7 @@ pub(crate) enum Output {
 
 /// Runs the corpus.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    #[cfg(feature = "crash-points")]
+    #[cfg(debug_assertions)]
     args.crash.arm();
     let config = args.config.load()?;
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;

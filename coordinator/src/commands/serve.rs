@@ -44,14 +44,14 @@ pub(crate) struct Args {
     /// Listen on an address that other machines reach, in plain text and without authentication
     #[arg(long)]
     insecure: bool,
-    #[cfg(feature = "crash-points")]
+    #[cfg(debug_assertions)]
     #[command(flatten)]
     crash: super::crash::CrashArgs,
 }
 
 /// Serves until it is interrupted.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    #[cfg(feature = "crash-points")]
+    #[cfg(debug_assertions)]
     args.crash.arm();
     if !args.listen.ip().is_loopback() && !args.insecure {
         let refused: anyhow::Result<Exit> = Err(anyhow::anyhow!(

@@ -5,10 +5,10 @@
 mod answers;
 mod ask;
 mod cli;
-#[cfg(all(feature = "crash-points", unix))]
+#[cfg(all(debug_assertions, unix))]
 mod crash;
 mod doctor;
-#[cfg(all(feature = "crash-points", unix))]
+#[cfg(all(debug_assertions, unix))]
 mod failures;
 mod fleet;
 mod help;
@@ -21,6 +21,5 @@ mod process;
 mod provider;
 mod resume;
 mod support;
-#[cfg(feature = "otlp")]
 mod traces;
 mod untrusted;

@@ -1,6 +1,6 @@
 //! Crash points: named places where a build for tests ends the process at once, as a power cut would.
 //!
-//! *Owns* the one list of them. Without the feature `crash-points`, [`reach`] is nothing at all and nothing can be armed.
+//! *Owns* the one list of them. In builds without debug assertions (every release), [`reach`] is nothing at all and nothing can be armed.
 
 macro_rules! points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -72,14 +72,14 @@ points! {
 }
 
 /// Comes by `point`: the end of the process, if this is where and when it was armed to end.
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(debug_assertions))]
 #[inline]
 pub fn reach(_point: Point) {}
 
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub use armed::{CrashAt, arm, reach};
 
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod armed {
     use std::str::FromStr;
     use std::sync::OnceLock;

@@ -1,20 +1,10 @@
 //! Spans to an OpenTelemetry collector, and their context from process to process.
-//!
-//! A build with the feature `otlp` does as `--otlp URL` says. Any other refuses the flag, sends nothing and carries nothing.
 
-#[cfg(not(feature = "otlp"))]
-mod none;
-#[cfg(feature = "otlp")]
-mod otlp;
+mod export;
 
 use clap::Args;
 
-#[cfg(not(feature = "otlp"))]
-use none as build;
-#[cfg(feature = "otlp")]
-use otlp as build;
-
-pub use build::{Exporting, TracesError, carried, follow};
+pub use export::{Exporting, TracesError, carried, follow};
 
 /// The name of the message header that carries a span's context (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
@@ -23,7 +13,7 @@ pub const TRACEPARENT: &str = "traceparent";
 #[derive(Debug, Clone, Default, Args)]
 pub struct Traces {
     /// Send spans of shards, commits and ledger steps to an OpenTelemetry collector (OTLP over gRPC), e.g.
-    /// <http://127.0.0.1:4317>; needs a build with the feature `otlp`
+    /// <http://127.0.0.1:4317>
     #[arg(long, global = true, value_name = "URL", value_parser = collector, help_heading = "Logging")]
     otlp: Option<String>,
 }
@@ -33,8 +23,8 @@ impl Traces {
     pub(crate) fn open(
         &self,
         program: &'static str,
-    ) -> Result<Option<(build::Layer, Exporting)>, TracesError> {
-        self.otlp.as_deref().map(|url| build::open(url, program)).transpose()
+    ) -> Result<Option<(export::Layer, Exporting)>, TracesError> {
+        self.otlp.as_deref().map(|url| export::open(url, program)).transpose()
     }
 }
 
