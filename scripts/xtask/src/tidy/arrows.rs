@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ),
     ("engine", &["domain"]),
     ("paper", &["engine", "domain"]),
-    ("corpus", &["engine", "results", "cli-support", "domain"]),
+    ("corpus", &["engine", "results", "domain"]),
     ("llm", &["domain"]),
     ("mock-llm", &["llm", "domain"]),
     ("proto", &["domain"]),

@@ -63,7 +63,10 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         remaining.iter().filter(|word| !word.is_allowed()).map(ToString::to_string).collect();
     let is_used = |allowed: &Allowed| remaining.iter().any(|word| matches(allowed, &word.file, &word.found));
     faults.extend(ALLOWED.iter().filter(|allowed| !is_used(allowed)).map(|allowed| {
-        format!("{}: {:?} has a reason in words/table.rs and does not occur: drop it", allowed.path, allowed.found)
+        format!(
+            "{}: {:?} has a reason in words/table.rs and does not occur: drop it",
+            allowed.path, allowed.found
+        )
     }));
     Ok(faults)
 }

@@ -30,7 +30,8 @@ pub(super) fn source(path: &Path, source: &str) -> Result<Vec<Found>> {
     }
     let tokens: TokenStream =
         source.parse().map_err(|error| anyhow!("{} is not valid Rust: {error}", path.display()))?;
-    let is_test = path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+    let is_test =
+        path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
     let mut scan = Scan::default();
     scan.walk(tokens, is_test);
     Ok(scan.found)
@@ -41,7 +42,8 @@ fn proto(source: &str) -> Vec<Found> {
     let mut found = Vec::new();
     for (at, line) in source.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
-        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        let mut words =
+            code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         if let (Some("message" | "service" | "rpc" | "enum"), Some(name)) = (words.next(), words.next()) {
             found.push(Found { place: Place::Type, text: name.to_owned(), line: at + 1 });
         }

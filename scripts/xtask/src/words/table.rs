@@ -221,11 +221,7 @@ pub(super) const WORDS: &[Group] = &[
             ("asked", "replay"),
         ],
     },
-    Group {
-        paths: &["worker/corpus"],
-        places: FILES,
-        words: &[("intake", "read"), ("cut", "split")],
-    },
+    Group { paths: &["worker/corpus"], places: FILES, words: &[("intake", "read"), ("cut", "split")] },
     Group {
         paths: &["worker/mock-llm"],
         places: FILES,
@@ -271,7 +267,12 @@ pub(super) const WORDS: &[Group] = &[
     Group {
         paths: EVERYWHERE,
         places: FILES,
-        words: &[("console", "cli-support"), ("dataset", "results"), ("parity", "paper"), ("published", "paper")],
+        words: &[
+            ("console", "cli-support"),
+            ("dataset", "results"),
+            ("parity", "paper"),
+            ("published", "paper"),
+        ],
     },
     Group {
         paths: EVERYWHERE,
@@ -291,6 +292,5 @@ pub(super) const WORDS: &[Group] = &[
 ];
 
 /// Places that keep a word.
-pub(super) const ALLOWED: &[Allowed] = &[
-    Allowed { path: "scripts/xtask/src/words/table.rs", found: "", reason: "the table itself" },
-];
+pub(super) const ALLOWED: &[Allowed] =
+    &[Allowed { path: "scripts/xtask/src/words/table.rs", found: "", reason: "the table itself" }];
