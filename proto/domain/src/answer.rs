@@ -1,6 +1,6 @@
-//! A question to a model, its answer, and the key under which the answer is kept.
+//! A prompt to a model, its response, and the key of the response in the cache.
 //!
-//! *Invariant*: everything that may change an answer is part of its key, and nothing else is.
+//! *Invariant*: the key depends on everything that may change the response, and on nothing else.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! JSON Patch (RFC 6902): operations as immutable values. Applying them is the verifier's work.
+//! JSON Patch (RFC 6902): operations as immutable values. The verifier applies them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,6 +1,6 @@
-//! Looking through the rows of a run as a doubter would: is every record there, once, where it belongs?
+//! Checks the rows of a run: every record exists exactly once, at its position.
 //!
-//! Streams; what is held beside a batch is 8 bytes for each record id.
+//! Streams; memory holds one batch and 8 bytes for each record id.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

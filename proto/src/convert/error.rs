@@ -6,8 +6,7 @@
 pub struct BadMessage {
     /// Path of the field.
     pub field: &'static str,
-    /// What is wrong with the value.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 impl BadMessage {

@@ -1,4 +1,4 @@
-//! Records from manifests: what the detector finds, sorted and numbered as the published detections are.
+//! Records from manifests: findings of the detector, sorted and numbered like published detections.
 
 use std::sync::Arc;
 

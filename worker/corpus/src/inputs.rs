@@ -1,4 +1,4 @@
-//! What the user named on the command line, as a stream of files that can be read twice.
+//! Inputs of the command line as a stream of files that can be read twice.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! The whole document of a published record, found again in the manifests.
+//! Finds the whole document of a published record in the manifests.
 //!
 //! A record often holds a *pruned* copy: kind, namespace and name survive pruning, `generateName` does not.
 

@@ -1,4 +1,4 @@
-//! The detector over a whole input: what stands across documents is gathered first, then every document is judged.
+//! Runs the detector over a whole input: a first pass collects relations between documents, a second one detects.
 
 use domain::config::Limits;
 use domain::outcome::ErrorKind;

@@ -31,7 +31,7 @@ pub struct Identity {
     pub name: String,
 }
 
-/// Why a text is no document.
+/// A text is not a valid document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// The text cannot be read.

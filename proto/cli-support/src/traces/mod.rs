@@ -1,6 +1,7 @@
-//! Spans to an OpenTelemetry collector, and their context from process to process.
+//! Exports spans to an OpenTelemetry collector, and propagates their context between processes.
 //!
-//! A build with the feature `otlp` does as `--otlp URL` says. Any other refuses the flag, sends nothing and carries nothing.
+//! A build with the feature `otlp` exports to `--otlp URL`. Any other build refuses the flag, and exports and propagates
+//! nothing.
 
 #[cfg(not(feature = "otlp"))]
 mod none;

@@ -1,4 +1,4 @@
-//! A build that sends no spans.
+//! Stub for builds without the feature `otlp`.
 
 use tracing::Span;
 use tracing_subscriber::layer::Identity;

@@ -1,4 +1,4 @@
-//! The processes: one coordinator, some workers behind links. Killed when dropped.
+//! Processes under test: one coordinator, some workers behind links. Killed when dropped.
 
 use std::fs::{File, OpenOptions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -85,7 +85,7 @@ impl Fleet {
         bucket: &Arc<Bucket>,
     ) -> Result<Self> {
         std::fs::create_dir_all(logs).context("the folder of the logs cannot be made")?;
-        // Freed again at once: nobody else will be given it so soon.
+        // Freed at once: the system does not assign the port to another process this soon.
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let workers = (0..workers)
             .map(|_| Ok(Worker { link: Link::open(address, bucket)?, child: None, frozen: false }))

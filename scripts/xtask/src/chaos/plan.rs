@@ -1,4 +1,4 @@
-//! What will go wrong, drawn before anything starts: a bounded budget of faults in an order that the seed decides. No I/O.
+//! Plan of faults, drawn before the run: a bounded number of faults in an order that the seed determines. No I/O.
 
 /// Draws numbers; equal seeds draw equal numbers (`SplitMix64`).
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Whether a call to a model may be under way that nobody will hear of in time.
+    /// Whether the result of a call in progress may be lost.
     pub(super) const fn loses_calls(self) -> bool {
         !matches!(self, Self::Drop | Self::Pause | Self::DiskFull | Self::StalledUpload)
     }

@@ -1,4 +1,4 @@
-//! Dependencies of crates: which of our crates a crate may use, and which others it must never bring.
+//! Dependencies of crates: which of our crates a crate may use, and which external crates it must not depend on.
 
 use std::collections::BTreeSet;
 use std::path::Path;

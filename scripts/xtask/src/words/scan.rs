@@ -1,4 +1,4 @@
-//! What a source file declares and says: names of types, variants, functions and modules, identifiers, messages.
+//! Reads declared types, variants, functions and modules, identifiers, and messages of a source file.
 
 use std::path::Path;
 
@@ -31,7 +31,8 @@ pub(super) fn source(path: &Path, source: &str) -> Result<Vec<Found>> {
     let tokens: TokenStream =
         source.parse().map_err(|error| anyhow!("{} is not valid Rust: {error}", path.display()))?;
     let is_test =
-        path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+        path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
+            || path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.ends_with("_tests"));
     let mut scan = Scan::default();
     scan.walk(tokens, is_test);
     Ok(scan.found)
@@ -150,5 +151,7 @@ fn joined(literal: &str) -> String {
     for line in lines {
         text.push_str(line.trim_start());
     }
-    text.trim_matches(|c| matches!(c, '"' | 'r' | '#' | 'b')).split_whitespace().collect::<Vec<_>>().join(" ")
+    let inner = text.split_once('"').map_or(text.as_str(), |(_, rest)| rest);
+    let inner = inner.trim_end_matches('#').trim_end_matches('"');
+    inner.split_whitespace().collect::<Vec<_>>().join(" ")
 }

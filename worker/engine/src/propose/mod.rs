@@ -1,4 +1,4 @@
-//! From a record's policy and document to a proposal.
+//! Proposes a patch for a policy and a document.
 
 pub mod dialogue;
 mod excerpt;

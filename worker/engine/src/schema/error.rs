@@ -1,4 +1,4 @@
-//! What is wrong with an object, worded as the API server words it.
+//! Schema errors of an object, in the wording of the API server.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Quantities as the published rules read them when they compared a request with its limit. What they could not read
-//! (`k`, a plain number, …) they left alone.
+//! Quantities as the published rules parsed them to compare a request with its limit. Quantities that they could not parse
+//! (`k`, a plain number, …) stayed unchanged.
 
 /// Binary and decimal factors, longest suffix first.
 const FACTORS: [(&str, f64); 12] = [

@@ -1,4 +1,4 @@
-//! How the published rules turned any text into a legal name. Each takes the text trimmed, and leaves a legal one alone.
+//! Conversions of the published rules from any text to a valid name. Each trims the text, and keeps a valid one.
 
 /// What opens a template placeholder, the character that its inner text may not hold, and what closes it.
 const PLACEHOLDERS: [(&str, char, &str); 6] = [

@@ -1,4 +1,4 @@
-//! What the tokens of a module declare, import and name.
+//! Declarations, imports and mentions in the tokens of a module.
 
 use std::collections::BTreeSet;
 
