@@ -43,7 +43,7 @@ pub struct Audit {
 /// How often something is wrong, and where first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
     /// The first few.
     pub examples: Vec<String>,

@@ -110,7 +110,6 @@ impl Fingerprinter {
     }
 }
 
-/// One column, typed.
 enum Cells<'a> {
     Text(&'a StringArray),
     TextList { offsets: &'a [i32], items: &'a StringArray },

@@ -120,7 +120,7 @@ pub struct PublishedEntries {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum RunFileError {
-    /// The store refused.
+    /// The store cannot read or write it.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A later version of the software wrote it.

@@ -31,11 +31,11 @@ pub struct FileScan {
 /// One object.
 #[derive(Debug)]
 pub struct Scanned {
-    /// Where it stands.
+    /// Location in its file.
     pub place: Place,
     /// The object.
     pub document: Document,
-    /// What stands around it.
+    /// Related objects of the same input.
     pub neighbours: Neighbours,
     /// Its violations, in the order of the catalogue.
     pub findings: Vec<Finding>,
@@ -110,7 +110,7 @@ impl<'a> Scan<'a> {
         self.wanted.iter().flat_map(|policy| policies::policy(*policy).detect(&view)).collect()
     }
 
-    /// What stands around an object of this input.
+    /// Related objects of an object of this input.
     pub fn neighbours(&self, document: &Document) -> Neighbours {
         self.index.related(document)
     }

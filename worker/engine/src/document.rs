@@ -12,7 +12,7 @@ use crate::yaml::{self, LoadError};
 pub struct Document {
     /// The object; always a mapping.
     pub value: Value,
-    /// Who it is.
+    /// Kind, namespace and name.
     pub identity: Identity,
     /// Keys that occur twice in one mapping.
     pub duplicate_keys: Vec<Pointer>,

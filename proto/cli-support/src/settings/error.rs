@@ -25,7 +25,7 @@ pub enum SettingsError {
     /// A flag is not `KEY=VALUE`.
     #[error("--set {flag:?} is not KEY=VALUE")]
     MalformedFlag { flag: String },
-    /// No such key.
+    /// The key does not exist.
     #[error("unknown key {key:?} ({origin}){}", nearest.as_ref().map(|key| format!("; did you mean {key:?}?")).unwrap_or_default())]
     UnknownKey { key: String, origin: Origin, nearest: Option<String> },
     /// The value has another type than the default.

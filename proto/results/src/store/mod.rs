@@ -65,7 +65,7 @@ pub enum StoreError {
     /// There is no such object.
     #[error("{location}/{key} does not exist")]
     Missing { location: String, key: String },
-    /// The store failed.
+    /// An operation of the store failed.
     #[error("cannot {action} {location}/{key}: {source}")]
     Failed {
         action: &'static str,

@@ -15,7 +15,6 @@ use super::link::{Bucket, Link};
 /// Longest wait for a coordinator to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binaries.
 #[derive(Debug, Clone)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -112,7 +111,6 @@ impl Fleet {
         self.address
     }
 
-    /// Its address.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -146,12 +146,10 @@ impl Link {
         self.is_held() || self.state.trap.load(Ordering::Relaxed)
     }
 
-    /// Carries little.
     pub(super) fn slow(&self, slow: bool) {
         self.state.slow.store(slow, Ordering::Relaxed);
     }
 
-    /// Cuts every connection.
     pub(super) fn cut(&self) {
         self.state.cut.store(self.state.next.load(Ordering::Relaxed), Ordering::Relaxed);
     }

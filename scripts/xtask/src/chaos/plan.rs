@@ -10,7 +10,6 @@ impl Dice {
         Self(seed)
     }
 
-    /// The next number.
     pub(super) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -81,9 +80,7 @@ impl Fault {
 pub(super) struct Budget {
     /// Kills of single processes; a third of them the coordinator's.
     pub(super) kills: u64,
-    /// Zombies.
     pub(super) zombies: u64,
-    /// Uploads that stall.
     pub(super) stalls: u64,
     /// Whether the disk can be made full.
     pub(super) disk_full: bool,
@@ -92,9 +89,7 @@ pub(super) struct Budget {
 /// A fault, which worker it meets, and how long after the one before it, in thousandths of the mean gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    /// What goes wrong.
     pub(super) fault: Fault,
-    /// Chooses the worker.
     pub(super) choice: u64,
     /// 0..2000.
     pub(super) gap: u64,

@@ -3,6 +3,7 @@
 //! Reads Rust source as tokens and `.proto` files as identifiers, so comments do not count. `table` holds the words,
 //! where each of them counts, and the places that may keep one with the reason.
 
+mod found;
 mod scan;
 mod table;
 #[cfg(test)]
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use scan::Found;
+use found::Found;
 use table::{ALLOWED, Allowed, Group, WORDS};
 
 /// Folders of the workspace that hold source files.

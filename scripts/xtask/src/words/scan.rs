@@ -5,16 +5,8 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use proc_macro2::{TokenStream, TokenTree};
 
-use super::table::Place;
+use super::found::{Found, Place};
 use crate::tokens::{after_item, attribute, is_for_tests, text};
-
-/// A name or a message in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) place: Place,
-    pub(super) text: String,
-    pub(super) line: usize,
-}
 
 /// The stem of a file, and the folders above it.
 pub(super) fn file_names(path: &Path) -> Vec<Found> {

@@ -2,26 +2,7 @@
 
 use std::path::Path;
 
-use super::scan::Found;
-
-/// Where a word counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A declared struct, enum, union, trait or alias; a message of a `.proto` file.
-    Type,
-    /// A variant of an enum.
-    Variant,
-    /// A declared function.
-    Function,
-    /// A declared module.
-    Module,
-    /// The stem of a file, or a folder.
-    File,
-    /// Any identifier.
-    Name,
-    /// A string literal outside tests.
-    Message,
-}
+use super::found::{Found, Place};
 
 /// Words with the same scope.
 pub(super) struct Group {
@@ -34,7 +15,6 @@ pub(super) struct Group {
 
 /// A place that may keep a word.
 pub(super) struct Allowed {
-    /// Folder or file.
     pub(super) path: &'static str,
     /// The name, or a part of the message.
     pub(super) found: &'static str,

@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use super::table::{Allowed, Group, Place};
+use super::found::Place;
+use super::table::{Allowed, Group};
 use super::{Remaining, search};
 
 const WORDS: &[Group] = &[

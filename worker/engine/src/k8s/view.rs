@@ -116,7 +116,7 @@ fn maps<'a>(
 pub struct View<'a> {
     /// The whole object.
     pub value: &'a Value,
-    /// Who it is.
+    /// Kind, namespace and name.
     pub identity: &'a Identity,
     /// What else is in the input.
     pub neighbours: &'a Neighbours,

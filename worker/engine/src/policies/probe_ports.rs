@@ -23,9 +23,7 @@ use crate::k8s::{Container, ContainerKind, View, names};
 /// One of the three probes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
-    /// Its policy.
     pub(super) policy: PolicyId,
-    /// Its check.
     pub(super) check: Check,
     /// Its key in the container.
     pub(super) key: &'static str,

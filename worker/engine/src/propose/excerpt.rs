@@ -40,7 +40,6 @@ const EXPENDABLE: &[&str] = &[
 /// A document as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Excerpt {
-    /// YAML.
     pub(super) text: String,
     /// What notes begin with: nothing in the document itself does.
     pub(super) mark: String,

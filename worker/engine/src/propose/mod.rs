@@ -23,7 +23,7 @@ pub enum Decision {
     },
     /// Nothing to fix.
     NotApplicable {
-        /// Why.
+        /// Reason, as recorded in the outcome.
         reason: String,
     },
     /// No rule exists for the policy.

@@ -39,7 +39,7 @@ pub struct TooLong {
 /// The first question of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
-    /// What is said.
+    /// Text of the prompt.
     pub messages: Vec<Message>,
     /// What notes of left-out parts begin with: no patch may write it.
     pub mark: String,

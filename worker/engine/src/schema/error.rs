@@ -12,7 +12,7 @@ const MAX_SHOWN: usize = 300;
 pub struct SchemaError {
     /// Where; for a missing field, where it should be.
     pub pointer: Pointer,
-    /// What.
+    /// What is wrong there.
     pub kind: SchemaErrorKind,
 }
 

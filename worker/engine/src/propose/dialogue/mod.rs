@@ -56,7 +56,7 @@ impl Case<'_> {
     }
 }
 
-/// What comes next.
+/// The next step of a dialogue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Ask the model this.
