@@ -103,7 +103,7 @@ pub fn estimate(
     let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
     let mut estimator = Estimator::new(config.clone(), is_known);
     let mut records = 0;
-    corpus::read(&source, config, &mut |record, document| {
+    corpus::read::<anyhow::Error>(&source, config, &mut |record, document| {
         estimator.add(record, document);
         records += 1;
         seen(records);

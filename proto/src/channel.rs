@@ -1,4 +1,4 @@
-//! How both ends are set up: keepalive, window sizes, message limits. TLS and tokens get their place here.
+//! Transport settings of client and server: keepalive, window sizes, message limits. TLS and authentication belong here.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use tonic::{Request, Status};
 
 use crate::status::{ApiError, check_version};
 
-/// Largest message that either end accepts: a frame may carry one document larger than a frame.
+/// Largest message that either end accepts; above the frame size, since one document may be larger than a frame.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
 /// Largest document that a run may allow, so that it fits into a message with room to spare.
 pub const MAX_DOCUMENT_BYTES: usize = 24 << 20;
 
-/// Pieces that a part is uploaded in.
+/// Size of the chunks in which a part is uploaded.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
-/// Questions to a model that a worker may have open on its stream at a time; more of them wait at the worker.
+/// Pending LLM requests that a worker may have on one stream; further requests wait in the worker.
 pub const OPEN_QUESTIONS: usize = 20_000;
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
-/// Why an address cannot be used.
+/// A coordinator address that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{url:?} is not a coordinator's address such as http://127.0.0.1:7070")]
 pub struct BadAddress {
@@ -36,7 +36,7 @@ pub struct BadAddress {
     source: Option<tonic::transport::Error>,
 }
 
-/// The client's end. Does not connect yet.
+/// Endpoint of a client with the settings of this protocol; does not connect yet.
 pub fn endpoint(url: &str) -> Result<Endpoint, BadAddress> {
     let bad = |source| BadAddress { url: url.chars().take(200).collect(), source };
     if !url.starts_with("http://") {
@@ -53,7 +53,7 @@ pub fn endpoint(url: &str) -> Result<Endpoint, BadAddress> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
 }
 
-/// The server's end, without services yet.
+/// Server builder with the settings of this protocol; the caller adds the services.
 pub fn server() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -70,25 +70,25 @@ pub fn fleet_client(channel: Channel) -> crate::v1::fleet_client::FleetClient<Ch
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
-/// Metadata key under which a client of the `Runs` service says which version of the protocol it speaks.
+/// Metadata key with the protocol version of a client of the `Runs` service.
 pub const PROTOCOL_KEY: &str = "k8s-auto-fix-protocol";
 
 type Pass = fn(Request<()>) -> Result<Request<()>, Status>;
 
-/// A channel whose calls say which version of the protocol they speak.
+/// A channel that adds the protocol version to the metadata of each call.
 pub type StampedChannel = InterceptedService<Channel, Pass>;
 
-#[expect(clippy::unnecessary_wraps, reason = "what an interceptor gives")]
+#[expect(clippy::unnecessary_wraps, reason = "the signature of an interceptor")]
 fn stamp(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.metadata_mut().insert(PROTOCOL_KEY, MetadataValue::from(crate::PROTOCOL_VERSION));
     Ok(request)
 }
 
-/// Refuses a call of a client that speaks another version of the protocol. One that does not say, such as a general
-/// tool, is let through.
+/// Refuses a call of a client with another protocol version. A call without the metadata key, as sent by general gRPC
+/// tools, is accepted.
 pub fn check_stamp(request: &Request<()>, our_software: &str) -> Result<(), ApiError> {
-    let Some(said) = request.metadata().get(PROTOCOL_KEY) else { return Ok(()) };
-    let theirs = said.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let Some(stamp) = request.metadata().get(PROTOCOL_KEY) else { return Ok(()) };
+    let theirs = stamp.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
     check_version(theirs, ("client", agent.unwrap_or("unknown")), ("coordinator", our_software))
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_addresses_for_now() {
+    fn only_plain_http_addresses_are_accepted() {
         assert!(endpoint("http://127.0.0.1:7070").is_ok());
         for bad in ["127.0.0.1:7070", "https://example.org", "http://a b", ""] {
             assert!(endpoint(bad).is_err(), "{bad}");

@@ -1,4 +1,4 @@
-//! A field number never changes its meaning: the descriptor is compared with what was released.
+//! Compares the descriptor with a snapshot of the released protocol, since a field number never changes its meaning.
 
 use prost::Message;
 use prost_types::field_descriptor_proto::Type;

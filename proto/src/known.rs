@@ -1,34 +1,35 @@
-//! Which runs' configurations a worker keeps: those that it was granted shards of last.
+//! Cache of run configurations on a worker: the least recently granted run is evicted.
 //!
-//! Both ends of a work stream count the grants in the same way. The coordinator sends a configuration before the first grant
-//! of a run, and again after other runs pushed it out. A worker has seen all that its stream carried, and perhaps more on
-//! streams before: what the coordinator counts as kept, it keeps.
+//! Both ends of a work stream run the same least-recently-used eviction over the same grants, so the coordinator knows
+//! which configurations the worker has. It sends a configuration before the first grant of a run, and again after the run
+//! was evicted. The coordinator starts empty with each stream while the worker keeps its cache over streams; the worker
+//! therefore has every configuration that the coordinator counts as cached.
 
 use std::collections::VecDeque;
 
 use domain::ids::RunId;
 
-/// How many.
+/// Configurations that a worker caches.
 pub const KNOWN_RUNS: usize = 64;
 
-/// The runs that were granted last.
+/// The most recently granted runs.
 #[derive(Debug, Default)]
 pub struct KnownRuns {
-    /// Last used at the end.
+    /// Most recently granted last.
     order: VecDeque<RunId>,
 }
 
-/// What a grant changed.
+/// Effect of a grant on the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noted {
-    /// Whether the run was known before.
+    /// Whether the configuration was cached before.
     pub known: bool,
-    /// The run that is not known any more.
+    /// The run whose configuration is evicted.
     pub forgotten: Option<RunId>,
 }
 
 impl KnownRuns {
-    /// A shard of a run is granted.
+    /// Records the grant of a shard of a run.
     pub fn granted(&mut self, run_id: &RunId) -> Noted {
         let at = self.order.iter().position(|known| known == run_id);
         if let Some(at) = at {
@@ -47,31 +48,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_keeps_what_its_coordinator_counts_on_and_no_more() {
-        let mut dice = 1_u64;
+    fn a_worker_has_every_configuration_that_its_coordinator_counts_as_cached() {
+        let mut state = 1_u64;
         let mut draw = |below: u64| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (dice >> 33) % below
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
         };
         let (mut coordinator, mut worker) = (KnownRuns::default(), KnownRuns::default());
-        let (mut kept, mut sent) = (BTreeSet::new(), 0);
+        let (mut cached, mut sent) = (BTreeSet::new(), 0);
         for _ in 0..20_000 {
             if draw(500) == 0 {
                 // A new stream.
                 coordinator = KnownRuns::default();
             }
-            // Some runs are granted often, others seldom.
+            // The minimum of two draws: some runs are granted often, others rarely.
             let run_id = RunId::new(format!("r{}", draw(200).min(draw(200)))).unwrap();
             if !coordinator.granted(&run_id).known {
                 sent += 1;
-                kept.insert(run_id.clone());
+                cached.insert(run_id.clone());
             }
             if let Some(forgotten) = worker.granted(&run_id).forgotten {
-                kept.remove(&forgotten);
+                cached.remove(&forgotten);
             }
-            assert!(kept.contains(&run_id), "{run_id} was granted without its configuration");
-            assert!(kept.len() <= KNOWN_RUNS, "{} are kept", kept.len());
+            assert!(cached.contains(&run_id), "{run_id} was granted without its configuration");
+            assert!(cached.len() <= KNOWN_RUNS, "{} are cached", cached.len());
         }
-        assert!(sent > 200, "some were sent again");
+        assert!(sent > 200, "some configurations were sent again");
     }
 }

@@ -21,8 +21,8 @@ pub mod v1 {
     include!("generated/k8s_auto_fix.v1.rs");
 }
 
-/// Version of the protocol. It grows when a worker and a coordinator of different versions could misunderstand each
-/// other; both sides refuse to work together unless it is equal.
+/// Version of the protocol. It increases with each incompatible change; `Join` is refused unless both ends have the same
+/// version.
 pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The encoded `FileDescriptorSet` of the package, for the reflection service.

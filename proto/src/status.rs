@@ -1,16 +1,19 @@
-//! What a call can be refused for: one word for machines, a sentence for people, and the gRPC code between them.
+//! Errors of RPCs: a machine-readable reason, a message for people, and the gRPC code that belongs to the reason.
+//!
+//! The reason travels in a metadata key of our own. `google.rpc.ErrorInfo` (crate `tonic-types`) would carry the same word
+//! in the status details; one ASCII key needs no further dependency, and tools such as `grpcurl` print it undecoded.
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::convert::BadMessage;
 
-/// Metadata key under which the word travels.
+/// Metadata key of the reason.
 pub const REASON_KEY: &str = "k8s-auto-fix-reason";
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $word:literal => $code:ident,)*) => {
-        /// Why a call was refused.
+        /// Machine-readable reason of an [`ApiError`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorReason {
             $($(#[$doc])* $variant,)*
@@ -20,12 +23,12 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word on the wire.
+            /// The reason as sent in the metadata.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// The gRPC code that goes with it.
+            /// The gRPC code of the reason.
             pub const fn code(self) -> Code {
                 match self { $(Self::$variant => Code::$code,)* }
             }
@@ -34,9 +37,9 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Worker and coordinator speak different versions of the protocol.
+    /// Both ends have different protocol versions.
     VersionMismatch = "version_mismatch" => FailedPrecondition,
-    /// The message is not legal.
+    /// A field of the message is missing or invalid.
     BadMessage = "bad_message" => InvalidArgument,
     /// No run has this id.
     UnknownRun = "unknown_run" => NotFound,
@@ -44,52 +47,52 @@ reasons! {
     UnknownWorker = "unknown_worker" => NotFound,
     /// The run has no such shard.
     UnknownShard = "unknown_shard" => NotFound,
-    /// The shard has been leased again since, or committed under another token.
+    /// The fencing token is stale: the shard was leased again, or committed under another token.
     StaleToken = "stale_token" => Aborted,
     /// The run has ended.
     RunEnded = "run_ended" => FailedPrecondition,
-    /// The run has not ended.
+    /// The run has not ended, as the call requires.
     RunLives = "run_lives" => FailedPrecondition,
     /// A run of this id exists with another corpus.
     CorpusDiffers = "corpus_differs" => AlreadyExists,
     /// A run of this id exists with another configuration.
     ConfigDiffers = "config_differs" => AlreadyExists,
-    /// The corpus has no record.
+    /// The corpus has no records.
     EmptyCorpus = "empty_corpus" => InvalidArgument,
-    /// Something is larger than the limits allow.
+    /// A part, document or request exceeds a limit.
     TooLarge = "too_large" => ResourceExhausted,
-    /// The part is not what its header says.
+    /// Length or hash of the part differ from its header.
     DamagedPart = "damaged_part" => DataLoss,
     /// The stream was slower than its time limit; the call may be repeated.
     TimedOut = "timed_out" => DeadlineExceeded,
-    /// The ledger or the store does not work; the call may be repeated.
+    /// The ledger or the object store failed; the call may be repeated.
     Storage = "storage" => Unavailable,
-    /// The coordinator is ending; the call may be repeated elsewhere or later.
+    /// The coordinator shuts down; the call may be repeated later.
     Draining = "draining" => Unavailable,
-    /// A fault of the coordinator.
+    /// A bug in the coordinator.
     Internal = "internal" => Internal,
 }
 
 impl ErrorReason {
-    /// Reads the word of a status; `None` when the status did not come from this protocol.
+    /// Reads the reason of a status; `None` when the status does not come from this protocol.
     pub fn of(status: &Status) -> Option<Self> {
         let word = status.metadata().get(REASON_KEY)?.to_str().ok()?;
         Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
     }
 }
 
-/// A refusal: the word and the sentence.
+/// An RPC error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// For machines.
+    /// Machine-readable reason.
     pub reason: ErrorReason,
-    /// For people: what is wrong and what to do.
+    /// Message for people: what is wrong and the remedy.
     pub message: String,
 }
 
 impl ApiError {
-    /// Refuses for `reason`.
+    /// Creates an error.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
@@ -102,9 +105,9 @@ impl From<BadMessage> for ApiError {
 }
 
 impl From<ApiError> for Status {
-    fn from(refusal: ApiError) -> Self {
-        let mut status = Self::new(refusal.reason.code(), refusal.message);
-        status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(refusal.reason.as_str()));
+    fn from(error: ApiError) -> Self {
+        let mut status = Self::new(error.reason.code(), error.message);
+        status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(error.reason.as_str()));
         status
     }
 }
@@ -121,7 +124,7 @@ pub fn is_transient(status: &Status) -> bool {
                     | ErrorReason::TimedOut
             )
         }
-        // Not from this protocol: from the transport or from something between the two ends.
+        // Not from this protocol: from the transport or a proxy between the two ends.
         None => matches!(
             status.code(),
             Code::Unavailable
@@ -136,8 +139,7 @@ pub fn is_transient(status: &Status) -> bool {
 
 /// Compares the protocol version of the other end with ours.
 ///
-/// `theirs` is the version it sent; for the sentence, `them` and `us` are what each end is and the version of its
-/// software.
+/// `theirs` is the version that it sent. `them` and `us` are role and software version of each end, for the message.
 pub fn check_version(theirs: u32, them: (&str, &str), us: (&str, &str)) -> Result<(), ApiError> {
     if theirs == crate::PROTOCOL_VERSION {
         return Ok(());
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_survives_as_a_status() {
+    fn an_error_round_trips_through_a_status() {
         for reason in ErrorReason::ALL {
             let status = Status::from(ApiError::new(*reason, "because"));
             assert_eq!((ErrorReason::of(&status), status.message()), (Some(*reason), "because"));
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_repeated() {
+    fn only_transient_errors_are_repeated() {
         assert!(is_transient(&ApiError::new(ErrorReason::Storage, "").into()));
         assert!(is_transient(&Status::unavailable("connection refused")));
         assert!(!is_transient(&ApiError::new(ErrorReason::StaleToken, "").into()));
@@ -181,8 +183,8 @@ mod tests {
     fn a_version_mismatch_names_both_versions_and_the_remedy() {
         let us = ("coordinator", "0.1.0");
         assert!(check_version(crate::PROTOCOL_VERSION, ("worker", "0.1.0"), us).is_ok());
-        let refusal = check_version(99, ("worker", "9.9.9"), us).unwrap_err();
-        let text = refusal.to_string();
+        let error = check_version(99, ("worker", "9.9.9"), us).unwrap_err();
+        let text = error.to_string();
         let ours = format!("protocol {}", crate::PROTOCOL_VERSION);
         for needed in ["the worker", "99", "9.9.9", "the coordinator", &ours, "0.1.0", "same release"] {
             assert!(text.contains(needed), "{text}");

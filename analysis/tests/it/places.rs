@@ -76,7 +76,7 @@ fn foreign_files_are_refused_by_name() {
     let mut frame = df!("accepted" => ["yes"]).unwrap();
     ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
     let text = failure(&["metrics", path.to_str().unwrap()]);
-    assert!(text.contains("other.parquet: is no part of results"), "{text}");
+    assert!(text.contains("other.parquet: is not a part of results"), "{text}");
     assert!(text.contains("\nhint: name the folder of a run"), "{text}");
 
     std::fs::write(&path, "not parquet").unwrap();

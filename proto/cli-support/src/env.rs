@@ -32,7 +32,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "<API_KEY_ENV>",
         meaning: "the variable that `api_key_env` names: the API key of a model",
     },
-    Variable { name: NO_COLOR, meaning: "no colours, whatever its value" },
+    Variable { name: NO_COLOR, meaning: "no colours, with any value" },
     Variable { name: RUST_LOG, meaning: "log filter, e.g. `info,coordinator=debug`; beats -v and -q" },
     Variable { name: TERM, meaning: "`dumb`: no colours" },
 ];

@@ -1,4 +1,4 @@
-//! Exit codes. Scripts rely on them.
+//! Exit codes; a contract with scripts.
 
 use std::process::ExitCode;
 

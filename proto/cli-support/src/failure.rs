@@ -1,4 +1,4 @@
-//! A failure as people read it: the program, what failed, why, and what to do about it; once.
+//! Prints a failure once: the program, the chain of causes, and the hints.
 //!
 //! Libraries return typed errors. A command wraps them with context, and with a hint where there is a remedy
 //! ([`WithHint`]); `main` hands its result to [`finish`], the only place that prints a failure.
@@ -78,14 +78,14 @@ pub fn describe(program: &str, error: &anyhow::Error) -> String {
     text
 }
 
-/// Whether the failure is that nobody reads our output any more, which is no failure.
+/// Whether the reader closed our output (as `head` does), which counts as success.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
 }
 
-/// How a failure ends the process.
+/// The exit code of a failure.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if is_broken_pipe(error) {
         Exit::Fine

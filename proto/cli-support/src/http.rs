@@ -1,4 +1,4 @@
-//! What a long-lived program shows over HTTP: `/metrics` for Prometheus, `/healthz` for whoever restarts it, pages.
+//! HTTP endpoints of a server process: `/metrics` for Prometheus, `/healthz` for its supervisor, pages.
 //!
 //! *Never*: secrets, or anything that changes state. Nothing here reads a request's body.
 

@@ -1,5 +1,5 @@
-//! What asks a program to end: Ctrl-C from a person, SIGTERM from whoever looks after the machine. Both mean the same:
-//! the first asks for an orderly end, the second for an end at once.
+//! Signals that stop a program: Ctrl-C from a person, SIGTERM from a supervisor. Both mean the same:
+//! the first one starts an orderly shutdown, the second one ends the process at once.
 
 use std::io;
 
@@ -40,7 +40,7 @@ impl Interrupts {
 
     /// Waits for the next one.
     pub async fn next(&mut self) {
-        // Without a way to hear Ctrl-C the process can still be killed: it is made for that.
+        // Without a handler for Ctrl-C the process can still be killed, which it survives by design.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,4 +1,4 @@
-//! Metrics that every long-lived program has: what its process uses; and which names a registry shows.
+//! Metrics common to all server processes: resource usage of the process, and the names in a registry.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;

@@ -1,6 +1,6 @@
 //! Data for stdout: text tables, JSON, CSV.
 //!
-//! *Invariant*: nothing that comes from an input can steer the terminal: control characters are shown, not sent.
+//! *Invariant*: control characters from inputs are escaped, so that no input can control the terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -84,7 +84,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table for people, at most `width` columns wide (`None`: as wide as it wants to be).
+    /// The table for people, at most `width` columns wide (`None`: unlimited).
     pub fn text(&self, width: Option<u16>) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(STYLE);
@@ -150,7 +150,7 @@ pub fn say(line: &str) {
     });
 }
 
-/// The width of the terminal on stdout; `None` when stdout is no terminal.
+/// The width of the terminal on stdout; `None` when stdout is not a terminal.
 pub fn stdout_width() -> Option<u16> {
     terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.max(40))
 }

@@ -1,4 +1,4 @@
-//! How far the work is: a bar on a terminal, a line every five seconds elsewhere, nothing in the first two seconds.
+//! Progress of long work: a bar on a terminal, a line every five seconds elsewhere, nothing in the first two seconds.
 //!
 //! *Owns* the bar that is being drawn, so that logs and talk can step aside for it ([`aside`]).
 

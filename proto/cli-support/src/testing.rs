@@ -1,5 +1,4 @@
-//! For the tests of our programs: every command that a program has, as its help texts name them, so that no help text is
-//! left unpinned.
+//! Lists every command of a program from its help texts, so that tests pin each help text.
 
 use std::path::Path;
 

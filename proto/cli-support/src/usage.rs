@@ -1,4 +1,4 @@
-//! What this process has used: CPU time and peak memory, from `/proc` (Linux; elsewhere nothing is known).
+//! CPU time and peak memory of this process, from `/proc` (Linux; unknown elsewhere).
 
 /// Clock ticks of `/proc/self/stat` in a second: `USER_HZ`, which Linux fixes at 100 for user space (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -1,6 +1,6 @@
-//! A question to a model, its answer, and the key under which the answer is kept.
+//! A prompt to a model, its response, and the key of the response in the cache.
 //!
-//! *Invariant*: everything that may change an answer is part of its key, and nothing else is.
+//! *Invariant*: the key depends on everything that may change the response, and on nothing else.
 
 use std::time::Duration;
 
@@ -10,35 +10,35 @@ use serde_json::Value;
 use crate::budget::Usage;
 use crate::ids::AnswerKey;
 
-/// Who speaks.
+/// Role of the author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The harness sets the rules.
+    /// Instructions of the harness.
     System,
-    /// The harness asks.
+    /// A request of the harness.
     User,
-    /// The model answers.
+    /// A response of the model.
     Assistant,
 }
 
 /// One message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// Role of its author.
     pub role: Role,
-    /// What is said.
+    /// Text of the message.
     pub content: String,
 }
 
 impl Message {
-    /// A message.
+    /// Creates a message.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         Self { role, content: content.into() }
     }
 }
 
-/// The form that an answer is asked to have.
+/// The format requested for a response.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerForm {
@@ -49,9 +49,9 @@ pub enum AnswerForm {
     JsonObject,
     /// JSON of this schema.
     JsonSchema {
-        /// Names the schema.
+        /// Name of the schema, which providers require.
         name: String,
-        /// The schema.
+        /// The JSON schema itself.
         schema: Value,
     },
 }
@@ -107,50 +107,50 @@ pub enum Finish {
     Stop,
     /// The longest answer was reached: what there is, is cut off.
     Length,
-    /// The provider held the answer back.
+    /// The provider withheld the response.
     Filtered,
-    /// Anything else, as the provider says it; empty when it says nothing.
+    /// The provider's own finish reason; empty when it gives none.
     Other(String),
 }
 
-/// What a model answered.
+/// Response of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The text.
+    /// Text of the response.
     pub content: String,
-    /// Why it ends.
+    /// Finish reason of the response.
     pub finish: Finish,
-    /// What it used.
+    /// Tokens of the call.
     pub usage: Usage,
-    /// The model that answered, as it names itself; empty when it does not.
+    /// Model name in the provider's response; empty when it has none.
     pub model: String,
 }
 
 impl Answer {
-    /// Whether the answer is whole, so that it may be kept and used again. An empty, cut-off or withheld answer is a
-    /// failure of the call: kept, it would be served for ever.
+    /// Whether the response is complete and may be cached. An empty, cut-off or withheld response is a failed call: cached,
+    /// it would be returned for every later request.
     pub fn is_whole(&self) -> bool {
         !self.content.trim().is_empty() && !matches!(self.finish, Finish::Length | Finish::Filtered)
     }
 }
 
-/// What came of a call to a model.
+/// Result of a call to a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// A whole answer.
+    /// A complete response.
     Answered(Answer),
-    /// Too many calls.
+    /// The provider refused the call because of a rate limit.
     Throttled {
-        /// How long the provider asks to wait.
+        /// Wait from the provider's `Retry-After`.
         retry_after: Option<Duration>,
-        /// Whether there were too many tokens, not too many calls.
+        /// Whether the limit of tokens was exceeded; false: the limit of calls.
         tokens: bool,
     },
-    /// Something else went wrong; an answer that is not whole counts among it.
+    /// The call failed for another reason; an incomplete response counts as a failure.
     Failed {
-        /// Why, without keys.
+        /// Error text without API keys.
         reason: String,
-        /// Every call would fail: a person has to mend the settings.
+        /// Every call would fail, as with an invalid API key: the run stops calling until the settings are corrected.
         stop: bool,
     },
     /// It was never made.

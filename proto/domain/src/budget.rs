@@ -1,4 +1,4 @@
-//! What calls to a provider may use and what they did use: limits, usage, prices.
+//! Limits, usage and prices of calls to a provider.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -24,7 +24,7 @@ impl Limit {
         }
     }
 
-    /// A known limit; 0 is no limit anyone can work with and reads as `auto`.
+    /// A known limit; 0 would allow no calls and is read as `auto`.
     pub const fn at(limit: u64) -> Self {
         match NonZeroU64::new(limit) {
             Some(limit) => Self::At(limit),

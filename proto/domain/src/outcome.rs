@@ -1,4 +1,4 @@
-//! The outcome of a record: what was proposed, what the gates said, whose fault a rejection is.
+//! The outcome of a record: the proposed patch, the verdicts of the gates, the fault of a rejection.
 
 use std::sync::Arc;
 
@@ -171,7 +171,7 @@ words! {
         UserGuessed = "user_guessed",
         /// System calls outside the runtime's default seccomp profile fail from now on.
         SyscallsFiltered = "syscalls_filtered",
-        /// The pod shares the host's network, which publishes its ports whatever they say themselves.
+        /// The pod shares the host's network, which publishes its ports with any `hostPort`.
         HostNetworkKeepsPorts = "host_network_keeps_ports",
     }
 }

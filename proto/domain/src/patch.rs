@@ -1,4 +1,4 @@
-//! JSON Patch (RFC 6902): operations as immutable values. Applying them is the verifier's work.
+//! JSON Patch (RFC 6902): operations as immutable values. The verifier applies them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,47 +8,20 @@ use crate::pointer::Pointer;
 /// One RFC 6902 operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "fields have the names of RFC 6902")]
 pub enum Op {
     /// Adds a key or overwrites it; on a list index inserts, on `-` appends.
-    Add {
-        /// Where.
-        path: Pointer,
-        /// What.
-        value: Value,
-    },
+    Add { path: Pointer, value: Value },
     /// Removes an existing node.
-    Remove {
-        /// Where.
-        path: Pointer,
-    },
+    Remove { path: Pointer },
     /// Replaces an existing node.
-    Replace {
-        /// Where.
-        path: Pointer,
-        /// By what.
-        value: Value,
-    },
+    Replace { path: Pointer, value: Value },
     /// Moves a node.
-    Move {
-        /// From where.
-        from: Pointer,
-        /// To where.
-        path: Pointer,
-    },
+    Move { from: Pointer, path: Pointer },
     /// Copies a node.
-    Copy {
-        /// From where.
-        from: Pointer,
-        /// To where.
-        path: Pointer,
-    },
+    Copy { from: Pointer, path: Pointer },
     /// Fails the patch unless the node has this value.
-    Test {
-        /// Where.
-        path: Pointer,
-        /// Which value.
-        value: Value,
-    },
+    Test { path: Pointer, value: Value },
 }
 
 impl Op {

@@ -1,4 +1,4 @@
-//! A record of the corpus: one detection, the document it is about, and what stands around that document.
+//! A record of the corpus: one detection, its document, and the related objects of that document.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -100,24 +100,24 @@ impl Shard {
     }
 }
 
-/// The right of one worker to process one shard until a deadline.
+/// Exclusive right of one worker to commit one shard until a deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Of which run.
+    /// The run of the shard.
     pub run_id: RunId,
-    /// Which slice.
+    /// The leased slice of the corpus.
     pub shard: Shard,
-    /// Who holds it.
+    /// Holder of the lease.
     pub worker: WorkerName,
-    /// Grows with every lease of the shard.
+    /// Fencing token; increases with every lease of the shard.
     pub token: FencingToken,
-    /// How long it lasts from the moment it is granted or renewed, in ms.
+    /// Time to live in ms, counted from the grant and from each renewal.
     pub ttl_ms: u64,
-    /// How many times the shard has been leased, this lease included.
+    /// Number of leases of the shard so far, this one included.
     pub attempt: u32,
 }
 
-/// Where a run stands.
+/// State of a run in its life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {

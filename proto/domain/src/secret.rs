@@ -1,4 +1,4 @@
-//! A value that must not be seen: it prints as `***` and cannot be serialised.
+//! A secret value: it prints as `***` and cannot be serialized.
 
 use std::fmt;
 

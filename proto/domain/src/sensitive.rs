@@ -1,5 +1,4 @@
-//! What is a secret in a manifest: by its place, by its name, by its shape. Whoever shows or sends a manifest asks here
-//! first.
+//! Detects secrets in a manifest by their location, name and shape. Code that prints or sends a manifest must use it.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +39,7 @@ fn replace_repeats(value: &mut Value, repeated: &[(String, String)]) {
     }
 }
 
-/// The same for a text that is no YAML: line by line, by what stands before the first colon.
+/// The same for a text that is not YAML: line by line, by the key before the first colon.
 pub fn replace_in_text(text: &str, take: &mut impl FnMut(&str) -> String) -> String {
     let lines = text.split_inclusive('\n').map(|line| {
         let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
@@ -180,7 +179,7 @@ fn password_of_url(text: &str) -> Option<(usize, usize)> {
     (colon + 1 < at).then_some((authority + colon + 1, authority + at))
 }
 
-/// Whether a text looks like a key, whatever its name.
+/// Whether a value looks like a secret key, under any name.
 fn is_shaped(text: &str, key: &str) -> bool {
     if text.contains("-----BEGIN ") {
         return true;

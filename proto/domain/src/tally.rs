@@ -1,4 +1,4 @@
-//! What a run came to, in numbers small enough to travel with every commit and to add up.
+//! Counts over the outcomes of a run, small enough to be sent with every commit, and additive.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! Looking through the rows of a run as a doubter would: is every record there, once, where it belongs?
+//! Checks the rows of a run: every record exists exactly once, at its position.
 //!
-//! Streams; what is held beside a batch is 8 bytes for each record id.
+//! Streams; memory holds one batch and 8 bytes for each record id.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -43,7 +43,7 @@ pub struct Audit {
 /// How often something is wrong, and where first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
     /// The first few.
     pub examples: Vec<String>,

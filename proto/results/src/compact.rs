@@ -1,6 +1,6 @@
 //! Many small parts → few files with the same rows in the order of the corpus.
 //!
-//! Rows are copied as Arrow batches and never become outcomes. What is held is one batch and the compressed pages of
+//! Rows are copied as Arrow batches and are not decoded into outcomes. Memory holds one batch and the compressed pages of
 //! one row group.
 
 use std::io::{self, Write};
@@ -36,6 +36,7 @@ pub struct Compacted {
 
 /// Why parts could not be compacted. The parts are left as they were.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum CompactError {
     /// A part cannot be read.
     #[error(transparent)]
@@ -50,14 +51,7 @@ pub enum CompactError {
     #[error(
         "{part}: position {position} comes after {last}: parts overlap or are not in the order of the corpus"
     )]
-    Order {
-        /// The part whose row comes too late.
-        part: String,
-        /// Its position.
-        position: u64,
-        /// The position before it.
-        last: u64,
-    },
+    Order { part: String, position: u64, last: u64 },
 }
 
 /// `compact`, and the fingerprint of what was copied. Two threads work on what is read once: to open a small part

@@ -1,6 +1,6 @@
 //! Crash points: named places where a build for tests ends the process at once, as a power cut would.
 //!
-//! *Owns* the one list of them. In builds without debug assertions (every release), [`reach`] is nothing at all and nothing can be armed.
+//! *Owns* the list of them. Without debug assertions (every release), [`reach`] does nothing and no point can be armed.
 
 macro_rules! points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -27,7 +27,7 @@ points! {
     CorpusArrived = "corpus-arrived",
     /// It has its name; the ledger does not know the run.
     CorpusPlaced = "corpus-placed",
-    /// The ledger knows the run; nobody was told.
+    /// The run is in the ledger; the client has no acknowledgement yet.
     RunRecorded = "run-recorded",
     /// A lease is about to be recorded.
     LeaseTentative = "lease-tentative",
@@ -104,7 +104,7 @@ mod armed {
             let (name, time) = match text.split_once(':') {
                 None => (text, 1),
                 Some((name, time)) => {
-                    (name, time.parse().map_err(|_| format!("{time:?} is no number of times"))?)
+                    (name, time.parse().map_err(|_| format!("{time:?} is not a number of times"))?)
                 }
             };
             let point = Point::ALL.iter().copied().find(|point| point.as_str() == name);

@@ -1,18 +1,18 @@
-//! Why a file as a whole cannot be read: the file, the place, and the remedy.
+//! Error of a file that cannot be read as a whole, with the place and the remedy.
 
 use std::fmt;
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Bytes before it, unpacked.
+    /// Offset in the uncompressed bytes.
     pub byte: u64,
     /// 1-based line and column (in bytes), where the file is text.
     pub line: Option<(u64, u64)>,
 }
 
 impl Place {
-    /// A place in a file that has no lines.
+    /// A place in a binary file.
     pub const fn byte(byte: u64) -> Self {
         Self { byte, line: None }
     }
@@ -27,21 +27,16 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a file as a whole cannot be read or written.
+/// A file as a whole cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}{}: {what}; {remedy}", At(*place))]
 pub struct FileError {
-    /// Which file.
-    pub file: String,
-    /// Where in it.
-    pub place: Option<Place>,
-    /// What is wrong.
-    pub what: String,
-    /// What to do about it.
-    pub remedy: &'static str,
-    /// The error of the system, where there is one.
+    pub(crate) file: String,
+    pub(crate) place: Option<Place>,
+    pub(crate) what: String,
+    pub(crate) remedy: &'static str,
     #[source]
-    pub source: Option<std::io::Error>,
+    pub(crate) source: Option<std::io::Error>,
 }
 
 struct At(Option<Place>);
@@ -53,32 +48,32 @@ impl fmt::Display for At {
 }
 
 impl FileError {
-    /// An error without one of the system.
+    /// An error without a cause in the operating system.
     pub fn new(file: &str, place: Option<Place>, what: impl Into<String>, remedy: &'static str) -> Self {
         Self { file: file.to_owned(), place, what: what.into(), remedy, source: None }
+    }
+
+    /// Adds the cause in the operating system.
+    #[must_use]
+    pub fn with_source(self, source: std::io::Error) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// The file cannot be opened.
     pub fn open(file: &str, error: std::io::Error) -> Self {
         let what = format!("cannot be opened: {error}");
-        Self { source: Some(error), ..Self::new(file, None, what, "check the path and its permissions") }
+        Self::new(file, None, what, "check the path and its permissions").with_source(error)
     }
 
-    /// The file cannot be read on.
+    /// Reading the file failed.
     pub fn read(file: &str, place: Option<Place>, error: std::io::Error) -> Self {
         let what = format!("cannot be read: {error}");
-        Self {
-            source: Some(error),
-            ..Self::new(file, place, what, "check the disk, or fetch the file again")
-        }
+        Self::new(file, place, what, "check the disk, or fetch the file again").with_source(error)
     }
 
     /// The file cannot be written.
     pub fn write(file: &str, error: std::io::Error) -> Self {
         let what = format!("cannot be written: {error}");
-        Self {
-            source: Some(error),
-            ..Self::new(file, None, what, "check the space and the permissions there")
-        }
+        Self::new(file, None, what, "check the space and the permissions there").with_source(error)
     }
 }

@@ -1,9 +1,8 @@
-//! One hash for what a run came to: equal runs have equal fingerprints, however their rows fall into parts, batches and
-//! files, and in whatever order these are read.
+//! One hash over the results of a run: equal runs have equal fingerprints, independent of how rows are divided into parts,
+//! batches and files, and of the order in which these are read.
 //!
 //! Every row is hashed by itself, over all columns of [`Role::Outcome`] (its position and id among them). The row hashes
-//! are added up lane by lane: the sum stands for the rows sorted by position without anyone sorting them, in memory that
-//! does not grow. Construction: `LtHash` ("A New Paradigm for Collision-Free Hashing: Incrementality at Reduced Cost",
+//! are added up lane by lane: the sum equals that of the rows sorted by position without sorting them, in constant memory. Construction: `LtHash` ("A New Paradigm for Collision-Free Hashing: Incrementality at Reduced Cost",
 //! EUROCRYPT 1997) with 1,024 lanes of 16 bits, drawn from BLAKE3 in its extendable-output mode.
 
 use std::fmt;
@@ -111,7 +110,6 @@ impl Fingerprinter {
     }
 }
 
-/// One column, typed.
 enum Cells<'a> {
     Text(&'a StringArray),
     TextList { offsets: &'a [i32], items: &'a StringArray },

@@ -1,6 +1,6 @@
 //! Every key and file name of a run's folder.
 //!
-//! While a run goes on, its parts lie below [`STAGED`]; when it has ended, [`RUN_FILE`] names the final ones
+//! During a run its parts are below [`STAGED`]; after it, [`RUN_FILE`] lists the final ones
 //! ([`final_part`]) beside it.
 
 use domain::ids::{FencingToken, PartHash, ShardIndex};

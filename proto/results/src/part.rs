@@ -1,6 +1,6 @@
 //! Outcomes → Parquet: one part in memory, or a stream into a file.
 //!
-//! *Invariant*: a row group holds at most [`ROW_GROUP_ROWS`] rows, fewer where these are long, and its statistics tell
+//! *Invariant*: a row group holds at most [`ROW_GROUP_ROWS`] rows, fewer where these are long, and its statistics hold
 //! the range of `position`.
 
 use std::io::Write;

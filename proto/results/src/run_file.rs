@@ -1,4 +1,4 @@
-//! `run.json`: what a run was, beside its parts. Readers refuse a format they do not know.
+//! `run.json`: describes a run, beside its parts. Readers refuse an unknown format version.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -105,7 +105,7 @@ pub struct ImportedFrom {
     pub entries: PublishedEntries,
 }
 
-/// How many entries the published files held, whatever they were: the original's counts.
+/// Entries in the published files, invalid ones included, as the paper counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedEntries {
     /// In the detections file.
@@ -118,8 +118,9 @@ pub struct PublishedEntries {
 
 /// Why a `run.json` cannot be read or written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum RunFileError {
-    /// The store refused.
+    /// The store cannot read or write it.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A later version of the software wrote it.
@@ -127,20 +128,10 @@ pub enum RunFileError {
         "{location}/{RUN_FILE} has format version {found}, this program reads up to {}: use a newer program",
         FormatVersion::CURRENT.0
     )]
-    Newer {
-        /// The folder of the run.
-        location: String,
-        /// The version found.
-        found: u64,
-    },
+    Newer { location: String, found: u64 },
     /// It is not the JSON it should be.
     #[error("{location}/{RUN_FILE} cannot be read: {reason}")]
-    Malformed {
-        /// The folder of the run.
-        location: String,
-        /// What is wrong.
-        reason: String,
-    },
+    Malformed { location: String, reason: String },
 }
 
 impl RunFile {

@@ -1,6 +1,6 @@
 //! Parts → outcomes or record batches, streamed: memory does not grow with the number of rows.
 //!
-//! *Never* guesses: a file without our format version, or with another one, is refused by name.
+//! A file without our format version, or with another one, is refused with its name.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -72,15 +72,16 @@ impl From<PathBuf> for Part {
 #[derive(Debug, thiserror::Error)]
 #[error("{part}: {problem}")]
 pub struct ScanError {
-    /// Which part.
+    /// File name of the part.
     pub part: String,
-    /// What is wrong with it.
+    /// What is wrong with the part.
     #[source]
     pub problem: Problem,
 }
 
 /// What is wrong with a part.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Problem {
     /// It cannot be opened.
     #[error("cannot be opened: {0}")]
@@ -91,22 +92,19 @@ pub enum Problem {
     /// A batch cannot be decoded.
     #[error("cannot be read: {0}")]
     Arrow(#[from] ArrowError),
-    /// It is some other Parquet file.
-    #[error("is no part of results: its metadata lacks '{}'", schema::FORMAT_KEY)]
+    /// A Parquet file of another program.
+    #[error("is not a part of results: its metadata lacks '{}'", schema::FORMAT_KEY)]
     Foreign,
     /// Another version of the software wrote it, with other columns.
     #[error(
         "has format version {found}, this program reads {}: use the release that wrote it, or repeat the run",
         schema::FORMAT_VERSION
     )]
-    Version {
-        /// The version found.
-        found: String,
-    },
-    /// A column that was asked for is not there.
+    Version { found: String },
+    /// A requested column does not exist.
     #[error("has no column {0}")]
     NoColumn(String),
-    /// A row is not an outcome.
+    /// A row cannot be decoded into an outcome.
     #[error("{0}")]
     Row(#[from] DecodeError),
 }

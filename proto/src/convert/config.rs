@@ -1,19 +1,19 @@
-//! A run's configuration: travels as JSON, so that an unknown key is refused rather than dropped.
+//! Configuration of a run, sent as JSON so that an unknown key is refused and not dropped.
 
 use domain::config::RunConfig;
 
 use super::BadMessage;
 
-/// Longest configuration that is read.
+/// Longest configuration that is parsed, in bytes.
 const CONFIG_BYTES: usize = 1 << 20;
 
-/// The configuration as it travels.
+/// Encodes a configuration.
 pub fn config_to_wire(config: &RunConfig) -> String {
-    // Texts, numbers and maps with text keys: nothing in a configuration can fail to be JSON.
+    // A configuration holds strings, numbers and maps with string keys only, which always serialize.
     serde_json::to_string(config).unwrap_or_default()
 }
 
-/// Reads and checks a configuration.
+/// Parses and checks a configuration.
 pub fn config_from_wire(json: &str) -> Result<RunConfig, BadMessage> {
     if json.len() > CONFIG_BYTES {
         return Err(BadMessage::new("config_json", format!("is longer than {CONFIG_BYTES} bytes")));
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_survives_and_an_unchecked_one_does_not() {
+    fn a_configuration_round_trips_and_an_invalid_one_is_refused() {
         let mut config = RunConfig::default();
         config.rules.images.insert("nginx".to_owned(), "nginx:1.27".to_owned());
         assert_eq!(config_from_wire(&config_to_wire(&config)).unwrap(), config);

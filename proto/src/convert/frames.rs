@@ -1,4 +1,4 @@
-//! A slice of the corpus cut into messages of bounded size, and put together again.
+//! Splits a slice of the corpus into messages of bounded size, and reassembles it.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use domain::record::{Record, Slice, SourceDocument};
 use super::BadMessage;
 use crate::v1;
 
-/// Size that a message with a piece of a slice should not exceed; a single larger document travels alone.
+/// Target size of a message with a piece of a slice; a larger document is sent in a message of its own.
 pub const FRAME_BYTES: usize = 1 << 20;
 
-/// Cuts a slice into pieces of about [`FRAME_BYTES`], each with the documents that its records name.
+/// Splits a slice into pieces of about [`FRAME_BYTES`], each with the documents that its records refer to.
 ///
-/// There is always at least one piece.
+/// An empty slice yields one empty piece.
 pub fn frames(slice: Slice) -> Vec<v1::Slice> {
     let documents: BTreeMap<DocumentHash, SourceDocument> =
         slice.documents.into_iter().map(|document| (document.hash, document)).collect();
@@ -51,11 +51,11 @@ fn record_bytes(record: &Record) -> usize {
 }
 
 fn document_bytes(document: &SourceDocument) -> usize {
-    // Neighbours are a few labels each; an estimate is enough for a size that may be exceeded a little.
+    // An estimate is sufficient: neighbours are a few labels each, and the target size is not a hard limit.
     64 + document.text.len() + 128 * document.neighbours.objects().len()
 }
 
-/// A slice in the making.
+/// Reassembles a slice from its pieces.
 #[derive(Debug, Default)]
 pub struct Assembly {
     records: Vec<Record>,
@@ -63,7 +63,7 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Takes the next piece.
+    /// Appends the next piece.
     pub fn push(&mut self, piece: v1::Slice) -> Result<(), BadMessage> {
         for document in piece.documents {
             let document = SourceDocument::try_from(document)?;
@@ -79,12 +79,12 @@ impl Assembly {
         Ok(())
     }
 
-    /// How many records have arrived.
+    /// Number of records received.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether no record has arrived.
+    /// Whether no record was received.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_slice_is_put_together_again() {
+    fn a_slice_round_trips_through_its_pieces() {
         let long = "x".repeat(FRAME_BYTES / 2);
         let huge = "y".repeat(FRAME_BYTES * 2);
         let whole = slice(&["a", "a", &long, &huge, "b", &long, "a"]);
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(pieces.len(), 3);
         let mut assembly = Assembly::default();
         for piece in pieces {
-            // Each piece stands alone.
+            // Each piece is complete in itself.
             Assembly::default().push(piece.clone()).unwrap();
             assembly.push(piece).unwrap();
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_travels_once_per_piece() {
+    fn a_document_is_sent_once_per_piece() {
         let pieces = frames(slice(&["a", "b", "a", "b", "a"]));
         assert_eq!((pieces.len(), pieces[0].documents.len(), pieces[0].records.len()), (1, 2, 5));
         assert_eq!(frames(Slice::default()).len(), 1);

@@ -8,14 +8,14 @@ use super::run::{tally_from_wire, tally_to_wire};
 use super::{BadMessage, hash_bytes, required};
 use crate::v1;
 
-/// What a worker shows to renew a lease, hand it back or commit under it.
+/// Identifies a lease; required to renew it, to release it and to commit under it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeaseKey {
-    /// Of which run.
+    /// The run of the shard.
     pub run_id: RunId,
-    /// Which shard.
+    /// The leased shard.
     pub shard: ShardIndex,
-    /// The fencing token.
+    /// The fencing token of the lease.
     pub token: FencingToken,
 }
 
@@ -95,18 +95,18 @@ impl TryFrom<v1::Lease> for Lease {
     }
 }
 
-/// Describes a part that is handed in.
+/// Describes an uploaded part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartHeader {
-    /// Under which lease.
+    /// Lease under which the part is committed.
     pub key: LeaseKey,
-    /// Who made it.
+    /// Worker that wrote the part.
     pub worker: WorkerName,
-    /// Its length.
+    /// Length of the part.
     pub bytes: u64,
-    /// BLAKE3 of its bytes.
+    /// BLAKE3 hash of the part.
     pub hash: PartHash,
-    /// Counts over its rows.
+    /// Counts over the rows of the part.
     pub tally: Tally,
 }
 
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_header_survives() {
+    fn a_part_header_round_trips() {
         let header = PartHeader {
             key: LeaseKey { run_id: RunId::new("r1").unwrap(), shard: ShardIndex(3), token: FencingToken(9) },
             worker: WorkerName::new("w").unwrap(),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_survives_and_a_crooked_one_is_refused() {
+    fn a_lease_round_trips_and_an_invalid_one_is_refused() {
         let lease = Lease {
             run_id: RunId::new("r1").unwrap(),
             shard: Shard { index: ShardIndex(750), len: 250 },

@@ -1,4 +1,4 @@
-//! Questions to a model, what calls came to, and answers.
+//! LLM requests, call results and responses.
 
 use std::time::Duration;
 
@@ -10,43 +10,43 @@ use super::{BadMessage, hash_bytes, required};
 use crate::v1;
 use crate::v1::call_result::Outcome;
 
-/// Longest answer that is taken, in bytes.
+/// Longest accepted response, in bytes.
 pub const ANSWER_BYTES: usize = 4 << 20;
 
-/// Longest reason of a failed call, in characters.
+/// Characters after which the reason of a failed call is cut off.
 const REASON_CHARS: usize = 1000;
 
-/// A worker wants the answer to a question.
+/// Requests a response: from the cache, or by a permit to call the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcquireCall {
-    /// Counts up over the worker's life.
+    /// Request id, unique over the life of the worker.
     pub number: u64,
-    /// For which run.
+    /// The run that makes the call.
     pub run_id: RunId,
-    /// Key of the answer.
+    /// Key in the response cache.
     pub key: AnswerKey,
-    /// How many tokens question and answer will take, as estimated.
+    /// Estimated tokens of prompt and response together.
     pub tokens: u64,
-    /// Whether the call is under way, allowed on an earlier stream.
+    /// Whether the call is in progress under a permit of an earlier stream.
     pub under_way: bool,
 }
 
-/// A call has ended.
+/// Result of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallResult {
-    /// Which question.
+    /// Request id.
     pub number: u64,
-    /// For which run.
+    /// The run that makes the call.
     pub run_id: RunId,
-    /// Key of the answer.
+    /// Key in the response cache.
     pub key: AnswerKey,
-    /// What came of it.
+    /// The response, or why there is none.
     pub outcome: CallOutcome,
-    /// Tokens that were paid for, also where there is no answer.
+    /// Billed tokens, also of calls without a response.
     pub usage: Usage,
-    /// Calls a minute that the provider says it allows.
+    /// Limit of calls a minute from the provider's headers.
     pub advertised_requests: Option<u64>,
-    /// Tokens a minute that the provider says it allows.
+    /// Limit of tokens a minute from the provider's headers.
     pub advertised_tokens: Option<u64>,
 }
 
@@ -59,13 +59,13 @@ fn run_id(field: &'static str, text: String) -> Result<RunId, BadMessage> {
 }
 
 impl From<&AcquireCall> for v1::AcquireCall {
-    fn from(asked: &AcquireCall) -> Self {
+    fn from(request: &AcquireCall) -> Self {
         Self {
-            number: asked.number,
-            run_id: asked.run_id.to_string(),
-            key: asked.key.as_bytes().to_vec(),
-            tokens: asked.tokens,
-            under_way: asked.under_way,
+            number: request.number,
+            run_id: request.run_id.to_string(),
+            key: request.key.as_bytes().to_vec(),
+            tokens: request.tokens,
+            under_way: request.under_way,
         }
     }
 }
@@ -73,13 +73,13 @@ impl From<&AcquireCall> for v1::AcquireCall {
 impl TryFrom<v1::AcquireCall> for AcquireCall {
     type Error = BadMessage;
 
-    fn try_from(question: v1::AcquireCall) -> Result<Self, BadMessage> {
+    fn try_from(request: v1::AcquireCall) -> Result<Self, BadMessage> {
         Ok(Self {
-            number: question.number,
-            run_id: run_id("acquire_call.run_id", question.run_id)?,
-            key: key("acquire_call.key", &question.key)?,
-            tokens: question.tokens,
-            under_way: question.under_way,
+            number: request.number,
+            run_id: run_id("acquire_call.run_id", request.run_id)?,
+            key: key("acquire_call.key", &request.key)?,
+            tokens: request.tokens,
+            under_way: request.under_way,
         })
     }
 }
@@ -106,7 +106,7 @@ impl From<Answer> for v1::Answer {
                 Finish::Stop => "stop".to_owned(),
                 Finish::Length => "length".to_owned(),
                 Finish::Filtered => "filtered".to_owned(),
-                Finish::Other(word) => word,
+                Finish::Other(reason) => reason,
             },
             usage: Some(answer.usage.into()),
             model: answer.model,
@@ -169,15 +169,15 @@ impl TryFrom<Outcome> for CallOutcome {
 }
 
 impl From<&CallResult> for v1::CallResult {
-    fn from(ended: &CallResult) -> Self {
+    fn from(result: &CallResult) -> Self {
         Self {
-            number: ended.number,
-            run_id: ended.run_id.to_string(),
-            key: ended.key.as_bytes().to_vec(),
-            outcome: Some(ended.outcome.clone().into()),
-            usage: Some(ended.usage.into()),
-            advertised_requests_per_minute: ended.advertised_requests.unwrap_or(0),
-            advertised_tokens_per_minute: ended.advertised_tokens.unwrap_or(0),
+            number: result.number,
+            run_id: result.run_id.to_string(),
+            key: result.key.as_bytes().to_vec(),
+            outcome: Some(result.outcome.clone().into()),
+            usage: Some(result.usage.into()),
+            advertised_requests_per_minute: result.advertised_requests.unwrap_or(0),
+            advertised_tokens_per_minute: result.advertised_tokens.unwrap_or(0),
         }
     }
 }
@@ -185,16 +185,16 @@ impl From<&CallResult> for v1::CallResult {
 impl TryFrom<v1::CallResult> for CallResult {
     type Error = BadMessage;
 
-    fn try_from(ended: v1::CallResult) -> Result<Self, BadMessage> {
-        let told = |limit: u64| (limit > 0).then_some(limit);
+    fn try_from(result: v1::CallResult) -> Result<Self, BadMessage> {
+        let advertised = |limit: u64| (limit > 0).then_some(limit);
         Ok(Self {
-            number: ended.number,
-            run_id: run_id("call_result.run_id", ended.run_id)?,
-            key: key("call_result.key", &ended.key)?,
-            outcome: required("call_result.outcome", ended.outcome)?.try_into()?,
-            usage: ended.usage.unwrap_or_default().into(),
-            advertised_requests: told(ended.advertised_requests_per_minute),
-            advertised_tokens: told(ended.advertised_tokens_per_minute),
+            number: result.number,
+            run_id: run_id("call_result.run_id", result.run_id)?,
+            key: key("call_result.key", &result.key)?,
+            outcome: required("call_result.outcome", result.outcome)?.try_into()?,
+            usage: result.usage.unwrap_or_default().into(),
+            advertised_requests: advertised(result.advertised_requests_per_minute),
+            advertised_tokens: advertised(result.advertised_tokens_per_minute),
         })
     }
 }
@@ -203,11 +203,11 @@ impl TryFrom<v1::CallResult> for CallResult {
 mod tests {
     use super::*;
 
-    fn ended(outcome: CallOutcome) -> CallResult {
+    fn result(outcome: CallOutcome) -> CallResult {
         CallResult {
             number: 7,
             run_id: RunId::new("r").unwrap(),
-            key: AnswerKey::of(b"question"),
+            key: AnswerKey::of(b"prompt"),
             outcome,
             usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
             advertised_requests: Some(480),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_call_came_to_survives() {
+    fn a_call_result_round_trips() {
         let answer = |finish| Answer {
             content: "[]".to_owned(),
             finish,
@@ -232,28 +232,28 @@ mod tests {
             CallOutcome::Failed { reason: "why".to_owned(), stop: true },
             CallOutcome::Unsent,
         ] {
-            let sent = ended(outcome);
+            let sent = result(outcome);
             assert_eq!(CallResult::try_from(v1::CallResult::from(&sent)).unwrap(), sent);
         }
     }
 
     #[test]
-    fn a_question_survives_and_a_short_key_is_refused() {
-        let asked = AcquireCall {
+    fn a_request_round_trips_and_a_short_key_is_refused() {
+        let request = AcquireCall {
             number: 1,
             run_id: RunId::new("r").unwrap(),
             key: AnswerKey::of(b"q"),
             tokens: 1500,
             under_way: true,
         };
-        let mut sent = v1::AcquireCall::from(&asked);
-        assert_eq!(AcquireCall::try_from(sent.clone()).unwrap(), asked);
+        let mut sent = v1::AcquireCall::from(&request);
+        assert_eq!(AcquireCall::try_from(sent.clone()).unwrap(), request);
         sent.key.pop();
         assert_eq!(AcquireCall::try_from(sent).unwrap_err().field, "acquire_call.key");
     }
 
     #[test]
-    fn an_answer_too_long_is_refused() {
+    fn a_response_over_the_limit_is_refused() {
         let answer = v1::Answer { content: "x".repeat(ANSWER_BYTES + 1), ..v1::Answer::default() };
         assert_eq!(Answer::try_from(answer).unwrap_err().field, "answer.content");
     }

@@ -1,6 +1,6 @@
-//! Where the wire meets the domain: domain types go out with `From`, wire types come in with `TryFrom`.
+//! Conversions between wire messages and domain types: `From` when sending, `TryFrom` when receiving.
 //!
-//! *Invariant*: nothing that came over the wire is a domain value before it passed through here.
+//! *Invariant*: a received value becomes a domain value here only, after validation.
 
 mod config;
 mod error;

@@ -24,7 +24,7 @@ impl From<&SourceDocument> for v1::Document {
         let neighbours_json = if document.neighbours == Neighbours::Unknown {
             String::new()
         } else {
-            // Texts, lists and maps with text keys: always JSON.
+            // Strings, lists and maps with string keys always serialize.
             serde_json::to_string(&document.neighbours).unwrap_or_default()
         };
         Self {
@@ -38,7 +38,7 @@ impl From<&SourceDocument> for v1::Document {
 impl TryFrom<v1::Document> for SourceDocument {
     type Error = BadMessage;
 
-    /// The hash is taken as sent: whoever stores a document for others must compare it with
+    /// The hash is not verified: code that stores a document for other readers must compare it with
     /// [`SourceDocument::new`].
     fn try_from(document: v1::Document) -> Result<Self, BadMessage> {
         let text =
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_and_documents_survive_the_wire() {
+    fn records_and_documents_round_trip() {
         let neighbours = Neighbours::Known(vec![Neighbour::ServiceAccount {
             namespace: String::new(),
             name: "builder".to_owned(),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_values_are_refused_by_field() {
+    fn invalid_values_are_refused_with_their_field() {
         let (record, document) = domain::testing::record(0, "latest-tag", "kind: Pod");
         let mut wire = v1::Record::from(record);
         wire.document.pop();

@@ -1,4 +1,4 @@
-//! Where a run stands.
+//! Status of a run.
 
 use domain::budget::Usage;
 use domain::ids::{ConfigHash, CorpusHash, RunId};
@@ -8,69 +8,69 @@ use domain::tally::Tally;
 use super::BadMessage;
 use crate::v1;
 
-/// Where a run stands, as clients see it.
+/// Status of a run, as shown to clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunStatus {
-    /// Which run.
+    /// The run.
     pub run_id: RunId,
-    /// Its state.
+    /// State in its life cycle.
     pub state: RunState,
     /// Records of the corpus.
     pub records: u64,
     /// Records of a shard.
     pub shard_size: u32,
-    /// All shards.
+    /// Shards in all.
     pub shards: u32,
     /// Committed shards.
     pub committed: u32,
-    /// Shards that a worker holds.
+    /// Shards under lease.
     pub leased: u32,
     /// Counts over the committed rows.
     pub tally: Tally,
-    /// Workers that are connected.
+    /// Connected workers, over all runs.
     pub workers: u32,
-    /// When it was submitted, in ms since the Unix epoch.
+    /// Time of submission, in ms since the Unix epoch.
     pub created_at_ms: u64,
-    /// Where the results lie, or will.
+    /// Path or URL of the results.
     pub results: String,
-    /// Fingerprint of the results, once finished.
+    /// Fingerprint of the results; `None` until the run has finished.
     pub fingerprint: Option<String>,
-    /// The corpus.
+    /// BLAKE3 hash of the corpus.
     pub corpus_hash: CorpusHash,
-    /// The configuration.
+    /// BLAKE3 hash of the configuration.
     pub config_hash: ConfigHash,
-    /// Why the run cannot go on.
+    /// Why the run cannot proceed; `None` when it can.
     pub trouble: Option<String>,
     /// Records committed a second over the last minute.
     pub records_per_s: f64,
-    /// What it asked a model; `None` where it asked none.
+    /// LLM calls of the run; `None` when it made none.
     pub model: Option<LlmStatus>,
 }
 
-/// What a run asked a model, over all processes.
+/// LLM calls of a run, over all processes that worked on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LlmStatus {
-    /// Calls that were made, whatever became of them.
+    /// Calls sent, with any outcome.
     pub calls: u64,
-    /// Those that failed other than by a refusal.
+    /// Calls that failed for another reason than a rate limit.
     pub failed: u64,
-    /// Those that were refused because there were too many.
+    /// Calls that the provider refused because of a rate limit.
     pub throttled: u64,
-    /// Questions that were answered from what was kept.
+    /// Requests served from the response cache.
     pub reused: u64,
-    /// Questions that wait for leave, for another's call or for the store.
+    /// Requests that wait for a permit, for an identical call in flight, or for the response cache.
     pub waiting: u64,
-    /// Calls under way.
+    /// Calls in progress.
     pub under_way: u64,
-    /// Calls that ended, over the last minute; refused ones do not count.
+    /// Calls completed in the last minute, throttled ones excluded.
     pub calls_per_min: f64,
-    /// Calls a minute that the run's account allows as far as is known, over all runs.
+    /// Known limit of calls a minute of the account, shared by all its runs.
     pub limit_per_min: Option<f64>,
-    /// Whether that was learnt; otherwise somebody says so.
+    /// Whether the limit was learnt from throttling; false: configured, or advertised by the provider.
     pub limit_learnt: bool,
-    /// Tokens that were paid for.
+    /// Billed tokens.
     pub usage: Usage,
-    /// What they cost, in US dollars.
+    /// Cost of the billed tokens, in US dollars.
     pub cost_usd: f64,
 }
 
@@ -111,18 +111,18 @@ impl From<v1::LlmStatus> for LlmStatus {
     }
 }
 
-/// A rate as it arrives: nothing that could not be one.
+/// Replaces a received rate that is negative or not finite by 0.
 pub(super) fn rate(sent: f64) -> f64 {
     if sent.is_finite() { sent.max(0.0) } else { 0.0 }
 }
 
-/// Counts as they travel.
+/// Encodes counts.
 pub fn tally_to_wire(tally: &Tally) -> String {
-    // Numbers and maps with text keys: always JSON.
+    // Numbers and maps with string keys always serialize.
     serde_json::to_string(tally).unwrap_or_default()
 }
 
-/// Reads counts.
+/// Parses counts.
 pub fn tally_from_wire(json: &str) -> Result<Tally, BadMessage> {
     serde_json::from_str(json).map_err(|error| BadMessage::new("tally_json", error))
 }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_survives() {
+    fn a_status_round_trips() {
         let status = RunStatus {
             run_id: RunId::new("r1").unwrap(),
             state: RunState::Finishing,

@@ -1,4 +1,4 @@
-//! A run and the space that it takes.
+//! A run with the size of its results.
 
 use domain::ids::RunId;
 use domain::run::RunState;
@@ -6,20 +6,20 @@ use domain::run::RunState;
 use super::BadMessage;
 use crate::v1;
 
-/// A run and the space that its results take.
+/// A run with the size of its results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRun {
-    /// Which run.
+    /// The run.
     pub run_id: RunId,
-    /// Its state.
+    /// State in its life cycle.
     pub state: RunState,
     /// Records of the corpus.
     pub records: u64,
-    /// When it was submitted, in ms since the Unix epoch.
+    /// Time of submission, in ms since the Unix epoch.
     pub created_at_ms: u64,
-    /// Bytes of its results, its corpus included.
+    /// Bytes of its results, the copy of its corpus included.
     pub bytes: u64,
-    /// Where the results lie.
+    /// Path or URL of the results.
     pub results: String,
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_run_survives() {
+    fn a_stored_run_round_trips() {
         let run = StoredRun {
             run_id: RunId::new("r").unwrap(),
             state: RunState::Removing,

@@ -1,4 +1,4 @@
-//! A connected worker, as clients see it.
+//! Status of a connected worker.
 
 use std::time::Duration;
 
@@ -8,28 +8,28 @@ use super::BadMessage;
 use super::run::rate;
 use crate::v1;
 
-/// A worker that is connected.
+/// Status of a connected worker, as shown to clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
-    /// The name it is known by.
+    /// Unique name.
     pub worker: WorkerName,
     /// Software version, for people.
     pub version: String,
-    /// How many shards it processes at the same time.
+    /// Shards that it processes at the same time.
     pub slots: u32,
     /// Leases that it holds.
     pub leased: u32,
-    /// Shards that it committed since it connected.
+    /// Shards committed since it connected.
     pub shards: u64,
     /// Records of these shards.
     pub records: u64,
-    /// Records a second over the last minute.
+    /// Records committed a second over the last minute.
     pub records_per_s: f64,
-    /// How long it has been connected.
+    /// Time since it connected.
     pub connected: Duration,
-    /// How long ago it was heard.
+    /// Time since its last message.
     pub silent: Duration,
-    /// Whether it was told to end.
+    /// Whether it is being drained.
     pub draining: bool,
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_survives_and_a_crooked_rate_does_not() {
+    fn a_status_round_trips_and_an_invalid_rate_is_dropped() {
         let status = WorkerStatus {
             worker: WorkerName::new("w").unwrap(),
             version: "0.1.0".to_owned(),

@@ -2,3 +2,5 @@
 
 pub mod chaos;
 pub mod tidy;
+mod tokens;
+pub mod words;

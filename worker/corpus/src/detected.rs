@@ -1,4 +1,4 @@
-//! Records from manifests: what the detector finds, sorted and numbered as the published detections are.
+//! Records from manifests: findings of the detector, sorted and numbered like published detections.
 
 use std::sync::Arc;
 
@@ -7,13 +7,18 @@ use domain::ids::RecordId;
 use domain::policy::PolicyId;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
 
+use crate::error::CorpusError;
 use crate::inputs::Inputs;
 use crate::scan::{FileScan, Scan, Trouble};
 use crate::sink::Sink;
 use crate::split::Place;
 
 /// Detects over `path` and gives every finding as a record.
-pub(crate) fn read(path: &str, config: &RunConfig, sink: &mut Sink<'_>) -> anyhow::Result<()> {
+pub(crate) fn read<E: From<CorpusError>>(
+    path: &str,
+    config: &RunConfig,
+    sink: &mut Sink<'_, E>,
+) -> Result<(), E> {
     let inputs = Inputs::open(&[path.to_owned()], &config.limits)?;
     let scan = Scan::survey(&inputs, &config.limits, PolicyId::ALL.to_vec())?;
     scan.files(|file| file, |file| records(&file, config, sink))
@@ -48,13 +53,17 @@ pub fn rows(file: &FileScan) -> Vec<Row<'_>> {
     rows
 }
 
-fn records(file: &FileScan, config: &RunConfig, sink: &mut Sink<'_>) -> anyhow::Result<()> {
+fn records<E: From<CorpusError>>(
+    file: &FileScan,
+    config: &RunConfig,
+    sink: &mut Sink<'_, E>,
+) -> Result<(), E> {
     let rows = rows(file);
     let known = file.objects.len();
     let mut documents: Vec<Option<SourceDocument>> = vec![None; known];
     for row in &rows {
         let number = sink.next_position() + 1;
-        let id = RecordId::new(format!("{number:03}"))?;
+        let id = RecordId::new(format!("{number:03}")).map_err(CorpusError::from)?;
         let (document, problem) = if let Some(object) = file.objects.get(row.at) {
             let document = documents[row.at].get_or_insert_with(|| {
                 let text = object.place.object_text(&file.text, &object.document);

@@ -1,4 +1,4 @@
-//! One document in memory → what a scanner would report of it, linted file by file.
+//! Findings of one document in memory, as a scanner that lints file by file reports them.
 
 use domain::config::Limits;
 use domain::record::Neighbours;
@@ -7,7 +7,7 @@ use engine::document::Document;
 use engine::k8s::View;
 
 /// What is found in the first document of `text`: the scanner's id and its sentence, sorted, each once. Nothing for a
-/// text that is no document.
+/// text that is not a valid document.
 pub fn findings(text: &str) -> Vec<(&'static str, String)> {
     let Ok(document) = Document::parse(text, &Limits::default()) else { return Vec::new() };
     let found = detect(&View::new(&document, &Neighbours::Unknown));

@@ -1,7 +1,7 @@
-//! The identity of an object from a look at its text.
+//! Reads the identity of an object from its text without parsing it.
 //!
-//! Parsing every published document again only to learn its name would cost more than everything else the intake does.
-//! *Invariant*: an answer is what the parser would say; whatever is unusual gets no answer.
+//! Parsing every published document again for its name alone would cost more than all other work of the readers.
+//! *Invariant*: a result equals the result of the parser; unusual text yields none.
 
 use domain::config::Limits;
 use engine::document::{Document, Identity};
@@ -11,7 +11,7 @@ pub(crate) fn of(text: &str, limits: &Limits) -> Option<Identity> {
     at_a_glance(text).or_else(|| Document::parse(text, limits).ok().map(|document| document.identity))
 }
 
-/// Kind, namespace and name of a plain block mapping; `None` for whatever is not plainly one.
+/// Kind, namespace and name of a plain block mapping; `None` for any other text.
 pub(crate) fn at_a_glance(text: &str) -> Option<Identity> {
     if text.contains(['\t', '\r', '&', '*', '\u{feff}']) || text.contains("\n---") || text.contains("<<") {
         return None;

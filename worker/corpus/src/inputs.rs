@@ -1,11 +1,10 @@
-//! What the user named on the command line, as a stream of files that can be read twice.
+//! Inputs of the command line as a stream of files that can be read twice.
 
 use std::io::Read;
 
-use anyhow::Context;
-use cli_support::failure::WithHint;
 use domain::config::Limits;
 
+use crate::error::CorpusError;
 use crate::read::{FileProblem, Files, SourceFile};
 
 /// Files of a batch at most; bytes of a batch before no further file is added.
@@ -31,8 +30,9 @@ enum Root {
 
 impl Inputs {
     /// Takes paths as they were named; `-` is standard input.
-    pub fn open(paths: &[String], limits: &Limits) -> anyhow::Result<Self> {
-        let roots: anyhow::Result<Vec<Root>> = paths.iter().map(|path| Root::open(path, limits)).collect();
+    pub fn open(paths: &[String], limits: &Limits) -> Result<Self, CorpusError> {
+        let roots: Result<Vec<Root>, CorpusError> =
+            paths.iter().map(|path| Root::open(path, limits)).collect();
         Ok(Self { roots: roots? })
     }
 
@@ -46,11 +46,11 @@ impl Inputs {
     }
 
     /// Every file in batches of bounded size, each with the path under which the user finds it.
-    pub fn batches(
+    pub fn batches<E: From<CorpusError>>(
         &self,
         limits: &Limits,
-        mut each: impl FnMut(Vec<SourceFile>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        mut each: impl FnMut(Vec<SourceFile>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for root in &self.roots {
@@ -71,20 +71,18 @@ impl Inputs {
 }
 
 impl Root {
-    fn open(path: &str, limits: &Limits) -> anyhow::Result<Self> {
+    fn open(path: &str, limits: &Limits) -> Result<Self, CorpusError> {
         if path == "-" {
             return Ok(Self::Stdin(stdin(limits.file_bytes)?));
         }
-        let metadata = std::fs::metadata(path)
-            .with_context(|| format!("cannot read {path}"))
-            .hint("name a folder, a file or an archive of manifests, or - for standard input")?;
+        let metadata = std::fs::metadata(path).map_err(|error| CorpusError::Path(path.to_owned(), error))?;
         let folder = metadata.is_dir();
         let name = path.to_ascii_lowercase();
         let archive = !folder && [".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end));
         Ok(Self::Path { path: path.trim_end_matches('/').to_owned(), folder, archive })
     }
 
-    fn files(&self, limits: &Limits) -> anyhow::Result<Box<dyn Iterator<Item = SourceFile> + '_>> {
+    fn files(&self, limits: &Limits) -> Result<Box<dyn Iterator<Item = SourceFile> + '_>, CorpusError> {
         match self {
             Self::Stdin(file) => Ok(Box::new(std::iter::once(file.clone()))),
             Self::Path { path, folder, archive } => {
@@ -103,13 +101,13 @@ impl Root {
     }
 }
 
-fn stdin(limit: u64) -> anyhow::Result<SourceFile> {
+fn stdin(limit: u64) -> Result<SourceFile, CorpusError> {
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()
         .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .context("cannot read standard input")?;
+        .map_err(CorpusError::Stdin)?;
     let content = if bytes.len() as u64 > limit {
         Err(FileProblem::TooLarge { bytes: bytes.len() as u64, limit })
     } else {

@@ -2,6 +2,7 @@
 
 mod detected;
 mod detections;
+mod error;
 mod findings;
 mod identity;
 mod inputs;
@@ -14,6 +15,7 @@ mod source;
 mod split;
 
 pub use detected::{Row, rows};
+pub use error::CorpusError;
 pub use findings::findings;
 pub use inputs::Inputs;
 pub use scan::{FileScan, Scan, Scanned, Trouble};

@@ -1,4 +1,4 @@
-//! The whole document of a published record, found again in the manifests.
+//! Finds the whole document of a published record in the manifests.
 //!
 //! A record often holds a *pruned* copy: kind, namespace and name survive pruning, `generateName` does not.
 
@@ -8,6 +8,7 @@ use domain::config::Limits;
 use domain::outcome::ErrorKind;
 use domain::record::{Neighbours, Problem, SourceDocument};
 use engine::document::{Document, Identity};
+use results::file_error::FileError;
 
 use crate::identity;
 use crate::read::{ManifestProblem, Manifests};
@@ -34,7 +35,7 @@ struct OpenFile {
 
 impl Resolver {
     /// Opens a folder or an archive of manifests.
-    pub(crate) fn open(path: &str, limits: &Limits) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &str, limits: &Limits) -> Result<Self, FileError> {
         Ok(Self { manifests: Manifests::open(path, limits)?, limits: *limits, last: None })
     }
 

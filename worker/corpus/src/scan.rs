@@ -1,4 +1,4 @@
-//! The detector over a whole input: what stands across documents is gathered first, then every document is judged.
+//! Runs the detector over a whole input: a first pass collects relations between documents, a second one detects.
 
 use domain::config::Limits;
 use domain::outcome::ErrorKind;
@@ -9,6 +9,7 @@ use engine::k8s::View;
 use engine::k8s::neighbours::{self, Index};
 use engine::policies::{self, Finding};
 
+use crate::error::CorpusError;
 use crate::inputs::Inputs;
 use crate::parallel;
 use crate::read::{FileProblem, SourceFile};
@@ -30,11 +31,11 @@ pub struct FileScan {
 /// One object.
 #[derive(Debug)]
 pub struct Scanned {
-    /// Where it stands.
+    /// Location in its file.
     pub place: Place,
     /// The object.
     pub document: Document,
-    /// What stands around it.
+    /// Related objects of the same input.
     pub neighbours: Neighbours,
     /// Its violations, in the order of the catalogue.
     pub findings: Vec<Finding>,
@@ -77,22 +78,26 @@ const OFFERING: [&str; 11] = [
 
 impl<'a> Scan<'a> {
     /// Reads the whole input once for what stands across documents. `wanted`: the policies to look for.
-    pub fn survey(inputs: &'a Inputs, limits: &'a Limits, wanted: Vec<PolicyId>) -> anyhow::Result<Self> {
+    pub fn survey(
+        inputs: &'a Inputs,
+        limits: &'a Limits,
+        wanted: Vec<PolicyId>,
+    ) -> Result<Self, CorpusError> {
         let mut offers: Vec<Neighbour> = Vec::new();
         inputs.batches(limits, |files| {
             offers.extend(parallel::map(&files, |file| offers_of(file, limits)).into_iter().flatten());
-            Ok(())
+            Ok::<(), CorpusError>(())
         })?;
         Ok(Self { inputs, limits, wanted, index: Index::new(offers) })
     }
 
     /// Judges every file and does `work` on it, on as many threads as the machine has; hands the results to `each` in
     /// the order of the input.
-    pub fn files<R: Send>(
+    pub fn files<R: Send, E: From<CorpusError>>(
         &self,
         work: impl Fn(FileScan) -> R + Sync,
-        each: impl FnMut(R) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        each: impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut each = each;
         self.inputs.batches(self.limits, |files| {
             parallel::map(&files, |file| work(self.file(file))).into_iter().try_for_each(&mut each)
@@ -105,7 +110,7 @@ impl<'a> Scan<'a> {
         self.wanted.iter().flat_map(|policy| policies::policy(*policy).detect(&view)).collect()
     }
 
-    /// What stands around an object of this input.
+    /// Related objects of an object of this input.
     pub fn neighbours(&self, document: &Document) -> Neighbours {
         self.index.related(document)
     }

@@ -1,22 +1,22 @@
-//! The door of the intake: which form an input has, and what was read of it.
+//! Reads a corpus of any form into records with their documents.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use cli_support::failure::WithHint;
 use domain::config::{Documents, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::record::{Record, SourceDocument};
-use results::json::Detections;
+use results::file_error::FileError;
+use results::json::{Detections, Entry};
 
 use crate::detected;
 use crate::detections::Published;
+use crate::error::CorpusError;
 use crate::read::{Format, ParquetDetections};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
 
-/// Where a corpus comes from.
+/// Paths of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// A folder, an archive or a file of manifests; published detections as JSON or Parquet; `-` for standard input.
@@ -34,47 +34,51 @@ pub enum Form {
     Detections,
 }
 
-/// What was read.
+/// What [`read`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Which form the input had.
     pub form: Form,
     /// Which documents the records carry; those of manifests are always whole.
     pub documents: Documents,
-    /// How many records there are.
+    /// Records read.
     pub records: u64,
-    /// How many records cannot be processed, by the sort of trouble.
+    /// Records that cannot be processed, by the kind of their error.
     pub problems: BTreeMap<ErrorKind, u64>,
 }
 
-/// Reads a corpus and hands every record with its document to `each`, in the order of the corpus.
+/// Reads a corpus and passes every record with its document to `each`, in the order of the corpus.
 ///
 /// # Errors
-/// When the input as a whole cannot be read, when `documents: manifest` is asked of published records without
-/// manifests, or when `each` fails. What is wrong with one record is its `problem`.
-pub fn read(
+/// When the input as a whole cannot be read, when `documents: manifest` is set for published records without manifests,
+/// or when `each` fails. What is wrong with one record is its `problem`.
+pub fn read<E: From<CorpusError>>(
     source: &Source,
     config: &RunConfig,
-    each: &mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>,
-) -> anyhow::Result<Summary> {
+    each: &mut dyn FnMut(Record, SourceDocument) -> Result<(), E>,
+) -> Result<Summary, E> {
     let corpus = text_of(&source.corpus)?;
     let mut sink = Sink::new(each);
     let limits = &config.limits;
-    let form = match Format::of(corpus)? {
+    let form = match Format::of(corpus).map_err(CorpusError::from)? {
         Format::Manifests => {
             detected::read(corpus, config, &mut sink)?;
             Form::Manifests
         }
         format => {
             let mut published = Published::new(config, resolver(source, config)?);
-            let mut take = |entry| {
-                let (record, document) = published.record(entry, sink.next_position())?;
+            let mut take = |entry: Result<Entry, FileError>| {
+                let entry = entry.map_err(CorpusError::from)?;
+                let (record, document) =
+                    published.record(entry, sink.next_position()).map_err(CorpusError::from)?;
                 sink.put(record, document)
             };
             if format == Format::Parquet {
-                ParquetDetections::open(corpus, limits)?.try_for_each(|entry| take(entry?))?;
+                let mut entries = ParquetDetections::open(corpus, limits).map_err(CorpusError::from)?;
+                entries.try_for_each(&mut take)?;
             } else {
-                Detections::open(corpus, limits)?.try_for_each(|entry| take(entry?))?;
+                let mut entries = Detections::open(corpus, limits).map_err(CorpusError::from)?;
+                entries.try_for_each(&mut take)?;
             }
             Form::Detections
         }
@@ -83,17 +87,14 @@ pub fn read(
     Ok(Summary { form, documents, records: sink.records, problems: sink.problems })
 }
 
-fn text_of(path: &std::path::Path) -> anyhow::Result<&str> {
-    path.to_str().with_context(|| format!("path {} is not UTF-8", path.display()))
+fn text_of(path: &Path) -> Result<&str, CorpusError> {
+    path.to_str().ok_or_else(|| CorpusError::NotUtf8(path.to_owned()))
 }
 
-fn resolver(source: &Source, config: &RunConfig) -> anyhow::Result<Option<Resolver>> {
+fn resolver(source: &Source, config: &RunConfig) -> Result<Option<Resolver>, CorpusError> {
     match &source.manifests {
         Some(path) => Ok(Some(Resolver::open(text_of(path)?, &config.limits)?)),
-        None if config.documents == Documents::Manifest => {
-            Err(anyhow::anyhow!("documents: manifest needs the manifests that the records were found in"))
-                .hint("add --manifests with their folder or archive, or use documents: record")
-        }
+        None if config.documents == Documents::Manifest => Err(CorpusError::NoManifests),
         None => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! From the text of a file to its objects, each with the place where it stands.
+//! Splits the text of a file into its objects, each with its location.
 
 use domain::config::Limits;
 use domain::outcome::ErrorKind;

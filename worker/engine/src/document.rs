@@ -12,7 +12,7 @@ use crate::yaml::{self, LoadError};
 pub struct Document {
     /// The object; always a mapping.
     pub value: Value,
-    /// Who it is.
+    /// Kind, namespace and name.
     pub identity: Identity,
     /// Keys that occur twice in one mapping.
     pub duplicate_keys: Vec<Pointer>,
@@ -31,7 +31,7 @@ pub struct Identity {
     pub name: String,
 }
 
-/// Why a text is no document.
+/// A text is not a valid document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// The text cannot be read.

@@ -1,5 +1,5 @@
-//! Builds a patch by editing: every operation is checked against the document as it is after the ones before it, so
-//! that the patch is valid on its own document by construction.
+//! Builds a patch by editing: every operation is checked against the document after the preceding ones, so that the patch
+//! applies to its own document by construction.
 
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
@@ -29,7 +29,7 @@ impl Editor {
     }
 
     /// Sets a map key: `replace` where it exists, else `add`. Missing (or null) maps on the way are created by the
-    /// same operation. Nothing happens when the value is there already, or where a parent is no map.
+    /// same operation. Nothing happens when the value is there already, or where a parent is not a map.
     pub fn set(&mut self, at: &Pointer, value: Value) {
         if self.value(at) == Some(&value) {
             return;

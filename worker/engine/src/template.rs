@@ -1,6 +1,6 @@
-//! Documents that are templates still: placeholders where a rendered object has a name, a label or an image.
+//! Detects unrendered templates: placeholders where a rendered object has a name, a label or an image.
 //!
-//! *Never* free text: `${HOME}` in a command, an environment value, an annotation or a `ConfigMap` is the user's business.
+//! *Never* free text: `${HOME}` in a command, an environment value, an annotation or a `ConfigMap` is valid content.
 
 use domain::pointer::Pointer;
 use domain::record::Neighbours;
@@ -14,7 +14,7 @@ use crate::k8s::{Container, Pod, View, names};
 /// mounts, ports and service accounts. Each with the place that holds it (of a key: the entry), in document order of
 /// those groups; empty for a rendered document.
 ///
-/// What is legal where it stands is no placeholder: the label value `a__b__c` is one that people write.
+/// A string that is valid where it is used is not a placeholder: the label value `a__b__c` is one that people write.
 pub fn unrendered(document: &Document) -> Vec<(Pointer, String)> {
     let view = View::new(document, &Neighbours::Unknown);
     let mut hits = Hits { root: &document.value, found: Vec::new() };
@@ -142,7 +142,7 @@ fn placeholder(text: &str) -> Option<&str> {
     wrapped.then_some(found)
 }
 
-/// Whether `text` is made of what label keys and values are made of, whatever its length.
+/// Whether `text` has only characters of label keys and values, with any length.
 fn is_label(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
     edge(text.chars().next())

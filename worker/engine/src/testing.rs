@@ -1,4 +1,4 @@
-//! What the tests of the policies share.
+//! Helpers for the tests of policies.
 
 use std::path::PathBuf;
 

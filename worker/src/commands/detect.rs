@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut writer = Writer::begin(args.output, &selected)?;
     let mut tally = Tally::default();
     let located = !matches!(args.output, Form::Detections);
-    scan.files(
+    scan.files::<_, anyhow::Error>(
         |file| {
             let found = if located { locate(&file, &limits) } else { Vec::new() };
             (file, found)

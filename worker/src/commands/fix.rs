@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let scan = Scan::survey(&inputs, &config.limits, selected.clone())?;
     let mut tally = Tally::default();
     let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
-    scan.files(
+    scan.files::<_, anyhow::Error>(
         |file| {
             let repaired = repair_file(&file, &selected, &config);
             (file, repaired)

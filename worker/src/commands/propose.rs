@@ -154,7 +154,7 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
     let mut number = 0_u64;
-    scan.files(
+    scan.files::<_, anyhow::Error>(
         |file| {
             let decisions = decisions(&file, config);
             (file, decisions)

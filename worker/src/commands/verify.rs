@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut verifier = Verifier { config: &config, start: Instant::now(), last: None };
     let (mut accepted, mut rejected) = (0_u64, 0_u64);
     let mut faults: Vec<(Fault, u64)> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
-    read(&source, &config, &mut |record, source| {
+    read::<anyhow::Error>(&source, &config, &mut |record, source| {
         let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()));
         if judged.status == Status::Accepted {
             accepted += 1;

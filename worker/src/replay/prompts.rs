@@ -38,7 +38,7 @@ pub(super) fn each_prompt(
     // The prompt does not depend on the findings.
     let before = Before { findings: Vec::new(), schema: GateResult::NOT_RUN };
     let mut last: Option<(DocumentHash, Option<Document>)> = None;
-    read(source, config, &mut |record, source| {
+    read::<anyhow::Error>(source, config, &mut |record, source| {
         if record.problem.is_some() {
             return Ok(());
         }
@@ -105,7 +105,7 @@ mod tests {
         })
         .unwrap();
         let mut slice = Slice::default();
-        read(&source, &config, &mut |record, document| {
+        read::<anyhow::Error>(&source, &config, &mut |record, document| {
             slice.records.push(record);
             slice.documents.push(document);
             Ok(())

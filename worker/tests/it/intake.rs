@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use corpus::{Form, Source, Summary, read};
+use corpus::{CorpusError, Form, Source, Summary, read};
 use domain::config::{Documents, RunConfig};
 use domain::record::{Neighbours, Record, SourceDocument};
 use domain::testing::corpus as shared_corpus;
@@ -15,7 +15,7 @@ fn take(
 ) -> (Summary, Vec<(Record, SourceDocument)>) {
     let source = Source { corpus: corpus.to_owned(), manifests: manifests.map(Path::to_owned) };
     let mut records = Vec::new();
-    let summary = read(&source, config, &mut |record, document| {
+    let summary = read::<CorpusError>(&source, config, &mut |record, document| {
         records.push((record, document));
         Ok(())
     })
@@ -81,7 +81,7 @@ fn manifest_mode_needs_manifests() {
     write(folder.path(), "d.json", b"[]");
     let source = Source { corpus: folder.path().join("d.json"), manifests: None };
     let config = RunConfig { documents: Documents::Manifest, ..RunConfig::default() };
-    let error = read(&source, &config, &mut |_, _| Ok(())).unwrap_err();
+    let error = read::<CorpusError>(&source, &config, &mut |_, _| Ok(())).unwrap_err();
     assert!(error.to_string().contains("documents: manifest needs"), "{error}");
 }
 

@@ -7,58 +7,28 @@ use super::origin::Origin;
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum SettingsError {
     /// The file cannot be read.
     #[error("cannot read configuration file {}", path.display())]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The file is too large to be a configuration.
     #[error("configuration file {} is larger than {limit} bytes", path.display())]
-    TooLarge {
-        /// Which file.
-        path: PathBuf,
-        /// The limit.
-        limit: u64,
-    },
+    TooLarge { path: PathBuf, limit: u64 },
     /// The file is not YAML.
     #[error("configuration file {} is not YAML: {message}", path.display())]
-    Syntax {
-        /// Which file.
-        path: PathBuf,
-        /// What the parser says, with line and column.
-        message: String,
-    },
+    Syntax { path: PathBuf, message: String },
     /// A flag is not `KEY=VALUE`.
     #[error("--set {flag:?} is not KEY=VALUE")]
-    MalformedFlag {
-        /// What was given.
-        flag: String,
-    },
-    /// No such key.
+    MalformedFlag { flag: String },
+    /// The key does not exist.
     #[error("unknown key {key:?} ({origin}){}", nearest.as_ref().map(|key| format!("; did you mean {key:?}?")).unwrap_or_default())]
-    UnknownKey {
-        /// The key, dotted.
-        key: String,
-        /// Where it stands.
-        origin: Origin,
-        /// The most similar key.
-        nearest: Option<String>,
-    },
+    UnknownKey { key: String, origin: Origin, nearest: Option<String> },
     /// The value has another type than the default.
     #[error("key {key:?} ({origin}) takes {expected}, not {found}")]
-    WrongType {
-        /// The key, dotted.
-        key: String,
-        /// Where it stands.
-        origin: Origin,
-        /// What the key takes.
-        expected: &'static str,
-        /// What was given.
-        found: &'static str,
-    },
+    WrongType { key: String, origin: Origin, expected: &'static str, found: &'static str },
 }

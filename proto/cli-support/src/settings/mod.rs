@@ -1,8 +1,9 @@
-//! Configuration in layers: defaults < file < environment < flags. Each value knows where it came from, and a key
-//! that the defaults do not have is refused with the nearest one that they do.
+//! Layered configuration: defaults < file < environment < flags. Each value has its origin, and an unknown key is refused
+//! with the most similar known key.
 //!
-//! The tree of defaults is the list of legal keys: this module knows none by itself. *Open maps* are keys whose
-//! entries the user names (`rules.images`).
+//! Our own layers, because the configuration crates on the registry drop the origin of a value or accept unknown keys.
+//!
+//! The tree of defaults defines the known keys. *Open maps* are keys whose entries the user names (`rules.images`).
 
 mod error;
 mod file;

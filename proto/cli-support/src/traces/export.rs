@@ -1,7 +1,7 @@
-//! Spans by OTLP over gRPC.
+//! Exports spans by OTLP over gRPC.
 //!
-//! *Owns* the exporter and a small runtime of its own, so that the last spans leave whatever becomes of the program's.
-//! *Never* holds the program up: a collector that is away costs spans, nothing else.
+//! *Owns* the exporter and a small runtime of its own, so that the last spans are sent even when the program's runtime has ended.
+//! *Never* blocks the program: when the collector is unreachable, spans are dropped.
 
 use std::collections::HashMap;
 use std::time::Duration;

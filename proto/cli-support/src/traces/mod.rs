@@ -1,4 +1,4 @@
-//! Spans to an OpenTelemetry collector, and their context from process to process.
+//! Exports spans to an OpenTelemetry collector, and propagates their context between processes.
 
 mod export;
 

@@ -1,11 +1,9 @@
-//! Why a configuration is refused.
+//! Error of an invalid configuration.
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {reason}")]
 pub struct InvalidConfig {
-    /// The key, dotted.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub reason: String,
+    pub(crate) key: &'static str,
+    pub(crate) reason: String,
 }

@@ -1,4 +1,4 @@
-//! The keys of the model proposer: who is asked, how, and at what price.
+//! The keys of the model proposer: provider, parameters of its calls, prices.
 
 use serde::{Deserialize, Serialize};
 

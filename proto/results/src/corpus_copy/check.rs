@@ -1,4 +1,4 @@
-//! Whether a run's copy of its corpus is what it was: every document and every record hashed again.
+//! Verifies a run's copy of its corpus by hashing every document and every record again.
 
 use std::path::Path;
 

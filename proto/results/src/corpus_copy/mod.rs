@@ -1,7 +1,7 @@
 //! The run's own copy of its corpus: written once when the run is submitted, read shard by shard.
 //!
-//! Parquet whose row groups stand alone: a document's text lies in the first row of the group that names it, so that a
-//! slice costs the groups it touches and nothing else.
+//! Parquet with independent row groups: the text of a document is stored in the first row of each group that refers to it,
+//! so that reading a slice decodes only the groups that it touches.
 //! *Invariant*: the corpus hash depends on content and order, not on how rows fall into groups.
 
 mod check;

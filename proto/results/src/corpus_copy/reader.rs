@@ -1,4 +1,4 @@
-//! Slices of the corpus, group by group, with the last groups kept decoded.
+//! Slices of the corpus, group by group, with a cache of the last decoded groups.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -64,7 +64,7 @@ impl CorpusReader {
                     "has format version {other}, this program reads {FORMAT_VERSION}"
                 )));
             }
-            None => return Err(broken("is no corpus of a run".to_owned())),
+            None => return Err(broken("is not the corpus of a run".to_owned())),
         }
         let mut bounds = vec![0];
         let mut records = 0_u64;
@@ -153,7 +153,7 @@ impl CorpusReader {
 fn decode(batch: &RecordBatch, into: &mut Decoded) -> Result<(), String> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| format!("no column {name}"));
     let texts = |name: &str| -> Result<&StringArray, String> {
-        column(name)?.as_string_opt::<i32>().ok_or_else(|| format!("column {name} is no text"))
+        column(name)?.as_string_opt::<i32>().ok_or_else(|| format!("column {name} is not of type text"))
     };
     let positions =
         column(POSITION)?.as_primitive_opt::<UInt64Type>().ok_or_else(|| "column position".to_owned())?;

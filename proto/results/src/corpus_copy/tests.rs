@@ -1,4 +1,4 @@
-//! What is written is what is read, whatever the groups; damaged files are refused.
+//! A corpus round-trips with any size of row groups; damaged files are refused.
 
 use std::fs::File;
 use std::io::Write;
@@ -43,7 +43,7 @@ fn write(path: &Path, rows: impl IntoIterator<Item = (Record, SourceDocument)>) 
 }
 
 #[test]
-fn slices_are_what_was_written_whatever_the_groups() {
+fn slices_round_trip_with_any_size_of_groups() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("corpus.parquet");
     let rows: Vec<_> = (0..2500).map(corpus).collect();
@@ -109,7 +109,7 @@ fn foreign_and_cut_files_are_refused() {
     let path = folder.path().join("c");
     let part = crate::part::write_part(&domain::ids::RunId::new("r").unwrap(), &[]).unwrap();
     std::fs::write(&path, part).unwrap();
-    assert!(CorpusReader::open(&path).unwrap_err().to_string().contains("is no corpus of a run"));
+    assert!(CorpusReader::open(&path).unwrap_err().to_string().contains("is not the corpus of a run"));
     write(&path, (0..5).map(corpus));
     let bytes = std::fs::read(&path).unwrap();
     let mut file = File::create(&path).unwrap();

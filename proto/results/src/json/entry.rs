@@ -1,4 +1,4 @@
-//! Entries of a file of detections, the unusable ones among them.
+//! Entries of a file of detections, malformed ones included.
 
 use domain::published::Detection;
 
@@ -11,7 +11,7 @@ pub struct Entry {
     pub content: Result<Detection, Malformed>,
 }
 
-/// An entry that is no detection. The others go on.
+/// An entry that is not a valid detection. The other entries are still read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// Its id, when that much could be read.

@@ -1,4 +1,4 @@
-//! A file or standard input as a stream of plain bytes: gz is told by its first two bytes and unpacked on the way.
+//! A file or standard input as a stream of plain bytes: gz is detected by its first two bytes and decompressed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

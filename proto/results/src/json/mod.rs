@@ -1,6 +1,6 @@
 //! Published detections: a JSON array or JSON lines, plain or gz, one entry at a time.
 //!
-//! *Invariant*: memory is bounded by the limit on one record, whatever the file holds.
+//! *Invariant*: memory is bounded by the limit on one record, for any content of the file.
 
 mod entry;
 mod input;

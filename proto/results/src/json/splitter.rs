@@ -1,6 +1,6 @@
-//! Finds where each value of a JSON array (or of JSON lines) begins and ends, without looking into it.
+//! Finds the bounds of each value of a JSON array (or of JSON lines) without parsing it.
 //!
-//! *Invariant*: the buffer never holds more than one value of legal size and one read beyond it.
+//! *Invariant*: the buffer never holds more than one value within the size limit and one read beyond it.
 
 use std::io::Read;
 
@@ -185,7 +185,7 @@ impl<R: Read> Splitter<R> {
             match (self.state, byte) {
                 (State::Start, b'[') => self.step(State::First),
                 (State::Start, b'{') => self.state = State::Lines,
-                // A byte order mark is no JSON, but editors write it.
+                // A byte order mark is not valid JSON, but editors write it.
                 (State::Start, 0xef) if self.skip_mark()? => {}
                 (State::Start, _) => {
                     return Err(self.error(
@@ -243,7 +243,7 @@ impl<R: Read> Splitter<R> {
         Ok(Raw { name: &self.name, place, content })
     }
 
-    /// The next byte that is no blank, not consumed.
+    /// The next byte that is not whitespace, not consumed.
     fn peek(&mut self) -> Result<Option<u8>, FileError> {
         loop {
             let rest = self.buffer.get(self.start..).unwrap_or_default();

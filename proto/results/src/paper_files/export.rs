@@ -42,6 +42,7 @@ pub struct Exported {
 
 /// Why an export failed; no file appears then.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum ExportError {
     /// The corpus cannot be read.
     #[error(transparent)]
@@ -51,30 +52,18 @@ pub enum ExportError {
     Scan(#[from] ScanError),
     /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
     /// Rows and records do not belong together.
     #[error("the row of position {position} is that of record {row:?}, the corpus has {record:?} there")]
     Mismatch {
-        /// The position.
         position: u64,
-        /// The id in the row.
         row: String,
-        /// The id in the corpus; empty when it ends before.
+        /// Empty when the corpus ends before.
         record: String,
     },
     /// The column `published` holds what no import wrote.
     #[error("record {record:?}: the column 'published' cannot be read: {reason}")]
-    Published {
-        /// Whose.
-        record: String,
-        /// What is wrong.
-        reason: String,
-    },
+    Published { record: String, reason: String },
 }
 
 /// Writes the published files of a run: an entry for every row, in the order of the rows.

@@ -17,14 +17,14 @@
 //! | verdict `patched_yaml`, `errors` | the same |
 //! | verdict `latency_ms`, `kubectl_ms` | `verify_ms`, `schema_ms` |
 //!
-//! The original writes policy, schema and safety as false when the patch does not apply, although they did not run.
-//! These columns keep what was published, so that its metrics can be computed again; `ok_apply` says what happened: it is
-//! false where a rejected entry has no gate that passed, true elsewhere.
+//! The paper's code writes policy, schema and safety as false when the patch does not apply, although they did not run.
+//! These columns keep the published values, so that its metrics can be computed again; `ok_apply` is false where a rejected
+//! entry has no gate that passed, true elsewhere.
 //! `fault` of a rejected entry is `patch`, unless the message names the cluster (`environment`): the published verdicts
-//! do not tell the document's own faults apart.
+//! do not distinguish faults of the document.
 //! `kind`, `namespace` and `name` are read off the lines of the document's first level, without a YAML parser.
 //!
-//! What no column carries (unknown keys, absent keys, patches that are no JSON Patch) goes to the column `published` as
+//! Content without a column (unknown keys, absent keys, patches that are not valid JSON Patch) goes to the column `published` as
 //! the difference between what the columns give and what was read, per file: `{"patch": {"set": {…}, "drop": […]}}`, or
 //! `null` for an entry that is not there. So an export gives back every key and value, and only those.
 

@@ -45,7 +45,7 @@ impl Entries {
         (!whole.is_empty()).then(|| Value::Object(whole).to_string())
     }
 
-    /// These entries with the difference of [`Self::difference`] applied. Fails on a difference nobody wrote.
+    /// These entries with the difference of [`Self::difference`] applied. Fails on a difference of another form.
     pub(super) fn apply(mut self, difference: &str) -> Result<Self, String> {
         let whole: Map<String, Value> =
             serde_json::from_str(difference).map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! The entries of one published file in a temporary file, found by their id.
 //!
-//! *Invariant*: memory holds ids and offsets, never entries.
+//! *Invariant*: memory holds ids and offsets, not entries.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What one published file held.
+//! Counts over the entries of one published file.
 
 /// How many examples of each trouble are kept.
 const EXAMPLES: usize = 10;
@@ -8,7 +8,7 @@ const EXAMPLES: usize = 10;
 pub struct Tally {
     /// Entries of any sort: what the original counts.
     pub entries: u64,
-    /// Entries that are no objects; skipped.
+    /// Entries that are not objects; skipped.
     pub no_objects: u64,
     /// Entries that a later one with the same id replaces.
     pub superseded: u64,

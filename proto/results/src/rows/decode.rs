@@ -16,18 +16,14 @@ use crate::schema as col;
 
 /// Why a row is not an outcome.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum DecodeError {
     /// A column is missing or has another type.
     #[error("column {0} is missing or has another type")]
     Column(&'static str),
     /// A cell holds what its column cannot mean.
     #[error("column {column}: {text:?} is not legal")]
-    Cell {
-        /// Which column.
-        column: &'static str,
-        /// The cell, shortened.
-        text: String,
-    },
+    Cell { column: &'static str, text: String },
 }
 
 macro_rules! columns {

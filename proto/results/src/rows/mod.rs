@@ -1,4 +1,4 @@
-//! Outcomes as Arrow rows and back: the only place that knows how a field of an outcome becomes a column.
+//! Outcomes as Arrow rows and back: the only code that maps fields of an outcome to columns.
 
 mod decode;
 mod encode;

@@ -1,6 +1,6 @@
-//! Files of this machine: written under a temporary name, synced, named, their folder synced.
+//! Local files: written under a temporary name, synced, renamed, then their folder synced.
 //!
-//! *Invariant*: what a killed process was writing is told by its name ([`UNFINISHED`]), and can be swept.
+//! *Invariant*: an unfinished file of a killed process has a distinct name ([`UNFINISHED`]) and can be deleted.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -97,7 +97,7 @@ fn make_folders(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Deletes what was being written in `folder` (not below it) when a process ended. Only for folders that nobody writes to.
+/// Deletes temporary files that a dead process left in `folder` (not below it). Only for folders without a live writer.
 pub fn sweep_unfinished(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

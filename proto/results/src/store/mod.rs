@@ -1,4 +1,4 @@
-//! Where results lie: an object store named by a URL or by a plain path.
+//! Storage of results: an object store given by a URL or by a plain path.
 //!
 //! *Invariant*: an object is visible whole or not at all, and durable once a call that wrote it has returned (on this
 //! machine: file and folder are synced).
@@ -42,60 +42,35 @@ pub struct Listed {
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum StoreError {
     /// A kind of store this build does not have.
     #[error(
         "{location}: this build has no '{scheme}' stores; build the `results` crate with `object_store/{feature}`, or \
          name a folder"
     )]
-    NotBuilt {
-        /// What was asked for.
-        location: String,
-        /// Its URL scheme.
-        scheme: String,
-        /// The feature of `object_store` that brings it.
-        feature: &'static str,
-    },
-    /// A URL scheme nobody knows.
+    NotBuilt { location: String, scheme: String, feature: &'static str },
+    /// An unknown URL scheme.
     #[error("{location}: unknown scheme '{scheme}'; use a path or file://, s3://, gs:// or az://")]
-    UnknownScheme {
-        /// What was asked for.
-        location: String,
-        /// Its URL scheme.
-        scheme: String,
-    },
+    UnknownScheme { location: String, scheme: String },
     /// A `file://` URL that names no absolute path on this machine.
     #[error("{0}: a file URL has the form file:///absolute/path")]
     BadFileUrl(String),
     /// The folder cannot be made or opened.
     #[error("cannot open the folder {}: {source}", path.display())]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Folder { path: PathBuf, source: std::io::Error },
     /// A key that the store cannot hold.
-    #[error("{0:?} is no legal key")]
+    #[error("{0:?} is not a legal key")]
     BadKey(String),
     /// There is no such object.
     #[error("{location}/{key} does not exist")]
-    Missing {
-        /// The store.
-        location: String,
-        /// The key.
-        key: String,
-    },
-    /// The store failed.
+    Missing { location: String, key: String },
+    /// An operation of the store failed.
     #[error("cannot {action} {location}/{key}: {source}")]
     Failed {
-        /// What was tried.
         action: &'static str,
-        /// The store.
         location: String,
-        /// The key.
         key: String,
-        /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -244,7 +219,7 @@ impl Store {
         Ok(listed)
     }
 
-    /// Deletes `key`; that it is gone already is no error.
+    /// Deletes `key`; a key that does not exist is not an error.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
         match self.inner.delete(&self.key(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -275,7 +250,7 @@ impl Store {
     }
 }
 
-/// Runs what waits for the disk where it delays nobody: on the runtime's blocking threads, if there is a runtime.
+/// Runs blocking disk I/O on the blocking threads of the runtime, if there is a runtime.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {

@@ -38,7 +38,7 @@ fn good() -> impl Strategy<Value = Part> {
     })
 }
 
-/// JSON that is no detection: wrong shapes and types, too deep, too long.
+/// JSON that is not a valid detection: wrong shapes and types, too deep, too long.
 fn bad() -> impl Strategy<Value = Part> {
     let field = prop::sample::select(&["id", "policy_id", "violation_text", "manifest_yaml"][..]);
     let wrong = prop::sample::select(&["5", "[]", "{}", "true", "1e999999", "\"\\ud800\""][..]);

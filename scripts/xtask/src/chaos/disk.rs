@@ -46,7 +46,6 @@ impl SmallDisk {
         Ok(())
     }
 
-    /// Makes room again.
     pub(super) fn clear(&self) {
         let _ = std::fs::remove_file(self.filler());
     }

@@ -1,4 +1,4 @@
-//! The processes: one coordinator, some workers behind links. Killed when dropped.
+//! Processes under test: one coordinator, some workers behind links. Killed when dropped.
 
 use std::fs::{File, OpenOptions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,6 @@ use super::link::{Bucket, Link};
 /// Longest wait for a coordinator to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binaries.
 #[derive(Debug, Clone)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -85,7 +84,7 @@ impl Fleet {
         bucket: &Arc<Bucket>,
     ) -> Result<Self> {
         std::fs::create_dir_all(logs).context("the folder of the logs cannot be made")?;
-        // Freed again at once: nobody else will be given it so soon.
+        // Freed at once: the system does not assign the port to another process this soon.
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let workers = (0..workers)
             .map(|_| Ok(Worker { link: Link::open(address, bucket)?, child: None, frozen: false }))
@@ -112,7 +111,6 @@ impl Fleet {
         self.address
     }
 
-    /// Its address.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

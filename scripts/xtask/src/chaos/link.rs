@@ -1,4 +1,4 @@
-//! A worker's way to the coordinator: a TCP proxy that can be slowed, held, cut, or left half open.
+//! TCP proxy between a worker and the coordinator that can be slowed, held, cut, or left half open.
 //!
 //! *Owns* one listener, and two threads for each connection; they end with it, and at the latest with the process.
 
@@ -106,7 +106,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Listens, and carries to `target` whatever connects.
+    /// Listens, and forwards each connection to `target`.
     pub(super) fn open(target: SocketAddr, bucket: &Arc<Bucket>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("the proxy cannot listen")?;
         let address = listener.local_addr().context("the proxy has no address")?;
@@ -146,12 +146,10 @@ impl Link {
         self.is_held() || self.state.trap.load(Ordering::Relaxed)
     }
 
-    /// Carries little.
     pub(super) fn slow(&self, slow: bool) {
         self.state.slow.store(slow, Ordering::Relaxed);
     }
 
-    /// Cuts every connection.
     pub(super) fn cut(&self) {
         self.state.cut.store(self.state.next.load(Ordering::Relaxed), Ordering::Relaxed);
     }

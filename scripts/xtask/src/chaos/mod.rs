@@ -1,7 +1,7 @@
-//! Real processes, real faults: a coordinator and workers are killed, frozen, cut off and starved while they do a run;
-//! at its end the results have to be those of the undisturbed run.
+//! Fault injection into real processes: kills, freezes, disconnects and starves a coordinator and its workers during a run,
+//! and requires the results of the undisturbed run.
 //!
-//! Uses none of our crates: the binaries are judged by what they print and leave.
+//! Uses none of our crates: only the output and the files of the binaries count.
 
 mod disk;
 mod fleet;
@@ -288,7 +288,7 @@ struct Storm<'a> {
 }
 
 impl Storm<'_> {
-    /// Longer than a lease, and than its granting to somebody else takes.
+    /// Longer than the time to live of a lease and its re-lease to another worker.
     fn long(&self) -> Duration {
         Duration::from_millis(u64::from(self.args.lease_seconds) * 1000 * 8 / 5 + 300)
     }

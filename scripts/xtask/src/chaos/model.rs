@@ -1,4 +1,4 @@
-//! The simulated provider of a run by a model: never killed, it counts what was paid for.
+//! Simulated provider of a run in model mode: not killed, so that it counts all billed calls.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -70,7 +70,7 @@ impl Provider {
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         let body = reply.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let stats: Value = serde_json::from_str(body).context("/stats of the provider is no JSON")?;
+        let stats: Value = serde_json::from_str(body).context("/stats of the provider is not valid JSON")?;
         let number = |key: &str| stats[key].as_u64().with_context(|| format!("/stats has no {key}"));
         Ok(Paid {
             calls: number("accepted")?,

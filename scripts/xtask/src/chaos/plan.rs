@@ -1,4 +1,4 @@
-//! What will go wrong, drawn before anything starts: a bounded budget of faults in an order that the seed decides. No I/O.
+//! Plan of faults, drawn before the run: a bounded number of faults in an order that the seed determines. No I/O.
 
 /// Draws numbers; equal seeds draw equal numbers (`SplitMix64`).
 #[derive(Debug, Clone)]
@@ -10,7 +10,6 @@ impl Dice {
         Self(seed)
     }
 
-    /// The next number.
     pub(super) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -53,7 +52,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Whether a call to a model may be under way that nobody will hear of in time.
+    /// Whether the result of a call in progress may be lost.
     pub(super) const fn loses_calls(self) -> bool {
         !matches!(self, Self::Drop | Self::Pause | Self::DiskFull | Self::StalledUpload)
     }
@@ -81,9 +80,7 @@ impl Fault {
 pub(super) struct Budget {
     /// Kills of single processes; a third of them the coordinator's.
     pub(super) kills: u64,
-    /// Zombies.
     pub(super) zombies: u64,
-    /// Uploads that stall.
     pub(super) stalls: u64,
     /// Whether the disk can be made full.
     pub(super) disk_full: bool,
@@ -92,9 +89,7 @@ pub(super) struct Budget {
 /// A fault, which worker it meets, and how long after the one before it, in thousandths of the mean gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    /// What goes wrong.
     pub(super) fault: Fault,
-    /// Chooses the worker.
     pub(super) choice: u64,
     /// 0..2000.
     pub(super) gap: u64,

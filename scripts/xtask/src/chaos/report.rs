@@ -1,4 +1,4 @@
-//! What a run of faults came to, for people and for machines.
+//! Report of a run with faults, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

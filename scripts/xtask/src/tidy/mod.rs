@@ -1,4 +1,4 @@
-//! Compares the workspace with its architecture: dependencies of crates, circles of files, rooms and layers.
+//! Compares the workspace with its architecture: dependencies of crates, circles of files, layers, sizes of folders, words.
 
 mod arrows;
 mod circles;
@@ -17,6 +17,7 @@ pub fn check() -> Result<Vec<String>> {
     let mut faults = arrows::check(&root, &packages)?;
     faults.extend(circles::check(&root, &packages)?);
     faults.extend(rooms::check(&root, &packages)?);
+    faults.extend(crate::words::check(&root)?);
     Ok(faults)
 }
 
@@ -27,9 +28,14 @@ pub fn circles() -> Result<Vec<String>> {
     circles::list(&root, &packages)
 }
 
+/// Every old word of the vocabulary that remains in the workspace, allowed or not.
+pub fn words() -> Result<Vec<crate::words::Remaining>> {
+    crate::words::remaining(&root()?)
+}
+
 fn root() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.canonicalize().context("the workspace's folder is gone")
+    root.canonicalize().context("the folder of the workspace does not exist")
 }
 
 /// The crates of the workspace, as `cargo metadata` lists them.
@@ -51,7 +57,7 @@ fn packages(root: &Path) -> Result<Vec<Value>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_workspace_is_as_the_architecture_says() {
+    fn the_workspace_agrees_with_its_architecture() {
         assert_eq!(super::check().unwrap(), Vec::<String>::new());
     }
 }

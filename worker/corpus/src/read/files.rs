@@ -1,4 +1,4 @@
-//! A folder, a tar archive or one file as a sorted stream of texts.
+//! Reads a folder, a tar archive or one file as a sorted stream of texts.
 
 use std::fs;
 use std::path::{Path, PathBuf};

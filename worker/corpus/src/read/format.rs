@@ -1,4 +1,4 @@
-//! What lies at a corpus path, told by its name and first bytes.
+//! Detects the format of a corpus by its name and first bytes.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,6 +1,6 @@
-//! Whole documents, read again by the `manifest_path` of a record.
+//! Reads whole documents by the `manifest_path` of a record.
 //!
-//! Published paths begin where the original ran (`data/manifests/…`), archives begin where they were packed
+//! Published paths are relative to the folder of the paper's code (`data/manifests/…`), paths in archives to the packed folder
 //! (`manifests/…`): a path is found when one of the two ends with the whole of the other.
 
 use std::collections::HashMap;
@@ -30,31 +30,17 @@ enum Source {
 
 /// Why a path gives no text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum ManifestProblem {
     /// No file matches.
     #[error("{path}: not among the manifests; name the folder or archive that holds it")]
-    Missing {
-        /// The path asked for.
-        path: String,
-    },
+    Missing { path: String },
     /// Several files match equally well.
     #[error("{path}: {first} and {second} both match; name a folder that holds one of them")]
-    Ambiguous {
-        /// The path asked for.
-        path: String,
-        /// One match.
-        first: String,
-        /// Another.
-        second: String,
-    },
+    Ambiguous { path: String, first: String, second: String },
     /// The file that matches has no text.
     #[error("{path}: {problem}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why not.
-        problem: FileProblem,
-    },
+    File { path: String, problem: FileProblem },
 }
 
 impl Manifests {

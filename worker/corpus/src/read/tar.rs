@@ -1,4 +1,4 @@
-//! A tar archive with random access: unpacked once into an anonymous temporary file, with an index of what lies where.
+//! A tar archive with random access: decompressed once into an anonymous temporary file, with an index of its entries.
 //!
 //! *Invariant*: memory holds the index alone; nothing is ever written under a name that the archive chose.
 
@@ -35,21 +35,18 @@ enum Stored {
 /// Whether the file, unpacked if need be, begins like a tar archive.
 pub(super) fn is_tar(path: &Path) -> Result<bool, FileError> {
     let mut head = Vec::new();
-    // A damaged gz is reported by whoever reads it in earnest.
+    // A damaged gz is reported by the code that reads the whole file.
     let read = Input::open(&path.display().to_string())?.take(512).read_to_end(&mut head);
     Ok(read.is_ok() && head.get(257..262) == Some(b"ustar"))
 }
 
 impl Archive {
-    /// Unpacks the archive. Hidden entries and what is no regular file are left out; of several entries of one path the
+    /// Unpacks the archive. Hidden entries and entries that are not regular files are left out; of several entries of one path the
     /// last counts, as with `tar x`.
     pub(super) fn open(path: &str, limits: &Limits) -> Result<Self, FileError> {
         let damaged = |at: u64, error: io::Error| {
             let what = format!("is a damaged tar archive: {error}");
-            FileError {
-                source: Some(error),
-                ..FileError::new(path, Some(Place::byte(at)), what, "fetch the archive again")
-            }
+            FileError::new(path, Some(Place::byte(at)), what, "fetch the archive again").with_source(error)
         };
         let spool_failed = |error: io::Error| FileError::write("temporary file for the archive", error);
         let mut spool = tempfile::tempfile().map_err(spool_failed)?;
@@ -181,6 +178,6 @@ pub(super) mod tests {
         file.as_file().set_len(3000).unwrap();
         let error = Archive::open(&name(&file), &Limits::default()).unwrap_err();
         assert!(error.to_string().contains("damaged tar archive"), "{error}");
-        assert!(error.place.is_some());
+        assert!(error.to_string().contains("byte "), "{error}");
     }
 }

@@ -6,21 +6,14 @@ use std::path::Path;
 
 /// Why a file among others has no text. The others go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum FileProblem {
     /// Beyond `limits.file_bytes`.
     #[error("{bytes} bytes are more than limits.file_bytes = {limit}; split the file or raise the limit")]
-    TooLarge {
-        /// How large it is.
-        bytes: u64,
-        /// What the limit is.
-        limit: u64,
-    },
+    TooLarge { bytes: u64, limit: u64 },
     /// Not UTF-8.
     #[error("not UTF-8 at byte {byte}; save the file as UTF-8")]
-    NotUtf8 {
-        /// First byte that is not.
-        byte: usize,
-    },
+    NotUtf8 { byte: usize },
     /// The system refused.
     #[error("cannot be read: {0}; check its permissions")]
     Unreadable(String),

@@ -70,7 +70,7 @@ impl Walk {
                     Err(error) if is_manifest(&path) => {
                         return Some(Found::Problem(below, unreadable(error)));
                     }
-                    // A device, a socket, or a dead link that nobody would read.
+                    // A device, a socket, or a dead link.
                     _ => {}
                 }
             }

@@ -1,4 +1,4 @@
-//! What every policy needs to know of Kubernetes objects: where pods and containers stand, quantities, names, selectors.
+//! Kubernetes objects as policies need them: locations of pods and containers, quantities, names, selectors.
 
 pub mod names;
 pub mod neighbours;

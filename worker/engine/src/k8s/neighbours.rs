@@ -1,6 +1,6 @@
-//! What the documents of one input say to one another.
+//! Relations between the documents of one input.
 //!
-//! *Owns* the question which neighbours a document needs; the answer is small, sorted, and the same whatever the order
+//! *Owns* the selection of neighbours that a document needs; the result is small, sorted, and the same for any order
 //! of the input.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Where the pods, containers and volumes of a document stand.
+//! Locates the pods, containers and volumes of a document.
 
 use domain::pointer::Pointer;
 use domain::record::{Neighbour, Neighbours};
@@ -52,7 +52,7 @@ impl<'a> Container<'a> {
         self.fields.get("securityContext").and_then(Value::as_object)
     }
 
-    /// Its list `key` (`ports`, `env`, …) with true indices; entries that are no maps are left out.
+    /// Its list `key` (`ports`, `env`, …) with true indices; entries that are not maps are left out.
     pub fn maps(&self, key: &str) -> impl Iterator<Item = (usize, &'a Map<String, Value>)> + use<'a> {
         maps(self.fields, key)
     }
@@ -89,7 +89,7 @@ impl<'a> Pod<'a> {
         self.metadata?.get("labels")?.as_object()
     }
 
-    /// The pod's list `key` (`volumes`, …) with true indices; entries that are no maps are left out.
+    /// The pod's list `key` (`volumes`, …) with true indices; entries that are not maps are left out.
     pub fn maps(&self, key: &str) -> impl Iterator<Item = (usize, &'a Map<String, Value>)> + use<'a> {
         maps(self.spec, key)
     }
@@ -116,7 +116,7 @@ fn maps<'a>(
 pub struct View<'a> {
     /// The whole object.
     pub value: &'a Value,
-    /// Who it is.
+    /// Kind, namespace and name.
     pub identity: &'a Identity,
     /// What else is in the input.
     pub neighbours: &'a Neighbours,

@@ -13,9 +13,9 @@ use crate::k8s::View;
 /// How serious a finding is, in the words of SARIF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Should be mended.
+    /// A finding that should be repaired.
     Warning,
-    /// Must be mended.
+    /// A finding that must be repaired.
     Error,
 }
 
@@ -33,7 +33,7 @@ pub struct Check {
 /// One violation in one document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// Which policy.
+    /// Id of the policy.
     pub policy: PolicyId,
     /// Which of its checks (the scanner's id).
     pub check: &'static str,
@@ -62,7 +62,7 @@ pub enum Fix {
     },
     /// The document does not violate the policy (or the policy does not apply to its kind).
     NotApplicable {
-        /// Why.
+        /// Reason, as recorded in the outcome.
         reason: String,
     },
 }

@@ -36,7 +36,6 @@ use crate::k8s::neighbours::{
 };
 use crate::k8s::{View, names, selectors};
 
-/// See the module.
 pub(super) struct DanglingService;
 
 const CHECK: Check = Check {

@@ -26,7 +26,6 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use crate::edit::Editor;
 use crate::k8s::{Pod, View};
 
-/// See the module.
 pub(super) struct DeprecatedServiceAccountField;
 
 const CHECK: Check = Check {

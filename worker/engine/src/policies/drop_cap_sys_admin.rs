@@ -37,7 +37,6 @@ use super::security::{
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct DropCapSysAdmin;
 
 const CHECK: Check =

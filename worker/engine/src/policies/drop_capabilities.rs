@@ -39,7 +39,6 @@ use super::security::{
 use crate::edit::Editor;
 use crate::k8s::{Container, Pod, View};
 
-/// See the module.
 pub(super) struct DropCapabilities;
 
 const ESCALATION: Check = Check {

@@ -30,7 +30,6 @@ use super::message::quoted;
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct DuplicateEnvVar;
 
 const CHECK: Check = Check {

@@ -29,7 +29,6 @@ use super::security::{checked, effective, on_windows, windows_only};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct EnforceSeccomp;
 
 const KEY: &str = "seccompProfile";

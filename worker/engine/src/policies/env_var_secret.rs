@@ -33,7 +33,6 @@ use super::message::quoted;
 use crate::edit::Editor;
 use crate::k8s::{Container, View, names};
 
-/// See the module.
 pub(super) struct EnvVarSecret;
 
 const CHECK: Check = Check {

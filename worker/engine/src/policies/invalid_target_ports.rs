@@ -31,7 +31,6 @@ use super::message::quoted;
 use crate::edit::Editor;
 use crate::k8s::{Container, View, names};
 
-/// See the module.
 pub(super) struct InvalidTargetPorts;
 
 const CHECK: Check = Check {

@@ -27,7 +27,6 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use crate::edit::Editor;
 use crate::k8s::View;
 
-/// See the module.
 pub(super) struct JobTtlAfterFinished;
 
 const CHECK: Check = Check {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::message::quoted;
 use crate::k8s::names;
 
-/// What the API server says of a text that is no label value (Kubernetes documentation, *Labels and Selectors*).
+/// The API server's message about a string that is not a valid label value (Kubernetes documentation, *Labels and Selectors*).
 const LABEL_VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// A scalar as text; maps and lists as JSON.
@@ -85,7 +85,7 @@ pub(super) fn label_set(labels: Option<&Map<String, Value>>) -> String {
     texts.join(",")
 }
 
-/// Why a map of labels cannot be a selector: the first value, by key, that is no label value.
+/// Why a map of labels cannot be a selector: the first value, by key, that is not a valid label value.
 pub(super) fn invalid_value(labels: Option<&Map<String, Value>>) -> Option<String> {
     let (key, value) = entries(labels).into_iter().find(|(_, value)| !names::is_label_value(value))?;
     Some(format!("values[0][{key}]: Invalid value: {}: {LABEL_VALUE_RULE}", quoted(&value)))

@@ -25,7 +25,6 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::probe_ports::{self, Probe};
 use crate::k8s::View;
 
-/// See the module.
 pub(super) struct LivenessPort;
 
 const PROBE: Probe = Probe {

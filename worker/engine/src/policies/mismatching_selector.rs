@@ -31,7 +31,6 @@ use super::security::checked;
 use crate::edit::Editor;
 use crate::k8s::{Pod, View, names, selectors};
 
-/// See the module.
 pub(super) struct MismatchingSelector;
 
 const CHECK: Check = Check {

@@ -29,7 +29,6 @@ use super::security::{checked, is_false, is_true, on_windows, take_away, unprivi
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct NoAllowPrivilegeEscalation;
 
 const KEY: &str = "allowPrivilegeEscalation";

@@ -33,7 +33,6 @@ use crate::edit::Editor;
 use crate::k8s::neighbours::IDENTIFYING_LABELS;
 use crate::k8s::{Pod, View, names, selectors};
 
-/// See the module.
 pub(super) struct NoAntiAffinity;
 
 const CHECK: Check = Check {

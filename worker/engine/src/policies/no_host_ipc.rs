@@ -24,7 +24,6 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
 use crate::k8s::View;
 
-/// See the module.
 pub(super) struct NoHostIpc;
 
 const FLAG: &str = "hostIPC";

@@ -31,7 +31,6 @@ use super::message::quoted;
 use crate::edit::Editor;
 use crate::k8s::{Container, Pod, View};
 
-/// See the module.
 pub(super) struct NoHostPath;
 
 const SENSITIVE: Check = Check {

@@ -28,7 +28,6 @@ use super::host_flag;
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct NoHostPorts;
 
 const CHECK: Check = Check {

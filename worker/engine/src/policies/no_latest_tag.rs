@@ -30,7 +30,6 @@ use super::security::checked;
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct NoLatestTag;
 
 const CHECK: Check = Check {

@@ -27,7 +27,6 @@ use super::security::{is_true, unprivilege};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct NoPrivileged;
 
 const CHECK: Check = Check {

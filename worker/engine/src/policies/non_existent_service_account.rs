@@ -34,7 +34,6 @@ use super::message::quoted;
 use crate::edit::Editor;
 use crate::k8s::{View, names};
 
-/// See the module.
 pub(super) struct NonExistentServiceAccount;
 
 const CHECK: Check = Check {

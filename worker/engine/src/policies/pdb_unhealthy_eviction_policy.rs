@@ -26,7 +26,6 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use crate::edit::Editor;
 use crate::k8s::View;
 
-/// See the module.
 pub(super) struct PdbUnhealthyEvictionPolicy;
 
 const CHECK: Check = Check {

@@ -23,9 +23,7 @@ use crate::k8s::{Container, ContainerKind, View, names};
 /// One of the three probes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
-    /// Its policy.
     pub(super) policy: PolicyId,
-    /// Its check.
     pub(super) check: Check,
     /// Its key in the container.
     pub(super) key: &'static str,
@@ -70,7 +68,7 @@ fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
 
 fn exposes<'a>(mut ports: impl Iterator<Item = &'a Map<String, Value>>, target: &Target<'_>) -> bool {
     ports.any(|port| {
-        // A port's name that is written as a number is no name.
+        // A port's name that is written as a number is not a valid name.
         let name = target.port.as_str().filter(|name| target.handler != "grpc" && !name.is_empty());
         let by_name = name.is_some_and(|name| text(port, "name") == name);
         is_tcp(port) && (by_name || (target.port.is_i64() && port.get("containerPort") == Some(target.port)))
@@ -220,7 +218,7 @@ impl Repair<'_, '_> {
         self.container.pointer.child("ports")
     }
 
-    /// The container's ports as they are now; entries that are no maps count as empty ones.
+    /// The container's ports as they are now; entries that are not maps count as empty ones.
     fn ports(&self, editor: &Editor) -> Vec<Map<String, Value>> {
         let list = editor.value(&self.list()).and_then(Value::as_array);
         list.into_iter().flatten().map(|port| port.as_object().cloned().unwrap_or_default()).collect()

@@ -28,7 +28,6 @@ use super::security::{checked, is_true, on_windows, windows_only};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct ReadOnlyRootFs;
 
 const KEY: &str = "readOnlyRootFilesystem";

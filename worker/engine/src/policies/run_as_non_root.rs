@@ -30,7 +30,6 @@ use super::security::{checked, effective, pod_level};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct RunAsNonRoot;
 
 const CHECK: Check = Check {

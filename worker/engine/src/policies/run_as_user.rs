@@ -28,7 +28,6 @@ use super::security::{checked, effective, on_windows, windows_only};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct RunAsUser;
 
 const KEY: &str = "runAsUser";

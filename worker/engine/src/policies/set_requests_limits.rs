@@ -31,7 +31,6 @@ use super::message::quoted;
 use crate::edit::Editor;
 use crate::k8s::{Container, ContainerKind, View, quantity};
 
-/// See the module.
 pub(super) struct SetRequestsLimits;
 
 const CPU: Check = Check {

@@ -29,7 +29,6 @@ use super::security::remove_entries;
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
-/// See the module.
 pub(super) struct SshPort;
 
 const CHECK: Check =

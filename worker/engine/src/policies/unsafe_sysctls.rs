@@ -30,7 +30,6 @@ use super::security::remove_entries;
 use crate::edit::Editor;
 use crate::k8s::{Pod, View};
 
-/// See the module.
 pub(super) struct UnsafeSysctls;
 
 const CHECK: Check = Check {

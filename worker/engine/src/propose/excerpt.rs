@@ -1,7 +1,7 @@
-//! The part of a long document that matters to a policy, as text.
+//! The part of a long document that is relevant to a policy, as text.
 //!
-//! *Invariant*: what is shown stands at the same pointers as in the whole document: parts are replaced by a note, never
-//! taken out of a list or a map. The whole document stays what is patched.
+//! *Invariant*: every shown node has the same pointer as in the whole document: omitted parts are replaced by a note, not
+//! removed from a list or a map. The patch applies to the whole document.
 
 use domain::policy::PolicyId;
 use serde_json::Value;
@@ -40,7 +40,6 @@ const EXPENDABLE: &[&str] = &[
 /// A document as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Excerpt {
-    /// YAML.
     pub(super) text: String,
     /// What notes begin with: nothing in the document itself does.
     pub(super) mark: String,

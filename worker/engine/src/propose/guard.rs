@@ -1,4 +1,4 @@
-//! What the rules add to a model's patch.
+//! Operations that the rules add to a model's patch.
 
 use domain::config::RulesConfig;
 use domain::outcome::Proposal;

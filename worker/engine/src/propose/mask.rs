@@ -1,8 +1,8 @@
-//! Takes secret values out of a document before it leaves the process, and puts them back afterwards.
+//! Masks secret values of a document before it leaves the process, and restores them in the patch.
 //!
-//! *Invariant*: a value that was taken out comes back only where it stood. A patch that would carry it elsewhere is
-//! refused, whether it writes the token or moves the node: what counts is the patched document. What is said of a
-//! patch that does not apply comes from the masked document, so that nothing can be guessed by trying.
+//! *Invariant*: a masked value is restored only at its own pointer. A patch that would copy or move it elsewhere is refused,
+//! whether it writes the token or moves the node: the check uses the patched document. Errors of a patch that does not
+//! apply are computed on the masked document, so that repeated attempts cannot reveal a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,18 +36,14 @@ impl std::fmt::Debug for Taken {
 
 /// Why a patch for a masked document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum MaskError {
     /// It does not apply.
     #[error("{0}")]
     Apply(String),
     /// It would carry a masked value away.
     #[error("the masked value {token} would move to {place}: masked values must stay where they are")]
-    Moved {
-        /// The token.
-        token: String,
-        /// Where to.
-        place: String,
-    },
+    Moved { token: String, place: String },
     /// It writes a token that stands for nothing.
     #[error("{0} stands for no masked value of this document")]
     Unknown(String),

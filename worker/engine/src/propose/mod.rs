@@ -1,4 +1,4 @@
-//! From a record's policy and document to a proposal.
+//! Proposes a patch for a policy and a document.
 
 pub mod dialogue;
 mod excerpt;
@@ -23,7 +23,7 @@ pub enum Decision {
     },
     /// Nothing to fix.
     NotApplicable {
-        /// Why.
+        /// Reason, as recorded in the outcome.
         reason: String,
     },
     /// No rule exists for the policy.

@@ -1,5 +1,4 @@
-//! The text of an answer → a patch. Strict: one patch, of a legal shape, of a sensible size, or an error that the model
-//! can act on.
+//! Parses a response into a patch. Strict: one patch of valid form and bounded size, or an error that the model can act on.
 
 use domain::patch::{Op, Patch};
 use serde_json::Value;
@@ -12,33 +11,26 @@ const MOST_OPS: usize = 200;
 
 /// Why an answer holds no patch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum ParseError {
-    /// Nothing is said.
+    /// The answer is empty.
     #[error("the answer is empty")]
     Empty,
-    /// Too much is said.
+    /// The answer exceeds the limit on its length.
     #[error("the answer is longer than {most} bytes", most = ANSWER_BYTES)]
     TooLong,
-    /// There is no JSON in it.
+    /// The answer has no JSON.
     #[error("the answer holds no JSON array of operations")]
     NoPatch,
-    /// There are several patches.
+    /// The answer has several patches.
     #[error("the answer holds more than one patch: answer with one")]
     Several,
     /// Too many operations.
     #[error("the patch has {count} operations, more than {most}", most = MOST_OPS)]
-    TooMany {
-        /// How many.
-        count: usize,
-    },
-    /// An operation is not legal.
+    TooMany { count: usize },
+    /// An operation is not valid.
     #[error("operation {index}: {reason}")]
-    BadOp {
-        /// Which, from 0.
-        index: usize,
-        /// Why.
-        reason: String,
-    },
+    BadOp { index: usize, reason: String },
 }
 
 /// Reads the patch of an answer: an array of operations, an object with `patch`, or one operation; alone, in a code
@@ -84,7 +76,7 @@ fn operations(value: Value) -> Option<Vec<Value>> {
 fn among(text: &str) -> Result<Vec<Value>, ParseError> {
     let mut found: Option<Vec<Value>> = None;
     let mut at = 0;
-    // Brackets of prose cost a look each; so many are no prose.
+    // Each bracket in prose costs a parse attempt; a text with this many is not prose.
     let mut looks = 0;
     while let Some(next) = text.get(at..).and_then(|rest| rest.find(['[', '{'])) {
         let begin = at + next;

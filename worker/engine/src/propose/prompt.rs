@@ -1,4 +1,4 @@
-//! A record as a question to a model.
+//! Builds the prompt for a record.
 
 use domain::answer::{AnswerForm, Message, Role};
 use domain::config::AnswerFormat;
@@ -31,16 +31,15 @@ containers, unless the violation is about them.\n\
     "the document is {bytes} bytes long without what the policy is not about, more than proposer.prompt_bytes ({limit})"
 )]
 pub struct TooLong {
-    /// How long it is, with what may be left out left out.
-    pub bytes: usize,
-    /// How long it may be.
-    pub limit: usize,
+    /// Length of the excerpt, without the parts that the policy does not concern.
+    pub(crate) bytes: usize,
+    pub(crate) limit: usize,
 }
 
 /// The first question of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
-    /// What is said.
+    /// Text of the prompt.
     pub messages: Vec<Message>,
     /// What notes of left-out parts begin with: no patch may write it.
     pub mark: String,

@@ -1,6 +1,6 @@
-//! Pointers made to fit the document they are for: what a model means is often clear although it is not what it wrote.
+//! Corrects pointers of a model's patch that do not resolve but have one clear meaning in the document.
 //!
-//! A pointer that resolves is left alone. Every repair is told.
+//! A pointer that resolves is unchanged. Every correction is reported.
 
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::verify::apply;
 
-/// Maps whose values are texts: whatever follows in a pointer is one key.
+/// Maps with string values: the rest of a pointer below them is one key.
 const FLAT: [&str; 4] = ["labels", "annotations", "matchLabels", "nodeSelector"];
 
 /// The patch with its pointers mended, and what was mended.
@@ -89,7 +89,7 @@ fn parent_exists(path: &Pointer, document: &Value) -> bool {
     path.split_last().is_some_and(|(parent, _)| parent.resolve(document).is_some())
 }
 
-/// The pointer whose segments are joined where a key of the document, or a map of texts, wants it.
+/// Joins segments of a pointer that together are one key of the document or of a map with string values.
 fn joined(path: &Pointer, document: &Value) -> Pointer {
     let keys: Vec<String> = path.keys().collect();
     let (mut at, mut node, mut index) = (Pointer::ROOT, Some(document), 0);

@@ -1,4 +1,4 @@
-//! Operation by operation over the text, with the loader as the judge of every step.
+//! Applies operations to the text one by one, and verifies each step by loading the new text.
 
 use domain::config::Limits;
 use domain::patch::{Op, Patch};
@@ -31,7 +31,7 @@ pub enum Style {
 /// Why a text cannot be rewritten.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RewriteError {
-    /// The old text is no document.
+    /// The old text is not a valid document.
     #[error("cannot read the document: {0}")]
     Load(#[from] LoadError),
     /// The patch does not fit the document.

@@ -1,4 +1,4 @@
-//! How the user writes: indentation and line breaks.
+//! Detects the user's indentation and line breaks.
 
 use domain::pointer::Pointer;
 

@@ -1,10 +1,12 @@
-//! A patch applied to the *text* of a document: comments, order, quoting and indentation of the user stay.
+//! Applies a patch to the *text* of a document and keeps the user's comments, order, quoting and indentation.
 //!
-//! *Owns* the way from RFC 6902 operations to edits of a text, by the positions that the loader reports. *Never* knows
-//! what a manifest means.
-//! *Invariant*: reading the new text gives exactly the value that the patch makes of the old one. Where the text cannot
-//! be edited that way (a node behind an alias, an explicit key, a block scalar that keeps its line breaks …) the whole
-//! document is written anew, and the result says so.
+//! Our own rewriter, because no YAML library edits a text in place and guarantees the value that the patch describes.
+//!
+//! *Owns* the translation of RFC 6902 operations into text edits, by the positions that the loader reports. *Never* depends on
+//! the meaning of a manifest.
+//! *Invariant*: the new text parses to exactly the patched value. Where the text cannot be edited that way (a node behind an
+//! alias, an explicit key, a block scalar that keeps its line breaks …) the whole document is emitted again, and the result
+//! reports it.
 
 mod apply;
 mod flow;

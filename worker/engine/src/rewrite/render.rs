@@ -1,4 +1,4 @@
-//! Values as text that fits its surroundings.
+//! Renders values as text in the style of the surrounding text.
 
 use serde_json::{Map, Value};
 

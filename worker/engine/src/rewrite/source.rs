@@ -1,6 +1,6 @@
-//! A text with the positions of its nodes, and the edits that can be made to it.
+//! A text with the positions of its nodes, and the edits of it.
 //!
-//! Every function that finds something unusual gives `None`; whoever asked writes the document anew.
+//! Every function that finds something unusual returns `None`; the caller then emits the whole document again.
 
 use domain::pointer::Pointer;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! From one operation to the smallest steps that a text can follow.
+//! Splits an operation into the smallest text edits.
 
 use domain::pointer::Pointer;
 use serde_json::Value;

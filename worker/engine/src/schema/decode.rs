@@ -19,6 +19,7 @@ const MAX_BYTES: u64 = 8 << 20;
 
 /// Why a schema file is not one.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum DecodeError {
     /// Not gzip.
     #[error("cannot decompress the schemas: {0}")]
@@ -31,12 +32,7 @@ pub enum DecodeError {
     Format(u32),
     /// A type that does not exist.
     #[error("{definition} has an unknown type {word:?}")]
-    Type {
-        /// Where.
-        definition: String,
-        /// What.
-        word: String,
-    },
+    Type { definition: String, word: String },
     /// An index that points nowhere.
     #[error("{0} refers to a definition that does not exist")]
     Index(String),

@@ -1,4 +1,4 @@
-//! What is wrong with an object, worded as the API server words it.
+//! Schema errors of an object, in the wording of the API server.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const MAX_SHOWN: usize = 300;
 pub struct SchemaError {
     /// Where; for a missing field, where it should be.
     pub pointer: Pointer,
-    /// What.
+    /// What is wrong there.
     pub kind: SchemaErrorKind,
 }
 

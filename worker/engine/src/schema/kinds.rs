@@ -27,7 +27,7 @@ pub(super) enum Served<'a> {
 }
 
 impl Resource {
-    /// Whether the server stores objects of this kind, and so wants a name.
+    /// Whether the server stores objects of this kind, and so requires a name.
     pub(super) fn is_stored(&self) -> bool {
         let never = NEVER_STORED_GROUPS.contains(&&*self.group)
             || NEVER_STORED.contains(&(&*self.group, &*self.kind))

@@ -1,11 +1,11 @@
 //! The embedded depth of the schema gate: would an API server decode this object?
 //!
 //! *Owns* the structure of every built-in kind of one Kubernetes release, embedded in the binary.
-//! *Never* judges meaning: names, quantities' syntax, selectors, references and the like are other rules' work.
+//! *Never* judges meaning: names, quantities' syntax, selectors, references and the like belong to other rules.
 //!
 //! What is checked, and where each rule comes from:
 //! - the kind is served in its version (the `x-kubernetes-group-version-kind` marks of the `OpenAPI`
-//!   publication); objects of a group that is not built in are [`Report::UnknownKind`]: the gate has no say;
+//!   publication); objects of a group that is not built in are [`Report::UnknownKind`]: the gate does not judge them;
 //! - no unknown and no repeated field: field validation `Strict`, which `kubectl apply` asks for by default;
 //!   names are compared with case, as the server does since 1.20;
 //! - every value has the JSON type of its Go field, with the liberties of the server's decoder: `null` is
@@ -13,7 +13,7 @@
 //!   int-or-string is either, a time is RFC 3339, `[]byte` is base64;
 //! - required fields: the publication's `required` lists, corrected by the table in `required.rs` where the
 //!   server's own validation is known to differ; `status` is dropped on creation, so that what it lacks
-//!   is nobody's fault;
+//!   is not counted as a fault;
 //! - the object has a name or a `generateName`, except where it is never stored.
 //!
 //! Not checked: values (enumerations, ranges, patterns), fields that exclude each other, list entries with

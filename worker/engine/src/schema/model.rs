@@ -57,7 +57,6 @@ pub(super) fn prefix(name: &str) -> u64 {
 /// An object with fixed fields.
 #[derive(Debug)]
 pub(super) struct Definition {
-    /// Sorted by name.
     pub(super) fields: Box<[Field]>,
     /// The bits of all required fields.
     pub(super) required: u64,
@@ -80,7 +79,6 @@ impl Definition {
     }
 }
 
-/// A served kind.
 #[derive(Debug)]
 pub(super) struct Resource {
     pub(super) group: Box<str>,

@@ -1,4 +1,4 @@
-//! Where the server's validation and the publication's `required` lists part.
+//! Corrections where the server's validation differs from the published `required` lists.
 //!
 //! The lists are derived from Go field tags. A field without `omitempty` is published as required although
 //! the server takes its zero value (`OPTIONAL`); a field with `omitempty` is published as optional although

@@ -1,4 +1,4 @@
-//! The gate: a document in, a report out.
+//! The schema gate: validates a document and returns a report.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! One object against one definition: fields, types, what is missing.
+//! Validates one object against one definition: fields, types, missing fields.
 
 use domain::pointer::Pointer;
 use serde_json::{Map, Number, Value};

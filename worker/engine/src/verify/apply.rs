@@ -1,4 +1,4 @@
-//! Gate *apply*: RFC 6902 on a copy, which keeps the order of its keys and its size within reason.
+//! Gate *apply*: RFC 6902 on a copy, which keeps the order of its keys and bounds its size.
 //!
 //! A patch may come from a model: thirty `copy` operations, each of the whole document into itself, would make a
 //! thousand million documents, and as many `move`s a tree too deep to walk.
@@ -18,9 +18,8 @@ use serde_json::Value;
 pub struct ApplyError {
     /// 0-based index of the operation.
     pub index: usize,
-    /// Its path.
-    pub path: String,
-    /// What the library says.
+    pub(crate) path: String,
+    /// Message of the patch library.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! The gates in their order, their ablation, and whose fault a failure is.
+//! Runs the gates in their order, with ablation, and assigns the fault of a failure.
 
 use domain::config::RunConfig;
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
@@ -91,7 +91,7 @@ pub fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult 
     result
 }
 
-/// Judges a repair. Every gate behind *apply* runs, whatever the others say, so that each can be studied alone.
+/// Judges a repair. Every gate after *apply* runs, also after a failed gate, so that each can be evaluated alone.
 pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
     let mut gates = Gates { schema_before: candidate.before.schema.clone(), ..Gates::NOT_RUN };
     let start = clock();

@@ -1,6 +1,7 @@
 //! The gates that a repair must pass, in their order: apply, policy, safety, schema, rescan.
 //!
-//! *Invariant*: a patch answers for what it breaks, a document for what it was. A gate that did not run says so.
+//! *Invariant*: a failure that the patch causes is the fault `patch`, one that existed before is the fault `document`. A gate
+//! that did not run is reported as such.
 
 mod apply;
 mod gates;

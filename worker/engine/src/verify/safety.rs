@@ -1,6 +1,6 @@
-//! Gate *safety*: the patch takes nothing away that the user wrote and grants nothing new.
+//! Gate *safety*: the patch removes no content of the user and grants no new privilege.
 //!
-//! Relative to the document: what was there before is the document's own affair.
+//! Relative to the document: privileges that existed before are not the patch's fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! From a value to YAML text in block style.
+//! Writes a value as YAML text in block style.
 //!
-//! Own code, because what leaves here is applied to clusters: a text must be quoted whenever any YAML 1.1 or 1.2 reader
-//! could take it for something else (`on`, `0777`, `1:30`, `y`), which serialisers made for one YAML version do not do.
+//! Our own emitter, because the output is applied to clusters: a string must be quoted when any YAML 1.1 or 1.2 reader could
+//! parse it as another type (`on`, `0777`, `1:30`, `y`), which serializers for one YAML version do not do.
 
 use std::fmt::Write;
 
@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 
 use super::scalar;
 
-/// How far collections are indented.
+/// Indentation of mappings and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Indentation {
-    /// Blanks before the keys of a mapping below a key; at least 1.
+    /// Spaces before the keys of a nested mapping; at least 1.
     pub mapping: usize,
-    /// Blanks before the dashes of a list below a key.
+    /// Spaces before the dashes of a nested list.
     pub list: usize,
 }
 
 impl Indentation {
-    /// That of `kubectl get -o yaml`: two blanks, and lists as deep as their key.
+    /// As `kubectl get -o yaml`: two spaces, and lists at the column of their key.
     pub const USUAL: Self = Self { mapping: 2, list: 0 };
 }
 

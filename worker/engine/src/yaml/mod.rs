@@ -1,7 +1,7 @@
-//! YAML in and out, as Kubernetes clients understand it.
+//! Reads and writes YAML with the semantics of Kubernetes clients.
 //!
-//! *Owns* the way from text to [`serde_json::Value`] and back: limits against hostile documents, scalar types,
-//! duplicate keys, positions. *Never* knows what a manifest means.
+//! *Owns* parsing text into [`serde_json::Value`] and emitting it: limits against hostile documents, scalar types, duplicate
+//! keys, positions. *Never* depends on the meaning of a manifest.
 
 pub(crate) mod emit;
 mod load;

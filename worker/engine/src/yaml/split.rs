@@ -1,4 +1,4 @@
-//! Cuts a YAML stream into documents before it is parsed, so that a broken document leaves the others readable.
+//! Splits a YAML stream into documents before parsing, so that one broken document does not affect the others.
 
 /// One document's share of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -115,7 +115,7 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
     }
 }
 
-/// Whether nobody could repair the document: a template, or no valid object to begin with.
+/// Whether the document cannot be repaired: a template, or not a valid object.
 fn is_excused(document: &Document) -> bool {
     let before = verify::examine(document, &Neighbours::Unknown, &RunConfig::default(), &|| 0.0);
     before.schema.verdict == Verdict::Failed || !template::unrendered(document).is_empty()

@@ -1,4 +1,4 @@
-//! What the published gates say of a patch.
+//! Verdicts of the published gates on a patch.
 
 use domain::patch::Patch;
 use domain::policy::PolicyName;

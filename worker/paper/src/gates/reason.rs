@@ -1,4 +1,4 @@
-//! Why a patch does not apply, in the words of the published errors.
+//! Errors of patches that do not apply, in the wording of the published errors.
 
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;

@@ -1,4 +1,4 @@
-//! The published gates in the place of the engine's.
+//! Runs the published gates in place of the engine's.
 
 use domain::config::RunConfig;
 use domain::outcome::{Gate, GateResult, Gates};

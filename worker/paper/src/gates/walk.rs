@@ -1,4 +1,4 @@
-//! Where the published gates look: every spec below `/spec`, whatever the kind.
+//! Traversal of the published gates: every spec below `/spec`, of any kind.
 
 use serde_json::{Map, Value};
 

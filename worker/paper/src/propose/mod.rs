@@ -1,14 +1,14 @@
-//! `guardrails: paper`: the published rules, which harden the whole document whatever the violation was.
+//! `guardrails: paper`: the published rules, which harden the whole document for any violation.
 //!
 //! *Owns* the rules and guards that made the published rules run, with their faults: pruned input, guessed images,
-//! empty volumes for claims, Services turned into aliases of themselves. They are here to be compared with, not to be
-//! improved; the right repairs are the policies' own (`guardrails: targeted`), which know nothing of this module.
+//! empty volumes for claims, Services turned into aliases of themselves. They are kept for comparison and not improved;
+//! the repairs of the policies (`guardrails: targeted`) are independent of this module.
 //!
-//! One thing is not copied: values of operations are immutable here. The original shared them between the operation and
-//! the document, so that its recorded operations hold more than they were made with, list entries came twice (305
-//! documents), and some removes found nothing left to remove (58 records).
+//! One thing is not copied: values of operations are immutable here. The paper's code shared them between the operation
+//! and the document, so that its recorded operations contain later changes, list entries occur twice (305 documents), and
+//! some removes have no target (58 records).
 //!
-//! # The way of a record
+//! # Steps
 //! 1. The policy's own operations are made on the view of the document ([`Source`]).
 //! 2. Each guard adds what it misses in the document as repaired so far; the guard that is the policy itself is left out.
 //! 3. The patch is the policy's operations, then the guards', none twice.

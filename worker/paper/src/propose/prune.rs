@@ -1,5 +1,5 @@
-//! The view of a document that the published rules were given: only the fields on a list. A fault of the original,
-//! needed to make its patches again; what is patched and verified is never pruned.
+//! The pruned view of a document that the published rules read: only the fields on a list. A defect of the paper's code,
+//! needed to reproduce its patches; the document that is patched and verified is not pruned.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Quantities as the published rules read them when they compared a request with its limit. What they could not read
-//! (`k`, a plain number, …) they left alone.
+//! Quantities as the published rules parsed them to compare a request with its limit. Quantities that they could not parse
+//! (`k`, a plain number, …) stayed unchanged.
 
 /// Binary and decimal factors, longest suffix first.
 const FACTORS: [(&str, f64); 12] = [
@@ -17,7 +17,6 @@ const FACTORS: [(&str, f64); 12] = [
     ("K", 1e3),
 ];
 
-/// CPUs.
 pub(super) fn cpu(text: &str) -> Option<f64> {
     let text = text.trim();
     match text.strip_suffix('m') {
@@ -26,7 +25,6 @@ pub(super) fn cpu(text: &str) -> Option<f64> {
     }
 }
 
-/// Bytes.
 pub(super) fn bytes(text: &str) -> Option<f64> {
     let text = text.trim();
     let suffixed = FACTORS.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, factor)));

@@ -1,4 +1,4 @@
-//! Why a rule made no operation.
+//! Reasons of a rule that yields no operation.
 
 /// Why a rule made no operation.
 #[derive(Debug, Clone, PartialEq, Eq)]

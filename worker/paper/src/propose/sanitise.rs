@@ -1,4 +1,4 @@
-//! How the published rules turned any text into a legal name. Each takes the text trimmed, and leaves a legal one alone.
+//! Conversions of the published rules from any text to a valid name. Each trims the text, and keeps a valid one.
 
 /// What opens a template placeholder, the character that its inner text may not hold, and what closes it.
 const PLACEHOLDERS: [(&str, char, &str); 6] = [
@@ -52,7 +52,6 @@ fn cut(text: &str, length: usize) -> &str {
     text.char_indices().nth(length).map_or(text, |(at, _)| &text[..at])
 }
 
-/// A DNS label.
 pub(super) fn dns_label(text: &str, default: &str) -> String {
     let text = text.trim();
     if is_dns_label(text) && !has_placeholder(text) {
@@ -63,7 +62,6 @@ pub(super) fn dns_label(text: &str, default: &str) -> String {
     if is_dns_label(label) { label.to_owned() } else { default.to_owned() }
 }
 
-/// A DNS subdomain.
 pub(super) fn dns_subdomain(text: &str, default: &str) -> String {
     let text = text.trim();
     if text.split('.').all(is_dns_label) && !has_placeholder(text) {

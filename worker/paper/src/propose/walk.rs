@@ -1,6 +1,6 @@
-//! Where the published rules look: every spec below `/spec`, whatever the kind.
+//! Traversal of the published rules: every spec below `/spec`, of any kind.
 //!
-//! Indices count maps only, as the original counted them: an entry that is no map shifts those behind it.
+//! Indices count maps only, as the paper's code counted them: an entry that is not a map shifts the entries after it.
 
 use domain::pointer::Pointer;
 use serde_json::{Map, Value};
@@ -134,7 +134,7 @@ pub(super) fn flag(fields: Option<&Fields>, key: &str, expected: bool) -> bool {
     fields.and_then(|fields| fields.get(key)) == Some(&Value::Bool(expected))
 }
 
-/// Whether the document is of this kind, whatever the case.
+/// Whether the document is of this kind, case-insensitively.
 pub(super) fn is_kind(document: &Value, kind: &str) -> bool {
     document.get("kind").and_then(Value::as_str).is_some_and(|text| text.eq_ignore_ascii_case(kind))
 }

@@ -22,7 +22,6 @@ struct Proposed {
     patch: Patch,
 }
 
-/// What was judged.
 #[derive(Deserialize)]
 pub(crate) struct Judged {
     id: String,

@@ -23,7 +23,6 @@ pub(super) struct Module {
     pub(super) file: PathBuf,
     pub(super) parent: usize,
     pub(super) children: BTreeMap<String, usize>,
-    /// Items declared here.
     pub(super) items: BTreeSet<String>,
     pub(super) imports: Vec<Import>,
     /// Paths of two names and more, outside imports.

@@ -1,4 +1,4 @@
-//! From which file a name comes, re-exports followed.
+//! Resolves a name to the file that declares it, through re-exports.
 
 use std::fmt;
 use std::path::PathBuf;

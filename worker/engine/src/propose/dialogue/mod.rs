@@ -1,9 +1,9 @@
-//! The dialogue with a model about one record, as a state machine: [`Step::Ask`] → an answer → … → [`Step::Done`] or
+//! The dialogue with a model about one record, as a state machine: [`Step::Ask`] → a response → … → [`Step::Done`] or
 //! [`Step::Fallback`].
 //!
-//! answer → parse → sanitise → apply on a masked copy → put secrets back → all gates on the model's own patch (they
-//! refuse regressions) → merge with the rules → all gates again. What a gate says goes back to the model. *Never* asks,
-//! waits or reads a clock.
+//! response → parse → sanitise → apply on a masked copy → restore secrets → all gates on the model's own patch (they
+//! reject regressions) → merge with the rules → all gates again. The failures of gates are sent back to the model. *Never*
+//! calls a model, waits or reads a clock.
 
 use domain::answer::{Message, Role};
 use domain::config::{Guardrails, RunConfig};
@@ -56,7 +56,7 @@ impl Case<'_> {
     }
 }
 
-/// What comes next.
+/// The next step of a dialogue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Ask the model this.

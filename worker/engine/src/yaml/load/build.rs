@@ -1,4 +1,4 @@
-//! Events of the parser → one value, with its duplicate keys and positions.
+//! Builds one value from the events of the parser, with its duplicate keys and positions.
 //!
 //! *Invariant*: every node and every copy is counted before it is made.
 

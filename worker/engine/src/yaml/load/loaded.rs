@@ -1,4 +1,4 @@
-//! A document that was loaded, and where its nodes stand.
+//! A loaded document with the positions of its nodes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How much a value is: nodes, text, depth. Only values that are within limits, or that JSON's own limit bounded.
+//! Size of a value: nodes, text, depth. Only for values within limits, or bounded by the JSON parser's own limit.
 
 use serde_json::Value;
 

@@ -1,4 +1,7 @@
-//! From the text of one document to a value, within limits.
+//! Loads the text of one document into a value, within limits.
+//!
+//! Our own builder over the events of `saphyr-parser`, because deserializers neither bound nodes and aliases while reading nor
+//! report the position of each node, and the rewriter needs both.
 //!
 //! *Invariant*: no input panics, recurses, or makes more than `document_nodes` nodes.
 
@@ -26,7 +29,7 @@ pub fn load(text: &str, limits: &Limits) -> Result<Loaded, LoadError> {
     run(text, limits, None)
 }
 
-/// Loads the first document of `text` and remembers where each node stands.
+/// Loads the first document of `text` with the position of each node.
 pub fn load_with_spans(text: &str, limits: &Limits) -> Result<Loaded, LoadError> {
     run(text, limits, Some(Offsets::new(text)))
 }

@@ -1,4 +1,4 @@
-//! Where the parser's characters stand in the bytes of the text.
+//! Maps character positions of the parser to byte offsets of the text.
 
 use saphyr_parser::Span;
 

@@ -1,4 +1,4 @@
-//! What holds for every document, whatever it holds.
+//! Properties that hold for every document.
 
 use domain::config::{GateProfile, Limits, RulesConfig, RunConfig};
 use domain::outcome::{Fault, Proposal};
@@ -15,7 +15,7 @@ use engine::verify::{Before, Candidate, Verify, apply, examine, verify};
 use engine::yaml::{load, to_yaml};
 use serde_json::Value;
 
-/// Takes every object in `text` the whole way. Text that is no document is none of its business.
+/// Runs every object in `text` through all stages. Text that is not a valid document is skipped.
 pub(crate) fn hold_for_text(text: &str, around: &Neighbours) {
     if let Ok(document) = Document::parse(text, &Limits::default()) {
         for (at, object) in document.clone().flatten() {

@@ -20,7 +20,6 @@ const KINDS: [&str; 9] = [
     "DeploymentConfig",
 ];
 
-/// A manifest.
 pub(crate) fn manifest(dice: &mut Dice) -> Value {
     match dice.below(16) {
         0..=8 => workload(dice),

@@ -1,4 +1,4 @@
-//! Re-check of probes: the port a probe asks is one of its container's ports.
+//! Re-check of probes: the port of a probe is one of its container's ports.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Metadata of the claims that a pod brings along.
+//! Metadata of the volume claim templates of a pod.
 
 use super::super::ops::Ops;
 use super::super::walk::{Node, map_at};

@@ -1,4 +1,4 @@
-//! The guards: what every published patch brings along, whatever the violation was.
+//! Guards: operations that every published patch includes, for any violation.
 
 mod claims;
 mod cron_job;

@@ -1,4 +1,4 @@
-//! Guards on names, labels and references, wherever they stand.
+//! Guards on names, labels and references, at any location.
 
 use domain::pointer::Pointer;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Rules on service accounts. Both take the operations of `no_privileged` with them.
+//! Rules on service accounts. Both include the operations of `no_privileged`.
 
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::ops::Ops;
 use super::super::walk::{Fields, Node, flag as has_flag};
 
-/// The container's `securityContext`; where it is no map, an empty one is added first.
+/// The container's `securityContext`; where it is not a map, an empty one is added first.
 pub(super) fn security_context<'a>(container: &Node<'a>, out: &mut Ops) -> Option<&'a Fields> {
     let context = container.map("securityContext");
     if context.is_none() {

@@ -1,4 +1,4 @@
-//! Rules on what a pod takes from its host.
+//! Rules on host namespaces, paths and ports of a pod.
 
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
