@@ -16,8 +16,8 @@ use proto::status::{ApiError, ErrorReason};
 use results::corpus_copy::CorpusReader;
 use results::store::sweep_unfinished;
 
+use super::attribution::Attribution;
 use super::lease_service::known;
-use super::resources::Attribution;
 use super::{Change, Coordinator, Parts, Recovery};
 use crate::clock::Rate;
 use crate::ledger::{RunEntry, TimedLedger};
@@ -57,7 +57,7 @@ impl Coordinator {
             uploads: UploadLimit::default(),
             llm: Arc::new(RunLink::default()),
             background: Mutex::new(JoinSet::new()),
-            attribution: Attribution::new(parts.recovery),
+            attribution: Attribution::new(parts.recovery == Recovery::Forfeit),
         });
         sweep(&coordinator.scratch)?;
         for entry in coordinator.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
