@@ -46,11 +46,11 @@ impl Coordinator {
         let metrics = Arc::new(Metrics::default());
         let coordinator = Arc::new(Self {
             ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
-            metrics: Arc::clone(&metrics),
+            metrics,
             store: parts.store,
             scratch: parts.scratch,
             started: tokio::time::Instant::now(),
-            scheduler: Mutex::new(SchedulerState::new(metrics)),
+            scheduler: Mutex::new(SchedulerState::default()),
             work: Notify::new(),
             reaper_wake: Notify::new(),
             changed: watch::Sender::new(Change::default()),
