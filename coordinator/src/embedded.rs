@@ -111,8 +111,3 @@ pub fn estimate(
     })?;
     Ok(estimator.finish())
 }
-
-/// What a scanner would report of one manifest: its ids and sentences.
-pub fn findings(manifest: &str) -> Vec<(&'static str, String)> {
-    corpus::findings(manifest)
-}

@@ -18,5 +18,4 @@ pub mod run;
 pub mod scheduler;
 pub mod server;
 mod settings;
-pub mod synth;
 mod view;

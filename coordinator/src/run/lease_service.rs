@@ -13,11 +13,12 @@ use results::corpus_copy::CorpusReader;
 use results::crash::{Point, reach};
 
 use super::Coordinator;
+use crate::clock::Monotonic;
 use crate::ledger::{Leased, ShardEntry, Swap};
 use crate::metrics::LeaseEvent;
 use crate::refusals::ledger_refusal;
 use crate::scheduler::leases::{CommitEffect, Grant, LedgerShard};
-use crate::scheduler::state::{Next, PendingLease};
+use crate::scheduler::state::{Next, PendingLease, SchedulerState};
 
 /// A lease that the ledger has recorded.
 #[derive(Debug)]
@@ -75,9 +76,18 @@ impl Coordinator {
             // From here on no notice is missed, also one that comes while there was nothing to lease.
             work.as_mut().enable();
             self.apply_halts();
-            let next = self.scheduler().next(self.now(), worker);
+            let next = {
+                let (mut scheduler, now) = (self.scheduler(), self.now());
+                self.expire_leases(&mut scheduler, now);
+                scheduler.next(now, worker)
+            };
             match next {
                 Next::Lease(pending) => {
+                    if pending.speculative {
+                        let lease = &pending.lease;
+                        tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, to = %worker, "a shard is late: leasing it speculatively");
+                        self.metrics.lease(LeaseEvent::Speculative, 1);
+                    }
                     if let Some(granted) = self.record(*pending).await? {
                         return Ok(granted);
                     }
@@ -94,9 +104,19 @@ impl Coordinator {
         }
     }
 
+    /// Ends the leases that ran out; returns whether there were any.
+    pub(super) fn expire_leases(&self, scheduler: &mut SchedulerState, now: Monotonic) -> bool {
+        let all = scheduler.expire(now);
+        for (run_id, expired) in &all {
+            self.metrics.lease(LeaseEvent::Expired, 1);
+            tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease ran out");
+        }
+        !all.is_empty()
+    }
+
     /// Has the ledger record a lease; `None`: it knew better.
     pub(super) async fn record(self: &Arc<Self>, pending: PendingLease) -> Result<Option<Granted>, ApiError> {
-        let PendingLease { grant, lease, config, corpus } = pending;
+        let PendingLease { grant, lease, config, corpus, .. } = pending;
         let mut undo = Undo { coordinator: self, key: Some(LeaseKey::from(&lease)) };
         let leased = Leased {
             shard: grant.shard,
@@ -211,7 +231,7 @@ impl Coordinator {
     /// A worker was heard.
     pub(crate) fn note_contact(&self) {
         let now = self.now();
-        self.scheduler().last_contact = now;
+        self.scheduler().workers.last_contact = now;
     }
 
     /// A worker's stream has ended. Its leases live on until they run out: it may come back. Where nothing else is left
@@ -220,10 +240,10 @@ impl Coordinator {
         {
             let now = self.now();
             let mut scheduler = self.scheduler();
-            if let Some(member) = scheduler.workers.get_mut(worker) {
+            if let Some(member) = scheduler.workers.connected.get_mut(worker) {
                 member.streams -= 1;
                 if member.streams == 0 {
-                    scheduler.workers.remove(worker);
+                    scheduler.workers.connected.remove(worker);
                     for run in scheduler.active.values_mut() {
                         run.leases.disconnected(now, worker);
                     }

@@ -3,6 +3,7 @@
 //! *Owns* the `SchedulerState` behind one std mutex that is never held across an await; the ledger has the last word
 //! on every token and commit, the scheduler state follows it.
 
+mod attribution;
 pub(crate) mod commit;
 pub(crate) mod finalize;
 mod lease_reaper;
@@ -93,7 +94,7 @@ pub struct Coordinator {
     /// Tasks beside the calls. They hold no strong reference to this while they wait.
     background: Mutex<JoinSet<()>>,
     /// What of this process is known to be used for its runs.
-    attribution: resources::Attribution,
+    attribution: attribution::Attribution,
 }
 
 impl std::fmt::Debug for Coordinator {

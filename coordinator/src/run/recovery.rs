@@ -16,8 +16,8 @@ use proto::status::{ApiError, ErrorReason};
 use results::corpus_copy::CorpusReader;
 use results::store::sweep_unfinished;
 
+use super::attribution::Attribution;
 use super::lease_service::known;
-use super::resources::Attribution;
 use super::{Change, Coordinator, Parts, Recovery};
 use crate::clock::Rate;
 use crate::ledger::{RunEntry, TimedLedger};
@@ -46,18 +46,18 @@ impl Coordinator {
         let metrics = Arc::new(Metrics::default());
         let coordinator = Arc::new(Self {
             ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
-            metrics: Arc::clone(&metrics),
+            metrics,
             store: parts.store,
             scratch: parts.scratch,
             started: tokio::time::Instant::now(),
-            scheduler: Mutex::new(SchedulerState::new(metrics)),
+            scheduler: Mutex::new(SchedulerState::default()),
             work: Notify::new(),
             reaper_wake: Notify::new(),
             changed: watch::Sender::new(Change::default()),
             uploads: UploadLimit::default(),
             llm: Arc::new(RunLink::default()),
             background: Mutex::new(JoinSet::new()),
-            attribution: Attribution::new(parts.recovery),
+            attribution: Attribution::new(parts.recovery == Recovery::Forfeit),
         });
         sweep(&coordinator.scratch)?;
         for entry in coordinator.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {

@@ -60,8 +60,8 @@ impl Coordinator {
         self.apply_halts();
         let now = self.now();
         let mut scheduler = self.scheduler();
-        scheduler.expire(now);
-        let workers = u32::try_from(scheduler.workers.len()).unwrap_or(u32::MAX);
+        self.expire_leases(&mut scheduler, now);
+        let workers = scheduler.workers.count();
         let run = scheduler.active.get_mut(run_id)?;
         Some(RunStatus {
             run_id: run_id.clone(),
@@ -104,7 +104,7 @@ impl Coordinator {
             committed,
             leased: 0,
             tally,
-            workers: u32::try_from(self.scheduler().workers.len()).unwrap_or(u32::MAX),
+            workers: self.scheduler().workers.count(),
             created_at_ms: entry.created_at_ms,
             results: self.results(&run_id),
             fingerprint: entry.fingerprint,

@@ -16,9 +16,8 @@ use super::fair_share::FairShare;
 use crate::clock::Monotonic;
 use crate::clock::Rate;
 use crate::ledger::RunResources;
-use crate::metrics::{LeaseEvent, Metrics};
-use crate::scheduler::leases::{Grant, Leases, Speculation};
-use crate::scheduler::worker_registry::ConnectedWorker;
+use crate::scheduler::leases::{ExpiredLease, Grant, Leases, Speculation};
+use crate::scheduler::worker_registry::WorkerRegistry;
 
 /// Where the finish of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +29,6 @@ pub(crate) enum Finish {
     /// It failed for good: it begins again when the run is submitted again.
     Failed,
 }
-
-/// How long a name is kept for a worker that joined and has not connected yet.
-pub(super) const RESERVE_MS: u64 = 5_000;
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -86,7 +82,8 @@ impl ActiveRun {
             ttl_ms: self.leases.terms().ttl_ms,
             attempt: grant.attempt,
         };
-        Some(PendingLease { grant, lease, config: Arc::clone(&self.config), corpus: self.corpus.clone()? })
+        let (config, corpus) = (Arc::clone(&self.config), self.corpus.clone()?);
+        Some(PendingLease { grant, lease, config, corpus, speculative: false })
     }
 }
 
@@ -96,14 +93,8 @@ pub(crate) struct SchedulerState {
     pub(crate) active: BTreeMap<RunId, ActiveRun>,
     /// Runs whose corpus is on its way.
     pub(crate) arriving: BTreeSet<RunId>,
-    /// Connected workers.
-    pub(crate) workers: BTreeMap<WorkerName, ConnectedWorker>,
-    /// Names that were given to workers which are about to connect, and until when they are kept for them.
-    pub(crate) reserved: BTreeMap<WorkerName, Monotonic>,
-    /// When any worker was last heard.
-    pub(crate) last_contact: Monotonic,
+    pub(crate) workers: WorkerRegistry,
     fair_share: FairShare,
-    metrics: Arc<Metrics>,
 }
 
 /// A lease that the ledger has not recorded yet.
@@ -113,6 +104,8 @@ pub(crate) struct PendingLease {
     pub(crate) lease: Lease,
     pub(crate) config: Arc<str>,
     pub(crate) corpus: Arc<CorpusReader>,
+    /// Whether another worker holds a lease on the shard.
+    pub(crate) speculative: bool,
 }
 
 /// What there is for a worker that asks.
@@ -125,16 +118,10 @@ pub(crate) enum Next {
 }
 
 impl SchedulerState {
-    /// Nothing yet.
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, ..Self::default() }
-    }
-
-    /// Leases a shard of the run whose turn it is. Runs take turns, so that none waits for another to end; where no run
-    /// has a shard that waits, one is taken from a worker that is late or gone.
+    /// Leases a shard of the run whose turn it is, after [`Self::expire`]. Runs take turns, so that none waits for another to
+    /// end; where no run has a waiting shard, one of a late or disconnected worker is leased speculatively.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
-        self.expire(now);
-        let fleet = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let fleet = self.workers.count();
         let turns = self.fair_share.order(self.active.keys());
         for run_id in &turns {
             if let Some(run) = self.open_run(run_id)
@@ -150,9 +137,8 @@ impl SchedulerState {
             let Some(run) = self.open_run(run_id) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
-                    tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "a shard is late: leasing it speculatively");
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {
-                        self.metrics.lease(LeaseEvent::Speculative, 1);
+                        let pending = PendingLease { speculative: true, ..pending };
                         self.fair_share.took(run_id, pending.lease.shard.len.into());
                         return Next::Lease(Box::new(pending));
                     }
@@ -183,17 +169,14 @@ impl SchedulerState {
         run.pending_lease(&run_id, grant, coordinator)
     }
 
-    /// Ends the leases that ran out.
-    pub(crate) fn expire(&mut self, now: Monotonic) -> bool {
-        let mut any = false;
+    /// Ends the leases that ran out, and returns them.
+    pub(crate) fn expire(&mut self, now: Monotonic) -> Vec<(RunId, ExpiredLease)> {
+        let mut all = Vec::new();
         for (run_id, run) in &mut self.active {
-            for expired in run.leases.expire(now, self.last_contact) {
-                any = true;
-                self.metrics.lease(LeaseEvent::Expired, 1);
-                tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease ran out");
-            }
+            let expired = run.leases.expire(now, self.workers.last_contact);
+            all.extend(expired.into_iter().map(|expired| (run_id.clone(), expired)));
         }
-        any
+        all
     }
 
     /// When the next lease ends.
@@ -207,26 +190,6 @@ impl SchedulerState {
 }
 
 impl SchedulerState {
-    /// A name for a worker that wants to join: its own, or with a number when somebody else has it. Workers of one host
-    /// join under one name, often at the same moment.
-    pub(crate) fn reserve_name(&mut self, now: Monotonic, wanted: WorkerName) -> WorkerName {
-        self.reserved.retain(|_, until| *until > now);
-        let is_free =
-            |name: &WorkerName| !self.workers.contains_key(name) && !self.reserved.contains_key(name);
-        let name = if is_free(&wanted) {
-            wanted
-        } else {
-            let base: String = wanted.as_str().chars().take(50).collect();
-            // One more number than there are names: one of them is free.
-            (2..=self.workers.len() + self.reserved.len() + 2)
-                .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
-                .find(is_free)
-                .unwrap_or(wanted)
-        };
-        self.reserved.insert(name.clone(), now.after(RESERVE_MS));
-        name
-    }
-
     /// The workers as clients see them, by name.
     pub(crate) fn worker_statuses(&self, now: Monotonic) -> Vec<WorkerStatus> {
         let mut leased: BTreeMap<&WorkerName, u32> = BTreeMap::new();
@@ -237,6 +200,7 @@ impl SchedulerState {
         }
         let ago = |moment: Monotonic| Duration::from_millis(now.0.saturating_sub(moment.0));
         self.workers
+            .connected
             .iter()
             .map(|(worker, member)| WorkerStatus {
                 worker: worker.clone(),

@@ -1,5 +1,5 @@
-//! `coordinator synth`: a corpus of any size, of our own templates, with every policy broken somewhere and a share of
-//! documents that no one should have to read.
+//! Synthetic corpora of any size for `coordinator synth`: documents from templates that break every policy, and a share of
+//! hostile documents.
 
 mod documents;
 mod hostile;
@@ -13,7 +13,7 @@ use domain::published::Detection;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::embedded;
+use crate::findings;
 use random::Random;
 
 /// One document in this many is hostile.
@@ -54,7 +54,7 @@ pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
             (format!("manifests/hostile/{number}-{what}.yaml"), text, vec![finding])
         } else {
             let (path, text) = documents::document(&mut random, number);
-            let findings = embedded::findings(&text);
+            let findings = findings(&text);
             (path, text, findings)
         };
         manifests.add(&path, &text)?;
