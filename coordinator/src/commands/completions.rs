@@ -6,7 +6,7 @@ use cli_support::completions::{Shell, print};
 
 use crate::cli::Cli;
 
-/// What to print.
+/// Which completion script to print.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The shell that will read the script

@@ -14,17 +14,17 @@ use crate::ledger::Swap;
 use crate::llm_gateway::{LlmAccess, LlmPolicy, NO_MODEL};
 use crate::refusals::{ledger_refusal, unknown_run};
 
-/// Why a run goes no further.
+/// Why a run makes no progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standstill {
-    /// Store, ledger or answers do not work. It goes on by itself once they do.
+    /// Store, ledger or response cache failed. The run goes on by itself once they work.
     Stalled(String),
-    /// It was stopped, and goes on when it is submitted again.
+    /// The run was halted, and goes on when it is submitted again.
     Halted(String),
 }
 
 impl Coordinator {
-    /// Whether a run may ask a model, and under which terms.
+    /// Whether a run may call an LLM, and under which policy.
     pub(crate) fn llm_access(&self, run_id: &RunId) -> LlmAccess {
         self.with_run(run_id, |run| match (&run.halted, &run.llm_policy) {
             (Some(reason), _) => LlmAccess::Denied(reason.clone()),
@@ -39,24 +39,24 @@ impl Coordinator {
         self.scheduler().active.contains_key(run_id)
     }
 
-    /// Stops a run: nothing of it is leased any more until it is submitted again.
+    /// Halts a run: its shards are not leased until it is submitted again.
     pub(crate) fn halt(&self, run_id: &RunId, reason: String) {
-        tracing::error!(run = %run_id, reason, "a run was stopped");
+        tracing::error!(run = %run_id, reason, "a run was halted");
         self.with_run(run_id, |run| run.halted = Some(reason));
         self.notify_watchers(false);
     }
 
-    /// A run was submitted again: what stopped it is forgotten, and what its new configuration says beside what decides
-    /// outcomes counts from now on.
+    /// Lifts the halt of a run that was submitted again, and applies those keys of its new configuration that do not decide
+    /// outcomes.
     pub(crate) async fn lift(&self, run_id: &RunId, config: &RunConfig) -> Result<(), ApiError> {
-        // How the corpus is cut and leased was settled when the run began.
+        // Shard size and terms of leases stay as they were when the run began.
         let Some(fleet) = self.with_run(run_id, |run| run.plan.config.fleet.clone()) else {
             return Ok(());
         };
         let config = RunConfig { fleet, ..config.clone() };
         let swap = self.ledger.reconfigure(run_id, config.clone()).await;
         if swap.map_err(|error| ledger_refusal(&error))? != Swap::Done {
-            // The hash was compared before: only another coordinator on the same ledger can have come between.
+            // The hash was compared before: only another coordinator on the same ledger can have changed it since.
             return Err(unknown_run(run_id));
         }
         self.with_run(run_id, |run| {
@@ -71,7 +71,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Returns when a run goes no further, with why.
+    /// Waits until a run is stalled or halted.
     pub async fn wait_for_standstill(&self, run_id: &RunId) -> Standstill {
         let mut changes = self.changed.subscribe();
         loop {

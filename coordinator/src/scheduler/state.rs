@@ -21,59 +21,59 @@ use crate::metrics::{LeaseEvent, Metrics};
 use crate::scheduler::leases::{Grant, Leases, Speculation};
 use crate::scheduler::worker_registry::ConnectedWorker;
 
-/// Where the finish of a run stands.
+/// State of a run's finalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// It has not begun.
+    /// Not begun.
     Idle,
-    /// A task works on it.
+    /// A task is working on it.
     UnderWay,
-    /// It failed for good: it begins again when the run is submitted again.
+    /// Failed permanently: it begins again when the run is submitted again.
     Failed,
 }
 
-/// How long a name is kept for a worker that joined and has not connected yet.
+/// How long a name is reserved for a worker that has joined and not connected yet.
 pub(super) const RESERVE_MS: u64 = 5_000;
 
 /// A run that has not ended.
 #[derive(Debug)]
 pub(crate) struct ActiveRun {
     pub(crate) plan: Arc<RunPlan>,
-    /// The configuration as it travels.
+    /// The configuration in its wire format.
     pub(crate) config: Arc<str>,
     pub(crate) source: String,
     pub(crate) created_at_ms: u64,
     /// When this process began to work on it.
     pub(crate) since: Instant,
-    /// What it had used before that.
+    /// Resources that it had used before that.
     pub(crate) used_before: RunResources,
     pub(crate) state: RunState,
     pub(crate) leases: Leases,
     pub(crate) tally: Tally,
-    /// How fast records are committed.
+    /// Rate of committed records.
     pub(crate) rate: Rate,
-    /// `None`: the corpus is not there; it has to be submitted again.
+    /// `None` where the corpus cannot be read: the run has to be submitted again.
     pub(crate) corpus: Option<Arc<CorpusReader>>,
     pub(crate) workers: BTreeSet<WorkerName>,
-    /// Whether it is being finished.
+    /// State of its finalization.
     pub(crate) finish: Finish,
-    /// Why it cannot go on.
+    /// Why it cannot be resumed.
     pub(crate) trouble: Option<String>,
-    /// Under which terms it asks a model; `None`: it asks none.
+    /// Policy of its LLM calls; `None` for a run without an LLM proposer.
     pub(crate) llm_policy: Option<Arc<LlmPolicy>>,
-    /// Why it was stopped, until it is submitted again.
+    /// Why it was halted, until it is submitted again.
     pub(crate) halted: Option<String>,
-    /// What of the store or the ledger did not work when it was tried last.
+    /// The last failure of store or ledger, until it succeeds again.
     pub(crate) stalled: Option<String>,
 }
 
 impl ActiveRun {
-    /// Whether shards of it may be leased.
+    /// Whether its shards may be leased.
     fn is_open(&self) -> bool {
         self.state == RunState::Running && self.corpus.is_some() && self.halted.is_none()
     }
 
-    /// The lease that the worker will hear of once the ledger has it.
+    /// The lease that is sent to the worker once the ledger has recorded it.
     fn pending_lease(
         &mut self,
         run_id: &RunId,
@@ -93,17 +93,17 @@ impl ActiveRun {
     }
 }
 
-/// Every run that has not ended, and the workers that are connected.
+/// The active runs and the connected workers.
 #[derive(Debug, Default)]
 pub(crate) struct SchedulerState {
     pub(crate) active: BTreeMap<RunId, ActiveRun>,
-    /// Runs whose corpus is on its way.
+    /// Runs that are being submitted.
     pub(crate) arriving: BTreeSet<RunId>,
     /// Connected workers.
     pub(crate) workers: BTreeMap<WorkerName, ConnectedWorker>,
-    /// Names that were given to workers which are about to connect, and until when they are kept for them.
+    /// Names reserved for workers that have joined and not connected yet, with the end of the reservation.
     pub(crate) reserved: BTreeMap<WorkerName, Monotonic>,
-    /// When any worker was last heard.
+    /// When the last message of any worker arrived.
     pub(crate) last_contact: Monotonic,
     fair_share: FairShare,
     metrics: Arc<Metrics>,
@@ -118,45 +118,45 @@ pub(crate) struct PendingLease {
     pub(crate) corpus: Arc<CorpusReader>,
 }
 
-/// What there is for a worker that asks.
+/// The decision for a worker that requests a shard.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A lease.
+    /// Lease this shard.
     Lease(Box<PendingLease>),
-    /// Nothing, until something changes or this moment comes.
+    /// Wait until the state changes, or until this time.
     Wait(Option<Monotonic>),
 }
 
 impl SchedulerState {
-    /// Nothing yet.
+    /// A scheduler without runs and workers.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..Self::default() }
     }
 
-    /// Leases a shard of the run whose turn it is. Runs take turns, so that none waits for another to end; where no run
-    /// has a shard that waits, one is taken from a worker that is late or gone.
+    /// Leases a shard of the run that is next in the fair order; where no run has a waiting shard, leases one speculatively
+    /// that a slow or disconnected worker holds.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
         self.expire(now);
         let fleet = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
-        let turns = self.fair_share.order(self.active.keys());
-        for run_id in &turns {
+        let order = self.fair_share.order(self.active.keys());
+        for run_id in &order {
             if let Some(run) = self.open_run(run_id)
                 && let Some(grant) = run.leases.grant(now, worker, fleet)
                 && let Some(pending) = run.pending_lease(run_id, grant, worker)
             {
-                self.fair_share.took(run_id, pending.lease.shard.len.into());
+                self.fair_share.charge(run_id, pending.lease.shard.len.into());
                 return Next::Lease(Box::new(pending));
             }
         }
         let mut wake = self.next_deadline();
-        for run_id in &turns {
+        for run_id in &order {
             let Some(run) = self.open_run(run_id) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
-                    tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "a shard is late: leasing it speculatively");
+                    tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {
                         self.metrics.lease(LeaseEvent::Speculative, 1);
-                        self.fair_share.took(run_id, pending.lease.shard.len.into());
+                        self.fair_share.charge(run_id, pending.lease.shard.len.into());
                         return Next::Lease(Box::new(pending));
                     }
                 }
@@ -167,13 +167,13 @@ impl SchedulerState {
         Next::Wait(wake)
     }
 
-    /// Takes a run out: it has ended.
+    /// Removes a run that has ended.
     pub(crate) fn end(&mut self, run_id: &RunId) -> Option<ActiveRun> {
-        self.fair_share.forget(run_id);
+        self.fair_share.remove(run_id);
         self.active.remove(run_id)
     }
 
-    /// Leases a record that was declared poison to the coordinator itself.
+    /// Leases a poison record to the coordinator itself.
     pub(crate) fn lease_poison(
         &mut self,
         now: Monotonic,
@@ -186,20 +186,20 @@ impl SchedulerState {
         run.pending_lease(&run_id, grant, coordinator)
     }
 
-    /// Ends the leases that ran out.
+    /// Expires leases past their deadline; returns whether there were any.
     pub(crate) fn expire(&mut self, now: Monotonic) -> bool {
         let mut any = false;
         for (run_id, run) in &mut self.active {
             for expired in run.leases.expire(now, self.last_contact) {
                 any = true;
                 self.metrics.lease(LeaseEvent::Expired, 1);
-                tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease ran out");
+                tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease expired");
             }
         }
         any
     }
 
-    /// When the next lease ends.
+    /// The earliest deadline of all leases.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         self.active.values().filter_map(|run| run.leases.next_deadline()).min()
     }
@@ -210,27 +210,27 @@ impl SchedulerState {
 }
 
 impl SchedulerState {
-    /// A name for a worker that wants to join: its own, or with a number when somebody else has it. Workers of one host
-    /// join under one name, often at the same moment.
-    pub(crate) fn reserve_name(&mut self, now: Monotonic, wanted: WorkerName) -> WorkerName {
+    /// Reserves a unique name for a worker: the requested one, with a number appended where it is taken. Workers of one host
+    /// join under one name, often at the same time.
+    pub(crate) fn reserve_name(&mut self, now: Monotonic, requested: WorkerName) -> WorkerName {
         self.reserved.retain(|_, until| *until > now);
         let is_free =
             |name: &WorkerName| !self.workers.contains_key(name) && !self.reserved.contains_key(name);
-        let name = if is_free(&wanted) {
-            wanted
+        let name = if is_free(&requested) {
+            requested
         } else {
-            let base: String = wanted.as_str().chars().take(50).collect();
-            // One more number than there are names: one of them is free.
+            let base: String = requested.as_str().chars().take(50).collect();
+            // More candidates than names in use: one of them is free.
             (2..=self.workers.len() + self.reserved.len() + 2)
                 .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
                 .find(is_free)
-                .unwrap_or(wanted)
+                .unwrap_or(requested)
         };
         self.reserved.insert(name.clone(), now.after(RESERVE_MS));
         name
     }
 
-    /// The workers as clients see them, by name.
+    /// Status of the connected workers, by name.
     pub(crate) fn worker_statuses(&self, now: Monotonic) -> Vec<WorkerStatus> {
         let mut leased: BTreeMap<&WorkerName, u32> = BTreeMap::new();
         for run in self.active.values() {

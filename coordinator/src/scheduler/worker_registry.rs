@@ -1,4 +1,4 @@
-//! A connected worker: its streams, its committed records and their rate. No I/O.
+//! Connected workers: streams, committed records and their rate. No I/O.
 
 use tokio::sync::watch;
 
@@ -7,7 +7,7 @@ use crate::clock::{Monotonic, Rate};
 /// A connected worker.
 #[derive(Debug)]
 pub(crate) struct ConnectedWorker {
-    /// How many streams it has open.
+    /// Number of open streams.
     pub(crate) streams: u32,
     pub(crate) version: String,
     pub(crate) slots: u32,
@@ -16,12 +16,12 @@ pub(crate) struct ConnectedWorker {
     pub(crate) shards: u64,
     pub(crate) records: u64,
     pub(crate) rate: Rate,
-    /// Says true once the worker was told to end.
+    /// Turns true when the worker has to drain.
     pub(crate) drain_requested: watch::Sender<bool>,
 }
 
 impl ConnectedWorker {
-    /// A worker that has just come.
+    /// A worker that has just connected.
     pub(crate) fn new(now: Monotonic, slots: u32, version: String) -> Self {
         Self {
             streams: 0,
@@ -44,12 +44,12 @@ mod tests {
     use domain::ids::WorkerName;
 
     #[test]
-    fn workers_that_join_at_the_same_moment_get_names_of_their_own() {
+    fn workers_that_join_at_the_same_time_get_unique_names() {
         let mut scheduler = SchedulerState::default();
         let name = |text: &str| WorkerName::new(text).unwrap();
-        let mut given = |at| scheduler.reserve_name(Monotonic(at), name("host")).to_string();
-        assert_eq!([given(0), given(0), given(1)], ["host", "host-2", "host-3"]);
-        assert_eq!(given(RESERVE_MS), "host", "who does not connect in time loses it");
+        let mut reserved = |at| scheduler.reserve_name(Monotonic(at), name("host")).to_string();
+        assert_eq!([reserved(0), reserved(0), reserved(1)], ["host", "host-2", "host-3"]);
+        assert_eq!(reserved(RESERVE_MS), "host", "the reservation has ended");
         scheduler.reserved.clear();
         scheduler.workers.insert(name("host"), ConnectedWorker::new(Monotonic(0), 1, String::new()));
         assert_eq!(

@@ -1,21 +1,20 @@
-//! The lease protocol of one run as a pure state machine: grant, renew, expire, release, split, take from who is late,
-//! give up, admit a commit, settle it.
+//! The lease protocol of one run as a pure state machine: grant, renew, expire, release, split, speculate, declare poison,
+//! admit a commit, mark it committed.
 //!
-//! *Owns* deadlines and who waits for what. *Never* reads a clock, a file or the network: `now` is an argument, and what
-//! the ledger said is told by [`Leases::confirm`], [`Leases::refused`], [`Leases::mark_committed`] and [`Leases::observe`].
+//! *Owns* deadlines and waiting shards. *Never* reads a clock, a file or the network: `now` is an argument, and the ledger's
+//! replies are applied by [`Leases::confirm`], [`Leases::refused`], [`Leases::mark_committed`] and [`Leases::observe`].
 //!
-//! A shard is split by one step of the ledger on its own entry: a lease of fewer records under a new token. The rest
-//! needs no step: it is a shard from then on, because splitting leaves only one way in which it can be cut. Memory holds the
-//! shards that were begun and are not committed; those behind the cursor that are not among them are committed, those
-//! before it are as they were planned.
+//! A shard is split by one ledger step on its own entry: a lease of fewer records under a new token. The rest needs no step:
+//! it is a shard from then on, because splitting is deterministic. Memory holds the open shards, which have been leased and
+//! are not committed. Shards behind the cursor that are not open are committed; those from the cursor on are as planned.
 //!
 //! *Invariants* (checked by the property tests beside this file and by the simulation):
-//! 1. Each grant's token is larger than every earlier one of the shard that the ledger took: no token is told twice.
+//! 1. Each grant's token is larger than every token of the shard that the ledger has recorded: no token is granted twice.
 //! 2. A shard has at most one holder.
-//! 3. Only the newest token is admitted to a commit; once settled, no other token is.
-//! 4. A shard that is neither held nor committed nor given up can be granted.
+//! 3. Only the newest token is admitted to a commit; after the commit no other token is.
+//! 4. A shard that is neither leased nor committed nor poison can be granted.
 //! 5. `expire(now)` takes exactly the leases whose deadline is at or before `now`.
-//! 6. Open shards, committed shards and what lies beyond the cursor cover every record exactly once.
+//! 6. Open shards, committed shards and the records from the cursor on cover every record exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,14 +43,15 @@ pub use types::{Admission, CommitEffect, ExpiredLease, Grant, LeaseError, LeaseT
 pub struct Leases {
     cut: Cut,
     terms: LeaseTerms,
-    /// Shards that were begun and are not committed.
+    /// Shards that have been leased and are not committed.
     open: BTreeMap<ShardIndex, ShardState>,
-    /// The first record that no open or committed shard holds.
+    /// The first record beyond all open and committed shards.
     cursor: u32,
-    /// Open shards that can be granted, and how many records they hold.
+    /// Open shards that can be granted.
     waiting: BTreeSet<ShardIndex>,
+    /// Number of records in them.
     waiting_records: u64,
-    /// Records that stand alone and have lost too many workers.
+    /// Shards of one record that have lost too many workers.
     poison: BTreeSet<ShardIndex>,
     deadlines: BTreeSet<(Monotonic, ShardIndex)>,
     throughputs: Throughputs,
@@ -61,7 +61,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// The leases of a run that was cut like this, none of them granted yet.
+    /// Leases of a run with this cut; none is granted yet.
     pub fn new(cut: Cut, terms: LeaseTerms) -> Self {
         Self {
             cut,
@@ -84,17 +84,17 @@ impl Leases {
         self.terms
     }
 
-    /// How many shards there are, halves counted each.
+    /// Number of shards, counting each part of a split one.
     pub fn shards(&self) -> u32 {
         self.cut.shards().saturating_add(self.splits)
     }
 
-    /// How many shards are committed.
+    /// Number of committed shards.
     pub fn committed(&self) -> u32 {
         self.committed
     }
 
-    /// How many shards are held.
+    /// Number of leased shards.
     pub fn leased(&self) -> u32 {
         u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX)
     }
@@ -109,22 +109,22 @@ impl Leases {
         !self.waiting.is_empty() || self.cursor < self.cut.records
     }
 
-    /// When the next lease ends.
+    /// The earliest deadline.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Leases the first shard that waits to one of `fleet` workers; those that were begun come first. It is split if it
-    /// has lost too many workers, or if the worker would sit on it while the others have nothing left to do.
+    /// Leases the first waiting shard to one of `fleet` workers; shards that were leased before come first. A shard is split
+    /// if it has lost too many workers, or if it would keep this worker busy after the others have run out of work.
     ///
-    /// The grant counts from now on, but a split counts only once [`Leases::confirm`] says that the ledger has it.
-    /// When the ledger refuses the grant, [`Leases::refused`] or [`Leases::release_lease`] undoes it.
+    /// The lease is held from now on, but a split takes effect only when [`Leases::confirm`] reports that the ledger has
+    /// recorded it. When the ledger refuses the grant, [`Leases::refused`] or [`Leases::release_lease`] undoes it.
     pub fn grant(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
         let index = self.waiting.first().copied().or_else(|| self.begin_fresh())?;
         self.lease_open(now, worker, index, fleet)
     }
 
-    /// Leases a shard that is not held, or a part of it.
+    /// Leases a shard that is not leased, or its first part.
     fn lease_open(
         &mut self,
         now: Monotonic,
@@ -137,18 +137,18 @@ impl Leases {
         let work = throughput::Work { waiting: self.waiting_records + self.fresh_records(), fleet };
         let mut len = self.throughputs.piece(worker, whole.len, work);
         if lost >= self.terms.max_lost && whole.len > 1 {
-            // One more loss halves each half again.
+            // One more loss splits each half again.
             lost = self.terms.max_lost - 1;
             len = len.min(whole.len.div_ceil(2));
         }
         if len == 1 && whole.len > 1 {
-            // A record alone gets as many chances as its shard had.
+            // A single record gets as many tries as its shard had.
             lost = 0;
         }
         self.lease(now, worker, Shard { index, len }, lost)
     }
 
-    /// Leases a record that was declared poison to the coordinator itself, which commits its outcome.
+    /// Leases a poison record to the coordinator itself, which commits it as a dead letter.
     pub fn grant_poison(&mut self, now: Monotonic, coordinator: &Arc<WorkerName>) -> Option<Grant> {
         let index = *self.poison.first()?;
         let state = self.open.get(&index)?;
@@ -156,12 +156,12 @@ impl Leases {
         self.lease(now, coordinator, shard, lost)
     }
 
-    /// Whether a record was declared poison and has no outcome yet.
+    /// Whether there is a poison record that is not committed.
     pub fn has_poison(&self) -> bool {
         !self.poison.is_empty()
     }
 
-    /// Makes `worker` the holder, whoever was before.
+    /// Makes `worker` the holder, replacing an earlier holder.
     fn lease(&mut self, now: Monotonic, worker: &Arc<WorkerName>, shard: Shard, lost: u32) -> Option<Grant> {
         self.release(shard.index, now);
         self.unwait(shard.index);
@@ -184,7 +184,7 @@ impl Leases {
         Some(grant)
     }
 
-    /// The ledger has the grant: a split that came with it counts. Gives whether the lease is still held.
+    /// Applies that the ledger has recorded a grant: its split takes effect. Returns whether the lease is still held.
     pub fn confirm(&mut self, grant: &Grant) -> bool {
         let index = grant.shard.index;
         let Some(state) = self.open.get_mut(&index).filter(|state| state.serial == grant.serial) else {
@@ -206,8 +206,8 @@ impl Leases {
         }
     }
 
-    /// Extends a lease to its whole time to live from `now`. A lease past its deadline is lost even if nobody has
-    /// called [`Leases::expire`] yet.
+    /// Extends a lease to its whole time to live from `now`. A lease past its deadline has ended, even before
+    /// [`Leases::expire`] is called.
     pub fn renew(
         &mut self,
         now: Monotonic,
@@ -227,12 +227,12 @@ impl Leases {
         }
     }
 
-    /// Ends every lease whose deadline is at or before `now`; their shards wait again. `heard` is when the coordinator
-    /// last heard any worker.
+    /// Ends every lease whose deadline is at or before `now`; their shards wait again. `last_contact` is when the last message
+    /// of any worker arrived.
     ///
-    /// The loss counts against the shard if it can be the shard's doing: not if the lease was granted by an earlier
-    /// process, and not if nobody was heard around its deadline, or the coordinator itself did not look. One in four of
-    /// those counts nevertheless, or a fleet of one worker that dies of it would never end.
+    /// The loss counts against the shard unless the shard cannot be the cause: the lease was granted by an earlier process,
+    /// no message of any worker arrived around its deadline, or the coordinator itself was suspended. One in four of the
+    /// last two counts nevertheless; otherwise a run with a single worker that dies of a record would never end.
     pub fn expire(&mut self, now: Monotonic, last_contact: Monotonic) -> Vec<ExpiredLease> {
         let heartbeat_ms = self.terms.heartbeat_ms();
         let mut expired = Vec::new();
@@ -260,7 +260,7 @@ impl Leases {
         expired
     }
 
-    /// The stream of `worker` has ended: what it does not renew soon can be taken from it.
+    /// Notes that the stream of `worker` has ended: leases that it does not renew soon can be taken speculatively.
     pub fn disconnected(&mut self, now: Monotonic, worker: &WorkerName) {
         for (index, _) in self.held_by(worker) {
             if let Some(LeaseState::Leased { gone, .. }) =
@@ -269,10 +269,10 @@ impl Leases {
                 gone.get_or_insert(now);
             }
         }
-        self.throughputs.forget_idle(worker);
+        self.throughputs.remove_idle(worker);
     }
 
-    /// Who holds a lease: a name for each.
+    /// The holder of each lease.
     pub fn holders(&self) -> impl Iterator<Item = &WorkerName> {
         let held = self.deadlines.iter().filter_map(|(_, index)| self.open.get(index));
         held.filter_map(|state| state.lease.worker().map(|worker| &**worker))
@@ -286,8 +286,8 @@ impl Leases {
             .collect()
     }
 
-    /// Takes a lease back before its deadline; the shard waits again. `failed`: the worker cannot process it, which
-    /// counts like the worker's loss.
+    /// Releases a lease before its deadline; the shard waits again. `failed`: the worker could not process it, which counts
+    /// as a loss.
     pub fn release_lease(
         &mut self,
         now: Monotonic,
@@ -308,9 +308,9 @@ impl Leases {
         Ok(())
     }
 
-    /// Whether a commit under `token` may be tried. The ledger has the last word; [`Leases::mark_committed`] tells it.
+    /// Whether a commit under `token` may be tried. The ledger decides; [`Leases::mark_committed`] applies its decision.
     ///
-    /// A lease that ran out is admitted as long as the shard was not granted again: the work is as good as any.
+    /// An expired lease is admitted as long as the shard was not leased again: its part is still valid.
     pub fn admit(&self, shard: ShardIndex, token: FencingToken) -> Result<Admission, LeaseError> {
         match self.open.get(&shard) {
             Some(state) if state.token == token && token != FencingToken::default() => {
@@ -323,8 +323,8 @@ impl Leases {
         }
     }
 
-    /// The ledger committed the shard: a fact, whatever this machine thought. A grant that the ledger had not seen yet
-    /// ends here: its token was never durable.
+    /// Applies that the ledger has committed the shard, whatever the state here. A grant that the ledger has not recorded yet
+    /// ends here: its token is never durable.
     pub fn mark_committed(&mut self, now: Monotonic, shard: ShardIndex) -> Result<CommitEffect, LeaseError> {
         self.bring_up(shard)?;
         let Some(state) = self.open.get(&shard) else { return Ok(CommitEffect::Before) };
@@ -339,8 +339,8 @@ impl Leases {
         Ok(CommitEffect::New)
     }
 
-    /// The ledger refused a grant and said what it holds instead. An answer that is so late that the shard has been
-    /// granted again since says nothing about now; that a shard is committed is true for ever.
+    /// Applies that the ledger refused a grant and holds `known` instead. A reply that arrives after the shard was granted
+    /// again is outdated and ignored, except that a commit is final.
     pub fn refused(
         &mut self,
         now: Monotonic,
@@ -355,11 +355,11 @@ impl Leases {
         self.observe(now, grant.shard.index, known)
     }
 
-    /// Takes over what the ledger holds about a shard: after a restart, or after it refused a grant. `None`: the shard
-    /// was never leased. Gives whether it counts as committed from now on.
+    /// Takes over the ledger's state of a shard, after a restart or a refused grant. `None`: the shard was never leased.
+    /// Returns whether it newly counts as committed.
     ///
-    /// The ledger's token replaces ours even where it is smaller: a token that it does not hold was never told to
-    /// anybody. A shard that somebody holds gets a whole time to live from `now`, so that a living worker can renew it.
+    /// The ledger's token replaces ours even where it is smaller: a token that the ledger has not recorded was never sent to
+    /// a worker. A leased shard gets a whole time to live from `now`, so that its worker can renew it.
     pub fn observe(
         &mut self,
         now: Monotonic,
@@ -377,10 +377,10 @@ impl Leases {
             (state.token, state.attempt) = (FencingToken::default(), 0);
             return Ok(CommitEffect::Before);
         };
-        // Losses that another coordinator does not know of count as long as the shard is the same.
+        // Losses that only this process has counted stay, as long as the shard was not split.
         let lost = if known.len == state.len { state.lost.max(known.lost) } else { known.lost };
         (state.token, state.attempt, state.lost) = (known.token, known.attempt, lost);
-        // It never grows again: a longer one is what the ledger held before.
+        // A shard never grows: a greater length is an outdated state of the ledger.
         if known.len < state.len && !self.shrink(shard, known.len) {
             return Err(LeaseError::UnknownShard);
         }
@@ -401,7 +401,7 @@ impl Leases {
         Ok(CommitEffect::Before)
     }
 
-    /// The slot of a shard, if `token` is its newest.
+    /// The state of a shard, if `token` is its newest.
     fn current(&mut self, shard: ShardIndex, token: FencingToken) -> Result<&mut ShardState, LeaseError> {
         let known = shard.0 < self.cut.records;
         match self.open.get_mut(&shard) {
