@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::block_on;
 use crate::client::Client;
 use crate::clock::unix_ms;
-use crate::maintenance::retention::{Rules, chosen};
+use crate::maintenance::retention::{Rules, select};
 use crate::maintenance::run_dirs::RunDirs;
 
 /// Lists and removes the runs of a coordinator, or of a folder.
@@ -143,9 +143,9 @@ async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     let rules = Rules { older_than: args.older_than, keep: args.keep.unwrap_or(0), states: states.collect() };
     let mut source = RunSource::at(&args.place)?;
     let runs = source.inventory().await?;
-    let doomed = chosen(&runs, &rules, unix_ms());
+    let selected = select(&runs, &rules, unix_ms());
     let mut shown: Vec<(&StoredRun, &str)> = Vec::new();
-    for run in runs.iter().filter(|run| doomed.contains(&run.run_id)) {
+    for run in runs.iter().filter(|run| selected.contains(&run.run_id)) {
         if args.yes {
             source.remove(run).await?;
         }

@@ -27,14 +27,14 @@ impl FairShare {
     }
 
     /// Charges a run for a leased shard of `records` records.
-    pub(crate) fn charge(&mut self, run_id: &RunId, records: u64) {
+    pub(crate) fn took(&mut self, run_id: &RunId, records: u64) {
         let start = self.start_time(run_id);
         self.virtual_time = start;
         self.start_times.insert(run_id.clone(), start.saturating_add(records.max(1)));
     }
 
     /// Removes a run that has ended.
-    pub(crate) fn remove(&mut self, run_id: &RunId) {
+    pub(crate) fn forget(&mut self, run_id: &RunId) {
         self.start_times.remove(run_id);
     }
 
@@ -60,7 +60,7 @@ mod tests {
             let next = order.order(ids.iter().map(|(run_id, _)| run_id));
             let Some(run_id) = next.into_iter().find(|run_id| open(run_id.as_str(), turn)) else { continue };
             let size = ids.iter().find(|(known, _)| *known == run_id).unwrap().1;
-            order.charge(&run_id, size);
+            order.took(&run_id, size);
             *leased.entry(run_id.to_string()).or_default() += size;
         }
         leased
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn an_ended_run_is_removed() {
         let mut order = FairShare::default();
-        order.charge(&id("a"), 5);
-        order.remove(&id("a"));
+        order.took(&id("a"), 5);
+        order.forget(&id("a"));
         assert!(order.start_times.is_empty());
     }
 }

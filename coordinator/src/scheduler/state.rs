@@ -144,7 +144,7 @@ impl SchedulerState {
                 && let Some(grant) = run.leases.grant(now, worker, fleet)
                 && let Some(pending) = run.pending_lease(run_id, grant, worker)
             {
-                self.fair_share.charge(run_id, pending.lease.shard.len.into());
+                self.fair_share.took(run_id, pending.lease.shard.len.into());
                 return Next::Lease(Box::new(pending));
             }
         }
@@ -156,7 +156,7 @@ impl SchedulerState {
                     tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {
                         self.metrics.lease(LeaseEvent::Speculative, 1);
-                        self.fair_share.charge(run_id, pending.lease.shard.len.into());
+                        self.fair_share.took(run_id, pending.lease.shard.len.into());
                         return Next::Lease(Box::new(pending));
                     }
                 }
@@ -169,7 +169,7 @@ impl SchedulerState {
 
     /// Removes a run that has ended.
     pub(crate) fn end(&mut self, run_id: &RunId) -> Option<ActiveRun> {
-        self.fair_share.remove(run_id);
+        self.fair_share.forget(run_id);
         self.active.remove(run_id)
     }
 

@@ -1,4 +1,4 @@
-//! The coordinator in a simulated world, the invariants that must hold there and in real runs, and deliberate bugs.
+//! Deterministic simulation of the coordinator, the invariants that it checks, and planted bugs that it must find.
 
 #[macro_use]
 pub(crate) mod mutation;
