@@ -47,7 +47,7 @@ enum Command {
     Cancel(commands::cancel::Args),
     /// List runs, and remove runs that have ended
     Runs(commands::runs::Args),
-    /// Inspect, export, import and prune cached answers of models; every answer is paid for once
+    /// Inspect, export, import and prune cached answers of models
     Answers(commands::answers::Args),
     /// Examine a run where it lies
     ///
