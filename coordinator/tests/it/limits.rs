@@ -12,7 +12,7 @@ use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::submit_request::Message as Submit;
 use proto::v1::work_request::Message as ToCoordinator;
-use tokio::task::JoinTestWorkerle;
+use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(200);
 
 /// An upload in the background, with the error that ends it.
-struct Upload(JoinTestWorkerle<Status>);
+struct Upload(JoinHandle<Status>);
 
 impl Upload {
     fn begin(channel: &Channel, messages: impl Stream<Item = Commit> + Send + 'static) -> Self {
