@@ -13,17 +13,17 @@ const BUCKET_MS: u64 = 2_000;
 
 /// A point in time on the coordinator's monotonic clock, in ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Monotonic(pub u64);
+pub(crate) struct Monotonic(pub(crate) u64);
 
 impl Monotonic {
     /// The time `ms` later.
     #[must_use]
-    pub const fn after(self, ms: u64) -> Self {
+    pub(crate) const fn after(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
     /// Milliseconds since `earlier`.
-    pub const fn since(self, earlier: Self) -> u64 {
+    pub(crate) const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }

@@ -116,7 +116,7 @@ impl Layout {
         }
         if version > known {
             return Err(OpenError::Foreign(format!(
-                "it has layout version {version}, this program knows up to {known}: use a newer program"
+                "it has layout version {version}, this program supports up to {known}: use a newer program"
             )));
         }
         Ok((known, version))

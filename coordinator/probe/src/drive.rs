@@ -228,7 +228,7 @@ impl<A: Ask> Drive<A> {
     }
 
     /// Removes the calls that were not waited for; returns their number.
-    pub fn forget_pending(&mut self) -> usize {
+    pub fn discard_pending(&mut self) -> usize {
         let before = self.calls.len();
         self.calls.retain(|call| call.ended != Ended::Pending);
         before - self.calls.len()

@@ -115,7 +115,7 @@ async fn searched(world: SimProvider, bounds: Bounds) -> Seen {
     let (_stop, stopped) = watch::channel(0);
     let mut drive = Drive::new(world, questions(), bounds, stopped, Progress::silent());
     let ended = find(&mut drive).await;
-    drive.forget_pending();
+    drive.discard_pending();
     let verdict = verdict(&drive);
     println!(
         "{:?}, {:?}; {} calls ({} refused) in {:.0} s: {verdict:?}",
@@ -283,7 +283,7 @@ async fn an_interruption_waits_for_calls_in_flight_and_a_second_one_does_not() {
         };
         let (ended, ()) = tokio::join!(in_steps(&mut drive, &plan), ended);
         assert_eq!(ended, Err(Stop::Interrupted));
-        assert_eq!(drive.forget_pending(), 8 - least);
+        assert_eq!(drive.discard_pending(), 8 - least);
         assert_eq!(drive.calls.len(), least);
     }
 }

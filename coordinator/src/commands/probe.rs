@@ -180,7 +180,7 @@ async fn probe(client: Client, questions: Questions, plan: &Plan, quiet: bool) -
         })
     };
     listening.abort();
-    let abandoned = drive.forget_pending();
+    let abandoned = drive.discard_pending();
     if abandoned > 0 {
         notes.push(format!("{abandoned} calls in flight were not waited for"));
     }

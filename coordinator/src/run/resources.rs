@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_not_measured_stays_unknown() {
+    async fn unmeasured_resources_stay_unknown() {
         let scene = Scene { folder: tempfile::tempdir().unwrap(), ledger: Arc::default() };
         let old = crate::ledger::RunEntry { resources: RunResources::UNKNOWN, ..suite::run("old") };
         scene.ledger.create_run(old).await.unwrap();

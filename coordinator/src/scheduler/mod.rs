@@ -4,6 +4,6 @@
 //! file or the network.
 
 pub(crate) mod fair_share;
-pub mod leases;
+pub(crate) mod leases;
 pub(crate) mod state;
 pub(crate) mod worker_registry;

@@ -17,16 +17,14 @@ use domain::run::{RunPlan, RunState, Shard};
 
 use crate::ledger::ShardEntry;
 
-/// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub(crate) enum Violation {
     /// Invariant 1: an entry that is not a shard of the plan, nor a part of one after splits.
     #[error("shard {} of {} records is not a shard of the plan, nor a part of one", .0.index, .0.len)]
     Stray(Shard),
     /// Invariant 1: an entry of an impossible length.
     #[error("shard {} has {} records: splitting {whole} cannot lead to that", .shard.index, .shard.len)]
     Length {
-        /// The entry.
         shard: Shard,
         /// Length of the shard before its splits.
         whole: u32,
@@ -34,29 +32,20 @@ pub enum Violation {
     /// Invariant 2: the part does not have a row for each record.
     #[error("the part of shard {} has {rows} rows, its shard {} records", .shard.index, .shard.len)]
     Rows {
-        /// The shard.
         shard: Shard,
         /// Rows of its part.
         rows: u64,
     },
     /// Invariant 3: the part is not in the store.
     #[error("the part of shard {shard} is not in the store: {key}")]
-    Missing {
-        /// The shard.
-        shard: ShardIndex,
-        /// The part's key.
-        key: String,
-    },
+    Missing { shard: ShardIndex, key: String },
     /// Invariant 3: the part has another length than when it was committed.
     #[error("the part of shard {shard} has {found} bytes in the store, {bytes} when it was committed: {key}")]
     Size {
-        /// The shard.
         shard: ShardIndex,
-        /// The part's key.
         key: String,
         /// Bytes when it was committed.
         bytes: u64,
-        /// Bytes now.
         found: u64,
     },
     /// Invariant 4: the run is finishing or finished, and a shard is not committed.
@@ -69,35 +58,23 @@ pub enum Violation {
     },
     /// Invariant 5.
     #[error("shard {shard}: {what}")]
-    Step {
-        /// The shard.
-        shard: ShardIndex,
-        /// The violation.
-        what: &'static str,
-    },
+    Step { shard: ShardIndex, what: &'static str },
     /// Invariant 6.
     #[error("shard {shard} was committed under token {token}, the newest is {newest}")]
     Fence {
-        /// The shard.
         shard: ShardIndex,
         /// The token of the commit.
         token: FencingToken,
-        /// The newest token.
         newest: FencingToken,
     },
     /// Invariant 7.
     #[error("token {token} of shard {shard} was sent twice")]
-    SentTwice {
-        /// The shard.
-        shard: ShardIndex,
-        /// The token.
-        token: FencingToken,
-    },
+    SentTwice { shard: ShardIndex, token: FencingToken },
 }
 
 /// Checks a run: its plan and state, all its shards in the ledger, and, unless its staged parts have been merged, the
 /// length of every staged part by its key.
-pub fn check(
+pub(crate) fn check(
     plan: &RunPlan,
     state: RunState,
     entries: &[ShardEntry],
@@ -135,7 +112,7 @@ pub fn check(
 
 /// The shards into which the corpus is cut now, in order, and the entries that do not fit. The cut is exact by
 /// construction: every entry is the first part of the shard that it was split from, and the rest are shards, too.
-pub fn partition(
+pub(crate) fn partition(
     plan: &RunPlan,
     entries: &BTreeMap<ShardIndex, &ShardEntry>,
 ) -> (Vec<Shard>, Vec<Violation>) {
@@ -166,7 +143,7 @@ pub fn partition(
 }
 
 /// Checks one step of the ledger on a shard; `commit`: the token of a commit.
-pub fn step(
+pub(crate) fn step(
     before: Option<&ShardEntry>,
     after: Option<&ShardEntry>,
     commit: Option<FencingToken>,
@@ -199,7 +176,9 @@ pub fn step(
 }
 
 /// Checks that no lease was sent twice.
-pub fn sent_once<'a>(leases: impl IntoIterator<Item = &'a (ShardIndex, FencingToken)>) -> Vec<Violation> {
+pub(crate) fn sent_once<'a>(
+    leases: impl IntoIterator<Item = &'a (ShardIndex, FencingToken)>,
+) -> Vec<Violation> {
     let mut seen = BTreeSet::new();
     leases
         .into_iter()

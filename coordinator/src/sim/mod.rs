@@ -7,7 +7,8 @@ pub(crate) mod mutation;
 mod dice;
 #[cfg(test)]
 mod fleet;
-pub mod invariants;
+#[cfg(test)]
+mod invariants;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]

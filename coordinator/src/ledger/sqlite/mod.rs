@@ -311,7 +311,7 @@ mod tests {
         let path = folder.path().join("ledger.sqlite");
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute_batch(include_str!("../migrations/0001_ledger.sql")).unwrap();
-        connection.execute_batch(include_str!("../migrations/0002_halves.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0002_splits.sql")).unwrap();
         connection.pragma_update(None, "application_id", 0x6b38_7366).unwrap();
         connection.pragma_update(None, "user_version", 2).unwrap();
         let plan = serde_json::to_string(&run("r").plan).unwrap();

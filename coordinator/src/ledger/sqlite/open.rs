@@ -13,7 +13,7 @@ const LAYOUT: Layout = Layout {
     application_id: 0x6b38_7366,
     migrations: &[
         include_str!("../migrations/0001_ledger.sql"),
-        include_str!("../migrations/0002_halves.sql"),
+        include_str!("../migrations/0002_splits.sql"),
         include_str!("../migrations/0003_totals.sql"),
     ],
     name: "ledger",

@@ -35,12 +35,12 @@ mod types;
 use shard_state::{LeaseState, ShardState};
 use throughput::Throughputs;
 
-pub use speculation::Speculation;
-pub use types::{Admission, CommitEffect, ExpiredLease, Grant, LeaseError, LeaseTerms, LedgerShard};
+pub(crate) use speculation::Speculation;
+pub(crate) use types::{Admission, CommitEffect, ExpiredLease, Grant, LeaseError, LeaseTerms, LedgerShard};
 
 /// The leases of one run.
 #[derive(Debug)]
-pub struct Leases {
+pub(crate) struct Leases {
     cut: Cut,
     terms: LeaseTerms,
     /// Shards that have been leased and are not committed.
@@ -62,7 +62,7 @@ pub struct Leases {
 
 impl Leases {
     /// Leases of a run with this cut; none is granted yet.
-    pub fn new(cut: Cut, terms: LeaseTerms) -> Self {
+    pub(crate) fn new(cut: Cut, terms: LeaseTerms) -> Self {
         Self {
             cut,
             terms,
@@ -80,37 +80,36 @@ impl Leases {
     }
 
     /// The terms of every lease.
-    pub fn terms(&self) -> LeaseTerms {
+    pub(crate) fn terms(&self) -> LeaseTerms {
         self.terms
     }
 
     /// Number of shards, counting each part of a split one.
-    pub fn shards(&self) -> u32 {
+    pub(crate) fn shards(&self) -> u32 {
         self.cut.shards().saturating_add(self.splits)
     }
 
     /// Number of committed shards.
-    pub fn committed(&self) -> u32 {
+    pub(crate) fn committed(&self) -> u32 {
         self.committed
     }
 
     /// Number of leased shards.
-    pub fn leased(&self) -> u32 {
+    pub(crate) fn leased(&self) -> u32 {
         u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether every shard is committed.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.open.is_empty() && self.cursor >= self.cut.records
     }
 
     /// Whether a shard waits to be granted.
-    pub fn has_waiting(&self) -> bool {
+    pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty() || self.cursor < self.cut.records
     }
 
-    /// The earliest deadline.
-    pub fn next_deadline(&self) -> Option<Monotonic> {
+    pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
@@ -119,7 +118,7 @@ impl Leases {
     ///
     /// The lease is held from now on, but a split takes effect only when [`Leases::confirm`] reports that the ledger has
     /// recorded it. When the ledger refuses the grant, [`Leases::refused`] or [`Leases::release_lease`] undoes it.
-    pub fn grant(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
+    pub(crate) fn grant(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
         let index = self.waiting.first().copied().or_else(|| self.begin_fresh())?;
         self.lease_open(now, worker, index, fleet)
     }
@@ -149,7 +148,7 @@ impl Leases {
     }
 
     /// Leases a poison record to the coordinator itself, which commits it as a dead letter.
-    pub fn grant_poison(&mut self, now: Monotonic, coordinator: &Arc<WorkerName>) -> Option<Grant> {
+    pub(crate) fn grant_poison(&mut self, now: Monotonic, coordinator: &Arc<WorkerName>) -> Option<Grant> {
         let index = *self.poison.first()?;
         let state = self.open.get(&index)?;
         let (shard, lost) = (state.shard(index), state.lost);
@@ -157,7 +156,7 @@ impl Leases {
     }
 
     /// Whether there is a poison record that is not committed.
-    pub fn has_poison(&self) -> bool {
+    pub(crate) fn has_poison(&self) -> bool {
         !self.poison.is_empty()
     }
 
@@ -185,7 +184,7 @@ impl Leases {
     }
 
     /// Applies that the ledger has recorded a grant: its split takes effect. Returns whether the lease is still held.
-    pub fn confirm(&mut self, grant: &Grant) -> bool {
+    pub(crate) fn confirm(&mut self, grant: &Grant) -> bool {
         let index = grant.shard.index;
         let Some(state) = self.open.get_mut(&index).filter(|state| state.serial == grant.serial) else {
             return false;
@@ -208,7 +207,7 @@ impl Leases {
 
     /// Extends a lease to its whole time to live from `now`. A lease past its deadline has ended, even before
     /// [`Leases::expire`] is called.
-    pub fn renew(
+    pub(crate) fn renew(
         &mut self,
         now: Monotonic,
         shard: ShardIndex,
@@ -233,7 +232,7 @@ impl Leases {
     /// The loss counts against the shard unless the shard cannot be the cause: the lease was granted by an earlier process,
     /// no message of any worker arrived around its deadline, or the coordinator itself was suspended. One in four of the
     /// last two counts nevertheless; otherwise a run with a single worker that dies of a record would never end.
-    pub fn expire(&mut self, now: Monotonic, last_contact: Monotonic) -> Vec<ExpiredLease> {
+    pub(crate) fn expire(&mut self, now: Monotonic, last_contact: Monotonic) -> Vec<ExpiredLease> {
         let heartbeat_ms = self.terms.heartbeat_ms();
         let mut expired = Vec::new();
         while let Some((deadline, index)) = self.deadlines.first().copied() {
@@ -261,7 +260,7 @@ impl Leases {
     }
 
     /// Notes that the stream of `worker` has ended: leases that it does not renew soon can be taken speculatively.
-    pub fn disconnected(&mut self, now: Monotonic, worker: &WorkerName) {
+    pub(crate) fn disconnected(&mut self, now: Monotonic, worker: &WorkerName) {
         for (index, _) in self.held_by(worker) {
             if let Some(LeaseState::Leased { gone, .. }) =
                 self.open.get_mut(&index).map(|state| &mut state.lease)
@@ -273,13 +272,13 @@ impl Leases {
     }
 
     /// The holder of each lease.
-    pub fn holders(&self) -> impl Iterator<Item = &WorkerName> {
+    pub(crate) fn holders(&self) -> impl Iterator<Item = &WorkerName> {
         let held = self.deadlines.iter().filter_map(|(_, index)| self.open.get(index));
         held.filter_map(|state| state.lease.worker().map(|worker| &**worker))
     }
 
     /// The leases that `worker` holds.
-    pub fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
+    pub(crate) fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
         let held = self.deadlines.iter().filter_map(|(_, index)| Some((*index, self.open.get(index)?)));
         held.filter(|(_, state)| state.lease.worker().is_some_and(|holder| **holder == *worker))
             .map(|(index, state)| (index, state.token))
@@ -288,7 +287,7 @@ impl Leases {
 
     /// Releases a lease before its deadline; the shard waits again. `failed`: the worker could not process it, which counts
     /// as a loss.
-    pub fn release_lease(
+    pub(crate) fn release_lease(
         &mut self,
         now: Monotonic,
         shard: ShardIndex,
@@ -311,7 +310,7 @@ impl Leases {
     /// Whether a commit under `token` may be tried. The ledger decides; [`Leases::mark_committed`] applies its decision.
     ///
     /// An expired lease is admitted as long as the shard was not leased again: its part is still valid.
-    pub fn admit(&self, shard: ShardIndex, token: FencingToken) -> Result<Admission, LeaseError> {
+    pub(crate) fn admit(&self, shard: ShardIndex, token: FencingToken) -> Result<Admission, LeaseError> {
         match self.open.get(&shard) {
             Some(state) if state.token == token && token != FencingToken::default() => {
                 Ok(Admission::New(state.shard(shard)))
@@ -325,7 +324,11 @@ impl Leases {
 
     /// Applies that the ledger has committed the shard, whatever the state here. A grant that the ledger has not recorded yet
     /// ends here: its token is never durable.
-    pub fn mark_committed(&mut self, now: Monotonic, shard: ShardIndex) -> Result<CommitEffect, LeaseError> {
+    pub(crate) fn mark_committed(
+        &mut self,
+        now: Monotonic,
+        shard: ShardIndex,
+    ) -> Result<CommitEffect, LeaseError> {
         self.bring_up(shard)?;
         let Some(state) = self.open.get(&shard) else { return Ok(CommitEffect::Before) };
         if let Some(worker) = state.lease.worker().cloned() {
@@ -341,7 +344,7 @@ impl Leases {
 
     /// Applies that the ledger refused a grant and holds `known` instead. A reply that arrives after the shard was granted
     /// again is outdated and ignored, except that a commit is final.
-    pub fn refused(
+    pub(crate) fn refused(
         &mut self,
         now: Monotonic,
         grant: &Grant,
@@ -360,7 +363,7 @@ impl Leases {
     ///
     /// The ledger's token replaces ours even where it is smaller: a token that the ledger has not recorded was never sent to
     /// a worker. A leased shard gets a whole time to live from `now`, so that its worker can renew it.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         now: Monotonic,
         shard: ShardIndex,

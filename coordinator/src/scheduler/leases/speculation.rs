@@ -21,7 +21,7 @@ const MIN_GAIN_MS: f64 = 20.0;
 
 /// Result of trying to lease a shard that another worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speculation {
+pub(crate) enum Speculation {
     /// The shard was leased.
     Granted(Grant),
     /// No shard can be taken before this time.
@@ -44,7 +44,7 @@ impl Leases {
     ///
     /// A lease that the ledger has not recorded yet is not taken: the second grant might overtake the first, or use a length
     /// from before its split, and the ledger would hold a lease that no worker has received.
-    pub fn speculate(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Speculation {
+    pub(crate) fn speculate(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Speculation {
         let candidates = self.candidates(now, worker);
         let ready = candidates.iter().filter(|candidate| candidate.from <= now);
         let Some(slowest) = ready.max_by(|a, b| a.remaining_ms.total_cmp(&b.remaining_ms)) else {

@@ -9,72 +9,65 @@ use crate::clock::Monotonic;
 
 /// The terms of a run's leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseTerms {
+pub(crate) struct LeaseTerms {
     /// How long a lease lasts without a renewal, in ms.
-    pub ttl_ms: u64,
+    pub(crate) ttl_ms: u64,
     /// Losses after which a shard is split, and a shard of one record is poison.
-    pub max_lost: u32,
+    pub(crate) max_lost: u32,
 }
 
 impl LeaseTerms {
     /// Interval of a worker's heartbeats in ms.
-    pub const fn heartbeat_ms(self) -> u64 {
+    pub(crate) const fn heartbeat_ms(self) -> u64 {
         self.ttl_ms / 3
     }
 }
 
 /// A granted lease, which must be recorded in the ledger before it is sent to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// The leased shard; it may be shorter than before.
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// The token that the ledger must hold for the compare-and-set.
-    pub previous: FencingToken,
-    /// The new token.
-    pub token: FencingToken,
+    pub(crate) previous: FencingToken,
+    pub(crate) token: FencingToken,
     /// How many times the shard has been leased, this lease included.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// How many of these leases count as losses.
-    pub lost: u32,
+    pub(crate) lost: u32,
     /// When it expires unless it is renewed.
-    pub deadline: Monotonic,
+    pub(crate) deadline: Monotonic,
     /// Serial number among the grants of this process, to detect replies to an earlier grant.
     pub(super) serial: u64,
 }
 
-/// An expired lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpiredLease {
-    /// Its shard.
-    pub shard: Shard,
+pub(crate) struct ExpiredLease {
+    pub(crate) shard: Shard,
     /// Its token, which stays the newest until the shard is granted again.
-    pub token: FencingToken,
-    /// Its holder.
-    pub worker: Arc<WorkerName>,
+    pub(crate) token: FencingToken,
+    pub(crate) worker: Arc<WorkerName>,
     /// Losses of the shard, this one included if it counts.
-    pub lost: u32,
+    pub(crate) lost: u32,
 }
 
 /// The ledger's state of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerShard {
-    /// Number of records.
-    pub len: u32,
-    /// The newest token.
-    pub token: FencingToken,
+pub(crate) struct LedgerShard {
+    pub(crate) len: u32,
+    pub(crate) token: FencingToken,
     /// How many times it has been leased.
-    pub attempt: u32,
-    /// Losses that count.
-    pub lost: u32,
+    pub(crate) attempt: u32,
+    pub(crate) lost: u32,
     /// Its last holder, where the lease may still be held.
-    pub worker: Option<Arc<WorkerName>>,
+    pub(crate) worker: Option<Arc<WorkerName>>,
     /// Whether its part is committed.
-    pub committed: bool,
+    pub(crate) committed: bool,
 }
 
 /// Admission of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// The shard is not committed yet; the part must hold exactly these records.
     New(Shard),
     /// The shard is committed; the ledger has the token.
@@ -83,7 +76,7 @@ pub enum Admission {
 
 /// Effect of marking a shard committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommitEffect {
+pub(crate) enum CommitEffect {
     /// The shard newly counts as committed.
     New,
     /// It counted as committed before.
@@ -92,16 +85,13 @@ pub enum CommitEffect {
 
 /// Why an operation on a lease was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LeaseError {
+pub(crate) enum LeaseError {
     /// The run does not have that shard.
     #[error("the run does not have that shard")]
     UnknownShard,
     /// The token is not the newest.
     #[error("the shard has been leased again since: the newest token is {current}")]
-    Stale {
-        /// The newest token.
-        current: FencingToken,
-    },
+    Stale { current: FencingToken },
     /// The lease expired or was released, or its shard is committed.
     #[error("the lease has ended")]
     Ended,
