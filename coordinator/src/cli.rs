@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
 use cli_support::{Exit, failure};
@@ -119,6 +119,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Config(args) => commands::config::run(&args),
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     }
 }

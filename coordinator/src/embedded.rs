@@ -110,8 +110,3 @@ pub fn estimate(
     })?;
     Ok(estimator.finish())
 }
-
-/// Findings of the detector in one manifest: ids and messages.
-pub fn findings(manifest: &str) -> Vec<(&'static str, String)> {
-    corpus::findings(manifest)
-}

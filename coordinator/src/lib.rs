@@ -18,5 +18,4 @@ pub mod run;
 mod scheduler;
 pub mod server;
 mod settings;
-mod synth;
 mod view;

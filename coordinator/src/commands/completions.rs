@@ -1,10 +1,7 @@
 //! `coordinator completions SHELL`.
 
-use clap::CommandFactory as _;
 use cli_support::Exit;
 use cli_support::completions::{Shell, print};
-
-use crate::cli::Cli;
 
 /// Which completion script to print.
 #[derive(Debug, clap::Args)]
@@ -13,8 +10,8 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-/// Prints the completion script.
-pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    print(Cli::command(), args.shell)?;
+/// Prints the completion script of `command`.
+pub(crate) fn run(args: &Args, command: clap::Command) -> anyhow::Result<Exit> {
+    print(command, args.shell)?;
     Ok(Exit::Fine)
 }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use cli_support::{Exit, output};
-
-use crate::synth;
+use corpus::synth;
 
 /// Writes a synthetic corpus: `detections.json.gz` and, for --documents manifest, `manifests.tar.gz`.
 ///

@@ -1,7 +1,7 @@
 //! Batches work for the response cache, one batch at a time: what arrives meanwhile makes the next one.
 //!
-//! *Invariant*: an item is in the queue until it is done or given up. A batch that failed comes back and is tried again;
-//! after a panic its items are tried one at a time, and an item that panics again and again is declared poison alone.
+//! *Invariant*: an item is in the queue until it is done or given up. A failed batch is put back and retried; after a panic
+//! its items are retried one at a time, and only an item that panics repeatedly is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,41 +11,41 @@ use tokio::time::Instant;
 
 use crate::llm_gateway::response_cache::CacheError;
 
-/// Items of one batch.
+/// Most items in a batch.
 const BATCH: usize = 1000;
 
-/// Items that may wait before no messages of workers are taken; what follows from those that were taken comes on top.
+/// Items in the queue at which the task takes no further messages of workers. Messages taken before may add more.
 pub(super) const FULL: usize = 4 * BATCH;
 
-/// Between two tries of what failed.
+/// Delay before a failed batch is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often one item alone may panic.
+/// Panics of one item alone before it is given up.
 const PANICS: u32 = 3;
 
-/// What came of a batch.
+/// Result of a batch.
 #[derive(Debug)]
 pub(super) enum BatchResult<I, O> {
-    /// It is done.
+    /// All items are done.
     FinishedBatch(Vec<I>, O),
-    /// It waits again, for this reason.
+    /// The batch is in the queue again, for this reason.
     Failed(String),
-    /// This item cannot be done, for this reason.
+    /// This item is given up, for this reason.
     GivenUp(I, String),
 }
 
 type Work<O> = JoinHandle<Result<O, CacheError>>;
 
-/// Work for the store: what waits, and the batch under way.
+/// Queue of work for the store, and the batch under way.
 #[derive(Debug)]
 pub(super) struct Batcher<I, O> {
     waiting: Vec<I>,
     under_way: Option<(Arc<Vec<I>>, Work<O>)>,
-    /// Nothing begins before then: the last try failed.
+    /// When the next batch may start, after a failure.
     pub(super) not_before: Option<Instant>,
-    /// So many of the first that wait are tried one at a time.
+    /// How many items at the head of the queue are tried one at a time.
     alone: usize,
-    /// How often the first one has panicked alone.
+    /// Panics of the first item alone.
     panics: u32,
 }
 
@@ -66,13 +66,13 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
         self.waiting.push(item);
     }
 
-    /// Whether any item that is not done is one of those.
+    /// Whether any item that is not done matches.
     pub(super) fn any(&self, which: impl Fn(&I) -> bool) -> bool {
         let under_way = self.under_way.iter().flat_map(|(batch, _)| batch.iter());
         self.waiting.iter().chain(under_way).any(which)
     }
 
-    /// Begins the next batch when nothing is in the way.
+    /// Starts the next batch, unless one is under way or the last one failed a moment ago.
     pub(super) fn begin(&mut self, work: impl FnOnce(&[I]) -> Result<O, CacheError> + Send + 'static) {
         let resting = self.not_before.is_some_and(|moment| Instant::now() < moment);
         if self.under_way.is_some() || self.waiting.is_empty() || resting {
@@ -85,7 +85,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
         self.under_way = Some((batch, tokio::task::spawn_blocking(move || work(&shared))));
     }
 
-    /// Waits for the batch under way, for ever when there is none.
+    /// Waits for the batch under way; never returns when there is none.
     pub(super) async fn done(&mut self) -> BatchResult<I, O> {
         let Some((_, task)) = &mut self.under_way else { return std::future::pending().await };
         let result = task.await;
@@ -106,7 +106,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
     }
 
     fn broke_off(&mut self, mut batch: Vec<I>, error: &JoinError) -> BatchResult<I, O> {
-        let reason = format!("the answers cannot be used: {error}");
+        let reason = format!("the response cache cannot be used: {error}");
         if error.is_panic() {
             self.panics = if batch.len() == 1 { self.panics + 1 } else { 0 };
             if self.panics >= PANICS
@@ -122,7 +122,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
         BatchResult::Failed(reason)
     }
 
-    /// It comes first when the store is tried again.
+    /// Puts a batch back at the head of the queue.
     fn put_back(&mut self, mut batch: Vec<I>) {
         batch.append(&mut self.waiting);
         self.waiting = batch;

@@ -4,13 +4,13 @@ use std::collections::{HashSet, VecDeque};
 
 use domain::ids::{AnswerKey, WorkerName};
 
-/// How many are remembered.
+/// Calls that are remembered.
 const MOST: usize = 50_000;
 
-/// A call, as its worker names it.
+/// Name of a call: its worker, its number there, and its key.
 pub(super) type Name = (WorkerName, u64, AnswerKey);
 
-/// Calls that ended.
+/// The last calls that ended.
 #[derive(Debug, Default)]
 pub(super) struct RecentCalls {
     known: HashSet<Name>,
@@ -18,7 +18,7 @@ pub(super) struct RecentCalls {
 }
 
 impl RecentCalls {
-    /// Remembers a call.
+    /// Adds a call, and drops the oldest one beyond the limit.
     pub(super) fn add(&mut self, name: Name) {
         if self.known.insert(name.clone()) {
             self.order.push_back(name);
@@ -30,7 +30,7 @@ impl RecentCalls {
         }
     }
 
-    /// Whether it is remembered.
+    /// Whether the call has ended recently.
     pub(super) fn has(&self, name: &Name) -> bool {
         self.known.contains(name)
     }

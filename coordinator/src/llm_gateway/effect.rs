@@ -11,44 +11,44 @@ use crate::llm_gateway::response_cache::CacheWrite;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StreamId(pub(crate) u64);
 
-/// A question, by its stream and its number there.
+/// Identifier of a request: its stream, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId {
     pub(crate) stream: StreamId,
     pub(crate) number: u64,
 }
 
-/// What a worker hears of a question.
+/// Reply to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reply {
-    /// The answer, which is kept.
+    /// An answer that is durable in the response cache.
     CachedResponse(Arc<Answer>),
     /// The call may start within so many ms.
     CallPermit { valid_ms: u64 },
-    /// What the call came to is kept.
+    /// The result of the call is durable.
     ResultPersisted,
-    /// There will be no answer.
+    /// There will not be an answer, for this reason.
     Stopped(String),
 }
 
-/// What is to be kept, and who is to hear that it is.
+/// Write to the response cache, and the request that is acknowledged after it: a request in state *persisting*.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PendingWrite {
     pub(crate) request_id: Option<RequestId>,
     pub(crate) write: CacheWrite,
 }
 
-/// What is to be done.
+/// Effect that the task carries out, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
-    /// Tell a worker.
+    /// Send a reply to a worker.
     Send(RequestId, Reply),
-    /// Look for the answer of a key; comes back as `looked`.
+    /// Look a key up in the response cache; the result comes back by `looked_up`.
     LookUp(AnswerKey),
-    /// Make durable, in the order in which it was asked for; comes back as `kept`.
+    /// Make a write durable; the acknowledgement comes back by `persisted`.
     Persist(PendingWrite),
     /// Stop a run, for this reason.
     Halt(RunId, String),
-    /// Another stream of the same worker has taken its place.
+    /// Close a stream: another one of the same worker has replaced it.
     Close(StreamId),
 }

@@ -7,57 +7,57 @@ use llm::limit::{Scarce, Seconds, Signal, Ticket};
 use proto::convert::{AcquireCall, CallResult};
 
 use super::effect::{Effect, Reply, RequestId, StreamId};
-use super::request::{Call, CallId, InFlightKey, PendingRequest};
-use super::spend_limit::{LlmAccess, entry};
+use super::request::{Call, CallId, InFlightKey, PendingRequest, RequestState};
+use super::spend_limit::entry;
 use super::state::GatewayState;
 use crate::clock::moment;
 use crate::llm_gateway::response_cache::{CacheWrite, LlmUsage};
 
-/// How long after leave a call may start: longer than any sane link needs, shorter than a limit forgives.
+/// How long a permit is valid: longer than a message takes on any usable link, shorter than rate limits tolerate.
 const VALID_MS: u64 = 5000;
 
-/// Longest a call of a run may take that nobody knows any more, in seconds.
+/// Longest time that a call of an unknown run may take, in seconds.
 const UNKNOWN_CALL_S: f64 = 60.0;
 
 impl GatewayState {
-    /// Lets calls through, as many as budgets allow.
+    /// Permits as many calls as the rate and spend limits allow.
     pub(super) fn start_calls(&mut self, now: Seconds) {
         self.halt_exhausted();
         let mut started = Vec::new();
         for (pool, limiter) in &mut self.pools {
-            let (flights, accounts) = (&self.flights, &mut self.accounts);
+            let (flights, trackers) = (&self.flights, &mut self.trackers);
             while limiter.has_work(now) {
                 let next = limiter.queue.next(
-                    |entry| is_queued(flights, entry),
-                    |run_id, _| accounts.get(run_id).is_some_and(super::spend_limit::SpendTracker::may_call),
+                    |entry| has_turn(flights, entry),
+                    |run_id, _| trackers.get(run_id).is_some_and(super::spend_limit::SpendTracker::may_call),
                 );
                 let Some((run_id, entry)) = next else { break };
                 let Some(ticket) = limiter.start(now, entry.tokens as f64) else { break };
                 let units = limiter.units(entry.tokens);
                 limiter.queue.serve(&run_id, units);
-                if let Some(account) = accounts.get_mut(&run_id) {
-                    // What is let through counts at once, so that no bound is passed within this loop.
-                    account.under_way += 1;
-                    account.under_way_usd += account.estimate(entry.tokens);
+                if let Some(tracker) = trackers.get_mut(&run_id) {
+                    // Counted at once, so that this loop does not exceed a limit.
+                    tracker.calling += 1;
+                    tracker.calling_usd += tracker.estimate(entry.tokens);
                 }
                 started.push((pool.clone(), ticket, entry, run_id));
             }
         }
         for (pool, ticket, entry, run_id) in started {
             let estimate_usd =
-                self.accounts.get(&run_id).map_or(0.0, |account| account.estimate(entry.tokens));
+                self.trackers.get(&run_id).map_or(0.0, |tracker| tracker.estimate(entry.tokens));
             self.begin(now, (pool, ticket), entry.key, estimate_usd);
         }
     }
 
-    /// Stops the runs that need a call and may spend no more.
+    /// Stops the runs that need a call and have reached their spend limit.
     fn halt_exhausted(&mut self) {
         let mut exhausted = Vec::new();
         for limiter in self.pools.values_mut() {
             let flights = &self.flights;
-            for run_id in limiter.queue.runs(|entry| is_queued(flights, entry)) {
-                let account = self.accounts.get(&run_id);
-                exhausted.extend(account.and_then(|account| Some((run_id.clone(), account.exhausted()?))));
+            for run_id in limiter.queue.runs(|entry| has_turn(flights, entry)) {
+                let tracker = self.trackers.get(&run_id);
+                exhausted.extend(tracker.and_then(|tracker| Some((run_id.clone(), tracker.exhausted()?))));
             }
         }
         for (run_id, reason) in exhausted {
@@ -65,22 +65,22 @@ impl GatewayState {
         }
     }
 
-    /// The first waiter of `key` gets leave. Its account counts the call already.
-    fn begin(&mut self, now: Seconds, leave: (Pool, Ticket), key: AnswerKey, estimate_usd: f64) {
+    /// Permits the call of the first waiter of `key`. The spend tracker has counted it already.
+    fn begin(&mut self, now: Seconds, permit: (Pool, Ticket), key: AnswerKey, estimate_usd: f64) {
         let front = self.flights.get_mut(&key).and_then(|flight| {
-            flight.queued = None;
+            flight.turn = None;
             flight.waiters.pop_front()
         });
         let stream = front.and_then(|request_id| {
             self.streams.get_mut(&request_id.stream).map(|stream| (request_id, stream))
         });
-        let open = stream.and_then(|(request_id, stream)| {
+        let request = stream.and_then(|(request_id, stream)| {
             let worker = stream.worker.clone();
-            stream.questions.get_mut(&request_id.number).map(|open| (request_id, worker, open))
+            stream.requests.get_mut(&request_id.number).map(|request| (request_id, worker, request))
         });
-        let Some((request_id, worker, open)) = open else {
-            // Cannot be: who waits has a question on a living stream.
-            let (pool, ticket) = leave;
+        let Some((request_id, worker, request)) = request else {
+            // Cannot happen: a waiter has a request on an open stream.
+            let (pool, ticket) = permit;
             if let Some(limiter) = self.pools.get_mut(&pool) {
                 limiter.finish(now, ticket, Signal::Unsent);
             }
@@ -88,117 +88,119 @@ impl GatewayState {
         };
         self.counter += 1;
         let id = CallId(self.counter);
-        open.call = Some(id);
-        let run_id = open.run_id.clone();
-        let account = self.accounts.get_mut(&run_id);
-        let call_s = account.map_or(0.0, |account| {
-            account.waiting = account.waiting.saturating_sub(1);
-            account.terms.as_ref().map_or(0.0, |terms| terms.call_s)
+        request.state = RequestState::Calling(id);
+        let run_id = request.run_id.clone();
+        let tracker = self.trackers.get_mut(&run_id);
+        let call_s = tracker.map_or(0.0, |tracker| {
+            tracker.waiting = tracker.waiting.saturating_sub(1);
+            tracker.policy.as_ref().map_or(0.0, |policy| policy.call_s)
         });
         if let Some(flight) = self.flights.get_mut(&key) {
-            flight.calls += 1;
+            flight.calling += 1;
         }
         let deadline_ms = moment(now + call_s).0;
         self.deadlines.insert((deadline_ms, id));
         let (request_id, number) = (Some(request_id), request_id.number);
-        let leave = Some(leave);
+        let permit = Some(permit);
         self.calls
-            .insert(id, Call { leave, run_id, key, worker, number, request_id, estimate_usd, deadline_ms });
+            .insert(id, Call { permit, run_id, key, worker, number, request_id, estimate_usd, deadline_ms });
         self.effects.extend(
             request_id.map(|request_id| Effect::Send(request_id, Reply::CallPermit { valid_ms: VALID_MS })),
         );
     }
 
-    /// A call is under way whose worker came back.
+    /// A worker reconnected with a call under way.
     pub(super) fn take_over(&mut self, now: Seconds, request_id: RequestId, asked: &AcquireCall) {
         let Some(worker) = self.streams.get(&request_id.stream).map(|stream| stream.worker.clone()) else {
             return;
         };
-        // A worker that came back may have got another name.
+        // A worker that reconnects may have another name.
         let by_number = || self.orphans(asked.number, asked.key).next().map(|(id, _)| id);
         let known = self.orphan_of(&worker, asked.number, asked.key).or_else(by_number);
         let id = known.unwrap_or_else(|| self.adopt(now, worker, asked));
-        let terms = self.accounts.get(&asked.run_id).and_then(|account| account.terms.as_ref());
-        let call_s = terms.map_or(UNKNOWN_CALL_S, |terms| terms.call_s);
+        let policy = self.trackers.get(&asked.run_id).and_then(|tracker| tracker.policy.as_ref());
+        let call_s = policy.map_or(UNKNOWN_CALL_S, |policy| policy.call_s);
         if let Some(call) = self.calls.get_mut(&id) {
             call.request_id = Some(request_id);
             self.deadlines.remove(&(call.deadline_ms, id));
             call.deadline_ms = moment(now + call_s).0;
             self.deadlines.insert((call.deadline_ms, id));
         }
-        let open = PendingRequest {
+        let request = PendingRequest {
             run_id: asked.run_id.clone(),
             key: asked.key,
             tokens: asked.tokens,
-            call: Some(id),
+            state: RequestState::Calling(id),
         };
         if let Some(stream) = self.streams.get_mut(&request_id.stream) {
-            stream.questions.insert(request_id.number, open);
+            stream.requests.insert(request_id.number, request);
         }
         self.requeue(asked.key, false);
     }
 
-    /// A call that this process did not allow counts from now on.
+    /// Counts a call from now on that an earlier process permitted.
     fn adopt(&mut self, now: Seconds, worker: WorkerName, asked: &AcquireCall) -> CallId {
         self.counter += 1;
         let id = CallId(self.counter);
-        let account = self.accounts.get_mut(&asked.run_id);
-        let terms = account.as_ref().and_then(|account| account.terms.clone());
-        let leave = terms.filter(|_| !mutated!(AdoptedUncounted)).and_then(|terms| {
-            let limiter = self.pools.get_mut(&terms.pool)?;
-            Some((terms.pool.clone(), limiter.adopt(now, asked.tokens as f64)))
+        let tracker = self.trackers.get_mut(&asked.run_id);
+        let policy = tracker.as_ref().and_then(|tracker| tracker.policy.clone());
+        let permit = policy.filter(|_| !mutated!(AdoptedUncounted)).and_then(|policy| {
+            let limiter = self.pools.get_mut(&policy.pool)?;
+            Some((policy.pool.clone(), limiter.adopt(now, asked.tokens as f64)))
         });
         let mut estimate_usd = 0.0;
-        if let Some(account) = account {
-            estimate_usd = account.estimate(asked.tokens);
-            account.under_way += 1;
-            account.under_way_usd += estimate_usd;
+        if let Some(tracker) = tracker {
+            estimate_usd = tracker.estimate(asked.tokens);
+            tracker.calling += 1;
+            tracker.calling_usd += estimate_usd;
         }
-        self.flights.entry(asked.key).or_default().calls += 1;
+        self.flights.entry(asked.key).or_default().calling += 1;
         let (run_id, key, number) = (asked.run_id.clone(), asked.key, asked.number);
         let call =
-            Call { leave, run_id, key, worker, number, request_id: None, estimate_usd, deadline_ms: 0 };
+            Call { permit, run_id, key, worker, number, request_id: None, estimate_usd, deadline_ms: 0 };
         self.calls.insert(id, call);
         id
     }
 
-    /// A call whose worker is away, by the name that the worker had.
+    /// Orphaned call of a worker, by the name that the worker had.
     fn orphan_of(&self, worker: &WorkerName, number: u64, key: AnswerKey) -> Option<CallId> {
         self.orphans(number, key).find(|(_, call)| call.worker == *worker).map(|(id, _)| id)
     }
 
-    /// Calls of that number and key whose workers are away. Of different workers, numbers and even keys may be the same.
+    /// Orphaned calls of a number and key: their workers are disconnected. Different workers may use the same number, even
+    /// with the same key.
     fn orphans(&self, number: u64, key: AnswerKey) -> impl Iterator<Item = (CallId, &Call)> {
         let calls = self.calls.iter().map(|(id, call)| (*id, call));
         calls.filter(move |(_, call)| call.request_id.is_none() && call.key == key && call.number == number)
     }
 
-    /// A call has ended, as its worker says.
-    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: CallResult, access: &LlmAccess) {
+    /// A worker reports the result of a call.
+    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: CallResult) {
         let Some(known) = self.streams.get_mut(&stream) else { return };
         let request_id = RequestId { stream, number: ended.number };
         let name = (known.worker.clone(), ended.number, ended.key);
-        let own = known.questions.get(&ended.number).filter(|open| open.key == ended.key);
-        let own = own.map(|open| open.call);
+        let own = known.requests.get(&ended.number).filter(|request| request.key == ended.key);
+        let own = own.map(|request| request.state);
         let id = match own {
-            Some(Some(call)) => {
-                known.questions.remove(&ended.number);
+            Some(RequestState::Calling(call)) => {
+                known.requests.remove(&ended.number);
                 Some(call)
             }
-            // It waits here, and yet was called: an earlier process had allowed it.
-            Some(None) => {
+            // Waiting here, yet called: an earlier process had permitted it.
+            Some(RequestState::Waiting) => {
                 self.remove_waiting(request_id);
                 None
             }
             None => self.orphan_of(&name.0, ended.number, ended.key),
         };
         if id.is_none() && self.recent.has(&name) {
-            // Said before: it is kept, or on its way. What is kept now is kept after that.
+            // A repeated result: the first one is persisted or persisting. This empty write is acknowledged after it.
             let (run_id, spent) = (ended.run_id, LlmUsage::default());
             self.write(Some(request_id), CacheWrite { run_id, spent, entry: None, perhaps_repeated: false });
             return;
         }
-        self.register_run(now, &ended.run_id, access);
+        let access = self.access(&ended.run_id);
+        self.register_run(now, &ended.run_id, &access);
         if let Some(id) = id {
             self.close(now, id, signal(&ended), Some(&ended));
         }
@@ -209,7 +211,7 @@ impl GatewayState {
         self.start_calls(now);
     }
 
-    /// Counts what a call cost and has it kept.
+    /// Counts the usage of a call and writes its result.
     fn account_for(
         &mut self,
         request_id: RequestId,
@@ -223,17 +225,17 @@ impl GatewayState {
             self.requeue(key, true);
             return;
         }
-        let Some(account) = self.accounts.get_mut(&run_id) else { return };
-        let terms = account.terms.clone();
-        let spent = LlmUsage::of(&outcome, usage, terms.as_ref().map(|terms| &terms.price));
-        account.spent += spent;
+        let Some(tracker) = self.trackers.get_mut(&run_id) else { return };
+        let policy = tracker.policy.clone();
+        let spent = LlmUsage::of(&outcome, usage, policy.as_ref().map(|policy| &policy.price));
+        tracker.spent += spent;
         if spent.throttled == 0 {
-            account.rate.add(moment(now), 1);
+            tracker.rate.add(moment(now), 1);
         }
         let mut stop = None;
         let entry = match outcome {
             CallOutcome::Answered(answer) if answer.is_whole() => {
-                Some((key, entry(answer, terms.as_deref())))
+                Some((key, entry(answer, policy.as_deref())))
             }
             CallOutcome::Failed { reason, stop: true } => {
                 stop = Some(reason);
@@ -242,7 +244,7 @@ impl GatewayState {
             _ => None,
         };
         if entry.is_some() {
-            self.flights.entry(key).or_default().pending_write += 1;
+            self.flights.entry(key).or_default().persisting += 1;
         }
         if mutated!(SentBeforePersisted) {
             self.effects.push(Effect::Send(request_id, Reply::ResultPersisted));
@@ -254,7 +256,7 @@ impl GatewayState {
         self.requeue(key, true);
     }
 
-    /// Takes a call out of everything that counts it.
+    /// Removes a call from all counts, and returns its ticket to the rate limiter.
     fn close(
         &mut self,
         now: Seconds,
@@ -265,7 +267,7 @@ impl GatewayState {
         let mut call = self.calls.remove(&id)?;
         self.deadlines.remove(&(call.deadline_ms, id));
         let leaks = matches!(signal, Signal::Unsent) && mutated!(PermitLeaks);
-        if let Some((pool, ticket)) = call.leave.take().filter(|_| !leaks)
+        if let Some((pool, ticket)) = call.permit.take().filter(|_| !leaks)
             && let Some(limiter) = self.pools.get_mut(&pool)
         {
             limiter.finish(now, ticket, signal);
@@ -273,33 +275,32 @@ impl GatewayState {
                 limiter.advertised(now, ended.advertised_requests, ended.advertised_tokens);
             }
         }
-        if let Some(account) = self.accounts.get_mut(&call.run_id) {
-            account.under_way = account.under_way.saturating_sub(1);
-            account.under_way_usd = match account.under_way {
+        if let Some(tracker) = self.trackers.get_mut(&call.run_id) {
+            tracker.calling = tracker.calling.saturating_sub(1);
+            tracker.calling_usd = match tracker.calling {
                 // Discard floating-point residue.
                 0 => 0.0,
-                _ => (account.under_way_usd - call.estimate_usd).max(0.0),
+                _ => (tracker.calling_usd - call.estimate_usd).max(0.0),
             };
         }
         if let Some(flight) = self.flights.get_mut(&call.key) {
-            flight.calls = flight.calls.saturating_sub(1);
+            flight.calling = flight.calling.saturating_sub(1);
         }
         Some(call)
     }
 
-    /// The worker of a call is away.
+    /// The worker of a call has disconnected: the call expires unless the worker reconnects.
     pub(super) fn orphan(&mut self, now: Seconds, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.request_id = None;
-        let terms = self.accounts.get(&call.run_id).and_then(|account| account.terms.as_ref());
-        let deadline_ms = moment(now + terms.map_or(30.0, |terms| terms.lease_s)).0;
+        let policy = self.trackers.get(&call.run_id).and_then(|tracker| tracker.policy.as_ref());
+        let deadline_ms = moment(now + policy.map_or(30.0, |policy| policy.lease_s)).0;
         self.deadlines.remove(&(call.deadline_ms, id));
         call.deadline_ms = call.deadline_ms.min(deadline_ms);
         self.deadlines.insert((call.deadline_ms, id));
     }
 
-    /// Time has passed: calls that nobody ended are given up, others may start. A call that is declared poison may have been
-    /// paid for, and counts as one that was.
+    /// Expires calls at their deadline and permits others. An expired call may have been billed, and counts as billed.
     pub(crate) fn tick(&mut self, now: Seconds) {
         let at = moment(now).0;
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= at) {
@@ -309,17 +310,17 @@ impl GatewayState {
         self.start_calls(now);
     }
 
-    /// Nobody ended a call in its time.
+    /// Expires a call without a result.
     pub(super) fn expire_call(&mut self, now: Seconds, id: CallId) {
         if let Some(call) = self.close(now, id, Signal::Failed, None) {
             if let Some(request_id) = call.request_id
                 && let Some(stream) = self.streams.get_mut(&request_id.stream)
             {
-                stream.questions.remove(&request_id.number);
+                stream.requests.remove(&request_id.number);
             }
             let spent = LlmUsage { calls: 1, failed: 1, ..LlmUsage::default() };
-            if let Some(account) = self.accounts.get_mut(&call.run_id) {
-                account.spent += spent;
+            if let Some(tracker) = self.trackers.get_mut(&call.run_id) {
+                tracker.spent += spent;
             }
             self.write(None, CacheWrite { run_id: call.run_id, spent, entry: None, perhaps_repeated: false });
             self.requeue(call.key, true);
@@ -334,17 +335,17 @@ impl GatewayState {
     }
 }
 
-fn is_queued(
+fn has_turn(
     flights: &std::collections::HashMap<AnswerKey, InFlightKey>,
     entry: &crate::llm_gateway::rate_limit::QueuedCall,
 ) -> bool {
     flights
         .get(&entry.key)
-        .and_then(|flight| flight.queued.as_ref())
+        .and_then(|flight| flight.turn.as_ref())
         .is_some_and(|(_, sequence)| *sequence == entry.sequence)
 }
 
-/// What an end tells of the limits. A failure that was paid for was an answer as far as the provider is concerned.
+/// Signal of a result to the rate limiter. A billed failure counts as an answer.
 fn signal(ended: &CallResult) -> Signal {
     let tokens = ended.usage.total as f64;
     match &ended.outcome {

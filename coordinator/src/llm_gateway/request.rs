@@ -1,89 +1,94 @@
 //! Requests, in-flight keys and calls: the plain data of the gateway's state.
 
-use super::effect::RequestId;
-use crate::llm_gateway::response_cache::CachedResponse;
-use domain::budget::Pool;
-use domain::ids::AnswerKey;
-use domain::ids::RunId;
-use domain::ids::WorkerName;
-use llm::limit::Ticket;
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-/// A question of a stream.
+use domain::budget::Pool;
+use domain::ids::{AnswerKey, RunId, WorkerName};
+use llm::limit::Ticket;
+
+use super::effect::RequestId;
+use super::response_cache::CachedResponse;
+
+/// State of a request at the gateway. A worker's requests have states of the same names, see the table in the README: one
+/// that is queued is not known here, one that is persisting is a [`PendingWrite`](super::effect::PendingWrite).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestState {
+    /// Waits for a cached response, or for its turn to call the model.
+    Waiting,
+    /// Its worker has a permit and calls the model.
+    Calling(CallId),
+}
+
+/// Request of a stream.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) run_id: RunId,
     pub(super) key: AnswerKey,
     pub(super) tokens: u64,
-    /// Its call, once that is under way.
-    pub(super) call: Option<CallId>,
+    pub(super) state: RequestState,
 }
 
-/// A worker's stream.
+impl PendingRequest {
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == RequestState::Waiting
+    }
+}
+
+/// Stream of a worker, with its requests by number.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) worker: WorkerName,
-    pub(super) questions: BTreeMap<u64, PendingRequest>,
+    pub(super) requests: BTreeMap<u64, PendingRequest>,
 }
 
-/// Everything about one key.
+/// Single-flight entry of one key.
 #[derive(Debug, Default)]
 pub(super) struct InFlightKey {
-    /// Who waits, in the order of their coming; the first is in its run's queue unless something is under way.
+    /// Waiting requests in the order of their arrival. The first one has a turn when the key needs a call.
     pub(super) waiters: VecDeque<RequestId>,
-    /// Whether the store is being asked, or was.
+    /// A look-up in the response cache is under way.
     pub(super) looking: bool,
+    /// The response cache has been looked up.
     pub(super) looked: bool,
-    /// What the store has, kept for those who come while somebody wants it afresh.
+    /// Cached response; stays here while requests wait that need a fresher one.
     pub(super) stored: Option<CachedResponse>,
-    /// Whose queue it stands in, and its place there.
-    pub(super) queued: Option<(RunId, u64)>,
-    /// Calls that are believed to be under way: one, unless a worker came back late with another.
-    pub(super) calls: u32,
-    /// Answers on their way to the store.
-    pub(super) pending_write: u32,
+    /// Place in the fair queue: the run of the first waiter, and the sequence number of its entry.
+    pub(super) turn: Option<(RunId, u64)>,
+    /// Calls under way: one, unless a worker reconnects late with another.
+    pub(super) calling: u32,
+    /// Answers that are written to the response cache.
+    pub(super) persisting: u32,
 }
 
 impl InFlightKey {
+    /// Whether the entry can be dropped.
     pub(super) fn is_over(&self) -> bool {
-        self.waiters.is_empty() && !self.looking && self.calls == 0 && self.pending_write == 0
+        self.waiters.is_empty() && !self.looking && self.calling == 0 && self.persisting == 0
     }
 
-    /// Whether the first waiter has to ask by itself.
+    /// Whether the first waiter has to call the model.
     pub(super) fn needs_a_call(&self) -> bool {
-        let alone = self.calls == 0 || mutated!(SingleFlightBroken);
-        !self.waiters.is_empty() && self.looked && alone && self.pending_write == 0
+        let alone = self.calling == 0 || mutated!(SingleFlightBroken);
+        !self.waiters.is_empty() && self.looked && alone && self.persisting == 0
     }
 }
 
-/// Names a call in this process.
+/// Identifier of a call in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CallId(pub(super) u64);
 
-/// A call that is believed to be under way.
+/// Call under way, as far as the gateway knows.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// Leave for it, and of which pool. `None`: nobody knows the pool of its run any more.
-    pub(super) leave: Option<(Pool, Ticket)>,
+    /// Pool and ticket of its permit. `None`: the policy of its run is not known.
+    pub(super) permit: Option<(Pool, Ticket)>,
     pub(super) run_id: RunId,
     pub(super) key: AnswerKey,
     pub(super) worker: WorkerName,
     pub(super) number: u64,
-    /// Its question; `None` while the worker is away.
+    /// Its request; `None` while its worker is disconnected.
     pub(super) request_id: Option<RequestId>,
-    /// What it will cost, as estimated.
+    /// Estimated cost.
     pub(super) estimate_usd: f64,
     pub(super) deadline_ms: u64,
-}
-
-#[cfg(test)]
-impl Call {
-    pub(super) fn run_id(&self) -> &RunId {
-        &self.run_id
-    }
-
-    pub(super) fn key(&self) -> AnswerKey {
-        self.key
-    }
 }

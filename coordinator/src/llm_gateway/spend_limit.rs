@@ -1,4 +1,4 @@
-//! Spend limit of a run: its LLM policy, its usage so far, what it may still spend.
+//! Spend limit of a run: its LLM policy, its usage so far, and what it may still spend.
 
 use std::sync::Arc;
 
@@ -10,35 +10,35 @@ use proto::convert::LlmStatus;
 use crate::clock::{Rate, moment, unix_ms};
 use crate::llm_gateway::response_cache::{CacheEntry, LlmUsage};
 
-/// What a call may take besides its own longest time: the way there and back, and a slow worker.
+/// Added to the longest time of a call, for both ways of the messages and a slow worker.
 const SLACK_S: f64 = 60.0;
 
-/// What a run asks a model under.
+/// Conditions under which a run calls a model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LlmPolicy {
-    /// Whose budget its calls use.
+    /// Account and model whose rate limit its calls share.
     pub(crate) pool: Pool,
-    /// What it says of that budget.
+    /// Rate limits that its configuration sets.
     pub(crate) limits: BudgetLimits,
-    /// What it may spend, and before whom it is served.
+    /// Spend limit and priority.
     pub(crate) spend: SpendConfig,
-    /// What the model costs.
+    /// Price of the model.
     pub(crate) price: Price,
-    /// Where and which model is asked.
+    /// URL of the model.
     pub(crate) endpoint: String,
-    /// How long a call whose worker has gone still counts, in seconds.
+    /// How long a call counts after its worker has disconnected, in seconds.
     pub(crate) lease_s: f64,
-    /// Longest a call may take, in seconds; after that its worker has forgotten it.
+    /// Longest time of a call, in seconds; after that its worker has ended it.
     pub(crate) call_s: f64,
-    /// When the run was submitted, in ms since the Unix epoch.
+    /// When the run was submitted first, in ms since the Unix epoch.
     pub(crate) created_at_ms: u64,
-    /// When it was submitted last: of several runs on a pool, the limits of the newest count.
+    /// When it was submitted last. Of several runs on a pool, the limits of the newest one count.
     pub(crate) submitted_at_ms: u64,
 }
 
 impl LlmPolicy {
-    /// The terms of a run that was submitted first at `created_at_ms`, last at `submitted_at_ms`; `None`: it asks no
-    /// model.
+    /// The policy of a run that was submitted first at `created_at_ms`, last at `submitted_at_ms`; `None` where
+    /// it does not use a model.
     pub(crate) fn of(config: &RunConfig, created_at_ms: u64, submitted_at_ms: u64) -> Option<Self> {
         let model = config.model()?;
         let account = format!("{} {}", model.url(), model.api_key_env);
@@ -56,56 +56,65 @@ impl LlmPolicy {
         })
     }
 
-    /// What a call of about `tokens` tokens costs at most, in US dollars: all of them at the dearer price.
+    /// Highest cost of a call of about `tokens` tokens in US dollars: all of them at the higher price.
     pub(super) fn estimate(&self, tokens: u64) -> f64 {
         tokens as f64 * self.price.input.max(self.price.output) / 1e6
     }
 }
 
-/// Whether a run may ask.
+/// Active run: its policy, and whether it was stopped.
+#[derive(Debug)]
+pub(super) struct RunPolicy {
+    /// `None`: the run uses no model.
+    pub(super) policy: Option<Arc<LlmPolicy>>,
+    /// Why the run was stopped, until it is submitted again.
+    pub(super) halted: Option<String>,
+}
+
+/// Whether a run may call a model.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum LlmAccess {
-    /// It may, under these terms.
+pub(super) enum LlmAccess {
+    /// It may, under this policy.
     Allowed(Arc<LlmPolicy>),
-    /// It may not, and why.
+    /// It may not, for this reason.
     Denied(String),
 }
 
-/// What is known of a run.
+/// Spend tracker of a run: its usage, its open requests and its policy.
 #[derive(Debug)]
 pub(super) struct SpendTracker {
-    /// `None`: only calls that an earlier process allowed are known of it.
-    pub(super) terms: Option<Arc<LlmPolicy>>,
-    /// Why it was stopped.
+    /// `None`: the run has ended, or does not use a model.
+    pub(super) policy: Option<Arc<LlmPolicy>>,
+    /// Why the run was stopped.
     pub(super) halted: Option<String>,
-    /// Since the run began, over all processes.
+    /// Usage since the run began, over all processes.
     pub(super) spent: LlmUsage,
-    /// Questions that wait.
+    /// Requests that are waiting.
     pub(super) waiting: u64,
-    /// Calls that are believed to be under way.
-    pub(super) under_way: u64,
-    /// What these will cost, as estimated.
-    pub(super) under_way_usd: f64,
-    /// Calls that ended, other than refused ones.
+    /// Requests that are calling, and orphaned calls.
+    pub(super) calling: u64,
+    /// Estimated cost of these calls.
+    pub(super) calling_usd: f64,
+    /// Rate of ended calls without throttled ones.
     pub(super) rate: Rate,
 }
 
 impl SpendTracker {
     pub(super) fn new(spent: LlmUsage, now: f64) -> Self {
         Self {
-            terms: None,
+            policy: None,
             halted: None,
             spent,
             waiting: 0,
-            under_way: 0,
-            under_way_usd: 0.0,
+            calling: 0,
+            calling_usd: 0.0,
             rate: Rate::since(moment(now)),
         }
     }
 
-    /// Why the run may spend no more.
+    /// Which spend limit the run has reached.
     pub(super) fn exhausted(&self) -> Option<String> {
-        let spend = self.terms.as_ref()?.spend;
+        let spend = self.policy.as_ref()?.spend;
         if spend.max_requests > 0 && self.spent.calls >= spend.max_requests {
             return Some(format!(
                 "the run has made {} calls of {} (spend.max_requests): raise it to go on",
@@ -121,27 +130,27 @@ impl SpendTracker {
         })
     }
 
-    /// Whether one more call may start: those under way count as if they had ended.
+    /// Whether one more call may start; calls under way count as ended.
     pub(super) fn may_call(&self) -> bool {
-        let Some(terms) = &self.terms else { return false };
-        let spend = terms.spend;
-        let calls = self.spent.calls + self.under_way;
+        let Some(policy) = &self.policy else { return false };
+        let spend = policy.spend;
+        let calls = self.spent.calls + self.calling;
         self.halted.is_none()
             && (spend.max_requests == 0 || calls < spend.max_requests)
-            && (spend.max_cost_usd <= 0.0 || self.spent.cost_usd + self.under_way_usd < spend.max_cost_usd)
+            && (spend.max_cost_usd <= 0.0 || self.spent.cost_usd + self.calling_usd < spend.max_cost_usd)
     }
 
-    /// What a call is expected to cost: no less than calls of this run have cost so far.
+    /// Expected cost of a call: at least the mean of the run's calls so far.
     pub(super) fn estimate(&self, tokens: u64) -> f64 {
         let mean = if self.spent.calls > 0 { self.spent.cost_usd / self.spent.calls as f64 } else { 0.0 };
-        self.terms.as_ref().map_or(0.0, |terms| terms.estimate(tokens)).max(mean)
+        self.policy.as_ref().map_or(0.0, |policy| policy.estimate(tokens)).max(mean)
     }
 
-    /// Where it stands; `limit`: calls a minute of its pool, and whether they were learnt.
+    /// LLM status; `limit` is the rate limit of its pool in calls a minute, and whether it was measured.
     pub(super) fn status(&self, now: f64, limit: Option<(f64, bool)>) -> LlmStatus {
         LlmStatus {
             waiting: self.waiting,
-            under_way: self.under_way,
+            under_way: self.calling,
             calls_per_min: self.rate.per_second(moment(now)) * 60.0,
             limit_per_min: limit.map(|(limit, _)| limit),
             limit_learnt: limit.is_some_and(|(_, learnt)| learnt),
@@ -150,13 +159,13 @@ impl SpendTracker {
     }
 }
 
-/// An answer that has just come, for a run under `terms`; `None`: nobody knows the run any more.
-pub(super) fn entry(answer: Answer, terms: Option<&LlmPolicy>) -> CacheEntry {
+/// Cache entry of an answer that has just arrived; `policy` is `None` where the run is not known any more.
+pub(super) fn entry(answer: Answer, policy: Option<&LlmPolicy>) -> CacheEntry {
     CacheEntry {
         answer: Arc::new(answer),
-        endpoint: terms.map(|terms| terms.endpoint.clone()).unwrap_or_default(),
-        model: terms.map(|terms| terms.pool.model.clone()).unwrap_or_default(),
+        endpoint: policy.map(|policy| policy.endpoint.clone()).unwrap_or_default(),
+        model: policy.map(|policy| policy.pool.model.clone()).unwrap_or_default(),
         created_at_ms: unix_ms(),
-        replaces_before_ms: terms.filter(|terms| terms.spend.refresh).map(|terms| terms.created_at_ms),
+        replaces_before_ms: policy.filter(|policy| policy.spend.refresh).map(|policy| policy.created_at_ms),
     }
 }

@@ -1,21 +1,25 @@
 //! Status snapshot of the LLM calls of each run, for the status of a run.
 //!
-//! *Owns* a copy of what the task published last: of runs that live, and of those that ended and whose last results are
-//! not durable yet. What any other run has spent is read from the store when it is asked for.
+//! *Owns* the statuses that the task published last: of active runs, and of ended runs whose last results are not durable
+//! yet. The usage of any other run is read from the store on demand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
 
 use domain::ids::RunId;
 use proto::convert::LlmStatus;
 
 use crate::llm_gateway::response_cache::{Answers, LlmUsage};
 
-/// Where runs stand with their models.
+/// LLM status of each run, written by the gateway and read by the coordinator.
 #[derive(Debug, Default)]
 pub(crate) struct LlmStatusSnapshot {
     published: Mutex<BTreeMap<RunId, LlmStatus>>,
     store: OnceLock<Arc<dyn Answers>>,
+    /// Notified after each change of `published`.
+    changed: Notify,
 }
 
 impl LlmStatusSnapshot {
@@ -23,18 +27,18 @@ impl LlmStatusSnapshot {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on `store` says what runs have spent that are not published.
+    /// Reads the usage of other runs from `store` from now on.
     pub(super) fn attach(&self, store: Arc<dyn Answers>) {
-        // A second gateway over the same runs has the same store.
+        // Set twice only by a second gateway over the same runs, which has the same store.
         let _ = self.store.set(store);
     }
 
-    /// Where a run stands that lives; `None`: it asked no model.
+    /// Published status of a run; `None` where it has not used a model, or has ended.
     pub(crate) fn of(&self, run_id: &RunId) -> Option<LlmStatus> {
         self.lock().get(run_id).copied()
     }
 
-    /// What a run has spent, whether it lives or not; `None`: nothing, or the store does not work.
+    /// Usage of a run, active or ended; `None` where there is none, or the store fails.
     pub(crate) async fn total(&self, run_id: &RunId) -> Option<LlmStatus> {
         if let Some(status) = self.of(run_id) {
             return Some(status);
@@ -47,17 +51,25 @@ impl LlmStatusSnapshot {
                 spent.filter(|spent| *spent != LlmUsage::default()).map(|spent| spent.status())
             }
             Err(error) => {
-                tracing::warn!(run = %run_id, %error, "what a run has spent on its model cannot be read");
+                tracing::warn!(run = %run_id, %error, "cannot read the LLM usage of a run");
                 None
             }
         }
     }
 
-    /// Replaces what is published; says whether that changed anything.
-    pub(super) fn replace(&self, statuses: BTreeMap<RunId, LlmStatus>) -> bool {
+    /// Replaces what is published.
+    pub(super) fn replace(&self, statuses: BTreeMap<RunId, LlmStatus>) {
         let mut known = self.lock();
         let changed = *known != statuses;
         *known = statuses;
-        changed
+        drop(known);
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until the published statuses have changed since this returned last. For one reader.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 }

@@ -1,14 +1,14 @@
-//! The task that owns the gateway's state: joins it to streams, response cache, clock and runs.
+//! The task that owns the gateway's state: connects it to the workers' streams, the response cache, the clock and the runs.
 //!
-//! The store is asked and written in batches, one at a time: what comes while a batch is under way makes the next one. So
-//! a hundred answers that arrive together cost one sync of the disk.
+//! It reads and writes the cache in batches, one at a time; what arrives meanwhile makes the next batch. A hundred answers
+//! that arrive together cost one sync of the disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -18,33 +18,33 @@ use proto::status::{ApiError, ErrorReason};
 
 use super::batcher::{BatchResult, Batcher};
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
+use super::runs::{RunChanged, RunHalted, RunLink};
 use super::state::GatewayState;
 use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerStream};
 use crate::llm_gateway::response_cache::{Answers, CacheWrite, CachedResponse, LlmUsage};
-use crate::metrics::LlmEvent;
-use crate::run::Coordinator;
+use crate::metrics::{LlmEvent, Metrics};
 
-/// Messages of workers that may wait for the task; more of them wait on their links.
+/// Messages of workers in the queue of the task; further ones wait on their connections.
 const MESSAGES: usize = 1024;
 
-/// Questions that a stream may have open. A worker keeps to [`OPEN_QUESTIONS`]; those that it withdraws while leave for them
-/// is on its way count here until their calls come back.
+/// Requests that a stream may have open. A worker keeps to [`OPEN_QUESTIONS`]; a request that it cancels while the permit
+/// is on its way counts here until the result arrives.
 const MAX_OPEN_REQUESTS: usize = 2 * OPEN_QUESTIONS + 1000;
 
-/// Replies that may wait for a link. Each open question has two at most, so a link that is full is not read from.
+/// Replies in the queue of a stream. Each open request has two at most, so a full queue means that the worker does not read.
 const REPLIES: usize = 2 * MAX_OPEN_REQUESTS + 1000;
 
-/// Between two looks at where runs stand.
+/// Interval between two status snapshots.
 const PUBLISH: Duration = Duration::from_millis(500);
 
-/// The way to the task.
+/// Handle of the gateway, for the streams of workers.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayHandle {
     messages: MessageQueue,
     streams: Arc<AtomicU64>,
 }
 
-/// Ends the task. Dropped, it does so without waiting.
+/// Ends the task. Dropping it does so without waiting.
 #[derive(Debug)]
 pub(crate) struct ShutdownHandle {
     stop: oneshot::Sender<()>,
@@ -52,36 +52,41 @@ pub(crate) struct ShutdownHandle {
 }
 
 impl ShutdownHandle {
-    /// Takes no more, and waits until what came is kept, but no longer than `patience`.
+    /// Takes no further messages, and waits for the writes of those that arrived, at most `patience`.
     pub(crate) async fn close(mut self, patience: Duration) {
         drop(self.stop);
         if tokio::time::timeout(patience, &mut self.task).await.is_err() {
             self.task.abort();
-            tracing::warn!("what calls came to at last is not kept: their workers have it still");
+            tracing::warn!(
+                "the last results of calls are not persisted; their workers still hold them and send them again"
+            );
         }
     }
 }
 
 impl GatewayHandle {
-    /// Opens the gateway, and gives what ends it.
+    /// Starts the gateway of the runs behind `runs`. There is one gateway for each [`RunLink`].
     pub(crate) async fn open(
-        coordinator: Arc<Coordinator>,
+        runs: Arc<RunLink>,
+        metrics: Arc<Metrics>,
         store: Arc<dyn Answers>,
     ) -> Result<(Self, ShutdownHandle), ApiError> {
-        let asking = |(run_id, live): (&RunId, &crate::scheduler::state::ActiveRun)| {
-            live.llm_policy.is_some().then(|| run_id.clone())
-        };
-        let live: Vec<RunId> = coordinator.scheduler().active.iter().filter_map(asking).collect();
+        let changes = runs.changed.take();
+        let asking: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
         let reader = Arc::clone(&store);
-        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&live)).await;
+        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&Vec::from_iter(asking))).await;
         let spent = spent.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
         let spent = spent.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
-        coordinator.llm_status.attach(Arc::clone(&store));
+        runs.status.attach(Arc::clone(&store));
         let (messages, queue) = MessageQueue::queue(MESSAGES);
+        let mut state = GatewayState::new(spent.into_iter().collect());
+        for change in changes {
+            state.run_changed(0.0, change);
+        }
         let task = GatewayTask {
-            changes: coordinator.changed.subscribe(),
-            coordinator,
-            state: GatewayState::new(spent.into_iter().collect()),
+            runs,
+            metrics,
+            state,
             began: Instant::now(),
             links: HashMap::new(),
             look: Batcher::new(),
@@ -97,8 +102,8 @@ impl GatewayHandle {
         Ok((Self { messages, streams: Arc::default() }, ShutdownHandle { stop, task }))
     }
 
-    /// A worker opened its stream; what it hears of its questions comes by the receiver, which ends when another stream
-    /// of the worker takes its place.
+    /// A worker opened its stream. The replies to its requests come by the receiver, which ends when another stream of the
+    /// worker replaces this one.
     pub(crate) async fn connect(
         &self,
         worker: WorkerName,
@@ -110,26 +115,26 @@ impl GatewayHandle {
     }
 }
 
-/// Keys with their answers, where there are any.
+/// Keys with their cached responses.
 type Found = Vec<(AnswerKey, Option<CachedResponse>)>;
 
 /// The task.
 struct GatewayTask {
-    coordinator: Arc<Coordinator>,
-    changes: watch::Receiver<crate::run::Change>,
+    runs: Arc<RunLink>,
+    metrics: Arc<Metrics>,
     store: Arc<dyn Answers>,
     state: GatewayState,
     began: Instant,
     links: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
     look: Batcher<AnswerKey, Found>,
     write: Batcher<PendingWrite, Vec<bool>>,
-    /// What runs have spent that this process did not know.
+    /// Reads the usage of runs that are not in memory.
     totals: Batcher<RunId, Vec<(RunId, LlmUsage)>>,
-    /// The message that waits for that; nothing else is taken meanwhile.
+    /// Message that waits for this usage; the task takes no other one meanwhile.
     blocked: Option<GatewayMessage>,
-    /// Whether something happened since runs were shown last.
+    /// Whether something changed since the last status snapshot.
     dirty: bool,
-    /// Whether the store failed when it was used last.
+    /// Whether the last use of the store failed.
     troubled: bool,
 }
 
@@ -138,7 +143,7 @@ impl GatewayTask {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Whether messages are taken: a store that is behind, or does not work, holds the workers up.
+    /// Whether messages are taken: a slow or failing store is backpressure on the workers.
     fn has_room(&self) -> bool {
         self.blocked.is_none() && !self.look.is_full() && !self.write.is_full()
     }
@@ -159,7 +164,7 @@ impl GatewayTask {
                     Some(posted) => self.take(posted.message),
                     None => open = false,
                 },
-                // Sent or dropped, it means the same.
+                // Sent or dropped: both end the task.
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
                     messages.close();
@@ -171,28 +176,26 @@ impl GatewayTask {
                     let now = self.now();
                     self.state.tick(now);
                 }
-                changed = self.changes.changed(), if open => match changed {
-                    Ok(()) => self.look_at_runs(),
-                    Err(_) => open = false,
-                },
+                () = self.runs.changed.arrived() => {}
                 _ = publish.tick(), if self.dirty => {
                     self.forget_ended();
                     self.publish();
                 }
             }
+            self.take_changes_of_runs();
             self.carry_out();
             self.begin();
         }
         self.publish();
     }
 
-    /// Gives the store what there is to do.
+    /// Starts the next batches.
     fn begin(&mut self) {
         let store = Arc::clone(&self.store);
-        self.totals.begin(move |coordinator| store.spent_of(coordinator));
+        self.totals.begin(move |runs| store.spent_of(runs));
         let store = Arc::clone(&self.store);
         self.look.begin(move |keys| store.look_up(keys));
-        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.coordinator.metrics));
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         self.write.begin(move |batch| {
             let begun = std::time::Instant::now();
             let batch: Vec<CacheWrite> =
@@ -203,7 +206,7 @@ impl GatewayTask {
         });
     }
 
-    /// When something is due by itself.
+    /// When the next timer is due.
     fn wake(&self) -> Option<Instant> {
         let due = self.state.wake().map(|at| self.began + Duration::from_secs_f64(at.max(0.0)));
         let now = Instant::now();
@@ -211,8 +214,9 @@ impl GatewayTask {
         retries.into_iter().flatten().filter(|at| *at > now).chain(due).min()
     }
 
-    /// Takes a message. What a run has spent has to be known before anything is heard of it.
+    /// Takes a message. The usage of its run has to be in memory first.
     fn take(&mut self, message: GatewayMessage) {
+        self.take_changes_of_runs();
         match message.run_id().filter(|run_id| !self.state.knows(run_id)) {
             Some(run_id) => {
                 self.totals.push(run_id.clone());
@@ -231,23 +235,21 @@ impl GatewayTask {
                 self.state.connected(now, stream, worker);
             }
             GatewayMessage::Acquire(stream, asked) => {
-                if self.state.open_questions(stream) >= MAX_OPEN_REQUESTS {
+                if self.state.open_requests(stream) >= MAX_OPEN_REQUESTS {
                     tracing::error!(
                         open = MAX_OPEN_REQUESTS,
-                        "a worker has too many questions open: its stream ends"
+                        "a worker has too many open requests: closing its stream"
                     );
                     self.links.remove(&stream);
                     self.state.disconnected(now, stream);
                     return;
                 }
-                let access = self.coordinator.llm_access(&asked.run_id);
-                self.state.acquire(now, stream, &asked, &access);
+                self.state.acquire(now, stream, &asked);
             }
             GatewayMessage::Complete(stream, ended) => {
                 let tokens = ended.usage.total;
-                self.coordinator.metrics.question(LlmEvent::from(&ended.outcome), tokens);
-                let access = self.coordinator.llm_access(&ended.run_id);
-                self.state.complete(now, stream, ended, &access);
+                self.metrics.question(LlmEvent::from(&ended.outcome), tokens);
+                self.state.complete(now, stream, ended);
             }
             GatewayMessage::Cancel(request_id) => self.state.cancel(now, request_id),
             GatewayMessage::Disconnected(stream) => {
@@ -269,7 +271,7 @@ impl GatewayTask {
                 }
             }
             BatchResult::Failed(reason) => self.cache_failed(&reason),
-            // Without it the run's bounds on spending would be passed: tried for ever, and its message waits.
+            // Without the usage the run could exceed its spend limit: retried without end, and the message waits.
             BatchResult::GivenUp(run_id, reason) => {
                 self.totals.push(run_id);
                 self.cache_failed(&reason);
@@ -288,7 +290,7 @@ impl GatewayTask {
             }
             BatchResult::Failed(reason) => self.cache_failed(&reason),
             BatchResult::GivenUp(key, reason) => {
-                tracing::error!(%key, reason, "a kept answer cannot be read: it is asked for again");
+                tracing::error!(%key, reason, "a cached response cannot be read: the model is called again");
                 self.state.looked_up(now, key, None);
             }
         }
@@ -303,12 +305,12 @@ impl GatewayTask {
                 for (pending_write, counted) in batch.into_iter().zip(counted) {
                     self.state.persisted(now, pending_write, counted);
                 }
-                // Before anybody hears of it: a run whose last answers these are may end at once, with what it spent.
+                // Before the replies: the run may end with these answers, and its status has to include their usage.
                 self.publish();
             }
             BatchResult::Failed(reason) => self.cache_failed(&reason),
             BatchResult::GivenUp(pending_write, reason) => {
-                tracing::error!(run = %pending_write.write.run_id, reason, "what a call came to cannot be kept");
+                tracing::error!(run = %pending_write.write.run_id, reason, "the result of a call cannot be persisted");
                 self.state.not_kept(now, pending_write, &reason);
             }
         }
@@ -316,37 +318,37 @@ impl GatewayTask {
 
     fn cache_recovered(&mut self) {
         if std::mem::take(&mut self.troubled) {
-            for run_id in self.state.runs() {
-                self.coordinator.with_run(&run_id, |live| live.stalled = None);
-            }
-            self.coordinator.notify_watchers(false);
+            self.runs.halted.post(RunHalted::Recovered { run_ids: self.state.runs() });
         }
     }
 
-    /// Nothing is lost and nobody is told anything: it is tried again.
+    /// The batch is retried; its requests stay as they are.
     fn cache_failed(&mut self, reason: &str) {
-        tracing::error!(reason, "the answers cannot be used; trying again");
+        tracing::error!(reason, "the response cache cannot be used; trying again");
         self.troubled = true;
         let blocked = self.blocked.as_ref().and_then(GatewayMessage::run_id).cloned();
-        for run_id in self.state.runs().into_iter().chain(blocked) {
-            self.coordinator.stall(&run_id, reason.to_owned());
-        }
+        let run_ids = self.state.runs().into_iter().chain(blocked).collect();
+        self.runs.halted.post(RunHalted::Stalled { run_ids, reason: reason.to_owned() });
     }
 
-    /// Something about runs has changed.
-    fn look_at_runs(&mut self) {
+    /// Takes what the coordinator sent about its runs.
+    fn take_changes_of_runs(&mut self) {
+        let changes = self.runs.changed.take();
+        if changes.is_empty() {
+            return;
+        }
         let now = self.now();
-        for run_id in self.state.runs() {
-            self.state.changed(now, &run_id, &self.coordinator.llm_access(&run_id));
+        for change in changes {
+            self.state.run_changed(now, change);
         }
         self.forget_ended();
     }
 
-    /// Drops what is known of runs that have ended. The store has what they spent; until it has all of it, it stays here.
+    /// Drops ended runs from memory, except those with usage that is not durable yet.
     fn forget_ended(&mut self) {
         for run_id in self.state.runs() {
             let pending = || self.write.any(|pending_write| pending_write.write.run_id == run_id);
-            if !self.coordinator.is_active(&run_id) && !pending() {
+            if !self.state.is_active(&run_id) && !pending() {
                 self.dirty |= self.state.forget_run(&run_id);
             }
         }
@@ -363,7 +365,9 @@ impl GatewayTask {
                     Effect::Send(request_id, reply) => self.send_reply(request_id, reply),
                     Effect::LookUp(key) => self.look.push(key),
                     Effect::Persist(pending_write) => self.write.push(pending_write),
-                    Effect::Halt(run_id, reason) => self.coordinator.halt(&run_id, reason),
+                    Effect::Halt(run_id, reason) => {
+                        self.runs.halted.post(RunHalted::Halted { run_id, reason });
+                    }
                     Effect::Close(stream) => drop(self.links.remove(&stream)),
                 }
             }
@@ -372,27 +376,27 @@ impl GatewayTask {
 
     fn send_reply(&mut self, request_id: RequestId, reply: Reply) {
         match &reply {
-            Reply::CachedResponse(_) => self.coordinator.metrics.question(LlmEvent::Reused, 0),
-            Reply::Stopped(_) => self.coordinator.metrics.question(LlmEvent::Stopped, 0),
+            Reply::CachedResponse(_) => self.metrics.question(LlmEvent::Reused, 0),
+            Reply::Stopped(_) => self.metrics.question(LlmEvent::Stopped, 0),
             Reply::CallPermit { .. } | Reply::ResultPersisted => {}
         }
         let Some(link) = self.links.get(&request_id.stream) else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = link.try_send((request_id.number, reply)) {
-            tracing::error!("a worker does not read what it asked for: its stream ends");
+            tracing::error!("a worker does not read its replies: closing its stream");
             self.links.remove(&request_id.stream);
             let now = self.now();
             self.state.disconnected(now, request_id.stream);
         }
     }
 
-    /// Shows where runs stand.
+    /// Publishes the status snapshot.
     fn publish(&mut self) {
         let statuses = self.state.statuses(self.now());
-        self.coordinator.metrics.models(&statuses);
-        // A rate falls by itself: as long as one does, it is looked at again.
-        self.dirty = statuses.values().any(|status| status.calls_per_min > 0.0 || status.under_way > 0);
-        if self.coordinator.llm_status.replace(statuses) {
-            self.coordinator.notify_watchers(false);
-        }
+        self.metrics.models(&statuses);
+        // Published again while a rate falls with time, or an ended run cannot be dropped yet.
+        self.dirty = statuses.iter().any(|(run_id, status)| {
+            status.calls_per_min > 0.0 || status.under_way > 0 || !self.state.is_active(run_id)
+        });
+        self.runs.status.replace(statuses);
     }
 }

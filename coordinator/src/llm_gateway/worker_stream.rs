@@ -1,7 +1,7 @@
-//! Message queue from workers' streams to the gateway task: in order, with bounded room.
+//! Message queue from the workers' streams to the gateway task: in order, and bounded.
 //!
-//! The end of a stream needs no room, so that whoever drops an [`WorkerStream`] does not wait: there is one for each stream, and it
-//! comes after all that the stream sent.
+//! The end of a stream takes no room, so that dropping a [`WorkerStream`] does not wait. It is one message for each stream,
+//! after all others of the stream.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use proto::status::ApiError;
 use super::effect::{Reply, RequestId, StreamId};
 use crate::refusals::ending;
 
-/// What a worker says.
+/// Message of a worker to the gateway.
 #[derive(Debug)]
 pub(super) enum GatewayMessage {
     Connected(StreamId, WorkerName, mpsc::Sender<(u64, Reply)>),
@@ -25,7 +25,7 @@ pub(super) enum GatewayMessage {
 }
 
 impl GatewayMessage {
-    /// The run that it is about, where it is about one.
+    /// The run that the message is about.
     pub(super) const fn run_id(&self) -> Option<&RunId> {
         match self {
             Self::Acquire(_, asked) => Some(&asked.run_id),
@@ -35,7 +35,7 @@ impl GatewayMessage {
     }
 }
 
-/// A message in the queue, with the room that it takes until it is dropped.
+/// A message in the queue, with its room until it is dropped.
 #[derive(Debug)]
 pub(super) struct QueuedMessage {
     pub(super) message: GatewayMessage,
@@ -50,7 +50,7 @@ pub(super) struct MessageQueue {
 }
 
 impl MessageQueue {
-    /// A queue with room for `most` messages, besides ends of streams.
+    /// A queue with room for `most` messages, not counting ends of streams.
     pub(super) fn queue(most: usize) -> (Self, mpsc::UnboundedReceiver<QueuedMessage>) {
         let (queue, posted) = mpsc::unbounded_channel();
         (Self { queue, room: Arc::new(Semaphore::new(most)) }, posted)
@@ -67,7 +67,7 @@ impl MessageQueue {
     }
 }
 
-/// A worker's stream at the gateway. Dropped, the stream has ended.
+/// A worker's stream at the gateway. Dropping it ends the stream.
 #[derive(Debug)]
 pub(crate) struct WorkerStream {
     stream: StreamId,
@@ -76,7 +76,7 @@ pub(crate) struct WorkerStream {
 
 impl Drop for WorkerStream {
     fn drop(&mut self) {
-        // A task that has ended knows of no stream any more.
+        // Fails when the task has ended: then there are no streams.
         let _ = self
             .messages
             .queue
@@ -85,17 +85,17 @@ impl Drop for WorkerStream {
 }
 
 impl WorkerStream {
-    /// The worker wants an answer.
+    /// Sends the worker's request.
     pub(crate) async fn acquire(&self, asked: AcquireCall) -> Result<(), ApiError> {
         self.messages.send(GatewayMessage::Acquire(self.stream, asked)).await
     }
 
-    /// A call of the worker has ended.
+    /// Sends the result of a call.
     pub(crate) async fn complete(&self, ended: CallResult) -> Result<(), ApiError> {
         self.messages.send(GatewayMessage::Complete(self.stream, ended)).await
     }
 
-    /// The worker wants an answer no more.
+    /// Cancels a request.
     pub(crate) async fn cancel(&self, number: u64) -> Result<(), ApiError> {
         self.messages.send(GatewayMessage::Cancel(RequestId { stream: self.stream, number })).await
     }
@@ -113,7 +113,7 @@ mod tests {
         let inbox = messages.inbox(StreamId(7));
         inbox.cancel(1).await.unwrap();
         assert!(inbox.cancel(2).now_or_never().is_none(), "no room");
-        // Outside of any task: nothing may be started for it.
+        // A drop outside a task cannot wait.
         drop(inbox);
         assert!(matches!(
             posted.recv().await.unwrap().message,

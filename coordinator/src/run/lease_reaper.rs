@@ -32,7 +32,7 @@ impl Coordinator {
         loop {
             let (expired, deadline) = {
                 let mut scheduler = self.scheduler();
-                (scheduler.expire(self.now()), scheduler.next_deadline())
+                (self.expire_leases(&mut scheduler, self.now()), scheduler.next_deadline())
             };
             if expired {
                 self.work.notify_waiters();

@@ -13,11 +13,12 @@ use results::corpus_copy::CorpusReader;
 use results::crash::{Point, reach};
 
 use super::Coordinator;
+use crate::clock::Monotonic;
 use crate::ledger::{Leased, ShardEntry, Swap};
 use crate::metrics::LeaseEvent;
 use crate::refusals::ledger_refusal;
 use crate::scheduler::leases::{CommitEffect, Grant, LedgerShard};
-use crate::scheduler::state::{Next, PendingLease};
+use crate::scheduler::state::{Next, PendingLease, SchedulerState};
 
 /// A lease that the ledger has recorded.
 #[derive(Debug)]
@@ -74,9 +75,19 @@ impl Coordinator {
             tokio::pin!(work);
             // Registers before the check, so that a notification between check and wait is not missed.
             work.as_mut().enable();
-            let next = self.scheduler().next(self.now(), worker);
+            self.apply_halts();
+            let next = {
+                let (mut scheduler, now) = (self.scheduler(), self.now());
+                self.expire_leases(&mut scheduler, now);
+                scheduler.next(now, worker)
+            };
             match next {
                 Next::Lease(pending) => {
+                    if pending.speculative {
+                        let lease = &pending.lease;
+                        tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
+                        self.metrics.lease(LeaseEvent::Speculative, 1);
+                    }
                     if let Some(granted) = self.record(*pending).await? {
                         return Ok(granted);
                     }
@@ -93,9 +104,19 @@ impl Coordinator {
         }
     }
 
+    /// Expires leases past their deadline; returns whether there were any.
+    pub(super) fn expire_leases(&self, scheduler: &mut SchedulerState, now: Monotonic) -> bool {
+        let all = scheduler.expire(now);
+        for (run_id, expired) in &all {
+            self.metrics.lease(LeaseEvent::Expired, 1);
+            tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease expired");
+        }
+        !all.is_empty()
+    }
+
     /// Records a lease in the ledger; `None` where the ledger holds another state of the shard.
     pub(super) async fn record(self: &Arc<Self>, pending: PendingLease) -> Result<Option<Granted>, ApiError> {
-        let PendingLease { grant, lease, config, corpus } = pending;
+        let PendingLease { grant, lease, config, corpus, .. } = pending;
         let mut undo = Undo { coordinator: self, key: Some(LeaseKey::from(&lease)) };
         let leased = Leased {
             shard: grant.shard,
@@ -210,7 +231,7 @@ impl Coordinator {
     /// Notes that a message of a worker arrived.
     pub(crate) fn note_contact(&self) {
         let now = self.now();
-        self.scheduler().last_contact = now;
+        self.scheduler().workers.last_contact = now;
     }
 
     /// Notes the end of a worker's stream. Its leases stay valid until they expire, because it may reconnect; speculation may
@@ -219,10 +240,10 @@ impl Coordinator {
         {
             let now = self.now();
             let mut scheduler = self.scheduler();
-            if let Some(member) = scheduler.workers.get_mut(worker) {
+            if let Some(member) = scheduler.workers.connected.get_mut(worker) {
                 member.streams -= 1;
                 if member.streams == 0 {
-                    scheduler.workers.remove(worker);
+                    scheduler.workers.connected.remove(worker);
                     for run in scheduler.active.values_mut() {
                         run.leases.disconnected(now, worker);
                     }

@@ -1,4 +1,5 @@
-//! Whether a run may call an LLM: under which policy, what halts it, what lifts the halt.
+//! The coordinator's end of the link to the LLM gateway: sends the policy of each run, and halts the runs that the gateway
+//! stops.
 
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use proto::status::ApiError;
 use super::Coordinator;
 use crate::clock::unix_ms;
 use crate::ledger::Swap;
-use crate::llm_gateway::{LlmAccess, LlmPolicy, NO_MODEL};
+use crate::llm_gateway::{LlmPolicy, RunChanged, RunHalted};
 use crate::refusals::{ledger_refusal, unknown_run};
+use crate::scheduler::state::SchedulerState;
 
 /// Why a run makes no progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,26 +26,72 @@ pub enum Standstill {
 }
 
 impl Coordinator {
-    /// Whether a run may call an LLM, and under which policy.
-    pub(crate) fn llm_access(&self, run_id: &RunId) -> LlmAccess {
-        self.with_run(run_id, |run| match (&run.halted, &run.llm_policy) {
-            (Some(reason), _) => LlmAccess::Denied(reason.clone()),
-            (None, Some(terms)) => LlmAccess::Allowed(Arc::clone(terms)),
-            (None, None) => LlmAccess::Denied(NO_MODEL.to_owned()),
-        })
-        .unwrap_or_else(|| LlmAccess::Denied(format!("run {run_id} has ended, or is not known here")))
+    /// Background task: applies what the gateway sends, and notifies the watchers of a run when its LLM status changes.
+    pub(super) fn follow_gateway(self: &Arc<Self>) {
+        let (coordinator, llm) = (Arc::downgrade(self), Arc::clone(&self.llm));
+        self.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = llm.halted.arrived() => {
+                        let Some(coordinator) = coordinator.upgrade() else { return };
+                        coordinator.apply_halts();
+                    }
+                    () = llm.status.changed() => {
+                        let Some(coordinator) = coordinator.upgrade() else { return };
+                        coordinator.notify_watchers(false);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Applies what the gateway has sent. Called before each lease as well: a worker that received the end of its call may
+    /// ask for the next shard before the background task runs.
+    pub(super) fn apply_halts(&self) {
+        {
+            // Taken under the lock, so that the messages are applied in the order in which they were posted.
+            let mut scheduler = self.scheduler();
+            let messages = self.llm.halted.take();
+            if messages.is_empty() {
+                return;
+            }
+            for message in messages {
+                let (run_ids, stalled) = match message {
+                    RunHalted::Halted { run_id, reason } => {
+                        self.halt_run(&mut scheduler, &run_id, reason);
+                        continue;
+                    }
+                    RunHalted::Stalled { run_ids, reason } => (run_ids, Some(reason)),
+                    RunHalted::Recovered { run_ids } => (run_ids, None),
+                };
+                for run_id in run_ids {
+                    if let Some(run) = scheduler.active.get_mut(&run_id) {
+                        run.stalled.clone_from(&stalled);
+                    }
+                }
+            }
+        }
+        self.notify_watchers(false);
     }
 
     /// Whether a run has not ended.
+    #[cfg(test)]
     pub(crate) fn is_active(&self, run_id: &RunId) -> bool {
         self.scheduler().active.contains_key(run_id)
     }
 
     /// Halts a run: its shards are not leased until it is submitted again.
     pub(crate) fn halt(&self, run_id: &RunId, reason: String) {
-        tracing::error!(run = %run_id, reason, "a run was halted");
-        self.with_run(run_id, |run| run.halted = Some(reason));
+        self.halt_run(&mut self.scheduler(), run_id, reason);
         self.notify_watchers(false);
+    }
+
+    fn halt_run(&self, scheduler: &mut SchedulerState, run_id: &RunId, reason: String) {
+        tracing::error!(run = %run_id, reason, "a run was halted");
+        if let Some(run) = scheduler.active.get_mut(run_id) {
+            run.halted = Some(reason.clone());
+            self.llm.changed.post(RunChanged::Halted { run_id: run_id.clone(), reason });
+        }
     }
 
     /// Lifts the halt of a run that was submitted again, and applies those keys of its new configuration that do not decide
@@ -59,11 +107,13 @@ impl Coordinator {
             // The hash was compared before: only another coordinator on the same ledger can have changed it since.
             return Err(unknown_run(run_id));
         }
+        self.apply_halts();
         self.with_run(run_id, |run| {
             run.halted = None;
             let plan = RunPlan { config, ..RunPlan::clone(&run.plan) };
             run.config = config_to_wire(&plan.config).into();
-            run.llm_policy = LlmPolicy::of(&plan.config, run.created_at_ms, unix_ms()).map(Arc::new);
+            let policy = LlmPolicy::of(&plan.config, run.created_at_ms, unix_ms()).map(Arc::new);
+            self.llm.changed.post(RunChanged::Active { run_id: run_id.clone(), policy });
             run.plan = Arc::new(plan);
         });
         self.work.notify_waiters();

@@ -3,6 +3,7 @@
 //! *Owns* the `SchedulerState` behind one std mutex that is never held across an await. The ledger is authoritative for
 //! every token and commit; the scheduler state follows it.
 
+mod attribution;
 pub(crate) mod commit;
 pub(crate) mod finalize;
 mod lease_reaper;
@@ -32,7 +33,7 @@ use results::store::Store;
 
 use crate::clock::Monotonic;
 use crate::ledger::Ledger;
-use crate::llm_gateway::LlmStatusSnapshot;
+use crate::llm_gateway::RunLink;
 use crate::metrics::Metrics;
 use crate::refusals::storage;
 use crate::run::upload_limit::UploadLimit;
@@ -88,12 +89,12 @@ pub struct Coordinator {
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: UploadLimit,
     pub(crate) metrics: Arc<Metrics>,
-    /// LLM status of the runs.
-    pub(crate) llm_status: LlmStatusSnapshot,
+    /// Messages from and to the LLM gateway, and its status snapshot.
+    pub(crate) llm: Arc<RunLink>,
     /// Background tasks. They hold no strong reference to the coordinator while they wait.
     background: Mutex<JoinSet<()>>,
     /// Attributes the resources of this process to its runs.
-    attribution: resources::Attribution,
+    attribution: attribution::Attribution,
 }
 
 impl std::fmt::Debug for Coordinator {

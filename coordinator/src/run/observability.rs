@@ -20,7 +20,7 @@ impl Coordinator {
     fn depths(&self) -> Depths {
         let uploads = self.uploads.under_way() as u64;
         let scheduler = self.scheduler();
-        let mut depths = Depths { uploads, workers: scheduler.workers.len() as u64, ..Depths::default() };
+        let mut depths = Depths { uploads, workers: scheduler.workers.count().into(), ..Depths::default() };
         for run in scheduler.active.values() {
             let (shards, done) = (run.leases.shards(), run.leases.committed());
             let leased = run.leases.leased();

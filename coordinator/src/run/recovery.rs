@@ -16,12 +16,12 @@ use proto::status::{ApiError, ErrorReason};
 use results::corpus_copy::CorpusReader;
 use results::store::sweep_unfinished;
 
+use super::attribution::Attribution;
 use super::lease_service::known;
-use super::resources::Attribution;
 use super::{Change, Coordinator, Parts, Recovery};
 use crate::clock::Rate;
 use crate::ledger::{RunEntry, TimedLedger};
-use crate::llm_gateway::{LlmPolicy, LlmStatusSnapshot};
+use crate::llm_gateway::{LlmPolicy, RunChanged, RunLink};
 use crate::metrics::Metrics;
 use crate::refusals::ledger_refusal;
 use crate::run::commit::STAGED;
@@ -46,18 +46,18 @@ impl Coordinator {
         let metrics = Arc::new(Metrics::default());
         let coordinator = Arc::new(Self {
             ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
-            metrics: Arc::clone(&metrics),
+            metrics,
             store: parts.store,
             scratch: parts.scratch,
             started: tokio::time::Instant::now(),
-            scheduler: Mutex::new(SchedulerState::new(metrics)),
+            scheduler: Mutex::new(SchedulerState::default()),
             work: Notify::new(),
             reaper_wake: Notify::new(),
             changed: watch::Sender::new(Change::default()),
             uploads: UploadLimit::default(),
-            llm_status: LlmStatusSnapshot::default(),
+            llm: Arc::new(RunLink::default()),
             background: Mutex::new(JoinSet::new()),
-            attribution: Attribution::new(parts.recovery),
+            attribution: Attribution::new(parts.recovery == Recovery::Forfeit),
         });
         sweep(&coordinator.scratch)?;
         for entry in coordinator.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
@@ -77,6 +77,7 @@ impl Coordinator {
             }
         }
         coordinator.record_periodically();
+        coordinator.follow_gateway();
         Ok(coordinator)
     }
 
@@ -122,9 +123,9 @@ impl Coordinator {
             }
         }
         let complete = leases.is_complete();
+        let policy =
+            LlmPolicy::of(&entry.plan.config, entry.created_at_ms, entry.created_at_ms).map(Arc::new);
         let run = ActiveRun {
-            llm_policy: LlmPolicy::of(&entry.plan.config, entry.created_at_ms, entry.created_at_ms)
-                .map(Arc::new),
             halted: None,
             config: config_to_wire(&entry.plan.config).into(),
             plan: Arc::new(entry.plan),
@@ -143,7 +144,12 @@ impl Coordinator {
             stalled: None,
         };
         self.attribution.take_up();
-        self.scheduler().active.insert(run_id.clone(), run);
+        {
+            let mut scheduler = self.scheduler();
+            scheduler.active.insert(run_id.clone(), run);
+            // Under the lock, so that messages about a run are posted in the order of its changes.
+            self.llm.changed.post(RunChanged::Active { run_id: run_id.clone(), policy });
+        }
         if let Some(trouble) = trouble {
             tracing::error!(run = %run_id, trouble, "cannot resume a run");
         } else if complete || entry.state == RunState::Finishing {

@@ -3,12 +3,9 @@
 //! *Invariant*: the ledger holds the usage of each process; of a killed one up to [`RECORD_EVERY`] may be missing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cli_support::usage::Usage;
-
-use super::{Coordinator, Recovery};
+use super::Coordinator;
 use crate::ledger::RunResources;
 use crate::scheduler::state::ActiveRun;
 
@@ -17,30 +14,6 @@ const RECORD_EVERY: Duration = Duration::from_secs(5);
 
 /// Time limit of the last record at shutdown.
 const LAST_RECORD: Duration = Duration::from_secs(3);
-
-/// Decides whether CPU and memory of this process can be attributed to one run.
-#[derive(Debug)]
-pub(super) struct Attribution {
-    /// Whether the workers are threads of this process. The CPU of other workers is not measured.
-    workers_inside: bool,
-    /// Number of runs that this process has worked on.
-    taken_up: AtomicU64,
-}
-
-impl Attribution {
-    pub(super) fn new(recovery: Recovery) -> Self {
-        Self { workers_inside: recovery == Recovery::Forfeit, taken_up: AtomicU64::new(0) }
-    }
-
-    pub(super) fn take_up(&self) {
-        self.taken_up.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        let alone = self.workers_inside && self.taken_up.load(Ordering::Relaxed) == 1;
-        alone.then(Usage::of_this_process).flatten()
-    }
-}
 
 impl Coordinator {
     /// Resources that a run has used so far.
@@ -87,13 +60,14 @@ impl Coordinator {
 
 #[cfg(test)]
 mod tests {
+    use cli_support::usage::Usage;
     use domain::ids::RunId;
     use results::run_file::RunFile;
     use results::store::Store;
 
     use super::*;
     use crate::ledger::{Ledger as _, MemoryLedger, suite};
-    use crate::run::Parts;
+    use crate::run::{Parts, Recovery};
 
     struct Scene {
         folder: tempfile::TempDir,

@@ -9,6 +9,7 @@ use proto::status::{ApiError, ErrorReason};
 
 use super::Coordinator;
 use crate::ledger::{RunEntry, Swap, Totals};
+use crate::llm_gateway::RunChanged;
 use crate::refusals::{ledger_refusal, unknown_run};
 use crate::run::finalize::totals;
 use crate::scheduler::state::ActiveRun;
@@ -40,7 +41,7 @@ impl Coordinator {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
         match swap.map_err(|error| ledger_refusal(&error))? {
             Swap::Done => {
-                let run = self.scheduler().end(run_id);
+                let run = self.end(run_id);
                 if let Some(run) = run {
                     self.record_cancelled(&run).await;
                 }
@@ -56,10 +57,11 @@ impl Coordinator {
     }
 
     fn active_status(&self, run_id: &RunId) -> Option<RunStatus> {
+        self.apply_halts();
         let now = self.now();
         let mut scheduler = self.scheduler();
-        scheduler.expire(now);
-        let workers = u32::try_from(scheduler.workers.len()).unwrap_or(u32::MAX);
+        self.expire_leases(&mut scheduler, now);
+        let workers = scheduler.workers.count();
         let run = scheduler.active.get_mut(run_id)?;
         Some(RunStatus {
             run_id: run_id.clone(),
@@ -79,9 +81,10 @@ impl Coordinator {
             trouble: run.trouble.clone().or_else(|| run.halted.clone()).or_else(|| run.stalled.clone()),
             records_per_s: run.rate.per_second(now),
             model: self
-                .llm_status
+                .llm
+                .status
                 .of(run_id)
-                .or_else(|| run.llm_policy.as_ref().map(|_| LlmStatus::default())),
+                .or_else(|| run.plan.config.model().map(|_| LlmStatus::default())),
         })
     }
 
@@ -91,7 +94,7 @@ impl Coordinator {
             Some(totals) => totals,
             None => self.count(&run_id).await?,
         };
-        let model = self.llm_status.total(&run_id).await;
+        let model = self.llm.status.total(&run_id).await;
         Ok(RunStatus {
             state: entry.state,
             records: entry.plan.records,
@@ -101,7 +104,7 @@ impl Coordinator {
             committed,
             leased: 0,
             tally,
-            workers: u32::try_from(self.scheduler().workers.len()).unwrap_or(u32::MAX),
+            workers: self.scheduler().workers.count(),
             created_at_ms: entry.created_at_ms,
             results: self.results(&run_id),
             fingerprint: entry.fingerprint,
@@ -126,6 +129,13 @@ impl Coordinator {
 
     fn results(&self, run_id: &RunId) -> String {
         self.folder(run_id).map_or_else(|_| run_id.to_string(), |folder| folder.location().to_owned())
+    }
+
+    /// Removes a run that has ended from scheduler and gateway.
+    pub(crate) fn end(&self, run_id: &RunId) -> Option<ActiveRun> {
+        let mut scheduler = self.scheduler();
+        self.llm.changed.post(RunChanged::Ended { run_id: run_id.clone() });
+        scheduler.end(run_id)
     }
 
     /// Applies `change` to an active run; `None` where the run is not active.

@@ -19,7 +19,7 @@ impl Coordinator {
         let now = self.now();
         let status = {
             let scheduler = self.scheduler();
-            scheduler.workers.get(worker)?.drain_requested.send_replace(true);
+            scheduler.workers.connected.get(worker)?.drain_requested.send_replace(true);
             scheduler.worker_statuses(now).into_iter().find(|status| status.worker == *worker)
         };
         self.notify_watchers(false);
@@ -29,7 +29,7 @@ impl Coordinator {
     /// Reserves a unique name for a worker that joins.
     pub fn reserve_name(&self, wanted: WorkerName) -> WorkerName {
         let now = self.now();
-        self.scheduler().reserve_name(now, wanted)
+        self.scheduler().workers.reserve_name(now, wanted)
     }
 
     /// Registers a stream of a worker. The returned flag turns true when the worker has to drain.
@@ -37,11 +37,12 @@ impl Coordinator {
         let now = self.now();
         let drain_requested = {
             let mut scheduler = self.scheduler();
-            scheduler.last_contact = now;
-            scheduler.reserved.remove(worker);
+            scheduler.workers.last_contact = now;
+            scheduler.workers.reserved.remove(worker);
             let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
             let member = scheduler
                 .workers
+                .connected
                 .entry(worker.clone())
                 .or_insert_with(|| ConnectedWorker::new(now, slots, version));
             member.streams += 1;
@@ -55,8 +56,8 @@ impl Coordinator {
     pub(crate) fn worker_seen(&self, worker: &WorkerName) {
         let now = self.now();
         let mut scheduler = self.scheduler();
-        scheduler.last_contact = now;
-        if let Some(member) = scheduler.workers.get_mut(worker) {
+        scheduler.workers.last_contact = now;
+        if let Some(member) = scheduler.workers.connected.get_mut(worker) {
             member.last_contact = now;
         }
     }
@@ -64,7 +65,7 @@ impl Coordinator {
     /// Counts a committed shard of a worker.
     pub(crate) fn credit(&self, worker: &WorkerName, records: u64) {
         let now = self.now();
-        if let Some(member) = self.scheduler().workers.get_mut(worker) {
+        if let Some(member) = self.scheduler().workers.connected.get_mut(worker) {
             member.last_contact = now;
             member.shards += 1;
             member.records += records;

@@ -16,10 +16,8 @@ use super::fair_share::FairShare;
 use crate::clock::Monotonic;
 use crate::clock::Rate;
 use crate::ledger::RunResources;
-use crate::llm_gateway::LlmPolicy;
-use crate::metrics::{LeaseEvent, Metrics};
-use crate::scheduler::leases::{Grant, Leases, Speculation};
-use crate::scheduler::worker_registry::ConnectedWorker;
+use crate::scheduler::leases::{ExpiredLease, Grant, Leases, Speculation};
+use crate::scheduler::worker_registry::WorkerRegistry;
 
 /// State of a run's finalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +29,6 @@ pub(crate) enum Finish {
     /// Failed permanently: it begins again when the run is submitted again.
     Failed,
 }
-
-/// How long a name is reserved for a worker that has joined and not connected yet.
-pub(super) const RESERVE_MS: u64 = 5_000;
 
 /// A run that has not ended.
 #[derive(Debug)]
@@ -59,8 +54,6 @@ pub(crate) struct ActiveRun {
     pub(crate) finish: Finish,
     /// Why it cannot be resumed.
     pub(crate) trouble: Option<String>,
-    /// Policy of its LLM calls; `None` for a run without an LLM proposer.
-    pub(crate) llm_policy: Option<Arc<LlmPolicy>>,
     /// Why it was halted, until it is submitted again.
     pub(crate) halted: Option<String>,
     /// The last failure of store or ledger, until it succeeds again.
@@ -89,7 +82,8 @@ impl ActiveRun {
             ttl_ms: self.leases.terms().ttl_ms,
             attempt: grant.attempt,
         };
-        Some(PendingLease { grant, lease, config: Arc::clone(&self.config), corpus: self.corpus.clone()? })
+        let (config, corpus) = (Arc::clone(&self.config), self.corpus.clone()?);
+        Some(PendingLease { grant, lease, config, corpus, speculative: false })
     }
 }
 
@@ -99,14 +93,8 @@ pub(crate) struct SchedulerState {
     pub(crate) active: BTreeMap<RunId, ActiveRun>,
     /// Runs that are being submitted.
     pub(crate) arriving: BTreeSet<RunId>,
-    /// Connected workers.
-    pub(crate) workers: BTreeMap<WorkerName, ConnectedWorker>,
-    /// Names reserved for workers that have joined and not connected yet, with the end of the reservation.
-    pub(crate) reserved: BTreeMap<WorkerName, Monotonic>,
-    /// When the last message of any worker arrived.
-    pub(crate) last_contact: Monotonic,
+    pub(crate) workers: WorkerRegistry,
     fair_share: FairShare,
-    metrics: Arc<Metrics>,
 }
 
 /// A lease that the ledger has not recorded yet.
@@ -116,6 +104,8 @@ pub(crate) struct PendingLease {
     pub(crate) lease: Lease,
     pub(crate) config: Arc<str>,
     pub(crate) corpus: Arc<CorpusReader>,
+    /// Whether another worker holds a lease on the shard.
+    pub(crate) speculative: bool,
 }
 
 /// The decision for a worker that requests a shard.
@@ -128,16 +118,10 @@ pub(crate) enum Next {
 }
 
 impl SchedulerState {
-    /// A scheduler without runs and workers.
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, ..Self::default() }
-    }
-
-    /// Leases a shard of the run that is next in the fair order; where no run has a waiting shard, leases one speculatively
-    /// that a slow or disconnected worker holds.
+    /// Leases a shard of the run that is next in the fair order, after [`Self::expire`]; where no run has a waiting shard, one
+    /// of a slow or disconnected worker is leased speculatively.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
-        self.expire(now);
-        let fleet = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let fleet = self.workers.count();
         let order = self.fair_share.order(self.active.keys());
         for run_id in &order {
             if let Some(run) = self.open_run(run_id)
@@ -153,9 +137,8 @@ impl SchedulerState {
             let Some(run) = self.open_run(run_id) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
-                    tracing::warn!(run = %run_id, shard = %grant.shard.index, token = %grant.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {
-                        self.metrics.lease(LeaseEvent::Speculative, 1);
+                        let pending = PendingLease { speculative: true, ..pending };
                         self.fair_share.took(run_id, pending.lease.shard.len.into());
                         return Next::Lease(Box::new(pending));
                     }
@@ -186,17 +169,14 @@ impl SchedulerState {
         run.pending_lease(&run_id, grant, coordinator)
     }
 
-    /// Expires leases past their deadline; returns whether there were any.
-    pub(crate) fn expire(&mut self, now: Monotonic) -> bool {
-        let mut any = false;
+    /// Expires leases past their deadline, and returns them.
+    pub(crate) fn expire(&mut self, now: Monotonic) -> Vec<(RunId, ExpiredLease)> {
+        let mut all = Vec::new();
         for (run_id, run) in &mut self.active {
-            for expired in run.leases.expire(now, self.last_contact) {
-                any = true;
-                self.metrics.lease(LeaseEvent::Expired, 1);
-                tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease expired");
-            }
+            let expired = run.leases.expire(now, self.workers.last_contact);
+            all.extend(expired.into_iter().map(|expired| (run_id.clone(), expired)));
         }
-        any
+        all
     }
 
     /// The earliest deadline of all leases.
@@ -210,26 +190,6 @@ impl SchedulerState {
 }
 
 impl SchedulerState {
-    /// Reserves a unique name for a worker: the requested one, with a number appended where it is taken. Workers of one host
-    /// join under one name, often at the same time.
-    pub(crate) fn reserve_name(&mut self, now: Monotonic, requested: WorkerName) -> WorkerName {
-        self.reserved.retain(|_, until| *until > now);
-        let is_free =
-            |name: &WorkerName| !self.workers.contains_key(name) && !self.reserved.contains_key(name);
-        let name = if is_free(&requested) {
-            requested
-        } else {
-            let base: String = requested.as_str().chars().take(50).collect();
-            // More candidates than names in use: one of them is free.
-            (2..=self.workers.len() + self.reserved.len() + 2)
-                .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
-                .find(is_free)
-                .unwrap_or(requested)
-        };
-        self.reserved.insert(name.clone(), now.after(RESERVE_MS));
-        name
-    }
-
     /// Status of the connected workers, by name.
     pub(crate) fn worker_statuses(&self, now: Monotonic) -> Vec<WorkerStatus> {
         let mut leased: BTreeMap<&WorkerName, u32> = BTreeMap::new();
@@ -240,6 +200,7 @@ impl SchedulerState {
         }
         let ago = |moment: Monotonic| Duration::from_millis(now.0.saturating_sub(moment.0));
         self.workers
+            .connected
             .iter()
             .map(|(worker, member)| WorkerStatus {
                 worker: worker.clone(),

@@ -1,10 +1,16 @@
-//! Connected workers: streams, committed records and their rate. No I/O.
+//! Worker registry: connected workers, and names reserved for workers that are about to connect. No I/O.
 
+use std::collections::BTreeMap;
+
+use domain::ids::WorkerName;
 use tokio::sync::watch;
 
 use crate::clock::{Monotonic, Rate};
 
-/// A connected worker.
+/// How long a name is reserved for a worker that joined and has not connected yet.
+const RESERVE_MS: u64 = 5_000;
+
+/// A connected worker: its streams, its committed records and their rate.
 #[derive(Debug)]
 pub(crate) struct ConnectedWorker {
     /// Number of open streams.
@@ -37,23 +43,58 @@ impl ConnectedWorker {
     }
 }
 
+/// Worker registry.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerRegistry {
+    pub(crate) connected: BTreeMap<WorkerName, ConnectedWorker>,
+    /// Names of workers that are about to connect, and the ends of their reservations.
+    pub(crate) reserved: BTreeMap<WorkerName, Monotonic>,
+    /// Last message of any worker.
+    pub(crate) last_contact: Monotonic,
+}
+
+impl WorkerRegistry {
+    /// How many workers are connected.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.connected.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Reserves a name for a worker that wants to join: the wanted one, or with a number where another worker has it.
+    /// Workers of one host join under one name, often at the same moment.
+    pub(crate) fn reserve_name(&mut self, now: Monotonic, wanted: WorkerName) -> WorkerName {
+        self.reserved.retain(|_, until| *until > now);
+        let is_free =
+            |name: &WorkerName| !self.connected.contains_key(name) && !self.reserved.contains_key(name);
+        let name = if is_free(&wanted) {
+            wanted
+        } else {
+            let base: String = wanted.as_str().chars().take(50).collect();
+            // One more number than there are names: one of them is free.
+            (2..=self.connected.len() + self.reserved.len() + 2)
+                .filter_map(|number| WorkerName::new(format!("{base}-{number}")).ok())
+                .find(is_free)
+                .unwrap_or(wanted)
+        };
+        self.reserved.insert(name.clone(), now.after(RESERVE_MS));
+        name
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::state::{RESERVE_MS, SchedulerState};
-    use domain::ids::WorkerName;
 
     #[test]
     fn workers_that_join_at_the_same_time_get_unique_names() {
-        let mut scheduler = SchedulerState::default();
+        let mut registry = WorkerRegistry::default();
         let name = |text: &str| WorkerName::new(text).unwrap();
-        let mut reserved = |at| scheduler.reserve_name(Monotonic(at), name("host")).to_string();
+        let mut reserved = |at| registry.reserve_name(Monotonic(at), name("host")).to_string();
         assert_eq!([reserved(0), reserved(0), reserved(1)], ["host", "host-2", "host-3"]);
-        assert_eq!(reserved(RESERVE_MS), "host", "the reservation has ended");
-        scheduler.reserved.clear();
-        scheduler.workers.insert(name("host"), ConnectedWorker::new(Monotonic(0), 1, String::new()));
+        assert_eq!(reserved(RESERVE_MS), "host", "a reservation ends when the worker does not connect");
+        registry.reserved.clear();
+        registry.connected.insert(name("host"), ConnectedWorker::new(Monotonic(0), 1, String::new()));
         assert_eq!(
-            scheduler.reserve_name(Monotonic(0), name("host")),
+            registry.reserve_name(Monotonic(0), name("host")),
             name("host-2"),
             "the first one is connected"
         );

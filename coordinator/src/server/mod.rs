@@ -65,7 +65,8 @@ pub async fn run_with(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     let (drain, draining) = watch::channel(false);
-    let (gateway, gateway_shutdown) = GatewayHandle::open(Arc::clone(&coordinator), answers).await?;
+    let (gateway, gateway_shutdown) =
+        GatewayHandle::open(Arc::clone(&coordinator.llm), Arc::clone(&coordinator.metrics), answers).await?;
     let fleet =
         FleetService { coordinator: Arc::clone(&coordinator), gateway, draining: draining.clone(), limits };
     let submissions = Arc::new(Semaphore::new(self::runs::SUBMISSIONS));

@@ -12,6 +12,7 @@ mod scan;
 mod sink;
 mod source;
 mod split;
+pub mod synth;
 
 pub use detected::{Row, rows};
 pub use findings::findings;

@@ -32,23 +32,24 @@ pub(crate) enum GatewayEvent {
     Stopped(String),
 }
 
-/// Where an open question stands.
+/// State of an open request. The gateway of the coordinator uses the same names: see the table in
+/// `coordinator/src/llm_gateway/README.md`.
 #[derive(Debug)]
 enum RequestState {
-    /// It waits for an answer or for leave.
-    Waits,
-    /// Its call is under way.
-    UnderWay,
-    /// Its call has ended; the coordinator has not said that it keeps that.
-    CallResult(Box<CallResult>),
+    /// Queued here, or sent and waiting for a cached response or a permit.
+    Waiting,
+    /// Has a permit; its call is under way.
+    Calling,
+    /// Its call has ended; the coordinator has not acknowledged the result as durable.
+    Persisting(Box<CallResult>),
 }
 
 #[derive(Debug)]
 struct PendingRequest {
     asked: AcquireCall,
-    standing: RequestState,
+    state: RequestState,
     events: mpsc::Sender<GatewayEvent>,
-    /// Whether its standing is among the news already.
+    /// Whether its state is among the news already.
     in_news: bool,
 }
 
@@ -106,7 +107,7 @@ impl PendingRequests {
         self.queue.clear();
         self.withdrawn.clear();
         for (number, entry) in &mut self.open {
-            if let RequestState::Waits = entry.standing {
+            if let RequestState::Waiting = entry.state {
                 self.queue.push(&entry.asked.run_id, *number);
             } else {
                 entry.in_news = true;
@@ -147,7 +148,7 @@ impl PendingRequests {
             return;
         }
         self.queue.push(&asked.run_id, asked.number);
-        let entry = PendingRequest { asked, standing: RequestState::Waits, events, in_news: false };
+        let entry = PendingRequest { asked, state: RequestState::Waiting, events, in_news: false };
         self.open.insert(entry.asked.number, entry);
     }
 
@@ -158,7 +159,7 @@ impl PendingRequests {
             self.news.push_back(News::CallResult(Box::new(ended)));
             return;
         };
-        entry.standing = RequestState::CallResult(Box::new(ended));
+        entry.state = RequestState::Persisting(Box::new(ended));
         if !std::mem::replace(&mut entry.in_news, true) {
             self.news.push_back(News::RequestState(number));
         }
@@ -166,7 +167,7 @@ impl PendingRequests {
 
     /// A question is wanted no more. One whose call is under way stays: what was paid for is kept.
     pub(super) fn withdraw(&mut self, number: u64) {
-        let waits = self.open.get(&number).is_some_and(|entry| matches!(entry.standing, RequestState::Waits));
+        let waits = self.open.get(&number).is_some_and(|entry| matches!(entry.state, RequestState::Waiting));
         if waits
             && let Some(entry) = self.open.remove(&number)
             && !self.queue.remove(&entry.asked.run_id, number)
@@ -182,7 +183,7 @@ impl PendingRequests {
     /// From now on nothing waits: what does is sent so.
     pub(super) fn close(&mut self, why: &str) {
         self.closed = Some(why.to_owned());
-        let waiting = |entry: &PendingRequest| matches!(entry.standing, RequestState::Waits);
+        let waiting = |entry: &PendingRequest| matches!(entry.state, RequestState::Waiting);
         let numbers: Vec<u64> =
             self.open.iter().filter(|(_, entry)| waiting(entry)).map(|(number, _)| *number).collect();
         for number in numbers {
@@ -220,13 +221,13 @@ impl PendingRequests {
             self.news.extend(asked.map(|asked| News::CallResult(Box::new(unsent(asked)))));
             return;
         };
-        if !matches!(entry.standing, RequestState::Waits) {
+        if !matches!(entry.state, RequestState::Waiting) {
             // GatewayEvent twice.
             return;
         }
         self.queue.remove(&entry.asked.run_id, go.number);
         if entry.events.try_send(GatewayEvent::CallPermit(until)).is_ok() {
-            entry.standing = RequestState::UnderWay;
+            entry.state = RequestState::Calling;
             return;
         }
         let unsent = unsent(&entry.asked);
@@ -244,12 +245,12 @@ impl PendingRequests {
 
 impl PendingRequest {
     fn message(&self) -> Request {
-        match &self.standing {
-            RequestState::Waits => Request::AcquireCall((&self.asked).into()),
-            RequestState::UnderWay => {
+        match &self.state {
+            RequestState::Waiting => Request::AcquireCall((&self.asked).into()),
+            RequestState::Calling => {
                 Request::AcquireCall((&AcquireCall { under_way: true, ..self.asked.clone() }).into())
             }
-            RequestState::CallResult(ended) => Request::CallResult((&**ended).into()),
+            RequestState::Persisting(ended) => Request::CallResult((&**ended).into()),
         }
     }
 }

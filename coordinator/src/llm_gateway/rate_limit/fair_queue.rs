@@ -1,7 +1,7 @@
 //! Fair queue of pending calls for one (account, model): strict priority, then start-time fair queueing by run.
 //!
-//! Runs of equal priority take turns as they do for workers ([`FairShare`]): by what their calls count, not by how many wait.
-//! An entry that is not wanted any more is dropped when its turn comes; its owner knows.
+//! Runs of equal priority share as they do for workers ([`FairShare`]): by the units of their calls, not by how many wait.
+//! A stale entry is dropped when it comes to the head of its queue.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,14 +9,13 @@ use domain::ids::{AnswerKey, RunId};
 
 use crate::scheduler::fair_share::FairShare;
 
-/// One that waits.
+/// Call that waits for a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueuedCall {
-    /// For the answer of this key.
     pub(crate) key: AnswerKey,
-    /// Tells apart what waits, and waited before, for the same key.
+    /// Distinguishes the entry from earlier ones of the same key, which are stale.
     pub(crate) sequence: u64,
-    /// Tokens that the call will take, as estimated.
+    /// Estimated tokens of the call.
     pub(crate) tokens: u64,
 }
 
@@ -26,7 +25,7 @@ struct RunQueue {
     waiting: VecDeque<QueuedCall>,
 }
 
-/// Those who wait, by run.
+/// Pending calls by run.
 #[derive(Debug, Default)]
 pub(crate) struct FairQueue {
     queue: BTreeMap<RunId, RunQueue>,
@@ -34,12 +33,12 @@ pub(crate) struct FairQueue {
 }
 
 impl FairQueue {
-    /// Waits at the end of its run's queue.
+    /// Appends a call to the queue of its run.
     pub(crate) fn push(&mut self, run_id: &RunId, priority: i32, entry: QueuedCall) {
         self.run_queue(run_id, priority).waiting.push_back(entry);
     }
 
-    /// Waits at the head of its run's queue: it has waited before.
+    /// Puts a call at the head of the queue of its run: it has waited before.
     pub(crate) fn push_first(&mut self, run_id: &RunId, priority: i32, entry: QueuedCall) {
         self.run_queue(run_id, priority).waiting.push_front(entry);
     }
@@ -50,7 +49,7 @@ impl FairQueue {
         run_queue
     }
 
-    /// The next one: `wanted` says whether it still is, `open` whether its run may call now.
+    /// The next call. `wanted` is false for stale entries, `open` where the run may not call now.
     pub(crate) fn next(
         &mut self,
         wanted: impl Fn(&QueuedCall) -> bool,
@@ -76,7 +75,7 @@ impl FairQueue {
         });
     }
 
-    /// The head of a run's queue is served, which counts so many units.
+    /// Removes the head of a run's queue, and counts its units.
     pub(crate) fn serve(&mut self, run_id: &RunId, units: u64) {
         if let Some(run_queue) = self.queue.get_mut(run_id) {
             run_queue.waiting.pop_front();
@@ -84,19 +83,19 @@ impl FairQueue {
         }
     }
 
-    /// Runs that wait, dead entries aside.
+    /// Runs with calls that are not stale.
     pub(crate) fn runs(&mut self, wanted: impl Fn(&QueuedCall) -> bool) -> Vec<RunId> {
         self.drop_unwanted(wanted);
         self.queue.keys().cloned().collect()
     }
 
-    /// A run has ended.
+    /// Drops an ended run.
     pub(crate) fn forget(&mut self, run_id: &RunId) {
         self.queue.remove(run_id);
         self.fair_share.forget(run_id);
     }
 
-    /// Whether nobody waits.
+    /// Whether no call waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

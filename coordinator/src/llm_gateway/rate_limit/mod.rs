@@ -1,10 +1,10 @@
-//! Rate limiter of each (account, model), over all workers and runs: when the next call may start, and of which run.
+//! Rate limiter of an (account, model), over all workers and runs: when the next call may start, and of which run.
 //!
-//! *Owns* the limiter of each [`Pool`](domain::budget::Pool) and the order of those who wait for it. *Never* waits, reads a
-//! clock or makes a call: time comes as an argument.
+//! *Owns* the limiter of a [`Pool`](domain::budget::Pool) and the fair queue of its calls. *Never* waits, reads a clock or
+//! makes a call: time comes as an argument.
 //!
-//! Of several runs that use a pool, the newest one that says a limit counts. What was learnt of a pool stays while the
-//! process lives, whatever becomes of the runs.
+//! Of several runs that use a pool, the limits of the newest one that sets any count. A measured limit stays until the
+//! process ends.
 
 mod fair_queue;
 
@@ -13,22 +13,22 @@ use llm::limit::{Controller, Seconds, Signal, Ticket, Turn};
 
 pub(crate) use fair_queue::{FairQueue, QueuedCall};
 
-/// The budget of one pool.
+/// Rate limiter of one pool.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     controller: Controller,
-    /// Who waits.
+    /// Calls that wait for a permit.
     pub(crate) queue: FairQueue,
-    /// Not before then, as the limiter said; infinity: not before a call ends.
+    /// When the controller may permit the next call; infinity until a call ends.
     rests_until: Seconds,
-    /// When time alone lets the next one through, if that is what it waits for.
+    /// When the next call may start, if that depends on time alone.
     due: Option<Seconds>,
-    /// When the run whose limits count was submitted, in ms since the Unix epoch.
+    /// Submission of the run whose limits count, in ms since the Unix epoch.
     limits_of_ms: u64,
 }
 
 impl RateLimiter {
-    /// A budget with the limits that a run says, which was submitted at `submitted_at_ms`.
+    /// A limiter with the limits of a run that was submitted at `submitted_at_ms`.
     pub(crate) fn new(limits: &BudgetLimits, submitted_at_ms: u64, now: Seconds) -> Self {
         Self {
             controller: Controller::new(limits, now),
@@ -39,7 +39,7 @@ impl RateLimiter {
         }
     }
 
-    /// A run that was submitted at `submitted_at_ms` says its limits, perhaps again.
+    /// Applies the limits of a run that was submitted at `submitted_at_ms`, unless a newer run has set limits.
     pub(crate) fn allow(&mut self, limits: &BudgetLimits, submitted_at_ms: u64, now: Seconds) {
         if submitted_at_ms < self.limits_of_ms {
             return;
@@ -54,7 +54,7 @@ impl RateLimiter {
         }
     }
 
-    /// Whether somebody waits and the limiter may let one through.
+    /// Whether a call waits and may be permitted.
     pub(crate) fn has_work(&mut self, now: Seconds) -> bool {
         if now < self.rests_until && !self.queue.is_empty() {
             return false;
@@ -63,7 +63,7 @@ impl RateLimiter {
         !self.queue.is_empty()
     }
 
-    /// Leave for a call of about `tokens` tokens; `None`: not yet.
+    /// Ticket of a call of about `tokens` tokens; `None` while it may not start.
     pub(crate) fn start(&mut self, now: Seconds, tokens: f64) -> Option<Ticket> {
         if now < self.rests_until {
             return None;
@@ -79,44 +79,46 @@ impl RateLimiter {
         None
     }
 
-    /// Takes over a call that is under way without leave.
+    /// Ticket of a call under way that another process permitted.
     pub(crate) fn adopt(&mut self, now: Seconds, tokens: f64) -> Ticket {
         self.controller.adopt(now, tokens)
     }
 
-    /// A call has ended.
+    /// Takes the ticket of an ended call back.
     pub(crate) fn finish(&mut self, now: Seconds, ticket: Ticket, signal: Signal) {
         self.controller.finish(now, ticket, signal);
         self.rests_until = f64::NEG_INFINITY;
     }
 
-    /// What the provider says of its limits, per minute.
+    /// Limits that the provider advertises, per minute.
     pub(crate) fn advertised(&mut self, now: Seconds, requests: Option<u64>, tokens: Option<u64>) {
         self.controller.advertised_limit(now, requests, tokens);
     }
 
-    /// When to ask again, if somebody waits and time alone can help.
+    /// When to try again, if a call waits and time alone can permit it.
     pub(crate) const fn wake(&self) -> Option<Seconds> {
         self.due
     }
 
-    /// What a call of so many tokens counts where runs share: tokens where tokens are metered, calls otherwise.
+    /// Units of a call in the fair queue: its tokens where the limit is in tokens, otherwise 1.
     pub(crate) fn units(&self, tokens: u64) -> u64 {
         if self.controller.meters_tokens() { tokens.max(1) } else { 1 }
     }
 
-    /// Calls a minute that are allowed as far as is known, and whether that was learnt.
+    /// Known limit in calls a minute, and whether it was measured.
     pub(crate) fn limit_per_min(&self) -> Option<(f64, bool)> {
-        let said = self.controller.known();
+        let configured = self.controller.known();
         match self.controller.measured() {
-            Some(measured) if said.is_none_or(|said| measured < said) => Some((measured * 60.0, true)),
-            _ => said.map(|said| (said * 60.0, false)),
+            Some(measured) if configured.is_none_or(|configured| measured < configured) => {
+                Some((measured * 60.0, true))
+            }
+            _ => configured.map(|configured| (configured * 60.0, false)),
         }
     }
 
-    /// Calls under way.
+    /// Tickets that are out.
     #[cfg(test)]
-    pub(crate) const fn under_way(&self) -> u64 {
+    pub(crate) const fn tickets(&self) -> u64 {
         self.controller.under_way()
     }
 }
@@ -132,25 +134,25 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_run_that_says_a_limit_counts() {
-        let mut budget = RateLimiter::new(&rpm(600), 10, 0.0);
-        budget.allow(&rpm(60), 5, 0.0);
-        assert_eq!(budget.limit_per_min(), Some((600.0, false)), "an older run changes nothing");
-        budget.allow(&rpm(1200), 20, 0.0);
-        assert_eq!(budget.limit_per_min(), Some((1200.0, false)));
-        budget.allow(&BudgetLimits::default(), 30, 0.0);
-        assert_eq!(budget.limit_per_min(), Some((1200.0, false)), "auto says nothing");
-        budget.allow(&rpm(300), 20, 0.0);
-        assert_eq!(budget.limit_per_min(), Some((300.0, false)), "the same run, submitted again");
+    fn the_limits_of_the_newest_run_that_sets_any_count() {
+        let mut limiter = RateLimiter::new(&rpm(600), 10, 0.0);
+        limiter.allow(&rpm(60), 5, 0.0);
+        assert_eq!(limiter.limit_per_min(), Some((600.0, false)), "an older run changes nothing");
+        limiter.allow(&rpm(1200), 20, 0.0);
+        assert_eq!(limiter.limit_per_min(), Some((1200.0, false)));
+        limiter.allow(&BudgetLimits::default(), 30, 0.0);
+        assert_eq!(limiter.limit_per_min(), Some((1200.0, false)), "auto sets no limit");
+        limiter.allow(&rpm(300), 20, 0.0);
+        assert_eq!(limiter.limit_per_min(), Some((300.0, false)), "the same run, submitted again");
     }
 
     #[test]
-    fn a_budget_rests_as_long_as_its_limiter_says() {
-        let mut budget = RateLimiter::new(&rpm(60), 0, 0.0);
-        let ticket = budget.start(0.0, 10.0).unwrap();
-        assert!(budget.start(0.0, 10.0).is_none());
-        assert!(budget.start(0.5, 10.0).is_none());
-        budget.finish(0.6, ticket, Signal::Unsent);
-        assert!(budget.start(0.6, 10.0).is_some(), "what was not used is there again");
+    fn no_call_starts_before_the_controller_allows_one() {
+        let mut limiter = RateLimiter::new(&rpm(60), 0, 0.0);
+        let ticket = limiter.start(0.0, 10.0).unwrap();
+        assert!(limiter.start(0.0, 10.0).is_none());
+        assert!(limiter.start(0.5, 10.0).is_none());
+        limiter.finish(0.6, ticket, Signal::Unsent);
+        assert!(limiter.start(0.6, 10.0).is_some(), "an unused ticket is available again");
     }
 }

@@ -11,44 +11,43 @@ use flate2::write::ZlibEncoder;
 
 use super::LlmUsage;
 
-/// What a call came to, on its way to the store.
+/// Result of a call, to be written to the store.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CacheWrite {
-    /// For which run.
     pub(crate) run_id: RunId,
-    /// What it cost.
+    /// Usage of the call.
     pub(crate) spent: LlmUsage,
-    /// The answer, where there is a whole one.
+    /// The answer, if it is complete.
     pub(crate) entry: Option<(AnswerKey, CacheEntry)>,
-    /// This process did not allow the call: it may be a repetition of one that an earlier process kept.
+    /// This process did not permit the call: it may repeat a result that an earlier process stored.
     pub(crate) perhaps_repeated: bool,
 }
 
-/// An answer on its way to the store.
+/// Answer to be written to the store.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CacheEntry {
     /// The answer.
     pub(crate) answer: Arc<Answer>,
-    /// Where it was asked; empty where nobody knows the run any more.
+    /// URL of the model; empty where the run is not known any more.
     pub(crate) endpoint: String,
-    /// Which model was asked.
+    /// The requested model.
     pub(crate) model: String,
-    /// When it came, in ms since the Unix epoch.
+    /// Arrival, in ms since the Unix epoch.
     pub(crate) created_at_ms: u64,
-    /// It takes the place of one that was kept before this moment; `None`: of none.
+    /// Replaces an answer that arrived before this moment; `None` replaces none.
     pub(crate) replaces_before_ms: Option<u64>,
 }
 
-/// An answer of the store.
+/// Answer in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CachedResponse {
     /// The answer.
     pub(crate) answer: Arc<Answer>,
-    /// When it came, in ms since the Unix epoch.
+    /// Arrival, in ms since the Unix epoch.
     pub(crate) created_at_ms: u64,
 }
 
-/// The word under which a reason to end is kept.
+/// Stored word of a finish reason.
 pub(super) fn finish_word(finish: &Finish) -> &str {
     match finish {
         Finish::Stop => "stop",
@@ -58,7 +57,7 @@ pub(super) fn finish_word(finish: &Finish) -> &str {
     }
 }
 
-/// The reason of a word.
+/// Finish reason of a stored word.
 pub(super) fn finish_of(word: String) -> Finish {
     match word.as_str() {
         "stop" => Finish::Stop,
@@ -68,7 +67,7 @@ pub(super) fn finish_of(word: String) -> Finish {
     }
 }
 
-/// The text, compressed.
+/// Compresses a text.
 pub(super) fn pack(text: &str) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
     // Writing to memory does not fail.
@@ -76,7 +75,7 @@ pub(super) fn pack(text: &str) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// The text; `None`: it is not what was packed, or longer than any answer may be.
+/// Decompresses a text; `None` where the data are damaged, or the text is longer than an answer may be.
 pub(super) fn unpack(packed: &[u8]) -> Option<String> {
     let most = proto::convert::ANSWER_BYTES as u64;
     let mut text = String::new();
@@ -84,7 +83,7 @@ pub(super) fn unpack(packed: &[u8]) -> Option<String> {
     (text.len() as u64 <= most).then_some(text)
 }
 
-/// What says that a row is what was written.
+/// Checksum of a row.
 pub(super) fn checksum(key: &AnswerKey, answer: &Answer) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut text = |bytes: &[u8]| {

@@ -1,8 +1,8 @@
-//! Response cache: completions of LLM calls, durable before they are used, shared by all runs. Each is paid for once.
+//! Response cache: completions of LLM calls, durable before they are used, and shared by all runs.
 //!
-//! *Owns* one `SQLite` file (write-ahead log, synced at every commit): what was answered, and what each run has spent.
-//! *Invariants*: only whole answers are kept; a row that is not what was written is never served; nothing is loaded when
-//! the file is opened, an answer is found by its key.
+//! *Owns* one `SQLite` file (write-ahead log, synced at every commit) with the answers and the usage of each run.
+//! *Invariants*: only complete answers are stored; a row with a wrong checksum is never served; opening the file loads no
+//! answers, each is read by its key.
 
 mod entry;
 mod rows;

@@ -17,7 +17,7 @@ type Sql<T> = rusqlite::Result<T>;
 pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, finish, prompt_tokens, \
     completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum";
 
-/// A row as it is written.
+/// Row to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CachedRow {
     pub(super) key: AnswerKey,
@@ -27,7 +27,7 @@ pub(super) struct CachedRow {
     pub(super) stored: CachedResponse,
 }
 
-/// Reads a row; `Ok(None)`: it is not what was written.
+/// Reads a row; `Ok(None)` where its checksum is wrong.
 pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
     let (key, packed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(4)?);
     let check: Vec<u8> = row.get(13)?;
@@ -61,18 +61,18 @@ pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The answer of a key. One that is damaged is missing.
+/// Cached response of a key. A damaged one counts as missing.
 pub(super) fn look_up(connection: &Connection, key: &AnswerKey) -> Sql<Option<CachedResponse>> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM answers WHERE key = ?1"))?;
     let found = statement.query_row([key.as_bytes()], read).optional()?;
     if matches!(found, Some(None)) {
-        tracing::warn!(%key, "a kept answer is damaged: it is asked for again");
+        tracing::warn!(%key, "a cached response is damaged: the model is called again");
     }
     Ok(found.flatten().map(|kept| kept.stored))
 }
 
-/// Writes an answer, unless one is kept that counts. Says whether the very same one was kept before.
+/// Writes an answer, unless one is stored that it does not replace. Returns whether the same answer was stored before.
 pub(super) fn insert(
     connection: &Connection,
     key: &AnswerKey,
@@ -89,7 +89,7 @@ pub(super) fn insert(
     Ok(false)
 }
 
-/// Writes an answer over whatever there is.
+/// Writes an answer, and replaces a stored one.
 pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry, run_id: &str) -> Sql<()> {
     let answer = &entry.answer;
     let Usage { prompt, completion, reasoning, cached, total } = answer.usage;
@@ -116,7 +116,7 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
     Ok(())
 }
 
-/// Keeps everything of a batch; says of each whether it counts: one that was kept and counted before does not.
+/// Writes a batch; returns for each item whether it counts: a repeated result that was counted before does not.
 pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<Vec<bool>> {
     let mut spent: BTreeMap<&RunId, LlmUsage> = BTreeMap::new();
     let mut counted = Vec::with_capacity(batch.len());
@@ -164,7 +164,7 @@ fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<(
     Ok(())
 }
 
-/// What a run has spent; `None`: it asked nothing.
+/// Usage of a run; `None` where it has none.
 pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<LlmUsage>> {
     let mut statement = connection.prepare_cached(
         "SELECT calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, \

@@ -11,7 +11,7 @@ use super::rows::{self, CachedRow, signed};
 use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
 use crate::database::{Layout, Trouble};
 
-/// The file of answers.
+/// Database of the response cache.
 const LAYOUT: Layout = Layout {
     // "k8sa"
     application_id: 0x6b38_7361,
@@ -20,84 +20,84 @@ const LAYOUT: Layout = Layout {
     elsewhere: "another file (--answers)",
 };
 
-/// Answers of models. All calls block.
+/// The response cache. All calls block.
 #[derive(Debug)]
 pub struct ResponseCache {
     place: String,
-    /// Reads while the other one waits for the disk; `None`: there is no disk. Closed first: the last one to close puts
-    /// the write-ahead log into the file, and this one may not write.
+    /// Second connection, which reads while the first one waits for the disk; `None` in memory. Closed first: the last one to
+    /// close merges the write-ahead log into the file, and this one may not write.
     reader: Option<Mutex<Connection>>,
     writer: Mutex<Connection>,
 }
 
-/// Why the store cannot serve. Text for people; the variants by what the caller can do.
+/// Failure of the response cache. Text for users; the variants by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// Try again: locked, busy, or without space just now.
-    #[error("the answers at {place} cannot be used for now: {reason}")]
+    /// Retry: locked, busy, or out of space at the moment.
+    #[error("the response cache at {place} cannot be used for now: {reason}")]
     Unavailable {
-        /// Where they lie.
+        /// Path of the file.
         place: String,
-        /// What happened.
+        /// Cause.
         reason: String,
     },
-    /// A person has to look: damaged, foreign or not writable.
-    #[error("the answers at {place} cannot be used: {reason}")]
+    /// Needs an operator: damaged, not a response cache, or not writable.
+    #[error("the response cache at {place} cannot be used: {reason}")]
     Unusable {
-        /// Where they lie.
+        /// Path of the file.
         place: String,
-        /// What is wrong and what to do.
+        /// Cause and remedy.
         reason: String,
     },
 }
 
-/// What questions to models need of a store of answers. All calls block.
+/// What the gateway needs of a response cache. All calls block.
 pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
-    /// What these runs have spent, each of them.
+    /// Usage of each of these runs.
     fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError>;
 
-    /// The answers of keys. One that is damaged is missing.
+    /// Cached responses of keys. A damaged one counts as missing.
     fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError>;
 
-    /// Makes a batch durable, all of it or nothing; says of each item whether it counts: a repetition of what an earlier
-    /// process kept does not.
+    /// Makes a batch durable in one transaction. Returns for each item whether it counts: a repeated result that an earlier
+    /// process stored does not.
     fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError>;
 }
 
-/// Some of the answers.
+/// Selection of answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// Older than this moment, in ms since the Unix epoch.
     pub(crate) before_ms: Option<u64>,
-    /// Of this model, as it was asked for or as it names itself.
+    /// Of this model, by the requested name or by the one in the answer.
     pub(crate) model: Option<String>,
 }
 
-/// What is kept of one model.
+/// Stored answers of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ByModel {
-    /// Where it was asked.
+    /// URL of the model.
     pub(crate) endpoint: String,
     /// The model.
     pub(crate) model: String,
-    /// How many answers.
+    /// Number of answers.
     pub(crate) answers: u64,
-    /// What they take, compressed.
+    /// Their compressed size in bytes.
     pub(crate) bytes: u64,
-    /// Tokens that were paid for them.
+    /// Their billed tokens.
     pub(crate) tokens: u64,
-    /// When the oldest came, in ms since the Unix epoch.
+    /// Arrival of the oldest, in ms since the Unix epoch.
     pub(crate) oldest_ms: u64,
-    /// When the newest came.
+    /// Arrival of the newest.
     pub(crate) newest_ms: u64,
 }
 
 impl ResponseCache {
-    /// Opens the file at `path`, made when missing.
+    /// Opens the file at `path`, or creates it.
     ///
     /// # Errors
-    /// `Unusable` when it is no store of answers, damaged, of a newer version or not writable; `Unavailable` when another
-    /// process has it locked.
+    /// `Unusable` when the file is not a response cache, is damaged, of a newer version or not writable; `Unavailable` when
+    /// another process has locked it.
     pub fn open(path: &Path) -> Result<Self, CacheError> {
         let place = path.display().to_string();
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -112,10 +112,10 @@ impl ResponseCache {
         Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)), place })
     }
 
-    /// A store that ends with the process, for runs that ask no model and for tests.
+    /// A cache in memory, for runs without a model and for tests.
     ///
     /// # Errors
-    /// When there is no memory left.
+    /// When memory is exhausted.
     pub fn in_memory() -> Result<Self, CacheError> {
         let place = ":memory:".to_owned();
         let writer = LAYOUT.open(Path::new(&place)).map_err(|trouble| at(&place, trouble))?;
@@ -138,7 +138,7 @@ impl ResponseCache {
         at(&self.place, LAYOUT.classify(&error))
     }
 
-    /// What is kept of each model.
+    /// Stored answers of each model.
     pub(crate) fn by_model(&self, of: &Selection) -> Result<Vec<ByModel>, CacheError> {
         let query = format!(
             "SELECT endpoint, model, count(*), sum(length(content)), sum(total_tokens), min(created_at_ms), \
@@ -165,7 +165,7 @@ impl ResponseCache {
         read().map_err(|error| self.failed(error))
     }
 
-    /// Deletes what is selected and gives its space back; says how many answers went.
+    /// Deletes the selected answers and frees their space; returns how many.
     pub(crate) fn prune(&self, what: &Selection) -> Result<u64, CacheError> {
         let writer = self.write();
         let delete = || {
@@ -179,7 +179,7 @@ impl ResponseCache {
         delete().map_err(|error| self.failed(error))
     }
 
-    /// Hands every answer that is what was written to `each`, oldest first; says how many are damaged.
+    /// Passes every intact answer to `each`, oldest first; returns how many are damaged.
     pub(super) fn each<E: From<CacheError>>(
         &self,
         mut each: impl FnMut(&CachedRow) -> Result<(), E>,
@@ -199,7 +199,7 @@ impl ResponseCache {
         Ok(damaged)
     }
 
-    /// Puts answers whose keys are not there; says of each whether it was.
+    /// Inserts the answers whose keys are missing; returns for each whether it was inserted.
     pub(super) fn put_absent(&self, batch: &[(AnswerKey, CacheEntry, String)]) -> Result<u64, CacheError> {
         let mut writer = self.write();
         let mut write = || {
@@ -230,7 +230,7 @@ impl Answers for ResponseCache {
     fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError> {
         let mut reader = self.read();
         let mut look = || {
-            // One view for all of them, and one lock.
+            // One snapshot and one lock for all keys.
             let transaction = reader.transaction()?;
             let found = keys.iter().map(|key| Ok((*key, rows::look_up(&transaction, key)?)));
             found.collect::<rusqlite::Result<Vec<_>>>()
@@ -252,7 +252,7 @@ impl Answers for ResponseCache {
     }
 }
 
-/// What a [`Selection`] chooses, as parameters 1 and 2.
+/// Condition of a [`Selection`], with parameters 1 and 2.
 const SELECTED: &str =
     "(?1 IS NULL OR created_at_ms < ?1) AND (?2 IS NULL OR model = ?2 OR answered_by = ?2)";
 

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::entry::{finish_of, finish_word};
 use super::{CacheEntry, CacheError, ResponseCache};
 
-/// Longest line that is read, in bytes: an answer of the greatest length with every byte escaped, and the rest.
+/// Longest line that is read, in bytes: an answer of the greatest length with every byte escaped, and the other fields.
 const LINE_BYTES: u64 = 6 * proto::convert::ANSWER_BYTES as u64 + (1 << 16);
 
-/// Answers that are written in one step.
+/// Answers in one transaction.
 const BATCH: usize = 500;
 
-/// An answer on a line. Names of fields are a contract with scripts.
+/// Line of an export. The names of the fields are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Line {
     key: AnswerKey,
@@ -35,40 +35,40 @@ struct Line {
     run_id: String,
 }
 
-/// What an import came to.
+/// Counts of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Imported {
-    /// Answers that were new.
+    /// Answers that were inserted.
     pub(crate) new: u64,
-    /// Answers whose keys were there: what was kept stays.
+    /// Answers whose keys were stored before; the stored ones stay.
     pub(crate) known: u64,
 }
 
-/// Why answers cannot be taken in or out.
+/// Failure of an export or import.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
-    /// A line is not an answer. What stood before it was taken in.
+    /// A line is not an answer. The lines before it were imported.
     #[error("line {line}: {reason}")]
     Line {
-        /// Which, from 1.
+        /// Number of the line, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// Cause.
         reason: String,
     },
     /// The file cannot be read or written.
     #[error("line {line} cannot be read or written: {source}")]
     File {
-        /// At which line, from 1.
+        /// Number of the line, from 1.
         line: u64,
-        /// Why.
+        /// Cause.
         source: std::io::Error,
     },
-    /// The store does not work.
+    /// The response cache failed.
     #[error(transparent)]
     Store(#[from] CacheError),
 }
 
-/// Writes every answer, a line each, oldest first; gives how many, and how many more are damaged and left out.
+/// Writes every intact answer, one a line, oldest first; returns how many, and how many damaged ones were left out.
 pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64, u64), ImportError> {
     let mut count = 0;
     let damaged = store.each(|kept| {
@@ -93,7 +93,7 @@ pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64,
     Ok((count, damaged))
 }
 
-/// Takes answers in; none that is kept is overwritten.
+/// Imports answers; stored ones are not overwritten.
 pub(crate) fn import(store: &ResponseCache, from: &mut dyn BufRead) -> Result<Imported, ImportError> {
     let (mut imported, mut batch, mut number) = (Imported::default(), Vec::new(), 0);
     let mut put = |batch: &mut Vec<_>| {

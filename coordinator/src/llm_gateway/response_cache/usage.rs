@@ -7,22 +7,22 @@ use proto::convert::LlmStatus;
 /// Counts over the calls of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LlmUsage {
-    /// Calls that were made, whatever became of them.
+    /// Calls that were made, with any outcome.
     pub(crate) calls: u64,
-    /// Those that failed other than by a refusal.
+    /// Calls that failed, not counting throttled ones.
     pub(crate) failed: u64,
-    /// Those that were refused because there were too many.
+    /// Calls that the provider throttled.
     pub(crate) throttled: u64,
-    /// Questions that were answered from what was kept.
+    /// Requests that were answered from the response cache.
     pub(crate) reused: u64,
-    /// Tokens that were paid for.
+    /// Billed tokens.
     pub(crate) usage: Usage,
-    /// What they cost, in US dollars.
+    /// Cost in US dollars.
     pub(crate) cost_usd: f64,
 }
 
 impl LlmUsage {
-    /// What one call came to. `price`: `None` where nobody knows the run any more.
+    /// Usage of one call. `price` is `None` where the run is not known any more.
     pub(crate) fn of(outcome: &CallOutcome, usage: Usage, price: Option<&Price>) -> Self {
         let usage = match outcome {
             CallOutcome::Answered(answer) if usage == Usage::default() => answer.usage,
@@ -42,7 +42,7 @@ impl LlmUsage {
         }
     }
 
-    /// Takes back what turned out to have been counted before.
+    /// Subtracts usage that had been counted before.
     pub(crate) fn take_back(&mut self, other: &Self) {
         self.calls = self.calls.saturating_sub(other.calls);
         self.failed = self.failed.saturating_sub(other.failed);
@@ -59,7 +59,7 @@ impl LlmUsage {
         self.cost_usd = (self.cost_usd - other.cost_usd).max(0.0);
     }
 
-    /// The same for clients; what only a living run has is zero.
+    /// Status for clients; fields that only an active run has are zero.
     pub(crate) fn status(&self) -> LlmStatus {
         LlmStatus {
             calls: self.calls,

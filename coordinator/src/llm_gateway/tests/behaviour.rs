@@ -16,7 +16,7 @@ fn a_kept_answer_comes_back_without_a_call() {
     let stored = CachedResponse { answer: Arc::new(answer("kept")), created_at_ms: 5 };
     bench.store.insert(key(1), stored);
     bench.open(1, "w");
-    bench.ask(1, &acquire("r", 7, key(1)), &terms(|_| ()));
+    bench.ask(1, &acquire("r", 7, key(1)), &allowed(|_| ()));
     assert_eq!(bench.heard(), [(1, 7, known("kept"))]);
     assert_eq!((bench.spent("r").calls, bench.spent("r").reused), (0, 1));
     assert_eq!(bench.state.calls_under_way(), 0, "no permit was taken for it");
@@ -25,15 +25,15 @@ fn a_kept_answer_comes_back_without_a_call() {
 #[test]
 fn an_answer_is_durable_before_it_is_sent() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
     bench.open(2, "v");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
-    bench.ask(2, &acquire("r", 9, key(1)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.ask(2, &acquire("r", 9, key(1)), &allowed);
     assert_eq!(bench.heard(), [(1, 1, GO)], "one call for two workers");
-    bench.end(1, complete("r", 1, key(1), CallOutcome::Answered(answer("new"))), &terms);
+    bench.end(1, complete("r", 1, key(1), CallOutcome::Answered(answer("new"))), &allowed);
     assert_eq!(bench.heard(), []);
-    bench.ask(2, &acquire("r", 10, key(1)), &terms);
+    bench.ask(2, &acquire("r", 10, key(1)), &allowed);
     assert_eq!(bench.heard(), [], "who comes meanwhile waits for it too");
     bench.keep_all();
     assert_eq!(bench.heard(), [(1, 1, Reply::ResultPersisted), (2, 9, known("new")), (2, 10, known("new"))]);
@@ -44,14 +44,14 @@ fn an_answer_is_durable_before_it_is_sent() {
 #[test]
 fn when_a_call_fails_the_next_in_line_makes_its_own() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
     bench.open(2, "v");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
-    bench.ask(2, &acquire("r", 1, key(1)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.ask(2, &acquire("r", 1, key(1)), &allowed);
     bench.heard();
     bench.pass(1.0);
-    bench.end(1, complete("r", 1, key(1), failed(false)), &terms);
+    bench.end(1, complete("r", 1, key(1), failed(false)), &allowed);
     assert_eq!(bench.heard(), [(2, 1, GO)]);
     bench.keep_all();
     assert_eq!(bench.heard(), [(1, 1, Reply::ResultPersisted)]);
@@ -60,7 +60,7 @@ fn when_a_call_fails_the_next_in_line_makes_its_own() {
 
 #[test]
 fn empty_cut_off_and_withheld_answers_are_not_kept() {
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     for (number, bad) in [
         answer(" \n"),
         Answer { finish: Finish::Length, ..answer("[{") },
@@ -71,8 +71,8 @@ fn empty_cut_off_and_withheld_answers_are_not_kept() {
     {
         let mut bench = Bench::new();
         bench.open(1, "w");
-        bench.ask(1, &acquire("r", 1, key(1)), &terms);
-        bench.end(1, complete("r", 1, key(1), CallOutcome::Answered(bad)), &terms);
+        bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+        bench.end(1, complete("r", 1, key(1), CallOutcome::Answered(bad)), &allowed);
         bench.keep_all();
         assert!(bench.store.is_empty(), "{number}");
         assert_eq!((bench.spent("r").failed, bench.spent("r").usage.total), (1, 1000), "it was paid for");
@@ -82,7 +82,7 @@ fn empty_cut_off_and_withheld_answers_are_not_kept() {
 #[test]
 fn every_permit_is_returned_whatever_becomes_of_the_call() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
     let outcomes = [
         CallOutcome::Unsent,
@@ -91,10 +91,10 @@ fn every_permit_is_returned_whatever_becomes_of_the_call() {
         CallOutcome::Answered(answer("a")),
     ];
     for (number, outcome) in (1..).zip(outcomes) {
-        bench.ask(1, &acquire("r", number, key(number)), &terms);
+        bench.ask(1, &acquire("r", number, key(number)), &allowed);
         bench.pass(1.0);
         assert!(bench.heard().contains(&(1, number, GO)), "{number}");
-        bench.end(1, complete("r", number, key(number), outcome), &terms);
+        bench.end(1, complete("r", number, key(number), outcome), &allowed);
         bench.keep_all();
         bench.pass(1.0);
     }
@@ -106,18 +106,18 @@ fn every_permit_is_returned_whatever_becomes_of_the_call() {
 #[test]
 fn a_call_repeated_after_its_word_was_lost_counts_once() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
     let end = complete("r", 1, key(1), failed(false));
-    bench.end(1, end.clone(), &terms);
+    bench.end(1, end.clone(), &allowed);
     // The link breaks before the word that it is kept arrives, and before it is durable.
     bench.state.disconnected(bench.now, StreamId(1));
     bench.open(2, "w");
-    bench.end(2, end.clone(), &terms);
+    bench.end(2, end.clone(), &allowed);
     assert!(!bench.heard().iter().any(|(_, _, reply)| *reply == Reply::ResultPersisted));
     bench.keep_all();
-    bench.end(2, end, &terms);
+    bench.end(2, end, &allowed);
     bench.keep_all();
     let kept = bench
         .heard()
@@ -130,13 +130,13 @@ fn a_call_repeated_after_its_word_was_lost_counts_once() {
 #[test]
 fn a_coordinator_that_was_restarted_keeps_what_it_did_not_allow() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
-    bench.end(1, complete("r", 41, key(1), CallOutcome::Answered(answer("paid"))), &terms);
+    bench.end(1, complete("r", 41, key(1), CallOutcome::Answered(answer("paid"))), &allowed);
     assert!(bench.write[0].write.perhaps_repeated);
     bench.keep_all();
     assert_eq!(bench.heard(), [(1, 41, Reply::ResultPersisted)]);
-    bench.ask(1, &acquire("r", 42, key(1)), &terms);
+    bench.ask(1, &acquire("r", 42, key(1)), &allowed);
     assert_eq!(bench.heard(), [(1, 42, known("paid"))]);
 }
 
@@ -145,9 +145,9 @@ fn what_an_earlier_process_counted_is_not_counted_again() {
     let mut bench = Bench::new();
     let before = LlmUsage { calls: 5, cost_usd: 1.0, ..LlmUsage::default() };
     bench.state = GatewayState::new([(id("r"), before)].into());
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
-    bench.end(1, complete("r", 41, key(1), CallOutcome::Answered(answer("paid"))), &terms);
+    bench.end(1, complete("r", 41, key(1), CallOutcome::Answered(answer("paid"))), &allowed);
     assert_eq!(bench.spent("r").calls, 6);
     let pending_write = bench.write.remove(0);
     bench.state.persisted(bench.now, pending_write, false);
@@ -158,26 +158,26 @@ fn what_an_earlier_process_counted_is_not_counted_again() {
 #[test]
 fn a_call_under_way_is_taken_over_by_the_next_stream_and_the_next_process() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
     bench.state.disconnected(bench.now, StreamId(1));
     bench.open(2, "v");
-    bench.ask(2, &acquire("r", 1, key(1)), &terms);
+    bench.ask(2, &acquire("r", 1, key(1)), &allowed);
     bench.heard();
     let again = AcquireCall { under_way: true, ..acquire("r", 1, key(1)) };
     bench.open(3, "w");
-    bench.ask(3, &again, &terms);
+    bench.ask(3, &again, &allowed);
     assert_eq!(bench.state.calls_under_way(), 1, "it is the same call");
     assert_eq!(bench.heard(), []);
     // A process that does not know it counts it all the same, and lets no second one through.
     bench.state = GatewayState::new(BTreeMap::new());
     bench.open(4, "w");
     bench.open(5, "v");
-    bench.ask(4, &again, &terms);
-    bench.ask(5, &acquire("r", 1, key(1)), &terms);
+    bench.ask(4, &again, &allowed);
+    bench.ask(5, &acquire("r", 1, key(1)), &allowed);
     assert_eq!((bench.heard(), bench.state.calls_under_way()), (vec![], 1));
-    bench.end(4, complete("r", 1, key(1), CallOutcome::Answered(answer("a"))), &terms);
+    bench.end(4, complete("r", 1, key(1), CallOutcome::Answered(answer("a"))), &allowed);
     bench.keep_all();
     assert_eq!(bench.heard(), [(4, 1, Reply::ResultPersisted), (5, 1, known("a"))]);
     bench.state.assert_idle();
@@ -186,12 +186,12 @@ fn a_call_under_way_is_taken_over_by_the_next_stream_and_the_next_process() {
 #[test]
 fn a_worker_that_dies_gives_its_share_back_when_its_lease_would_end() {
     let mut bench = Bench::new();
-    let terms = terms(|config| config.limits.concurrency = Limit::at(1));
+    let allowed = allowed(|config| config.limits.concurrency = Limit::at(1));
     bench.open(1, "w");
     bench.open(2, "v");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
-    bench.ask(1, &acquire("r", 2, key(2)), &terms);
-    bench.ask(2, &acquire("r", 1, key(1)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.ask(1, &acquire("r", 2, key(2)), &allowed);
+    bench.ask(2, &acquire("r", 1, key(1)), &allowed);
     bench.heard();
     bench.state.disconnected(bench.now, StreamId(1));
     bench.take();
@@ -205,12 +205,12 @@ fn a_worker_that_dies_gives_its_share_back_when_its_lease_would_end() {
 #[test]
 fn who_withdraws_makes_room_for_the_next() {
     let mut bench = Bench::new();
-    let terms = terms(|config| config.limits.concurrency = Limit::at(1));
+    let allowed = allowed(|config| config.limits.concurrency = Limit::at(1));
     bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
-    bench.ask(1, &acquire("r", 2, key(2)), &terms);
-    bench.ask(1, &acquire("r", 3, key(2)), &terms);
-    bench.ask(1, &acquire("r", 4, key(4)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.ask(1, &acquire("r", 2, key(2)), &allowed);
+    bench.ask(1, &acquire("r", 3, key(2)), &allowed);
+    bench.ask(1, &acquire("r", 4, key(4)), &allowed);
     bench.heard();
     let request_id = |number| RequestId { stream: StreamId(1), number };
     bench.state.cancel(bench.now, request_id(2));
@@ -218,30 +218,30 @@ fn who_withdraws_makes_room_for_the_next() {
     bench.state.cancel(bench.now, request_id(1));
     bench.take();
     bench.pass(1.0);
-    bench.end(1, complete("r", 1, key(1), CallOutcome::Unsent), &terms);
+    bench.end(1, complete("r", 1, key(1), CallOutcome::Unsent), &allowed);
     assert_eq!(bench.heard(), [(1, 1, Reply::ResultPersisted), (1, 3, GO)]);
-    bench.end(1, complete("r", 3, key(2), CallOutcome::Unsent), &terms);
+    bench.end(1, complete("r", 3, key(2), CallOutcome::Unsent), &allowed);
     bench.state.assert_idle();
 }
 
 #[test]
 fn a_wrong_key_stops_the_run_and_no_other() {
     let mut bench = Bench::new();
-    let (terms, other) = (
-        terms(|config| config.limits.concurrency = Limit::at(2)),
-        terms(|config| {
+    let (allowed, other) = (
+        allowed(|config| config.limits.concurrency = Limit::at(2)),
+        allowed(|config| {
             config.limits.concurrency = Limit::at(2);
             config.grok.api_key_env = "OTHER_KEY".to_owned();
         }),
     );
     bench.open(1, "w");
     for number in 1..5 {
-        bench.ask(1, &acquire("r", number, key(number)), &terms);
+        bench.ask(1, &acquire("r", number, key(number)), &allowed);
         bench.ask(1, &acquire("other", 10 + number, key(10 + number)), &other);
         bench.pass(1.0);
     }
     bench.heard();
-    bench.end(1, complete("r", 1, key(1), failed(true)), &terms);
+    bench.end(1, complete("r", 1, key(1), failed(true)), &allowed);
     let reason = || Reply::Stopped("the key is wrong".to_owned());
     assert_eq!(bench.heard(), [(1, 3, reason()), (1, 4, reason())]);
     assert_eq!(bench.halted, [(id("r"), "the key is wrong".to_owned())]);
@@ -254,7 +254,7 @@ fn a_wrong_key_stops_the_run_and_no_other() {
     assert!(bench.store.contains_key(&key(2)));
     bench.heard();
     bench.pass(1.0);
-    bench.ask(1, &acquire("r", 6, key(6)), &terms);
+    bench.ask(1, &acquire("r", 6, key(6)), &allowed);
     bench.pass(1.0);
     assert_eq!(bench.heard(), [(1, 6, GO)]);
 }
@@ -262,7 +262,7 @@ fn a_wrong_key_stops_the_run_and_no_other() {
 #[test]
 fn a_run_makes_no_more_calls_than_it_may_and_keeps_what_it_paid_for() {
     let mut bench = Bench::new();
-    let bound = terms(|config| config.spend.max_requests = 2);
+    let bound = allowed(|config| config.spend.max_requests = 2);
     bench.open(1, "w");
     for number in 1..5 {
         bench.ask(1, &acquire("r", number, key(number)), &bound);
@@ -283,7 +283,7 @@ fn a_run_makes_no_more_calls_than_it_may_and_keeps_what_it_paid_for() {
     bench.halted.clear();
     bench.ask(1, &acquire("r", 7, key(2)), &bound);
     assert_eq!((bench.heard(), bench.halted.len()), (vec![(1, 7, known("a"))], 0));
-    let raised = terms(|config| config.spend.max_requests = 3);
+    let raised = allowed(|config| config.spend.max_requests = 3);
     bench.ask(1, &acquire("r", 8, key(4)), &raised);
     bench.pass(1.0);
     assert_eq!(bench.heard(), [(1, 8, GO)]);
@@ -293,7 +293,7 @@ fn a_run_makes_no_more_calls_than_it_may_and_keeps_what_it_paid_for() {
 fn a_run_spends_no_more_than_it_may_and_one_call() {
     let mut bench = Bench::new();
     // A call costs 0.001 USD.
-    let bound = terms(|config| config.spend.max_cost_usd = 0.0055);
+    let bound = allowed(|config| config.spend.max_cost_usd = 0.0055);
     bench.open(1, "w");
     let mut calls = Vec::new();
     for number in 1..20 {
@@ -316,7 +316,7 @@ fn a_refreshing_run_asks_again_for_what_is_older_than_itself_and_nobody_pays_wit
     let stored = |text, created_at_ms| CachedResponse { answer: Arc::new(answer(text)), created_at_ms };
     bench.store.insert(key(1), stored("old", 999));
     bench.store.insert(key(2), stored("young", 1000));
-    let (fresh, usual) = (terms(|config| config.spend.refresh = true), terms(|_| ()));
+    let (fresh, usual) = (allowed(|config| config.spend.refresh = true), allowed(|_| ()));
     bench.open(1, "w");
     bench.ask(1, &acquire("fresh", 1, key(1)), &fresh);
     bench.ask(1, &acquire("fresh", 2, key(2)), &fresh);
@@ -333,18 +333,18 @@ fn a_refreshing_run_asks_again_for_what_is_older_than_itself_and_nobody_pays_wit
 #[test]
 fn a_refusal_anywhere_slows_everybody_at_once_and_no_other_model() {
     let mut bench = Bench::new();
-    let loose = terms(|config| config.grok.model = "loose".to_owned());
-    let terms = terms(|_| ());
+    let loose = allowed(|config| config.grok.model = "loose".to_owned());
+    let allowed = allowed(|_| ());
     for stream in 1..4 {
         bench.open(stream, &format!("w{stream}"));
-        bench.ask(stream, &acquire("r", 1, key(stream)), &terms);
+        bench.ask(stream, &acquire("r", 1, key(stream)), &allowed);
         bench.pass(1.0);
     }
     bench.heard();
     let refused = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(4)), tokens: false };
-    bench.end(1, complete("r", 1, key(1), refused), &terms);
+    bench.end(1, complete("r", 1, key(1), refused), &allowed);
     for stream in 1..4 {
-        bench.ask(stream, &acquire("r", 2, key(10 + stream)), &terms);
+        bench.ask(stream, &acquire("r", 2, key(10 + stream)), &allowed);
         bench.ask(stream, &acquire("loose", 3, key(20 + stream)), &loose);
         bench.pass(1.0);
     }
@@ -359,14 +359,14 @@ fn a_refusal_anywhere_slows_everybody_at_once_and_no_other_model() {
 #[test]
 fn one_limit_holds_over_all_workers_and_runs_and_equal_runs_share_it() {
     let mut bench = Bench::new();
-    let terms = terms(|_| ());
+    let allowed = allowed(|_| ());
     let (mut number, mut served) = (0, BTreeMap::new());
     for worker in 0..8 {
         bench.open(worker, &format!("w{worker}"));
         for _ in 0..150 {
             number += 1;
             let run = ["a", "b"][usize::try_from(worker % 2).unwrap()];
-            bench.ask(worker, &acquire(run, number, key(number)), &terms);
+            bench.ask(worker, &acquire(run, number, key(number)), &allowed);
         }
     }
     for _ in 0..6000 {
@@ -378,7 +378,7 @@ fn one_limit_holds_over_all_workers_and_runs_and_equal_runs_share_it() {
                 bench.end(
                     stream,
                     complete(run, number, key(number), CallOutcome::Answered(answer("a"))),
-                    &terms,
+                    &allowed,
                 );
             }
         }
@@ -392,7 +392,7 @@ fn one_limit_holds_over_all_workers_and_runs_and_equal_runs_share_it() {
 #[test]
 fn a_run_of_higher_priority_goes_first() {
     let mut bench = Bench::new();
-    let (low, high) = (terms(|_| ()), terms(|config| config.spend.priority = 5));
+    let (low, high) = (allowed(|_| ()), allowed(|config| config.spend.priority = 5));
     bench.open(1, "w");
     for number in 1..30 {
         bench.ask(1, &acquire("low", number, key(number)), &low);
@@ -412,11 +412,10 @@ fn a_run_that_asks_no_model_or_has_ended_gets_a_reason() {
     bench.open(1, "w");
     let gone = LlmAccess::Denied("it has ended".to_owned());
     bench.ask(1, &acquire("r", 1, key(1)), &gone);
-    let terms = terms(|config| config.limits.concurrency = Limit::at(1));
-    bench.ask(1, &acquire("s", 2, key(2)), &terms);
-    bench.ask(1, &acquire("s", 3, key(3)), &terms);
-    bench.state.changed(bench.now, &id("s"), &gone);
-    bench.take();
+    let allowed = allowed(|config| config.limits.concurrency = Limit::at(1));
+    bench.ask(1, &acquire("s", 2, key(2)), &allowed);
+    bench.ask(1, &acquire("s", 3, key(3)), &allowed);
+    bench.set_access(&id("s"), &gone);
     let stopped = |number| (1, number, Reply::Stopped("it has ended".to_owned()));
     assert_eq!(bench.heard(), [stopped(1), (1, 2, GO), stopped(3)]);
 }
@@ -424,17 +423,17 @@ fn a_run_that_asks_no_model_or_has_ended_gets_a_reason() {
 #[test]
 fn a_second_stream_of_a_worker_takes_the_place_of_the_first() {
     let mut bench = Bench::new();
-    let terms = terms(|config| config.limits.concurrency = Limit::at(1));
+    let allowed = allowed(|config| config.limits.concurrency = Limit::at(1));
     bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &terms);
-    bench.ask(1, &acquire("r", 2, key(2)), &terms);
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.ask(1, &acquire("r", 2, key(2)), &allowed);
     bench.open(2, "w");
     bench.heard();
-    bench.ask(2, &AcquireCall { under_way: true, ..acquire("r", 1, key(1)) }, &terms);
-    bench.ask(2, &acquire("r", 2, key(2)), &terms);
+    bench.ask(2, &AcquireCall { under_way: true, ..acquire("r", 1, key(1)) }, &allowed);
+    bench.ask(2, &acquire("r", 2, key(2)), &allowed);
     assert_eq!(bench.state.calls_under_way(), 1);
     bench.pass(1.0);
-    bench.end(2, complete("r", 1, key(1), CallOutcome::Answered(answer("a"))), &terms);
+    bench.end(2, complete("r", 1, key(1), CallOutcome::Answered(answer("a"))), &allowed);
     bench.keep_all();
     assert_eq!(bench.heard(), [(2, 2, GO), (2, 1, Reply::ResultPersisted)]);
 }

@@ -10,6 +10,7 @@ use domain::ids::{AnswerKey, RunId, WorkerName};
 use proto::convert::{AcquireCall, CallResult};
 
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
+use super::runs::RunChanged;
 use super::spend_limit::{LlmAccess, LlmPolicy};
 use super::state::GatewayState;
 use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
@@ -27,7 +28,7 @@ pub(super) fn key(number: u64) -> AnswerKey {
     AnswerKey::of(&number.to_le_bytes())
 }
 
-pub(super) fn terms(change: impl FnOnce(&mut RunConfig)) -> LlmAccess {
+pub(super) fn allowed(change: impl FnOnce(&mut RunConfig)) -> LlmAccess {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
     config.proposer.timeout_seconds = 60;
@@ -142,14 +143,34 @@ impl Bench {
         self.take();
     }
 
+    /// The coordinator sends a change of the run, unless the gateway knows it already. An access that the gateway had
+    /// stopped is allowed again, as if the run had been submitted again.
+    pub(super) fn set_access(&mut self, run_id: &RunId, access: &LlmAccess) {
+        if self.state.access(run_id) == *access {
+            return;
+        }
+        let run_id = run_id.clone();
+        if !self.state.is_active(&run_id) {
+            self.state.run_changed(self.now, RunChanged::Active { run_id: run_id.clone(), policy: None });
+        }
+        let change = match access {
+            LlmAccess::Allowed(policy) => RunChanged::Active { run_id, policy: Some(Arc::clone(policy)) },
+            LlmAccess::Denied(reason) => RunChanged::Halted { run_id, reason: reason.clone() },
+        };
+        self.state.run_changed(self.now, change);
+        self.take();
+    }
+
     pub(super) fn ask(&mut self, stream: u64, asked: &AcquireCall, access: &LlmAccess) {
-        self.state.acquire(self.now, StreamId(stream), asked, access);
+        self.set_access(&asked.run_id, access);
+        self.state.acquire(self.now, StreamId(stream), asked);
         self.take();
         self.look_all();
     }
 
     pub(super) fn end(&mut self, stream: u64, ended: CallResult, access: &LlmAccess) {
-        self.state.complete(self.now, StreamId(stream), ended, access);
+        self.set_access(&ended.run_id, access);
+        self.state.complete(self.now, StreamId(stream), ended);
         self.take();
     }
 

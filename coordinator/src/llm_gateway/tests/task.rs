@@ -12,7 +12,7 @@ use crate::ledger::{Ledger as _, MemoryLedger, suite};
 use crate::llm_gateway::batcher::FULL;
 use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, ResponseCache};
 use crate::llm_gateway::task::{GatewayHandle, ShutdownHandle};
-use crate::run::{Coordinator, Parts, Recovery};
+use crate::run::{Coordinator, Parts, Recovery, Standstill};
 
 /// A store with troubles.
 #[derive(Debug)]
@@ -80,7 +80,8 @@ impl Scene {
         };
         let runs = Coordinator::open(parts).await.unwrap();
         let store: Arc<dyn Answers> = store.clone();
-        let (desk, closing) = GatewayHandle::open(Arc::clone(&runs), store).await.unwrap();
+        let (desk, closing) =
+            GatewayHandle::open(Arc::clone(&runs.llm), Arc::clone(&runs.metrics), store).await.unwrap();
         Self { runs, desk, _closing: closing, _folder: folder }
     }
 }
@@ -125,8 +126,12 @@ async fn a_result_that_the_store_cannot_take_stops_its_run_with_the_reason() {
     };
     let numbers = [stopped(next(&mut replies).await), stopped(next(&mut replies).await)];
     assert_eq!(numbers, [1, 2]);
-    let halted = scene.runs.with_run(&id("r"), |live| live.halted.clone()).flatten();
-    assert!(halted.is_some_and(|reason| reason.contains("cannot be used")));
+    loop {
+        match scene.runs.wait_for_standstill(&id("r")).await {
+            Standstill::Halted(reason) => return assert!(reason.contains("cannot be used"), "{reason}"),
+            Standstill::Stalled(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +163,7 @@ async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks
         store.insert(&[CacheWrite { run_id, spent, entry: None, perhaps_repeated: false }]).unwrap();
     }
     let scene = Scene::set(&store).await;
-    let llm_status = &scene.runs.llm_status;
+    let llm_status = &scene.runs.llm.status;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(llm_status.of(&id("old1")), None, "it has ended");
     assert_eq!(llm_status.total(&id("old1")).await.map(|status| status.calls), Some(7));
@@ -173,8 +178,7 @@ async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks
     assert_eq!(llm_status.of(&id("r")).map(|status| status.calls), Some(1));
     let series = || scene.runs.metrics.text(crate::metrics::Depths::default()).contains("run=\"r\"");
     assert!(series());
-    scene.runs.scheduler().end(&id("r"));
-    scene.runs.notify_watchers(true);
+    scene.runs.end(&id("r"));
     sleep(Duration::from_secs(2)).await;
     for (run, calls) in [("r", 1), ("old1", 8)] {
         assert_eq!(llm_status.of(&id(run)), None);

@@ -16,15 +16,15 @@ const KEYS: u64 = 40;
 const RUNS: [&str; 3] = ["a", "b", "fresh"];
 
 #[derive(Debug, Clone)]
-enum Stage {
-    Waits,
-    /// A call is under way; `excused`: the coordinator cannot know of it any more, or has to think it forgotten.
-    Calls {
+enum RequestState {
+    Waiting,
+    /// `excused`: the coordinator cannot know of the call any more, or has to consider it expired.
+    Calling {
         excused: bool,
         since: f64,
     },
-    /// The call has ended; nobody said yet that it is kept.
-    Reports(Box<CallResult>),
+    /// The call has ended, and its result is not acknowledged.
+    Persisting(Box<CallResult>),
 }
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Member {
     stream: Option<u64>,
     lost_at: f64,
     number: u64,
-    open: BTreeMap<u64, (&'static str, u64, Stage)>,
+    open: BTreeMap<u64, (&'static str, u64, RequestState)>,
 }
 
 struct World {
@@ -49,7 +49,18 @@ struct World {
 }
 
 fn access(run: &str) -> LlmAccess {
-    terms(|config| config.spend.refresh = run == "fresh")
+    allowed(|config| config.spend.refresh = run == "fresh")
+}
+
+/// A bench whose coordinator has sent every run.
+fn bench(spent: BTreeMap<RunId, LlmUsage>, now: f64) -> Bench {
+    let mut bench = Bench::new();
+    bench.now = now;
+    bench.state = GatewayState::new(spent);
+    for run in RUNS {
+        bench.set_access(&id(run), &access(run));
+    }
+    bench
 }
 
 impl World {
@@ -62,7 +73,7 @@ impl World {
             open: BTreeMap::new(),
         };
         Self {
-            bench: Bench::new(),
+            bench: bench(BTreeMap::new(), 0.0),
             dice: fastrand::Rng::with_seed(seed),
             members: (0..4).map(member).collect(),
             streams: 0,
@@ -74,7 +85,7 @@ impl World {
         }
     }
 
-    /// A worker opens a stream and says all it has to say.
+    /// A worker opens a stream and sends all its open requests.
     fn connect(&mut self, index: usize) {
         self.streams += 1;
         let (stream, now) = (self.streams, self.bench.now);
@@ -82,17 +93,17 @@ impl World {
         let away = now - member.lost_at;
         member.stream = Some(stream);
         self.bench.state.connected(now, StreamId(stream), WorkerName::new(member.name.clone()).unwrap());
-        for (number, (run, which, stage)) in &mut member.open {
+        for (number, (run, which, state)) in &mut member.open {
             let question = acquire(run, *number, key(*which));
-            match stage {
-                Stage::Waits => self.bench.state.acquire(now, StreamId(stream), &question, &access(run)),
-                Stage::Calls { excused, .. } => {
+            match state {
+                RequestState::Waiting => self.bench.state.acquire(now, StreamId(stream), &question),
+                RequestState::Calling { excused, .. } => {
                     *excused |= away >= LEASE_S;
                     let question = AcquireCall { under_way: true, ..question };
-                    self.bench.state.acquire(now, StreamId(stream), &question, &access(run));
+                    self.bench.state.acquire(now, StreamId(stream), &question);
                 }
-                Stage::Reports(ended) => {
-                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended), &access(run));
+                RequestState::Persisting(ended) => {
+                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended));
                 }
             }
         }
@@ -111,15 +122,15 @@ impl World {
         let Some(stream) = member.stream else { return };
         member.number += 1;
         let (run, which) = (RUNS[self.dice.usize(..3)], self.dice.u64(..KEYS));
-        member.open.insert(member.number, (run, which, Stage::Waits));
+        member.open.insert(member.number, (run, which, RequestState::Waiting));
         let question = acquire(run, member.number, key(which));
-        self.bench.state.acquire(self.bench.now, StreamId(stream), &question, &access(run));
+        self.bench.state.acquire(self.bench.now, StreamId(stream), &question);
     }
 
-    /// One of a worker's calls comes to its end.
+    /// One of a worker's calls ends.
     fn end_a_call(&mut self, index: usize) {
         let calls = |member: &Member| -> Vec<u64> {
-            let calls = member.open.iter().filter(|(_, open)| matches!(open.2, Stage::Calls { .. }));
+            let calls = member.open.iter().filter(|(_, open)| matches!(open.2, RequestState::Calling { .. }));
             calls.map(|(number, _)| *number).collect()
         };
         let member = &mut self.members[index];
@@ -140,11 +151,10 @@ impl World {
             self.given_back += 1.0;
         }
         let end = complete(open.0, number, key(open.1), outcome);
-        open.2 = Stage::Reports(Box::new(end.clone()));
-        let run = open.0;
+        open.2 = RequestState::Persisting(Box::new(end.clone()));
         if let Some(stream) = member.stream {
             for _ in 0..=u32::from(self.dice.u32(..8) == 0) {
-                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone(), &access(run));
+                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone());
             }
         }
     }
@@ -152,7 +162,7 @@ impl World {
     fn withdraw(&mut self, index: usize) {
         let member = &mut self.members[index];
         let Some(stream) = member.stream else { return };
-        let waiting = member.open.iter().find(|(_, open)| matches!(open.2, Stage::Waits));
+        let waiting = member.open.iter().find(|(_, open)| matches!(open.2, RequestState::Waiting));
         if let Some((number, _)) = waiting {
             let number = *number;
             member.open.remove(&number);
@@ -160,7 +170,7 @@ impl World {
         }
     }
 
-    /// The worker's process ends; another one of its name begins.
+    /// The worker's process ends; another one of the same name starts.
     fn kill(&mut self, index: usize) {
         self.disconnect(index);
         let member = &mut self.members[index];
@@ -168,25 +178,24 @@ impl World {
         member.number = 0;
     }
 
-    /// The coordinator's process ends; what was durable is there for the next one.
+    /// The coordinator's process ends; the next one has the durable data.
     fn restart(&mut self) {
-        let before = std::mem::replace(&mut self.bench, Bench::new());
-        self.bench.now = before.now;
+        let next = bench(self.spent.clone(), self.bench.now);
+        let before = std::mem::replace(&mut self.bench, next);
         self.bench.store = before.store;
-        self.bench.state = GatewayState::new(self.spent.clone());
         self.lives += 1;
         for member in &mut self.members {
             member.stream = None;
             member.lost_at = before.now;
             for open in member.open.values_mut() {
-                if let Stage::Calls { excused, .. } = &mut open.2 {
+                if let RequestState::Calling { excused, .. } = &mut open.2 {
                     *excused = true;
                 }
             }
         }
     }
 
-    /// The store does some of its work, in its order.
+    /// The store does some of its work, in order.
     fn store(&mut self, all: bool) {
         let now = self.bench.now;
         for key in std::mem::take(&mut self.bench.look) {
@@ -201,20 +210,20 @@ impl World {
         }
     }
 
-    /// Every worker hears what it was told.
+    /// Delivers the replies to the workers.
     fn hear(&mut self) {
         self.bench.take();
         for (request_id, reply) in std::mem::take(&mut self.bench.told) {
             let Some(index) =
                 self.members.iter().position(|member| member.stream == Some(request_id.stream.0))
             else {
-                // Leave that never arrives is given back by nobody but the deadline.
+                // A permit that never arrives comes back at its deadline only.
                 self.let_through += f64::from(u8::from(matches!(reply, Reply::CallPermit { .. })));
                 continue;
             };
-            let Some((run, which, stage)) = self.members[index].open.get(&request_id.number).cloned() else {
+            let Some((run, which, state)) = self.members[index].open.get(&request_id.number).cloned() else {
                 if matches!(reply, Reply::CallPermit { .. }) {
-                    // It was withdrawn while leave was on its way: what is not begun is released.
+                    // Cancelled while the permit was on its way: the worker returns it unsent.
                     let run = RUNS[0];
                     self.let_through += 1.0;
                     self.given_back += 1.0;
@@ -223,21 +232,20 @@ impl World {
                         key: which,
                         ..complete(run, request_id.number, which, CallOutcome::Unsent)
                     };
-                    self.bench.state.complete(self.bench.now, request_id.stream, end, &access(run));
+                    self.bench.state.complete(self.bench.now, request_id.stream, end);
                 }
                 continue;
             };
             match reply {
                 Reply::CallPermit { .. } => {
                     self.let_through += 1.0;
-                    let twice =
-                        self.members.iter().flat_map(|member| member.open.values()).any(|open| {
-                            open.1 == which && matches!(open.2, Stage::Calls { excused: false, .. })
-                        });
+                    let twice = self.members.iter().flat_map(|member| member.open.values()).any(|open| {
+                        open.1 == which && matches!(open.2, RequestState::Calling { excused: false, .. })
+                    });
                     assert!(!twice, "two calls under way for key {which}");
-                    assert!(matches!(stage, Stage::Waits), "leave for {stage:?}");
+                    assert!(matches!(state, RequestState::Waiting), "a permit for {state:?}");
                     let since = self.bench.now;
-                    let call = (run, which, Stage::Calls { excused: false, since });
+                    let call = (run, which, RequestState::Calling { excused: false, since });
                     self.members[index].open.insert(request_id.number, call);
                 }
                 Reply::CachedResponse(answer) => {
@@ -245,12 +253,12 @@ impl World {
                     self.resolve(index, request_id.number);
                 }
                 Reply::ResultPersisted => {
-                    if let Stage::Reports(ended) = &stage
+                    if let RequestState::Persisting(ended) = &state
                         && matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole())
                     {
-                        assert!(self.bench.store.contains_key(&key(which)), "kept, and not durable");
+                        assert!(self.bench.store.contains_key(&key(which)), "acknowledged, and not durable");
                     }
-                    assert!(matches!(stage, Stage::Reports(_)), "kept: {stage:?}");
+                    assert!(matches!(state, RequestState::Persisting(_)), "acknowledged: {state:?}");
                     self.resolve(index, request_id.number);
                 }
                 Reply::Stopped(reason) => panic!("{reason}"),
@@ -293,14 +301,14 @@ impl World {
         for member in &mut self.members {
             let away = member.stream.is_none() && now - member.lost_at >= LEASE_S;
             for open in member.open.values_mut() {
-                if let Stage::Calls { excused, since } = &mut open.2 {
+                if let RequestState::Calling { excused, since } = &mut open.2 {
                     *excused |= away || now - *since >= LONGEST_S;
                 }
             }
         }
     }
 
-    /// Nothing goes wrong any more: everything comes to its end.
+    /// Without further faults, every request ends.
     fn calm(&mut self) {
         for _ in 0..4000 {
             for index in 0..self.members.len() {
@@ -319,8 +327,8 @@ impl World {
             self.hear();
         }
         let open: Vec<_> = self.members.iter().filter(|member| !member.open.is_empty()).collect();
-        assert!(open.is_empty(), "questions without an end: {open:?}");
-        // Calls of workers that died are given up.
+        assert!(open.is_empty(), "requests without an end: {open:?}");
+        // Calls of workers that died expire.
         self.pass(200.0);
         self.store(true);
         self.hear();
@@ -338,7 +346,7 @@ fn play(seed: u64) -> u64 {
 }
 
 #[test]
-fn whatever_goes_wrong_every_question_ends_and_nothing_is_paid_twice() {
+fn with_any_faults_every_request_ends_and_no_call_is_billed_twice() {
     let seeds = std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
     let first = std::env::var("SIM_FIRST").ok().and_then(|first| first.parse().ok()).unwrap_or(0);
     let mut resolved = 0;
@@ -346,7 +354,7 @@ fn whatever_goes_wrong_every_question_ends_and_nothing_is_paid_twice() {
         let played = std::panic::catch_unwind(|| play(seed));
         resolved += played.unwrap_or_else(|_| panic!("seed {seed}"));
     }
-    assert!(resolved > seeds * 50, "only {resolved} questions came to an end");
+    assert!(resolved > seeds * 50, "only {resolved} requests ended");
 }
 
 #[test]

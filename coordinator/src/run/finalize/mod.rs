@@ -211,7 +211,7 @@ impl Coordinator {
         if state == RunState::Finished {
             self.sweep_staged(run_id).await;
         }
-        self.scheduler().end(run_id);
+        self.end(run_id);
         self.notify_watchers(true);
     }
 

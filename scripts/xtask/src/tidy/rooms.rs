@@ -9,12 +9,7 @@ use serde_json::Value;
 const MOST: usize = 20;
 
 /// Folders that may be larger, and why.
-const LARGE: [(&str, &str); 4] = [
-    ("worker/engine/src/policies", "one file a policy"),
-    ("analysis/src", "to be divided"),
-    ("analysis/src/commands", "to be divided"),
-    ("coordinator/src", "to be divided into the rooms of the layers"),
-];
+const LARGE: [(&str, &str); 1] = [("worker/engine/src/policies", "one file a policy")];
 
 /// A sentence for each folder of source files with too many entries.
 pub(super) fn check(root: &Path, packages: &[Value]) -> Result<Vec<String>> {

@@ -1,4 +1,5 @@
-//! Synthetic corpora of any size from templates: every policy is violated somewhere, and a share of documents is hostile.
+//! Synthetic corpora of any size for `coordinator synth`: documents from templates that break every policy, and a share of
+//! hostile documents.
 
 mod documents;
 mod hostile;
@@ -12,7 +13,7 @@ use domain::published::Detection;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::embedded;
+use crate::findings;
 use random::Random;
 
 /// One document in this many is hostile.
@@ -51,7 +52,7 @@ pub(crate) fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
             (format!("manifests/hostile/{number}-{what}.yaml"), text, vec![finding])
         } else {
             let (path, text) = documents::document(&mut random, number);
-            let findings = embedded::findings(&text);
+            let findings = findings(&text);
             (path, text, findings)
         };
         manifests.add(&path, &text)?;
