@@ -21,11 +21,13 @@ const HOSTILE_SHARE: u64 = 100;
 
 /// Summary of a synthetic corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Summary {
-    pub(crate) records: u64,
-    pub(crate) documents: u64,
+pub struct Summary {
+    /// Records in `detections.json.gz`.
+    pub records: u64,
+    /// Documents in `manifests.tar.gz`.
+    pub documents: u64,
     /// Hostile documents among them.
-    pub(crate) hostile: u64,
+    pub hostile: u64,
 }
 
 /// Writes `detections.json.gz` with exactly `records` records and `manifests.tar.gz` with their documents into `out`.
@@ -36,7 +38,7 @@ pub(crate) struct Summary {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(crate) fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
+pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
     let mut detections = Detections::create(&out.join("detections.json.gz"))?;
     let mut manifests = Manifests::create(&out.join("manifests.tar.gz"))?;
