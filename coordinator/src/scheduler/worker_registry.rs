@@ -59,7 +59,7 @@ impl WorkerRegistry {
         u32::try_from(self.connected.len()).unwrap_or(u32::MAX)
     }
 
-    /// Reserves a name for a worker that wants to join: the wanted one, or with a number where another worker has it.
+    /// Reserves a unique name for a worker: the requested one, with a number appended where it is taken.
     /// Workers of one host join under one name, often at the same moment.
     pub(crate) fn reserve_name(&mut self, now: Monotonic, wanted: WorkerName) -> WorkerName {
         self.reserved.retain(|_, until| *until > now);
