@@ -1,8 +1,8 @@
-//! How many leases and commits a second a coordinator stands: simulated workers over loopback gRPC that compute nothing.
+//! Load test of the coordinator: leases and commits a second with simulated workers over loopback gRPC that compute nothing.
 //!
-//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small and empty of sense;
-//! store and ledger are real, so `--out` says which disk is measured.
-//! `--records 10000000 --shard-size 10 --seconds 3600` shows the memory over a large ledger.
+//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small and meaningless;
+//! store and ledger are real, so `--out` selects the disk that is measured.
+//! `--records 10000000 --shard-size 10 --seconds 3600` shows the memory with a large ledger.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,21 +30,21 @@ use proto::channel::{endpoint, fleet_client};
 use proto::convert::{LeaseKey, PartHeader};
 use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
-use proto::v1::work_request::Message as Ask;
-use proto::v1::work_response::Message as Answer;
+use proto::v1::work_request::Message as ToCoordinator;
+use proto::v1::work_response::Message as FromCoordinator;
 use results::store::Store;
 
 /// Measures the coordinator alone.
 #[derive(Debug, Clone, Parser)]
 struct Args {
-    /// Simulated workers, each with a stream of its own
+    /// Simulated workers, each with its own stream
     #[arg(long, default_value_t = 1000)]
     workers: usize,
     /// Connections that they share
     #[arg(long, default_value_t = 100)]
     connections: usize,
-    /// Shards that a worker asks for and commits at the same time. It renews nothing: all of them together have to be
-    /// committed within the time of a lease
+    /// Shards that a worker requests and commits at the same time. It does not renew leases, so all of them together have to
+    /// be committed within the time to live of a lease
     #[arg(long, default_value_t = 4)]
     slots: u32,
     /// Records of the run
@@ -59,13 +59,13 @@ struct Args {
     /// Bytes of a part
     #[arg(long, default_value_t = 2000)]
     part_bytes: usize,
-    /// Folder for ledger and parts; emptied by whoever made it
+    /// Folder for ledger and parts; it is not cleaned up
     #[arg(long)]
     out: PathBuf,
 }
 
-/// How often it is said how far the run is.
-const TOLD: Duration = Duration::from_secs(10);
+/// Interval of progress messages.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -99,15 +99,15 @@ async fn measure(args: Args) -> anyhow::Result<()> {
         let (channel, committed, part) = (channel.clone(), Arc::clone(&committed), part.clone());
         workers.spawn(work(channel, number, args.slots, part, committed));
     }
-    // The first seconds belong to joining.
+    // Workers join during the first seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, begun) = (committed.load(Ordering::Relaxed), Instant::now());
     let shards = args.records.div_ceil(args.shard_size.into());
-    let mut told = Instant::now();
+    let mut printed = Instant::now();
     while begun.elapsed().as_secs() < args.seconds && committed.load(Ordering::Relaxed) < shards {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if told.elapsed() > TOLD {
-            told = Instant::now();
+        if printed.elapsed() > PROGRESS {
+            printed = Instant::now();
             println!("{} of {shards} shards, {}", committed.load(Ordering::Relaxed), memory("VmRSS"));
         }
     }
@@ -119,14 +119,14 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line of what the kernel says of this process: workers and coordinator together.
+/// A line of `/proc/self/status`: workers and coordinator together.
 fn memory(which: &str) -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(which)).unwrap_or(which);
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A run of small records.
+/// Submits a run of small records.
 async fn submit(url: &str, records: u64, shard_size: u32) -> anyhow::Result<()> {
     let mut config = RunConfig::default();
     config.fleet.shard_size = shard_size;
@@ -150,7 +150,7 @@ async fn submit(url: &str, records: u64, shard_size: u32) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A worker that commits whatever it is given.
+/// A worker that commits every shard without processing it.
 async fn work(
     channel: Channel,
     number: usize,
@@ -166,20 +166,20 @@ async fn work(
         slots,
     };
     let worker = client.join(join).await?.into_inner().worker;
-    let (asks, outbox) = mpsc::channel(64);
-    let ask = |message| v1::WorkRequest { message: Some(message) };
-    asks.send(ask(Ask::Open(v1::Open { worker, slots, version: String::new() }))).await?;
-    asks.send(ask(Ask::RequestShards(v1::RequestShards { shards: slots }))).await?;
-    let mut answers = client.work(ReceiverStream::new(outbox)).await?.into_inner();
+    let (requests, outbox) = mpsc::channel(64);
+    let request = |message| v1::WorkRequest { message: Some(message) };
+    requests.send(request(ToCoordinator::Open(v1::Open { worker, slots, version: String::new() }))).await?;
+    requests.send(request(ToCoordinator::RequestShards(v1::RequestShards { shards: slots }))).await?;
+    let mut responses = client.work(ReceiverStream::new(outbox)).await?.into_inner();
     let mut commits = tokio::task::JoinSet::new();
     let hash = PartHash::of(&part);
     let mut lease: Option<Lease> = None;
-    while let Some(answer) = answers.next().await {
-        match answer?.message {
-            Some(Answer::Grant(granted)) => lease = Some(Lease::try_from(granted)?),
-            Some(Answer::Slice(piece)) if piece.last => {
+    while let Some(response) = responses.next().await {
+        match response?.message {
+            Some(FromCoordinator::Grant(granted)) => lease = Some(Lease::try_from(granted)?),
+            Some(FromCoordinator::Slice(piece)) if piece.last => {
                 let lease = lease.take().context("a slice without a lease")?;
-                let (channel, asks, part) = (channel.clone(), asks.clone(), part.clone());
+                let (channel, requests, part) = (channel.clone(), requests.clone(), part.clone());
                 let committed = Arc::clone(&committed);
                 while commits.try_join_next().is_some() {}
                 commits.spawn(async move {
@@ -196,8 +196,8 @@ async fn work(
                     if fleet_client(channel).commit_shard(tokio_stream::iter(messages)).await.is_ok() {
                         committed.fetch_add(1, Ordering::Relaxed);
                     }
-                    let want = Ask::RequestShards(v1::RequestShards { shards: 1 });
-                    let _ = asks.send(v1::WorkRequest { message: Some(want) }).await;
+                    let next = ToCoordinator::RequestShards(v1::RequestShards { shards: 1 });
+                    let _ = requests.send(v1::WorkRequest { message: Some(next) }).await;
                 });
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! The command line of `coordinator`: reads it, hands over to one of the commands, prints a failure once.
+//! Command line of `coordinator`: parses arguments, runs the command, prints a failure once.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use cli_support::{Exit, failure};
 
 use crate::commands;
 
-/// Runs a corpus of Kubernetes misconfigurations through workers and keeps what they find, exactly once.
+/// Runs a corpus of Kubernetes misconfigurations through workers and commits each result exactly once.
 ///
 /// `run` does everything in one process. `serve`, `submit`, `status` and `worker serve` spread it over machines.
 #[derive(Debug, Parser)]
@@ -27,15 +27,15 @@ pub struct Cli {
 enum Command {
     /// Run a corpus from end to end in this process
     ///
-    /// Reads the corpus, has it processed by workers in this process, and leaves Parquet and run.json in `OUT/RUN_ID`.
+    /// Reads the corpus, has it processed by workers in this process, and writes Parquet and run.json to `OUT/RUN_ID`.
     /// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout,
-    /// talk to stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and hands the rest back; a second one
+    /// messages to stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and releases the rest; a second one
     /// stops at once. Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: interrupted.
     Run(commands::run::Args),
     /// Serve workers and clients until it is interrupted
     ///
-    /// Workers come by `worker serve`, clients by `submit`, `status` and `cancel`. Everything that must not be forgotten
-    /// lies in --state: started again with the same folder, whatever ended it, it goes on with all unfinished runs.
+    /// Workers connect by `worker serve`, clients by `submit`, `status` and `cancel`. All durable state lies in --state:
+    /// started again with the same folder, whatever ended it, it goes on with all unfinished runs.
     Serve(commands::serve::Args),
     /// Send a corpus to a coordinator that serves
     ///
@@ -45,26 +45,26 @@ enum Command {
     Status(commands::status::Args),
     /// Stop a run; what was committed stays
     Cancel(commands::cancel::Args),
-    /// List what is kept, remove what nobody wants any more
+    /// List runs, and remove runs that have ended
     Runs(commands::runs::Args),
-    /// Look through what models answered; every answer is paid for once
+    /// Inspect, export, import and prune cached answers of models
     Answers(commands::answers::Args),
     /// Examine a run where it lies
     ///
-    /// Looks at the ledger, run.json, every part's length and hash, every row's place, the corpus, and at what nobody names.
+    /// Checks the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced files.
     /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. Exit code 0: all is as
     /// it should be; 1: something is wrong; 2: it could not be examined.
     Doctor(commands::doctor::Args),
-    /// Send a worker home
+    /// Drain a worker: let it finish its work and end
     ///
-    /// It finishes what has begun, release the rest and ends with exit code 0. `worker serve` does the same on Ctrl-C or
-    /// SIGTERM, and ends with exit code 130.
+    /// It finishes the records that have begun, releases the rest and ends with exit code 0. `worker serve` does the same on
+    /// Ctrl-C or SIGTERM, and ends with exit code 130.
     Drain(commands::drain::Args),
-    /// Say what a model will cost before anything is spent
+    /// Estimate what a model will cost before anything is spent
     ///
-    /// Reads the corpus, makes every question that would be asked, and counts calls, tokens, US dollars and time.
+    /// Reads the corpus, builds every prompt that would be sent, and counts calls, tokens, US dollars and time.
     Estimate(commands::estimate::Args),
-    /// Measure what a provider of models lets through, and how fast it answers
+    /// Measure the rate limits and the latency of a provider of models
     ///
     /// Without --find: steps of so many calls in flight; for each latency (of single calls, no wait and no retry in it),
     /// throughput, tokens, statuses and the time to the first 429, and the knee: where more calls in flight only make answers
@@ -72,9 +72,9 @@ enum Command {
     ///
     /// With --find: the limits on calls a minute, tokens a minute and calls in flight, with 95 % confidence intervals. A few
     /// calls alone, then twice as many a minute until some are refused; then a quarter above the limit until it is known
-    /// within a few per cent; then the same with longer and longer prompts. It goes beyond the limit on purpose; waits of a
-    /// provider that counts in windows are kept. What the provider says of its limits (x-ratelimit-*) is shown, but not
-    /// believed. Allow some minutes for a limit of 60 calls a minute, and one for a limit of thousands.
+    /// within a few per cent; then the same with longer and longer prompts. It exceeds the limit on purpose; Retry-After is
+    /// obeyed. Limits that the provider advertises (x-ratelimit-*) are shown, but not relied on. Allow some minutes for a
+    /// limit of 60 calls a minute, and one for a limit of thousands.
     ///
     /// The prompts are a sentence each and ask for the word OK; --find ends with some of up to 8,000 tokens. The key comes
     /// from the environment variable that the configuration names. Whatever bound is reached first ends the probe, and so

@@ -1,4 +1,4 @@
-//! The client's end of the `Runs` service: sends a corpus, follows a run.
+//! Client of the `Runs` service: submits a corpus, follows a run.
 
 use anyhow::Context as _;
 use cli_support::failure::WithHint as _;
@@ -16,10 +16,10 @@ use proto::v1;
 use proto::v1::runs_client::RunsClient;
 use proto::v1::submit_request::Message;
 
-/// Messages that may wait for the connection.
+/// Capacity of the queue of messages to the connection.
 const QUEUE: usize = 4;
 
-/// Records of a message at most.
+/// Most records in a message.
 const FRAME_RECORDS: usize = 1000;
 
 /// A coordinator's client.
@@ -29,29 +29,29 @@ pub struct Client {
     url: String,
 }
 
-/// What is submitted.
+/// A run to submit.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Names the run.
+    /// Id of the run.
     pub run_id: RunId,
-    /// Its configuration.
+    /// Configuration of the run.
     pub config: RunConfig,
-    /// Where the corpus comes from, for people.
+    /// Source of the corpus, for display.
     pub source: String,
 }
 
-/// Reads a corpus: hands each record with its document to what it is given.
+/// Reads a corpus: calls its argument with each record and its document.
 pub type Reader<S> =
     Box<dyn FnOnce(&mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>) -> anyhow::Result<S> + Send>;
 
 impl Client {
-    /// Takes the coordinator's address. Does not connect yet.
+    /// A client of the coordinator at `url`; connects at the first call.
     pub fn new(url: &str) -> anyhow::Result<Self> {
         let channel = endpoint(url)?.connect_lazy();
         Ok(Self { runs: runs_client(channel), url: url.to_owned() })
     }
 
-    /// Sends the corpus that `read` gives; gives where the run stands, whether it existed, and what `read` said.
+    /// Sends the corpus that `read` produces. Returns the run's status, whether the run existed, and the result of `read`.
     pub async fn submit<S: Send + 'static>(
         &mut self,
         request: Request,
@@ -66,26 +66,28 @@ impl Client {
         let reading = tokio::task::spawn_blocking(move || {
             let mut outbox = Outbox { messages, slice: Slice::default(), bytes: 0, records: 0 };
             outbox.send(Message::Header(header))?;
-            let said = read(&mut |record, document| outbox.put(record, document))?;
+            let summary = read(&mut |record, document| outbox.put(record, document))?;
             outbox.flush()?;
             outbox.send(Message::End(v1::SubmitEnd { records: outbox.records }))?;
-            anyhow::Ok(said)
+            anyhow::Ok(summary)
         });
         let answer = self.runs.submit(ReceiverStream::new(queue)).await;
         let read = reading.await.context("the corpus's reader ended early")?;
-        // Where the reader failed because the coordinator stopped listening, the coordinator's reason counts.
+        // Where the reader failed because the coordinator closed the stream, report the coordinator's reason.
         let answer = match (answer, read) {
-            (Ok(answer), Ok(said)) => (answer.into_inner(), said),
-            (_, Err(error)) if !error.is::<Unheard>() => return Err(error.context("cannot read the corpus")),
+            (Ok(answer), Ok(summary)) => (answer.into_inner(), summary),
+            (_, Err(error)) if !error.is::<StreamClosed>() => {
+                return Err(error.context("cannot read the corpus"));
+            }
             (Err(status), _) => return Err(self.failed(&status)),
             (Ok(_), Err(error)) => return Err(error),
         };
-        let (answer, said) = answer;
+        let (answer, summary) = answer;
         let status = RunStatus::try_from(answer.status.unwrap_or_default())?;
-        Ok((status, answer.existed, said))
+        Ok((status, answer.existed, summary))
     }
 
-    /// Where a run stands.
+    /// Status of a run.
     pub async fn status(&mut self, run_id: &RunId) -> anyhow::Result<RunStatus> {
         let answer = self.runs.get(v1::GetRequest { run_id: run_id.to_string() }).await;
         Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
@@ -103,20 +105,20 @@ impl Client {
         Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
     }
 
-    /// The workers that are connected.
+    /// The connected workers.
     pub async fn workers(&mut self) -> anyhow::Result<Vec<WorkerStatus>> {
         let answer = self.runs.list_workers(v1::ListWorkersRequest {}).await;
         let workers = answer.map_err(|status| self.failed(&status))?.into_inner().workers;
         workers.into_iter().map(|worker| Ok(worker.try_into()?)).collect()
     }
 
-    /// Tells a worker to end.
+    /// Drains a worker: it finishes its work and ends.
     pub async fn drain_worker(&mut self, worker: &WorkerName) -> anyhow::Result<WorkerStatus> {
         let answer = self.runs.drain_worker(v1::DrainWorkerRequest { worker: worker.to_string() }).await;
         Ok(answer.map_err(|status| self.failed(&status))?.into_inner().try_into()?)
     }
 
-    /// Every run with what it takes, oldest first.
+    /// Every run with its size on disk, oldest first.
     pub async fn inventory(&mut self) -> anyhow::Result<Vec<StoredRun>> {
         let answer = self.runs.inventory(v1::InventoryRequest {}).await;
         let runs = answer.map_err(|status| self.failed(&status))?.into_inner().runs;
@@ -129,7 +131,7 @@ impl Client {
         answer.map(drop).map_err(|status| self.failed(&status))
     }
 
-    /// Follows a run to its end; `each` sees every state on the way.
+    /// Follows a run to its end; calls `each` with every status on the way.
     pub async fn follow(
         &mut self,
         run_id: &RunId,
@@ -152,22 +154,22 @@ impl Client {
         if proto::status::ErrorReason::of(status).is_some() {
             return error;
         }
-        // Not a refusal of ours: the way to the coordinator is broken.
-        let asked: anyhow::Result<()> =
-            Err(error.context(format!("cannot talk to the coordinator at {}", self.url)));
-        match asked.hint("is it running? start it with `coordinator serve`, and check the address") {
+        // Not an error of the coordinator: the connection is broken.
+        let unreachable: anyhow::Result<()> =
+            Err(error.context(format!("cannot reach the coordinator at {}", self.url)));
+        match unreachable.hint("is it running? start it with `coordinator serve`, and check the address") {
             Err(error) => error,
-            Ok(()) => anyhow::anyhow!("cannot talk to the coordinator at {}", self.url),
+            Ok(()) => anyhow::anyhow!("cannot reach the coordinator at {}", self.url),
         }
     }
 }
 
-/// The coordinator stopped listening; its answer says why.
+/// The coordinator closed the stream; its reply holds the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the coordinator stopped listening")]
-struct Unheard;
+#[error("the coordinator closed the stream")]
+struct StreamClosed;
 
-/// Gathers records into messages of about a MiB.
+/// Batches records into messages of about a MiB.
 struct Outbox {
     messages: mpsc::Sender<v1::SubmitRequest>,
     slice: Slice,
@@ -178,7 +180,7 @@ struct Outbox {
 impl Outbox {
     fn put(&mut self, record: Record, document: SourceDocument) -> anyhow::Result<()> {
         self.bytes += record.violation_text.len() + record.manifest_path.len() + 128;
-        // Records of one document usually stand side by side: looking at the last few finds it.
+        // Records of one document are usually adjacent: it is enough to compare with the last few documents.
         let known = self.slice.documents.iter().rev().take(8).any(|known| known.hash == document.hash);
         if !known {
             self.bytes += document.text.len();
@@ -204,6 +206,9 @@ impl Outbox {
     }
 
     fn send(&self, message: Message) -> anyhow::Result<()> {
-        Ok(self.messages.blocking_send(v1::SubmitRequest { message: Some(message) }).map_err(|_| Unheard)?)
+        Ok(self
+            .messages
+            .blocking_send(v1::SubmitRequest { message: Some(message) })
+            .map_err(|_| StreamClosed)?)
     }
 }

@@ -1,29 +1,29 @@
 //! The clocks of the coordinator: monotonic time in ms, rates over it, and wall time.
 //!
-//! *Never* read where something is decided: scheduler and gateway get `now` as an argument.
+//! *Invariant*: scheduler and gateway never read a clock; they get `now` as an argument.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a rate looks back on.
+/// Window of a rate.
 const WINDOW_MS: u64 = 60_000;
 
-/// What is counted together.
+/// Width of a bucket of a rate.
 const BUCKET_MS: u64 = 2_000;
 
-/// A moment on the coordinator's monotonic clock, in ms.
+/// A point in time on the coordinator's monotonic clock, in ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Monotonic(pub u64);
+pub(crate) struct Monotonic(pub(crate) u64);
 
 impl Monotonic {
-    /// The moment `ms` later.
+    /// The time `ms` later.
     #[must_use]
-    pub const fn after(self, ms: u64) -> Self {
+    pub(crate) const fn after(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// How many ms have passed since `earlier`.
-    pub const fn since(self, earlier: Self) -> u64 {
+    /// Milliseconds since `earlier`.
+    pub(crate) const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
@@ -36,31 +36,31 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Nothing has been counted yet.
+    /// A rate that has counted nothing yet.
     pub(crate) fn since(now: Monotonic) -> Self {
         Self { since: now, buckets: VecDeque::new() }
     }
 
-    /// Counts.
+    /// Adds `records` at `now`.
     pub(crate) fn add(&mut self, now: Monotonic, records: u64) {
-        self.forget(now);
+        self.drop_old(now);
         match self.buckets.back_mut() {
             Some((begun, count)) if now.0 < begun.0.saturating_add(BUCKET_MS) => *count += records,
             _ => self.buckets.push_back((now, records)),
         }
     }
 
-    /// The rate now: over the last minute, or over the time since the beginning when that is less.
+    /// The rate over the last minute, or over the time since the start where that is less.
     pub(crate) fn per_second(&self, now: Monotonic) -> f64 {
         let begin = now.0.saturating_sub(WINDOW_MS);
         let counted: u64 =
             self.buckets.iter().filter(|(at, _)| at.0 >= begin).map(|(_, records)| records).sum();
-        // A second at least: the first shard of all would show a rate that nobody can keep.
+        // At least a second: the first shard alone would give a rate far too high.
         let seen = now.0.saturating_sub(self.since.0.max(begin)).max(1000);
         counted as f64 * 1000.0 / seen as f64
     }
 
-    fn forget(&mut self, now: Monotonic) {
+    fn drop_old(&mut self, now: Monotonic) {
         let begin = now.0.saturating_sub(WINDOW_MS);
         while self.buckets.front().is_some_and(|(at, _)| at.0 < begin) {
             self.buckets.pop_front();
@@ -74,7 +74,7 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The same moment on the clock of the leases.
+/// Converts seconds of the process's clock to a point in time on the coordinator's clock.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a process's life")]
 pub(crate) fn moment(now: f64) -> Monotonic {
     Monotonic((now.max(0.0) * 1000.0) as u64)

@@ -1,5 +1,4 @@
-//! Opening a `SQLite` file of ours: what it must be, how it is set up, which migrations it still lacks, and what an error
-//! means. Ledger and answers lie in such files.
+//! Opens the `SQLite` files of ledger and response cache: checks the file, applies migrations, classifies errors.
 //!
 //! The migrations are applied by hand: `rusqlite_migration` 2.6.0, its newest release, needs rusqlite 0.40 and a newer
 //! compiler than this workspace asks for; we use rusqlite 0.43.
@@ -9,41 +8,41 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// Size up to which every page is looked at when the file is opened.
+/// Largest file of which every page is checked on opening.
 const CHECKED_BYTES: i64 = 64 << 20;
 
-/// How long to wait for another process that has the file locked.
+/// Longest wait for another process that has the file locked.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// What a kind of file is.
+/// Properties of one kind of file.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// Marks the file as ours (`PRAGMA application_id`).
+    /// Identifies the file as one of this program (`PRAGMA application_id`).
     pub(crate) application_id: i64,
     /// One script per version of the layout; never changed once released.
     pub(crate) migrations: &'static [&'static str],
-    /// What to call it.
+    /// Name of the kind of file, for messages.
     pub(crate) name: &'static str,
-    /// Where to go when this file cannot be used.
+    /// Remedy for messages: how to use another file instead.
     pub(crate) elsewhere: &'static str,
 }
 
-/// Why a file cannot be used. Text for people; the variants by what the caller can do.
+/// Why a file cannot be used, by what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Try again: locked, busy, or without space just now.
+    /// Try again: locked, busy or out of space for now.
     Unavailable(String),
-    /// A person has to look: damaged, foreign or not writable.
+    /// Needs repair: damaged, not one of this program, or not writable.
     Unusable(String),
 }
 
 impl Layout {
-    /// Opens the file, made when missing; refuses what is not ours, brings it to the newest layout.
+    /// Opens the file, creating it where it is missing; refuses files of other programs, migrates to the newest layout.
     pub(crate) fn open(&self, path: &Path) -> Result<Connection, Trouble> {
         self.prepare(path).map_err(|error| self.trouble(error))
     }
 
-    /// Opens a file that is there for reading; refuses what is not ours or not of the newest layout.
+    /// Opens an existing file for reading; refuses files of other programs and of older layouts.
     pub(crate) fn open_read_only(&self, path: &Path) -> Result<Connection, Trouble> {
         self.prepare_read_only(path).map_err(|error| self.trouble(error))
     }
@@ -61,7 +60,7 @@ impl Layout {
         let (known, version) = self.inspect(&connection)?;
         if version < known {
             return Err(OpenError::Foreign(format!(
-                "it has layout version {version}, this program writes {known}: start a coordinator on it once"
+                "it has layout version {version}, this program writes {known}: start a coordinator on it once to migrate it"
             )));
         }
         Ok(connection)
@@ -73,7 +72,7 @@ impl Layout {
         let (_, version) = self.inspect(&connection)?;
         self.check(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // What was told to somebody must survive the state machine's end, not only the process's.
+        // What was acknowledged must survive a crash of the machine, not only of the process.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         for (target, script) in (1_i64..).zip(self.migrations).skip(usize::try_from(version).unwrap_or(0)) {
@@ -86,7 +85,7 @@ impl Layout {
         Ok(connection)
     }
 
-    /// Looks at every page of a file that is not too large for that; in a larger one, damage shows when a page is read.
+    /// Checks every page of a file up to [`CHECKED_BYTES`]; in a larger one, damage is found when a page is read.
     fn check(&self, connection: &Connection) -> Result<(), OpenError> {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         if pragma("page_count")?.saturating_mul(pragma("page_size")?) > CHECKED_BYTES {
@@ -98,12 +97,12 @@ impl Layout {
 
     fn damaged(&self, what: &str) -> String {
         format!(
-            "the file is damaged or no {} ({what}): put back a copy, or begin again in {}",
+            "the file is damaged or is not a valid {} ({what}): put back a copy, or start again in {}",
             self.name, self.elsewhere
         )
     }
 
-    /// The newest layout and that of the file, once it is known to be ours.
+    /// The newest layout version and that of the file, after checking that the file belongs to this program.
     fn inspect(&self, connection: &Connection) -> Result<(i64, i64), OpenError> {
         let known = i64::try_from(self.migrations.len()).unwrap_or(i64::MAX);
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -117,13 +116,13 @@ impl Layout {
         }
         if version > known {
             return Err(OpenError::Foreign(format!(
-                "it has layout version {version}, this program knows up to {known}: use a newer program"
+                "it has layout version {version}, this program supports up to {known}: use a newer program"
             )));
         }
         Ok((known, version))
     }
 
-    /// What an error of `SQLite` means for the caller.
+    /// Classifies an error of `SQLite` by what the caller can do about it.
     pub(crate) fn classify(&self, error: &rusqlite::Error) -> Trouble {
         let reason = error.to_string();
         match error.sqlite_error_code() {

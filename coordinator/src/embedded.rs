@@ -1,6 +1,4 @@
-//! What of the worker this program carries: N members of the fleet over loopback gRPC, and the intake of corpora.
-//!
-//! The only import of `worker`.
+//! In-process workers over loopback gRPC, and the corpus readers. The only file that imports `worker`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,7 +15,7 @@ use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
 
-/// Workers inside this process.
+/// Workers in this process.
 #[derive(Debug)]
 pub struct Workers {
     stage: watch::Sender<Stage>,
@@ -38,7 +36,7 @@ impl Workers {
         Ok(Self { stage, sessions })
     }
 
-    /// Returns when a worker ended by itself, which only a fault makes it do.
+    /// Waits until a worker has ended by itself, which happens only after a fault.
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.sessions.join_next().await {
             Some(Ok(Ok(_))) => anyhow::anyhow!("a worker ended early"),
@@ -48,14 +46,14 @@ impl Workers {
         }
     }
 
-    /// Lets the workers finish what they have begun and release the rest.
+    /// Drains the workers: they finish the records that have begun and release the rest.
     pub async fn drain(mut self) {
         self.stage.send_replace(Stage::Drain);
         while self.sessions.join_next().await.is_some() {}
     }
 }
 
-/// Where a corpus comes from.
+/// Source of a corpus.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CorpusArgs {
     /// Folder or archive of YAML and JSON manifests, published detections (.json, .json.gz, .parquet), or - for
@@ -68,22 +66,22 @@ pub struct CorpusArgs {
 }
 
 impl CorpusArgs {
-    /// What to call the corpus.
+    /// Name of the corpus, for display.
     pub fn name(&self) -> String {
         self.corpus.display().to_string()
     }
 }
 
-/// What the intake read.
+/// Summary of a corpus that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intake {
-    /// Which documents the records carry.
+    /// Which document each record carries.
     pub documents: Documents,
-    /// How many records there are.
+    /// Number of records.
     pub records: u64,
 }
 
-/// Reads the corpus with the worker's intake.
+/// A reader of the corpus.
 pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
     let config = config.clone();
@@ -93,7 +91,8 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     })
 }
 
-/// Estimates what asking the model of `config` about the corpus will take, `is_known` aside. `seen` hears how many records were read.
+/// Estimates the LLM calls that the corpus needs under `config`, without those that `is_known` finds in the response
+/// cache. Calls `seen` with the number of records read so far.
 pub fn estimate(
     args: &CorpusArgs,
     config: &RunConfig,

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 #[macro_use]
-pub mod sim;
+mod sim;
 
 pub mod cli;
 pub mod client;
-pub mod clock;
+mod clock;
 mod commands;
 mod database;
 pub mod embedded;
@@ -15,7 +15,7 @@ mod maintenance;
 mod metrics;
 mod refusals;
 pub mod run;
-pub mod scheduler;
+mod scheduler;
 pub mod server;
 mod settings;
 mod view;

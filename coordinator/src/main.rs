@@ -1,9 +1,9 @@
-//! `coordinator`: see [`coordinator::cli`].
+//! Binary `coordinator`: runs [`coordinator::cli`].
 
 use std::process::ExitCode;
 
-/// Many threads take turns with large documents: the system's allocator keeps what each of them once needed, and a long
-/// run grows by that. `.cargo/config.toml` says how this one is set up.
+/// jemalloc, because the system's allocator holds each thread's peak of memory for large documents, and a long run grows
+/// by that. It is configured in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

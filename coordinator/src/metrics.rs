@@ -1,4 +1,4 @@
-//! What the coordinator counts for Prometheus. The names are listed in `METRICS.md`; a test compares.
+//! Prometheus metrics of the coordinator. `METRICS.md` lists them; a test compares.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -19,21 +19,21 @@ use prometheus_client::registry::{Registry, Unit};
 use proto::convert::LlmStatus;
 use proto::status::ApiError;
 
-/// What all names of ours begin with.
+/// Prefix of all metric names.
 const PREFIX: &str = "k8s_auto_fix_coordinator";
 
-/// What can happen to a lease.
+/// An event of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseEvent {
-    /// A worker got a shard that waited.
+    /// A waiting shard was leased.
     Granted,
-    /// A heartbeat extended it.
+    /// A heartbeat renewed it.
     Renewed,
     /// Its deadline passed.
     Expired,
-    /// Its worker gave it back.
+    /// Its worker released it.
     Released,
-    /// A shard that somebody still holds was leased to another worker.
+    /// A shard that is still leased was leased to a second worker.
     Speculative,
     /// Its shard was split.
     Split,
@@ -90,20 +90,20 @@ struct Step {
     step: &'static str,
 }
 
-/// What can become of a question to a model.
+/// The outcome of a request for an LLM call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LlmEvent {
-    /// A call was answered.
+    /// The call succeeded.
     Answered,
-    /// A call was refused because there were too many.
+    /// The provider throttled the call (429).
     Throttled,
-    /// A call failed otherwise.
+    /// The call failed otherwise.
     Failed,
-    /// A call that was let through was not made.
+    /// A call with a permit was not made.
     Unsent,
-    /// It was answered from what was kept.
+    /// A cached response was used.
     Reused,
-    /// It was refused because its run has stopped.
+    /// It was refused because its run is halted.
     Stopped,
 }
 
@@ -134,7 +134,7 @@ impl From<&CallOutcome> for LlmEvent {
     }
 }
 
-/// A look at what waits and who works, taken when somebody asks.
+/// Gauges of the scheduler, taken when the metrics are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Depths {
     pub(crate) runs: u64,
@@ -145,7 +145,7 @@ pub(crate) struct Depths {
     pub(crate) workers: u64,
 }
 
-/// Everything the coordinator counts.
+/// All metrics of the coordinator.
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     leases: Family<Event, Counter>,
@@ -166,7 +166,7 @@ pub(crate) struct Metrics {
     limit: Family<RunOf, Gauge<f64, AtomicU64>>,
     cost: Family<RunOf, Gauge<f64, AtomicU64>>,
     process: Process,
-    /// Why the ledger's last step failed, unless it was done.
+    /// Why the ledger's last step failed, if it did.
     trouble: Mutex<Option<String>>,
 }
 
@@ -198,40 +198,27 @@ impl Default for Metrics {
             registry: Mutex::default(),
             trouble: Mutex::default(),
         };
-        ours.register("leases", "What happened to leases, by `event`", metrics.leases.clone());
+        ours.register("leases", "Lease events, by `event`", metrics.leases.clone());
         ours.register(
             "commits",
-            "Parts handed in, by `verdict`: committed, already, or the reason of the refusal",
+            "Uploaded parts, by `verdict`: committed, already, or the reason of the refusal",
             metrics.commits.clone(),
         );
         ours.register("records", "Records committed by this process, by `status`", metrics.records.clone());
-        ours.register_with_unit(
-            "parts",
-            "Length of the committed parts",
-            Unit::Bytes,
-            metrics.part_bytes.clone(),
-        );
-        ours.register("retries", "Work that failed and is tried again, by `step`", metrics.retries.clone());
+        ours.register_with_unit("parts", "Bytes of committed parts", Unit::Bytes, metrics.part_bytes.clone());
+        ours.register("retries", "Retries of failed work, by `step`", metrics.retries.clone());
         ours.register_with_unit(
             "ledger",
-            "Time until the ledger had done a step, by `step`",
+            "Latency of ledger steps, by `step`",
             Unit::Seconds,
             metrics.ledger_seconds.clone(),
         );
-        ours.register(
-            "ledger_errors",
-            "Steps that the ledger could not do, by `step`",
-            metrics.ledger_errors.clone(),
-        );
-        ours.register(
-            "shards",
-            "Shards of runs that live, by `state`: waiting, leased",
-            metrics.shards.clone(),
-        );
-        ours.register("runs", "Runs that live, by `state`: well, troubled", metrics.runs.clone());
-        ours.register("uploads", "Parts that are being received", metrics.uploads.clone());
-        ours.register("workers", "Workers that are connected", metrics.workers.clone());
-        metrics.register_model(ours);
+        ours.register("ledger_errors", "Failed ledger steps, by `step`", metrics.ledger_errors.clone());
+        ours.register("shards", "Shards of active runs, by `state`: waiting, leased", metrics.shards.clone());
+        ours.register("runs", "Active runs, by `state`: well, troubled", metrics.runs.clone());
+        ours.register("uploads", "Uploads of parts in progress", metrics.uploads.clone());
+        ours.register("workers", "Connected workers", metrics.workers.clone());
+        metrics.register_llm(ours);
         for event in LeaseEvent::ALL {
             drop(metrics.leases.get_or_create(&Event { event: event.as_str() }));
         }
@@ -246,33 +233,32 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    fn register_model(&self, ours: &mut Registry) {
+    fn register_llm(&self, ours: &mut Registry) {
         ours.register(
             "questions",
-            "What became of questions to a model, by `outcome`: answered, throttled, failed, unsent, reused (answered from \
-             what was kept), stopped",
+            "Requests for LLM calls, by `outcome`: answered, throttled, failed, unsent, reused (cached response), stopped",
             self.questions.clone(),
         );
-        ours.register("model_tokens", "Tokens that calls to models were billed", self.tokens.clone());
+        ours.register("model_tokens", "Billed tokens of LLM calls", self.tokens.clone());
         ours.register_with_unit(
             "answers",
-            "Time until what calls came to was durable, by batch",
+            "Time until a batch of call results was durable",
             Unit::Seconds,
             self.answers_seconds.clone(),
         );
         ours.register(
             "open_questions",
-            "Questions to a model that are open, by `state`: waiting, under_way",
+            "Pending requests for LLM calls, by `state`: waiting, under_way",
             self.open_questions.clone(),
         );
         ours.register(
             "model_limit_per_minute",
-            "Calls a minute that the account of a run that lives allows as far as is known, by `run`",
+            "Known rate limit of the account of an active run in calls a minute, by `run`",
             self.limit.clone(),
         );
         ours.register(
             "model_cost_usd",
-            "US dollars that a run that lives has spent on its model, by `run`",
+            "US dollars that an active run has spent on LLM calls, by `run`",
             self.cost.clone(),
         );
         for event in LlmEvent::ALL {
@@ -280,18 +266,18 @@ impl Metrics {
         }
     }
 
-    /// Something became of a question to a model.
+    /// Counts the outcome of a request for an LLM call.
     pub(crate) fn question(&self, event: LlmEvent, tokens: u64) {
         self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }).inc();
         self.tokens.inc_by(tokens);
     }
 
-    /// A batch of what calls came to is durable.
+    /// Records how long a batch of call results took to become durable.
     pub(crate) fn answers_kept(&self, took: Duration) {
         self.answers_seconds.observe(took.as_secs_f64());
     }
 
-    /// Where runs stand with their models.
+    /// Sets the gauges of LLM calls from the status of each run.
     pub(crate) fn models(&self, statuses: &BTreeMap<RunId, LlmStatus>) {
         let sum = |count: fn(&LlmStatus) -> u64| {
             i64::try_from(statuses.values().map(count).sum::<u64>()).unwrap_or(i64::MAX)
@@ -311,12 +297,12 @@ impl Metrics {
         }
     }
 
-    /// Something happened to a lease.
+    /// Counts an event of leases.
     pub(crate) fn lease(&self, event: LeaseEvent, times: usize) {
         self.leases.get_or_create(&Event { event: event.as_str() }).inc_by(times as u64);
     }
 
-    /// A part became visible, with these rows.
+    /// Counts a committed part and its rows.
     pub(crate) fn committed(&self, bytes: u64, tally: &Tally) {
         self.commits.get_or_create(&VerdictOf { verdict: "committed" }).inc();
         self.part_bytes.inc_by(bytes);
@@ -325,22 +311,22 @@ impl Metrics {
         }
     }
 
-    /// A part was visible already.
+    /// Counts a repeated commit of a committed part.
     pub(crate) fn committed_before(&self) {
         self.commits.get_or_create(&VerdictOf { verdict: "already" }).inc();
     }
 
-    /// A part was refused.
+    /// Counts a refused part.
     pub(crate) fn refused(&self, refusal: &ApiError) {
         self.commits.get_or_create(&VerdictOf { verdict: refusal.reason.as_str() }).inc();
     }
 
-    /// Something failed and will be tried again.
+    /// Counts a retry of failed work.
     pub(crate) fn retry(&self, step: &'static str) {
         self.retries.get_or_create(&Step { step }).inc();
     }
 
-    /// The ledger answered.
+    /// Records a step of the ledger, its latency and its failure.
     pub(crate) fn ledger(&self, step: &'static str, took: Duration, error: Option<String>) {
         self.ledger_seconds.get_or_create(&Step { step }).observe(took.as_secs_f64());
         if error.is_some() {
@@ -354,7 +340,7 @@ impl Metrics {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everything as text.
+    /// All metrics as OpenMetrics text.
     pub(crate) fn text(&self, depths: Depths) -> String {
         let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.process.update();
@@ -376,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_lists_what_there_is() {
+    fn the_reference_lists_every_metric() {
         let metrics = Metrics::default();
         metrics.lease(LeaseEvent::Granted, 2);
         metrics.committed(10, &Tally { records: 3, accepted: 2, errors: 1, ..Tally::default() });
@@ -387,9 +373,9 @@ mod tests {
         assert_eq!(metrics.ledger_trouble().as_deref(), Some("disk full"));
         metrics.question(LlmEvent::Throttled, 0);
         metrics.question(LlmEvent::Answered, 1900);
-        let asks =
+        let llm_status =
             LlmStatus { waiting: 3, limit_per_min: Some(480.0), cost_usd: 0.5, ..LlmStatus::default() };
-        metrics.models(&[(RunId::new("r").unwrap(), asks)].into());
+        metrics.models(&[(RunId::new("r").unwrap(), llm_status)].into());
         let text = metrics.text(Depths { runs: 2, troubled: 1, waiting: 5, ..Depths::default() });
         for line in [
             "k8s_auto_fix_coordinator_leases_total{event=\"granted\"} 2",

@@ -1,4 +1,4 @@
-//! The configuration of a run from its layers: defaults < file < environment < flags.
+//! Configuration of a run from its layers: defaults < file < environment < flags.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::config::RunConfig;
 
-/// Keys whose entries the user names.
+/// Keys whose entries are named by the user.
 const OPEN_MAPS: &[&str] = &["rules.images"];
 
-/// Where the configuration of a run comes from.
+/// Flags that set the configuration of a run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// Configuration file; see configs/run.yaml for every key
@@ -28,16 +28,16 @@ pub(crate) struct ConfigArgs {
     /// Switch a gate off (policy, safety, schema, rescan); may be repeated
     #[arg(long, value_name = "GATE")]
     pub(crate) disable_gate: Vec<String>,
-    /// US dollars that the run may spend on a model; then it stops, and goes on when allowed more
+    /// US dollars that the run may spend on a model; it stops there, and goes on when submitted again with a higher limit
     #[arg(long, value_name = "USD")]
     pub(crate) max_cost: Option<f64>,
-    /// Calls that the run may make to a model; then it stops, and goes on when allowed more
+    /// Calls that the run may make to a model; it stops there, and goes on when submitted again with a higher limit
     #[arg(long, value_name = "N")]
     pub(crate) max_requests: Option<u64>,
-    /// Before whom the run is served where runs share an account: higher first [default: 0]
+    /// Priority among runs that share an account: higher first [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) priority: Option<i32>,
-    /// Ask the model again for what was answered before the run began
+    /// Do not use answers that were cached before the run began: ask the model again
     #[arg(long)]
     pub(crate) refresh: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) enum WhichDocuments {
 }
 
 impl ConfigArgs {
-    /// The resolved tree with the origin of each value.
+    /// The resolved configuration with the origin of each value.
     pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
         let defaults = serde_json::to_value(RunConfig::default()).context("cannot list the defaults")?;
         let path = self.config.as_ref().map(|path| path.display().to_string());
@@ -89,11 +89,11 @@ impl ConfigArgs {
     }
 }
 
-/// Reads the resolved tree as a configuration and checks it.
+/// Deserializes and checks the resolved configuration.
 pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<RunConfig> {
     let config: RunConfig =
-        serde_json::from_value(resolved.value.clone()).context("the configuration is not legal")?;
-    config.check().context("the configuration is not legal")?;
+        serde_json::from_value(resolved.value.clone()).context("the configuration is not valid")?;
+    config.check().context("the configuration is not valid")?;
     Ok(config)
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_have_names_of_their_own_for_what_is_often_set() {
+    fn frequent_settings_have_flags() {
         let args = ConfigArgs {
             set: vec!["rules.images.nginx=nginx:1.27".to_owned()],
             documents: Some(WhichDocuments::Manifest),
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn the_annotated_file_says_the_defaults() {
+    fn the_annotated_file_holds_the_defaults() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/run.yaml");
         let args = ConfigArgs { config: Some(file.into()), ..ConfigArgs::default() };
         assert_eq!(args.load().unwrap(), RunConfig::default());
     }
 
     #[test]
-    fn what_is_not_legal_is_refused_with_its_key() {
+    fn invalid_settings_are_refused_with_their_key() {
         let args = ConfigArgs { set: vec!["fleet.shard_sise=7".to_owned()], ..ConfigArgs::default() };
         let error = format!("{:#}", args.load().unwrap_err());
         assert!(error.contains("fleet.shard_size"), "{error}");

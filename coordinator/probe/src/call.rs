@@ -1,4 +1,4 @@
-//! One call of a probe: what was sent when, and what came of it.
+//! A call of a probe: when it was sent, and its result.
 
 use domain::budget::Usage;
 use llm::client::Reply;
@@ -8,46 +8,46 @@ use llm::retry::is_throttled;
 
 use super::Seconds;
 
-/// Longest text of an answer that is kept.
+/// Most characters of an answer that are recorded.
 const CONTENT: usize = 200;
 
-/// How a call ended.
+/// Result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Not yet.
+    /// The call has not ended.
     Pending,
-    /// With an answer, good or bad: the provider did its work.
+    /// The provider answered, well or badly.
     Answered,
-    /// Refused: too many calls or tokens.
+    /// The provider refused the call: too many calls or tokens.
     Throttled(Scarce),
-    /// In any other way; it passed the limits.
+    /// The call failed otherwise; it passed the limits.
     Failed,
 }
 
-/// One call.
+/// A call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Counts from 1.
+    /// Number of the call, from 1.
     pub id: u64,
-    /// To which step it belongs, from 0.
+    /// Index of its step.
     pub step: usize,
     /// When it was sent.
     pub sent: Seconds,
-    /// How long it took: one attempt, no wait before it.
+    /// Latency of its single attempt, without any wait before it.
     pub took: Seconds,
-    /// How it ended.
+    /// Its result.
     pub ended: Ended,
-    /// The HTTP status, where one came.
+    /// HTTP status, if any.
     pub status: Option<u16>,
-    /// How long the provider asks to wait.
+    /// `Retry-After` of the response, if any.
     pub retry_after: Option<Seconds>,
-    /// Tokens, as the provider counts them.
+    /// Tokens as the provider counts them.
     pub usage: Usage,
-    /// What the provider says its limits are, on calls and on tokens.
-    pub stated: (Option<u64>, Option<u64>),
+    /// Limits on calls and tokens that the provider advertises.
+    pub advertised: (Option<u64>, Option<u64>),
     /// The beginning of the answer.
     pub content: Option<String>,
-    /// Why there is no answer.
+    /// Why there is no answer, if there is none.
     pub error: Option<String>,
 }
 
@@ -63,24 +63,24 @@ impl Call {
             status: None,
             retry_after: None,
             usage: Usage::default(),
-            stated: (None, None),
+            advertised: (None, None),
             content: None,
             error: None,
         }
     }
 
-    /// Takes what came of it.
+    /// Records the reply.
     pub fn end(&mut self, reply: &Reply) {
         self.took = reply.took.as_secs_f64();
         self.usage = reply.usage;
         self.retry_after = reply.headers.retry_after.map(|wait| wait.as_secs_f64());
-        self.stated = (reply.headers.requests.limit, reply.headers.tokens.limit);
+        self.advertised = (reply.headers.requests.limit, reply.headers.tokens.limit);
         match &reply.result {
             Ok(answer) => {
                 (self.ended, self.status) = (Ended::Answered, Some(200));
                 self.content = Some(answer.content.chars().take(CONTENT).collect());
             }
-            // The answer is cut off at the few tokens that a probe allows: that is what was asked for.
+            // An answer that is cut off at the few tokens that a probe allows is as requested.
             Err(Failure::CutOff | Failure::Empty) => {
                 (self.ended, self.status) = (Ended::Answered, Some(200));
                 self.content = Some(String::new());
@@ -98,12 +98,12 @@ impl Call {
         }
     }
 
-    /// When it ended; never, as long as it has not.
+    /// When it ended; infinity while it is pending.
     pub fn done(&self) -> Seconds {
         if self.ended == Ended::Pending { f64::INFINITY } else { self.sent + self.took }
     }
 
-    /// Whether the provider refused it for its limits.
+    /// Whether the provider refused it because of a limit.
     pub const fn is_throttled(&self) -> bool {
         matches!(self.ended, Ended::Throttled(_))
     }
@@ -114,10 +114,10 @@ impl Call {
     }
 }
 
-/// What ran out: the provider's words, else its headers.
+/// Which limit refused the call: by the error message, otherwise by the headers.
 fn scarce(failure: &Failure, reply: &Reply) -> Scarce {
-    let said = failure.to_string().to_ascii_lowercase();
-    let by_words = match (said.contains("token"), said.contains("request")) {
+    let message = failure.to_string().to_ascii_lowercase();
+    let by_message = match (message.contains("token"), message.contains("request")) {
         (true, false) => Some(Scarce::Tokens),
         (false, true) => Some(Scarce::Requests),
         _ => None,
@@ -127,7 +127,7 @@ fn scarce(failure: &Failure, reply: &Reply) -> Scarce {
         (Some(1..) | None, Some(0)) => Some(Scarce::Tokens),
         _ => None,
     };
-    by_words.or(by_headers).unwrap_or(Scarce::Requests)
+    by_message.or(by_headers).unwrap_or(Scarce::Requests)
 }
 
 #[cfg(test)]
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_out_is_told_by_words_and_by_headers() {
+    fn the_limit_is_recognised_by_message_and_by_headers() {
         let none = RateHeaders::default();
         let by = |message, headers| ended(status(429, message), headers).ended;
         assert_eq!(by("Rate limit reached on tokens per min", none), Ended::Throttled(Scarce::Tokens));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_cut_short_is_an_answer_and_a_failure_is_none() {
+    fn a_cut_off_answer_counts_as_an_answer_and_a_failure_does_not() {
         assert_eq!(ended(Failure::CutOff, RateHeaders::default()).ended, Ended::Answered);
         let call = ended(status(500, "boom"), RateHeaders::default());
         assert_eq!((call.ended, call.status), (Ended::Failed, Some(500)));

@@ -1,4 +1,4 @@
-//! Sends calls at a pace, takes what comes back, and stops at every bound.
+//! Driver of a probe: sends calls at a pace, records the replies, and stops at every bound.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use tokio::time::{Instant, sleep};
 
 use super::call::{Call, Ended};
 use super::plan::{Bounds, Questions};
-use super::{Seconds, crowd};
+use super::{Seconds, concurrency_limit};
 
-/// Calls in flight at most, whatever is searched for.
+/// Most calls in flight.
 const MOST_IN_FLIGHT: usize = 4000;
 
-/// Refusals in a row after which a wait that the provider asks for is kept.
+/// Refusals in a row after which `Retry-After` is obeyed.
 const ROW: usize = 6;
 
-/// Shortest wait that is kept: many providers say a second whatever they mean.
+/// Shortest wait that is obeyed: many providers always send one second.
 const SHORTEST_WAIT: Seconds = 1.5;
 
-/// Longest wait that is kept.
+/// Longest wait that is obeyed.
 const LONGEST_WAIT: Seconds = 120.0;
 
-/// Failures in a row, with no answer before, that end a probe.
+/// Failures at the start, without an answer, that end a probe.
 const HOPELESS: usize = 5;
 
-/// How calls ended so far.
+/// Results so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     answered: usize,
@@ -39,9 +39,9 @@ struct Counts {
     failed: usize,
 }
 
-/// Who is asked.
+/// A provider of completions.
 pub trait Ask: Send + Sync + 'static {
-    /// Asks once.
+    /// Makes one attempt of a call.
     fn ask(&self, question: Question) -> impl Future<Output = Reply> + Send;
 }
 
@@ -51,21 +51,21 @@ impl Ask for Client {
     }
 }
 
-/// How fast calls are sent.
+/// Pace at which calls are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// As fast as so many in flight allow; after a refusal, when the provider says.
+    /// With so many in flight; after a refusal, after the provider's `Retry-After`.
     InFlight(usize),
-    /// So many a second, evenly.
+    /// So many a second, evenly spaced.
     Rate(f64),
 }
 
 /// A step of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What it is for.
+    /// Purpose of the step.
     pub purpose: &'static str,
-    /// The pace that it began with.
+    /// Initial pace.
     pub pace: Pace,
     /// When it began.
     pub began: Seconds,
@@ -73,19 +73,19 @@ pub struct Step {
     pub ended: Seconds,
 }
 
-/// Why a probe ended before its plan.
+/// Why a probe ended early.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Stop {
-    /// As many calls as allowed were made.
-    #[error("--requests {0} were made")]
+    /// The limit on calls was reached.
+    #[error("the limit of --requests {0} was reached")]
     Requests(u64),
-    /// The time is over.
-    #[error("--duration of {} s is over", .0.as_secs())]
+    /// The limit on time was reached.
+    #[error("the limit of --duration {} s was reached", .0.as_secs())]
     Duration(Duration),
-    /// The next call could cost more than is allowed.
-    #[error("--max-cost {0} USD is used up")]
+    /// The next call could pass the limit on cost.
+    #[error("the limit of --max-cost {0} USD was reached")]
     Cost(f64),
-    /// A person stopped it.
+    /// Interrupted by the user.
     #[error("interrupted")]
     Interrupted,
     /// No call can succeed.
@@ -93,12 +93,12 @@ pub enum Stop {
     Fatal(String),
 }
 
-/// The probe as it goes.
+/// A running probe.
 pub struct Drive<A> {
     ask: Arc<A>,
     questions: Questions,
     bounds: Bounds,
-    /// How often a person has asked it to stop.
+    /// Number of interrupts by the user.
     stop: watch::Receiver<u32>,
     progress: Progress,
     began: Instant,
@@ -114,16 +114,16 @@ pub struct Drive<A> {
     pub calls: Vec<Call>,
     /// Steps so far.
     pub steps: Vec<Step>,
-    /// Moments at which the probe stopped asking for a while.
+    /// Times at which the probe paused.
     pub breaks: Vec<Seconds>,
-    /// Moments at which waits that the provider asked for were over.
+    /// Times at which waits by `Retry-After` ended.
     pub opened: Vec<Seconds>,
-    /// US dollars so far.
+    /// Cost so far in US dollars.
     pub cost: f64,
 }
 
 impl<A: Ask> Drive<A> {
-    /// A probe that begins now.
+    /// Starts a probe.
     pub fn new(
         ask: A,
         questions: Questions,
@@ -133,7 +133,7 @@ impl<A: Ask> Drive<A> {
     ) -> Self {
         Self {
             ask: Arc::new(ask),
-            dearest: questions.reckoned_cost(0),
+            dearest: questions.expected_cost(0),
             questions,
             bounds,
             stop,
@@ -154,34 +154,34 @@ impl<A: Ask> Drive<A> {
         }
     }
 
-    /// Seconds since it began.
+    /// Seconds since the start.
     pub fn now(&self) -> Seconds {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// What it asks.
+    /// The prompts that it sends.
     pub const fn questions(&self) -> &Questions {
         &self.questions
     }
 
-    /// Begins a step whose prompts are padded with so many tokens.
+    /// Begins a step whose prompts are padded with `padding` tokens.
     pub fn begin(&mut self, purpose: &'static str, pace: Pace, padding: u64) {
         let now = self.now();
         self.steps.push(Step { purpose, pace, began: now, ended: now });
         (self.due, self.row) = (now, 0);
         if padding != self.padding {
-            (self.padding, self.dearest) = (padding, self.questions.reckoned_cost(padding));
+            (self.padding, self.dearest) = (padding, self.questions.expected_cost(padding));
         }
     }
 
-    /// The calls of the step at hand.
+    /// The calls of the current step.
     pub fn of_step(&self) -> impl Iterator<Item = &Call> {
         let step = self.steps.len().saturating_sub(1);
         let first = self.calls.partition_point(|call| call.step < step);
         self.calls.iter().skip(first)
     }
 
-    /// Sends at `pace` until `done` says so, or until a bound is reached.
+    /// Sends at `pace` until `done` returns true, or until a bound is reached.
     pub async fn go(&mut self, pace: Pace, done: impl Fn(&Self) -> bool) -> Result<(), Stop> {
         while !done(self) {
             self.check()?;
@@ -191,11 +191,11 @@ impl<A: Ask> Drive<A> {
                 Pace::InFlight(most) => (self.flying.len() < most).then_some(self.hold),
                 Pace::Rate(_) => free.then_some(self.due.max(self.hold)),
             };
-            // Less than the clock can tell is now.
+            // Due within the clock's resolution.
             if next.is_some_and(|next| next <= now + 1e-6) {
                 self.send(now);
                 if let Pace::Rate(rate) = pace {
-                    // A little that was missed is made up for; more would be a burst.
+                    // A small delay is caught up; a larger one would cause a burst.
                     self.due = (self.due + 1.0 / rate).max(now - 3.0 / rate);
                 }
                 continue;
@@ -211,7 +211,7 @@ impl<A: Ask> Drive<A> {
         Ok(())
     }
 
-    /// Waits for the calls in flight, and ends the step. A second interruption waits for nobody.
+    /// Waits for the calls in flight, and ends the step. After a second interrupt it does not wait.
     pub async fn settle(&mut self) {
         while !self.flying.is_empty() && *self.stop.borrow() < 2 {
             tokio::select! {
@@ -227,14 +227,14 @@ impl<A: Ask> Drive<A> {
         self.breaks.push(now);
     }
 
-    /// Forgets the calls that nobody waited for; returns how many.
-    pub fn forget_pending(&mut self) -> usize {
+    /// Removes the calls that were not waited for; returns their number.
+    pub fn discard_pending(&mut self) -> usize {
         let before = self.calls.len();
         self.calls.retain(|call| call.ended != Ended::Pending);
         before - self.calls.len()
     }
 
-    /// Up to when all refusals of what was sent have come back.
+    /// Time up to which the replies to all refused calls have arrived.
     pub fn horizon(&self) -> Seconds {
         let slowest =
             self.calls.iter().filter(|call| call.is_throttled()).map(|call| call.took).fold(0.0, f64::max);
@@ -256,7 +256,7 @@ impl<A: Ask> Drive<A> {
         if self.calls.len() as u64 >= self.bounds.requests {
             return Err(Stop::Requests(self.bounds.requests));
         }
-        // Whatever is in flight may yet cost as much as the dearest so far, and so may the next one.
+        // Each call in flight, and the next one, may cost as much as the most expensive so far.
         if self.cost + self.dearest * (self.flying.len() + 1) as f64 > self.bounds.cost {
             return Err(Stop::Cost(self.bounds.cost));
         }
@@ -298,7 +298,7 @@ impl<A: Ask> Drive<A> {
             if remedy(failure) == Remedy::Stop {
                 self.fatal = Some(failure.to_string());
             } else if self.counts.answered + self.counts.refused == 0 && self.counts.failed >= HOPELESS {
-                self.fatal = Some(format!("none of the first {HOPELESS} calls was answered: {failure}"));
+                self.fatal = Some(format!("the first {HOPELESS} calls failed: {failure}"));
             }
         }
         self.show();
@@ -312,8 +312,8 @@ impl<A: Ask> Drive<A> {
                 self.hold = self.hold.max(now + wait);
                 self.breaks.push(now);
             }
-            // One refusal more or less says little; a row of them means that the provider counts in windows of time, and
-            // that asking on is of no use until the next one opens.
+            // Several refusals in a row mean that the provider counts in windows of time: further calls are useless
+            // until the next window opens.
             Some(Pace::Rate(rate))
                 if self.row >= ROW && wait > SHORTEST_WAIT.max(4.0 / rate) && self.hold < now =>
             {
@@ -342,7 +342,7 @@ impl<A: Ask> Drive<A> {
 
     /// Most calls that were in flight.
     pub fn most_in_flight(&self) -> usize {
-        crowd::most_in_flight(&self.calls)
+        concurrency_limit::most_in_flight(&self.calls)
     }
 }
 

@@ -1,68 +1,68 @@
-//! The search for the limits: alone → twice as fast until some are refused → a little too fast until the limit is known
-//! → once from a standstill, where it could be a limit on calls in flight → the same with long prompts.
+//! Search for the limits: single calls → twice the rate until calls are refused → a rate slightly above the limit until the
+//! limit is known → once from no calls in flight, to detect a limit on calls in flight → the same with long prompts.
 
 use llm::limit::Scarce;
 
 use super::Seconds;
 use super::call::Call;
-use super::ceiling::Estimate;
 use super::drive::{Ask, Drive, Pace, Stop};
 use super::findings::{BETWEEN_STEP, Log, PASSES, Verdict};
 use super::plan::MOST_PADDING;
+use super::rate_limit::Estimate;
 
-/// Calls that are made alone, to know how long one takes.
+/// Single calls, to measure the latency.
 const ALONE: usize = 4;
 
-/// Fewest calls at each pace on the way up.
+/// Fewest calls at each rate of the climb.
 const FEWEST: f64 = 6.0;
 
-/// Most calls with each length of prompts on the way up.
+/// Most calls with each length of long prompts.
 const MOST_LONG: f64 = 60.0;
 
-/// Fewest calls a step must have had for the answers to them to be counted.
+/// Fewest calls of a step whose answers are counted.
 const MANY: f64 = 12.0;
 
-/// Share of answers from which on fewer come back than are sent.
+/// Share of expected answers below which the provider counts as slowing down.
 const SLOW: f64 = 0.65;
 
-/// How much faster the next pace is.
+/// Factor between two rates of the climb.
 const FASTER: f64 = 2.0;
 
-/// How far beyond the limit it is measured: enough to be refused again and again, and no more.
+/// Factor above the limit at which it is measured: enough for repeated refusals.
 const ABOVE: f64 = 1.25;
 
-/// How well a limit is to be known: half of the interval's width over the value.
+/// Target precision: half of the interval's width over the value.
 const SURE: f64 = 0.025;
 
-/// Fewest calls that a limit must rest on, and most that are spent on it.
+/// Fewest calls for an estimate, and most that are spent on it.
 const RESTS_ON: (f64, f64) = (60.0, 400.0);
 
-/// Calls without a refusal, at a pace that should be refused, that contradict what was measured.
+/// Calls without a refusal that contradict an estimate below their rate.
 const CLEAR: usize = 16;
 
-/// Calls that pass at once where hardly any burst is allowed.
+/// Burst up to which a provider counts as allowing hardly any.
 const TINY: usize = 4;
 
-/// How near to a limit it is looked for between two paces.
+/// Factor between two rates at which the bisection ends.
 const NEAR: f64 = 1.05;
 
-/// Calls at each pace between.
+/// Calls at each rate of the bisection.
 const BETWEEN: usize = 48;
 
-/// As a multiple of what was measured, what cannot pass by chance.
+/// Factor above an estimate that cannot pass by chance.
 const MORE: f64 = 1.035;
 
-/// Windows of a provider that counts in windows.
+/// Windows that are measured, where the provider counts in windows.
 const WINDOWS: usize = 2;
 
 /// Most calls of a measurement.
 const MOST: usize = 1500;
 
-/// Share of the limit on calls at which long prompts are sent.
+/// Share of the limit on calls that long prompts use.
 const BELOW: f64 = 0.6;
 
-/// Searches until everything is found that can be found, or until a bound is reached. What was found is in the log of
-/// `drive` either way: [`Verdict::of`] reads it.
+/// Searches for all limits until they are found or a bound is reached. [`Verdict::of`] reads the result from the log of
+/// `drive` in both cases.
 pub async fn find<A: Ask>(drive: &mut Drive<A>) -> Result<(), Stop> {
     let ended = search(drive).await;
     drive.settle().await;
@@ -78,9 +78,9 @@ async fn search<A: Ask>(drive: &mut Drive<A>) -> Result<(), Stop> {
         }
         let doubtful = check(drive, &measured).await?;
         from_standstill(drive, measured.pace, alone).await?;
-        // With a burst to spare nothing is lost between two tries, and a few calls at a pace show nothing.
+        // Only where hardly any burst is allowed is allowance lost between two calls.
         let burst = drive.of_step().take_while(|call| !call.is_throttled()).count();
-        let tiny = burst <= TINY && !log(drive, f64::INFINITY).is_crowded();
+        let tiny = burst <= TINY && !log(drive, f64::INFINITY).is_concurrency_limited();
         if let Some((low, high)) = doubtful.filter(|_| tiny) {
             between(drive, low, high).await?;
         }
@@ -90,7 +90,7 @@ async fn search<A: Ask>(drive: &mut Drive<A>) -> Result<(), Stop> {
     long_prompts(drive, BELOW * calls / 60.0, alone).await
 }
 
-/// How long a call takes that is alone.
+/// Measures the latency of single calls.
 async fn alone<A: Ask>(drive: &mut Drive<A>) -> Result<Seconds, Stop> {
     let pace = Pace::InFlight(1);
     drive.begin("alone", pace, 0);
@@ -100,7 +100,7 @@ async fn alone<A: Ask>(drive: &mut Drive<A>) -> Result<Seconds, Stop> {
     Ok(log.median_latency("alone").unwrap_or(1.0).max(1e-3))
 }
 
-/// Goes faster and faster until a call is refused; `None` when calls pile up before that.
+/// Raises the rate until a call is refused; `None` where calls accumulate before that.
 async fn climb<A: Ask>(drive: &mut Drive<A>, alone: Seconds) -> Result<Option<(Scarce, f64)>, Stop> {
     let (mut pace, mut before) = (1.0 / alone, 0.0);
     loop {
@@ -109,7 +109,7 @@ async fn climb<A: Ask>(drive: &mut Drive<A>, alone: Seconds) -> Result<Option<(S
         let calls = FEWEST.max(usual);
         climb_until(drive, pace, |drive| drive.of_step().count() as f64 >= calls).await?;
         if before >= MANY && came_back(drive, began) < SLOW * before {
-            // Fewer come back than were sent a call's time ago. At a steady pace as many must.
+            // Fewer answers than calls one latency ago: at a steady rate they should be equal.
             let more = calls + 2.0 * usual;
             climb_until(drive, pace, |drive| drive.of_step().count() as f64 >= more).await?;
             if came_back(drive, drive.now() - alone) < SLOW * usual {
@@ -129,7 +129,7 @@ async fn climb<A: Ask>(drive: &mut Drive<A>, alone: Seconds) -> Result<Option<(S
     }
 }
 
-/// Goes at `pace` until `done`, or until a call of the step is refused.
+/// Sends at `pace` until `done`, or until a call of the step is refused.
 async fn climb_until<A: Ask>(
     drive: &mut Drive<A>,
     pace: f64,
@@ -138,23 +138,23 @@ async fn climb_until<A: Ask>(
     drive.go(Pace::Rate(pace), |drive| drive.of_step().any(Call::is_throttled) || done(drive)).await
 }
 
-/// How many answers came since a moment.
+/// Number of answers since a time.
 fn came_back<A: Ask>(drive: &Drive<A>, since: Seconds) -> f64 {
     drive.calls.iter().filter(|call| call.is_answered() && call.done() > since).count() as f64
 }
 
-/// What came of staying above the limit.
+/// Result of a measurement above the limit.
 #[derive(Debug, Clone, Copy)]
 struct Measured {
-    /// The last pace.
+    /// The last rate.
     pace: f64,
-    /// The last pace at which calls were refused.
+    /// The last rate at which calls were refused.
     refused: f64,
-    /// Whether nothing was refused any more although it was faster than what had passed before.
+    /// Whether no calls were refused although the rate was above the estimate.
     contradicts: bool,
 }
 
-/// Stays a little above the limit until it is known.
+/// Sends at a rate slightly above the limit until it is known.
 async fn measure<A: Ask>(
     drive: &mut Drive<A>,
     scarce: Scarce,
@@ -186,7 +186,7 @@ async fn measure<A: Ask>(
                 }
                 measured.pace = ABOVE * passes;
             }
-            // It was an accident that something was refused at this pace.
+            // The refusal at this rate had another cause.
             _ if clear >= CLEAR && drive.opened.is_empty() => measured.pace *= ABOVE,
             _ => {}
         }
@@ -194,10 +194,10 @@ async fn measure<A: Ask>(
     Ok(measured)
 }
 
-/// Sees whether more passes at a pace that is less above the limit. A provider that allows hardly any burst loses count of
-/// what is unused between two tries: then the limit lies between two paces, which are returned.
+/// Checks whether more calls pass at a rate nearer to the estimate. With a provider that allows hardly any burst, allowance
+/// is lost between two calls: then the limit lies between two rates, which are returned.
 ///
-/// Begins where the allowance is used up; else what was saved would pass as well.
+/// Starts while the allowance is used up; otherwise saved allowance would pass, too.
 async fn check<A: Ask>(drive: &mut Drive<A>, measured: &Measured) -> Result<Option<(f64, f64)>, Stop> {
     if measured.contradicts {
         return Ok(Some((measured.pace, measured.refused)));
@@ -213,7 +213,7 @@ async fn check<A: Ask>(drive: &mut Drive<A>, measured: &Measured) -> Result<Opti
     Ok((good > MORE * passes).then(|| (good, measured.refused.max(ABOVE * pace))))
 }
 
-/// Looks for the limit between a pace that passes and one that does not.
+/// Bisects between a rate that passes and one that does not.
 async fn between<A: Ask>(drive: &mut Drive<A>, mut low: f64, mut high: f64) -> Result<(), Stop> {
     for _ in 0..3 {
         if !passes(drive, high).await? {
@@ -232,7 +232,7 @@ async fn between<A: Ask>(drive: &mut Drive<A>, mut low: f64, mut high: f64) -> R
     Ok(())
 }
 
-/// Whether calls pass at `pace`, but for accidents.
+/// Whether calls pass at `pace`, apart from a few.
 async fn passes<A: Ask>(drive: &mut Drive<A>, pace: f64) -> Result<bool, Stop> {
     drive.begin(BETWEEN_STEP, Pace::Rate(pace), 0);
     let too_many = (1.0 - PASSES) * BETWEEN as f64;
@@ -256,8 +256,8 @@ fn is_sure(found: &Estimate, size: f64) -> bool {
     calls >= RESTS_ON.1 || (calls >= RESTS_ON.0 && found.uncertainty() <= SURE)
 }
 
-/// Begins once more with nothing in flight: a limit on calls in flight refuses nobody until it is reached again, and then
-/// everybody until a call ends; a limit on the rate does neither.
+/// Starts again without calls in flight: a limit on calls in flight refuses none until it is reached, and then all until a
+/// call ends; a rate limit does neither.
 async fn from_standstill<A: Ask>(drive: &mut Drive<A>, pace: f64, alone: Seconds) -> Result<(), Stop> {
     drive.settle().await;
     let pace = FASTER * pace;
@@ -275,7 +275,7 @@ async fn from_standstill<A: Ask>(drive: &mut Drive<A>, pace: f64, alone: Seconds
     Ok(())
 }
 
-/// Sends longer and longer prompts, at a pace that is allowed, until one is refused for its tokens.
+/// Sends longer and longer prompts, at an allowed rate, until one is refused because of its tokens.
 async fn long_prompts<A: Ask>(drive: &mut Drive<A>, pace: f64, alone: Seconds) -> Result<(), Stop> {
     let mut padding = 250;
     while padding <= MOST_PADDING {

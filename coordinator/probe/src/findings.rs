@@ -1,26 +1,28 @@
-//! What the log of a probe says about the limits.
+//! Evaluates the log of a probe: limits and their confidence intervals.
 
 use llm::limit::Scarce;
 
 use super::Seconds;
 use super::call::{Call, Ended};
-use super::ceiling::{Estimate, Try, rate, rate_by_window};
-use super::crowd::{Crowd, crowd, most_in_flight, passed_beyond, refused_at};
+use super::concurrency_limit::{
+    ConcurrencyLimit, concurrency_limit, most_in_flight, passed_beyond, refused_at,
+};
 use super::drive::{Pace, Step, Stop};
+use super::rate_limit::{Estimate, Try, rate, rate_by_window};
 
-/// Fewest calls between two refusals, in all, that make a limit.
+/// Fewest calls between refusals, in total, for an estimate.
 const LEAST: f64 = 10.0;
 
-/// Share of calls that may seem to have passed beyond a limit on calls in flight.
+/// Share of calls that may have passed above a limit on calls in flight.
 const BEYOND: f64 = 0.2;
 
-/// Within so many seconds what passes may be a burst.
+/// Time within which passed calls may be a burst.
 const BURST: Seconds = 10.0;
 
-/// The purpose of steps that look for a limit between two paces.
+/// Purpose of the steps of the bisection.
 pub const BETWEEN_STEP: &str = "between";
 
-/// Share of calls that pass at a pace that is allowed: a refusal may be an accident.
+/// Share of calls that pass at an allowed rate; a few may be refused for other causes.
 pub const PASSES: f64 = 0.95;
 
 /// The log of a probe.
@@ -30,16 +32,16 @@ pub struct Log<'a> {
     pub calls: &'a [Call],
     /// Its steps.
     pub steps: &'a [Step],
-    /// Moments at which it stopped asking for a while.
+    /// Times at which the probe paused.
     pub breaks: &'a [Seconds],
-    /// Moments at which windows of the provider opened.
+    /// Times at which windows of the provider opened.
     pub opened: &'a [Seconds],
-    /// Calls sent later are not looked at: a refusal may be on its way.
+    /// Later calls are ignored, because a refusal may be in transit.
     pub until: Seconds,
 }
 
 impl Log<'_> {
-    /// What ran out at the last refusal.
+    /// Which limit caused the last refusal.
     pub fn scarce(&self) -> Option<Scarce> {
         self.calls.iter().rev().find_map(|call| match call.ended {
             Ended::Throttled(scarce) => Some(scarce),
@@ -47,7 +49,7 @@ impl Log<'_> {
         })
     }
 
-    /// A usual call: 1, or its tokens.
+    /// Usual size of a call in units: 1, or its tokens.
     pub fn usual_size(&self, scarce: Scarce) -> f64 {
         if scarce == Scarce::Requests {
             return 1.0;
@@ -90,7 +92,7 @@ impl Log<'_> {
         f64::from(passed) / f64::from(all.max(1))
     }
 
-    /// The limit on calls between the paces that passed and those that did not.
+    /// The limit on calls by the bisection, between the rates that passed and those that did not.
     fn between(&self) -> Option<Estimate> {
         let mut steps =
             self.steps.iter().enumerate().filter(|(_, step)| step.purpose == BETWEEN_STEP).peekable();
@@ -107,7 +109,7 @@ impl Log<'_> {
                 self.calls.iter().filter(|call| call.step == number && !call.is_throttled()).count() as f64;
             seconds += step.ended - step.began;
         }
-        // The pace below the first of them had passed, the one above had not.
+        // The rate below the first of them had passed, the one above had not.
         let (low, high) = match (low > 0.0, high.is_finite()) {
             (true, true) => (low.min(high), high),
             (true, false) => (low, low * 1.05),
@@ -117,7 +119,7 @@ impl Log<'_> {
         Some(Estimate { per_minute, low: low * 60.0, high: high * 60.0, units, seconds, window: None })
     }
 
-    /// The limit that calls ran into; windows of time are looked at where nothing passes between refusals.
+    /// The limit that calls reached; evaluated by windows of time where nothing passes between refusals.
     pub fn limit(&self, scarce: Scarce) -> Option<Estimate> {
         if scarce == Scarce::Requests
             && let Some(found) = self.between()
@@ -130,14 +132,14 @@ impl Log<'_> {
         let (tries, size) = (self.tries(scarce), self.usual_size(scarce));
         let wait = self.usual_wait(scarce);
         let bucket = rate(&tries, self.breaks, size).filter(|found| {
-            // Who has to wait much longer than for the next call waits for a window to open.
+            // A wait much longer than the interval of two calls is a wait for a window to open.
             let next = 60.0 * size / found.per_minute;
             found.units >= LEAST * size && wait.is_none_or(|wait| wait <= 3.0 * next + 2.0)
         });
         bucket.or_else(|| rate_by_window(&tries, self.opened))
     }
 
-    /// How long refused calls are usually asked to wait.
+    /// Median `Retry-After` of refused calls.
     fn usual_wait(&self, scarce: Scarce) -> Option<Seconds> {
         let mine = self.calls.iter().filter(|call| call.is_short_of(scarce));
         let mut waits: Vec<Seconds> = mine.filter_map(|call| call.retry_after).collect();
@@ -145,38 +147,38 @@ impl Log<'_> {
         waits.get(waits.len() / 2).copied()
     }
 
-    /// When the first call was refused for want of calls.
+    /// When the first call was refused by a limit on calls.
     fn first_refusal(&self) -> Option<Seconds> {
         self.calls.iter().find(|call| call.is_short_of(Scarce::Requests)).map(|call| call.sent)
     }
 
-    /// Whether it is a limit on calls in flight that refuses calls.
-    pub fn is_crowded(&self) -> bool {
-        self.crowded().is_some()
+    /// Whether a limit on calls in flight causes the refusals.
+    pub fn is_concurrency_limited(&self) -> bool {
+        self.in_flight_limit().is_some()
     }
 
-    /// The limit on calls in flight, when it explains the refusals from a standstill, and calls were refused at that
-    /// number before as well.
-    fn crowded(&self) -> Option<Crowd> {
+    /// The limit on calls in flight, where it explains the refusals in the step that began without calls in flight, and calls
+    /// were refused at that number before, too.
+    fn in_flight_limit(&self) -> Option<ConcurrencyLimit> {
         let first = self.first_refusal()?;
         let Some(step) = self.steps.iter().find(|step| step.purpose == "from standstill") else {
-            return crowd(self.calls, first);
+            return concurrency_limit(self.calls, first);
         };
-        let found = crowd(self.calls, step.began)?;
+        let found = concurrency_limit(self.calls, step.began)?;
         let usual = refused_at(self.calls, first, step.began)?;
-        // What passed beyond it before says that it is none.
+        // Calls that passed above it before contradict it.
         let fits = passed_beyond(self.calls, first, step.began, found.limit) <= BEYOND;
-        // Small numbers are counted exactly.
+        // Small numbers must match exactly.
         (fits && usual.abs_diff(found.limit) <= found.limit / 10).then_some(found)
     }
 
-    /// Latencies of the answers in steps of this purpose.
+    /// Latencies of answers in steps of this purpose.
     fn latencies(&self, purpose: &str) -> impl Iterator<Item = Seconds> {
         let of = move |step: usize| self.steps.get(step).is_some_and(|step| step.purpose == purpose);
         self.calls.iter().filter(move |call| call.is_answered() && of(call.step)).map(|call| call.took)
     }
 
-    /// Median latency of the answers in steps of this purpose.
+    /// Median latency of answers in steps of this purpose.
     pub fn median_latency(&self, purpose: &str) -> Option<Seconds> {
         let mut times: Vec<Seconds> = self.latencies(purpose).collect();
         times.sort_by(f64::total_cmp);
@@ -192,18 +194,18 @@ impl Log<'_> {
                 Scarce::Requests => mine().count() as f64,
                 Scarce::Tokens => mine().map(|call| call.usage.total as f64).sum(),
             };
-            // One at a time leaves the time of the last one open.
+            // At a rate the interval after the last call counts, too.
             let seconds = match step.pace {
                 Pace::Rate(rate) => last - step.began + 1.0 / rate,
                 Pace::InFlight(_) => step.ended - step.began,
             };
-            // What passes within seconds may be a burst.
+            // Within a few seconds it may be a burst.
             (units > 0.0).then(|| units / seconds.max(BURST) * 60.0)
         };
         self.steps.iter().enumerate().filter_map(|(number, step)| of(number, step)).reduce(f64::max)
     }
 
-    /// The rate at which a provider answers that slows down instead of refusing.
+    /// Throughput of a provider that slows down instead of refusing.
     fn slows(&self) -> Option<Slows> {
         let alone = self.median_latency("alone")?;
         let (number, step) =
@@ -223,42 +225,42 @@ impl Log<'_> {
 }
 
 impl Call {
-    /// Whether it was refused for want of this.
+    /// Whether it was refused because of this limit.
     pub fn is_short_of(&self, what: Scarce) -> bool {
         self.ended == Ended::Throttled(what)
     }
 }
 
-/// What is known of a limit.
+/// Knowledge of a limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Known {
     /// It was reached and measured.
     Found(Estimate),
-    /// So much passed without being refused for it.
+    /// So much passed without a refusal.
     AtLeast(f64),
-    /// Nothing.
+    /// Not measured.
     Unknown,
 }
 
-/// What is known of the limit on calls in flight.
+/// Knowledge of the limit on calls in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InFlight {
     /// It was reached and measured.
-    Found(Crowd),
-    /// So many were in flight without being refused for it.
+    Found(ConcurrencyLimit),
+    /// So many were in flight without a refusal.
     AtLeast(usize),
 }
 
-/// A provider that gets slower instead of refusing.
+/// A provider that slows down instead of refusing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slows {
-    /// Answers a minute, whatever is sent.
+    /// Answers a minute at any load.
     pub per_minute: f64,
-    /// Calls in flight from which on others wait.
+    /// Calls in flight above which further ones wait.
     pub concurrency: f64,
 }
 
-/// What the log says.
+/// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
     /// Calls a minute.
@@ -267,18 +269,18 @@ pub struct Verdict {
     pub tokens: Known,
     /// Calls in flight.
     pub in_flight: InFlight,
-    /// Set where calls pile up before any is refused.
+    /// Set where calls accumulate before any is refused.
     pub slows: Option<Slows>,
-    /// Most that the provider said its limits are, on calls and on tokens.
-    pub stated: (Option<u64>, Option<u64>),
+    /// Greatest limits on calls and tokens that the provider advertised.
+    pub advertised: (Option<u64>, Option<u64>),
 }
 
 impl Verdict {
-    /// Reads a log.
+    /// Evaluates a log.
     pub fn of(log: &Log<'_>) -> Self {
-        let crowded = log.crowded();
+        let in_flight_limit = log.in_flight_limit();
         let known = |scarce| {
-            let found = log.limit(scarce).filter(|_| scarce == Scarce::Tokens || crowded.is_none());
+            let found = log.limit(scarce).filter(|_| scarce == Scarce::Tokens || in_flight_limit.is_none());
             match (found, log.most_passed(scarce)) {
                 (Some(found), _) => Known::Found(found),
                 (None, Some(passed)) => Known::AtLeast(passed),
@@ -290,16 +292,17 @@ impl Verdict {
         Self {
             requests,
             tokens: known(Scarce::Tokens),
-            in_flight: crowded.map_or_else(|| InFlight::AtLeast(most_in_flight(log.calls)), InFlight::Found),
+            in_flight: in_flight_limit
+                .map_or_else(|| InFlight::AtLeast(most_in_flight(log.calls)), InFlight::Found),
             slows: if refused { None } else { log.slows() },
-            stated: (
-                log.calls.iter().filter_map(|call| call.stated.0).max(),
-                log.calls.iter().filter_map(|call| call.stated.1).max(),
+            advertised: (
+                log.calls.iter().filter_map(|call| call.advertised.0).max(),
+                log.calls.iter().filter_map(|call| call.advertised.1).max(),
             ),
         }
     }
 
-    /// Calls a minute that pass for sure.
+    /// Calls a minute that certainly pass.
     pub fn calls_a_minute(&self) -> Option<f64> {
         match (self.slows, self.requests) {
             (Some(slows), _) => Some(slows.per_minute),
@@ -310,27 +313,27 @@ impl Verdict {
     }
 }
 
-/// Everything that a probe found.
+/// Results of a probe, with its log.
 #[derive(Debug, Clone)]
 pub struct Findings {
-    /// Where it asked.
+    /// Endpoint of the provider.
     pub endpoint: String,
-    /// Whom.
+    /// Name of the model.
     pub model: String,
     /// Calls in the order of sending; all have ended.
     pub calls: Vec<Call>,
     /// Its steps.
     pub steps: Vec<Step>,
-    /// What it says about the limits.
+    /// The limits.
     pub verdict: Verdict,
-    /// Why it ended before its plan.
+    /// Why it ended early.
     pub stop: Option<Stop>,
-    /// What to say besides.
+    /// Notes for the report.
     pub notes: Vec<String>,
-    /// How long it took.
+    /// Duration of the probe.
     pub seconds: Seconds,
-    /// What it cost in US dollars.
+    /// Cost in US dollars.
     pub cost: f64,
-    /// Calls in flight of the highest step, or the most there were.
+    /// Calls in flight of the highest step, or the most that occurred.
     pub concurrency: usize,
 }

@@ -1,9 +1,9 @@
-//! Where more calls in flight stop paying: the knee of the latency over the concurrency.
+//! Knee of latency over concurrency, above which more calls in flight only add latency.
 //!
-//! Throughput over latency (Kleinrock's *power*) grows as long as calls do not get in each other's way, and falls once
-//! they wait for one another. Its summit is the knee.
+//! Throughput over latency (Kleinrock's *power*) grows as long as calls do not wait for one another, and falls once they
+//! do. Its maximum is the knee.
 
-/// One step of a probe.
+/// Throughput and latency of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// Calls in flight.
@@ -20,15 +20,15 @@ impl Point {
     }
 }
 
-/// Share of the summit that counts as the summit: measurements are noisy, and fewer calls in flight are worth something.
-const SUMMIT: f64 = 0.95;
+/// Share of the maximum that counts as the maximum: measurements are noisy, and fewer calls in flight are preferable.
+const NEAR_MAXIMUM: f64 = 0.95;
 
-/// The knee among `points`, in the order of their concurrency; `None` when the summit may lie beyond the last one.
+/// The knee among `points`, in order of concurrency; `None` where the maximum may lie beyond the last one.
 pub fn knee(points: &[Point]) -> Option<Point> {
     let (last, before) = points.split_last()?;
     let most = points.iter().map(Point::power).fold(0.0, f64::max);
-    let found = before.iter().find(|point| point.power() >= SUMMIT * most)?;
-    // On the way up a step may be lucky; it is a knee only where the last step is no better.
+    let found = before.iter().find(|point| point.power() >= NEAR_MAXIMUM * most)?;
+    // An outlier on the way up is not a knee: the last step must not be better.
     (last.power() < most || last.throughput < 1.1 * found.throughput).then_some(*found)
 }
 
@@ -47,14 +47,14 @@ mod tests {
     }
 
     #[test]
-    fn the_knee_is_where_calls_begin_to_wait() {
+    fn the_knee_is_where_calls_start_to_wait() {
         let steps = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
         assert_eq!(knee(&points(16.0, 2.0, &steps)).map(|point| point.concurrency), Some(16.0));
         assert_eq!(knee(&points(1.0, 2.0, &steps)).map(|point| point.concurrency), Some(1.0));
     }
 
     #[test]
-    fn what_was_not_reached_is_not_found() {
+    fn a_knee_beyond_the_last_step_is_not_found() {
         assert_eq!(knee(&points(1000.0, 2.0, &[1.0, 2.0, 4.0])), None);
         assert_eq!(knee(&points(1000.0, 2.0, &[4.0])), None);
         assert_eq!(knee(&[]), None);

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 pub mod call;
-pub mod ceiling;
-pub mod crowd;
+pub mod concurrency_limit;
 pub mod drive;
 pub mod find;
 pub mod findings;
 pub mod knee;
 pub mod plan;
+pub mod rate_limit;
 pub mod report;
 pub mod stats;
 pub mod steps;

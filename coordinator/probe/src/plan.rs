@@ -1,4 +1,4 @@
-//! What a probe will do, at most: its steps, its bounds, its questions, and what they may cost.
+//! Plan of a probe: steps, bounds, prompts and expected cost.
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use domain::budget::{Price, Usage};
 use domain::config::{ModelConfig, ProposerConfig};
 use serde_json::{Value, json};
 
-/// Tokens of an answer that are reckoned with: models that reason use hundreds for a single word, whatever they are
-/// allowed.
+/// Expected tokens of an answer: reasoning models use hundreds for a single word, whatever the limit.
 const ANSWER_TOKENS: u64 = 500;
 
 /// Tokens of a prompt without padding.
@@ -17,43 +16,43 @@ const PROMPT_TOKENS: u64 = 40;
 /// Most tokens that a prompt is padded with.
 pub const MOST_PADDING: u64 = 8000;
 
-/// Ten tokens.
+/// A sentence of ten tokens.
 const PADDING: &str = "The quick brown fox jumps over the lazy dog. ";
 
-/// What a probe must not go beyond.
+/// Bounds of a probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// Calls, refused ones among them.
+    /// Most calls, including refused ones.
     pub requests: u64,
-    /// How long calls are sent.
+    /// Longest time of sending.
     pub duration: Duration,
-    /// US dollars.
+    /// Highest cost in US dollars.
     pub cost: f64,
 }
 
-/// What a probe does.
+/// Plan of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Calls in flight of each step; empty: the limits are searched for.
+    /// Calls in flight of each step; empty for a search of the limits.
     pub steps: Vec<usize>,
-    /// The bounds.
+    /// Its bounds.
     pub bounds: Bounds,
 }
 
 impl Plan {
-    /// How many calls each step makes: its share of all, by five for each call in flight and at least twenty.
+    /// Number of calls of each step: its share of the total, weighted by five for each call in flight and at least twenty.
     pub fn shares(&self) -> Vec<u64> {
-        let wanted: Vec<u64> = self.steps.iter().map(|step| usual(*step)).collect();
-        let all: u64 = wanted.iter().sum();
-        wanted.iter().map(|calls| (calls * self.bounds.requests / all.max(1)).max(1)).collect()
+        let weights: Vec<u64> = self.steps.iter().map(|step| usual(*step)).collect();
+        let all: u64 = weights.iter().sum();
+        weights.iter().map(|calls| (calls * self.bounds.requests / all.max(1)).max(1)).collect()
     }
 
-    /// Calls that `steps` make by themselves.
+    /// Default number of calls of `steps`.
     pub fn usual(steps: &[usize]) -> u64 {
         steps.iter().map(|step| usual(*step)).sum()
     }
 
-    /// What it would send, and cost at most.
+    /// Forecast of calls, tokens and cost.
     pub fn outlook(&self, questions: &Questions) -> Outlook {
         let find = self.steps.is_empty();
         let calls = if find {
@@ -61,10 +60,10 @@ impl Plan {
         } else {
             self.shares().iter().sum::<u64>().min(self.bounds.requests)
         };
-        // A search ends with long prompts; not all of its calls have one.
+        // A search ends with long prompts; on average half of the padding.
         let padding = if find { MOST_PADDING / 2 } else { 0 };
         let tokens = calls * (PROMPT_TOKENS + padding + ANSWER_TOKENS);
-        let cost = calls as f64 * questions.price.of(&reckoned(padding));
+        let cost = calls as f64 * questions.price.of(&expected_usage(padding));
         Outlook { calls, tokens, cost: cost.min(self.bounds.cost), capped: cost > self.bounds.cost }
     }
 }
@@ -74,30 +73,30 @@ const fn usual(step: usize) -> u64 {
     if calls > 20 { calls } else { 20 }
 }
 
-const fn reckoned(padding: u64) -> Usage {
+const fn expected_usage(padding: u64) -> Usage {
     let prompt = PROMPT_TOKENS + padding;
     Usage { prompt, completion: ANSWER_TOKENS, reasoning: 0, cached: 0, total: prompt + ANSWER_TOKENS }
 }
 
-/// What a probe would use, at most.
+/// Forecast of a probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outlook {
-    /// Calls.
+    /// Most calls.
     pub calls: u64,
-    /// Tokens, as far as they can be known before.
+    /// Expected tokens.
     pub tokens: u64,
-    /// US dollars.
+    /// Highest cost in US dollars.
     pub cost: f64,
-    /// Whether it is `--max-cost` that bounds the cost.
+    /// Whether `--max-cost` bounds the cost.
     pub capped: bool,
 }
 
 impl Outlook {
-    /// For people.
+    /// The forecast as text.
     pub fn text(&self, plan: &Plan, questions: &Questions) -> String {
         let how = if plan.steps.is_empty() {
-            "a search for the limits: a few calls alone, then twice as many a minute until some are refused, then a \
-             little above the limit until it is known within a few per cent, then the same with long prompts"
+            "a search for the limits: a few single calls, then twice the rate until calls are refused, then a rate \
+             slightly above the limit until it is known within a few per cent, then the same with long prompts"
                 .to_owned()
         } else {
             let steps: Vec<String> = plan
@@ -109,7 +108,7 @@ impl Outlook {
             steps.join(", then ")
         };
         format!(
-            "would ask {model} at {endpoint}\n  {how}\n  at most {calls} calls, about {tokens} tokens, {seconds} s of sending, \
+            "would call {model} at {endpoint}\n  {how}\n  at most {calls} calls, about {tokens} tokens, {seconds} s of sending, \
              {cost:.4} USD{capped}\nnothing was sent\n",
             model = questions.model,
             endpoint = questions.endpoint,
@@ -121,7 +120,7 @@ impl Outlook {
         )
     }
 
-    /// For scripts.
+    /// The forecast as JSON; its keys are a stable interface.
     pub fn json(&self, plan: &Plan, questions: &Questions) -> Value {
         json!({
             "dry_run": true,
@@ -139,21 +138,21 @@ impl Outlook {
     }
 }
 
-/// What is asked.
+/// Prompts of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Questions {
-    /// Where.
+    /// Endpoint of the provider.
     pub endpoint: String,
-    /// Whom.
+    /// Name of the model.
     pub model: String,
-    /// How.
+    /// Sampling parameters.
     pub sampling: Sampling,
-    /// At what price.
+    /// Price of tokens.
     pub price: Price,
 }
 
 impl Questions {
-    /// Questions to a model of the configuration, with answers of at most `max_tokens` (0: the provider's default).
+    /// Prompts to a model of the configuration, with answers of at most `max_tokens` (0: the provider's default).
     pub fn new(model: &ModelConfig, proposer: &ProposerConfig, max_tokens: u32) -> Self {
         let sampling = Sampling {
             temperature: Some(proposer.temperature),
@@ -163,7 +162,7 @@ impl Questions {
         Self { endpoint: model.url(), model: model.model.clone(), sampling, price: model.price }
     }
 
-    /// Question number `id`, padded with about so many tokens. No two are alike: no cache answers them.
+    /// Prompt number `id`, padded with about `padding` tokens. All prompts differ, so that no cache answers them.
     pub fn question(&self, id: u64, padding: u64) -> Question {
         let mut text =
             format!("This is call {id} of a probe of the rate limit. Reply with the single word OK.");
@@ -180,9 +179,9 @@ impl Questions {
         }
     }
 
-    /// What a call may cost, before anything is known of it.
-    pub fn reckoned_cost(&self, padding: u64) -> f64 {
-        self.price.of(&reckoned(padding))
+    /// Expected cost of a call.
+    pub fn expected_cost(&self, padding: u64) -> f64 {
+        self.price.of(&expected_usage(padding))
     }
 }
 
@@ -190,7 +189,7 @@ impl Questions {
 pub(super) mod testing {
     use super::*;
 
-    /// Questions to nobody.
+    /// Prompts to an endpoint that does not exist.
     pub(crate) fn questions() -> Questions {
         let model = ModelConfig {
             endpoint: "http://127.0.0.1:1".to_owned(),
@@ -201,7 +200,7 @@ pub(super) mod testing {
         Questions::new(&model, &ProposerConfig::default(), 16)
     }
 
-    /// Bounds that no test reaches unless it wants to.
+    /// Bounds that no test reaches by accident.
     pub(crate) fn wide() -> Bounds {
         Bounds { requests: 100_000, duration: Duration::from_secs(3600), cost: f64::INFINITY }
     }
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_says_what_it_would_cost_at_most() {
+    fn a_dry_run_forecasts_the_highest_cost() {
         let plan = Plan { steps: vec![1, 4, 16], bounds: Bounds { requests: 120, ..wide() } };
         let outlook = plan.outlook(&questions());
         assert_eq!(outlook.calls, 120);
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_makes_a_prompt_as_long_as_it_says() {
+    fn padding_has_the_requested_length() {
         let length = |padding| questions().question(7, padding).bytes();
         assert!(length(0) < 200);
         let tokens = (length(4000) - length(0)) / 4;

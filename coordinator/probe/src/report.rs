@@ -1,4 +1,4 @@
-//! What a probe found, for people, for scripts, and to paste.
+//! Report of a probe as text, JSON and a configuration snippet.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::Findings;
 use super::call::{Call, Ended};
-use super::ceiling::Estimate;
 use super::drive::Pace;
 use super::findings::{InFlight, Known};
 use super::knee::{Point, knee};
+use super::rate_limit::Estimate;
 use super::stats::{Figures, summary, usage_tokens};
 
-/// A probe, ready to be shown.
+/// Report of a probe.
 #[derive(Debug, Clone)]
 pub struct Report {
     found: Findings,
@@ -24,7 +24,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Computes the figures.
+    /// Computes the figures of each step.
     pub fn new(found: Findings, price: &Price) -> Self {
         let steps: Vec<Figures> = found
             .steps
@@ -39,12 +39,12 @@ impl Report {
         Self { knee: knee(&points), found, steps }
     }
 
-    /// What it rests on.
+    /// The findings.
     pub const fn findings(&self) -> &Findings {
         &self.found
     }
 
-    /// The published shape: `summary` and `results`; what goes beyond it stands under further keys.
+    /// The report as JSON: `summary` and `results` in the published format, all else under further keys.
     pub fn json(&self) -> Value {
         let (found, verdict) = (&self.found, &self.found.verdict);
         json!({
@@ -65,8 +65,8 @@ impl Report {
                 "requests_per_minute": known(&verdict.requests),
                 "tokens_per_minute": known(&verdict.tokens),
                 "concurrency": match verdict.in_flight {
-                    InFlight::Found(crowd) => {
-                        json!({"state": "found", "value": crowd.limit, "low": crowd.low, "high": crowd.high})
+                    InFlight::Found(found) => {
+                        json!({"state": "found", "value": found.limit, "low": found.low, "high": found.high})
                     }
                     InFlight::AtLeast(most) => json!({"state": "at_least", "value": most}),
                 },
@@ -74,12 +74,12 @@ impl Report {
             "slows": verdict.slows.map(|slows| json!({
                 "answers_per_minute": slows.per_minute, "concurrency": slows.concurrency,
             })),
-            "stated": {"requests": verdict.stated.0, "tokens": verdict.stated.1},
+            "stated": {"requests": verdict.advertised.0, "tokens": verdict.advertised.1},
             "config": self.snippet(),
         })
     }
 
-    /// Keys to paste into a configuration.
+    /// Keys of the limits for a configuration file.
     pub fn snippet(&self) -> String {
         let verdict = &self.found.verdict;
         let mut text = "limits:\n".to_owned();
@@ -87,16 +87,16 @@ impl Report {
             let value = value.map_or_else(|| "auto".to_owned(), |value| format!("{:.0}", value.floor()));
             let _ = writeln!(text, "  {key}: {value}  # {why}");
         };
-        for (key, known, stated) in [
-            ("requests_per_minute", &verdict.requests, verdict.stated.0),
-            ("tokens_per_minute", &verdict.tokens, verdict.stated.1),
+        for (key, known, advertised) in [
+            ("requests_per_minute", &verdict.requests, verdict.advertised.0),
+            ("tokens_per_minute", &verdict.tokens, verdict.advertised.1),
         ] {
             match known {
                 Known::Found(found) => {
-                    // A number that the provider states and the measurement bears out is the exact one.
-                    let exact = stated.map(|stated| stated as f64).filter(|stated| agrees(*stated, found));
+                    // An advertised limit that the measurement confirms is the exact one.
+                    let exact = advertised.map(|limit| limit as f64).filter(|limit| agrees(*limit, found));
                     let why = if exact.is_some() {
-                        "stated by the provider, and measured"
+                        "advertised by the provider, and measured"
                     } else {
                         "measured: lower end"
                     };
@@ -107,50 +107,50 @@ impl Report {
             }
         }
         match (verdict.in_flight, verdict.slows, self.knee) {
-            (InFlight::Found(crowd), ..) => line("concurrency", Some(crowd.low as f64), "measured"),
+            (InFlight::Found(found), ..) => line("concurrency", Some(found.low as f64), "measured"),
             (_, Some(slows), _) => {
                 line(
                     "concurrency",
                     Some(slows.concurrency.max(1.0)),
-                    "beyond that calls wait for one another",
+                    "above that calls wait for one another",
                 );
             }
             (_, _, Some(knee)) => {
-                line("concurrency", Some(knee.concurrency), "the knee: beyond that answers get slower");
+                line("concurrency", Some(knee.concurrency), "the knee: above that answers get slower");
             }
-            (InFlight::AtLeast(most), ..) => line("concurrency", None, &format!("{most} were let in")),
+            (InFlight::AtLeast(most), ..) => line("concurrency", None, &format!("{most} were in flight")),
         }
         text
     }
 
-    /// For people.
+    /// The report as text.
     pub fn text(&self, width: Option<u16>) -> String {
         let (found, verdict) = (&self.found, &self.found.verdict);
         let mut text = format!("{} at {}\n\n{}\n", found.model, found.endpoint, self.table().text(width));
         let mut say = |line: String| {
             let _ = writeln!(text, "{line}");
         };
-        say(format!("calls a minute:  {}", told(&verdict.requests, verdict.stated.0)));
-        say(format!("tokens a minute: {}", told(&verdict.tokens, verdict.stated.1)));
+        say(format!("calls a minute:  {}", limit_text(&verdict.requests, verdict.advertised.0)));
+        say(format!("tokens a minute: {}", limit_text(&verdict.tokens, verdict.advertised.1)));
         say(format!(
             "calls in flight: {}",
             match verdict.in_flight {
-                InFlight::Found(crowd) if crowd.low == crowd.high => format!("{} (measured)", crowd.limit),
-                InFlight::Found(crowd) => {
-                    format!("{} (measured; from {} to {})", crowd.limit, crowd.low, crowd.high)
+                InFlight::Found(found) if found.low == found.high => format!("{} (measured)", found.limit),
+                InFlight::Found(found) => {
+                    format!("{} (measured; from {} to {})", found.limit, found.low, found.high)
                 }
                 InFlight::AtLeast(most) => format!("no limit found; {most} were in flight at a time"),
             }
         ));
         if let Some(slows) = verdict.slows {
             say(format!(
-                "nothing is refused: from {:.0} calls in flight on they wait for one another, at {:.0} answers a minute",
+                "no calls are refused: above {:.0} in flight they wait for one another, at {:.0} answers a minute",
                 slows.concurrency, slows.per_minute
             ));
         }
         if let Some(knee) = self.knee {
             say(format!(
-                "knee: {:.0} calls in flight ({:.0} answers a minute, median {:.2} s); more of them only make answers slower",
+                "knee: {:.0} calls in flight ({:.0} answers a minute, median {:.2} s); more of them only add latency",
                 knee.concurrency,
                 knee.throughput * 60.0,
                 knee.latency
@@ -160,7 +160,7 @@ impl Report {
             say(note.clone());
         }
         if let Some(stop) = &found.stop {
-            say(format!("ended before its plan: {stop}"));
+            say(format!("ended early: {stop}"));
         }
         say(format!("{} calls in {}, {:.4} USD", found.calls.len(), duration(found.seconds), found.cost));
         say(format!("\n{}", self.snippet()));
@@ -215,12 +215,12 @@ impl Report {
     }
 }
 
-/// Whether the provider's number is the one that was measured; its period may be a minute or a second, nobody says.
-fn agrees(stated: f64, found: &Estimate) -> bool {
-    (found.low.min(found.per_minute * 0.97)..=found.high.max(found.per_minute * 1.03)).contains(&stated)
+/// Whether the advertised limit agrees with the measured one.
+fn agrees(advertised: f64, found: &Estimate) -> bool {
+    (found.low.min(found.per_minute * 0.97)..=found.high.max(found.per_minute * 1.03)).contains(&advertised)
 }
 
-fn told(known: &Known, stated: Option<u64>) -> String {
+fn limit_text(known: &Known, advertised: Option<u64>) -> String {
     let measured = match known {
         Known::Found(found) => format!(
             "{:.0} (95 %: {:.0} to {:.0}; measured over {}{})",
@@ -233,16 +233,16 @@ fn told(known: &Known, stated: Option<u64>) -> String {
         Known::AtLeast(most) => format!("no limit found; {most:.0} passed"),
         Known::Unknown => "not measured".to_owned(),
     };
-    match (stated, known) {
-        (Some(stated), Known::Found(found)) if agrees(stated as f64, found) => {
-            format!("{measured}; the provider says {stated}, which agrees")
+    match (advertised, known) {
+        (Some(advertised), Known::Found(found)) if agrees(advertised as f64, found) => {
+            format!("{measured}; the provider advertises {advertised}, which agrees")
         }
-        (Some(stated), Known::Found(_)) => {
+        (Some(advertised), Known::Found(_)) => {
             format!(
-                "{measured}; the provider says {stated}, which is not what it does (or counts another period)"
+                "{measured}; the provider advertises {advertised}, which differs (or is for another period)"
             )
         }
-        (Some(stated), _) => format!("{measured}; the provider says {stated}"),
+        (Some(advertised), _) => format!("{measured}; the provider advertises {advertised}"),
         (None, _) => measured,
     }
 }

@@ -1,4 +1,4 @@
-//! Figures of a step, and of a whole probe in the published shape.
+//! Figures of a step, and of a whole probe in the published format.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::drive::{Pace, Step};
 use super::knee::Point;
 use super::{Findings, Seconds};
 
-/// Seconds of answered calls, in order.
+/// Sorted latencies in seconds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample(Vec<f64>);
 
@@ -23,12 +23,12 @@ impl FromIterator<f64> for Sample {
 }
 
 impl Sample {
-    /// The smallest.
+    /// The least value.
     pub fn min(&self) -> Option<f64> {
         self.0.first().copied()
     }
 
-    /// The greatest.
+    /// The greatest value.
     pub fn max(&self) -> Option<f64> {
         self.0.last().copied()
     }
@@ -59,36 +59,36 @@ impl Sample {
 /// Figures of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// What the step was for.
+    /// Purpose of the step.
     pub purpose: &'static str,
-    /// How it was paced.
+    /// Pace of the step.
     pub pace: Pace,
-    /// Calls in flight: those that were asked for, or the mean.
+    /// Calls in flight: as planned, or on average.
     pub concurrency: f64,
-    /// From its first call to the end of its last.
+    /// Time from the start of the step to the end of its last call.
     pub seconds: Seconds,
-    /// Calls.
+    /// Number of calls.
     pub requests: usize,
-    /// Those with an answer.
+    /// Calls with an answer.
     pub answered: usize,
-    /// Those that were refused for the limits.
+    /// Calls refused because of a limit.
     pub refused: usize,
-    /// All others.
+    /// All other calls.
     pub failed: usize,
-    /// Statuses; what has none is `none`.
+    /// Number of calls by HTTP status; `none` for those without one.
     pub statuses: BTreeMap<String, u64>,
-    /// Seconds of the answered calls, one attempt each.
+    /// Latencies of answered calls.
     pub latency: Sample,
     /// Tokens of all calls.
     pub usage: Usage,
-    /// What they cost.
+    /// Cost of all calls in US dollars.
     pub cost: f64,
-    /// From the begin of the step to its first 429.
+    /// Time from the start of the step to its first 429.
     pub first_429: Option<Seconds>,
 }
 
 impl Figures {
-    /// Of one step.
+    /// Computes the figures of a step.
     pub fn of(number: usize, step: &Step, calls: &[Call], price: &Price) -> Self {
         let mine: Vec<&Call> = calls.iter().filter(|call| call.step == number).collect();
         let end = mine.iter().map(|call| call.sent + call.took).fold(step.began, f64::max);
@@ -136,13 +136,13 @@ impl Figures {
         self.usage.total as f64 / self.seconds.max(1e-9) * 60.0
     }
 
-    /// As a point of the curve of latency over concurrency.
+    /// The step as a point for the knee.
     pub fn point(&self) -> Option<Point> {
         let latency = self.latency.percentile(50)?;
         Some(Point { concurrency: self.concurrency, throughput: self.a_minute() / 60.0, latency })
     }
 
-    /// For scripts.
+    /// The figures as JSON; the keys are a stable interface.
     pub fn json(&self) -> Value {
         let latency = &self.latency;
         json!({
@@ -176,7 +176,7 @@ pub fn usage_tokens(usage: &Usage) -> Option<u64> {
     [usage.total, usage.completion, usage.prompt].into_iter().find(|tokens| *tokens > 0)
 }
 
-/// The published `summary`: exactly its keys.
+/// The published `summary`, with exactly its keys.
 pub fn summary(found: &Findings) -> Value {
     let calls = &found.calls;
     let latency: Sample = calls.iter().map(|call| call.took).collect();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_calls_are_no_latency() {
+    fn refused_calls_do_not_count_as_latency() {
         let step = Step { purpose: "step", pace: Pace::InFlight(2), began: 10.0, ended: 20.0 };
         let refused = call(11.0, 0.01, Ended::Throttled(Scarce::Requests));
         let calls = [call(10.0, 2.0, Ended::Answered), refused, call(12.0, 4.0, Ended::Answered)];

@@ -1,13 +1,13 @@
-//! Steps of so many calls in flight.
+//! Steps with a fixed number of calls in flight.
 
 use super::drive::{Ask, Drive, Pace, Stop};
 use super::plan::Plan;
 
-/// Share of refused calls after which more in flight are of no use.
+/// Share of refused calls above which further steps are skipped.
 const TOO_MANY: f64 = 0.2;
 
-/// Makes the steps of `plan`, one after the other; ends early where a bound is reached. Returns whether steps were left
-/// out because the one before them was refused too often already.
+/// Runs the steps of `plan` in order; ends early at a bound. Returns whether steps were skipped because too many calls of
+/// the step before them were refused.
 pub async fn in_steps<A: Ask>(drive: &mut Drive<A>, plan: &Plan) -> Result<bool, Stop> {
     let count = plan.steps.len();
     for (number, (step, calls)) in plan.steps.iter().zip(plan.shares()).enumerate() {

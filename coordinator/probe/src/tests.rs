@@ -1,4 +1,4 @@
-//! The probe against providers whose limits are known, in paused time.
+//! Tests of the probe in paused time, with simulated providers whose limits are known.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,12 +19,12 @@ use super::findings::{InFlight, Known, Log, Verdict};
 use super::plan::testing::{questions, wide};
 use super::{Ask, Bounds, Drive, Findings, Plan, Report, Stop, find, in_steps};
 
-/// A provider.
-struct World {
+/// A simulated provider.
+struct SimProvider {
     began: Instant,
     latency: Latency,
     state: Mutex<State>,
-    /// Whether waits are given in whole seconds.
+    /// Whether `Retry-After` is rounded to whole seconds.
     coarse: bool,
     fails: Option<Failure>,
 }
@@ -41,7 +41,7 @@ struct State {
     in_flight: u64,
 }
 
-impl World {
+impl SimProvider {
     fn new(allowed: Allowed, latency: &str) -> Self {
         let state = State {
             meters: Meters::new(allowed, 0.0),
@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-impl Ask for World {
+impl Ask for SimProvider {
     async fn ask(&self, question: Question) -> Reply {
         let sent = Instant::now();
         sleep(Duration::from_millis(20)).await;
@@ -96,12 +96,12 @@ impl Ask for World {
 }
 
 struct Seen {
-    drive: Drive<World>,
+    drive: Drive<SimProvider>,
     ended: Result<(), Stop>,
     verdict: Verdict,
 }
 
-fn verdict(drive: &Drive<World>) -> Verdict {
+fn verdict(drive: &Drive<SimProvider>) -> Verdict {
     Verdict::of(&Log {
         calls: &drive.calls,
         steps: &drive.steps,
@@ -111,11 +111,11 @@ fn verdict(drive: &Drive<World>) -> Verdict {
     })
 }
 
-async fn searched(world: World, bounds: Bounds) -> Seen {
+async fn searched(world: SimProvider, bounds: Bounds) -> Seen {
     let (_stop, stopped) = watch::channel(0);
     let mut drive = Drive::new(world, questions(), bounds, stopped, Progress::silent());
     let ended = find(&mut drive).await;
-    drive.forget_pending();
+    drive.discard_pending();
     let verdict = verdict(&drive);
     println!(
         "{:?}, {:?}; {} calls ({} refused) in {:.0} s: {verdict:?}",
@@ -138,9 +138,12 @@ async fn searched(world: World, bounds: Bounds) -> Seen {
             );
         }
         let first = drive.calls.iter().find(|call| call.is_throttled()).map_or(0.0, |call| call.sent);
-        println!("   all {:?}", super::crowd::crowd(&drive.calls, first));
+        println!("   all {:?}", super::concurrency_limit::concurrency_limit(&drive.calls, first));
         for step in drive.steps.iter().filter(|step| step.purpose == "from standstill") {
-            println!("   standstill {:?}", super::crowd::crowd(&drive.calls, step.began));
+            println!(
+                "   standstill {:?}",
+                super::concurrency_limit::concurrency_limit(&drive.calls, step.began)
+            );
         }
         println!("opened {:?}", drive.opened);
     }
@@ -170,7 +173,7 @@ async fn a_limit_on_calls_is_found_whatever_its_size_and_burst() {
         (1800.0, Some(30.0)),
     ] {
         for latency in [SPREAD, "2.7"] {
-            let seen = searched(World::new(rpm(limit, burst), latency), wide()).await;
+            let seen = searched(SimProvider::new(rpm(limit, burst), latency), wide()).await;
             assert_eq!(seen.ended, Ok(()));
             near(seen.verdict.requests, limit);
             assert!(matches!(seen.verdict.in_flight, InFlight::AtLeast(_)), "{:?}", seen.verdict);
@@ -183,7 +186,7 @@ async fn a_limit_on_calls_in_flight_is_found() {
     for limit in [4_u64, 32, 200] {
         for latency in [SPREAD, "2.7"] {
             let allowed = Allowed { max_in_flight: Some(limit), ..Allowed::default() };
-            let seen = searched(World::new(allowed, latency), wide()).await;
+            let seen = searched(SimProvider::new(allowed, latency), wide()).await;
             let InFlight::Found(found) = seen.verdict.in_flight else {
                 panic!("{:?} of {limit}", seen.verdict)
             };
@@ -197,23 +200,23 @@ async fn a_limit_on_calls_in_flight_is_found() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_on_calls_is_found_beside_one_on_calls_in_flight() {
     let allowed = Allowed { max_in_flight: Some(32), ..rpm(480.0, None) };
-    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    let seen = searched(SimProvider::new(allowed, SPREAD), wide()).await;
     near(seen.verdict.requests, 480.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_on_tokens_is_found_beside_one_on_calls() {
     let allowed = Allowed { tpm: Some(200_000.0), ..rpm(480.0, None) };
-    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    let seen = searched(SimProvider::new(allowed, SPREAD), wide()).await;
     near(seen.verdict.requests, 480.0);
     near(seen.verdict.tokens, 200_000.0);
-    assert_eq!(seen.verdict.stated, (Some(480), Some(200_000)));
+    assert_eq!(seen.verdict.advertised, (Some(480), Some(200_000)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_on_tokens_alone_is_found() {
     let allowed = Allowed { tpm: Some(30_000.0), ..Allowed::default() };
-    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    let seen = searched(SimProvider::new(allowed, SPREAD), wide()).await;
     near(seen.verdict.tokens, 30_000.0);
     assert!(matches!(seen.verdict.requests, Known::AtLeast(_)));
 }
@@ -221,28 +224,28 @@ async fn a_limit_on_tokens_alone_is_found() {
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_counts_in_windows_is_measured_by_windows() {
     let allowed = Allowed { window_seconds: Some(60.0), ..rpm(480.0, None) };
-    let seen = searched(World::new(allowed, SPREAD), wide()).await;
+    let seen = searched(SimProvider::new(allowed, SPREAD), wide()).await;
     near(seen.verdict.requests, 480.0);
     let Known::Found(found) = seen.verdict.requests else { unreachable!() };
     assert!((found.window.unwrap() - 60.0).abs() < 2.0, "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_slows_down_is_told_from_one_that_refuses() {
-    let seen = searched(World::new(Allowed::default(), "queue:16:2.0"), wide()).await;
+async fn a_provider_that_slows_down_is_distinguished_from_one_that_refuses() {
+    let seen = searched(SimProvider::new(Allowed::default(), "queue:16:2.0"), wide()).await;
     let slows = seen.verdict.slows.unwrap();
     assert!((slows.per_minute / 480.0 - 1.0).abs() < 0.1, "{slows:?}");
     assert!((slows.concurrency / 16.0 - 1.0).abs() < 0.15, "{slows:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_bound_ends_a_search_and_what_was_measured_stays() {
+async fn every_bound_ends_a_search_and_its_measurements_stay() {
     for (bounds, stop) in [
         (Bounds { requests: 30, ..wide() }, Stop::Requests(30)),
         (Bounds { duration: Duration::from_secs(40), ..wide() }, Stop::Duration(Duration::from_secs(40))),
         (Bounds { cost: 0.001, ..wide() }, Stop::Cost(0.001)),
     ] {
-        let seen = searched(World::new(rpm(60.0, None), SPREAD), bounds).await;
+        let seen = searched(SimProvider::new(rpm(60.0, None), SPREAD), bounds).await;
         assert_eq!(seen.ended, Err(stop));
         assert!(seen.drive.calls.len() <= 30 || bounds.requests > 30);
         assert!(seen.drive.cost <= bounds.cost);
@@ -252,9 +255,9 @@ async fn every_bound_ends_a_search_and_what_was_measured_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_key_ends_it_at_once_and_so_does_a_provider_that_fails_always() {
+async fn a_wrong_key_or_a_provider_that_always_fails_ends_the_probe_at_once() {
     for (code, calls) in [(401, 1), (404, 1), (500, 5)] {
-        let mut world = World::new(Allowed::default(), "0.5");
+        let mut world = SimProvider::new(Allowed::default(), "0.5");
         let message = "Incorrect API key provided.".to_owned();
         world.fails = Some(Failure::Status { code, reason: String::new(), message });
         let seen = searched(world, wide()).await;
@@ -268,7 +271,7 @@ async fn a_wrong_key_ends_it_at_once_and_so_does_a_provider_that_fails_always() 
 async fn an_interruption_waits_for_calls_in_flight_and_a_second_one_does_not() {
     for (times, least) in [(1, 8), (2, 0)] {
         let (stop, stopped) = watch::channel(0_u32);
-        let world = World::new(Allowed::default(), "10");
+        let world = SimProvider::new(Allowed::default(), "10");
         let mut drive = Drive::new(world, questions(), wide(), stopped, Progress::silent());
         let plan = usual(&[8]);
         let ended = async {
@@ -280,16 +283,16 @@ async fn an_interruption_waits_for_calls_in_flight_and_a_second_one_does_not() {
         };
         let (ended, ()) = tokio::join!(in_steps(&mut drive, &plan), ended);
         assert_eq!(ended, Err(Stop::Interrupted));
-        assert_eq!(drive.forget_pending(), 8 - least);
+        assert_eq!(drive.discard_pending(), 8 - least);
         assert_eq!(drive.calls.len(), least);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn steps_find_the_knee_and_are_written_in_the_published_shape() {
+async fn steps_find_the_knee_and_are_written_in_the_published_format() {
     let (_stop, stopped) = watch::channel(0);
     let plan = usual(&[1, 2, 4, 8, 16]);
-    let world = World::new(Allowed::default(), "queue:4:2.0");
+    let world = SimProvider::new(Allowed::default(), "queue:4:2.0");
     let mut drive = Drive::new(world, questions(), wide(), stopped, Progress::silent());
     assert_eq!(in_steps(&mut drive, &plan).await, Ok(false));
     let report = report(drive, 16);
@@ -306,7 +309,7 @@ async fn steps_find_the_knee_and_are_written_in_the_published_shape() {
 async fn steps_end_where_calls_are_refused() {
     let (_stop, stopped) = watch::channel(0);
     let plan = usual(&[1, 2, 4, 8, 16, 32, 64]);
-    let world = World::new(rpm(60.0, None), SPREAD);
+    let world = SimProvider::new(rpm(60.0, None), SPREAD);
     let mut drive = Drive::new(world, questions(), wide(), stopped, Progress::silent());
     assert_eq!(in_steps(&mut drive, &plan).await, Ok(true));
     assert!(drive.steps.len() < 7);
@@ -314,12 +317,12 @@ async fn steps_end_where_calls_are_refused() {
     assert!(last["first_429_sec"].is_number() && last["refused"].as_u64().unwrap() > 0, "{last:#}");
 }
 
-/// Steps of their usual length.
+/// Steps of their default length.
 fn usual(steps: &[usize]) -> Plan {
     Plan { steps: steps.to_vec(), bounds: Bounds { requests: Plan::usual(steps), ..wide() } }
 }
 
-fn report(drive: Drive<World>, concurrency: usize) -> Report {
+fn report(drive: Drive<SimProvider>, concurrency: usize) -> Report {
     let verdict = verdict(&drive);
     let price = drive.questions().price;
     let found = Findings {
@@ -337,7 +340,7 @@ fn report(drive: Drive<World>, concurrency: usize) -> Report {
     Report::new(found, &price)
 }
 
-/// The keys of a value with the kinds of their values; of a list, its first element.
+/// The keys of a JSON value with the types of their values; of a list, its first element.
 fn shape(value: &serde_json::Value, depth: usize) -> String {
     use serde_json::Value;
     let indent = "  ".repeat(depth);

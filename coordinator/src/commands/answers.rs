@@ -1,4 +1,4 @@
-//! `coordinator answers`: what models answered, looked through, taken out, taken in, thinned out.
+//! `coordinator answers`: inspects, exports, imports and prunes the response cache.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::clock::unix_ms;
 use crate::llm_gateway::response_cache::{ByModel, ResponseCache, Selection, export, import};
 
-/// Shows, exports, imports and prunes what models answered.
+/// Inspects, exports, imports and prunes cached answers of models.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,22 +24,22 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show how many answers are kept of each model, and what they take
+    /// Show the number and size of cached answers of each model
     Stats(StatsArgs),
-    /// Write every answer as a line of JSON: key, question's model, content, usage
+    /// Write every answer as a line of JSON: key, model, content, usage
     Export(ExportArgs),
-    /// Take answers in that `export` wrote; what is kept already stays as it is
+    /// Import answers that `export` wrote; answers that are already cached stay as they are
     Import(ImportArgs),
-    /// Remove answers; shows what it would remove unless --yes is said
+    /// Remove answers; without --yes it only shows what would be removed
     ///
-    /// A removed answer is paid for again when a run asks for it. At least one of --older-than and --model has to be given;
-    /// together they narrow.
+    /// A removed answer is paid for again when a run needs it. At least one of --older-than and --model is required; both
+    /// together remove what matches both.
     Prune(PruneArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct StoreArg {
-    /// File of answers: `OUT/.answers.sqlite` of `run`, `STATE/answers.sqlite` of `serve`
+    /// File of cached answers: `OUT/.answers.sqlite` of `run`, `STATE/answers.sqlite` of `serve`
     #[arg(long, value_name = "FILE")]
     answers: PathBuf,
 }
@@ -69,7 +69,7 @@ struct ImportArgs {
     /// File to read; - for standard input
     #[arg(value_name = "PATH")]
     from: PathBuf,
-    /// How to print what came of it
+    /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -78,13 +78,13 @@ struct ImportArgs {
 struct PruneArgs {
     #[command(flatten)]
     store: StoreArg,
-    /// Only answers that came longer ago, e.g. 90d
+    /// Only answers older than this, e.g. 90d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Only answers of this model, as it was asked for or as it names itself
+    /// Only answers of this model, by the name in the request or in the answer
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Remove them; without it they are shown
+    /// Remove them; without it they are only shown
     #[arg(long)]
     yes: bool,
     /// How to print it
@@ -92,26 +92,26 @@ struct PruneArgs {
     output: Format,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Stats(args) => {
             let store = open(&args.store.answers)?;
             show(&store.by_model(&Selection::default())?, args.output)?;
         }
-        Command::Export(args) => taken_out(args)?,
-        Command::Import(args) => taken_in(args)?,
+        Command::Export(args) => export_answers(args)?,
+        Command::Import(args) => import_answers(args)?,
         Command::Prune(args) => prune(args)?,
     }
     Ok(Exit::Fine)
 }
 
-/// A file that has to be there: a mistyped name must not leave an empty one behind.
+/// Opens an existing file: a mistyped name must not create an empty one.
 fn open(path: &Path) -> anyhow::Result<ResponseCache> {
     if !path.exists() {
         let missing: anyhow::Result<ResponseCache> =
             Err(anyhow::anyhow!("{} does not exist", path.display()));
-        return missing.hint("`run` keeps answers in OUT/.answers.sqlite, `serve` in STATE/answers.sqlite");
+        return missing.hint("`run` caches answers in OUT/.answers.sqlite, `serve` in STATE/answers.sqlite");
     }
     Ok(ResponseCache::open(path)?)
 }
@@ -143,8 +143,8 @@ fn table(models: &[ByModel]) -> Table {
             model.answers.to_string(),
             model.bytes.to_string(),
             model.tokens.to_string(),
-            moment(model.oldest_ms),
-            moment(model.newest_ms),
+            timestamp(model.oldest_ms),
+            timestamp(model.newest_ms),
         ]);
     }
     table
@@ -162,17 +162,17 @@ fn value(model: &ByModel) -> Value {
     })
 }
 
-fn moment(ms: u64) -> String {
+fn timestamp(ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }
 
-fn taken_out(args: &ExportArgs) -> anyhow::Result<()> {
+fn export_answers(args: &ExportArgs) -> anyhow::Result<()> {
     let store = open(&args.store.answers)?;
     let name = args.to.display().to_string();
     let (count, damaged) = if name == "-" {
         export(&store, &mut std::io::stdout().lock()).context("cannot export the answers")?
     } else {
-        // Written beside its place and moved there whole: a file of that name is never half one.
+        // Written to a temporary file and renamed: the file is complete or absent.
         let folder = args.to.parent().filter(|folder| !folder.as_os_str().is_empty());
         let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
             .with_context(|| format!("cannot write {name}"))?;
@@ -186,12 +186,14 @@ fn taken_out(args: &ExportArgs) -> anyhow::Result<()> {
     };
     output::say(&format!("wrote {count} answers"));
     if damaged > 0 {
-        output::say(&format!("left out {damaged} answers that are damaged: they are asked for again"));
+        output::say(&format!(
+            "left out {damaged} damaged answers: a run that needs them asks the model again"
+        ));
     }
     Ok(())
 }
 
-fn taken_in(args: &ImportArgs) -> anyhow::Result<()> {
+fn import_answers(args: &ImportArgs) -> anyhow::Result<()> {
     let store = ResponseCache::open(&args.store.answers)?;
     let name = args.from.display().to_string();
     let imported = if name == "-" {
@@ -202,12 +204,12 @@ fn taken_in(args: &ImportArgs) -> anyhow::Result<()> {
     };
     let imported = imported
         .with_context(|| format!("cannot import {name}"))
-        .hint("what stood before that line was taken in; mended and imported again, only the rest is new")?;
+        .hint("the lines before it were imported; correct the line and import the file again")?;
     output::print(&match args.output {
         Format::Json => format!("{}\n", json!({"new": imported.new, "known": imported.known})),
         Format::Csv => format!("new,known\n{},{}\n", imported.new, imported.known),
         Format::Text => {
-            format!("{} answers are new, {} were there already and stay\n", imported.new, imported.known)
+            format!("{} answers are new, {} were cached already and stay\n", imported.new, imported.known)
         }
     })?;
     Ok(())
@@ -215,8 +217,8 @@ fn taken_in(args: &ImportArgs) -> anyhow::Result<()> {
 
 fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     if args.older_than.is_none() && args.model.is_none() {
-        let refused: anyhow::Result<()> = Err(anyhow::anyhow!("nothing says which answers to remove"));
-        return refused.hint("say --older-than 90d or --model NAME");
+        let refused: anyhow::Result<()> = Err(anyhow::anyhow!("no answers are selected"));
+        return refused.hint("select them by --older-than 90d or --model NAME");
     }
     let store = open(&args.store.answers)?;
     let age = |age: Duration| unix_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
@@ -225,7 +227,7 @@ fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     if args.yes {
         output::say(&format!("removed {} answers", store.prune(&what)?));
     } else {
-        output::say("these would be removed; say --yes to do it");
+        output::say("nothing was removed; repeat with --yes to remove these");
     }
     Ok(())
 }

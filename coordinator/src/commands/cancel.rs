@@ -6,13 +6,13 @@ use domain::ids::RunId;
 use super::block_on;
 use crate::client::Client;
 
-/// Stops a run. Its workers drop its shards at their next heartbeat; what was committed stays.
+/// Stops a run. Workers drop its shards at their next heartbeat; what was committed stays.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     from: String,
-    /// Which run
+    /// Id of the run
     #[arg(value_name = "RUN_ID")]
     run_id: RunId,
 }

@@ -3,7 +3,7 @@
 use cli_support::Exit;
 use cli_support::completions::{Shell, print};
 
-/// What to print.
+/// Which completion script to print.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The shell that will read the script

@@ -5,7 +5,7 @@ use cli_support::{Exit, Format, output};
 
 use crate::settings::{ConfigArgs, checked};
 
-/// What to do with the configuration.
+/// Shows the configuration.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -14,7 +14,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Print every key with its value and where that came from
+    /// Print every key with its value and the origin of the value
     ///
     /// Layers, the later wins: defaults < --config < environment (`K8S_AUTO_FIX_<KEY>`, `__` for a dot) < flags.
     Show {

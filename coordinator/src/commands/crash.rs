@@ -1,17 +1,17 @@
-//! `--crash-at`, in builds for tests alone.
+//! `--crash-at`, in builds for tests only.
 
 use results::crash::{CrashAt, arm};
 
-/// Where the process is to end.
+/// Crash point at which the process ends.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct CrashArgs {
-    /// End the process at once at a named point, or at the n-th time it comes by: NAME[:n]
+    /// End the process at once when it reaches a named point, or reaches it for the n-th time: NAME[:n]
     #[arg(long, value_name = "POINT", hide = true)]
     crash_at: Option<CrashAt>,
 }
 
 impl CrashArgs {
-    /// From here on the point is live.
+    /// Arms the crash point.
     pub(crate) fn arm(&self) {
         if let Some(point) = self.crash_at {
             arm(point);

@@ -1,4 +1,4 @@
-//! `coordinator doctor`: examines runs where they lie.
+//! `coordinator doctor`: examines runs at rest.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use cli_support::{Exit, output};
 use super::block_on;
 use crate::maintenance::doctor;
 
-/// Examines a run: the ledger, run.json, every part's length and hash, every row's place, the corpus, and what nobody
-/// names.
+/// Examines a run: the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced
+/// files.
 ///
 /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. Exit code 0: all is as it
 /// should be; 1: something is wrong; 2: it could not be examined.
@@ -18,10 +18,10 @@ pub(crate) struct Args {
     /// Folder of a run, state folder of `serve`, folder with runs, or the name of a run in --out
     #[arg(value_name = "RUN|PATH")]
     run: String,
-    /// Where runs lie that are given by their name
+    /// Folder of the runs that are given by name
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: PathBuf,
-    /// Delete what nobody names: parts of lost leases, files that a killed process was writing
+    /// Delete unreferenced files: parts of lost leases, unfinished files of a killed process
     #[arg(long)]
     repair: bool,
     /// How to print it
@@ -39,7 +39,7 @@ enum Output {
     Json,
 }
 
-/// Examines.
+/// Examines the runs, after repairing them where that was asked for.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let reports = block_on(async {
         let mut reports = Vec::new();

@@ -1,4 +1,4 @@
-//! `coordinator drain`: sends a worker home.
+//! `coordinator drain`: drains a worker.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use domain::ids::WorkerName;
 use super::block_on;
 use crate::client::Client;
 
-/// Between two looks at a worker that is ending.
-const LOOK: Duration = Duration::from_millis(200);
+/// Interval of polling a worker that is draining.
+const POLL: Duration = Duration::from_millis(200);
 
-/// Tells a worker to finish what has begun, hand back the rest and end; it ends with exit code 0.
+/// Drains a worker: it finishes the records that have begun, releases the rest and ends with exit code 0.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which worker, as `status` names it
+    /// Name of the worker, as `status` shows it
     #[arg(value_name = "WORKER")]
     worker: WorkerName,
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Return once the worker has gone
+    /// Return once the worker has ended
     #[arg(long)]
     wait: bool,
 }
 
-/// Tells the worker.
+/// Drains the worker.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = Client::new(&args.to)?;
         let status = client.drain_worker(&args.worker).await?;
-        output::say(&format!("worker {} ends; it holds {} shards", status.worker, status.leased));
+        output::say(&format!("worker {} is draining; it holds {} shards", status.worker, status.leased));
         while args.wait && client.workers().await?.iter().any(|known| known.worker == args.worker) {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(Exit::Fine)
     })

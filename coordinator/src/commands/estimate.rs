@@ -1,4 +1,4 @@
-//! `coordinator estimate`: what a model will cost, before anything is spent.
+//! `coordinator estimate`: estimates the cost of a run with an LLM proposer.
 
 use std::path::{Path, PathBuf};
 
@@ -15,17 +15,18 @@ use crate::embedded::{CorpusArgs, Estimate, estimate};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, Answers as _, ResponseCache};
 use crate::settings::ConfigArgs;
 
-/// Says how many calls, tokens, US dollars and minutes a run will take, and spends nothing.
+/// Estimates how many calls, tokens, US dollars and minutes a run will take, and spends nothing.
 ///
-/// Reads the corpus and makes every question that would be asked. Each counts once, however many records share it. The
-/// estimate is of one answer a question: an answer that a gate refuses is asked for again, up to `max_attempts`.
+/// Reads the corpus and builds every prompt that would be sent. Each counts once, however many records share it. The
+/// estimate counts one answer to each prompt: after an answer that a gate rejects the model is asked again, up to
+/// `max_attempts` times.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     corpus: CorpusArgs,
     #[command(flatten)]
     config: ConfigArgs,
-    /// File of what models answered: such questions cost nothing [default: results/.answers.sqlite, where it exists]
+    /// File of cached answers, which cost nothing [default: results/.answers.sqlite, where it exists]
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
     /// How to print
@@ -33,17 +34,17 @@ pub(crate) struct Args {
     output: Output,
 }
 
-/// Estimates.
+/// Prints the estimate.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     if config.model().is_none() {
         let refused: anyhow::Result<Exit> =
-            Err(anyhow::anyhow!("by rules a run asks nobody and costs nothing"));
-        return refused.hint("name a model: --config configs/grok.yaml, or --set proposer.mode=grok");
+            Err(anyhow::anyhow!("proposer.mode is rules: the run calls no model and costs nothing"));
+        return refused.hint("choose a model: --config configs/grok.yaml, or --set proposer.mode=grok");
     }
     let progress = if quiet { Progress::silent() } else { Progress::start("records", None, 0) };
     let answers = answers(args)?;
-    // An answer that cannot be read is paid for again.
+    // A damaged cached answer is paid for again.
     let is_known = |key: &AnswerKey| {
         let found = answers.as_ref().and_then(|answers| answers.look_up(&[*key]).ok());
         found.is_some_and(|found| found.iter().any(|(_, stored)| stored.is_some()))
@@ -66,15 +67,15 @@ fn answers(args: &Args) -> anyhow::Result<Option<ResponseCache>> {
     Ok(path.map(|path| ResponseCache::open(&path)).transpose()?)
 }
 
-/// What an estimate comes to.
+/// Totals of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Bill {
     calls: u64,
     tokens: u64,
     cost_usd: f64,
-    /// The most if every question took every attempt.
+    /// Cost if every prompt took every attempt.
     worst_cost_usd: f64,
-    /// At the known limits; `None`: there is none.
+    /// Least time at the known limits; `None` where no limit is known.
     seconds: Option<f64>,
 }
 
@@ -122,9 +123,9 @@ impl Bill {
         };
         let model = config.model().map_or_else(String::new, |model| model.model.clone());
         format!(
-            "{} records for {model}: {} calls\n  {} questions, {} of them answered already; {} records share the question \
-             of another; {} need no model\n  about {} tokens ({} of questions, {} of answers)\n  cost: about {:.2} USD, at \
-             most about {:.2} if every question takes {} attempts\n  time: {time}\n",
+            "{} records for {model}: {} calls\n  {} prompts, {} of them answered already; {} records share the prompt \
+             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: about {:.2} USD, at \
+             most about {:.2} if every prompt takes {} attempts\n  time: {time}\n",
             counted.records,
             self.calls,
             counted.questions,

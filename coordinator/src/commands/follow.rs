@@ -1,4 +1,4 @@
-//! Following a run with a bar or lines on stderr.
+//! Follows a run with a progress bar or lines on stderr.
 
 use cli_support::output;
 use cli_support::progress::{Progress, Standing};
@@ -9,10 +9,10 @@ use domain::ids::RunId;
 use crate::client::Client;
 use crate::view::llm_line;
 
-/// Follows a run to its end. Troubles are said once each.
+/// Follows a run to its end. Prints each problem once.
 pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> anyhow::Result<RunStatus> {
     let mut progress: Option<Progress> = None;
-    let mut told: Option<String> = None;
+    let mut printed: Option<String> = None;
     client
         .follow(run_id, |status| {
             let progress = progress.get_or_insert_with(|| {
@@ -23,11 +23,11 @@ pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> 
                 }
             });
             progress.update(&standing(status));
-            if status.trouble != told {
+            if status.trouble != printed {
                 if let Some(trouble) = &status.trouble {
                     output::say(&format!("run {run_id}: {trouble}"));
                 }
-                told.clone_from(&status.trouble);
+                printed.clone_from(&status.trouble);
             }
         })
         .await

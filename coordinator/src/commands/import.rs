@@ -11,7 +11,7 @@ use super::run::Output;
 use super::{block_on, run_id::fresh};
 use crate::maintenance::import::{Files, Imported, import};
 
-/// Makes a run of published JSON files, so that `analysis` treats it like one of ours.
+/// Makes a finished run of published JSON files, so that `analysis` treats it like any other run.
 ///
 /// Each file may be plain or .gz. Rows follow the detections; patches and verdicts are joined by id.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Folder or object-store URL for the results
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: String,
-    /// Name of the run [default: a fresh one]
+    /// Name of the run [default: a new one]
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
     /// How to print the closing summary
@@ -39,22 +39,22 @@ pub(crate) struct Args {
 /// Imports the files.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
-    let text = |path: &PathBuf| path.display().to_string();
+    let name = |path: &PathBuf| path.display().to_string();
     let files = Files {
-        detections: text(&args.detections),
-        patches: args.patches.as_ref().map(text),
-        verified: args.verified.as_ref().map(text),
+        detections: name(&args.detections),
+        patches: args.patches.as_ref().map(name),
+        verified: args.verified.as_ref().map(name),
     };
     let imported = block_on(async { import(&files, &run_id, &Store::open(&args.out)?).await })?;
     warn(&imported);
     output::print(&match args.output {
-        Output::Json => format!("{}\n", line(&imported)),
-        Output::Text => talk(&imported),
+        Output::Json => format!("{}\n", json(&imported)),
+        Output::Text => text(&imported),
     })?;
     Ok(Exit::Fine)
 }
 
-fn line(imported: &Imported) -> serde_json::Value {
+fn json(imported: &Imported) -> serde_json::Value {
     let (run, tally) = (&imported.run_file, &imported.tally);
     json!({
         "run_id": run.run_id.as_str(),
@@ -71,7 +71,7 @@ fn line(imported: &Imported) -> serde_json::Value {
     })
 }
 
-fn talk(imported: &Imported) -> String {
+fn text(imported: &Imported) -> String {
     let (run, tally) = (&imported.run_file, &imported.tally);
     format!(
         "run {}: imported {} records, {} accepted, {} rejected\n  results in {place}\nnext: analysis metrics {place}\n",
@@ -83,7 +83,7 @@ fn talk(imported: &Imported) -> String {
     )
 }
 
-/// What was left out is said, not swallowed.
+/// Prints which entries of the files were left out.
 fn warn(imported: &Imported) {
     let report = &imported.report;
     for (name, file) in

@@ -1,4 +1,4 @@
-//! One thin file per subcommand: its arguments, and what it calls.
+//! Subcommands, one thin file each: its arguments, and what it calls.
 
 use std::future::Future;
 use std::time::Duration;
@@ -24,15 +24,15 @@ pub(crate) mod synth;
 mod follow;
 mod run_id;
 
-/// How long work that blocks may take to notice that its command has ended.
-const LAST_MOMENT: Duration = Duration::from_millis(100);
+/// How long blocking work may go on after its command has ended.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Runs a command's async part.
+/// Runs the asynchronous part of a command.
 fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    // Coordinating is little work; the workers' computing has threads of its own.
+    // Two threads are enough for coordination; workers compute on threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(task);
-    // What still computes when a command has ended is of no use to anybody: a second Ctrl-C does not wait for it.
-    runtime.shutdown_timeout(LAST_MOMENT);
+    // Results that are still being computed are discarded, so that a second Ctrl-C does not wait for them.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended
 }

@@ -1,4 +1,4 @@
-//! `coordinator probe`: measures what a provider lets through.
+//! `coordinator probe`: measures the rate limits and the latency of a provider.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,10 +22,10 @@ use probe::drive::Pace;
 use probe::findings::{Log, Verdict};
 use probe::{Bounds, Drive, Findings, Plan, Questions, Report, Stop, find, in_steps};
 
-/// Calls of a search at most, where nobody says.
-const SEARCH: u64 = 4000;
+/// Default limit on the calls of a search.
+const SEARCH_CALLS: u64 = 4000;
 
-/// Which provider is probed, how, and how far.
+/// Which provider is probed, how, and within which limits.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Configuration file: endpoint, model, key and price of the proposer's mode; see configs/grok.yaml
@@ -41,25 +41,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2,4,8,16",
           value_parser = clap::value_parser!(u16).range(1..=4000))]
     steps: Vec<u16>,
-    /// Most calls of all steps together [default: five for each call in flight, at least 20 a step; 4000 with --find]
+    /// Most calls in total [default: five for each call in flight, at least 20 a step; 4000 with --find]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How long calls are sent
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     duration: Duration,
-    /// Most that it may cost, by the prices of the configuration
+    /// Most that the probe may cost, by the prices of the configuration
     #[arg(long, value_name = "USD", default_value_t = 1.0)]
     max_cost: f64,
-    /// Longest answer that is asked for, in tokens; 0 leaves it to the provider
+    /// Longest answer that is requested, in tokens; 0 leaves it to the provider
     #[arg(long, value_name = "N", default_value_t = 16)]
     max_tokens: u32,
-    /// Send nothing: say what would be sent, and what it would cost at most
+    /// Send nothing: print what would be sent, and what it would cost at most
     #[arg(long)]
     dry_run: bool,
     /// Folder for probe.json, calls.parquet and limits.yaml [default: probes/<TIME>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How to print what was found
+    /// How to print the findings
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -70,11 +70,11 @@ enum Output {
     /// A table, the limits, and keys to paste
     #[default]
     Text,
-    /// What is written to probe.json
+    /// The content of probe.json
     Json,
 }
 
-/// Probes.
+/// Probes the provider and writes the findings.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let config = load(args)?;
     let model = model(&config)?;
@@ -84,7 +84,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let questions = Questions::new(model, &config.proposer, args.max_tokens);
     let steps: Vec<usize> =
         if args.find { Vec::new() } else { args.steps.iter().copied().map(usize::from).collect() };
-    let requests = args.requests.unwrap_or_else(|| if args.find { SEARCH } else { Plan::usual(&steps) });
+    let requests =
+        args.requests.unwrap_or_else(|| if args.find { SEARCH_CALLS } else { Plan::usual(&steps) });
     let plan = Plan { steps, bounds: Bounds { requests, duration: args.duration, cost: args.max_cost } };
     if args.dry_run {
         let outlook = plan.outlook(&questions);
@@ -119,26 +120,24 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
 fn load(args: &Args) -> anyhow::Result<RunConfig> {
     let config = ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() };
     let config: RunConfig =
-        serde_json::from_value(config.resolve()?.value).context("the configuration is not legal")?;
-    // Whether a run could propose like that is another question.
-    config.check().context("the configuration is not legal")?;
+        serde_json::from_value(config.resolve()?.value).context("the configuration is not valid")?;
+    // Checks the values only: a probe does not need what a run would.
+    config.check().context("the configuration is not valid")?;
     Ok(config)
 }
 
-/// The model that the configuration has the proposer ask.
+/// The model of the configured proposer.
 fn model(config: &RunConfig) -> anyhow::Result<&ModelConfig> {
     match config.proposer.mode {
         ProposerMode::Grok => Ok(&config.grok),
         ProposerMode::Vendor => Ok(&config.vendor),
         ProposerMode::Vllm => Ok(&config.vllm),
-        ProposerMode::Rules => {
-            Err(anyhow::anyhow!("the configuration asks no model: proposer.mode is rules"))
-                .hint("name one, e.g. --config configs/grok.yaml or --set proposer.mode=vllm")
-        }
+        ProposerMode::Rules => Err(anyhow::anyhow!("the configuration has no model: proposer.mode is rules"))
+            .hint("name one, e.g. --config configs/grok.yaml or --set proposer.mode=vllm"),
     }
 }
 
-/// Where the files go; a folder that holds a probe already is left alone.
+/// Folder for the files; refuses one that holds a probe already.
 fn folder(args: &Args) -> anyhow::Result<PathBuf> {
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -158,7 +157,7 @@ async fn probe(client: Client, questions: Questions, plan: &Plan, quiet: bool) -
         loop {
             interrupts.next().await;
             if *stop.borrow() == 0 {
-                say("waiting for the calls in flight; Ctrl-C again does not");
+                say("waiting for the calls in flight; Ctrl-C again stops at once");
             }
             stop.send_modify(|times| *times += 1);
         }
@@ -176,14 +175,12 @@ async fn probe(client: Client, questions: Questions, plan: &Plan, quiet: bool) -
     } else {
         in_steps(&mut drive, plan).await.map(|left_out| {
             if left_out {
-                notes.push(
-                    "the steps after it are left out: a fifth of its calls were refused already".to_owned(),
-                );
+                notes.push("the steps after it are left out: a fifth of its calls were refused".to_owned());
             }
         })
     };
     listening.abort();
-    let abandoned = drive.forget_pending();
+    let abandoned = drive.discard_pending();
     if abandoned > 0 {
         notes.push(format!("{abandoned} calls in flight were not waited for"));
     }
@@ -245,12 +242,12 @@ fn rows(found: &Findings) -> Vec<ProbeCall> {
     found.calls.iter().map(row).collect()
 }
 
-/// How the probe ended.
+/// Exit code, or error, for the way in which the probe ended.
 fn ended(found: &Findings) -> anyhow::Result<Exit> {
     match &found.stop {
         Some(Stop::Interrupted) => Ok(Exit::Interrupted),
         Some(Stop::Fatal(why)) => Err(anyhow::anyhow!("{} does not answer: {why}", found.endpoint))
-            .hint("look at the endpoint, the model and the key that the configuration names"),
+            .hint("check the endpoint, the model and the key that the configuration names"),
         Some(stop) if found.calls.is_empty() => bail!("nothing was sent: {stop}"),
         _ => Ok(Exit::Fine),
     }

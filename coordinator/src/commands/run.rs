@@ -33,10 +33,10 @@ use crate::server;
 use crate::settings::ConfigArgs;
 use crate::view::summary::{Summary, used};
 
-/// Reads a corpus, has it processed by workers in this process, and leaves Parquet and run.json in `<OUT>/<RUN_ID>`.
+/// Reads a corpus, has it processed by workers in this process, and writes Parquet and run.json to `<OUT>/<RUN_ID>`.
 ///
-/// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout, talk to
-/// stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and hands the rest back; a second one stops at once.
+/// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout, messages
+/// to stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and releases the rest; a second one stops at once.
 /// Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: it was interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -50,10 +50,10 @@ pub(crate) struct Args {
     /// Folder or object-store URL for the results
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: String,
-    /// File of what models answered, shared by all runs [default: .answers.sqlite in the folder of the results]
+    /// File of cached answers of models, shared by all runs [default: .answers.sqlite in the folder of the results]
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
-    /// Name of the run; an unfinished run of that name is resumed [default: a fresh one]
+    /// Name of the run; an unfinished run of that name is resumed [default: a new one]
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
     /// How to print the closing summary
@@ -67,7 +67,7 @@ pub(crate) struct Args {
 /// How a closing summary is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// Readable text.
     #[default]
     Text,
     /// One line of JSON.
@@ -95,10 +95,8 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
     if !state_path.exists() && results.get(RUN_FILE).await.is_ok() {
-        let taken: anyhow::Result<()> = Err(anyhow::anyhow!(
-            "{} holds a run that was not made here: it cannot be resumed",
-            results.location()
-        ));
+        let taken: anyhow::Result<()> =
+            Err(anyhow::anyhow!("{} holds a run without a ledger: it cannot be resumed", results.location()));
         taken.hint("choose another --run-id")?;
     }
     let state = StateFolder::open(&state_path)?;
@@ -109,7 +107,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         ledger,
         store,
         scratch: state.join(""),
-        // Workers of an earlier try lived in its process.
+        // Workers of an earlier process ended with it.
         recovery: Recovery::Forfeit,
     })
     .await?;
@@ -118,7 +116,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(server::run(listener, Arc::clone(&coordinator), answers, async move {
-        // A dropped sender means the same.
+        // A dropped sender is a stop request, too.
         let _ = stopped.await;
     }));
     let end = |workers: Workers| async move {
@@ -134,7 +132,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
-            output::say(&standing(run_id, &status));
+            output::say(&resumed(run_id, &status));
         }
         let status = follow(&mut client, run_id, quiet).await?;
         anyhow::Ok((status, intake))
@@ -145,18 +143,18 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         error = workers.failed() => Err(error),
         standstill = coordinator.wait_for_standstill(run_id) => {
             stalled = matches!(standstill, Standstill::Stalled(_));
-            Err(standing_still(run_id, standstill))
+            Err(stopped_by(run_id, standstill))
         }
         () = interrupts.next() => {
-            output::say("finishing what has begun; Ctrl-C again stops at once");
+            output::say("finishing the records that have begun; Ctrl-C again stops at once");
             Err(Interrupted).hint(format!("the same command with --run-id {run_id} goes on where it stopped"))
         }
     };
     let wall = begun.elapsed();
-    // A corpus that is still being sent ends here.
+    // Ends a submission that is still under way.
     drop(processing);
     let orderly = tokio::select! {
-        // What cannot be stored cannot be brought to an end.
+        // Without store or ledger the workers cannot commit what they finish.
         orderly = end(workers), if !stalled => orderly,
         () = std::future::ready(()), if stalled => Ok(()),
         () = interrupts.next() => Ok(()),
@@ -170,29 +168,29 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
 }
 
-/// What to say of a run that existed before.
-fn standing(run_id: &RunId, status: &RunStatus) -> String {
+/// Message on a run that existed before.
+fn resumed(run_id: &RunId, status: &RunStatus) -> String {
     match status.state {
-        RunState::Finished => format!("run {run_id} was finished before; this is what it came to"),
+        RunState::Finished => format!("run {run_id} was finished before; this is its summary"),
         RunState::Cancelled | RunState::Removing => {
-            format!("run {run_id} was cancelled; this is what it had come to")
+            format!("run {run_id} was cancelled before; this is its summary")
         }
         _ => format!("run {run_id} goes on: {} of {} records are done", status.tally.records, status.records),
     }
 }
 
-/// The run goes no further.
-fn standing_still(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
+/// The error for a run that is stalled or halted.
+fn stopped_by(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
     let (Standstill::Stalled(why) | Standstill::Halted(why)) = standstill;
     let stopped: anyhow::Result<Infallible> = Err(anyhow::anyhow!("run {run_id} stopped: {why}"));
     let hint =
-        format!("nothing is lost: once that is mended, the same command with --run-id {run_id} goes on");
+        format!("nothing is lost: once that is repaired, the same command with --run-id {run_id} goes on");
     let Err(error) = stopped.hint(hint);
     error
 }
 
-/// What models answered lies beside the results, so that every run there pays only for what is missing. A run that asks
-/// no model leaves no file.
+/// Opens the response cache beside the results, so that all runs there share it. A run without an LLM proposer leaves no
+/// file.
 fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<ResponseCache> {
     let path = match &args.answers {
         Some(path) => path.clone(),
@@ -205,7 +203,7 @@ fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Resul
     Ok(ResponseCache::open(&path)?)
 }
 
-/// The ledger of a run lies with its results, or in the working directory when these go elsewhere.
+/// Folder of a run's ledger: beside its results, or in the working directory where these go to an object store.
 fn state_path(store: &Store, run_id: &RunId) -> PathBuf {
     let hidden = format!("{run_id}/{RUN_STATE}");
     store.local_path(&hidden).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(run_id.as_str()))

@@ -1,11 +1,11 @@
-//! A name for a run that was given none.
+//! Default run ids.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::SystemTime;
 
 use domain::ids::RunId;
 
-/// `run-` and the time in UTC, and four random digits for two of the same second.
+/// A new run id: `run-`, the time in UTC, and four random digits to tell apart those of the same second.
 pub(crate) fn fresh() -> anyhow::Result<RunId> {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let time: String = time.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -16,7 +16,7 @@ pub(crate) fn fresh() -> anyhow::Result<RunId> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn fresh_names_are_legal_and_sort_by_time() {
+    fn fresh_names_are_valid_and_sort_by_time() {
         let name = super::fresh().unwrap();
         assert!(name.as_str().starts_with("run-20") && name.as_str().len() == 25, "{name}");
     }

@@ -1,4 +1,4 @@
-//! `coordinator runs`: what is kept, and removing what nobody wants any more.
+//! `coordinator runs`: lists runs and removes those that have ended.
 
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::block_on;
 use crate::client::Client;
 use crate::clock::unix_ms;
-use crate::maintenance::retention::{Rules, chosen};
+use crate::maintenance::retention::{Rules, select};
 use crate::maintenance::run_dirs::RunDirs;
 
-/// Shows and removes the runs of a coordinator, or of a folder.
+/// Lists and removes the runs of a coordinator, or of a folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,10 +27,10 @@ pub(crate) struct Args {
 enum Command {
     /// List runs with state, records, age and size
     List(ListArgs),
-    /// Remove runs that have ended; shows what it would remove unless --yes is said
+    /// Remove runs that have ended; without --yes it only shows what would be removed
     ///
-    /// A run that lives is never removed. At least one of --older-than, --keep and --state has to be given; together they
-    /// narrow. Exit code 0: done, or nothing to do.
+    /// An active run is never removed. At least one of --older-than, --keep and --state is required; several together remove
+    /// what matches all of them. Exit code 0: done, or nothing to do.
     Prune(PruneArgs),
 }
 
@@ -67,7 +67,7 @@ struct PruneArgs {
     /// Only runs in this state; may be repeated
     #[arg(long, value_enum, value_name = "STATE")]
     state: Vec<EndState>,
-    /// Remove them; without it they are shown
+    /// Remove them; without it they are only shown
     #[arg(long)]
     yes: bool,
     /// How to print it
@@ -75,14 +75,14 @@ struct PruneArgs {
     output: Format,
 }
 
-/// The states in which a run has ended.
+/// States of a run that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum EndState {
     Finished,
     Cancelled,
 }
 
-/// Shows or removes.
+/// Lists or removes runs.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
         match &args.command {
@@ -93,13 +93,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// A coordinator that serves, or folders.
-enum Keeper {
+/// Where runs are stored: behind a coordinator that serves, or in folders.
+enum RunSource {
     Served(Box<Client>),
     Folders(RunDirs),
 }
 
-impl Keeper {
+impl RunSource {
     fn at(place: &Place) -> anyhow::Result<Self> {
         Ok(match (&place.to, &place.folder) {
             (Some(url), _) => Self::Served(Box::new(Client::new(url)?)),
@@ -111,49 +111,49 @@ impl Keeper {
     async fn inventory(&mut self) -> anyhow::Result<Vec<StoredRun>> {
         match self {
             Self::Served(client) => client.inventory().await,
-            Self::Folders(shelves) => shelves.inventory().await,
+            Self::Folders(folders) => folders.inventory().await,
         }
     }
 
     async fn remove(&mut self, run: &StoredRun) -> anyhow::Result<()> {
         match self {
             Self::Served(client) => client.remove(&run.run_id).await,
-            Self::Folders(shelves) => shelves
+            Self::Folders(folders) => folders
                 .remove(&run.run_id)
                 .await
-                .hint("while a coordinator works there, name it with --to URL instead of the folder"),
+                .hint("if a coordinator serves that folder, give its address with --to URL instead"),
         }
     }
 }
 
 async fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let runs = Keeper::at(&args.place)?.inventory().await?;
+    let runs = RunSource::at(&args.place)?.inventory().await?;
     print(&runs.iter().map(|run| (run, "")).collect::<Vec<_>>(), args.output)
 }
 
 async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     if args.older_than.is_none() && args.keep.is_none() && args.state.is_empty() {
-        let refused: anyhow::Result<()> = Err(anyhow::anyhow!("nothing says which runs to remove"));
-        return refused.hint("say --older-than 30d, --keep 10 or --state cancelled");
+        let refused: anyhow::Result<()> = Err(anyhow::anyhow!("no runs are selected"));
+        return refused.hint("select them by --older-than 30d, --keep 10 or --state cancelled");
     }
     let states = args.state.iter().map(|state| match state {
         EndState::Finished => "finished",
         EndState::Cancelled => "cancelled",
     });
     let rules = Rules { older_than: args.older_than, keep: args.keep.unwrap_or(0), states: states.collect() };
-    let mut keeper = Keeper::at(&args.place)?;
-    let runs = keeper.inventory().await?;
-    let doomed = chosen(&runs, &rules, unix_ms());
+    let mut source = RunSource::at(&args.place)?;
+    let runs = source.inventory().await?;
+    let selected = select(&runs, &rules, unix_ms());
     let mut shown: Vec<(&StoredRun, &str)> = Vec::new();
-    for run in runs.iter().filter(|run| doomed.contains(&run.run_id)) {
+    for run in runs.iter().filter(|run| selected.contains(&run.run_id)) {
         if args.yes {
-            keeper.remove(run).await?;
+            source.remove(run).await?;
         }
         shown.push((run, if args.yes { "removed" } else { "would be removed" }));
     }
     print(&shown, args.output)?;
     if !args.yes && !shown.is_empty() {
-        output::say("nothing was removed; --yes does it");
+        output::say("nothing was removed; repeat with --yes to remove these");
     }
     Ok(())
 }
@@ -205,7 +205,7 @@ fn value(run: &StoredRun, done: &str) -> Value {
     })
 }
 
-/// The largest unit is all that a person asks for.
+/// Formats an age in its largest unit.
 fn age(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_and_sizes_are_for_people() {
+    fn ages_and_sizes_have_readable_units() {
         assert_eq!(
             (age(90_000), age(7_200_000), age(400_000_000)),
             ("1 min".into(), "2 h".into(), "4 d".into())

@@ -1,4 +1,4 @@
-//! `coordinator serve`: many runs, workers and clients elsewhere.
+//! `coordinator serve`: serves runs to workers and clients on other machines.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,15 +21,16 @@ use crate::server::http;
 
 /// Serves workers (`worker serve`) and clients (`coordinator submit`, `status`, `cancel`).
 ///
-/// Everything it must not forget lies in --state: started again with the same folder, after whatever ended it, it goes
-/// on with all unfinished runs. Ctrl-C (or SIGTERM) tells workers and clients and ends with exit code 130; workers keep
-/// what they have begun and come back to the next coordinator on the same address. Speaks gRPC with the standard health and reflection services.
+/// All durable state lies in --state: started again with the same folder, after whatever ended it, it goes on with all
+/// unfinished runs. Ctrl-C (or SIGTERM) notifies workers and clients and ends with exit code 130; workers go on with what
+/// they have begun and reconnect to the next coordinator on the same address. Serves gRPC with the standard health and
+/// reflection services.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Address for metrics (/metrics), health (/healthz) and a page for people (/) over HTTP [default: none]
+    /// Address for metrics (/metrics), health (/healthz) and a status page (/) over HTTP [default: none]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
     /// Folder of the ledger
@@ -38,10 +39,10 @@ pub(crate) struct Args {
     /// Folder or object-store URL for the results [default: results in the state folder]
     #[arg(long, value_name = "DIR")]
     out: Option<String>,
-    /// File of what models answered, shared by all runs [default: answers.sqlite in the state folder]
+    /// File of cached answers of models, shared by all runs [default: answers.sqlite in the state folder]
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
-    /// Listen on an address that other machines reach, in plain text and without authentication
+    /// Listen on an address that other machines can reach, in plain text and without authentication
     #[arg(long)]
     insecure: bool,
     #[cfg(debug_assertions)]
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             "{} can be reached from other machines, and the protocol is plain text",
             args.listen
         ));
-        return refused.hint("listen on 127.0.0.1, or say --insecure on a network you trust");
+        return refused.hint("listen on 127.0.0.1, or add --insecure on a network that you trust");
     }
     block_on(serve(args))
 }
@@ -97,20 +98,20 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let page = page_listener.map(|listener| {
         let router = http::router(Arc::clone(&coordinator));
         tokio::spawn(cli_support::http::serve(listener, router, async move {
-            // Nothing is ever sent: it ends when the sender goes.
+            // Nothing is sent on it: it ends when the sender is dropped.
             let _ = page.changed().await;
         }))
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server::run(listener, coordinator, answers, async move {
-        // A dropped sender means the same.
+        // A dropped sender is a stop request, too.
         let _ = stopped.await;
     });
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => ended?,
         () = interrupts.next() => {
-            output::say("telling workers and clients; Ctrl-C again stops at once");
+            output::say("notifying workers and clients; Ctrl-C again stops at once");
             drop(stop);
             tokio::select! {
                 ended = serving => ended?,

@@ -1,4 +1,4 @@
-//! `coordinator status`: where runs and workers stand.
+//! `coordinator status`: shows runs and workers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::{block_on, follow::follow};
 use crate::client::Client;
 use crate::view::status_table;
 
-/// Between two pictures of the live view.
+/// Interval between two frames of the live view.
 const FRAME: Duration = Duration::from_millis(500);
 
 /// Shows all runs of a coordinator, or one.
 ///
-/// With --watch it shows them until they have ended: a live table on a terminal, a line when something changed elsewhere
-/// (with --output json a JSON object a line).
+/// With --watch it shows them until they have ended: a live table on a terminal, elsewhere a line for each change (with
+/// --output json a JSON object a line).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// One run only
+    /// Show this run only
     #[arg(value_name = "RUN")]
     run_id: Option<RunId>,
     /// Address of the coordinator
@@ -49,18 +49,18 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
                 show(args, &[ended], &[])
             }
             (None, true, _) => {
-                while look(args, &mut client).await?.iter().any(|run| !run.state.has_ended()) {
+                while query(args, &mut client).await?.iter().any(|run| !run.state.has_ended()) {
                     tokio::time::sleep(FRAME).await;
                 }
-                show(args, &look(args, &mut client).await?, &[])
+                show(args, &query(args, &mut client).await?, &[])
             }
-            (_, false, _) => show(args, &look(args, &mut client).await?, &client.workers().await?),
+            (_, false, _) => show(args, &query(args, &mut client).await?, &client.workers().await?),
         }
     })?;
     Ok(Exit::Fine)
 }
 
-async fn look(args: &Args, client: &mut Client) -> anyhow::Result<Vec<RunStatus>> {
+async fn query(args: &Args, client: &mut Client) -> anyhow::Result<Vec<RunStatus>> {
     Ok(match &args.run_id {
         None => client.list().await?,
         Some(run_id) => vec![client.status(run_id).await?],
@@ -77,13 +77,13 @@ fn show(args: &Args, runs: &[RunStatus], workers: &[WorkerStatus]) -> anyhow::Re
     Ok(())
 }
 
-/// The live view, drawn over itself until every run has ended or somebody stops it.
+/// The live view, redrawn in place until every run has ended or the command is interrupted.
 async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
     let mut drawn = 0;
     loop {
-        let runs = look(args, client).await?;
+        let runs = query(args, client).await?;
         let view = status_table::render(&runs, &client.workers().await?, output::stdout_width());
-        // Back to the first line of the last picture, and everything below it away.
+        // Move to the first line of the previous frame and clear everything below.
         let back = if drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
         output::print(&format!("{back}{view}"))?;
         drawn = view.lines().count();
@@ -96,14 +96,14 @@ async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
 
 /// A JSON object for each run that changed, a line each, until every run has ended.
 async fn lines(args: &Args, client: &mut Client) -> anyhow::Result<()> {
-    let mut told: BTreeMap<RunId, Value> = BTreeMap::new();
+    let mut printed: BTreeMap<RunId, Value> = BTreeMap::new();
     loop {
-        let runs = look(args, client).await?;
+        let runs = query(args, client).await?;
         for run in &runs {
             let now = value(run);
-            if told.get(&run.run_id) != Some(&now) {
+            if printed.get(&run.run_id) != Some(&now) {
                 output::print(&format!("{now}\n"))?;
-                told.insert(run.run_id.clone(), now);
+                printed.insert(run.run_id.clone(), now);
             }
         }
         if runs.iter().all(|run| run.state.has_ended()) {

@@ -1,4 +1,4 @@
-//! `coordinator submit`: a corpus to a coordinator that serves.
+//! `coordinator submit`: sends a corpus to a coordinator that serves.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     corpus: CorpusArgs,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Name of the run; an unfinished run of that name is resumed [default: a fresh one]
+    /// Name of the run; an unfinished run of that name is resumed [default: a new one]
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
     /// Follow the run to its end and print its summary

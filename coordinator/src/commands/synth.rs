@@ -7,17 +7,17 @@ use corpus::synth;
 
 /// Writes a synthetic corpus: `detections.json.gz` and, for --documents manifest, `manifests.tar.gz`.
 ///
-/// Manifests of every kind and size, with every policy broken somewhere and one document in a hundred hostile. The same
+/// Manifests of every kind and size; every policy is violated somewhere, and one document in a hundred is hostile. The same
 /// number and seed give the same files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many records
+    /// Number of records
     #[arg(long, value_name = "N", default_value_t = 13_656)]
     records: u64,
-    /// Seed: another one gives another corpus
+    /// Seed of the corpus
     #[arg(long, value_name = "S", default_value_t = 1337)]
     seed: u64,
-    /// Folder to write to; it is made where it is missing
+    /// Folder to write to; it is created where it is missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

@@ -1,25 +1,25 @@
-//! What a ledger must do: one trait, every step a compare-and-set on one small value.
+//! Contract of a ledger: one trait, every step a compare-and-set on one small value.
 //!
-//! *Invariants* every implementation keeps (`suite.rs` checks them):
-//! 1. A call that returned `Ok` is durable. One that returned `Err`, or that nobody waited for, may have happened or may
-//!    still happen; it can be repeated, and happens once at most.
-//! 2. `lease` succeeds only on the token that the caller saw; the token of a shard grows with every step on it.
-//! 3. The length of a shard never grows, and changes only together with its token: whoever acts under a token acts on
-//!    as many records as the ledger held when it took that token.
-//! 4. `commit` succeeds only under the newest token of the shard, once; under the same token it answers `Already`.
-//! 5. Nothing that is committed changes or disappears, until the run is removed whole.
+//! *Invariants* of every implementation (`suite.rs` checks them):
+//! 1. A call that returned `Ok` is durable. One that returned `Err`, or whose future was dropped, may have taken effect or
+//!    may still do so; it can be repeated, and takes effect at most once.
+//! 2. `lease` succeeds only if the token is the one that the caller read; the token of a shard grows with every lease.
+//! 3. The length of a shard never grows, and changes only together with its token: so work under a token covers exactly the
+//!    records that the shard had when that token was recorded.
+//! 4. `commit` succeeds only under the newest token of the shard, once; repeated under the same token it returns `Already`.
+//! 5. Nothing that is committed changes or disappears, until the whole run is removed.
 //! 6. The configuration of a run is replaced only by one of the same hash.
-//! 7. The state of a run moves only from the state that the caller saw.
-//! 8. What a run has used never shrinks, and what is not known of it stays unknown; recording it twice changes nothing.
-//! 9. A step answers from the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not
-//!    be of one moment: what they miss, the next step on the value tells.
+//! 7. The state of a run changes only from the state that the caller read.
+//! 8. Recorded resources never shrink, unknown ones stay unknown, and recording them is idempotent.
+//! 9. A step returns the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not be a
+//!    consistent snapshot: the next step on a value returns what a read has missed.
 //!
-//! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. A replicated
-//! engine with compare-and-set on keys can stand in.
+//! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. So a replicated
+//! store with compare-and-set on keys can implement it.
 //!
 //! A shard is split by a lease of its first half. The other half has no entry until it is leased itself; that it exists
-//! follows from the length of the first ([`domain::run::Shard::shrunk_to`]), and because that never grows, whoever has
-//! once seen the half may lease it.
+//! follows from the length of the first ([`domain::run::Shard::shrunk_to`]), and since that never grows, the half can be
+//! leased from then on.
 
 use std::time::Duration;
 
@@ -34,50 +34,50 @@ use domain::tally::Tally;
 /// A run in the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunEntry {
-    /// What the run is.
+    /// The plan of the run.
     pub plan: RunPlan,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// Where its corpus came from, for people.
+    /// Source of its corpus, for display.
     pub source: String,
     /// When it was submitted, in ms since the Unix epoch.
     pub created_at_ms: u64,
     /// Fingerprint of its results, once finished.
     pub fingerprint: Option<String>,
-    /// What it came to. `None`: it has not ended, or nobody has counted it yet.
+    /// Its totals; `None` before it has ended, or where they have not been counted yet.
     pub totals: Option<Totals>,
-    /// What it has used so far, over all processes that worked on it.
+    /// Resources that it has used so far, over all processes that worked on it.
     pub resources: RunResources,
 }
 
-/// What a run came to.
+/// Totals of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {
     /// Sum of the tallies of its committed parts.
     pub tally: Tally,
-    /// How many shards are committed.
+    /// Number of committed shards.
     pub committed: u32,
 }
 
-/// What a run has used, over all processes that worked on it. `None`: not known.
+/// Resources of a run over all processes that worked on it. `None` where a figure is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunResources {
-    /// Time during which a coordinator had the run active, in ms.
+    /// Time during which the run was active in a coordinator, in ms.
     pub wall_ms: Option<u64>,
-    /// CPU time of the processes, in ms.
+    /// CPU time of the processes in ms.
     pub cpu_ms: Option<u64>,
-    /// Most memory that one of the processes held at a time, in bytes.
+    /// Largest peak memory of one of the processes in bytes.
     pub peak_rss_bytes: Option<u64>,
 }
 
 impl RunResources {
-    /// A run that has just begun.
+    /// Resources of a new run.
     pub const ZERO: Self = Self { wall_ms: Some(0), cpu_ms: Some(0), peak_rss_bytes: Some(0) };
 
-    /// A run of which nothing was measured.
+    /// Resources of a run without measurements.
     pub const UNKNOWN: Self = Self { wall_ms: None, cpu_ms: None, peak_rss_bytes: None };
 
-    /// What one process has used, `wall` of its time for the run; `None`: its share of CPU and memory is not known.
+    /// Resources of one process that spent `wall` on the run; `process` is `None` where CPU and memory are not known.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -91,23 +91,22 @@ impl RunResources {
         }
     }
 
-    /// The time in seconds.
+    /// Wall time in seconds.
     pub fn wall_s(self) -> Option<f64> {
         self.wall_ms.map(|ms| ms as f64 / 1000.0)
     }
 
-    /// The CPU time in seconds.
+    /// CPU time in seconds.
     pub fn cpu_s(self) -> Option<f64> {
         self.cpu_ms.map(|ms| ms as f64 / 1000.0)
     }
 
-    /// The memory in MB (10⁶ bytes).
+    /// Peak memory in MB (10⁶ bytes).
     pub fn peak_rss_mb(self) -> Option<f64> {
         self.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6)
     }
 
-    /// The larger value of each; unknown where one of them is. In whatever order and however often records of one run
-    /// are joined, the result is the same.
+    /// The larger value of each figure; unknown where one of the two is. Associative, commutative and idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let larger = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
@@ -118,7 +117,7 @@ impl RunResources {
         }
     }
 
-    /// What was used by earlier processes and by the one after them: times add up, of memory the larger value counts.
+    /// Resources of earlier processes and the next one: times are added, the larger peak of memory counts.
     #[must_use]
     pub fn followed_by(self, next: Self) -> Self {
         let sum = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
@@ -133,37 +132,37 @@ impl RunResources {
 /// A shard in the ledger. One that was never leased has no entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardEntry {
-    /// Which shard, and how many records it has.
+    /// Index and number of records.
     pub shard: Shard,
     /// Its newest token.
     pub token: FencingToken,
     /// How many times it has been leased.
     pub attempt: u32,
-    /// How many of its leases had ended in the loss of their workers when it was leased last.
+    /// Its losses when it was leased last.
     pub lost: u32,
-    /// Who leased it last.
+    /// Its last holder.
     pub worker: WorkerName,
     /// Its part, once committed.
     pub part: Option<CommittedPart>,
 }
 
-/// A part that is visible.
+/// A committed part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommittedPart {
     /// Its key in the store.
     pub key: String,
-    /// Its length.
+    /// Length of the part.
     pub bytes: u64,
     /// BLAKE3 of its bytes.
     pub hash: PartHash,
-    /// Counts over its rows.
+    /// Tally of its rows.
     pub tally: Tally,
 }
 
 /// A lease to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {
-    /// Which shard, and how many records it has from now on.
+    /// Index, and number of records from now on.
     pub shard: Shard,
     /// The token that the ledger must hold (0: never leased).
     pub previous: FencingToken,
@@ -171,36 +170,36 @@ pub struct Leased {
     pub token: FencingToken,
     /// How many times the shard has been leased, this lease included.
     pub attempt: u32,
-    /// How many of its leases ended in the loss of their workers.
+    /// How many of its leases count as losses.
     pub lost: u32,
-    /// Who gets it.
+    /// The new holder.
     pub worker: WorkerName,
 }
 
-/// What became of a compare-and-set.
+/// Result of a compare-and-set.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Swap<T> {
     /// The value was as expected and has been replaced.
     Done,
-    /// The value was another one, and stays.
+    /// The value was another one, and is unchanged.
     Differs(T),
 }
 
-/// What became of a new run.
+/// Result of creating a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Created {
-    /// It is in the ledger now.
+    /// The run was recorded.
     New,
-    /// A run of that id is there already.
+    /// A run of that id exists.
     Existed(Box<RunEntry>),
 }
 
-/// What became of a commit.
+/// Result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitVerdict {
-    /// The part is visible now.
+    /// The part is committed.
     Committed,
-    /// It already was, under the same token.
+    /// It was committed before under the same token.
     Already,
     /// The token is not the newest, or another one committed the shard.
     Stale {
@@ -209,45 +208,45 @@ pub enum CommitVerdict {
     },
 }
 
-/// Why the ledger cannot serve. Text for people; the variants by what the caller can do.
+/// An error of the ledger, by what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// Try again: locked, busy, or without space just now.
-    #[error("the ledger at {place} does not work for now: {reason}")]
+    /// Try again: locked, busy or out of space for now.
+    #[error("the ledger at {place} is unavailable: {reason}")]
     Unavailable {
-        /// Where it lies.
+        /// Path of the ledger.
         place: String,
-        /// What happened.
+        /// Cause and remedy.
         reason: String,
     },
-    /// A person has to look: damaged, foreign or not writable.
+    /// Needs repair: damaged, not a ledger, or not writable.
     #[error("the ledger at {place} cannot be used: {reason}")]
     Unusable {
-        /// Where it lies.
+        /// Path of the ledger.
         place: String,
-        /// What is wrong and what to do.
+        /// Cause and remedy.
         reason: String,
     },
     /// No run has this id.
-    #[error("there is not a run {0}")]
+    #[error("unknown run {0}")]
     UnknownRun(RunId),
 }
 
-/// Result of a ledger's call.
+/// Result of a call of the ledger.
 pub type LedgerResult<T> = Result<T, LedgerError>;
 
-/// The durable record. See the head of this file for what every implementation guarantees.
+/// The durable state of runs. The head of this file lists what every implementation guarantees.
 pub trait Ledger: Send + Sync + 'static {
     /// Records a run, unless one of its id exists.
     fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>>;
 
-    /// One run.
+    /// Reads a run.
     fn run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Option<RunEntry>>>;
 
-    /// Every run, oldest first.
+    /// Reads every run, oldest first.
     fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>>;
 
-    /// Moves a run from state `from` to `to`; a fingerprint, once given, stays.
+    /// Changes the state of a run from `from` to `to`. `None` leaves a recorded fingerprint as it is.
     fn advance(
         &self,
         run_id: &RunId,
@@ -256,12 +255,12 @@ pub trait Ledger: Send + Sync + 'static {
         fingerprint: Option<String>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
 
-    /// Replaces the configuration of a run by one of the same hash: what decides no outcome may change.
-    /// `Differs`: its hash is another one.
+    /// Replaces the configuration of a run by one of the same hash: only keys that do not affect outcomes may change.
+    /// `Differs`: the run has another hash.
     fn reconfigure(&self, run_id: &RunId, config: RunConfig)
     -> BoxFuture<'_, LedgerResult<Swap<ConfigHash>>>;
 
-    /// Shards that were ever leased, in order of their index, from `first` on, at most `limit`.
+    /// Reads at most `limit` shards that were ever leased, in order of their index, from `first` on.
     fn shards(
         &self,
         run_id: &RunId,
@@ -269,12 +268,12 @@ pub trait Ledger: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>>;
 
-    /// Records a lease if the shard is not committed, its token is still `leased.previous`, the new one is larger, and
-    /// it has not fewer records than the lease.
-    /// `Differs(None)` cannot happen unless the caller expected a token and the shard was never leased.
+    /// Records a lease if the shard is not committed, its token is still `leased.previous`, the new one is larger, and the
+    /// shard has at least as many records as the lease.
+    /// `Differs(None)`: the caller expected a token, and the shard was never leased.
     fn lease(&self, run_id: &RunId, leased: Leased) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>>;
 
-    /// Makes a part visible if `token` is the newest of its shard and nothing is committed yet.
+    /// Commits a part if `token` is the newest of its shard and the shard is not committed yet.
     fn commit(
         &self,
         run_id: &RunId,
@@ -283,12 +282,12 @@ pub trait Ledger: Send + Sync + 'static {
         part: CommittedPart,
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>>;
 
-    /// Stores what a run came to, over what was stored before. `Differs`: it is neither finishing nor has it ended.
+    /// Stores the totals of a run, replacing earlier ones. `Differs`: the run is neither finishing nor ended.
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
 
-    /// Stores what a run has used: the larger value of each figure stays ([`RunResources::join`]).
+    /// Stores the resources of a run; the larger value of each figure stays ([`RunResources::join`]).
     fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>>;
 
-    /// Forgets a run that is in state [`RunState::Removing`], shards and all; one that is not there is forgotten already.
+    /// Deletes a run in the state [`RunState::Removing`] with its shards; `Done` also for an unknown run.
     fn remove_run(&self, run_id: &RunId) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
 }

@@ -1,4 +1,4 @@
-//! A ledger in memory that counts its steps and fails where a test says so.
+//! Test ledger in memory that counts its steps and injects failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use super::{
     RunResources, ShardEntry, Swap, Totals,
 };
 
-/// The ledger.
+/// Counts the steps of a [`MemoryLedger`] and lets some fail.
 #[derive(Debug, Default)]
 pub(crate) struct FaultyLedger {
     pub(crate) inner: MemoryLedger,
@@ -25,7 +25,7 @@ pub(crate) struct FaultyLedger {
 #[derive(Debug, Default)]
 struct State {
     calls: BTreeMap<&'static str, u32>,
-    /// Steps to *finished* that fail from now on.
+    /// Number of the next steps to *finished* that fail.
     faults: u32,
     tried: Vec<Instant>,
 }
@@ -35,17 +35,17 @@ impl FaultyLedger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many times a step was asked for.
+    /// Number of calls of a step.
     pub(crate) fn calls(&self, step: &str) -> u32 {
         self.state().calls.get(step).copied().unwrap_or_default()
     }
 
-    /// The next so many steps to *finished* fail, as on a locked file.
+    /// Lets the next `times` steps to *finished* fail, as with a locked file.
     pub(crate) fn fail_to_finish(&self, times: u32) {
         self.state().faults = times;
     }
 
-    /// When a step to *finished* was tried.
+    /// Times at which a step to *finished* was tried.
     pub(crate) fn tried_to_finish(&self) -> Vec<Instant> {
         self.state().tried.clone()
     }

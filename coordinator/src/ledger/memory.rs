@@ -1,4 +1,4 @@
-//! A ledger in memory, for tests and simulations.
+//! Ledger in memory, for tests and simulations.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ struct Run {
 
 impl MemoryLedger {
     fn lock(&self) -> MutexGuard<'_, Vec<Run>> {
-        // Every step below is complete before it can panic, so a poisoned lock guards sound values.
+        // No step can panic half-way, so the values behind a poisoned lock are consistent.
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

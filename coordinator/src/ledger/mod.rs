@@ -1,4 +1,4 @@
-//! The durable record of runs, shards, leases and commits.
+//! The ledger: durable state of runs, shards, leases and commits.
 
 mod contract;
 #[cfg(test)]

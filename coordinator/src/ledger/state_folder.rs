@@ -1,36 +1,36 @@
-//! The coordinator's state folder: its ledger, and the lock that keeps a second coordinator out.
+//! State folder of a coordinator: its ledger, and a lock that excludes a second coordinator.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::ledger::{Ledger, LedgerError, SqliteLedger};
 
-/// Name of the ledger's file in the folder.
+/// File name of the ledger in the folder.
 pub(crate) const LEDGER_FILE: &str = "ledger.sqlite";
 
-/// Name of the state folder of a run that brings its own, in the folder of its results.
+/// Name of a run's own state folder, in the folder of its results.
 pub(crate) const RUN_STATE: &str = ".coordinator";
 
-/// The opened folder. The lock lasts as long as this value, and ends with the process however it ends.
+/// An open state folder. Its lock is held until this value is dropped or the process ends in any way.
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
     _lock: File,
 }
 
-/// Why the folder cannot be used.
+/// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// It cannot be made or written.
+    /// It cannot be created or written.
     #[error("cannot use the state folder {}: {source}", path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// Another coordinator works in it.
-    #[error("another coordinator works in {}: wait for it, end it, or use another run id or state folder", .0.display())]
+    /// Another coordinator uses it.
+    #[error("another coordinator uses {}: wait for it, end it, or use another run id or state folder", .0.display())]
     Taken(PathBuf),
     /// Its ledger cannot be used.
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum StateError {
 }
 
 impl StateFolder {
-    /// Opens the folder, made when missing, for this process alone.
+    /// Opens and locks the folder, creating it where it is missing.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let failed = |source| StateError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(failed)?;
@@ -55,17 +55,17 @@ impl StateFolder {
         }
     }
 
-    /// Opens its ledger.
+    /// Opens the ledger in it.
     pub fn ledger(&self) -> Result<SqliteLedger, StateError> {
         Ok(SqliteLedger::open(&self.path.join(LEDGER_FILE))?)
     }
 
-    /// Leaves nothing behind where no run was recorded: removes the folder, and the one around it when that is empty then.
+    /// Removes the folder if no run was recorded in it, and its parent if that is empty then.
     pub async fn discard_unused(&self, ledger: &dyn Ledger) {
         if !ledger.runs().await.is_ok_and(|runs| runs.is_empty()) {
             return;
         }
-        // What cannot be removed does no harm: the next run of that name finds an empty ledger.
+        // A failure is harmless: the next run of that name finds an empty ledger.
         if std::fs::remove_dir_all(&self.path).is_ok()
             && let Some(around) = self.path.parent()
         {
@@ -73,13 +73,13 @@ impl StateFolder {
         }
     }
 
-    /// A place in it.
+    /// The path of `name` in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-/// Whether a coordinator works in the folder at `path`. Makes and changes nothing.
+/// Whether a coordinator uses the folder at `path`. Read-only.
 pub(crate) fn is_taken(path: &Path) -> bool {
     File::open(path.join("lock"))
         .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_coordinator_is_kept_out_until_the_first_has_gone() {
+    fn a_second_coordinator_is_excluded_until_the_first_has_ended() {
         let folder = tempfile::tempdir().unwrap();
         let first = StateFolder::open(&folder.path().join("s")).unwrap();
         let second = StateFolder::open(&folder.path().join("s"));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_its_place_is_named() {
+    fn a_file_in_place_of_the_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         std::fs::write(&path, "").unwrap();

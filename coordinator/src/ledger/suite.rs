@@ -1,4 +1,4 @@
-//! The suite that every ledger passes. `ledger_suite!` makes a test of each function for one implementation.
+//! Conformance suite of the ledger's contract. `ledger_suite!` makes a test of each function for one implementation.
 
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
@@ -10,24 +10,24 @@ use super::contract::{
     Swap, Totals,
 };
 
-/// Tests of the whole suite; the argument is a future that gives a fresh ledger and what must live as long as it.
+/// The tests of the suite; the argument is a future of an empty ledger and a guard that must live as long as it.
 macro_rules! ledger_suite {
     ($make:expr) => {
         $crate::ledger::suite::ledger_suite!(@tests $make;
             runs_are_created_once
-            a_state_moves_only_from_the_state_seen
-            a_configuration_changes_only_where_it_decides_nothing
+            a_state_changes_only_from_the_expected_state
+            a_configuration_changes_only_in_keys_without_effect_on_outcomes
             leases_are_compare_and_set
             a_shard_is_split_by_a_lease_and_never_grows
-            a_step_whose_answer_was_lost_can_be_repeated
+            a_step_whose_reply_was_lost_can_be_repeated
             only_the_newest_token_commits
-            a_commit_is_for_ever
-            runs_do_not_mix
+            a_commit_is_final
+            runs_are_independent
             shards_come_in_pages
-            of_many_at_once_exactly_one_wins
-            only_a_run_that_is_being_removed_is_forgotten
+            exactly_one_of_many_concurrent_steps_wins
+            only_a_run_in_state_removing_is_deleted
             totals_are_stored_when_a_run_ends
-            what_a_run_has_used_never_shrinks
+            recorded_resources_never_shrink
         );
     };
     (@tests $make:expr; $($name:ident)*) => {
@@ -98,7 +98,7 @@ pub(crate) async fn runs_are_created_once(ledger: impl Ledger) {
     assert_eq!(ledger.runs().await.unwrap(), [run("zz"), run("aa")], "oldest first");
 }
 
-pub(crate) async fn a_state_moves_only_from_the_state_seen(ledger: impl Ledger) {
+pub(crate) async fn a_state_changes_only_from_the_expected_state(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
     let (running, finishing, finished) = (RunState::Running, RunState::Finishing, RunState::Finished);
     assert_eq!(ledger.advance(&id, finishing, finished, None).await.unwrap(), Swap::Differs(running));
@@ -117,7 +117,7 @@ pub(crate) async fn a_state_moves_only_from_the_state_seen(ledger: impl Ledger) 
     );
 }
 
-pub(crate) async fn a_configuration_changes_only_where_it_decides_nothing(ledger: impl Ledger) {
+pub(crate) async fn a_configuration_changes_only_in_keys_without_effect_on_outcomes(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
     let mut config = RunConfig::default();
     config.spend.max_requests = 7;
@@ -145,7 +145,7 @@ pub(crate) async fn leases_are_compare_and_set(ledger: impl Ledger) {
     assert_eq!(ledger.lease(&id, leased(1, 0)).await.unwrap(), Swap::Differs(Some(entry.clone())));
     assert_eq!(ledger.lease(&id, leased(1, 7)).await.unwrap(), Swap::Differs(Some(entry.clone())));
     assert_eq!(ledger.lease(&id, leased(2, 7)).await.unwrap(), Swap::Differs(None));
-    // A token that does not grow is refused even where the previous one is right.
+    // A token that does not grow is refused even where the previous one is as expected.
     let backwards = Leased { token: FencingToken(1), ..leased(1, 1) };
     assert_eq!(ledger.lease(&id, backwards).await.unwrap(), Swap::Differs(Some(entry)));
     assert_eq!(ledger.lease(&id, leased(1, 1)).await.unwrap(), Swap::Done);
@@ -165,22 +165,22 @@ pub(crate) async fn a_shard_is_split_by_a_lease_and_never_grows(ledger: impl Led
     assert_eq!((entry.shard.len, entry.lost, entry.token), (2, 3, FencingToken(2)));
     let longer = ledger.lease(&id, cut(3, 3, leased(0, 2))).await.unwrap();
     assert_eq!(longer, Swap::Differs(Some(entry)), "it never grows, whatever the token");
-    // What came off is a shard of its own, leased like any other.
+    // The rest is a shard of its own, leased like any other.
     assert_eq!(ledger.lease(&id, cut(1, 0, leased(2, 0))).await.unwrap(), Swap::Done);
     let stale = CommitVerdict::Stale { current: FencingToken(2) };
     assert_eq!(ledger.commit(&id, ShardIndex(0), FencingToken(1), part("whole")).await.unwrap(), stale);
     let half = ledger.commit(&id, ShardIndex(0), FencingToken(2), part("half")).await.unwrap();
     assert_eq!(half, CommitVerdict::Committed);
-    let halved = ledger.lease(&id, cut(1, 0, leased(0, 2))).await.unwrap();
-    assert!(matches!(halved, Swap::Differs(Some(_))), "what is committed is not split: {halved:?}");
+    let split = ledger.lease(&id, cut(1, 0, leased(0, 2))).await.unwrap();
+    assert!(matches!(split, Swap::Differs(Some(_))), "a committed shard is not split: {split:?}");
     let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
     let lens: Vec<_> = shards.iter().map(|entry| (entry.shard.index.0, entry.shard.len)).collect();
     assert_eq!(lens, [(0, 2), (2, 1)]);
 }
 
-pub(crate) async fn a_step_whose_answer_was_lost_can_be_repeated(ledger: impl Ledger) {
+pub(crate) async fn a_step_whose_reply_was_lost_can_be_repeated(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
-    // A caller that stops listening does not know whether it happened.
+    // After a dropped future the caller does not know whether the step took effect.
     drop(ledger.lease(&id, leased(0, 0)));
     match ledger.lease(&id, leased(0, 0)).await.unwrap() {
         Swap::Done => {}
@@ -192,7 +192,7 @@ pub(crate) async fn a_step_whose_answer_was_lost_can_be_repeated(ledger: impl Le
     assert!(matches!(again, CommitVerdict::Committed | CommitVerdict::Already), "{again:?}");
     let shards = ledger.shards(&id, ShardIndex(0), 9).await.unwrap();
     assert_eq!(shards.iter().map(|entry| entry.part.clone()).collect::<Vec<_>>(), [Some(part("a"))]);
-    // The same of a step on the run.
+    // The same for a step on the run.
     drop(ledger.advance(&id, RunState::Running, RunState::Finishing, None));
     let state = ledger.advance(&id, RunState::Running, RunState::Finishing, None).await.unwrap();
     assert!(matches!(state, Swap::Done | Swap::Differs(RunState::Finishing)), "{state:?}");
@@ -215,7 +215,7 @@ pub(crate) async fn only_the_newest_token_commits(ledger: impl Ledger) {
     assert_eq!(ledger.commit(&id, shard, FencingToken(1), part("old")).await.unwrap(), stale(2));
 }
 
-pub(crate) async fn a_commit_is_for_ever(ledger: impl Ledger) {
+pub(crate) async fn a_commit_is_final(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
     ledger.lease(&id, leased(0, 0)).await.unwrap();
     let commit = |name| ledger.commit(&id, ShardIndex(0), FencingToken(1), part(name));
@@ -227,7 +227,7 @@ pub(crate) async fn a_commit_is_for_ever(ledger: impl Ledger) {
     assert_eq!(shards[0].part, Some(part("a")), "the first one stays");
 }
 
-pub(crate) async fn runs_do_not_mix(ledger: impl Ledger) {
+pub(crate) async fn runs_are_independent(ledger: impl Ledger) {
     let (one, two) = (with_run(&ledger, "one").await, with_run(&ledger, "two").await);
     ledger.lease(&one, leased(0, 0)).await.unwrap();
     let stale = CommitVerdict::Stale { current: FencingToken(0) };
@@ -251,7 +251,7 @@ pub(crate) async fn shards_come_in_pages(ledger: impl Ledger) {
     assert_eq!(indices(page(10, 3).await.unwrap()), [0u32; 0]);
 }
 
-pub(crate) async fn of_many_at_once_exactly_one_wins(ledger: impl Ledger) {
+pub(crate) async fn exactly_one_of_many_concurrent_steps_wins(ledger: impl Ledger) {
     let ledger = std::sync::Arc::new(ledger);
     let id = with_run(ledger.as_ref(), "r").await;
     let mut tries = tokio::task::JoinSet::new();
@@ -271,7 +271,7 @@ pub(crate) async fn of_many_at_once_exactly_one_wins(ledger: impl Ledger) {
     assert_eq!(won, 20 * 101);
 }
 
-pub(crate) async fn only_a_run_that_is_being_removed_is_forgotten(ledger: impl Ledger) {
+pub(crate) async fn only_a_run_in_state_removing_is_deleted(ledger: impl Ledger) {
     let (id, other) = (with_run(&ledger, "r").await, with_run(&ledger, "other").await);
     for run_id in [&id, &other] {
         ledger.lease(run_id, leased(0, 0)).await.unwrap();
@@ -288,7 +288,7 @@ pub(crate) async fn only_a_run_that_is_being_removed_is_forgotten(ledger: impl L
     assert_eq!(
         ledger.shards(&id, ShardIndex(0), 9).await.unwrap(),
         [],
-        "a new run of that name begins afresh"
+        "a new run of that name has no shards"
     );
 }
 
@@ -301,7 +301,7 @@ pub(crate) async fn totals_are_stored_when_a_run_ends(ledger: impl Ledger) {
     };
     let (running, finishing) = (RunState::Running, RunState::Finishing);
     assert_eq!(ledger.record_totals(&id, totals(1)).await.unwrap(), Swap::Differs(running));
-    assert_eq!(ledger.run(&id).await.unwrap().unwrap().totals, None, "a run that goes on has none");
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().totals, None, "an active run has none");
     ledger.advance(&id, running, finishing, None).await.unwrap();
     assert_eq!(ledger.record_totals(&id, totals(2)).await.unwrap(), Swap::Done);
     ledger.advance(&id, finishing, RunState::Finished, None).await.unwrap();
@@ -318,14 +318,14 @@ pub(crate) async fn totals_are_stored_when_a_run_ends(ledger: impl Ledger) {
     );
 }
 
-pub(crate) async fn what_a_run_has_used_never_shrinks(ledger: impl Ledger) {
+pub(crate) async fn recorded_resources_never_shrink(ledger: impl Ledger) {
     let id = with_run(&ledger, "r").await;
     let used = |wall_ms, cpu_ms| RunResources { wall_ms, cpu_ms, peak_rss_bytes: Some(1 << 33) };
     let known = async || ledger.run(&id).await.unwrap().unwrap().resources;
     assert_eq!(known().await, RunResources::ZERO);
     ledger.record_resources(&id, used(Some(20), Some(7))).await.unwrap();
     ledger.record_resources(&id, used(Some(10), Some(9))).await.unwrap();
-    assert_eq!(known().await, used(Some(20), Some(9)), "a late record takes nothing back");
+    assert_eq!(known().await, used(Some(20), Some(9)), "a late record does not lower a figure");
     ledger.record_resources(&id, used(Some(30), None)).await.unwrap();
     ledger.record_resources(&id, used(Some(30), Some(50))).await.unwrap();
     assert_eq!(known().await, used(Some(30), None), "unknown stays unknown");

@@ -1,4 +1,4 @@
-//! Wraps a ledger: measures the time of each step.
+//! Ledger wrapper that measures the latency of each step.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::contract::{
 };
 use crate::metrics::Metrics;
 
-/// Passes every step on, and says how long it took.
+/// Forwards every step and records its latency.
 #[derive(Clone)]
 pub(crate) struct TimedLedger {
     inner: Arc<dyn Ledger>,
@@ -24,7 +24,7 @@ pub(crate) struct TimedLedger {
 }
 
 impl TimedLedger {
-    /// Times `inner`.
+    /// Wraps `inner`.
     pub(crate) fn new(inner: Arc<dyn Ledger>, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
@@ -36,7 +36,7 @@ impl TimedLedger {
     ) -> BoxFuture<'a, LedgerResult<T>> {
         async move {
             let begun = Instant::now();
-            // Made here, so that it lies under the span of whoever waits for the answer.
+            // Created when polled, so that the caller's span is its parent.
             let answer = answer.instrument(tracing::info_span!("ledger", step)).await;
             let error = match &answer {
                 Err(error @ (LedgerError::Unavailable { .. } | LedgerError::Unusable { .. })) => {

@@ -1,6 +1,6 @@
 //! Imports published files as a finished run: corpus, one part, `run.json`.
 //!
-//! *Invariant*: `run.json` comes last; a folder without it is not a run, and importing again replaces what is there.
+//! *Invariant*: `run.json` is written last; a folder without it is not a run, and a repeated import replaces its content.
 
 use cli_support::usage::Usage;
 use std::io::{BufReader, Read, Seek};
@@ -21,10 +21,10 @@ use results::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN
 use results::store::Store;
 use tempfile::NamedTempFile;
 
-/// Outcomes that are turned into columns at once.
+/// Outcomes in a batch of the Parquet writer.
 const BATCH: usize = 1000;
 
-/// Name of the one part.
+/// Name of the part.
 const PART: &str = "part-00000.parquet";
 
 /// The published files.
@@ -35,7 +35,7 @@ pub(crate) struct Files {
     pub(crate) verified: Option<String>,
 }
 
-/// What an import came to.
+/// Result of an import.
 #[derive(Debug)]
 pub(crate) struct Imported {
     pub(crate) run_file: RunFile,
@@ -92,7 +92,7 @@ pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyh
     Ok(Imported { run_file, tally, fingerprint, report, location: folder.location().to_owned() })
 }
 
-/// The published runs were made with these.
+/// Configuration of the published runs.
 fn config() -> RunConfig {
     let mut config = RunConfig { guardrails: Guardrails::Paper, ..RunConfig::default() };
     config.verifier.gates = GateProfile::Published;
@@ -111,7 +111,7 @@ struct Written {
 
 fn write(files: &Files, run_id: &RunId, folder: &Store) -> anyhow::Result<Written> {
     let scratch = folder.scratch();
-    std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+    std::fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
     let file =
         || NamedTempFile::new_in(&scratch).with_context(|| format!("cannot write in {}", scratch.display()));
     let limits = config().limits;
@@ -132,7 +132,7 @@ fn write(files: &Files, run_id: &RunId, folder: &Store) -> anyhow::Result<Writte
         }
     }
     rows.write(&batch)?;
-    anyhow::ensure!(tally.records > 0, "{} holds no detection that could be read", files.detections);
+    anyhow::ensure!(tally.records > 0, "{} holds no readable detection", files.detections);
     let mut part = rows.finish()?;
     let part_hash = hash(&mut part)?;
     let imported_from = ImportedFrom {

@@ -1,4 +1,4 @@
-//! Work on runs at rest, without a coordinator that serves: examine, import, list and remove.
+//! Maintenance of runs at rest, without a serving coordinator: examine, import, list and remove.
 
 pub(crate) mod doctor;
 pub(crate) mod import;

@@ -7,19 +7,19 @@ use domain::ids::RunId;
 use domain::run::RunState;
 use proto::convert::StoredRun;
 
-/// What is to be removed.
+/// Which runs to remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Only runs submitted longer ago than this.
+    /// Only runs that were submitted longer ago than this.
     pub(crate) older_than: Option<Duration>,
-    /// All but so many of the newest.
+    /// Keep so many of the newest.
     pub(crate) keep: usize,
-    /// Only runs in these states; empty: in any state that is an end.
+    /// Only runs in these states; empty: every state of an ended run.
     pub(crate) states: BTreeSet<&'static str>,
 }
 
-/// The runs to remove, oldest first. One that lives is never among them.
-pub(crate) fn chosen(runs: &[StoredRun], rules: &Rules, now_ms: u64) -> Vec<RunId> {
+/// The runs to remove, oldest first. An active run is never among them.
+pub(crate) fn select(runs: &[StoredRun], rules: &Rules, now_ms: u64) -> Vec<RunId> {
     let mut ended: Vec<&StoredRun> = runs.iter().filter(|run| run.state.has_ended()).collect();
     ended.retain(|run| rules.states.is_empty() || rules.states.contains(run.state.as_str()));
     ended.sort_by_key(|run| (std::cmp::Reverse(run.created_at_ms), run.run_id.clone()));
@@ -27,15 +27,15 @@ pub(crate) fn chosen(runs: &[StoredRun], rules: &Rules, now_ms: u64) -> Vec<RunI
         let age = Duration::from_millis(now_ms.saturating_sub(run.created_at_ms));
         rules.older_than.is_none_or(|limit| age > limit)
     };
-    let mut chosen: Vec<RunId> = ended
+    let mut selected: Vec<RunId> = ended
         .iter()
         .enumerate()
-        // A removal that broke off is ended whatever the rules say.
+        // An interrupted removal is completed whatever the rules.
         .filter(|(newer, run)| run.state == RunState::Removing || (*newer >= rules.keep && old(run)))
         .map(|(_, run)| run.run_id.clone())
         .collect();
-    chosen.reverse();
-    chosen
+    selected.reverse();
+    selected
 }
 
 #[cfg(test)]
@@ -64,11 +64,11 @@ mod tests {
             stored("half", RunState::Removing, 2),
             stored("fresh", RunState::Finished, 1),
         ];
-        chosen(&runs, rules, 100 * DAY_MS).into_iter().map(String::from).collect()
+        select(&runs, rules, 100 * DAY_MS).into_iter().map(String::from).collect()
     }
 
     #[test]
-    fn the_rules_narrow_and_what_lives_stays() {
+    fn rules_combine_and_active_runs_stay() {
         assert_eq!(names(&Rules::default()), ["ancient", "dropped", "half", "fresh"]);
         let old = Rules { older_than: Some(Duration::from_secs(30 * 24 * 3600)), ..Rules::default() };
         assert_eq!(names(&old), ["ancient", "dropped", "half"]);

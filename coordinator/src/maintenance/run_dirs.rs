@@ -1,5 +1,5 @@
-//! Run directories without a serving coordinator: a state folder of `serve`, or a results folder of `run` and `import`,
-//! in which each run has its own ledger or none.
+//! Run directories at rest: a state folder of `serve`, or a results folder of `run` and `import`, in which each run has its
+//! own ledger or none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,25 +24,27 @@ pub(crate) struct RunDirs {
 }
 
 impl RunDirs {
-    /// Looks at the folder. Changes nothing.
+    /// Opens the folder. Read-only.
     pub(crate) fn at(folder: &Path) -> anyhow::Result<Self> {
-        anyhow::ensure!(folder.is_dir(), "there is no folder {}", folder.display());
+        anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
         Ok(Self { folder: folder.to_owned(), served: folder.join(LEDGER_FILE).is_file() })
     }
 
-    /// Every run with what it takes, oldest first. Reads only.
+    /// Every run with the size of its results, oldest first. Read-only.
     pub(crate) async fn inventory(&self) -> anyhow::Result<Vec<StoredRun>> {
         if self.served {
             let ledger = SqliteLedger::open_read_only(&self.folder.join(LEDGER_FILE))?;
-            return Ok(self.shelf(ledger, &self.folder.join("results"))?.inventory().await?);
+            return Ok(self.run_storage(ledger, &self.folder.join("results"))?.inventory().await?);
         }
         let mut stored = Vec::new();
         for run_id in self.run_ids()? {
             let path = self.folder.join(run_id.as_str());
             let ledger = path.join(RUN_STATE).join(LEDGER_FILE);
             if ledger.is_file() {
-                let runs =
-                    self.shelf(SqliteLedger::open_read_only(&ledger)?, &self.folder)?.inventory().await?;
+                let runs = self
+                    .run_storage(SqliteLedger::open_read_only(&ledger)?, &self.folder)?
+                    .inventory()
+                    .await?;
                 stored.extend(runs.into_iter().filter(|run| run.run_id == run_id));
             } else if path.join(RUN_FILE).is_file() {
                 stored.push(imported(&path, run_id).await?);
@@ -52,21 +54,21 @@ impl RunDirs {
         Ok(stored)
     }
 
-    /// Removes a run that has ended. Refuses where a coordinator works.
+    /// Removes a run that has ended. Fails while a coordinator uses the folder.
     pub(crate) async fn remove(&self, run_id: &RunId) -> anyhow::Result<()> {
         if self.served {
             let state = StateFolder::open(&self.folder)?;
-            let own = self.shelf(state.ledger()?, &self.folder.join("results"))?;
+            let own = self.run_storage(state.ledger()?, &self.folder.join("results"))?;
             return Ok(own.remove(run_id).await?);
         }
         let path = self.folder.join(run_id.as_str());
-        // Held until the folder has gone.
+        // Locked until the folder is deleted.
         let own = path.join(RUN_STATE);
         let _state = own.is_dir().then(|| StateFolder::open(&own)).transpose()?;
         delete_folder(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
-    fn shelf(&self, ledger: SqliteLedger, results: &Path) -> anyhow::Result<RunStorage> {
+    fn run_storage(&self, ledger: SqliteLedger, results: &Path) -> anyhow::Result<RunStorage> {
         Ok(RunStorage {
             ledger: Arc::new(ledger),
             store: Store::local(results)?,
@@ -74,7 +76,7 @@ impl RunDirs {
         })
     }
 
-    /// The folders that could be those of a run.
+    /// The folders whose names are valid run ids.
     fn run_ids(&self) -> anyhow::Result<Vec<RunId>> {
         let failed = || format!("cannot read {}", self.folder.display());
         let mut found = Vec::new();
@@ -93,7 +95,7 @@ impl RunDirs {
     }
 }
 
-/// A run that no ledger knows: its `run.json` says what it is.
+/// A run without a ledger, as its `run.json` describes it.
 async fn imported(path: &Path, run_id: RunId) -> anyhow::Result<StoredRun> {
     let folder = Store::local(path)?;
     let described = RunFile::load(&folder).await?;

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cli_support::usage::Usage;
 
-/// Whether CPU and memory of this process are those of one run.
+/// Decides whether CPU and memory of this process can be attributed to one run.
 #[derive(Debug)]
 pub(super) struct Attribution {
     /// Whether the workers are threads of this process. The CPU of other workers is not measured.
     workers_inside: bool,
-    /// How many times a run was taken up.
+    /// Number of runs that this process has worked on.
     taken_up: AtomicU64,
 }
 
@@ -18,7 +18,7 @@ impl Attribution {
         Self { workers_inside, taken_up: AtomicU64::new(0) }
     }
 
-    /// A run was taken up.
+    /// Counts a run that this process begins to work on.
     pub(super) fn take_up(&self) {
         self.taken_up.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
 //! Commits an uploaded part: stage it, put it if absent, then record it in one ledger transaction.
 //!
-//! *Invariants*: a part is durable in the store before the ledger names it; its key holds shard, token and hash, so a
-//! zombie's part never stands in the way of the living lease's; repeating a commit changes nothing. An upload holds room
-//! for what has arrived of it, and ends when its lease cannot be committed any more.
+//! *Invariants*: a part is durable in the store before the ledger names it; its key holds shard, fencing token and hash, so
+//! a part under a stale token never replaces that of the current lease; commits are idempotent. An upload holds memory
+//! permits for the bytes that have arrived, and ends when its lease cannot be committed any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,23 +25,23 @@ use crate::scheduler::leases::{Admission, CommitEffect, LeaseError};
 
 pub(crate) use results::layout::STAGED;
 
-/// Largest part that is taken.
+/// Largest part that is accepted.
 const MAX_PART_BYTES: u64 = 1 << 30;
 
-/// How often an upload that takes long is compared with its lease.
+/// How often the lease of a running upload is checked.
 const LEASE_CHECK: Duration = Duration::from_secs(1);
 
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// The part is visible now.
+    /// The part is committed.
     New,
-    /// It was before, under the same token.
+    /// It was committed before under the same token.
     Already,
 }
 
 impl Coordinator {
-    /// Takes a part and makes it visible.
+    /// Receives a part and commits it.
     pub async fn commit(
         self: &Arc<Self>,
         header: PartHeader,
@@ -82,7 +82,7 @@ impl Coordinator {
         if mutated!(RecordedBeforePut) {
             let _ = self.ledger.commit(&key.run_id, key.shard, key.token, part.clone()).await;
         }
-        // `AlreadyThere`: an earlier try under the same token left the same bytes, as its name says.
+        // `AlreadyThere`: an earlier try under the same token stored the same bytes, as the hash in the name proves.
         let stored = folder.put_if_absent(&name, bytes).instrument(tracing::info_span!("put")).await;
         stored.map_err(|error| self.stalled(&key.run_id, storage(&error)))?;
         drop((permit, write));
@@ -101,7 +101,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether a commit may be tried. Of a shard that is committed, the ledger knows under which token.
+    /// Checks whether a commit may be tried. For a committed shard the ledger decides by its token.
     fn admit(&self, header: &PartHeader) -> Result<(), ApiError> {
         let key = &header.key;
         let scheduler = self.scheduler();
@@ -117,8 +117,8 @@ impl Coordinator {
         }
     }
 
-    /// Waits for the part for as long as its commit may be tried: until the shard is granted again or committed under
-    /// another token, or its run ends. A lease that only ran out does not end it: the work is as good as any.
+    /// Waits for the part while its commit may be tried: until the shard is leased again or committed under another token, or
+    /// its run ends. An expired lease does not end the upload: its part is still valid.
     async fn while_admitted<T>(
         &self,
         header: &PartHeader,
@@ -135,13 +135,13 @@ impl Coordinator {
         }
     }
 
-    /// The ledger has it: the scheduler state follows.
+    /// Applies a commit of the ledger to the scheduler state.
     fn apply_commit(self: &Arc<Self>, header: &PartHeader) {
         let key = &header.key;
         let (now, mut new) = (self.now(), false);
         let complete = self.with_run(&key.run_id, |run| {
             run.stalled = None;
-            // Counted once, also when two calls of the same token come this far.
+            // Counted once, also when two calls with the same token reach this point.
             if run.leases.mark_committed(now, key.shard) == Ok(CommitEffect::New) || mutated!(CommittedTwice)
             {
                 run.tally.add(&header.tally);
@@ -160,19 +160,19 @@ impl Coordinator {
     }
 }
 
-/// A part that is never taken is refused before its bytes come.
+/// Refuses a part that is too large before its bytes are received.
 fn not_too_large(header: &PartHeader) -> Result<(), ApiError> {
     if header.bytes <= MAX_PART_BYTES {
         return Ok(());
     }
     let message = format!(
-        "the part has {} bytes, at most {MAX_PART_BYTES} are taken: use a smaller fleet.shard_size",
+        "the part has {} bytes, at most {MAX_PART_BYTES} are accepted: use a smaller fleet.shard_size",
         header.bytes
     );
     Err(ApiError::new(ErrorReason::TooLarge, message))
 }
 
-/// Receives the bytes, taking room for each chunk before the next, and compares them with the header.
+/// Receives the bytes, acquiring memory for each chunk before reading the next, and compares them with the header.
 async fn receive(
     header: &PartHeader,
     mut chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
@@ -180,14 +180,14 @@ async fn receive(
 ) -> Result<Bytes, ApiError> {
     let expected = usize::try_from(header.bytes).unwrap_or(usize::MAX);
     let damaged = |what: String| ApiError::new(ErrorReason::DamagedPart, what);
-    // A part that came in one chunk is kept as it came; several chunks are put together.
+    // A single chunk is used as it is; several chunks are concatenated.
     let mut part = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk?;
         let had = part.len() + joined.len();
         if had + chunk.len() > expected {
-            return Err(damaged(format!("more than the {expected} bytes that were announced")));
+            return Err(damaged(format!("the part is longer than the {expected} bytes in its header")));
         }
         permit.grow(chunk.len()).await;
         if had == 0 {
@@ -197,13 +197,16 @@ async fn receive(
         if joined.is_empty() {
             joined.extend_from_slice(&std::mem::take(&mut part));
         }
-        // Doubled as bytes arrive: what was only announced takes no memory.
+        // Capacity doubles as bytes arrive: announced bytes take no memory.
         joined.reserve(chunk.len().max(joined.len()).min(expected - joined.len()));
         joined.extend_from_slice(&chunk);
     }
     let part = if joined.is_empty() { part } else { joined.freeze() };
     if part.len() != expected {
-        return Err(damaged(format!("{} bytes instead of {expected}", part.len())));
+        return Err(damaged(format!(
+            "the part has {} bytes instead of the {expected} in its header",
+            part.len()
+        )));
     }
     verified(part, header.hash)
 }
@@ -212,11 +215,11 @@ fn verified(part: Bytes, hash: PartHash) -> Result<Bytes, ApiError> {
     if PartHash::of(&part) == hash {
         Ok(part)
     } else {
-        Err(ApiError::new(ErrorReason::DamagedPart, "the bytes are not those that were announced"))
+        Err(ApiError::new(ErrorReason::DamagedPart, "the part does not have the hash in its header"))
     }
 }
 
-/// The key of a part that is not final.
+/// The key of a staged part.
 fn part_name(key: &LeaseKey, hash: PartHash) -> String {
     results::layout::staged_part(key.shard, key.token, hash)
 }
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_was_announced_is_taken() {
+    async fn a_part_must_match_its_header() {
         let header = header(b"abcdef");
         assert_eq!(received(&header, &[b"abcdef"]).await.unwrap(), "abcdef");
         assert_eq!(received(&header, &[b"ab", b"", b"cdef"]).await.unwrap(), "abcdef");

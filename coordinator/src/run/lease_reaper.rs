@@ -19,15 +19,15 @@ use super::Coordinator;
 use super::lease_service::Granted;
 use crate::refusals::storage_failed;
 
-/// Longest time between two looks: no lease is shorter, so none that is granted meanwhile ends unseen. Also between two
-/// tries of what failed.
-const LONGEST: Duration = Duration::from_secs(1);
+/// Longest interval between two checks: no lease is shorter, so a lease that is granted meanwhile is checked in time. Also
+/// the delay before a retry.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The name under which the coordinator itself leases.
+/// Worker name of leases that the coordinator holds itself.
 const COORDINATOR: &str = "coordinator";
 
 impl Coordinator {
-    /// Keeps the leases for as long as it is polled.
+    /// Expires leases and handles poison records; never returns.
     pub async fn reap_leases(self: &Arc<Self>) {
         loop {
             let (expired, deadline) = {
@@ -44,17 +44,17 @@ impl Coordinator {
                 Ok(false) => {}
                 Err(refusal) => {
                     tracing::error!(error = %refusal, "cannot commit the outcome of a poison record; trying again");
-                    tokio::time::sleep(LONGEST).await;
+                    tokio::time::sleep(CHECK_INTERVAL).await;
                 }
             }
-            // One more, so that the clock has passed the deadline.
+            // A millisecond more, so that the clock has passed the deadline.
             let wait = deadline.map(|deadline| Duration::from_millis(deadline.since(self.now()) + 1));
-            let wait = wait.map_or(LONGEST, |wait| wait.min(LONGEST));
+            let wait = wait.map_or(CHECK_INTERVAL, |wait| wait.min(CHECK_INTERVAL));
             let _ = tokio::time::timeout(wait, self.reaper_wake.notified()).await;
         }
     }
 
-    /// Commits the outcome of a record that was declared poison; says whether there was one.
+    /// Commits the dead letter of a poison record; returns whether there was one.
     async fn handle_poison(self: &Arc<Self>) -> Result<bool, ApiError> {
         let name = WorkerName::new(COORDINATOR);
         let name = Arc::new(name.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?);
@@ -64,7 +64,7 @@ impl Coordinator {
         let key = LeaseKey::from(&granted.lease);
         let committed = self.commit_dead_letter(granted).await;
         if committed.is_err() {
-            // It is poison as before, and tried again.
+            // The record stays poison, and this is tried again.
             self.release_leases(&[key], false);
         }
         committed.map(|()| true)
@@ -77,7 +77,7 @@ impl Coordinator {
         let slice =
             read.await.map_err(|error| storage_failed(&error))?.map_err(|error| storage_failed(&error))?;
         let Some(config) = self.with_run(&lease.run_id, |run| run.plan.config.clone()) else {
-            // Cancelled meanwhile.
+            // The run was cancelled meanwhile.
             return Ok(());
         };
         let rows: Vec<Outcome> =
@@ -101,7 +101,7 @@ fn write(run_id: &RunId, rows: &[Outcome]) -> Result<bytes::Bytes, ApiError> {
     write_part(run_id, rows).map_err(|error| storage_failed(&error))
 }
 
-/// The outcome of a record whose workers were lost. What varies between runs stands in columns that no fingerprint reads.
+/// The outcome of a poison record. Values that vary between runs are only in columns that the fingerprint does not cover.
 pub(crate) fn dead_letter_outcome(record: &Record, lease: &Lease, config: &RunConfig) -> Outcome {
     let reason = "worker after worker was lost while it worked on this record alone; look for what ends a worker: \
                   memory, a crash, a limit of its container";

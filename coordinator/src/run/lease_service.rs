@@ -1,4 +1,4 @@
-//! Leases as services see them: granted once the ledger has recorded them, renewed, released.
+//! Grants leases after the ledger has recorded them; renews and releases them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,22 +25,22 @@ use crate::scheduler::state::{Next, PendingLease, SchedulerState};
 pub struct Granted {
     /// The lease.
     pub lease: Lease,
-    /// The run's configuration as it travels.
+    /// The run's configuration in its wire format.
     pub config: Arc<str>,
-    /// Where its slice is read from.
+    /// The corpus that contains its slice.
     pub corpus: Arc<CorpusReader>,
 }
 
-/// What became of leases that were to be renewed.
+/// Result of a renewal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Renewal {
-    /// Renewed for their whole time to live.
+    /// Leases renewed for their whole time to live.
     pub renewed: Vec<LeaseKey>,
-    /// Lost.
+    /// Leases that have ended.
     pub lost: Vec<LeaseKey>,
 }
 
-/// What the ledger holds, as the lease protocol wants it; `held`: its last worker may live.
+/// A shard of the ledger in the terms of the lease protocol; `held`: its last worker may still hold the lease.
 pub(super) fn known(entry: &ShardEntry, held: bool) -> LedgerShard {
     LedgerShard {
         len: entry.shard.len,
@@ -52,7 +52,7 @@ pub(super) fn known(entry: &ShardEntry, held: bool) -> LedgerShard {
     }
 }
 
-/// Makes a shard wait again when its grant does not come to pass.
+/// Releases a lease that is not recorded: its shard waits again.
 struct Undo<'a> {
     coordinator: &'a Coordinator,
     key: Option<LeaseKey>,
@@ -73,7 +73,7 @@ impl Coordinator {
         loop {
             let work = self.work.notified();
             tokio::pin!(work);
-            // From here on no notice is missed, also one that comes while there was nothing to lease.
+            // Registers before the check, so that a notification between check and wait is not missed.
             work.as_mut().enable();
             self.apply_halts();
             let next = {
@@ -85,7 +85,7 @@ impl Coordinator {
                 Next::Lease(pending) => {
                     if pending.speculative {
                         let lease = &pending.lease;
-                        tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, to = %worker, "a shard is late: leasing it speculatively");
+                        tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, to = %worker, "leasing a shard of a slow or disconnected worker speculatively");
                         self.metrics.lease(LeaseEvent::Speculative, 1);
                     }
                     if let Some(granted) = self.record(*pending).await? {
@@ -94,9 +94,9 @@ impl Coordinator {
                 }
                 Next::Wait(None) => work.await,
                 Next::Wait(Some(until)) => {
-                    // What was taken from a worker that has gone may have been its last chance.
+                    // Taking a lease from a disconnected worker may have made its record poison.
                     self.reaper_wake.notify_one();
-                    // One more, so that the clock has passed the moment.
+                    // A millisecond more, so that the clock has passed that time.
                     let wait = Duration::from_millis(until.since(self.now()) + 1);
                     let _ = tokio::time::timeout(wait, work).await;
                 }
@@ -104,17 +104,17 @@ impl Coordinator {
         }
     }
 
-    /// Ends the leases that ran out; returns whether there were any.
+    /// Expires leases past their deadline; returns whether there were any.
     pub(super) fn expire_leases(&self, scheduler: &mut SchedulerState, now: Monotonic) -> bool {
         let all = scheduler.expire(now);
         for (run_id, expired) in &all {
             self.metrics.lease(LeaseEvent::Expired, 1);
-            tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease ran out");
+            tracing::warn!(run = %run_id, shard = %expired.shard.index, token = %expired.token, worker = %expired.worker, lost = expired.lost, "a lease expired");
         }
         !all.is_empty()
     }
 
-    /// Has the ledger record a lease; `None`: it knew better.
+    /// Records a lease in the ledger; `None` where the ledger holds another state of the shard.
     pub(super) async fn record(self: &Arc<Self>, pending: PendingLease) -> Result<Option<Granted>, ApiError> {
         let PendingLease { grant, lease, config, corpus, .. } = pending;
         let mut undo = Undo { coordinator: self, key: Some(LeaseKey::from(&lease)) };
@@ -144,11 +144,11 @@ impl Coordinator {
                     held
                 });
                 if self.scheduler().active.get(&lease.run_id).is_some_and(|run| run.leases.has_waiting()) {
-                    // What a split left.
+                    // A split has left a shard that waits.
                     self.work.notify_waiters();
                 }
                 self.notify_watchers(false);
-                // Where the ledger took longer than a lease lasts, there is nothing to tell any more.
+                // Not granted where the lease expired while the ledger recorded it.
                 Ok((held == Some(true)).then_some(Granted { lease, config, corpus }))
             }
             Swap::Differs(entry) => {
@@ -158,7 +158,7 @@ impl Coordinator {
         }
     }
 
-    /// The ledger knows better: another coordinator was faster, or an answer of its had been lost.
+    /// Takes over the ledger's state after it refused a grant: another coordinator was faster, or a reply had been lost.
     fn refused(self: &Arc<Self>, lease: &Lease, grant: &Grant, entry: Option<ShardEntry>) {
         tracing::warn!(run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, "the ledger refused a grant");
         let known = entry.as_ref().map(|entry| known(entry, true));
@@ -176,7 +176,7 @@ impl Coordinator {
         }
     }
 
-    /// Renews what can be renewed.
+    /// Renews leases.
     pub fn renew(&self, keys: Vec<LeaseKey>) -> Renewal {
         self.note_contact();
         let now = self.now();
@@ -197,14 +197,14 @@ impl Coordinator {
         renewal
     }
 
-    /// Takes leases back; their shards wait again. `failed`: the worker could not process them.
+    /// Releases leases; their shards wait again. `failed`: the worker could not process them.
     pub fn release_leases(&self, keys: &[LeaseKey], failed: bool) {
         {
             let now = self.now();
             let mut scheduler = self.scheduler();
             for key in keys {
                 if let Some(run) = scheduler.active.get_mut(&key.run_id) {
-                    // One that had ended before has nothing to give back.
+                    // A lease that had ended before is not counted.
                     if run.leases.release_lease(now, key.shard, key.token, failed).is_ok() {
                         self.metrics.lease(LeaseEvent::Released, 1);
                     }
@@ -216,7 +216,7 @@ impl Coordinator {
         self.notify_watchers(false);
     }
 
-    /// A worker ends: whatever it is believed to hold waits again, a grant that never reached it included.
+    /// Releases all leases of a worker that ends, including a grant that has not reached it.
     pub fn deregister(&self, worker: &WorkerName) {
         let keys: Vec<LeaseKey> = {
             let scheduler = self.scheduler();
@@ -228,14 +228,14 @@ impl Coordinator {
         self.release_leases(&keys, false);
     }
 
-    /// A worker was heard.
+    /// Notes that a message of a worker arrived.
     pub(crate) fn note_contact(&self) {
         let now = self.now();
         self.scheduler().workers.last_contact = now;
     }
 
-    /// A worker's stream has ended. Its leases live on until they run out: it may come back. Where nothing else is left
-    /// to do, what it does not renew within a heartbeat is given to others.
+    /// Notes the end of a worker's stream. Its leases stay valid until they expire, because it may reconnect; speculation may
+    /// take those that it does not renew within a heartbeat.
     pub fn disconnect(&self, worker: &WorkerName) {
         {
             let now = self.now();
@@ -254,13 +254,13 @@ impl Coordinator {
         self.notify_watchers(false);
     }
 
-    /// Store or ledger did not work for a run. It goes on by itself once they do.
+    /// Marks a run as stalled by a failure of store or ledger. It goes on by itself once they work.
     pub(crate) fn stall(&self, run_id: &RunId, why: String) {
         self.with_run(run_id, |run| run.stalled = Some(why));
         self.notify_watchers(false);
     }
 
-    /// Takes note of a refusal for want of the store or the ledger.
+    /// Marks a run as stalled by `refusal`, and returns it.
     pub(crate) fn stalled(&self, run_id: &RunId, refusal: ApiError) -> ApiError {
         self.stall(run_id, refusal.message.clone());
         refusal

@@ -16,12 +16,12 @@ use crate::llm_gateway::{LlmPolicy, RunChanged, RunHalted};
 use crate::refusals::{ledger_refusal, unknown_run};
 use crate::scheduler::state::SchedulerState;
 
-/// Why a run goes no further.
+/// Why a run makes no progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standstill {
-    /// Store, ledger or answers do not work. It goes on by itself once they do.
+    /// Store, ledger or response cache failed. The run goes on by itself once they work.
     Stalled(String),
-    /// It was stopped, and goes on when it is submitted again.
+    /// The run was halted, and goes on when it is submitted again.
     Halted(String),
 }
 
@@ -80,31 +80,31 @@ impl Coordinator {
         self.scheduler().active.contains_key(run_id)
     }
 
-    /// Stops a run: nothing of it is leased any more until it is submitted again.
+    /// Halts a run: its shards are not leased until it is submitted again.
     pub(crate) fn halt(&self, run_id: &RunId, reason: String) {
         self.halt_run(&mut self.scheduler(), run_id, reason);
         self.notify_watchers(false);
     }
 
     fn halt_run(&self, scheduler: &mut SchedulerState, run_id: &RunId, reason: String) {
-        tracing::error!(run = %run_id, reason, "a run was stopped");
+        tracing::error!(run = %run_id, reason, "a run was halted");
         if let Some(run) = scheduler.active.get_mut(run_id) {
             run.halted = Some(reason.clone());
             self.llm.changed.post(RunChanged::Halted { run_id: run_id.clone(), reason });
         }
     }
 
-    /// A run was submitted again: what stopped it is forgotten, and what its new configuration says beside what decides
-    /// outcomes counts from now on.
+    /// Lifts the halt of a run that was submitted again, and applies those keys of its new configuration that do not decide
+    /// outcomes.
     pub(crate) async fn lift(&self, run_id: &RunId, config: &RunConfig) -> Result<(), ApiError> {
-        // How the corpus is cut and leased was settled when the run began.
+        // Shard size and terms of leases stay as they were when the run began.
         let Some(fleet) = self.with_run(run_id, |run| run.plan.config.fleet.clone()) else {
             return Ok(());
         };
         let config = RunConfig { fleet, ..config.clone() };
         let swap = self.ledger.reconfigure(run_id, config.clone()).await;
         if swap.map_err(|error| ledger_refusal(&error))? != Swap::Done {
-            // The hash was compared before: only another coordinator on the same ledger can have come between.
+            // The hash was compared before: only another coordinator on the same ledger can have changed it since.
             return Err(unknown_run(run_id));
         }
         self.apply_halts();
@@ -121,7 +121,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Returns when a run goes no further, with why.
+    /// Waits until a run is stalled or halted.
     pub async fn wait_for_standstill(&self, run_id: &RunId) -> Standstill {
         let mut changes = self.changed.subscribe();
         loop {

@@ -1,7 +1,7 @@
-//! The life of runs: submitted, leased shard by shard, committed, finalized. Every call of the two services ends here.
+//! The life cycle of runs: submission, leases, commits, finalization. Both gRPC services call [`Coordinator`].
 //!
-//! *Owns* the `SchedulerState` behind one std mutex that is never held across an await; the ledger has the last word
-//! on every token and commit, the scheduler state follows it.
+//! *Owns* the `SchedulerState` behind one std mutex that is never held across an await. The ledger is authoritative for
+//! every token and commit; the scheduler state follows it.
 
 mod attribution;
 pub(crate) mod commit;
@@ -45,55 +45,55 @@ pub use lease_service::{Granted, Renewal};
 pub use llm_policy::Standstill;
 pub use submission::Submission;
 
-/// What a coordinator is made of.
+/// Dependencies of a coordinator.
 pub struct Parts {
-    /// The durable record.
+    /// The durable state.
     pub ledger: Arc<dyn Ledger>,
-    /// Where results go: a folder per run.
+    /// Store of the results: a folder for each run.
     pub store: Store,
-    /// Where corpora lie while a store elsewhere takes the results.
+    /// Local folder of corpora, where the results go to an object store.
     pub scratch: PathBuf,
-    /// What to think of leases that an earlier process granted.
+    /// How to treat leases of an earlier process.
     pub recovery: Recovery,
 }
 
-/// What to think of leases that an earlier process granted.
+/// How to treat leases of an earlier process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// Their workers may live: they get a whole time to live to renew them.
+    /// Their workers may be alive: each lease gets a whole time to live to be renewed in.
     Grace,
-    /// Their workers ended with that process: the shards wait at once.
+    /// Their workers ended with that process: the shards can be leased at once.
     Forfeit,
 }
 
-/// What changed, for those who watch.
+/// Change counters for watchers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Counts every change.
+    /// Number of changes.
     pub(crate) changes: u64,
-    /// Counts runs that ended.
+    /// Number of runs that ended.
     pub(crate) ended: u64,
 }
 
-/// Every run of this coordinator.
+/// Owner of all runs: their leases, commits and life cycle.
 pub struct Coordinator {
     pub(crate) ledger: Arc<dyn Ledger>,
     store: Store,
     scratch: PathBuf,
     started: tokio::time::Instant,
     scheduler: Mutex<SchedulerState>,
-    /// There may be something to lease.
+    /// Notified when there may be a shard to lease.
     pub(crate) work: Notify,
-    /// There may be a record to give up.
+    /// Notified when there may be a poison record.
     pub(crate) reaper_wake: Notify,
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: UploadLimit,
     pub(crate) metrics: Arc<Metrics>,
     /// Messages from and to the LLM gateway, and its status snapshot.
     pub(crate) llm: Arc<RunLink>,
-    /// Tasks beside the calls. They hold no strong reference to this while they wait.
+    /// Background tasks. They hold no strong reference to the coordinator while they wait.
     background: Mutex<JoinSet<()>>,
-    /// What of this process is known to be used for its runs.
+    /// Attributes the resources of this process to its runs.
     attribution: attribution::Attribution,
 }
 
@@ -105,12 +105,12 @@ impl std::fmt::Debug for Coordinator {
 
 impl Coordinator {
     pub(crate) fn scheduler(&self) -> MutexGuard<'_, SchedulerState> {
-        // A panic between two statements of the scheduler state would be a bug; going on with what the ledger still guards is
-        // better than refusing every call from then on.
+        // After a panic while the lock was held: going on is safe because the ledger guards every step, and better than to
+        // fail every later call.
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Now, on the clock of the leases.
+    /// The current time on the coordinator's monotonic clock.
     pub(crate) fn now(&self) -> Monotonic {
         Monotonic(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -120,13 +120,13 @@ impl Coordinator {
         self.store.folder(run_id.as_str()).map_err(|error| storage(&error))
     }
 
-    /// Where the corpus of a run lies on this machine.
+    /// Local path of a run's corpus.
     pub(crate) fn corpus_path(&self, run_id: &RunId) -> Result<PathBuf, ApiError> {
         let here = self.folder(run_id)?.local_path(CORPUS_FILE);
         Ok(here.unwrap_or_else(|| self.scratch.join(format!("{run_id}.{CORPUS_FILE}"))))
     }
 
-    /// Tells those who watch.
+    /// Notifies watchers of a change.
     pub(crate) fn notify_watchers(&self, ended: bool) {
         self.changed.send_modify(|change| {
             change.changes += 1;
@@ -134,19 +134,19 @@ impl Coordinator {
         });
     }
 
-    /// Ends at once, as a killed process does.
+    /// Ends all background tasks at once, like a killed process.
     #[cfg(test)]
     pub(crate) fn kill(&self) {
         self.background.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    /// The tasks beside the calls, to be ended.
+    /// Removes the background tasks, to end them.
     fn take_background(&self) -> JoinSet<()> {
         std::mem::take(&mut self.background.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Does something beside the calls; it ends with the coordinator at the latest. What waits in it must not keep the
-    /// coordinator alive.
+    /// Runs a background task, which ends with the coordinator at the latest. While it waits, it must not hold a strong
+    /// reference to the coordinator.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         while background.try_join_next().is_some() {}

@@ -1,15 +1,15 @@
-//! Metrics and health of this coordinator.
+//! Metrics and health of the coordinator.
 
 use super::Coordinator;
 use crate::metrics::Depths;
 
 impl Coordinator {
-    /// Everything that is counted, as text for Prometheus.
+    /// All metrics as text for Prometheus.
     pub fn metrics_text(&self) -> String {
         self.metrics.text(self.depths())
     }
 
-    /// What is wrong with this coordinator as a whole, if anything is.
+    /// The reason why the coordinator is unhealthy, if it is.
     pub fn health(&self) -> Result<(), String> {
         match self.metrics.ledger_trouble() {
             Some(trouble) => Err(trouble),

@@ -1,4 +1,4 @@
-//! Verifies committed parts: length and hash as the ledger recorded them. Disks lose bits.
+//! Verifies committed parts against length and hash in the ledger, because files can be damaged at rest.
 
 use std::fs::File;
 use std::io;
@@ -9,22 +9,22 @@ use results::scan::Part;
 use crate::ledger::CommittedPart;
 use crate::refusals::is_transient;
 
-/// A committed part that is not there as it was.
+/// A committed part that is damaged or missing.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{name}, a committed part, {problem}: put back a copy of the file and repeat the command, or begin again under \
      another run id"
 )]
 pub(crate) struct Damage {
-    /// Which.
+    /// Name of the part.
     pub(crate) name: String,
     /// What is wrong with it.
     pub(crate) problem: String,
-    /// Whether it could only not be read just now.
+    /// Whether a retry may succeed.
     pub(crate) is_transient: bool,
 }
 
-/// Compares the bytes of `part` with what the ledger says. Blocks on the disk.
+/// Compares the bytes of `part` with the ledger's entry. Blocks on the disk.
 pub(crate) fn check(part: &Part, committed: &CommittedPart) -> Result<(), Damage> {
     let damage = |problem: String| Damage { name: part.name(), problem, is_transient: false };
     let (bytes, hash) = measure(part).map_err(|error| Damage {

@@ -1,4 +1,4 @@
-//! Submitted configuration and corpus → the plan of a run, or the reason for a refusal. No I/O.
+//! Plans a run from its configuration and corpus, or refuses it with the reason. No I/O.
 
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, RunId};
@@ -6,12 +6,12 @@ use domain::run::RunPlan;
 use proto::channel::MAX_DOCUMENT_BYTES;
 use proto::status::{ApiError, ErrorReason};
 
-/// Checks what a run may ask for before its corpus is read.
+/// Checks the configuration before the corpus is read.
 pub(crate) fn check(config: &RunConfig) -> Result<(), ApiError> {
     config.check().map_err(|error| ApiError::new(ErrorReason::BadMessage, error.to_string()))?;
     if config.limits.document_bytes > MAX_DOCUMENT_BYTES {
         let message =
-            format!("limits.document_bytes: must be at most {MAX_DOCUMENT_BYTES}, a message has to hold it");
+            format!("limits.document_bytes: must be at most {MAX_DOCUMENT_BYTES}, the limit of a message");
         return Err(ApiError::new(ErrorReason::BadMessage, message));
     }
     Ok(())
@@ -33,8 +33,10 @@ pub(crate) fn plan(
     }
     let shard_size = config.fleet.shard_size;
     if records >= u64::from(u32::MAX) {
-        let message =
-            format!("the corpus has {records} records, a run holds less than {}: divide it", u32::MAX);
+        let message = format!(
+            "the corpus has {records} records, a run can hold fewer than {}: split the corpus",
+            u32::MAX
+        );
         return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
     Ok(RunPlan {
@@ -48,7 +50,7 @@ pub(crate) fn plan(
     })
 }
 
-/// Whether what was submitted again is the run that `known` planned.
+/// Checks that a resubmitted configuration is that of the known plan.
 pub(crate) fn same_config(known: &RunPlan, config: &RunConfig) -> Result<(), ApiError> {
     if known.config_hash == config.hash() {
         return Ok(());
@@ -63,7 +65,7 @@ pub(crate) fn same_config(known: &RunPlan, config: &RunConfig) -> Result<(), Api
     ))
 }
 
-/// Whether the corpus that was submitted again is that of the run that `known` planned.
+/// Checks that a resubmitted corpus is that of the known plan.
 pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash) -> Result<(), ApiError> {
     if known.corpus_hash == corpus_hash {
         return Ok(());
@@ -78,7 +80,7 @@ pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash
     ))
 }
 
-/// Keys that decide no outcome: a difference in them is none.
+/// Keys that do not affect outcomes: a difference in them is allowed.
 const UNHASHED: [&str; 10] = [
     "fleet",
     "spend",
@@ -146,7 +148,7 @@ mod tests {
         config.spend.max_requests = 7;
         config.limits.requests_per_minute = domain::budget::Limit::at(7);
         config.proposer.retries += 1;
-        assert_eq!(same_config(&known, &config), Ok(()), "how work is cut decides nothing");
+        assert_eq!(same_config(&known, &config), Ok(()), "sharding does not affect outcomes");
         config.rules.default_tag = "v1".to_owned();
         let refusal = same_config(&known, &config).unwrap_err();
         assert_eq!(refusal.reason, ErrorReason::ConfigDiffers);

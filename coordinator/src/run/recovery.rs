@@ -30,10 +30,10 @@ use crate::scheduler::leases::{CommitEffect, LeaseTerms, Leases};
 use crate::scheduler::state::Finish;
 use crate::scheduler::state::{ActiveRun, SchedulerState};
 
-/// Shards that are read from the ledger at once.
+/// Shards in a page of the ledger.
 const PAGE: usize = 1000;
 
-/// Deletes what the process before this one was writing in `folder` when it ended.
+/// Deletes unfinished files that an earlier process left in `folder`.
 fn sweep(folder: &Path) -> Result<(), ApiError> {
     sweep_unfinished(folder).map_err(|error| {
         ApiError::new(ErrorReason::Storage, format!("cannot sweep {}: {error}", folder.display()))
@@ -41,7 +41,7 @@ fn sweep(folder: &Path) -> Result<(), ApiError> {
 }
 
 impl Coordinator {
-    /// Opens the coordinator's runs: those that have not ended go on.
+    /// Opens the coordinator and recovers the runs that have not ended.
     pub async fn open(parts: Parts) -> Result<Arc<Self>, ApiError> {
         let metrics = Arc::new(Metrics::default());
         let coordinator = Arc::new(Self {
@@ -67,10 +67,10 @@ impl Coordinator {
             }
             match entry.state {
                 RunState::Planning | RunState::Running | RunState::Finishing => {
-                    tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "taking up a run");
+                    tracing::info!(run = %entry.plan.run_id, state = entry.state.as_str(), "resuming a run");
                     coordinator.take_up(entry, parts.recovery, coordinator.started).await?;
                 }
-                // It may have ended between the ledger's step and the sweep.
+                // The earlier process may have ended between the ledger's step and the sweep.
                 RunState::Finished => coordinator.sweep_staged(&entry.plan.run_id).await,
                 RunState::Cancelled => {}
                 RunState::Removing => coordinator.finish_removal(&entry.plan.run_id).await,
@@ -81,7 +81,7 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Makes a run of the ledger live. This process has worked on it since then.
+    /// Activates a run of the ledger. This process has worked on it since `since`.
     pub(super) async fn take_up(
         self: &Arc<Self>,
         entry: RunEntry,
@@ -115,7 +115,7 @@ impl Coordinator {
                     Err(_) => {
                         let place = shard.shard.index;
                         trouble = Some(format!(
-                            "its ledger holds a shard at record {place} that its plan cannot have"
+                            "its ledger holds a shard at record {place} that its plan does not allow"
                         ));
                     }
                 }
@@ -151,7 +151,7 @@ impl Coordinator {
             self.llm.changed.post(RunChanged::Active { run_id: run_id.clone(), policy });
         }
         if let Some(trouble) = trouble {
-            tracing::error!(run = %run_id, trouble, "cannot go on with a run");
+            tracing::error!(run = %run_id, trouble, "cannot resume a run");
         } else if complete || entry.state == RunState::Finishing {
             self.begin_finalize(run_id);
         } else {
@@ -160,7 +160,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Opens the corpus of a live run, so that its shards can be leased; says so in the run's status when it cannot.
+    /// Opens the corpus of an active run, so that its shards can be leased; reports a failure in the run's status.
     pub(super) async fn open_corpus(&self, run_id: &domain::ids::RunId) {
         let path = self.corpus_path(run_id);
         let opened = match path {
@@ -177,7 +177,10 @@ impl Coordinator {
                     run.corpus = Some(Arc::new(corpus));
                     run.trouble = None;
                 }
-                Ok(_) => run.trouble = Some("its corpus is another one: submit the run again".to_owned()),
+                Ok(_) => {
+                    run.trouble =
+                        Some("its corpus has another number of records: submit the run again".to_owned())
+                }
                 Err(error) => {
                     run.trouble = Some(format!("its corpus cannot be read ({error}): submit the run again"));
                 }

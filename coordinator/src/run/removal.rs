@@ -1,8 +1,9 @@
 //! Disk use of runs, and removal of runs that have ended.
 //!
-//! *Invariant*: a removal that breaks off anywhere is finished later, and what it leaves until then is taken for nothing
-//! else. The ledger says *removing* first. A folder of this machine gets another name before its files go, so that its
-//! results vanish at once; elsewhere `run.json` goes before the parts that it names. The ledger's entry goes last.
+//! *Invariant*: an interrupted removal is completed later, and what it leaves until then is not mistaken for a run. First
+//! the ledger records the state *removing*. A local folder is renamed before its files are deleted, so that its results
+//! vanish at once; in an object store `run.json` is deleted before the parts that it names. The ledger's entry is deleted
+//! last.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,19 +20,19 @@ use super::Coordinator;
 use crate::ledger::{Ledger, Swap};
 use crate::refusals::{ledger_refusal, storage, unknown_run};
 
-/// Beginning of the name of a folder that is being deleted.
+/// Prefix of the name of a folder that is being deleted.
 pub(crate) const REMOVING: &str = ".removing-";
 
 /// A ledger and the results of its runs.
 pub(crate) struct RunStorage {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) store: Store,
-    /// Where corpora lie while a store elsewhere takes the results.
+    /// Local folder of corpora, where the results go to an object store.
     pub(crate) scratch: PathBuf,
 }
 
 impl RunStorage {
-    /// Every run with what its results take, oldest first.
+    /// Every run with the size of its results, oldest first.
     pub(crate) async fn inventory(&self) -> Result<Vec<StoredRun>, ApiError> {
         let mut stored = Vec::new();
         for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
@@ -48,7 +49,7 @@ impl RunStorage {
         Ok(stored)
     }
 
-    /// Removes a run that has ended, results and all.
+    /// Removes a run that has ended, with its results.
     pub(crate) async fn remove(&self, run_id: &RunId) -> Result<(), ApiError> {
         let entry = self.ledger.run(run_id).await.map_err(|error| ledger_refusal(&error))?;
         let state = entry.ok_or_else(|| unknown_run(run_id))?.state;
@@ -67,7 +68,7 @@ impl RunStorage {
         Ok(())
     }
 
-    /// Deletes what the ledger says is being removed, then its entry.
+    /// Deletes the results of a run in the state *removing*, then its entry in the ledger.
     pub(crate) async fn finish_removal(&self, run_id: &RunId) -> Result<(), ApiError> {
         let failed = |error: String| {
             ApiError::new(ErrorReason::Storage, format!("cannot remove the results of run {run_id}: {error}"))
@@ -81,7 +82,7 @@ impl RunStorage {
             for object in folder.list().await.map_err(|error| storage(&error))? {
                 folder.delete(&object.key).await.map_err(|error| storage(&error))?;
             }
-            // Gone already: as it should be.
+            // An error means that the file does not exist, or is left for the next removal.
             let _ = std::fs::remove_file(self.scratch.join(format!("{run_id}.{CORPUS_FILE}")));
         }
         self.ledger.remove_run(run_id).await.map(drop).map_err(|error| ledger_refusal(&error))
@@ -92,23 +93,23 @@ impl RunStorage {
     }
 }
 
-/// What the objects of a run's folder take, in bytes.
+/// Total size of the objects in a run's folder in bytes.
 pub(crate) async fn size(folder: &Store) -> Result<u64, StoreError> {
     Ok(folder.list().await?.iter().map(|object| object.bytes).sum())
 }
 
-/// Deletes the folder of a run: under another name, so that nobody takes what is left of it for a run.
+/// Deletes the folder of a run, after renaming it: what an interruption leaves is not mistaken for a run.
 pub(crate) fn delete_folder(path: &Path) -> std::io::Result<()> {
     let (Some(around), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let doomed = around.join(format!("{REMOVING}{}", name.to_string_lossy()));
-    // What an earlier try left.
-    gone(std::fs::remove_dir_all(&doomed))?;
-    gone(std::fs::rename(path, &doomed))?;
-    gone(std::fs::remove_dir_all(&doomed))
+    // Left by an earlier try.
+    allow_missing(std::fs::remove_dir_all(&doomed))?;
+    allow_missing(std::fs::rename(path, &doomed))?;
+    allow_missing(std::fs::remove_dir_all(&doomed))
 }
 
-/// That it is not there is as it should be.
-fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
+/// Treats a missing file or folder as success.
+fn allow_missing(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -116,36 +117,37 @@ fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
 }
 
 fn not_ended(run_id: &RunId, state: RunState) -> ApiError {
-    let message = format!("run {run_id} is {}: only a run that has ended is removed", state.as_str());
+    let message = format!("run {run_id} is {}: only a run that has ended can be removed", state.as_str());
     ApiError::new(ErrorReason::RunLives, message)
 }
 
 impl Coordinator {
-    /// Every run with what its results take, oldest first.
+    /// Every run with the size of its results, oldest first.
     pub async fn inventory(&self) -> Result<Vec<StoredRun>, ApiError> {
-        self.shelf().inventory().await
+        self.run_storage().inventory().await
     }
 
-    /// Removes a run that has ended, results and all.
+    /// Removes a run that has ended, with its results.
     pub async fn remove(&self, run_id: &RunId) -> Result<(), ApiError> {
-        // Held until the end: a corpus of that name that arrived meanwhile would be deleted with the run.
+        // Blocks submissions of that id until the end: their corpus would be deleted with the run.
         if !self.scheduler().arriving.insert(run_id.clone()) {
-            let message = format!("run {run_id} is being submitted: only a run that has ended is removed");
+            let message =
+                format!("run {run_id} is being submitted: only a run that has ended can be removed");
             return Err(ApiError::new(ErrorReason::RunLives, message));
         }
-        let removed = self.shelf().remove(run_id).await;
+        let removed = self.run_storage().remove(run_id).await;
         self.scheduler().arriving.remove(run_id);
         removed
     }
 
-    /// Ends a removal that broke off. What cannot be deleted now is tried again when the coordinator starts next.
+    /// Completes an interrupted removal. After a failure the coordinator tries again at its next start.
     pub(super) async fn finish_removal(&self, run_id: &RunId) {
-        if let Err(refusal) = self.shelf().finish_removal(run_id).await {
-            tracing::warn!(run = %run_id, error = %refusal, "cannot end the removal of a run");
+        if let Err(refusal) = self.run_storage().finish_removal(run_id).await {
+            tracing::warn!(run = %run_id, error = %refusal, "cannot complete the removal of a run");
         }
     }
 
-    fn shelf(&self) -> RunStorage {
+    fn run_storage(&self) -> RunStorage {
         RunStorage {
             ledger: Arc::clone(&self.ledger),
             store: self.store.clone(),
@@ -160,11 +162,11 @@ mod tests {
     use crate::ledger::{Created, MemoryLedger, suite};
 
     #[tokio::test]
-    async fn only_what_has_ended_is_removed_and_a_removal_can_be_ended_by_another() {
+    async fn only_an_ended_run_is_removed_and_an_interrupted_removal_is_completed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::local(folder.path()).unwrap();
         let ledger = Arc::new(MemoryLedger::default());
-        let shelf = RunStorage {
+        let storage = RunStorage {
             ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
             store: store.clone(),
             scratch: folder.path().to_owned(),
@@ -175,17 +177,17 @@ mod tests {
         for key in ["run.json", "part-00000.parquet", "parts/x"] {
             results.put(key, bytes::Bytes::from_static(b"1234")).await.unwrap();
         }
-        assert_eq!(shelf.inventory().await.unwrap()[0].bytes, 12);
-        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, ErrorReason::RunLives);
+        assert_eq!(storage.inventory().await.unwrap()[0].bytes, 12);
+        assert_eq!(storage.remove(&run_id).await.unwrap_err().reason, ErrorReason::RunLives);
         assert!(folder.path().join("r/run.json").exists());
 
         ledger.advance(&run_id, RunState::Running, RunState::Cancelled, None).await.unwrap();
         ledger.advance(&run_id, RunState::Cancelled, RunState::Removing, None).await.unwrap();
-        // A removal that broke off after the folder had got its other name.
+        // A removal that was interrupted after the folder had been renamed.
         std::fs::rename(folder.path().join("r"), folder.path().join(".removing-r")).unwrap();
-        shelf.remove(&run_id).await.unwrap();
+        storage.remove(&run_id).await.unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(shelf.inventory().await.unwrap(), []);
-        assert_eq!(shelf.remove(&run_id).await.unwrap_err().reason, ErrorReason::UnknownRun);
+        assert_eq!(storage.inventory().await.unwrap(), []);
+        assert_eq!(storage.remove(&run_id).await.unwrap_err().reason, ErrorReason::UnknownRun);
     }
 }

@@ -1,6 +1,6 @@
-//! What runs use: time, CPU and memory, added up over the processes that worked on them.
+//! Resources of runs: time, CPU and memory, summed over the processes that worked on them.
 //!
-//! *Invariant*: what an ended process used is in the ledger; of a killed one up to [`RECORD_EVERY`] may be missing.
+//! *Invariant*: the ledger holds the usage of each process; of a killed one up to [`RECORD_EVERY`] may be missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use super::Coordinator;
 use crate::ledger::RunResources;
 use crate::scheduler::state::ActiveRun;
 
-/// How often it is recorded what the active runs have used.
+/// Interval of recording the usage of the active runs.
 const RECORD_EVERY: Duration = Duration::from_secs(5);
 
-/// How long the last record of a process may take.
+/// Time limit of the last record at shutdown.
 const LAST_RECORD: Duration = Duration::from_secs(3);
 
 impl Coordinator {
-    /// What a run has used so far.
+    /// Resources that a run has used so far.
     pub(crate) fn resources_of(&self, run: &ActiveRun) -> RunResources {
         run.used_before.followed_by(RunResources::of_process(run.since.elapsed(), self.attribution.usage()))
     }
 
-    /// Records now and then what the active runs have used.
+    /// Starts the task that records the usage of the active runs.
     pub(super) fn record_periodically(self: &Arc<Self>) {
         let coordinator = Arc::downgrade(self);
         self.spawn(async move {
@@ -40,20 +40,20 @@ impl Coordinator {
         };
         let recording = used.iter().map(|(run_id, used)| async move {
             if let Err(error) = self.ledger.record_resources(run_id, *used).await {
-                tracing::warn!(run = %run_id, %error, "cannot record what a run has used");
+                tracing::warn!(run = %run_id, %error, "cannot record the resources of a run");
             }
         });
-        // Together, so that they share one transaction.
+        // Concurrently, so that they share one transaction.
         futures::future::join_all(recording).await;
     }
 
-    /// Ends the tasks beside the calls and records what the active runs have used. For a process that ends in order,
-    /// once nothing is served any more.
+    /// Ends the background tasks and records the usage of the active runs. For an orderly shutdown, after the server has
+    /// stopped.
     pub async fn close(&self) {
         let mut background = self.take_background();
         background.shutdown().await;
         if tokio::time::timeout(LAST_RECORD, self.record_resources()).await.is_err() {
-            tracing::warn!("the ledger does not record in time what runs have used");
+            tracing::warn!("the ledger did not record the resources of the runs in time");
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
             scene
         }
 
-        /// What a process is that takes the runs up.
+        /// A coordinator that resumes the runs, as a new process does.
         async fn take_up(&self, recovery: Recovery) -> Arc<Coordinator> {
             let (store, scratch) = (Store::local(self.folder.path()).unwrap(), self.folder.path().to_owned());
             let ledger = Arc::clone(&self.ledger) as Arc<_>;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_earlier_processes_used_is_added_and_a_killed_one_loses_seconds_at_most() {
+    async fn usage_of_earlier_processes_is_added_and_a_killed_one_loses_seconds_at_most() {
         let scene = Scene::with_runs(&["r"]).await;
         let killed = scene.take_up(Recovery::Grace).await;
         pass(12).await;
@@ -138,9 +138,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn cpu_and_memory_are_those_of_the_processes_that_did_the_whole_work_of_one_run() {
+    async fn cpu_and_memory_are_known_only_for_processes_that_worked_on_one_run_alone() {
         if Usage::of_this_process().is_none() {
-            cli_support::output::say("skipped: this system does not say what a process uses");
+            cli_support::output::say("skipped: this system does not report the usage of a process");
             return;
         }
         let scene = Scene::with_runs(&["r"]).await;
@@ -149,7 +149,7 @@ mod tests {
         let before = scene.used("r").await;
         assert!(before.peak_rss_bytes > Some(0), "{before:?}");
         drop(first);
-        // As if the process before had used more than this one can.
+        // As if the earlier process had used more than this one can.
         let much = RunResources { cpu_ms: Some(3_600_000), peak_rss_bytes: Some(1 << 50), ..before };
         scene.ledger.record_resources(&RunId::new("r").unwrap(), much).await.unwrap();
         let second = scene.take_up(Recovery::Forfeit).await;
@@ -162,13 +162,13 @@ mod tests {
         pass(2).await;
         for name in ["one", "two"] {
             let described = both.described(&coordinator, name).await;
-            assert_eq!((described.cpu_s, described.peak_rss_mb), (None, None), "whose they are is not known");
+            assert_eq!((described.cpu_s, described.peak_rss_mb), (None, None), "they cannot be attributed");
             assert!(near(described.wall_s, 2.0), "{:?}", described.wall_s);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_not_measured_stays_unknown() {
+    async fn unmeasured_resources_stay_unknown() {
         let scene = Scene { folder: tempfile::tempdir().unwrap(), ledger: Arc::default() };
         let old = crate::ledger::RunEntry { resources: RunResources::UNKNOWN, ..suite::run("old") };
         scene.ledger.create_run(old).await.unwrap();

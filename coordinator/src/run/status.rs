@@ -1,4 +1,4 @@
-//! Status of runs, and cancelling them.
+//! Status and cancellation of runs.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::run::finalize::totals;
 use crate::scheduler::state::ActiveRun;
 
 impl Coordinator {
-    /// Where one run stands.
+    /// Status of a run.
     pub async fn status(&self, run_id: &RunId) -> Result<RunStatus, ApiError> {
         if let Some(status) = self.active_status(run_id) {
             return Ok(status);
@@ -24,7 +24,7 @@ impl Coordinator {
         self.ended_status(entry.ok_or_else(|| unknown_run(run_id))?).await
     }
 
-    /// Every run, oldest first.
+    /// Status of every run, oldest first.
     pub async fn list(&self) -> Result<Vec<RunStatus>, ApiError> {
         let mut list = Vec::new();
         for entry in self.ledger.runs().await.map_err(|error| ledger_refusal(&error))? {
@@ -36,7 +36,7 @@ impl Coordinator {
         Ok(list)
     }
 
-    /// Stops a run. What was committed stays; a run that has ended stays as it is.
+    /// Cancels a running run. What was committed stays.
     pub async fn cancel(self: &Arc<Self>, run_id: &RunId) -> Result<RunStatus, ApiError> {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
         match swap.map_err(|error| ledger_refusal(&error))? {
@@ -51,7 +51,7 @@ impl Coordinator {
             Swap::Differs(RunState::Cancelled) => self.status(run_id).await,
             Swap::Differs(state) => Err(ApiError::new(
                 ErrorReason::RunEnded,
-                format!("run {run_id} is {}: only a running one can be cancelled", state.as_str()),
+                format!("run {run_id} is {}: only a running run can be cancelled", state.as_str()),
             )),
         }
     }
@@ -99,7 +99,7 @@ impl Coordinator {
             state: entry.state,
             records: entry.plan.records,
             shard_size: entry.plan.shard_size,
-            // A finished run has committed all there were; of a cancelled one nobody counts any more.
+            // A finished run has committed all its shards; of a cancelled one the number after splits is not known.
             shards: entry.plan.cut().shards().max(committed),
             committed,
             leased: 0,
@@ -117,12 +117,12 @@ impl Coordinator {
         })
     }
 
-    /// What an ended run came to, counted from its shards. Stored, so that it is counted once: of a run that ended with
-    /// a process that did not come to that, or before totals were stored.
+    /// Totals of an ended run, counted from its shards and stored. For runs that ended before totals were stored, or whose
+    /// process was killed before it could store them.
     async fn count(&self, run_id: &RunId) -> Result<Totals, ApiError> {
         let totals = totals(&self.shards(run_id).await.map_err(|error| ledger_refusal(&error))?);
         if let Err(error) = self.ledger.record_totals(run_id, totals.clone()).await {
-            tracing::warn!(run = %run_id, %error, "cannot store what a run came to");
+            tracing::warn!(run = %run_id, %error, "cannot store the totals of a run");
         }
         Ok(totals)
     }
@@ -131,14 +131,14 @@ impl Coordinator {
         self.folder(run_id).map_or_else(|_| run_id.to_string(), |folder| folder.location().to_owned())
     }
 
-    /// Takes a run that has ended out of scheduler and gateway.
+    /// Removes a run that has ended from scheduler and gateway.
     pub(crate) fn end(&self, run_id: &RunId) -> Option<ActiveRun> {
         let mut scheduler = self.scheduler();
         self.llm.changed.post(RunChanged::Ended { run_id: run_id.clone() });
         scheduler.end(run_id)
     }
 
-    /// Changes a live run; gives what the change gives.
+    /// Applies `change` to an active run; `None` where the run is not active.
     pub(crate) fn with_run<T>(&self, run_id: &RunId, change: impl FnOnce(&mut ActiveRun) -> T) -> Option<T> {
         self.scheduler().active.get_mut(run_id).map(change)
     }

@@ -1,4 +1,4 @@
-//! Submission of a corpus: streamed into the run's folder, hashed, then planned and recorded, or recognised.
+//! Submission of a run: streams the corpus into the run's folder, hashes it, then plans and records the run, or resumes it.
 //!
 //! *Invariant*: the corpus is durable under its name before the ledger knows the run.
 
@@ -27,13 +27,13 @@ use crate::ledger::{Created, RunEntry, RunResources};
 use crate::refusals::ledger_refusal;
 use crate::run::plan;
 
-/// Slices that may wait for the disk.
+/// Capacity of the queue of slices to the writer.
 const QUEUE: usize = 4;
 
-/// Tells apart the files of corpora that arrive at the same time.
+/// Makes the names of concurrently submitted files unique.
 static ARRIVALS: AtomicU64 = AtomicU64::new(0);
 
-/// A corpus on its way. Dropped before its end, it leaves nothing behind.
+/// A submission in progress. Dropped before its end, it leaves no files.
 pub struct Submission {
     coordinator: Arc<Coordinator>,
     run_id: RunId,
@@ -43,7 +43,7 @@ pub struct Submission {
     source: String,
     incoming: PathBuf,
     slices: Option<mpsc::Sender<v1::Slice>>,
-    /// Whether all of it was sent; without this the writer leaves no file.
+    /// Whether the whole corpus has arrived; otherwise the writer leaves no file.
     complete: Arc<AtomicBool>,
     writer: JoinHandle<Result<CorpusSummary, ApiError>>,
 }
@@ -57,13 +57,13 @@ impl std::fmt::Debug for Submission {
 impl Drop for Submission {
     fn drop(&mut self) {
         self.coordinator.scheduler().arriving.remove(&self.run_id);
-        // Gone already when it found its place.
+        // Missing where the corpus was renamed to its final path.
         let _ = std::fs::remove_file(&self.incoming);
     }
 }
 
 impl Coordinator {
-    /// Begins to take the corpus of a run. A run of that id must have the same configuration.
+    /// Begins the submission of a run. An existing run of that id must have the same configuration.
     pub async fn submit(
         self: &Arc<Self>,
         run_id: RunId,
@@ -79,11 +79,10 @@ impl Coordinator {
         let arrival = ARRIVALS.fetch_add(1, Ordering::Relaxed);
         let incoming = corpus.with_file_name(format!("{UNFINISHED}{run_id}-{arrival}"));
         if !self.scheduler().arriving.insert(run_id.clone()) {
-            let message = format!("run {run_id} is being submitted by somebody else: wait for that");
+            let message = format!("run {run_id} is being submitted already: wait for that submission to end");
             return Err(ApiError::new(ErrorReason::Storage, message));
         }
-        // The folder of a run that the ledger does not know: nobody else writes there. Those of known runs were swept
-        // when this process began.
+        // Nothing else writes to the folder of a run that is not in the ledger. Folders of known runs were swept at startup.
         let leftovers = if known.is_none() { self.folder(&run_id)?.local_path(".") } else { None };
         let (slices, queue) = mpsc::channel(QUEUE);
         let (path, complete) = (incoming.clone(), Arc::new(AtomicBool::new(false)));
@@ -111,25 +110,24 @@ impl Coordinator {
 }
 
 impl Submission {
-    /// Takes the next records.
+    /// Writes the next records.
     pub async fn push(&mut self, slice: v1::Slice) -> Result<(), ApiError> {
         if let Some(slices) = &self.slices
             && slices.send(slice).await.is_ok()
         {
             return Ok(());
         }
-        // The writer ended early: its result says why.
+        // The writer ended early: its result has the reason.
         self.slices = None;
         let ended = (&mut self.writer)
             .await
             .map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
         Err(ended
             .err()
-            .unwrap_or_else(|| ApiError::new(ErrorReason::Internal, "the corpus was closed early")))
+            .unwrap_or_else(|| ApiError::new(ErrorReason::Internal, "the writer of the corpus ended early")))
     }
 
-    /// The corpus is complete with `sent` records: plans the run, or finds it again. Gives where it stands and whether
-    /// it existed.
+    /// Ends the submission after `sent` records: plans the run, or resumes it. Returns its status and whether it existed.
     pub async fn finish(mut self, sent: u64) -> Result<(RunStatus, bool), ApiError> {
         self.complete.store(true, Ordering::Release);
         self.slices = None;
@@ -143,7 +141,7 @@ impl Submission {
         }
         if !corpus.repeated_ids.is_empty() {
             let examples: Vec<&str> = corpus.repeated_ids.iter().map(domain::ids::RecordId::as_str).collect();
-            tracing::warn!(run = %self.run_id, examples = examples.join(", "), "record ids stand at more than one record");
+            tracing::warn!(run = %self.run_id, examples = examples.join(", "), "record ids are not unique");
         }
         let (coordinator, run_id) = (Arc::clone(&self.coordinator), self.run_id.clone());
         let known = coordinator.ledger.run(&run_id).await.map_err(|error| ledger_refusal(&error))?;
@@ -172,7 +170,7 @@ impl Submission {
         Ok((coordinator.status(&run_id).await?, existed))
     }
 
-    /// Records a new run and makes it live.
+    /// Records and activates a new run.
     async fn record(&self, plan: RunPlan) -> Result<(), ApiError> {
         let entry = RunEntry {
             plan,
@@ -191,7 +189,7 @@ impl Submission {
             .map_err(|error| ledger_refusal(&error))?;
         reach(Point::RunRecorded);
         if let Created::Existed(known) = created {
-            // Only another coordinator on the same ledger can have been faster.
+            // Only another coordinator on the same ledger can have recorded it meanwhile.
             plan::same_config(&known.plan, &entry.plan.config)?;
             plan::same_corpus(&known.plan, entry.plan.records, entry.plan.corpus_hash)?;
         }
@@ -226,12 +224,15 @@ fn write(
         }
     }
     if !complete.load(Ordering::Acquire) {
-        return Err(ApiError::new(ErrorReason::BadMessage, "the corpus broke off"));
+        return Err(ApiError::new(
+            ErrorReason::BadMessage,
+            "the submission ended before the whole corpus had arrived",
+        ));
     }
     writer.finish().map_err(failed)
 }
 
-/// Documents by their hashes, which are computed again: what is stored for others is not taken on trust.
+/// Documents by their hashes, which are verified because other runs rely on them.
 fn documents(
     documents: Vec<v1::Document>,
 ) -> Result<std::collections::BTreeMap<domain::ids::DocumentHash, SourceDocument>, ApiError> {

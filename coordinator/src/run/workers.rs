@@ -1,4 +1,4 @@
-//! Connected workers: names, streams, draining, committed shards.
+//! Connected workers: names, streams, draining, committed records.
 
 use domain::ids::WorkerName;
 use proto::convert::WorkerStatus;
@@ -8,13 +8,13 @@ use super::Coordinator;
 use crate::scheduler::worker_registry::ConnectedWorker;
 
 impl Coordinator {
-    /// The workers that are connected, by name.
+    /// The connected workers, by name.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         let now = self.now();
         self.scheduler().worker_statuses(now)
     }
 
-    /// Tells a worker to finish what has begun, release the rest and end; `None`: nobody of that name is connected.
+    /// Drains a worker: it finishes what has begun, releases the rest and ends. `None` where it is not connected.
     pub fn drain_worker(&self, worker: &WorkerName) -> Option<WorkerStatus> {
         let now = self.now();
         let status = {
@@ -26,13 +26,13 @@ impl Coordinator {
         status
     }
 
-    /// A name for a worker that wants to join, which nobody else has or is about to have.
+    /// Reserves a unique name for a worker that joins.
     pub fn reserve_name(&self, wanted: WorkerName) -> WorkerName {
         let now = self.now();
         self.scheduler().workers.reserve_name(now, wanted)
     }
 
-    /// A worker's stream is open. What is given says true once the worker is to end.
+    /// Registers a stream of a worker. The returned flag turns true when the worker has to drain.
     pub fn connect(&self, worker: &WorkerName, slots: u32, version: &str) -> watch::Receiver<bool> {
         let now = self.now();
         let drain_requested = {
@@ -52,7 +52,7 @@ impl Coordinator {
         drain_requested
     }
 
-    /// A message of a worker has arrived.
+    /// Notes that a message of this worker arrived.
     pub(crate) fn worker_seen(&self, worker: &WorkerName) {
         let now = self.now();
         let mut scheduler = self.scheduler();
@@ -62,7 +62,7 @@ impl Coordinator {
         }
     }
 
-    /// A worker committed a shard.
+    /// Counts a committed shard of a worker.
     pub(crate) fn credit(&self, worker: &WorkerName, records: u64) {
         let now = self.now();
         if let Some(member) = self.scheduler().workers.connected.get_mut(worker) {

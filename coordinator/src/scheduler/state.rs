@@ -19,14 +19,14 @@ use crate::ledger::RunResources;
 use crate::scheduler::leases::{ExpiredLease, Grant, Leases, Speculation};
 use crate::scheduler::worker_registry::WorkerRegistry;
 
-/// Where the finish of a run stands.
+/// State of a run's finalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// It has not begun.
+    /// Not begun.
     Idle,
-    /// A task works on it.
+    /// A task is working on it.
     UnderWay,
-    /// It failed for good: it begins again when the run is submitted again.
+    /// Failed permanently: it begins again when the run is submitted again.
     Failed,
 }
 
@@ -34,39 +34,39 @@ pub(crate) enum Finish {
 #[derive(Debug)]
 pub(crate) struct ActiveRun {
     pub(crate) plan: Arc<RunPlan>,
-    /// The configuration as it travels.
+    /// The configuration in its wire format.
     pub(crate) config: Arc<str>,
     pub(crate) source: String,
     pub(crate) created_at_ms: u64,
     /// When this process began to work on it.
     pub(crate) since: Instant,
-    /// What it had used before that.
+    /// Resources that it had used before that.
     pub(crate) used_before: RunResources,
     pub(crate) state: RunState,
     pub(crate) leases: Leases,
     pub(crate) tally: Tally,
-    /// How fast records are committed.
+    /// Rate of committed records.
     pub(crate) rate: Rate,
-    /// `None`: the corpus is not there; it has to be submitted again.
+    /// `None` where the corpus cannot be read: the run has to be submitted again.
     pub(crate) corpus: Option<Arc<CorpusReader>>,
     pub(crate) workers: BTreeSet<WorkerName>,
-    /// Whether it is being finished.
+    /// State of its finalization.
     pub(crate) finish: Finish,
-    /// Why it cannot go on.
+    /// Why it cannot be resumed.
     pub(crate) trouble: Option<String>,
-    /// Why it was stopped, until it is submitted again.
+    /// Why it was halted, until it is submitted again.
     pub(crate) halted: Option<String>,
-    /// What of the store or the ledger did not work when it was tried last.
+    /// The last failure of store or ledger, until it succeeds again.
     pub(crate) stalled: Option<String>,
 }
 
 impl ActiveRun {
-    /// Whether shards of it may be leased.
+    /// Whether its shards may be leased.
     fn is_open(&self) -> bool {
         self.state == RunState::Running && self.corpus.is_some() && self.halted.is_none()
     }
 
-    /// The lease that the worker will hear of once the ledger has it.
+    /// The lease that is sent to the worker once the ledger has recorded it.
     fn pending_lease(
         &mut self,
         run_id: &RunId,
@@ -87,11 +87,11 @@ impl ActiveRun {
     }
 }
 
-/// Every run that has not ended, and the workers that are connected.
+/// The active runs and the connected workers.
 #[derive(Debug, Default)]
 pub(crate) struct SchedulerState {
     pub(crate) active: BTreeMap<RunId, ActiveRun>,
-    /// Runs whose corpus is on its way.
+    /// Runs that are being submitted.
     pub(crate) arriving: BTreeSet<RunId>,
     pub(crate) workers: WorkerRegistry,
     fair_share: FairShare,
@@ -108,22 +108,22 @@ pub(crate) struct PendingLease {
     pub(crate) speculative: bool,
 }
 
-/// What there is for a worker that asks.
+/// The decision for a worker that requests a shard.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A lease.
+    /// Lease this shard.
     Lease(Box<PendingLease>),
-    /// Nothing, until something changes or this moment comes.
+    /// Wait until the state changes, or until this time.
     Wait(Option<Monotonic>),
 }
 
 impl SchedulerState {
-    /// Leases a shard of the run whose turn it is, after [`Self::expire`]. Runs take turns, so that none waits for another to
-    /// end; where no run has a waiting shard, one of a late or disconnected worker is leased speculatively.
+    /// Leases a shard of the run that is next in the fair order, after [`Self::expire`]; where no run has a waiting shard, one
+    /// of a slow or disconnected worker is leased speculatively.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
         let fleet = self.workers.count();
-        let turns = self.fair_share.order(self.active.keys());
-        for run_id in &turns {
+        let order = self.fair_share.order(self.active.keys());
+        for run_id in &order {
             if let Some(run) = self.open_run(run_id)
                 && let Some(grant) = run.leases.grant(now, worker, fleet)
                 && let Some(pending) = run.pending_lease(run_id, grant, worker)
@@ -133,7 +133,7 @@ impl SchedulerState {
             }
         }
         let mut wake = self.next_deadline();
-        for run_id in &turns {
+        for run_id in &order {
             let Some(run) = self.open_run(run_id) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
@@ -150,13 +150,13 @@ impl SchedulerState {
         Next::Wait(wake)
     }
 
-    /// Takes a run out: it has ended.
+    /// Removes a run that has ended.
     pub(crate) fn end(&mut self, run_id: &RunId) -> Option<ActiveRun> {
         self.fair_share.forget(run_id);
         self.active.remove(run_id)
     }
 
-    /// Leases a record that was declared poison to the coordinator itself.
+    /// Leases a poison record to the coordinator itself.
     pub(crate) fn lease_poison(
         &mut self,
         now: Monotonic,
@@ -169,7 +169,7 @@ impl SchedulerState {
         run.pending_lease(&run_id, grant, coordinator)
     }
 
-    /// Ends the leases that ran out, and returns them.
+    /// Expires leases past their deadline, and returns them.
     pub(crate) fn expire(&mut self, now: Monotonic) -> Vec<(RunId, ExpiredLease)> {
         let mut all = Vec::new();
         for (run_id, run) in &mut self.active {
@@ -179,7 +179,7 @@ impl SchedulerState {
         all
     }
 
-    /// When the next lease ends.
+    /// The earliest deadline of all leases.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         self.active.values().filter_map(|run| run.leases.next_deadline()).min()
     }
@@ -190,7 +190,7 @@ impl SchedulerState {
 }
 
 impl SchedulerState {
-    /// The workers as clients see them, by name.
+    /// Status of the connected workers, by name.
     pub(crate) fn worker_statuses(&self, now: Monotonic) -> Vec<WorkerStatus> {
         let mut leased: BTreeMap<&WorkerName, u32> = BTreeMap::new();
         for run in self.active.values() {

@@ -13,7 +13,7 @@ const RESERVE_MS: u64 = 5_000;
 /// A connected worker: its streams, its committed records and their rate.
 #[derive(Debug)]
 pub(crate) struct ConnectedWorker {
-    /// How many streams it has open.
+    /// Number of open streams.
     pub(crate) streams: u32,
     pub(crate) version: String,
     pub(crate) slots: u32,
@@ -22,7 +22,7 @@ pub(crate) struct ConnectedWorker {
     pub(crate) shards: u64,
     pub(crate) records: u64,
     pub(crate) rate: Rate,
-    /// True once the worker is requested to drain.
+    /// Turns true when the worker has to drain.
     pub(crate) drain_requested: watch::Sender<bool>,
 }
 
@@ -59,7 +59,7 @@ impl WorkerRegistry {
         u32::try_from(self.connected.len()).unwrap_or(u32::MAX)
     }
 
-    /// Reserves a name for a worker that wants to join: the wanted one, or with a number where another worker has it.
+    /// Reserves a unique name for a worker: the requested one, with a number appended where it is taken.
     /// Workers of one host join under one name, often at the same moment.
     pub(crate) fn reserve_name(&mut self, now: Monotonic, wanted: WorkerName) -> WorkerName {
         self.reserved.retain(|_, until| *until > now);
@@ -85,12 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_that_join_at_the_same_moment_get_names_of_their_own() {
+    fn workers_that_join_at_the_same_time_get_unique_names() {
         let mut registry = WorkerRegistry::default();
         let name = |text: &str| WorkerName::new(text).unwrap();
-        let mut given = |at| registry.reserve_name(Monotonic(at), name("host")).to_string();
-        assert_eq!([given(0), given(0), given(1)], ["host", "host-2", "host-3"]);
-        assert_eq!(given(RESERVE_MS), "host", "a reservation ends when the worker does not connect");
+        let mut reserved = |at| registry.reserve_name(Monotonic(at), name("host")).to_string();
+        assert_eq!([reserved(0), reserved(0), reserved(1)], ["host", "host-2", "host-3"]);
+        assert_eq!(reserved(RESERVE_MS), "host", "a reservation ends when the worker does not connect");
         registry.reserved.clear();
         registry.connected.insert(name("host"), ConnectedWorker::new(Monotonic(0), 1, String::new()));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Service `Fleet`, for workers: `Join`, `Work`, `Ask`, `CommitShard`.
+//! gRPC service `Fleet`, for workers: `Join`, `Work`, `LlmCalls`, `CommitShard`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use crate::run::Coordinator;
 use crate::run::commit::Committed;
 use crate::server::stream_limits::{StreamLimits, timed_upload, within};
 
-/// Service `Fleet`.
+/// The service `Fleet`.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetService {
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) gateway: GatewayHandle,
-    /// Turns true when the coordinator ends.
+    /// Turns true when the coordinator shuts down.
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) limits: StreamLimits,
 }
@@ -89,13 +89,13 @@ impl v1::fleet_server::Fleet for FleetService {
         let first = first.and_then(|request| request.message);
         let Some(Message::Header(header)) = first else {
             return Err(
-                ApiError::from(BadMessage::new("message", "the first one has to be the header")).into()
+                ApiError::from(BadMessage::new("message", "the first message must be the header")).into()
             );
         };
         let header = PartHeader::try_from(header).map_err(ApiError::from)?;
         let chunks = stream.map(|request| match request.map(|request| request.message) {
             Ok(Some(Message::Chunk(chunk))) => Ok(chunk),
-            Ok(_) => Err(ApiError::from(BadMessage::new("message", "after the header only chunks may come"))),
+            Ok(_) => Err(ApiError::from(BadMessage::new("message", "only chunks may follow the header"))),
             Err(status) => Err(ApiError::new(
                 ErrorReason::DamagedPart,
                 format!("the upload broke off: {}", status.message()),

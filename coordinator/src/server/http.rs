@@ -1,4 +1,4 @@
-//! HTTP: metrics, health and the status page. Reads only.
+//! HTTP endpoints for metrics, health and the status page; read-only.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use axum::routing::get;
 use super::status_page;
 use crate::run::Coordinator;
 
-/// The page may load nothing from anywhere and be shown in nobody's frame.
+/// Content security policy: the page loads nothing and cannot be framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// `/metrics`, `/healthz` and `/`.
+/// Router of `/metrics`, `/healthz` and `/`.
 pub(crate) fn router(coordinator: Arc<Coordinator>) -> Router {
     let (counted, healthy) = (Arc::clone(&coordinator), Arc::clone(&coordinator));
     cli_support::http::router(move || counted.metrics_text(), move || healthy.health())

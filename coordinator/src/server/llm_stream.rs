@@ -1,4 +1,4 @@
-//! Handler of a worker's LLM stream: converts its messages for the gateway, and the gateway's replies for it.
+//! Handler of a worker's `LlmCalls` stream: converts between wire messages and the gateway's types.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::server::stream_limits::{StreamLimits, within};
 
 type Answered = Result<v1::LlmCallsResponse, Status>;
 
-/// Serves the stream of one worker. The answer's head goes out before the worker has said who it is.
+/// Serves the stream of one worker. The response headers are sent before the worker's first message arrives.
 pub(super) fn serve(
     gateway: GatewayHandle,
     inbound: Streaming<v1::LlmCallsRequest>,
@@ -45,21 +45,21 @@ async fn begin(
     limits: StreamLimits,
 ) -> Result<impl Stream<Item = Answered> + Send, Status> {
     let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
-    tracing::debug!(%worker, "a worker asks");
+    tracing::debug!(%worker, "an LLM stream was opened");
     let (worker_stream, replies) = gateway.connect(worker).await?;
     let (failure, failed) = mpsc::channel(1);
     let receiver = tokio::spawn(receive_loop(worker_stream, inbound, failure, draining.clone()));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
     let replies = ReceiverStream::new(replies).map(|(number, reply)| Ok(answer(number, reply)));
-    // The stream ends when the gateway lets go of it, or with what went wrong.
+    // The stream ends when the gateway closes it, or with an error.
     let failed = ReceiverStream::new(failed).map(Err).chain(stream::pending());
     Ok(until_failed(replies, failed, draining).inspect(move |_| {
         let _ = &ends_with_stream;
     }))
 }
 
-/// The items of `replies`, until it ends or `failed` says why there are no more. The gateway may let go of the stream before
-/// the receive loop has heard that the coordinator ends: that is the reason then.
+/// The items of `replies` until it ends or `failed` yields an error. When the gateway closes the stream because the
+/// coordinator shuts down, possibly before the receive loop has seen that, the stream ends with `draining`.
 fn until_failed(
     replies: impl Stream<Item = Answered> + Send,
     failed: impl Stream<Item = Answered> + Send,
@@ -78,11 +78,11 @@ async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<WorkerNa
     let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
         Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
-        _ => Err(bad("has to be the first message".to_owned())),
+        _ => Err(bad("must be the first message".to_owned())),
     }
 }
 
-/// Hears the worker until its stream ends or the coordinator does.
+/// Receives the worker's messages until its stream ends or the coordinator shuts down.
 async fn receive_loop(
     worker_stream: WorkerStream,
     mut inbound: Streaming<v1::LlmCallsRequest>,
@@ -105,7 +105,7 @@ async fn receive_loop(
     }
     .await;
     if let Err(status) = ended {
-        // There is no receiver when the stream has gone.
+        // The send fails where the stream has been dropped.
         let _ = failure.send(status).await;
     }
 }
@@ -115,8 +115,8 @@ async fn handle(worker_stream: &WorkerStream, request: v1::LlmCallsRequest) -> R
         Some(Request::AcquireCall(question)) => worker_stream.acquire(AcquireCall::try_from(question)?).await,
         Some(Request::CallResult(ended)) => worker_stream.complete(CallResult::try_from(ended)?).await,
         Some(Request::CancelCall(withdraw)) => worker_stream.cancel(withdraw.number).await,
-        Some(Request::Open(_)) => Err(BadMessage::new("open", "may come once only").into()),
-        // Of a later version.
+        Some(Request::Open(_)) => Err(BadMessage::new("open", "may be sent only once").into()),
+        // A message of a later protocol version.
         None => Ok(()),
     }
 }
@@ -141,11 +141,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_let_go_while_the_coordinator_ends_hears_why() {
-        let kept = || stream::iter([Ok(answer(1, Reply::ResultPersisted))]);
+    async fn a_stream_that_ends_by_a_shutdown_ends_with_the_reason() {
+        let replies = || stream::iter([Ok(answer(1, Reply::ResultPersisted))]);
         for ends in [true, false] {
             let (_flag, draining) = watch::channel(ends);
-            let answers: Vec<Answered> = until_failed(kept(), stream::pending(), draining).collect().await;
+            let answers: Vec<Answered> = until_failed(replies(), stream::pending(), draining).collect().await;
             let refused = answers.get(1).map(|answer| ErrorReason::of(answer.as_ref().unwrap_err()));
             assert_eq!(
                 (answers.len(), refused.flatten()),

@@ -1,4 +1,4 @@
-//! The server: both gRPC services, health, reflection and HTTP, until shutdown.
+//! The server: both gRPC services, health, reflection and HTTP.
 
 mod fleet;
 pub(crate) mod http;
@@ -28,24 +28,25 @@ use crate::server::stream_limits::StreamLimits;
 use fleet::FleetService;
 use runs::RunsService;
 
-/// How long streams may take to end.
+/// Longest time for streams to end at shutdown.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Why the server cannot serve.
+/// An error of the server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The transport failed.
     #[error("the server failed")]
     Transport(#[from] tonic::transport::Error),
-    /// The answers cannot be read.
+    /// The response cache cannot be read.
     #[error(transparent)]
     Answers(#[from] ApiError),
-    /// The descriptors are not what reflection needs.
+    /// The reflection service does not accept the file descriptors.
     #[error("the reflection service cannot be built")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves `runs` and what models answered for them on `listener` until `shutdown` ends; then streams are told to end, and get a moment for it.
+/// Serves the coordinator and its LLM gateway on `listener` until `shutdown` completes; then asks streams to end and waits
+/// up to [`GRACE`] for that.
 pub async fn run(
     listener: TcpListener,
     coordinator: Arc<Coordinator>,
@@ -55,7 +56,7 @@ pub async fn run(
     run_with(listener, coordinator, answers, StreamLimits::default(), shutdown).await
 }
 
-/// Like [`run`], with other time limits for the streams that come in.
+/// Like [`run`], with other time limits for incoming streams.
 pub async fn run_with(
     listener: TcpListener,
     coordinator: Arc<Coordinator>,
@@ -122,7 +123,7 @@ async fn serve(
     drain.send_replace(true);
     match tokio::time::timeout(GRACE, serving).await {
         Ok(ended) => Ok(ended?),
-        // A client that does not let go: its connection ends with this process.
+        // A client that does not close its connection: it ends with this process.
         Err(_) => Ok(()),
     }
 }

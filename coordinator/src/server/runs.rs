@@ -1,4 +1,4 @@
-//! Service `Runs`, for clients: submit, show, cancel and remove runs; list and drain workers.
+//! gRPC service `Runs`, for clients: submit, show, cancel and remove runs; list and drain workers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use crate::refusals::ending;
 use crate::run::{Change, Coordinator};
 use crate::server::stream_limits::{StreamLimits, TimedSubmission, within};
 
-/// Shortest time between two states that a watcher gets, the last one aside.
-const CALM: Duration = Duration::from_millis(100);
+/// Shortest time between two statuses sent to a watcher; the last one is sent at once.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Corpora that are taken at the same time: each has a thread that writes it. More of them wait at their clients.
+/// Submissions that are received at the same time: each occupies a thread that writes. Further ones wait (backpressure).
 pub(crate) const SUBMISSIONS: usize = 32;
 
-/// Service `Runs`.
+/// The service `Runs`.
 #[derive(Debug, Clone)]
 pub(crate) struct RunsService {
     pub(crate) coordinator: Arc<Coordinator>,
-    /// Turns true when the coordinator ends.
+    /// Turns true when the coordinator shuts down.
     pub(crate) draining: watch::Receiver<bool>,
-    /// One permit for each corpus that may be taken now.
+    /// A permit for each submission that may be received now.
     pub(crate) submissions: Arc<Semaphore>,
     pub(crate) limits: StreamLimits,
 }
@@ -44,7 +44,7 @@ impl v1::runs_server::Runs for RunsService {
         let mut stream = request.into_inner();
         let first = within(self.limits.first_message, "the header of the run", stream.message()).await?;
         let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
-            return Err(bad("the first one has to be the header").into());
+            return Err(bad("the first message must be the header").into());
         };
         let config = config_from_wire(&header.config_json).map_err(ApiError::from)?;
         let source: String = header.source.chars().filter(|c| !c.is_control()).take(500).collect();
@@ -55,7 +55,7 @@ impl v1::runs_server::Runs for RunsService {
             match clock.next(stream.message()).await?.map(|request| request.message) {
                 Some(Some(Message::Slice(slice))) => submission.push(slice).await?,
                 Some(Some(Message::End(end))) => break end.records,
-                Some(_) => return Err(bad("after the header come slices, then the end").into()),
+                Some(_) => return Err(bad("only slices and then the end may follow the header").into()),
                 None => return Err(bad("the stream broke off before its end").into()),
             }
         };
@@ -108,7 +108,10 @@ impl v1::runs_server::Runs for RunsService {
         let worker = WorkerName::new(request.into_inner().worker)
             .map_err(|error| ApiError::from(BadMessage::new("worker", error)))?;
         let status = self.coordinator.drain_worker(&worker).ok_or_else(|| {
-            ApiError::new(ErrorReason::UnknownWorker, format!("no worker {worker} is connected"))
+            ApiError::new(
+                ErrorReason::UnknownWorker,
+                format!("worker {worker} is not connected: `coordinator status` lists the workers"),
+            )
         })?;
         Ok(Response::new(status.into()))
     }
@@ -138,20 +141,20 @@ fn run_id(text: String) -> Result<RunId, ApiError> {
     Ok(RunId::new(text).map_err(|error| BadMessage::new("run_id", error))?)
 }
 
-/// The states of a run, one whenever it changes, until it has ended or the coordinator ends. Nothing runs beside the
-/// stream: it ends with the call.
+/// Stream of a run's statuses, one for each change, until the run has ended or the coordinator shuts down. It needs no
+/// task of its own, so it ends with the call.
 struct RunWatch {
     coordinator: Arc<Coordinator>,
     run_id: RunId,
     changes: watch::Receiver<Change>,
     draining: watch::Receiver<bool>,
-    /// Before the latest state was taken.
+    /// The change counter before the latest status was taken.
     seen: Option<Change>,
     is_over: bool,
 }
 
 impl RunWatch {
-    /// The next state, and what waits for the one after it.
+    /// The next status, and the state of the stream after it.
     async fn next(mut self) -> Option<(Result<v1::RunStatus, Status>, Self)> {
         if self.is_over {
             return None;
@@ -159,13 +162,16 @@ impl RunWatch {
         if let Some(seen) = self.seen {
             let (changes, draining) = (&mut self.changes, &mut self.draining);
             let next = async {
-                let _ =
-                    tokio::time::timeout(CALM, changes.wait_for(|change| change.ended != seen.ended)).await;
-                // Compared with what was seen before the status was taken: nothing in between is missed.
+                let _ = tokio::time::timeout(
+                    WATCH_INTERVAL,
+                    changes.wait_for(|change| change.ended != seen.ended),
+                )
+                .await;
+                // Compared with the counter before the status was taken: no change in between is missed.
                 changes.wait_for(|change| *change != seen).await.map(drop)
             };
             let stop = async {
-                // A sender that has gone means the same as one that says so.
+                // A dropped sender is a shutdown, too.
                 let _ = draining.wait_for(|draining| *draining).await;
             };
             tokio::select! {
@@ -216,18 +222,14 @@ mod tests {
         let mut watched = watch().await;
         assert_eq!(watched.next().await.unwrap().unwrap().state, "running");
         drop(watched);
-        assert_eq!(
-            Arc::strong_count(&runs),
-            held,
-            "nothing is left of it, though nothing else has run since"
-        );
+        assert_eq!(Arc::strong_count(&runs), held, "it is freed at once, without another task having run");
 
         let mut watched = watch().await;
         assert_eq!(watched.next().await.unwrap().unwrap().run_id, "r");
         runs.notify_watchers(false);
         assert_eq!(watched.next().await.unwrap().unwrap().run_id, "r");
         drain.send_replace(true);
-        assert!(watched.next().await.unwrap().is_err(), "the coordinator ends");
+        assert!(watched.next().await.unwrap().is_err(), "the coordinator shuts down");
         assert!(watched.next().await.is_none());
     }
 }

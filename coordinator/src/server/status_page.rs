@@ -1,4 +1,4 @@
-//! The status page: a pure function of runs and workers. It reloads itself every other second and loads nothing else.
+//! HTML status page as a pure function of runs and workers. It reloads itself every two seconds and loads nothing else.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use proto::convert::{RunStatus, WorkerStatus};
 use crate::view::llm_line;
 use crate::view::status_table::{seconds_left, waiting};
 
-/// What makes it bearable to look at.
+/// Style sheet of the page.
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em;color:#222;background:#fff}\
     table{border-collapse:collapse;margin:0 0 2em}th,td{padding:.2em .9em;text-align:right;border-bottom:1px solid #ddd}\
     th:first-child,td:first-child,.t{text-align:left}.bad{color:#a00}progress{width:10em}\
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}.bad{color:#f77}}";
 
-/// The page.
+/// Renders the page.
 pub(super) fn render(runs: &[RunStatus], workers: &[WorkerStatus]) -> String {
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
@@ -28,7 +28,7 @@ pub(super) fn render(runs: &[RunStatus], workers: &[WorkerStatus]) -> String {
              <th>accepted</th><th>rejected</th><th>to review</th><th>errors</th><th>shards done</th><th>leased</th>\
              <th>waiting</th><th>records/s</th><th>left</th></tr>",
         );
-        // The newest first: it is what people come for.
+        // Newest first.
         for run in runs.iter().rev() {
             row_of_run(&mut html, run);
         }
@@ -40,7 +40,7 @@ pub(super) fn render(runs: &[RunStatus], workers: &[WorkerStatus]) -> String {
     } else {
         html.push_str(
             "<table><tr><th>worker</th><th>slots</th><th>leased</th><th>shards</th><th>records</th>\
-             <th>records/s</th><th>heard</th><th class=\"t\"></th></tr>",
+             <th>records/s</th><th>last seen</th><th class=\"t\"></th></tr>",
         );
         for worker in workers {
             row_of_worker(&mut html, worker);
@@ -76,8 +76,8 @@ fn row_of_run(html: &mut String, run: &RunStatus) {
         run.records_per_s,
         seconds_left(run).map_or_else(String::new, duration),
     );
-    if let Some(asked) = llm_line::line(run) {
-        let _ = write!(html, "<tr><td colspan=\"13\" class=\"t\">{}</td></tr>", escaped(&asked));
+    if let Some(llm_line) = llm_line::line(run) {
+        let _ = write!(html, "<tr><td colspan=\"13\" class=\"t\">{}</td></tr>", escaped(&llm_line));
     }
     if let Some(trouble) = &run.trouble {
         let _ = write!(html, "<tr><td colspan=\"13\" class=\"t bad\">{}</td></tr>", escaped(trouble));
@@ -96,11 +96,11 @@ fn row_of_worker(html: &mut String, worker: &WorkerStatus) {
         worker.records,
         worker.records_per_s,
         duration(worker.silent.as_secs_f64()),
-        if worker.draining { "ending" } else { "" },
+        if worker.draining { "draining" } else { "" },
     );
 }
 
-/// Text that cannot be taken for HTML.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {
@@ -123,13 +123,13 @@ mod tests {
     use super::*;
     use crate::view::status_table::tests::{run, worker};
 
-    /// Where each of `texts` is first found.
+    /// Position of the first occurrence of each of `texts`.
     fn places<const N: usize>(html: &str, texts: [&str; N]) -> [usize; N] {
         texts.map(|text| html.find(text).unwrap_or_else(|| panic!("no {text:?} in {html}")))
     }
 
     #[test]
-    fn nothing_yet_is_said() {
+    fn an_empty_page_has_a_text_for_each_table() {
         let html = render(&[], &[]);
         places(&html, ["No runs yet", "No worker is connected"]);
         assert!(!html.contains("<table"), "{html}");
@@ -150,12 +150,12 @@ mod tests {
             "<td>54/55</td>",
         ];
         assert!(places(&html, order).is_sorted(), "{html}");
-        let order = ["<td>old</td>", "<td>alpha</td>", "4 s ago", "<td>beta</td>", "ending"];
+        let order = ["<td>old</td>", "<td>alpha</td>", "4 s ago", "<td>beta</td>", "draining"];
         assert!(places(&html, order).is_sorted(), "{html}");
-        assert_eq!(html.matches("ending").count(), 1, "alpha goes on");
+        assert_eq!(html.matches("draining").count(), 1, "only beta is draining");
     }
 
-    /// With rows of every kind on it.
+    /// A page with rows of every kind.
     #[test]
     fn the_page_stands_alone_and_text_stays_text() {
         let mut hostile = run("r", RunState::Running, 0);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_in_html_is_escaped() {
+    fn html_metacharacters_are_escaped() {
         assert_eq!(escaped("<b a='1'>&\""), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;");
     }
 }

@@ -1,8 +1,8 @@
-//! Time limits of the streams that workers and clients send. Their sizes and counts stand beside what they bound; the
-//! README has a table of all of them.
+//! Time limits of incoming streams. Limits of sizes and counts are defined beside what they bound; the README has a table
+//! of all limits.
 //!
-//! Only the time that the other end takes is counted: while this end waits for its disk or for room, no limit of a
-//! message runs.
+//! Only the time that the peer takes is counted: while the coordinator waits for its disk or for memory (backpressure), no
+//! time limit of a message runs.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tonic::Status;
 
 use proto::status::{ApiError, ErrorReason};
 
-/// How long the other end of a stream may take.
+/// Time limits for the peer of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// `Work`, `Ask`, `CommitShard`, `Submit`: from the opening of a stream to its first message.
+    /// `Work`, `LlmCalls`, `CommitShard`, `Submit`: from the opening of a stream to its first message.
     pub first_message: Duration,
     /// `Work`: between two messages. A worker sends a heartbeat every ten seconds at least.
     pub work_silence: Duration,
@@ -43,7 +43,7 @@ impl Default for StreamLimits {
     }
 }
 
-/// A stream was too slow. The call may be repeated.
+/// Error for a stream that passed a time limit. The call may be repeated.
 fn timed_out(what: &str, limit: Duration) -> ApiError {
     ApiError::new(
         ErrorReason::TimedOut,
@@ -51,7 +51,7 @@ fn timed_out(what: &str, limit: Duration) -> ApiError {
     )
 }
 
-/// Waits for `message` (`what`, for people) no longer than `limit`.
+/// Waits for `message` no longer than `limit`; `what` names it in the error.
 pub(crate) async fn within<T>(
     limit: Duration,
     what: &str,
@@ -60,7 +60,7 @@ pub(crate) async fn within<T>(
     timeout(limit, message).await.unwrap_or_else(|_| Err(timed_out(what, limit).into()))
 }
 
-/// The time of a stream of many messages: a limit for each and one for all of them.
+/// Limits the time of a stream: one limit for each message and one for the whole stream.
 #[derive(Debug, Clone, Copy)]
 struct StreamClock {
     each: (Duration, &'static str),
@@ -69,7 +69,7 @@ struct StreamClock {
 }
 
 impl StreamClock {
-    /// Begins now; the limits come with what they are limits of, for people.
+    /// Starts the clock; each limit comes with the name of what it bounds, for the error.
     fn start(each: (Duration, &'static str), whole: (Duration, &'static str)) -> Self {
         Self { each, whole, end: Instant::now() + whole.0 }
     }
@@ -84,7 +84,7 @@ impl StreamClock {
     }
 }
 
-/// The chunks of an upload that has begun now; the last item is the refusal when it takes too long.
+/// The chunks of an upload that starts now; when it passes a limit, the error is the last item.
 pub(crate) fn timed_upload(
     chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
     limits: StreamLimits,
@@ -100,7 +100,7 @@ pub(crate) fn timed_upload(
     })
 }
 
-/// The messages of a submission that has begun now.
+/// Limits the time of a submission that starts now.
 #[derive(Debug)]
 pub(crate) struct TimedSubmission(StreamClock);
 
@@ -132,7 +132,7 @@ mod tests {
         submit: Duration::from_secs(1),
     };
 
-    /// Chunks that come so many seconds after one another.
+    /// Chunks that arrive after the given gaps in seconds.
     fn chunks(gaps: &'static [u64]) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin {
         let chunks = stream::iter(gaps).then(async |gap| {
             tokio::time::sleep(Duration::from_secs(*gap)).await;
@@ -141,7 +141,7 @@ mod tests {
         Box::pin(chunks)
     }
 
-    /// How many chunks arrived, after how many seconds it ended, and with which refusal.
+    /// Number of chunks that arrived, seconds until the end, and the error message.
     async fn uploaded(gaps: &'static [u64]) -> (usize, u64, Option<String>) {
         let begun = Instant::now();
         let mut items: Vec<_> = timed_upload(chunks(gaps), LIMITS).collect().await;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_in_which_nothing_is_asked_for_does_not_count_for_a_chunk() {
+    async fn time_of_backpressure_does_not_count_for_a_chunk() {
         let mut upload = Box::pin(timed_upload(chunks(&[1, 1]), LIMITS));
         assert!(upload.next().await.unwrap().is_ok());
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_the_limits() {
+    fn the_readme_lists_the_limits() {
         let readme = include_str!("../../README.md");
         let StreamLimits { first_message, work_silence, upload_chunk, upload, submit_slice, submit } =
             StreamLimits::default();

@@ -1,7 +1,7 @@
-//! One worker's stream: what it asks for is granted as shards become free, what it holds is renewed.
+//! Handler of a worker's `Work` stream: grants requested shards as they become free, renews and releases leases.
 //!
-//! Two tasks: one hears the worker and answers at once, one waits for shards and sends slices. Renewals therefore never
-//! wait behind a slice on a slow link. Both end with the stream.
+//! Two tasks serve a stream: the receive loop handles the worker's messages and replies at once, the dispatch loop waits for
+//! shards and sends slices. So a renewal never waits behind a slice on a slow link. Both end with the stream.
 
 use std::sync::Arc;
 
@@ -22,19 +22,19 @@ use proto::v1::work_response::Message as Response;
 use crate::run::{Coordinator, Granted, Renewal};
 use crate::server::stream_limits::{StreamLimits, within};
 
-/// Answers that may wait for the link; an answer beyond them is dropped, and the worker's next heartbeat makes up for it.
-const ANSWERS: usize = 16;
+/// Capacity of the queue of replies; a reply beyond it is dropped, and the worker's next heartbeat repeats it.
+const REPLIES: usize = 16;
 
-/// Slices that may wait for the link.
+/// Capacity of the queue of slices.
 const SLICES: usize = 2;
 
-/// Shards that a worker may ask for at a time.
-const MOST_WANTED: usize = 4096;
+/// Most shards that a worker may have requested and not received yet.
+const MAX_REQUESTED: usize = 4096;
 
-/// Leases that one message may name.
-const MOST_LEASES: usize = 10_000;
+/// Most leases in a message.
+const MAX_LEASES: usize = 10_000;
 
-type Answer = Result<v1::WorkResponse, Status>;
+type Outgoing = Result<v1::WorkResponse, Status>;
 
 /// Serves the stream of one worker.
 pub(super) fn serve(
@@ -42,12 +42,12 @@ pub(super) fn serve(
     inbound: Streaming<v1::WorkRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
-) -> impl Stream<Item = Answer> + Send {
-    let (answers, answered) = mpsc::channel(ANSWERS);
+) -> impl Stream<Item = Outgoing> + Send {
+    let (replies, replied) = mpsc::channel(REPLIES);
     let (slices, outgoing) = mpsc::channel(SLICES);
-    let receiver = tokio::spawn(receive_loop(coordinator, inbound, answers, slices, draining, limits));
+    let receiver = tokio::spawn(receive_loop(coordinator, inbound, replies, slices, draining, limits));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
-    stream::select(ReceiverStream::new(answered), ReceiverStream::new(outgoing)).inspect(move |_| {
+    stream::select(ReceiverStream::new(replied), ReceiverStream::new(outgoing)).inspect(move |_| {
         let _ = &ends_with_stream;
     })
 }
@@ -61,7 +61,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// A worker counts as connected as long as this lives.
+/// Marks a worker as connected until it is dropped.
 struct Connection {
     coordinator: Arc<Coordinator>,
     worker: Arc<WorkerName>,
@@ -74,12 +74,12 @@ impl Drop for Connection {
     }
 }
 
-/// Hears the worker until its stream ends or the coordinator does.
+/// Handles the worker's messages until its stream ends or the coordinator shuts down.
 async fn receive_loop(
     coordinator: Arc<Coordinator>,
     mut inbound: Streaming<v1::WorkRequest>,
-    answers: mpsc::Sender<Answer>,
-    slices: mpsc::Sender<Answer>,
+    replies: mpsc::Sender<Outgoing>,
+    slices: mpsc::Sender<Outgoing>,
     mut draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) {
@@ -89,35 +89,35 @@ async fn receive_loop(
         let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version);
         let mut drain_sent = false;
         let connection = Connection { coordinator: Arc::clone(&coordinator), worker: Arc::clone(&worker) };
-        let wanted = Arc::new(Semaphore::new(0));
+        let requested = Arc::new(Semaphore::new(0));
         let mut dispatcher = tokio::spawn(dispatch_loop(
             Arc::clone(&coordinator),
             Arc::clone(&worker),
-            Arc::clone(&wanted),
+            Arc::clone(&requested),
             slices,
         ));
         let ends_with_receiver = AbortOnDrop(dispatcher.abort_handle());
-        let mut gives = true;
+        let mut dispatching = true;
         let ended = loop {
             let message = within(limits.work_silence, "a heartbeat", inbound.message());
             let request = tokio::select! {
                 request = message => request?,
-                given = &mut dispatcher, if gives => {
-                    gives = false;
-                    match panicked(given) {
+                ended = &mut dispatcher, if dispatching => {
+                    dispatching = false;
+                    match panicked(ended) {
                         Some(status) => break Err(status),
                         None => continue,
                     }
                 }
                 () = wait_until(&mut draining) => {
-                    let _ = answers.try_send(answer(Response::Drain(v1::Drain {})));
+                    let _ = replies.try_send(reply(Response::Drain(v1::Drain {})));
                     break Ok(());
                 }
-                // Its worker hears it, release what has not begun, and leaves.
+                // The worker finishes what has begun, releases the rest and deregisters.
                 () = wait_until(&mut drain_requested), if !drain_sent => {
                     drain_sent = true;
                     dispatcher.abort();
-                    let _ = answers.try_send(answer(Response::DrainWorker(v1::DrainWorker {})));
+                    let _ = replies.try_send(reply(Response::DrainWorker(v1::DrainWorker {})));
                     continue;
                 }
             };
@@ -125,16 +125,16 @@ async fn receive_loop(
             match request {
                 None => break Ok(()),
                 Some(v1::WorkRequest { message: Some(Request::Deregister(_)) }) => {
-                    // Nothing is granted to it any more once its dispatch loop has ended.
+                    // Once its dispatch loop has ended, no more leases are granted to it.
                     drop(ends_with_receiver);
-                    if gives {
+                    if dispatching {
                         let _ = dispatcher.await;
                     }
                     coordinator.deregister(&worker);
                     break Ok(());
                 }
                 Some(request) => {
-                    if let Err(status) = handle(&coordinator, request, &wanted, &answers) {
+                    if let Err(status) = handle(&coordinator, request, &requested, &replies) {
                         break Err(status);
                     }
                 }
@@ -144,25 +144,25 @@ async fn receive_loop(
         ended
     };
     if let Err(status) = ended.await {
-        let _ = answers.try_send(Err(status));
+        let _ = replies.try_send(Err(status));
     }
 }
 
-/// Why the stream has to end when the task that grants has: a worker whose stream stayed open would wait for ever.
-fn panicked(given: Result<(), JoinError>) -> Option<Status> {
-    let error = given.err().filter(JoinError::is_panic)?;
-    tracing::error!(%error, "granting shards to a worker broke off");
-    Some(ApiError::new(ErrorReason::Internal, "granting shards broke off: a fault of the coordinator").into())
+/// The error that ends the stream after a panic of the dispatch loop: on an open stream the worker would wait for ever.
+fn panicked(ended: Result<(), JoinError>) -> Option<Status> {
+    let error = ended.err().filter(JoinError::is_panic)?;
+    tracing::error!(%error, "the dispatch loop of a worker panicked");
+    Some(ApiError::new(ErrorReason::Internal, "granting shards failed: a bug of the coordinator").into())
 }
 
-/// Waits until `flag` says so; for ever when nobody can say it any more.
+/// Waits until `flag` turns true; for ever when its sender is dropped.
 pub(super) async fn wait_until(flag: &mut watch::Receiver<bool>) {
-    if flag.wait_for(|said| *said).await.is_err() {
+    if flag.wait_for(|flag| *flag).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// The first message says who speaks.
+/// Reads the first message, which names the worker.
 async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<(WorkerName, v1::Open), Status> {
     let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
@@ -170,62 +170,62 @@ async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<(WorkerName,
             let worker = WorkerName::new(open.worker.clone()).map_err(|error| bad(error.to_string()))?;
             Ok((worker, open))
         }
-        _ => Err(bad("has to be the first message".to_owned())),
+        _ => Err(bad("must be the first message".to_owned())),
     }
 }
 
 fn handle(
     coordinator: &Coordinator,
     request: v1::WorkRequest,
-    wanted: &Semaphore,
-    answers: &mpsc::Sender<Answer>,
+    requested: &Semaphore,
+    replies: &mpsc::Sender<Outgoing>,
 ) -> Result<(), Status> {
     match request.message {
-        Some(Request::RequestShards(want)) => {
-            let room = MOST_WANTED.saturating_sub(wanted.available_permits());
-            wanted.add_permits(usize::try_from(want.shards).unwrap_or(usize::MAX).min(room));
+        Some(Request::RequestShards(request)) => {
+            let room = MAX_REQUESTED.saturating_sub(requested.available_permits());
+            requested.add_permits(usize::try_from(request.shards).unwrap_or(usize::MAX).min(room));
         }
         Some(Request::Heartbeat(heartbeat)) => {
             let Renewal { renewed, lost } = coordinator.renew(keys(heartbeat.leases)?);
             let out = |keys: Vec<LeaseKey>| keys.into_iter().map(Into::into).collect();
             let renewed =
                 v1::Renewed { sequence: heartbeat.sequence, renewed: out(renewed), lost: out(lost) };
-            let _ = answers.try_send(answer(Response::Renewed(renewed)));
+            let _ = replies.try_send(reply(Response::Renewed(renewed)));
         }
-        Some(Request::ReleaseLeases(back)) => {
-            let keys = keys(back.leases)?;
-            tracing::info!(leases = keys.len(), failed = back.failed, "leases were released");
+        Some(Request::ReleaseLeases(release)) => {
+            let keys = keys(release.leases)?;
+            tracing::info!(leases = keys.len(), failed = release.failed, "leases were released");
             coordinator.note_contact();
-            coordinator.release_leases(&keys, back.failed);
+            coordinator.release_leases(&keys, release.failed);
         }
         Some(Request::Open(_)) => {
-            return Err(ApiError::from(BadMessage::new("open", "may come once only")).into());
+            return Err(ApiError::from(BadMessage::new("open", "may be sent only once")).into());
         }
-        // The first ends the stream before it comes here; the second is of a later version.
+        // `Deregister` ends the stream in the receive loop; `None` is a message of a later protocol version.
         Some(Request::Deregister(_)) | None => {}
     }
     Ok(())
 }
 
 fn keys(keys: Vec<v1::LeaseKey>) -> Result<Vec<LeaseKey>, ApiError> {
-    if keys.len() > MOST_LEASES {
+    if keys.len() > MAX_LEASES {
         return Err(ApiError::new(
             ErrorReason::TooLarge,
-            format!("a message may name {MOST_LEASES} leases at most"),
+            format!("a message may name {MAX_LEASES} leases at most"),
         ));
     }
     Ok(keys.into_iter().map(LeaseKey::try_from).collect::<Result<_, _>>()?)
 }
 
-/// Waits for shards and sends them, as many as are wanted.
+/// Leases and sends as many shards as the worker has requested.
 async fn dispatch_loop(
     coordinator: Arc<Coordinator>,
     worker: Arc<WorkerName>,
-    wanted: Arc<Semaphore>,
-    slices: mpsc::Sender<Answer>,
+    requested: Arc<Semaphore>,
+    slices: mpsc::Sender<Outgoing>,
 ) {
     let mut sent_configs = KnownRuns::default();
-    while let Ok(permit) = wanted.acquire().await {
+    while let Ok(permit) = requested.acquire().await {
         permit.forget();
         let sent = match coordinator.lease(&worker).await {
             Ok(granted) => {
@@ -239,29 +239,29 @@ async fn dispatch_loop(
             Err(refusal) => Err(refusal.into()),
         };
         if let Err(status) = sent {
-            // There is no receiver when the stream has gone.
+            // The send fails where the stream has been dropped.
             let _ = slices.send(Err(status)).await;
             return;
         }
     }
 }
 
-/// Sends the run's configuration unless the worker has it, then the lease, then its slice in frames.
+/// Sends the run's configuration unless it was sent before, then the lease, then its slice in frames.
 async fn send(
     granted: Granted,
     sent_configs: &mut KnownRuns,
-    slices: &mpsc::Sender<Answer>,
+    slices: &mpsc::Sender<Outgoing>,
 ) -> Result<(), Status> {
     let Granted { lease, config, corpus } = granted;
-    let gone = |_| Status::cancelled("the worker has gone");
+    let gone = |_| Status::cancelled("the worker's stream has ended");
     if !sent_configs.granted(&lease.run_id).known {
         let run = v1::RunConfig { run_id: lease.run_id.to_string(), config_json: config.to_string() };
-        slices.send(answer(Response::Run(run))).await.map_err(gone)?;
+        slices.send(reply(Response::Run(run))).await.map_err(gone)?;
     }
     let shard = lease.shard;
     let read =
         tokio::task::spawn_blocking(move || corpus.slice(shard.index.0.into(), shard.len.into()).map(frames));
-    slices.send(answer(Response::Grant(lease.into()))).await.map_err(gone)?;
+    slices.send(reply(Response::Grant(lease.into()))).await.map_err(gone)?;
     let pieces = read
         .await
         .map_err(|error| Status::internal(error.to_string()))?
@@ -269,13 +269,13 @@ async fn send(
     let last = pieces.len().saturating_sub(1);
     for (number, piece) in pieces.into_iter().enumerate() {
         let piece = v1::SlicePiece { slice: Some(piece), last: number == last };
-        slices.send(answer(Response::Slice(piece))).await.map_err(gone)?;
+        slices.send(reply(Response::Slice(piece))).await.map_err(gone)?;
     }
     Ok(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "what the stream carries")]
-fn answer(message: Response) -> Answer {
+#[expect(clippy::unnecessary_wraps, reason = "the item type of the stream")]
+fn reply(message: Response) -> Outgoing {
     Ok(v1::WorkResponse { message: Some(message) })
 }
 
@@ -284,11 +284,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_while_granting_ends_the_stream_and_nothing_else_does() {
+    async fn only_a_panic_of_the_dispatch_loop_ends_the_stream() {
         assert!(panicked(tokio::spawn(async {}).await).is_none());
         let aborted = tokio::spawn(std::future::pending::<()>());
         aborted.abort();
-        assert!(panicked(aborted.await).is_none(), "a drained worker is granted nothing more");
+        assert!(panicked(aborted.await).is_none(), "aborted for a worker that is draining");
         let status = panicked(tokio::spawn(async { panic!("on purpose") }).await).unwrap();
         assert_eq!(ErrorReason::of(&status), Some(ErrorReason::Internal));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// A stream of numbers that a seed decides (`SplitMix64`).
+/// A seeded stream of random numbers (`SplitMix64`).
 #[derive(Debug)]
 pub(super) struct Dice(Mutex<u64>);
 
@@ -11,7 +11,7 @@ impl Dice {
         Self(Mutex::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x6a09_e667_f3bc_c908))
     }
 
-    /// Dice of their own, so that what one draws does not shift what another does.
+    /// An independent stream, so that draws of one do not shift those of another.
     pub(super) fn fork(&self) -> Self {
         Self::new(self.next())
     }
@@ -25,18 +25,18 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to `below`, that not included.
+    /// A number from 0 to `below`, exclusive.
     pub(super) fn below(&self, below: u64) -> u64 {
         self.next() % below.max(1)
     }
 
-    /// From `from` to `to`.
+    /// A number from `from` to `to`, inclusive.
     pub(super) fn between(&self, from: u64, to: u64) -> u64 {
         from + self.below(to - from + 1)
     }
 
-    /// True `percent` times in a hundred.
-    pub(super) fn one_in(&self, percent: u64) -> bool {
+    /// True with a probability of `percent`.
+    pub(super) fn chance(&self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }

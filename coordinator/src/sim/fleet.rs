@@ -1,5 +1,5 @@
-//! Simulated workers: each joins, asks for shards, computes them one after the other, keeps its leases alive and commits,
-//! over a network that loses, delays, repeats and reorders. They die, sleep, wake as zombies and come back.
+//! Simulated workers: each joins, requests shards, processes them in order, renews its leases and commits, over a network
+//! that loses, delays, repeats and reorders messages. They crash, freeze, wake as zombies and restart.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -24,46 +24,46 @@ use super::dice::Dice;
 use super::world::{World, lock};
 use crate::run::Coordinator;
 
-/// A shard's lease in the simulation.
+/// Time to live of a lease in the simulation.
 pub(super) const TTL: Duration = Duration::from_secs(1);
 
-/// Where the coordinator can be reached, while it lives.
-pub(super) type Door = watch::Receiver<Option<Arc<Coordinator>>>;
+/// The running coordinator; `None` while it is down.
+pub(super) type Endpoint = watch::Receiver<Option<Arc<Coordinator>>>;
 
-/// What befalls a worker.
+/// A fault that hits a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fate {
     /// Its connection breaks.
     Break,
-    /// It dies; the coordinator sees its connection end so many ms later.
+    /// It crashes; the coordinator sees its connection end so many ms later.
     Die(u64),
-    /// It does nothing for so many ms, and then goes on as if nothing had been.
+    /// It is frozen for so many ms, then goes on.
     Sleep(u64),
 }
 
-/// What a worker is like.
+/// Properties of a worker.
 #[derive(Debug, Clone)]
-pub(super) struct Nature {
+pub(super) struct Profile {
     pub(super) name: Arc<WorkerName>,
     pub(super) ms_per_record: u64,
-    /// A record that kills it.
+    /// A record that crashes it.
     pub(super) poison: Option<(RunId, u32)>,
 }
 
 #[derive(Clone)]
 struct Worker {
     world: Arc<World>,
-    door: Door,
-    nature: Nature,
+    endpoint: Endpoint,
+    profile: Profile,
     dice: Arc<Dice>,
     fate: mpsc::Sender<Fate>,
     held: Arc<Mutex<BTreeMap<LeaseKey, Instant>>>,
     asleep_until: Arc<Mutex<Instant>>,
-    wanted: Arc<Semaphore>,
+    requested: Arc<Semaphore>,
     slot: Arc<Semaphore>,
 }
 
-/// A worker counts as connected as long as this lives.
+/// Marks a worker as connected until it is dropped.
 struct Connection(Arc<Coordinator>, Arc<WorkerName>);
 
 impl Drop for Connection {
@@ -72,11 +72,11 @@ impl Drop for Connection {
     }
 }
 
-/// Lives, dies and comes back, for ever.
+/// Runs a worker that restarts after each crash, for ever.
 pub(super) async fn live(
     world: Arc<World>,
-    door: Door,
-    nature: Nature,
+    endpoint: Endpoint,
+    profile: Profile,
     dice: Dice,
     (fate, mut fates): (mpsc::Sender<Fate>, mpsc::Receiver<Fate>),
 ) {
@@ -84,13 +84,13 @@ pub(super) async fn live(
     loop {
         let worker = Worker {
             world: Arc::clone(&world),
-            door: door.clone(),
-            nature: nature.clone(),
+            endpoint: endpoint.clone(),
+            profile: profile.clone(),
             dice: Arc::clone(&dice),
             fate: fate.clone(),
             held: Arc::default(),
             asleep_until: Arc::new(Mutex::new(Instant::now())),
-            wanted: Arc::new(Semaphore::new(2)),
+            requested: Arc::new(Semaphore::new(2)),
             slot: Arc::new(Semaphore::new(1)),
         };
         worker.live(&mut fates).await;
@@ -101,24 +101,24 @@ pub(super) async fn live(
 }
 
 impl Worker {
-    /// One life: sessions until it dies. Its work goes on between them.
+    /// Runs sessions until the worker crashes. Its work goes on between sessions.
     async fn live(&self, fates: &mut mpsc::Receiver<Fate>) {
         let work = Arc::new(Mutex::new(JoinSet::new()));
         loop {
-            let mut door = self.door.clone();
-            let Some(coordinator) = door.borrow_and_update().clone() else {
-                if door.changed().await.is_err() {
+            let mut endpoint = self.endpoint.clone();
+            let Some(coordinator) = endpoint.borrow_and_update().clone() else {
+                if endpoint.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
             tokio::time::sleep(Duration::from_millis(self.dice.below(30))).await;
-            let _ = coordinator.connect(&self.nature.name, 1, "");
-            let connection = Connection(Arc::clone(&coordinator), Arc::clone(&self.nature.name));
+            let _ = coordinator.connect(&self.profile.name, 1, "");
+            let connection = Connection(Arc::clone(&coordinator), Arc::clone(&self.profile.name));
             let mut session = JoinSet::new();
-            session.spawn(self.clone().give(Arc::clone(&coordinator), Arc::clone(&work)));
-            session.spawn(self.clone().beat(Arc::clone(&coordinator)));
-            let lingers = loop {
+            session.spawn(self.clone().dispatch_loop(Arc::clone(&coordinator), Arc::clone(&work)));
+            session.spawn(self.clone().send_heartbeats(Arc::clone(&coordinator)));
+            let delay_of_end = loop {
                 tokio::select! {
                     biased;
                     fate = fates.recv() => match fate {
@@ -129,12 +129,12 @@ impl Worker {
                         Some(Fate::Die(ms)) => break Some(ms),
                         None => return,
                     },
-                    _ = door.changed() => break None,
+                    _ = endpoint.changed() => break None,
                     _ = session.join_next() => break None,
                 }
             };
             session.abort_all();
-            if let Some(ms) = lingers {
+            if let Some(ms) = delay_of_end {
                 lock(&work).abort_all();
                 self.world.later(ms, async move { drop(connection) });
                 return;
@@ -152,36 +152,36 @@ impl Worker {
         }
     }
 
-    /// Asks for shards, and takes what comes.
-    async fn give(self, coordinator: Arc<Coordinator>, work: Arc<Mutex<JoinSet<()>>>) {
+    /// Requests shards and starts work on them.
+    async fn dispatch_loop(self, coordinator: Arc<Coordinator>, work: Arc<Mutex<JoinSet<()>>>) {
         loop {
-            let Ok(permit) = self.wanted.acquire().await else { return };
+            let Ok(permit) = self.requested.acquire().await else { return };
             self.awake().await;
-            let Ok(granted) = coordinator.lease(&self.nature.name).await else {
+            let Ok(granted) = coordinator.lease(&self.profile.name).await else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 return;
             };
             let lease = granted.lease;
-            lock(&self.world.told).push((lease.run_id.clone(), lease.shard.index, lease.token));
+            lock(&self.world.sent).push((lease.run_id.clone(), lease.shard.index, lease.token));
             self.world.delay().await;
             if self.world.happens(self.world.faults.loss) {
-                // A stream that loses a message is a stream that broke.
+                // A lost message is a broken stream.
                 return;
             }
-            // Until here a stream that breaks gives back what was asked for on it: the next one asks again.
+            // Until here the end of the stream restores the request: the next stream sends it again.
             permit.forget();
             lock(&self.held).insert(LeaseKey::from(&lease), Instant::now() + TTL);
             lock(&work).spawn(self.clone().work(lease));
         }
     }
 
-    /// Computes a shard when it is its turn, and commits it.
+    /// Processes a shard when the slot is free, and commits it.
     async fn work(self, lease: Lease) {
         let key = LeaseKey::from(&lease);
         if let Ok(_slot) = self.slot.acquire().await {
-            let ms = self.nature.ms_per_record * u64::from(lease.shard.len);
+            let ms = self.profile.ms_per_record * u64::from(lease.shard.len);
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            if let Some((run_id, record)) = &self.nature.poison
+            if let Some((run_id, record)) = &self.profile.poison
                 && *run_id == lease.run_id
                 && lease.shard.holds(ShardIndex(*record))
             {
@@ -196,17 +196,17 @@ impl Worker {
             self.commit(&lease, &key).await;
         }
         lock(&self.held).remove(&key);
-        self.wanted.add_permits(1);
+        self.requested.add_permits(1);
     }
 
     async fn release_leases(&self, key: &LeaseKey) {
         self.world.delay().await;
-        let Some(coordinator) = self.door.borrow().clone() else { return };
-        coordinator.release_leases(std::slice::from_ref(key), self.dice.one_in(10));
+        let Some(coordinator) = self.endpoint.borrow().clone() else { return };
+        coordinator.release_leases(std::slice::from_ref(key), self.dice.chance(10));
         let scheduler = coordinator.scheduler();
-        let held = scheduler.active.get(&key.run_id).map(|live| live.leases.held_by(&self.nature.name));
+        let held = scheduler.active.get(&key.run_id).map(|run| run.leases.held_by(&self.profile.name));
         if held.is_some_and(|held| held.contains(&(key.shard, key.token))) {
-            self.world.accuse(format!("shard {} is held after it was released", key.shard));
+            self.world.report(format!("shard {} is held after it was released", key.shard));
         }
     }
 
@@ -214,27 +214,28 @@ impl Worker {
         lock(&self.held).get(key).is_none_or(|deadline| *deadline <= Instant::now())
     }
 
-    /// Commits until it is heard, or the lease is over; a zombie that wakes does not look first.
+    /// Tries to commit until a reply arrives or the lease has ended; a zombie tries before it checks the lease.
     async fn commit(&self, lease: &Lease, key: &LeaseKey) {
-        let (header, bytes) = part(lease, &self.nature.name);
-        let mut looks = self.dice.one_in(50);
-        while !(looks && self.is_over(key)) {
-            looks = true;
+        let (header, bytes) = part(lease, &self.profile.name);
+        let mut checks_lease = self.dice.chance(50);
+        while !(checks_lease && self.is_over(key)) {
+            checks_lease = true;
             self.world.delay().await;
             self.awake().await;
-            let mut door = self.door.clone();
-            let Some(coordinator) = door.borrow_and_update().clone() else {
+            let mut endpoint = self.endpoint.clone();
+            let Some(coordinator) = endpoint.borrow_and_update().clone() else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             if self.world.happens(10) {
-                // A copy arrives some time later, whatever has become of the lease.
-                let (mut ghost, header, bytes) = (self.door.clone(), header.clone(), bytes.clone());
+                // A duplicate arrives some time later.
+                let (mut duplicate_to, header, bytes) =
+                    (self.endpoint.clone(), header.clone(), bytes.clone());
                 self.world.later(self.dice.below(3000), async move {
-                    let Some(coordinator) = ghost.borrow_and_update().clone() else { return };
+                    let Some(coordinator) = duplicate_to.borrow_and_update().clone() else { return };
                     tokio::select! {
                         biased;
-                        _ = ghost.changed() => {}
+                        _ = duplicate_to.changed() => {}
                         _ = coordinator.commit(header, stream::iter([Ok(bytes)])) => {}
                     }
                 });
@@ -244,7 +245,7 @@ impl Worker {
             }
             let committed = tokio::select! {
                 biased;
-                _ = door.changed() => continue,
+                _ = endpoint.changed() => continue,
                 committed = coordinator.commit(header.clone(), stream::iter([Ok(bytes.clone())])) => committed,
             };
             if self.world.happens(self.world.faults.loss) {
@@ -259,8 +260,8 @@ impl Worker {
         }
     }
 
-    /// Keeps the leases alive.
-    async fn beat(self, coordinator: Arc<Coordinator>) {
+    /// Sends heartbeats that renew the leases.
+    async fn send_heartbeats(self, coordinator: Arc<Coordinator>) {
         loop {
             tokio::time::sleep(TTL / 3).await;
             self.awake().await;
@@ -272,7 +273,7 @@ impl Worker {
             if self.world.happens(self.world.faults.loss) {
                 continue;
             }
-            coordinator.worker_seen(&self.nature.name);
+            coordinator.worker_seen(&self.profile.name);
             let renewal = coordinator.renew(keys);
             for key in &renewal.renewed {
                 self.world.check_renewed(key);
@@ -296,10 +297,10 @@ impl Worker {
 
 type Parts = BTreeMap<(RunId, Shard), (Bytes, Tally)>;
 
-/// Parts are the same whoever makes them, so each is written once for all simulations.
+/// Parts do not depend on the worker, so each is written once for all simulations.
 static PARTS: LazyLock<Mutex<Parts>> = LazyLock::new(Mutex::default);
 
-/// The part that a worker would make.
+/// The part of a lease.
 pub(super) fn part(lease: &Lease, worker: &WorkerName) -> (PartHeader, Bytes) {
     let made = lock(&PARTS).get(&(lease.run_id.clone(), lease.shard)).cloned();
     let (bytes, tally) = made.unwrap_or_else(|| {
@@ -321,25 +322,25 @@ pub(super) fn part(lease: &Lease, worker: &WorkerName) -> (PartHeader, Bytes) {
 
 fn row(position: u32, lease: &Lease) -> Outcome {
     let (record, _) = domain::testing::record(position.into(), "latest-tag", "kind: Pod");
-    let given_up = crate::run::dead_letter_outcome(&record, lease, &RunConfig::default());
+    let dead_letter = crate::run::dead_letter_outcome(&record, lease, &RunConfig::default());
     Outcome {
         status: Status::Accepted,
         fault: Fault::None,
         errors: Vec::new(),
         error_kind: None,
         attempts: 1,
-        ..given_up
+        ..dead_letter
     }
 }
 
 impl World {
-    /// A heartbeat must renew the newest lease only.
+    /// Checks that a heartbeat renewed only the newest lease of a shard.
     fn check_renewed(&self, key: &LeaseKey) {
-        let told = lock(&self.told);
-        let of_shard = told.iter().filter(|(run_id, shard, _)| *run_id == key.run_id && *shard == key.shard);
+        let sent = lock(&self.sent);
+        let of_shard = sent.iter().filter(|(run_id, shard, _)| *run_id == key.run_id && *shard == key.shard);
         let newest = of_shard.map(|(_, _, token)| *token).max().unwrap_or(FencingToken::default());
         if key.token != newest && !self.several {
-            self.accuse(format!(
+            self.report(format!(
                 "token {} of shard {} was renewed, the newest is {newest}",
                 key.token, key.shard
             ));

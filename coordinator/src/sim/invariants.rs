@@ -1,15 +1,14 @@
-//! Invariants of a run, as plain functions over data: the simulation checks them after every step, `doctor` on real
-//! runs.
+//! Invariants of a run as pure functions: the simulation checks them after every step.
 //!
 //! | | invariant | checked by |
 //! | --- | --- | --- |
 //! | 1 | the shards of the ledger cut the corpus exactly: none overlaps, none is missing | [`check`] |
 //! | 2 | a committed part has a row for each record of its shard | [`check`] |
-//! | 3 | what the ledger names lies in the store, as long as it was when it was named | [`check`] |
+//! | 3 | a part that the ledger names is in the store, with the length that was committed | [`check`] |
 //! | 4 | a run that is finishing or finished has every record committed once | [`check`] |
-//! | 5 | a token grows with every step on its shard, a length changes with its token only and never grows, nothing that is committed changes | [`step`] |
+//! | 5 | a token grows with every lease of its shard, a length changes only with its token and never grows, nothing that is committed changes | [`step`] |
 //! | 6 | only the newest token commits | [`step`] |
-//! | 7 | a lease that was told is told to one worker, once | [`told`] |
+//! | 7 | a lease is sent to one worker, once | [`sent_once`] |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,87 +17,64 @@ use domain::run::{RunPlan, RunState, Shard};
 
 use crate::ledger::ShardEntry;
 
-/// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// Invariant 1: an entry that no split of the plan's shards leads to.
-    #[error("shard {} of {} records is none of the plan's, nor a half of one", .0.index, .0.len)]
+pub(crate) enum Violation {
+    /// Invariant 1: an entry that is not a shard of the plan, nor a part of one after splits.
+    #[error("shard {} of {} records is not a shard of the plan, nor a part of one", .0.index, .0.len)]
     Stray(Shard),
     /// Invariant 1: an entry of an impossible length.
-    #[error("shard {} has {} records: splitting {whole} does not lead there", .shard.index, .shard.len)]
+    #[error("shard {} has {} records: splitting {whole} cannot lead to that", .shard.index, .shard.len)]
     Length {
-        /// The entry.
         shard: Shard,
-        /// How many records the shard had that it came of.
+        /// Length of the shard before its splits.
         whole: u32,
     },
-    /// Invariant 2: the part's counts are not those of its shard.
+    /// Invariant 2: the part does not have a row for each record.
     #[error("the part of shard {} has {rows} rows, its shard {} records", .shard.index, .shard.len)]
     Rows {
-        /// Which shard.
         shard: Shard,
         /// Rows of its part.
         rows: u64,
     },
     /// Invariant 3: the part is not in the store.
     #[error("the part of shard {shard} is not in the store: {key}")]
-    Missing {
-        /// Which shard.
-        shard: ShardIndex,
-        /// The part's key.
-        key: String,
-    },
+    Missing { shard: ShardIndex, key: String },
     /// Invariant 3: the part has another length than when it was committed.
     #[error("the part of shard {shard} has {found} bytes in the store, {bytes} when it was committed: {key}")]
     Size {
-        /// Which shard.
         shard: ShardIndex,
-        /// The part's key.
         key: String,
         /// Bytes when it was committed.
         bytes: u64,
-        /// Bytes now.
         found: u64,
     },
-    /// Invariant 4: the run claims to be complete.
+    /// Invariant 4: the run is finishing or finished, and a shard is not committed.
     #[error("the run is {}, but shard {} with {} records is not committed", state.as_str(), .shard.index, .shard.len)]
     Incomplete {
-        /// What it claims.
+        /// State of the run.
         state: RunState,
-        /// What it lacks.
+        /// The shard that is not committed.
         shard: Shard,
     },
     /// Invariant 5.
     #[error("shard {shard}: {what}")]
-    Step {
-        /// Which shard.
-        shard: ShardIndex,
-        /// What happened.
-        what: &'static str,
-    },
+    Step { shard: ShardIndex, what: &'static str },
     /// Invariant 6.
     #[error("shard {shard} was committed under token {token}, the newest is {newest}")]
     Fence {
-        /// Which shard.
         shard: ShardIndex,
-        /// Under which token.
+        /// The token of the commit.
         token: FencingToken,
-        /// The newest one.
         newest: FencingToken,
     },
     /// Invariant 7.
-    #[error("token {token} of shard {shard} was told twice")]
-    ToldTwice {
-        /// Which shard.
-        shard: ShardIndex,
-        /// Which token.
-        token: FencingToken,
-    },
+    #[error("token {token} of shard {shard} was sent twice")]
+    SentTwice { shard: ShardIndex, token: FencingToken },
 }
 
-/// Checks a run as it lies: its plan and state, its shards in the ledger (all of them), and, unless its staged parts have
-/// been merged, the length of every staged part by its key.
-pub fn check(
+/// Checks a run: its plan and state, all its shards in the ledger, and, unless its staged parts have been merged, the
+/// length of every staged part by its key.
+pub(crate) fn check(
     plan: &RunPlan,
     state: RunState,
     entries: &[ShardEntry],
@@ -107,14 +83,14 @@ pub fn check(
     let mut violations = Vec::new();
     let by_index: BTreeMap<ShardIndex, &ShardEntry> =
         entries.iter().map(|entry| (entry.shard.index, entry)).collect();
-    let (leaves, strange) = partition(plan, &by_index);
-    violations.extend(strange);
+    let (leaves, misfits) = partition(plan, &by_index);
+    violations.extend(misfits);
     if matches!(state, RunState::Finishing | RunState::Finished) {
-        let lacks = leaves
+        let incomplete = leaves
             .iter()
             .filter(|leaf| by_index.get(&leaf.index).is_none_or(|entry| entry.part.is_none()))
             .map(|shard| Violation::Incomplete { state, shard: *shard });
-        violations.extend(lacks);
+        violations.extend(incomplete);
     }
     for entry in entries {
         let Some(part) = &entry.part else { continue };
@@ -134,9 +110,9 @@ pub fn check(
     violations
 }
 
-/// The shards that the corpus is cut into now, in its order, and what does not fit. The cut is exact by construction:
-/// every entry is the first part of the shard it came of, and what splitting took off it is a shard.
-pub fn partition(
+/// The shards into which the corpus is cut now, in order, and the entries that do not fit. The cut is exact by
+/// construction: every entry is the first part of the shard that it was split from, and the rest are shards, too.
+pub(crate) fn partition(
     plan: &RunPlan,
     entries: &BTreeMap<ShardIndex, &ShardEntry>,
 ) -> (Vec<Shard>, Vec<Violation>) {
@@ -166,8 +142,8 @@ pub fn partition(
     (leaves, violations)
 }
 
-/// Checks one step of the ledger on a shard; `commit`: the token under which it was one.
-pub fn step(
+/// Checks one step of the ledger on a shard; `commit`: the token of a commit.
+pub(crate) fn step(
     before: Option<&ShardEntry>,
     after: Option<&ShardEntry>,
     commit: Option<FencingToken>,
@@ -188,7 +164,7 @@ pub fn step(
     }
     let wrong = |what| Some(Violation::Step { shard, what });
     match before {
-        Some(before) if before.part.is_some() => wrong("what was committed changed"),
+        Some(before) if before.part.is_some() => wrong("a committed entry changed"),
         Some(before) if before.shard.len < after.shard.len => wrong("its length grew"),
         Some(before) if before.shard.len != after.shard.len && before.token == after.token => {
             wrong("its length changed under the same token")
@@ -199,13 +175,15 @@ pub fn step(
     }
 }
 
-/// Checks that no lease was told twice.
-pub fn told<'a>(leases: impl IntoIterator<Item = &'a (ShardIndex, FencingToken)>) -> Vec<Violation> {
+/// Checks that no lease was sent twice.
+pub(crate) fn sent_once<'a>(
+    leases: impl IntoIterator<Item = &'a (ShardIndex, FencingToken)>,
+) -> Vec<Violation> {
     let mut seen = BTreeSet::new();
     leases
         .into_iter()
         .filter(|lease| !seen.insert(**lease))
-        .map(|(shard, token)| Violation::ToldTwice { shard: *shard, token: *token })
+        .map(|(shard, token)| Violation::SentTwice { shard: *shard, token: *token })
         .collect()
 }
 
@@ -249,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_run_has_nothing_to_say() {
+    fn a_correct_run_has_no_violations() {
         let entries =
             [entry(0, 1, true), entry(1, 1, true), entry(2, 2, true), entry(4, 4, true), entry(8, 2, true)];
         let staged = entries.iter().map(|entry| (format!("parts/{}", entry.shard.index), 7)).collect();
@@ -258,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn violations_are_named() {
         let check = |state, entries: &[ShardEntry], staged: &[(&str, u64)]| {
             let staged = staged.iter().map(|(key, bytes)| ((*key).to_owned(), *bytes)).collect();
             check(&plan(), state, entries, Some(&staged))
@@ -272,19 +250,19 @@ mod tests {
         assert!(matches!(check(running, &[entry(8, 2, true)], &[])[..], [Violation::Missing { .. }]));
         let longer = check(running, &[entry(8, 2, true)], &[("parts/8", 8)]);
         assert!(matches!(longer[..], [Violation::Size { found: 8, .. }]), "{longer:?}");
-        let lacks = check(
+        let incomplete = check(
             RunState::Finishing,
             &[entry(0, 4, true), entry(4, 4, true)],
             &[("parts/0", 7), ("parts/4", 7)],
         );
-        assert!(matches!(lacks[..], [Violation::Incomplete { .. }]), "{lacks:?}");
+        assert!(matches!(incomplete[..], [Violation::Incomplete { .. }]), "{incomplete:?}");
         let mut short = entry(8, 2, true);
         short.part.as_mut().unwrap().tally.records = 1;
         assert!(matches!(check(running, &[short], &[("parts/8", 7)])[..], [Violation::Rows { rows: 1, .. }]));
     }
 
     #[test]
-    fn a_step_that_breaks_the_contract_is_named() {
+    fn a_step_that_violates_the_contract_is_named() {
         let (whole, done) = (entry(0, 4, false), entry(0, 4, true));
         let again = ShardEntry { token: FencingToken(2), ..whole.clone() };
         let half = ShardEntry { shard: Shard { len: 2, ..whole.shard }, ..again.clone() };
@@ -300,6 +278,6 @@ mod tests {
         assert!(step(Some(&whole), None, None).is_some());
         assert!(step(Some(&again), Some(&whole), None).is_some(), "backwards");
         let lease = (ShardIndex(0), FencingToken(1));
-        assert_eq!(told(&[lease, lease]).len(), 1);
+        assert_eq!(sent_once(&[lease, lease]).len(), 1);
     }
 }

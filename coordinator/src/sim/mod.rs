@@ -1,4 +1,4 @@
-//! The coordinator in a simulated world, the invariants that must hold there and in real runs, and deliberate bugs.
+//! Deterministic simulation of the coordinator, the invariants that it checks, and planted bugs that it must find.
 
 #[macro_use]
 pub(crate) mod mutation;
@@ -7,7 +7,8 @@ pub(crate) mod mutation;
 mod dice;
 #[cfg(test)]
 mod fleet;
-pub mod invariants;
+#[cfg(test)]
+mod invariants;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! Planted bugs: a test switches one on and shows that the simulation finds it. In any other build [`mutated!`] is
-//! `false`.
+//! Planted bugs: a test switches one on and checks that the simulation finds it. Outside of tests [`mutated!`] is `false`.
 
 /// Whether the bug of this name is switched on.
 macro_rules! mutated {
@@ -12,43 +11,43 @@ macro_rules! mutated {
     }};
 }
 
-/// A deliberate bug.
+/// A planted bug.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// The ledger commits under any token.
     FenceNotChecked,
-    /// The ledger leases what is committed.
+    /// The ledger leases a committed shard.
     LeaseOverCommit,
-    /// A shard is leased again under the token it had.
+    /// A shard is leased again under its old token.
     TokenReused,
-    /// A lease lives at its deadline too.
+    /// A lease is still valid at its deadline.
     ExpiryOffByOne,
     /// The ledger names a part before the store has it.
     RecordedBeforePut,
     /// A repeated commit counts again.
     CommittedTwice,
-    /// A heartbeat renews whatever token it shows.
+    /// A heartbeat renews a lease under any token.
     RenewsOldToken,
-    /// What is cut off a shard lacks its last record.
+    /// The shard that is split off lacks its last record.
     SplitLosesRecord,
-    /// The halves count before the ledger has them.
+    /// A split takes effect before the ledger has recorded it.
     SplitTooEarly,
-    /// What is released stays leased until its deadline.
+    /// A released shard stays leased until its deadline.
     ReleaseKeepsLease,
-    /// A restart does not count what was committed.
+    /// A restart does not count committed shards.
     RecoveryForgets,
-    /// A shard is never blamed.
+    /// Losses never count against a shard.
     PoisonNeverIsolated,
-    /// A second call for a key is let through while one is under way.
+    /// A second call for a key gets a permit while one is in flight.
     SingleFlightBroken,
     /// The end of a stream ends its calls.
     CallEndsWithStream,
-    /// An answer is told before it is durable.
+    /// A result is acknowledged before it is durable.
     SentBeforePersisted,
-    /// Who takes a call over brings no leave with it.
+    /// A call that a worker brings back after a restart is not counted.
     AdoptedUncounted,
-    /// What was not sent is never given back.
+    /// The permit of a call that was not sent is never released.
     PermitLeaks,
 }
 
@@ -59,7 +58,7 @@ std::thread_local! {
 
 #[cfg(test)]
 impl Mutation {
-    /// Those of questions to a model; their own world finds them.
+    /// Bugs of the LLM gateway, found by its own simulation.
     pub(crate) const OF_GATEWAY: [Self; 5] = [
         Self::SingleFlightBroken,
         Self::CallEndsWithStream,
@@ -68,7 +67,7 @@ impl Mutation {
         Self::PermitLeaks,
     ];
 
-    /// Every one of the leases.
+    /// Bugs of leases and commits.
     pub(crate) const ALL: [Self; 12] = [
         Self::FenceNotChecked,
         Self::LeaseOverCommit,

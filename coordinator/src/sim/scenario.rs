@@ -1,8 +1,8 @@
-//! The coordinator in a simulated world: real scheduler, leases and commits on paused time, with a simulated ledger,
-//! store, network and workers whose faults a seed decides. Invariants: [`crate::sim::invariants`].
+//! Simulation of the coordinator: real scheduler, leases and commits on paused time, with a simulated ledger, store, network
+//! and workers whose faults are drawn from a seed. Invariants: [`crate::sim::invariants`].
 //!
-//! The test plays 2,000 seeds, `scripts/test --long` 10,000 (`SIM_SEEDS=10000`). `SIM_SEEDS=1000000 cargo test --release -p
-//! coordinator --lib sim::scenario::seeds` plays more of them, `SIM_FIRST=4711 SIM_SEEDS=1` one again.
+//! The test runs 2,000 seeds, `scripts/test --long` 10,000 (`SIM_SEEDS=10000`). `SIM_SEEDS=1000000 cargo test --release -p
+//! coordinator --lib sim::scenario::seeds` runs more of them, `SIM_FIRST=4711 SIM_SEEDS=1` repeats one.
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of a simulation")]
 
@@ -28,7 +28,7 @@ use results::store::Store;
 
 use super::dice::Dice;
 use super::fleet;
-use super::fleet::{Fate, Nature};
+use super::fleet::{Fate, Profile};
 use super::world::{Faults, SimLedger, SimStore, World, lock};
 use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::run::{Coordinator, Parts, Recovery};
@@ -36,22 +36,22 @@ use crate::scheduler::state::Finish;
 use crate::sim::invariants;
 use crate::sim::mutation::{self, Mutation};
 
-/// Corpora of these many records lie ready.
+/// Numbers of records of the prepared corpora.
 const SIZES: [u32; 4] = [3, 5, 8, 13];
 
-/// How long a run may take once nothing goes wrong any more.
+/// How long a run may take after the last fault.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What a seed decides before anything happens.
+/// Everything that is drawn from a seed before the simulation starts.
 #[derive(Debug, Clone)]
 struct Scenario {
     runs: Vec<RunEntry>,
     faults: Faults,
     coordinators: usize,
-    workers: Vec<Nature>,
-    /// How long things go wrong, in ms.
-    trouble_ms: u64,
-    /// Whether the run is followed to the end of its finish.
+    workers: Vec<Profile>,
+    /// How long faults are injected, in ms.
+    faults_ms: u64,
+    /// Whether the run is also finalized.
     finishes: bool,
     poison: bool,
 }
@@ -60,7 +60,7 @@ fn run_id(records: u32) -> RunId {
     RunId::new(format!("r{records}")).unwrap()
 }
 
-/// A folder with the corpora, made once.
+/// A folder with the corpora, created once.
 static CORPORA: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     for records in SIZES {
@@ -107,14 +107,14 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
 
 impl Scenario {
     fn draw(dice: &Dice) -> Self {
-        let several = dice.one_in(20);
+        let several = dice.chance(20);
         let first = dice.below(4) as usize;
         let mut runs = vec![entry(SIZES[first], dice.between(1, 6) as u32)];
-        if dice.one_in(20) {
+        if dice.chance(20) {
             runs.push(entry(SIZES[(first + 1) % 4], dice.between(1, 6) as u32));
         }
-        let wild = dice.one_in(70);
-        let percent = |most| if wild { dice.below(most) } else { 0 };
+        let faulty = dice.chance(70);
+        let percent = |most| if faulty { dice.below(most) } else { 0 };
         let faults = Faults {
             before: percent(20),
             after: percent(20),
@@ -123,11 +123,11 @@ impl Scenario {
             loss: percent(25),
             delay_ms: dice.between(1, 60),
         };
-        let poison = dice.one_in(15);
+        let poison = dice.chance(15);
         let fleet = dice.between(1, 4);
-        let workers = (0..fleet).map(|number| Nature {
+        let workers = (0..fleet).map(|number| Profile {
             name: Arc::new(WorkerName::new(format!("w{number}")).unwrap()),
-            ms_per_record: dice.between(1, 40) * if dice.one_in(15) { 10 } else { 1 },
+            ms_per_record: dice.between(1, 40) * if dice.chance(15) { 10 } else { 1 },
             poison: poison.then(|| (runs[0].plan.run_id.clone(), SIZES[first] / 2)),
         });
         Self {
@@ -135,19 +135,19 @@ impl Scenario {
             runs,
             faults,
             coordinators: if several { 2 } else { 1 },
-            trouble_ms: dice.between(200, 6000),
-            finishes: !several && dice.one_in(6),
+            faults_ms: dice.between(200, 6000),
+            finishes: !several && dice.chance(6),
             poison,
         }
     }
 }
 
-/// One coordinator: lives from `open` to a kill, again and again.
+/// A coordinator that is killed and restarted.
 struct SimCoordinator {
     world: Arc<World>,
-    door: watch::Sender<Option<Arc<Coordinator>>>,
+    endpoint: watch::Sender<Option<Arc<Coordinator>>>,
     finishes: bool,
-    keeper: JoinSet<()>,
+    reaper: JoinSet<()>,
 }
 
 impl SimCoordinator {
@@ -168,41 +168,41 @@ impl SimCoordinator {
                     live.finish = Finish::UnderWay;
                 }
             }
-            let kept = Arc::clone(&coordinator);
-            self.keeper.spawn(async move { kept.reap_leases().await });
-            self.door.send_replace(Some(coordinator));
+            let reaping = Arc::clone(&coordinator);
+            self.reaper.spawn(async move { reaping.reap_leases().await });
+            self.endpoint.send_replace(Some(coordinator));
             return;
         }
     }
 
     fn kill(&mut self) {
-        self.keeper.abort_all();
-        if let Some(coordinator) = self.door.send_replace(None) {
+        self.reaper.abort_all();
+        if let Some(coordinator) = self.endpoint.send_replace(None) {
             coordinator.kill();
         }
     }
 }
 
-/// What one seed came to.
+/// Result of one seed.
 #[derive(Debug)]
 struct Report {
     violations: Vec<String>,
     steps: u64,
 }
 
-/// Plays one seed.
-fn play(seed: u64, bug: Option<Mutation>) -> Report {
+/// Runs one seed.
+fn simulate(seed: u64, bug: Option<Mutation>) -> Report {
     mutation::switch(bug);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let world = runtime.block_on(act(seed));
+    let world = runtime.block_on(run_seed(seed));
     drop(runtime);
     mutation::switch(None);
     let steps = *lock(&world.steps);
     Report { violations: world.violations(), steps }
 }
 
-async fn act(seed: u64) -> Arc<World> {
+async fn run_seed(seed: u64) -> Arc<World> {
     let dice = Dice::new(seed);
     let scenario = Scenario::draw(&dice);
     let several = scenario.coordinators > 1;
@@ -214,26 +214,32 @@ async fn act(seed: u64) -> Arc<World> {
     for _ in 0..scenario.coordinators {
         let mut coordinator = SimCoordinator {
             world: Arc::clone(&world),
-            door: watch::Sender::new(None),
+            endpoint: watch::Sender::new(None),
             finishes: scenario.finishes,
-            keeper: JoinSet::new(),
+            reaper: JoinSet::new(),
         };
         coordinator.start().await;
         coordinators.push(coordinator);
     }
     let mut workers = JoinSet::new();
     let mut fates = Vec::new();
-    for (number, nature) in scenario.workers.iter().enumerate() {
-        let door = coordinators[number % coordinators.len()].door.subscribe();
+    for (number, profile) in scenario.workers.iter().enumerate() {
+        let endpoint = coordinators[number % coordinators.len()].endpoint.subscribe();
         let (sender, inbox) = mpsc::channel(4);
         fates.push(sender.clone());
-        workers.spawn(fleet::live(Arc::clone(&world), door, nature.clone(), dice.fork(), (sender, inbox)));
+        workers.spawn(fleet::live(
+            Arc::clone(&world),
+            endpoint,
+            profile.clone(),
+            dice.fork(),
+            (sender, inbox),
+        ));
     }
-    trouble(&scenario, &dice, &mut coordinators, &fates).await;
+    inject_faults(&scenario, &dice, &mut coordinators, &fates).await;
     world.calm.store(true, Ordering::Relaxed);
-    calm(&scenario, &world, &coordinators).await;
+    wait_for_end(&scenario, &world, &coordinators).await;
     for run in &scenario.runs {
-        judge(&scenario, &world, run).await;
+        check_result(&scenario, &world, run).await;
     }
     workers.abort_all();
     for coordinator in &mut coordinators {
@@ -242,14 +248,14 @@ async fn act(seed: u64) -> Arc<World> {
     world
 }
 
-/// The time in which everything goes wrong.
-async fn trouble(
+/// Injects faults for the time of the scenario.
+async fn inject_faults(
     scenario: &Scenario,
     dice: &Dice,
     coordinators: &mut [SimCoordinator],
     fates: &[mpsc::Sender<Fate>],
 ) {
-    let end = Instant::now() + Duration::from_millis(scenario.trouble_ms);
+    let end = Instant::now() + Duration::from_millis(scenario.faults_ms);
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(dice.between(20, 800))).await;
         let fate = &fates[dice.below(fates.len() as u64) as usize];
@@ -263,7 +269,7 @@ async fn trouble(
                 tokio::time::sleep(Duration::from_millis(dice.below(2500))).await;
                 coordinators[coordinator].start().await;
             }
-            // Everybody sleeps: a machine that was suspended.
+            // The machine is suspended: all of it sleeps.
             8 => tokio::time::advance(Duration::from_millis(dice.between(500, 3000))).await,
             _ => {}
         }
@@ -271,7 +277,7 @@ async fn trouble(
 }
 
 /// Waits until every run has ended.
-async fn calm(scenario: &Scenario, world: &World, coordinators: &[SimCoordinator]) {
+async fn wait_for_end(scenario: &Scenario, world: &World, coordinators: &[SimCoordinator]) {
     let end = Instant::now() + PATIENCE;
     for run in &scenario.runs {
         let run_id = &run.plan.run_id;
@@ -279,7 +285,7 @@ async fn calm(scenario: &Scenario, world: &World, coordinators: &[SimCoordinator
             let ended = if scenario.finishes {
                 world.run_entry(run_id).is_some_and(|run| run.state == RunState::Finished)
             } else {
-                world.is_committed(run_id) && (world.several || knows(run, coordinators, world))
+                world.is_committed(run_id) && (world.several || is_complete(run, coordinators, world))
             };
             if ended {
                 break;
@@ -288,70 +294,73 @@ async fn calm(scenario: &Scenario, world: &World, coordinators: &[SimCoordinator
                 return;
             }
             if Instant::now() > end {
-                world.accuse(format!("run {run_id} does not end: {:?}", world.entries(run_id)));
+                world.report(format!("run {run_id} does not end: {:?}", world.entries(run_id)));
                 return;
             }
             tokio::time::sleep(Duration::from_millis(40)).await;
             for coordinator in coordinators {
-                expired_in_time(coordinator, world);
+                check_deadlines(coordinator, world);
             }
         }
     }
 }
 
-/// Whether the coordinator's memory has come to the same end as the ledger; then its counts have to be right.
-fn knows(run: &RunEntry, coordinators: &[SimCoordinator], world: &World) -> bool {
-    let Some(coordinator) = coordinators[0].door.borrow().clone() else { return false };
+/// Whether the run is complete in the coordinator's state, too; checks its counts then.
+fn is_complete(run: &RunEntry, coordinators: &[SimCoordinator], world: &World) -> bool {
+    let Some(coordinator) = coordinators[0].endpoint.borrow().clone() else { return false };
     if world.run_entry(&run.plan.run_id).is_some_and(|run| run.state == RunState::Finished) {
-        // It was complete when a coordinator took it up.
+        // It was complete when the coordinator resumed it.
         return true;
     }
     let scheduler = coordinator.scheduler();
-    let Some(live) = scheduler.active.get(&run.plan.run_id) else { return false };
-    if live.leases.is_complete() && live.tally.records != run.plan.records {
-        world.accuse(format!("{} outcomes are counted, {} are there", live.tally.records, run.plan.records));
+    let Some(active) = scheduler.active.get(&run.plan.run_id) else { return false };
+    if active.leases.is_complete() && active.tally.records != run.plan.records {
+        world.report(format!(
+            "{} outcomes are counted, {} are committed",
+            active.tally.records, run.plan.records
+        ));
     }
-    live.leases.is_complete()
+    active.leases.is_complete()
 }
 
-/// After leases were expired, none that is due is left.
-fn expired_in_time(coordinator: &SimCoordinator, world: &World) {
-    let Some(coordinator) = coordinator.door.borrow().clone() else { return };
+/// Checks that no lease is past its deadline after leases were expired.
+fn check_deadlines(coordinator: &SimCoordinator, world: &World) {
+    let Some(coordinator) = coordinator.endpoint.borrow().clone() else { return };
     let mut scheduler = coordinator.scheduler();
     let now = coordinator.now();
     scheduler.expire(now);
     if scheduler.next_deadline().is_some_and(|deadline| deadline <= now) {
-        world.accuse("a lease lives past its deadline");
+        world.report("a lease is held past its deadline");
     }
 }
 
-/// What must hold in the end.
-async fn judge(scenario: &Scenario, world: &World, run: &RunEntry) {
+/// Checks the result of a run.
+async fn check_result(scenario: &Scenario, world: &World, run: &RunEntry) {
     let run_id = &run.plan.run_id;
     world.check(run_id);
-    let told = lock(&world.told).clone();
-    let told: Vec<(ShardIndex, FencingToken)> = told
+    let sent = lock(&world.sent).clone();
+    let sent: Vec<(ShardIndex, FencingToken)> = sent
         .into_iter()
-        .filter(|(told, _, _)| told == run_id)
+        .filter(|(of_run, _, _)| of_run == run_id)
         .map(|(_, shard, token)| (shard, token))
         .collect();
-    for violation in invariants::told(&told) {
-        world.accuse(violation);
+    for violation in invariants::sent_once(&sent) {
+        world.report(violation);
     }
     let entries = world.entries(run_id);
-    let given_up: u64 =
+    let dead_letters: u64 =
         entries.iter().filter_map(|entry| entry.part.as_ref()).map(|part| part.tally.errors).sum();
     let poisoned = scenario.poison && *run_id == scenario.runs[0].plan.run_id;
-    if poisoned && given_up == 0 && world.violations().is_empty() {
-        world.accuse("the poisonous record has an outcome of a worker");
+    if poisoned && dead_letters == 0 && world.violations().is_empty() {
+        world.report("the poison record has the outcome of a worker");
     }
     if !scenario.finishes || !world.violations().is_empty() {
         return;
     }
     let ended = world.run_entry(run_id);
     let found = ended.and_then(|run| run.fingerprint);
-    if given_up == 0 && found.as_deref() != Some(undisturbed(run).as_str()) {
-        world.accuse(format!("fingerprint {found:?} is not that of an undisturbed run"));
+    if dead_letters == 0 && found.as_deref() != Some(undisturbed(run).as_str()) {
+        world.report(format!("fingerprint {found:?} is not that of an undisturbed run"));
     }
     let path = object_store::path::Path::from(format!("{run_id}/run.json"));
     let read = async { world.objects.get(&path).await?.bytes().await };
@@ -360,11 +369,11 @@ async fn judge(scenario: &Scenario, world: &World, run: &RunEntry) {
         .as_object()
         .map_or(0, |counts| counts.values().filter_map(serde_json::Value::as_u64).sum());
     if counted != run.plan.records {
-        world.accuse(format!("run.json counts {counted} outcomes of {}: {file}", run.plan.records));
+        world.report(format!("run.json counts {counted} outcomes of {}: {file}", run.plan.records));
     }
 }
 
-/// The fingerprint of a run in which nothing happened.
+/// The fingerprint of a run without faults.
 fn undisturbed(run: &RunEntry) -> String {
     let worker = WorkerName::new("w").unwrap();
     let lease = Lease {
@@ -393,7 +402,7 @@ fn seeds() {
             let steps = &steps;
             scope.spawn(move || {
                 for seed in (start..first + count).step_by(threads) {
-                    let report = play(seed, None);
+                    let report = simulate(seed, None);
                     steps.fetch_add(report.steps, Ordering::Relaxed);
                     assert!(
                         report.violations.is_empty(),
@@ -405,29 +414,29 @@ fn seeds() {
         }
     });
     let steps = steps.into_inner();
-    assert!(count < 100 || steps > 10 * count, "too little happens: {steps} steps");
+    assert!(count < 100 || steps > 10 * count, "the simulation does too little: {steps} steps");
 }
 
-/// The one worker's stream broke while leases were on their way to it, twice: it has to ask again for as many.
+/// The only worker's stream broke twice while leases were being sent: it has to request as many shards again.
 #[test]
-fn a_worker_whose_stream_breaks_asks_again() {
+fn a_worker_requests_shards_again_after_a_broken_stream() {
     for seed in [16_472, 16_769] {
-        let violations = play(seed, None).violations;
+        let violations = simulate(seed, None).violations;
         assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
     }
 }
 
-/// Each deliberate bug is found, and what finds it finds nothing without it.
+/// Each planted bug is found by a seed that finds nothing without it.
 #[test]
 fn every_planted_bug_is_found() {
     let most = number("SIM_MUTANT_SEEDS", 500);
     let mut missed = Vec::new();
     for bug in Mutation::ALL {
-        match (0..most).find(|seed| !play(*seed, Some(bug)).violations.is_empty()) {
+        match (0..most).find(|seed| !simulate(*seed, Some(bug)).violations.is_empty()) {
             Some(seed) => {
-                let found = play(seed, Some(bug)).violations;
+                let found = simulate(seed, Some(bug)).violations;
                 println!("{bug:?}: seed {seed}: {}", found.first().map_or("", String::as_str));
-                assert!(play(seed, None).violations.is_empty(), "seed {seed} fails without {bug:?}");
+                assert!(simulate(seed, None).violations.is_empty(), "seed {seed} fails without {bug:?}");
             }
             None => missed.push(bug),
         }

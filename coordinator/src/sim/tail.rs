@@ -1,5 +1,5 @@
-//! How long a run takes over its ideal time when its workers differ, in virtual time: the lease protocol alone, with the
-//! times that computing and a lease take.
+//! Measures how much longer than its ideal time a run takes with unequal workers: the lease protocol alone in virtual time,
+//! with a cost for each record and each lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,20 +12,21 @@ use crate::scheduler::leases::{Grant, LeaseTerms, Leases, Speculation};
 
 const TERMS: LeaseTerms = LeaseTerms { ttl_ms: 30_000, max_lost: 3 };
 
-/// A worker with one slot that asks for one shard ahead.
+/// A worker with one slot that prefetches one shard.
 #[derive(Debug)]
 struct Member {
     name: Arc<WorkerName>,
     us_per_record: u64,
     from_ms: u64,
     until_ms: u64,
-    /// What it holds, in order, and when the first of it will be done.
+    /// Its leases, in order.
     held: Vec<Grant>,
+    /// When the first of them will be done.
     done_ms: u64,
 }
 
-/// Plays a run; gives its time and how many records each worker committed.
-fn play(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
+/// Simulates a run; returns its time and the records that each worker committed.
+fn simulate(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
     let mut leases = Leases::new(cut, TERMS);
     let member = |(number, (us_per_record, from_ms, until_ms)): (usize, &(u64, u64, u64))| Member {
         name: Arc::new(WorkerName::new(format!("w{number}")).unwrap()),
@@ -59,7 +60,7 @@ fn play(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
         }
         leases.expire(now, now);
     }
-    panic!("it does not end: {leases:?}");
+    panic!("the run does not end: {leases:?}");
 }
 
 impl Member {
@@ -86,13 +87,13 @@ impl Member {
         if self.done_ms == u64::MAX
             && let Some(first) = self.held.first()
         {
-            // A lease has its price: two ms of messages and syncs.
+            // A lease costs two ms of messages and syncs.
             self.done_ms = now.0 + 2 + u64::from(first.shard.len) * self.us_per_record / 1000;
         }
     }
 }
 
-/// The shortest time in which these workers could do it, in ms.
+/// The shortest possible time with these workers, in ms.
 fn ideal(records: u32, us_per_record: &[u64]) -> f64 {
     let rate: f64 = us_per_record.iter().map(|us| 1000.0 / *us as f64).sum();
     f64::from(records) / rate
@@ -104,7 +105,7 @@ const RULES_FULL: Cut = Cut { records: 13_656, shard_size: 250 };
 fn one_slow_worker_of_four_makes_no_long_tail() {
     for us in [1_000, 10_000] {
         let rates = [us, us, us, 10 * us];
-        let (ms, committed) = play(RULES_FULL, &rates.map(|us| (us, 0, u64::MAX)));
+        let (ms, committed) = simulate(RULES_FULL, &rates.map(|us| (us, 0, u64::MAX)));
         let ideal = ideal(RULES_FULL.records, &rates);
         let over = ms as f64 / ideal;
         println!("{us} us a record: {ms} ms, ideal {ideal:.0} ms, {over:.3}; {committed:?}");
@@ -115,26 +116,26 @@ fn one_slow_worker_of_four_makes_no_long_tail() {
 #[test]
 fn equal_workers_end_together() {
     let rates = [5_000; 4];
-    let (ms, _) = play(RULES_FULL, &rates.map(|us| (us, 0, u64::MAX)));
+    let (ms, _) = simulate(RULES_FULL, &rates.map(|us| (us, 0, u64::MAX)));
     let over = ms as f64 / ideal(RULES_FULL.records, &rates);
     println!("equal: {over:.3}");
     assert!(over <= 1.05, "{over:.3}");
 }
 
 #[test]
-fn who_joins_half_way_is_used_at_once_and_who_leaves_is_missed_within_a_heartbeat() {
+fn a_joining_worker_is_used_at_once_and_a_lost_one_costs_a_heartbeat_at_most() {
     let us = 10_000;
     // Three from the beginning, a fourth after 20 s.
     let fleet = [(us, 0, u64::MAX), (us, 0, u64::MAX), (us, 0, u64::MAX), (us, 20_000, u64::MAX)];
-    let (ms, committed) = play(RULES_FULL, &fleet);
+    let (ms, committed) = simulate(RULES_FULL, &fleet);
     // 60 records in the first 20 s are missing from the fourth's quarter.
     let best = (f64::from(RULES_FULL.records) * us as f64 / 1000.0 + 20_000.0) / 4.0;
     println!("joins: {ms} ms, best {best:.0}; {committed:?}");
     assert!((ms as f64) <= best + TERMS.heartbeat_ms() as f64, "{ms} instead of {best}");
 
-    // Four, of which one dies after 30 s: what it held is done again, a heartbeat later at the latest.
+    // Four, of which one is lost after 30 s: its shards are processed again, at most a heartbeat later.
     let fleet = [(us, 0, u64::MAX), (us, 0, u64::MAX), (us, 0, u64::MAX), (us, 0, 30_000)];
-    let (ms, committed) = play(RULES_FULL, &fleet);
+    let (ms, committed) = simulate(RULES_FULL, &fleet);
     let lost = 2.0 * 250.0 * us as f64 / 1000.0;
     let best = (f64::from(RULES_FULL.records) * us as f64 / 1000.0 - 30_000.0 + lost) / 3.0;
     println!("leaves: {ms} ms, best {best:.0}; {committed:?}");
@@ -142,7 +143,7 @@ fn who_joins_half_way_is_used_at_once_and_who_leaves_is_missed_within_a_heartbea
 }
 
 #[test]
-fn a_slow_worker_and_a_fast_one_do_not_take_from_each_other_for_ever() {
+fn speculation_between_two_workers_is_bounded() {
     let mut leases = Leases::new(Cut { records: 8, shard_size: 8 }, TERMS);
     let names = ["a", "b"].map(|name| Arc::new(WorkerName::new(name).unwrap()));
     let mut taken: BTreeMap<(ShardIndex, FencingToken), u64> = BTreeMap::new();

@@ -1,6 +1,5 @@
-//! The surroundings of a simulated coordinator: a ledger and a store that are slow, fail before or after a step took
-//! effect, or let it take effect after they failed. Every step that changes something is checked against the
-//! invariants.
+//! Simulated ledger and store: slow, failing before or after a step takes effect, or with an effect after the failure. The
+//! invariants are checked after every step that writes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,14 +27,14 @@ use crate::ledger::{
 };
 use crate::sim::invariants;
 
-/// What goes wrong, in percent.
+/// Probabilities of faults in percent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Faults {
-    /// A step fails and has not happened.
+    /// A step fails without effect.
     pub(super) before: u64,
-    /// A step fails and has happened.
+    /// A step fails after its effect.
     pub(super) after: u64,
-    /// A step fails and happens later.
+    /// A step fails and takes effect later.
     pub(super) later: u64,
     /// A step takes longer than a lease.
     pub(super) stuck: u64,
@@ -45,20 +44,20 @@ pub(super) struct Faults {
     pub(super) delay_ms: u64,
 }
 
-/// What all parts of a simulation share.
+/// State that all parts of a simulation share.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) faults: Faults,
-    /// No faults any more.
+    /// Set when no more faults are injected.
     pub(super) calm: AtomicBool,
     violations: Mutex<Vec<String>>,
     pub(super) objects: Arc<InMemory>,
     pub(super) ledger: MemoryLedger,
     late: Mutex<JoinSet<()>>,
-    /// Leases that workers were told of.
-    pub(super) told: Mutex<Vec<(RunId, ShardIndex, FencingToken)>>,
-    /// Several coordinators serve the same runs.
+    /// Leases that were sent to workers.
+    pub(super) sent: Mutex<Vec<(RunId, ShardIndex, FencingToken)>>,
+    /// Whether several coordinators serve the same runs.
     pub(super) several: bool,
     pub(super) steps: Mutex<u64>,
 }
@@ -73,7 +72,7 @@ impl World {
             objects: Arc::default(),
             ledger: MemoryLedger::default(),
             late: Mutex::default(),
-            told: Mutex::default(),
+            sent: Mutex::default(),
             several,
             steps: Mutex::default(),
         }
@@ -84,10 +83,10 @@ impl World {
     }
 
     pub(super) fn happens(&self, percent: u64) -> bool {
-        !self.is_calm() && self.dice.one_in(percent)
+        !self.is_calm() && self.dice.chance(percent)
     }
 
-    pub(super) fn accuse(&self, what: impl std::fmt::Display) {
+    pub(super) fn report(&self, what: impl std::fmt::Display) {
         lock(&self.violations).push(what.to_string());
     }
 
@@ -95,7 +94,7 @@ impl World {
         lock(&self.violations).clone()
     }
 
-    /// Does something in so many ms, whoever dies meanwhile.
+    /// Runs `what` after `ms`, even if its worker has crashed meanwhile.
     pub(super) fn later(&self, ms: u64, what: impl Future<Output = ()> + Send + 'static) {
         lock(&self.late).spawn(async move {
             tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -103,7 +102,7 @@ impl World {
         });
     }
 
-    /// An ordinary delay, or a long one.
+    /// Waits for a normal delay, or a long one.
     pub(super) async fn delay(&self) {
         let ms = if self.happens(self.faults.stuck) {
             self.dice.between(500, 2500)
@@ -115,7 +114,7 @@ impl World {
         }
     }
 
-    /// The whole of a run in the ledger.
+    /// All shards of a run in the ledger.
     pub(super) fn entries(&self, run_id: &RunId) -> Vec<ShardEntry> {
         let shards = self.ledger.shards(run_id, ShardIndex(0), usize::MAX);
         shards.now_or_never().and_then(Result::ok).unwrap_or_default()
@@ -125,7 +124,7 @@ impl World {
         self.ledger.run(run_id).now_or_never()?.ok()?
     }
 
-    /// Every object of a run by its key, with its length.
+    /// Keys and lengths of all objects of a run.
     pub(super) fn staged(&self, run_id: &RunId) -> BTreeMap<String, u64> {
         let prefix = Path::from(run_id.as_str());
         let listed = self.objects.list(Some(&prefix)).try_collect::<Vec<_>>().now_or_never();
@@ -134,7 +133,7 @@ impl World {
         listed.map(|object| (object.location.as_ref().replacen(&folder, "", 1), object.size)).collect()
     }
 
-    /// Whether every record of a run has a committed outcome.
+    /// Whether every record of a run is committed.
     pub(super) fn is_committed(&self, run_id: &RunId) -> bool {
         let Some(run) = self.run_entry(run_id) else { return false };
         let rows: u64 = self
@@ -146,13 +145,13 @@ impl World {
         rows >= run.plan.records
     }
 
-    /// Checks a run as it lies.
+    /// Checks the invariants of a run.
     pub(super) fn check(&self, run_id: &RunId) {
         *lock(&self.steps) += 1;
         let Some(run) = self.run_entry(run_id) else { return };
         let staged = (run.state != RunState::Finished).then(|| self.staged(run_id));
         for violation in invariants::check(&run.plan, run.state, &self.entries(run_id), staged.as_ref()) {
-            self.accuse(violation);
+            self.report(violation);
         }
     }
 }
@@ -161,7 +160,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The ledger as a coordinator meets it.
+/// The ledger with faults.
 #[derive(Debug, Clone)]
 pub(super) struct SimLedger(pub(super) Arc<World>);
 
@@ -170,7 +169,7 @@ fn failed<T>(what: &str) -> LedgerResult<T> {
 }
 
 impl SimLedger {
-    /// A step with what can go wrong around it.
+    /// Runs a step with faults.
     fn step<T: Send + 'static>(
         &self,
         act: impl FnOnce(&World) -> LedgerResult<T> + Send + 'static,
@@ -179,18 +178,18 @@ impl SimLedger {
         async move {
             world.delay().await;
             if world.happens(world.faults.before) {
-                return failed("it did not happen");
+                return failed("it had no effect");
             }
             if world.happens(world.faults.later) {
                 let (late, wait) = (Arc::clone(&world), world.dice.between(1, 3000));
                 world.later(wait, async move {
                     let _ = act(&late);
                 });
-                return failed("it will happen");
+                return failed("it will take effect");
             }
             let done = act(&world);
             if world.happens(world.faults.after) {
-                return failed("it has happened");
+                return failed("it has taken effect");
             }
             world.delay().await;
             done
@@ -198,7 +197,7 @@ impl SimLedger {
         .boxed()
     }
 
-    /// A step on one shard, checked.
+    /// Runs and checks a step on one shard.
     fn shard_step<T: Send + 'static>(
         &self,
         run_id: &RunId,
@@ -208,12 +207,12 @@ impl SimLedger {
     ) -> BoxFuture<'_, LedgerResult<T>> {
         let run_id = run_id.clone();
         self.step(move |world| {
-            let look = || world.entries(&run_id).into_iter().find(|entry| entry.shard.index == shard);
-            let before = look();
+            let read = || world.entries(&run_id).into_iter().find(|entry| entry.shard.index == shard);
+            let before = read();
             let done = act(world);
-            let after = look();
+            let after = read();
             if let Some(violation) = invariants::step(before.as_ref(), after.as_ref(), commit) {
-                world.accuse(violation);
+                world.report(violation);
             }
             world.check(&run_id);
             done
@@ -222,7 +221,7 @@ impl SimLedger {
 }
 
 fn now<T>(future: BoxFuture<'_, LedgerResult<T>>) -> LedgerResult<T> {
-    future.now_or_never().unwrap_or_else(|| failed("a ledger in memory answers at once"))
+    future.now_or_never().unwrap_or_else(|| failed("a ledger in memory never waits"))
 }
 
 impl Ledger for SimLedger {
@@ -270,7 +269,7 @@ impl Ledger for SimLedger {
         limit: usize,
     ) -> BoxFuture<'_, LedgerResult<Vec<ShardEntry>>> {
         let run_id = run_id.clone();
-        // Pages that are small, so that they are of different moments.
+        // Small pages, so that a listing is not a consistent snapshot.
         let limit = limit.min(3);
         self.step(move |world| now(world.ledger.shards(&run_id, first, limit)))
     }
@@ -299,7 +298,7 @@ impl Ledger for SimLedger {
         self.step(move |world| now(world.ledger.record_totals(&run_id, totals)))
     }
 
-    /// At once and without a fault: it comes by the clock, and would change what every seed means.
+    /// Without delay and faults: it runs on a timer, and draws for it would change every seed.
     fn record_resources(&self, run_id: &RunId, resources: RunResources) -> BoxFuture<'_, LedgerResult<()>> {
         let recorded = now(self.0.ledger.record_resources(run_id, resources));
         futures::future::ready(recorded).boxed()
@@ -311,7 +310,7 @@ impl Ledger for SimLedger {
     }
 }
 
-/// The store as a coordinator meets it.
+/// The store with faults.
 #[derive(Debug)]
 pub(super) struct SimStore(pub(super) Arc<World>);
 

@@ -1,10 +1,10 @@
-//! Status line of a run's LLM calls: for the status table, the page, progress and the closing summary.
+//! Status line of a run's LLM calls, for the status table, the page, progress and the closing summary.
 
 use std::fmt::Write as _;
 
 use proto::convert::{LlmStatus, RunStatus};
 
-/// Calls, limit, what waits, what was refused, tokens and cost. `None` where the run asked no model.
+/// Calls, limit, waiting and refused calls, tokens and cost. `None` where the run has no LLM proposer.
 pub(crate) fn line(run: &RunStatus) -> Option<String> {
     let model = run.model.as_ref()?;
     let mut line = String::new();
@@ -16,11 +16,9 @@ pub(crate) fn line(run: &RunStatus) -> Option<String> {
         let _ = write!(line, ", {} under way, {} waiting, ", model.under_way, model.waiting);
     }
     let _ = write!(line, "{} calls", model.calls);
-    for (count, word) in [
-        (model.throttled, "refused (429)"),
-        (model.failed, "failed"),
-        (model.reused, "answered from what was kept"),
-    ] {
+    for (count, word) in
+        [(model.throttled, "refused (429)"), (model.failed, "failed"), (model.reused, "from the cache")]
+    {
         if count > 0 {
             let _ = write!(line, ", {count} {word}");
         }
@@ -35,13 +33,13 @@ pub(crate) fn line(run: &RunStatus) -> Option<String> {
     Some(line)
 }
 
-/// What the records that are not done will cost if they cost as much as those that are, in US dollars.
+/// Expected cost of the remaining records at the average cost of those that are done, in US dollars.
 fn to_come(run: &RunStatus, model: &LlmStatus) -> Option<f64> {
     let (done, open) = (run.tally.records, run.records.saturating_sub(run.tally.records));
     (!run.state.has_ended() && done > 0 && open > 0).then(|| model.cost_usd / done as f64 * open as f64)
 }
 
-/// Cents where there are dollars, fractions of a cent where there are none.
+/// Formats an amount in US dollars: two decimals from one dollar on, four below.
 pub(crate) fn usd(amount: f64) -> String {
     if amount < 1.0 { format!("{amount:.4}") } else { format!("{amount:.2}") }
 }

@@ -1,4 +1,4 @@
-//! Text for people: the status table, the line about a model's calls, the closing summary. Pure functions.
+//! Text output as pure functions: status table, status line of LLM calls, closing summary.
 
 pub(crate) mod llm_line;
 pub(crate) mod status_table;

@@ -1,4 +1,4 @@
-//! Status table of runs and workers as text: a pure function of their states.
+//! Status table of runs and workers as text.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use proto::convert::{RunStatus, WorkerStatus};
 
 use crate::view::llm_line;
 
-/// The view: a table of runs, a table of workers, a word about what is wrong. `width`: that of the terminal.
+/// Renders a table of runs, their problems, and a table of workers for a terminal of `width` columns.
 pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option<u16>) -> String {
     let mut text = String::new();
     if runs.is_empty() {
@@ -18,8 +18,8 @@ pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option
         text.push_str(&runs_table(runs).text(width));
     }
     for run in runs {
-        if let Some(asked) = llm_line::line(run) {
-            let _ = writeln!(text, "run {}: {asked}", run.run_id);
+        if let Some(llm_line) = llm_line::line(run) {
+            let _ = writeln!(text, "run {}: {llm_line}", run.run_id);
         }
         if let Some(trouble) = &run.trouble {
             let _ = writeln!(text, "run {}: {}", run.run_id, visible(trouble).replace('\n', " "));
@@ -74,7 +74,7 @@ fn workers_table(workers: &[WorkerStatus]) -> Table {
         ("shards", right),
         ("records", right),
         ("records/s", right),
-        ("heard", right),
+        ("last seen", right),
         ("", Align::Left),
     ]);
     for worker in workers {
@@ -86,13 +86,13 @@ fn workers_table(workers: &[WorkerStatus]) -> Table {
             worker.records.to_string(),
             rate(worker.records_per_s),
             format!("{} ago", duration(worker.silent.as_secs_f64())),
-            if worker.draining { "ending".to_owned() } else { String::new() },
+            if worker.draining { "draining".to_owned() } else { String::new() },
         ]);
     }
     table
 }
 
-/// Shards that nobody holds and nobody has done.
+/// Shards that are neither leased nor committed.
 pub(crate) fn waiting(run: &RunStatus) -> u32 {
     if run.state.has_ended() {
         0
@@ -101,7 +101,7 @@ pub(crate) fn waiting(run: &RunStatus) -> u32 {
     }
 }
 
-/// How long a run will take at its present rate, in seconds; `None`: nobody can say.
+/// Remaining time of a run at its present rate, in seconds; `None` where the rate is not known.
 pub(crate) fn seconds_left(run: &RunStatus) -> Option<f64> {
     let open = run.records.saturating_sub(run.tally.records);
     (!run.state.has_ended() && open > 0 && run.records_per_s > 0.0).then(|| open as f64 / run.records_per_s)
@@ -176,12 +176,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_view_is_what_it_was() {
+    fn the_view_is_as_approved() {
         let mut stuck = run("stuck", RunState::Running, 0);
         stuck.records_per_s = 0.0;
         stuck.trouble = Some("its corpus cannot be read\nsubmit the run again \u{1b}[2J".to_owned());
-        let mut asks = run("asks", RunState::Running, 1000);
-        asks.model = Some(LlmStatus {
+        let mut llm_run = run("asks", RunState::Running, 1000);
+        llm_run.model = Some(LlmStatus {
             calls: 1200,
             failed: 3,
             throttled: 12,
@@ -195,7 +195,7 @@ pub(crate) mod tests {
             cost_usd: 0.43,
         });
         let runs =
-            [asks, run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];
+            [llm_run, run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];
         let workers = [worker("alpha", false), worker("beta", true)];
         let view = render(&runs, &workers, Some(110));
         assert!(!view.contains('\u{1b}'));
@@ -204,7 +204,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nobody_guesses_a_time_without_a_rate() {
+    fn no_remaining_time_without_a_rate() {
         assert!(seconds_left(&run("r", RunState::Finished, 13_656)).is_none());
         let mut idle = run("r", RunState::Running, 100);
         assert!((seconds_left(&idle).unwrap() - 13_556.0 / 41.5).abs() < 1e-6);

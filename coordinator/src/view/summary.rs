@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::ledger::{RunEntry, RunResources};
 use crate::view::llm_line;
 
-/// Reasons shown for each status.
+/// Number of reasons shown for each status.
 const REASONS: usize = 5;
 
-/// A run that ended, and what it used.
+/// Status of a run and the resources it has used.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) status: RunStatus,
@@ -24,7 +24,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// One line of JSON. Scripts rely on these keys.
+    /// The summary as one line of JSON; its keys are a stable interface.
     pub(crate) fn json(&self) -> Value {
         let tally = &self.status.tally;
         let model = self.status.model.unwrap_or_default();
@@ -56,7 +56,7 @@ impl Summary {
         })
     }
 
-    /// The closing summary for people.
+    /// The summary as text.
     pub(crate) fn text(&self) -> String {
         let (status, tally) = (&self.status, &self.status.tally);
         let mut text = String::new();
@@ -92,8 +92,8 @@ impl Summary {
             reasons(&mut text, title, &tally.top_reasons(status));
         }
         cautions(&mut text, tally);
-        if let Some(asked) = llm_line::line(status) {
-            let _ = write!(text, "  {asked}");
+        if let Some(llm_line) = llm_line::line(status) {
+            let _ = write!(text, "  {llm_line}");
             let cost = status.model.map_or(0.0, |model| model.cost_usd);
             if let Some(cost) = per_accepted(cost, tally.accepted).filter(|cost| *cost > 0.0) {
                 let _ = write!(text, ", {} USD for each accepted repair", llm_line::usd(cost));
@@ -113,17 +113,17 @@ impl Summary {
     }
 }
 
-/// What a run has used when this process has used `own` for it and found it as `before`; `None`: it is a new one.
+/// Resources of a run: those recorded in `before` (`None`: a new run) and `own` of this process.
 pub(crate) fn used(before: Option<&RunEntry>, own: RunResources) -> RunResources {
     match before {
         None => own,
-        // This process only looked at it.
+        // It had ended: this process only reads its results.
         Some(run) if run.state.has_ended() => run.resources,
         Some(run) => run.resources.followed_by(own),
     }
 }
 
-/// `None`: nothing was accepted.
+/// Cost of an accepted repair; `None` where none was accepted.
 fn per_accepted(cost_usd: f64, accepted: u64) -> Option<f64> {
     (accepted > 0).then(|| cost_usd / accepted as f64)
 }

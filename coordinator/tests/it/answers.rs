@@ -1,4 +1,4 @@
-//! `coordinator answers` as scripts use it.
+//! The command `coordinator answers`, as scripts use it.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn write(path: &Path, lines: impl Iterator<Item = Value>) {
     std::fs::write(path, lines.join("\n")).unwrap();
 }
 
-/// Runs `answers` on `store`; gives the exit code, stdout and stderr.
+/// Runs `answers` on `store`; returns the exit code, stdout and stderr.
 fn answers(store: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let (command, rest) = arguments.split_first().unwrap();
     let store = store.to_str().unwrap();
@@ -36,7 +36,7 @@ fn answers(store: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn answers_travel_between_stores_and_are_thinned_out() {
+fn answers_are_exported_imported_and_pruned() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (store, lines) = (at("answers.sqlite"), at("in.jsonl"));
@@ -55,7 +55,11 @@ fn answers_travel_between_stores_and_are_thinned_out() {
     );
 
     let (code, out, _) = answers(&store, &["export"]);
-    assert_eq!((code, out), (Some(0), std::fs::read_to_string(&lines).unwrap()), "what came in goes out");
+    assert_eq!(
+        (code, out),
+        (Some(0), std::fs::read_to_string(&lines).unwrap()),
+        "the export equals the import"
+    );
     let copy = at("out.jsonl");
     let (code, _, talk) = answers(&store, &["export", copy.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{talk}");
@@ -64,7 +68,7 @@ fn answers_travel_between_stores_and_are_thinned_out() {
     let (_, out, talk) = answers(&store, &["prune", "--model", "old", "--output", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()[0]["answers"], 10);
     assert!(talk.contains("--yes"), "{talk}");
-    assert_eq!(answers(&store, &["export"]).1.lines().count(), 30, "nothing goes unless --yes is said");
+    assert_eq!(answers(&store, &["export"]).1.lines().count(), 30, "without --yes nothing is removed");
     answers(&store, &["prune", "--model", "old", "--yes"]);
     assert_eq!(answers(&store, &["export"]).1.lines().count(), 20);
     answers(&store, &["prune", "--older-than", "1d", "--yes"]);
@@ -72,13 +76,13 @@ fn answers_travel_between_stores_and_are_thinned_out() {
 }
 
 #[test]
-fn mistakes_are_named_with_their_remedy() {
+fn errors_name_the_file_and_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("answers.sqlite");
     let (code, _, talk) = answers(&store, &["stats"]);
     assert_eq!(code, Some(2));
     assert!(talk.contains("does not exist") && talk.contains(".answers.sqlite"), "{talk}");
-    assert!(!store.exists(), "a mistyped name leaves nothing behind");
+    assert!(!store.exists(), "a mistyped name creates no file");
 
     let lines = folder.path().join("in.jsonl");
     let mut bad = line(2, "m");
@@ -87,7 +91,7 @@ fn mistakes_are_named_with_their_remedy() {
     let (code, _, talk) = answers(&store, &["import", lines.to_str().unwrap()]);
     assert_eq!(code, Some(2));
     assert!(talk.contains("in.jsonl") && talk.contains("line 2") && talk.contains("empty"), "{talk}");
-    assert_eq!(answers(&store, &["export"]).1.lines().count(), 1, "what stood before it is kept");
+    assert_eq!(answers(&store, &["export"]).1.lines().count(), 1, "the lines before it are imported");
 
     let (code, _, talk) = answers(&store, &["prune", "--yes"]);
     assert_eq!(code, Some(2));

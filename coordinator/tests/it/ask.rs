@@ -1,4 +1,4 @@
-//! Questions to a model as a worker of any make asks them: the test is the worker, and no model is called.
+//! The stream `LlmCalls` from the side of a worker: the test is the worker, and no model is called.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use proto::channel::{endpoint, fleet_client};
 use proto::convert::{AcquireCall, CallResult, RunStatus};
 use proto::status::ErrorReason;
 use proto::v1;
-use proto::v1::llm_calls_request::Message as Say;
-use proto::v1::llm_calls_response::Message as Hear;
+use proto::v1::llm_calls_request::Message as ToGateway;
+use proto::v1::llm_calls_response::Message as FromGateway;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -23,33 +23,33 @@ use tonic::{Status, Streaming};
 use crate::process::PATIENCE;
 use crate::support::{Served, detections};
 
-/// A worker's stream, driven by hand.
-pub(crate) struct Hand {
-    said: mpsc::Sender<v1::LlmCallsRequest>,
-    heard: Streaming<v1::LlmCallsResponse>,
+/// A worker's LLM stream, driven by the test.
+pub(crate) struct TestStream {
+    requests: mpsc::Sender<v1::LlmCallsRequest>,
+    responses: Streaming<v1::LlmCallsResponse>,
 }
 
-impl Hand {
+impl TestStream {
     pub(crate) async fn open(url: &str, worker: &str) -> Self {
         let mut client = fleet_client(endpoint(url).unwrap().connect_lazy());
-        let (said, outbox) = mpsc::channel(4096);
-        let heard = client.llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
-        let hand = Self { said, heard };
-        hand.say(Say::Open(v1::LlmCallsOpen { worker: worker.to_owned() })).await;
-        hand
+        let (requests, outbox) = mpsc::channel(4096);
+        let responses = client.llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
+        let stream = Self { requests, responses };
+        stream.send(ToGateway::Open(v1::LlmCallsOpen { worker: worker.to_owned() })).await;
+        stream
     }
 
-    pub(crate) async fn say(&self, message: Say) {
-        self.said.send(v1::LlmCallsRequest { message: Some(message) }).await.unwrap();
+    pub(crate) async fn send(&self, message: ToGateway) {
+        self.requests.send(v1::LlmCallsRequest { message: Some(message) }).await.unwrap();
     }
 
-    pub(crate) async fn ask(&self, run: &str, number: u64, key: AnswerKey) {
+    pub(crate) async fn acquire(&self, run: &str, number: u64, key: AnswerKey) {
         let run_id = RunId::new(run).unwrap();
-        let asked = AcquireCall { number, run_id, key, tokens: 1000, under_way: false };
-        self.say(Say::AcquireCall((&asked).into())).await;
+        let request = AcquireCall { number, run_id, key, tokens: 1000, under_way: false };
+        self.send(ToGateway::AcquireCall((&request).into())).await;
     }
 
-    pub(crate) async fn end(&self, run: &str, number: u64, key: AnswerKey, outcome: CallOutcome) {
+    pub(crate) async fn complete(&self, run: &str, number: u64, key: AnswerKey, outcome: CallOutcome) {
         let usage = match &outcome {
             CallOutcome::Answered(answer) => answer.usage,
             _ => Usage::default(),
@@ -64,44 +64,44 @@ impl Hand {
             advertised_requests: None,
             advertised_tokens: None,
         };
-        self.say(Say::CallResult((&ended).into())).await;
+        self.send(ToGateway::CallResult((&ended).into())).await;
     }
 
     async fn next(&mut self) -> Option<Result<v1::LlmCallsResponse, Status>> {
-        tokio::time::timeout(PATIENCE, self.heard.next()).await.unwrap()
+        tokio::time::timeout(PATIENCE, self.responses.next()).await.unwrap()
     }
 
-    pub(crate) async fn hear(&mut self) -> Hear {
+    pub(crate) async fn receive(&mut self) -> FromGateway {
         self.next().await.unwrap().unwrap().message.unwrap()
     }
 
-    /// The next message, if one comes soon.
-    async fn soon(&mut self) -> Option<Hear> {
-        let next = tokio::time::timeout(Duration::from_millis(300), self.heard.next()).await.ok()?;
+    /// The next message, if one arrives soon.
+    async fn soon(&mut self) -> Option<FromGateway> {
+        let next = tokio::time::timeout(Duration::from_millis(300), self.responses.next()).await.ok()?;
         Some(next.unwrap().unwrap().message.unwrap())
     }
 
-    pub(crate) async fn hear_go(&mut self, number: u64) {
-        let heard = self.hear().await;
+    pub(crate) async fn expect_permit(&mut self, number: u64) {
+        let message = self.receive().await;
         assert!(
-            matches!(&heard, Hear::CallPermit(go) if go.number == number && go.valid_ms > 0),
-            "{heard:?}"
+            matches!(&message, FromGateway::CallPermit(permit) if permit.number == number && permit.valid_ms > 0),
+            "{message:?}"
         );
     }
 
-    pub(crate) async fn hear_kept(&mut self, number: u64) {
-        assert_eq!(self.hear().await, Hear::ResultPersisted(v1::ResultPersisted { number }));
+    pub(crate) async fn expect_persisted(&mut self, number: u64) {
+        assert_eq!(self.receive().await, FromGateway::ResultPersisted(v1::ResultPersisted { number }));
     }
 
-    pub(crate) async fn hear_known(&mut self, number: u64, content: &str) {
-        let heard = self.hear().await;
-        let Hear::CachedResponse(known) = &heard else { panic!("{heard:?}") };
-        assert_eq!((known.number, known.answer.as_ref().unwrap().content.as_str()), (number, content));
+    pub(crate) async fn expect_cached(&mut self, number: u64, content: &str) {
+        let message = self.receive().await;
+        let FromGateway::CachedResponse(cached) = &message else { panic!("{message:?}") };
+        assert_eq!((cached.number, cached.answer.as_ref().unwrap().content.as_str()), (number, content));
     }
 
-    async fn hear_stopped(&mut self, number: u64) -> String {
-        let heard = self.hear().await;
-        let Hear::Stopped(stopped) = heard else { panic!("{heard:?}") };
+    async fn expect_stopped(&mut self, number: u64) -> String {
+        let message = self.receive().await;
+        let FromGateway::Stopped(stopped) = message else { panic!("{message:?}") };
         assert_eq!(stopped.number, number);
         stopped.reason
     }
@@ -120,7 +120,7 @@ pub(crate) fn answered(content: &str) -> CallOutcome {
     })
 }
 
-/// The configuration of a run that asks a model which nobody calls.
+/// The configuration of a run with an LLM proposer whose model is never called.
 pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
@@ -142,24 +142,25 @@ pub(crate) async fn submit(url: &str, folder: &Path, run: &str, config: RunConfi
 }
 
 pub(crate) async fn status(url: &str, run: &str) -> RunStatus {
-    // What is shown of models is up to half a second old, or a little more on a busy machine.
+    // The status is up to half a second old, or a little more on a busy machine.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     Client::new(url).unwrap().status(&RunId::new(run).unwrap()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_is_paid_for_once_over_workers_runs_and_restarts() {
+async fn a_key_is_paid_for_once_over_workers_runs_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "r", config(|_| ())).await;
-    let (mut one, mut two) = (Hand::open(&served.url, "one").await, Hand::open(&served.url, "two").await);
-    one.ask("r", 1, key(1)).await;
-    one.hear_go(1).await;
-    two.ask("r", 1, key(1)).await;
-    assert_eq!(two.soon().await, None, "one flight for a key");
-    one.end("r", 1, key(1), answered("the answer")).await;
-    one.hear_kept(1).await;
-    two.hear_known(1, "the answer").await;
+    let (mut one, mut two) =
+        (TestStream::open(&served.url, "one").await, TestStream::open(&served.url, "two").await);
+    one.acquire("r", 1, key(1)).await;
+    one.expect_permit(1).await;
+    two.acquire("r", 1, key(1)).await;
+    assert_eq!(two.soon().await, None, "single flight");
+    one.complete("r", 1, key(1), answered("the answer")).await;
+    one.expect_persisted(1).await;
+    two.expect_cached(1, "the answer").await;
 
     let model = status(&served.url, "r").await.model.unwrap();
     assert_eq!((model.calls, model.reused, model.under_way), (1, 1, 0));
@@ -171,155 +172,155 @@ async fn an_answer_is_paid_for_once_over_workers_runs_and_restarts() {
 
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "later", config(|config| config.seed = 7)).await;
-    let mut three = Hand::open(&served.url, "three").await;
-    three.ask("later", 1, key(1)).await;
-    three.hear_known(1, "the answer").await;
+    let mut three = TestStream::open(&served.url, "three").await;
+    three.acquire("later", 1, key(1)).await;
+    three.expect_cached(1, "the answer").await;
     let model = status(&served.url, "r").await.model.unwrap();
-    assert_eq!((model.calls, model.usage.total), (1, 1000), "what a run has spent outlives the process");
+    assert_eq!((model.calls, model.usage.total), (1, 1000), "the usage of a run is durable");
     drop(three);
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_may_spend_no_more_stops_and_goes_on_when_it_may() {
+async fn a_run_at_its_spend_limit_halts_and_goes_on_with_a_higher_one() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "r", config(|config| config.spend.max_requests = 1)).await;
-    let mut hand = Hand::open(&served.url, "w").await;
-    hand.ask("r", 1, key(1)).await;
-    hand.ask("r", 2, key(2)).await;
-    hand.hear_go(1).await;
-    hand.end("r", 1, key(1), answered("a")).await;
-    let mut heard = vec![hand.hear().await, hand.hear().await];
-    heard.sort_by_key(|heard| matches!(heard, Hear::Stopped(_)));
-    assert_eq!(heard[0], Hear::ResultPersisted(v1::ResultPersisted { number: 1 }));
-    let Hear::Stopped(stopped) = &heard[1] else { panic!("{heard:?}") };
+    let mut stream = TestStream::open(&served.url, "w").await;
+    stream.acquire("r", 1, key(1)).await;
+    stream.acquire("r", 2, key(2)).await;
+    stream.expect_permit(1).await;
+    stream.complete("r", 1, key(1), answered("a")).await;
+    let mut received = vec![stream.receive().await, stream.receive().await];
+    received.sort_by_key(|message| matches!(message, FromGateway::Stopped(_)));
+    assert_eq!(received[0], FromGateway::ResultPersisted(v1::ResultPersisted { number: 1 }));
+    let FromGateway::Stopped(stopped) = &received[1] else { panic!("{received:?}") };
     assert!(stopped.reason.contains("1 calls of 1 (spend.max_requests): raise it"), "{}", stopped.reason);
     let trouble = status(&served.url, "r").await.trouble.unwrap();
     assert_eq!(trouble, stopped.reason);
-    hand.ask("r", 3, key(3)).await;
-    assert_eq!(hand.hear_stopped(3).await, trouble);
+    stream.acquire("r", 3, key(3)).await;
+    assert_eq!(stream.expect_stopped(3).await, trouble);
 
     let again = submit(&served.url, folder.path(), "r", config(|config| config.spend.max_requests = 5)).await;
     assert_eq!(again.trouble, None);
-    hand.ask("r", 4, key(2)).await;
-    hand.hear_go(4).await;
-    drop(hand);
+    stream.acquire("r", 4, key(2)).await;
+    stream.expect_permit(4).await;
+    drop(stream);
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_was_cancelled_or_never_was_gets_a_reason() {
+async fn requests_of_a_cancelled_or_unknown_run_get_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
     let slow = |config: &mut RunConfig| config.limits.concurrency = Limit::at(1);
     submit(&served.url, folder.path(), "r", config(slow)).await;
-    let mut hand = Hand::open(&served.url, "w").await;
-    hand.ask("nobody", 1, key(1)).await;
-    assert!(hand.hear_stopped(1).await.contains("nobody"));
-    hand.ask("r", 2, key(2)).await;
-    hand.hear_go(2).await;
-    hand.ask("r", 3, key(3)).await;
-    assert_eq!(hand.soon().await, None);
+    let mut stream = TestStream::open(&served.url, "w").await;
+    stream.acquire("unknown", 1, key(1)).await;
+    assert!(stream.expect_stopped(1).await.contains("unknown"));
+    stream.acquire("r", 2, key(2)).await;
+    stream.expect_permit(2).await;
+    stream.acquire("r", 3, key(3)).await;
+    assert_eq!(stream.soon().await, None);
     Client::new(&served.url).unwrap().cancel(&RunId::new("r").unwrap()).await.unwrap();
-    assert!(hand.hear_stopped(3).await.contains("has ended"));
-    // What was paid for is kept all the same.
-    hand.end("r", 2, key(2), answered("late")).await;
-    hand.hear_kept(2).await;
-    drop(hand);
+    assert!(stream.expect_stopped(3).await.contains("has ended"));
+    // A result that was paid for is persisted nevertheless.
+    stream.complete("r", 2, key(2), answered("late")).await;
+    stream.expect_persisted(2).await;
+    drop(stream);
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_stream_loses_no_call_and_no_answer() {
+async fn a_lost_stream_loses_no_call_and_no_result() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "r", config(|_| ())).await;
-    let mut hand = Hand::open(&served.url, "w").await;
-    hand.ask("r", 1, key(1)).await;
-    hand.hear_go(1).await;
-    drop(hand);
-    let mut other = Hand::open(&served.url, "other").await;
-    other.ask("r", 1, key(1)).await;
-    assert_eq!(other.soon().await, None, "the call may be under way");
-    let mut hand = Hand::open(&served.url, "w").await;
+    let mut stream = TestStream::open(&served.url, "w").await;
+    stream.acquire("r", 1, key(1)).await;
+    stream.expect_permit(1).await;
+    drop(stream);
+    let mut other = TestStream::open(&served.url, "other").await;
+    other.acquire("r", 1, key(1)).await;
+    assert_eq!(other.soon().await, None, "the call may be in flight");
+    let mut stream = TestStream::open(&served.url, "w").await;
     let run_id = RunId::new("r").unwrap();
     let again = AcquireCall { number: 1, run_id, key: key(1), tokens: 1000, under_way: true };
-    hand.say(Say::AcquireCall((&again).into())).await;
-    hand.end("r", 1, key(1), answered("after all")).await;
-    hand.hear_kept(1).await;
-    other.hear_known(1, "after all").await;
-    hand.end("r", 1, key(1), answered("after all")).await;
-    hand.hear_kept(1).await;
-    assert_eq!(status(&served.url, "r").await.model.unwrap().calls, 1, "said twice, counted once");
-    drop((hand, other));
+    stream.send(ToGateway::AcquireCall((&again).into())).await;
+    stream.complete("r", 1, key(1), answered("after all")).await;
+    stream.expect_persisted(1).await;
+    other.expect_cached(1, "after all").await;
+    stream.complete("r", 1, key(1), answered("after all")).await;
+    stream.expect_persisted(1).await;
+    assert_eq!(status(&served.url, "r").await.model.unwrap().calls, 1, "sent twice, counted once");
+    drop((stream, other));
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nonsense_is_refused_with_a_reason_and_ends_the_stream() {
+async fn an_invalid_message_is_refused_with_a_reason_and_ends_the_stream() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
-    let open = || Say::Open(v1::LlmCallsOpen { worker: "w".to_owned() });
+    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned() });
     let short =
         v1::AcquireCall { number: 1, run_id: "r".to_owned(), key: vec![1; 31], ..v1::AcquireCall::default() };
-    for (bad, field) in [(Say::AcquireCall(short), "acquire_call.key"), (open(), "open")] {
-        let mut hand = Hand::open(&served.url, "w").await;
-        hand.say(bad).await;
-        let refused = hand.next().await.unwrap().unwrap_err();
+    for (bad, field) in [(ToGateway::AcquireCall(short), "acquire_call.key"), (open(), "open")] {
+        let mut stream = TestStream::open(&served.url, "w").await;
+        stream.send(bad).await;
+        let refused = stream.next().await.unwrap().unwrap_err();
         assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::BadMessage));
         assert!(refused.message().contains(field), "{refused}");
-        assert!(hand.next().await.is_none());
+        assert!(stream.next().await.is_none());
     }
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_that_ends_says_so_and_keeps_what_it_was_told() {
+async fn a_shutdown_ends_the_stream_with_a_reason_and_loses_no_result() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "r", config(|_| ())).await;
-    let mut hand = Hand::open(&served.url, "w").await;
-    hand.ask("r", 1, key(1)).await;
-    hand.hear_go(1).await;
-    hand.end("r", 1, key(1), answered("in the last moment")).await;
-    hand.hear_kept(1).await;
+    let mut stream = TestStream::open(&served.url, "w").await;
+    stream.acquire("r", 1, key(1)).await;
+    stream.expect_permit(1).await;
+    stream.complete("r", 1, key(1), answered("in the last moment")).await;
+    stream.expect_persisted(1).await;
     served.stop().await;
-    let refused = hand.next().await.unwrap().unwrap_err();
+    let refused = stream.next().await.unwrap().unwrap_err();
     assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::Draining), "{refused}");
 
     let served = Served::start(&folder.path().join("out"), "r").await;
-    let mut hand = Hand::open(&served.url, "w").await;
-    hand.ask("r", 2, key(1)).await;
-    hand.hear_known(2, "in the last moment").await;
-    drop(hand);
+    let mut stream = TestStream::open(&served.url, "w").await;
+    stream.acquire("r", 2, key(1)).await;
+    stream.expect_cached(2, "in the last moment").await;
+    drop(stream);
     served.stop().await;
 }
 
-/// Also prints how many answers a second are asked for, let through and kept.
+/// Also prints how many calls a second are admitted and persisted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_answers_pass_one_stream() {
+async fn thousands_of_calls_pass_one_stream() {
     const CALLS: u64 = 5000;
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "r", config(|_| ())).await;
-    let mut hand = Hand::open(&served.url, "w").await;
+    let mut stream = TestStream::open(&served.url, "w").await;
     let begun = Instant::now();
-    let (mut asked, mut kept) = (0, 0);
-    while kept < CALLS {
-        while asked < CALLS && asked - kept < 500 {
-            asked += 1;
-            hand.ask("r", asked, key(asked)).await;
+    let (mut requested, mut persisted) = (0, 0);
+    while persisted < CALLS {
+        while requested < CALLS && requested - persisted < 500 {
+            requested += 1;
+            stream.acquire("r", requested, key(requested)).await;
         }
-        match hand.hear().await {
-            Hear::CallPermit(go) => {
-                hand.end("r", go.number, key(go.number), answered(&"x".repeat(1500))).await
+        match stream.receive().await {
+            FromGateway::CallPermit(permit) => {
+                stream.complete("r", permit.number, key(permit.number), answered(&"x".repeat(1500))).await
             }
-            Hear::ResultPersisted(_) => kept += 1,
+            FromGateway::ResultPersisted(_) => persisted += 1,
             other => panic!("{other:?}"),
         }
     }
-    println!("{:.0} answers a second", CALLS as f64 / begun.elapsed().as_secs_f64());
-    drop(hand);
+    println!("{:.0} calls a second", CALLS as f64 / begun.elapsed().as_secs_f64());
+    drop(stream);
     served.stop().await;
 }

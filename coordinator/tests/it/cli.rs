@@ -1,4 +1,4 @@
-//! The command line: what it prints, and how it ends.
+//! The command line: output and exit codes.
 
 use serde_json::Value;
 
@@ -52,13 +52,13 @@ fn a_corpus_becomes_a_finished_run() {
         "nothing else is left"
     );
 
-    // The same again: it says so and does nothing.
+    // The same command again only prints the summary.
     let again = run(&corpus, &out, &["--run-id", "r1"]);
     assert_eq!((&again["fingerprint"], &again["accepted"]), (&closing["fingerprint"], &closing["accepted"]));
 }
 
 #[test]
-fn a_run_is_not_resumed_with_something_else() {
+fn a_run_is_not_resumed_with_another_configuration_or_corpus() {
     let folder = tempfile::tempdir().unwrap();
     let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
     detections(&corpus, 4);
@@ -79,7 +79,7 @@ fn a_run_is_not_resumed_with_something_else() {
 }
 
 #[test]
-fn what_cannot_be_run_says_why_and_what_to_do() {
+fn errors_name_the_cause_and_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();

@@ -1,4 +1,4 @@
-//! A process that ends at any named point: the same command again gives the undisturbed run, and leaves nothing over.
+//! Crash points: after the process ends at any of them, the same command gives the undisturbed run and leaves no files.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -8,20 +8,20 @@ use std::sync::LazyLock;
 use results::crash::Point;
 use serde_json::Value;
 
-use crate::ask::{Hand, answered, config, key, status, submit};
+use crate::ask::{TestStream, answered, config, key, status, submit};
 use crate::process::serve;
 use crate::support::{coordinator, detections, run};
 
 const RECORDS: usize = 30;
 
-/// What the run comes to when nothing happens to it.
+/// Summary of the run without a crash.
 static UNDISTURBED: LazyLock<Value> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     detections(&folder.path().join("detections.json"), RECORDS);
     run(&folder.path().join("detections.json"), &folder.path().join("undisturbed"), &[])
 });
 
-/// A test for each of some points, and the list of them.
+/// A test for each of the points, and the list of them.
 macro_rules! points {
     ($module:ident, $survives:ident: $($name:ident = $point:ident,)*) => {
         mod $module {
@@ -63,7 +63,7 @@ points! { once, is_survived:
     sweeping = Sweeping,
 }
 
-// Points that only a run comes by that asks a model.
+// Points that only a run with an LLM proposer reaches.
 points! { of_answers, is_survived_by_an_answer:
     answers_applied = AnswersApplied,
     answers_durable = AnswersDurable,
@@ -77,8 +77,8 @@ fn every_point_has_a_test() {
     assert_eq!(tested, Point::ALL);
 }
 
-/// A test for each of some points that are also tried later than at their first time: in the middle of the run, at its
-/// last shard, in its finish. Then the process ends again, at the first time that the next one comes by.
+/// Tests of points at a later time than the first: in the middle of the run, at its last shard, while it is finalized. Then
+/// the next process ends, too, at the first time.
 macro_rules! later {
     ($($name:ident = $point:ident, $time:literal;)*) => {
         mod later {
@@ -135,7 +135,7 @@ impl Scene {
         coordinator(&[&base[..], &["--workers", "1", "--shard-size", "6"], more].concat())
     }
 
-    /// Ends the process at `crash`, then again at `again` if it gets that far, then lets it finish.
+    /// Ends the process at `crash`, then again at `again` if it is reached, then lets it finish.
     fn crash(&self, crash: &str, again: Option<&str>) {
         let name = crash.replace(':', "-");
         let output = self.run(&name, &["--crash-at", crash]);
@@ -177,8 +177,8 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What a call came to is on its way to the disk when the coordinator ends: its worker says it again to the next one, and
-/// it is paid for and counted once.
+/// The coordinator ends while a call result is being persisted: the worker sends it again to the next one, and it is paid
+/// for and counted once.
 fn is_survived_by_an_answer(point: Point) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -186,23 +186,24 @@ fn is_survived_by_an_answer(point: Point) {
         let state = folder.path().join("state");
         let (process, url) = serve(&state, &["--crash-at", point.as_str()]);
         submit(&url, folder.path(), "r", config(|_| ())).await;
-        let mut hand = Hand::open(&url, "w").await;
-        hand.ask("r", 1, key(1)).await;
-        hand.hear_go(1).await;
-        hand.end("r", 1, key(1), answered("paid")).await;
+        let mut stream = TestStream::open(&url, "w").await;
+        stream.acquire("r", 1, key(1)).await;
+        stream.expect_permit(1).await;
+        stream.complete("r", 1, key(1), answered("paid")).await;
         assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
-        drop(hand);
+        drop(stream);
 
         let (_process, url) = serve(&state, &[]);
-        let (mut hand, mut other) = (Hand::open(&url, "w").await, Hand::open(&url, "other").await);
+        let (mut stream, mut other) =
+            (TestStream::open(&url, "w").await, TestStream::open(&url, "other").await);
         if point == Point::AnswersDurable {
-            other.ask("r", 1, key(1)).await;
-            other.hear_known(1, "paid").await;
+            other.acquire("r", 1, key(1)).await;
+            other.expect_cached(1, "paid").await;
         }
-        hand.end("r", 1, key(1), answered("paid")).await;
-        hand.hear_kept(1).await;
-        other.ask("r", 2, key(1)).await;
-        other.hear_known(2, "paid").await;
+        stream.complete("r", 1, key(1), answered("paid")).await;
+        stream.expect_persisted(1).await;
+        other.acquire("r", 2, key(1)).await;
+        other.expect_cached(2, "paid").await;
         let model = status(&url, "r").await.model.unwrap();
         assert_eq!((model.calls, model.usage.total), (1, 1000), "after {}", point.as_str());
     });

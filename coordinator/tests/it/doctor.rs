@@ -1,4 +1,4 @@
-//! The doctor: what is whole is called whole, and every damage is found and named.
+//! The doctor: an intact run passes, and every damage is found and named.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ fn failed(report: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// A finished run of 40 records; gives its folder.
+/// A finished run of 40 records; returns its folder.
 fn finished(folder: &Path) -> PathBuf {
     let (corpus, out) = (folder.join("detections.json"), folder.join("out"));
     detections(&corpus, 40);
@@ -49,7 +49,7 @@ fn change(path: &Path, at: usize) {
 }
 
 #[test]
-fn a_whole_run_is_called_whole_with_and_without_its_ledger() {
+fn an_intact_run_passes_with_and_without_its_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let place = finished(folder.path());
     let (code, report) = doctor(&place, &[]);
@@ -58,7 +58,7 @@ fn a_whole_run_is_called_whole_with_and_without_its_ledger() {
     assert_eq!(check(&report, "rows").0, "ok");
     assert_eq!(check(&report, "corpus").0, "ok");
     let (code, _) = doctor(place.parent().unwrap(), &[]);
-    assert_eq!(code, 0, "the folder around it is as good");
+    assert_eq!(code, 0, "the folder of all runs");
 
     std::fs::remove_dir_all(place.join(".coordinator")).unwrap();
     let (code, report) = doctor(&place, &[]);
@@ -80,7 +80,10 @@ fn every_damage_is_found_and_named() {
     change(&part, 100);
     let (code, report) = doctor(&place, &[]);
     assert_eq!((code, failed(&report)), (1, vec!["parts"]), "{report:#}");
-    assert!(check(&report, "parts").1.contains("part-00000.parquet is not what was committed"), "{report:#}");
+    assert!(
+        check(&report, "parts").1.contains("part-00000.parquet has changed since it was committed"),
+        "{report:#}"
+    );
 
     std::fs::remove_file(&part).unwrap();
     let (code, report) = doctor(&place, &[]);
@@ -114,7 +117,7 @@ fn every_damage_is_found_and_named() {
     assert!(!place.join("part-00001.parquet").exists() && part.exists());
 
     let ledger = place.join(".coordinator/ledger.sqlite");
-    // What the log beside it holds would make up for the damage.
+    // The write-ahead log would repair the damage.
     let _ = std::fs::remove_file(ledger.with_extension("sqlite-wal"));
     let _ = std::fs::remove_file(ledger.with_extension("sqlite-shm"));
     change(&ledger, 0);
@@ -127,7 +130,7 @@ fn every_damage_is_found_and_named() {
 fn rows_that_are_not_the_corpus_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let place = finished(folder.path());
-    // Another run's rows under this run's name: every hash fits, and the records are others.
+    // Rows of another run: every hash fits, and the records are others.
     let (corpus, out) = (folder.path().join("other.json"), folder.path().join("out"));
     detections(&corpus, 41);
     run(&corpus, &out, &["--run-id", "other"]);
@@ -147,7 +150,7 @@ fn rows_that_are_not_the_corpus_are_found() {
 }
 
 #[test]
-fn a_run_that_lives_is_only_looked_at() {
+fn an_active_run_is_only_read() {
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("detections.json");
     detections(&corpus, 8);
@@ -157,11 +160,11 @@ fn a_run_that_lives_is_only_looked_at() {
     assert!(coordinator(&arguments).status.success());
     let parts = state.join("results/live/parts");
     std::fs::create_dir_all(&parts).unwrap();
-    std::fs::write(parts.join("0000000000-0000000009-abc.parquet"), "on its way").unwrap();
+    std::fs::write(parts.join("0000000000-0000000009-abc.parquet"), "being uploaded").unwrap();
     let (code, report) = doctor(&state, &[]);
     assert_eq!((code, &report["state"]), (0, &Value::from("running")), "{report:#}");
     assert_eq!(check(&report, "run.json").0, "skipped");
     let refused = coordinator(&["doctor", state.to_str().unwrap(), "--repair"]);
-    assert_eq!(refused.status.code(), Some(2), "nothing is deleted beside a coordinator");
+    assert_eq!(refused.status.code(), Some(2), "nothing is deleted while a coordinator works");
     assert!(parts.join("0000000000-0000000009-abc.parquet").exists());
 }

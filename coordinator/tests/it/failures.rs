@@ -1,5 +1,5 @@
-//! What the disk, other programs and older files can do to the ledger and to parts: a plain error that names the file
-//! and the remedy, exit code 2, nothing lost; once the cause is gone, the same command gives the undisturbed run.
+//! Faults of the disk, of other programs and of older files: an error that names the file and the remedy, exit code 2,
+//! nothing lost; once the cause is repaired, the same command gives the undisturbed run.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::support::{detections, run};
 
-/// A user that owns nothing.
+/// A user without files.
 const NOBODY: u32 = 65_534;
 
-/// A run whose process ended after some commits, and what it should come to.
+/// A run whose process ended after some commits, and its expected fingerprint.
 struct Half {
     folder: tempfile::TempDir,
     fingerprint: Value,
@@ -53,12 +53,12 @@ impl Half {
         command
     }
 
-    /// The command fails with 2 and says all of `needed`.
+    /// Checks that the command fails with exit code 2 and prints all of `needed`.
     fn fails(&self, needed: &[&str]) {
         refused(&self.command(&[]).output().unwrap(), needed);
     }
 
-    /// The command gives the undisturbed run.
+    /// Checks that the command gives the undisturbed run.
     fn goes_on(&self) {
         let output = self.command(&[]).output().unwrap();
         assert!(output.status.success(), "{}", talk(&output));
@@ -66,20 +66,20 @@ impl Half {
         assert_eq!(closing["fingerprint"], self.fingerprint);
     }
 
-    /// Has the write-ahead log written into the file, where damage can meet it.
+    /// Writes the write-ahead log into the file, to damage it there.
     fn checkpoint(&self) {
         let connection = rusqlite::Connection::open(self.ledger()).unwrap();
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     }
 
-    /// Damages the ledger, sees it refused and left alone, puts it back and goes on.
+    /// Damages the ledger, checks that it is refused and unchanged, and restores it.
     fn survives(&self, damage: impl Fn(&mut Vec<u8>), needed: &[&str]) {
         let whole = std::fs::read(self.ledger()).unwrap();
         let mut damaged = whole.clone();
         damage(&mut damaged);
         std::fs::write(self.ledger(), &damaged).unwrap();
         self.fails(needed);
-        assert_eq!(std::fs::read(self.ledger()).unwrap(), damaged, "what is damaged is left alone");
+        assert_eq!(std::fs::read(self.ledger()).unwrap(), damaged, "the damaged file is unchanged");
         std::fs::write(self.ledger(), whole).unwrap();
     }
 }
@@ -98,7 +98,7 @@ fn refused(output: &Output, needed: &[&str]) {
 }
 
 #[test]
-fn a_damaged_ledger_is_refused_and_left_alone() {
+fn a_damaged_ledger_is_refused_and_unchanged() {
     let half = Half::new();
     half.checkpoint();
     let remedy = ["ledger.sqlite", "damaged", "put back a copy"];
@@ -136,7 +136,7 @@ fn a_ledger_of_a_newer_version_is_refused() {
 }
 
 #[test]
-fn a_locked_ledger_is_waited_for_and_then_said() {
+fn a_locked_ledger_is_waited_for_and_then_reported() {
     let half = Half::new();
     let connection = rusqlite::Connection::open(half.ledger()).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -146,10 +146,10 @@ fn a_locked_ledger_is_waited_for_and_then_said() {
 }
 
 #[test]
-fn what_cannot_be_written_is_said() {
+fn files_that_cannot_be_written_are_reported() {
     let half = Half::new();
     half.checkpoint();
-    // Who runs as root may write everywhere: then the program is run as somebody else.
+    // Root may write everywhere: then run the program as another user.
     let readable = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -189,8 +189,8 @@ fn is_root(half: &Half) -> bool {
 }
 
 #[test]
-fn a_damaged_part_is_named_before_anything_is_made_of_it() {
-    // Everything is committed; the process ended before it had finished the run.
+fn a_damaged_part_is_named_before_it_is_merged() {
+    // Everything is committed; the process ended before the run was finalized.
     let half = Half::at("finish-begun");
     let parts = half.out().join("r/parts");
     let part = std::fs::read_dir(&parts).unwrap().next().unwrap().unwrap().path();
@@ -209,9 +209,9 @@ fn a_damaged_part_is_named_before_anything_is_made_of_it() {
 }
 
 #[test]
-fn a_full_disk_stops_the_run_and_room_lets_it_go_on() {
+fn a_full_disk_stops_the_run_and_free_space_lets_it_go_on() {
     let half = Half::new();
-    // A file system of its own in a name space of its own, which ends with the shell.
+    // A file system in its own mount name space, which ends with the shell.
     let script = r#"
         mount -t tmpfs -o size=2m tmpfs "$1" || exit 77
         cp -r "$2/." "$1" && dd if=/dev/zero of="$1/filler" bs=1k 2>/dev/null
@@ -239,7 +239,7 @@ fn a_full_disk_stops_the_run_and_room_lets_it_go_on() {
     assert!(talk.contains("first 2"), "{talk}");
     assert!(talk.contains("full") || talk.contains("No space left"), "{talk}");
     assert!(
-        ["check the space", "repeat the command", "once that is mended"]
+        ["check the space", "repeat the command", "once that is repaired"]
             .iter()
             .any(|remedy| talk.contains(remedy)),
         "{talk}"

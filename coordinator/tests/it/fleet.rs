@@ -1,4 +1,4 @@
-//! The services as a worker of any make meets them: the test is the worker.
+//! The gRPC services from the side of a worker: the test is the worker.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use proto::channel::{endpoint, fleet_client};
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::ErrorReason;
 use proto::v1;
-use proto::v1::work_request::Message as Ask;
-use proto::v1::work_response::Message as Answer;
+use proto::v1::work_request::Message as ToCoordinator;
+use proto::v1::work_response::Message as FromCoordinator;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -24,52 +24,52 @@ use tonic::{Code, Status, Streaming};
 use crate::process::PATIENCE;
 use crate::support::{Served, detections};
 
-/// A worker driven by hand.
-pub(crate) struct Hand {
+/// A worker driven by the test.
+pub(crate) struct TestWorker {
     pub(crate) channel: Channel,
-    asks: mpsc::Sender<v1::WorkRequest>,
-    answers: Streaming<v1::WorkResponse>,
+    requests: mpsc::Sender<v1::WorkRequest>,
+    responses: Streaming<v1::WorkResponse>,
 }
 
-impl Hand {
+impl TestWorker {
     pub(crate) async fn join(url: &str, name: &str) -> Self {
         let channel = endpoint(url).unwrap().connect_lazy();
         let mut client = fleet_client(channel.clone());
         let joined = client.join(join(name, proto::PROTOCOL_VERSION)).await.unwrap().into_inner();
-        let (asks, outbox) = mpsc::channel(16);
-        let open = Ask::Open(v1::Open { worker: joined.worker, slots: 1, version: String::new() });
-        asks.send(v1::WorkRequest { message: Some(open) }).await.unwrap();
-        let answers = client.work(ReceiverStream::new(outbox)).await.unwrap().into_inner();
-        Self { channel, asks, answers }
+        let (requests, outbox) = mpsc::channel(16);
+        let open = ToCoordinator::Open(v1::Open { worker: joined.worker, slots: 1, version: String::new() });
+        requests.send(v1::WorkRequest { message: Some(open) }).await.unwrap();
+        let responses = client.work(ReceiverStream::new(outbox)).await.unwrap().into_inner();
+        Self { channel, requests, responses }
     }
 
-    pub(crate) async fn ask(&self, message: Ask) {
-        self.asks.send(v1::WorkRequest { message: Some(message) }).await.unwrap();
+    pub(crate) async fn send(&self, message: ToCoordinator) {
+        self.requests.send(v1::WorkRequest { message: Some(message) }).await.unwrap();
     }
 
-    /// How the stream ends, whatever comes before.
+    /// The error that ends the stream.
     pub(crate) async fn end(&mut self) -> Status {
         loop {
-            let next = tokio::time::timeout(Duration::from_secs(20), self.answers.next());
+            let next = tokio::time::timeout(Duration::from_secs(20), self.responses.next());
             if let Err(status) = next.await.unwrap().unwrap() {
                 return status;
             }
         }
     }
 
-    async fn answer(&mut self) -> Answer {
-        let next = tokio::time::timeout(PATIENCE, self.answers.next());
+    async fn receive(&mut self) -> FromCoordinator {
+        let next = tokio::time::timeout(PATIENCE, self.responses.next());
         next.await.unwrap().unwrap().unwrap().message.unwrap()
     }
 
-    /// Asks for a shard and takes it whole.
+    /// Requests a shard and receives it.
     pub(crate) async fn lease(&mut self) -> Lease {
-        self.ask(Ask::RequestShards(v1::RequestShards { shards: 1 })).await;
+        self.send(ToCoordinator::RequestShards(v1::RequestShards { shards: 1 })).await;
         let mut lease = None;
         loop {
-            match self.answer().await {
-                Answer::Grant(granted) => lease = Some(Lease::try_from(granted).unwrap()),
-                Answer::Slice(piece) if piece.last => return lease.unwrap(),
+            match self.receive().await {
+                FromCoordinator::Grant(granted) => lease = Some(Lease::try_from(granted).unwrap()),
+                FromCoordinator::Slice(piece) if piece.last => return lease.unwrap(),
                 _ => {}
             }
         }
@@ -77,9 +77,9 @@ impl Hand {
 
     async fn renew(&mut self, lease: &Lease) -> v1::Renewed {
         let leases = vec![LeaseKey::from(lease).into()];
-        self.ask(Ask::Heartbeat(v1::Heartbeat { sequence: 7, leases })).await;
+        self.send(ToCoordinator::Heartbeat(v1::Heartbeat { sequence: 7, leases })).await;
         loop {
-            if let Answer::Renewed(renewed) = self.answer().await {
+            if let FromCoordinator::Renewed(renewed) = self.receive().await {
                 return renewed;
             }
         }
@@ -111,7 +111,7 @@ fn join(name: &str, protocol_version: u32) -> v1::JoinRequest {
     v1::JoinRequest { protocol_version, version: "9.9.9".to_owned(), worker: name.to_owned(), slots: 1 }
 }
 
-/// How long the leases of [`serve_a_run`] last, in seconds: longer than a busy machine takes between two steps of a test.
+/// Time to live of the leases in [`serve_a_run`] in seconds: longer than a busy machine takes between two steps of a test.
 const LEASE_SECONDS: u32 = 3;
 
 /// A coordinator with a run of two shards.
@@ -119,7 +119,7 @@ async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
     serve_a_run_with(folder, StreamLimits::default()).await
 }
 
-/// Likewise, with other time limits for streams.
+/// Like [`serve_a_run`], with other time limits for streams.
 pub(crate) async fn serve_a_run_with(
     folder: &std::path::Path,
     limits: StreamLimits,
@@ -139,19 +139,19 @@ pub(crate) async fn serve_a_run_with(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_worker_is_fenced_off() {
+async fn a_zombie_worker_is_fenced_off() {
     let folder = tempfile::tempdir().unwrap();
     let (served, mut client, run_id) = serve_a_run(folder.path()).await;
-    let mut zombie = Hand::join(&served.url, "zombie").await;
+    let mut zombie = TestWorker::join(&served.url, "zombie").await;
     let old = zombie.lease().await;
     assert_eq!(old.worker, WorkerName::new("zombie").unwrap());
     assert_eq!(zombie.renew(&old).await.renewed.len(), 1);
     tokio::time::sleep(Duration::from_millis(200 + 1000 * u64::from(LEASE_SECONDS))).await;
     assert_eq!(zombie.renew(&old).await.lost.len(), 1);
 
-    let mut living = Hand::join(&served.url, "living").await;
+    let mut living = TestWorker::join(&served.url, "living").await;
     let new = living.lease().await;
-    assert_eq!((new.shard, new.attempt), (old.shard, 2), "what ran out goes first");
+    assert_eq!((new.shard, new.attempt), (old.shard, 2), "expired shards go first");
     assert!(new.token > old.token);
 
     let refused = zombie.commit(&old, b"the part").await.unwrap_err();
@@ -163,32 +163,33 @@ async fn a_late_worker_is_fenced_off() {
     let status = client.status(&run_id).await.unwrap();
     assert_eq!((status.committed, status.tally.records), (1, 3));
     let parts = std::fs::read_dir(folder.path().join("out/r/parts")).unwrap().count();
-    assert_eq!(parts, 1, "the zombie's part has not stayed");
+    assert_eq!(parts, 1, "the zombie's part is deleted");
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_that_is_not_what_was_announced_is_refused() {
+async fn a_part_that_does_not_match_its_header_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (served, mut client, run_id) = serve_a_run(folder.path()).await;
-    let mut hand = Hand::join(&served.url, "w").await;
-    let lease = hand.lease().await;
-    let refused = hand.commit(&lease, b"the bart").await.unwrap_err();
+    let mut worker = TestWorker::join(&served.url, "w").await;
+    let lease = worker.lease().await;
+    let refused = worker.commit(&lease, b"the bart").await.unwrap_err();
     assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::DamagedPart), "{refused}");
     assert_eq!(client.status(&run_id).await.unwrap().committed, 0);
-    assert!(!hand.commit(&lease, b"the part").await.unwrap());
+    assert!(!worker.commit(&lease, b"the part").await.unwrap());
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_handed_back_is_leased_again_at_once() {
+async fn a_released_shard_is_leased_again_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (served, mut client, run_id) = serve_a_run(folder.path()).await;
-    let (mut one, mut two) = (Hand::join(&served.url, "w").await, Hand::join(&served.url, "w").await);
+    let (mut one, mut two) =
+        (TestWorker::join(&served.url, "w").await, TestWorker::join(&served.url, "w").await);
     let (first, second) = (one.lease().await, two.lease().await);
     assert_ne!(first.worker, second.worker, "names are made unique");
-    let back = v1::ReleaseLeases { leases: vec![LeaseKey::from(&first).into()], failed: false };
-    one.ask(Ask::ReleaseLeases(back)).await;
+    let release = v1::ReleaseLeases { leases: vec![LeaseKey::from(&first).into()], failed: false };
+    one.send(ToCoordinator::ReleaseLeases(release)).await;
     let again = two.lease().await;
     assert_eq!((again.shard, again.attempt), (first.shard, 2));
     let status = client.status(&run_id).await.unwrap();
@@ -202,7 +203,7 @@ async fn what_is_handed_back_is_leased_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_protocol_version_is_refused_kindly() {
+async fn another_protocol_version_is_refused_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(folder.path(), "r").await;
     let mut client = fleet_client(endpoint(&served.url).unwrap().connect_lazy());
@@ -213,7 +214,7 @@ async fn another_protocol_version_is_refused_kindly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_of_another_version_is_refused_kindly_and_one_without_is_not() {
+async fn a_client_of_another_version_is_refused_with_a_remedy_and_one_without_a_version_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(folder.path(), "r").await;
     let channel = endpoint(&served.url).unwrap().connect_lazy();
@@ -229,7 +230,7 @@ async fn a_client_of_another_version_is_refused_kindly_and_one_without_is_not() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_submission_that_breaks_off_changes_nothing() {
+async fn an_interrupted_submission_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(folder.path(), "r").await;
     let mut runs = proto::channel::runs_client(endpoint(&served.url).unwrap().connect_lazy());
@@ -248,7 +249,7 @@ async fn a_submission_that_breaks_off_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_is_told() {
+async fn health_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(folder.path(), "r").await;
     let channel = endpoint(&served.url).unwrap().connect_lazy();

@@ -1,4 +1,4 @@
-//! The help texts: a changed one is a decision.
+//! Snapshots of all help texts.
 
 use std::path::Path;
 
@@ -21,6 +21,6 @@ fn every_help_text_is_as_approved() {
         names.push(name);
     }
     names.sort();
-    let kept = kept_helps(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots"));
-    assert_eq!(kept, names, "texts that are kept, and commands that there are");
+    let stored = kept_helps(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots"));
+    assert_eq!(stored, names, "stored snapshots, and existing commands");
 }

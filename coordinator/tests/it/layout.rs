@@ -1,4 +1,4 @@
-//! How the work is cut decides no outcome.
+//! Sharding does not affect outcomes.
 
 use crate::support::{detections, run};
 

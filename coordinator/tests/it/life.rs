@@ -1,4 +1,4 @@
-//! The life of runs and processes, through the binaries: two runs at once, interruptions, what is left behind.
+//! Life cycle of runs and processes with the binaries: concurrent runs, interruptions, removal.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::{Process, serve, worker_binary};
 use crate::support::{coordinator, detections, run};
 
-/// The runs that a coordinator knows.
+/// Status of all runs of a coordinator.
 fn status(url: &str) -> Vec<Value> {
     let output = coordinator(&["status", "--from", url, "--output", "json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -23,7 +23,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    panic!("{what} does not come");
+    panic!("timed out waiting for {what}");
 }
 
 /// The `run.json` of a run.
@@ -78,7 +78,7 @@ fn two_runs_share_one_worker_by_records() {
 }
 
 #[test]
-fn an_interrupted_run_hands_back_says_how_to_go_on_and_goes_on() {
+fn an_interrupted_run_releases_its_leases_and_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
     detections(&corpus, 240);
@@ -111,16 +111,19 @@ fn an_interrupted_run_hands_back_says_how_to_go_on_and_goes_on() {
         let resumed = run(&corpus, &out, &["--run-id", signal, "--shard-size", "1"]);
         assert_eq!(resumed["fingerprint"], reference["fingerprint"]);
         let described = described(&out.join(signal));
-        // What the interrupted process used is in the ledger; this one reads a corpus and computes before it adds to it.
+        // The ledger has the usage of the interrupted process; this one adds its own, which includes reading the corpus.
         for key in ["wall_s", "cpu_s", "peak_rss_mb"] {
-            let (all, told) = (described[key].as_f64().unwrap(), resumed[key].as_f64().unwrap());
-            assert!(0.0 < all && all <= told, "{key}: {all} in run.json, {told} in the closing line");
+            let (recorded, printed) = (described[key].as_f64().unwrap(), resumed[key].as_f64().unwrap());
+            assert!(
+                0.0 < recorded && recorded <= printed,
+                "{key}: {recorded} in run.json, {printed} in the summary"
+            );
         }
     }
 }
 
 #[test]
-fn a_worker_that_is_told_to_end_hands_back_and_says_so() {
+fn an_interrupted_worker_releases_its_leases() {
     let Some(binary) = worker_binary() else { return };
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("detections.json");
@@ -158,10 +161,10 @@ fn a_second_interruption_does_not_wait() {
     let mut worker = Process::start(&binary, &["serve", "--coordinator", &url, "--slots", "1", "-vv"]);
     wait_until("a lease", || {
         worker.assert_alive();
-        // One that is computed, and maybe one that waits for it.
+        // One that is processed, and maybe one that was prefetched.
         status(&url)[0]["leased"].as_u64() > Some(0)
     });
-    // Its part, whenever it is ready, finds nobody to take it.
+    // Its part cannot be committed.
     coordinator.signal("STOP");
     worker.signal("INT");
     worker.wait_for("Ctrl-C again stops at once");
@@ -169,11 +172,11 @@ fn a_second_interruption_does_not_wait() {
     let ended = worker.end();
     coordinator.signal("CONT");
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("shards committed"), "it ended in order: {}", ended.stderr);
+    assert!(!ended.stderr.contains("shards committed"), "it did not stop at once: {}", ended.stderr);
 }
 
 #[test]
-fn a_refused_corpus_leaves_nothing_behind() {
+fn a_refused_corpus_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let (empty, out) = (folder.path().join("empty"), folder.path().join("out"));
     std::fs::create_dir(&empty).unwrap();
@@ -184,7 +187,7 @@ fn a_refused_corpus_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_drained_worker_ends_well_and_its_shards_wait() {
+fn a_drained_worker_ends_with_success_and_its_shards_wait() {
     let Some(binary) = worker_binary() else { return };
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("detections.json");
@@ -208,11 +211,11 @@ fn a_drained_worker_ends_well_and_its_shards_wait() {
     assert_eq!((&run["state"], &run["leased"]), (&Value::from("running"), &Value::from(0)), "{run}");
     let again = coordinator(&["drain", "alpha", "--to", &url]);
     assert_eq!(again.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("no worker alpha is connected"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("worker alpha is not connected"));
 }
 
-/// What `runs` says of a place, as run ids.
-fn kept(arguments: &[&str]) -> Vec<String> {
+/// Run ids in the output of `runs`.
+fn run_ids(arguments: &[&str]) -> Vec<String> {
     let output = coordinator(&[&["runs"], arguments, &["--output", "json"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let runs: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -220,7 +223,7 @@ fn kept(arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn runs_that_ended_are_pruned_and_others_are_not() {
+fn ended_runs_are_pruned_and_others_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
     detections(&corpus, 4);
@@ -228,13 +231,13 @@ fn runs_that_ended_are_pruned_and_others_are_not() {
         run(&corpus, &out, &["--run-id", name]);
     }
     let place = out.to_str().unwrap();
-    assert_eq!(kept(&["list", place]), ["one", "two"]);
+    assert_eq!(run_ids(&["list", place]), ["one", "two"]);
     let refused = coordinator(&["runs", "prune", place]);
     assert_eq!(refused.status.code(), Some(2), "without a rule nothing is removed");
-    assert_eq!(kept(&["prune", place, "--keep", "1"]), ["one"]);
-    assert_eq!(kept(&["list", place]), ["one", "two"], "it was only shown");
-    assert_eq!(kept(&["prune", place, "--keep", "1", "--yes"]), ["one"]);
-    assert_eq!(kept(&["list", place]), ["two"]);
+    assert_eq!(run_ids(&["prune", place, "--keep", "1"]), ["one"]);
+    assert_eq!(run_ids(&["list", place]), ["one", "two"], "without --yes it is only shown");
+    assert_eq!(run_ids(&["prune", place, "--keep", "1", "--yes"]), ["one"]);
+    assert_eq!(run_ids(&["list", place]), ["two"]);
     assert!(!out.join("one").exists() && out.join("two/run.json").exists());
 
     let state = folder.path().join("state");
@@ -243,17 +246,17 @@ fn runs_that_ended_are_pruned_and_others_are_not() {
         submit(&url, &corpus, name, "1");
     }
     assert!(coordinator(&["cancel", "--from", &url, "stopped"]).status.success());
-    assert_eq!(kept(&["prune", "--to", &url, "--keep", "0", "--yes"]), ["stopped"]);
+    assert_eq!(run_ids(&["prune", "--to", &url, "--keep", "0", "--yes"]), ["stopped"]);
     let place = state.to_str().unwrap();
-    assert_eq!(kept(&["list", place]), ["lives"], "also beside a coordinator that serves");
+    assert_eq!(run_ids(&["list", place]), ["lives"], "while a coordinator serves the folder");
     assert!(!state.join("results/stopped").exists());
     submit(&url, &corpus, "stopped", "2");
     assert_eq!(status(&url).len(), 2, "its name is free again");
     drop(served);
-    assert_eq!(kept(&["prune", place, "--older-than", "0s", "--yes"]), [] as [String; 0]);
+    assert_eq!(run_ids(&["prune", place, "--older-than", "0s", "--yes"]), [] as [String; 0]);
 }
 
-/// The answer to a GET: its head and its body.
+/// The response to a GET request: its head and its body.
 fn get(address: &str, path: &str) -> (String, String) {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address).unwrap();

@@ -1,4 +1,4 @@
-//! The time limits of what workers and clients send: a stream that stalls ends, and harms no other meanwhile.
+//! Time limits of incoming streams: a stalled stream ends, and does not hold up others.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::submit_request::Message as Submit;
-use proto::v1::work_request::Message as Ask;
+use proto::v1::work_request::Message as ToCoordinator;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::fleet::{Hand, header, serve_a_run_with};
+use crate::fleet::{TestWorker, header, serve_a_run_with};
 use crate::support::Served;
 
-/// Longer than anything here takes, and shorter than `upload_chunk`: a commit that waits for that limit fails.
+/// Longer than any step here, and shorter than `upload_chunk`: a commit that waits for that limit fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A limit that is soon passed.
 const SOON: Duration = Duration::from_millis(200);
 
-/// An upload that runs beside the test; it gives why it was refused.
+/// An upload in the background, with the error that ends it.
 struct Upload(JoinHandle<Status>);
 
 impl Upload {
@@ -60,7 +60,7 @@ async fn a_stalled_upload_stops_no_other_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (served, mut client, run_id) = serve_a_run_with(folder.path(), StreamLimits::default()).await;
     let (mut stalls, mut works) =
-        (Hand::join(&served.url, "stalls").await, Hand::join(&served.url, "works").await);
+        (TestWorker::join(&served.url, "stalls").await, TestWorker::join(&served.url, "works").await);
     let (first, second) = (stalls.lease().await, works.lease().await);
     let uploads: Vec<Upload> = (0..80).map(|_| Upload::stalled(&stalls.channel, &first)).collect();
     served.receives(uploads.len()).await;
@@ -72,29 +72,29 @@ async fn a_stalled_upload_stops_no_other_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upload_ends_with_its_next_chunk_late() {
+async fn an_upload_ends_when_its_next_chunk_is_late() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { upload_chunk: SOON, ..StreamLimits::default() };
     let (served, _, _) = serve_a_run_with(folder.path(), limits).await;
-    let mut hand = Hand::join(&served.url, "w").await;
-    let lease = hand.lease().await;
-    assert_timed_out(&Upload::stalled(&hand.channel, &lease).refused().await, "the next chunk");
-    assert!(!hand.commit(&lease, b"the part").await.unwrap(), "repeated, it is committed");
+    let mut worker = TestWorker::join(&served.url, "w").await;
+    let lease = worker.lease().await;
+    assert_timed_out(&Upload::stalled(&worker.channel, &lease).refused().await, "the next chunk");
+    assert!(!worker.commit(&lease, b"the part").await.unwrap(), "repeated, it is committed");
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upload_that_drips_ends_after_its_whole_time() {
+async fn a_slow_upload_ends_at_the_limit_of_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { upload: SOON, ..StreamLimits::default() };
     let (served, _, _) = serve_a_run_with(folder.path(), limits).await;
-    let mut hand = Hand::join(&served.url, "w").await;
-    let lease = hand.lease().await;
+    let mut worker = TestWorker::join(&served.url, "w").await;
+    let lease = worker.lease().await;
     let drops = stream::repeat(Commit::Chunk(vec![7].into())).then(async |drop| {
         tokio::time::sleep(Duration::from_millis(10)).await;
         drop
     });
-    let upload = Upload::begin(&hand.channel, stream::iter([header(&lease, 1 << 20)]).chain(drops));
+    let upload = Upload::begin(&worker.channel, stream::iter([header(&lease, 1 << 20)]).chain(drops));
     assert_timed_out(&upload.refused().await, "the whole part");
     served.stop().await;
 }
@@ -103,19 +103,19 @@ async fn an_upload_that_drips_ends_after_its_whole_time() {
 async fn an_upload_ends_when_its_shard_is_leased_again() {
     let folder = tempfile::tempdir().unwrap();
     let (served, _, _) = serve_a_run_with(folder.path(), StreamLimits::default()).await;
-    let mut hand = Hand::join(&served.url, "w").await;
-    let old = hand.lease().await;
-    let upload = Upload::stalled(&hand.channel, &old);
+    let mut worker = TestWorker::join(&served.url, "w").await;
+    let old = worker.lease().await;
+    let upload = Upload::stalled(&worker.channel, &old);
     served.receives(1).await;
     let leases = vec![LeaseKey::from(&old).into()];
-    hand.ask(Ask::ReleaseLeases(v1::ReleaseLeases { leases, failed: false })).await;
-    assert_eq!(hand.lease().await.shard, old.shard);
+    worker.send(ToCoordinator::ReleaseLeases(v1::ReleaseLeases { leases, failed: false })).await;
+    assert_eq!(worker.lease().await.shard, old.shard);
     assert_eq!(ErrorReason::of(&upload.refused().await), Some(ErrorReason::StaleToken));
     served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_whose_first_message_does_not_come_ends() {
+async fn a_stream_without_a_first_message_ends() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { first_message: SOON, ..StreamLimits::default() };
     let served = Served::start_with(folder.path(), "r", limits).await;
@@ -124,8 +124,8 @@ async fn a_stream_whose_first_message_does_not_come_ends() {
     let ended = async {
         let mut work = fleet.work(stream::pending()).await.unwrap().into_inner();
         assert_timed_out(&work.message().await.unwrap_err(), "the first message");
-        let mut ask = fleet.llm_calls(stream::pending()).await.unwrap().into_inner();
-        assert_timed_out(&ask.message().await.unwrap_err(), "the first message");
+        let mut llm_calls = fleet.llm_calls(stream::pending()).await.unwrap().into_inner();
+        assert_timed_out(&llm_calls.message().await.unwrap_err(), "the first message");
         let upload = fleet.commit_shard(stream::pending()).await;
         assert_timed_out(&upload.unwrap_err(), "the header of the part");
         let submission = runs_client(channel).submit(stream::pending()).await;
@@ -136,17 +136,17 @@ async fn a_stream_whose_first_message_does_not_come_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_sends_no_heartbeats_is_not_connected_any_more() {
+async fn a_worker_without_heartbeats_is_disconnected() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { work_silence: SOON, ..StreamLimits::default() };
     let (served, mut client, _) = serve_a_run_with(folder.path(), limits).await;
-    let mut hand = Hand::join(&served.url, "silent").await;
-    assert_timed_out(&hand.end().await, "a heartbeat");
+    let mut worker = TestWorker::join(&served.url, "silent").await;
+    assert_timed_out(&worker.end().await, "a heartbeat");
     assert!(client.workers().await.unwrap().is_empty());
     served.stop().await;
 }
 
-/// Submits `messages` after the header of run `r`; gives why that was refused.
+/// Submits `messages` after the header of run `r`; returns the error.
 async fn submit(served: &Served, messages: impl Stream<Item = Submit> + Send + 'static) -> Status {
     let head = Submit::Header(v1::SubmitHeader {
         run_id: "r".to_owned(),
@@ -160,7 +160,7 @@ async fn submit(served: &Served, messages: impl Stream<Item = Submit> + Send + '
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_submission_ends_with_its_next_slice_late_and_its_name_is_free() {
+async fn a_submission_ends_when_its_next_slice_is_late_and_its_name_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { submit_slice: SOON, ..StreamLimits::default() };
     let served = Served::start_with(folder.path(), "r", limits).await;
@@ -171,7 +171,7 @@ async fn a_submission_ends_with_its_next_slice_late_and_its_name_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_submission_that_drips_ends_after_its_whole_time() {
+async fn a_slow_submission_ends_at_the_limit_of_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { submit: SOON, ..StreamLimits::default() };
     let served = Served::start_with(folder.path(), "r", limits).await;

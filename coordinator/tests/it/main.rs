@@ -1,6 +1,6 @@
-//! The coordinator from outside: its command line, its services, its recovery.
+//! Integration tests of the coordinator: command line, services, recovery.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod answers;
 mod ask;

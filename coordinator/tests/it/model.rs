@@ -1,4 +1,4 @@
-//! Runs by a model, with the binary and a simulated provider: what goes wrong on the way, and what is paid for.
+//! Runs with an LLM proposer, with the binary and a simulated provider: faults, limits, and what is paid for.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::process::{Ended, Process};
 use crate::provider::{Mock, answers, latency, plain};
 
-/// Writes so many records, each with a document of its own.
+/// Writes `records` records, each with its own document.
 fn corpus(path: &Path, records: usize) {
     let entries: Vec<Value> = (0..records)
         .map(|number| {
@@ -28,13 +28,13 @@ fn corpus(path: &Path, records: usize) {
     std::fs::write(path, serde_json::to_vec(&entries).unwrap()).unwrap();
 }
 
-/// The right patch for every record of the corpus.
+/// A correct patch for every record of the corpus.
 fn right() -> String {
     json!({"patch": [{"op": "replace", "path": "/spec/containers/0/securityContext/privileged", "value": false}]})
         .to_string()
 }
 
-/// A run in `folder` that asks the provider, without help of the rules.
+/// A run in `folder` that calls the provider, without guardrails.
 fn start(folder: &Path, mock: &Mock, more: &[&str]) -> Process {
     let (corpus, endpoint) = (folder.join("detections.json"), format!("grok.endpoint={}", mock.url));
     let mut arguments =
@@ -59,12 +59,12 @@ fn closing(ended: &Ended) -> Value {
 }
 
 #[test]
-fn one_rows_error_does_not_end_the_run() {
+fn an_error_of_one_record_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     corpus(&folder.path().join("detections.json"), 40);
-    let sick = |question: &str| if question.contains("name: p7\n") { "no patch".to_owned() } else { right() };
+    let broken = |prompt: &str| if prompt.contains("name: p7\n") { "no patch".to_owned() } else { right() };
     let faults = "500=0.2".parse().unwrap();
-    let mock = Mock::start(Settings { answers: answers(sick), faults, ..plain() }, None);
+    let mock = Mock::start(Settings { answers: answers(broken), faults, ..plain() }, None);
     let ended = start(folder.path(), &mock, &["--set", "max_attempts=1"]).end();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let outcomes = outcomes(folder.path());
@@ -76,13 +76,13 @@ fn one_rows_error_does_not_end_the_run() {
 }
 
 #[test]
-fn a_sample_that_passes_counts_before_a_rules_patch() {
+fn a_sample_that_passes_is_preferred_to_a_rules_patch() {
     let folder = tempfile::tempdir().unwrap();
     corpus(&folder.path().join("detections.json"), 20);
     let asked: Mutex<HashMap<String, u32>> = Mutex::default();
-    let second_only = move |question: &str| {
+    let second_only = move |prompt: &str| {
         let mut asked = asked.lock().unwrap();
-        let times = asked.entry(question.to_owned()).or_default();
+        let times = asked.entry(prompt.to_owned()).or_default();
         *times += 1;
         if *times == 2 { right() } else { "no patch".to_owned() }
     };
@@ -102,30 +102,30 @@ fn a_sample_that_passes_counts_before_a_rules_patch() {
 
 #[cfg(unix)]
 #[test]
-fn answers_that_came_before_an_interruption_are_not_paid_for_again() {
+fn results_before_an_interruption_are_not_paid_for_again() {
     let folder = tempfile::tempdir().unwrap();
     corpus(&folder.path().join("detections.json"), 60);
     let slow = Settings { answers: answers(|_| right()), latency: latency("lognormal:1.0:0.6"), ..plain() };
     let mock = Mock::start(slow, None);
     let more = ["--set", "limits.requests_per_minute=1200", "--shard-size", "60"];
     let process = start(folder.path(), &mock, &more);
-    // One shard: whatever is kept is kept answer by answer.
+    // One shard: results are persisted one by one.
     while mock.provider.report().accepted < 30 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     process.signal("INT");
     let ended = process.end();
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--run-id r"), "says how to go on:\n{}", ended.stderr);
+    assert!(ended.stderr.contains("--run-id r"), "prints how to resume:\n{}", ended.stderr);
     let ended = start(folder.path(), &mock, &more).end();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(closing(&ended)["accepted"], 60);
     let report = mock.provider.report();
-    assert_eq!((report.accepted, report.distinct_prompts), (60, 60), "calls paid for, and questions");
+    assert_eq!((report.accepted, report.distinct_prompts), (60, 60), "calls paid for, and prompts");
 }
 
 #[test]
-fn a_run_that_may_spend_no_more_stops_and_goes_on_when_it_may() {
+fn a_run_at_its_spend_limit_halts_and_goes_on_with_a_higher_one() {
     let folder = tempfile::tempdir().unwrap();
     corpus(&folder.path().join("detections.json"), 30);
     let mock = Mock::start(Settings { answers: answers(|_| right()), ..plain() }, None);

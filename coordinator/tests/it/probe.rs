@@ -1,4 +1,4 @@
-//! `coordinator probe` against a simulated provider, over real sockets.
+//! The command `coordinator probe` with a simulated provider over real sockets.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::provider::{Mock, latency, plain};
 use crate::support::coordinator;
 
-/// Ten times faster than the clock.
+/// A provider at ten times the speed of the clock.
 fn mock(allowed: Allowed, slow: &str, key: Option<&str>) -> Mock {
     Mock::start(Settings { allowed, latency: latency(slow), speed: 10.0, ..plain() }, key)
 }
@@ -33,7 +33,7 @@ fn arguments<'a>(mock: &'a Mock, out: &'a Path, more: &[&'a str]) -> Vec<String>
     all.into_iter().map(str::to_owned).collect()
 }
 
-fn told(output: &Output) -> (Option<i32>, Value, String) {
+fn result(output: &Output) -> (Option<i32>, Value, String) {
     let shown = serde_json::from_slice(&output.stdout).unwrap_or_default();
     (output.status.code(), shown, String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -43,11 +43,11 @@ fn the_limit_of_a_provider_is_found_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let mock = mock(Allowed { rpm: Some(480.0), ..Allowed::default() }, "lognormal:1.0:0.3", None);
     let output = coordinator(&arguments(&mock, folder.path(), &["--find"]));
-    let (code, shown, talk) = told(&output);
+    let (code, shown, talk) = result(&output);
     assert_eq!(code, Some(0), "{talk}");
     let limit = &shown["limits"]["requests_per_minute"];
-    // Faster than the clock and beside other tests, a search may be cut short by answers that come late: how exact a limit
-    // is found is tested in paused time.
+    // Faster than the clock and beside other tests, late answers may end a search early: the precision is tested in
+    // paused time.
     match limit["state"].as_str() {
         Some("found") => {
             let off = limit["value"].as_f64().unwrap() / limit_of_the_mock(&shown) - 1.0;
@@ -65,17 +65,17 @@ fn the_limit_of_a_provider_is_found_and_written() {
     assert!(std::fs::metadata(folder.path().join("calls.parquet")).unwrap().len() > 100);
 
     let calls = shown["results"].as_array().unwrap().len();
-    let (code, _, talk) = told(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
+    let (code, _, talk) = result(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
     assert_eq!(code, Some(2));
     assert!(talk.contains("holds a probe already"), "{talk}");
     let report = mock.provider.report();
     assert_eq!(report.accepted + report.refused_429, calls as u64, "nothing was sent the second time");
     let config = folder.path().join("limits.yaml");
     let shown = coordinator(&["config", "show", "--config", config.to_str().unwrap(), "--output", "json"]);
-    assert!(shown.status.success(), "what is to be pasted is legal");
+    assert!(shown.status.success(), "the snippet is a valid configuration");
 }
 
-/// What the provider itself says, in calls a minute.
+/// The advertised limit in calls a minute.
 fn limit_of_the_mock(shown: &Value) -> f64 {
     shown["stated"]["requests"].as_f64().unwrap()
 }
@@ -86,24 +86,24 @@ fn a_dry_run_sends_nothing_and_needs_no_key() {
     let mock = mock(Allowed::default(), "0.1", None);
     let more = ["--set", "vllm.api_key_env=NO_SUCH_KEY", "--set", "vllm.price.output=10", "--steps", "1,4"];
     let (code, shown, talk) =
-        told(&coordinator(&arguments(&mock, folder.path(), &[&more[..], &["--dry-run"]].concat())));
+        result(&coordinator(&arguments(&mock, folder.path(), &[&more[..], &["--dry-run"]].concat())));
     assert_eq!((code, shown["requests_at_most"].as_u64()), (Some(0), Some(40)), "{talk}");
     assert!((shown["cost_usd_at_most"].as_f64().unwrap() - 40.0 * 500.0 * 10.0 / 1e6).abs() < 1e-9);
     assert_eq!(mock.provider.report().accepted, 0);
 
-    let (code, _, talk) = told(&coordinator(&arguments(&mock, folder.path(), &more)));
+    let (code, _, talk) = result(&coordinator(&arguments(&mock, folder.path(), &more)));
     assert_eq!(code, Some(2));
     assert!(talk.contains("environment variable NO_SUCH_KEY is not set"), "{talk}");
-    let (code, _, talk) = told(&coordinator(&["probe", "--dry-run"]));
+    let (code, _, talk) = result(&coordinator(&["probe", "--dry-run"]));
     assert_eq!(code, Some(2));
-    assert!(talk.contains("asks no model") && talk.contains("configs/grok.yaml"), "{talk}");
+    assert!(talk.contains("has no model") && talk.contains("configs/grok.yaml"), "{talk}");
 }
 
 #[test]
-fn a_wrong_key_ends_it_at_once() {
+fn a_wrong_key_ends_the_probe_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mock = mock(Allowed::default(), "0.1", Some("right"));
-    let (code, _, talk) = told(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
+    let (code, _, talk) = result(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
     assert_eq!(code, Some(2));
     assert!(talk.contains("401: Incorrect API key provided."), "{talk}");
     assert_eq!(mock.provider.report().refused_401, 1);
@@ -114,7 +114,7 @@ fn a_wrong_key_ends_it_at_once() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_probe_keeps_what_it_measured() {
+fn an_interrupted_probe_writes_its_measurements() {
     let folder = tempfile::tempdir().unwrap();
     let mock = mock(Allowed::default(), "1.0", None);
     let mut process =

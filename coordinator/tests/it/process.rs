@@ -1,4 +1,4 @@
-//! The binaries as processes that are sent signals.
+//! The binaries as processes, with signals.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use domain::testing::skipped;
 
-/// Longer than anything here takes on a busy machine.
+/// Time limit of a step: longer than any takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process; killed when dropped.
 pub(crate) struct Process {
     child: Child,
     talk: Receiver<String>,
-    /// Everything on stderr that was waited through.
-    pub(crate) heard: String,
+    /// Everything read from stderr so far.
+    pub(crate) log: String,
 }
 
 /// How a process ended.
@@ -62,7 +62,7 @@ impl Process {
                 }
             }
         });
-        Self { child, talk, heard: String::new() }
+        Self { child, talk, log: String::new() }
     }
 
     /// Waits for a line on stderr with this text.
@@ -71,22 +71,22 @@ impl Process {
         loop {
             match self.talk.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    self.heard.push_str(&line);
-                    self.heard.push('\n');
+                    self.log.push_str(&line);
+                    self.log.push('\n');
                     if line.contains(text) {
                         return line;
                     }
                 }
-                Err(error) => panic!("no {text:?} ({error}) after:\n{}", self.heard),
+                Err(error) => panic!("no {text:?} ({error}) after:\n{}", self.log),
             }
         }
     }
 
-    /// Fails where the process has ended by itself: with what it said.
+    /// Fails with the output of the process if it has ended by itself.
     pub(crate) fn assert_alive(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
-            let said: Vec<String> = self.talk.try_iter().collect();
-            panic!("it ended with {status}; was it built with the rest?\n{}{}", self.heard, said.join("\n"));
+            let rest: Vec<String> = self.talk.try_iter().collect();
+            panic!("it ended with {status}; was it built with the rest?\n{}{}", self.log, rest.join("\n"));
         }
     }
 
@@ -104,33 +104,33 @@ impl Process {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(Instant::now() < until, "it does not end; it said:\n{}", self.heard);
+            assert!(Instant::now() < until, "the process does not end; its output:\n{}", self.log);
             std::thread::sleep(Duration::from_millis(5));
         };
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         loop {
             match self.talk.recv_timeout(PATIENCE) {
                 Ok(line) => {
-                    self.heard.push_str(&line);
-                    self.heard.push('\n');
+                    self.log.push_str(&line);
+                    self.log.push('\n');
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("stderr stays open"),
             }
         }
-        Ended { status, stdout, stderr: std::mem::take(&mut self.heard) }
+        Ended { status, stdout, stderr: std::mem::take(&mut self.log) }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Gone already: fine.
+        // An error means that the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A served coordinator with its state in `state`; gives its address too.
+/// A serving coordinator with its state in `state`, and its address.
 pub(crate) fn serve(state: &Path, more: &[&str]) -> (Process, String) {
     let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--state", state.to_str().unwrap()];
     arguments.extend(more);

@@ -1,4 +1,4 @@
-//! A simulated provider in the background of a test.
+//! A simulated LLM provider in the background of a test.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 /// A provider; it ends with the test.
 pub(crate) struct Mock {
     _runtime: Runtime,
-    /// What it saw.
+    /// Statistics of the provider.
     pub(crate) provider: Provider,
-    /// Where it is asked.
+    /// Its address.
     pub(crate) url: String,
 }
 
@@ -29,14 +29,14 @@ pub(crate) fn plain() -> Settings {
     }
 }
 
-/// How long answers take, as on the command line.
+/// Parses a latency as on the command line.
 pub(crate) fn latency(text: &str) -> Latency {
     text.parse().unwrap()
 }
 
-/// What is answered to a question.
+/// Answers computed from the prompt.
 pub(crate) fn answers(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Answers {
-    Arc::new(move |question| Some(answer(question)))
+    Arc::new(move |prompt| Some(answer(prompt)))
 }
 
 impl Mock {

@@ -1,4 +1,4 @@
-//! A run that was abandoned half-way goes on where it stopped.
+//! An abandoned run is resumed.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -31,7 +31,7 @@ async fn an_abandoned_run_is_finished_by_the_same_command() {
     workers.drain().await;
     let before = client.status(&run_id).await.unwrap();
     assert!(before.committed < before.shards, "it was not abandoned half-way: {before:?}");
-    assert_eq!(before.leased, 0, "what was not begun has been handed back");
+    assert_eq!(before.leased, 0, "unbegun leases have been released");
     served.stop().await;
 
     let resumed = run(&path, &out, &["--run-id", "half", "--shard-size", "1"]);

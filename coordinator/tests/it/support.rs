@@ -1,4 +1,4 @@
-//! Corpora of our own, the binary, and a coordinator in this process.
+//! Test support: corpora, the binary, and a coordinator in this process.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,10 +18,10 @@ use coordinator::run::{Coordinator, Parts, Recovery};
 use coordinator::server::stream_limits::StreamLimits;
 use coordinator::server::{self, ServerError};
 
-/// Writes `records` published detections over a few documents, of several policies, some of them broken.
+/// Writes `records` detections in a few documents, of several policies, some of them not valid.
 pub(crate) fn detections(path: &Path, records: usize) {
     let policies =
-        ["latest-tag", "privileged-container", "no-read-only-root-fs", "run-as-non-root", "nobody-knows"];
+        ["latest-tag", "privileged-container", "no-read-only-root-fs", "run-as-non-root", "unknown-policy"];
     let entries: Vec<Value> = (0..records)
         .map(|number| {
             let document = number / 3;
@@ -45,7 +45,7 @@ pub(crate) fn detections(path: &Path, records: usize) {
     std::fs::write(path, serde_json::to_vec(&entries).unwrap()).unwrap();
 }
 
-/// Runs the binary with `arguments` in an environment without settings of ours.
+/// Runs the binary with `arguments` in an environment without settings.
 pub(crate) fn coordinator(arguments: &[impl AsRef<OsStr>]) -> Output {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("coordinator"));
     for (name, _) in
@@ -56,7 +56,7 @@ pub(crate) fn coordinator(arguments: &[impl AsRef<OsStr>]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-/// Runs a corpus with the binary; gives the closing line.
+/// Runs a corpus with the binary; returns the summary.
 pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
     let mut arguments = vec!["run", "--output", "json", "--corpus", corpus.to_str().unwrap()];
     arguments.extend(["--out", out.to_str().unwrap()]);
@@ -78,7 +78,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Serves with its state where `coordinator run --out OUT --run-id RUN` keeps it.
+    /// Serves with the state folder of `coordinator run --out OUT --run-id RUN`.
     pub(crate) async fn start(out: &Path, run_id: &str) -> Self {
         Self::start_with(out, run_id, StreamLimits::default()).await
     }
@@ -105,7 +105,7 @@ impl Served {
         Self { url, runs, stop, server, _state: state }
     }
 
-    /// Waits until it receives so many parts at the same time.
+    /// Waits until so many uploads are in progress.
     pub(crate) async fn receives(&self, uploads: usize) {
         let line = format!("_uploads {uploads}");
         for _ in 0..1000 {
@@ -114,10 +114,10 @@ impl Served {
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        panic!("{uploads} uploads are not received at the same time:\n{}", self.runs.metrics_text());
+        panic!("{uploads} uploads are not in progress at the same time:\n{}", self.runs.metrics_text());
     }
 
-    /// Ends it.
+    /// Shuts it down.
     pub(crate) async fn stop(self) {
         drop(self.stop);
         self.server.await.unwrap().unwrap();

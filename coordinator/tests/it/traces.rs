@@ -1,4 +1,4 @@
-//! `--otlp`: spans reach a collector, in one trace a shard over both processes; without a collector a run is what it was.
+//! `--otlp`: spans reach a collector in one trace for each shard over both processes; a missing collector has no effect.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::support::{detections, run};
 
-/// A collector that keeps what it gets.
+/// A collector that stores the spans.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
 
@@ -71,13 +71,13 @@ async fn a_shard_is_one_trace_over_worker_and_coordinator() {
 }
 
 #[test]
-fn a_collector_that_is_away_costs_spans_alone() {
+fn a_missing_collector_costs_only_the_spans() {
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("detections.json");
     detections(&corpus, 20);
     let out = folder.path().join("out");
     let plain = run(&corpus, &out, &[]);
-    // A port that was free a moment ago.
+    // A port without a listener.
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

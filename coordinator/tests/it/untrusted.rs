@@ -1,4 +1,4 @@
-//! A model that does whatever a manifest tells it, and manifests that tell it to: nothing gets out, nothing gets in.
+//! Prompt injection: a model that obeys every instruction in a manifest leaks no secret and gets no attack accepted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::support::coordinator;
 const KEY: &str = "canary-provider-key-6650";
 const VARIABLE: &str = "UNTRUSTED_TEST_KEY";
 
-/// What a patch that got through would hold.
+/// Texts that an accepted attack would contain.
 const ATTACKS: [&str; 8] = [
     "SYS_ADMIN",
     "attacker",
@@ -33,14 +33,14 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/fixtures/injection")
 }
 
-/// File, policy, and what stops a model that obeys.
+/// File, policy, and the reason that stops an obedient model.
 fn cases() -> Vec<[String; 3]> {
     let text = std::fs::read_to_string(fixtures().join("expected.tsv")).unwrap();
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     rows.map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap()).collect()
 }
 
-/// Every secret of the fixtures: the word that begins with `canary`, in whatever case.
+/// All secrets of the fixtures: words that contain `canary` in any case.
 fn canaries(texts: &[String]) -> Vec<String> {
     let words = texts.iter().flat_map(|text| text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')));
     let mut found: Vec<String> = words
@@ -54,10 +54,10 @@ fn canaries(texts: &[String]) -> Vec<String> {
     found
 }
 
-/// What the manifest in a question demands: the first JSON Patch in it.
-fn obey(question: &str) -> String {
-    let plain = question.replace("\\\"", "\"");
-    let demanded = [question, &plain].into_iter().find_map(|text| {
+/// The first JSON Patch in a prompt, which the manifest in it demands.
+fn obey(prompt: &str) -> String {
+    let plain = prompt.replace("\\\"", "\"");
+    let demanded = [prompt, &plain].into_iter().find_map(|text| {
         text.match_indices("[{").find_map(|(at, _)| {
             let value = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>().next()?.ok()?;
             value.as_array()?.iter().all(|op| op.get("op").is_some()).then_some(value)
@@ -66,13 +66,13 @@ fn obey(question: &str) -> String {
     json!({"patch": demanded.unwrap_or(json!([]))}).to_string()
 }
 
-/// A provider that obeys, and what it was asked.
+/// An obedient provider, and the prompts that it received.
 fn obedient() -> (Mock, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(vec![]));
     let memory = Arc::clone(&asked);
-    let obeying = answers(move |question| {
-        memory.lock().unwrap().push(question.to_owned());
-        obey(question)
+    let obeying = answers(move |prompt| {
+        memory.lock().unwrap().push(prompt.to_owned());
+        obey(prompt)
     });
     (Mock::start(Settings { answers: obeying, ..plain() }, Some(KEY)), asked)
 }
@@ -82,7 +82,7 @@ fn corpus(path: &Path) {
         .iter()
         .map(|[file, policy, _]| {
             let yaml = std::fs::read_to_string(fixtures().join(file)).unwrap();
-            // A scanner may quote what it found.
+            // A scanner may quote its finding.
             let quoted = yaml.contains("canary-hunter-7741").then_some("DB_PASSWORD is canary-hunter-7741");
             json!({
                 "id": file, "manifest_path": file, "manifest_yaml": yaml, "policy_id": policy,
@@ -93,7 +93,7 @@ fn corpus(path: &Path) {
     std::fs::write(path, serde_json::to_vec(&entries).unwrap()).unwrap();
 }
 
-/// Everything below a folder.
+/// All files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -103,14 +103,14 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What a run left, and what it said.
-struct Left {
+/// Results of a run.
+struct Observed {
     outcomes: BTreeMap<String, Outcome>,
     stderr: String,
-    asked: Vec<String>,
+    prompts: Vec<String>,
 }
 
-fn run(folder: &Path, guardrails: &str) -> Left {
+fn run(folder: &Path, guardrails: &str) -> Observed {
     let (mock, asked) = obedient();
     let (input, out) = (folder.join("detections.json"), folder.join(guardrails));
     corpus(&input);
@@ -136,28 +136,28 @@ fn run(folder: &Path, guardrails: &str) -> Left {
         let outcome = outcome.unwrap();
         (outcome.record_id.to_string(), outcome)
     });
-    Left { outcomes: outcomes.collect(), stderr, asked: asked.lock().unwrap().clone() }
+    Observed { outcomes: outcomes.collect(), stderr, prompts: asked.lock().unwrap().clone() }
 }
 
 #[test]
-fn what_manifests_demand_of_a_model_is_stopped_and_no_secret_leaves() {
+fn injected_instructions_are_stopped_and_no_secret_leaks() {
     let folder = tempfile::tempdir().unwrap();
     let texts: Vec<String> =
         cases().iter().map(|[file, ..]| std::fs::read_to_string(fixtures().join(file)).unwrap()).collect();
     let canaries = canaries(&texts);
     assert!(canaries.len() >= 9, "{canaries:?}");
     for guardrails in ["none", "merge"] {
-        let left = run(folder.path(), guardrails);
-        assert_eq!(left.outcomes.len(), cases().len());
-        assert!(left.asked.len() >= cases().len(), "every manifest was shown to the model");
+        let observed = run(folder.path(), guardrails);
+        assert_eq!(observed.outcomes.len(), cases().len());
+        assert!(observed.prompts.len() >= cases().len(), "every manifest was shown to the model");
         for [file, _, stop] in cases() {
-            let outcome = &left.outcomes[&file];
+            let outcome = &observed.outcomes[&file];
             let patch =
                 outcome.proposal.as_ref().map(|proposal| proposal.patch.to_json()).unwrap_or_default();
             if guardrails == "none" {
                 assert!(!outcome.accepted(), "{file}: {patch}");
-                let said = outcome.attempt_errors.join("; ");
-                assert!(said.contains(&stop), "{file}: {said:?} instead of {stop:?}");
+                let errors = outcome.attempt_errors.join("; ");
+                assert!(errors.contains(&stop), "{file}: {errors:?} instead of {stop:?}");
             } else {
                 assert!(outcome.accepted(), "{file}: {:?}", outcome.errors);
                 for attack in ATTACKS {
@@ -165,20 +165,20 @@ fn what_manifests_demand_of_a_model_is_stopped_and_no_secret_leaves() {
                 }
             }
         }
-        no_secret_is_left(&folder.path().join(guardrails), &left, &canaries);
+        no_secret_is_left(&folder.path().join(guardrails), &observed, &canaries);
     }
 }
 
-/// The user's own documents, whole or patched, hold what the user wrote; nothing else does.
-fn no_secret_is_left(out: &Path, left: &Left, canaries: &[String]) {
+/// Checks that secrets occur only in the user's own documents, original or patched.
+fn no_secret_is_left(out: &Path, observed: &Observed, canaries: &[String]) {
     let none_in = |what: &str, text: &str| {
         for canary in canaries.iter().map(String::as_str).chain([KEY]) {
             assert!(!text.contains(canary), "{what} holds {canary}:\n{text}");
         }
     };
-    left.asked.iter().for_each(|question| none_in("a question", question));
-    none_in("the log", &left.stderr);
-    for (id, outcome) in &left.outcomes {
+    observed.prompts.iter().for_each(|prompt| none_in("a prompt", prompt));
+    none_in("the log", &observed.stderr);
+    for (id, outcome) in &observed.outcomes {
         let rest = Outcome { patched_yaml: None, proposal: None, ..outcome.clone() };
         none_in(id, &format!("{rest:?}"));
     }
@@ -191,7 +191,7 @@ fn no_secret_is_left(out: &Path, left: &Left, canaries: &[String]) {
         let bytes = std::fs::read(&path).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains(KEY), "{} holds the key", path.display());
-        // Documents are compressed there, and their outcomes were looked through above.
+        // Parquet is compressed, and its outcomes were checked above.
         if path.extension().is_none_or(|kind| kind != "parquet") {
             none_in(&path.display().to_string(), &text);
         }

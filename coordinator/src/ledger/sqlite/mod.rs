@@ -1,7 +1,7 @@
-//! The embedded ledger: one `SQLite` file in the state folder, write-ahead log, synced at every commit.
+//! Embedded ledger: one `SQLite` file in the state folder, with a write-ahead log that is synced at every commit.
 //!
-//! *Owns* the connection: one thread applies all steps; those that wait together share one transaction and one sync. The
-//! thread ends with the ledger: dropping it waits until every step that was sent is durable and the file is closed.
+//! *Owns* the connection: one thread applies all steps, and steps that wait together share one transaction and one sync
+//! (group commit). Dropping the ledger waits until every queued step is durable and the file is closed.
 
 mod open;
 mod steps;
@@ -23,24 +23,24 @@ use super::contract::{
     ShardEntry, Swap, Totals,
 };
 
-/// Steps that may wait for the thread; more of them wait with their callers.
+/// Capacity of the queue of steps; further callers wait (backpressure).
 const QUEUE: usize = 1024;
 
-/// Steps of one transaction.
+/// Most steps in a transaction.
 const BATCH: usize = 256;
 
 /// The ledger in a `SQLite` file.
 #[derive(Debug)]
 pub struct SqliteLedger {
     place: String,
-    /// `None` once it is being dropped.
+    /// `None` while it is being dropped.
     steps: Option<mpsc::Sender<Step>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for SqliteLedger {
     fn drop(&mut self) {
-        // Without a sender the thread ends once it has applied what is in the queue.
+        // Without a sender the thread ends after the queued steps.
         self.steps = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(place = self.place, "the thread of the ledger panicked");
@@ -48,23 +48,22 @@ impl Drop for SqliteLedger {
     }
 }
 
-/// Applies itself inside the transaction (or learns why there is none) and gives what tells the caller once the
-/// transaction has ended.
-type Step = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+/// A step: runs inside the transaction (or gets the error where there is none), and returns the callback that sends the
+/// result to the caller after the transaction has ended.
+type Step = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Reply + Send>;
+type Reply = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 
 impl SqliteLedger {
-    /// Opens the ledger at `path`, made when missing, and brings it to this version's layout.
+    /// Opens the ledger at `path`, creating it where it is missing, and migrates it to the newest layout.
     ///
     /// # Errors
-    /// `Unusable` when the file is no ledger, damaged, of a newer version or not writable; `Unavailable` when another
-    /// process has it locked.
+    /// `Unusable` when the file is not a ledger, damaged, of a newer version or not writable; `Unavailable` when another process
+    /// has it locked.
     pub fn open(path: &Path) -> LedgerResult<Self> {
         Self::serve(path, open::open)
     }
 
-    /// Opens a ledger that is there for reading, also while a coordinator writes to it. Every step that would change
-    /// something is refused.
+    /// Opens an existing ledger for reading, also while a coordinator writes to it. Steps that write fail.
     ///
     /// # Errors
     /// As [`SqliteLedger::open`]; `Unusable` also when it has an older layout.
@@ -72,7 +71,7 @@ impl SqliteLedger {
         Self::serve(path, open::open_read_only)
     }
 
-    /// Looks through the whole file for damage.
+    /// Checks the whole file for damage.
     ///
     /// # Errors
     /// `Unusable` when there is any.
@@ -97,19 +96,19 @@ impl SqliteLedger {
         Ok(Self { place, steps: Some(steps), thread: Some(thread) })
     }
 
-    /// Has the thread apply `step`, and waits until what it did is durable.
+    /// Sends `step` to the thread, and waits until its effect is durable.
     fn apply<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Connection) -> Result<T, steps::StepError> + Send + 'static,
     ) -> BoxFuture<'_, LedgerResult<T>> {
-        let (tell, told) = oneshot::channel();
+        let (reply, replied) = oneshot::channel();
         let place = self.place.clone();
         let step: Step = Box::new(move |connection| {
             let applied =
                 connection.and_then(|connection| step(connection).map_err(|error| error.at(&place)));
             Box::new(move |ended: Result<(), LedgerError>| {
-                // There is no receiver when the caller was dropped.
-                let _ = tell.send(applied.and_then(|value| ended.map(|()| value)));
+                // The send fails where the caller has dropped its future.
+                let _ = reply.send(applied.and_then(|value| ended.map(|()| value)));
             })
         });
         async move {
@@ -118,13 +117,13 @@ impl SqliteLedger {
                 reason: "its thread has ended".to_owned(),
             };
             self.steps.as_ref().ok_or_else(gone)?.send(step).await.map_err(|_| gone())?;
-            told.await.map_err(|_| gone())?
+            replied.await.map_err(|_| gone())?
         }
         .boxed()
     }
 }
 
-/// The thread: takes what waits, applies it in one transaction, ends the transaction, tells the callers.
+/// The thread: applies the waiting steps in one transaction, commits it, then replies to the callers.
 fn serve(
     mut connection: Connection,
     behavior: TransactionBehavior,
@@ -140,19 +139,19 @@ fn serve(
                 continue;
             }
         };
-        let mut answers = vec![first(Ok(&transaction))];
-        // A full disk can end the transaction from within; nothing may be applied outside of one.
-        while answers.len() < BATCH
+        let mut replies = vec![first(Ok(&transaction))];
+        // A full disk can end the transaction early; no step may run outside of one.
+        while replies.len() < BATCH
             && !transaction.is_autocommit()
             && let Ok(step) = queue.try_recv()
         {
-            answers.push(step(Ok(&transaction)));
+            replies.push(step(Ok(&transaction)));
         }
         reach(Point::LedgerApplied);
         let ended = transaction.commit().map_err(|error| open::classify(&error, place));
         reach(Point::LedgerDurable);
-        for answer in answers {
-            answer(ended.clone());
+        for reply in replies {
+            reply(ended.clone());
         }
     }
 }
@@ -244,7 +243,7 @@ mod tests {
     });
 
     #[tokio::test]
-    async fn what_was_told_is_there_after_a_restart() {
+    async fn acknowledged_steps_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.sqlite");
         let id = RunId::new("r").unwrap();
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ledger_of_the_first_layout_goes_on() {
+    async fn a_ledger_of_the_first_layout_is_migrated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.sqlite");
         let connection = rusqlite::Connection::open(&path).unwrap();
@@ -308,12 +307,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ledger_without_totals_goes_on_and_what_it_does_not_know_stays_unknown() {
+    async fn a_ledger_without_totals_is_migrated_and_unknown_figures_stay_unknown() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.sqlite");
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute_batch(include_str!("../migrations/0001_ledger.sql")).unwrap();
-        connection.execute_batch(include_str!("../migrations/0002_halves.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0002_splits.sql")).unwrap();
         connection.pragma_update(None, "application_id", 0x6b38_7366).unwrap();
         connection.pragma_update(None, "user_version", 2).unwrap();
         let plan = serde_json::to_string(&run("r").plan).unwrap();
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_sent_is_durable_and_the_file_closed_when_the_ledger_has_gone() {
+    async fn dropping_the_ledger_makes_queued_steps_durable_and_closes_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.sqlite");
         let ledger = SqliteLedger::open(&path).unwrap();
@@ -362,18 +361,18 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(300));
             steps::create_run(connection, &run("r"))
         });
-        assert!(futures::poll!(&mut slow).is_pending(), "it is on its way");
-        // Its caller does not wait for it.
+        assert!(futures::poll!(&mut slow).is_pending(), "the step is queued");
+        // Its caller drops the future.
         drop(slow);
         drop(ledger);
-        assert!(!path.with_extension("sqlite-wal").exists(), "the last one to close it removes the log");
+        assert!(!path.with_extension("sqlite-wal").exists(), "closing the last connection removes the log");
         let connection = rusqlite::Connection::open(&path).unwrap();
         let runs: u32 = connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
         assert_eq!(runs, 1);
     }
 
     #[test]
-    fn what_is_no_ledger_is_refused_and_left_alone() {
+    fn a_file_that_is_not_a_ledger_is_refused_and_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "this is a text of some length, and no database at all".repeat(20)).unwrap();

@@ -1,4 +1,4 @@
-//! The steps of the contract in SQL. Each runs inside the transaction of its batch.
+//! Steps of the contract in SQL. Each runs inside the transaction of its batch.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -12,7 +12,7 @@ use crate::ledger::contract::{
     Totals,
 };
 
-/// Why a step failed, before it is known where the ledger lies.
+/// An error of a step, without the path of the ledger.
 #[derive(Debug)]
 pub(super) enum StepError {
     Sqlite(rusqlite::Error),
@@ -36,9 +36,9 @@ impl From<rusqlite::Error> for StepError {
     }
 }
 
-/// A stored value that is not what it should be.
+/// Error for a stored value that is not valid.
 fn damaged(what: &str) -> impl FnOnce(String) -> StepError {
-    move |reason| StepError::Damaged(format!("it holds {what} that cannot be read ({reason})"))
+    move |reason| StepError::Damaged(format!("{what} in it cannot be read ({reason})"))
 }
 
 type StepResult<T> = Result<T, StepError>;
@@ -156,7 +156,7 @@ pub(super) fn lease(
     if committed || longer || token != leased.previous || leased.token <= token {
         return Ok(Swap::Differs(known));
     }
-    // The batch's transaction holds the write lock: nothing can come between the look and this.
+    // The batch's transaction holds the write lock, so no other step comes between read and write.
     connection
         .prepare_cached(
             "INSERT INTO shards (run, shard, len, token, attempt, lost, worker) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -238,7 +238,7 @@ pub(super) fn record_resources(
     run_id: &RunId,
     used: RunResources,
 ) -> StepResult<()> {
-    // max() of several values is NULL where one of them is: unknown stays unknown.
+    // max() of several values is NULL where one of them is, so unknown figures stay unknown.
     let changed = connection
         .prepare_cached(
             "UPDATE runs SET wall_ms = max(wall_ms, ?), cpu_ms = max(cpu_ms, ?), peak_rss_bytes = max(peak_rss_bytes, ?)
@@ -372,7 +372,7 @@ fn shard_entry(row: ShardRow) -> StepResult<ShardEntry> {
     })
 }
 
-/// `SQLite`'s integers are signed; the values here never reach that far.
+/// Converts to `SQLite`'s signed integers; values here are far below their limit.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The checks, one pure function each.
+//! Checks of a run, one function each.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ use results::layout::{CORPUS_FILE, RUN_FILE, is_part};
 use results::scan::Part;
 
 use super::report::Check;
-use super::subject::{Subject, Vouched, committed};
+use super::subject::{ExpectedPart, Subject, committed};
 
-/// Findings that are listed; of more only the number is told.
+/// Most findings that are listed; the rest is only counted.
 const LISTED: usize = 5;
 
 const RUN_AGAIN: &str = "run the same corpus and configuration again under another --run-id";
 
-/// The ledger opens and knows the run.
+/// Checks that the ledger opens and contains the run.
 pub(super) fn ledger(subject: &Subject) -> Check {
     const NAME: &str = "ledger";
     match &subject.ledger {
@@ -27,17 +27,17 @@ pub(super) fn ledger(subject: &Subject) -> Check {
         Some(Err(error)) => {
             Check::failed(NAME, error.to_string(), "restore it from a copy, or use another state folder")
         }
-        Some(Ok(told)) => match &told.entry {
-            None => Check::failed(NAME, "it does not know the run", "remove the folder if nobody needs it"),
+        Some(Ok(recorded)) => match &recorded.entry {
+            None => Check::failed(NAME, "the run is not in it", "delete the folder if it is not needed"),
             Some(entry) => Check::ok(
                 NAME,
-                format!("{}, {} shards leased so far", entry.state.as_str(), told.shards.len()),
+                format!("{}, {} shards leased so far", entry.state.as_str(), recorded.shards.len()),
             ),
         },
     }
 }
 
-/// `run.json` can be read and agrees with itself and with the ledger.
+/// Checks that `run.json` can be read and is consistent with itself and with the ledger.
 pub(super) fn run_file(subject: &Subject) -> Check {
     const NAME: &str = "run.json";
     let due = matches!(subject.state(), None | Some(RunState::Finished | RunState::Cancelled));
@@ -47,9 +47,9 @@ pub(super) fn run_file(subject: &Subject) -> Check {
         Err(error) => return Check::failed(NAME, error.to_string(), RUN_AGAIN),
     };
     let mut wrong = Vec::new();
-    let mut differs = |what: &str, said: String, is: String| {
-        if said != is {
-            wrong.push(format!("{what} is {said}, should be {is}"));
+    let mut differs = |what: &str, found: String, expected: String| {
+        if found != expected {
+            wrong.push(format!("{what} is {found}, should be {expected}"));
         }
     };
     differs("run_id", file.run_id.to_string(), subject.place.run_id.to_string());
@@ -59,7 +59,7 @@ pub(super) fn run_file(subject: &Subject) -> Check {
     if file.state == RunState::Finished {
         differs("records", file.records.to_string(), rows.to_string());
     }
-    if let Some((entry, shards)) = subject.told() {
+    if let Some((entry, shards)) = subject.recorded() {
         let mut tally = domain::tally::Tally::default();
         shards.iter().filter_map(|shard| shard.part.as_ref()).for_each(|part| tally.add(&part.tally));
         differs("state", file.state.as_str().to_owned(), entry.state.as_str().to_owned());
@@ -71,19 +71,19 @@ pub(super) fn run_file(subject: &Subject) -> Check {
     Check::of(NAME, &wrong, format!("{} records, {} parts", file.records, file.parts.len()), RUN_AGAIN)
 }
 
-/// The plan and the shards agree.
+/// Checks that the plan and the shards are consistent.
 pub(super) fn plan(subject: &Subject) -> Check {
     const NAME: &str = "plan";
-    let Some((entry, shards)) = subject.told() else {
-        return Check::skipped(NAME, "there is no ledger to ask");
+    let Some((entry, shards)) = subject.recorded() else {
+        return Check::skipped(NAME, "there is no ledger");
     };
     let plan = &entry.plan;
     let mut wrong = Vec::new();
     if plan.run_id != subject.place.run_id {
-        wrong.push(format!("it is that of run {}", plan.run_id));
+        wrong.push(format!("it belongs to run {}", plan.run_id));
     }
     if RunConfig::hash(&plan.config) != plan.config_hash {
-        wrong.push("its configuration is not the one that its hash was taken of".to_owned());
+        wrong.push("its configuration does not have the recorded hash".to_owned());
     }
     let rows: u64 = committed(shards).iter().map(|part| part.rows).sum();
     if rows > plan.records {
@@ -102,23 +102,23 @@ pub(super) fn plan(subject: &Subject) -> Check {
     Check::of(NAME, &shortened(wrong), format!("{rows} of {} records are committed", plan.records), RUN_AGAIN)
 }
 
-/// The run's copy of its corpus is the one that was planned.
+/// Checks that the run's copy of its corpus is the planned one.
 pub(super) async fn corpus(subject: &Subject) -> Check {
     const NAME: &str = "corpus";
     let Some(path) = corpus_path(subject) else {
         return match subject.run_file.as_ref() {
             Ok(file) if file.imported_from.is_some() => Check::skipped(NAME, "an imported run may have none"),
-            _ => Check::failed(NAME, "it is not there", "submit the run again: its corpus is taken again"),
+            _ => Check::failed(NAME, "it is missing", "submit the run again, which stores the corpus again"),
         };
     };
-    let expected = subject.told().map(|(entry, _)| (entry.plan.records, entry.plan.corpus_hash));
+    let expected = subject.recorded().map(|(entry, _)| (entry.plan.records, entry.plan.corpus_hash));
     let expected =
         expected.or_else(|| subject.run_file.as_ref().ok().map(|file| (file.records, file.corpus_hash)));
     let checked = tokio::task::spawn_blocking(move || check_corpus(&path)).await;
     match checked {
         Err(error) => Check::failed(NAME, error.to_string(), ""),
         Ok(Err(error)) => {
-            Check::failed(NAME, error.to_string(), "submit the run again: its corpus is taken again")
+            Check::failed(NAME, error.to_string(), "submit the run again, which stores the corpus again")
         }
         Ok(Ok(found)) => match expected {
             Some((records, hash)) if (records, hash) != (found.records, found.corpus_hash) => Check::failed(
@@ -127,43 +127,43 @@ pub(super) async fn corpus(subject: &Subject) -> Check {
                     "{} records with hash {}, planned were {records} with {hash}",
                     found.records, found.corpus_hash
                 ),
-                "submit the run again: its corpus is taken again",
+                "submit the run again, which stores the corpus again",
             ),
             _ => Check::ok(NAME, format!("{} records, hash as planned", found.records)),
         },
     }
 }
 
-/// Every part is there and is what it was; the rows in them are the records, each once.
+/// Checks that every part is there and unchanged, and that its rows are the records, each once.
 pub(super) async fn parts(subject: &Subject) -> Vec<Check> {
-    let Some(vouched) = subject.vouched() else {
+    let Some(expected) = subject.expected_parts() else {
         return vec![
-            Check::skipped("parts", "nobody says which there are"),
-            Check::skipped("rows", "nobody says which parts there are"),
+            Check::skipped("parts", "neither ledger nor run.json lists them"),
+            Check::skipped("rows", "neither ledger nor run.json lists the parts"),
         ];
     };
     let folder = subject.place.folder.clone();
-    let named = vouched.clone();
-    let looked = tokio::task::spawn_blocking(move || {
+    let listed = expected.clone();
+    let damaged = tokio::task::spawn_blocking(move || {
         let wrong: Vec<String> =
-            named.iter().filter_map(|part| damage(&folder.join(&part.key), part)).collect();
+            listed.iter().filter_map(|part| damage(&folder.join(&part.key), part)).collect();
         wrong
     })
     .await
     .unwrap_or_else(|error| vec![error.to_string()]);
-    let whole = looked.is_empty();
-    let fine = format!("{} parts, lengths and hashes as committed", vouched.len());
-    let mut checks = vec![Check::of("parts", &shortened(looked), fine, RUN_AGAIN)];
+    let whole = damaged.is_empty();
+    let fine = format!("{} parts, lengths and hashes as committed", expected.len());
+    let mut checks = vec![Check::of("parts", &shortened(damaged), fine, RUN_AGAIN)];
     if whole {
-        checks.extend(rows(subject, &vouched).await);
+        checks.extend(rows(subject, &expected).await);
     } else {
         checks.push(Check::skipped("rows", "not all parts can be read"));
     }
     checks
 }
 
-/// What is wrong with the file of a part. Blocks.
-fn damage(path: &std::path::Path, part: &Vouched) -> Option<String> {
+/// Damage of a part's file, if any. Blocks on the disk.
+fn damage(path: &std::path::Path, part: &ExpectedPart) -> Option<String> {
     let length = match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Some(format!("{} is missing", part.key));
@@ -182,21 +182,21 @@ fn damage(path: &std::path::Path, part: &Vouched) -> Option<String> {
     match hashed {
         Err(error) => Some(format!("{} cannot be read: {error}", part.key)),
         Ok(hash) if hash != part.hash => {
-            Some(format!("{} is not what was committed: its hash differs", part.key))
+            Some(format!("{} has changed since it was committed: its hash differs", part.key))
         }
         Ok(_) => None,
     }
 }
 
-/// The rows: exactly the records, each at its place; counts and fingerprint as told.
-async fn rows(subject: &Subject, vouched: &[Vouched]) -> Vec<Check> {
+/// Checks the rows: exactly the records, each at its place; counts and fingerprint as recorded.
+async fn rows(subject: &Subject, expected: &[ExpectedPart]) -> Vec<Check> {
     let parts: Vec<Part> =
-        vouched.iter().map(|part| Part::File(subject.place.folder.join(&part.key))).collect();
+        expected.iter().map(|part| Part::File(subject.place.folder.join(&part.key))).collect();
     let corpus = corpus_path(subject);
     let compared = corpus.is_some();
     let audited = tokio::task::spawn_blocking(move || {
         let with = audit(parts.clone(), corpus.as_deref());
-        // A corpus that cannot be read is a finding of its own.
+        // An unreadable corpus is reported by its own check.
         with.or_else(|_| audit(parts, None))
     })
     .await;
@@ -205,36 +205,40 @@ async fn rows(subject: &Subject, vouched: &[Vouched]) -> Vec<Check> {
         Ok(Err(error)) => return vec![Check::failed("rows", error.to_string(), RUN_AGAIN)],
         Err(error) => return vec![Check::failed("rows", error.to_string(), "")],
     };
-    vec![coverage(subject, vouched, &found), records(&found, compared), outcome(subject, &found)]
+    vec![coverage(subject, expected, &found), records(&found, compared), outcome(subject, &found)]
 }
 
-fn coverage(subject: &Subject, vouched: &[Vouched], found: &Audit) -> Check {
-    let told: u64 = vouched.iter().map(|part| part.rows).sum();
+fn coverage(subject: &Subject, expected: &[ExpectedPart], found: &Audit) -> Check {
+    let recorded: u64 = expected.iter().map(|part| part.rows).sum();
     let mut wrong = Vec::new();
-    if told != found.rows {
-        wrong.push(format!("{} rows, {told} were told", found.rows));
+    if recorded != found.rows {
+        wrong.push(format!("{} rows, {recorded} are recorded", found.rows));
     }
-    named(&mut wrong, "positions stand twice", &found.repeated);
-    let records = subject.told().map(|(entry, _)| entry.plan.records);
+    push_faults(&mut wrong, "positions occur twice", &found.repeated);
+    let records = subject.recorded().map(|(entry, _)| entry.plan.records);
     let records = records.or_else(|| subject.run_file.as_ref().ok().map(|file| file.records)).unwrap_or(0);
     if subject.state() == Some(RunState::Finished) {
-        named(&mut wrong, "positions are missing", &found.missing);
+        push_faults(&mut wrong, "positions are missing", &found.missing);
         if found.end != records {
             wrong.push(format!("the rows end at {}, the records at {records}", found.end));
         }
     } else if found.end > records {
-        wrong.push(format!("a row stands at {}, beyond the {records} records", found.end - 1));
+        wrong.push(format!("a row has position {}, beyond the {records} records", found.end - 1));
     }
     Check::of("rows", &wrong, format!("{} rows, each at its place, none twice", found.rows), RUN_AGAIN)
 }
 
 fn records(found: &Audit, compared: bool) -> Check {
     let mut wrong = Vec::new();
-    named(&mut wrong, "rows are of other records than the corpus has there", &found.misplaced);
+    push_faults(
+        &mut wrong,
+        "rows are not of the record that the corpus has at their position",
+        &found.misplaced,
+    );
     if compared {
         let twice = match found.ids_repeated.count {
             0 => String::new(),
-            count => format!("; the corpus itself gives {count} ids more than once"),
+            count => format!("; the corpus itself has {count} ids more than once"),
         };
         return Check::of(
             "records",
@@ -243,11 +247,11 @@ fn records(found: &Audit, compared: bool) -> Check {
             RUN_AGAIN,
         );
     }
-    named(&mut wrong, "record ids stand twice", &found.ids_repeated);
-    Check::of("records", &wrong, "no record id stands twice".to_owned(), RUN_AGAIN)
+    push_faults(&mut wrong, "record ids occur twice", &found.ids_repeated);
+    Check::of("records", &wrong, "no record id occurs twice".to_owned(), RUN_AGAIN)
 }
 
-/// What the rows come to is what was told of them.
+/// Checks that counts and fingerprint of the rows are those on record.
 fn outcome(subject: &Subject, found: &Audit) -> Check {
     let mut wrong = Vec::new();
     if let Ok(file) = &subject.run_file
@@ -257,31 +261,31 @@ fn outcome(subject: &Subject, found: &Audit) -> Check {
         wrong.push(format!("{RUN_FILE} counts {:?}, the rows are {:?}", file.counts, found.statuses));
     }
     let print = found.fingerprint.to_string();
-    let told = subject.told().and_then(|(entry, _)| entry.fingerprint.clone());
-    if let Some(told) = told.filter(|told| *told != print) {
-        wrong.push(format!("the fingerprint is {print}, the ledger has {told}"));
+    let recorded = subject.recorded().and_then(|(entry, _)| entry.fingerprint.clone());
+    if let Some(recorded) = recorded.filter(|recorded| *recorded != print) {
+        wrong.push(format!("the fingerprint is {print}, the ledger has {recorded}"));
     }
-    Check::of("outcome", &wrong, format!("counts as told, fingerprint {print}"), RUN_AGAIN)
+    Check::of("outcome", &wrong, format!("counts as recorded, fingerprint {print}"), RUN_AGAIN)
 }
 
-/// Nothing lies in the folder that nobody names.
+/// Checks that the folder holds no unreferenced files.
 pub(super) fn orphans(subject: &Subject) -> Check {
     const NAME: &str = "orphans";
-    let mut found = unnamed(subject);
+    let mut found = unreferenced(subject);
     found.extend(subject.unfinished.iter().map(|path| path.display().to_string()));
-    if subject.living {
-        let fine = format!("{} objects are on their way, or left by lost leases", found.len());
+    if subject.active {
+        let fine = format!("{} objects are being uploaded, or were left by lost leases", found.len());
         return Check::ok(NAME, if found.is_empty() { "none".to_owned() } else { fine });
     }
     let remedy = "`coordinator doctor --repair` deletes them";
     Check::of(NAME, &shortened(found), "none".to_owned(), remedy)
 }
 
-/// Objects in the run's folder that nobody names.
-pub(super) fn unnamed(subject: &Subject) -> Vec<String> {
-    // Where nobody can say what belongs to the run, nothing is called an orphan.
-    let Some(vouched) = subject.vouched() else { return Vec::new() };
-    let known: BTreeSet<&str> = vouched.iter().map(|part| part.key.as_str()).collect();
+/// Parts in the run's folder that neither ledger nor `run.json` names.
+pub(super) fn unreferenced(subject: &Subject) -> Vec<String> {
+    // Without a list of the run's parts, none is an orphan.
+    let Some(expected) = subject.expected_parts() else { return Vec::new() };
+    let known: BTreeSet<&str> = expected.iter().map(|part| part.key.as_str()).collect();
     let objects = subject.objects.iter().map(|object| object.key.as_str());
     objects.filter(|key| is_part(key) && !known.contains(key)).map(str::to_owned).collect()
 }
@@ -290,13 +294,13 @@ fn corpus_path(subject: &Subject) -> Option<PathBuf> {
     Some(subject.place.folder.join(CORPUS_FILE)).filter(|path| path.is_file())
 }
 
-fn named(wrong: &mut Vec<String>, what: &str, faults: &Faults) {
+fn push_faults(wrong: &mut Vec<String>, what: &str, faults: &Faults) {
     if faults.count > 0 {
         wrong.push(format!("{} {what}, e.g. {}", faults.count, faults.examples.join(", ")));
     }
 }
 
-/// The first findings, and how many more there are.
+/// The first [`LISTED`] findings, and the number of the rest.
 fn shortened(mut findings: Vec<String>) -> Vec<String> {
     let more = findings.len().saturating_sub(LISTED);
     findings.truncate(LISTED);

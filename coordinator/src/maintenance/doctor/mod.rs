@@ -1,7 +1,6 @@
-//! Examines a run at rest: compares ledger, results and corpus. Reads only; [`repair`] deletes files that nothing
-//! names.
+//! Examines a run at rest: compares ledger, results and corpus. Read-only; [`repair`] deletes unreferenced files.
 //!
-//! *Invariant*: of a run that lives nothing is called wrong that a step under way explains.
+//! *Invariant*: a state that a step in progress can explain is not reported as a failure of an active run.
 
 mod checks;
 mod report;
@@ -37,13 +36,13 @@ pub(crate) async fn examine(place: Place) -> anyhow::Result<Report> {
     })
 }
 
-/// Deletes what nobody names: parts of lost leases, files that a killed process was writing. Gives what was deleted.
+/// Deletes unreferenced files: parts of lost leases, unfinished files of a killed process. Returns what was deleted.
 pub(crate) async fn repair(place: &Place) -> anyhow::Result<Vec<String>> {
-    // Held until the end: nothing that a coordinator is about to name may go.
+    // Locked until the end: a coordinator might be about to commit one of these files.
     let _state = place.state.as_deref().map(StateFolder::open).transpose()?;
     let subject = Subject::read(place.clone()).await?;
     let mut deleted = Vec::new();
-    for key in checks::unnamed(&subject) {
+    for key in checks::unreferenced(&subject) {
         subject.store.delete(&key).await?;
         deleted.push(key);
     }
@@ -58,12 +57,13 @@ fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
-/// The run that `wanted` names: a folder, or the name of a run in the folder `around`.
-pub(crate) fn find(wanted: &str, around: &Path) -> anyhow::Result<Vec<Place>> {
-    let path = Path::new(wanted);
+/// The runs at the path `target`, or the run of the name `target` in the folder `around`.
+pub(crate) fn find(target: &str, around: &Path) -> anyhow::Result<Vec<Place>> {
+    let path = Path::new(target);
     if path.is_dir() {
         return places(path, None);
     }
-    let run_id: RunId = wanted.parse().with_context(|| format!("{wanted} is no folder"))?;
-    places(around, Some(&run_id)).with_context(|| format!("{wanted} is neither a folder nor a run"))
+    let run_id: RunId = target.parse().with_context(|| format!("{target} is not a folder"))?;
+    places(around, Some(&run_id))
+        .with_context(|| format!("{target} is neither a folder nor a run in {}", around.display()))
 }

@@ -1,17 +1,17 @@
-//! Report of the doctor: checks with verdict, finding and remedy; as a table and as JSON.
+//! Report of the doctor: checks with verdict, finding and remedy, as a table and as JSON.
 
 use cli_support::Table;
 use cli_support::output::Align;
 use serde_json::{Value, json};
 
-/// How a check ended.
+/// Verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All is as it should be.
+    /// The check passed.
     Ok,
-    /// Something is wrong.
+    /// The check failed.
     Failed,
-    /// There is nothing to check, or what is needed for it is missing.
+    /// There is nothing to check, or its input is missing.
     Skipped,
 }
 
@@ -25,35 +25,35 @@ impl Verdict {
     }
 }
 
-/// One check.
+/// Result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Check {
-    /// What was checked, one word.
+    /// Name of the check, one word.
     pub(crate) name: &'static str,
     pub(crate) verdict: Verdict,
     /// What was found.
     pub(crate) finding: String,
-    /// What to do about it; empty when nothing has to be done.
+    /// Remedy; empty where none is needed.
     pub(crate) remedy: String,
 }
 
 impl Check {
-    /// All is as it should be.
+    /// A check that passed.
     pub(crate) fn ok(name: &'static str, finding: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Ok, finding: finding.into(), remedy: String::new() }
     }
 
-    /// Nothing to check.
+    /// A check that was skipped.
     pub(crate) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Skipped, finding: why.into(), remedy: String::new() }
     }
 
-    /// Something is wrong.
+    /// A check that failed.
     pub(crate) fn failed(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Failed, finding: finding.into(), remedy: remedy.into() }
     }
 
-    /// Fails when there is a finding.
+    /// A check that fails if there are findings.
     pub(crate) fn of(name: &'static str, findings: &[String], fine: String, remedy: &str) -> Self {
         if findings.is_empty() {
             Self::ok(name, fine)
@@ -66,11 +66,11 @@ impl Check {
 /// All checks of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// Which run.
+    /// Id of the run.
     pub(crate) run: String,
-    /// Where it lies.
+    /// Its folder.
     pub(crate) place: String,
-    /// Where it stands, as far as anybody knows.
+    /// Its state, if known.
     pub(crate) state: String,
     pub(crate) checks: Vec<Check>,
 }
@@ -81,7 +81,7 @@ impl Report {
         self.checks.iter().any(|check| check.verdict == Verdict::Failed)
     }
 
-    /// For people.
+    /// The report as a table.
     pub(crate) fn text(&self, width: Option<u16>) -> String {
         let mut table = Table::new([
             ("check", Align::Left),
@@ -95,7 +95,7 @@ impl Report {
         format!("run {} ({}) in {}\n{}", self.run, self.state, self.place, table.text(width))
     }
 
-    /// For scripts.
+    /// The report as JSON; its keys are a stable interface.
     pub(crate) fn json(&self) -> Value {
         let checks = self.checks.iter().map(|check| {
             json!({

@@ -1,4 +1,4 @@
-//! What the doctor examines: a run's folder and its ledger entries. Reads only.
+//! Input of the doctor: a run's folder and its ledger entries. Read-only.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use results::store::{Listed, Store, StoreError};
 use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, is_taken};
 use crate::ledger::{Ledger, LedgerError, RunEntry, ShardEntry, SqliteLedger};
 
-/// Shards that are read from the ledger at once.
+/// Shards in a page of the ledger.
 const PAGE: usize = 1000;
 
-/// Where a run lies.
+/// Location of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) run_id: RunId,
@@ -24,29 +24,29 @@ pub(crate) struct Place {
     pub(crate) state: Option<PathBuf>,
 }
 
-/// Everything that is known of a run.
+/// State of a run on disk.
 pub(crate) struct Subject {
     pub(crate) place: Place,
     pub(crate) store: Store,
-    /// Whether a coordinator works on it.
-    pub(crate) living: bool,
-    /// What lies in its folder. Taken before the ledger was read: what the ledger names was there.
+    /// Whether a coordinator is working on it.
+    pub(crate) active: bool,
+    /// Objects in its folder, listed before the ledger was read, so that every part in the ledger is among them.
     pub(crate) objects: Vec<Listed>,
-    /// Files that are still being written, or were when somebody was killed.
+    /// Files that are being written, or that a killed process left.
     pub(crate) unfinished: Vec<PathBuf>,
-    pub(crate) ledger: Option<Result<Told, LedgerError>>,
+    pub(crate) ledger: Option<Result<Recorded, LedgerError>>,
     pub(crate) run_file: Result<RunFile, RunFileError>,
 }
 
-/// What the ledger says.
-pub(crate) struct Told {
+/// Content of the ledger about a run.
+pub(crate) struct Recorded {
     pub(crate) entry: Option<RunEntry>,
     pub(crate) shards: Vec<ShardEntry>,
 }
 
-/// A part that somebody vouches for.
+/// A part that ledger or `run.json` lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Vouched {
+pub(crate) struct ExpectedPart {
     pub(crate) key: String,
     pub(crate) rows: u64,
     pub(crate) bytes: Option<u64>,
@@ -55,7 +55,7 @@ pub(crate) struct Vouched {
 
 /// The runs at `path`: a run's own folder, a state folder of `serve`, or a folder with runs. `which`: this one alone.
 pub(crate) fn places(path: &Path, which: Option<&RunId>) -> anyhow::Result<Vec<Place>> {
-    anyhow::ensure!(path.is_dir(), "there is no folder {}", path.display());
+    anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
     let served = path.join(LEDGER_FILE).is_file();
     if !served && is_run(path) {
         let whole = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
@@ -80,7 +80,11 @@ pub(crate) fn places(path: &Path, which: Option<&RunId>) -> anyhow::Result<Vec<P
         }
     }
     found.sort_by(|a, b| a.run_id.cmp(&b.run_id));
-    anyhow::ensure!(!found.is_empty(), "there is not a run in {}", path.display());
+    anyhow::ensure!(
+        !found.is_empty(),
+        "{} contains no runs: give the folder of a run, or of runs",
+        path.display()
+    );
     Ok(found)
 }
 
@@ -98,39 +102,38 @@ fn is_run(folder: &Path) -> bool {
 }
 
 impl Subject {
-    /// Reads what there is.
+    /// Reads a run.
     pub(crate) async fn read(place: Place) -> Result<Self, StoreError> {
         let store = Store::local(&place.folder)?;
-        let living = place.state.as_deref().is_some_and(is_taken);
+        let active = place.state.as_deref().is_some_and(is_taken);
         let objects = store.list().await?;
         let unfinished = unfinished(&place.folder);
         let ledger = match &place.state {
             None => None,
-            Some(state) => Some(tell(&state.join(LEDGER_FILE), &place.run_id).await),
+            Some(state) => Some(read_ledger(&state.join(LEDGER_FILE), &place.run_id).await),
         };
         let run_file = RunFile::load(&store).await;
-        Ok(Self { place, store, living, objects, unfinished, ledger, run_file })
+        Ok(Self { place, store, active, objects, unfinished, ledger, run_file })
     }
 
-    /// What the ledger says, where it says something.
-    pub(crate) fn told(&self) -> Option<(&RunEntry, &[ShardEntry])> {
+    /// The run's entries in the ledger, where there are any.
+    pub(crate) fn recorded(&self) -> Option<(&RunEntry, &[ShardEntry])> {
         match &self.ledger {
-            Some(Ok(Told { entry: Some(entry), shards })) => Some((entry, shards)),
+            Some(Ok(Recorded { entry: Some(entry), shards })) => Some((entry, shards)),
             _ => None,
         }
     }
 
-    /// Where the run stands: the ledger has the first word.
+    /// State of the run by the ledger, otherwise by `run.json`.
     pub(crate) fn state(&self) -> Option<RunState> {
         let described = self.run_file.as_ref().ok().map(|file| file.state);
-        self.told().map(|(entry, _)| entry.state).or(described)
+        self.recorded().map(|(entry, _)| entry.state).or(described)
     }
 
-    /// The parts that hold the run's rows: of a finished run those that `run.json` names, of any other those that the
-    /// ledger names.
-    pub(crate) fn vouched(&self) -> Option<Vec<Vouched>> {
+    /// The parts that hold the run's rows: those in `run.json` for a finished run, otherwise those in the ledger.
+    pub(crate) fn expected_parts(&self) -> Option<Vec<ExpectedPart>> {
         let described = self.run_file.as_ref().ok().map(|file| {
-            let part = |part: &results::run_file::PartEntry| Vouched {
+            let part = |part: &results::run_file::PartEntry| ExpectedPart {
                 key: part.name.clone(),
                 rows: part.rows,
                 bytes: None,
@@ -138,18 +141,18 @@ impl Subject {
             };
             file.parts.iter().map(part).collect()
         });
-        match self.told() {
+        match self.recorded() {
             Some((entry, shards)) if entry.state != RunState::Finished => Some(committed(shards)),
             _ => described,
         }
     }
 }
 
-/// The parts that the ledger names.
-pub(crate) fn committed(shards: &[ShardEntry]) -> Vec<Vouched> {
+/// The committed parts in the ledger.
+pub(crate) fn committed(shards: &[ShardEntry]) -> Vec<ExpectedPart> {
     let parts = shards.iter().filter_map(|shard| shard.part.as_ref());
     parts
-        .map(|part| Vouched {
+        .map(|part| ExpectedPart {
             key: part.key.clone(),
             rows: part.tally.records,
             bytes: Some(part.bytes),
@@ -158,10 +161,10 @@ pub(crate) fn committed(shards: &[ShardEntry]) -> Vec<Vouched> {
         .collect()
 }
 
-async fn tell(path: &Path, run_id: &RunId) -> Result<Told, LedgerError> {
+async fn read_ledger(path: &Path, run_id: &RunId) -> Result<Recorded, LedgerError> {
     let missing = || LedgerError::Unusable {
         place: path.display().to_string(),
-        reason: "the file is not there".to_owned(),
+        reason: "the file is missing".to_owned(),
     };
     if !path.is_file() {
         return Err(missing());
@@ -180,18 +183,18 @@ async fn tell(path: &Path, run_id: &RunId) -> Result<Told, LedgerError> {
             shards.extend(page);
         }
     }
-    Ok(Told { entry, shards })
+    Ok(Recorded { entry, shards })
 }
 
 fn after(shard: &ShardEntry) -> ShardIndex {
     ShardIndex(shard.shard.end())
 }
 
-/// Files in the making: their names begin with a dot, or lie in a folder whose name does.
+/// Unfinished files: their names, or that of their folder, begin with a dot.
 fn unfinished(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in [folder.to_owned(), folder.join(results::layout::STAGED)] {
-        // A folder that is not there has nothing in it.
+        // A missing folder has no files.
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') && name != RUN_STATE {

@@ -1,4 +1,4 @@
-//! Why a finish failed, by whether another try can succeed.
+//! Errors of finalizing a run, by whether a retry can succeed.
 
 use std::error::Error;
 use std::io;
@@ -13,20 +13,20 @@ use crate::ledger::LedgerError;
 use crate::refusals::is_transient;
 use crate::run::part_check::Damage;
 
-/// Why a finish failed.
+/// An error of finalizing a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FinalizeError {
-    /// Disk, store or ledger do not work for now: another try may succeed.
+    /// Disk, store or ledger failed for now: a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// Another try would fail in the same way: a person has to repair something first.
+    /// A retry would fail in the same way: the cause must be repaired first.
     #[error("{0}")]
     Permanent(String),
 }
 
 impl FinalizeError {
-    pub(super) fn of(may_heal: bool, error: &dyn std::fmt::Display) -> Self {
-        if may_heal { Self::Unavailable(error.to_string()) } else { Self::Permanent(error.to_string()) }
+    pub(super) fn of(transient: bool, error: &dyn std::fmt::Display) -> Self {
+        if transient { Self::Unavailable(error.to_string()) } else { Self::Permanent(error.to_string()) }
     }
 }
 
@@ -38,8 +38,8 @@ impl From<LedgerError> for FinalizeError {
 
 impl From<StoreError> for FinalizeError {
     fn from(error: StoreError) -> Self {
-        let may_heal = matches!(error, StoreError::Failed { .. } | StoreError::Folder { .. });
-        Self::of(may_heal, &error)
+        let transient = matches!(error, StoreError::Failed { .. } | StoreError::Folder { .. });
+        Self::of(transient, &error)
     }
 }
 
@@ -70,14 +70,14 @@ impl From<JoinError> for FinalizeError {
     }
 }
 
-/// What `Runs` refuses on the way is a name that the store cannot hold.
+/// The only API error while finalizing is a run id that the store cannot hold.
 impl From<ApiError> for FinalizeError {
     fn from(refusal: ApiError) -> Self {
         Self::Permanent(refusal.to_string())
     }
 }
 
-/// The error of the operating system behind an error, if there is one.
+/// The I/O error in the chain of sources, if there is one.
 fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

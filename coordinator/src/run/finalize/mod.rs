@@ -1,11 +1,11 @@
-//! Finalizes a run: compacts parts, takes the fingerprint, writes `run.json`, advances the ledger, sweeps the rest.
+//! Finalizes a run: compacts parts, computes the fingerprint, writes `run.json`, advances the ledger, sweeps the rest.
 //!
-//! Each step may be the last one before the process dies; the next process begins again with the first. Only after the
-//! ledger says *finished* is anything deleted that a repetition would need.
+//! *Invariant*: the process may be killed after any step, and the next process repeats all of them; so nothing that a
+//! repetition needs is deleted before the ledger has recorded the state *finished*.
 //!
-//! A finish that fails for want of disk, store or ledger is tried again, with growing delays and an end to it; what an
-//! earlier try has done is not done again. One that fails for another reason, or too often, halts the run: its status
-//! says why, and nothing more is tried until the run is submitted again or another process takes it up.
+//! After a transient failure of disk, store or ledger it is retried with exponential backoff and a bound on the number of
+//! tries; work of an earlier try is not repeated. A permanent failure, or too many tries, halts the run: its status has the
+//! reason, and it is tried again when the run is resubmitted or another process resumes it.
 
 mod error;
 #[cfg(test)]
@@ -37,22 +37,22 @@ use crate::scheduler::state::{ActiveRun, Finish};
 
 use error::FinalizeError;
 
-/// Rows of a final part at most.
+/// Most rows of a final part.
 const ROWS_PER_PART: u64 = 1_000_000;
 
-/// Shards that are read from the ledger at once.
+/// Shards in a page of the ledger.
 const PAGE: usize = 1000;
 
-/// Before the second try of a finish that failed; doubled for each further one.
+/// Delay before the second try; doubled for each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// Longest time between two tries.
+/// Longest delay between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// Tries of a finish: those of about an hour.
+/// Most tries; with these delays they take about an hour.
 const TRIES: u32 = 64;
 
-/// What earlier tries of a finish have done, so that no later one does it again.
+/// Work of earlier tries that later ones do not repeat.
 #[derive(Debug, Default)]
 struct Progress {
     merged: Option<Merged>,
@@ -63,16 +63,16 @@ struct Progress {
 struct Merged {
     fingerprint: String,
     totals: Totals,
-    /// Those that have their names.
+    /// Parts that are at their final names.
     entries: Vec<PartEntry>,
-    /// Those that have none yet, in their order.
+    /// Parts that are not yet, in order.
     unplaced: VecDeque<Compacted>,
 }
 
 impl Coordinator {
-    /// Finishes a run beside the calls.
+    /// Starts the background task that finalizes a run.
     pub(crate) fn begin_finalize(self: &Arc<Self>, run_id: RunId) {
-        // Once: two of them would sweep away each other's files.
+        // Only one task for a run: two would delete each other's files.
         let begun = self.with_run(&run_id, |run| {
             let idle = run.finish == Finish::Idle;
             if idle {
@@ -83,7 +83,7 @@ impl Coordinator {
         if begun != Some(true) {
             return;
         }
-        // The task does not keep alive what has to end it.
+        // Weak, because the coordinator owns the task.
         let coordinator = Arc::downgrade(self);
         self.spawn(async move {
             let mut progress = Progress::default();
@@ -107,7 +107,7 @@ impl Coordinator {
         });
     }
 
-    /// Nothing more is tried until the run is submitted again.
+    /// Halts a run that could not be finalized.
     fn fail_finish(&self, run_id: &RunId, error: &FinalizeError, tries: u32) {
         let tried = if tries > 1 { format!(" after {tries} tries") } else { String::new() };
         self.with_run(run_id, |run| {
@@ -120,7 +120,7 @@ impl Coordinator {
         );
     }
 
-    /// A run was submitted again: its finish is tried again if it had failed for good.
+    /// Finalizes a resubmitted run again, where that had failed.
     pub(crate) fn retry_finish(self: &Arc<Self>, run_id: &RunId) {
         let failed = self.with_run(run_id, |run| {
             let failed = run.finish == Finish::Failed;
@@ -142,9 +142,9 @@ impl Coordinator {
         let swap = self.ledger.advance(run_id, RunState::Running, RunState::Finishing, None).await?;
         match swap {
             Swap::Done | Swap::Differs(RunState::Finishing) => {}
-            // It was cancelled meanwhile, or this was done and the answer was lost.
+            // It was cancelled meanwhile, or finished before and the reply was lost.
             Swap::Differs(state) => {
-                self.forget(run_id, state).await;
+                self.deactivate(run_id, state).await;
                 return Ok(());
             }
         }
@@ -158,7 +158,7 @@ impl Coordinator {
         };
         if let Err(error) = place(&folder, merged).await {
             if folder.local_path(".").is_some() {
-                // A file of this machine that did not get its name is deleted.
+                // A local file is deleted when it cannot be renamed: merge again.
                 progress.merged = None;
             }
             return Err(error);
@@ -176,38 +176,38 @@ impl Coordinator {
             self.ledger.record_resources(run_id, used).await?;
         }
         reach(Point::RunFileWritten);
-        self.keep_corpus(run_id, &folder).await?;
+        self.store_corpus(run_id, &folder).await?;
         self.ledger.record_totals(run_id, merged.totals.clone()).await?;
         let fingerprint = Some(merged.fingerprint.clone());
         self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, fingerprint).await?;
         reach(Point::RunFinished);
-        self.forget(run_id, RunState::Finished).await;
+        self.deactivate(run_id, RunState::Finished).await;
         tracing::info!(run = %run_id, "finished");
         Ok(())
     }
 
-    /// Checks the committed parts and merges them into final ones, which have no names yet.
+    /// Checks the committed parts and merges them into final parts, in temporary files.
     async fn merged(&self, run_id: &RunId, folder: &Store) -> Result<Merged, FinalizeError> {
         sweep(folder, |key| key.starts_with("part-")).await?;
         reach(Point::FinishSwept);
         let shards = self.shards(run_id).await?;
         let totals = totals(&shards);
-        let parts = intact_parts(folder, shards).await?;
+        let parts = verified_parts(folder, shards).await?;
         let (files, fingerprint) = merge_parts(folder, parts).await?;
         reach(Point::CompactionDone);
         let rows: u64 = files.iter().map(|file| file.rows).sum();
         let records = self.with_run(run_id, |run| run.plan.records).unwrap_or(rows);
         if rows != records {
             return Err(FinalizeError::Permanent(format!(
-                "the committed parts have {rows} rows, the run {records} records: look at it with `coordinator doctor`, \
+                "the committed parts have {rows} rows, the run {records} records: examine it with `coordinator doctor`, \
                  and begin again under another run id"
             )));
         }
         Ok(Merged { fingerprint, totals, entries: Vec::new(), unplaced: files.into() })
     }
 
-    /// A run has ended: nothing of it stays in memory, nor in the store what only a running one needs.
-    async fn forget(&self, run_id: &RunId, state: RunState) {
+    /// Removes an ended run from memory, and its staged parts from the store.
+    async fn deactivate(&self, run_id: &RunId, state: RunState) {
         if state == RunState::Finished {
             self.sweep_staged(run_id).await;
         }
@@ -215,13 +215,13 @@ impl Coordinator {
         self.notify_watchers(true);
     }
 
-    /// Deletes what a finished run staged. What cannot be deleted now is found when the coordinator starts next.
+    /// Deletes the staged parts of a finished run. After a failure the coordinator tries again at its next start.
     pub(crate) async fn sweep_staged(&self, run_id: &RunId) {
         let swept = async {
             let folder = self.folder(run_id)?;
             sweep(&folder, |key| key.starts_with(STAGED)).await.map_err(|error| storage(&error))?;
             if let Some(path) = folder.local_path(STAGED.trim_end_matches('/')) {
-                // With what a killed process was writing: no listing shows it. Never made: fine.
+                // Including unfinished files, which no listing contains. An error means that the folder does not exist.
                 let _ = std::fs::remove_dir_all(path);
             }
             Ok::<(), ApiError>(())
@@ -231,8 +231,8 @@ impl Coordinator {
         }
     }
 
-    /// The corpus stays with the results: an export needs it.
-    async fn keep_corpus(&self, run_id: &RunId, folder: &Store) -> Result<(), FinalizeError> {
+    /// Copies the corpus to the results, where an export needs it.
+    async fn store_corpus(&self, run_id: &RunId, folder: &Store) -> Result<(), FinalizeError> {
         if folder.local_path(CORPUS_FILE).is_some() {
             return Ok(());
         }
@@ -246,7 +246,7 @@ impl Coordinator {
         Ok(folder.put(CORPUS_FILE, bytes.into()).await?)
     }
 
-    /// The shards of a run that were ever leased, the committed ones among them.
+    /// All shards of a run that were ever leased, committed or not.
     pub(crate) async fn shards(&self, run_id: &RunId) -> Result<Vec<ShardEntry>, LedgerError> {
         let mut shards: Vec<ShardEntry> = Vec::new();
         loop {
@@ -259,7 +259,7 @@ impl Coordinator {
         }
     }
 
-    /// Leaves a `run.json` with what a cancelled run had committed.
+    /// Writes the `run.json` of a cancelled run, with the parts that it had committed.
     pub(crate) async fn record_cancelled(&self, run: &ActiveRun) {
         let run_id = &run.plan.run_id;
         let recorded = async {
@@ -276,18 +276,18 @@ impl Coordinator {
             Ok::<(), FinalizeError>(())
         };
         if let Err(error) = recorded.await {
-            tracing::error!(run = %run_id, %error, "cannot describe a cancelled run");
+            tracing::error!(run = %run_id, %error, "cannot write the run.json of a cancelled run");
         }
     }
 }
 
-/// Before the next try, after so many.
+/// Delay before the next try, after `tries` failures.
 fn retry_delay(tries: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
     FIRST_RETRY.saturating_mul(doubled).min(LONGEST_RETRY)
 }
 
-/// What the committed shards among these come to.
+/// Totals of the committed shards among `shards`.
 pub(crate) fn totals(shards: &[ShardEntry]) -> Totals {
     let mut totals = Totals { tally: Tally::default(), committed: 0 };
     for part in shards.iter().filter_map(|shard| shard.part.as_ref()) {
@@ -297,8 +297,8 @@ pub(crate) fn totals(shards: &[ShardEntry]) -> Totals {
     totals
 }
 
-/// The committed parts, each as it was committed.
-async fn intact_parts(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Part>, FinalizeError> {
+/// The committed parts, after verifying each.
+async fn verified_parts(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Part>, FinalizeError> {
     let mut parts = Vec::with_capacity(shards.len());
     for committed in shards.into_iter().filter_map(|shard| shard.part) {
         let part = match folder.local_path(&committed.key) {
@@ -314,7 +314,7 @@ async fn intact_parts(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Par
     Ok(checking.await??)
 }
 
-/// The final parts, without names, and the fingerprint.
+/// The final parts in temporary files, and the fingerprint.
 async fn merge_parts(folder: &Store, parts: Vec<Part>) -> Result<(Vec<Compacted>, String), FinalizeError> {
     let scratch = folder.scratch();
     let span = tracing::info_span!("merge", parts = parts.len());
@@ -326,7 +326,7 @@ async fn merge_parts(folder: &Store, parts: Vec<Part>) -> Result<(Vec<Compacted>
     Ok((files, fingerprint.to_string()))
 }
 
-/// Gives the final parts their names.
+/// Stores the final parts under their names.
 async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError> {
     while let Some(file) = merged.unplaced.pop_front() {
         let name = format!("part-{:05}.parquet", merged.entries.len());
@@ -335,7 +335,7 @@ async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError>
             folder.put_file(&name, file.file).await?;
         } else {
             let path = file.file.path().to_owned();
-            // Back in its place until the store has it.
+            // Back in the queue until the store has it.
             merged.unplaced.push_front(file);
             let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await?;
             let bytes = read.map_err(|error| FinalizeError::of(is_transient(error.kind()), &error))?;
@@ -348,7 +348,7 @@ async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError>
     Ok(())
 }
 
-/// Deletes what a finished run does not need, orphan parts of lost leases included.
+/// Deletes the objects whose keys match `which`.
 async fn sweep(folder: &Store, which: impl Fn(&str) -> bool) -> Result<(), StoreError> {
     for object in folder.list().await? {
         if which(&object.key) {

@@ -68,7 +68,7 @@ impl Scene {
         scene
     }
 
-    /// A coordinator that takes the run up, and so begins to finish it.
+    /// A coordinator that resumes the run, and so begins to finalize it.
     async fn take_up(&self) -> Arc<Coordinator> {
         Coordinator::open(Parts {
             ledger: Arc::clone(&self.ledger) as Arc<_>,
@@ -106,11 +106,11 @@ async fn trouble(coordinator: &Coordinator, run_id: &RunId) -> String {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("no trouble comes");
+    panic!("the run reports no trouble");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_trying_again_cannot_change_is_tried_once_and_again_when_the_run_is_submitted_again() {
+async fn a_permanent_failure_is_tried_once_and_again_when_the_run_is_submitted_again() {
     let scene = Scene::committed().await;
     let whole = std::fs::read(scene.part()).unwrap();
     std::fs::write(scene.part(), b"rubbish").unwrap();
@@ -118,10 +118,10 @@ async fn what_trying_again_cannot_change_is_tried_once_and_again_when_the_run_is
     let trouble = trouble(&coordinator, &scene.run_id).await;
     assert!(trouble.contains("3.parquet") && trouble.contains("bytes instead of"), "{trouble}");
     assert!(trouble.contains("put back a copy") && trouble.contains("submit the run again"), "{trouble}");
-    // Those of taking up and of one finish.
+    // Pages read to resume and for one finalization.
     let pages = scene.ledger.calls("shards");
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!((scene.ledger.calls("shards"), pages), (4, 4), "nothing has changed, so nothing is tried");
+    assert_eq!((scene.ledger.calls("shards"), pages), (4, 4), "no retry after a permanent failure");
     assert_eq!(scene.state().await, RunState::Finishing);
 
     std::fs::write(scene.part(), whole).unwrap();
@@ -132,7 +132,7 @@ async fn what_trying_again_cannot_change_is_tried_once_and_again_when_the_run_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finish_that_fails_for_a_while_is_tried_again_later_and_later_without_merging_again() {
+async fn a_transient_failure_is_retried_with_backoff_without_merging_again() {
     let scene = Scene::committed().await;
     scene.ledger.fail_to_finish(8);
     let coordinator = scene.take_up().await;
@@ -141,29 +141,29 @@ async fn a_finish_that_fails_for_a_while_is_tried_again_later_and_later_without_
     let tried = scene.ledger.tried_to_finish();
     let waited: Vec<u64> = tried.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
     assert_eq!(waited, [1, 2, 4, 8, 16, 32, 60, 60]);
-    assert_eq!(scene.ledger.calls("shards"), 4, "two pages to take the run up, two to merge once");
+    assert_eq!(scene.ledger.calls("shards"), 4, "two pages to resume the run, two to merge once");
     let described = RunFile::load(&coordinator.folder(&scene.run_id).unwrap()).await.unwrap();
     assert_eq!((described.records, described.parts.len(), described.parts[0].rows), (10, 1, 10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tries_come_to_an_end() {
+async fn the_number_of_tries_is_bounded() {
     let scene = Scene::committed().await;
     scene.ledger.fail_to_finish(u32::MAX);
     let coordinator = scene.take_up().await;
     let begun = Instant::now();
     while !trouble(&coordinator, &scene.run_id).await.contains("submit the run again") {
-        assert!(begun.elapsed() < Duration::from_secs(7200), "it is tried for ever");
+        assert!(begun.elapsed() < Duration::from_secs(7200), "it is retried for ever");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(trouble(&coordinator, &scene.run_id).await.contains("after 64 tries"));
-    assert!(begun.elapsed() > Duration::from_secs(1800), "what can heal gets its time");
+    assert!(begun.elapsed() > Duration::from_secs(1800), "transient failures get time to pass");
     tokio::time::sleep(Duration::from_secs(7200)).await;
     assert_eq!(scene.ledger.tried_to_finish().len(), 64);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finish_that_waits_keeps_no_coordinator_alive() {
+async fn a_waiting_finalization_keeps_no_coordinator_alive() {
     let scene = Scene::committed().await;
     scene.ledger.fail_to_finish(u32::MAX);
     let coordinator = scene.take_up().await;
@@ -171,7 +171,7 @@ async fn a_finish_that_waits_keeps_no_coordinator_alive() {
     let weak = Arc::downgrade(&coordinator);
     drop(coordinator);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert!(weak.upgrade().is_none(), "the task that waits holds what has to end it");
+    assert!(weak.upgrade().is_none(), "the waiting task holds a strong reference to its owner");
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +194,7 @@ async fn the_status_of_an_ended_run_reads_no_shards() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ended_without_totals_is_counted_once() {
     let scene = Scene::committed().await;
-    // As a ledger of an older layout holds it, or a process that ended right after this step.
+    // As in a ledger of an older layout, or after a process that was killed right after this step.
     for (from, to) in [(RunState::Running, RunState::Finishing), (RunState::Finishing, RunState::Finished)] {
         scene.ledger.advance(&scene.run_id, from, to, None).await.unwrap();
     }
@@ -210,21 +210,21 @@ async fn a_run_that_ended_without_totals_is_counted_once() {
 }
 
 #[test]
-fn what_can_heal_is_told_from_what_cannot() {
+fn transient_errors_are_distinguished_from_permanent_ones() {
     let place = || "x".to_owned();
     let locked = LedgerError::Unavailable { place: place(), reason: place() };
     let damaged = LedgerError::Unusable { place: place(), reason: place() };
     let missing = StoreError::Missing { location: place(), key: place() };
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     let order = CompactError::Order { part: place(), position: 1, last: 1 };
-    let heals = |error: FinalizeError| matches!(error, FinalizeError::Unavailable(_));
-    assert!(heals(locked.into()) && !heals(damaged.into()));
-    assert!(!heals(missing.into()) && !heals(order.into()));
-    assert!(heals(CompactError::from(full).into()));
+    let is_transient = |error: FinalizeError| matches!(error, FinalizeError::Unavailable(_));
+    assert!(is_transient(locked.into()) && !is_transient(damaged.into()));
+    assert!(!is_transient(missing.into()) && !is_transient(order.into()));
+    assert!(is_transient(CompactError::from(full).into()));
     let unreadable = |kind: std::io::ErrorKind| results::scan::ScanError {
         part: place(),
         problem: results::scan::Problem::Open(kind.into()),
     };
-    assert!(heals(CompactError::from(unreadable(std::io::ErrorKind::ResourceBusy)).into()));
-    assert!(!heals(CompactError::from(unreadable(std::io::ErrorKind::NotFound)).into()));
+    assert!(is_transient(CompactError::from(unreadable(std::io::ErrorKind::ResourceBusy)).into()));
+    assert!(!is_transient(CompactError::from(unreadable(std::io::ErrorKind::NotFound)).into()));
 }

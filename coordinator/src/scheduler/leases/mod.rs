@@ -1,21 +1,20 @@
-//! The lease protocol of one run as a pure state machine: grant, renew, expire, release, split, take from who is late,
-//! give up, admit a commit, settle it.
+//! The lease protocol of one run as a pure state machine: grant, renew, expire, release, split, speculate, declare poison,
+//! admit a commit, mark it committed.
 //!
-//! *Owns* deadlines and who waits for what. *Never* reads a clock, a file or the network: `now` is an argument, and what
-//! the ledger said is told by [`Leases::confirm`], [`Leases::refused`], [`Leases::mark_committed`] and [`Leases::observe`].
+//! *Owns* deadlines and waiting shards. *Never* reads a clock, a file or the network: `now` is an argument, and the ledger's
+//! replies are applied by [`Leases::confirm`], [`Leases::refused`], [`Leases::mark_committed`] and [`Leases::observe`].
 //!
-//! A shard is split by one step of the ledger on its own entry: a lease of fewer records under a new token. The rest
-//! needs no step: it is a shard from then on, because splitting leaves only one way in which it can be cut. Memory holds the
-//! shards that were begun and are not committed; those behind the cursor that are not among them are committed, those
-//! before it are as they were planned.
+//! A shard is split by one ledger step on its own entry: a lease of fewer records under a new token. The rest needs no step:
+//! it is a shard from then on, because splitting is deterministic. Memory holds the open shards, which have been leased and
+//! are not committed. Shards behind the cursor that are not open are committed; those from the cursor on are as planned.
 //!
 //! *Invariants* (checked by the property tests beside this file and by the simulation):
-//! 1. Each grant's token is larger than every earlier one of the shard that the ledger took: no token is told twice.
+//! 1. Each grant's token is larger than every token of the shard that the ledger has recorded: no token is granted twice.
 //! 2. A shard has at most one holder.
-//! 3. Only the newest token is admitted to a commit; once settled, no other token is.
-//! 4. A shard that is neither held nor committed nor given up can be granted.
+//! 3. Only the newest token is admitted to a commit; after the commit no other token is.
+//! 4. A shard that is neither leased nor committed nor poison can be granted.
 //! 5. `expire(now)` takes exactly the leases whose deadline is at or before `now`.
-//! 6. Open shards, committed shards and what lies beyond the cursor cover every record exactly once.
+//! 6. Open shards, committed shards and the records from the cursor on cover every record exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,22 +35,23 @@ mod types;
 use shard_state::{LeaseState, ShardState};
 use throughput::Throughputs;
 
-pub use speculation::Speculation;
-pub use types::{Admission, CommitEffect, ExpiredLease, Grant, LeaseError, LeaseTerms, LedgerShard};
+pub(crate) use speculation::Speculation;
+pub(crate) use types::{Admission, CommitEffect, ExpiredLease, Grant, LeaseError, LeaseTerms, LedgerShard};
 
 /// The leases of one run.
 #[derive(Debug)]
-pub struct Leases {
+pub(crate) struct Leases {
     cut: Cut,
     terms: LeaseTerms,
-    /// Shards that were begun and are not committed.
+    /// Shards that have been leased and are not committed.
     open: BTreeMap<ShardIndex, ShardState>,
-    /// The first record that no open or committed shard holds.
+    /// The first record beyond all open and committed shards.
     cursor: u32,
-    /// Open shards that can be granted, and how many records they hold.
+    /// Open shards that can be granted.
     waiting: BTreeSet<ShardIndex>,
+    /// Number of records in them.
     waiting_records: u64,
-    /// Records that stand alone and have lost too many workers.
+    /// Shards of one record that have lost too many workers.
     poison: BTreeSet<ShardIndex>,
     deadlines: BTreeSet<(Monotonic, ShardIndex)>,
     throughputs: Throughputs,
@@ -61,8 +61,8 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// The leases of a run that was cut like this, none of them granted yet.
-    pub fn new(cut: Cut, terms: LeaseTerms) -> Self {
+    /// Leases of a run with this cut; none is granted yet.
+    pub(crate) fn new(cut: Cut, terms: LeaseTerms) -> Self {
         Self {
             cut,
             terms,
@@ -80,51 +80,50 @@ impl Leases {
     }
 
     /// The terms of every lease.
-    pub fn terms(&self) -> LeaseTerms {
+    pub(crate) fn terms(&self) -> LeaseTerms {
         self.terms
     }
 
-    /// How many shards there are, halves counted each.
-    pub fn shards(&self) -> u32 {
+    /// Number of shards, counting each part of a split one.
+    pub(crate) fn shards(&self) -> u32 {
         self.cut.shards().saturating_add(self.splits)
     }
 
-    /// How many shards are committed.
-    pub fn committed(&self) -> u32 {
+    /// Number of committed shards.
+    pub(crate) fn committed(&self) -> u32 {
         self.committed
     }
 
-    /// How many shards are held.
-    pub fn leased(&self) -> u32 {
+    /// Number of leased shards.
+    pub(crate) fn leased(&self) -> u32 {
         u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether every shard is committed.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.open.is_empty() && self.cursor >= self.cut.records
     }
 
     /// Whether a shard waits to be granted.
-    pub fn has_waiting(&self) -> bool {
+    pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty() || self.cursor < self.cut.records
     }
 
-    /// When the next lease ends.
-    pub fn next_deadline(&self) -> Option<Monotonic> {
+    pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Leases the first shard that waits to one of `fleet` workers; those that were begun come first. It is split if it
-    /// has lost too many workers, or if the worker would sit on it while the others have nothing left to do.
+    /// Leases the first waiting shard to one of `fleet` workers; shards that were leased before come first. A shard is split
+    /// if it has lost too many workers, or if it would keep this worker busy after the others have run out of work.
     ///
-    /// The grant counts from now on, but a split counts only once [`Leases::confirm`] says that the ledger has it.
-    /// When the ledger refuses the grant, [`Leases::refused`] or [`Leases::release_lease`] undoes it.
-    pub fn grant(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
+    /// The lease is held from now on, but a split takes effect only when [`Leases::confirm`] reports that the ledger has
+    /// recorded it. When the ledger refuses the grant, [`Leases::refused`] or [`Leases::release_lease`] undoes it.
+    pub(crate) fn grant(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Option<Grant> {
         let index = self.waiting.first().copied().or_else(|| self.begin_fresh())?;
         self.lease_open(now, worker, index, fleet)
     }
 
-    /// Leases a shard that is not held, or a part of it.
+    /// Leases a shard that is not leased, or its first part.
     fn lease_open(
         &mut self,
         now: Monotonic,
@@ -137,31 +136,31 @@ impl Leases {
         let work = throughput::Work { waiting: self.waiting_records + self.fresh_records(), fleet };
         let mut len = self.throughputs.piece(worker, whole.len, work);
         if lost >= self.terms.max_lost && whole.len > 1 {
-            // One more loss halves each half again.
+            // One more loss splits each half again.
             lost = self.terms.max_lost - 1;
             len = len.min(whole.len.div_ceil(2));
         }
         if len == 1 && whole.len > 1 {
-            // A record alone gets as many chances as its shard had.
+            // A single record gets as many tries as its shard had.
             lost = 0;
         }
         self.lease(now, worker, Shard { index, len }, lost)
     }
 
-    /// Leases a record that was declared poison to the coordinator itself, which commits its outcome.
-    pub fn grant_poison(&mut self, now: Monotonic, coordinator: &Arc<WorkerName>) -> Option<Grant> {
+    /// Leases a poison record to the coordinator itself, which commits it as a dead letter.
+    pub(crate) fn grant_poison(&mut self, now: Monotonic, coordinator: &Arc<WorkerName>) -> Option<Grant> {
         let index = *self.poison.first()?;
         let state = self.open.get(&index)?;
         let (shard, lost) = (state.shard(index), state.lost);
         self.lease(now, coordinator, shard, lost)
     }
 
-    /// Whether a record was declared poison and has no outcome yet.
-    pub fn has_poison(&self) -> bool {
+    /// Whether there is a poison record that is not committed.
+    pub(crate) fn has_poison(&self) -> bool {
         !self.poison.is_empty()
     }
 
-    /// Makes `worker` the holder, whoever was before.
+    /// Makes `worker` the holder, replacing an earlier holder.
     fn lease(&mut self, now: Monotonic, worker: &Arc<WorkerName>, shard: Shard, lost: u32) -> Option<Grant> {
         self.release(shard.index, now);
         self.unwait(shard.index);
@@ -184,8 +183,8 @@ impl Leases {
         Some(grant)
     }
 
-    /// The ledger has the grant: a split that came with it counts. Gives whether the lease is still held.
-    pub fn confirm(&mut self, grant: &Grant) -> bool {
+    /// Applies that the ledger has recorded a grant: its split takes effect. Returns whether the lease is still held.
+    pub(crate) fn confirm(&mut self, grant: &Grant) -> bool {
         let index = grant.shard.index;
         let Some(state) = self.open.get_mut(&index).filter(|state| state.serial == grant.serial) else {
             return false;
@@ -206,9 +205,9 @@ impl Leases {
         }
     }
 
-    /// Extends a lease to its whole time to live from `now`. A lease past its deadline is lost even if nobody has
-    /// called [`Leases::expire`] yet.
-    pub fn renew(
+    /// Extends a lease to its whole time to live from `now`. A lease past its deadline has ended, even before
+    /// [`Leases::expire`] is called.
+    pub(crate) fn renew(
         &mut self,
         now: Monotonic,
         shard: ShardIndex,
@@ -227,13 +226,13 @@ impl Leases {
         }
     }
 
-    /// Ends every lease whose deadline is at or before `now`; their shards wait again. `heard` is when the coordinator
-    /// last heard any worker.
+    /// Ends every lease whose deadline is at or before `now`; their shards wait again. `last_contact` is when the last message
+    /// of any worker arrived.
     ///
-    /// The loss counts against the shard if it can be the shard's doing: not if the lease was granted by an earlier
-    /// process, and not if nobody was heard around its deadline, or the coordinator itself did not look. One in four of
-    /// those counts nevertheless, or a fleet of one worker that dies of it would never end.
-    pub fn expire(&mut self, now: Monotonic, last_contact: Monotonic) -> Vec<ExpiredLease> {
+    /// The loss counts against the shard unless the shard cannot be the cause: the lease was granted by an earlier process,
+    /// no message of any worker arrived around its deadline, or the coordinator itself was suspended. One in four of the
+    /// last two counts nevertheless; otherwise a run with a single worker that dies of a record would never end.
+    pub(crate) fn expire(&mut self, now: Monotonic, last_contact: Monotonic) -> Vec<ExpiredLease> {
         let heartbeat_ms = self.terms.heartbeat_ms();
         let mut expired = Vec::new();
         while let Some((deadline, index)) = self.deadlines.first().copied() {
@@ -260,8 +259,8 @@ impl Leases {
         expired
     }
 
-    /// The stream of `worker` has ended: what it does not renew soon can be taken from it.
-    pub fn disconnected(&mut self, now: Monotonic, worker: &WorkerName) {
+    /// Notes that the stream of `worker` has ended: leases that it does not renew soon can be taken speculatively.
+    pub(crate) fn disconnected(&mut self, now: Monotonic, worker: &WorkerName) {
         for (index, _) in self.held_by(worker) {
             if let Some(LeaseState::Leased { gone, .. }) =
                 self.open.get_mut(&index).map(|state| &mut state.lease)
@@ -269,26 +268,26 @@ impl Leases {
                 gone.get_or_insert(now);
             }
         }
-        self.throughputs.forget_idle(worker);
+        self.throughputs.remove_idle(worker);
     }
 
-    /// Who holds a lease: a name for each.
-    pub fn holders(&self) -> impl Iterator<Item = &WorkerName> {
+    /// The holder of each lease.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = &WorkerName> {
         let held = self.deadlines.iter().filter_map(|(_, index)| self.open.get(index));
         held.filter_map(|state| state.lease.worker().map(|worker| &**worker))
     }
 
     /// The leases that `worker` holds.
-    pub fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
+    pub(crate) fn held_by(&self, worker: &WorkerName) -> Vec<(ShardIndex, FencingToken)> {
         let held = self.deadlines.iter().filter_map(|(_, index)| Some((*index, self.open.get(index)?)));
         held.filter(|(_, state)| state.lease.worker().is_some_and(|holder| **holder == *worker))
             .map(|(index, state)| (index, state.token))
             .collect()
     }
 
-    /// Takes a lease back before its deadline; the shard waits again. `failed`: the worker cannot process it, which
-    /// counts like the worker's loss.
-    pub fn release_lease(
+    /// Releases a lease before its deadline; the shard waits again. `failed`: the worker could not process it, which counts
+    /// as a loss.
+    pub(crate) fn release_lease(
         &mut self,
         now: Monotonic,
         shard: ShardIndex,
@@ -308,10 +307,10 @@ impl Leases {
         Ok(())
     }
 
-    /// Whether a commit under `token` may be tried. The ledger has the last word; [`Leases::mark_committed`] tells it.
+    /// Whether a commit under `token` may be tried. The ledger decides; [`Leases::mark_committed`] applies its decision.
     ///
-    /// A lease that ran out is admitted as long as the shard was not granted again: the work is as good as any.
-    pub fn admit(&self, shard: ShardIndex, token: FencingToken) -> Result<Admission, LeaseError> {
+    /// An expired lease is admitted as long as the shard was not leased again: its part is still valid.
+    pub(crate) fn admit(&self, shard: ShardIndex, token: FencingToken) -> Result<Admission, LeaseError> {
         match self.open.get(&shard) {
             Some(state) if state.token == token && token != FencingToken::default() => {
                 Ok(Admission::New(state.shard(shard)))
@@ -323,9 +322,13 @@ impl Leases {
         }
     }
 
-    /// The ledger committed the shard: a fact, whatever this machine thought. A grant that the ledger had not seen yet
-    /// ends here: its token was never durable.
-    pub fn mark_committed(&mut self, now: Monotonic, shard: ShardIndex) -> Result<CommitEffect, LeaseError> {
+    /// Applies that the ledger has committed the shard, whatever the state here. A grant that the ledger has not recorded yet
+    /// ends here: its token is never durable.
+    pub(crate) fn mark_committed(
+        &mut self,
+        now: Monotonic,
+        shard: ShardIndex,
+    ) -> Result<CommitEffect, LeaseError> {
         self.bring_up(shard)?;
         let Some(state) = self.open.get(&shard) else { return Ok(CommitEffect::Before) };
         if let Some(worker) = state.lease.worker().cloned() {
@@ -339,9 +342,9 @@ impl Leases {
         Ok(CommitEffect::New)
     }
 
-    /// The ledger refused a grant and said what it holds instead. An answer that is so late that the shard has been
-    /// granted again since says nothing about now; that a shard is committed is true for ever.
-    pub fn refused(
+    /// Applies that the ledger refused a grant and holds `known` instead. A reply that arrives after the shard was granted
+    /// again is outdated and ignored, except that a commit is final.
+    pub(crate) fn refused(
         &mut self,
         now: Monotonic,
         grant: &Grant,
@@ -355,12 +358,12 @@ impl Leases {
         self.observe(now, grant.shard.index, known)
     }
 
-    /// Takes over what the ledger holds about a shard: after a restart, or after it refused a grant. `None`: the shard
-    /// was never leased. Gives whether it counts as committed from now on.
+    /// Takes over the ledger's state of a shard, after a restart or a refused grant. `None`: the shard was never leased.
+    /// Returns whether it newly counts as committed.
     ///
-    /// The ledger's token replaces ours even where it is smaller: a token that it does not hold was never told to
-    /// anybody. A shard that somebody holds gets a whole time to live from `now`, so that a living worker can renew it.
-    pub fn observe(
+    /// The ledger's token replaces ours even where it is smaller: a token that the ledger has not recorded was never sent to
+    /// a worker. A leased shard gets a whole time to live from `now`, so that its worker can renew it.
+    pub(crate) fn observe(
         &mut self,
         now: Monotonic,
         shard: ShardIndex,
@@ -377,10 +380,10 @@ impl Leases {
             (state.token, state.attempt) = (FencingToken::default(), 0);
             return Ok(CommitEffect::Before);
         };
-        // Losses that another coordinator does not know of count as long as the shard is the same.
+        // Losses that only this process has counted stay, as long as the shard was not split.
         let lost = if known.len == state.len { state.lost.max(known.lost) } else { known.lost };
         (state.token, state.attempt, state.lost) = (known.token, known.attempt, lost);
-        // It never grows again: a longer one is what the ledger held before.
+        // A shard never grows: a greater length is an outdated state of the ledger.
         if known.len < state.len && !self.shrink(shard, known.len) {
             return Err(LeaseError::UnknownShard);
         }
@@ -401,7 +404,7 @@ impl Leases {
         Ok(CommitEffect::Before)
     }
 
-    /// The slot of a shard, if `token` is its newest.
+    /// The state of a shard, if `token` is its newest.
     fn current(&mut self, shard: ShardIndex, token: FencingToken) -> Result<&mut ShardState, LeaseError> {
         let known = shard.0 < self.cut.records;
         match self.open.get_mut(&shard) {

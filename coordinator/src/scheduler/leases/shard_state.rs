@@ -1,4 +1,4 @@
-//! State of one shard that was begun: its length, fencing token, losses and lease.
+//! State of one open shard: its length, fencing token, losses and lease.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use domain::run::Shard;
 
 use crate::clock::Monotonic;
 
-/// Losses that do not count by themselves, of which the last does.
+/// Of so many losses without a witness, one counts.
 const UNWITNESSED: u32 = 4;
 
-/// A shard that was begun and is not committed.
+/// A shard that has been leased and is not committed.
 #[derive(Debug, Clone)]
 pub(super) struct ShardState {
     pub(super) len: u32,
     pub(super) token: FencingToken,
     pub(super) attempt: u32,
-    /// The grant that made it what it is; 0: what the ledger said.
+    /// Serial number of the grant that set this state; 0 where it came from the ledger.
     pub(super) serial: u64,
     /// Losses that count.
     pub(super) lost: u32,
-    /// Losses since then that may have been anybody's.
+    /// Losses since then of which the shard may not be the cause.
     pub(super) unwitnessed: u32,
-    /// How often it was taken from a holder that was late.
-    pub(super) taken: u32,
+    /// How often it was leased speculatively because its holder was slow.
+    pub(super) speculated: u32,
     pub(super) lease: LeaseState,
 }
 
-/// Who holds a shard.
+/// Whether a shard is leased, and to which worker.
 #[derive(Debug, Clone)]
 pub(super) enum LeaseState {
     Waiting,
@@ -35,9 +35,9 @@ pub(super) enum LeaseState {
         worker: Arc<WorkerName>,
         since: Monotonic,
         deadline: Monotonic,
-        /// The ledger has it.
+        /// Whether the ledger has recorded the lease.
         recorded: bool,
-        /// An earlier process granted it, and nobody has renewed it since.
+        /// Granted by an earlier process and not renewed since.
         recovered: bool,
         /// When the stream of its worker ended, unless it was renewed since.
         gone: Option<Monotonic>,
@@ -50,7 +50,7 @@ impl LeaseState {
         Self::Leased { worker, since, deadline, recorded: false, recovered: false, gone: None }
     }
 
-    /// As it is after a restart: its worker has to show itself.
+    /// A lease of an earlier process: its worker has to renew it.
     pub(super) fn recovered(worker: &Arc<WorkerName>, since: Monotonic, deadline: Monotonic) -> Self {
         let worker = Arc::clone(worker);
         Self::Leased { worker, since, deadline, recorded: true, recovered: true, gone: Some(since) }
@@ -74,7 +74,7 @@ impl ShardState {
             serial: 0,
             lost,
             unwitnessed: 0,
-            taken: 0,
+            speculated: 0,
             lease: LeaseState::Waiting,
         }
     }
@@ -83,7 +83,7 @@ impl ShardState {
         Shard { index, len: self.len }
     }
 
-    /// Its holder was lost.
+    /// Notes the loss of its holder.
     pub(super) fn lose(&mut self, counts: bool) {
         if mutated!(PoisonNeverIsolated) {
             return;

@@ -10,28 +10,28 @@ use super::shard_state::LeaseState;
 use super::{Grant, Leases};
 use crate::clock::Monotonic;
 
-/// How often a shard may be taken from holders that are late; afterwards its lease has to end.
-const MOST_TAKEN: u32 = 3;
+/// How often a shard may be leased speculatively because its holder is slow; after that its lease has to end.
+const MAX_SPECULATIVE: u32 = 3;
 
-/// How much longer the holder must be expected to need than the worker that would take over.
-const NOTABLY: f64 = 1.25;
+/// Factor by which the holder must be expected to need longer than the idle worker.
+const SLOWDOWN: f64 = 1.25;
 
-/// The least it must be longer, in ms.
-const LEAST_MS: f64 = 20.0;
+/// Least difference of the two times in ms.
+const MIN_GAIN_MS: f64 = 20.0;
 
-/// What became of the wish for a lease that somebody else holds.
+/// Result of trying to lease a shard that another worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speculation {
-    /// It was taken from its holder.
+pub(crate) enum Speculation {
+    /// The shard was leased.
     Granted(Grant),
-    /// Nothing can be taken before this moment.
+    /// No shard can be taken before this time.
     NotBefore(Monotonic),
-    /// There is nothing to take.
+    /// No shard can be taken.
     Nothing,
 }
 
-/// A lease, and when the worker that asks may have it.
-struct Late {
+/// A lease that may be taken from its holder, and when.
+struct Candidate {
     index: ShardIndex,
     from: Monotonic,
     gone: bool,
@@ -39,33 +39,33 @@ struct Late {
 }
 
 impl Leases {
-    /// Leases a shard to `worker` that another one holds, if that one is expected to need notably longer, or its stream
-    /// has ended and it has not been heard for as long as a heartbeat takes. For when nothing waits.
+    /// Leases to `worker` a shard of another holder that is expected to need much longer, or whose stream has ended at least
+    /// a heartbeat ago. Used when no shard waits.
     ///
-    /// A lease that the ledger has not recorded yet is left alone: a second grant might overtake the first on its way
-    /// there, or name a length that the first has just split, and the ledger would hold a lease that nobody was told of.
-    pub fn speculate(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Speculation {
-        let late = self.late(now, worker);
-        let ready = late.iter().filter(|late| late.from <= now);
-        let Some(late) = ready.max_by(|a, b| a.remaining_ms.total_cmp(&b.remaining_ms)) else {
-            let next = late.iter().map(|late| late.from).min();
+    /// A lease that the ledger has not recorded yet is not taken: the second grant might overtake the first, or use a length
+    /// from before its split, and the ledger would hold a lease that no worker has received.
+    pub(crate) fn speculate(&mut self, now: Monotonic, worker: &Arc<WorkerName>, fleet: u32) -> Speculation {
+        let candidates = self.candidates(now, worker);
+        let ready = candidates.iter().filter(|candidate| candidate.from <= now);
+        let Some(slowest) = ready.max_by(|a, b| a.remaining_ms.total_cmp(&b.remaining_ms)) else {
+            let next = candidates.iter().map(|candidate| candidate.from).min();
             return next.map_or(Speculation::Nothing, Speculation::NotBefore);
         };
-        let Some(state) = self.open.get_mut(&late.index) else { return Speculation::Nothing };
-        match (late.gone, &state.lease) {
-            (false, _) => state.taken += 1,
+        let Some(state) = self.open.get_mut(&slowest.index) else { return Speculation::Nothing };
+        match (slowest.gone, &state.lease) {
+            (false, _) => state.speculated += 1,
             (true, LeaseState::Leased { recovered: false, .. }) => state.lose(true),
             (true, _) => {}
         }
-        self.release(late.index, now);
-        if self.poison.contains(&late.index) {
+        self.release(slowest.index, now);
+        if self.poison.contains(&slowest.index) {
             return Speculation::Nothing;
         }
-        self.lease_open(now, worker, late.index, fleet).map_or(Speculation::Nothing, Speculation::Granted)
+        self.lease_open(now, worker, slowest.index, fleet).map_or(Speculation::Nothing, Speculation::Granted)
     }
 
-    /// Every lease of others that may be taken, and from when on.
-    fn late(&self, now: Monotonic, worker: &WorkerName) -> Vec<Late> {
+    /// All leases of other workers that may be taken.
+    fn candidates(&self, now: Monotonic, worker: &WorkerName) -> Vec<Candidate> {
         let mut leases: Vec<_> = self
             .deadlines
             .iter()
@@ -77,32 +77,32 @@ impl Leases {
                 _ => None,
             })
             .collect();
-        // A worker takes its shards in the order in which it got them.
+        // A worker processes its shards in the order of their grants.
         leases.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
         let mut ahead: BTreeMap<&WorkerName, u64> = BTreeMap::new();
-        let mut late = Vec::new();
+        let mut candidates = Vec::new();
         for (holder, since, index, state, gone, recorded) in leases {
             let ahead = ahead.entry(holder).or_default();
             *ahead += u64::from(state.len);
-            let soonest = if recorded { Monotonic::default() } else { now.after(whole(LEAST_MS)) };
+            let soonest = if recorded { Monotonic::default() } else { now.after(whole(MIN_GAIN_MS)) };
             if let Some(gone) = gone {
                 let from = gone.after(self.terms.heartbeat_ms()).max(soonest);
-                late.push(Late { index, from, gone: true, remaining_ms: f64::INFINITY });
-            } else if state.taken < MOST_TAKEN
+                candidates.push(Candidate { index, from, gone: true, remaining_ms: f64::INFINITY });
+            } else if state.speculated < MAX_SPECULATIVE
                 && let Some(own_ms) = self.throughputs.expected_ms(worker, state.len)
             {
-                let needed = NOTABLY * own_ms + LEAST_MS;
+                let needed = SLOWDOWN * own_ms + MIN_GAIN_MS;
                 let (remaining_ms, overdue_from) = self.remaining(now, holder, since, *ahead);
                 let from = if remaining_ms >= needed { now } else { overdue_from.after(whole(needed)) };
                 let from = from.max(soonest);
-                late.push(Late { index, from, gone: false, remaining_ms });
+                candidates.push(Candidate { index, from, gone: false, remaining_ms });
             }
         }
-        late
+        candidates
     }
 
-    /// How much longer `holder` is expected to need, in ms, and from when on it is overdue. One that is overdue is
-    /// expected to need as long again.
+    /// How much longer `holder` is expected to need, in ms, and from when on it is overdue. An overdue holder is expected to
+    /// need as long again as it is overdue.
     fn remaining(
         &self,
         now: Monotonic,
@@ -120,7 +120,7 @@ impl Leases {
     }
 }
 
-/// Whole ms.
+/// Converts to whole milliseconds.
 fn whole(ms: f64) -> u64 {
     let duration = Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_ledger_has_not_recorded_is_not_taken() {
+    fn a_lease_that_is_not_recorded_is_not_taken() {
         let worker = |name: &str| Arc::new(WorkerName::new(name).unwrap());
         let (gone, idle) = (worker("gone"), worker("idle"));
         let terms = LeaseTerms { ttl_ms: 30_000, max_lost: 3 };
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(
             leases.speculate(now, &idle, 2),
             Speculation::NotBefore(Monotonic(20_020)),
-            "it is asked again soon"
+            "to be tried again soon"
         );
         assert!(leases.confirm(&grant));
         assert!(

@@ -1,5 +1,6 @@
-//! Which shards exist and which wait: open shards, committed shards and the records beyond the cursor cover every
-//! record exactly once. Splits shards.
+//! Splits shards, and tracks which exist and which wait.
+//!
+//! *Invariant*: open shards, committed shards and the records from the cursor on cover every record exactly once.
 
 use domain::ids::ShardIndex;
 
@@ -12,7 +13,7 @@ impl Leases {
         u64::from(self.cut.records.saturating_sub(self.cursor))
     }
 
-    /// Opens the first shard that nobody has touched.
+    /// Opens the first shard that was never leased.
     pub(super) fn begin_fresh(&mut self) -> Option<ShardIndex> {
         let shard = self.cut.shard_at(self.cursor)?;
         self.cursor = shard.end();
@@ -21,8 +22,8 @@ impl Leases {
         Some(shard.index)
     }
 
-    /// Opens what the ledger knows and this machine has not come to: shards beyond the cursor, or the half of an open
-    /// one. A committed shard stays as it is.
+    /// Opens a shard that the ledger names and that is not open here: one beyond the cursor, or a part of an open shard that
+    /// was split. A committed shard stays as it is.
     pub(super) fn bring_up(&mut self, shard: ShardIndex) -> Result<(), LeaseError> {
         if shard.0 >= self.cut.records {
             return Err(LeaseError::UnknownShard);
@@ -37,7 +38,7 @@ impl Leases {
             if first == shard || !held.holds(shard) {
                 return Ok(());
             }
-            // Its entry has been split since it was read; what it is now, the next grant will be told.
+            // The shard was split since its entry was read; the ledger's reply to the next grant has its new state.
             let (half, _) = held.halves().ok_or(LeaseError::UnknownShard)?;
             self.release(first, Monotonic::default());
             if half.len == 1
@@ -49,7 +50,8 @@ impl Leases {
         }
     }
 
-    /// Cuts an open shard down; what comes off waits. Gives whether splitting leads there.
+    /// Shortens an open shard to `len` records; the shards that are split off wait. Returns whether splitting can lead to
+    /// that length.
     pub(super) fn shrink(&mut self, index: ShardIndex, len: u32) -> bool {
         let Some(state) = self.open.get_mut(&index) else { return false };
         let Some((_, off)) = state.shard(index).shrunk_to(len) else { return false };
@@ -67,14 +69,14 @@ impl Leases {
                 piece.len -= 1;
             }
             self.splits = self.splits.saturating_add(1);
-            // What made the whole suspicious may lie in either half; a record alone begins anew.
+            // The cause of the losses may be in either half; a single record starts without losses.
             self.open.insert(piece.index, ShardState::fresh(piece.len, if piece.len > 1 { lost } else { 0 }));
             self.wait(piece.index);
         }
         true
     }
 
-    /// Makes a shard wait, if it is held.
+    /// Ends the lease of a shard, if it is leased; the shard waits.
     pub(super) fn release(&mut self, index: ShardIndex, now: Monotonic) {
         let Some(state) = self.open.get_mut(&index) else { return };
         if let LeaseState::Leased { worker, deadline, .. } =
@@ -84,7 +86,7 @@ impl Leases {
             self.deadlines.remove(&(deadline, index));
             self.throughputs.dropped(&worker, len);
             if deadline <= now {
-                self.throughputs.forget_idle(&worker);
+                self.throughputs.remove_idle(&worker);
             }
             self.wait(index);
         }

@@ -7,36 +7,36 @@ use domain::ids::WorkerName;
 
 use crate::clock::Monotonic;
 
-/// Work that should not be split further, in ms of its worker: a lease has its price too.
-const SMALLEST_MS: f64 = 20.0;
+/// Least work of a split shard in ms of its worker: smaller ones would cost more than they save.
+const MIN_WORK_MS: f64 = 20.0;
 
-/// The same in records, while no worker's pace is known.
-const SMALLEST_RECORDS: f64 = 16.0;
+/// The same in records, while no throughput is known.
+const MIN_RECORDS: f64 = 16.0;
 
-/// How much of what was measured stays when something new is.
-const MEMORY: f64 = 0.7;
+/// Weight of earlier measurements at each new one.
+const DECAY: f64 = 0.7;
 
-/// While there are that many shards for every worker, nobody needs a smaller one.
-const PLENTY: u64 = 4;
+/// While so many shards wait for each worker, shards are not split to balance the end of the run.
+const SHARDS_PER_WORKER: u64 = 4;
 
-/// What every worker of the run holds, and its pace.
+/// Records held by, and throughput of, each worker of the run.
 #[derive(Debug, Default)]
 pub(super) struct Throughputs {
     workers: BTreeMap<Arc<WorkerName>, Throughput>,
     held: u64,
 }
 
-/// One worker's pace: a decaying sum of records over a decaying sum of the time they took.
+/// Throughput of one worker: a decaying sum of records over a decaying sum of their processing time.
 #[derive(Debug, Clone, Default)]
 struct Throughput {
     records: f64,
     ms: f64,
-    /// Since when it works on what it holds.
+    /// When it began to work on what it holds.
     since: Monotonic,
     held: u64,
 }
 
-/// What is left to be leased, and among how many workers.
+/// Records that wait to be leased, and the number of workers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Work {
     pub(super) waiting: u64,
@@ -44,14 +44,14 @@ pub(super) struct Work {
 }
 
 impl Throughput {
-    /// Records a ms.
+    /// Records per millisecond.
     fn rate(&self) -> Option<f64> {
         (self.ms > 0.0).then(|| self.records / self.ms)
     }
 }
 
 impl Throughputs {
-    /// `worker` holds `len` records more.
+    /// Adds `len` records to those that `worker` holds.
     pub(super) fn took(&mut self, now: Monotonic, worker: &Arc<WorkerName>, len: u32) {
         let throughput = self.workers.entry(Arc::clone(worker)).or_default();
         if throughput.held == 0 {
@@ -61,16 +61,16 @@ impl Throughputs {
         self.held += u64::from(len);
     }
 
-    /// `worker` has committed `len` records of what it holds.
+    /// Measures the throughput of `worker` at a commit of `len` records.
     pub(super) fn done(&mut self, now: Monotonic, worker: &WorkerName, len: u32) {
         if let Some(throughput) = self.workers.get_mut(worker) {
-            throughput.records = throughput.records * MEMORY + f64::from(len);
-            throughput.ms = throughput.ms * MEMORY + now.since(throughput.since) as f64;
+            throughput.records = throughput.records * DECAY + f64::from(len);
+            throughput.ms = throughput.ms * DECAY + now.since(throughput.since) as f64;
             throughput.since = now;
         }
     }
 
-    /// `worker` holds `len` records less.
+    /// Subtracts `len` records from those that `worker` holds.
     pub(super) fn dropped(&mut self, worker: &WorkerName, len: u32) {
         if let Some(throughput) = self.workers.get_mut(worker) {
             let len = throughput.held.min(u64::from(len));
@@ -79,24 +79,24 @@ impl Throughputs {
         }
     }
 
-    /// `worker` may be gone for good: it is not remembered unless it holds something.
-    pub(super) fn forget_idle(&mut self, worker: &WorkerName) {
+    /// Removes `worker`, which may not come back, unless it holds records.
+    pub(super) fn remove_idle(&mut self, worker: &WorkerName) {
         if self.workers.get(worker).is_some_and(|throughput| throughput.held == 0) {
             self.workers.remove(worker);
         }
     }
 
-    /// Since when `worker` works on what it holds.
+    /// When `worker` began to work on what it holds.
     pub(super) fn since(&self, worker: &WorkerName) -> Option<Monotonic> {
         self.workers.get(worker).map(|throughput| throughput.since)
     }
 
-    /// The pace of `worker` in records a ms, as far as it is known.
+    /// Throughput of `worker` in records per millisecond, if known.
     pub(super) fn rate(&self, worker: &WorkerName) -> Option<f64> {
         self.workers.get(worker).and_then(Throughput::rate)
     }
 
-    /// How long `worker` will need for `len` records more, in ms; a stranger is taken for an average worker.
+    /// Time that `worker` will need for `len` more records, in ms; a worker without measurements counts as average.
     pub(super) fn expected_ms(&self, worker: &WorkerName, len: u32) -> Option<f64> {
         let rate = self.rate(worker).or_else(|| self.average())?;
         let held = self.workers.get(worker).map_or(0, |throughput| throughput.held);
@@ -109,23 +109,23 @@ impl Throughputs {
         (count > 0.0).then(|| sum / count)
     }
 
-    /// How much of a shard of `len` records `worker` should get: all of it while there is plenty; then half of what it
-    /// can do until the others have done the rest, so that all end together.
+    /// How many records of a shard of `len` records to lease to `worker`: all while many shards wait; later half of its share
+    /// of the remaining work, so that all workers end together.
     pub(super) fn piece(&self, worker: &WorkerName, len: u32, work: Work) -> u32 {
         let fleet = work.fleet.max(1);
-        if work.waiting >= PLENTY * u64::from(fleet) * u64::from(len) {
+        if work.waiting >= SHARDS_PER_WORKER * u64::from(fleet) * u64::from(len) {
             return len;
         }
         let average = self.average();
         let typical = average.unwrap_or(1.0);
-        let mine = self.rate(worker).unwrap_or(typical);
+        let own = self.rate(worker).unwrap_or(typical);
         let others = self.workers.iter().filter(|(name, _)| ***name != *worker);
         let known: Vec<f64> = others.filter_map(|(_, throughput)| throughput.rate()).collect();
-        let strangers = f64::from(fleet - 1) - known.len() as f64;
-        let all = mine + known.iter().sum::<f64>() + strangers.max(0.0) * typical;
+        let unmeasured = f64::from(fleet - 1) - known.len() as f64;
+        let all = own + known.iter().sum::<f64>() + unmeasured.max(0.0) * typical;
         let held = self.workers.get(worker).map_or(0, |throughput| throughput.held);
-        let share = mine * (work.waiting + self.held) as f64 / all - held as f64;
-        let smallest = if average.is_some() { mine * SMALLEST_MS } else { SMALLEST_RECORDS };
+        let share = own * (work.waiting + self.held) as f64 / all - held as f64;
+        let smallest = if average.is_some() { own * MIN_WORK_MS } else { MIN_RECORDS };
         let mut piece = len;
         while piece > 1 && f64::from(piece) > share / 2.0 && f64::from(piece) >= 2.0 * smallest {
             piece = piece.div_ceil(2);

@@ -1,10 +1,10 @@
-//! Manifests as people write them, faults included: every policy is broken by some of them.
+//! Realistic manifests with misconfigurations: every policy is violated by some of them.
 
 use std::fmt::Write;
 
 use super::random::Random;
 
-/// Lines of YAML, indented as a block.
+/// Builder of indented lines of YAML.
 struct Lines(String);
 
 impl Lines {
@@ -41,7 +41,7 @@ const IMAGES: [&str; 10] = [
     "example/batch",
 ];
 
-/// One manifest: its file name and its text.
+/// A manifest: its file name and text.
 pub(super) fn document(random: &mut Random, number: u64) -> (String, String) {
     let kind = random.weighted(&[
         (45, "Deployment"),

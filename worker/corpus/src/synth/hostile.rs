@@ -1,10 +1,10 @@
-//! Documents that no one should have to read, and every harness will be handed.
+//! Hostile documents: broken, deeply nested, oversized or otherwise malformed.
 
 use std::fmt::Write as _;
 
 use super::random::Random;
 
-/// A hostile text and what is wrong with it.
+/// A hostile document and its kind.
 pub(super) fn document(random: &mut Random) -> (&'static str, String) {
     let what = random.pick(&[
         "bomb",
@@ -42,7 +42,7 @@ fn bomb() -> String {
     let mut text = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, of) in "bcdefgh".chars().zip("abcdefg".chars()) {
         let list = vec![format!("*{of}"); 9].join(", ");
-        // Writing into a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{name}: &{name} [{list}]");
     }
     text

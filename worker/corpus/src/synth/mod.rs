@@ -19,27 +19,27 @@ use random::Random;
 /// One document in this many is hostile.
 const HOSTILE_SHARE: u64 = 100;
 
-/// What was written.
+/// Summary of a synthetic corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Records in `detections.json.gz`.
     pub records: u64,
     /// Documents in `manifests.tar.gz`.
     pub documents: u64,
-    /// Documents among them that are hostile.
+    /// Hostile documents among them.
     pub hostile: u64,
 }
 
 /// Writes `detections.json.gz` with exactly `records` records and `manifests.tar.gz` with their documents into `out`.
 /// The same number and seed give the same files.
 ///
-/// Records are what the detector finds in the documents, so that a synthetic corpus is as honest as a real one. A
-/// hostile document, in which nothing can be found, is given one record.
+/// Records are the detector's findings in the documents, as in a real corpus. A hostile document, in which the detector
+/// finds nothing, gets one record.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
     let mut detections = Detections::create(&out.join("detections.json.gz"))?;
     let mut manifests = Manifests::create(&out.join("manifests.tar.gz"))?;
     let mut random = Random::new(seed);
@@ -77,7 +77,7 @@ pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
     Ok(summary)
 }
 
-/// The published JSON array, written entry by entry.
+/// Writer of the detections as a JSON array.
 struct Detections {
     out: BufWriter<GzEncoder<std::fs::File>>,
     any: bool,
@@ -105,7 +105,7 @@ impl Detections {
     }
 }
 
-/// A tar of the documents, without times or owners, so that equal corpora are equal files.
+/// Writer of a tar of the documents, without times and owners, so that equal corpora give equal files.
 struct Manifests(tar::Builder<GzEncoder<std::fs::File>>);
 
 impl Manifests {

@@ -1,4 +1,4 @@
-//! A seeded generator whose sequence never changes: the same seed gives the same corpus in every version.
+//! Seeded random generator with a fixed sequence: the same seed gives the same corpus in every version.
 
 /// `SplitMix64` (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
 #[derive(Debug, Clone)]
@@ -27,13 +27,13 @@ impl Random {
         self.below(100) < percent
     }
 
-    /// One of `items`; the default of its type when there is none.
+    /// One of `items`; the default of the type where there are none.
     pub(super) fn pick<T: Copy + Default>(&mut self, items: &[T]) -> T {
         let at = usize::try_from(self.below(items.len() as u64)).unwrap_or(0);
         items.get(at).copied().unwrap_or_default()
     }
 
-    /// One of `items`, each as often as its weight says.
+    /// One of `items`, with probabilities by weight.
     pub(super) fn weighted<T: Copy + Default>(&mut self, items: &[(u64, T)]) -> T {
         let mut left = self.below(items.iter().map(|(weight, _)| weight).sum());
         for (weight, item) in items {

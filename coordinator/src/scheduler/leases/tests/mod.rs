@@ -1,4 +1,4 @@
-//! Cases of the lease protocol by name; [`model`] plays arbitrary sequences of events.
+//! Named cases of the lease protocol; [`model`] tests arbitrary sequences of events.
 
 mod model;
 
@@ -15,7 +15,7 @@ fn leases(records: u32, shard_size: u32) -> Leases {
     Leases::new(Cut { records, shard_size }, TERMS)
 }
 
-/// Grants, and says that the ledger took it.
+/// Grants a lease and confirms that the ledger recorded it.
 fn grant(leases: &mut Leases, now: u64, name: u8) -> Grant {
     let grant = leases.grant(Monotonic(now), &worker(name), 1).unwrap();
     assert!(leases.confirm(&grant));
@@ -23,7 +23,7 @@ fn grant(leases: &mut Leases, now: u64, name: u8) -> Grant {
 }
 
 #[test]
-fn a_lease_lives_up_to_its_deadline_and_not_at_it() {
+fn a_lease_ends_exactly_at_its_deadline() {
     let mut leases = leases(1, 1);
     let grant = grant(&mut leases, 0, 0);
     let index = grant.shard.index;
@@ -34,7 +34,7 @@ fn a_lease_lives_up_to_its_deadline_and_not_at_it() {
 }
 
 #[test]
-fn what_ran_out_is_leased_again_before_what_is_fresh() {
+fn an_expired_shard_is_leased_before_a_fresh_one() {
     let mut leases = leases(3, 1);
     grant(&mut leases, 0, 0);
     grant(&mut leases, 5, 0);
@@ -67,23 +67,23 @@ fn a_token_that_was_never_granted_commits_nothing() {
 }
 
 #[test]
-fn a_grant_that_the_ledger_never_took_leaves_no_gap() {
+fn a_grant_that_the_ledger_never_recorded_leaves_no_gap() {
     let mut leases = leases(1, 1);
     let lost = leases.grant(Monotonic(0), &worker(0), 1).unwrap();
     leases.release_lease(Monotonic(0), lost.shard.index, lost.token, false).unwrap();
     let next = leases.grant(Monotonic(0), &worker(0), 1).unwrap();
-    // The ledger answers that the shard was never leased.
+    // The ledger replies that the shard was never leased.
     leases.observe(Monotonic(0), next.shard.index, None).unwrap();
     let again = leases.grant(Monotonic(0), &worker(0), 1).unwrap();
     assert_eq!((again.previous, again.token, again.attempt), (FencingToken(0), FencingToken(1), 1));
 }
 
-/// A worker dies of one record, whoever works on it: everything else is done, and the record is declared poison.
+/// Every worker dies of one record: all others are committed, and the record is declared poison.
 #[test]
 fn a_poison_record_is_isolated_and_dead_lettered() {
     let (poison, mut now, mut deaths) = (ShardIndex(137), 0, 0);
     let mut leases = leases(500, 250);
-    let given_up = loop {
+    let poisoned = loop {
         if let Some(grant) = leases.grant_poison(Monotonic(now), &worker(8)) {
             break grant;
         }
@@ -97,9 +97,9 @@ fn a_poison_record_is_isolated_and_dead_lettered() {
         }
         assert!(deaths < 100);
     };
-    assert_eq!(given_up.shard, Shard { index: poison, len: 1 });
-    // Two for the whole, one for each splitting but the first, which the second death of the whole brings; two alone.
-    assert_eq!((deaths, given_up.lost), (2 + 7 + 2, 2));
+    assert_eq!(poisoned.shard, Shard { index: poison, len: 1 });
+    // Two losses of the whole, one for each further split, two of the single record.
+    assert_eq!((deaths, poisoned.lost), (2 + 7 + 2, 2));
     leases.mark_committed(Monotonic(now), poison).unwrap();
     while leases.has_waiting() {
         let lease = grant(&mut leases, now, 0);
@@ -110,17 +110,17 @@ fn a_poison_record_is_isolated_and_dead_lettered() {
 }
 
 #[test]
-fn a_healthy_shard_is_not_blamed_for_an_outage_or_a_restart() {
+fn losses_by_an_outage_or_a_restart_do_not_count_against_a_shard() {
     let mut leases = leases(1, 1);
     let lost_after = |leases: &mut Leases, at: u64, last_contact: u64, look: u64| {
         grant(leases, at, 0);
         leases.expire(Monotonic(look), Monotonic(last_contact)).remove(0).lost
     };
-    // Nobody was heard around its end.
+    // No message of any worker arrived around its deadline.
     assert_eq!(lost_after(&mut leases, 0, TTL / 2, TTL), 0);
-    // The coordinator itself slept.
+    // The coordinator itself was suspended.
     assert_eq!(lost_after(&mut leases, 100, 1000, 1000), 0);
-    // Somebody was heard: it may be the shard's doing.
+    // Another worker was alive: the shard may be the cause.
     assert_eq!(lost_after(&mut leases, 2000, 2000 + TTL - 1, 2000 + TTL), 1);
     // A lease of an earlier process.
     let known = LedgerShard {
@@ -134,7 +134,7 @@ fn a_healthy_shard_is_not_blamed_for_an_outage_or_a_restart() {
     let mut leases = Leases::new(Cut { records: 1, shard_size: 1 }, TERMS);
     leases.observe(Monotonic(0), ShardIndex(0), Some(&known)).unwrap();
     assert_eq!(leases.expire(Monotonic(TTL), Monotonic(TTL))[0].lost, 1);
-    // What is released politely never counts; what a worker fails on does.
+    // A lease released unbegun never counts; one released as failed does.
     let back = grant(&mut leases, 100, 0);
     leases.release_lease(Monotonic(100), back.shard.index, back.token, false).unwrap();
     let back = grant(&mut leases, 100, 0);
@@ -144,7 +144,7 @@ fn a_healthy_shard_is_not_blamed_for_an_outage_or_a_restart() {
 }
 
 #[test]
-fn a_child_is_leased_only_when_the_ledger_has_the_split() {
+fn a_half_is_leased_only_after_the_ledger_has_recorded_the_split() {
     let mut leases = leases(4, 4);
     for _ in 0..TERMS.max_lost {
         let lease = grant(&mut leases, 0, 0);
@@ -158,7 +158,7 @@ fn a_child_is_leased_only_when_the_ledger_has_the_split() {
 }
 
 #[test]
-fn a_half_whose_whole_was_read_before_is_recognised_by_its_entry() {
+fn a_half_is_opened_by_its_entry_although_its_whole_was_read_before_the_split() {
     let mut leases = leases(16, 8);
     let entry = |len, token| LedgerShard {
         len,
@@ -168,16 +168,16 @@ fn a_half_whose_whole_was_read_before_is_recognised_by_its_entry() {
         worker: None,
         committed: false,
     };
-    // A page was read before the shard was split twice, the next one after.
+    // The first page was read before the shard was split twice, the next one after.
     leases.observe(Monotonic(0), ShardIndex(0), Some(&entry(8, 1))).unwrap();
     leases.observe(Monotonic(0), ShardIndex(6), Some(&entry(2, 1))).unwrap();
     let lens: Vec<_> = leases.open.iter().map(|(index, state)| (index.0, state.len)).collect();
     assert_eq!(lens, [(0, 4), (4, 2), (6, 2)]);
     let refused = leases.observe(Monotonic(0), ShardIndex(8), Some(&entry(3, 1)));
-    assert_eq!(refused, Err(LeaseError::UnknownShard), "no split leads there");
+    assert_eq!(refused, Err(LeaseError::UnknownShard), "splitting cannot lead to that length");
 }
 
-/// Seed 7264 of the simulation: the second of two refusals was heard when the shard had been granted anew.
+/// Seed 7264 of the simulation: the second of two refusals arrived after the shard had been granted again.
 #[test]
 fn a_late_refusal_does_not_bring_back_an_old_token() {
     let mut leases = leases(1, 1);

@@ -1,4 +1,4 @@
-//! Properties of the lease protocol against a model: a ledger and a list of the leases that were sent.
+//! Property tests of the lease protocol against a model: a ledger and a list of the leases that were sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use super::{TERMS, TTL, worker};
 
 const CUT: Cut = Cut { records: 11, shard_size: 5 };
 
-/// What becomes of a lease's step in the ledger.
+/// Fate of a lease's step in the ledger.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
-    /// It is taken, and heard.
-    Heard,
-    /// It is taken, but the answer is lost.
-    Unheard,
-    /// It never arrives.
+    /// Recorded, and the reply arrives.
+    Recorded,
+    /// Recorded, but the reply is lost.
+    ReplyLost,
+    /// It never reaches the ledger.
     Lost,
-    /// Another coordinator leased the shard in between, whole or split.
+    /// Another coordinator leases the shard in between, whole or split.
     Overtaken(bool),
 }
 
@@ -26,7 +26,7 @@ enum Fate {
 enum Event {
     Grant(u8, Fate),
     Speculate(u8, Fate),
-    GiveUp,
+    LeasePoison,
     Renew(usize),
     ReleaseLeases(usize, bool),
     Commit(usize),
@@ -39,8 +39,8 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let fate = || {
         prop_oneof![
-            6 => Just(Fate::Heard),
-            1 => Just(Fate::Unheard),
+            6 => Just(Fate::Recorded),
+            1 => Just(Fate::ReplyLost),
             1 => Just(Fate::Lost),
             1 => any::<bool>().prop_map(Fate::Overtaken),
         ]
@@ -48,7 +48,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         5 => (0u8..3, fate()).prop_map(|(name, fate)| Event::Grant(name, fate)),
         2 => (0u8..3, fate()).prop_map(|(name, fate)| Event::Speculate(name, fate)),
-        1 => Just(Event::GiveUp),
+        1 => Just(Event::LeasePoison),
         3 => (0usize..64).prop_map(Event::Renew),
         1 => (0usize..64, any::<bool>()).prop_map(|(pick, failed)| Event::ReleaseLeases(pick, failed)),
         3 => (0usize..64).prop_map(Event::Commit),
@@ -81,23 +81,23 @@ impl Entry {
     }
 }
 
-/// What the outside world knows.
+/// State outside the coordinator.
 #[derive(Default)]
 struct Model {
     now: u64,
     ledger: BTreeMap<u32, Entry>,
-    /// Every lease that a worker was told of, in order: shard, length, token.
-    told: Vec<(Shard, u64)>,
+    /// Every lease that was sent to a worker, in order, with its token.
+    sent: Vec<(Shard, u64)>,
     /// Token and deadline of each lease that has not ended.
     live: BTreeMap<u32, (u64, u64)>,
 }
 
 impl Model {
-    fn told(&self, pick: usize) -> Option<(Shard, u64)> {
-        (!self.told.is_empty()).then(|| self.told[pick % self.told.len()])
+    fn sent(&self, pick: usize) -> Option<(Shard, u64)> {
+        (!self.sent.is_empty()).then(|| self.sent[pick % self.sent.len()])
     }
 
-    /// The ledger's step.
+    /// The compare-and-set of the ledger.
     fn swap(&mut self, grant: &Grant) -> Result<(), Option<Entry>> {
         let known = self.ledger.get(&grant.shard.index.0).cloned();
         let (token, len) = known.as_ref().map_or((0, u32::MAX), |known| (known.token, known.len));
@@ -110,14 +110,14 @@ impl Model {
         Ok(())
     }
 
-    /// A grant on its way through the ledger to the worker, or not.
+    /// Passes a grant to the ledger and the worker, as `fate` has it.
     fn grant(&mut self, leases: &mut Leases, grant: Grant, fate: Fate) {
         let (now, index) = (Monotonic(self.now), grant.shard.index);
         assert!(grant.token > grant.previous, "tokens grow");
         assert_eq!(grant.deadline, Monotonic(self.now + TTL));
-        // A second lease ends the first, also when the ledger does not take it.
+        // A second lease ends the first, even when the ledger does not record it.
         self.live.remove(&index.0);
-        if let Fate::Overtaken(halved) = fate {
+        if let Fate::Overtaken(split) = fate {
             let entry = self.ledger.entry(index.0).or_insert(Entry {
                 len: grant.shard.len,
                 token: 0,
@@ -128,7 +128,7 @@ impl Model {
             if !entry.committed {
                 entry.token += 1;
                 entry.attempt += 1;
-                entry.len = if halved { entry.len.div_ceil(2) } else { entry.len };
+                entry.len = if split { entry.len.div_ceil(2) } else { entry.len };
             }
         }
         if matches!(fate, Fate::Lost) {
@@ -136,12 +136,12 @@ impl Model {
             return;
         }
         match (self.swap(&grant), fate) {
-            (Ok(()), Fate::Unheard) => leases.release_lease(now, index, grant.token, false).unwrap(),
+            (Ok(()), Fate::ReplyLost) => leases.release_lease(now, index, grant.token, false).unwrap(),
             (Ok(()), _) => {
                 assert!(leases.confirm(&grant));
                 let lease = (grant.shard, grant.token.0);
-                assert!(!self.told.contains(&lease), "a token is told once");
-                self.told.push(lease);
+                assert!(!self.sent.contains(&lease), "a token is sent once");
+                self.sent.push(lease);
                 self.live.insert(index.0, (grant.token.0, self.now + TTL));
             }
             (Err(entry), _) => {
@@ -154,10 +154,10 @@ impl Model {
         }
     }
 
-    /// A commit as the coordinator does it: admitted, taken by the ledger or not, settled.
+    /// A commit as the coordinator does it: admitted, recorded by the ledger or not, marked committed.
     fn commit(&mut self, leases: &mut Leases, shard: Shard, token: u64) -> bool {
         let admission = leases.admit(shard.index, FencingToken(token));
-        let Some(entry) = self.ledger.get_mut(&shard.index.0) else { panic!("told, so it has an entry") };
+        let Some(entry) = self.ledger.get_mut(&shard.index.0) else { panic!("a sent lease has an entry") };
         let newest = entry.token == token;
         match admission {
             Ok(Admission::New(whole)) => assert!(!newest || whole == shard, "{whole:?} {shard:?}"),
@@ -194,30 +194,30 @@ fn step(leases: &mut Leases, model: &mut Model, event: &Event) {
             {
                 model.grant(leases, grant, fate);
             }
-            // One that is taken from a worker that has gone may be given up instead.
+            // A lease of a disconnected worker may have become poison instead.
             let held: BTreeSet<u32> = leases.deadlines.iter().map(|(_, index)| index.0).collect();
             model.live.retain(|index, _| held.contains(index));
         }
-        Event::GiveUp => {
+        Event::LeasePoison => {
             if let Some(grant) = leases.grant_poison(now, &worker(8)) {
                 assert!(grant.shard.len == 1 && grant.lost >= TERMS.max_lost, "{grant:?}");
-                model.grant(leases, grant, Fate::Heard);
+                model.grant(leases, grant, Fate::Recorded);
             }
         }
         Event::Renew(pick) => {
-            let Some((shard, token)) = model.told(pick) else { return };
+            let Some((shard, token)) = model.sent(pick) else { return };
             let alive = model
                 .live
                 .get(&shard.index.0)
                 .is_some_and(|(held, deadline)| *held == token && *deadline > model.now);
             let renewed = leases.renew(now, shard.index, FencingToken(token));
-            assert_eq!(renewed.is_ok(), alive, "exactly a living lease is renewed: {renewed:?}");
+            assert_eq!(renewed.is_ok(), alive, "exactly an active lease is renewed: {renewed:?}");
             if alive {
                 model.live.insert(shard.index.0, (token, model.now + TTL));
             }
         }
         Event::ReleaseLeases(pick, failed) => {
-            let Some((shard, token)) = model.told(pick) else { return };
+            let Some((shard, token)) = model.sent(pick) else { return };
             let held = model.live.get(&shard.index.0).is_some_and(|(held, _)| *held == token);
             let back = leases.release_lease(now, shard.index, FencingToken(token), failed);
             assert_eq!(back.is_ok(), held);
@@ -226,7 +226,7 @@ fn step(leases: &mut Leases, model: &mut Model, event: &Event) {
             }
         }
         Event::Commit(pick) => {
-            let Some((shard, token)) = model.told(pick) else { return };
+            let Some((shard, token)) = model.sent(pick) else { return };
             model.commit(leases, shard, token);
         }
         Event::Disconnect(name) => leases.disconnected(now, &worker(name)),
@@ -252,13 +252,13 @@ fn step(leases: &mut Leases, model: &mut Model, event: &Event) {
     check(leases, model);
 }
 
-/// What holds after every step.
+/// Checks the invariants after every step.
 fn check(leases: &Leases, model: &Model) {
     assert_eq!(leases.leased() as usize, model.live.len());
     assert_eq!(leases.next_deadline(), model.live.values().map(|(_, end)| Monotonic(*end)).min());
     let waiting: u64 = leases.waiting.iter().map(|index| u64::from(leases.open[index].len)).sum();
     assert_eq!(leases.waiting_records, waiting);
-    // Every record is in one open or committed shard, or beyond the cursor.
+    // Every record is in exactly one open or committed shard, or beyond the cursor.
     let committed = model.ledger.iter().filter(|(_, entry)| entry.committed);
     let mut shards: Vec<(u32, u32)> = committed.map(|(index, entry)| (*index, entry.len)).collect();
     shards.extend(leases.open.iter().map(|(index, state)| (index.0, state.len)));
@@ -286,14 +286,14 @@ proptest! {
         for event in &events {
             step(&mut leases, &mut model, event);
         }
-        // Whatever happened: let every lease run out, and what is left can be granted and committed.
+        // After any sequence: once all leases have expired, all remaining shards can be granted and committed.
         let mut turns = 0;
         while !leases.is_complete() {
             model.now += 10 * TTL;
             step(&mut leases, &mut model, &Event::Expire { last_contact: false });
-            step(&mut leases, &mut model, &Event::GiveUp);
-            step(&mut leases, &mut model, &Event::Grant(1, Fate::Heard));
-            for (shard, token) in model.told.clone() {
+            step(&mut leases, &mut model, &Event::LeasePoison);
+            step(&mut leases, &mut model, &Event::Grant(1, Fate::Recorded));
+            for (shard, token) in model.sent.clone() {
                 model.commit(&mut leases, shard, token);
             }
             turns += 1;

@@ -1,30 +1,31 @@
-//! A limit from a log: what passed while the provider kept refusing.
+//! Estimates a rate limit from a log: what passed between refusals.
 //!
-//! A call that is refused says that the allowance is used up at that moment. Between two such moments exactly what the
-//! provider allows has passed, whatever its burst and however often it was asked; the error is less than one call at
-//! either end. (Of a provider that allows hardly any burst less may pass than it allows, never more.) Where the provider counts in windows of time, the moments are those at which a window opens.
+//! A refused call shows that the allowance is used up at that time. Between two refusals exactly what the provider allows
+//! has passed, whatever its burst and the number of calls; the error is less than one call at either end. (With a provider
+//! that allows hardly any burst, less than its limit may pass, never more.) Where the provider counts in windows of time,
+//! the estimate is taken from one opening of a window to the next.
 
 use super::Seconds;
 
-/// Into how many pieces the time is cut to see how steady the rate is.
+/// Number of pieces of the log whose rates are compared for the confidence interval.
 const PIECES: usize = 5;
 
-/// Most usual calls between two refusals of a provider whose allowance is used up, at the paces that a probe goes.
+/// Most calls of usual size between two refusals while the allowance is used up, at the rates of a probe.
 const CLEAR: f64 = 30.0;
 
 /// Student's t for two-sided 95 % by degrees of freedom, from 1 to 5.
 const T95: [f64; 5] = [12.706, 4.303, 3.182, 2.776, 2.571];
 
-/// One try, in the order of sending.
+/// A call, in the order of sending.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Try {
     /// When it was sent.
     pub sent: Seconds,
-    /// What passed with it (1 for a call, its tokens); `None`: it was refused.
+    /// Units that passed (1 for a call, or its tokens); `None` where it was refused.
     pub passed: Option<f64>,
 }
 
-/// A rate with its 95 % confidence interval.
+/// An estimated rate with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// Units a minute.
@@ -33,11 +34,11 @@ pub struct Estimate {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Units that it rests on.
+    /// Units that it is based on.
     pub units: f64,
-    /// Over which time.
+    /// Time that it is based on.
     pub seconds: Seconds,
-    /// The length of the provider's window, where it counts in windows.
+    /// Length of the provider's window, where it counts in windows.
     pub window: Option<Seconds>,
 }
 
@@ -48,15 +49,15 @@ impl Estimate {
     }
 }
 
-/// A stretch of time and what passed in it.
+/// A span of time and the units that passed in it.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     seconds: Seconds,
     units: f64,
 }
 
-/// The limit that `tries` ran into. `breaks` are moments at which the probe stopped asking for a while, so that nobody
-/// knows what was left unused; `size` is a usual call in units.
+/// The limit that `tries` reached. At each of `breaks` the probe paused, so that the unused allowance after it is unknown;
+/// `size` is the usual size of a call in units.
 pub fn rate(tries: &[Try], breaks: &[Seconds], size: f64) -> Option<Estimate> {
     let spans = spans(tries, breaks, size);
     let (seconds, units) = total(&spans);
@@ -64,13 +65,13 @@ pub fn rate(tries: &[Try], breaks: &[Seconds], size: f64) -> Option<Estimate> {
         return None;
     }
     let rate = units / seconds;
-    // One call at each end may or may not have been left: the error is spread evenly over that.
+    // The count may be off by one call at each end.
     let edge = size / seconds;
     let half = steadiness(&spans, rate).unwrap_or(edge).max(edge);
     Some(estimate(rate, half, units, seconds, None))
 }
 
-/// The limit of a provider that counts in windows: `opened` are the moments at which a new one began.
+/// The limit of a provider that counts in windows, which began at the times `opened`.
 pub fn rate_by_window(tries: &[Try], opened: &[Seconds]) -> Option<Estimate> {
     let passed = |from: Seconds, to: Seconds| -> f64 {
         tries.iter().filter(|one| one.sent >= from && one.sent < to).filter_map(|one| one.passed).sum()
@@ -87,7 +88,7 @@ pub fn rate_by_window(tries: &[Try], opened: &[Seconds]) -> Option<Estimate> {
         return None;
     }
     let rate = units / seconds;
-    // Waits are often given in whole seconds: each end may be half of one off.
+    // Waits are often rounded to whole seconds: each end may be off by half a second.
     let edge = rate * (0.5 / seconds).max(0.005);
     let half = spread(&spans, rate).unwrap_or(edge).max(edge);
     Some(estimate(rate, half, units, seconds, Some(seconds / spans.len() as f64)))
@@ -98,7 +99,7 @@ fn estimate(rate: f64, half: f64, units: f64, seconds: Seconds, window: Option<S
     Estimate { per_minute: rate * 60.0, low, high, units, seconds, window }
 }
 
-/// From each refusal to the next one, within the stretches between breaks.
+/// The spans from each refusal to the next, without those that contain a break.
 fn spans(tries: &[Try], breaks: &[Seconds], size: f64) -> Vec<Span> {
     let mut spans = Vec::new();
     let (mut mark, mut units) = (None::<Seconds>, 0.0);
@@ -111,7 +112,7 @@ fn spans(tries: &[Try], breaks: &[Seconds], size: f64) -> Vec<Span> {
             units += passed;
             continue;
         }
-        // So much without a refusal: the pace was not above the limit, and a refusal was an accident.
+        // After more units than that the rate was not above the limit: the refusal had another cause.
         if let Some(mark) = mark.filter(|_| units <= CLEAR * size) {
             spans.push(Span { seconds: one.sent - mark, units });
         }
@@ -124,7 +125,7 @@ fn total(spans: &[Span]) -> (Seconds, f64) {
     spans.iter().fold((0.0, 0.0), |(seconds, units), span| (seconds + span.seconds, units + span.units))
 }
 
-/// The half-width that the rates of equal pieces of the time give.
+/// Half-width of the interval by the rates of equally long pieces.
 fn steadiness(spans: &[Span], rate: f64) -> Option<f64> {
     let (whole, _) = total(spans);
     let mut pieces: Vec<Span> = Vec::new();
@@ -141,7 +142,7 @@ fn steadiness(spans: &[Span], rate: f64) -> Option<f64> {
     spread(&pieces, rate)
 }
 
-/// The half-width of the interval that pieces with these rates give.
+/// Half-width of the interval by the rates of `pieces`.
 fn spread(pieces: &[Span], rate: f64) -> Option<f64> {
     let count = pieces.len();
     let student = T95.get(count.checked_sub(2)?.min(T95.len() - 1))?;
@@ -159,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// Calls at `pace` a second into a bucket.
+    /// Calls at `pace` a second to a token bucket.
     fn into_bucket(limit: f64, burst: f64, pace: f64, seconds: f64, size: f64) -> Vec<Try> {
         let mut bucket = Bucket::new(limit, burst, 0.0);
         let mut tries = Vec::new();
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_gives_no_number() {
+    fn too_few_calls_give_no_estimate() {
         let tries = into_bucket(1.0, 1.0, 1.5, 100.0, 1.0);
         assert_eq!(rate(&tries[..1], &[], 1.0), None);
         assert_eq!(rate(&[], &[], 1.0), None);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsteady_provider_is_known_less_well() {
+    fn an_unsteady_rate_has_a_wider_interval() {
         let mut tries = into_bucket(8.0, 8.0, 12.0, 60.0, 1.0);
         let steady = rate(&tries, &[], 1.0).unwrap().uncertainty();
         let slower = into_bucket(4.0, 4.0, 12.0, 60.0, 1.0);

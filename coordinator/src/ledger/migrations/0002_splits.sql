@@ -1,4 +1,4 @@
--- A shard is named by its first record and says how many it holds, so that it can be halved; losses of its workers count.
+-- A shard is named by its first record and says how many it holds, so that it can be split; losses of its workers count.
 CREATE TABLE shards_by_record (
     run        INTEGER NOT NULL REFERENCES runs (run),
     shard      INTEGER NOT NULL,

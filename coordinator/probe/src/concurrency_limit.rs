@@ -1,7 +1,7 @@
-//! Is it calls in flight that the provider counts?
+//! Detects a limit on calls in flight.
 //!
-//! Such a limit refuses exactly the calls that find so many others under way, and no other. A limit on the rate refuses
-//! at any number, and lets pass at any.
+//! Such a limit refuses exactly the calls that are sent while so many others are in flight. A rate limit refuses and passes
+//! calls at any number in flight.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,34 +9,34 @@ use std::collections::BinaryHeap;
 use super::Seconds;
 use super::call::Call;
 
-/// Share of tries that may be on the wrong side: replies are on their way, and nobody knows exactly when a call ended
-/// at the provider.
+/// Share of calls that may contradict the limit, because the time at which a call ended at the provider is not known
+/// exactly.
 const WRONG: f64 = 0.1;
 
-/// Fewest refusals that are judged.
+/// Fewest refusals for a decision.
 const LEAST: usize = 8;
 
 /// A limit on calls in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crowd {
-    /// Calls in flight.
+pub struct ConcurrencyLimit {
+    /// Best estimate of the limit.
     pub limit: usize,
-    /// The least that the log allows.
+    /// Least limit that fits the log.
     pub low: usize,
-    /// The most.
+    /// Greatest limit that fits the log.
     pub high: usize,
 }
 
-/// What a try found.
+/// A call and the number of others in flight when it was sent.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     sent: Seconds,
-    /// Calls under way.
+    /// Other calls in flight.
     others: usize,
     refused: bool,
 }
 
-/// What each try found that was sent from `from` on; in the order of sending.
+/// The calls that were sent from `from` on, in order, with the number of others in flight.
 fn found(calls: &[Call], from: Seconds) -> Vec<Found> {
     let mut under_way: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
     let mut found = Vec::new();
@@ -49,14 +49,14 @@ fn found(calls: &[Call], from: Seconds) -> Vec<Found> {
             found.push(Found { sent: call.sent, others: under_way.len(), refused });
         }
         if !refused {
-            // What is pending has passed: a refusal comes at once. Times from 0 on are in the order of their bits.
+            // A pending call has passed, because refusals come at once. Non-negative floats sort by their bits.
             under_way.push(Reverse(call.done().to_bits()));
         }
     }
     found
 }
 
-/// How many calls those that were refused between two moments usually found under way.
+/// Median number of calls in flight at the refusals between two times.
 pub fn refused_at(calls: &[Call], from: Seconds, to: Seconds) -> Option<usize> {
     let refused = found(calls, from).into_iter().filter(|found| found.refused && found.sent < to);
     let mut numbers: Vec<usize> = refused.map(|found| found.others).collect();
@@ -64,7 +64,7 @@ pub fn refused_at(calls: &[Call], from: Seconds, to: Seconds) -> Option<usize> {
     numbers.get(numbers.len() / 2).copied()
 }
 
-/// Share of the calls that passed between two moments although so many others were under way.
+/// Share of the calls that passed between two times with at least `limit` others in flight.
 pub fn passed_beyond(calls: &[Call], from: Seconds, to: Seconds, limit: usize) -> f64 {
     let slack = slack(calls, from, to).min(limit / 8);
     let passed = found(calls, from).into_iter().filter(|found| !found.refused && found.sent < to);
@@ -74,7 +74,7 @@ pub fn passed_beyond(calls: &[Call], from: Seconds, to: Seconds, limit: usize) -
     beyond / all.max(1.0)
 }
 
-/// How many calls have ended at the provider while their answers are on the way: so many more seem to be in flight.
+/// Number of calls that have ended at the provider while their answers are in transit, and so still seem to be in flight.
 fn slack(calls: &[Call], from: Seconds, to: Seconds) -> usize {
     let last = calls
         .iter()
@@ -93,10 +93,10 @@ fn slack(calls: &[Call], from: Seconds, to: Seconds) -> usize {
     slack
 }
 
-/// The limit on calls in flight that explains the refusals from `from` on; `None` when it does not.
-pub fn crowd(calls: &[Call], from: Seconds) -> Option<Crowd> {
+/// The limit on calls in flight that explains the refusals from `from` on; `None` where none does.
+pub fn concurrency_limit(calls: &[Call], from: Seconds) -> Option<ConcurrencyLimit> {
     let found = found(calls, from);
-    // Before the first refusal there was room for everybody, whatever the limit is on.
+    // All calls before the first refusal passed, whatever is limited.
     let first = found.iter().position(|one| one.refused)?;
     let (before, found) = found.split_at(first);
     let room = before.iter().map(|one| one.others + 1).max().unwrap_or(1);
@@ -120,12 +120,12 @@ pub fn crowd(calls: &[Call], from: Seconds) -> Option<Crowd> {
             (below <= WRONG && above <= WRONG).then_some((limit, below + above))
         })
         .collect();
-    // Of several that explain it equally well the highest refuses nobody too few.
+    // Of several that fit equally well, the greatest.
     let (limit, _) = fitting.iter().copied().rev().min_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some(Crowd { limit, low: fitting.first()?.0, high: fitting.last()?.0 })
+    Some(ConcurrencyLimit { limit, low: fitting.first()?.0, high: fitting.last()?.0 })
 }
 
-/// Most calls that were in flight at a time.
+/// Most calls in flight at a time.
 pub fn most_in_flight(calls: &[Call]) -> usize {
     let passed = found(calls, f64::NEG_INFINITY).into_iter().filter(|found| !found.refused);
     passed.map(|found| found.others + 1).max().unwrap_or(0)
@@ -141,7 +141,7 @@ mod tests {
 
     const REFUSED: Ended = Ended::Throttled(Scarce::Requests);
 
-    /// Calls at `pace` a second to a provider that lets `limit` be in flight and takes `latency(number)`.
+    /// Calls at `pace` a second to a provider that allows `limit` in flight and takes `latency(number)`.
     fn in_flight(limit: usize, pace: f64, seconds: f64, latency: impl Fn(usize) -> f64) -> Vec<Call> {
         let mut calls: Vec<Call> = Vec::new();
         let mut now = 0.0;
@@ -159,12 +159,12 @@ mod tests {
     fn a_limit_on_calls_in_flight_is_found() {
         for (limit, pace) in [(4, 3.0), (32, 20.0), (100, 60.0)] {
             let calls = in_flight(limit, pace, 60.0, |number| 2.0 + (number * 7 % 11) as f64 / 5.0);
-            assert_eq!(crowd(&calls, 0.0).map(|found| found.limit), Some(limit));
+            assert_eq!(concurrency_limit(&calls, 0.0).map(|found| found.limit), Some(limit));
         }
     }
 
     #[test]
-    fn a_limit_on_the_rate_is_none_on_calls_in_flight() {
+    fn a_rate_limit_is_not_taken_for_a_limit_on_calls_in_flight() {
         // 8 a second pass, evenly; 20 a second are tried; latency varies.
         let calls: Vec<Call> = (0..1200)
             .map(|number| {
@@ -173,14 +173,14 @@ mod tests {
                 call(sent, if passed { took } else { 0.01 }, if passed { Ended::Answered } else { REFUSED })
             })
             .collect();
-        assert_eq!(crowd(&calls, 10.0), None);
+        assert_eq!(concurrency_limit(&calls, 10.0), None);
         assert!(most_in_flight(&calls) > 20);
     }
 
     #[test]
-    fn few_refusals_say_nothing() {
+    fn few_refusals_give_no_limit() {
         let calls = in_flight(4, 3.0, 3.0, |_| 2.0);
-        assert_eq!(crowd(&calls, 0.0), None);
+        assert_eq!(concurrency_limit(&calls, 0.0), None);
         assert_eq!(most_in_flight(&[]), 0);
     }
 }
