@@ -244,7 +244,7 @@ impl Gates {
     ];
 
     /// The verdicts with the names of the gates, in the order they run.
-    pub(crate) fn each(&self) -> [(&'static str, Option<bool>); 6] {
+    pub(crate) fn each(self) -> [(&'static str, Option<bool>); 6] {
         [
             (Gate::Apply.as_str(), self.apply),
             (Gate::Policy.as_str(), self.policy),
@@ -258,14 +258,14 @@ impl Gates {
     /// Whether a record of this status was judged: at least one gate ran on its repair or its document, so the paper's
     /// code would have written a verdict. Records that need review, need no repair, could not be processed or got no
     /// proposal were not judged.
-    pub(crate) fn judged(&self, status: &str) -> bool {
+    pub(crate) fn judged(self, status: &str) -> bool {
         let ran = || self.each().iter().any(|(_, verdict)| verdict.is_some());
         status == Status::Accepted.as_str() || (status == Status::Rejected.as_str() && ran())
     }
 
     /// The first gate that failed; empty when none did. A document that was invalid before fails the schema gate
     /// afterwards as well; `schema_before` is used only where the check afterwards did not run.
-    pub(crate) fn first_failed(&self) -> &'static str {
+    pub(crate) fn first_failed(self) -> &'static str {
         let before = ("schema_before", self.schema_before);
         let after = self.each().into_iter().filter(|(name, _)| *name != before.0);
         after.chain([before]).find(|(_, verdict)| *verdict == Some(false)).map_or("", |(name, _)| name)

@@ -165,7 +165,9 @@ impl Sums {
         self.documents.extend(row.document.map(hash));
         count(&mut self.status, row.status);
         count(&mut self.faults, row.fault);
-        row.error.iter().for_each(|kind| count(&mut self.errors, kind));
+        if let Some(kind) = row.error {
+            count(&mut self.errors, kind);
+        }
         let valid = row.gates.schema_before == Some(true);
         self.valid += u64::from(valid);
         if row.accepted {
@@ -210,6 +212,7 @@ impl Extended {
         results.each::<Row>(|row| sums.add(&row))?;
         let (records, accepted) = (sums.records, sums.accepted);
         let needs_review = sums.status.get(Status::NeedsReview.as_str()).copied().unwrap_or_default();
+        let costs: Sample = sums.costs.into_iter().collect();
         sums.documents.sort_unstable();
         sums.documents.dedup();
         Ok(Self {
@@ -236,9 +239,7 @@ impl Extended {
             with_companions: sums.with_companions,
             latency_ms: latencies(sums.times),
             tokens: TOKENS.into_iter().zip(sums.tokens).collect(),
-            cost_usd: Some(Sample::from_iter(sums.costs))
-                .filter(|costs| !costs.is_empty())
-                .map(|costs| costs.sum()),
+            cost_usd: (!costs.is_empty()).then(|| costs.sum()),
             pass_at_k: pass_at_k(&sums.samples),
             not_finite: sums.not_finite,
         })
@@ -263,7 +264,7 @@ fn gates(verdicts: &[(u64, u64); 6], records: u64) -> Vec<GateTally> {
 
 fn latencies(times: [Vec<f64>; 10]) -> BTreeMap<&'static str, Latency> {
     let latency = |(column, times): (&'static str, Vec<f64>)| {
-        let times = Sample::from_iter(times);
+        let times: Sample = times.into_iter().collect();
         let latency = Latency {
             n: times.len() as u64,
             mean: times.mean()?,
@@ -282,7 +283,7 @@ fn hash(document: &str) -> u128 {
         (salt, document).hash(&mut hasher);
         u128::from(hasher.finish())
     };
-    half(0) << 64 | half(1)
+    (half(0) << 64) | half(1)
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, word: &str) {

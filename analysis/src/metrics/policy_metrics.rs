@@ -158,7 +158,7 @@ fn policy_metrics(policy: String, sums: Sums) -> PolicyMetrics {
     let status: BTreeMap<&'static str, u64> = Status::ALL.iter().map(status).collect();
     let accepted = status.get(Status::Accepted.as_str()).copied().unwrap_or_default();
     let probability = if sums.judged == 0 { 0.0 } else { accepted as f64 / sums.judged as f64 };
-    let mean = |times: Vec<f64>| Sample::from_iter(times).mean();
+    let mean = |times: Vec<f64>| times.into_iter().collect::<Sample>().mean();
     PolicyMetrics {
         judged: sums.judged > 0,
         paper: PaperPolicyMetrics {
