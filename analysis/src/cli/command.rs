@@ -9,7 +9,7 @@ use super::paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 use super::queue::Queued;
-use super::report::{Report, Sql};
+use super::report::Report;
 use super::rollout::{Risk, Schedule, Simulate, Sweep};
 use super::runs::{
     Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
@@ -94,10 +94,6 @@ pub(crate) enum Command {
     /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
     /// records changed their outcome. The report contains documents of failed records unless --examples is 0.
     Report(Report),
-    /// SQL query over the rows, which are the table outcomes
-    ///
-    /// For example: analysis sql "select policy_id, avg(accepted) from outcomes group by policy_id" results/RUN
-    Sql(Sql),
     /// Two runs over the same records: whose outcome changed, and why
     ///
     /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.

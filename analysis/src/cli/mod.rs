@@ -16,7 +16,7 @@ pub(crate) use paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
-pub(crate) use report::{Report, Sql};
+pub(crate) use report::Report;
 pub(crate) use rollout::{Queue, Risk, Schedule, Simulate, Sweep};
 pub(crate) use runs::{
     Ablation, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, TaxonomyTable,

@@ -1,10 +1,10 @@
-//! Arguments of `report` and `sql`.
+//! Arguments of `report`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::{Input, Print};
+use super::args::Input;
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -34,15 +34,4 @@ pub(crate) struct Report {
     /// Seed of all random numbers
     #[arg(long, default_value_t = 1337, value_name = "N")]
     pub(crate) seed: u64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Sql {
-    /// The query; `-` reads it from stdin
-    #[arg(value_name = "STATEMENT")]
-    pub(crate) statement: String,
-    #[command(flatten)]
-    pub(crate) input: Input,
-    #[command(flatten)]
-    pub(crate) print: Print,
 }

@@ -1,17 +1,13 @@
 //! Rows of results as plain values, for computations that are more than sums over columns: orders, ages, pairs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use polars::prelude::*;
 use results::schema;
 
 use super::error::AnalysisError;
-use super::query::judged;
 use super::results::Results;
-
-/// Rows read at once, to bound memory: a frame of a million rows is as large as the cases themselves.
-const CHUNK: IdxSize = 1 << 18;
+use super::rows::{Gates, Present, Texts, rows};
+use super::words::Words;
 
 /// A record's row without its long texts.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,134 +77,78 @@ pub(crate) struct Usage {
     pub(crate) cost_usd: Option<f64>,
 }
 
+rows! {
+    struct Row<'a> {
+        run: &'a str = [schema::RUN_ID],
+        id: &'a str = [schema::RECORD_ID],
+        position: u64 = [schema::POSITION],
+        document: Option<&'a str> = [schema::DOCUMENT_HASH],
+        kind: &'a str = [schema::KIND],
+        policy: &'a str = [schema::POLICY_ID],
+        raw_policy: &'a str = [schema::RAW_POLICY_ID],
+        source: &'a str = [schema::SOURCE],
+        status: &'a str = [schema::STATUS],
+        fault: &'a str = [schema::FAULT],
+        errors: Texts<'a> = [schema::ERRORS],
+        accepted: bool = [schema::ACCEPTED],
+        gates: Gates = Gates::COLUMNS,
+        patch: Present = [schema::PATCH],
+        patch_ops: u32 = [schema::PATCH_OPS],
+        propose_ms: Option<f64> = [schema::PROPOSE_MS],
+        llm_ms: Option<f64> = [schema::LLM_MS],
+        verify_ms: Option<f64> = [schema::VERIFY_MS],
+        total_ms: Option<f64> = [schema::TOTAL_MS],
+        prompt: Option<u64> = [schema::PROMPT_TOKENS],
+        completion: Option<u64> = [schema::COMPLETION_TOKENS],
+        reasoning: Option<u64> = [schema::REASONING_TOKENS],
+        total: Option<u64> = [schema::TOTAL_TOKENS],
+        cost_usd: Option<f64> = [schema::COST_USD],
+    }
+}
+
 /// The rows of results in the order of the corpus. Refuses results in which a record occurs twice.
 pub(crate) fn read(results: &Results) -> Result<Vec<Case>, AnalysisError> {
     results.refuse_repeats()?;
-    Ok(rows(results)?)
-}
-
-fn rows(results: &Results) -> PolarsResult<Vec<Case>> {
-    let frame = results.frame().select(projection());
     let (mut cases, mut words) = (vec![], Words::default());
-    loop {
-        let chunk = frame.clone().slice(i64::try_from(cases.len()).unwrap_or(i64::MAX), CHUNK).collect()?;
-        cases.extend(of_frame(&chunk, &mut words)?);
-        if chunk.height() < CHUNK as usize {
-            break;
-        }
-    }
+    results.each::<Row>(|row| cases.push(case(&row, &mut words)))?;
     cases.sort_unstable_by(|a: &Case, b: &Case| (a.position, &a.run).cmp(&(b.position, &b.run)));
     Ok(cases)
 }
 
-fn of_frame(frame: &DataFrame, words: &mut Words) -> PolarsResult<Vec<Case>> {
-    let text = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.str()?.clone());
-    let yes = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.bool()?.clone());
-    let real = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.f64()?.clone());
-    let whole = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.u64()?.clone());
-    let (run, id, document) = (text(schema::RUN_ID)?, text(schema::RECORD_ID)?, text(schema::DOCUMENT_HASH)?);
-    let (kind, policy, raw) = (text(schema::KIND)?, text(schema::POLICY_ID)?, text(schema::RAW_POLICY_ID)?);
-    let (source, status, fault) = (text(schema::SOURCE)?, text(schema::STATUS)?, text(schema::FAULT)?);
-    let reason = text(schema::ERRORS)?;
-    let (position, judged, accepted) = (whole(schema::POSITION)?, yes("judged")?, yes(schema::ACCEPTED)?);
-    let gates = [schema::OK_POLICY, schema::OK_SAFETY, schema::OK_SCHEMA, schema::OK_RESCAN].map(yes);
-    let [ok_policy, ok_safety, ok_schema, ok_rescan] = gates;
-    let (ok_policy, ok_safety, ok_schema, ok_rescan) = (ok_policy?, ok_safety?, ok_schema?, ok_rescan?);
-    let ops = frame.column(schema::PATCH_OPS)?.u32()?.clone();
-    let (propose, llm) = (real(schema::PROPOSE_MS)?, real(schema::LLM_MS)?);
-    let (verify, total) = (real(schema::VERIFY_MS)?, real(schema::TOTAL_MS)?);
-    let (prompt, completion) = (whole(schema::PROMPT_TOKENS)?, whole(schema::COMPLETION_TOKENS)?);
-    let (reasoning, tokens) = (whole(schema::REASONING_TOKENS)?, whole(schema::TOTAL_TOKENS)?);
-    let cost = real(schema::COST_USD)?;
-    Ok((0..frame.height())
-        .map(|row| Case {
-            run: words.of(run.get(row)),
-            id: id.get(row).unwrap_or_default().to_owned(),
-            position: position.get(row).unwrap_or_default(),
-            document: document.get(row).map(|hash| words.of(Some(hash))),
-            kind: words.of(kind.get(row)),
-            policy: words.of(policy.get(row)),
-            raw_policy: words.of(raw.get(row)),
-            source: words.of(source.get(row)),
-            status: words.of(status.get(row)),
-            fault: words.of(fault.get(row)),
-            reason: words.of(reason.get(row)),
-            judged: judged.get(row).unwrap_or(false),
-            accepted: accepted.get(row).unwrap_or(false),
-            gates: Verdicts {
-                policy: ok_policy.get(row),
-                safety: ok_safety.get(row),
-                schema: ok_schema.get(row),
-                rescan: ok_rescan.get(row),
-            },
-            patch_ops: ops.get(row),
-            times: Times {
-                propose_ms: propose.get(row),
-                llm_ms: llm.get(row),
-                verify_ms: verify.get(row),
-                total_ms: total.get(row),
-            },
-            tokens: Usage {
-                prompt: prompt.get(row),
-                completion: completion.get(row),
-                reasoning: reasoning.get(row),
-                total: tokens.get(row),
-                cost_usd: cost.get(row),
-            },
-        })
-        .collect())
-}
-
-/// The columns of a case.
-fn projection() -> Vec<Expr> {
-    let number = |name: &'static str| col(name).cast(DataType::Float64);
-    vec![
-        col(schema::RUN_ID),
-        col(schema::RECORD_ID),
-        col(schema::POSITION),
-        col(schema::DOCUMENT_HASH),
-        col(schema::KIND),
-        col(schema::POLICY_ID),
-        col(schema::RAW_POLICY_ID),
-        col(schema::SOURCE),
-        col(schema::STATUS),
-        col(schema::FAULT),
-        col(schema::ERRORS).list().get(lit(0), true).alias(schema::ERRORS),
-        judged().alias("judged"),
-        col(schema::ACCEPTED),
-        col(schema::OK_POLICY),
-        col(schema::OK_SAFETY),
-        col(schema::OK_SCHEMA),
-        col(schema::OK_RESCAN),
-        when(col(schema::PATCH).is_not_null())
-            .then(col(schema::PATCH_OPS))
-            .otherwise(lit(NULL))
-            .cast(DataType::UInt32)
-            .alias(schema::PATCH_OPS),
-        number(schema::PROPOSE_MS),
-        number(schema::LLM_MS),
-        number(schema::VERIFY_MS),
-        number(schema::TOTAL_MS),
-        col(schema::PROMPT_TOKENS),
-        col(schema::COMPLETION_TOKENS),
-        col(schema::REASONING_TOKENS),
-        col(schema::TOTAL_TOKENS),
-        col(schema::COST_USD),
-    ]
-}
-
-/// Interned strings.
-#[derive(Debug, Default)]
-struct Words(HashMap<String, Arc<str>>);
-
-impl Words {
-    fn of(&mut self, word: Option<&str>) -> Arc<str> {
-        let word = word.unwrap_or_default();
-        if let Some(known) = self.0.get(word) {
-            return known.clone();
-        }
-        let kept: Arc<str> = word.into();
-        self.0.insert(word.to_owned(), kept.clone());
-        kept
+fn case(row: &Row<'_>, words: &mut Words) -> Case {
+    Case {
+        run: words.of(row.run),
+        id: row.id.to_owned(),
+        position: row.position,
+        document: row.document.map(|hash| words.of(hash)),
+        kind: words.of(row.kind),
+        policy: words.of(row.policy),
+        raw_policy: words.of(row.raw_policy),
+        source: words.of(row.source),
+        status: words.of(row.status),
+        fault: words.of(row.fault),
+        reason: words.of(row.errors.first().unwrap_or_default()),
+        judged: row.gates.judged(row.status),
+        accepted: row.accepted,
+        gates: Verdicts {
+            policy: row.gates.policy,
+            safety: row.gates.safety,
+            schema: row.gates.schema,
+            rescan: row.gates.rescan,
+        },
+        patch_ops: row.patch.0.then_some(row.patch_ops),
+        times: Times {
+            propose_ms: row.propose_ms,
+            llm_ms: row.llm_ms,
+            verify_ms: row.verify_ms,
+            total_ms: row.total_ms,
+        },
+        tokens: Usage {
+            prompt: row.prompt,
+            completion: row.completion,
+            reasoning: row.reasoning,
+            total: row.total,
+            cost_usd: row.cost_usd,
+        },
     }
 }

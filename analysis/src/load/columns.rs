@@ -1,52 +1,69 @@
-//! The columns that results must have, as Polars types.
+//! The columns that results must have, compared with those of a file.
 
-use polars::prelude::*;
-use results::schema::{COLUMNS, Kind};
+use std::fs::File;
+use std::path::Path;
 
-fn data_type(kind: Kind) -> DataType {
-    match kind {
-        Kind::Text | Kind::TextOrNull => DataType::String,
-        Kind::TextList => DataType::List(Box::new(DataType::String)),
-        Kind::Bool | Kind::BoolOrNull => DataType::Boolean,
-        Kind::U32 => DataType::UInt32,
-        Kind::U64 | Kind::U64OrNull => DataType::UInt64,
-        Kind::F64OrNull => DataType::Float64,
-        Kind::TimestampOrNull => DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)),
-    }
-}
+use arrow_schema::{DataType, Schema};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use results::scan::{Problem, ScanError};
+use results::schema;
 
-/// The schema of results.
-pub(super) fn expected() -> Schema {
-    COLUMNS.iter().map(|&(name, kind, _)| Field::new(name.into(), data_type(kind))).collect()
+/// The schema of a Parquet file.
+pub(super) fn found(path: &Path) -> Result<Schema, ScanError> {
+    let read = || -> Result<Schema, Problem> {
+        let metadata = ArrowReaderMetadata::load(&File::open(path)?, ArrowReaderOptions::default())?;
+        Ok(metadata.schema().as_ref().clone())
+    };
+    read().map_err(|problem| ScanError { part: path.display().to_string(), problem })
 }
 
 /// The deviations of a file's schema, in one line; `None` without any. Additional columns are allowed.
 pub(super) fn problems(found: &Schema) -> Option<String> {
-    let problems: Vec<String> = expected()
+    let expected = schema::outcomes();
+    let problems: Vec<String> = expected
+        .fields()
         .iter()
-        .filter_map(|(name, wanted)| match found.get(name) {
-            None => Some(format!("column {name:?} is missing")),
-            Some(other) if other != wanted => Some(format!("column {name:?} is {other}, not {wanted}")),
-            Some(_) => None,
+        .filter_map(|wanted| {
+            let (name, wanted) = (wanted.name(), wanted.data_type());
+            match found.field_with_name(name).ok().map(arrow_schema::Field::data_type) {
+                None => Some(format!("column {name:?} is missing")),
+                Some(other) if !same(other, wanted) => {
+                    Some(format!("column {name:?} is {other}, not {wanted}"))
+                }
+                Some(_) => None,
+            }
         })
         .collect();
     if problems.is_empty() { None } else { Some(problems.join(", ")) }
 }
 
+/// Whether two types are equal, whatever the items of a list are called and whether they may be null.
+fn same(found: &DataType, wanted: &DataType) -> bool {
+    match (found, wanted) {
+        (DataType::List(found), DataType::List(wanted)) => found.data_type() == wanted.data_type(),
+        _ => found == wanted,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use arrow_schema::Field;
+
     use super::*;
 
     #[test]
     fn a_foreign_schema_is_named_column_by_column() {
-        assert_eq!(problems(&expected()), None);
-        let mut schema = expected();
-        schema.remove("patch").unwrap();
-        schema.insert("accepted".into(), DataType::String);
-        schema.insert("more".into(), DataType::String);
+        let ours = schema::outcomes();
+        assert_eq!(problems(&ours), None);
+        let fields = ours.fields().iter().filter(|field| field.name() != "patch").map(|field| {
+            let field = field.as_ref().clone();
+            if field.name() == "accepted" { field.with_data_type(DataType::Utf8) } else { field }
+        });
+        let more = Field::new("more", DataType::Utf8, true);
+        let schema = Schema::new(fields.chain([more]).collect::<Vec<_>>());
         assert_eq!(
             problems(&schema).unwrap(),
-            "column \"patch\" is missing, column \"accepted\" is str, not bool"
+            "column \"patch\" is missing, column \"accepted\" is Utf8, not Boolean"
         );
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use polars::error::PolarsError;
 use results::run_file::RunFileError;
 use results::scan::ScanError;
 
@@ -22,9 +21,11 @@ pub(crate) enum LoadError {
     Empty { place: String },
     #[error("{pattern:?} is not a pattern of file names: {reason}")]
     Pattern { pattern: String, reason: String },
-    /// A URL of a scheme that this build does not support.
-    #[error("{url} cannot be read by this build: it lacks the feature {feature:?} of polars")]
-    NotBuilt { url: String, feature: &'static str },
+    /// A URL of another machine.
+    #[error(
+        "{url} is not on this machine: copy the run's folder here first, or query it there, e.g. with DuckDB"
+    )]
+    Remote { url: String },
     /// A URL of an unknown scheme.
     #[error("{url} is not a URL that results can be read from")]
     Url { url: String },
@@ -40,12 +41,6 @@ pub(crate) enum LoadError {
     /// A file lacks columns, or has columns of another type.
     #[error("{}: foreign schema: {problems}", path.display())]
     Schema { path: PathBuf, problems: String },
-    #[error("cannot scan {}", path.display())]
-    Scan {
-        path: PathBuf,
-        #[source]
-        source: PolarsError,
-    },
 }
 
 /// An error of computing from results.
@@ -53,9 +48,6 @@ pub(crate) enum LoadError {
 pub(crate) enum AnalysisError {
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A query failed, e.g. because of a damaged file.
-    #[error("cannot compute from the results")]
-    Query(#[from] PolarsError),
     /// A record occurs more than once, so every count would be wrong.
     #[error("record {record_id:?} of run {run_id:?} occurs {times} times in the results")]
     Repeated { run_id: String, record_id: String, times: u64 },

@@ -1,4 +1,4 @@
-//! Inputs of all figures: rows of runs, as lazy frames or plain values, and small files.
+//! Inputs of all figures: rows of runs, by columns or as plain values, and small files.
 //!
 //! *Owns*: finding, checking and reading of results and files. *Never*: computes a figure.
 
@@ -7,8 +7,9 @@ mod columns;
 mod error;
 pub(crate) mod files;
 mod places;
-pub(crate) mod query;
 mod results;
+pub(crate) mod rows;
+pub(crate) mod words;
 
 pub(crate) use self::results::Results;
 pub(crate) use error::{AnalysisError, LoadError};

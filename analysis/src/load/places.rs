@@ -120,17 +120,15 @@ fn local(place: &str) -> Result<Option<PathBuf>, LoadError> {
     let Some((scheme, _)) = place.split_once("://") else {
         return Ok(None);
     };
-    let lacks = |feature| Err(LoadError::NotBuilt { url: place.to_owned(), feature });
     match scheme.to_ascii_lowercase().as_str() {
         "file" => Url::parse(place)
             .ok()
             .and_then(|url| url.to_file_path().ok())
             .map(Some)
             .ok_or_else(|| LoadError::Url { url: place.to_owned() }),
-        "s3" | "s3a" => lacks("aws"),
-        "gs" | "gcs" => lacks("gcp"),
-        "az" | "azure" | "abfs" | "abfss" | "adl" => lacks("azure"),
-        "http" | "https" => lacks("http"),
+        "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "adl" | "http" | "https" => {
+            Err(LoadError::Remote { url: place.to_owned() })
+        }
         _ => Err(LoadError::Url { url: place.to_owned() }),
     }
 }
@@ -165,9 +163,10 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         assert_eq!(
             refusal("s3://bucket/run"),
-            "s3://bucket/run cannot be read by this build: it lacks the feature \"aws\" of polars"
+            "s3://bucket/run is not on this machine: copy the run's folder here first, or query it there, e.g. with \
+             DuckDB"
         );
-        assert!(refusal("gs://b").contains("\"gcp\"") && refusal("az://b").contains("\"azure\""));
+        assert!(refusal("gs://b").starts_with("gs://b is not on this machine"));
         assert_eq!(refusal("ftp://b"), "ftp://b is not a URL that results can be read from");
         assert_eq!(refusal("no/such/run"), "no/such/run does not exist");
         assert_eq!(

@@ -1,24 +1,52 @@
-//! The results of one or several runs as a lazy frame.
+//! The results of one or several runs, read row by row.
 
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
-use polars::prelude::*;
+use arrow_array::RecordBatch;
 use results::run_file::RunFile;
-use results::scan::{self, Part};
-use results::schema::{self, COLUMNS, Kind};
+use results::scan::{self, Part, ScanError};
+use results::schema;
 
 use super::columns;
 use super::error::{AnalysisError, LoadError};
 use super::places::Found;
-use super::query;
+use super::rows::{Cell as _, Rows, rows};
+
+/// Batches of a part that are decoded before they are used.
+const AHEAD: usize = 16;
 
 /// The rows of one or several runs. Before a query runs, only the footers of the files are read.
 pub(crate) struct Results {
-    frame: LazyFrame,
-    /// The rows as written, with non-finite numbers.
-    raw: LazyFrame,
+    /// The run whose rows are read; `None`: all.
+    only: Option<String>,
     runs: Vec<(PathBuf, RunFile)>,
     parts: Vec<PathBuf>,
+}
+
+rows! {
+    struct Key<'a> {
+        run: &'a str = [schema::RUN_ID],
+        record: &'a str = [schema::RECORD_ID],
+    }
+}
+
+impl Key<'_> {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.run, self.record).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+rows! {
+    struct Run<'a> {
+        id: &'a str = [schema::RUN_ID],
+    }
 }
 
 impl Results {
@@ -33,27 +61,54 @@ impl Results {
         }
         for path in &found.parts {
             scan::info(&Part::File(path.clone()))?;
-            let schema = scan_files(std::slice::from_ref(path)).and_then(|mut frame| frame.collect_schema());
-            let schema = schema.map_err(|source| LoadError::Scan { path: path.clone(), source })?;
-            if let Some(problems) = columns::problems(&schema) {
+            if let Some(problems) = columns::problems(&columns::found(path)?) {
                 return Err(LoadError::Schema { path: path.clone(), problems });
             }
         }
-        let frame = if found.parts.is_empty() {
-            DataFrame::empty_with_schema(&columns::expected()).lazy()
-        } else {
-            scan_files(&found.parts).map_err(|source| LoadError::Scan {
-                path: found.parts.first().cloned().unwrap_or_default(),
-                source,
-            })?
-        };
-        Ok(Self { frame: measured(frame.clone()), raw: frame, runs: found.runs, parts: found.parts })
+        Ok(Self { only: None, runs: found.runs, parts: found.parts })
     }
 
-    /// The rows, with the columns of [`results::schema`]. Non-finite timings and prices are null;
-    /// [`Self::not_finite`] counts them.
-    pub(crate) fn frame(&self) -> LazyFrame {
-        self.frame.clone()
+    /// Visits every row with the columns of `R`, in the order of the parts and of their rows. Other threads decode, at
+    /// most [`AHEAD`] batches of a part ahead of the visit.
+    pub(crate) fn each<R: Rows>(&self, mut visit: impl FnMut(R::Row<'_>)) -> Result<(), AnalysisError> {
+        let mut columns = R::columns();
+        columns.extend(self.only.as_ref().map(|_| schema::RUN_ID));
+        let width = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let (mut parts, mut open) = (self.parts.iter(), VecDeque::new());
+            loop {
+                for part in parts.by_ref().take(width - open.len()) {
+                    let (sender, receiver) = mpsc::sync_channel(AHEAD);
+                    let columns = columns.as_slice();
+                    scope.spawn(move || {
+                        for batch in scan::batches([Part::File(part.clone())], Some(columns)) {
+                            // The receiver is dropped when another part cannot be read.
+                            if sender.send(batch).is_err() {
+                                return;
+                            }
+                        }
+                    });
+                    open.push_back(receiver);
+                }
+                let Some(receiver) = open.pop_front() else { return Ok(()) };
+                for batch in receiver {
+                    let (part, batch) = batch.map_err(LoadError::from)?;
+                    self.visit::<R>(&batch, &mut visit).map_err(|problem| {
+                        LoadError::from(ScanError { part: part.name(), problem: problem.into() })
+                    })?;
+                }
+            }
+        })
+    }
+
+    fn visit<R: Rows>(
+        &self,
+        batch: &RecordBatch,
+        visit: &mut impl FnMut(R::Row<'_>),
+    ) -> Result<(), scan::DecodeError> {
+        let Some(only) = &self.only else { return R::visit(batch, |_| true, visit) };
+        let runs = <&str>::open(batch, &[schema::RUN_ID])?;
+        R::visit(batch, |row| <&str>::at(&runs, row) == only, visit)
     }
 
     /// The runs that were named by their folders.
@@ -72,64 +127,55 @@ impl Results {
 
     /// The ids of all runs that occur in the rows, in alphabetical order.
     pub(crate) fn run_ids(&self) -> Result<Vec<String>, AnalysisError> {
-        let ids = self.frame().group_by([col(schema::RUN_ID)]).agg([query::rows("rows")]);
-        let mut ids: Vec<String> =
-            query::run(ids)?.rows().map(|row| row.word(schema::RUN_ID)).collect::<PolarsResult<_>>()?;
-        ids.sort_unstable();
-        Ok(ids)
+        let mut ids = BTreeSet::new();
+        self.each::<Run>(|row| {
+            if !ids.contains(row.id) {
+                ids.insert(row.id.to_owned());
+            }
+        })?;
+        Ok(ids.into_iter().collect())
+    }
+
+    pub(crate) fn count(&self) -> Result<usize, AnalysisError> {
+        let mut rows = 0;
+        self.each::<Run>(|_| rows += 1)?;
+        Ok(rows)
     }
 
     /// The rows of one run, with its folder if that was named.
     #[must_use]
     pub(crate) fn of_run(&self, run_id: &str) -> Self {
         Self {
-            frame: self.frame().filter(col(schema::RUN_ID).eq(lit(run_id))),
-            raw: self.raw.clone().filter(col(schema::RUN_ID).eq(lit(run_id))),
+            only: Some(run_id.to_owned()),
             runs: self.runs.iter().filter(|(_, run)| run.run_id.as_str() == run_id).cloned().collect(),
             parts: self.parts.clone(),
         }
     }
 
-    /// Number of non-finite timings and prices; they count as not measured.
-    pub(crate) fn not_finite(&self) -> Result<u64, AnalysisError> {
-        let none = real_columns().map(|name| col(name).is_finite().not().sum().cast(DataType::UInt64));
-        let Some(sum) = none.reduce(|a, b| a + b) else { return Ok(0) };
-        Ok(query::run(self.raw.clone().select([sum.alias("none")]))?.only().count("none")?)
-    }
-
     /// Fails if a record of a run occurs more than once.
     pub(crate) fn refuse_repeats(&self) -> Result<(), AnalysisError> {
-        let repeats = self
-            .frame()
-            .group_by([col(schema::RUN_ID), col(schema::RECORD_ID)])
-            .agg([query::rows("times")])
-            .filter(col("times").gt(lit(1)))
-            .sort([schema::RUN_ID, schema::RECORD_ID], SortMultipleOptions::default())
-            .limit(1);
-        match query::run(repeats)?.rows().next() {
+        let mut hashes = vec![];
+        self.each::<Key>(|row| hashes.push(row.hash()))?;
+        hashes.sort_unstable();
+        let twice: HashSet<u64> = hashes
+            .windows(2)
+            .filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first()))
+            .flatten()
+            .copied()
+            .collect();
+        if twice.is_empty() {
+            return Ok(());
+        }
+        // Different records may have the same hash.
+        let mut times: BTreeMap<(String, String), u64> = BTreeMap::new();
+        self.each::<Key>(|row| {
+            if twice.contains(&row.hash()) {
+                *times.entry((row.run.to_owned(), row.record.to_owned())).or_default() += 1;
+            }
+        })?;
+        match times.into_iter().find(|(_, times)| *times > 1) {
             None => Ok(()),
-            Some(row) => Err(AnalysisError::Repeated {
-                run_id: row.word(schema::RUN_ID)?,
-                record_id: row.word(schema::RECORD_ID)?,
-                times: row.count("times")?,
-            }),
+            Some(((run_id, record_id), times)) => Err(AnalysisError::Repeated { run_id, record_id, times }),
         }
     }
-}
-
-fn real_columns() -> impl Iterator<Item = &'static str> {
-    COLUMNS.iter().filter(|(_, kind, _)| *kind == Kind::F64OrNull).map(|(name, _, _)| *name)
-}
-
-fn measured(frame: LazyFrame) -> LazyFrame {
-    let finite = |name| when(col(name).is_finite()).then(col(name)).otherwise(lit(NULL)).alias(name);
-    frame.with_columns(real_columns().map(finite).collect::<Vec<_>>())
-}
-
-fn scan_files(paths: &[PathBuf]) -> PolarsResult<LazyFrame> {
-    let paths: Vec<PlRefPath> =
-        paths.iter().map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
-    // No globbing: the paths are files, and `*` is a valid character of a file name.
-    let args = ScanArgsParquet { glob: false, cache: false, ..ScanArgsParquet::default() };
-    LazyFrame::scan_parquet_files(paths.into(), args)
 }

@@ -1,19 +1,24 @@
 //! Metrics that the paper does not have: faults, intervals, effectiveness, times.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
 
-use domain::outcome::{Fault, Gate, Status};
-use polars::prelude::*;
+use domain::outcome::{Fault, Status};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use results::paper_files::IMPORT;
-use results::schema;
+use results::schema::{self, COLUMNS, Kind};
 use serde::Serialize;
 
-use super::paper::accepted_ops;
 use super::pass::{PassAtK, pass_at_k};
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::query::{self, Row, is, no, rows, tally, total, yes};
-use crate::stats::{Median, Proportion};
+use crate::load::rows::{Gates, NotFinite, Present, Texts, rows};
+use crate::stats::{Counts, Median, Proportion, Sample};
+
+/// Columns of tokens.
+const TOKENS: [&str; 4] =
+    [schema::PROMPT_TOKENS, schema::COMPLETION_TOKENS, schema::REASONING_TOKENS, schema::TOTAL_TOKENS];
 
 /// Timing columns, in processing order.
 const TIMES: [&str; 10] = [
@@ -98,140 +103,196 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
+rows! {
+    struct Row<'a> {
+        run: &'a str = [schema::RUN_ID],
+        document: Option<&'a str> = [schema::DOCUMENT_HASH],
+        status: &'a str = [schema::STATUS],
+        accepted: bool = [schema::ACCEPTED],
+        gates: Gates = Gates::COLUMNS,
+        fault: &'a str = [schema::FAULT],
+        error: Option<&'a str> = [schema::ERROR_KIND],
+        worker: &'a str = [schema::WORKER],
+        new_violations: Texts<'a> = [schema::NEW_VIOLATIONS],
+        cautions: Texts<'a> = [schema::CAUTIONS],
+        patch: Present = [schema::PATCH],
+        patch_ops: u32 = [schema::PATCH_OPS],
+        collateral_ops: u32 = [schema::COLLATERAL_OPS],
+        companions: Present = [schema::COMPANIONS],
+        tokens: [u64; 4] = TOKENS,
+        cost_usd: Option<f64> = [schema::COST_USD],
+        times: [Option<f64>; 10] = TIMES,
+        not_finite: NotFinite = reals(),
+        samples: u64 = [schema::SAMPLES],
+        samples_passed: u64 = [schema::SAMPLES_PASSED],
+    }
+}
+
+/// Sums over all rows.
+#[derive(Debug, Default)]
+struct Sums {
+    records: u64,
+    runs: BTreeMap<String, u64>,
+    /// A hash of each row's document: 128 bits, so that two documents do not share one.
+    documents: Vec<u128>,
+    status: BTreeMap<String, u64>,
+    accepted: u64,
+    valid: u64,
+    accepted_valid: u64,
+    /// Accepted, and verified here.
+    accepted_here: u64,
+    effective: u64,
+    faults: BTreeMap<String, u64>,
+    /// Passed and failed verdicts by gate.
+    gates: [(u64, u64); 6],
+    errors: BTreeMap<String, u64>,
+    cautions: BTreeMap<String, u64>,
+    ops: Counts,
+    collateral_ops: u64,
+    with_companions: u64,
+    tokens: [u64; 4],
+    costs: Vec<f64>,
+    times: [Vec<f64>; 10],
+    not_finite: u64,
+    /// Rows by samples drawn and passed.
+    samples: BTreeMap<(u64, u64), u64>,
+}
+
+impl Sums {
+    fn add(&mut self, row: &Row<'_>) {
+        self.records += 1;
+        count(&mut self.runs, row.run);
+        self.documents.extend(row.document.map(hash));
+        count(&mut self.status, row.status);
+        count(&mut self.faults, row.fault);
+        if let Some(kind) = row.error {
+            count(&mut self.errors, kind);
+        }
+        let valid = row.gates.schema_before == Some(true);
+        self.valid += u64::from(valid);
+        if row.accepted {
+            self.add_accepted(row, valid);
+        }
+        for ((passed, failed), (_, verdict)) in self.gates.iter_mut().zip(row.gates.each()) {
+            *passed += u64::from(verdict == Some(true));
+            *failed += u64::from(verdict == Some(false));
+        }
+        self.collateral_ops += u64::from(row.collateral_ops);
+        self.tokens.iter_mut().zip(row.tokens).for_each(|(sum, tokens)| *sum += tokens);
+        self.costs.extend(row.cost_usd);
+        for (times, time) in self.times.iter_mut().zip(row.times) {
+            // Every stage that ran took some time: exactly 0 means that it did not run, or was not timed.
+            times.extend(time.filter(|time| *time > 0.0));
+        }
+        self.not_finite += row.not_finite.0;
+        if row.samples > 0 {
+            *self.samples.entry((row.samples, row.samples_passed)).or_default() += 1;
+        }
+    }
+
+    fn add_accepted(&mut self, row: &Row<'_>, valid: bool) {
+        self.accepted += 1;
+        self.accepted_valid += u64::from(valid);
+        if row.worker != IMPORT {
+            let clean = row.gates.rescan == Some(true) && row.new_violations.is_empty();
+            self.accepted_here += 1;
+            self.effective += u64::from(clean && row.collateral_ops == 0);
+        }
+        row.cautions.iter().for_each(|caution| count(&mut self.cautions, caution));
+        if row.patch.0 {
+            self.ops.add(row.patch_ops.into(), 1);
+        }
+        self.with_companions += u64::from(row.companions.0);
+    }
+}
+
 impl Extended {
     pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
-        let sums = query::run(results.frame().select(sums()))?;
-        let row = sums.only();
-        let (records, accepted) = (row.count("records")?, row.count("accepted")?);
-        let ops = accepted_ops(results)?;
-        let mut status = by_word(results.frame(), schema::STATUS)?;
-        let needs_review = status.get(Status::NeedsReview.as_str()).copied().unwrap_or_default();
-        let mut faults = by_word(results.frame().filter(is(schema::FAULT, "none").not()), schema::FAULT)?;
-        let cautions = results.frame().filter(yes(schema::ACCEPTED)).select([
-            col(schema::CAUTIONS).explode(ExplodeOptions { empty_as_null: false, keep_nulls: false })
-        ]);
+        let mut sums = Sums::default();
+        results.each::<Row>(|row| sums.add(&row))?;
+        let (records, accepted) = (sums.records, sums.accepted);
+        let needs_review = sums.status.get(Status::NeedsReview.as_str()).copied().unwrap_or_default();
+        let costs: Sample = sums.costs.into_iter().collect();
+        sums.documents.sort_unstable();
+        sums.documents.dedup();
         Ok(Self {
-            runs: by_word(results.frame(), schema::RUN_ID)?.into_keys().collect(),
+            runs: sums.runs.into_keys().collect(),
             records,
-            documents: row.count("documents")?,
-            status: Status::ALL.iter().map(|word| every(word.as_str(), &mut status)).collect(),
+            documents: sums.documents.len() as u64,
+            status: Status::ALL.iter().map(|word| every(word.as_str(), &mut sums.status)).collect(),
             accepted_of_all: Proportion::new(accepted, records),
-            accepted_of_valid: Proportion::new(row.count("accepted_valid")?, row.count("valid")?),
-            effective_of_accepted: Proportion::new(row.count("effective")?, row.count("accepted_here")?),
+            accepted_of_valid: Proportion::new(sums.accepted_valid, sums.valid),
+            effective_of_accepted: Proportion::new(sums.effective, sums.accepted_here),
             needs_review: Proportion::new(needs_review, records),
             faults: Fault::ALL
                 .iter()
                 .filter(|fault| **fault != Fault::None)
-                .map(|word| every(word.as_str(), &mut faults))
+                .map(|word| every(word.as_str(), &mut sums.faults))
                 .collect(),
-            gates: gates().map(|(gate, _)| gate_tally(row, gate, records)).collect::<PolarsResult<_>>()?,
-            errors: by_word(results.frame(), schema::ERROR_KIND)?,
-            cautions: by_word(cautions, schema::CAUTIONS)?,
-            median_patch_ops: ops.median(),
-            p95_patch_ops: ops.percentile(95.0),
-            max_patch_ops: ops.max(),
-            collateral_ops: row.count("collateral_ops")?,
-            with_companions: row.count("with_companions")?,
-            latency_ms: latencies(row)?,
-            tokens: tokens(row)?,
-            pass_at_k: pass_at_k(results)?,
-            not_finite: results.not_finite()?,
-            cost_usd: if row.count("priced")? > 0 { row.number("cost_usd")? } else { None },
+            gates: gates(&sums.gates, records),
+            errors: sums.errors,
+            cautions: sums.cautions,
+            median_patch_ops: sums.ops.median(),
+            p95_patch_ops: sums.ops.percentile(95.0),
+            max_patch_ops: sums.ops.max(),
+            collateral_ops: sums.collateral_ops,
+            with_companions: sums.with_companions,
+            latency_ms: latencies(sums.times),
+            tokens: TOKENS.into_iter().zip(sums.tokens).collect(),
+            cost_usd: (!costs.is_empty()).then(|| costs.sum()),
+            pass_at_k: pass_at_k(&sums.samples),
+            not_finite: sums.not_finite,
         })
     }
 }
 
-/// The gates with their columns, in the order they run.
-fn gates() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [
-        (Gate::Apply.as_str(), schema::OK_APPLY),
-        (Gate::Policy.as_str(), schema::OK_POLICY),
-        (Gate::Safety.as_str(), schema::OK_SAFETY),
-        ("schema_before", schema::SCHEMA_BEFORE),
-        (Gate::Schema.as_str(), schema::OK_SCHEMA),
-        (Gate::Rescan.as_str(), schema::OK_RESCAN),
-    ]
-    .into_iter()
+/// The columns of timings and prices.
+fn reals() -> Vec<&'static str> {
+    let reals = COLUMNS.iter().filter(|(_, kind, _)| *kind == Kind::F64OrNull);
+    reals.map(|(name, _, _)| *name).collect()
 }
 
-fn token_columns() -> impl Iterator<Item = &'static str> {
-    [schema::PROMPT_TOKENS, schema::COMPLETION_TOKENS, schema::REASONING_TOKENS, schema::TOTAL_TOKENS]
-        .into_iter()
+fn gates(verdicts: &[(u64, u64); 6], records: u64) -> Vec<GateTally> {
+    let tally = |((gate, _), &(passed, failed)): ((&'static str, _), &(u64, u64))| GateTally {
+        gate,
+        passed,
+        failed,
+        not_run: records.saturating_sub(passed + failed),
+    };
+    Gates::NOT_RUN.each().into_iter().zip(verdicts).map(tally).collect()
 }
 
-/// All sums that need one pass over the rows.
-fn sums() -> Vec<Expr> {
-    let accepted = || yes(schema::ACCEPTED);
-    let judged_here = || accepted().and(is(schema::WORKER, IMPORT).not());
-    let effective = judged_here()
-        .and(yes(schema::OK_RESCAN))
-        .and(col(schema::NEW_VIOLATIONS).list().len().eq(lit(0)))
-        .and(col(schema::COLLATERAL_OPS).eq(lit(0)));
-    let mut sums = vec![
-        rows("records"),
-        tally(accepted(), "accepted"),
-        tally(yes(schema::SCHEMA_BEFORE), "valid"),
-        tally(accepted().and(yes(schema::SCHEMA_BEFORE)), "accepted_valid"),
-        tally(effective, "effective"),
-        tally(judged_here(), "accepted_here"),
-        col(schema::DOCUMENT_HASH).drop_nulls().n_unique().cast(DataType::UInt64).alias("documents"),
-        total(col(schema::COLLATERAL_OPS), "collateral_ops"),
-        tally(accepted().and(col(schema::COMPANIONS).is_not_null()), "with_companions"),
-        tally(col(schema::COST_USD).is_not_null(), "priced"),
-        col(schema::COST_USD).sum().alias("cost_usd"),
-    ];
-    for (gate, column) in gates() {
-        sums.push(tally(yes(column), &format!("{gate} passed")));
-        sums.push(tally(no(column), &format!("{gate} failed")));
-    }
-    sums.extend(token_columns().map(|column| total(col(column), column)));
-    for column in TIMES {
-        // Every stage that ran took some time: exactly 0 means that it did not run, or was not timed.
-        let time = || col(column).filter(col(column).gt(lit(0.0)));
-        let quantile = |q: f64| time().quantile(lit(q), QuantileMethod::Linear);
-        sums.push(tally(col(column).gt(lit(0.0)), &format!("{column} n")));
-        sums.push(time().mean().alias(format!("{column} mean")));
-        sums.push(quantile(0.5).alias(format!("{column} median")));
-        sums.push(quantile(0.95).alias(format!("{column} p95")));
-        sums.push(time().max().alias(format!("{column} max")));
-    }
-    sums
+fn latencies(times: [Vec<f64>; 10]) -> BTreeMap<&'static str, Latency> {
+    let latency = |(column, times): (&'static str, Vec<f64>)| {
+        let times: Sample = times.into_iter().collect();
+        let latency = Latency {
+            n: times.len() as u64,
+            mean: times.mean()?,
+            median: times.linear(50.0)?,
+            p95: times.linear(95.0)?,
+            max: times.max()?,
+        };
+        Some((column, latency))
+    };
+    TIMES.into_par_iter().zip(times).filter_map(latency).collect()
 }
 
-fn gate_tally(row: Row<'_>, gate: &'static str, records: u64) -> PolarsResult<GateTally> {
-    let passed = row.count(&format!("{gate} passed"))?;
-    let failed = row.count(&format!("{gate} failed"))?;
-    Ok(GateTally { gate, passed, failed, not_run: records.saturating_sub(passed + failed) })
+fn hash(document: &str) -> u128 {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, document).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    (half(0) << 64) | half(1)
 }
 
-fn latencies(row: Row<'_>) -> PolarsResult<BTreeMap<&'static str, Latency>> {
-    let mut latencies = BTreeMap::new();
-    for column in TIMES {
-        let n = row.count(&format!("{column} n"))?;
-        let figure =
-            |name: &str| Ok::<_, PolarsError>(row.number(&format!("{column} {name}"))?.unwrap_or_default());
-        if n > 0 {
-            let latency = Latency {
-                n,
-                mean: figure("mean")?,
-                median: figure("median")?,
-                p95: figure("p95")?,
-                max: figure("max")?,
-            };
-            latencies.insert(column, latency);
+fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
+    match counts.get_mut(word) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(word.to_owned(), 1);
         }
     }
-    Ok(latencies)
-}
-
-fn tokens(row: Row<'_>) -> PolarsResult<BTreeMap<&'static str, u64>> {
-    token_columns().map(|column| Ok((column, row.count(column)?))).collect()
-}
-
-/// Number of rows by value of `column`, without null.
-fn by_word(frame: LazyFrame, column: &str) -> PolarsResult<BTreeMap<String, u64>> {
-    let counts = frame.filter(col(column).is_not_null()).group_by([col(column)]).agg([rows("rows")]);
-    query::run(counts)?.rows().map(|row| Ok((row.word(column)?, row.count("rows")?))).collect()
 }
 
 fn every(word: &'static str, counts: &mut BTreeMap<String, u64>) -> (&'static str, u64) {

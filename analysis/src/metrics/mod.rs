@@ -1,5 +1,5 @@
 //! Figures computed from the rows of runs: metrics of a run and of each policy, failures, patch sizes, times, tokens,
-//! comparisons, SQL queries; and the summary of a probe.
+//! comparisons; and the summary of a probe.
 //!
 //! *Invariant*: every figure depends on the rows alone, not on their distribution over files; what was not measured is
 //! null.
@@ -15,7 +15,6 @@ pub(crate) mod patch_stats;
 pub(crate) mod policy_metrics;
 pub(crate) mod probe_report;
 pub(crate) mod significance;
-pub(crate) mod sql;
 pub(crate) mod tokens;
 mod whole;
 

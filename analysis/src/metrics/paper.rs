@@ -1,13 +1,12 @@
 //! The paper's metrics. The crate's README defines each key for our runs.
 
-use polars::prelude::*;
 use results::run_file::PublishedEntries;
 use results::schema;
 use serde::Serialize;
 
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::query::{self, judged, no, rows, tally, total, yes};
+use crate::load::rows::{Gates, Present, rows};
 use crate::stats::{Counts, Median, round};
 
 /// The source of patches by the deterministic rules.
@@ -41,51 +40,81 @@ pub(crate) struct Tokens {
     pub(crate) total_tokens: f64,
 }
 
+rows! {
+    struct Row<'a> {
+        status: &'a str = [schema::STATUS],
+        accepted: bool = [schema::ACCEPTED],
+        gates: Gates = Gates::COLUMNS,
+        source: &'a str = [schema::SOURCE],
+        patch: Present = [schema::PATCH],
+        patch_ops: u32 = [schema::PATCH_OPS],
+        prompt: Option<u64> = [schema::PROMPT_TOKENS],
+        completion: Option<u64> = [schema::COMPLETION_TOKENS],
+        total: Option<u64> = [schema::TOTAL_TOKENS],
+    }
+}
+
+/// Sums over all rows.
+#[derive(Debug, Default)]
+struct Sums {
+    entries: PublishedEntries,
+    accepted: u64,
+    ops: Counts,
+    failed_policy: u64,
+    failed_schema: u64,
+    failed_safety: u64,
+    failed_rescan: u64,
+    prompt: u64,
+    completion: u64,
+    total: u64,
+}
+
+impl Sums {
+    fn add(&mut self, row: &Row<'_>) {
+        let judged = row.gates.judged(row.status);
+        self.entries.detections += 1;
+        self.entries.patches += u64::from(row.patch.0);
+        self.entries.verified += u64::from(judged);
+        self.accepted += u64::from(row.accepted);
+        if row.accepted && row.patch.0 {
+            self.ops.add(row.patch_ops.into(), 1);
+        }
+        let failed = |verdict| u64::from(judged && !row.accepted && verdict == Some(false));
+        self.failed_policy += failed(row.gates.policy);
+        self.failed_schema += failed(row.gates.schema);
+        self.failed_safety += failed(row.gates.safety);
+        self.failed_rescan += failed(row.gates.rescan);
+        if row.source != RULES {
+            self.prompt += row.prompt.unwrap_or_default();
+            self.completion += row.completion.unwrap_or_default();
+            self.total += row.total.unwrap_or_default();
+        }
+    }
+}
+
 impl PaperMetrics {
     pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
-        let refused = judged().and(yes(schema::ACCEPTED).not());
-        let failed = |gate, name| tally(refused.clone().and(no(gate)), name);
-        let by_model = |tokens, name| total(col(tokens).filter(col(schema::SOURCE).neq(lit(RULES))), name);
-        let answer = query::run(results.frame().select([
-            rows("detections"),
-            tally(col(schema::PATCH).is_not_null(), "patches"),
-            tally(judged(), "verified"),
-            tally(yes(schema::ACCEPTED), "accepted"),
-            failed(schema::OK_POLICY, "failed_policy"),
-            failed(schema::OK_SCHEMA, "failed_schema"),
-            failed(schema::OK_SAFETY, "failed_safety"),
-            failed(schema::OK_RESCAN, "failed_rescan"),
-            by_model(schema::PROMPT_TOKENS, "prompt_tokens"),
-            by_model(schema::COMPLETION_TOKENS, "completion_tokens"),
-            by_model(schema::TOTAL_TOKENS, "total_tokens"),
-        ]))?;
-        let row = answer.only();
-        let entries = match entries(results) {
-            Some(entries) => entries,
-            None => PublishedEntries {
-                detections: row.count("detections")?,
-                patches: row.count("patches")?,
-                verified: row.count("verified")?,
-            },
-        };
-        let accepted = row.count("accepted")?;
+        let mut sums = Sums::default();
+        results.each::<Row>(|row| sums.add(&row))?;
+        let entries = entries(results).unwrap_or(sums.entries);
+        let accepted = sums.accepted;
         let rate = if entries.detections == 0 { 0.0 } else { accepted as f64 / entries.detections as f64 };
-        let tokens = |name| Ok::<_, PolarsError>(round(row.count(name)? as f64, 2));
+        let tokens = |sum: u64| round(sum as f64, 2);
         Ok(Self {
             detections: entries.detections,
             patches: entries.patches,
             verified: entries.verified,
             accepted,
             auto_fix_rate: round(rate, 4),
-            median_patch_ops: accepted_ops(results)?.median().unwrap_or(Median::Middle(0)),
-            failed_policy: row.count("failed_policy")?,
-            failed_schema: row.count("failed_schema")?,
-            failed_safety: row.count("failed_safety")?,
-            failed_rescan: row.count("failed_rescan")?,
+            median_patch_ops: sums.ops.median().unwrap_or(Median::Middle(0)),
+            failed_policy: sums.failed_policy,
+            failed_schema: sums.failed_schema,
+            failed_safety: sums.failed_safety,
+            failed_rescan: sums.failed_rescan,
             model_usage: Tokens {
-                prompt_tokens: tokens("prompt_tokens")?,
-                completion_tokens: tokens("completion_tokens")?,
-                total_tokens: tokens("total_tokens")?,
+                prompt_tokens: tokens(sums.prompt),
+                completion_tokens: tokens(sums.completion),
+                total_tokens: tokens(sums.total),
             },
         })
     }
@@ -105,18 +134,4 @@ fn entries(results: &Results) -> Option<PublishedEntries> {
             verified: sum.verified + entries.verified,
         })
     })
-}
-
-/// Operations of the accepted patches.
-pub(super) fn accepted_ops(results: &Results) -> PolarsResult<Counts> {
-    let ops = results
-        .frame()
-        .filter(yes(schema::ACCEPTED).and(col(schema::PATCH).is_not_null()))
-        .group_by([col(schema::PATCH_OPS)])
-        .agg([rows("times")]);
-    let mut counts = Counts::default();
-    for row in query::run(ops)?.rows() {
-        counts.add(row.count(schema::PATCH_OPS)?, row.count("times")?);
-    }
-    Ok(counts)
 }

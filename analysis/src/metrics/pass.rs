@@ -1,12 +1,8 @@
 //! pass@k: the probability that at least one of `k` samples of a model is accepted.
 
-use polars::prelude::*;
-use results::schema;
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use crate::load::AnalysisError;
-use crate::load::Results;
-use crate::load::query::{self, rows};
+use serde::Serialize;
 
 /// The expected share of records that `k` samples repair.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -18,25 +14,13 @@ pub(crate) struct PassAtK {
     pub(crate) rate: f64,
 }
 
-/// pass@k for every `k` up to the largest number of samples of a row; empty without a model.
-pub(super) fn pass_at_k(results: &Results) -> Result<Vec<PassAtK>, AnalysisError> {
-    let counts = results
-        .frame()
-        .filter(col(schema::SAMPLES).gt(lit(0_u64)))
-        .group_by([col(schema::SAMPLES), col(schema::SAMPLES_PASSED)])
-        .agg([rows("rows")]);
-    let groups = query::run(counts)?
-        .rows()
-        .map(|row| {
-            Ok(Group {
-                drawn: row.count(schema::SAMPLES)?,
-                passed: row.count(schema::SAMPLES_PASSED)?,
-                rows: row.count("rows")?,
-            })
-        })
-        .collect::<PolarsResult<Vec<Group>>>()?;
+/// pass@k for every `k` up to the largest number of samples of a row; empty without a model. `rows` are the numbers of
+/// rows by samples drawn and samples passed.
+pub(super) fn pass_at_k(rows: &BTreeMap<(u64, u64), u64>) -> Vec<PassAtK> {
+    let groups: Vec<Group> =
+        rows.iter().map(|(&(drawn, passed), &rows)| Group { drawn, passed, rows }).collect();
     let most = groups.iter().map(|group| group.drawn).max().unwrap_or(0);
-    Ok((1..=most).map(|k| expected(&groups, k)).collect())
+    (1..=most).map(|k| expected(&groups, k)).collect()
 }
 
 /// Rows with the same counts of samples.

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::outcome::Status;
 use domain::policy::{PolicyId, PolicyName};
-use polars::prelude::*;
 use results::schema;
 use serde::Serialize;
 
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::query::{self, Row, is, judged, rows, tally, yes};
-use crate::stats::{Counts, Median, Proportion, round};
+use crate::load::rows::{Gates, Present, Texts, rows};
+use crate::stats::{Counts, Median, Proportion, Sample, round};
 
 /// The paper's default risk, of a policy that is not in the catalogue.
 const DEFAULT_RISK: u32 = 40;
@@ -66,62 +65,106 @@ pub(crate) struct PolicyMetrics {
     pub(crate) extended: Extended,
 }
 
+rows! {
+    struct Row<'a> {
+        policy: &'a str = [schema::POLICY_ID],
+        position: u64 = [schema::POSITION],
+        status: &'a str = [schema::STATUS],
+        accepted: bool = [schema::ACCEPTED],
+        gates: Gates = Gates::COLUMNS,
+        patch: Present = [schema::PATCH],
+        patch_ops: u32 = [schema::PATCH_OPS],
+        cautions: Texts<'a> = [schema::CAUTIONS],
+        propose_ms: Option<f64> = [schema::PROPOSE_MS],
+        verify_ms: Option<f64> = [schema::VERIFY_MS],
+        total_ms: Option<f64> = [schema::TOTAL_MS],
+    }
+}
+
+/// Sums over the rows of a policy.
+#[derive(Debug, Default)]
+struct Sums {
+    records: u64,
+    /// Lowest positions in the corpus.
+    first: Option<u64>,
+    first_judged: Option<u64>,
+    judged: u64,
+    valid: u64,
+    accepted_valid: u64,
+    cautions: u64,
+    status: BTreeMap<&'static str, u64>,
+    ops: Counts,
+    /// Seconds to propose and verify, of the judged rows.
+    seconds: Vec<f64>,
+    propose_ms: Vec<f64>,
+    verify_ms: Vec<f64>,
+    total_ms: Vec<f64>,
+}
+
+impl Sums {
+    fn add(&mut self, row: &Row<'_>) {
+        self.records += 1;
+        let earlier = |first: Option<u64>| Some(first.map_or(row.position, |first| first.min(row.position)));
+        self.first = earlier(self.first);
+        if let Some(status) = Status::ALL.iter().find(|status| status.as_str() == row.status) {
+            *self.status.entry(status.as_str()).or_default() += 1;
+        }
+        if row.gates.judged(row.status) {
+            self.judged += 1;
+            self.first_judged = earlier(self.first_judged);
+            let seconds =
+                row.propose_ms.zip(row.verify_ms).map(|(propose, verify)| (propose + verify) / 1000.0);
+            self.seconds.extend(seconds);
+        }
+        let valid = row.gates.schema_before == Some(true);
+        self.valid += u64::from(valid);
+        if row.accepted {
+            self.accepted_valid += u64::from(valid);
+            self.cautions += row.cautions.len() as u64;
+            if row.patch.0 {
+                self.ops.add(row.patch_ops.into(), 1);
+            }
+        }
+        self.propose_ms.extend(row.propose_ms);
+        self.verify_ms.extend(row.verify_ms);
+        self.total_ms.extend(row.total_ms);
+    }
+}
+
 /// The metrics of every policy, in the order of their first judged rows; policies without judged rows follow in corpus
 /// order. Fails if a record occurs twice.
 pub(crate) fn compute(results: &Results) -> Result<Vec<PolicyMetrics>, AnalysisError> {
     results.refuse_repeats()?;
-    let ops = ops(results)?;
-    let grouped = results.frame().group_by([col(schema::POLICY_ID)]).agg(figures()).sort_by_exprs(
-        [col("first judged"), col("first"), col(schema::POLICY_ID)],
-        SortMultipleOptions::default().with_nulls_last(true),
-    );
-    let answer = query::run(grouped)?;
-    answer
-        .rows()
-        .map(|row| {
-            let policy = row.word(schema::POLICY_ID)?;
-            let ops = ops.get(&policy).cloned().unwrap_or_default();
-            Ok(policy_metrics(row, policy, &ops)?)
-        })
-        .collect()
+    let mut policies: BTreeMap<String, Sums> = BTreeMap::new();
+    results.each::<Row>(|row| match policies.get_mut(row.policy) {
+        Some(sums) => sums.add(&row),
+        None => policies.entry(row.policy.to_owned()).or_default().add(&row),
+    })?;
+    let mut policies: Vec<(String, Sums)> = policies.into_iter().collect();
+    // The sort is stable: equal positions, of several runs, stay in alphabetical order.
+    policies.sort_by_key(|(_, sums)| (sums.first_judged.unwrap_or(u64::MAX), sums.first));
+    Ok(policies.into_iter().map(|(policy, sums)| policy_metrics(policy, sums)).collect())
 }
 
-fn figures() -> Vec<Expr> {
-    let seconds = (col(schema::PROPOSE_MS) + col(schema::VERIFY_MS)) / lit(1000.0);
-    let accepted = || yes(schema::ACCEPTED);
-    let mut figures = vec![
-        rows("records"),
-        col(schema::POSITION).min().alias("first"),
-        col(schema::POSITION).filter(judged()).min().alias("first judged"),
-        tally(judged(), "judged"),
-        tally(yes(schema::SCHEMA_BEFORE), "valid"),
-        tally(accepted().and(yes(schema::SCHEMA_BEFORE)), "accepted_valid"),
-        col(schema::CAUTIONS).list().len().filter(accepted()).cast(DataType::UInt64).sum().alias("cautions"),
-        seconds.filter(judged()).mean().alias("seconds"),
-        col(schema::PROPOSE_MS).mean().alias("propose"),
-        col(schema::VERIFY_MS).mean().alias("verify"),
-        col(schema::TOTAL_MS).mean().alias("total"),
-    ];
-    figures
-        .extend(Status::ALL.iter().map(|status| tally(is(schema::STATUS, status.as_str()), status.as_str())));
-    figures
-}
-
-fn policy_metrics(row: Row<'_>, policy: String, ops: &Counts) -> PolarsResult<PolicyMetrics> {
-    let (records, accepted, judged) =
-        (row.count("records")?, row.count(Status::Accepted.as_str())?, row.count("judged")?);
+fn policy_metrics(policy: String, sums: Sums) -> PolicyMetrics {
     let known = match PolicyName::normalise(&policy) {
         PolicyName::Known(id) => Some(id),
         PolicyName::Unknown(_) => None,
     };
-    let probability = if judged == 0 { 0.0 } else { accepted as f64 / judged as f64 };
-    let status = Status::ALL.iter().map(|status| Ok((status.as_str(), row.count(status.as_str())?)));
-    Ok(PolicyMetrics {
-        judged: judged > 0,
+    let status = |status: &Status| {
+        let status = status.as_str();
+        (status, sums.status.get(status).copied().unwrap_or_default())
+    };
+    let status: BTreeMap<&'static str, u64> = Status::ALL.iter().map(status).collect();
+    let accepted = status.get(Status::Accepted.as_str()).copied().unwrap_or_default();
+    let probability = if sums.judged == 0 { 0.0 } else { accepted as f64 / sums.judged as f64 };
+    let mean = |times: Vec<f64>| times.into_iter().collect::<Sample>().mean();
+    PolicyMetrics {
+        judged: sums.judged > 0,
         paper: PaperPolicyMetrics {
             risk: f64::from(known.map_or(DEFAULT_RISK, PolicyId::base_risk)),
             probability: round(probability, 4),
-            expected_time: round(row.number("seconds")?.unwrap_or(DEFAULT_SECONDS), 4),
+            expected_time: round(mean(sums.seconds).unwrap_or(DEFAULT_SECONDS), 4),
             wait: 0.0,
             kev: matches!(
                 known,
@@ -130,32 +173,17 @@ fn policy_metrics(row: Row<'_>, policy: String, ops: &Counts) -> PolarsResult<Po
             explore: 0.0,
         },
         extended: Extended {
-            records,
-            status: status.collect::<PolarsResult<_>>()?,
-            accepted_of_all: Proportion::new(accepted, records),
-            accepted_of_valid: Proportion::new(row.count("accepted_valid")?, row.count("valid")?),
-            median_patch_ops: ops.median(),
-            p95_patch_ops: ops.percentile(95.0),
-            cautions: row.count("cautions")?,
-            mean_propose_ms: row.number("propose")?,
-            mean_verify_ms: row.number("verify")?,
-            mean_total_ms: row.number("total")?,
+            records: sums.records,
+            status,
+            accepted_of_all: Proportion::new(accepted, sums.records),
+            accepted_of_valid: Proportion::new(sums.accepted_valid, sums.valid),
+            median_patch_ops: sums.ops.median(),
+            p95_patch_ops: sums.ops.percentile(95.0),
+            cautions: sums.cautions,
+            mean_propose_ms: mean(sums.propose_ms),
+            mean_verify_ms: mean(sums.verify_ms),
+            mean_total_ms: mean(sums.total_ms),
         },
         policy,
-    })
-}
-
-/// Operations of the accepted patches, by policy.
-fn ops(results: &Results) -> PolarsResult<BTreeMap<String, Counts>> {
-    let grouped = results
-        .frame()
-        .filter(yes(schema::ACCEPTED).and(col(schema::PATCH).is_not_null()))
-        .group_by([col(schema::POLICY_ID), col(schema::PATCH_OPS)])
-        .agg([rows("times")]);
-    let mut ops: BTreeMap<String, Counts> = BTreeMap::new();
-    for row in query::run(grouped)?.rows() {
-        let counts = ops.entry(row.word(schema::POLICY_ID)?).or_default();
-        counts.add(row.count(schema::PATCH_OPS)?, row.count("times")?);
     }
-    Ok(ops)
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use domain::sensitive;
-use polars::prelude::*;
 use results::corpus_copy::{CorpusReader, FileError};
 use results::run_file::CORPUS_FILE;
 use results::schema;
@@ -15,6 +14,7 @@ use similar::TextDiff;
 use super::block::{Document, Example};
 use super::run::Run;
 use crate::load::AnalysisError;
+use crate::load::rows::{Texts, rows};
 
 /// Maximum length of a document or diff, of a patch, and of a message, in characters.
 const DOCUMENT: usize = 6000;
@@ -27,100 +27,105 @@ pub(super) struct Wanted {
     pub(super) why: String,
 }
 
-/// Columns with the messages of a gate, in the order the gates run.
-const MESSAGES: [(&str, &str); 6] = [
-    ("apply", schema::APPLY_ERRORS),
-    ("policy", schema::POLICY_ERRORS),
-    ("safety", schema::SAFETY_ERRORS),
-    ("schema before", schema::SCHEMA_BEFORE_ERRORS),
-    ("schema", schema::SCHEMA_ERRORS),
-    ("rescan", schema::RESCAN_ERRORS),
-];
+rows! {
+    struct Row<'a> {
+        record: &'a str = [schema::RECORD_ID],
+        position: u64 = [schema::POSITION],
+        policy: &'a str = [schema::POLICY_ID],
+        manifest: &'a str = [schema::MANIFEST_PATH],
+        kind: &'a str = [schema::KIND],
+        namespace: &'a str = [schema::NAMESPACE],
+        name: &'a str = [schema::NAME],
+        status: &'a str = [schema::STATUS],
+        fault: &'a str = [schema::FAULT],
+        error: &'a str = [schema::ERROR_KIND],
+        patch: Option<&'a str> = [schema::PATCH],
+        patched: Option<&'a str> = [schema::PATCHED_YAML],
+        errors: Texts<'a> = [schema::ERRORS],
+        apply: Texts<'a> = [schema::APPLY_ERRORS],
+        policy_errors: Texts<'a> = [schema::POLICY_ERRORS],
+        safety: Texts<'a> = [schema::SAFETY_ERRORS],
+        schema_before: Texts<'a> = [schema::SCHEMA_BEFORE_ERRORS],
+        schema: Texts<'a> = [schema::SCHEMA_ERRORS],
+        rescan: Texts<'a> = [schema::RESCAN_ERRORS],
+    }
+}
 
-/// Name and column of the facts of an example.
-const FACTS: [(&str, &str); 9] = [
-    ("record", schema::RECORD_ID),
-    ("policy", schema::POLICY_ID),
-    ("manifest", schema::MANIFEST_PATH),
-    ("kind", schema::KIND),
-    ("namespace", schema::NAMESPACE),
-    ("name", schema::NAME),
-    ("status", schema::STATUS),
-    ("fault", schema::FAULT),
-    ("error", schema::ERROR_KIND),
-];
+impl Row<'_> {
+    /// The facts with a value, by name.
+    fn facts(&self) -> Vec<(String, String)> {
+        let facts = [
+            ("record", self.record),
+            ("policy", self.policy),
+            ("manifest", self.manifest),
+            ("kind", self.kind),
+            ("namespace", self.namespace),
+            ("name", self.name),
+            ("status", self.status),
+            ("fault", self.fault),
+            ("error", self.error),
+        ];
+        let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
+        known.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The messages by gate, in the order the gates run; without any, the errors of the record.
+    fn messages(&self, hidden: &Hidden) -> Vec<(String, String)> {
+        let of = |(gate, texts): (&str, &Texts<'_>)| -> Vec<(String, String)> {
+            texts.iter().map(|text| (gate.to_owned(), cut(&hidden.scrub(text), MESSAGE))).collect()
+        };
+        let gates = [
+            ("apply", &self.apply),
+            ("policy", &self.policy_errors),
+            ("safety", &self.safety),
+            ("schema before", &self.schema_before),
+            ("schema", &self.schema),
+            ("rescan", &self.rescan),
+        ];
+        let messages: Vec<_> = gates.into_iter().flat_map(of).collect();
+        if messages.is_empty() { of(("", &self.errors)) } else { messages }
+    }
+}
 
 /// The wanted records, in this order.
 pub(super) fn examples(run: &Run, wanted: &[Wanted]) -> Result<Vec<Example>, AnalysisError> {
-    let ids: Vec<&str> = wanted.iter().map(|wanted| wanted.record.as_str()).collect();
-    let Some(filter) = one_of(schema::RECORD_ID, &ids) else { return Ok(vec![]) };
-    let columns = FACTS.iter().chain(&MESSAGES).map(|(_, column)| *column);
-    let columns =
-        columns.chain([schema::POSITION, schema::PATCH, schema::PATCHED_YAML, schema::ERRORS]).map(col);
-    let rows = run.results.frame().filter(filter).select(columns.collect::<Vec<_>>()).collect()?;
+    if wanted.is_empty() {
+        return Ok(vec![]);
+    }
     let corpus = run.file.as_ref().map(|(folder, _)| folder.join(CORPUS_FILE)).filter(|path| path.is_file());
     let corpus = corpus.map(|path| CorpusReader::open(&path));
-    let mut examples = vec![];
-    for wanted in wanted {
-        let found = rows.column(schema::RECORD_ID)?.str()?.iter().position(|id| id == Some(&wanted.record));
-        let Some(row) = found else { continue };
-        let position = rows.column(schema::POSITION)?.u64()?.get(row).unwrap_or_default();
-        let read = match &corpus {
-            None => Ok(None),
-            Some(Err(error)) => Err(error.to_string()),
-            Some(Ok(corpus)) => original(corpus, position, &wanted.record).map_err(|error| error.to_string()),
-        };
-        let (text, trouble) = match read {
-            Ok(text) => (text, None),
-            Err(trouble) => (None, Some(trouble)),
-        };
-        let mut example = example(&rows, row, wanted, text.as_deref())?;
-        // If the run's copy of the corpus is damaged, the example shows the error instead of the document.
-        example.facts.extend(trouble.map(|trouble| ("document".to_owned(), trouble)));
-        examples.push(example);
-    }
-    Ok(examples)
+    let mut found: Vec<Option<Example>> = wanted.iter().map(|_| None).collect();
+    run.results.each::<Row>(|row| {
+        for (wanted, found) in wanted.iter().zip(&mut found) {
+            if wanted.record == row.record && found.is_none() {
+                *found = Some(example(&row, wanted, corpus.as_ref()));
+            }
+        }
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }
 
-fn example(
-    rows: &DataFrame,
-    row: usize,
-    wanted: &Wanted,
-    original: Option<&str>,
-) -> Result<Example, AnalysisError> {
-    let text = |column: &str| Ok::<_, PolarsError>(rows.column(column)?.str()?.get(row).map(str::to_owned));
-    let mut facts = vec![];
-    for (name, column) in FACTS {
-        if let Some(value) = text(column)?.filter(|value| !value.is_empty()) {
-            facts.push((name.to_owned(), value));
-        }
-    }
+fn example(row: &Row<'_>, wanted: &Wanted, corpus: Option<&Result<CorpusReader, FileError>>) -> Example {
+    let read = match corpus {
+        None => Ok(None),
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(corpus)) => original(corpus, row.position, row.record).map_err(|error| error.to_string()),
+    };
+    // If the run's copy of the corpus is damaged, the example shows the error instead of the document.
+    let (original, trouble) = match read {
+        Ok(text) => (text, None),
+        Err(trouble) => (None, Some(trouble)),
+    };
     let mut hidden = Hidden::default();
-    let patch = text(schema::PATCH)?;
-    let document = document(original, patch.as_deref(), text(schema::PATCHED_YAML)?.as_deref(), &mut hidden);
-    let patch = patch.and_then(|patch| {
-        let mut value: Value = serde_json::from_str(&patch).ok()?;
+    let document = document(original.as_deref(), row.patch, row.patched, &mut hidden);
+    let patch = row.patch.and_then(|patch| {
+        let mut value: Value = serde_json::from_str(patch).ok()?;
         sensitive::replace(&mut value, usize::MAX, &mut |secret| hidden.take(secret));
         Some(cut(&hidden.scrub(&format!("{value:#}")), PATCH))
     });
-    let mut messages = vec![];
-    for (gate, column) in MESSAGES {
-        let of = list(rows, column, row)?;
-        messages
-            .extend(of.into_iter().map(|message| (gate.to_owned(), cut(&hidden.scrub(&message), MESSAGE))));
-    }
-    if messages.is_empty() {
-        let of = list(rows, schema::ERRORS, row)?;
-        messages.extend(of.into_iter().map(|message| (String::new(), cut(&hidden.scrub(&message), MESSAGE))));
-    }
-    Ok(Example { title: wanted.why.clone(), facts, messages, patch, document })
-}
-
-fn list(rows: &DataFrame, column: &str, row: usize) -> PolarsResult<Vec<String>> {
-    match rows.column(column)?.list()?.get_as_series(row) {
-        None => Ok(vec![]),
-        Some(series) => Ok(series.str()?.iter().flatten().map(str::to_owned).collect()),
-    }
+    let mut facts = row.facts();
+    facts.extend(trouble.map(|trouble| ("document".to_owned(), trouble)));
+    Example { title: wanted.why.clone(), facts, messages: row.messages(&hidden), patch, document }
 }
 
 /// The secrets of an example; they are replaced by numbered placeholders.
@@ -197,10 +202,6 @@ fn original(corpus: &CorpusReader, position: u64, record: &str) -> Result<Option
     let slice = corpus.slice(position, 1)?;
     let ours = slice.records.first().is_some_and(|found| found.id.as_str() == record);
     Ok(slice.documents.into_iter().next().filter(|_| ours).map(|document| document.text))
-}
-
-fn one_of(column: &str, words: &[&str]) -> Option<Expr> {
-    words.iter().map(|word| col(column).eq(lit((*word).to_owned()))).reduce(Expr::or)
 }
 
 /// Cuts a text to `most` characters, and appends the number of those left out.

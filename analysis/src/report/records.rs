@@ -1,15 +1,14 @@
 //! The table of records of a report, stored by columns to be compact in the page.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cli_support::output::{Align, Table};
-use polars::prelude::*;
 use results::schema;
 use serde_json::{Map, Value, json};
 
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::metrics::failures::first_failed_gate;
+use crate::load::rows::{Gates, Present, Texts, rows};
 use crate::render::shown;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -35,63 +34,90 @@ enum Cells {
     Numbers(Vec<Option<f64>>, usize),
 }
 
-/// Name and expression of the columns of words.
-fn words() -> Vec<(&'static str, Expr)> {
-    let object = when(col(schema::NAMESPACE).eq(lit("")))
-        .then(col(schema::NAME))
-        .otherwise(col(schema::NAMESPACE) + lit("/") + col(schema::NAME));
-    vec![
-        ("run", col(schema::RUN_ID)),
-        ("record", col(schema::RECORD_ID)),
-        ("status", col(schema::STATUS)),
-        ("policy", col(schema::POLICY_ID)),
-        ("kind", col(schema::KIND)),
-        ("object", object),
-        ("gate", first_failed_gate()),
-        ("fault", col(schema::FAULT)),
-        ("reason", col(schema::ERRORS).list().first()),
-        ("manifest", col(schema::MANIFEST_PATH)),
-    ]
-}
+/// The columns of words.
+const WORDS: [&str; 10] =
+    ["run", "record", "status", "policy", "kind", "object", "gate", "fault", "reason", "manifest"];
 
-/// Name, expression and decimals of the columns of numbers.
-fn numbers() -> Vec<(&'static str, Expr, usize)> {
-    let real = |expr: Expr| expr.cast(DataType::Float64);
-    let ops = when(col(schema::PATCH).is_not_null()).then(col(schema::PATCH_OPS)).otherwise(lit(NULL));
-    vec![
-        ("operations", real(ops), 0),
-        ("time, ms", real(col(schema::TOTAL_MS)), 2),
-        ("tokens", real(col(schema::TOTAL_TOKENS)), 0),
-    ]
-}
+/// The columns of numbers, with their decimals.
+const NUMBERS: [(&str, usize); 3] = [("operations", 0), ("time, ms", 2), ("tokens", 0)];
 
 /// Maximum length of a cell in characters.
 const LETTERS: usize = 240;
 
+rows! {
+    struct Row<'a> {
+        run: &'a str = [schema::RUN_ID],
+        record: &'a str = [schema::RECORD_ID],
+        position: u64 = [schema::POSITION],
+        accepted: bool = [schema::ACCEPTED],
+        status: &'a str = [schema::STATUS],
+        policy: &'a str = [schema::POLICY_ID],
+        kind: &'a str = [schema::KIND],
+        namespace: &'a str = [schema::NAMESPACE],
+        name: &'a str = [schema::NAME],
+        gates: Gates = Gates::COLUMNS,
+        fault: &'a str = [schema::FAULT],
+        errors: Texts<'a> = [schema::ERRORS],
+        manifest: &'a str = [schema::MANIFEST_PATH],
+        patch: Present = [schema::PATCH],
+        patch_ops: u32 = [schema::PATCH_OPS],
+        total_ms: Option<f64> = [schema::TOTAL_MS],
+        total_tokens: Option<u64> = [schema::TOTAL_TOKENS],
+    }
+}
+
+impl Row<'_> {
+    /// Cells of [`WORDS`] and [`NUMBERS`].
+    fn cells(&self) -> ([String; 10], [Option<f64>; 3]) {
+        let object = if self.namespace.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        };
+        let reason = self.errors.first().unwrap_or_default();
+        let words = [
+            self.run,
+            self.record,
+            self.status,
+            self.policy,
+            self.kind,
+            &object,
+            self.gates.first_failed(),
+            self.fault,
+            reason,
+            self.manifest,
+        ];
+        let operations = self.patch.0.then(|| f64::from(self.patch_ops));
+        let tokens = self.total_tokens.map(|tokens| tokens as f64);
+        (words.map(str::to_owned), [operations, self.total_ms, tokens])
+    }
+}
+
 impl Records {
     /// Reads at most `most` records in corpus order. If there are more, those that were not accepted come first.
     pub(super) fn read(results: &Results, most: usize) -> Result<Self, AnalysisError> {
-        let all = results.frame().select([len()]).collect()?;
-        let all = all.column("len")?.get(0)?.try_extract::<usize>()?;
-        let mut columns: Vec<Expr> = words().into_iter().map(|(name, expr)| expr.alias(name)).collect();
-        columns.extend(numbers().into_iter().map(|(name, expr, _)| expr.alias(name)));
-        let mut order = vec![schema::POSITION, schema::RUN_ID];
-        if all > most {
-            order.insert(0, schema::ACCEPTED);
-        }
-        let rows = u32::try_from(most).unwrap_or(u32::MAX);
-        let frame = results
-            .frame()
-            .sort(order, SortMultipleOptions::default())
-            .limit(rows)
-            .select(columns)
-            .collect()?;
+        let all = results.count()?;
+        let mut kept = BTreeMap::new();
+        let mut index = 0_u64;
+        results.each::<Row>(|row| {
+            index += 1;
+            let key = (all > most && row.accepted, row.position, row.run.to_owned(), index);
+            if kept.len() < most || kept.last_key_value().is_some_and(|(last, _)| key < *last) {
+                kept.insert(key, row.cells());
+            }
+            if kept.len() > most {
+                kept.pop_last();
+            }
+        })?;
+        let rows = kept.len();
+        let (words, numbers): (Vec<_>, Vec<_>) = kept.into_values().unzip();
         let mut columns = vec![];
-        for (name, _) in words() {
-            columns.push(Column { name, cells: dictionary(frame.column(name)?.str()?) });
+        for (place, name) in WORDS.into_iter().enumerate() {
+            let cells = words.iter().map(|row| row.get(place).map_or("", String::as_str));
+            columns.push(Column { name, cells: dictionary(cells) });
         }
-        for (name, _, decimals) in numbers() {
-            let cells = frame.column(name)?.f64()?.iter().collect();
+        for (place, (name, decimals)) in NUMBERS.into_iter().enumerate() {
+            let cells = numbers.iter().map(|row| row.get(place).copied().flatten()).collect();
             columns.push(Column { name, cells: Cells::Numbers(cells, decimals) });
         }
         // Columns without information are left out.
@@ -99,7 +125,7 @@ impl Records {
             Cells::Words(words, _) => column.name != "run" || words.len() > 1,
             Cells::Numbers(values, _) => values.iter().any(Option::is_some),
         });
-        Ok(Self { all, rows: frame.height(), columns })
+        Ok(Self { all, rows, columns })
     }
 
     /// The records as compact JSON.
@@ -148,11 +174,10 @@ fn written(x: f64, decimals: usize) -> Value {
     if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
 }
 
-fn dictionary(column: &StringChunked) -> Cells {
+fn dictionary<'a>(column: impl Iterator<Item = &'a str>) -> Cells {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut words = vec![];
-    let codes = column.iter().map(|word| {
-        let word = word.unwrap_or_default();
+    let codes = column.map(|word| {
         *places.entry(word).or_insert_with(|| {
             words.push(shown(word).chars().take(LETTERS).collect());
             words.len() - 1

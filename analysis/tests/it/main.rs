@@ -14,5 +14,4 @@ mod published;
 mod queue_kills;
 mod report;
 mod rollout;
-mod sql;
 mod support;

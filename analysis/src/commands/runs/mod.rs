@@ -12,5 +12,4 @@ pub(super) mod policy_metrics;
 pub(super) mod probe_report;
 pub(super) mod report;
 pub(super) mod significance;
-pub(super) mod sql;
 pub(super) mod tokens;

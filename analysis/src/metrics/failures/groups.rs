@@ -1,9 +1,9 @@
 //! Groups of records that were not accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use domain::outcome::{Gate, Status};
-use polars::prelude::*;
+use domain::outcome::Status;
 use results::schema;
 use serde::Serialize;
 
@@ -11,7 +11,8 @@ use super::message::normalise;
 use super::taxonomy::UNSPECIFIED;
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::query::{self, is, no, of_first, rows};
+use crate::load::rows::{Gates, Texts, rows};
+use crate::load::words::Words;
 
 /// A group of records with equal properties.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,53 +64,60 @@ pub(crate) struct Failures {
     pub(crate) groups: Vec<Failure>,
 }
 
+rows! {
+    struct Row<'a> {
+        run: &'a str = [schema::RUN_ID],
+        record: &'a str = [schema::RECORD_ID],
+        position: u64 = [schema::POSITION],
+        manifest: &'a str = [schema::MANIFEST_PATH],
+        status: &'a str = [schema::STATUS],
+        gates: Gates = Gates::COLUMNS,
+        fault: &'a str = [schema::FAULT],
+        kind: &'a str = [schema::KIND],
+        policy: &'a str = [schema::POLICY_ID],
+        error: &'a str = [schema::ERROR_KIND],
+        errors: Texts<'a> = [schema::ERRORS],
+    }
+}
+
+impl Row<'_> {
+    fn example(&self) -> Example {
+        Example {
+            position: self.position,
+            run_id: self.run.to_owned(),
+            record_id: self.record.to_owned(),
+            manifest_path: self.manifest.to_owned(),
+        }
+    }
+}
+
 impl Failures {
     /// Groups the rows with these statuses. Fails if a record occurs twice.
     pub(crate) fn compute(results: &Results, statuses: &[Status]) -> Result<Self, AnalysisError> {
         results.refuse_repeats()?;
-        let records = query::run(results.frame().select([rows("records")]))?.only().count("records")?;
-        let wanted = statuses
-            .iter()
-            .map(|status| is(schema::STATUS, status.as_str()))
-            .reduce(Expr::or)
-            .unwrap_or_else(|| lit(false));
-        let keys = [
-            col(schema::STATUS),
-            first_failed_gate().alias("gate"),
-            col(schema::FAULT),
-            col(schema::KIND),
-            col(schema::POLICY_ID),
-            col(schema::ERROR_KIND),
-            col(schema::ERRORS).list().first().alias("reason"),
-        ];
-        let figures = [
-            rows("count"),
-            col(schema::POSITION).min(),
-            of_first(schema::RUN_ID),
-            of_first(schema::RECORD_ID),
-            of_first(schema::MANIFEST_PATH),
-        ];
-        let answer = query::run(results.frame().filter(wanted).group_by(keys).agg(figures))?;
+        let (mut records, mut words) = (0, Words::default());
+        // By the message as written; normalising it for each row would take longer than all else.
+        let mut raw: HashMap<[Arc<str>; 7], (u64, Example)> = HashMap::new();
+        results.each::<Row>(|row| {
+            records += 1;
+            if !statuses.iter().any(|status| status.as_str() == row.status) {
+                return;
+            }
+            let reason = row.errors.first().unwrap_or(UNSPECIFIED);
+            let gate = row.gates.first_failed();
+            let key = [row.status, gate, row.fault, row.kind, row.policy, row.error, reason]
+                .map(|word| words.of(word));
+            let (count, example) = raw.entry(key).or_insert_with(|| (0, row.example()));
+            *count += 1;
+            if (row.position, row.run) < (example.position, &example.run_id) {
+                *example = row.example();
+            }
+        })?;
         let mut groups = BTreeMap::new();
-        for row in answer.rows() {
-            let reason = row.text("reason")?.map_or_else(|| UNSPECIFIED.to_owned(), |text| normalise(&text));
-            let failure = Failure {
-                count: row.count("count")?,
-                status: row.word(schema::STATUS)?,
-                gate: row.word("gate")?,
-                fault: row.word(schema::FAULT)?,
-                kind: row.word(schema::KIND)?,
-                policy: row.word(schema::POLICY_ID)?,
-                error: row.word(schema::ERROR_KIND)?,
-                reason,
-                example: Example {
-                    position: row.count(schema::POSITION)?,
-                    run_id: row.word(schema::RUN_ID)?,
-                    record_id: row.word(schema::RECORD_ID)?,
-                    manifest_path: row.word(schema::MANIFEST_PATH)?,
-                },
-            };
-            merge(&mut groups, failure);
+        for (key, (count, example)) in raw {
+            let [status, gate, fault, kind, policy, error, reason] = key.map(|word| word.as_ref().to_owned());
+            let reason = normalise(&reason);
+            merge(&mut groups, Failure { count, status, gate, fault, kind, policy, error, reason, example });
         }
         let mut groups: Vec<Failure> = groups.into_values().collect();
         groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
@@ -158,23 +166,4 @@ fn merge(groups: &mut BTreeMap<Key, Failure>, failure: Failure) {
             }
         }
     }
-}
-
-/// The first gate that failed. A document that was invalid before fails the schema gate afterwards as well;
-/// `schema_before` is used only where the check afterwards did not run.
-pub(crate) fn first_failed_gate() -> Expr {
-    let gate = |gate: Gate| lit(gate.as_str());
-    when(no(schema::OK_APPLY))
-        .then(gate(Gate::Apply))
-        .when(no(schema::OK_POLICY))
-        .then(gate(Gate::Policy))
-        .when(no(schema::OK_SAFETY))
-        .then(gate(Gate::Safety))
-        .when(no(schema::OK_SCHEMA))
-        .then(gate(Gate::Schema))
-        .when(no(schema::OK_RESCAN))
-        .then(gate(Gate::Rescan))
-        .when(no(schema::SCHEMA_BEFORE))
-        .then(lit("schema_before"))
-        .otherwise(lit(""))
 }

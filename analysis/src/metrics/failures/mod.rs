@@ -4,6 +4,5 @@ mod groups;
 mod message;
 mod taxonomy;
 
-pub(crate) use groups::first_failed_gate;
 pub(crate) use groups::{Failure, Failures, Sum};
 pub(crate) use taxonomy::{Category, Taxonomy};

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use polars::prelude::*;
 use results::schema;
 use serde::Serialize;
 
 use super::message::normalise;
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::query::{self, judged, tally, yes};
+use crate::load::rows::{Gates, Texts, rows};
 
 pub(crate) const UNSPECIFIED: &str = "<unspecified>";
 
@@ -35,27 +34,36 @@ pub(crate) struct Taxonomy {
     pub(crate) rejected: u64,
 }
 
+rows! {
+    struct Row<'a> {
+        run: &'a str = [schema::RUN_ID],
+        position: u64 = [schema::POSITION],
+        status: &'a str = [schema::STATUS],
+        accepted: bool = [schema::ACCEPTED],
+        gates: Gates = Gates::COLUMNS,
+        policy: &'a str = [schema::POLICY_ID],
+        errors: Texts<'a> = [schema::ERRORS],
+    }
+}
+
 impl Taxonomy {
     pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
-        let sums = query::run(
-            results.frame().select([tally(judged(), "total"), tally(yes(schema::ACCEPTED), "accepted")]),
-        )?;
-        let (total, accepted) = (sums.only().count("total")?, sums.only().count("accepted")?);
-        let rejected = results
-            .frame()
-            .filter(judged().and(yes(schema::ACCEPTED).not()))
-            .sort([schema::POSITION, schema::RUN_ID], SortMultipleOptions::default())
-            .select([col(schema::POLICY_ID), col(schema::ERRORS)]);
+        let (mut total, mut accepted) = (0_u64, 0);
         let (mut messages, mut policies) = (Ranking::default(), Ranking::default());
-        for row in query::run(rejected.clone().select([col(schema::POLICY_ID)]))?.rows() {
-            let policy = row.word(schema::POLICY_ID)?;
-            policies.add(if policy.is_empty() { UNKNOWN.to_owned() } else { policy });
-        }
-        let nulls = ExplodeOptions { empty_as_null: true, keep_nulls: true };
-        for row in query::run(rejected.select([col(schema::ERRORS).explode(nulls)]))?.rows() {
-            let message = row.text(schema::ERRORS)?;
-            messages.add(message.map_or_else(|| UNSPECIFIED.to_owned(), |text| normalise(&text)));
-        }
+        results.each::<Row>(|row| {
+            let judged = row.gates.judged(row.status);
+            total += u64::from(judged);
+            accepted += u64::from(row.accepted);
+            if !judged || row.accepted {
+                return;
+            }
+            let policy = if row.policy.is_empty() { UNKNOWN } else { row.policy };
+            policies.add(policy.into(), (row.position, row.run, 0));
+            let unspecified = row.errors.is_empty().then_some(UNSPECIFIED);
+            for (index, message) in row.errors.iter().chain(unspecified).enumerate() {
+                messages.add(normalise(message), (row.position, row.run, index));
+            }
+        })?;
         Ok(Self {
             messages: messages.ranked(),
             policies: policies.ranked(),
@@ -66,26 +74,26 @@ impl Taxonomy {
     }
 }
 
-/// Counts by category, in order of first occurrence.
+/// Where a category occurs: position in the corpus, run, and index in the record.
+type Place<'a> = (u64, &'a str, usize);
+
+/// Counts by category, with the first occurrence of each.
 #[derive(Debug, Default)]
-struct Ranking {
-    places: HashMap<String, usize>,
-    counts: Vec<Category>,
-}
+struct Ranking(HashMap<String, (u64, (u64, String, usize))>);
 
 impl Ranking {
-    fn add(&mut self, name: String) {
-        let next = self.counts.len();
-        let place = *self.places.entry(name.clone()).or_insert(next);
-        match self.counts.get_mut(place) {
-            Some(category) => category.count += 1,
-            None => self.counts.push(Category { name, count: 1 }),
+    fn add(&mut self, name: String, place: Place<'_>) {
+        let owned = || (place.0, place.1.to_owned(), place.2);
+        let (count, first) = self.0.entry(name).or_insert_with(|| (0, owned()));
+        *count += 1;
+        if place < (first.0, first.1.as_str(), first.2) {
+            *first = owned();
         }
     }
 
-    fn ranked(mut self) -> Vec<Category> {
-        // The sort is stable: equal counts stay in order of first occurrence.
-        self.counts.sort_by_key(|category| std::cmp::Reverse(category.count));
-        self.counts
+    fn ranked(self) -> Vec<Category> {
+        let mut ranked: Vec<_> = self.0.into_iter().collect();
+        ranked.sort_unstable_by(|(_, (a, first)), (_, (b, second))| b.cmp(a).then_with(|| first.cmp(second)));
+        ranked.into_iter().map(|(name, (count, _))| Category { name, count }).collect()
     }
 }
