@@ -5,10 +5,9 @@ mod documents;
 mod hostile;
 mod random;
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use domain::published::Detection;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -38,8 +37,8 @@ pub struct Summary {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
+pub fn write(records: u64, seed: u64, out: &Path) -> io::Result<Summary> {
+    std::fs::create_dir_all(out).map_err(|error| naming("create the folder", out, &error))?;
     let mut detections = Detections::create(&out.join("detections.json.gz"))?;
     let mut manifests = Manifests::create(&out.join("manifests.tar.gz"))?;
     let mut random = Random::new(seed);
@@ -77,6 +76,11 @@ pub fn write(records: u64, seed: u64, out: &Path) -> Result<Summary> {
     Ok(summary)
 }
 
+/// An error that names what was to be done with which path.
+fn naming(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
+}
+
 /// Writer of the detections as a JSON array.
 struct Detections {
     out: BufWriter<GzEncoder<std::fs::File>>,
@@ -84,21 +88,21 @@ struct Detections {
 }
 
 impl Detections {
-    fn create(path: &Path) -> Result<Self> {
-        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    fn create(path: &Path) -> io::Result<Self> {
+        let file = std::fs::File::create(path).map_err(|error| naming("write", path, &error))?;
         let mut out = BufWriter::new(GzEncoder::new(file, Compression::fast()));
         out.write_all(b"[")?;
         Ok(Self { out, any: false })
     }
 
-    fn add(&mut self, detection: &Detection) -> Result<()> {
+    fn add(&mut self, detection: &Detection) -> io::Result<()> {
         self.out.write_all(if self.any { b",\n" } else { b"\n" })?;
         self.any = true;
         serde_json::to_writer(&mut self.out, detection)?;
         Ok(())
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(mut self) -> io::Result<()> {
         self.out.write_all(b"\n]\n")?;
         self.out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()?.sync_all()?;
         Ok(())
@@ -109,12 +113,12 @@ impl Detections {
 struct Manifests(tar::Builder<GzEncoder<std::fs::File>>);
 
 impl Manifests {
-    fn create(path: &Path) -> Result<Self> {
-        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    fn create(path: &Path) -> io::Result<Self> {
+        let file = std::fs::File::create(path).map_err(|error| naming("write", path, &error))?;
         Ok(Self(tar::Builder::new(GzEncoder::new(file, Compression::fast()))))
     }
 
-    fn add(&mut self, path: &str, text: &str) -> Result<()> {
+    fn add(&mut self, path: &str, text: &str) -> io::Result<()> {
         let mut header = tar::Header::new_ustar();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
@@ -122,7 +126,7 @@ impl Manifests {
         Ok(())
     }
 
-    fn finish(self) -> Result<()> {
+    fn finish(self) -> io::Result<()> {
         self.0.into_inner()?.finish()?.sync_all()?;
         Ok(())
     }
