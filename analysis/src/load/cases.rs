@@ -53,6 +53,7 @@ pub(crate) struct Verdicts {
 
 /// Milliseconds; `None`: not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "the names of the columns")]
 pub(crate) struct Times {
     pub(crate) propose_ms: Option<f64>,
     pub(crate) llm_ms: Option<f64>,

@@ -34,6 +34,7 @@ pub(crate) struct PaperMetrics {
 
 /// Sums of tokens, rounded to 2 decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys of the published JSON")]
 pub(crate) struct Tokens {
     pub(crate) prompt_tokens: f64,
     pub(crate) completion_tokens: f64,

@@ -11,6 +11,7 @@ use crate::load::files::{self, Csv, FileError, text};
 
 /// Provenance of a feed or scan; part of every output that used it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys of the JSON output")]
 pub(crate) struct Feed {
     /// `kev`, `epss`, or `scan of IMAGE`.
     pub(crate) feed: String,

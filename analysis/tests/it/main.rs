@@ -8,9 +8,9 @@ mod figures;
 mod help;
 mod metrics;
 
+mod paper_files;
 mod parity;
 mod places;
-mod published;
 mod queue_kills;
 mod report;
 mod rollout;

@@ -42,7 +42,7 @@ fn simulate(cut: Cut, fleet: &[(u64, u64, u64)]) -> (u64, Vec<u64>) {
     for ms in 0..10_000_000 {
         let now = Monotonic(ms);
         let here = |member: &Member| member.from_ms <= ms && ms < member.until_ms;
-        let count = members.iter().filter(|member| here(member)).count() as u32;
+        let count = u32::try_from(members.iter().filter(|member| here(member)).count()).unwrap_or(u32::MAX);
         for (number, member) in members.iter_mut().enumerate() {
             if !here(member) {
                 if ms >= member.until_ms && gone.insert(number) {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use results::crash::Point;
 use serde_json::Value;
 
-use crate::ask::{TestStream, answered, config, key, status, submit};
+use crate::llm_stream::{TestStream, answered, config, key, status, submit};
 use crate::process::serve;
 use crate::support::{coordinator, detections, run};
 

@@ -67,7 +67,9 @@ async fn a_stalled_upload_stops_no_other_commit() {
     let committed = tokio::time::timeout(PATIENCE, works.commit(&second, b"the part")).await;
     assert!(!committed.expect("other commits go on").unwrap());
     assert_eq!(client.status(&run_id).await.unwrap().committed, 1);
-    uploads.iter().for_each(|upload| upload.0.abort());
+    for upload in &uploads {
+        upload.0.abort();
+    }
     served.stop().await;
 }
 

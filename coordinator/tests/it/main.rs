@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod answers;
-mod ask;
 mod cli;
 #[cfg(all(debug_assertions, unix))]
 mod crash;
@@ -15,6 +14,7 @@ mod help;
 mod layout;
 mod life;
 mod limits;
+mod llm_stream;
 mod model;
 mod probe;
 mod process;

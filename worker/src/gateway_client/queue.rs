@@ -28,12 +28,11 @@ impl Queue {
 
     pub(super) fn push(&mut self, run_id: &RunId, number: u64) {
         let known = self.runs.iter_mut().find(|(known, _)| known == run_id);
-        let added = match known {
-            Some((_, numbers)) => numbers.insert(number),
-            None => {
-                self.runs.push_back((run_id.clone(), BTreeSet::from([number])));
-                true
-            }
+        let added = if let Some((_, numbers)) = known {
+            numbers.insert(number)
+        } else {
+            self.runs.push_back((run_id.clone(), BTreeSet::from([number])));
+            true
         };
         self.len += usize::from(added);
     }

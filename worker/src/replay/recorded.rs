@@ -120,8 +120,8 @@ spec:
         let recorded = open(folder.path(), &config);
         assert_eq!((recorded.patches, recorded.shadowed, recorded.without_prompt), (3, 1, 0));
         let answers = answers(&recorded, folder.path(), &config);
-        let path = |path: &str| Some(format!(r#"{{"patch":[{{"op":"remove","path":"{path}"}}]}}"#));
-        assert_eq!(answers, [path("/a"), path("/b"), path("/b"), None, None, None]);
+        let removal = |path: &str| Some(format!(r#"{{"patch":[{{"op":"remove","path":"{path}"}}]}}"#));
+        assert_eq!(answers, [removal("/a"), removal("/b"), removal("/b"), None, None, None]);
     }
 
     #[test]

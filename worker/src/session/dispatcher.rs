@@ -285,12 +285,13 @@ impl Dispatcher {
                 self.task_leases.remove(&id);
                 self.on_report(report);
             }
-            Err(error) => match self.task_leases.remove(&error.id()) {
-                Some(key) => {
-                    self.on_report(TaskReport::Computed(key, Err(NotComputed::Failed(error.to_string()))))
+            Err(error) => {
+                if let Some(key) = self.task_leases.remove(&error.id()) {
+                    self.on_report(TaskReport::Computed(key, Err(NotComputed::Failed(error.to_string()))));
+                } else {
+                    tracing::error!(%error, "a task of the session panicked");
                 }
-                None => tracing::error!(%error, "a task of the session panicked"),
-            },
+            }
         }
     }
 

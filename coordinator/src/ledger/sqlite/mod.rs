@@ -342,7 +342,7 @@ mod tests {
             resources: RunResources::UNKNOWN,
             ..run("r")
         };
-        assert_eq!(ledger.runs().await.unwrap(), [known.clone()]);
+        assert_eq!(ledger.runs().await.unwrap(), std::slice::from_ref(&known));
         assert_eq!(ledger.shards(&id, ShardIndex(0), 9).await.unwrap()[0].part, Some(committed.clone()));
         let totals = Totals { tally: committed.tally, committed: 1 };
         assert_eq!(ledger.record_totals(&id, totals.clone()).await.unwrap(), Swap::Done);

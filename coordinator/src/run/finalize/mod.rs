@@ -109,14 +109,14 @@ impl Coordinator {
 
     /// Halts a run that could not be finalized.
     fn fail_finish(&self, run_id: &RunId, error: &FinalizeError, tries: u32) {
-        let tried = if tries > 1 { format!(" after {tries} tries") } else { String::new() };
+        let suffix = if tries > 1 { format!(" after {tries} tries") } else { String::new() };
         self.with_run(run_id, |run| {
             run.finish = Finish::Failed;
             run.stalled = None;
         });
         self.halt(
             run_id,
-            format!("cannot finish{tried}: {error}; once that is repaired, submit the run again"),
+            format!("cannot finish{suffix}: {error}; once that is repaired, submit the run again"),
         );
     }
 

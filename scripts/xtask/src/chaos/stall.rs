@@ -244,8 +244,8 @@ mod tests {
             let ping = Frame { kind: PING, flags: 0, stream: 0, payload: vec![5; 8] };
             server.write_all(&ping.bytes()).unwrap();
             let mut seen = Vec::new();
-            let pong = Frame { flags: ACK, ..ping }.bytes();
-            while !seen.ends_with(&pong) {
+            let answer = Frame { flags: ACK, ..ping }.bytes();
+            while !seen.ends_with(&answer) {
                 let mut byte = [0];
                 server.read_exact(&mut byte).unwrap();
                 seen.extend(byte);

@@ -27,17 +27,19 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("xtask", &[]),
 ];
 
+/// What no crate may depend on: Parquet's own arrow crates are enough, and figures are folded over their batches.
+const HEAVY: [&str; 3] = ["arrow", "datafusion", "polars"];
+
 /// What a crate must never bring, directly.
-const NEVER: [(&str, &[&str]); 9] = [
-    ("domain", &["tokio", "tonic", "arrow", "parquet", "object_store", "polars"]),
-    ("engine", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
-    ("paper", &["tokio", "tonic", "arrow", "parquet", "rand", "polars"]),
-    ("llm", &["tonic", "prost", "arrow", "parquet", "rusqlite", "polars", "kube", "json-patch"]),
-    ("proto", &["arrow", "parquet", "polars", "rusqlite"]),
-    ("results", &["tonic", "prost", "polars", "rusqlite"]),
-    ("corpus", &["tokio", "tonic", "prost", "polars", "rusqlite"]),
-    ("worker", &["polars", "rusqlite"]),
-    ("coordinator", &["polars"]),
+const NEVER: [(&str, &[&str]); 8] = [
+    ("domain", &["tokio", "tonic", "arrow-array", "parquet", "object_store"]),
+    ("engine", &["tokio", "tonic", "arrow-array", "parquet", "rand"]),
+    ("paper", &["tokio", "tonic", "arrow-array", "parquet", "rand"]),
+    ("llm", &["tonic", "prost", "arrow-array", "parquet", "rusqlite", "kube", "json-patch"]),
+    ("proto", &["arrow-array", "parquet", "rusqlite"]),
+    ("results", &["tonic", "prost", "rusqlite"]),
+    ("corpus", &["tokio", "tonic", "prost", "rusqlite"]),
+    ("worker", &["rusqlite"]),
 ];
 
 /// Files that alone may name a crate: (crate, folder, the one file, what it names).
@@ -72,8 +74,8 @@ fn arrows(name: &str, package: &Value, ours: &BTreeSet<&str>) -> Vec<String> {
         if forbidden.contains(&other) && !for_tests {
             faults.push(format!("{name} must never bring {other}"));
         }
-        if other == "polars" && name != "analysis" {
-            faults.push(format!("{name} brings polars, which is for analysis alone"));
+        if HEAVY.contains(&other) {
+            faults.push(format!("{name} must not depend on {other}: it adds minutes to every first build"));
         }
     }
     faults

@@ -59,10 +59,10 @@ fn reachable<'a>(out: &BTreeMap<&'a Path, BTreeSet<&'a Path>>, from: &Path) -> B
     let mut seen = BTreeSet::new();
     let mut open: Vec<&Path> = out.get(from).into_iter().flatten().copied().collect();
     while let Some(file) = open.pop() {
-        if let Some((file, next)) = out.get_key_value(file) {
-            if seen.insert(*file) {
-                open.extend(next);
-            }
+        if let Some((file, next)) = out.get_key_value(file)
+            && seen.insert(*file)
+        {
+            open.extend(next);
         }
     }
     seen

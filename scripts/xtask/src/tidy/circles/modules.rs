@@ -74,17 +74,14 @@ impl Crate {
         let file = module.file.clone();
         for (name, body) in content.modules {
             let inside = folder.join(&name);
-            let child = match body {
-                Some(tokens) => {
-                    let child = self.add(&file, at);
-                    self.fill(workspace, child, &inside, tokens)?;
-                    child
-                }
-                None => {
-                    let nested = inside.join("mod.rs");
-                    let path = if nested.exists() { nested } else { folder.join(format!("{name}.rs")) };
-                    self.read_file(workspace, &path, &inside, at)?
-                }
+            let child = if let Some(tokens) = body {
+                let child = self.add(&file, at);
+                self.fill(workspace, child, &inside, tokens)?;
+                child
+            } else {
+                let nested = inside.join("mod.rs");
+                let path = if nested.exists() { nested } else { folder.join(format!("{name}.rs")) };
+                self.read_file(workspace, &path, &inside, at)?
             };
             if let Some(module) = self.modules.get_mut(at) {
                 module.children.insert(name, child);

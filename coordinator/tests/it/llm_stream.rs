@@ -314,7 +314,7 @@ async fn thousands_of_calls_pass_one_stream() {
         }
         match stream.receive().await {
             FromGateway::CallPermit(permit) => {
-                stream.complete("r", permit.number, key(permit.number), answered(&"x".repeat(1500))).await
+                stream.complete("r", permit.number, key(permit.number), answered(&"x".repeat(1500))).await;
             }
             FromGateway::ResultPersisted(_) => persisted += 1,
             other => panic!("{other:?}"),
