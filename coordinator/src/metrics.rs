@@ -1,4 +1,4 @@
-//! Prometheus metrics of the coordinator. `METRICS.md` lists them; a test compares.
+//! Prometheus metrics of the coordinator. `METRICS.md` lists them; a test compares the list with the program.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -43,6 +43,7 @@ impl LeaseEvent {
     const ALL: [Self; 6] =
         [Self::Granted, Self::Renewed, Self::Expired, Self::Released, Self::Speculative, Self::Split];
 
+    /// Value of the label `event`. It is part of the interface, so it may differ from the name of the variant.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
@@ -97,13 +98,13 @@ pub(crate) enum LlmEvent {
     Answered,
     /// The provider throttled the call (429).
     Throttled,
-    /// The call failed otherwise.
+    /// The call failed otherwise, or its response is not complete.
     Failed,
     /// A call with a permit was not made.
     Unsent,
     /// A cached response was used.
     Reused,
-    /// It was refused because its run is halted.
+    /// The request was refused because its run is halted.
     Stopped,
 }
 
@@ -134,7 +135,8 @@ impl From<&CallOutcome> for LlmEvent {
     }
 }
 
-/// Gauges of the scheduler, taken when the metrics are read.
+/// Gauges of the coordinator, taken when the metrics are read. `waiting` and `leased` count shards, `troubled` counts
+/// the runs with a problem.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Depths {
     pub(crate) runs: u64,
@@ -159,11 +161,11 @@ pub(crate) struct Metrics {
     runs: Family<StateOf, Gauge>,
     uploads: Gauge,
     workers: Gauge,
-    questions: Family<OutcomeOf, Counter>,
+    llm_requests: Family<OutcomeOf, Counter>,
     tokens: Counter,
-    answers_seconds: Histogram,
-    open_questions: Family<StateOf, Gauge>,
-    limit: Family<RunOf, Gauge<f64, AtomicU64>>,
+    persist_seconds: Histogram,
+    pending_requests: Family<StateOf, Gauge>,
+    rate_limit: Family<RunOf, Gauge<f64, AtomicU64>>,
     cost: Family<RunOf, Gauge<f64, AtomicU64>>,
     process: Process,
     /// Why the ledger's last step failed, if it did.
@@ -174,7 +176,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let process = Process::register(&mut registry);
-        let ours = registry.sub_registry_with_prefix(PREFIX);
+        let prefixed = registry.sub_registry_with_prefix(PREFIX);
         let histogram = || Histogram::new(exponential_buckets(0.000_1, 2.5, 12));
         let metrics = Self {
             leases: Family::default(),
@@ -188,37 +190,50 @@ impl Default for Metrics {
             runs: Family::default(),
             uploads: Gauge::default(),
             workers: Gauge::default(),
-            questions: Family::default(),
+            llm_requests: Family::default(),
             tokens: Counter::default(),
-            answers_seconds: histogram(),
-            open_questions: Family::default(),
-            limit: Family::default(),
+            persist_seconds: histogram(),
+            pending_requests: Family::default(),
+            rate_limit: Family::default(),
             cost: Family::default(),
             process,
             registry: Mutex::default(),
             trouble: Mutex::default(),
         };
-        ours.register("leases", "Lease events, by `event`", metrics.leases.clone());
-        ours.register(
+        prefixed.register("leases", "Lease events, by `event`", metrics.leases.clone());
+        prefixed.register(
             "commits",
             "Uploaded parts, by `verdict`: committed, already, or the reason of the refusal",
             metrics.commits.clone(),
         );
-        ours.register("records", "Records committed by this process, by `status`", metrics.records.clone());
-        ours.register_with_unit("parts", "Bytes of committed parts", Unit::Bytes, metrics.part_bytes.clone());
-        ours.register("retries", "Retries of failed work, by `step`", metrics.retries.clone());
-        ours.register_with_unit(
+        prefixed.register(
+            "records",
+            "Records committed by this process, by `status`",
+            metrics.records.clone(),
+        );
+        prefixed.register_with_unit(
+            "parts",
+            "Bytes of committed parts",
+            Unit::Bytes,
+            metrics.part_bytes.clone(),
+        );
+        prefixed.register("retries", "Retries of failed work, by `step`", metrics.retries.clone());
+        prefixed.register_with_unit(
             "ledger",
             "Latency of ledger steps, by `step`",
             Unit::Seconds,
             metrics.ledger_seconds.clone(),
         );
-        ours.register("ledger_errors", "Failed ledger steps, by `step`", metrics.ledger_errors.clone());
-        ours.register("shards", "Shards of active runs, by `state`: waiting, leased", metrics.shards.clone());
-        ours.register("runs", "Active runs, by `state`: well, troubled", metrics.runs.clone());
-        ours.register("uploads", "Uploads of parts in progress", metrics.uploads.clone());
-        ours.register("workers", "Connected workers", metrics.workers.clone());
-        metrics.register_llm(ours);
+        prefixed.register("ledger_errors", "Failed ledger steps, by `step`", metrics.ledger_errors.clone());
+        prefixed.register(
+            "shards",
+            "Shards of active runs, by `state`: waiting, leased",
+            metrics.shards.clone(),
+        );
+        prefixed.register("runs", "Active runs, by `state`: well, troubled", metrics.runs.clone());
+        prefixed.register("uploads", "Uploads of parts in progress", metrics.uploads.clone());
+        prefixed.register("workers", "Connected workers", metrics.workers.clone());
+        metrics.register_llm(prefixed);
         for event in LeaseEvent::ALL {
             drop(metrics.leases.get_or_create(&Event { event: event.as_str() }));
         }
@@ -233,48 +248,48 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    fn register_llm(&self, ours: &mut Registry) {
-        ours.register(
+    fn register_llm(&self, prefixed: &mut Registry) {
+        prefixed.register(
             "questions",
             "Requests for LLM calls, by `outcome`: answered, throttled, failed, unsent, reused (cached response), stopped",
-            self.questions.clone(),
+            self.llm_requests.clone(),
         );
-        ours.register("model_tokens", "Billed tokens of LLM calls", self.tokens.clone());
-        ours.register_with_unit(
+        prefixed.register("model_tokens", "Billed tokens of LLM calls", self.tokens.clone());
+        prefixed.register_with_unit(
             "answers",
             "Time until a batch of call results was durable",
             Unit::Seconds,
-            self.answers_seconds.clone(),
+            self.persist_seconds.clone(),
         );
-        ours.register(
+        prefixed.register(
             "open_questions",
             "Pending requests for LLM calls, by `state`: waiting, under_way",
-            self.open_questions.clone(),
+            self.pending_requests.clone(),
         );
-        ours.register(
+        prefixed.register(
             "model_limit_per_minute",
             "Known rate limit of the account of an active run in calls a minute, by `run`",
-            self.limit.clone(),
+            self.rate_limit.clone(),
         );
-        ours.register(
+        prefixed.register(
             "model_cost_usd",
             "US dollars that an active run has spent on LLM calls, by `run`",
             self.cost.clone(),
         );
         for event in LlmEvent::ALL {
-            drop(self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }));
+            drop(self.llm_requests.get_or_create(&OutcomeOf { outcome: event.as_str() }));
         }
     }
 
     /// Counts the outcome of a request for an LLM call.
     pub(crate) fn question(&self, event: LlmEvent, tokens: u64) {
-        self.questions.get_or_create(&OutcomeOf { outcome: event.as_str() }).inc();
+        self.llm_requests.get_or_create(&OutcomeOf { outcome: event.as_str() }).inc();
         self.tokens.inc_by(tokens);
     }
 
     /// Records how long a batch of call results took to become durable.
     pub(crate) fn answers_kept(&self, took: Duration) {
-        self.answers_seconds.observe(took.as_secs_f64());
+        self.persist_seconds.observe(took.as_secs_f64());
     }
 
     /// Sets the gauges of LLM calls from the status of each run.
@@ -282,22 +297,22 @@ impl Metrics {
         let sum = |count: fn(&LlmStatus) -> u64| {
             i64::try_from(statuses.values().map(count).sum::<u64>()).unwrap_or(i64::MAX)
         };
-        self.open_questions.get_or_create(&StateOf { state: "waiting" }).set(sum(|status| status.waiting));
-        self.open_questions
+        self.pending_requests.get_or_create(&StateOf { state: "waiting" }).set(sum(|status| status.waiting));
+        self.pending_requests
             .get_or_create(&StateOf { state: "under_way" })
             .set(sum(|status| status.under_way));
-        self.limit.clear();
+        self.rate_limit.clear();
         self.cost.clear();
         for (run_id, status) in statuses {
             let run = RunOf { run: run_id.to_string() };
             if let Some(limit) = status.limit_per_min {
-                self.limit.get_or_create(&run).set(limit);
+                self.rate_limit.get_or_create(&run).set(limit);
             }
             self.cost.get_or_create(&run).set(status.cost_usd);
         }
     }
 
-    /// Counts an event of leases.
+    /// Counts an event that occurred `times` times.
     pub(crate) fn lease(&self, event: LeaseEvent, times: usize) {
         self.leases.get_or_create(&Event { event: event.as_str() }).inc_by(times as u64);
     }
@@ -317,8 +332,8 @@ impl Metrics {
     }
 
     /// Counts a refused part.
-    pub(crate) fn refused(&self, refusal: &ApiError) {
-        self.commits.get_or_create(&VerdictOf { verdict: refusal.reason.as_str() }).inc();
+    pub(crate) fn refused(&self, error: &ApiError) {
+        self.commits.get_or_create(&VerdictOf { verdict: error.reason.as_str() }).inc();
     }
 
     /// Counts a retry of failed work.
@@ -396,8 +411,8 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
-        let written = include_str!("../METRICS.md");
+        let documented = include_str!("../METRICS.md");
         let table = openmetrics::reference(&text);
-        assert!(written.ends_with(&table), "METRICS.md should end with:\n{table}");
+        assert!(documented.ends_with(&table), "METRICS.md should end with:\n{table}");
     }
 }

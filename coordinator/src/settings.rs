@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::config::RunConfig;
 
-/// Keys whose entries are named by the user.
+/// Keys of mappings whose entries the user names: any entry is accepted below them.
 const OPEN_MAPS: &[&str] = &["rules.images"];
 
 /// Flags that set the configuration of a run.
@@ -62,11 +62,11 @@ impl ConfigArgs {
         };
         let mut flags = self.set.clone();
         if let Some(documents) = self.documents {
-            let word = match documents {
+            let value = match documents {
                 WhichDocuments::Record => "record",
                 WhichDocuments::Manifest => "manifest",
             };
-            flags.push(format!("documents={word}"));
+            flags.push(format!("documents={value}"));
         }
         if let Some(size) = self.shard_size {
             flags.push(format!("fleet.shard_size={size}"));
@@ -134,6 +134,7 @@ mod tests {
 
     #[test]
     fn invalid_settings_are_refused_with_their_key() {
+        // A misspelt key: the error suggests the right one.
         let args = ConfigArgs { set: vec!["fleet.shard_sise=7".to_owned()], ..ConfigArgs::default() };
         let error = format!("{:#}", args.load().unwrap_err());
         assert!(error.contains("fleet.shard_size"), "{error}");

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces or creates `path`. A reader sees the old file or the new one; mode and links stay. A new file is readable
-/// by its owner alone if it is `private`.
+/// Replaces or creates `path`. A reader gets either the old file or the new one, never a part; the file's mode and
+/// symbolic links to it are kept. A new file is readable by its owner alone if it is `private`.
 pub(crate) fn replace(path: &Path, text: &str, private: bool) -> io::Result<()> {
     // Replace the file that a link points to, not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -33,6 +33,7 @@ fn permissions(target: &Path, private: bool) -> Option<fs::Permissions> {
         use std::os::unix::fs::PermissionsExt;
         return Some(fs::Permissions::from_mode(0o644));
     }
+    // Only used on Unix.
     let _ = private;
     None
 }
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mode_and_links_stay() {
+    fn mode_and_links_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("a.yaml"), folder.path().join("l.yaml"));
         fs::write(&file, "old").unwrap();

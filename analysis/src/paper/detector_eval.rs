@@ -10,21 +10,24 @@ use crate::load::files::text;
 use crate::render::Figures;
 use crate::stats::{Proportion, round};
 
-/// Counts of true and false findings.
+/// Counts of findings against labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tally {
     tp: u64,
     fp: u64,
+    /// False negatives: `fn` in the JSON, which is a keyword here.
     missed: u64,
 }
 
 impl Tally {
+    /// Precision, recall and F1, rounded to three digits.
     fn scores(self) -> (f64, f64, f64) {
         let share = |of: u64| if of == 0 { 0.0 } else { self.tp as f64 / of as f64 };
         let (p, r) = (share(self.tp + self.fp), share(self.tp + self.missed));
         (round(p, 3), round(r, 3), round(if p + r > 0.0 { 2.0 * p * r / (p + r) } else { 0.0 }, 3))
     }
 
+    /// As JSON; the support is the number of labels.
     fn object(self, with_support: bool) -> Value {
         let (precision, recall, f1) = self.scores();
         let mut object = json!({
@@ -37,8 +40,8 @@ impl Tally {
     }
 }
 
-/// Scores the detections of labelled manifests. Findings of policies that occur in no label count as false;
-/// `extended.labelled_policies_only` is the score without them.
+/// Scores the detections of labelled manifests; those of other manifests are ignored. Findings of policies that occur
+/// in no label count as false; `extended.labelled_policies_only` is the score without them.
 pub(crate) fn detector_eval(detections: &[Value], labels: &Map<String, Value>) -> Figures {
     let canonical = |policy: &str| PolicyName::normalise(policy).as_str().to_owned();
     let labelled: BTreeMap<&str, BTreeSet<String>> = labels
@@ -58,23 +61,23 @@ pub(crate) fn detector_eval(detections: &[Value], labels: &Map<String, Value>) -
                 .insert(canonical(text(detection, "policy_id").unwrap_or_default()));
         }
     }
-    let known: BTreeSet<&String> = labelled.values().flatten().collect();
-    let (mut all, mut of_known) = (Tally::default(), Tally::default());
+    let labelled_policies: BTreeSet<&String> = labelled.values().flatten().collect();
+    let (mut all, mut all_labelled) = (Tally::default(), Tally::default());
     let mut policies: BTreeMap<String, Tally> = BTreeMap::new();
     let none = BTreeSet::new();
-    for (path, wanted) in &labelled {
-        let got = found.get(path).unwrap_or(&none);
-        for policy in got.union(wanted) {
+    for (path, expected) in &labelled {
+        let detected = found.get(path).unwrap_or(&none);
+        for policy in detected.union(expected) {
             let tally = policies.entry(policy.clone()).or_default();
-            let mut sums = vec![tally, &mut all];
-            if known.contains(policy) {
-                sums.push(&mut of_known);
+            let mut tallies = vec![tally, &mut all];
+            if labelled_policies.contains(policy) {
+                tallies.push(&mut all_labelled);
             }
-            for sum in sums {
-                match (got.contains(policy), wanted.contains(policy)) {
-                    (true, true) => sum.tp += 1,
-                    (true, false) => sum.fp += 1,
-                    _ => sum.missed += 1,
+            for tally in tallies {
+                match (detected.contains(policy), expected.contains(policy)) {
+                    (true, true) => tally.tp += 1,
+                    (true, false) => tally.fp += 1,
+                    _ => tally.missed += 1,
                 }
             }
         }
@@ -99,7 +102,7 @@ pub(crate) fn detector_eval(detections: &[Value], labels: &Map<String, Value>) -
             "manifests": labelled.len(),
             "precision_interval": Proportion::new(all.tp, all.tp + all.fp),
             "recall_interval": Proportion::new(all.tp, all.tp + all.missed),
-            "labelled_policies_only": of_known.object(false),
+            "labelled_policies_only": all_labelled.object(false),
         });
         value.insert("extended".to_owned(), extended);
     }

@@ -11,18 +11,19 @@ use crate::load::cases::Case;
 use crate::load::files::{number, text, truth};
 use crate::risk::{RiskTable, is_kev_policy};
 
-/// The paper's default time, in minutes.
+/// The paper's default for the expected time of a repair, in minutes.
 const DEFAULT_TIME: f64 = 10.0;
 
-/// The paper's default probability.
+/// The paper's default for the probability that a repair is accepted.
 const DEFAULT_PROBABILITY: f64 = 0.9;
 
+/// A repair that can be rolled out.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) id: String,
     /// Canonical policy.
     pub(crate) policy: Arc<str>,
-    /// 0-based index of its detection, which stands for its age.
+    /// 0-based index of its detection: the smaller, the older the candidate counts.
     pub(crate) detection_index: usize,
     pub(crate) terms: Terms,
 }
@@ -35,18 +36,18 @@ impl RiskEntries {
     /// Missing fields are 0 or false.
     pub(crate) fn parse(value: &Value) -> Self {
         let entry = |id: &str, entry: &Value| {
-            let of = |key| number(entry, key).unwrap_or(0.0);
+            let field = |key| number(entry, key).unwrap_or(0.0);
             let terms = Terms {
-                risk: of("risk"),
-                probability: of("probability"),
-                expected_time: of("expected_time"),
-                wait: of("wait"),
+                risk: field("risk"),
+                probability: field("probability"),
+                expected_time: field("expected_time"),
+                wait: field("wait"),
                 kev: truth(entry, "kev"),
-                explore: of("explore"),
+                explore: field("explore"),
             };
             (id.to_owned(), terms)
         };
-        // `analysis risk` writes the list under a key if it used feeds.
+        // `analysis risk` writes an object with the list under `entries` if it used feeds.
         let listed = value.get("entries").filter(|entries| entries.is_array());
         Self(match listed.unwrap_or(value) {
             Value::Array(entries) => {
@@ -70,14 +71,14 @@ impl PolicyTerms {
     /// Missing fields get the paper's defaults.
     pub(crate) fn parse(value: &Value) -> Self {
         let entries = value.as_object().into_iter().flatten().map(|(policy, entry)| {
-            let of = |key, default| number(entry, key).unwrap_or(default);
+            let field = |key, default| number(entry, key).unwrap_or(default);
             let terms = Terms {
-                risk: of("risk", RiskTable::PolicyMetrics.risk(policy)),
-                probability: of("probability", DEFAULT_PROBABILITY),
-                expected_time: of("expected_time", DEFAULT_TIME),
-                wait: of("wait", 0.0),
+                risk: field("risk", RiskTable::PolicyMetrics.risk(policy)),
+                probability: field("probability", DEFAULT_PROBABILITY),
+                expected_time: field("expected_time", DEFAULT_TIME),
+                wait: field("wait", 0.0),
                 kev: entry.get("kev").and_then(Value::as_bool).unwrap_or_else(|| is_kev_policy(policy)),
-                explore: of("explore", 0.0),
+                explore: field("explore", 0.0),
             };
             (policy.clone(), terms)
         });
@@ -97,10 +98,11 @@ pub(crate) fn from_paper(
     risk: &RiskEntries,
     policies: Option<&PolicyTerms>,
 ) -> Vec<Candidate> {
-    let mut found: HashMap<&str, (usize, &str)> = HashMap::new();
+    // The last detection of an id counts.
+    let mut by_id: HashMap<&str, (usize, &str)> = HashMap::new();
     for (index, detection) in detections.iter().enumerate() {
         if let Some(id) = text(detection, "id") {
-            found.insert(id, (index, text(detection, "policy_id").unwrap_or_default()));
+            by_id.insert(id, (index, text(detection, "policy_id").unwrap_or_default()));
         }
     }
     verified
@@ -108,13 +110,14 @@ pub(crate) fn from_paper(
         .filter(|entry| truth(entry, "accepted"))
         .filter_map(|entry| {
             let id = text(entry, "id")?;
-            let detection = found.get(id);
+            let detection = by_id.get(id);
             let raw = detection.map(|(_, policy)| *policy).or_else(|| text(entry, "policy_id"));
             let policy = PolicyName::normalise(raw.unwrap_or_default()).as_str().to_owned();
             let by_policy = policies.and_then(|policies| policies.get(&policy));
             let terms = risk.get(id).or(by_policy).copied().unwrap_or_else(|| defaults(&policy));
             Some(Candidate {
                 id: id.to_owned(),
+                // Without a detection it counts as the newest.
                 detection_index: detection.map_or(detections.len(), |(index, _)| *index),
                 policy: policy.into(),
                 terms,
@@ -123,6 +126,7 @@ pub(crate) fn from_paper(
         .collect()
 }
 
+/// The paper's terms of a candidate without an entry of its own or of its policy.
 fn defaults(policy: &str) -> Terms {
     Terms {
         risk: RiskTable::Scheduler.risk(policy),
@@ -134,8 +138,9 @@ fn defaults(policy: &str) -> Terms {
     }
 }
 
-/// The accepted records of runs: risk from `risk` or the policy's base risk; probability and mean minutes of the
-/// policy's judged records. Policies without measured times get the mean over all policies, else the paper's default.
+/// The accepted records of runs. The risk comes from `risk`, or is the policy's base risk. The probability is the share
+/// of accepted records among the judged ones of the policy, the expected time their mean in minutes; a policy without
+/// measured times gets the mean over all policies, else the paper's default.
 pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
     #[derive(Default)]
     struct Sums {
@@ -165,7 +170,7 @@ pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
         .filter(|(_, case)| case.accepted)
         .map(|(index, case)| {
             let sum = sums.get(case.policy.as_ref());
-            let counted = Terms {
+            let policy_terms = Terms {
                 risk: RiskTable::PolicyMetrics.risk(&case.policy),
                 probability: sum
                     .map_or(DEFAULT_PROBABILITY, |sum| sum.accepted as f64 / sum.judged.max(1) as f64),
@@ -174,10 +179,10 @@ pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
                 kev: false,
                 explore: 0.0,
             };
-            let terms = risk.get(&case.id).map_or(counted, |entry| Terms {
+            let terms = risk.get(&case.id).map_or(policy_terms, |entry| Terms {
                 risk: entry.risk,
                 kev: entry.kev,
-                ..counted
+                ..policy_terms
             });
             Candidate { id: case.id.clone(), policy: Arc::clone(&case.policy), detection_index: index, terms }
         })

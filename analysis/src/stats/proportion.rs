@@ -5,7 +5,7 @@ use serde::Serialize;
 /// 97.5 % point of the standard normal distribution (two-sided 95 %), rounded as in the paper.
 const Z_95: f64 = 1.96;
 
-/// A count of a total, with its share and the Wilson score interval at 95 %.
+/// Share of a total: `count` of `of`, with the rate and its Wilson score interval at 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Proportion {
     pub(crate) count: u64,

@@ -11,15 +11,16 @@
 //! 6. The configuration of a run is replaced only by one of the same hash.
 //! 7. The state of a run changes only from the state that the caller read.
 //! 8. Recorded resources never shrink, unknown ones stay unknown, and recording them is idempotent.
-//! 9. A step returns the newest value. Reads (`run`, `runs`, `shards`) may be stale, and pages of `shards` need not be a
-//!    consistent snapshot: the next step on a value returns what a read has missed.
+//! 9. A step compares with the newest value, and returns it where it differs. Reads (`run`, `runs`, `shards`) may be
+//!    stale, and pages of `shards` need not be a consistent snapshot: the next step on a value returns what a read has
+//!    missed.
 //!
-//! Callers rely on nothing else: no transaction over several values, no ordering between runs, no time. So a replicated
-//! store with compare-and-set on keys can implement it.
+//! Callers rely on nothing else: no transaction over several values, no ordering between runs, no clock. So a
+//! replicated store with compare-and-set on keys can implement it.
 //!
-//! A shard is split by a lease of its first half. The other half has no entry until it is leased itself; that it exists
-//! follows from the length of the first ([`domain::run::Shard::shrunk_to`]), and since that never grows, the half can be
-//! leased from then on.
+//! A shard is split by leasing its first half: the lease records the shorter length. The second half has no entry until
+//! it is leased itself; it is derived from the length of the first ([`domain::run::Shard::shrunk_to`]). That length
+//! never grows, so the second half can be leased from then on.
 
 use std::time::Duration;
 
@@ -106,7 +107,7 @@ impl RunResources {
         self.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6)
     }
 
-    /// The larger value of each figure; unknown where one of the two is. Associative, commutative and idempotent.
+    /// The larger value of each figure; unknown where either is unknown. Associative, commutative and idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let larger = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
@@ -117,7 +118,7 @@ impl RunResources {
         }
     }
 
-    /// Resources of earlier processes and the next one: times are added, the larger peak of memory counts.
+    /// Resources of earlier processes and of the next one together: the sum of the times, the larger peak memory.
     #[must_use]
     pub fn followed_by(self, next: Self) -> Self {
         let sum = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
@@ -138,7 +139,7 @@ pub struct ShardEntry {
     pub token: FencingToken,
     /// How many times it has been leased.
     pub attempt: u32,
-    /// Its losses when it was leased last.
+    /// How many of its leases counted as losses when it was last leased.
     pub lost: u32,
     /// Its last holder.
     pub worker: WorkerName,
@@ -151,7 +152,7 @@ pub struct ShardEntry {
 pub struct CommittedPart {
     /// Its key in the store.
     pub key: String,
-    /// Length of the part.
+    /// Its length in bytes.
     pub bytes: u64,
     /// BLAKE3 of its bytes.
     pub hash: PartHash,
@@ -201,7 +202,7 @@ pub enum CommitVerdict {
     Committed,
     /// It was committed before under the same token.
     Already,
-    /// The token is not the newest, or another one committed the shard.
+    /// The token is not the newest, or the shard was committed under another one.
     Stale {
         /// The newest token.
         current: FencingToken,
@@ -235,7 +236,7 @@ pub enum LedgerError {
 /// Result of a call of the ledger.
 pub type LedgerResult<T> = Result<T, LedgerError>;
 
-/// The durable state of runs. The head of this file lists what every implementation guarantees.
+/// The durable state of runs. The documentation of this module lists what every implementation guarantees.
 pub trait Ledger: Send + Sync + 'static {
     /// Records a run, unless one of its id exists.
     fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>>;

@@ -1,4 +1,4 @@
-//! Test ledger in memory that counts its steps and injects failures.
+//! Test ledger in memory that counts its calls and injects failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use super::{
     RunResources, ShardEntry, Swap, Totals,
 };
 
-/// Counts the steps of a [`MemoryLedger`] and lets some fail.
+/// Counts the calls of a [`MemoryLedger`] and lets some fail.
 #[derive(Debug, Default)]
 pub(crate) struct FaultyLedger {
     pub(crate) inner: MemoryLedger,
@@ -25,9 +25,10 @@ pub(crate) struct FaultyLedger {
 #[derive(Debug, Default)]
 struct State {
     calls: BTreeMap<&'static str, u32>,
-    /// Number of the next steps to *finished* that fail.
-    faults: u32,
-    tried: Vec<Instant>,
+    /// How many of the next calls of `advance` to [`RunState::Finished`] fail.
+    failures_left: u32,
+    /// Times of the calls of `advance` to [`RunState::Finished`], failed or not.
+    finish_attempts: Vec<Instant>,
 }
 
 impl FaultyLedger {
@@ -35,19 +36,19 @@ impl FaultyLedger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Number of calls of a step.
+    /// How often a method of the ledger was called, by its name.
     pub(crate) fn calls(&self, step: &str) -> u32 {
         self.state().calls.get(step).copied().unwrap_or_default()
     }
 
-    /// Lets the next `times` steps to *finished* fail, as with a locked file.
+    /// Lets the next `times` calls of `advance` to [`RunState::Finished`] fail, as with a locked file.
     pub(crate) fn fail_to_finish(&self, times: u32) {
-        self.state().faults = times;
+        self.state().failures_left = times;
     }
 
-    /// Times at which a step to *finished* was tried.
+    /// Times of the calls of `advance` to [`RunState::Finished`], failed or not.
     pub(crate) fn tried_to_finish(&self) -> Vec<Instant> {
-        self.state().tried.clone()
+        self.state().finish_attempts.clone()
     }
 
     fn count(&self, step: &'static str) {
@@ -81,9 +82,9 @@ impl Ledger for FaultyLedger {
         self.count("advance");
         if to == RunState::Finished {
             let mut state = self.state();
-            state.tried.push(Instant::now());
-            if state.faults > 0 {
-                state.faults -= 1;
+            state.finish_attempts.push(Instant::now());
+            if state.failures_left > 0 {
+                state.failures_left -= 1;
                 let (place, reason) = ("a test".to_owned(), "it is locked".to_owned());
                 return ready(Err(LedgerError::Unavailable { place, reason })).boxed();
             }

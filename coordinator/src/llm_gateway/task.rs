@@ -24,18 +24,19 @@ use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerSt
 use crate::llm_gateway::response_cache::{Answers, CacheWrite, CachedResponse, LlmUsage};
 use crate::metrics::{LlmEvent, Metrics};
 
-/// Messages of workers in the queue of the task; further ones wait on their connections.
-const MESSAGES: usize = 1024;
+/// Capacity of the task's queue of worker messages; further ones wait on their connections.
+const QUEUE_CAPACITY: usize = 1024;
 
 /// Requests that a stream may have open. A worker keeps to [`OPEN_QUESTIONS`]; a request that it cancels while the permit
 /// is on its way counts here until the result arrives.
 const MAX_OPEN_REQUESTS: usize = 2 * OPEN_QUESTIONS + 1000;
 
-/// Replies in the queue of a stream. Each open request has two at most, so a full queue means that the worker does not read.
-const REPLIES: usize = 2 * MAX_OPEN_REQUESTS + 1000;
+/// Capacity of a stream's queue of replies. Each open request gets at most two, so a full queue means that the worker
+/// does not read.
+const REPLY_CAPACITY: usize = 2 * MAX_OPEN_REQUESTS + 1000;
 
 /// Interval between two status snapshots.
-const PUBLISH: Duration = Duration::from_millis(500);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Handle of the gateway, for the streams of workers.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub(crate) struct GatewayHandle {
     streams: Arc<AtomicU64>,
 }
 
-/// Ends the task. Dropping it does so without waiting.
+/// Ends the task: [`close`](Self::close) waits for its writes, a drop does not.
 #[derive(Debug)]
 pub(crate) struct ShutdownHandle {
     stop: oneshot::Sender<()>,
@@ -52,10 +53,10 @@ pub(crate) struct ShutdownHandle {
 }
 
 impl ShutdownHandle {
-    /// Takes no further messages, and waits for the writes of those that arrived, at most `patience`.
-    pub(crate) async fn close(mut self, patience: Duration) {
+    /// Takes no further messages, and waits at most `timeout` for the writes of those that arrived.
+    pub(crate) async fn close(mut self, timeout: Duration) {
         drop(self.stop);
-        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
+        if tokio::time::timeout(timeout, &mut self.task).await.is_err() {
             self.task.abort();
             tracing::warn!(
                 "the last results of calls are not persisted; their workers still hold them and send them again"
@@ -72,13 +73,13 @@ impl GatewayHandle {
         store: Arc<dyn Answers>,
     ) -> Result<(Self, ShutdownHandle), ApiError> {
         let changes = runs.changed.take();
-        let asking: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
+        let llm_runs: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
         let reader = Arc::clone(&store);
-        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&Vec::from_iter(asking))).await;
+        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&Vec::from_iter(llm_runs))).await;
         let spent = spent.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
         let spent = spent.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
         runs.status.attach(Arc::clone(&store));
-        let (messages, queue) = MessageQueue::queue(MESSAGES);
+        let (messages, queue) = MessageQueue::queue(QUEUE_CAPACITY);
         let mut state = GatewayState::new(spent.into_iter().collect());
         for change in changes {
             state.run_changed(0.0, change);
@@ -88,9 +89,9 @@ impl GatewayHandle {
             metrics,
             state,
             began: Instant::now(),
-            links: HashMap::new(),
-            look: Batcher::new(),
-            write: Batcher::new(),
+            reply_queues: HashMap::new(),
+            lookups: Batcher::new(),
+            writes: Batcher::new(),
             totals: Batcher::new(),
             blocked: None,
             store,
@@ -102,14 +103,14 @@ impl GatewayHandle {
         Ok((Self { messages, streams: Arc::default() }, ShutdownHandle { stop, task }))
     }
 
-    /// A worker opened its stream. The replies to its requests come by the receiver, which ends when another stream of the
-    /// worker replaces this one.
+    /// Registers the stream that a worker opened. The receiver gets the replies to its requests, and ends when another
+    /// stream of the worker replaces this one.
     pub(crate) async fn connect(
         &self,
         worker: WorkerName,
     ) -> Result<(WorkerStream, mpsc::Receiver<(u64, Reply)>), ApiError> {
         let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
-        let (replies, outgoing) = mpsc::channel(REPLIES);
+        let (replies, outgoing) = mpsc::channel(REPLY_CAPACITY);
         self.messages.send(GatewayMessage::Connected(stream, worker, replies)).await?;
         Ok((self.messages.inbox(stream), outgoing))
     }
@@ -118,16 +119,20 @@ impl GatewayHandle {
 /// Keys with their cached responses.
 type Found = Vec<(AnswerKey, Option<CachedResponse>)>;
 
-/// The task.
+/// The gateway's state with its reply queues and batchers, owned by one task.
 struct GatewayTask {
     runs: Arc<RunLink>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Answers>,
     state: GatewayState,
+    /// Zero of the time that the state uses.
     began: Instant,
-    links: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
-    look: Batcher<AnswerKey, Found>,
-    write: Batcher<PendingWrite, Vec<bool>>,
+    /// Queue of replies of each stream.
+    reply_queues: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
+    /// Reads cached responses.
+    lookups: Batcher<AnswerKey, Found>,
+    /// Makes results of calls durable.
+    writes: Batcher<PendingWrite, Vec<bool>>,
     /// Reads the usage of runs that are not in memory.
     totals: Batcher<RunId, Vec<(RunId, LlmUsage)>>,
     /// Message that waits for this usage; the task takes no other one meanwhile.
@@ -143,9 +148,9 @@ impl GatewayTask {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Whether messages are taken: a slow or failing store is backpressure on the workers.
+    /// Whether the task takes further messages. Not while the store is slow or fails: this is backpressure on workers.
     fn has_room(&self) -> bool {
-        self.blocked.is_none() && !self.look.is_full() && !self.write.is_full()
+        self.blocked.is_none() && !self.lookups.is_full() && !self.writes.is_full()
     }
 
     async fn work(
@@ -153,11 +158,11 @@ impl GatewayTask {
         mut messages: mpsc::UnboundedReceiver<QueuedMessage>,
         mut stopped: oneshot::Receiver<()>,
     ) {
-        let mut publish = tokio::time::interval(PUBLISH);
+        let mut publish = tokio::time::interval(PUBLISH_INTERVAL);
         publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut open, mut stopping) = (true, false);
         self.publish();
-        while open || !self.write.is_idle() {
+        while open || !self.writes.is_idle() {
             let wake = self.wake();
             tokio::select! {
                 posted = messages.recv(), if open && self.has_room() => match posted {
@@ -169,40 +174,41 @@ impl GatewayTask {
                     stopping = true;
                     messages.close();
                 }
-                came = self.write.done() => self.persisted(came),
-                came = self.look.done() => self.looked_up(came),
-                came = self.totals.done() => self.totalled(came),
+                result = self.writes.done() => self.persisted(result),
+                result = self.lookups.done() => self.looked_up(result),
+                result = self.totals.done() => self.totalled(result),
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     let now = self.now();
                     self.state.tick(now);
                 }
+                // Applied below.
                 () = self.runs.changed.arrived() => {}
                 _ = publish.tick(), if self.dirty => {
-                    self.forget_ended();
+                    self.drop_ended_runs();
                     self.publish();
                 }
             }
-            self.take_changes_of_runs();
-            self.carry_out();
-            self.begin();
+            self.apply_run_changes();
+            self.apply_effects();
+            self.start_batches();
         }
         self.publish();
     }
 
     /// Starts the next batches.
-    fn begin(&mut self) {
+    fn start_batches(&mut self) {
         let store = Arc::clone(&self.store);
         self.totals.begin(move |runs| store.spent_of(runs));
         let store = Arc::clone(&self.store);
-        self.look.begin(move |keys| store.look_up(keys));
+        self.lookups.begin(move |keys| store.look_up(keys));
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-        self.write.begin(move |batch| {
+        self.writes.begin(move |batch| {
             let begun = std::time::Instant::now();
             let batch: Vec<CacheWrite> =
                 batch.iter().map(|pending_write| pending_write.write.clone()).collect();
-            let kept = store.insert(&batch)?;
+            let counted = store.insert(&batch)?;
             metrics.answers_kept(begun.elapsed());
-            Ok(kept)
+            Ok(counted)
         });
     }
 
@@ -210,68 +216,69 @@ impl GatewayTask {
     fn wake(&self) -> Option<Instant> {
         let due = self.state.wake().map(|at| self.began + Duration::from_secs_f64(at.max(0.0)));
         let now = Instant::now();
-        let retries = [self.look.not_before, self.write.not_before, self.totals.not_before];
+        let retries = [self.lookups.not_before, self.writes.not_before, self.totals.not_before];
         retries.into_iter().flatten().filter(|at| *at > now).chain(due).min()
     }
 
-    /// Takes a message. The usage of its run has to be in memory first.
+    /// Handles a message if the usage of its run is in memory; otherwise blocks the queue until that is read.
     fn take(&mut self, message: GatewayMessage) {
-        self.take_changes_of_runs();
+        self.apply_run_changes();
         match message.run_id().filter(|run_id| !self.state.knows(run_id)) {
             Some(run_id) => {
                 self.totals.push(run_id.clone());
                 self.blocked = Some(message);
             }
-            None => self.receive(message),
+            None => self.handle(message),
         }
     }
 
-    fn receive(&mut self, message: GatewayMessage) {
+    fn handle(&mut self, message: GatewayMessage) {
         let now = self.now();
         self.dirty = true;
         match message {
-            GatewayMessage::Connected(stream, worker, link) => {
-                self.links.insert(stream, link);
+            GatewayMessage::Connected(stream, worker, replies) => {
+                self.reply_queues.insert(stream, replies);
                 self.state.connected(now, stream, worker);
             }
-            GatewayMessage::Acquire(stream, asked) => {
+            GatewayMessage::Acquire(stream, request) => {
                 if self.state.open_requests(stream) >= MAX_OPEN_REQUESTS {
                     tracing::error!(
                         open = MAX_OPEN_REQUESTS,
                         "a worker has too many open requests: closing its stream"
                     );
-                    self.links.remove(&stream);
+                    self.reply_queues.remove(&stream);
                     self.state.disconnected(now, stream);
                     return;
                 }
-                self.state.acquire(now, stream, &asked);
+                self.state.acquire(now, stream, &request);
             }
-            GatewayMessage::Complete(stream, ended) => {
-                let tokens = ended.usage.total;
-                self.metrics.question(LlmEvent::from(&ended.outcome), tokens);
-                self.state.complete(now, stream, ended);
+            GatewayMessage::Complete(stream, result) => {
+                let tokens = result.usage.total;
+                self.metrics.question(LlmEvent::from(&result.outcome), tokens);
+                self.state.complete(now, stream, result);
             }
             GatewayMessage::Cancel(request_id) => self.state.cancel(now, request_id),
             GatewayMessage::Disconnected(stream) => {
-                self.links.remove(&stream);
+                self.reply_queues.remove(&stream);
                 self.state.disconnected(now, stream);
             }
         }
     }
 
-    fn totalled(&mut self, came: BatchResult<RunId, Vec<(RunId, LlmUsage)>>) {
-        match came {
+    fn totalled(&mut self, result: BatchResult<RunId, Vec<(RunId, LlmUsage)>>) {
+        match result {
             BatchResult::FinishedBatch(_, totals) => {
                 for (run_id, spent) in totals {
                     self.state.spent_before(run_id, spent);
                 }
                 self.cache_recovered();
                 if let Some(message) = self.blocked.take() {
-                    self.receive(message);
+                    self.handle(message);
                 }
             }
             BatchResult::Failed(reason) => self.cache_failed(&reason),
-            // Without the usage the run could exceed its spend limit: retried without end, and the message waits.
+            // Without the usage the run could exceed its spend limit, so the read is retried without end. The message
+            // waits.
             BatchResult::GivenUp(run_id, reason) => {
                 self.totals.push(run_id);
                 self.cache_failed(&reason);
@@ -279,9 +286,9 @@ impl GatewayTask {
         }
     }
 
-    fn looked_up(&mut self, came: BatchResult<AnswerKey, Found>) {
+    fn looked_up(&mut self, result: BatchResult<AnswerKey, Found>) {
         let now = self.now();
-        match came {
+        match result {
             BatchResult::FinishedBatch(_, found) => {
                 self.cache_recovered();
                 for (key, found) in found {
@@ -296,10 +303,10 @@ impl GatewayTask {
         }
     }
 
-    fn persisted(&mut self, came: BatchResult<PendingWrite, Vec<bool>>) {
+    fn persisted(&mut self, result: BatchResult<PendingWrite, Vec<bool>>) {
         let now = self.now();
         self.dirty = true;
-        match came {
+        match result {
             BatchResult::FinishedBatch(batch, counted) => {
                 self.cache_recovered();
                 for (pending_write, counted) in batch.into_iter().zip(counted) {
@@ -331,8 +338,8 @@ impl GatewayTask {
         self.runs.halted.post(RunHalted::Stalled { run_ids, reason: reason.to_owned() });
     }
 
-    /// Takes what the coordinator sent about its runs.
-    fn take_changes_of_runs(&mut self) {
+    /// Applies the changes of runs that the coordinator posted.
+    fn apply_run_changes(&mut self) {
         let changes = self.runs.changed.take();
         if changes.is_empty() {
             return;
@@ -341,20 +348,20 @@ impl GatewayTask {
         for change in changes {
             self.state.run_changed(now, change);
         }
-        self.forget_ended();
+        self.drop_ended_runs();
     }
 
     /// Drops ended runs from memory, except those with usage that is not durable yet.
-    fn forget_ended(&mut self) {
+    fn drop_ended_runs(&mut self) {
         for run_id in self.state.runs() {
-            let pending = || self.write.any(|pending_write| pending_write.write.run_id == run_id);
+            let pending = || self.writes.any(|pending_write| pending_write.write.run_id == run_id);
             if !self.state.is_active(&run_id) && !pending() {
                 self.dirty |= self.state.forget_run(&run_id);
             }
         }
     }
 
-    fn carry_out(&mut self) {
+    fn apply_effects(&mut self) {
         loop {
             let effects = self.state.effects();
             if effects.is_empty() {
@@ -363,12 +370,12 @@ impl GatewayTask {
             for effect in effects {
                 match effect {
                     Effect::Send(request_id, reply) => self.send_reply(request_id, reply),
-                    Effect::LookUp(key) => self.look.push(key),
-                    Effect::Persist(pending_write) => self.write.push(pending_write),
+                    Effect::LookUp(key) => self.lookups.push(key),
+                    Effect::Persist(pending_write) => self.writes.push(pending_write),
                     Effect::Halt(run_id, reason) => {
                         self.runs.halted.post(RunHalted::Halted { run_id, reason });
                     }
-                    Effect::Close(stream) => drop(self.links.remove(&stream)),
+                    Effect::Close(stream) => drop(self.reply_queues.remove(&stream)),
                 }
             }
         }
@@ -380,10 +387,10 @@ impl GatewayTask {
             Reply::Stopped(_) => self.metrics.question(LlmEvent::Stopped, 0),
             Reply::CallPermit { .. } | Reply::ResultPersisted => {}
         }
-        let Some(link) = self.links.get(&request_id.stream) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = link.try_send((request_id.number, reply)) {
+        let Some(replies) = self.reply_queues.get(&request_id.stream) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = replies.try_send((request_id.number, reply)) {
             tracing::error!("a worker does not read its replies: closing its stream");
-            self.links.remove(&request_id.stream);
+            self.reply_queues.remove(&request_id.stream);
             let now = self.now();
             self.state.disconnected(now, request_id.stream);
         }
@@ -393,7 +400,7 @@ impl GatewayTask {
     fn publish(&mut self) {
         let statuses = self.state.statuses(self.now());
         self.metrics.models(&statuses);
-        // Published again while a rate falls with time, or an ended run cannot be dropped yet.
+        // Publish again while a rate of calls changes with time alone, or an ended run cannot be dropped yet.
         self.dirty = statuses.iter().any(|(run_id, status)| {
             status.calls_per_min > 0.0 || status.under_way > 0 || !self.state.is_active(run_id)
         });

@@ -19,8 +19,8 @@ use super::Coordinator;
 use super::lease_service::Granted;
 use crate::refusals::storage_failed;
 
-/// Longest interval between two checks: no lease is shorter, so a lease that is granted meanwhile is checked in time. Also
-/// the delay before a retry.
+/// Longest interval between two checks. No lease is shorter, so a lease that is granted between two checks is checked
+/// in time. Also the delay before a retry.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Worker name of leases that the coordinator holds itself.
@@ -42,12 +42,12 @@ impl Coordinator {
             match self.handle_poison().await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(refusal) => {
-                    tracing::error!(error = %refusal, "cannot commit the outcome of a poison record; trying again");
+                Err(error) => {
+                    tracing::error!(error = %error, "cannot commit the outcome of a poison record; trying again");
                     tokio::time::sleep(CHECK_INTERVAL).await;
                 }
             }
-            // A millisecond more, so that the clock has passed the deadline.
+            // One millisecond later than the deadline, so that the clock has passed it.
             let wait = deadline.map(|deadline| Duration::from_millis(deadline.since(self.now()) + 1));
             let wait = wait.map_or(CHECK_INTERVAL, |wait| wait.min(CHECK_INTERVAL));
             let _ = tokio::time::timeout(wait, self.reaper_wake.notified()).await;
@@ -72,6 +72,7 @@ impl Coordinator {
 
     async fn commit_dead_letter(self: &Arc<Self>, granted: Granted) -> Result<(), ApiError> {
         let Granted { lease, corpus, .. } = granted;
+        // The index of a shard is the position of its first record.
         let (start, len) = (lease.shard.index.0.into(), lease.shard.len.into());
         let read = tokio::task::spawn_blocking(move || corpus.slice(start, len));
         let slice =
@@ -85,7 +86,7 @@ impl Coordinator {
         for row in &rows {
             tracing::error!(run = %lease.run_id, shard = %lease.shard.index, record = %row.record_id, attempts = row.attempt, "a record's workers were lost: committed it as a dead letter");
         }
-        let bytes = write(&lease.run_id, &rows)?;
+        let bytes = encode(&lease.run_id, &rows)?;
         let header = PartHeader {
             key: LeaseKey::from(&lease),
             worker: lease.worker,
@@ -97,7 +98,7 @@ impl Coordinator {
     }
 }
 
-fn write(run_id: &RunId, rows: &[Outcome]) -> Result<bytes::Bytes, ApiError> {
+fn encode(run_id: &RunId, rows: &[Outcome]) -> Result<bytes::Bytes, ApiError> {
     write_part(run_id, rows).map_err(|error| storage_failed(&error))
 }
 

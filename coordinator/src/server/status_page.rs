@@ -1,4 +1,5 @@
-//! HTML status page as a pure function of runs and workers. It reloads itself every two seconds and loads nothing else.
+//! HTML status page as a pure function of runs and workers. The page reloads itself every two seconds, and loads no
+//! other resource.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,7 @@ const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em;color:#2
     th:first-child,td:first-child,.t{text-align:left}.bad{color:#a00}progress{width:10em}\
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}.bad{color:#f77}}";
 
-/// Renders the page.
+/// Renders the page from `runs`, which are ordered from oldest to newest.
 pub(super) fn render(runs: &[RunStatus], workers: &[WorkerStatus]) -> String {
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
@@ -76,8 +77,8 @@ fn row_of_run(html: &mut String, run: &RunStatus) {
         run.records_per_s,
         seconds_left(run).map_or_else(String::new, duration),
     );
-    if let Some(llm_line) = llm_line::line(run) {
-        let _ = write!(html, "<tr><td colspan=\"13\" class=\"t\">{}</td></tr>", escaped(&llm_line));
+    if let Some(line) = llm_line::line(run) {
+        let _ = write!(html, "<tr><td colspan=\"13\" class=\"t\">{}</td></tr>", escaped(&line));
     }
     if let Some(trouble) = &run.trouble {
         let _ = write!(html, "<tr><td colspan=\"13\" class=\"t bad\">{}</td></tr>", escaped(trouble));
@@ -124,14 +125,14 @@ mod tests {
     use crate::view::status_table::tests::{run, worker};
 
     /// Position of the first occurrence of each of `texts`.
-    fn places<const N: usize>(html: &str, texts: [&str; N]) -> [usize; N] {
+    fn positions<const N: usize>(html: &str, texts: [&str; N]) -> [usize; N] {
         texts.map(|text| html.find(text).unwrap_or_else(|| panic!("no {text:?} in {html}")))
     }
 
     #[test]
     fn an_empty_page_has_a_text_for_each_table() {
         let html = render(&[], &[]);
-        places(&html, ["No runs yet", "No worker is connected"]);
+        positions(&html, ["No runs yet", "No worker is connected"]);
         assert!(!html.contains("<table"), "{html}");
     }
 
@@ -149,22 +150,22 @@ mod tests {
             "<td>old</td>",
             "<td>54/55</td>",
         ];
-        assert!(places(&html, order).is_sorted(), "{html}");
+        assert!(positions(&html, order).is_sorted(), "{html}");
         let order = ["<td>old</td>", "<td>alpha</td>", "4 s ago", "<td>beta</td>", "draining"];
-        assert!(places(&html, order).is_sorted(), "{html}");
+        assert!(positions(&html, order).is_sorted(), "{html}");
         assert_eq!(html.matches("draining").count(), 1, "only beta is draining");
     }
 
-    /// A page with rows of every kind.
     #[test]
-    fn the_page_stands_alone_and_text_stays_text() {
+    fn the_page_loads_no_resource_and_its_texts_are_escaped() {
         let mut hostile = run("r", RunState::Running, 0);
         hostile.trouble = Some("<script src=http://x>a && 'b' \"c\"</script>".to_owned());
         let html = render(&[hostile], &[worker("alpha", false)]);
-        places(&html, ["&lt;script src=http:", "a &amp;&amp; "]);
+        positions(&html, ["&lt;script src=http:", "a &amp;&amp; "]);
+        // As escaped text this address loads nothing.
         let without = html.replacen("src=http://x", "", 1);
-        for reach in ["http://", "https://", "<script", "src=", "@import", "url("] {
-            assert!(!without.contains(reach), "{reach}");
+        for reference in ["http://", "https://", "<script", "src=", "@import", "url("] {
+            assert!(!without.contains(reference), "{reference}");
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Variable {
     pub meaning: &'static str,
 }
 
-/// The table.
+/// Every variable that the programs read; `<…>` in a name is a placeholder.
 pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "K8S_AUTO_FIX_<KEY>",
@@ -37,9 +37,9 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: TERM, meaning: "`dumb`: no colours" },
 ];
 
-/// The configuration key that a variable sets; `None` when it is not one of ours.
+/// The configuration key that a variable sets; `None` when its name does not begin with [`PREFIX`], or ends there.
 ///
-/// A key has no capitals, so the variable's name gives it unambiguously.
+/// Keys have no capitals, so the upper-case name of a variable determines its key.
 pub fn key_of(name: &str) -> Option<String> {
     let key = name.strip_prefix(PREFIX)?;
     (!key.is_empty()).then(|| key.to_ascii_lowercase().replace("__", "."))
@@ -56,7 +56,7 @@ pub fn process(name: &str) -> Option<String> {
 }
 
 /// The variables of this process that set configuration keys. A value that is not UTF-8 is read with replacement
-/// characters, so that it is refused by its key and not dropped in silence.
+/// characters rather than dropped in silence, so that an error can name its key.
 pub fn settings() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;

@@ -8,7 +8,7 @@ use super::line::{Line, Status};
 use crate::paper::folder::{PaperError, PaperFolder};
 use crate::render::Figures;
 
-/// Checks every known file, and lists the other files of the folder.
+/// Checks every file that has a check, and adds a line for each other file of the folder.
 pub(crate) fn recompute(paper: &PaperFolder) -> Result<Vec<Line>, PaperError> {
     let mut lines: Vec<Line> = vec![];
     for check in checks::CHECKS {
@@ -33,7 +33,7 @@ pub(crate) fn figures(lines: &[Line]) -> Figures {
     ];
     let mut table = Table::new(header);
     let mut counts = Table::new([("status", Align::Left), ("files", Align::Right)]);
-    let all = [
+    let statuses = [
         Status::Exact,
         Status::Rounding,
         Status::PaperWrong,
@@ -41,10 +41,10 @@ pub(crate) fn figures(lines: &[Line]) -> Figures {
         Status::NotProduced,
         Status::Differs,
     ];
-    for status in all {
-        let of = lines.iter().filter(|line| line.status == status);
-        counts.push([status.as_str().to_owned(), of.clone().count().to_string()]);
-        for line in of {
+    for status in statuses {
+        let matching = lines.iter().filter(|line| line.status == status);
+        counts.push([status.as_str().to_owned(), matching.clone().count().to_string()]);
+        for line in matching {
             let mut detail = line.detail.clone();
             if let (Status::Differs, Some(first)) = (status, line.differences.first()) {
                 detail = format!("{}: ours {}, paper {}. {detail}", first.place, first.ours, first.paper);

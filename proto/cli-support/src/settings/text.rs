@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-/// Reads a value that was typed for a key whose default is `default` (`None`: an entry of an open map).
+/// Parses a value that was typed for a key whose default is `default`. `None`: the key is an entry of an open map, a
+/// mapping whose entries the user names, and has no default.
 ///
-/// A text stays a text where a text is wanted, so that `1.25` can be an image tag. A list may be typed as `a,b`.
-/// Everything else is JSON where it parses as JSON, and text otherwise.
+/// Where the default is a text, so is the value: `1.25` can be an image tag. Where the default is `auto`, a number is a
+/// number. A list may be typed as `a,b`. Everything else is JSON if it parses as JSON, and text otherwise.
 pub(super) fn parse(typed: &str, default: Option<&Value>) -> Value {
     let parsed = serde_json::from_str::<Value>(typed).ok();
     match (default, parsed) {
@@ -23,7 +24,7 @@ pub(super) fn parse(typed: &str, default: Option<&Value>) -> Value {
     }
 }
 
-/// Whether a default stands for a number that is found while working.
+/// Whether a default is `auto`: a number that the program determines at run time.
 pub(super) fn is_auto(default: &Value) -> bool {
     default == "auto"
 }
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_says_what_is_meant() {
+    fn the_default_decides_how_a_text_is_parsed() {
         assert_eq!(parse("1.25", Some(&json!("stable"))), json!("1.25"));
         assert_eq!(parse("\"1.25\"", Some(&json!("stable"))), json!("1.25"));
         assert_eq!(parse("7", Some(&json!(1))), json!(7));

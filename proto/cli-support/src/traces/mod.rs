@@ -19,7 +19,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// The layer that takes spans, and what sends them; nothing without an address.
+    /// The layer that records spans, and the exporter that sends them; `None` without an address.
     pub(crate) fn open(
         &self,
         program: &'static str,
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_has_an_address() {
+    fn the_address_of_a_collector_is_checked() {
         assert_eq!(collector("http://127.0.0.1:4317").as_deref(), Ok("http://127.0.0.1:4317"));
         for wrong in ["", "http://", "127.0.0.1:4317", "https://far.away:4317"] {
             assert!(collector(wrong).is_err(), "{wrong}");

@@ -2,15 +2,15 @@
 //!
 //! # What it checks
 //! Names of container ports and a Service's `targetPort` (kube-linter `invalid-target-ports`): a name has at most 15 of
-//! `[a-z0-9-]`, at least one letter, no `--`, no `-` at either end; a number is 1 to 65535.
+//! `[a-z0-9-]`, at least one letter, no `--`, no `-` at either end; a number is 1 to 65535 (0 counts as unset).
 //!
 //! # Why
 //! The API server refuses anything else (Kubernetes API reference, *`ContainerPort`*; RFC 6335, section 5.1).
 //!
 //! # Repair
 //! A name becomes the nearest legal one, the same in every document, unique in its pod; probes and hooks of the container
-//! that use the old name follow. A `targetPort` of digits becomes the number it spells. A number that is no port is the
-//! user's to correct.
+//! that use the old name follow. A `targetPort` of digits becomes the number it spells. A number that is not a valid
+//! port is left for the user to correct.
 //!
 //! # Example
 //! ```yaml
@@ -41,7 +41,7 @@ const CHECK: Check = Check {
 
 const LONGEST_NAME: usize = 15;
 
-/// Where a container uses a port by its name.
+/// Parents of the field `port` where a container uses a port by its name.
 const USES: [&[&str]; 10] = [
     &["livenessProbe", "httpGet"],
     &["livenessProbe", "tcpSocket"],
@@ -55,7 +55,7 @@ const USES: [&[&str]; 10] = [
     &["lifecycle", "preStop", "tcpSocket"],
 ];
 
-/// What the API server says of a port name (its `IsValidPortName`).
+/// Rules that a port name breaks, in the words of the API server (`IsValidPortName`).
 fn violations(name: &str) -> Vec<&'static str> {
     let charset = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let rules = [
@@ -83,7 +83,7 @@ fn cut(name: &str, length: usize) -> String {
     kept.trim_end_matches('-').to_owned()
 }
 
-/// A name like `name` that is not among `taken`.
+/// `name` if it is not among `taken`, else `name` with the smallest number that is free.
 fn unique(name: String, taken: &BTreeSet<String>) -> String {
     let numbered = (2..1000).map(|number| {
         let suffix = format!("-{number}");
@@ -111,6 +111,7 @@ fn target_violations(target: &Value) -> Vec<&'static str> {
     match target {
         Value::String(name) => violations(name),
         Value::Number(number) => match number.as_i64() {
+            // The API server replaces 0 by the Service's `port`.
             Some(0..=65535) | None => Vec::new(),
             Some(_) => vec!["must be between 1 and 65535, inclusive"],
         },
@@ -135,16 +136,17 @@ fn repair_container(editor: &mut Editor, container: &Container<'_>, taken: &mut 
     }
 }
 
-/// What a bad target becomes, or why a person must say it.
+/// The valid target that replaces an invalid one, or the reason why a person has to choose it.
 fn repaired(target: &Value) -> Result<Value, String> {
-    let asked = || format!("targetPort {target} is no port; set it to the port that the pods listen on");
-    let Value::String(text) = target else { return Err(asked()) };
+    let needs_review =
+        || format!("targetPort {target} is no port; set it to the port that the pods listen on");
+    let Value::String(text) = target else { return Err(needs_review()) };
     let digits = text.trim();
     if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
         let number = digits.parse::<u16>().ok().filter(|number| *number > 0);
-        return number.map(|number| json!(number)).ok_or_else(asked);
+        return number.map(|number| json!(number)).ok_or_else(needs_review);
     }
-    legal_name(text).map(Value::from).ok_or_else(asked)
+    legal_name(text).map(Value::from).ok_or_else(needs_review)
 }
 
 impl Policy for InvalidTargetPorts {
@@ -187,13 +189,14 @@ impl Policy for InvalidTargetPorts {
         let mut editor = Editor::new(view.value);
         let mut renamed = false;
         for index in 0..view.pods.len() {
-            let own = || view.containers.iter().filter(|container| container.pod == index);
-            let names =
-                own().flat_map(|container| container.maps("ports").filter_map(|(_, port)| port_name(port)));
+            let of_pod = || view.containers.iter().filter(|container| container.pod == index);
+            let names = of_pod()
+                .flat_map(|container| container.maps("ports").filter_map(|(_, port)| port_name(port)));
             let mut taken: BTreeSet<String> =
                 names.filter(|name| violations(name).is_empty()).map(str::to_owned).collect();
-            own().for_each(|container| repair_container(&mut editor, container, &mut taken));
+            of_pod().for_each(|container| repair_container(&mut editor, container, &mut taken));
         }
+        // Every edit up to here is a rename.
         renamed |= !editor.clone().finish().is_empty();
         for (pointer, target) in targets(view) {
             if target_violations(target).is_empty() {
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_rule_is_said() {
+    fn every_broken_rule_is_reported() {
         let document = document(
             "kind: Pod\nspec: {containers: [{name: a, ports: [{name: '80'}, {name: ok}, {name: -A--}, {}]}]}",
         );

@@ -1,4 +1,4 @@
-//! Re-checks of pod specs and of whole objects.
+//! Re-checks of policies on pod specs and on whole objects.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use crate::gates::walk::{self, map, maps};
 
 type Fields = Map<String, Value>;
 
-/// Paths of the host that the run's policy gate tolerated.
+/// Host paths that the paper's policy gate tolerates.
 const ALLOWED_PATHS: [&str; 3] =
     ["/var/run/secrets/kubernetes.io/serviceaccount", "/var/lib/kubelet/pods", "/etc/ssl/certs"];
 
@@ -48,13 +48,14 @@ pub(super) fn service_account(document: &Value) -> Vec<String> {
     if walk::pod_specs(document).is_empty() {
         return one("no pod specs located for service account check");
     }
-    let named = |value: Option<&Value>| match value {
+    let name_of = |value: Option<&Value>| match value {
         Some(Value::Null) | None => None,
         Some(Value::String(text)) => (!text.is_empty()).then(|| text.clone()),
         Some(other) => Some(other.to_string()),
     };
     each_pod(document, |spec| {
-        let account = named(spec.get("serviceAccountName")).or_else(|| named(spec.get("serviceAccount")))?;
+        let account =
+            name_of(spec.get("serviceAccountName")).or_else(|| name_of(spec.get("serviceAccount")))?;
         (account != "default").then(|| format!("serviceAccountName still references '{account}'"))
     })
 }
