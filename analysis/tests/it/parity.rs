@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::published::corpus;
+use crate::paper_files::corpus;
 use crate::support::{analysis, failure, json};
 
 fn of<'a>(lines: &'a [Value], file: &str) -> &'a Value {
