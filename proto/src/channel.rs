@@ -1,4 +1,5 @@
-//! Transport settings of client and server: keepalive, window sizes, message limits. TLS and authentication belong here.
+//! Transport settings of client and server: keepalive, window sizes, message limits. TLS and authentication, which
+//! do not exist yet, would be set up here too.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tonic::{Request, Status};
 
 use crate::status::{ApiError, check_version};
 
-/// Largest message that either end accepts; above the frame size, since one document may be larger than a frame.
+/// Largest message that either end accepts. It is above `FRAME_BYTES`, the usual size of a piece of a shard's records,
+/// because one document may be larger than that.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
 /// Largest document that a run may allow, so that it fits into a message with room to spare.
@@ -73,11 +75,13 @@ pub fn fleet_client(channel: Channel) -> crate::v1::fleet_client::FleetClient<Ch
 /// Metadata key with the protocol version of a client of the `Runs` service.
 pub const PROTOCOL_KEY: &str = "k8s-auto-fix-protocol";
 
-type Pass = fn(Request<()>) -> Result<Request<()>, Status>;
+/// An interceptor as a function pointer, so that its type has a name.
+type StampFn = fn(Request<()>) -> Result<Request<()>, Status>;
 
 /// A channel that adds the protocol version to the metadata of each call.
-pub type StampedChannel = InterceptedService<Channel, Pass>;
+pub type StampedChannel = InterceptedService<Channel, StampFn>;
 
+/// Adds the protocol version to the metadata of a call.
 #[expect(clippy::unnecessary_wraps, reason = "the signature of an interceptor")]
 fn stamp(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.metadata_mut().insert(PROTOCOL_KEY, MetadataValue::from(crate::PROTOCOL_VERSION));
@@ -88,6 +92,7 @@ fn stamp(mut request: Request<()>) -> Result<Request<()>, Status> {
 /// tools, is accepted.
 pub fn check_stamp(request: &Request<()>, our_software: &str) -> Result<(), ApiError> {
     let Some(stamp) = request.metadata().get(PROTOCOL_KEY) else { return Ok(()) };
+    // 0 is not a version of the protocol: an unreadable stamp is refused.
     let theirs = stamp.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
     check_version(theirs, ("client", agent.unwrap_or("unknown")), ("coordinator", our_software))
@@ -95,7 +100,7 @@ pub fn check_stamp(request: &Request<()>, our_software: &str) -> Result<(), ApiE
 
 /// Client of the `Runs` service with the limits of this protocol.
 pub fn runs_client(channel: Channel) -> crate::v1::runs_client::RunsClient<StampedChannel> {
-    crate::v1::runs_client::RunsClient::with_interceptor(channel, stamp as Pass)
+    crate::v1::runs_client::RunsClient::with_interceptor(channel, stamp as StampFn)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

@@ -1,17 +1,17 @@
-//! The paper's score of a repair.
+//! The paper's scores, by which repairs are ordered for rollout.
 
-/// The terms of the score.
+/// The terms of the score of one repair.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
     /// Risk, 0 to 100.
     pub risk: f64,
     /// Probability that the repair is accepted.
     pub probability: f64,
-    /// Expected time, in the unit of its source: the paper's code writes seconds and reads minutes.
+    /// Expected time, read as minutes, as in the paper's code; the paper's policy metrics nevertheless hold seconds.
     pub expected_time: f64,
     /// Hours waited.
     pub wait: f64,
-    /// Whether it is a known exploited vulnerability.
+    /// Whether the violation counts as a known exploited vulnerability (KEV).
     pub kev: bool,
     /// Bonus for exploration.
     pub explore: f64,
@@ -37,7 +37,7 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// R·p / max(Et, ε) + w·explore + α·wait + the bonus for known exploited vulnerabilities.
+    /// risk·probability / max(time, ε) + w·explore + α·wait + the bonus for known exploited vulnerabilities.
     pub fn score(&self, terms: &Terms) -> f64 {
         terms.risk * terms.probability / terms.expected_time.max(self.epsilon)
             + self.explore * terms.explore
@@ -45,7 +45,7 @@ impl Weights {
             + if terms.kev { self.kev } else { 0.0 }
     }
 
-    /// R / max(Et, ε) + α·wait.
+    /// risk / max(time, ε) + α·wait.
     pub fn risk_over_time(&self, terms: &Terms) -> f64 {
         terms.risk / terms.expected_time.max(self.epsilon) + self.alpha * terms.wait
     }
@@ -56,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_in_the_risk_file_get_no_bonus() {
-        let in_file =
+    fn the_bonus_is_added_and_the_time_has_a_minimum() {
+        let terms =
             Terms { risk: 85.0, probability: 0.9, expected_time: 10.0, wait: 0.0, kev: false, explore: 0.0 };
         let weights = Weights::default();
-        assert!((weights.score(&in_file) - 7.65).abs() < 1e-12);
-        assert!((weights.score(&Terms { kev: true, ..in_file }) - 8.65).abs() < 1e-12);
-        assert!((weights.score(&Terms { expected_time: 0.0, ..in_file }) - 76.5e6).abs() < 1e-3);
+        assert!((weights.score(&terms) - 7.65).abs() < 1e-12);
+        assert!((weights.score(&Terms { kev: true, ..terms }) - 8.65).abs() < 1e-12);
+        assert!((weights.score(&Terms { expected_time: 0.0, ..terms }) - 76.5e6).abs() < 1e-3);
     }
 }

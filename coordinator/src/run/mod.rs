@@ -1,7 +1,7 @@
 //! The life cycle of runs: submission, leases, commits, finalization. Both gRPC services call [`Coordinator`].
 //!
 //! *Owns* the `SchedulerState` behind one std mutex that is never held across an await. The ledger is authoritative for
-//! every token and commit; the scheduler state follows it.
+//! every fencing token and commit; the scheduler state is updated after it.
 
 mod attribution;
 pub(crate) mod commit;
@@ -51,22 +51,22 @@ pub struct Parts {
     pub ledger: Arc<dyn Ledger>,
     /// Store of the results: a folder for each run.
     pub store: Store,
-    /// Local folder of corpora, where the results go to an object store.
+    /// Local folder for the corpora of runs whose results are in an object store.
     pub scratch: PathBuf,
-    /// How to treat leases of an earlier process.
+    /// How to treat leases that an earlier coordinator process granted.
     pub recovery: Recovery,
 }
 
-/// How to treat leases of an earlier process.
+/// How to treat leases that an earlier coordinator process granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// Their workers may be alive: each lease gets a whole time to live to be renewed in.
+    /// Their workers may be alive: each lease can be renewed within one more full time to live.
     Grace,
     /// Their workers ended with that process: the shards can be leased at once.
     Forfeit,
 }
 
-/// Change counters for watchers.
+/// Change counters. A change of either wakes the clients that watch a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Number of changes.
@@ -86,14 +86,16 @@ pub struct Coordinator {
     pub(crate) work: Notify,
     /// Notified when there may be a poison record.
     pub(crate) reaper_wake: Notify,
+    /// Sends the change counters to the clients that watch a run.
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: UploadLimit,
     pub(crate) metrics: Arc<Metrics>,
     /// Messages from and to the LLM gateway, and its status snapshot.
     pub(crate) llm: Arc<RunLink>,
-    /// Background tasks. They hold no strong reference to the coordinator while they wait.
+    /// Background tasks. While they wait, they hold no strong reference to the coordinator, which owns them: such a
+    /// cycle would keep both alive.
     background: Mutex<JoinSet<()>>,
-    /// Attributes the resources of this process to its runs.
+    /// Attributes CPU and memory of this process to a run.
     attribution: attribution::Attribution,
 }
 
@@ -105,8 +107,8 @@ impl std::fmt::Debug for Coordinator {
 
 impl Coordinator {
     pub(crate) fn scheduler(&self) -> MutexGuard<'_, SchedulerState> {
-        // After a panic while the lock was held: going on is safe because the ledger guards every step, and better than to
-        // fail every later call.
+        // A panic while the lock was held has poisoned it. To continue is safe, because the ledger checks every token
+        // and commit; to fail here would fail every later call.
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,11 +124,11 @@ impl Coordinator {
 
     /// Local path of a run's corpus.
     pub(crate) fn corpus_path(&self, run_id: &RunId) -> Result<PathBuf, ApiError> {
-        let here = self.folder(run_id)?.local_path(CORPUS_FILE);
-        Ok(here.unwrap_or_else(|| self.scratch.join(format!("{run_id}.{CORPUS_FILE}"))))
+        let local = self.folder(run_id)?.local_path(CORPUS_FILE);
+        Ok(local.unwrap_or_else(|| self.scratch.join(format!("{run_id}.{CORPUS_FILE}"))))
     }
 
-    /// Notifies watchers of a change.
+    /// Wakes the clients that watch a run; `ended`: the change is the end of a run.
     pub(crate) fn notify_watchers(&self, ended: bool) {
         self.changed.send_modify(|change| {
             change.changes += 1;
@@ -140,7 +142,7 @@ impl Coordinator {
         self.background.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    /// Removes the background tasks, to end them.
+    /// Moves the background tasks out, so that the caller can end them.
     fn take_background(&self) -> JoinSet<()> {
         std::mem::take(&mut self.background.lock().unwrap_or_else(PoisonError::into_inner))
     }

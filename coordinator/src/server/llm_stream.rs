@@ -20,7 +20,8 @@ use crate::llm_gateway::{GatewayHandle, Reply, WorkerStream};
 use crate::refusals::ending;
 use crate::server::stream_limits::{StreamLimits, within};
 
-type Answered = Result<v1::LlmCallsResponse, Status>;
+/// An item of the response stream.
+type ResponseItem = Result<v1::LlmCallsResponse, Status>;
 
 /// Serves the stream of one worker. The response headers are sent before the worker's first message arrives.
 pub(super) fn serve(
@@ -28,43 +29,46 @@ pub(super) fn serve(
     inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
-) -> impl Stream<Item = Answered> + Send {
-    let begun = async move {
+) -> impl Stream<Item = ResponseItem> + Send {
+    let opening = async move {
         match begin(gateway, inbound, draining, limits).await {
-            Ok(answers) => answers.left_stream(),
+            Ok(responses) => responses.left_stream(),
             Err(status) => stream::iter([Err(status)]).right_stream(),
         }
     };
-    stream::once(begun).flatten()
+    stream::once(opening).flatten()
 }
 
+/// Reads the first message, connects the worker to the gateway and starts the receive loop. Returns the responses.
 async fn begin(
     gateway: GatewayHandle,
     mut inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
-) -> Result<impl Stream<Item = Answered> + Send, Status> {
+) -> Result<impl Stream<Item = ResponseItem> + Send, Status> {
     let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
     tracing::debug!(%worker, "an LLM stream was opened");
     let (worker_stream, replies) = gateway.connect(worker).await?;
     let (failure, failed) = mpsc::channel(1);
     let receiver = tokio::spawn(receive_loop(worker_stream, inbound, failure, draining.clone()));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
-    let replies = ReceiverStream::new(replies).map(|(number, reply)| Ok(answer(number, reply)));
-    // The stream ends when the gateway closes it, or with an error.
+    let replies = ReceiverStream::new(replies).map(|(number, reply)| Ok(response(number, reply)));
+    // Never ends by itself: a receive loop that ends without an error must not end the responses.
     let failed = ReceiverStream::new(failed).map(Err).chain(stream::pending());
+    // The closure owns the guard, so that dropping the responses aborts the receive loop.
     Ok(until_failed(replies, failed, draining).inspect(move |_| {
         let _ = &ends_with_stream;
     }))
 }
 
-/// The items of `replies` until it ends or `failed` yields an error. When the gateway closes the stream because the
-/// coordinator shuts down, possibly before the receive loop has seen that, the stream ends with `draining`.
+/// The items of `replies` until it ends or `failed` yields an error. When the coordinator shuts down, the gateway may
+/// end `replies` before the receive loop reports the shutdown; the stream then ends with the error `Draining`.
 fn until_failed(
-    replies: impl Stream<Item = Answered> + Send,
-    failed: impl Stream<Item = Answered> + Send,
+    replies: impl Stream<Item = ResponseItem> + Send,
+    failed: impl Stream<Item = ResponseItem> + Send,
     draining: watch::Receiver<bool>,
-) -> impl Stream<Item = Answered> + Send {
+) -> impl Stream<Item = ResponseItem> + Send {
+    // `None` marks the end of the stream. `select` alone would end only when both of its streams have ended.
     let last = stream::once(async move { draining.borrow().then(|| Err(ending().into())) });
     let replies = replies.map(Some).chain(last);
     let ended_by_errors = stream::select(replies, failed.map(Some)).flat_map(|item| {
@@ -74,6 +78,7 @@ fn until_failed(
     ended_by_errors.scan((), |(), item| std::future::ready(item))
 }
 
+/// Reads the first message, which names the worker.
 async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<WorkerName, Status> {
     let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
@@ -105,23 +110,24 @@ async fn receive_loop(
     }
     .await;
     if let Err(status) = ended {
-        // The send fails where the stream has been dropped.
+        // The send fails only if the response stream has been dropped.
         let _ = failure.send(status).await;
     }
 }
 
 async fn handle(worker_stream: &WorkerStream, request: v1::LlmCallsRequest) -> Result<(), ApiError> {
     match request.message {
-        Some(Request::AcquireCall(question)) => worker_stream.acquire(AcquireCall::try_from(question)?).await,
-        Some(Request::CallResult(ended)) => worker_stream.complete(CallResult::try_from(ended)?).await,
-        Some(Request::CancelCall(withdraw)) => worker_stream.cancel(withdraw.number).await,
+        Some(Request::AcquireCall(call)) => worker_stream.acquire(AcquireCall::try_from(call)?).await,
+        Some(Request::CallResult(result)) => worker_stream.complete(CallResult::try_from(result)?).await,
+        Some(Request::CancelCall(cancel)) => worker_stream.cancel(cancel.number).await,
         Some(Request::Open(_)) => Err(BadMessage::new("open", "may be sent only once").into()),
         // A message of a later protocol version.
         None => Ok(()),
     }
 }
 
-fn answer(number: u64, reply: Reply) -> v1::LlmCallsResponse {
+/// The response with the gateway's reply to the request `number`.
+fn response(number: u64, reply: Reply) -> v1::LlmCallsResponse {
     let message = match reply {
         Reply::CachedResponse(answer) => {
             let answer = Arc::try_unwrap(answer).unwrap_or_else(|shared| Answer::clone(&shared));
@@ -142,14 +148,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_ends_by_a_shutdown_ends_with_the_reason() {
-        let replies = || stream::iter([Ok(answer(1, Reply::ResultPersisted))]);
-        for ends in [true, false] {
-            let (_flag, draining) = watch::channel(ends);
-            let answers: Vec<Answered> = until_failed(replies(), stream::pending(), draining).collect().await;
-            let refused = answers.get(1).map(|answer| ErrorReason::of(answer.as_ref().unwrap_err()));
+        let replies = || stream::iter([Ok(response(1, Reply::ResultPersisted))]);
+        for is_draining in [true, false] {
+            let (_flag, draining) = watch::channel(is_draining);
+            let responses: Vec<ResponseItem> =
+                until_failed(replies(), stream::pending(), draining).collect().await;
+            let error = responses.get(1).map(|item| ErrorReason::of(item.as_ref().unwrap_err()));
             assert_eq!(
-                (answers.len(), refused.flatten()),
-                if ends { (2, Some(ErrorReason::Draining)) } else { (1, None) }
+                (responses.len(), error.flatten()),
+                if is_draining { (2, Some(ErrorReason::Draining)) } else { (1, None) }
             );
         }
     }

@@ -8,10 +8,11 @@ pub(super) struct Dice(Mutex<u64>);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
+        // Arbitrary constants, so that neighbouring seeds do not get neighbouring states.
         Self(Mutex::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x6a09_e667_f3bc_c908))
     }
 
-    /// An independent stream, so that draws of one do not shift those of another.
+    /// A new stream, seeded with the next number of this one. Later draws from either do not affect the other.
     pub(super) fn fork(&self) -> Self {
         Self::new(self.next())
     }
@@ -25,9 +26,9 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `below`, exclusive.
-    pub(super) fn below(&self, below: u64) -> u64 {
-        self.next() % below.max(1)
+    /// A number from 0 to `end`, exclusive; 0 if `end` is 0.
+    pub(super) fn below(&self, end: u64) -> u64 {
+        self.next() % end.max(1)
     }
 
     /// A number from `from` to `to`, inclusive.

@@ -1,4 +1,4 @@
-//! What it costs to write, read, fingerprint and compact parts, and to read a corpus.
+//! Benchmarks: to write, read, fingerprint and compact parts, to read detections, and to write and read a run's corpus.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -19,13 +19,13 @@ use results::json::Detections;
 use results::part::write_part;
 use results::scan::{Part, outcomes};
 
-/// Rows of the large inputs, a tenth of the published corpus.
+/// Records of each benchmark, a tenth of the published corpus.
 const ROWS: u64 = 1_366;
 
 /// Rows of a shard.
 const SHARD: usize = 250;
 
-fn run() -> RunId {
+fn run_id() -> RunId {
     RunId::new("bench").expect("a legal id")
 }
 
@@ -103,7 +103,7 @@ fn outcome(position: u64) -> Outcome {
 }
 
 fn parts(rows: &[Outcome]) -> Vec<Part> {
-    let write = |rows| write_part(&run(), rows).expect("rows fit a part").into();
+    let write = |rows| write_part(&run_id(), rows).expect("rows fit a part").into();
     rows.chunks(SHARD).map(write).collect()
 }
 
@@ -115,14 +115,14 @@ fn bench_parts(c: &mut Criterion) {
     group.sample_size(20).throughput(Throughput::Elements(ROWS));
     group.bench_function("write in shards", |b| {
         b.iter(|| {
-            rows.chunks(SHARD).map(|rows| write_part(&run(), rows).expect("rows fit").len()).sum::<usize>()
+            rows.chunks(SHARD).map(|rows| write_part(&run_id(), rows).expect("rows fit").len()).sum::<usize>()
         });
     });
     group.bench_function("write one row", |b| {
-        b.iter(|| write_part(&run(), black_box(&rows[..1])).expect("fits").len());
+        b.iter(|| write_part(&run_id(), black_box(&rows[..1])).expect("fits").len());
     });
     group.bench_function("scan", |b| {
-        b.iter(|| outcomes(parts.clone()).map(|row| row.expect("ours").position).sum::<u64>());
+        b.iter(|| outcomes(parts.clone()).map(|row| row.expect("our own parts").position).sum::<u64>());
     });
     group.bench_function("fingerprint", |b| b.iter(|| fingerprint(parts.clone()).expect("our own parts")));
     group.bench_function("compact", |b| {

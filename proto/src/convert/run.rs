@@ -1,4 +1,4 @@
-//! Status of a run.
+//! Status of a run, and its conversion to and from the wire message.
 
 use domain::budget::Usage;
 use domain::ids::{ConfigHash, CorpusHash, RunId};
@@ -64,7 +64,7 @@ pub struct LlmStatus {
     pub under_way: u64,
     /// Calls completed in the last minute, throttled ones excluded.
     pub calls_per_min: f64,
-    /// Known limit of calls a minute of the account, shared by all its runs.
+    /// Limit of calls a minute of the account, shared by all its runs; `None` (0 on the wire) when it is not known.
     pub limit_per_min: Option<f64>,
     /// Whether the limit was learnt from throttling; false: configured, or advertised by the provider.
     pub limit_learnt: bool,
@@ -111,18 +111,18 @@ impl From<v1::LlmStatus> for LlmStatus {
     }
 }
 
-/// Replaces a received rate that is negative or not finite by 0.
-pub(super) fn rate(sent: f64) -> f64 {
-    if sent.is_finite() { sent.max(0.0) } else { 0.0 }
+/// Replaces a received rate or cost that is negative or not finite by 0.
+pub(super) fn rate(received: f64) -> f64 {
+    if received.is_finite() { received.max(0.0) } else { 0.0 }
 }
 
-/// Encodes counts.
+/// Encodes the counts as JSON, for the field `tally_json`.
 pub fn tally_to_wire(tally: &Tally) -> String {
-    // Numbers and maps with string keys always serialize.
+    // Does not fail: a tally has only numbers, and maps with string keys.
     serde_json::to_string(tally).unwrap_or_default()
 }
 
-/// Parses counts.
+/// Parses the counts in the field `tally_json`.
 pub fn tally_from_wire(json: &str) -> Result<Tally, BadMessage> {
     serde_json::from_str(json).map_err(|error| BadMessage::new("tally_json", error))
 }
@@ -155,7 +155,8 @@ impl TryFrom<v1::RunStatus> for RunStatus {
     type Error = BadMessage;
 
     fn try_from(status: v1::RunStatus) -> Result<Self, BadMessage> {
-        let filled = |text: String| (!text.is_empty()).then_some(text);
+        // The wire has an empty text for `None`.
+        let non_empty = |text: String| (!text.is_empty()).then_some(text);
         Ok(Self {
             run_id: RunId::new(status.run_id).map_err(|error| BadMessage::new("run_id", error))?,
             state: RunState::parse(&status.state)
@@ -169,12 +170,12 @@ impl TryFrom<v1::RunStatus> for RunStatus {
             workers: status.workers,
             created_at_ms: status.created_at_ms,
             results: status.results,
-            fingerprint: filled(status.fingerprint),
+            fingerprint: non_empty(status.fingerprint),
             corpus_hash: CorpusHash::try_from(status.corpus_hash)
                 .map_err(|error| BadMessage::new("corpus_hash", error))?,
             config_hash: ConfigHash::try_from(status.config_hash)
                 .map_err(|error| BadMessage::new("config_hash", error))?,
-            trouble: filled(status.trouble),
+            trouble: non_empty(status.trouble),
             records_per_s: rate(status.records_per_s),
             model: status.model.map(Into::into),
         })

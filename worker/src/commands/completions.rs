@@ -10,7 +10,7 @@ pub struct Args {
     shell: Shell,
 }
 
-/// Prints the completion script of `command`, the whole command line of the program.
+/// Prints the completion script for `command`, the program's root command with all subcommands.
 pub fn run(args: &Args, command: clap::Command) -> anyhow::Result<Exit> {
     print(command, args.shell)?;
     Ok(Exit::Fine)

@@ -15,40 +15,40 @@ use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::stats::{Interval, Sample, quantile_interval};
 
-/// The last column of the histogram; it includes larger patches.
-const SIZES: u32 = 40;
+/// Size of the last column of the histogram, which counts larger patches too.
+const LAST_COLUMN: u32 = 40;
 
 /// Resamples of the bootstrap.
 const DRAWS: usize = 2000;
 
-#[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
+#[expect(clippy::unnecessary_wraps, reason = "all parts of a report have this signature")]
 pub(super) fn patches(run: &Run, options: &Options) -> Result<Vec<Block>, AnalysisError> {
     let mut histogram: BTreeMap<u32, u64> = BTreeMap::new();
     for ops in run.cases.iter().filter_map(|case| case.patch_ops) {
-        *histogram.entry(ops.min(SIZES)).or_default() += 1;
+        *histogram.entry(ops.min(LAST_COLUMN)).or_default() += 1;
     }
-    let Some(most) = histogram.keys().max().copied() else {
+    let Some(largest) = histogram.keys().max().copied() else {
         return Ok(vec![Block::Text(format!("No patch was proposed in run {}.", run.id))]);
     };
-    let label = |ops: u32| if ops == SIZES { format!("{ops}+") } else { ops.to_string() };
-    let bars: Vec<Column> = (0..=most)
+    let label = |ops: u32| if ops == LAST_COLUMN { format!("{ops}+") } else { ops.to_string() };
+    let bars: Vec<Column> = (0..=largest)
         .map(|ops| Column { label: label(ops), count: histogram.get(&ops).copied().unwrap_or(0) as f64 })
         .collect();
     let n = thousands(run.cases.iter().filter(|case| case.patch_ops.is_some()).count() as u64);
     let numbers = ["n", "median", "95 % interval", "p95", "95 % interval", "largest"];
-    let mut lines =
+    let mut sizes =
         Table::new(std::iter::once(("patches", Align::Left)).chain(numbers.map(|name| (name, Align::Right))));
     let all: Sample = run.cases.iter().filter_map(ops).collect();
     let accepted: Sample = run.cases.iter().filter(|case| case.accepted).filter_map(ops).collect();
     for (name, sample) in [("all", &all), ("of accepted records", &accepted)] {
-        let of = |q| span(quantile_interval(sample, q, DRAWS, options.seed));
-        lines.push([
+        let interval = |q| span(quantile_interval(sample, q, DRAWS, options.seed));
+        sizes.push([
             name.to_owned(),
             thousands(sample.len() as u64),
             number(sample.median()),
-            of(0.5),
+            interval(0.5),
             number(sample.linear(95.0)),
-            of(0.95),
+            interval(0.95),
             number(sample.max()),
         ]);
     }
@@ -63,7 +63,7 @@ pub(super) fn patches(run: &Run, options: &Options) -> Result<Vec<Block>, Analys
             run.name("patch-sizes"),
             Titled {
                 title: run.title("Size of patches", "operations; intervals by bootstrap", &n),
-                table: lines,
+                table: sizes,
             },
         ),
     ];
@@ -74,19 +74,20 @@ pub(super) fn patches(run: &Run, options: &Options) -> Result<Vec<Block>, Analys
     Ok(blocks)
 }
 
-/// The name of a stage and its time.
+/// A stage: its name, and the function that reads its time in ms from a case.
 type Stage = (&'static str, fn(&Case) -> Option<f64>);
 
 fn ops(case: &Case) -> Option<f64> {
     case.patch_ops.map(f64::from)
 }
 
+/// An interval as text; `-` when there is none.
 fn span(interval: Option<Interval>) -> String {
     interval
         .map_or_else(|| "-".to_owned(), |of| format!("{} – {}", number(Some(of.low)), number(Some(of.high))))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
+#[expect(clippy::unnecessary_wraps, reason = "all parts of a report have this signature")]
 pub(super) fn times(run: &Run, options: &Options) -> Result<Vec<Block>, AnalysisError> {
     let stages: [Stage; 4] = [
         ("propose", |case| case.times.propose_ms),

@@ -1,8 +1,9 @@
-//! Discrete-event simulation of the queue: jobs arrive, servers take them in the order of a rule, failed jobs are
-//! retried.
+//! Discrete-event simulation of the rollout queue: jobs arrive, a scheduling rule chooses the next job for a free
+//! server, and failed jobs are retried.
 //!
-//! `jobs` draws jobs from measured records, `server` runs the simulation, `rule` chooses the next job, `measure`
-//! summarises a repetition, `experiment` runs many. All rules use the same draws, so they are compared in pairs.
+//! `jobs` draws jobs from measured records, `rule` has the scheduling rules, `server` simulates one repetition,
+//! `measure` computes its figures, `experiment` runs the repetitions of all settings. All rules run on the same draws
+//! (common random numbers), so their differences are paired.
 //!
 //! *Invariant*: the same seed gives the same figures, on any number of threads.
 

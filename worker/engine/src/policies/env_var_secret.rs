@@ -1,18 +1,19 @@
 //! `env_var_secret`: secrets are not literal environment values.
 //!
 //! # What it checks
-//! Environment variables whose name contains *secret* and whose value is not empty (kube-linter `env-var-secret`), in
-//! every container.
+//! Environment variables whose name contains *secret*, upper or lower case, and whose literal value is not empty
+//! (kube-linter `env-var-secret`), in every container.
 //!
 //! # Why
-//! Whoever may read a workload reads its literals; a Secret has access rules of its own and can be encrypted and
-//! rotated (Kubernetes documentation, *Good practices for Kubernetes Secrets*).
+//! Every user with read access to a workload can read its literal values; a Secret has its own access rules and can be
+//! encrypted and rotated (Kubernetes documentation, *Good practices for Kubernetes Secrets*).
 //!
 //! # Repair
-//! The literals of a document move into one companion Secret of its own, each under the name of its variable, and the
-//! variables refer to it: the container sees the same values, and nothing that exists is pointed at. That holds for the
-//! names and paths that the check also reports (`TLS_SECRET_NAME`), which lose nothing by it. A value that refers to
-//! other variables (`$(NAME)`) would not be expanded in a Secret: a person must take it apart.
+//! The literals of a document move into one new companion Secret, each under the name of its variable, and the
+//! variables refer to it: the container gets the same values, and no existing Secret is referenced. Variables that hold
+//! only the name or path of a secret (`TLS_SECRET_NAME`) are reported too and move likewise; their values do not
+//! change. A value that refers to other variables (`$(NAME)`) would not be expanded in a Secret: the document needs
+//! review.
 //!
 //! # Example
 //! ```yaml
@@ -44,7 +45,7 @@ const CHECK: Check = Check {
 /// The longest key of a Secret (the API server's limit).
 const LONGEST_KEY: usize = 253;
 
-/// A variable with a literal secret.
+/// An environment variable that the check reports.
 struct Literal<'a> {
     at: Pointer,
     entry: &'a Map<String, Value>,
@@ -55,42 +56,45 @@ struct Literal<'a> {
 
 fn literals<'a>(container: &Container<'a>) -> impl Iterator<Item = Literal<'a>> {
     let list = container.pointer.child("env");
-    let of = container.name;
+    let container_name = container.name;
     container.maps("env").filter_map(move |(index, entry)| {
         let name = entry.get("name")?.as_str()?;
         let value = entry.get("value")?.as_str()?;
+        // kube-linter's pattern for the value is `.+`, which does not match a newline.
         let is_secret = name.to_lowercase().contains("secret") && value.chars().any(|c| c != '\n');
-        is_secret.then(|| Literal { at: list.index(index), entry, name, value, container: of })
+        is_secret.then(|| Literal { at: list.index(index), entry, name, value, container: container_name })
     })
 }
 
-/// What a container sees of a literal: `$$` is an escaped `$` (Kubernetes documentation, *Define Dependent Environment
-/// Variables*). `None` when the literal refers to another variable.
-fn as_seen(value: &str) -> Option<String> {
-    let mut seen = String::with_capacity(value.len());
+/// The value that the container gets for a literal: Kubernetes replaces the escape `$$` by `$` (Kubernetes
+/// documentation, *Define Dependent Environment Variables*). `None` when the literal refers to another variable.
+fn unescaped(value: &str) -> Option<String> {
+    let mut unescaped = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(at) = rest.find('$') {
-        seen.push_str(&rest[..at]);
+        unescaped.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('$') {
             rest = after;
         } else if rest.starts_with('(') && rest.contains(')') {
             return None;
         }
-        seen.push('$');
+        unescaped.push('$');
     }
-    seen.push_str(rest);
-    Some(seen)
+    unescaped.push_str(rest);
+    Some(unescaped)
 }
 
-/// The companion's name: the object's, its kind and `env`, so that objects of one name do not share it; numbered when the
-/// document mentions that name already.
+/// The name of the companion Secret: `{object}-{kind}-env`, without the kind if the object's name ends with it. The
+/// kind keeps objects of the same name apart. A number is appended when the document already contains that name as a
+/// value.
 fn secret_name(view: &View<'_>) -> String {
     let kind = view.kind().to_ascii_lowercase();
     let generated = || view.metadata()?.get("generateName")?.as_str();
     let own = Some(view.identity.name.as_str()).filter(|name| !name.is_empty()).or_else(generated);
     let own = own.and_then(names::to_dns_label).unwrap_or_else(|| kind.clone());
     let own = if own.ends_with(&kind) { own } else { format!("{own}-{kind}") };
+    // With the longest suffix, `-env-99`, a DNS label of 63 characters.
     let own: String = own.chars().take(56).collect();
     let own = own.trim_end_matches('-');
     let candidates = std::iter::once(format!("{own}-env")).chain((2..100).map(|n| format!("{own}-env-{n}")));
@@ -98,6 +102,7 @@ fn secret_name(view: &View<'_>) -> String {
     free.next().unwrap_or_else(|| format!("{own}-env"))
 }
 
+/// Whether a string anywhere in `value` equals `text`.
 fn mentions(value: &Value, text: &str) -> bool {
     match value {
         Value::String(found) => found == text,
@@ -107,18 +112,19 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-/// The values of the companion, by key.
+/// The values of the companion Secret, by key.
 #[derive(Default)]
 struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// The key under which `value` is kept: the variable's name, numbered where that has another value already.
-    fn keep(&mut self, name: &str, value: String) -> String {
+    /// Adds a value and returns its key: the variable's name, with a number if that key already holds another value.
+    fn add(&mut self, name: &str, value: String) -> String {
         let legal = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        // Five characters are left for `_` and a number.
         let base: String = name.chars().map(legal).take(LONGEST_KEY - 5).collect();
         let mut key = base.clone();
         let mut number = 1;
-        while self.0.get(&key).is_some_and(|kept| *kept != value) {
+        while self.0.get(&key).is_some_and(|present| *present != value) {
             number += 1;
             key = format!("{base}_{number}");
         }
@@ -170,14 +176,14 @@ impl Policy for EnvVarSecret {
                     reason: format!("{place} has both value and valueFrom; keep one of them"),
                 };
             }
-            let Some(value) = as_seen(literal.value) else {
+            let Some(value) = unescaped(literal.value) else {
                 return Fix::NeedsReview {
                     reason: format!(
                         "{place} refers to other variables, which a Secret does not expand; put its secret part into a variable of its own"
                     ),
                 };
             };
-            let key = values.keep(literal.name, value);
+            let key = values.add(literal.name, value);
             let mut entry = literal.entry.clone();
             entry.shift_remove("value");
             entry.insert("valueFrom".to_owned(), json!({"secretKeyRef": {"name": secret, "key": key}}));
@@ -236,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_literal_is_kept_in_a_secret_of_its_own() {
+    fn the_literal_moves_into_a_new_secret() {
         let document = pod("[{name: TLS_SECRET_NAME, value: web-tls}, {name: X, value: pod-y}]");
         let patch = fix_of(&EnvVarSecret, &document);
         assert_eq!(
@@ -273,10 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn dollars_are_kept_as_the_container_sees_them() {
-        assert_eq!(as_seen("a$$(B)$$c$d${E}"), Some("a$(B)$c$d${E}".to_owned()));
-        assert_eq!(as_seen("$$$(B)"), None);
-        assert_eq!(as_seen("$(B"), Some("$(B".to_owned()));
+    fn a_secret_has_the_value_that_the_container_got() {
+        assert_eq!(unescaped("a$$(B)$$c$d${E}"), Some("a$(B)$c$d${E}".to_owned()));
+        assert_eq!(unescaped("$$$(B)"), None);
+        assert_eq!(unescaped("$(B"), Some("$(B".to_owned()));
         let document = pod("[{name: U_SECRET, value: 'x:$(PASS)'}]");
         assert!(
             review_of(&EnvVarSecret, &document, &Neighbours::Unknown).contains("refers to other variables")

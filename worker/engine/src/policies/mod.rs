@@ -1,6 +1,7 @@
-//! The policies: one file each, with what it checks, how it is repaired rightly, and when it is cleared.
+//! The policies, one file each, which documents what the policy checks and how a violation is repaired. The modules
+//! before the re-exports are shared by the policies.
 //!
-//! *Invariant*: a policy is deterministic and reads nothing but the view and the rules it is handed.
+//! *Invariant*: a policy is deterministic and reads only the view and the rules that are passed to it.
 
 mod contract;
 mod host_flag;

@@ -1,14 +1,18 @@
-//! What the three probe policies share: the port a probe asks is one that its container exposes.
+//! Shared by `liveness_port`, `readiness_port` and `startup_port`: the port that a probe connects to must be exposed,
+//! that is, declared as a TCP port under the container's `ports`.
 //!
-//! Regular containers only, as kube-linter does; of a probe's handlers the first with an unknown port is reported.
+//! As in kube-linter, only regular containers are checked, and only the first handler of a probe with an unexposed port
+//! is reported.
 //!
 //! # Repair
-//! A number is exposed as it is. A name stands for a port that the container declares; where it declares none of that
-//! name, the number is looked for in this order, and otherwise a person is asked:
-//! 1. a port whose name differs by upper and lower case only, or the port of a sibling probe with the same path: the
-//!    probe is pointed at it;
-//! 2. the only TCP port of the container, if it has no name: it gets the name;
-//! 3. a well-known name (`http`, `https`, `grpc`, `metrics`) in a container that declares no port: its usual number.
+//! A port given by number is declared; a name that is written as a number becomes that number. A number out of range,
+//! and the port of SSH, need review. For a name that the container does not declare, the first of these that applies is
+//! the repair, and otherwise the document needs review:
+//! 1. the name of a declared port differs in upper and lower case only, or a sibling probe with the same path has an
+//!    exposed port: the probe gets that port;
+//! 2. the container declares no port and the name is well known (`http`, `https`, `grpc`, `metrics`): a port with the
+//!    name and its usual number is declared;
+//! 3. the container declares one TCP port, which has no name: that port gets the name.
 
 use domain::outcome::Caution;
 use domain::pointer::Pointer;
@@ -25,30 +29,32 @@ use crate::k8s::{Container, ContainerKind, View, names};
 pub(super) struct Probe {
     pub(super) policy: PolicyId,
     pub(super) check: Check,
-    /// Its key in the container.
+    /// Key of the probe in the container.
     pub(super) key: &'static str,
 }
 
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
-/// The handlers that name a port, with the words of kube-linter.
+/// The handlers that have a port, and kube-linter's words for them in a message.
 const HANDLERS: [(&str, &str); 3] =
     [("httpGet", "HTTPGet"), ("tcpSocket", "TCPSocket"), ("grpc", "GRPC check")];
 
-/// What a port name usually stands for (IANA service names; the habits of gRPC and Prometheus).
+/// The usual numbers of port names (IANA service names; the conventions of gRPC and Prometheus).
 const WELL_KNOWN: [(&str, i64); 4] = [("http", 80), ("https", 443), ("grpc", 9090), ("metrics", 9090)];
 
-/// The port of SSH, which another policy forbids to expose.
+/// The port of SSH, which the policy `ssh_port` forbids to expose.
 const SSH: i64 = 22;
 
-/// A port that a probe asks.
+/// A port that a probe connects to.
 #[derive(Debug, Clone, PartialEq)]
 struct Target<'a> {
     handler: &'static str,
+    /// kube-linter's words for the handler.
     words: &'static str,
     port: &'a Value,
 }
 
+/// The ports of a probe, one for each handler that has a port.
 fn targets<'a>(container: &Container<'a>, probe: &str) -> Vec<Target<'a>> {
     let Some(probe) = container.fields.get(probe).and_then(Value::as_object) else { return Vec::new() };
     let target = |(handler, words)| {
@@ -68,13 +74,14 @@ fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
 
 fn exposes<'a>(mut ports: impl Iterator<Item = &'a Map<String, Value>>, target: &Target<'_>) -> bool {
     ports.any(|port| {
-        // A port's name that is written as a number is not a valid name.
+        // A text matches by name only, even if it is written as a number; `grpc` has no named ports.
         let name = target.port.as_str().filter(|name| target.handler != "grpc" && !name.is_empty());
         let by_name = name.is_some_and(|name| text(port, "name") == name);
         is_tcp(port) && (by_name || (target.port.is_i64() && port.get("containerPort") == Some(target.port)))
     })
 }
 
+/// The ports of a probe that the container does not expose.
 fn unexposed<'a>(container: &Container<'a>, probe: &str) -> Vec<Target<'a>> {
     let ports: Vec<_> = container.maps("ports").map(|(_, port)| port).collect();
     let targets = targets(container, probe).into_iter();
@@ -114,7 +121,8 @@ pub(super) fn fix(probe: Probe, view: &View<'_>) -> Fix {
             }
         }
     }
-    // Not reached where the list of ports has a wrong type.
+    // The violation remains if `ports` is not a list, which the editor leaves as it is. A document without any edit is
+    // left to the caller, which asks for review because the policy does not hold.
     let left = detect(probe, &View::of(editor.document(), view.identity, view.neighbours)).into_iter().next();
     match left {
         Some(left) if editor.document() != view.value => Fix::NeedsReview {
@@ -127,6 +135,7 @@ pub(super) fn fix(probe: Probe, view: &View<'_>) -> Fix {
     }
 }
 
+/// The repair of one unexposed port.
 struct Repair<'r, 'a> {
     container: &'r Container<'a>,
     probe: &'static str,
@@ -139,7 +148,7 @@ impl Repair<'_, '_> {
             Value::String(name) => match name.parse::<i64>() {
                 Ok(number) => {
                     self.expose(editor, number)?;
-                    self.point_at(editor, json!(number));
+                    self.set_probe_port(editor, json!(number));
                     Ok(None)
                 }
                 Err(_) => self.apply_name(editor, name),
@@ -151,6 +160,7 @@ impl Repair<'_, '_> {
         }
     }
 
+    /// Repairs a port given by name, in the order of the module's documentation.
     fn apply_name(&self, editor: &mut Editor, name: &str) -> Result<Option<Caution>, String> {
         let ports = self.ports(editor);
         if name.is_empty() {
@@ -162,18 +172,18 @@ impl Repair<'_, '_> {
         if let Some(same) =
             ports.iter().find(|port| is_tcp(port) && text(port, "name").eq_ignore_ascii_case(name))
         {
-            self.point_at(editor, same.get("name").cloned().unwrap_or_default());
+            self.set_probe_port(editor, same.get("name").cloned().unwrap_or_default());
             return Ok(None);
         }
         if let Some(port) = self.sibling_port() {
-            self.point_at(editor, port);
+            self.set_probe_port(editor, port);
             return Ok(None);
         }
         let is_new = names::is_port_name(name) && ports.iter().all(|port| text(port, "name") != name);
         if is_new && ports.is_empty() {
             let known = WELL_KNOWN.iter().find(|(known, _)| *known == name);
             if let Some((_, number)) = known {
-                editor.append(&self.list(), json!({"name": name, "containerPort": number}));
+                editor.append(&self.ports_pointer(), json!({"name": name, "containerPort": number}));
                 return Ok(Some(Caution::PortGuessed));
             }
         }
@@ -181,7 +191,7 @@ impl Repair<'_, '_> {
         if let (true, Some((index, port)), None) = (is_new, tcp.next(), tcp.next())
             && text(port, "name").is_empty()
         {
-            editor.set(&self.list().index(index).child("name"), json!(name));
+            editor.set(&self.ports_pointer().index(index).child("name"), json!(name));
             return Ok(None);
         }
         Err(self.unknown_name(name, &ports))
@@ -214,16 +224,17 @@ impl Repair<'_, '_> {
             .next()
     }
 
-    fn list(&self) -> Pointer {
+    fn ports_pointer(&self) -> Pointer {
         self.container.pointer.child("ports")
     }
 
     /// The container's ports as they are now; entries that are not maps count as empty ones.
     fn ports(&self, editor: &Editor) -> Vec<Map<String, Value>> {
-        let list = editor.value(&self.list()).and_then(Value::as_array);
+        let list = editor.value(&self.ports_pointer()).and_then(Value::as_array);
         list.into_iter().flatten().map(|port| port.as_object().cloned().unwrap_or_default()).collect()
     }
 
+    /// Declares a port as a TCP port, unless it is declared already.
     fn expose(&self, editor: &mut Editor, number: i64) -> Result<(), String> {
         let asks =
             || format!("the {} of container {} asks port {number}", self.probe, quoted(self.container.name));
@@ -246,11 +257,12 @@ impl Repair<'_, '_> {
         } else {
             json!({"containerPort": number})
         };
-        editor.append(&self.list(), port);
+        editor.append(&self.ports_pointer(), port);
         Ok(())
     }
 
-    fn point_at(&self, editor: &mut Editor, port: Value) {
+    /// Sets the port of the probe.
+    fn set_probe_port(&self, editor: &mut Editor, port: Value) {
         editor.set(&self.container.pointer.join(&[self.probe, self.target.handler, "port"]), port);
     }
 }

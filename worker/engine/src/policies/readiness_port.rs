@@ -1,16 +1,17 @@
 //! `readiness_port`: the readiness probe's port is exposed.
 //!
 //! # What it checks
-//! That the port which the readiness probe of a regular container asks (`httpGet`, `tcpSocket` by number or name, `grpc` by
-//! number) is among the TCP ports that the container declares (kube-linter `readiness-port`).
+//! That the port of a regular container's readiness probe (`httpGet` and `tcpSocket` by number or name, `grpc` by
+//! number) is among the TCP ports that the container declares (kube-linter `readiness-port`). Init and ephemeral
+//! containers are not checked.
 //!
 //! # Why
-//! A readiness probe that asks the wrong port keeps a healthy pod out of its Services
-//! (Kubernetes documentation, *Configure Liveness, Readiness and Startup Probes*); a declared port shows
-//! that the number is meant.
+//! A readiness probe on the wrong port keeps a healthy pod out of its Services (Kubernetes documentation, *Configure
+//! Liveness, Readiness and Startup Probes*); a declaration of the same port confirms that the number is intended.
 //!
 //! # Repair
-//! The port is declared; see the probe ports' shared module for names.
+//! The port is declared under the container's `ports`; the module `probe_ports` documents the repair of a port given by
+//! name.
 //!
 //! # Example
 //! ```yaml
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn other_probes_are_not_its_business() {
+    fn other_probes_are_ignored() {
         let document = document(
             "kind: Pod\nspec: {containers: [{name: a, livenessProbe: {tcpSocket: {port: 1}}, readinessProbe: {tcpSocket: {port: 2}}, startupProbe: {tcpSocket: {port: 3}}}]}",
         );

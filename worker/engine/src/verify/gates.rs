@@ -1,4 +1,5 @@
-//! Runs the gates in their order, with ablation, and assigns the fault of a failure.
+//! Runs the gates in their order, except those that the configuration disables (for ablation studies), and assigns the
+//! fault of a failure.
 
 use domain::config::RunConfig;
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
@@ -12,10 +13,10 @@ use crate::document::Document;
 use crate::k8s::{View, neighbours};
 use crate::policies::Finding;
 
-/// A clock that is handed in: ms since any fixed moment.
+/// A clock passed by the caller, since the engine reads no time itself: ms since an arbitrary fixed moment.
 pub type Clock<'c> = &'c dyn Fn() -> f64;
 
-/// What is known of a document before any patch; made once, used for every record about it.
+/// Findings and schema verdict of an unpatched document: computed once, used for every record of the document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Before {
     /// All findings.
@@ -24,7 +25,7 @@ pub struct Before {
     pub schema: GateResult,
 }
 
-/// Looks at a document before any patch.
+/// Runs all detectors on an unpatched document and, if it is enabled, the schema gate.
 pub fn examine(document: &Document, neighbours: &Neighbours, config: &RunConfig, clock: Clock<'_>) -> Before {
     let findings = detect(&View::new(document, neighbours));
     let schema = if runs(Gate::Schema, config) {
@@ -35,14 +36,14 @@ pub fn examine(document: &Document, neighbours: &Neighbours, config: &RunConfig,
     Before { findings, schema }
 }
 
-/// A repair to be judged, and what it is about.
+/// A repair to verify, with its target policy and document.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    /// The document as it was.
+    /// The unpatched document.
     pub document: &'a Document,
-    /// What stands around it.
+    /// Related objects of the same input.
     pub neighbours: &'a Neighbours,
-    /// What was found in it.
+    /// Findings and schema verdict of the unpatched document.
     pub before: &'a Before,
     /// The target policy.
     pub policy: &'a PolicyName,
@@ -50,12 +51,12 @@ pub struct Candidate<'a> {
     pub proposal: &'a Proposal,
 }
 
-/// What the gates said of a repair.
+/// Result of the gates for a repair.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verification {
     /// Verdicts, errors and times.
     pub gates: Gates,
-    /// Whose fault a rejection is.
+    /// Whether the patch or the document causes a failure.
     pub fault: Fault,
     /// Findings that the original document did not have.
     pub new_violations: Vec<String>,
@@ -75,15 +76,15 @@ impl Verification {
     }
 }
 
-/// How a repair is judged: [`verify`], or other gates that the caller brings.
+/// Signature of [`verify`]. The caller chooses the function, because the gates of the paper are in another crate.
 pub type Verify = fn(Candidate<'_>, &RunConfig, Clock<'_>) -> Verification;
 
-/// Whether the configuration leaves a gate on.
+/// Whether a gate is enabled in the configuration.
 pub fn runs(gate: Gate, config: &RunConfig) -> bool {
     !config.verifier.disabled_gates.contains(&gate)
 }
 
-/// Runs a gate and notes its time.
+/// Runs a gate and records its time in the result.
 pub fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult {
     let start = clock();
     let mut result = gate();
@@ -91,7 +92,8 @@ pub fn timed(clock: Clock<'_>, gate: impl FnOnce() -> GateResult) -> GateResult 
     result
 }
 
-/// Judges a repair. Every gate after *apply* runs, also after a failed gate, so that each can be evaluated alone.
+/// Verifies a repair. If the patch applies, every other enabled gate runs, even after a failed one, so that each gate
+/// can be evaluated alone.
 pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) -> Verification {
     let mut gates = Gates { schema_before: candidate.before.schema.clone(), ..Gates::NOT_RUN };
     let start = clock();
@@ -104,10 +106,11 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
         return Verification { gates, fault: Fault::Patch, new_violations: Vec::new(), patched: None };
     };
 
-    let around = neighbours_after(candidate.neighbours, candidate.proposal);
+    let patched_neighbours = neighbours_after(candidate.neighbours, candidate.proposal);
     let before = View::new(candidate.document, candidate.neighbours);
-    let after = View::new(&patched, &around);
+    let after = View::new(&patched, &patched_neighbours);
     let mut new_violations = Vec::new();
+    // Runs even if the gate is disabled: the rescan uses the verdict.
     let policy =
         timed(clock, || GateResult::from_errors(policy::errors(&after, candidate.policy, &config.rules)));
     let holds = policy.verdict == Verdict::Passed;
@@ -139,7 +142,8 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     Verification { gates, fault, new_violations, patched: Some(patched.value) }
 }
 
-/// The neighbours with what the companions offer. A document that stood alone still does, beside its companions.
+/// The neighbours of the patched document: those before the patch and what the companions offer. Unknown neighbours
+/// become the companions' offers alone, or stay unknown if there are none.
 fn neighbours_after(before: &Neighbours, proposal: &Proposal) -> Neighbours {
     let offers: Vec<_> = proposal
         .companions
@@ -173,7 +177,8 @@ fn companion_findings(companions: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A patch answers for what it breaks; errors that the document had before are the document's.
+/// Assigns the fault of a failure: `Patch` if the patch breaks anything, `Document` if the document had all of the
+/// errors before, `None` if no gate failed.
 pub fn fault(gates: &Gates) -> Fault {
     let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
         .iter()

@@ -1,4 +1,4 @@
-//! Rules on capabilities.
+//! The paper's rules for `drop_capabilities` and `drop_cap_sys_admin`.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::super::ops::Ops;
 use super::super::walk::{Fields, Node, containers, map};
 use super::context::{demand, security_context};
 
-/// What the published run dropped (its successor added `ALL`).
+/// Capabilities that the rule dropped in the published run. A later version of the paper's code added `ALL`.
 const DANGEROUS: [&str; 6] = ["NET_RAW", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_CHROOT"];
 
 fn is_dangerous(value: &Value) -> bool {
@@ -39,6 +39,7 @@ pub(crate) fn drop_capabilities(document: &Value, out: &mut Ops) {
     }
 }
 
+/// Removes the dangerous capabilities from the list `add`.
 fn filter_added(capabilities: &Fields, at: &domain::pointer::Pointer, out: &mut Ops) {
     let Some(added) = capabilities.get("add").and_then(Value::as_array) else { return };
     if added.iter().any(is_dangerous) {
@@ -47,23 +48,23 @@ fn filter_added(capabilities: &Fields, at: &domain::pointer::Pointer, out: &mut 
     }
 }
 
-/// The first container that needs anything, and no other.
+/// Repairs only the first container that needs an operation, as the published rule does.
 pub(super) fn drop_cap_sys_admin(document: &Value, out: &mut Ops) {
     for container in containers(document) {
-        sys_admin(&container, out);
+        repair_sys_admin(&container, out);
         if !out.0.is_empty() {
             return;
         }
     }
 }
 
-fn sys_admin(container: &Node<'_>, out: &mut Ops) {
+fn repair_sys_admin(container: &Node<'_>, out: &mut Ops) {
     let at = container.at.child("securityContext");
     let Some(context) = container.map("securityContext") else {
         let whole = json!({"capabilities": {"drop": ["SYS_ADMIN"]}, "allowPrivilegeEscalation": false});
         return out.add(at, whole);
     };
-    let is_it =
+    let is_sys_admin =
         |value: &Value| value.as_str().is_some_and(|name| name.trim().eq_ignore_ascii_case("SYS_ADMIN"));
     let at = at.child("capabilities");
     match map(context, "capabilities") {
@@ -71,12 +72,15 @@ fn sys_admin(container: &Node<'_>, out: &mut Ops) {
         Some(capabilities) => {
             match capabilities.get("drop").and_then(Value::as_array) {
                 None => out.add(at.child("drop"), json!(["SYS_ADMIN"])),
-                Some(dropped) if !dropped.iter().any(is_it) => out.add(at.child("drop").end(), "SYS_ADMIN"),
+                Some(dropped) if !dropped.iter().any(is_sys_admin) => {
+                    out.add(at.child("drop").end(), "SYS_ADMIN");
+                }
                 Some(_) => {}
             }
             let added =
                 capabilities.get("add").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            for (index, _) in added.iter().enumerate().rev().filter(|(_, name)| is_it(name)) {
+            // From the end, so that a removal does not shift the indices of the entries still to be removed.
+            for (index, _) in added.iter().enumerate().rev().filter(|(_, name)| is_sys_admin(name)) {
                 out.remove(at.child("add").index(index));
             }
         }

@@ -1,4 +1,4 @@
-//! The published rules: for each policy, its own operations on a document.
+//! The published rules: for each policy, the operations that repair a document. The guards add further operations.
 
 mod accounts;
 mod capabilities;
@@ -19,13 +19,14 @@ use serde_json::Value;
 use super::ops::Ops;
 use super::refusal::Refusal;
 
+// These rules are guards too.
 pub(super) use capabilities::drop_capabilities;
 pub(super) use env::env_var_secret;
 pub(super) use image::no_latest_tag;
 pub(super) use resources::{requests_within_limits, set_requests_limits};
 pub(super) use security::{no_allow_privilege_escalation, read_only_root_fs, run_as_non_root};
 
-/// The policy's own operations; empty when there is nothing to fix.
+/// The operations of the policy's rule, without those of the guards; empty when there is nothing to fix.
 pub(super) fn operations(document: &Value, policy: PolicyId) -> Result<Vec<Op>, Refusal> {
     let mut ops = Ops::default();
     let out = &mut ops;
