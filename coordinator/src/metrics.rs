@@ -355,7 +355,7 @@ impl Metrics {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// All metrics as OpenMetrics text.
+    /// All metrics in the `OpenMetrics` text format.
     pub(crate) fn text(&self, depths: Depths) -> String {
         let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.process.update();

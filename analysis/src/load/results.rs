@@ -159,9 +159,8 @@ impl Results {
         hashes.sort_unstable();
         let twice: HashSet<u64> = hashes
             .windows(2)
-            .filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first()))
-            .flatten()
-            .copied()
+            .filter(|pair| pair.first() == pair.last())
+            .filter_map(|pair| pair.first().copied())
             .collect();
         if twice.is_empty() {
             return Ok(());

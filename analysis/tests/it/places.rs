@@ -1,5 +1,6 @@
 //! Where results may lie, and what is refused.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use arrow_array::{Array, RecordBatch, StringArray};
 use domain::run::RunState;
 use parquet::arrow::ArrowWriter;
 use results::scan::{Part, batches};
+use results::schema::{FORMAT_KEY, FORMAT_VERSION};
 use serde_json::json;
 
 use crate::support::{accepted, analysis, failure, json, run_folder, stdout, ten, write};
@@ -129,7 +131,10 @@ fn a_column_that_is_missing_is_named() {
     let (_, whole) = batches([Part::File(part.clone())], None).next().unwrap().unwrap();
     let kept = |name: &str| name != "patch" && name != "accepted";
     let kept = (0..whole.num_columns()).filter(|column| kept(whole.schema().field(*column).name()));
-    write_batch(&part, &whole.project(&kept.collect::<Vec<_>>()).unwrap());
+    let metadata: HashMap<_, _> = [(FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string())].into();
+    let incomplete = whole.project(&kept.collect::<Vec<_>>()).unwrap();
+    let schema = incomplete.schema().as_ref().clone().with_metadata(metadata);
+    write_batch(&part, &incomplete.with_schema(Arc::new(schema)).unwrap());
     let text = failure(&["metrics", run.to_str().unwrap()]);
     let problems = "foreign schema: column \"patch\" is missing, column \"accepted\" is missing";
     assert!(text.contains("part-00000.parquet") && text.contains(problems), "{text}");

@@ -328,7 +328,7 @@ impl GatewayState {
     /// Removes a request if it is waiting; one that is calling stays.
     pub(super) fn remove_waiting(&mut self, request_id: RequestId) {
         let Some(stream) = self.streams.get_mut(&request_id.stream) else { return };
-        if stream.requests.get(&request_id.number).is_some_and(|request| request.is_waiting())
+        if stream.requests.get(&request_id.number).is_some_and(super::request::PendingRequest::is_waiting)
             && let Some(request) = stream.requests.remove(&request_id.number)
         {
             self.drop_waiter(request_id, &request);

@@ -179,7 +179,7 @@ impl Coordinator {
                 }
                 Ok(_) => {
                     run.trouble =
-                        Some("its corpus has another number of records: submit the run again".to_owned())
+                        Some("its corpus has another number of records: submit the run again".to_owned());
                 }
                 Err(error) => {
                     run.trouble = Some(format!("its corpus cannot be read ({error}): submit the run again"));

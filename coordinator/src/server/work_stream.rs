@@ -43,11 +43,11 @@ pub(super) fn serve(
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> impl Stream<Item = Outgoing> + Send {
-    let (replies, replied) = mpsc::channel(REPLIES);
+    let (replies, control) = mpsc::channel(REPLIES);
     let (slices, outgoing) = mpsc::channel(SLICES);
     let receiver = tokio::spawn(receive_loop(coordinator, inbound, replies, slices, draining, limits));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
-    stream::select(ReceiverStream::new(replied), ReceiverStream::new(outgoing)).inspect(move |_| {
+    stream::select(ReceiverStream::new(control), ReceiverStream::new(outgoing)).inspect(move |_| {
         let _ = &ends_with_stream;
     })
 }

@@ -113,8 +113,8 @@ impl Scenario {
         if dice.chance(20) {
             runs.push(entry(SIZES[(first + 1) % 4], dice.between(1, 6) as u32));
         }
-        let faulty = dice.chance(70);
-        let percent = |most| if faulty { dice.below(most) } else { 0 };
+        let has_faults = dice.chance(70);
+        let percent = |most| if has_faults { dice.below(most) } else { 0 };
         let faults = Faults {
             before: percent(20),
             after: percent(20),

@@ -211,7 +211,7 @@ impl ObjectRepair<'_> {
                     repaired.left.push(format!("{subject}: no patch passes the gates: {why}"));
                 }
                 Attempt::NeedsReview(reason) => {
-                    repaired.left.push(format!("{subject}: needs review: {reason}"))
+                    repaired.left.push(format!("{subject}: needs review: {reason}"));
                 }
                 Attempt::NotApplicable => repaired.left.push(format!("{subject}: {}", finding.message)),
             }

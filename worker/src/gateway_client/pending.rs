@@ -211,7 +211,7 @@ impl PendingRequests {
                 self.settle(cached.number, event);
             }
             Response::ResultPersisted(persisted) => {
-                self.settle(persisted.number, GatewayEvent::ResultPersisted)
+                self.settle(persisted.number, GatewayEvent::ResultPersisted);
             }
             Response::Stopped(stopped) => self.settle(stopped.number, GatewayEvent::Stopped(stopped.reason)),
         }

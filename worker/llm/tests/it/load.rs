@@ -242,7 +242,7 @@ pub(crate) struct Seen {
 pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, seed: u64) -> Seen {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut provider = Provider::new(curve);
-    let (mut seen, mut under_way) = (Seen::default(), 0_u64);
+    let (mut observed, mut under_way) = (Seen::default(), 0_u64);
     let mut calls: Vec<Option<(Ticket, f64, Signal)>> = Vec::new();
     let mut ends: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut now = 0.0;
@@ -253,11 +253,11 @@ pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, seed: u64) -> See
             Turn::Go(ticket) => {
                 let (end, signal) = match provider.arrive(now, tokens, &mut random) {
                     Verdict::Answer(end) => {
-                        seen.accepted_at.push(now);
+                        observed.accepted_at.push(now);
                         (end, Signal::Answered { tokens })
                     }
                     Verdict::Refuse(wait, scarce) => {
-                        seen.refused_at.push(now);
+                        observed.refused_at.push(now);
                         (now + ROUND_TRIP, Signal::Throttled { retry_after: Some(wait), scarce })
                     }
                 };
@@ -265,7 +265,7 @@ pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, seed: u64) -> See
                 calls.push(Some((ticket, now, signal)));
                 under_way += 1;
                 assert!(under_way < 100_000, "no bound at {now}");
-                seen.under_way = seen.under_way.max(under_way);
+                observed.under_way = observed.under_way.max(under_way);
                 tokens = size.draw(&mut random);
                 continue;
             }
@@ -279,7 +279,7 @@ pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, seed: u64) -> See
             let Some(Reverse((_, index))) = ends.pop() else { continue };
             let Some((ticket, began, signal)) = calls[index].take() else { continue };
             if matches!(signal, Signal::Answered { .. }) && began >= WARM {
-                seen.latency.push(now - began);
+                observed.latency.push(now - began);
             }
             under_way -= 1;
             strategy.finish(now, ticket, signal);
@@ -287,7 +287,7 @@ pub(crate) fn play(curve: &Curve, strategy: &mut dyn Strategy, seed: u64) -> See
             now = next;
         }
     }
-    seen
+    observed
 }
 
 impl Seen {
