@@ -46,7 +46,7 @@ pub enum ServerError {
 }
 
 /// Serves the coordinator and its LLM gateway on `listener` until `shutdown` completes; then asks streams to end and waits
-/// up to [`GRACE`] for that.
+/// up to `GRACE` for that.
 pub async fn run(
     listener: TcpListener,
     coordinator: Arc<Coordinator>,
