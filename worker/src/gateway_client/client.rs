@@ -213,10 +213,10 @@ impl Failures {
     }
 }
 
-type Opened = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
+type OpenStream = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
 
 /// Opens the LLM call stream; waits for the name that the coordinator assigns.
-async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<Opened, String> {
+async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<OpenStream, String> {
     let worker = match name.wait_for(Option::is_some).await.map(|name| name.clone()) {
         Ok(Some(name)) => name.to_string(),
         _ => return Err("the worker has not joined".to_owned()),
@@ -279,7 +279,7 @@ impl StreamTask {
     }
 
     /// Sends and receives until the stream breaks, and returns why; `None`: every handle is dropped.
-    async fn run_stream(&mut self, (outbox, mut stream): Opened) -> Option<String> {
+    async fn run_stream(&mut self, (outbox, mut stream): OpenStream) -> Option<String> {
         self.pending.begin_stream();
         loop {
             tokio::select! {

@@ -17,7 +17,8 @@ use tracing::Span;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Registry;
 
-use super::TRACEPARENT;
+/// The name of the message header that carries a span's context (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
 
 /// How long the end of the program waits for the last spans to leave.
 const LAST_SPANS: Duration = Duration::from_secs(3);

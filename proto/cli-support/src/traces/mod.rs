@@ -4,10 +4,7 @@ mod export;
 
 use clap::Args;
 
-pub use export::{Exporting, TracesError, carried, follow};
-
-/// The name of the message header that carries a span's context (W3C Trace Context).
-pub const TRACEPARENT: &str = "traceparent";
+pub use export::{Exporting, TRACEPARENT, TracesError, carried, follow};
 
 /// Where spans go; flatten it into a command line.
 #[derive(Debug, Clone, Default, Args)]

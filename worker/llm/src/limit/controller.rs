@@ -272,7 +272,7 @@ impl Controller {
 
     /// The learner of tokens; a new one begins with the tokens of the present pace of calls.
     fn token_learner(&mut self, now: Seconds) -> &mut Learner {
-        let size = self.sizes.usual().unwrap_or(USUAL_TOKENS);
+        let size = self.sizes.typical().unwrap_or(USUAL_TOKENS);
         let pace = self.requests.pace() * size;
         self.tokens.get_or_insert_with(|| {
             let mut learner = Learner::new(None, size, now);
@@ -284,15 +284,15 @@ impl Controller {
     /// Replaces the configured limits; `auto` leaves a limit as it is. Measurements stay.
     pub fn allow(&mut self, now: Seconds, limits: &BudgetLimits) {
         let a_second = |limit: Limit| limit.known().map(|limit| limit as f64 / 60.0);
-        if let Some(most) = a_second(limits.requests_per_minute) {
-            self.requests.allow(now, most);
+        if let Some(limit) = a_second(limits.requests_per_minute) {
+            self.requests.allow(now, limit);
         }
-        if let Some(most) = a_second(limits.tokens_per_minute) {
-            let size = self.sizes.usual().unwrap_or(USUAL_TOKENS);
-            self.tokens.get_or_insert_with(|| Learner::new(Some(most), size, now)).allow(now, most);
+        if let Some(limit) = a_second(limits.tokens_per_minute) {
+            let size = self.sizes.typical().unwrap_or(USUAL_TOKENS);
+            self.tokens.get_or_insert_with(|| Learner::new(Some(limit), size, now)).allow(now, limit);
         }
-        if let Some(most) = limits.concurrency.known() {
-            self.in_flight.allow(most as f64);
+        if let Some(limit) = limits.concurrency.known() {
+            self.in_flight.allow(limit as f64);
         }
     }
 

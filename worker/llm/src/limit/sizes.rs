@@ -39,7 +39,7 @@ impl Sizes {
     }
 
     /// Mean tokens of a call; `None` before the first.
-    pub(super) fn usual(&self) -> Option<f64> {
+    pub(super) fn typical(&self) -> Option<f64> {
         (self.weight > 0.0).then(|| self.taken / self.weight)
     }
 
@@ -67,7 +67,7 @@ mod tests {
     fn a_line_is_learnt_and_before_that_the_estimate_counts() {
         let mut sizes = Sizes::default();
         assert!((sizes.expected(700.0) - 700.0).abs() < 1e-9);
-        assert_eq!(sizes.usual(), None);
+        assert_eq!(sizes.typical(), None);
         sizes.add(1000.0, 400.0);
         assert!((sizes.expected(1000.0) - 400.0).abs() < 1e-6);
         let mut random = fastrand::Rng::with_seed(1);

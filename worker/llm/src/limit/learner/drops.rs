@@ -38,12 +38,12 @@ impl Learner {
         LimitDrop { before, since: now, hold, low_at: now, back_at: None, probes: 0 }
     }
 
-    /// The drop continues: the next probe comes when the last drop ended, or later each time, up to nearly the `usual`
+    /// The drop continues: the next probe comes when the last drop ended, or later each time, up to nearly the `longest_hold`
     /// holding time.
-    pub(super) fn still_low(&self, drop: LimitDrop, now: Seconds, usual: Seconds) -> LimitDrop {
+    pub(super) fn still_low(&self, drop: LimitDrop, now: Seconds, longest_hold: Seconds) -> LimitDrop {
         let left =
             self.previous_drop.map(|previous| drop.since + previous.lasted - now).filter(|left| *left > 0.0);
-        let hold = left.unwrap_or_else(|| (LONGER * drop.hold).min(HOLD.max(EAGER * usual)));
+        let hold = left.unwrap_or_else(|| (LONGER * drop.hold).min(HOLD.max(EAGER * longest_hold)));
         LimitDrop { hold, low_at: now, back_at: None, ..drop }
     }
 
@@ -92,7 +92,7 @@ impl Learner {
         } else {
             return false;
         }
-        self.pace = self.known().map_or(self.pace, |most| self.pace.min(most));
+        self.pace = self.known().map_or(self.pace, |limit| self.pace.min(limit));
         self.apply(now);
         true
     }

@@ -212,8 +212,8 @@ impl Learner {
             Some(measured) => PROBE * (0.5 + 2.0 * ((self.pace / measured) - BELOW).max(0.0)).min(1.5),
         };
         self.pace *= 1.0 + faster * since;
-        if let Some(most) = self.known() {
-            self.pace = self.pace.min(most);
+        if let Some(limit) = self.known() {
+            self.pace = self.pace.min(limit);
         }
         self.apply(now);
     }
@@ -238,8 +238,8 @@ impl Learner {
             return self.apply(now);
         }
         self.measure(mark, wait);
-        if let Some(most) = self.known() {
-            self.pace = self.pace.min(most);
+        if let Some(limit) = self.known() {
+            self.pace = self.pace.min(limit);
         }
         self.pace = self.pace.max(self.floor());
         self.cut_at = now;
@@ -258,9 +258,9 @@ impl Learner {
 
     /// Sets the limit a second that the provider advertises. A higher one than before discards the measurements of
     /// the old limit.
-    pub fn advertised_limit(&mut self, now: Seconds, most: f64) {
+    pub fn advertised_limit(&mut self, now: Seconds, limit: f64) {
         if let Some((before, at)) = self.advertised
-            && before < most
+            && before < limit
         {
             if now - at < SETTLED {
                 return;
@@ -268,19 +268,19 @@ impl Learner {
             (self.measured, self.full, self.dropped) = (None, None, None);
             self.hold_until = now;
         }
-        self.advertised = Some((most, now));
-        if self.pace > most {
-            self.pace = most;
+        self.advertised = Some((limit, now));
+        if self.pace > limit {
+            self.pace = limit;
             self.apply(now);
         }
     }
 
     /// Replaces the configured limit a second.
-    pub fn allow(&mut self, now: Seconds, most: f64) {
-        self.configured = Some(most);
-        let most = self.advertised.map_or(most, |(advertised, _)| advertised.min(most));
+    pub fn allow(&mut self, now: Seconds, limit: f64) {
+        self.configured = Some(limit);
+        let limit = self.advertised.map_or(limit, |(advertised, _)| advertised.min(limit));
         // A measured pace, or one that was lowered, is more reliable than the configured limit.
-        self.pace = if self.ever_refused || self.seen_slow { self.pace.min(most) } else { most };
+        self.pace = if self.ever_refused || self.seen_slow { self.pace.min(limit) } else { limit };
         self.apply(now);
     }
 
