@@ -1,7 +1,13 @@
 //! CPU time and peak memory of this process, from `/proc` (Linux; unknown elsewhere).
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Clock ticks of `/proc/self/stat` in a second: `USER_HZ`, which Linux fixes at 100 for user space (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Highest `VmHWM` that was read, in KiB. The kernel computes the mark when it is read and stores it only now and then
+/// (proc_pid_status(5): "inaccurate"), so a later reading can be lower than an earlier one.
+static PEAK_KIB: AtomicU64 = AtomicU64::new(0);
 
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,8 +27,8 @@ impl Usage {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         Some(Self {
             cpu_s: cpu_seconds(&stat)?,
-            rss_mb: memory_mb(&status, "VmRSS:")?,
-            peak_rss_mb: memory_mb(&status, "VmHWM:")?,
+            rss_mb: megabytes(kib(&status, "VmRSS:")?),
+            peak_rss_mb: megabytes(highest(&PEAK_KIB, kib(&status, "VmHWM:")?)),
         })
     }
 }
@@ -36,11 +42,19 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-/// A line such as `VmHWM: … kB`.
-fn memory_mb(status: &str, key: &str) -> Option<f64> {
+/// The larger of `reading` and every reading before.
+fn highest(peak: &AtomicU64, reading: u64) -> u64 {
+    peak.fetch_max(reading, Ordering::Relaxed).max(reading)
+}
+
+/// The KiB of a line such as `VmHWM: … kB`.
+fn kib(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn megabytes(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
 }
 
 #[cfg(test)]
@@ -51,8 +65,14 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         let stat = "42 (a) b) (c) R 1 42 42 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 4 0 1 2 3";
         assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(memory_mb("VmPeak:\t 9 kB\nVmHWM:\t  100000 kB\n", "VmHWM:"), Some(102.4));
+        assert_eq!(kib("VmPeak:\t 9 kB\nVmHWM:\t  100000 kB\n", "VmHWM:").map(megabytes), Some(102.4));
         assert_eq!(cpu_seconds("nonsense"), None);
+    }
+
+    #[test]
+    fn a_peak_never_falls() {
+        let peak = AtomicU64::new(0);
+        assert_eq!([5, 9, 7, 10].map(|reading| highest(&peak, reading)), [5, 9, 9, 10]);
     }
 
     #[test]
