@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Highest `VmHWM` that was read, in KiB. The kernel computes the mark when it is read and stores it only now and then
-/// (proc_pid_status(5): "inaccurate"), so a later reading can be lower than an earlier one.
+/// (`proc_pid_status(5)` calls it inaccurate), so a later reading can be lower than an earlier one.
 static PEAK_KIB: AtomicU64 = AtomicU64::new(0);
 
 /// CPU and memory.
