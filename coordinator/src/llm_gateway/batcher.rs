@@ -27,7 +27,7 @@ const PANICS: u32 = 3;
 #[derive(Debug)]
 pub(super) enum BatchResult<I, O> {
     /// All items are done.
-    FinishedBatch(Vec<I>, O),
+    Done(Vec<I>, O),
     /// The batch is in the queue again, for this reason.
     Failed(String),
     /// This item is given up, for this reason.
@@ -95,7 +95,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
             Ok(Ok(output)) => {
                 self.alone = self.alone.saturating_sub(batch.len());
                 self.panics = 0;
-                BatchResult::FinishedBatch(batch, output)
+                BatchResult::Done(batch, output)
             }
             Ok(Err(error)) => {
                 self.put_back(batch);
@@ -134,7 +134,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
 mod tests {
     use super::*;
 
-    /// Plays until nothing waits; gives what was done and what was declared poison, and how often something failed. Batches with
+    /// Runs until the queue is empty; returns the finished items, those given up, and the number of failures. Batches with
     /// an item for which `panics` holds panic.
     async fn play(
         items: std::ops::Range<u32>,
@@ -154,7 +154,7 @@ mod tests {
                 continue;
             }
             match batches.done().await {
-                BatchResult::FinishedBatch(batch, count) => {
+                BatchResult::Done(batch, count) => {
                     assert_eq!(batch.len(), count);
                     done.extend(batch);
                 }

@@ -267,7 +267,7 @@ impl GatewayTask {
 
     fn totalled(&mut self, result: BatchResult<RunId, Vec<(RunId, LlmUsage)>>) {
         match result {
-            BatchResult::FinishedBatch(_, totals) => {
+            BatchResult::Done(_, totals) => {
                 for (run_id, spent) in totals {
                     self.state.spent_before(run_id, spent);
                 }
@@ -289,7 +289,7 @@ impl GatewayTask {
     fn looked_up(&mut self, result: BatchResult<AnswerKey, Found>) {
         let now = self.now();
         match result {
-            BatchResult::FinishedBatch(_, found) => {
+            BatchResult::Done(_, found) => {
                 self.cache_recovered();
                 for (key, found) in found {
                     self.state.looked_up(now, key, found);
@@ -307,7 +307,7 @@ impl GatewayTask {
         let now = self.now();
         self.dirty = true;
         match result {
-            BatchResult::FinishedBatch(batch, counted) => {
+            BatchResult::Done(batch, counted) => {
                 self.cache_recovered();
                 for (pending_write, counted) in batch.into_iter().zip(counted) {
                     self.state.persisted(now, pending_write, counted);
