@@ -4,7 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use results::run_file::{CORPUS_FILE, RUN_FILE, RunFile};
+use results::layout::{CORPUS_FILE, RUN_FILE};
+use results::run_file::RunFile;
 use url::Url;
 
 use super::error::LoadError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use domain::sensitive;
 use results::corpus_copy::{CorpusReader, FileError};
-use results::run_file::CORPUS_FILE;
+use results::layout::CORPUS_FILE;
 use results::schema;
 use serde_json::Value;
 use similar::TextDiff;

@@ -14,9 +14,10 @@ use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::run::RunState;
 use results::corpus_copy::CorpusWriter;
+use results::layout::{CORPUS_FILE, RUN_FILE};
 use results::paper_files::Import;
 use results::part::{PartWriter, write_part};
-use results::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
+use results::run_file::{FormatVersion, ImportedFrom, PartEntry, RunFile};
 use serde_json::Value;
 
 /// The binary.

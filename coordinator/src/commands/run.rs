@@ -19,7 +19,7 @@ use proto::convert::RunStatus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use results::run_file::RUN_FILE;
+use results::layout::RUN_FILE;
 use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};

@@ -15,9 +15,10 @@ use domain::run::RunState;
 use domain::tally::Tally;
 use results::corpus_copy::CorpusWriter;
 use results::fingerprint::fingerprint;
+use results::layout::{CORPUS_FILE, RUN_FILE};
 use results::paper_files::{Import, ImportReport};
 use results::part::PartWriter;
-use results::run_file::{CORPUS_FILE, FormatVersion, ImportedFrom, PartEntry, RUN_FILE, RunFile};
+use results::run_file::{FormatVersion, ImportedFrom, PartEntry, RunFile};
 use results::store::Store;
 use tempfile::NamedTempFile;
 

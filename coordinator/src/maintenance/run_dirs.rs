@@ -8,7 +8,8 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context as _;
 use domain::ids::RunId;
 use proto::convert::StoredRun;
-use results::run_file::{RUN_FILE, RunFile};
+use results::layout::RUN_FILE;
+use results::run_file::RunFile;
 use results::store::Store;
 
 use crate::ledger::SqliteLedger;

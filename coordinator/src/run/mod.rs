@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use domain::ids::RunId;
 use proto::status::ApiError;
-use results::run_file::CORPUS_FILE;
+use results::layout::CORPUS_FILE;
 use results::store::Store;
 
 use crate::clock::Monotonic;

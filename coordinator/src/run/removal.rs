@@ -13,7 +13,7 @@ use domain::ids::RunId;
 use domain::run::RunState;
 use proto::convert::StoredRun;
 use proto::status::{ApiError, ErrorReason};
-use results::run_file::{CORPUS_FILE, RUN_FILE};
+use results::layout::{CORPUS_FILE, RUN_FILE};
 use results::store::{Store, StoreError};
 
 use super::Coordinator;

@@ -19,7 +19,8 @@ use proto::status::{ApiError, ErrorReason};
 use proto::v1;
 use results::corpus_copy::{CorpusSummary, CorpusWriter, FileError};
 use results::crash::{Point, reach};
-use results::store::{UNFINISHED, rename, sweep_unfinished};
+use results::layout::UNFINISHED;
+use results::store::{rename, sweep_unfinished};
 
 use super::{Coordinator, Recovery};
 use crate::clock::unix_ms;

@@ -22,7 +22,7 @@ use domain::ids::{CorpusHash, FencingToken, RunId, ShardIndex, WorkerName};
 use domain::run::{Lease, RunPlan, RunState, Shard};
 use results::corpus_copy::CorpusWriter;
 use results::fingerprint::fingerprint;
-use results::run_file::CORPUS_FILE;
+use results::layout::CORPUS_FILE;
 use results::scan::Part;
 use results::store::Store;
 

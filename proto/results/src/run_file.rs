@@ -10,7 +10,7 @@ use domain::outcome::Status;
 use domain::run::RunState;
 use serde::{Deserialize, Serialize};
 
-pub use crate::layout::{CORPUS_FILE, RUN_FILE};
+use crate::layout::RUN_FILE;
 use crate::store::{Store, StoreError};
 
 /// Bytes of a `run.json` at most: room for the entries of some 400,000 parts.

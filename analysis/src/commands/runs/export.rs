@@ -4,8 +4,8 @@ use anyhow::{Context as _, bail};
 use cli_support::failure::WithHint as _;
 use cli_support::{Exit, output};
 use results::corpus_copy::CorpusReader;
+use results::layout::CORPUS_FILE;
 use results::paper_files::{Export, export};
-use results::run_file::CORPUS_FILE;
 use results::scan::Part;
 
 use crate::cli;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use domain::ids::{PartHash, RunId, ShardIndex};
 use domain::run::RunState;
-use results::run_file::{RUN_FILE, RunFile, RunFileError};
+use results::layout::RUN_FILE;
+use results::run_file::{RunFile, RunFileError};
 use results::store::{Listed, Store, StoreError};
 
 use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, is_taken};

@@ -23,7 +23,8 @@ use domain::tally::Tally;
 use proto::status::ApiError;
 use results::compact::{Compacted, merge};
 use results::crash::{Point, reach};
-use results::run_file::{CORPUS_FILE, FormatVersion, PartEntry, RunFile};
+use results::layout::CORPUS_FILE;
+use results::run_file::{FormatVersion, PartEntry, RunFile};
 use results::scan::Part;
 use results::store::{Store, StoreError};
 

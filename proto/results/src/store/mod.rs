@@ -17,7 +17,6 @@ use tempfile::NamedTempFile;
 
 use crate::scan::Part;
 
-pub use crate::layout::UNFINISHED;
 use local::Over;
 pub use local::{Put, rename, sweep_unfinished, unfinished};
 
