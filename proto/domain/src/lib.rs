@@ -13,6 +13,7 @@ pub mod record;
 pub mod run;
 pub mod secret;
 pub mod sensitive;
+pub mod strict_json;
 pub mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,13 +1,14 @@
 //! JSON Patch (RFC 6902): operations as immutable values. The verifier applies them.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Map, Value};
 
 use crate::pointer::Pointer;
+use crate::strict_json;
 
 /// One RFC 6902 operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
+#[serde(tag = "op", rename_all = "lowercase", remote = "Self")]
 #[expect(missing_docs, reason = "fields have the names of RFC 6902")]
 pub enum Op {
     /// Adds a key or overwrites it; on a list index inserts, on `-` appends.
@@ -22,6 +23,27 @@ pub enum Op {
     Copy { from: Pointer, path: Pointer },
     /// Fails the patch unless the node has this value.
     Test { path: Pointer, value: Value },
+}
+
+impl Serialize for Op {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Op {
+    /// An operation is an object (RFC 6902 §4). The derived reader takes a list as well, `["remove", "/a"]`.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match strict_json::deserialize(deserializer)? {
+            Value::Object(members) => operation(members).map_err(de::Error::custom),
+            Value::Array(_) => Err(de::Error::custom("an operation is an object, not a list")),
+            _ => Err(de::Error::custom("an operation is an object")),
+        }
+    }
+}
+
+fn operation(members: Map<String, Value>) -> Result<Op, serde_json::Error> {
+    Op::deserialize(Value::Object(members))
 }
 
 impl Op {
@@ -50,7 +72,7 @@ impl Patch {
         serde_json::to_string(self).unwrap_or_else(|_| "[]".to_owned())
     }
 
-    /// Reads a patch from JSON text.
+    /// Reads a patch from JSON text. An object with a repeated name is refused.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
@@ -79,6 +101,21 @@ mod tests {
         assert_eq!(patch.to_json(), text);
         assert!(Patch::from_json(r#"[{"op":"add","path":"/a"}]"#).is_err(), "a value is required");
         assert!(Patch::from_json(r#"[{"op":"merge","path":"/a","value":1}]"#).is_err());
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for (text, why) in [
+            (r#"[["remove", "/a"]]"#, "not a list"),
+            (r#"[{"op":"remove","path":"/a","path":"/b"}]"#, "\"path\" occurs twice"),
+            (r#"[{"op":"add","path":"/a","value":{"b":1,"b":2}}]"#, "\"b\" occurs twice"),
+            (r#"["remove"]"#, "an operation is an object"),
+        ] {
+            let error = Patch::from_json(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let ignored = r#"[{"op":"remove","path":"/a","comment":"RFC 6902 §4: other members are ignored"}]"#;
+        assert_eq!(Patch::from_json(ignored).unwrap().to_json(), r#"[{"op":"remove","path":"/a"}]"#);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub struct Patch {
     /// Whether guard operations were merged in.
     #[serde(default)]
     pub hardened: Option<bool>,
-    /// RFC 6902 operations, as found.
+    /// RFC 6902 operations, as found. An object with a repeated name is refused: it is ambiguous.
+    #[serde(deserialize_with = "crate::strict_json::deserialize")]
     pub patch: Value,
     /// Everything else: `latency_ms`, `total_latency_ms`, `model_usage`, `attempt_errors`, unknown keys.
     #[serde(flatten)]
