@@ -44,7 +44,7 @@ impl FileError {
     }
 }
 
-/// The bytes of a file, decompressed if it is gzip.
+/// The bytes of a file, decompressed if it is gzip, without a byte order mark.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let wrong = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(wrong)?;
@@ -54,6 +54,9 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(FileError::TooLarge { path: path.to_owned() });
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
     }
     Ok(bytes)
 }
@@ -83,8 +86,11 @@ impl Csv {
     pub(crate) fn read(path: &Path) -> Result<Self, FileError> {
         let wrong = |source| FileError::Csv { path: path.to_owned(), source };
         let bytes = bytes(path)?;
-        let mut reader =
-            csv::ReaderBuilder::new().comment(Some(b'#')).flexible(false).from_reader(bytes.as_slice());
+        let mut reader = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .trim(csv::Trim::All)
+            .flexible(false)
+            .from_reader(bytes.as_slice());
         let header = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
         let rows = reader
             .records()
@@ -93,9 +99,9 @@ impl Csv {
         Ok(Self { header, rows })
     }
 
-    /// The index of the first of these columns that exists.
+    /// The index of the first of these columns that exists, in upper or lower case.
     pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
-        names.iter().find_map(|name| self.header.iter().position(|column| column == name))
+        names.iter().find_map(|name| self.header.iter().position(|column| column.eq_ignore_ascii_case(name)))
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod feeds;
 mod fetch;
+mod image_ref;
 mod images;
 mod model;
 mod tables;

@@ -42,8 +42,11 @@ pub(crate) fn run(args: &cli::Risk) -> anyhow::Result<Exit> {
     }
     for scan in &args.scan {
         let (found, feed) = feeds::scan(&scan.name, Path::new(&scan.place))?;
-        known.scans.insert(scan.name.clone(), found);
+        known.scans.push(found);
         used.push(feed);
+    }
+    for feed in used.iter().filter(|feed| feed.ignored > 0) {
+        output::say(&format!("{}: {} entries without a known id are ignored", feed.file, feed.ignored));
     }
     let value = entries(&files::objects(&args.detections)?, &known);
     show(&figures(value, &used), &args.print)
