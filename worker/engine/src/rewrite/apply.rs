@@ -101,7 +101,10 @@ fn one(text: &str, op: &Op, before: &Value, after: &Value, json: bool, limits: &
     let mut text = text.to_owned();
     for step in steps_of(op, before, after) {
         let loaded = yaml::load_with_spans(&text, limits).ok()?;
-        text = Source::new(&text, &loaded, json).follow(&step)?;
+        // An alias has the value already when its anchor got it.
+        if !step.is_done(&loaded.value) {
+            text = Source::new(&text, &loaded, json).follow(&step)?;
+        }
     }
     Some(text)
 }

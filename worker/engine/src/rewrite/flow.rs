@@ -3,15 +3,19 @@
 use domain::pointer::Pointer;
 use serde_json::Value;
 
-use super::layout::column;
 use super::render;
-use super::source::{Child, Source};
+use super::source::{Child, Source, anchor_of};
 use crate::yaml::Position;
 
 impl Source<'_> {
     pub(super) fn set_in_flow(&self, position: &Position, value: &Value) -> Option<String> {
         let (start, end) = position.value;
-        let text = self.flow_value(value, start);
+        let (anchor, old) = anchor_of(self.text.get(start..end)?);
+        let text = match value {
+            Value::String(text) if !self.json => render::flow_text_like(text, old),
+            _ => self.flow_value(value, start),
+        };
+        let start = start + anchor.len();
         if start == end {
             // Nothing stands behind the colon.
             let colon = self.text.get(position.key.1..)?.starts_with(':');
@@ -25,7 +29,7 @@ impl Source<'_> {
     pub(super) fn flow_value(&self, value: &Value, at: usize) -> String {
         let start = self.line_start(at);
         let line = &self.text[start..];
-        let margin = line.len() - line.trim_start_matches(' ').len();
+        let margin = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
         let several = self.json && self.text.trim_end().contains('\n');
         let empty = value.as_array().is_some_and(Vec::is_empty)
             || value.as_object().is_some_and(serde_json::Map::is_empty);
@@ -37,10 +41,15 @@ impl Source<'_> {
     }
 
     /// The indentation of printed JSON: that of the first entry.
-    fn json_step(&self) -> usize {
-        let first =
-            self.children(&Pointer::ROOT).first().and_then(|child| column(self.text, child.position.key.0));
-        first.filter(|step| *step > 0).unwrap_or(2)
+    fn json_step(&self) -> &str {
+        let first = self.children(&Pointer::ROOT).first().and_then(|child| self.margin(child.position.key.0));
+        first.filter(|step| !step.is_empty()).unwrap_or("  ")
+    }
+
+    /// Blanks and tabs between the beginning of the line and `at`; `None` where something else stands there.
+    fn margin(&self, at: usize) -> Option<&str> {
+        let before = self.text.get(self.line_start(at)..at)?;
+        before.bytes().all(|byte| byte == b' ' || byte == b'\t').then_some(before)
     }
 
     pub(super) fn remove_in_flow(&self, children: &[Child<'_>], place: usize) -> Option<String> {
@@ -55,10 +64,8 @@ impl Source<'_> {
 
     /// What separates the entry at `start` from the one before it: a blank, or a new line as deep.
     pub(super) fn between_in_flow(&self, start: usize) -> String {
-        match column(self.text, start) {
-            Some(column) if self.text[..start].contains('\n') => {
-                format!("{}{}", self.layout.newline, " ".repeat(column))
-            }
+        match self.margin(start) {
+            Some(margin) if self.text[..start].contains('\n') => format!("{}{margin}", self.layout.newline),
             _ => " ".to_owned(),
         }
     }

@@ -59,22 +59,32 @@ pub(super) fn flow_text(text: &str, json: bool) -> String {
     if json {
         return Value::from(text).to_string();
     }
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-._/@+ ".contains(c);
-    if emit::is_plain(text) && text.chars().all(safe) { text.to_owned() } else { quoted(text) }
+    let word = |c: char| c.is_ascii_alphanumeric() || "-._/@+".contains(c);
+    // A colon is part of a word where another character of the word follows it (YAML 1.2 §7.3.3).
+    let colons = text.split(':').skip(1).all(|after| after.starts_with(word));
+    let safe = colons && text.chars().all(|c| word(c) || c == ' ' || c == ':');
+    if emit::is_plain(text) && safe { text.to_owned() } else { quoted(text) }
 }
 
-/// A collection over several lines, as JSON is usually printed; its first line is not indented.
-pub(super) fn pretty(value: &Value, column: usize, step: usize, newline: &str) -> String {
-    let indent = " ".repeat(step);
+/// A text in flow style, in the quotes of the scalar that it replaces where these can hold it.
+pub(super) fn flow_text_like(text: &str, old: &str) -> String {
+    match inline(&Value::from(text), old) {
+        Some(inline) if old.starts_with(['"', '\'']) => inline,
+        _ => flow_text(text, false),
+    }
+}
+
+/// A collection over several lines, as JSON is usually printed, each but the first after `margin`.
+pub(super) fn pretty(value: &Value, margin: &str, step: &str, newline: &str) -> String {
     let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(step.as_bytes());
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
     // A tree of values written to memory has no way to fail; the line form is the honest fallback.
     let text = serde::Serialize::serialize(value, &mut serializer)
         .ok()
         .and_then(|()| String::from_utf8(bytes).ok())
         .unwrap_or_else(|| value.to_string());
-    text.replace('\n', &format!("{newline}{}", " ".repeat(column)))
+    text.replace('\n', &format!("{newline}{margin}"))
 }
 
 /// Null, a boolean or a number.

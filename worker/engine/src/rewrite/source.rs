@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::layout::{Layout, column};
 use super::render;
 use super::steps::Step;
-use crate::yaml::{Loaded, Position, Spans};
+use crate::yaml::{Loaded, Position, Spans, Tail};
 
 /// A text as it stands between two edits.
 pub(super) struct Source<'a> {
@@ -90,15 +90,23 @@ impl<'a> Source<'a> {
         false
     }
 
-    /// Behind the last character of the node's own text.
+    /// Behind the last character of the node's own text; of a block scalar that keeps its blank lines, behind these.
     pub(super) fn end_of(&self, position: &Position) -> usize {
         let end = position.value.1.max(position.key.1);
+        if position.tail == Tail::Kept {
+            return end;
+        }
         self.text.get(..end).map_or(end, |before| before.trim_end().len()).max(position.key.1)
     }
 
     /// Behind the line break of the line that holds `at`; the end of the text where there is none.
     pub(super) fn next_line(&self, at: usize) -> usize {
         self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline + 1)
+    }
+
+    /// Where the line below what ends at `end` begins: `end` itself where that is behind a line break.
+    fn line_below(&self, end: usize) -> usize {
+        if self.text[..end].ends_with('\n') { end } else { self.next_line(end) }
     }
 
     pub(super) fn line_start(&self, at: usize) -> usize {
@@ -189,17 +197,25 @@ impl<'a> Source<'a> {
         let head = self.head_end(at)?;
         let end = self.end_of(position).max(head);
         let old = self.text.get(position.value.0..end).unwrap_or_default();
-        // A comment on the key's line, before a block that begins on the next one.
+        let (anchor, old) = anchor_of(old);
+        // A comment on the key's line, before a block that begins on the next one; with the blanks before it.
         let gap = self.text.get(head..position.value.0.max(head)).unwrap_or_default();
-        let own_comment = gap.lines().next().map(str::trim).filter(|line| line.starts_with('#'));
+        let own_comment =
+            gap.lines().next().map(str::trim_end).filter(|line| line.trim_start().starts_with('#'));
         let is_item = position.key.0 == position.key.1;
         if let Some(inline) = render::inline(value, old) {
-            let comment = own_comment.map(|comment| format!(" {comment}")).unwrap_or_default();
-            return Some(self.splice(head, end, &format!(" {inline}{comment}")));
+            if own_comment.is_none() && !old.is_empty() && !old.starts_with(['|', '>']) && !gap.contains('\n')
+            {
+                // What separates the value from its key stays as well.
+                let start = end - old.len();
+                return Some(self.splice(start, end, &inline));
+            }
+            let comment = own_comment.unwrap_or_default();
+            return Some(self.splice(head, end, &format!(" {anchor}{inline}{comment}")));
         }
         let rest = self.rest_of_line(end);
-        let comment = own_comment.unwrap_or(rest.trim());
-        if !comment.is_empty() && !comment.starts_with('#') {
+        let comment = own_comment.unwrap_or(rest.trim_end());
+        if !comment.is_empty() && !comment.trim_start().starts_with('#') {
             return None;
         }
         let stop = end + rest.len();
@@ -215,15 +231,15 @@ impl<'a> Source<'a> {
             ("", _) => body.to_owned(),
             (comment, true) => {
                 let margin = " ".repeat(column + 2);
-                format!(" {comment}{}{margin}{}", self.layout.newline, body.trim_start_matches(' '))
+                format!("{comment}{}{margin}{}", self.layout.newline, body.trim_start_matches(' '))
             }
             // A literal block: its header stands on the key's line, and a comment may follow it.
             (comment, false) if body.starts_with(" |") || body.starts_with(" \"") => {
                 let (first, others) = body.split_once(self.layout.newline).unwrap_or((body, ""));
                 let newline = if others.is_empty() { "" } else { self.layout.newline };
-                format!("{first} {comment}{newline}{others}")
+                format!("{first}{comment}{newline}{others}")
             }
-            (comment, false) => format!(" {comment}{body}"),
+            (comment, false) => format!("{comment}{body}"),
         };
         Some(self.splice(head, stop, &with))
     }
@@ -275,7 +291,7 @@ impl<'a> Source<'a> {
     fn remove_lines(&self, start: usize, position: &Position, next: Option<usize>) -> Option<String> {
         let column = column(self.text, start)?;
         let line = self.line_start(start);
-        let end = self.next_line(self.end_of(position).max(start));
+        let end = self.line_below(self.end_of(position).max(start + 1));
         if self.text[line..start].bytes().all(|byte| byte == b' ') {
             let from = self.with_comments_above(line, column);
             let to = self.with_comments_inside(end, column);
@@ -305,7 +321,7 @@ impl<'a> Source<'a> {
         }
         let column = self.key_column(map, &first.position)?;
         let entry = render::entry(key, value, column, self.layout);
-        Some(self.insert_below(self.end_of(&last.position), &entry))
+        self.insert_below(&last.position, &entry)
     }
 
     fn insert_item(&self, list: &Pointer, index: usize, value: &Value) -> Option<String> {
@@ -321,7 +337,7 @@ impl<'a> Source<'a> {
             }
             let column = column(self.text, self.dash_of(&list.index(children.len() - 1))?)?;
             let item = render::item(value, column, self.layout);
-            return Some(self.insert_below(self.end_of(&end), &item));
+            return self.insert_below(&end, &item);
         };
         if flow {
             let start = child.position.value.0;
@@ -342,14 +358,45 @@ impl<'a> Source<'a> {
         Some(self.splice(dash, dash, &format!("{item}{newline}{}", " ".repeat(column))))
     }
 
-    /// Puts whole lines below the line that holds `end`.
-    fn insert_below(&self, end: usize, lines: &str) -> String {
-        let at = self.next_line(end);
+    /// Puts whole lines below a node.
+    fn insert_below(&self, node: &Position, lines: &str) -> Option<String> {
+        let at = self.line_below(self.end_of(node));
         let newline = self.layout.newline;
         if self.text[..at].ends_with('\n') {
-            self.splice(at, at, &format!("{lines}{newline}"))
-        } else {
-            self.splice(at, at, &format!("{newline}{lines}"))
+            return Some(self.splice(at, at, &format!("{lines}{newline}")));
         }
+        let below = self.splice(at, at, &format!("{newline}{lines}"));
+        if node.tail == Tail::Unended { self.strip_last_break(&below) } else { Some(below) }
+    }
+
+    /// Lets the block scalar that ended with the text go without a line break in `grown`, where lines follow it: `|-`.
+    fn strip_last_break(&self, grown: &str) -> Option<String> {
+        let unended = self.spans.iter().filter(|(_, position)| position.tail == Tail::Unended);
+        let (pointer, position) =
+            unended.max_by_key(|(pointer, position)| (position.value.0, pointer.as_str().len()))?;
+        let mut at = self.head_end(pointer)?;
+        loop {
+            let rest = self.text.get(at..position.value.1)?;
+            at += rest.len() - rest.trim_start().len();
+            match self.text.as_bytes().get(at)? {
+                b'|' | b'>' => break,
+                b'&' | b'!' => at += self.text.get(at..)?.find([' ', '\t'])?,
+                _ => return None,
+            }
+        }
+        let header = self.rest_of_line(at).split([' ', '\t']).next()?;
+        let stripped = format!("{}-", header.trim_end_matches(['+', '-']).replace(['+', '-'], ""));
+        Some(format!("{}{stripped}{}", &grown[..at], &grown[at + header.len()..]))
+    }
+}
+
+/// The anchor before a scalar, with the blank behind it, and the scalar itself. Its aliases need it.
+pub(super) fn anchor_of(text: &str) -> (&str, &str) {
+    match text.find([' ', '\t']) {
+        Some(end) if text.starts_with('&') && !text[end..].trim_start().starts_with(['{', '[', '&', '!']) => {
+            let value = text[end..].trim_start_matches([' ', '\t']);
+            (&text[..text.len() - value.len()], value)
+        }
+        _ => ("", text),
     }
 }

@@ -18,6 +18,18 @@ pub(super) enum Step {
     RemoveItem(Pointer, usize),
 }
 
+impl Step {
+    /// Whether `document` is already as it is after this step. Insertion and removal in a list are never done twice.
+    pub(super) fn is_done(&self, document: &Value) -> bool {
+        match self {
+            Self::Set(at, value) => at.resolve(document) == Some(value),
+            Self::InsertKey(map, key, value) => map.child(key).resolve(document) == Some(value),
+            Self::RemoveKey(at) => at.resolve(document).is_none(),
+            Self::InsertItem(..) | Self::RemoveItem(..) => false,
+        }
+    }
+}
+
 /// The steps from `old` to `new`, the value of the node at `at`. What is the same in both is not touched.
 pub(super) fn between(old: &Value, new: &Value, at: &Pointer, steps: &mut Vec<Step>) {
     if old == new {

@@ -331,3 +331,71 @@ fn most_texts_are_kept() {
     println!("kept {kept} of {all}");
     assert!(all > 300 && kept * 100 >= all * 97, "kept {kept} of {all}");
 }
+
+#[test]
+fn what_stands_behind_a_block_scalar_is_no_part_of_it() {
+    let add = json!([{"op": "add", "path": "/c/0/k", "value": {"r": true}}]);
+    for (text, expected) in [
+        // `|+` keeps its blank lines; the others do not.
+        (
+            "c:\n- a:\n  - |+\n    x\n\n\n# end\nd: 1\n",
+            "c:\n- a:\n  - |+\n    x\n\n\n  k:\n    r: true\n# end\nd: 1\n",
+        ),
+        ("c:\n- a: |+\n    x\n\n", "c:\n- a: |+\n    x\n\n  k:\n    r: true\n"),
+        ("c:\n- a: |\n    x\n\nd: 1\n", "c:\n- a: |\n    x\n  k:\n    r: true\n\nd: 1\n"),
+        // A text that ends without a line break: nor has the scalar one.
+        ("c:\n- a: |\n    x", "c:\n- a: |-\n    x\n  k:\n    r: true"),
+        ("c:\n- a: &n |2+ # why\n      x", "c:\n- a: &n |2- # why\n      x\n  k:\n    r: true"),
+        ("c:\n- a:\n  - >\n    x\n    y", "c:\n- a:\n  - >-\n    x\n    y\n  k:\n    r: true"),
+        ("c:\n- a: |-\n    x", "c:\n- a: |-\n    x\n  k:\n    r: true"),
+    ] {
+        assert_eq!(kept(text, add.clone()), expected, "{text}");
+    }
+    let remove = json!([{"op": "remove", "path": "/a"}]);
+    assert_eq!(kept("a: |+\n  x\n\n# of b\nb: 1\n", remove), "# of b\nb: 1\n");
+}
+
+#[test]
+fn anchors_and_aliases_stay() {
+    let text = "a: &img x:latest   # pinned\nb: *img\nc: [*img, &n y]\nd: *n\n";
+    let everywhere = json!([
+        {"op": "replace", "path": "/a", "value": "x:stable"},
+        {"op": "replace", "path": "/b", "value": "x:stable"},
+        {"op": "replace", "path": "/c/0", "value": "x:stable"},
+    ]);
+    assert_eq!(kept(text, everywhere), text.replace("latest", "stable"));
+    let alias_alone = json!([{"op": "replace", "path": "/b", "value": "z"}]);
+    assert_eq!(kept(text, alias_alone), text.replace("b: *img", "b: z"));
+    let in_flow = json!([{"op": "replace", "path": "/c/1", "value": "w"}, {"op": "replace", "path": "/d", "value": "w"}]);
+    assert_eq!(kept(text, in_flow), text.replace("&n y", "&n w"));
+}
+
+#[test]
+fn quotes_blanks_and_tabs_stay() {
+    let images = json!([
+        {"op": "replace", "path": "/a", "value": "x:stable"},
+        {"op": "replace", "path": "/b/0", "value": "x:stable"},
+        {"op": "replace", "path": "/b/1", "value": "x:stable"},
+        {"op": "replace", "path": "/b/2/c", "value": "it's: it"},
+    ]);
+    let text = "a:   'x:latest'   # two\nb: ['x:latest', x:latest, {c: \"x:latest\"}]\n";
+    let expected = "a:   'x:stable'   # two\nb: ['x:stable', x:stable, {c: \"it's: it\"}]\n";
+    assert_eq!(kept(text, images), expected);
+    let text = "a:\t1\t# tabs\nb:\t\"x\"\nc:  {}   # empty\nd:   # todo\ne: [1,\t2]\n";
+    let ops = json!([
+        {"op": "replace", "path": "/a", "value": 2},
+        {"op": "replace", "path": "/b", "value": "y"},
+        {"op": "add", "path": "/c/k", "value": 1},
+        {"op": "replace", "path": "/d", "value": {"k": 1}},
+    ]);
+    let expected = "a:\t2\t# tabs\nb:\t\"y\"\nc:   # empty\n  k: 1\nd:   # todo\n  k: 1\ne: [1,\t2]\n";
+    assert_eq!(kept(text, ops), expected);
+    let json = "{\n\t\"a\": [\n\t\t{\n\t\t\t\"b\": 1\n\t\t}\n\t]\n}\n";
+    assert_eq!(
+        kept(json, json!([{"op": "add", "path": "/a/0/c", "value": {"d": [true]}}])),
+        json.replace(
+            "\"b\": 1",
+            "\"b\": 1,\n\t\t\t\"c\": {\n\t\t\t\t\"d\": [\n\t\t\t\t\ttrue\n\t\t\t\t]\n\t\t\t}"
+        )
+    );
+}

@@ -9,5 +9,5 @@ mod scalar;
 mod split;
 
 pub use emit::{Indentation, to_yaml, to_yaml_indented};
-pub use load::{LoadError, Loaded, Position, Spans, load, load_with_spans};
+pub use load::{LoadError, Loaded, Position, Spans, Tail, load, load_with_spans};
 pub use split::{Piece, split};

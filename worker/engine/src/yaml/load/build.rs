@@ -10,7 +10,7 @@ use saphyr_parser::{Event, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
 use super::error::LoadError;
-use super::loaded::{Position, Spans};
+use super::loaded::{Position, Spans, Tail};
 use super::measure::{bytes_of, depth_of};
 use super::offsets::Offsets;
 
@@ -34,7 +34,7 @@ struct Opened {
     anchor: usize,
     span: Span,
     nodes_before: usize,
-    last_end: Option<usize>,
+    last_end: Option<(usize, Tail)>,
 }
 
 struct Anchor {
@@ -45,9 +45,11 @@ struct Anchor {
 }
 
 /// Puts the parser's events together, and counts before it does.
-pub(super) struct Builder<'l> {
+pub(super) struct Builder<'l, 't> {
     limits: &'l Limits,
-    offsets: Option<Offsets>,
+    offsets: Option<Offsets<'t>>,
+    /// Number of characters of a text that ends without a line break.
+    unended: Option<usize>,
     stack: Vec<Frame>,
     anchors: BTreeMap<usize, Anchor>,
     nodes: usize,
@@ -66,11 +68,12 @@ pub(super) struct Builder<'l> {
 /// How many times the size of the largest document the pointers of all positions may take.
 const POINTERS: usize = 16;
 
-impl<'l> Builder<'l> {
-    pub(super) fn new(limits: &'l Limits, offsets: Option<Offsets>) -> Self {
+impl<'l, 't> Builder<'l, 't> {
+    pub(super) fn new(limits: &'l Limits, offsets: Option<Offsets<'t>>, unended: Option<usize>) -> Self {
         Self {
             limits,
             offsets,
+            unended,
             stack: Vec::new(),
             anchors: BTreeMap::new(),
             nodes: 0,
@@ -91,7 +94,8 @@ impl<'l> Builder<'l> {
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) => {}
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(1)?;
-                self.scalar(text.into_owned(), style, anchor, tag.as_deref(), span)?;
+                let (text, tail) = self.block_end(text.into_owned(), style, span);
+                self.scalar((text, tail), style, anchor, tag.as_deref(), span)?;
             }
             Event::Alias(anchor) => self.alias(anchor, span)?,
             Event::SequenceStart(anchor, _) => {
@@ -163,7 +167,7 @@ impl<'l> Builder<'l> {
 
     fn scalar(
         &mut self,
-        text: String,
+        (text, tail): (String, Tail),
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&Tag>,
@@ -185,7 +189,22 @@ impl<'l> Builder<'l> {
             _ => Value::String(text),
         };
         self.keep(anchor, &value, 1)?;
-        self.place(value, span, span, false)
+        self.place(value, span, tail)
+    }
+
+    /// A block scalar as its text ends: without the line break that the parser adds where the text has none.
+    fn block_end(&self, mut text: String, style: ScalarStyle, span: Span) -> (String, Tail) {
+        if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+            return (text, Tail::Plain);
+        }
+        if self.unended.is_some_and(|end| span.end.index() >= end) {
+            if text.ends_with('\n') {
+                text.pop();
+            }
+            return (text, Tail::Unended);
+        }
+        let keeps = text.ends_with("\n\n") || text == "\n";
+        (text, if keeps { Tail::Kept } else { Tail::Plain })
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), LoadError> {
@@ -212,7 +231,7 @@ impl<'l> Builder<'l> {
             }
             return Ok(());
         }
-        self.place(value, span, span, false)
+        self.place(value, span, Tail::Plain)
     }
 
     fn close(&mut self, end: Span) -> Result<(), LoadError> {
@@ -240,14 +259,15 @@ impl<'l> Builder<'l> {
         start: Span,
         stop: Span,
         flow: bool,
-        last_end: Option<usize>,
+        last_end: Option<(usize, Tail)>,
     ) -> Result<(), LoadError> {
-        self.remember(start, stop, flow, last_end);
+        let tail = last_end.map_or(Tail::Plain, |(_, tail)| if flow { Tail::Plain } else { tail });
+        self.remember(start, stop, flow, last_end.map(|(end, _)| end), tail);
         self.put(value)
     }
 
-    fn place(&mut self, value: Value, start: Span, stop: Span, flow: bool) -> Result<(), LoadError> {
-        self.remember(start, stop, flow, None);
+    fn place(&mut self, value: Value, span: Span, tail: Tail) -> Result<(), LoadError> {
+        self.remember(span, span, false, None, tail);
         self.put(value)
     }
 
@@ -291,7 +311,7 @@ impl<'l> Builder<'l> {
         pointer
     }
 
-    fn remember(&mut self, start: Span, stop: Span, flow: bool, last_end: Option<usize>) {
+    fn remember(&mut self, start: Span, stop: Span, flow: bool, last_end: Option<usize>, tail: Tail) {
         // Positions are a service: beyond the limit there are none.
         if self.offsets.is_none() || self.span_bytes > self.limits.document_bytes.saturating_mul(POINTERS) {
             return;
@@ -314,7 +334,7 @@ impl<'l> Builder<'l> {
             // The parser lets the closing bracket reach over a comment behind it.
             offsets.byte(stop.start.index()) + 1
         } else if last_end.is_none() {
-            offsets.byte(stop.end.index())
+            offsets.quoted_end(value_start).unwrap_or_else(|| offsets.byte(stop.end.index()))
         } else {
             last_end.unwrap_or(value_start)
         };
@@ -324,10 +344,11 @@ impl<'l> Builder<'l> {
             key: key_span.map_or((value_start, value_start), |span| offsets.range(span)),
             value: (value_start, value_end.max(value_start)),
             flow,
+            tail,
         };
         self.spans.insert(pointer, position);
         if let Some(Frame::Map { opened, .. } | Frame::List { opened, .. }) = self.stack.last_mut() {
-            opened.last_end = Some(position.value.1);
+            opened.last_end = Some((position.value.1, position.tail));
         }
     }
 }

@@ -18,6 +18,29 @@ pub struct Position {
     pub value: (usize, usize),
     /// Whether the value is a collection in flow style (`{}` or `[]`).
     pub flow: bool,
+    /// How the value's text ends.
+    pub tail: Tail,
+}
+
+impl Position {
+    /// Lets no offset be greater than `end`.
+    pub(super) fn clamp(&mut self, end: usize) {
+        for (from, to) in [&mut self.key, &mut self.value] {
+            (*from, *to) = ((*from).min(end), (*to).min(end));
+        }
+    }
+}
+
+/// How the text of a node ends, and what must be minded by who writes behind it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tail {
+    /// Blank lines behind it are not content.
+    #[default]
+    Plain,
+    /// It ends with a block scalar that keeps its blank lines (`|+`): they are content.
+    Kept,
+    /// It ends with a block scalar whose last line has no line break because the text ends there.
+    Unended,
 }
 
 /// The positions of all nodes that stand in the text themselves (not those behind an alias or a merge).

@@ -136,3 +136,30 @@ fn a_quoted_merge_key_is_a_key() {
     let value = load("'<<': {a: 1}\n<<: {b: 2}\n", &Limits::default()).unwrap().value;
     assert_eq!(value, serde_json::json!({"<<": {"a": 1}, "b": 2}));
 }
+
+#[test]
+fn a_block_scalar_ends_as_its_text_does() {
+    for (text, value) in [
+        ("a: |\n  x", "x"),
+        ("a: |\n  x\n", "x\n"),
+        ("a: |\n  x\n  ", "x\n"),
+        ("a: |+\n  x\n\n", "x\n\n"),
+        ("a: |+\n  x", "x"),
+        ("a: >\n  é\n  x", "é x"),
+        ("a: |-\n  x", "x"),
+    ] {
+        assert_eq!(load(text, &Limits::default()).unwrap().value["a"], value, "{text:?}");
+    }
+}
+
+#[test]
+fn tabs_separate_a_colon_from_its_value() {
+    for text in ["a:\tb\n", "a:\t\tb\n", "a:\t\"b\"\n", "é: é\na:\tb\n", "a: b\nc: {d:\te,\tf:\tg}\n"] {
+        assert_eq!(load(text, &Limits::default()).unwrap().value["a"], "b", "{text:?}");
+    }
+    assert_eq!(load("a: |\n  b:\tc\nd:\te\n", &Limits::default()).unwrap().value["a"], "b:\tc\n");
+    assert!(load("a:\n\tb: 1\n", &Limits::default()).is_err(), "not in the indentation");
+    let spans = load_with_spans("a:\tb\n", &Limits::default()).unwrap().spans;
+    assert_eq!(spans[&Pointer::of(["a"])].value, (3, 4), "offsets are those of the text");
+    assert!(load(&"a:\tb\n".repeat(TABS + 1), &Limits::default()).is_err(), "bounded");
+}
