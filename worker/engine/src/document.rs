@@ -78,8 +78,8 @@ impl Document {
         Err(DocumentError::NotAMapping(found))
     }
 
-    /// The objects of this document: itself, or the items of a `List` (of any `…List` kind with `items`), each with
-    /// its pointer in this document.
+    /// The objects of this document: itself, or the items of a `List` (of any `…List` kind with `items`), also of lists in
+    /// lists, each with its pointer in this document.
     pub fn flatten(self) -> Vec<(Pointer, Self)> {
         let is_list =
             self.identity.kind.ends_with("List") && self.value.get("items").is_some_and(Value::is_array);
@@ -90,9 +90,11 @@ impl Document {
         let Value::Object(mut map) = self.value else { return Vec::new() };
         let Some(Value::Array(list)) = map.swap_remove("items") else { return Vec::new() };
         let duplicates = self.duplicate_keys;
+        let list_of = self.identity;
         let flat = list.into_iter().enumerate().filter_map(|(index, item)| {
             let at = items.index(index);
             let mut document = Self::from_value(item).ok()?;
+            document.identity.take_kind_of(&list_of);
             document.duplicate_keys = duplicates
                 .iter()
                 .filter(|pointer| at.covers(pointer))
@@ -100,7 +102,13 @@ impl Document {
                 .collect();
             Some((at, document))
         });
-        flat.collect()
+        // As deep as the limits let a document nest.
+        flat.flat_map(|(at, document)| {
+            let place =
+                move |below: Pointer| Pointer::parse(format!("{at}{below}")).unwrap_or_else(|_| at.clone());
+            document.flatten().into_iter().map(move |(below, object)| (place(below), object))
+        })
+        .collect()
     }
 }
 
@@ -118,6 +126,22 @@ impl Identity {
             namespace: text(metadata, "namespace"),
             name: text(metadata, "name"),
         }
+    }
+
+    /// Items of a typed list may go without a kind of their own: those of a `DeploymentList` are Deployments.
+    fn take_kind_of(&mut self, list: &Self) {
+        let kind = list.kind.strip_suffix("List").unwrap_or_default();
+        if self.kind.is_empty() && !kind.is_empty() {
+            kind.clone_into(&mut self.kind);
+            if self.api_version.is_empty() {
+                self.api_version.clone_from(&list.api_version);
+            }
+        }
+    }
+
+    /// The API group: what stands before the slash of `apiVersion`; empty for the core group and where none is given.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
     /// The namespace the object lands in when none is named.
@@ -140,6 +164,21 @@ mod tests {
         let seen: Vec<_> = flat.iter().map(|(at, doc)| (at.as_str(), doc.identity.kind.as_str())).collect();
         assert_eq!(seen, [("/items/0", "Pod"), ("/items/2", "Service")]);
         assert_eq!(flat[0].1.duplicate_keys, [Pointer::of(["a", "x"])]);
+    }
+
+    #[test]
+    fn lists_in_lists_and_typed_lists_are_flattened() {
+        let text = "kind: List\nitems:\n- kind: Pod\n- kind: List\n  items:\n  - apiVersion: apps/v1\n    kind: DeploymentList\n    items: [{metadata: {name: d, x: 1, x: 2}}, {kind: Job}]\n- kind: List\n  items: []\n";
+        let flat = Document::parse(text, &Limits::default()).unwrap().flatten();
+        let seen: Vec<_> = flat.iter().map(|(at, doc)| (at.as_str(), doc.identity.kind.as_str())).collect();
+        let expected = [
+            ("/items/0", "Pod"),
+            ("/items/1/items/0/items/0", "Deployment"),
+            ("/items/1/items/0/items/1", "Job"),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(flat[1].1.identity.group(), "apps");
+        assert_eq!(flat[1].1.duplicate_keys, [Pointer::of(["metadata", "x"])]);
     }
 
     #[test]

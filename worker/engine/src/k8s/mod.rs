@@ -1,5 +1,6 @@
 //! Kubernetes objects as policies need them: locations of pods and containers, quantities, names, selectors.
 
+mod kinds;
 pub mod names;
 pub mod neighbours;
 pub mod quantity;

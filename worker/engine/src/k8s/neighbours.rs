@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::pointer::Pointer;
 use domain::record::{Neighbour, Neighbours};
 use serde_json::{Map, Value};
 
+use super::kinds::{foreign_template, known_kind};
 use crate::document::Document;
 use crate::k8s::View;
 
@@ -40,7 +42,12 @@ pub fn offer(document: &Document) -> Option<Neighbour> {
     let identity = &document.identity;
     let namespace = identity.namespace.clone();
     let name = identity.name.clone();
-    match identity.kind.as_str() {
+    if let Some(template) = foreign_template(identity) {
+        let labels = Pointer::of(template.iter().copied()).join(&["metadata", "labels"]);
+        let pod_labels = text_labels(labels.resolve(&document.value).and_then(Value::as_object));
+        return Some(Neighbour::Workload { kind: identity.kind.clone(), namespace, name, pod_labels });
+    }
+    match known_kind(identity) {
         "ServiceAccount" => Some(Neighbour::ServiceAccount { namespace, name }),
         "Endpoints" => Some(endpoints(namespace, name)),
         "EndpointSlice" => {
@@ -75,9 +82,49 @@ pub fn service_selector(service: &Value) -> BTreeMap<String, String> {
     text_labels(service.pointer("/spec/selector").and_then(Value::as_object))
 }
 
-/// Whether a selector (not empty) selects pods with `labels`.
+/// Whether a selector (not empty) selects pods with exactly these labels among theirs.
 pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Label keys that the control plane itself puts on the pods of a workload, and the kind of the workload (Kubernetes
+/// documentation, *Well-Known Labels, Annotations and Taints*). No manifest shows them.
+const CONTROLLER_LABELS: [(&str, &str); 10] = [
+    ("apps.kubernetes.io/pod-index", "StatefulSet"),
+    ("batch.kubernetes.io/controller-uid", "Job"),
+    ("batch.kubernetes.io/job-completion-index", "Job"),
+    ("batch.kubernetes.io/job-name", "Job"),
+    ("controller-revision-hash", "DaemonSet"),
+    ("controller-revision-hash", "StatefulSet"),
+    ("controller-uid", "Job"),
+    ("job-name", "Job"),
+    ("pod-template-hash", "Deployment"),
+    (POD_NAME, "StatefulSet"),
+];
+
+/// The label with which a `StatefulSet` gives each of its pods a Service of its own.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
+/// Whether the control plane sets this label.
+pub fn is_controller_label(key: &str) -> bool {
+    CONTROLLER_LABELS.iter().any(|(known, _)| *known == key)
+}
+
+/// Whether a selector selects pods of a workload: by the labels of its template and those that the control plane adds.
+pub fn selects_pods_of(selector: &BTreeMap<String, String>, workload: &Neighbour) -> bool {
+    let Neighbour::Workload { kind, name, pod_labels, .. } = workload else { return false };
+    let added = |key: &str, value: &str| match (key, stateful_set_of(value)) {
+        (POD_NAME, owner) => kind == "StatefulSet" && owner == Some(name.as_str()),
+        _ => CONTROLLER_LABELS.contains(&(key, kind.as_str())),
+    };
+    let named = selector.contains_key(POD_NAME) || selector.keys().any(|key| !is_controller_label(key));
+    named && selector.iter().all(|(key, value)| pod_labels.get(key) == Some(value) || added(key, value))
+}
+
+/// The `StatefulSet` of a pod: `db` of `db-0`.
+fn stateful_set_of(pod: &str) -> Option<&str> {
+    let (name, ordinal) = pod.rsplit_once('-')?;
+    (!ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
 /// The pairs by which a Service says what it serves: its selector's, and its own identifying labels where the selector
@@ -168,7 +215,7 @@ impl Index {
         let Some(here) = self.namespaces.get(identity.effective_namespace()) else {
             return Neighbours::Known(Vec::new());
         };
-        let places = if identity.kind == "Service" {
+        let places = if known_kind(identity) == "Service" {
             self.workloads_of(here, document)
         } else {
             accounts_of(document).iter().filter_map(|name| here.service_accounts.get(name).copied()).collect()
@@ -199,14 +246,16 @@ impl Index {
 
     /// The first workloads that `selector` selects, found from its rarest pair.
     fn selected(&self, here: &Namespace, selector: &BTreeMap<String, String>) -> BTreeSet<usize> {
-        let postings = selector.iter().map(|(key, value)| {
+        let written = selector.iter().filter(|(key, _)| !is_controller_label(key));
+        let postings = written.map(|(key, value)| {
             here.workloads_by_pair.get(&(key.clone(), value.clone())).map_or(&[][..], Vec::as_slice)
         });
-        let rarest = postings.min_by_key(|posting| posting.len()).unwrap_or_default();
-        let fits = |at: &usize| match self.offers.get(*at) {
-            Some(Neighbour::Workload { pod_labels, .. }) => selects(selector, pod_labels),
-            _ => false,
+        let by_pod_name = || {
+            let owner = selector.get(POD_NAME).and_then(|pod| stateful_set_of(pod))?;
+            here.workloads_by_name.get(owner).map(Vec::as_slice)
         };
+        let rarest = postings.min_by_key(|posting| posting.len()).or_else(by_pod_name).unwrap_or_default();
+        let fits = |at: &usize| self.offers.get(*at).is_some_and(|offer| selects_pods_of(selector, offer));
         rarest.iter().copied().filter(fits).take(MOST_WORKLOADS).collect()
     }
 
@@ -260,6 +309,36 @@ mod tests {
         assert_eq!(names(&index.related(&service)), ["Deployment web"]);
         let elsewhere = document("kind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}}");
         assert_eq!(index.related(&elsewhere), Neighbours::Known(Vec::new()));
+    }
+
+    #[test]
+    fn labels_of_the_control_plane_and_of_foreign_workloads_are_known() {
+        let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec: {template: {metadata: {labels: {app: db}}, spec: {}}}";
+        let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec: {template: {metadata: {labels: {run: web}}, spec: {}}}";
+        let foreign = "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: other}\nspec: {template: {metadata: {labels: {run: other}}, spec: {}}}";
+        let index = index(&[document(set), document(rollout), document(foreign)]);
+        let related = |selector: &str| {
+            names(&index.related(&document(&format!(
+                "kind: Service\nmetadata: {{name: s}}\nspec: {{selector: {selector}}}"
+            ))))
+        };
+        for selector in [
+            "{app: db, statefulset.kubernetes.io/pod-name: db-0}",
+            "{statefulset.kubernetes.io/pod-name: db-12}",
+            "{app: db, apps.kubernetes.io/pod-index: '1'}",
+            "{app: db, controller-revision-hash: x}",
+        ] {
+            assert_eq!(related(selector), ["StatefulSet db"], "{selector}");
+        }
+        assert_eq!(related("{run: web}"), ["Rollout web"]);
+        for selector in [
+            "{statefulset.kubernetes.io/pod-name: dc-0}",
+            "{statefulset.kubernetes.io/pod-name: db-x}",
+            "{apps.kubernetes.io/pod-index: '1'}",
+            "{run: other}",
+        ] {
+            assert_eq!(related(selector), Vec::<String>::new(), "{selector}");
+        }
     }
 
     #[test]

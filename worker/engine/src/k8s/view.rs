@@ -4,6 +4,7 @@ use domain::pointer::Pointer;
 use domain::record::{Neighbour, Neighbours};
 use serde_json::{Map, Value};
 
+use super::kinds::known_kind;
 use crate::document::{Document, Identity};
 
 /// Which list of a pod a container stands in.
@@ -118,6 +119,8 @@ pub struct View<'a> {
     pub value: &'a Value,
     /// Kind, namespace and name.
     pub identity: &'a Identity,
+    /// The kind as policies know it; empty for a kind of another API group.
+    kind: &'a str,
     /// What else is in the input.
     pub neighbours: &'a Neighbours,
     /// Every pod spec: one for workloads, none for other kinds.
@@ -145,14 +148,15 @@ impl<'a> View<'a> {
 
     /// Finds the pods of an object whose identity is known.
     pub fn of(value: &'a Value, identity: &'a Identity, neighbours: &'a Neighbours) -> Self {
-        let pods = pods(value, &identity.kind);
+        let kind = known_kind(identity);
+        let pods = pods(value, kind);
         let containers = pods.iter().enumerate().flat_map(|(index, pod)| containers(pod, index)).collect();
-        Self { value, identity, neighbours, pods, containers }
+        Self { value, identity, kind, neighbours, pods, containers }
     }
 
-    /// The object's kind.
+    /// The object's kind; empty where it is one of another API group than the kind of that name which policies know.
     pub fn kind(&self) -> &'a str {
-        &self.identity.kind
+        self.kind
     }
 
     /// Whether the object is a workload: a Pod or something that makes pods.
@@ -251,6 +255,22 @@ mod tests {
         let document = Document::parse(yaml, &Limits::default()).unwrap();
         let view = View::new(&document, &Neighbours::Unknown);
         view.containers.iter().map(|container| container.pointer.to_string()).collect()
+    }
+
+    #[test]
+    fn another_group_has_other_kinds() {
+        let pod = "{containers: [{name: a}]}";
+        for (api_version, kind) in
+            [("monitoring.example.com/v1", "Pod"), ("batch.volcano.sh/v1alpha1", "Job"), ("v1", "Deployment")]
+        {
+            let yaml = format!(
+                "apiVersion: {api_version}\nkind: {kind}\nspec: {{containers: [{{name: a}}], template: {{spec: {pod}}}}}"
+            );
+            let document = Document::parse(&yaml, &Limits::default()).unwrap();
+            let view = View::new(&document, &Neighbours::Unknown);
+            assert_eq!((view.kind(), view.is_workload(), view.containers.len()), ("", false, 0), "{yaml}");
+        }
+        assert_eq!(pointers(&format!("apiVersion: apps.openshift.io/v1\nkind: DeploymentConfig\nspec: {{template: {{spec: {pod}}}}}")).len(), 1);
     }
 
     #[test]

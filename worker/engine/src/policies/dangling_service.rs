@@ -10,7 +10,8 @@
 //! # Repair
 //! Only with exactly one workload that the Service can mean: one of its own name, or one that shares an identifying label
 //! with the Service's selector or labels (`app.kubernetes.io/name`, `app`, `k8s-app`, `name`, `run`) and contradicts none.
-//! The selector becomes that workload's identifying labels. With none or several, or with endpoints kept by hand, a
+//! The selector becomes that workload's identifying labels. It never becomes wider by a label that tells some pods of an
+//! application from others (`version`, `track`, what a controller sets): who set it did so outside of these manifests. With none or several, or with endpoints kept by hand, a
 //! person must say what the Service is for; it never becomes an `ExternalName`.
 //!
 //! # Example
@@ -32,7 +33,8 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{invalid_value, label_set};
 use crate::edit::Editor;
 use crate::k8s::neighbours::{
-    ENDPOINTS, identifying, is_candidate, selects, service_pairs, service_selector,
+    ENDPOINTS, identifying, is_candidate, is_controller_label, selects_pods_of, service_pairs,
+    service_selector,
 };
 use crate::k8s::{View, names, selectors};
 
@@ -63,8 +65,7 @@ fn trouble(view: &View<'_>) -> Option<String> {
     if let Some(error) = invalid_value(written) {
         return Some(format!("service has invalid label selector: {error}"));
     }
-    let selected = |neighbour: &Neighbour| matches!(neighbour, Neighbour::Workload { pod_labels, .. } if selects(&selector, pod_labels));
-    let none = !view.neighbours_here().any(selected);
+    let none = !view.neighbours_here().any(|neighbour| selects_pods_of(&selector, neighbour));
     none.then(|| format!("no pods found matching service labels ({})", selectors::go_map(written)))
 }
 
@@ -101,6 +102,37 @@ fn selector_of(candidate: &Candidate<'_>) -> BTreeMap<String, String> {
     let all: BTreeMap<String, String> = legal.map(|(key, value)| (key.clone(), value.clone())).collect();
     let telling: BTreeMap<String, String> = identifying(&all);
     if telling.is_empty() { all } else { telling }
+}
+
+/// Label keys that tell some pods of an application from others, in the habit of canary and blue-green rollouts.
+const DISTINGUISHING: [&str; 10] = [
+    "blue-green",
+    "canary",
+    "color",
+    "colour",
+    "deployment-color",
+    "release-track",
+    "slot",
+    "stage",
+    "track",
+    "version",
+];
+
+/// Whether something outside of the manifests gives a label its meaning: the control plane, an operator (whose keys have its
+/// domain), or a rollout.
+fn is_meaningful(key: &str) -> bool {
+    let of_operator = key.split_once('/').is_some_and(|(domain, _)| {
+        !matches!(domain, "app.kubernetes.io" | "helm.sh" | "kustomize.toolkit.fluxcd.io")
+    });
+    let name = key.rsplit('/').next().unwrap_or(key);
+    is_controller_label(key) || of_operator || DISTINGUISHING.contains(&name)
+}
+
+/// A pair of the selector that the new one would drop or change, though something outside gives it its meaning.
+fn meaningful_loss(view: &View<'_>, new: &BTreeMap<String, String>) -> Option<String> {
+    let selector = service_selector(view.value);
+    let lost = selector.into_iter().find(|(key, value)| is_meaningful(key) && new.get(key) != Some(value));
+    lost.map(|(key, value)| format!("{key}={value}"))
 }
 
 fn has_endpoints(view: &View<'_>) -> bool {
@@ -192,6 +224,14 @@ impl Policy for DanglingService {
                 candidate.title()
             ));
         }
+        if let Some(pair) = meaningful_loss(view, &selector) {
+            return review(format!(
+                "{}; {pair} tells some pods from others, and without it the Service would send traffic to all pods of {}: \
+                 see who sets that label",
+                describe(view),
+                candidate.title()
+            ));
+        }
         let mut editor = Editor::new(view.value);
         editor.set(&selector_place(), json!(selector));
         Fix::of(editor, [Caution::TrafficRedirected])
@@ -268,8 +308,8 @@ mod tests {
         let ops = fix_among(&POLICY, &by_name, &around(&by_name, &others));
         assert_eq!(ops, json!([{"op": "replace", "path": "/spec/selector", "value": {"app": "web"}}]));
 
-        let by_label = service("{selector: {k8s-app: api, version: v1}}");
-        let others = [workload("StatefulSet", "x", "{k8s-app: api, version: v2}")];
+        let by_label = service("{selector: {k8s-app: api, tier: x}}");
+        let others = [workload("StatefulSet", "x", "{k8s-app: api, tier: y}")];
         assert_eq!(
             selector(&fix_among(&POLICY, &by_label, &around(&by_label, &others))),
             &json!({"k8s-app": "api"})
@@ -281,6 +321,29 @@ mod tests {
             selector(&fix_among(&POLICY, &plain, &around(&plain, &others))),
             &json!({"color": "blue"})
         );
+    }
+
+    #[test]
+    fn a_service_never_loses_a_label_that_tells_pods_apart() {
+        let others = [workload("StatefulSet", "web", "{app: web}")];
+        let keys = DISTINGUISHING.into_iter().chain([
+            "statefulset.kubernetes.io/pod-name",
+            "batch.kubernetes.io/job-name",
+            "pod-template-hash",
+            "strimzi.io/cluster",
+            "example.com/canary",
+            "rollouts-pod-template-hash.example.com/x",
+        ]);
+        for key in keys {
+            let service = service(&format!("{{selector: {{app: web, {key}: other-0}}}}"));
+            let neighbours = around(&service, &others);
+            let reason = review_of(&POLICY, &service, &neighbours);
+            assert!(reason.contains(&format!("{key}=other-0 tells some pods")), "{key}: {reason}");
+        }
+        // The same label on the workload's pods is kept, and another key may go.
+        let service = service("{selector: {app: wbe, tier: x}}");
+        let ops = fix_among(&POLICY, &service, &around(&service, &others));
+        assert_eq!(selector(&ops), &json!({"app": "web"}));
     }
 
     #[test]

@@ -59,12 +59,42 @@ fn without_tag(image: &str) -> &str {
     }
 }
 
-/// Whether the text can be an image without tag and digest: a name of the characters that references are made of.
+/// Whether the text can be an image without tag and digest: components of lower-case letters and digits, before them
+/// perhaps a registry (the grammar of the distribution project's `reference` package). `ko://x` and `IMAGE` are none.
 fn is_name(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
-    text.chars().all(legal)
-        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-        && !text.starts_with(['/', ':'])
+    let mut components = text.split('/').peekable();
+    let registry = components
+        .next_if(|first| text.contains('/') && (first.contains(['.', ':']) || *first == "localhost"));
+    let of_host = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    let legal = |component: &str| {
+        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        component.starts_with(edge)
+            && component.ends_with(edge)
+            && component.chars().all(|c| edge(c) || "._-".contains(c))
+    };
+    registry.is_none_or(|host| host.chars().all(of_host)) && components.all(legal)
+}
+
+/// Words that stand for an image which something else fills in.
+const STAND_INS: [&str; 10] = [
+    "changeme",
+    "fixme",
+    "imagename",
+    "myimage",
+    "placeholder",
+    "replaceme",
+    "tbd",
+    "todo",
+    "yourapp",
+    "yourimage",
+];
+
+/// Whether a component of the name is a stand-in, however its words are joined.
+fn is_stand_in(name: &str) -> bool {
+    name.split('/').any(|component| {
+        let joined: String = component.chars().filter(char::is_ascii_alphanumeric).collect();
+        STAND_INS.contains(&joined.as_str()) || component.contains("placeholder")
+    })
 }
 
 /// The image to run instead, and whether the config names it; or why a person must choose.
@@ -77,7 +107,7 @@ fn replacement(container: &Container<'_>, rules: &RulesConfig) -> Result<(String
         return Err(format!("container {who} has no image: name the image that it must run"));
     }
     let mapped = [written, trimmed, name].into_iter().find_map(|key| rules.images.get(key));
-    if mapped.is_none() && !is_name(name) {
+    if mapped.is_none() && (!is_name(name) || is_stand_in(name)) {
         return Err(format!(
             "the image {} of container {who} is no image reference: render the template, or name the image",
             quoted(written)
@@ -189,6 +219,9 @@ mod tests {
             ("nginx", "nginx:stable"),
             ("' nginx:latest'", "nginx:stable"),
             ("a.b/c/d", "a.b/c/d:stable"),
+            ("Registry.Example.com/c__d/e-f.g", "Registry.Example.com/c__d/e-f.g:stable"),
+            ("localhost/app", "localhost/app:stable"),
+            ("'[::1]:5000/app'", "[::1]:5000/app:stable"),
         ] {
             let expected = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": new}]);
             assert_eq!(fixed(image), expected, "{image}");
@@ -220,6 +253,20 @@ mod tests {
             "FILLED BY THE OPERATOR",
             "':latest'",
             "x/",
+            "ko://example.com/cmd/app",
+            "IMAGE_PLACEHOLDER",
+            "CHANGEME",
+            "changeme",
+            "change-me:latest",
+            "REPLACE_ME/app",
+            "replace-me/app:latest",
+            "registry.example.com/your-image",
+            "registry.example.com/App",
+            "'%%IMAGE%%'",
+            "<your-image>",
+            "'@image@'",
+            "registry.example.com//app",
+            "app-",
         ] {
             let reason = review_of(&NoLatestTag, &pod(image), &Neighbours::Unknown);
             assert!(reason.contains("name the image"), "{image}: {reason}");
