@@ -2,7 +2,7 @@
 //!
 //! # What it checks
 //! That a controller has a selector, and that the labels of its pod template satisfy it (kube-linter
-//! `mismatching-selector`). A `Job` or `CronJob` needs none.
+//! `mismatching-selector`). A `Job` or `CronJob` needs none, and the API server defaults that of a `ReplicationController`.
 //!
 //! # Why
 //! The API server refuses a controller whose pods it would not find again (Kubernetes documentation, *Deployments*,
@@ -39,6 +39,15 @@ const CHECK: Check = Check {
     remedy: "Make the pod template's labels satisfy the selector.",
 };
 
+const NO_SELECTOR: &str = "object has no selector specified";
+
+/// Kinds that need a selector, and so a spec.
+const SELECTING: [&str; 4] = ["DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"];
+
+fn lacks_spec(view: &View<'_>) -> bool {
+    SELECTING.contains(&view.kind()) && view.spec().is_none_or(Map::is_empty)
+}
+
 /// Kinds whose selector is a plain map of labels.
 const PLAIN: [&str; 2] = ["DeploymentConfig", "ReplicationController"];
 
@@ -65,6 +74,12 @@ impl<'v, 'a> Controller<'v, 'a> {
         matches!(self.view.kind(), "Job" | "CronJob")
     }
 
+    /// Whether the API server takes the labels of the template for the selector that is missing.
+    fn is_defaulted(&self) -> bool {
+        self.view.kind() == "ReplicationController"
+            && self.pod.labels().is_some_and(|labels| !labels.is_empty())
+    }
+
     /// The selector as a `LabelSelector`; `None` when there is none or an empty one.
     fn selector(&self) -> Option<Map<String, Value>> {
         let written = self.place.resolve(self.view.value)?.as_object().filter(|map| !map.is_empty())?;
@@ -84,7 +99,7 @@ impl<'v, 'a> Controller<'v, 'a> {
 
     fn trouble(&self) -> Option<String> {
         let Some(selector) = self.selector() else {
-            return (!self.is_job()).then(|| "object has no selector specified".to_owned());
+            return (!self.is_job() && !self.is_defaulted()).then(|| NO_SELECTOR.to_owned());
         };
         if let Some(error) = invalid_value(pairs(&selector)) {
             return Some(format!("object has invalid label selector: {error}"));
@@ -231,18 +246,25 @@ impl Policy for MismatchingSelector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {
-        let Some(controller) = Controller::of(view) else { return Vec::new() };
-        let finding = controller.trouble().map(|message| Finding {
+        let (message, place) = match Controller::of(view) {
+            Some(controller) => (controller.trouble(), controller.place.clone()),
+            None => (lacks_spec(view).then(|| NO_SELECTOR.to_owned()), Pointer::of(["spec", "selector"])),
+        };
+        let finding = message.map(|message| Finding {
             policy: self.id(),
             check: CHECK.id,
             message,
-            pointer: view.nearest(controller.place.clone()),
+            pointer: view.nearest(place),
         });
         finding.into_iter().collect()
     }
 
     fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
         let Some(controller) = Controller::of(view) else {
+            if lacks_spec(view) {
+                let reason = format!("the {} has no spec; say which pods it makes and selects", view.kind());
+                return Fix::NeedsReview { reason };
+            }
             return Fix::NotApplicable {
                 reason: format!("a {} selects no pods of its own template", view.kind()),
             };
@@ -279,6 +301,22 @@ mod tests {
     #[test]
     fn fixtures() {
         fixture_holds(&POLICY);
+    }
+
+    #[test]
+    fn what_the_server_defaults_is_no_mismatch_and_no_spec_is_one() {
+        assert!(messages(&POLICY, &controller("ReplicationController", "null", "{a: b}")).is_empty());
+        assert_eq!(messages(&POLICY, &controller("ReplicationController", "null", "{}")), [NO_SELECTOR]);
+        assert_eq!(messages(&POLICY, &controller("ReplicationController", "{a: c}", "{a: b}")).len(), 1);
+        for kind in SELECTING {
+            for spec in ["", "spec: {}", "spec: null"] {
+                let document =
+                    document(&format!("apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a}}\n{spec}"));
+                assert_eq!(messages(&POLICY, &document), [NO_SELECTOR], "{kind} {spec}");
+                assert!(review_of(&POLICY, &document, &Neighbours::Unknown).contains("has no spec"));
+            }
+        }
+        assert!(messages(&POLICY, &document("apiVersion: example.com/v1\nkind: Deployment")).is_empty());
     }
 
     #[test]
@@ -343,7 +381,7 @@ mod tests {
             json!([{"op": "replace", "path": "/spec/selector", "value": {"matchLabels": {"app": "web", "tier": "front"}}}])
         );
         let plain = document(
-            "kind: ReplicationController\nspec: {template: {metadata: {labels: {app: web}}, spec: {}}}",
+            "kind: DeploymentConfig\nspec: {template: {metadata: {labels: {app: web}}, spec: {}}}",
         );
         assert_eq!(
             fix_of(&POLICY, &plain),

@@ -10,9 +10,9 @@
 //! (Kubernetes documentation, *Resource Management for Pods and Containers*).
 //!
 //! # Repair
-//! Only what is missing is added, from the configured defaults: a limit is the larger of its default and the
-//! container's request, a request the smaller of its default and the container's limit. What the user wrote stays as it
-//! is, numbers included. A value that is no quantity, or a request above its limit, is the user's to decide.
+//! Only what is missing is added: a limit is the larger of its configured default and the container's request; a request
+//! is the container's limit, as the API server defaults it, and the configured default where there is no limit. What the
+//! user wrote stays as it is, numbers included. A value that is no quantity, or a request above its limit, is the user's to decide.
 //!
 //! # Example
 //! ```yaml
@@ -122,10 +122,9 @@ impl<'c, 'a> Amounts<'c, 'a> {
             |default: &str, bound: f64| quantity::parse(&json!(default)).is_some_and(|value| value > bound);
         match (&self.request, &self.limit) {
             (Amount::Missing, Amount::Missing) => (Some(json!(request)), Some(json!(limit))),
-            (Amount::Missing, Amount::Set(bound)) => {
-                let own = is_above(request, *bound).then(|| self.written("limits").cloned()).flatten();
-                (Some(own.unwrap_or_else(|| json!(request))), None)
-            }
+            // The API server requests the limit where nothing is requested: a lower request would take away what the
+            // container has, and the class Guaranteed from its pod.
+            (Amount::Missing, Amount::Set(_)) => (self.written("limits").cloned(), None),
             (Amount::Set(bound), Amount::Missing) => {
                 let own = (!is_above(limit, *bound)).then(|| self.written("requests").cloned()).flatten();
                 (None, Some(own.unwrap_or_else(|| json!(limit))))
@@ -278,7 +277,7 @@ mod tests {
     fn only_missing_keys_are_added() {
         assert_eq!(
             fix_of(&SetRequestsLimits, &pod("{limits: {cpu: '1', memory: 1Gi}}")),
-            json!([{"op": "add", "path": format!("{BASE}/requests"), "value": {"cpu": "100m", "memory": "128Mi"}}])
+            json!([{"op": "add", "path": format!("{BASE}/requests"), "value": {"cpu": "1", "memory": "1Gi"}}])
         );
         assert_eq!(
             fix_of(
@@ -288,7 +287,7 @@ mod tests {
                 )
             ),
             json!([
-                {"op": "add", "path": format!("{BASE}/requests/memory"), "value": "128Mi"},
+                {"op": "add", "path": format!("{BASE}/requests/memory"), "value": "300M"},
                 {"op": "add", "path": format!("{BASE}/limits/cpu"), "value": 2}
             ])
         );
