@@ -5,6 +5,7 @@ use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::record::{Neighbour, Neighbours, Problem};
 use engine::document::Document;
+use engine::exceptions::{self, Exception};
 use engine::k8s::View;
 use engine::k8s::neighbours::{self, Index};
 use engine::policies::{self, Finding};
@@ -39,6 +40,8 @@ pub struct Scanned {
     pub neighbours: Neighbours,
     /// Its violations, in the order of the catalogue.
     pub findings: Vec<Finding>,
+    /// Its violations that its annotations except, with why.
+    pub excepted: Vec<(Finding, Exception)>,
 }
 
 /// A file or a document that could not be read.
@@ -60,21 +63,6 @@ pub struct Scan<'a> {
     wanted: Vec<PolicyId>,
     index: Index,
 }
-
-/// Kinds that other documents depend on.
-const OFFERING: [&str; 11] = [
-    "Pod",
-    "Deployment",
-    "DeploymentConfig",
-    "DaemonSet",
-    "StatefulSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "Job",
-    "ServiceAccount",
-    "Endpoint",
-    "CronJob",
-];
 
 impl<'a> Scan<'a> {
     /// Reads the whole input once for what stands across documents. `wanted`: the policies to look for.
@@ -133,8 +121,9 @@ impl<'a> Scan<'a> {
             match content {
                 Ok(document) => {
                     let neighbours = self.neighbours(&document);
-                    let findings = self.findings(&document, &neighbours);
-                    scan.objects.push(Scanned { place, document, neighbours, findings });
+                    let found = self.findings(&document, &neighbours);
+                    let (findings, excepted) = exceptions::split(&document.value, found);
+                    scan.objects.push(Scanned { place, document, neighbours, findings, excepted });
                 }
                 Err(unreadable) => scan.troubles.push(Trouble {
                     place: Some(place),
@@ -174,7 +163,7 @@ fn may_offer(text: &str) -> bool {
             let rest = text[at + key.len()..].trim_start_matches([' ', '\t', '\r', '\n', '"', '\'', ':']);
             let value = rest.as_bytes().split(|byte| matches!(byte, b'\n' | b',')).next().unwrap_or_default();
             let value = String::from_utf8_lossy(&value[..value.len().min(64)]);
-            OFFERING.iter().any(|kind| value.contains(kind))
+            neighbours::OFFERING.iter().any(|kind| value.contains(kind))
         })
 }
 
@@ -200,8 +189,18 @@ mod tests {
 
     #[test]
     fn every_kind_that_offers_is_looked_for() {
-        for kind in ["Pod", "PodTemplate", "Deployment", "CronJob", "Job", "Endpoints", "EndpointSlice"] {
-            assert!(OFFERING.iter().any(|offering| kind.contains(offering)), "{kind}");
+        for kind in [
+            "Pod",
+            "PodTemplate",
+            "Deployment",
+            "CronJob",
+            "Job",
+            "Endpoints",
+            "EndpointSlice",
+            "Rollout",
+            "PodList",
+        ] {
+            assert!(neighbours::OFFERING.iter().any(|offering| kind.contains(offering)), "{kind}");
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod detect;
 pub mod document;
 pub mod edit;
+pub mod exceptions;
 pub mod k8s;
 pub mod policies;
 pub mod propose;

@@ -12,6 +12,8 @@ use cli_support::output::{self, Align, Table};
 use domain::policy::PolicyId;
 use domain::published::Detection;
 
+use engine::exceptions::Exception;
+
 use super::settings::Settings;
 use crate::findings::{Located, locate};
 use crate::sarif::SarifWriter;
@@ -93,6 +95,8 @@ pub(crate) struct Tally {
     files: u64,
     objects: u64,
     findings: u64,
+    /// Findings that annotations except.
+    excepted: u64,
     /// Unreadable documents: path, line, message.
     pub(crate) unread: Vec<(String, Option<usize>, String)>,
     unread_beyond: u64,
@@ -107,6 +111,18 @@ impl Tally {
         self.files += 1;
         self.objects += file.objects.len() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
+        for object in &file.objects {
+            for (finding, exception) in &object.excepted {
+                self.excepted += 1;
+                let Exception { annotation, reason } = exception;
+                output::say(&format!(
+                    "{}:{}: not counted: {} (annotation {annotation}: {reason:?})",
+                    file.path,
+                    object.place.lines + 1,
+                    finding.check
+                ));
+            }
+        }
         for trouble in &file.troubles {
             let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
             output::say(&format!("{}{line}: {}", file.path, trouble.problem.message));
@@ -137,8 +153,13 @@ impl Tally {
         self.check()?;
         let unread = self.unread.len() as u64 + self.unread_beyond;
         let unreadable = if unread > 0 { format!(", {unread} unreadable") } else { String::new() };
+        let excepted = if self.excepted > 0 {
+            format!(", {} excepted by annotations", self.excepted)
+        } else {
+            String::new()
+        };
         let line = format!(
-            "{} in {} of {}{unreadable}",
+            "{} in {} of {}{excepted}{unreadable}",
             counted(self.findings, "finding"),
             counted(self.objects, "object"),
             counted(self.files, "file")

@@ -17,6 +17,7 @@ use domain::config::{Limits, RunConfig};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use engine::document::Document;
+use engine::exceptions;
 use engine::policies;
 use engine::rewrite::Style;
 use engine::yaml;
@@ -172,6 +173,7 @@ impl ObjectRepair<'_> {
         for policy in selected {
             let view = engine::k8s::View::new(&document, &self.neighbours);
             let found = policies::policy(*policy).detect(&view);
+            let (found, _) = exceptions::split(&document.value, found);
             let Some(finding) = found.first() else { continue };
             let subject = self.subject(&document, *policy);
             match attempt(&document, &self.neighbours, *policy, self.config) {

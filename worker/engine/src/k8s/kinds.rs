@@ -65,6 +65,14 @@ mod tests {
     }
 
     #[test]
+    fn every_foreign_workload_is_looked_for() {
+        let looked_for = super::super::neighbours::OFFERING;
+        for (_, kind, _) in FOREIGN_WORKLOADS {
+            assert!(looked_for.iter().any(|word| kind.contains(word)), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_kind_of_another_group_is_another_kind() {
         for (kind, groups) in BUILT_IN {
             for group in groups {

@@ -33,6 +33,25 @@ pub const IDENTIFYING_LABELS: [&str; 8] = [
 /// Those of [`IDENTIFYING_LABELS`] that name one application, and not a release or a role in it.
 const NAMING_LABELS: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "name", "run"];
 
+/// Words of which a document's kind has one where the document [`offer`]s something.
+pub const OFFERING: [&str; 15] = [
+    "CloneSet",
+    "CronJob",
+    "DaemonSet",
+    "Deployment",
+    "DeploymentConfig",
+    "Endpoint",
+    "Job",
+    "LeaderWorkerSet",
+    "Pod",
+    "ReplicaSet",
+    "ReplicationController",
+    "Rollout",
+    "ServiceAccount",
+    "StatefulSet",
+    "VirtualMachine",
+];
+
 /// The kind under which the hand-made endpoints of a Service are offered: a "workload" without pods.
 pub const ENDPOINTS: &str = "Endpoints";
 

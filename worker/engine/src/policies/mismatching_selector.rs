@@ -380,9 +380,8 @@ mod tests {
             fix_of(&POLICY, &deployment("null", "{app: web, tier: front}")),
             json!([{"op": "replace", "path": "/spec/selector", "value": {"matchLabels": {"app": "web", "tier": "front"}}}])
         );
-        let plain = document(
-            "kind: DeploymentConfig\nspec: {template: {metadata: {labels: {app: web}}, spec: {}}}",
-        );
+        let plain =
+            document("kind: DeploymentConfig\nspec: {template: {metadata: {labels: {app: web}}, spec: {}}}");
         assert_eq!(
             fix_of(&POLICY, &plain),
             json!([{"op": "add", "path": "/spec/selector", "value": {"app": "web"}}])
