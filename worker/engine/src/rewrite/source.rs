@@ -94,7 +94,8 @@ impl<'a> Source<'a> {
     pub(super) fn end_of(&self, position: &Position) -> usize {
         let end = position.value.1.max(position.key.1);
         if position.tail == Tail::Kept {
-            return end;
+            // The parser lets it reach over the indentation of what follows.
+            return self.text.get(..end).map_or(end, |before| before.trim_end_matches(' ').len());
         }
         self.text.get(..end).map_or(end, |before| before.trim_end().len()).max(position.key.1)
     }

@@ -342,6 +342,10 @@ fn what_stands_behind_a_block_scalar_is_no_part_of_it() {
             "c:\n- a:\n  - |+\n    x\n\n\n  k:\n    r: true\n# end\nd: 1\n",
         ),
         ("c:\n- a: |+\n    x\n\n", "c:\n- a: |+\n    x\n\n  k:\n    r: true\n"),
+        (
+            "c:\n  - a: |+\n      x\n\n  - d: 1\n",
+            "c:\n  - a: |+\n      x\n\n    k:\n      r: true\n  - d: 1\n",
+        ),
         ("c:\n- a: |\n    x\n\nd: 1\n", "c:\n- a: |\n    x\n  k:\n    r: true\n\nd: 1\n"),
         // A text that ends without a line break: nor has the scalar one.
         ("c:\n- a: |\n    x", "c:\n- a: |-\n    x\n  k:\n    r: true"),
