@@ -39,7 +39,8 @@ enum Command {
     Serve(commands::serve::Args),
     /// Send a corpus to a coordinator that serves
     ///
-    /// Reads the corpus here and returns once the run is planned; with --wait, once it has ended.
+    /// Reads the corpus here and returns once the run is planned; with --wait, once it has ended. Where a provider is called
+    /// and with which key (`grok.endpoint`, `grok.api_key_env` …) is the setting of each worker, and is not sent.
     Submit(commands::submit::Args),
     /// Show runs of a coordinator that serves
     Status(commands::status::Args),

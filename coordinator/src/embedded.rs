@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
 use domain::ids::{AnswerKey, WorkerName};
+use llm::providers::Providers;
 use worker::estimate::Estimator;
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
@@ -23,14 +24,14 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `url`.
-    pub fn start(url: &str, count: NonZeroUsize) -> anyhow::Result<Self> {
+    /// Starts `count` workers of one slot each for the coordinator at `url`; they call these providers.
+    pub fn start(url: &str, count: NonZeroUsize, providers: &Providers) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (url.to_owned(), NonZeroUsize::MIN, session::QUESTIONS);
-            let options = Options { coordinator, name, slots, questions };
+            let options = Options { coordinator, name, slots, questions, providers: providers.clone() };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -91,16 +92,17 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     })
 }
 
-/// Estimates the LLM calls that the corpus needs under `config`, without those that `is_known` finds in the response
+/// Estimates the LLM calls to `endpoint` that the corpus needs under `config`, without those that `is_known` finds in the response
 /// cache. Calls `seen` with the number of records read so far.
 pub fn estimate(
     args: &CorpusArgs,
     config: &RunConfig,
+    endpoint: &str,
     is_known: impl FnMut(&AnswerKey) -> bool,
     mut seen: impl FnMut(u64),
 ) -> anyhow::Result<Estimate> {
     let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let mut estimator = Estimator::new(config.clone(), is_known);
+    let mut estimator = Estimator::new(config.clone(), endpoint, is_known);
     let mut records = 0;
     corpus::read::<anyhow::Error>(&source, config, &mut |record, document| {
         estimator.add(record, document);

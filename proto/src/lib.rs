@@ -23,7 +23,7 @@ pub mod v1 {
 
 /// Version of the protocol. It increases with each incompatible change; `Join` is refused unless both ends have the same
 /// version.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The encoded `FileDescriptorSet` of the package, for the reflection service.
 pub const DESCRIPTOR: &[u8] = include_bytes!("generated/descriptor.bin");

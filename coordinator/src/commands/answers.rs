@@ -128,7 +128,7 @@ fn show(models: &[ByModel], format: Format) -> anyhow::Result<()> {
 fn table(models: &[ByModel]) -> Table {
     let right = Align::Right;
     let mut table = Table::new([
-        ("endpoint", Align::Left),
+        ("provider", Align::Left),
         ("model", Align::Left),
         ("answers", right),
         ("bytes", right),
@@ -138,7 +138,7 @@ fn table(models: &[ByModel]) -> Table {
     ]);
     for model in models {
         table.push([
-            model.endpoint.clone(),
+            model.provider.clone(),
             model.model.clone(),
             model.answers.to_string(),
             model.bytes.to_string(),
@@ -152,7 +152,7 @@ fn table(models: &[ByModel]) -> Table {
 
 fn value(model: &ByModel) -> Value {
     json!({
-        "endpoint": model.endpoint,
+        "provider": model.provider,
         "model": model.model,
         "answers": model.answers,
         "bytes": model.bytes,

@@ -15,6 +15,7 @@ use cli_support::{Exit, output};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
+use llm::settings::Settings;
 use proto::convert::RunStatus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -78,9 +79,9 @@ pub(crate) enum Output {
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     #[cfg(debug_assertions)]
     args.crash.arm();
-    let config = args.config.load()?;
+    let settings = args.config.load()?;
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
-    let summary = block_on(run_here(args, config, &run_id, quiet))?;
+    let summary = block_on(run_here(args, settings, &run_id, quiet))?;
     match args.output {
         Output::Text => output::print(&summary.text())?,
         Output::Json => output::print(&format!("{}\n", summary.json()))?,
@@ -88,7 +89,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
+async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
+    let Settings { run: config, providers } = settings;
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen()?;
     let store = Store::open(&args.out)?;
@@ -126,7 +128,7 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     };
     let count =
         args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let mut workers = Workers::start(&url, count)?;
+    let mut workers = Workers::start(&url, count, &providers)?;
     let mut client = Client::new(&url)?;
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {

@@ -11,10 +11,11 @@ use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, reader};
 use crate::ledger::RunResources;
-use crate::settings::ConfigArgs;
+use crate::settings::{ConfigArgs, run_checked, unsent};
 use crate::view::summary::Summary;
 
-/// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned.
+/// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned. Where a provider is called
+/// and with which key (`grok.endpoint`, `grok.api_key_env` …) is the setting of each worker, and is not sent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address of the coordinator
@@ -37,7 +38,11 @@ pub(crate) struct Args {
 
 /// Sends the corpus.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let config = args.config.load()?;
+    let resolved = args.config.resolve()?;
+    let config = run_checked(&resolved)?.run;
+    if let Some(unsent) = unsent(&resolved).filter(|_| !quiet) {
+        output::say(&unsent);
+    }
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let begun = Instant::now();
     let (status, documents) = block_on(async {

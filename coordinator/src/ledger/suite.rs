@@ -51,6 +51,7 @@ pub(crate) fn run(id: &str) -> RunEntry {
             records: 10,
             shard_size: 3,
             version: "0.1.0".to_owned(),
+            former_endpoint: None,
         },
         state: RunState::Running,
         source: "detections.json".to_owned(),

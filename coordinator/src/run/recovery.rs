@@ -125,6 +125,8 @@ impl Coordinator {
         let complete = leases.is_complete();
         let policy =
             LlmPolicy::of(&entry.plan.config, entry.created_at_ms, entry.created_at_ms).map(Arc::new);
+        let is_open = !complete && entry.state == RunState::Running && recovery == Recovery::Grace;
+        let halt = Self::former_halt(&entry.plan).filter(|_| is_open);
         let run = ActiveRun {
             halted: None,
             config: config_to_wire(&entry.plan.config).into(),
@@ -149,6 +151,9 @@ impl Coordinator {
             scheduler.active.insert(run_id.clone(), run);
             // Under the lock, so that messages about a run are posted in the order of its changes.
             self.llm.changed.post(RunChanged::Active { run_id: run_id.clone(), policy });
+            if let Some(reason) = halt {
+                self.halt_run(&mut scheduler, &run_id, reason);
+            }
         }
         if let Some(trouble) = trouble {
             tracing::error!(run = %run_id, trouble, "cannot resume a run");

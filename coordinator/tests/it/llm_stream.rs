@@ -125,7 +125,6 @@ pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
     config.guardrails = Guardrails::Merge;
-    "http://127.0.0.1:9/v1/chat/completions".clone_into(&mut config.grok.endpoint);
     config.limits.requests_per_minute = Limit::at(6_000_000);
     change(&mut config);
     config

@@ -7,6 +7,7 @@ use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, Workers, reader};
 use domain::config::RunConfig;
 use domain::ids::RunId;
+use llm::providers::Providers;
 
 use crate::support::{Served, detections, run};
 
@@ -24,7 +25,7 @@ async fn an_abandoned_run_is_finished_by_the_same_command() {
     let mut client = Client::new(&served.url).unwrap();
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: corpus.name() };
     client.submit(request, reader(&corpus, &config)).await.unwrap();
-    let workers = Workers::start(&served.url, NonZeroUsize::MIN).unwrap();
+    let workers = Workers::start(&served.url, NonZeroUsize::MIN, &Providers::default()).unwrap();
     while client.status(&run_id).await.unwrap().committed < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

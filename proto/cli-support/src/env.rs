@@ -30,7 +30,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "<API_KEY_ENV>",
-        meaning: "the variable that `api_key_env` names: the API key of a model",
+        meaning: "the variable that `api_key_env` names: the API key of a provider, for its own host",
     },
     Variable { name: NO_COLOR, meaning: "no colours, with any value" },
     Variable { name: RUST_LOG, meaning: "log filter, e.g. `info,coordinator=debug`; beats -v and -q" },

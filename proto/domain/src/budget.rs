@@ -94,7 +94,7 @@ pub struct BudgetLimits {
 /// Whose budget a call uses: a tight model must not throttle a loose one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pool {
-    /// The account, by the endpoint and the name (never the value) of its key.
+    /// The account: the name of the provider. The workers of a coordinator call a provider with keys of one account.
     pub account: String,
     /// The model.
     pub model: String,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use domain::answer::{Answer, CallOutcome, Question};
 use domain::config::{ModelConfig, RunConfig};
-use domain::ids::RunId;
+use domain::ids::{RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::Failure;
+use llm::providers::Providers;
 use llm::request::estimated_tokens;
 use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
 use proto::convert::{AcquireCall, CallResult};
@@ -45,10 +46,12 @@ pub(crate) enum Completion {
 pub(crate) struct LlmClient {
     gateway: GatewayClient,
     run_id: RunId,
-    /// `Err`: why there is no client, e.g. a missing API key; reported with the first call.
+    /// `Err`: why there is no client, e.g. a missing API key; reported with the first call. Responses from the cache need
+    /// none.
     client: Result<Client, String>,
     retry_policy: RetryPolicy,
     model: ModelConfig,
+    endpoint: String,
 }
 
 /// Result of one call, after the coordinator has persisted it.
@@ -61,22 +64,36 @@ enum CallAttempt {
 }
 
 impl LlmClient {
-    /// A client for the model of the run's configuration; `None` where the rules propose.
+    /// A client for the model of the run's configuration; `None` where the rules propose. The run names the provider;
+    /// where that is called, and with which key, `providers` of this worker say.
     pub(crate) fn new(
         gateway: GatewayClient,
         run_id: RunId,
         config: &RunConfig,
+        providers: &Providers,
+        worker: &WorkerName,
         env: impl Fn(&str) -> Option<String>,
     ) -> Option<Self> {
-        let model = config.model()?;
-        let client = Client::new(model, Timeouts::from(&config.proposer), env);
+        let (model, mode) = (config.model()?, config.proposer.mode);
+        let client = providers.open(mode, env).map_err(|error| error.to_string());
+        let client = client.and_then(|provider| {
+            Client::new(provider, Timeouts::from(&config.proposer)).map_err(|error| error.to_string())
+        });
         let retry_policy = RetryPolicy {
             retries: config.proposer.retries,
             deadline: Duration::from_secs(config.proposer.retry_seconds.into()),
             ..RetryPolicy::default()
         };
-        let client = client.map_err(|error| error.to_string());
-        Some(Self { gateway, run_id, client, retry_policy, model: model.clone() })
+        let client = client.map_err(|error| {
+            format!("worker {worker}: {error}; set it for that worker, start the worker again, and submit the run again")
+        });
+        let endpoint = providers.url(mode);
+        Some(Self { gateway, run_id, client, retry_policy, model: model.clone(), endpoint })
+    }
+
+    /// The URL that is called; a part of the key of each response.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// The configured model.

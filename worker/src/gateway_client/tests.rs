@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use domain::answer::{Answer, Finish, Message, Question, Role, Sampling};
 use domain::budget::Usage;
-use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
+use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
+use llm::providers::Providers;
 use mock_llm::{Allowed, Provider, Settings};
 use proto::channel::OPEN_QUESTIONS;
 use proto::convert::AcquireCall;
@@ -237,20 +238,29 @@ impl Scene {
     }
 }
 
+/// Providers of which `vllm` is called at this address.
+pub(crate) fn called_at(endpoint: &str) -> Providers {
+    let mut providers = Providers::default();
+    providers.vllm.endpoint = endpoint.to_owned();
+    providers
+}
+
 fn llm_client(gateway: &GatewayClient, endpoint: &str, env: impl Fn(&str) -> Option<String>) -> LlmClient {
     let mut config = RunConfig { guardrails: Guardrails::None, ..RunConfig::default() };
     config.proposer.mode = ProposerMode::Vllm;
     config.proposer.retries = 20;
-    config.vllm = ModelConfig { endpoint: endpoint.to_owned(), model: "m".to_owned(), ..config.vllm };
+    config.vllm.model = "m".to_owned();
+    let mut providers = called_at(endpoint);
     if env("KEY").is_some() {
-        config.vllm.api_key_env = "MISSING".to_owned();
+        providers.vllm.api_key_env = "MISSING".to_owned();
     }
-    LlmClient::new(gateway.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap()
+    let (run_id, worker) = (RunId::new("r").unwrap(), WorkerName::new("w").unwrap());
+    LlmClient::new(gateway.clone(), run_id, &config, &providers, &worker, |_| None).unwrap()
 }
 
 fn question(scene: &Scene, text: &str) -> Question {
     Question {
-        endpoint: scene.llm_client.model().url(),
+        endpoint: scene.llm_client.endpoint().to_owned(),
         model: "m".to_owned(),
         messages: vec![Message::new(Role::User, text)],
         sampling: Sampling::default(),
@@ -355,7 +365,10 @@ async fn a_missing_key_stops_the_run_and_names_its_variable() {
     let _ = keyless.complete(question(&scene, "a")).await;
     scene.coordinator.see(|seen| {
         let Some(Outcome::Failed(failed)) = seen.results.values().next() else { panic!("{seen:?}") };
-        assert!(failed.stop && failed.reason.contains("MISSING"), "{failed:?}");
+        assert!(failed.stop, "{failed:?}");
+        for needed in ["worker w", "MISSING", "vllm.api_key_env", "submit the run again"] {
+            assert!(failed.reason.contains(needed), "{failed:?}");
+        }
     });
 }
 

@@ -78,8 +78,9 @@ pub(crate) async fn run_llm_slice(
     Ok(Some(rows.collect()))
 }
 
-/// The LLM request for these messages, with the sampling of the configuration.
+/// The LLM request for these messages to `endpoint`, with the sampling of the configuration.
 pub(crate) fn question(
+    endpoint: &str,
     model: &ModelConfig,
     config: &RunConfig,
     messages: Vec<domain::answer::Message>,
@@ -94,7 +95,7 @@ pub(crate) fn question(
         max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
         form: prompt::form(proposer.answer_form),
     };
-    Question { endpoint: model.url(), model: model.model.clone(), messages, sampling, sample }
+    Question { endpoint: endpoint.to_owned(), model: model.model.clone(), messages, sampling, sample }
 }
 
 /// What the conversations of a slice share.
@@ -152,7 +153,8 @@ impl LlmRunner<'_> {
         let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
         let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
-            let question = question(self.llm_client.model(), &self.context.config, messages, sample);
+            let (llm_client, config) = (self.llm_client, &self.context.config);
+            let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
             let start = Instant::now();
             let completion = self.llm_client.complete(question).await;
             let elapsed = start.elapsed();

@@ -14,6 +14,7 @@ use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::record::Slice;
 use domain::run::Lease;
+use llm::providers::Providers;
 use proto::convert::{Assembly, BadMessage, LeaseKey, config_from_wire};
 use proto::v1;
 use proto::v1::work_request::Message as Request;
@@ -69,6 +70,8 @@ pub(super) struct Dispatcher {
     pool: CpuPool,
     channel: Channel,
     gateway: GatewayClient,
+    /// The providers that runs may name.
+    providers: Providers,
     /// The name that the coordinator assigned, for the gateway client.
     joined: watch::Sender<Option<WorkerName>>,
     tasks: JoinSet<TaskReport>,
@@ -85,6 +88,7 @@ impl Dispatcher {
         pool: CpuPool,
         channel: Channel,
         gateway: GatewayClient,
+        providers: Providers,
         joined: watch::Sender<Option<WorkerName>>,
     ) -> Self {
         Self {
@@ -98,6 +102,7 @@ impl Dispatcher {
             pool,
             channel,
             gateway,
+            providers,
             joined,
             tasks: JoinSet::new(),
             task_leases: HashMap::new(),
@@ -175,8 +180,10 @@ impl Dispatcher {
             Response::Run(run) => {
                 let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
                 let config = config_from_wire(&run.config_json)?;
+                let gateway = self.gateway.clone();
+                let env = cli_support::env::process;
                 let llm_client =
-                    LlmClient::new(self.gateway.clone(), run_id.clone(), &config, cli_support::env::process);
+                    LlmClient::new(gateway, run_id.clone(), &config, &self.providers, &self.name, env);
                 self.configs.insert(run_id, (Arc::new(config), llm_client));
             }
             Response::Grant(lease) => {
@@ -479,7 +486,15 @@ mod tests {
         let (joined, known) = watch::channel(None);
         let (gateway, _) = GatewayClient::start(channel.clone(), known);
         let leases = LeaseTable::new(1, 100, Instant::now());
-        let mut dispatcher = Dispatcher::new(name.clone(), leases, CpuPool::new(1), channel, gateway, joined);
+        let mut dispatcher = Dispatcher::new(
+            name.clone(),
+            leases,
+            CpuPool::new(1),
+            channel,
+            gateway,
+            Providers::default(),
+            joined,
+        );
         let (outbox, sent) = mpsc::channel(10_000);
         dispatcher.on_event(Event::Connected(Link::of(name, outbox)));
         (dispatcher, sent)

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use domain::ids::WorkerName;
+use llm::providers::Providers;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -25,6 +26,8 @@ pub struct Options {
     pub slots: NonZeroUsize,
     /// About how many records may wait for LLM calls at the same time.
     pub questions: NonZeroUsize,
+    /// The providers that runs may name.
+    pub providers: Providers,
 }
 
 /// Default of [`Options::questions`]: two workers keep 2,000 calls in flight, and as many requests queued as the rate
@@ -45,7 +48,15 @@ pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Su
     let (gateway, gateway_task) = GatewayClient::start(remote.channel(), name);
     let leases = LeaseTable::new(options.slots.get(), options.questions.get(), Instant::now());
     let pool = CpuPool::new(options.slots.get());
-    let dispatcher = Dispatcher::new(options.name, leases, pool, remote.channel(), gateway.clone(), joined);
+    let dispatcher = Dispatcher::new(
+        options.name,
+        leases,
+        pool,
+        remote.channel(),
+        gateway.clone(),
+        options.providers,
+        joined,
+    );
     let (events, inbox) = mpsc::channel(INBOX);
     let connection = tokio::spawn(remote.keep_open(events));
     let ended = dispatcher.run(inbox, stage).await;

@@ -9,4 +9,5 @@ mod intake;
 mod mock_llm;
 mod repair;
 mod rewrite;
+mod rogue;
 mod session;

@@ -205,6 +205,7 @@ impl Session {
             name: WorkerName::new("w").unwrap(),
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
+            providers: llm::providers::Providers::default(),
         };
         Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }

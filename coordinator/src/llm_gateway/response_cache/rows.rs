@@ -21,7 +21,7 @@ pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, fi
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CachedRow {
     pub(super) key: AnswerKey,
-    pub(super) endpoint: String,
+    pub(super) provider: String,
     pub(super) model: String,
     pub(super) run_id: String,
     pub(super) stored: CachedResponse,
@@ -39,7 +39,7 @@ pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
         return Ok(None);
     }
     let stored = CachedResponse { answer: Arc::new(answer), created_at_ms: unsigned(row.get(11)?) };
-    Ok(Some(CachedRow { key, endpoint: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
+    Ok(Some(CachedRow { key, provider: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
 }
 
 fn usage(row: &Row<'_>, first: usize) -> Sql<Usage> {
@@ -99,7 +99,7 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
     ))?;
     statement.execute(params![
         key.as_bytes(),
-        entry.endpoint,
+        entry.provider,
         entry.model,
         answer.model,
         pack(&answer.content),

@@ -77,7 +77,7 @@ pub(crate) struct Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ByModel {
     /// URL of the model.
-    pub(crate) endpoint: String,
+    pub(crate) provider: String,
     /// The model.
     pub(crate) model: String,
     /// Number of answers.
@@ -151,7 +151,7 @@ impl ResponseCache {
                 let count =
                     |column: usize| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
                 Ok(ByModel {
-                    endpoint: row.get(0)?,
+                    provider: row.get(0)?,
                     model: row.get(1)?,
                     answers: count(2)?,
                     bytes: count(3)?,

@@ -26,7 +26,7 @@ fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
             usage,
             model: "grok-4".to_owned(),
         }),
-        endpoint: "http://h/v1/chat/completions".to_owned(),
+        provider: "grok".to_owned(),
         model: "grok".to_owned(),
         created_at_ms,
         replaces_before_ms: None,

@@ -231,7 +231,7 @@ fn a_wrong_key_stops_the_run_and_no_other() {
         allowed(|config| config.limits.concurrency = Limit::at(2)),
         allowed(|config| {
             config.limits.concurrency = Limit::at(2);
-            config.grok.api_key_env = "OTHER_KEY".to_owned();
+            config.proposer.mode = ProposerMode::Vendor;
         }),
     );
     bench.open(1, "w");

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 mod error;
 mod model;
+mod stored;
 
 pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
+pub use stored::StoredConfig;
 
 use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
@@ -290,9 +292,9 @@ impl RunConfig {
 
     fn check_models(&self) -> Result<(), InvalidConfig> {
         self.proposer.check()?;
-        self.grok.check(["grok.endpoint", "grok.model", "grok.api_key_env", "grok.price"])?;
-        self.vendor.check(["vendor.endpoint", "vendor.model", "vendor.api_key_env", "vendor.price"])?;
-        self.vllm.check(["vllm.endpoint", "vllm.model", "vllm.api_key_env", "vllm.price"])?;
+        self.grok.check(["grok.model", "grok.price"])?;
+        self.vendor.check(["vendor.model", "vendor.price"])?;
+        self.vllm.check(["vllm.model", "vllm.price"])?;
         let by_model = self.proposer.mode != ProposerMode::Rules;
         if by_model == self.guardrails.is_for_models() {
             return Ok(());

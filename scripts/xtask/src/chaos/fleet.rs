@@ -63,6 +63,8 @@ pub(super) struct Fleet {
     logs: PathBuf,
     coordinator: Option<Child>,
     workers: Vec<Worker>,
+    /// What workers are started with besides: where their provider is called.
+    settings: Vec<String>,
 }
 
 /// A place for a worker: its link stays, its processes come and go.
@@ -96,6 +98,7 @@ impl Fleet {
             logs: logs.to_owned(),
             coordinator: None,
             workers,
+            settings: Vec::new(),
         };
         fleet.start_coordinator()?;
         let until = Instant::now() + PATIENCE;
@@ -113,6 +116,11 @@ impl Fleet {
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Workers that are started from now on call the provider `vllm` at `endpoint`.
+    pub(super) fn call(&mut self, endpoint: &str) {
+        self.settings = vec!["--set".to_owned(), format!("vllm.endpoint={endpoint}")];
     }
 
     /// How many workers there are, dead ones included.
@@ -144,6 +152,7 @@ impl Fleet {
             let mut command = self.binaries.command("worker");
             let name = format!("chaos-{worker}");
             command.args(["serve", "--slots", "1", "--name", &name, "--coordinator", &place.link.url()]);
+            command.args(&self.settings);
             place.child = Some(spawn(command, &self.logs.join(format!("{name}.log")))?);
         }
         Ok(())

@@ -237,8 +237,8 @@ fn begin(
     let mut set = vec![lease];
     if let Some(provider) = provider {
         set.extend(["proposer.mode=vllm", "guardrails=merge", "proposer.retries=50"].map(str::to_owned));
-        set.push(format!("vllm.endpoint={}", provider.endpoint()));
         set.push("vllm.model=mock".to_owned());
+        fleet.call(&provider.endpoint());
     }
     arguments.extend(set.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
