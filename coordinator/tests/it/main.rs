@@ -17,6 +17,7 @@ mod life;
 mod limits;
 mod llm_stream;
 mod model;
+mod older_release;
 mod probe;
 mod process;
 mod provider;
