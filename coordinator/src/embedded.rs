@@ -1,4 +1,4 @@
-//! In-process workers over loopback gRPC, and the corpus readers. The only file that imports `worker`.
+//! In-process workers over gRPC, and the corpus readers. The only file that imports `worker`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
 use domain::ids::{AnswerKey, WorkerName};
+use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
@@ -23,13 +24,13 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `url`.
-    pub fn start(url: &str, count: NonZeroUsize) -> anyhow::Result<Self> {
+    /// Starts `count` workers of one slot each for the coordinator at `address`.
+    pub fn start(address: &CoordinatorAddress, count: NonZeroUsize) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
-            let (coordinator, slots, questions) = (url.to_owned(), NonZeroUsize::MIN, session::QUESTIONS);
+            let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
             let options = Options { coordinator, name, slots, questions };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }

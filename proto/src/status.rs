@@ -39,6 +39,12 @@ macro_rules! reasons {
 reasons! {
     /// Both ends have different protocol versions.
     VersionMismatch = "version_mismatch" => FailedPrecondition,
+    /// The caller has not proved a role.
+    Unauthenticated = "unauthenticated" => Unauthenticated,
+    /// The caller's role may not do this.
+    PermissionDenied = "permission_denied" => PermissionDenied,
+    /// The worker has no session with that secret: it may join again.
+    UnknownSession = "unknown_session" => Unauthenticated,
     /// A field of the message is missing or invalid.
     BadMessage = "bad_message" => InvalidArgument,
     /// No run has this id.
@@ -122,6 +128,7 @@ pub fn is_transient(status: &Status) -> bool {
                     | ErrorReason::Draining
                     | ErrorReason::DamagedPart
                     | ErrorReason::TimedOut
+                    | ErrorReason::UnknownSession
             )
         }
         // Not from this protocol: from the transport or a proxy between the two ends.
@@ -135,6 +142,23 @@ pub fn is_transient(status: &Status) -> bool {
                 | Code::Aborted
         ),
     }
+}
+
+/// The message of a status, with its causes where the transport failed: such a status names the cause only in its sources.
+pub fn explained(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    if text.contains("CertificateRequired") {
+        text.push_str("; the coordinator asks for a certificate: give --tls-cert and --tls-key");
+    }
+    text
 }
 
 /// Compares the protocol version of the other end with ours.
@@ -174,6 +198,8 @@ mod tests {
     #[test]
     fn only_transient_errors_are_repeated() {
         assert!(is_transient(&ApiError::new(ErrorReason::Storage, "").into()));
+        assert!(is_transient(&ApiError::new(ErrorReason::UnknownSession, "").into()));
+        assert!(!is_transient(&ApiError::new(ErrorReason::Unauthenticated, "").into()));
         assert!(is_transient(&Status::unavailable("connection refused")));
         assert!(!is_transient(&ApiError::new(ErrorReason::StaleToken, "").into()));
         assert!(!is_transient(&Status::unimplemented("")));

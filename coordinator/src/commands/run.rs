@@ -1,4 +1,4 @@
-//! `coordinator run`: coordinator, workers and client in one process, over real gRPC on the loopback interface.
+//! `coordinator run`: coordinator, workers and client in one process, over real gRPC in pipes that nothing outside can reach.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
@@ -16,7 +15,6 @@ use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
 use proto::convert::RunStatus;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use results::layout::RUN_FILE;
@@ -29,7 +27,10 @@ use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
-use crate::server;
+use crate::server::access::AccessControl;
+use crate::server::identity::LeaseSecrets;
+use crate::server::listen::Listener;
+use crate::server::{self, Endpoints};
 use crate::settings::ConfigArgs;
 use crate::view::summary::{Summary, used};
 
@@ -111,11 +112,11 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         recovery: Recovery::Forfeit,
     })
     .await?;
-    let listener =
-        TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback interface")?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, address) = Listener::in_process();
+    let access = Arc::new(AccessControl::default());
+    let endpoints = Endpoints { listeners: vec![listener], access, leases: LeaseSecrets::of_process()? };
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::run(listener, Arc::clone(&coordinator), answers, async move {
+    let server = tokio::spawn(server::run(endpoints, Arc::clone(&coordinator), answers, async move {
         // A dropped sender is a stop request, too.
         let _ = stopped.await;
     }));
@@ -126,8 +127,8 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     };
     let count =
         args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let mut workers = Workers::start(&url, count)?;
-    let mut client = Client::new(&url)?;
+    let mut workers = Workers::start(&address, count)?;
+    let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;

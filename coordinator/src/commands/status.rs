@@ -6,6 +6,7 @@ use std::time::Duration;
 use cli_support::output::Align;
 use cli_support::{Exit, Format, Table, output};
 use domain::ids::RunId;
+use proto::channel::Access;
 use proto::convert::{LlmStatus, RunStatus, WorkerStatus};
 use serde_json::{Value, json};
 
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     from: String,
+    #[command(flatten)]
+    access: Access,
     /// Follow until every run shown has ended
     #[arg(long)]
     watch: bool,
@@ -39,7 +42,7 @@ pub(crate) struct Args {
 /// Prints the states.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::new(&args.from)?;
+        let mut client = Client::at(&args.from, &args.access)?;
         let terminal = output::stdout_width().is_some();
         match (&args.run_id, args.watch, args.output) {
             (_, true, Format::Text) if terminal => watch(args, &mut client).await,

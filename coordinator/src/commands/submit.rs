@@ -5,6 +5,7 @@ use std::time::Instant;
 use cli_support::{Exit, output};
 use domain::config::Documents;
 use domain::ids::RunId;
+use proto::channel::Access;
 
 use super::run::Output;
 use super::{block_on, follow::follow, run_id::fresh};
@@ -20,6 +21,8 @@ pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     to: String,
+    #[command(flatten)]
+    access: Access,
     #[command(flatten)]
     corpus: CorpusArgs,
     #[command(flatten)]
@@ -41,7 +44,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let begun = Instant::now();
     let (status, documents) = block_on(async {
-        let mut client = Client::new(&args.to)?;
+        let mut client = Client::at(&args.to, &args.access)?;
         let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {

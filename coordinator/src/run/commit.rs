@@ -255,7 +255,7 @@ mod tests {
 
     fn header(bytes: &[u8]) -> PartHeader {
         PartHeader {
-            key: LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(1), token: FencingToken(2) },
+            key: LeaseKey::new(RunId::new("r").unwrap(), ShardIndex(1), FencingToken(2)),
             worker: WorkerName::new("w").unwrap(),
             bytes: bytes.len() as u64,
             hash: PartHash::of(bytes),

@@ -223,7 +223,7 @@ impl Coordinator {
             let held = scheduler.active.iter().flat_map(|(run_id, run)| {
                 run.leases.held_by(worker).into_iter().map(|held| (run_id.clone(), held))
             });
-            held.map(|(run_id, (shard, token))| LeaseKey { run_id, shard, token }).collect()
+            held.map(|(run_id, (shard, token))| LeaseKey::new(run_id, shard, token)).collect()
         };
         self.release_leases(&keys, false);
     }

@@ -2,6 +2,8 @@
 
 use domain::ids::WorkerName;
 use proto::convert::WorkerStatus;
+use proto::secret::SharedSecret;
+use proto::status::{ApiError, ErrorReason};
 use tokio::sync::watch;
 
 use super::Coordinator;
@@ -26,10 +28,21 @@ impl Coordinator {
         status
     }
 
-    /// Reserves a unique name for a worker that joins.
-    pub fn reserve_name(&self, wanted: WorkerName) -> WorkerName {
+    /// Reserves a unique name for a worker that joins; `session` proves from then on that a message is of that worker.
+    pub fn reserve_name(&self, wanted: WorkerName, session: SharedSecret) -> WorkerName {
         let now = self.now();
-        self.scheduler().workers.reserve_name(now, wanted)
+        self.scheduler().workers.reserve_name(now, wanted, session)
+    }
+
+    /// Refuses a message whose sender is not the worker of that name. The worker may join again.
+    pub(crate) fn check_session(&self, worker: &WorkerName, session: SharedSecret) -> Result<(), ApiError> {
+        if self.scheduler().workers.is_session(worker, session) {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorReason::UnknownSession,
+            format!("this is not the session of worker {worker}: it has to join again"),
+        ))
     }
 
     /// Registers a stream of a worker. The returned flag turns true when the worker has to drain.
@@ -38,13 +51,14 @@ impl Coordinator {
         let drain_requested = {
             let mut scheduler = self.scheduler();
             scheduler.workers.last_contact = now;
-            scheduler.workers.reserved.remove(worker);
+            let reserved = scheduler.workers.reserved.remove(worker);
             let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
             let member = scheduler
                 .workers
                 .connected
                 .entry(worker.clone())
                 .or_insert_with(|| ConnectedWorker::new(now, slots, version));
+            member.session = reserved.map(|reserved| reserved.session).or(member.session);
             member.streams += 1;
             member.drain_requested.subscribe()
         };

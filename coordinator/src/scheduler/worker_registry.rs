@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::ids::WorkerName;
+use proto::secret::SharedSecret;
 use tokio::sync::watch;
 
 use crate::clock::{Monotonic, Rate};
@@ -24,6 +25,8 @@ pub(crate) struct ConnectedWorker {
     pub(crate) rate: Rate,
     /// Turns true when the worker has to drain.
     pub(crate) drain_requested: watch::Sender<bool>,
+    /// Secret of its session.
+    pub(crate) session: Option<SharedSecret>,
 }
 
 impl ConnectedWorker {
@@ -39,16 +42,26 @@ impl ConnectedWorker {
             records: 0,
             rate: Rate::since(now),
             drain_requested: watch::Sender::new(false),
+            session: None,
         }
     }
+}
+
+/// A name reserved for a worker that is about to connect.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    /// When it ends.
+    until: Monotonic,
+    /// Secret of the worker's session.
+    pub(crate) session: SharedSecret,
 }
 
 /// Worker registry.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerRegistry {
     pub(crate) connected: BTreeMap<WorkerName, ConnectedWorker>,
-    /// Names of workers that are about to connect, and the ends of their reservations.
-    pub(crate) reserved: BTreeMap<WorkerName, Monotonic>,
+    /// Names of workers that are about to connect.
+    pub(crate) reserved: BTreeMap<WorkerName, Reservation>,
     /// Last message of any worker.
     pub(crate) last_contact: Monotonic,
 }
@@ -61,8 +74,13 @@ impl WorkerRegistry {
 
     /// Reserves a unique name for a worker: the requested one, with a number appended where it is taken.
     /// Workers of one host join under one name, often at the same moment.
-    pub(crate) fn reserve_name(&mut self, now: Monotonic, wanted: WorkerName) -> WorkerName {
-        self.reserved.retain(|_, until| *until > now);
+    pub(crate) fn reserve_name(
+        &mut self,
+        now: Monotonic,
+        wanted: WorkerName,
+        session: SharedSecret,
+    ) -> WorkerName {
+        self.reserved.retain(|_, reserved| reserved.until > now);
         let is_free =
             |name: &WorkerName| !self.connected.contains_key(name) && !self.reserved.contains_key(name);
         let name = if is_free(&wanted) {
@@ -75,8 +93,15 @@ impl WorkerRegistry {
                 .find(is_free)
                 .unwrap_or(wanted)
         };
-        self.reserved.insert(name.clone(), now.after(RESERVE_MS));
+        self.reserved.insert(name.clone(), Reservation { until: now.after(RESERVE_MS), session });
         name
+    }
+
+    /// Whether `session` is that of the connected worker of this name, or of the one that is about to connect.
+    pub(crate) fn is_session(&self, worker: &WorkerName, session: SharedSecret) -> bool {
+        let connected = self.connected.get(worker).and_then(|worker| worker.session);
+        let reserved = self.reserved.get(worker).map(|reserved| reserved.session);
+        connected == Some(session) || reserved == Some(session)
     }
 }
 
@@ -88,15 +113,19 @@ mod tests {
     fn workers_that_join_at_the_same_time_get_unique_names() {
         let mut registry = WorkerRegistry::default();
         let name = |text: &str| WorkerName::new(text).unwrap();
-        let mut reserved = |at| registry.reserve_name(Monotonic(at), name("host")).to_string();
+        let secret = |byte| SharedSecret::new([byte; 16]);
+        let mut reserved = |at| registry.reserve_name(Monotonic(at), name("host"), secret(1)).to_string();
         assert_eq!([reserved(0), reserved(0), reserved(1)], ["host", "host-2", "host-3"]);
         assert_eq!(reserved(RESERVE_MS), "host", "a reservation ends when the worker does not connect");
         registry.reserved.clear();
         registry.connected.insert(name("host"), ConnectedWorker::new(Monotonic(0), 1, String::new()));
         assert_eq!(
-            registry.reserve_name(Monotonic(0), name("host")),
+            registry.reserve_name(Monotonic(0), name("host"), secret(2)),
             name("host-2"),
             "the first one is connected"
         );
+        assert!(registry.is_session(&name("host-2"), secret(2)));
+        assert!(!registry.is_session(&name("host"), secret(2)), "of another worker");
+        assert!(!registry.is_session(&name("host"), SharedSecret::default()), "a worker without a session");
     }
 }

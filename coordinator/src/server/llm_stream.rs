@@ -10,6 +10,7 @@ use tonic::{Status, Streaming};
 use domain::answer::Answer;
 use domain::ids::WorkerName;
 use proto::convert::{AcquireCall, BadMessage, CallResult};
+use proto::secret::SharedSecret;
 use proto::status::ApiError;
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
@@ -18,6 +19,7 @@ use proto::v1::llm_calls_response::Message as Response;
 use super::work_stream::{AbortOnDrop, wait_until};
 use crate::llm_gateway::{GatewayHandle, Reply, WorkerStream};
 use crate::refusals::ending;
+use crate::run::Coordinator;
 use crate::server::stream_limits::{StreamLimits, within};
 
 /// An item of the response stream.
@@ -25,13 +27,13 @@ type ResponseItem = Result<v1::LlmCallsResponse, Status>;
 
 /// Serves the stream of one worker. The response headers are sent before the worker's first message arrives.
 pub(super) fn serve(
-    gateway: GatewayHandle,
+    to: (Arc<Coordinator>, GatewayHandle),
     inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> impl Stream<Item = ResponseItem> + Send {
     let opening = async move {
-        match begin(gateway, inbound, draining, limits).await {
+        match begin(to, inbound, draining, limits).await {
             Ok(responses) => responses.left_stream(),
             Err(status) => stream::iter([Err(status)]).right_stream(),
         }
@@ -41,12 +43,15 @@ pub(super) fn serve(
 
 /// Reads the first message, connects the worker to the gateway and starts the receive loop. Returns the responses.
 async fn begin(
-    gateway: GatewayHandle,
+    (coordinator, gateway): (Arc<Coordinator>, GatewayHandle),
     mut inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> Result<impl Stream<Item = ResponseItem> + Send, Status> {
-    let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+    let first = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+    let (worker, session) = first;
+    coordinator.check_session(&worker, session)?;
+    drop(coordinator);
     tracing::debug!(%worker, "an LLM stream was opened");
     let (worker_stream, replies) = gateway.connect(worker).await?;
     let (failure, failed) = mpsc::channel(1);
@@ -78,11 +83,14 @@ fn until_failed(
     ended_by_errors.scan((), |(), item| std::future::ready(item))
 }
 
-/// Reads the first message, which names the worker.
-async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<WorkerName, Status> {
+/// Reads the first message, which names the worker and proves its session.
+async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<(WorkerName, SharedSecret), Status> {
     let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
-        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        Some(Request::Open(open)) => {
+            let worker = WorkerName::new(open.worker).map_err(|error| bad(error.to_string()))?;
+            Ok((worker, SharedSecret::from_slice(&open.session).unwrap_or_default()))
+        }
         _ => Err(bad("must be the first message".to_owned())),
     }
 }

@@ -10,7 +10,7 @@ use domain::budget::{Limit, Usage};
 use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId};
 use futures::StreamExt as _;
-use proto::channel::{endpoint, fleet_client};
+use proto::channel::fleet_client;
 use proto::convert::{AcquireCall, CallResult, RunStatus};
 use proto::status::ErrorReason;
 use proto::v1;
@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::process::PATIENCE;
-use crate::support::{Served, detections};
+use crate::support::{Served, address, connection, detections};
 
 /// A worker's LLM stream, driven by the test.
 pub(crate) struct TestStream {
@@ -31,11 +31,18 @@ pub(crate) struct TestStream {
 
 impl TestStream {
     pub(crate) async fn open(url: &str, worker: &str) -> Self {
-        let mut client = fleet_client(endpoint(url).unwrap().connect_lazy());
+        let mut client = fleet_client(connection(url));
+        let join = v1::JoinRequest {
+            protocol_version: proto::PROTOCOL_VERSION,
+            version: String::new(),
+            worker: worker.to_owned(),
+            slots: 1,
+        };
+        let v1::JoinResponse { worker, session, .. } = client.join(join).await.unwrap().into_inner();
         let (requests, outbox) = mpsc::channel(4096);
         let responses = client.llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
         let stream = Self { requests, responses };
-        stream.send(ToGateway::Open(v1::LlmCallsOpen { worker: worker.to_owned() })).await;
+        stream.send(ToGateway::Open(v1::LlmCallsOpen { worker, session })).await;
         stream
     }
 
@@ -134,7 +141,7 @@ pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
 pub(crate) async fn submit(url: &str, folder: &Path, run: &str, config: RunConfig) -> RunStatus {
     let path = folder.join("detections.json");
     detections(&path, 6);
-    let mut client = Client::new(url).unwrap();
+    let mut client = Client::new(address(url));
     let corpus = CorpusArgs { corpus: path, manifests: None };
     let run_id = RunId::new(run).unwrap();
     let request = Request { run_id, config: config.clone(), source: corpus.name() };
@@ -144,7 +151,7 @@ pub(crate) async fn submit(url: &str, folder: &Path, run: &str, config: RunConfi
 pub(crate) async fn status(url: &str, run: &str) -> RunStatus {
     // The status is up to half a second old, or a little more on a busy machine.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    Client::new(url).unwrap().status(&RunId::new(run).unwrap()).await.unwrap()
+    Client::new(address(url)).status(&RunId::new(run).unwrap()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -222,7 +229,7 @@ async fn requests_of_a_cancelled_or_unknown_run_get_a_reason() {
     stream.expect_permit(2).await;
     stream.acquire("r", 3, key(3)).await;
     assert_eq!(stream.soon().await, None);
-    Client::new(&served.url).unwrap().cancel(&RunId::new("r").unwrap()).await.unwrap();
+    Client::new(address(&served.url)).cancel(&RunId::new("r").unwrap()).await.unwrap();
     assert!(stream.expect_stopped(3).await.contains("has ended"));
     // A result that was paid for is persisted nevertheless.
     stream.complete("r", 2, key(2), answered("late")).await;
@@ -261,7 +268,7 @@ async fn a_lost_stream_loses_no_call_and_no_result() {
 async fn an_invalid_message_is_refused_with_a_reason_and_ends_the_stream() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
-    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned() });
+    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned(), session: Vec::new() });
     let short =
         v1::AcquireCall { number: 1, run_id: "r".to_owned(), key: vec![1; 31], ..v1::AcquireCall::default() };
     for (bad, field) in [(ToGateway::AcquireCall(short), "acquire_call.key"), (open(), "open")] {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod access;
 mod answers;
 mod cli;
 #[cfg(all(debug_assertions, unix))]

@@ -90,6 +90,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, e.g. `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let line = format!("kill -s {name} {}", self.child.id());

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use assert_cmd::Command;
 use results::store::Store;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use coordinator::ledger::state_folder::StateFolder;
 use coordinator::llm_gateway::response_cache::ResponseCache;
 use coordinator::run::{Coordinator, Parts, Recovery};
+use coordinator::server::identity::LeaseSecrets;
+use coordinator::server::listen::Listener;
 use coordinator::server::stream_limits::StreamLimits;
-use coordinator::server::{self, ServerError};
+use coordinator::server::{self, Endpoints, ServerError, tokens};
+use proto::channel::{Access, Connection, CoordinatorAddress, connect};
 
 /// Writes `records` detections in a few documents, of several policies, some of them not valid.
 pub(crate) fn detections(path: &Path, records: usize) {
@@ -68,6 +70,16 @@ pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
     serde_json::from_str(&stdout).unwrap()
 }
 
+/// The address that `url` names, for a program of the same user.
+pub(crate) fn address(url: &str) -> CoordinatorAddress {
+    CoordinatorAddress::parse(url, &Access::default()).unwrap()
+}
+
+/// A connection to the coordinator at `url`.
+pub(crate) fn connection(url: &str) -> Connection {
+    connect(&address(url))
+}
+
 /// A coordinator in this process.
 pub(crate) struct Served {
     pub(crate) url: String,
@@ -95,11 +107,17 @@ impl Served {
         .await
         .unwrap();
         let answers = Arc::new(ResponseCache::open(&state.join("answers.sqlite")).unwrap());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let socket = state.join("socket");
+        let url = format!("unix:{}", socket.display());
+        tokens::create(&state.join("")).unwrap();
+        let endpoints = Endpoints {
+            listeners: vec![Listener::unix(&socket).unwrap()],
+            access: Arc::default(),
+            leases: LeaseSecrets::of_state(&state.join("")).unwrap(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let server =
-            tokio::spawn(server::run_with(listener, Arc::clone(&runs), answers, limits, async move {
+            tokio::spawn(server::run_with(endpoints, Arc::clone(&runs), answers, limits, async move {
                 let _ = stopped.await;
             }));
         Self { url, runs, stop, server, _state: state }

@@ -14,7 +14,7 @@ mod worker;
 
 pub use config::{config_from_wire, config_to_wire};
 pub use error::BadMessage;
-pub(crate) use error::{hash_bytes, required};
+pub(crate) use error::{hash_bytes, required, secret};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
 pub use llm::{ANSWER_BYTES, AcquireCall, CallResult};

@@ -77,6 +77,9 @@ pub struct LeaseKey {
     /// Fencing token; increases each time the shard is leased or split.
     #[prost(uint64, tag = "3")]
     pub token: u64,
+    /// Secret of the lease, 16 bytes, sent to its holder with the grant: proves that a message comes from the holder.
+    #[prost(bytes = "vec", tag = "5")]
+    pub secret: ::prost::alloc::vec::Vec<u8>,
 }
 /// The right of one worker to process one shard until a deadline.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -121,6 +124,9 @@ pub struct LlmCallsOpen {
     /// Name returned by `Join`.
     #[prost(string, tag = "1")]
     pub worker: ::prost::alloc::string::String,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// Requests a response: from the cache, or by a permit to call the provider. The prompt stays on the worker; its hash is
 /// the key of the cache.
@@ -323,6 +329,10 @@ pub struct JoinResponse {
     /// Software version, for people.
     #[prost(string, tag = "3")]
     pub version: ::prost::alloc::string::String,
+    /// Secret of this session, 16 bytes, to be sent in `Open`, `LlmCallsOpen` and `CommitHeader`: proves that they come from
+    /// the worker that joined.
+    #[prost(bytes = "vec", tag = "4")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// From worker to coordinator. The first message of a stream is `open`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -358,6 +368,9 @@ pub struct Open {
     /// Software version, for people.
     #[prost(string, tag = "3")]
     pub version: ::prost::alloc::string::String,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// Requests more shards, in addition to earlier requests on this stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -488,6 +501,9 @@ pub struct CommitHeader {
     /// Counts over the rows of the part, as JSON.
     #[prost(string, tag = "5")]
     pub tally_json: ::prost::alloc::string::String,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "6")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// The part is committed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -12,7 +12,7 @@ use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
 use mock_llm::{Allowed, Provider, Settings};
-use proto::channel::OPEN_QUESTIONS;
+use proto::channel::{Access, Connection, CoordinatorAddress, OPEN_QUESTIONS, connect};
 use proto::convert::AcquireCall;
 use proto::v1;
 use proto::v1::call_result::Outcome;
@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::pending::GatewayEvent;
 use super::{Completion, GatewayClient, LlmClient};
+use crate::remote::Identity;
 
 /// Behaviour of the fake coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,13 +229,22 @@ impl Scene {
         let url = format!("http://{}", socket.local_addr().unwrap());
         let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(socket)));
-        let channel = proto::channel::endpoint(&url).unwrap().connect_lazy();
-        let (joined, name) = watch::channel(None);
-        let (gateway, _) = GatewayClient::start(channel, name);
-        joined.send_replace(Some(WorkerName::new("w").unwrap()));
+        let (joined, identity) = watch::channel(None);
+        let (gateway, _) = GatewayClient::start(connection(&url), identity);
+        joined.send_replace(Some(identity_of("w")));
         let llm_client = llm_client(&gateway, &endpoint, |_| None);
         Self { coordinator, provider, gateway, endpoint, llm_client }
     }
+}
+
+/// Plain text to a fake coordinator, which proves nothing.
+fn connection(url: &str) -> Connection {
+    let access = Access { insecure: true, ..Access::default() };
+    connect(&CoordinatorAddress::parse(url, &access).unwrap())
+}
+
+fn identity_of(worker: &str) -> Identity {
+    Identity::of(WorkerName::new(worker).unwrap())
 }
 
 fn llm_client(gateway: &GatewayClient, endpoint: &str, env: impl Fn(&str) -> Option<String>) -> LlmClient {
@@ -365,9 +375,8 @@ async fn more_requests_than_a_stream_takes_outlive_a_killed_coordinator() {
     let address = free.local_addr().unwrap();
     drop(free);
     let first = Killable::start(Behaviour::Silent, address);
-    let channel = proto::channel::endpoint(&format!("http://{address}")).unwrap().connect_lazy();
-    let (_joined, name) = watch::channel(Some(WorkerName::new("w").unwrap()));
-    let (gateway, _) = GatewayClient::start(channel, name);
+    let (_joined, identity) = watch::channel(Some(identity_of("w")));
+    let (gateway, _) = GatewayClient::start(connection(&format!("http://{address}")), identity);
     let mut open = Vec::new();
     for _ in 0..OPEN_QUESTIONS + 5000 {
         let request = |number: u64| AcquireCall {

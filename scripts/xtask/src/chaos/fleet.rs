@@ -15,6 +15,9 @@ use super::link::{Bucket, Link};
 /// Longest wait for a coordinator to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// File of a worker's token in the coordinator's state folder.
+const WORKER_TOKEN: &str = "access/worker.token";
+
 #[derive(Debug, Clone)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -115,6 +118,12 @@ impl Fleet {
         format!("http://{}", self.address)
     }
 
+    /// The token of a worker.
+    pub(super) fn worker_token(&self) -> Result<String> {
+        let line = std::fs::read_to_string(self.state.join(WORKER_TOKEN))?;
+        line.split_whitespace().nth(1).map(str::to_owned).context("the token file has no token")
+    }
+
     /// How many workers there are, dead ones included.
     pub(super) fn size(&self) -> usize {
         self.workers.len()
@@ -136,7 +145,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts a worker unless it runs.
+    /// Starts a worker unless it runs. The coordinator has been started before: it makes the token.
     pub(super) fn start_worker(&mut self, worker: usize) -> Result<()> {
         if let Some(place) = self.workers.get_mut(worker)
             && place.child.is_none()
@@ -144,6 +153,8 @@ impl Fleet {
             let mut command = self.binaries.command("worker");
             let name = format!("chaos-{worker}");
             command.args(["serve", "--slots", "1", "--name", &name, "--coordinator", &place.link.url()]);
+            // The link is a proxy, which can prove nothing: the worker has to accept that, and sends a token.
+            command.args(["--insecure", "--token-file"]).arg(self.state.join(WORKER_TOKEN));
             place.child = Some(spawn(command, &self.logs.join(format!("{name}.log")))?);
         }
         Ok(())

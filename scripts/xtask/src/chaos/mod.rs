@@ -402,8 +402,7 @@ impl Storm<'_> {
                 }
             }
             Fault::StalledUpload => {
-                let records = self.args.shard_size;
-                self.stalled.push(StalledUpload::begin(self.fleet.address(), RUN_ID, records));
+                self.stalled.push(StalledUpload::begin(self.fleet.address(), &self.fleet.worker_token()?));
             }
             Fault::DiskFull => {
                 if let Some(disk) = self.disk {
