@@ -1,6 +1,6 @@
 //! Load test of the coordinator: leases and commits a second with simulated workers over loopback gRPC that compute nothing.
 //!
-//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small and meaningless;
+//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small, and of the right form;
 //! store and ledger are real, so `--out` selects the disk that is measured.
 //! `--records 10000000 --shard-size 10 --seconds 3600` shows the memory with a large ledger.
 
@@ -27,11 +27,12 @@ use domain::record::{Neighbours, Record, SourceDocument};
 use domain::run::Lease;
 use domain::tally::Tally;
 use proto::channel::{endpoint, fleet_client};
-use proto::convert::{LeaseKey, PartHeader};
+use proto::convert::{Assembly, LeaseKey, PartHeader};
 use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::work_request::Message as ToCoordinator;
 use proto::v1::work_response::Message as FromCoordinator;
+use results::part::write_part;
 use results::store::Store;
 
 /// Measures the coordinator alone.
@@ -56,9 +57,6 @@ struct Args {
     /// How long to measure, at most
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Bytes of a part
-    #[arg(long, default_value_t = 2000)]
-    part_bytes: usize,
     /// Folder for ledger and parts; it is not cleaned up
     #[arg(long)]
     out: PathBuf,
@@ -93,11 +91,9 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     for _ in 0..args.connections.max(1) {
         channels.push(endpoint(&url)?.connect_lazy());
     }
-    let part: bytes::Bytes = vec![7; args.part_bytes].into();
     let mut workers = tokio::task::JoinSet::new();
     for (number, channel) in channels.iter().cycle().take(args.workers).enumerate() {
-        let (channel, committed, part) = (channel.clone(), Arc::clone(&committed), part.clone());
-        workers.spawn(work(channel, number, args.slots, part, committed));
+        workers.spawn(work(channel.clone(), number, args.slots, Arc::clone(&committed)));
     }
     // Workers join during the first seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -151,13 +147,7 @@ async fn submit(url: &str, records: u64, shard_size: u32) -> anyhow::Result<()> 
 }
 
 /// A worker that commits every shard without processing it.
-async fn work(
-    channel: Channel,
-    number: usize,
-    slots: u32,
-    part: bytes::Bytes,
-    committed: Arc<AtomicU64>,
-) -> anyhow::Result<()> {
+async fn work(channel: Channel, number: usize, slots: u32, committed: Arc<AtomicU64>) -> anyhow::Result<()> {
     let mut client = fleet_client(channel.clone());
     let join = v1::JoinRequest {
         protocol_version: proto::PROTOCOL_VERSION,
@@ -172,24 +162,32 @@ async fn work(
     requests.send(request(ToCoordinator::RequestShards(v1::RequestShards { shards: slots }))).await?;
     let mut responses = client.work(ReceiverStream::new(outbox)).await?.into_inner();
     let mut commits = tokio::task::JoinSet::new();
-    let hash = PartHash::of(&part);
-    let mut lease: Option<Lease> = None;
+    let (mut lease, mut slice): (Option<Lease>, _) = (None, Assembly::default());
     while let Some(response) = responses.next().await {
         match response?.message {
             Some(FromCoordinator::Grant(granted)) => lease = Some(Lease::try_from(granted)?),
-            Some(FromCoordinator::Slice(piece)) if piece.last => {
+            Some(FromCoordinator::Slice(piece)) => {
+                slice.push(piece.slice.unwrap_or_default())?;
+                if !piece.last {
+                    continue;
+                }
                 let lease = lease.take().context("a slice without a lease")?;
-                let (channel, requests, part) = (channel.clone(), requests.clone(), part.clone());
+                let records = std::mem::take(&mut slice).finish().records;
+                let rows: Vec<_> = records
+                    .iter()
+                    .map(|record| domain::testing::outcome(record, lease.shard.index))
+                    .collect();
+                let part = write_part(&lease.run_id, &rows)?;
+                let (channel, requests) = (channel.clone(), requests.clone());
                 let committed = Arc::clone(&committed);
                 while commits.try_join_next().is_some() {}
                 commits.spawn(async move {
-                    let records = u64::from(lease.shard.len);
                     let header = PartHeader {
                         key: LeaseKey::from(&lease),
                         worker: lease.worker,
                         bytes: part.len() as u64,
-                        hash,
-                        tally: Tally { records, errors: records, ..Tally::default() },
+                        hash: PartHash::of(&part),
+                        tally: Tally::of(&rows),
                     };
                     let messages = [Commit::Header((&header).into()), Commit::Chunk(part)]
                         .map(|message| v1::CommitShardRequest { message: Some(message) });

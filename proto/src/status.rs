@@ -63,6 +63,10 @@ reasons! {
     TooLarge = "too_large" => ResourceExhausted,
     /// Length or hash of the part differ from its header.
     DamagedPart = "damaged_part" => DataLoss,
+    /// The part is not the result of its shard: the lease is released as failed. To send it again does not help.
+    PartRefused = "part_refused" => InvalidArgument,
+    /// The folder for the results of a run holds something else.
+    FolderTaken = "folder_taken" => AlreadyExists,
     /// The stream was slower than its time limit; the call may be repeated.
     TimedOut = "timed_out" => DeadlineExceeded,
     /// The ledger or the object store failed; the call may be repeated.

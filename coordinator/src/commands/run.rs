@@ -19,7 +19,6 @@ use proto::convert::RunStatus;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use results::layout::RUN_FILE;
 use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
@@ -28,6 +27,7 @@ use crate::embedded::{CorpusArgs, Workers, reader};
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::run::run_folder::{Maker, check_free};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
 use crate::server;
 use crate::settings::ConfigArgs;
@@ -94,10 +94,9 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
-    if !state_path.exists() && results.get(RUN_FILE).await.is_ok() {
-        let taken: anyhow::Result<()> =
-            Err(anyhow::anyhow!("{} holds a run without a ledger: it cannot be resumed", results.location()));
-        taken.hint("choose another --run-id")?;
+    if !state_path.exists() {
+        // Before the state folder is made in it.
+        check_free(&results, run_id, Maker::Coordinator, None).await?;
     }
     let state = StateFolder::open(&state_path)?;
     let answers = Arc::new(open_answers(args, &store, &config)?);

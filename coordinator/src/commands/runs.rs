@@ -80,6 +80,7 @@ struct PruneArgs {
 enum EndState {
     Finished,
     Cancelled,
+    Failed,
 }
 
 /// Lists or removes runs.
@@ -139,6 +140,7 @@ async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     let states = args.state.iter().map(|state| match state {
         EndState::Finished => "finished",
         EndState::Cancelled => "cancelled",
+        EndState::Failed => "failed",
     });
     let rules = Rules { older_than: args.older_than, keep: args.keep.unwrap_or(0), states: states.collect() };
     let mut source = RunSource::at(&args.place)?;

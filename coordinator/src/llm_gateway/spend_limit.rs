@@ -58,7 +58,7 @@ impl LlmPolicy {
 
     /// Highest cost of a call of about `tokens` tokens in US dollars: all of them at the higher price.
     pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        tokens as f64 * self.price.input.max(self.price.output) / 1e6
+        (tokens as f64 * self.price.input.max(self.price.output) / 1e6).min(Price::MOST_USD)
     }
 }
 

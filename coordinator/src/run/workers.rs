@@ -62,6 +62,25 @@ impl Coordinator {
         }
     }
 
+    /// Why the coordinator drains a worker; empty where a client asked for it.
+    pub(crate) fn drain_reason(&self, worker: &WorkerName) -> String {
+        let scheduler = self.scheduler();
+        let member = scheduler.workers.connected.get(worker);
+        member.and_then(|member| member.drained_because.clone()).unwrap_or_default()
+    }
+
+    /// Counts a refused part of a worker, and drains the worker after too many.
+    pub(crate) fn count_refused_part(&self, worker: &WorkerName, why: &str) {
+        let drained = {
+            let mut scheduler = self.scheduler();
+            scheduler.workers.connected.get_mut(worker).is_some_and(|member| member.refuse_part(why))
+        };
+        if drained {
+            tracing::error!(%worker, why, "draining a worker whose parts are refused");
+        }
+        self.notify_watchers(false);
+    }
+
     /// Counts a committed shard of a worker.
     pub(crate) fn credit(&self, worker: &WorkerName, records: u64) {
         let now = self.now();

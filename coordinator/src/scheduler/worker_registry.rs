@@ -7,6 +7,9 @@ use tokio::sync::watch;
 
 use crate::clock::{Monotonic, Rate};
 
+/// Refused parts after which a worker is drained.
+pub(crate) const MAX_REFUSED_PARTS: u32 = 3;
+
 /// How long a name is reserved for a worker that joined and has not connected yet.
 const RESERVE_MS: u64 = 5_000;
 
@@ -24,6 +27,10 @@ pub(crate) struct ConnectedWorker {
     pub(crate) rate: Rate,
     /// Turns true when the worker has to drain.
     pub(crate) drain_requested: watch::Sender<bool>,
+    /// Parts of it that were refused.
+    pub(crate) refused_parts: u32,
+    /// Why the coordinator drains it; `None` where a client asked for it.
+    pub(crate) drained_because: Option<String>,
 }
 
 impl ConnectedWorker {
@@ -39,7 +46,22 @@ impl ConnectedWorker {
             records: 0,
             rate: Rate::since(now),
             drain_requested: watch::Sender::new(false),
+            refused_parts: 0,
+            drained_because: None,
         }
+    }
+
+    /// Counts a refused part. After [`MAX_REFUSED_PARTS`] the worker is drained: whatever is wrong with it, more leases would
+    /// only cost more losses. Returns whether this was the last one.
+    pub(crate) fn refuse_part(&mut self, why: &str) -> bool {
+        self.refused_parts = self.refused_parts.saturating_add(1);
+        let last = self.refused_parts == MAX_REFUSED_PARTS;
+        if last {
+            self.drained_because =
+                Some(format!("{MAX_REFUSED_PARTS} of its parts were refused, the last one: {why}"));
+            self.drain_requested.send_replace(true);
+        }
+        last
     }
 }
 

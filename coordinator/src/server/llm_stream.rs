@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 
 use domain::answer::Answer;
 use domain::ids::WorkerName;
-use proto::convert::{AcquireCall, BadMessage, CallResult};
+use proto::convert::{AcquireCall, BadMessage, CallResult, Ticket};
 use proto::status::ApiError;
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
@@ -46,9 +46,9 @@ async fn begin(
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> Result<impl Stream<Item = ResponseItem> + Send, Status> {
-    let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+    let (worker, resume) = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
     tracing::debug!(%worker, "an LLM stream was opened");
-    let (worker_stream, replies) = gateway.connect(worker).await?;
+    let (worker_stream, replies) = gateway.connect(worker, resume).await?;
     let (failure, failed) = mpsc::channel(1);
     let receiver = tokio::spawn(receive_loop(worker_stream, inbound, failure, draining.clone()));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
@@ -78,11 +78,16 @@ fn until_failed(
     ended_by_errors.scan((), |(), item| std::future::ready(item))
 }
 
-/// Reads the first message, which names the worker.
-async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<WorkerName, Status> {
+/// Reads the first message: the worker's name, and the ticket of its last stream.
+async fn opened(
+    inbound: &mut Streaming<v1::LlmCallsRequest>,
+) -> Result<(WorkerName, Option<Ticket>), Status> {
     let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
-        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        Some(Request::Open(open)) => {
+            let resume = Ticket::from_wire("open.resume", &open.resume).map_err(ApiError::from)?;
+            Ok((WorkerName::new(open.worker).map_err(|error| bad(error.to_string()))?, resume))
+        }
         _ => Err(bad("must be the first message".to_owned())),
     }
 }
@@ -133,7 +138,10 @@ fn response(number: u64, reply: Reply) -> v1::LlmCallsResponse {
             let answer = Arc::try_unwrap(answer).unwrap_or_else(|shared| Answer::clone(&shared));
             Response::CachedResponse(v1::CachedResponse { number, answer: Some(answer.into()) })
         }
-        Reply::CallPermit { valid_ms } => Response::CallPermit(v1::CallPermit { number, valid_ms }),
+        Reply::Opened(ticket) => Response::Opened(v1::StreamOpened { resume: Ticket::to_wire(Some(ticket)) }),
+        Reply::CallPermit { valid_ms, ticket } => {
+            Response::CallPermit(v1::CallPermit { number, valid_ms, ticket: Ticket::to_wire(ticket) })
+        }
         Reply::ResultPersisted => Response::ResultPersisted(v1::ResultPersisted { number }),
         Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
     };

@@ -117,7 +117,8 @@ async fn receive_loop(
                 () = wait_until(&mut drain_requested), if !drain_sent => {
                     drain_sent = true;
                     dispatcher.abort();
-                    let _ = replies.try_send(reply(Response::DrainWorker(v1::DrainWorker {})));
+                    let reason = coordinator.drain_reason(&worker);
+                    let _ = replies.try_send(reply(Response::DrainWorker(v1::DrainWorker { reason })));
                     continue;
                 }
             };

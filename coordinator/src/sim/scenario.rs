@@ -102,6 +102,7 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
         fingerprint: None,
         totals: None,
         resources: RunResources::ZERO,
+        failure: None,
     }
 }
 

@@ -86,10 +86,20 @@ fn workers_table(workers: &[WorkerStatus]) -> Table {
             worker.records.to_string(),
             rate(worker.records_per_s),
             format!("{} ago", duration(worker.silent.as_secs_f64())),
-            if worker.draining { "draining".to_owned() } else { String::new() },
+            remark(worker),
         ]);
     }
     table
+}
+
+/// What is to be said about a worker beside its figures.
+fn remark(worker: &WorkerStatus) -> String {
+    match (&worker.drained_because, worker.draining, worker.refused_parts) {
+        (Some(reason), ..) => format!("draining: {reason}"),
+        (None, true, _) => "draining".to_owned(),
+        (None, false, 0) => String::new(),
+        (None, false, parts) => format!("{parts} refused"),
+    }
 }
 
 /// Shards that are neither leased nor committed.
@@ -172,6 +182,8 @@ pub(crate) mod tests {
             connected: Duration::from_secs(300),
             silent: Duration::from_millis(4200),
             draining,
+            refused_parts: 0,
+            drained_because: None,
         }
     }
 

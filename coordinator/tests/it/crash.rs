@@ -191,11 +191,10 @@ fn is_survived_by_an_answer(point: Point) {
         stream.expect_permit(1).await;
         stream.complete("r", 1, key(1), answered("paid")).await;
         assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
-        drop(stream);
 
         let (_process, url) = serve(&state, &[]);
         let (mut stream, mut other) =
-            (TestStream::open(&url, "w").await, TestStream::open(&url, "other").await);
+            (TestStream::reopen(&url, "w", Some(stream)).await, TestStream::open(&url, "other").await);
         if point == Point::AnswersDurable {
             other.acquire("r", 1, key(1)).await;
             other.expect_cached(1, "paid").await;

@@ -1,21 +1,26 @@
 //! The gRPC services from the side of a worker: the test is the worker.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, reader};
 use coordinator::server::stream_limits::StreamLimits;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RunId, WorkerName};
+use domain::outcome::Outcome;
+use domain::record::Record;
 use domain::run::Lease;
 use domain::tally::Tally;
 use futures::StreamExt as _;
 use proto::channel::{endpoint, fleet_client};
-use proto::convert::{LeaseKey, PartHeader};
+use proto::convert::{Assembly, LeaseKey, PartHeader};
 use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::work_request::Message as ToCoordinator;
 use proto::v1::work_response::Message as FromCoordinator;
+use results::part::write_part;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -29,6 +34,8 @@ pub(crate) struct TestWorker {
     pub(crate) channel: Channel,
     requests: mpsc::Sender<v1::WorkRequest>,
     responses: Streaming<v1::WorkResponse>,
+    /// The records of each lease.
+    slices: BTreeMap<LeaseKey, Vec<Record>>,
 }
 
 impl TestWorker {
@@ -40,7 +47,7 @@ impl TestWorker {
         let open = ToCoordinator::Open(v1::Open { worker: joined.worker, slots: 1, version: String::new() });
         requests.send(v1::WorkRequest { message: Some(open) }).await.unwrap();
         let responses = client.work(ReceiverStream::new(outbox)).await.unwrap().into_inner();
-        Self { channel, requests, responses }
+        Self { channel, requests, responses, slices: BTreeMap::new() }
     }
 
     pub(crate) async fn send(&self, message: ToCoordinator) {
@@ -57,7 +64,7 @@ impl TestWorker {
         }
     }
 
-    async fn receive(&mut self) -> FromCoordinator {
+    pub(crate) async fn receive(&mut self) -> FromCoordinator {
         let next = tokio::time::timeout(PATIENCE, self.responses.next());
         next.await.unwrap().unwrap().unwrap().message.unwrap()
     }
@@ -65,14 +72,42 @@ impl TestWorker {
     /// Requests a shard and receives it.
     pub(crate) async fn lease(&mut self) -> Lease {
         self.send(ToCoordinator::RequestShards(v1::RequestShards { shards: 1 })).await;
-        let mut lease = None;
+        let (mut lease, mut slice) = (None, Assembly::default());
         loop {
             match self.receive().await {
                 FromCoordinator::Grant(granted) => lease = Some(Lease::try_from(granted).unwrap()),
-                FromCoordinator::Slice(piece) if piece.last => return lease.unwrap(),
+                FromCoordinator::Slice(piece) => {
+                    slice.push(piece.slice.unwrap_or_default()).unwrap();
+                    if piece.last {
+                        let lease = lease.unwrap();
+                        self.slices.insert(LeaseKey::from(&lease), slice.finish().records);
+                        return lease;
+                    }
+                }
                 _ => {}
             }
         }
+    }
+
+    /// Outcomes of the records of a lease.
+    pub(crate) fn outcomes(&self, lease: &Lease) -> Vec<Outcome> {
+        let records = &self.slices[&LeaseKey::from(lease)];
+        records.iter().map(|record| domain::testing::outcome(record, lease.shard.index)).collect()
+    }
+
+    /// The part of a lease.
+    pub(crate) fn part(&self, lease: &Lease) -> Bytes {
+        write_part(&lease.run_id, &self.outcomes(lease)).unwrap()
+    }
+
+    /// Commits the part of a lease.
+    pub(crate) async fn commit(&self, lease: &Lease) -> Result<bool, Status> {
+        self.commit_bytes(lease, self.part(lease)).await
+    }
+
+    /// Commits some bytes under a lease, with the header that belongs to them.
+    pub(crate) async fn commit_bytes(&self, lease: &Lease, bytes: Bytes) -> Result<bool, Status> {
+        self.upload(header(lease, bytes.len() as u64, PartHash::of(&bytes)), bytes).await
     }
 
     async fn renew(&mut self, lease: &Lease) -> v1::Renewed {
@@ -85,23 +120,26 @@ impl TestWorker {
         }
     }
 
-    pub(crate) async fn commit(&self, lease: &Lease, bytes: &'static [u8]) -> Result<bool, Status> {
-        let messages =
-            [header(lease, bytes.len() as u64), v1::commit_shard_request::Message::Chunk(bytes.into())];
+    pub(crate) async fn upload(
+        &self,
+        header: v1::commit_shard_request::Message,
+        bytes: Bytes,
+    ) -> Result<bool, Status> {
+        let messages = [header, v1::commit_shard_request::Message::Chunk(bytes)];
         let messages = messages.map(|message| v1::CommitShardRequest { message: Some(message) });
         let answer = fleet_client(self.channel.clone()).commit_shard(tokio_stream::iter(messages)).await?;
         Ok(answer.into_inner().already)
     }
 }
 
-/// The header of a part of `bytes` bytes; its hash is that of `the part`.
-pub(crate) fn header(lease: &Lease, bytes: u64) -> v1::commit_shard_request::Message {
+/// The header of a part of `bytes` bytes.
+pub(crate) fn header(lease: &Lease, bytes: u64, hash: PartHash) -> v1::commit_shard_request::Message {
     let records = lease.shard.len.into();
     let header = PartHeader {
         key: LeaseKey::from(lease),
         worker: lease.worker.clone(),
         bytes,
-        hash: PartHash::of(b"the part"),
+        hash,
         tally: Tally { records, errors: records, ..Tally::default() },
     };
     v1::commit_shard_request::Message::Header((&header).into())
@@ -115,7 +153,7 @@ fn join(name: &str, protocol_version: u32) -> v1::JoinRequest {
 const LEASE_SECONDS: u32 = 3;
 
 /// A coordinator with a run of two shards.
-async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
+pub(crate) async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
     serve_a_run_with(folder, StreamLimits::default()).await
 }
 
@@ -154,11 +192,11 @@ async fn a_zombie_worker_is_fenced_off() {
     assert_eq!((new.shard, new.attempt), (old.shard, 2), "expired shards go first");
     assert!(new.token > old.token);
 
-    let refused = zombie.commit(&old, b"the part").await.unwrap_err();
+    let refused = zombie.commit(&old).await.unwrap_err();
     assert_eq!((refused.code(), ErrorReason::of(&refused)), (Code::Aborted, Some(ErrorReason::StaleToken)));
-    assert!(!living.commit(&new, b"the part").await.unwrap());
-    assert!(living.commit(&new, b"the part").await.unwrap(), "the same commit again changes nothing");
-    assert!(zombie.commit(&old, b"the part").await.is_err());
+    assert!(!living.commit(&new).await.unwrap());
+    assert!(living.commit(&new).await.unwrap(), "the same commit again changes nothing");
+    assert!(zombie.commit(&old).await.is_err());
 
     let status = client.status(&run_id).await.unwrap();
     assert_eq!((status.committed, status.tally.records), (1, 3));
@@ -173,10 +211,12 @@ async fn a_part_that_does_not_match_its_header_is_refused() {
     let (served, mut client, run_id) = serve_a_run(folder.path()).await;
     let mut worker = TestWorker::join(&served.url, "w").await;
     let lease = worker.lease().await;
-    let refused = worker.commit(&lease, b"the bart").await.unwrap_err();
+    let part = worker.part(&lease);
+    let other = header(&lease, part.len() as u64, PartHash::of(b"another part"));
+    let refused = worker.upload(other, part).await.unwrap_err();
     assert_eq!(ErrorReason::of(&refused), Some(ErrorReason::DamagedPart), "{refused}");
     assert_eq!(client.status(&run_id).await.unwrap().committed, 0);
-    assert!(!worker.commit(&lease, b"the part").await.unwrap());
+    assert!(!worker.commit(&lease).await.unwrap());
     served.stop().await;
 }
 
@@ -198,7 +238,7 @@ async fn a_released_shard_is_leased_again_at_once() {
     let cancelled = client.cancel(&run_id).await.unwrap();
     assert_eq!(cancelled.state.as_str(), "cancelled");
     assert_eq!(two.renew(&again).await.lost.len(), 1, "a cancelled run has no leases");
-    assert!(two.commit(&again, b"the part").await.is_err());
+    assert!(two.commit(&again).await.is_err());
     served.stop().await;
 }
 

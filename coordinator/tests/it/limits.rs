@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coordinator::server::stream_limits::StreamLimits;
+use domain::ids::PartHash;
 use domain::run::Lease;
 use futures::{Stream, StreamExt as _, stream};
 use proto::channel::{endpoint, fleet_client, runs_client};
@@ -37,7 +38,8 @@ impl Upload {
 
     /// Announces 256 MiB, sends 1,000 bytes, and then nothing.
     fn stalled(channel: &Channel, lease: &Lease) -> Self {
-        let messages = [header(lease, 256 << 20), Commit::Chunk(vec![7; 1000].into())];
+        let messages =
+            [header(lease, 256 << 20, PartHash::of(b"the part")), Commit::Chunk(vec![7; 1000].into())];
         Self::begin(channel, stream::iter(messages).chain(stream::pending()))
     }
 
@@ -64,7 +66,7 @@ async fn a_stalled_upload_stops_no_other_commit() {
     let (first, second) = (stalls.lease().await, works.lease().await);
     let uploads: Vec<Upload> = (0..80).map(|_| Upload::stalled(&stalls.channel, &first)).collect();
     served.receives(uploads.len()).await;
-    let committed = tokio::time::timeout(PATIENCE, works.commit(&second, b"the part")).await;
+    let committed = tokio::time::timeout(PATIENCE, works.commit(&second)).await;
     assert!(!committed.expect("other commits go on").unwrap());
     assert_eq!(client.status(&run_id).await.unwrap().committed, 1);
     for upload in &uploads {
@@ -81,7 +83,7 @@ async fn an_upload_ends_when_its_next_chunk_is_late() {
     let mut worker = TestWorker::join(&served.url, "w").await;
     let lease = worker.lease().await;
     assert_timed_out(&Upload::stalled(&worker.channel, &lease).refused().await, "the next chunk");
-    assert!(!worker.commit(&lease, b"the part").await.unwrap(), "repeated, it is committed");
+    assert!(!worker.commit(&lease).await.unwrap(), "repeated, it is committed");
     served.stop().await;
 }
 
@@ -96,7 +98,10 @@ async fn a_slow_upload_ends_at_the_limit_of_the_whole() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         drop
     });
-    let upload = Upload::begin(&worker.channel, stream::iter([header(&lease, 1 << 20)]).chain(drops));
+    let upload = Upload::begin(
+        &worker.channel,
+        stream::iter([header(&lease, 1 << 20, PartHash::of(b"the part"))]).chain(drops),
+    );
     assert_timed_out(&upload.refused().await, "the whole part");
     served.stop().await;
 }

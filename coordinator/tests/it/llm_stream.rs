@@ -1,5 +1,6 @@
 //! The stream `LlmCalls` from the side of a worker: the test is the worker, and no model is called.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId};
 use futures::StreamExt as _;
 use proto::channel::{endpoint, fleet_client};
-use proto::convert::{AcquireCall, CallResult, RunStatus};
+use proto::convert::{AcquireCall, CallResult, RunStatus, Ticket};
 use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::llm_calls_request::Message as ToGateway;
@@ -27,16 +28,31 @@ use crate::support::{Served, detections};
 pub(crate) struct TestStream {
     requests: mpsc::Sender<v1::LlmCallsRequest>,
     responses: Streaming<v1::LlmCallsResponse>,
+    /// Tickets of permits, by number.
+    tickets: BTreeMap<u64, Vec<u8>>,
+    /// Shows that this stream is the worker's own.
+    resume: Vec<u8>,
 }
 
 impl TestStream {
     pub(crate) async fn open(url: &str, worker: &str) -> Self {
+        Self::reopen(url, worker, None).await
+    }
+
+    /// Opens the next stream of a worker, which remembers the last one.
+    pub(crate) async fn reopen(url: &str, worker: &str, last: Option<Self>) -> Self {
+        let (tickets, resume) = last.map(|last| (last.tickets, last.resume)).unwrap_or_default();
         let mut client = fleet_client(endpoint(url).unwrap().connect_lazy());
         let (requests, outbox) = mpsc::channel(4096);
         let responses = client.llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
-        let stream = Self { requests, responses };
-        stream.send(ToGateway::Open(v1::LlmCallsOpen { worker: worker.to_owned() })).await;
+        let stream = Self { requests, responses, tickets, resume: resume.clone() };
+        stream.send(ToGateway::Open(v1::LlmCallsOpen { worker: worker.to_owned(), resume })).await;
         stream
+    }
+
+    fn ticket(&self, number: u64) -> Option<Ticket> {
+        let ticket = self.tickets.get(&number)?;
+        Some(Ticket::from_bytes(ticket.as_slice().try_into().unwrap()))
     }
 
     pub(crate) async fn send(&self, message: ToGateway) {
@@ -45,7 +61,7 @@ impl TestStream {
 
     pub(crate) async fn acquire(&self, run: &str, number: u64, key: AnswerKey) {
         let run_id = RunId::new(run).unwrap();
-        let request = AcquireCall { number, run_id, key, tokens: 1000, under_way: false };
+        let request = AcquireCall { number, run_id, key, tokens: 1000, under_way: false, ticket: None };
         self.send(ToGateway::AcquireCall((&request).into())).await;
     }
 
@@ -63,12 +79,28 @@ impl TestStream {
             usage,
             advertised_requests: None,
             advertised_tokens: None,
+            ticket: self.ticket(number),
         };
         self.send(ToGateway::CallResult((&ended).into())).await;
     }
 
     async fn next(&mut self) -> Option<Result<v1::LlmCallsResponse, Status>> {
-        tokio::time::timeout(PATIENCE, self.responses.next()).await.unwrap()
+        tokio::time::timeout(PATIENCE, self.next_reply()).await.unwrap()
+    }
+
+    /// The next message about a request.
+    async fn next_reply(&mut self) -> Option<Result<v1::LlmCallsResponse, Status>> {
+        loop {
+            let next = self.responses.next().await?;
+            match next.as_ref().ok().and_then(|response| response.message.as_ref()) {
+                Some(FromGateway::Opened(opened)) => self.resume.clone_from(&opened.resume),
+                Some(FromGateway::CallPermit(permit)) => {
+                    self.tickets.insert(permit.number, permit.ticket.clone());
+                    return Some(next);
+                }
+                _ => return Some(next),
+            }
+        }
     }
 
     pub(crate) async fn receive(&mut self) -> FromGateway {
@@ -77,7 +109,7 @@ impl TestStream {
 
     /// The next message, if one arrives soon.
     async fn soon(&mut self) -> Option<FromGateway> {
-        let next = tokio::time::timeout(Duration::from_millis(300), self.responses.next()).await.ok()?;
+        let next = tokio::time::timeout(Duration::from_millis(300), self.next_reply()).await.ok()?;
         Some(next.unwrap().unwrap().message.unwrap())
     }
 
@@ -99,7 +131,7 @@ impl TestStream {
         assert_eq!((cached.number, cached.answer.as_ref().unwrap().content.as_str()), (number, content));
     }
 
-    async fn expect_stopped(&mut self, number: u64) -> String {
+    pub(crate) async fn expect_stopped(&mut self, number: u64) -> String {
         let message = self.receive().await;
         let FromGateway::Stopped(stopped) = message else { panic!("{message:?}") };
         assert_eq!(stopped.number, number);
@@ -239,13 +271,13 @@ async fn a_lost_stream_loses_no_call_and_no_result() {
     let mut stream = TestStream::open(&served.url, "w").await;
     stream.acquire("r", 1, key(1)).await;
     stream.expect_permit(1).await;
-    drop(stream);
     let mut other = TestStream::open(&served.url, "other").await;
     other.acquire("r", 1, key(1)).await;
     assert_eq!(other.soon().await, None, "the call may be in flight");
-    let mut stream = TestStream::open(&served.url, "w").await;
+    let mut stream = TestStream::reopen(&served.url, "w", Some(stream)).await;
     let run_id = RunId::new("r").unwrap();
-    let again = AcquireCall { number: 1, run_id, key: key(1), tokens: 1000, under_way: true };
+    let ticket = stream.ticket(1);
+    let again = AcquireCall { number: 1, run_id, key: key(1), tokens: 1000, under_way: true, ticket };
     stream.send(ToGateway::AcquireCall((&again).into())).await;
     stream.complete("r", 1, key(1), answered("after all")).await;
     stream.expect_persisted(1).await;
@@ -261,7 +293,7 @@ async fn a_lost_stream_loses_no_call_and_no_result() {
 async fn an_invalid_message_is_refused_with_a_reason_and_ends_the_stream() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
-    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned() });
+    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned(), resume: Vec::new() });
     let short =
         v1::AcquireCall { number: 1, run_id: "r".to_owned(), key: vec![1; 31], ..v1::AcquireCall::default() };
     for (bad, field) in [(ToGateway::AcquireCall(short), "acquire_call.key"), (open(), "open")] {

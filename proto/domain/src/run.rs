@@ -131,6 +131,8 @@ pub enum RunState {
     Finished,
     /// Stopped on request; what was committed stays.
     Cancelled,
+    /// It cannot be finished, and a retry would not help; what was committed stays. Submitted again, it is tried again.
+    Failed,
     /// It had ended, and is being removed.
     Removing,
 }
@@ -144,20 +146,29 @@ impl RunState {
             Self::Finishing => "finishing",
             Self::Finished => "finished",
             Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
             Self::Removing => "removing",
         }
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Planning, Self::Running, Self::Finishing, Self::Finished, Self::Cancelled, Self::Removing]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        [
+            Self::Planning,
+            Self::Running,
+            Self::Finishing,
+            Self::Finished,
+            Self::Cancelled,
+            Self::Failed,
+            Self::Removing,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
     }
 
     /// Whether nothing more will happen to it by itself.
     pub const fn has_ended(self) -> bool {
-        matches!(self, Self::Finished | Self::Cancelled | Self::Removing)
+        matches!(self, Self::Finished | Self::Cancelled | Self::Failed | Self::Removing)
     }
 }
 

@@ -17,7 +17,7 @@ pub use error::BadMessage;
 pub(crate) use error::{hash_bytes, required};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
-pub use llm::{ANSWER_BYTES, AcquireCall, CallResult};
+pub use llm::{ANSWER_BYTES, AcquireCall, CallResult, Ticket};
 pub use run::{LlmStatus, RunStatus, tally_from_wire, tally_to_wire};
 pub use stored::StoredRun;
 pub use worker::WorkerStatus;

@@ -105,9 +105,22 @@ impl From<v1::LlmStatus> for LlmStatus {
             calls_per_min: rate(status.calls_per_min),
             limit_per_min: (limit > 0.0).then_some(limit),
             limit_learnt: status.limit_learnt,
-            usage: status.usage.unwrap_or_default().into(),
+            usage: total(status.usage.unwrap_or_default().into()),
             cost_usd: rate(status.cost_usd),
         }
+    }
+}
+
+/// Bounds received totals: what reads them may add them up.
+fn total(received: Usage) -> Usage {
+    let bounded = |count: u64| count.min(1 << 53);
+    let Usage { prompt, completion, reasoning, cached, total } = received;
+    Usage {
+        prompt: bounded(prompt),
+        completion: bounded(completion),
+        reasoning: bounded(reasoning),
+        cached: bounded(cached),
+        total: bounded(total),
     }
 }
 

@@ -121,6 +121,9 @@ pub struct LlmCallsOpen {
     /// Name returned by `Join`.
     #[prost(string, tag = "1")]
     pub worker: ::prost::alloc::string::String,
+    /// The `resume` of this worker's previous stream, 32 bytes: that stream is closed. Empty: it had none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub resume: ::prost::alloc::vec::Vec<u8>,
 }
 /// Requests a response: from the cache, or by a permit to call the provider. The prompt stays on the worker; its hash is
 /// the key of the cache.
@@ -141,8 +144,12 @@ pub struct AcquireCall {
     /// new permit.
     #[prost(bool, tag = "5")]
     pub under_way: bool,
+    /// With `under_way`: the ticket of the permit.
+    #[prost(bytes = "vec", tag = "6")]
+    pub ticket: ::prost::alloc::vec::Vec<u8>,
 }
-/// Result of a call. A paid response is persisted even when this stream did not issue the permit.
+/// Result of a call. A paid response is persisted also when another stream, or an earlier coordinator process, issued the
+/// permit: its ticket shows that. A result without a permit is refused by `Stopped`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CallResult {
     /// Request id.
@@ -162,6 +169,9 @@ pub struct CallResult {
     /// Limit of tokens a minute from the provider's headers; 0: not advertised.
     #[prost(uint64, tag = "10")]
     pub advertised_tokens_per_minute: u64,
+    /// The ticket of the permit.
+    #[prost(bytes = "vec", tag = "11")]
+    pub ticket: ::prost::alloc::vec::Vec<u8>,
     #[prost(oneof = "call_result::Outcome", tags = "4, 5, 6, 7")]
     pub outcome: ::core::option::Option<call_result::Outcome>,
 }
@@ -243,7 +253,7 @@ pub struct CancelCall {
 /// From coordinator to worker.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LlmCallsResponse {
-    #[prost(oneof = "llm_calls_response::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "llm_calls_response::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<llm_calls_response::Message>,
 }
 /// Nested message and enum types in `LlmCallsResponse`.
@@ -258,7 +268,16 @@ pub mod llm_calls_response {
         ResultPersisted(super::ResultPersisted),
         #[prost(message, tag = "4")]
         Stopped(super::Stopped),
+        #[prost(message, tag = "5")]
+        Opened(super::StreamOpened),
     }
+}
+/// First message of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamOpened {
+    /// Shows on the worker's next stream that this one was its own, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub resume: ::prost::alloc::vec::Vec<u8>,
 }
 /// Response from the cache, or from an identical call in flight.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -270,7 +289,7 @@ pub struct CachedResponse {
     pub answer: ::core::option::Option<Answer>,
 }
 /// Permit to start one call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CallPermit {
     /// Request id.
     #[prost(uint64, tag = "1")]
@@ -278,6 +297,9 @@ pub struct CallPermit {
     /// Time to live of the permit: the call must start within this many ms.
     #[prost(uint64, tag = "2")]
     pub valid_ms: u64,
+    /// Shows that the call was permitted, to any process of this coordinator, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub ticket: ::prost::alloc::vec::Vec<u8>,
 }
 /// Acknowledges a `CallResult`: it is persisted, and the worker may use the response.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -453,8 +475,12 @@ pub struct Renewed {
 pub struct Drain {}
 /// The worker must exit: it finishes the shards that it has begun, releases the other leases, deregisters and does not
 /// join again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DrainWorker {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainWorker {
+    /// Why the coordinator drains it; empty when it was asked to.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+}
 /// First `header`, then the bytes of the part in chunks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitShardRequest {
@@ -1167,6 +1193,12 @@ pub struct WorkerStatus {
     /// Whether it is being drained.
     #[prost(bool, tag = "10")]
     pub draining: bool,
+    /// Parts of it that were refused since it connected.
+    #[prost(uint32, tag = "11")]
+    pub refused_parts: u32,
+    /// Why the coordinator drains it; empty when it does not, or was asked to.
+    #[prost(string, tag = "12")]
+    pub drained_because: ::prost::alloc::string::String,
 }
 /// Lists all runs with their sizes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1212,7 +1244,7 @@ pub struct RemoveResponse {}
 pub struct RunStatus {
     #[prost(string, tag = "1")]
     pub run_id: ::prost::alloc::string::String,
-    /// `planning`, `running`, `finishing`, `finished`, `cancelled`, `removing`.
+    /// `planning`, `running`, `finishing`, `finished`, `cancelled`, `failed`, `removing`.
     #[prost(string, tag = "2")]
     pub state: ::prost::alloc::string::String,
     /// Records of the corpus.

@@ -59,18 +59,18 @@ fn text(content: &Value) -> Result<String, Failure> {
     }
 }
 
-/// Parses `usage`; a count that is missing or not valid is 0, a missing total is the sum of the others.
+/// Parses `usage`; a count that is missing, not valid or absurd ([`Usage::of_one_call`]) is 0, a missing total is the sum of
+/// the others.
 fn usage(value: &Value) -> Usage {
     let count = |path: &str| value.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    let (prompt, completion) = (count("/prompt_tokens"), count("/completion_tokens"));
-    let total = count("/total_tokens");
     Usage {
-        prompt,
-        completion,
+        prompt: count("/prompt_tokens"),
+        completion: count("/completion_tokens"),
         reasoning: count("/completion_tokens_details/reasoning_tokens"),
         cached: count("/prompt_tokens_details/cached_tokens"),
-        total: if total == 0 { prompt.saturating_add(completion) } else { total },
+        total: count("/total_tokens"),
     }
+    .of_one_call()
 }
 
 /// Parses the body of a reply with an error status.
@@ -124,6 +124,8 @@ mod tests {
         assert_eq!(message(parts).unwrap().content, "ab");
         assert_eq!(usage(&json!({"prompt_tokens": 5, "completion_tokens": 2})).total, 7);
         assert_eq!(usage(&json!({"prompt_tokens": -5, "total_tokens": "x"})), Usage::default());
+        let absurd = json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9_223_372_036_854_775_807_u64});
+        assert_eq!(usage(&absurd), Usage { prompt: 5, completion: 2, total: 7, ..Usage::default() });
     }
 
     #[test]

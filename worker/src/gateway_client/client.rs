@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 
 use domain::ids::WorkerName;
 use proto::channel::{OPEN_QUESTIONS, fleet_client};
-use proto::convert::{AcquireCall, CallResult};
+use proto::convert::{AcquireCall, CallResult, Ticket};
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
 
@@ -215,14 +215,19 @@ impl Failures {
 
 type OpenStream = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
 
-/// Opens the LLM call stream; waits for the name that the coordinator assigns.
-async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<OpenStream, String> {
+/// Opens the LLM call stream; waits for the name that the coordinator assigns. `resume`: the ticket of the last stream.
+async fn open(
+    channel: Channel,
+    mut name: watch::Receiver<Option<WorkerName>>,
+    resume: Option<Ticket>,
+) -> Result<OpenStream, String> {
     let worker = match name.wait_for(Option::is_some).await.map(|name| name.clone()) {
         Ok(Some(name)) => name.to_string(),
         _ => return Err("the worker has not joined".to_owned()),
     };
     let (outbox, requests) = mpsc::channel(OUTBOX);
-    let open = v1::LlmCallsRequest { message: Some(Request::Open(v1::LlmCallsOpen { worker })) };
+    let open = v1::LlmCallsOpen { worker, resume: Ticket::to_wire(resume) };
+    let open = v1::LlmCallsRequest { message: Some(Request::Open(open)) };
     outbox.send(open).await.map_err(|error| error.to_string())?;
     let stream = fleet_client(channel).llm_calls(ReceiverStream::new(requests)).await;
     Ok((outbox, stream.map_err(|status| status.message().to_owned())?.into_inner()))
@@ -244,7 +249,7 @@ impl StreamTask {
                 let Some(command) = self.inbox.recv().await else { return };
                 self.take(command);
             }
-            let opening = open(self.channel.clone(), self.name.clone());
+            let opening = open(self.channel.clone(), self.name.clone(), self.pending.resume());
             let Some(opened) = self.take_commands_during(opening).await else { return };
             let begun = Instant::now();
             let reason = match opened {

@@ -142,7 +142,9 @@ impl LlmClient {
     async fn acquire(&self, question: &Question) -> OpenRequest {
         let (run_id, key) = (self.run_id.clone(), question.key());
         let tokens = estimated_tokens(question, USUAL_ANSWER);
-        self.gateway.acquire(|number| AcquireCall { number, run_id, key, tokens, under_way: false }).await
+        self.gateway
+            .acquire(|number| AcquireCall { number, run_id, key, tokens, under_way: false, ticket: None })
+            .await
     }
 }
 
@@ -168,6 +170,8 @@ async fn call(
         usage: domain::budget::Usage::default(),
         advertised_requests: None,
         advertised_tokens: None,
+        // Known to the stream's task.
+        ticket: None,
     };
     match &reply {
         None => {}

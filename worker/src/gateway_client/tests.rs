@@ -100,7 +100,8 @@ impl FakeCoordinator {
                 }
                 Behaviour::Permits | Behaviour::Breaks => {
                     let first = self.see(|seen| seen.streams == 1);
-                    let permit = Reply::CallPermit(v1::CallPermit { number, valid_ms: 5000 });
+                    let permit =
+                        Reply::CallPermit(v1::CallPermit { number, valid_ms: 5000, ticket: Vec::new() });
                     (Some(permit), self.behaviour == Behaviour::Breaks && first)
                 }
             },
@@ -376,6 +377,7 @@ async fn more_requests_than_a_stream_takes_outlive_a_killed_coordinator() {
             key: AnswerKey::of(&number.to_le_bytes()),
             tokens: 1000,
             under_way: false,
+            ticket: None,
         };
         open.push(gateway.acquire(request).await);
     }

@@ -207,7 +207,10 @@ impl Dispatcher {
             Response::Renewed(renewed) => self.renewed(renewed)?,
             // The stream ends next; the connection's task reconnects as soon as a coordinator answers.
             Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is shutting down"),
-            Response::DrainWorker(v1::DrainWorker {}) => {
+            Response::DrainWorker(v1::DrainWorker { reason }) => {
+                if !reason.is_empty() {
+                    tracing::error!(reason, "the coordinator drains this worker");
+                }
                 tracing::info!("drained by the coordinator");
                 self.drain();
             }

@@ -138,7 +138,7 @@ fn parse(text: &[u8]) -> Result<(AnswerKey, CacheEntry, String), String> {
     let answer = Answer {
         content: line.content,
         finish: finish_of(line.finish),
-        usage: line.usage,
+        usage: line.usage.of_one_call(),
         model: line.answered_by,
     };
     if answer.content.len() > proto::convert::ANSWER_BYTES {
