@@ -249,6 +249,14 @@ impl Coordinator {
         reach(Point::FinishSwept);
         let shards = self.shards(run_id).await?;
         let totals = totals(&shards);
+        let records = self.with_run(run_id, |run| run.plan.records);
+        let committed = shards.iter().filter(|shard| shard.part.is_some());
+        let committed: u64 = committed.map(|shard| u64::from(shard.shard.len)).sum();
+        if records.is_some_and(|records| committed < records) {
+            // Parts were taken back, and the step after that failed.
+            let reason = format!("{committed} of {} records are committed", records.unwrap_or(0));
+            return Err(FinalizeError::Damaged { parts: Vec::new(), reason });
+        }
         let parts = located(folder, shards).await?;
         verify(parts.clone()).await?;
         let merged = merge_parts(folder, parts.iter().map(|located| located.part.clone()).collect()).await;
@@ -261,8 +269,7 @@ impl Coordinator {
         };
         reach(Point::CompactionDone);
         let rows: u64 = files.iter().map(|file| file.rows).sum();
-        let records = self.with_run(run_id, |run| run.plan.records).unwrap_or(rows);
-        if rows != records {
+        if let Some(records) = records.filter(|records| rows != *records) {
             let reason = format!("the committed parts have {rows} rows, the run {records} records");
             return Err(self.wrong_parts(run_id, parts, reason).await);
         }
