@@ -69,19 +69,22 @@ pub(crate) async fn check_free(
         let found = found.and_then(|path| path.canonicalize().ok());
         found.is_some() && found == state.and_then(|state| state.canonicalize().ok())
     };
+    let staged = STAGED.trim_end_matches('/');
+    // The own ledger lies there and does not know the run: it has lost it, and nothing else knows what is left of it.
+    let is_own = names.iter().any(|name| is_own_state(name));
     let mut others = names.into_iter().filter(|name| !name.starts_with(UNFINISHED) && !is_own_state(name));
     let is_marked =
         read_mark(folder).await.is_some_and(|mark| mark.run_id == *run_id && mark.made_by == made_by);
     let other = others.find(|name| {
         let is_left = match made_by {
-            Maker::Coordinator => name == CORPUS_FILE,
+            Maker::Coordinator => name == CORPUS_FILE || (is_own && (is_part(name) || name == staged)),
             Maker::Import => name == CORPUS_FILE || is_part(name),
         };
         !(is_marked && (is_left || name == MARK_FILE))
     });
     match other {
         None => Ok(()),
-        Some(name) if name == RUN_STATE || is_part(&name) || name == STAGED.trim_end_matches('/') => {
+        Some(name) if name == RUN_STATE || is_part(&name) || name == staged => {
             taken("a run that has not ended")
         }
         Some(name) => taken(&format!("what is not of a run ({name})")),
@@ -214,6 +217,12 @@ mod tests {
         let free = async |state| check_free(&folder, &run("r"), Maker::Coordinator, state).await;
         assert!(free(None).await.unwrap_err().message.contains("has not ended"));
         assert_eq!(free(Some(&own)).await, Ok(()));
+        // The own ledger has lost the run.
+        folder.put("parts/1.parquet", "x".into()).await.unwrap();
+        assert!(free(Some(&own)).await.is_err(), "no mark");
+        mark(&folder, &run("r"), Maker::Coordinator).await.unwrap();
+        assert_eq!(free(Some(&own)).await, Ok(()));
+        assert!(free(None).await.is_err());
     }
 
     #[test]

@@ -71,7 +71,10 @@ fn until_failed(
     // `None` marks the end of the stream. `select` alone would end only when both of its streams have ended.
     let last = stream::once(async move { draining.borrow().then(|| Err(ending().into())) });
     let replies = replies.map(Some).chain(last);
-    let ended_by_errors = stream::select(replies, failed.map(Some)).flat_map(|item| {
+    // An error is sent before its receive loop ends `replies`, and so is found before their end.
+    let first = |(): &mut ()| stream::PollNext::Left;
+    let items = stream::select_with_strategy(failed.map(Some), replies, first);
+    let ended_by_errors = items.flat_map(|item| {
         let end = matches!(item, Some(Err(_))).then_some(None);
         stream::iter(std::iter::once(item).chain(end))
     });

@@ -48,7 +48,7 @@ fn a_corpus_becomes_a_finished_run() {
     names.sort();
     assert_eq!(
         names,
-        [".coordinator", "corpus.parquet", "part-00000.parquet", "run.json"],
+        [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", "part-00000.parquet", "run.json"],
         "nothing else is left"
     );
 
@@ -176,5 +176,5 @@ fn published_files_become_a_run() {
     let output = coordinator(&over);
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{talk}");
-    assert!(talk.contains("another --run-id"), "{talk}");
+    assert!(talk.contains("another run id"), "{talk}");
 }

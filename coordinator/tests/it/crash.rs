@@ -157,7 +157,7 @@ impl Scene {
         let run_folder = self.out(name).join("r");
         assert_eq!(
             names(&run_folder),
-            [".coordinator", "corpus.parquet", "part-00000.parquet", "run.json"],
+            [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", "part-00000.parquet", "run.json"],
             "after {name}"
         );
         let state = names(&run_folder.join(".coordinator"));

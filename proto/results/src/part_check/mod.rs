@@ -3,9 +3,9 @@
 
 use std::sync::LazyLock;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
-use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, SchemaRef};
 use bytes::Bytes;
 use domain::budget::Usage;

@@ -45,7 +45,10 @@ fn admitted(bytes: &Bytes) -> bool {
 fn a_part_with_changed_bytes_is_refused_or_still_right() {
     assert!(admitted(&PART));
     // Most of a part is its footer: half of the changes go there.
-    let place = prop_oneof![any::<prop::sample::Index>().prop_map(|at| at.index(PART.len())), PART.len() - 64..PART.len()];
+    let place = prop_oneof![
+        any::<prop::sample::Index>().prop_map(|at| at.index(PART.len())),
+        PART.len() - 64..PART.len()
+    ];
     let changes = prop::collection::vec((place, any::<u8>()), 1..6);
     property("part-changed", Inputs { usual: 400, share: 60 }, &changes, |changes| {
         let mut bytes = PART.to_vec();

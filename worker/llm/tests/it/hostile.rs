@@ -15,26 +15,56 @@ use serde_json::{Value, json};
 /// Any value that can stand in a field: of the wrong type, or of the right one and absurd.
 fn field() -> impl Strategy<Value = Value> {
     let numbers = vec![
-        json!(0), json!(1), json!(-1), json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), json!(1e308), json!(-1e308),
-        json!(0.5), json!(1_000_000_000_u64), json!(1_000_000_001_u64),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(i64::MIN),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(1e308),
+        json!(-1e308),
+        json!(0.5),
+        json!(1_000_000_000_u64),
+        json!(1_000_000_001_u64),
     ];
     let texts = vec![
-        json!(""), json!("stop"), json!("length"), json!("content_filter"), json!("9223372036854775807"), json!("NaN"),
-        json!("\u{0}\u{1b}[2J\u{202e}"), Value::Null, json!(true), json!([]), json!({}),
+        json!(""),
+        json!("stop"),
+        json!("length"),
+        json!("content_filter"),
+        json!("9223372036854775807"),
+        json!("NaN"),
+        json!("\u{0}\u{1b}[2J\u{202e}"),
+        Value::Null,
+        json!(true),
+        json!([]),
+        json!({}),
     ];
     prop_oneof![
         4 => prop::sample::select(numbers),
         3 => prop::sample::select(texts),
         1 => any::<String>().prop_map(Value::from),
-        1 => (1..100_000_usize).prop_map(|length| Value::from("x".repeat(length))),
+        1 => (1..20_000_usize).prop_map(|length| Value::from("x".repeat(length))),
         1 => domain::testing::json(),
     ]
 }
 
 fn body() -> impl Strategy<Value = Value> {
     prop::collection::vec(field(), 12).prop_map(|fields| {
-        let [model, content, finish, refusal, prompt, completion, total, cached, reasoning, error, choice, usage] =
-            fields.try_into().unwrap();
+        let [
+            model,
+            content,
+            finish,
+            refusal,
+            prompt,
+            completion,
+            total,
+            cached,
+            reasoning,
+            error,
+            choice,
+            usage,
+        ] = fields.try_into().unwrap();
         let mut body = json!({
             "model": model,
             "choices": [{"message": {"content": content, "refusal": refusal}, "finish_reason": finish}],
@@ -82,7 +112,9 @@ fn read(body: &[u8]) {
 
 #[test]
 fn no_field_of_a_reply_is_believed_beyond_its_bounds() {
-    property("reply-fields", Inputs { usual: 2000, share: 45 }, &body(), |body| read(body.to_string().as_bytes()));
+    property("reply-fields", Inputs { usual: 300, share: 45 }, &body(), |body| {
+        read(body.to_string().as_bytes())
+    });
 }
 
 #[test]
@@ -94,25 +126,42 @@ fn any_body_is_read_or_refused() {
         bytes
     });
     let bytes = prop_oneof![prop::collection::vec(any::<u8>(), 0..200), damaged];
-    property("reply-bytes", Inputs { usual: 1000, share: 25 }, &bytes, |bytes| read(&bytes));
+    property("reply-bytes", Inputs { usual: 200, share: 25 }, &bytes, |bytes| read(&bytes));
 }
 
 #[test]
 fn waits_in_headers_are_bounded() {
     let names = prop::sample::select(vec![
-        "retry-after", "retry-after-ms", "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens",
-        "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
+        "retry-after",
+        "retry-after-ms",
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-reset-tokens",
     ]);
     let values = prop_oneof![
         prop::sample::select(vec![
-            "0", "-1", "9223372036854775807", "18446744073709551616", "NaN", "inf", "1e308", "99999999999", "6m0s",
-            "9999999999999999999999d", "1e999", "Sun, 06 Nov 9999 08:49:37 GMT", "1h-1m", "\u{7f}",
+            "0",
+            "-1",
+            "9223372036854775807",
+            "18446744073709551616",
+            "NaN",
+            "inf",
+            "1e308",
+            "99999999999",
+            "6m0s",
+            "9999999999999999999999d",
+            "1e999",
+            "Sun, 06 Nov 9999 08:49:37 GMT",
+            "1h-1m",
+            "\u{7f}",
         ])
         .prop_map(str::to_owned),
         "[0-9a-z.: ,-]{0,30}",
     ];
     let headers = prop::collection::vec((names, values), 0..8);
-    property("reply-headers", Inputs { usual: 2000, share: 30 }, &headers, |headers| {
+    property("reply-headers", Inputs { usual: 300, share: 30 }, &headers, |headers| {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             if let Ok(value) = HeaderValue::from_str(&value) {
