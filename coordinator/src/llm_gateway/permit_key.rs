@@ -20,7 +20,7 @@ impl std::fmt::Debug for PermitKey {
 }
 
 impl PermitKey {
-    /// The key of these bytes, which nobody else may know.
+    /// The key of these bytes, which are a secret of the coordinator.
     pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

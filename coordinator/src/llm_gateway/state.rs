@@ -67,7 +67,7 @@ impl GatewayState {
     }
 
     /// A worker opened a stream. `replaced` is its older stream, which is stale, and is closed. Other streams under its name
-    /// stay: whoever opened this one has not shown that they are its own.
+    /// stay: nothing shows that they belong to the same worker.
     pub(crate) fn connected(
         &mut self,
         now: Seconds,

@@ -174,7 +174,7 @@ struct Compact<'a> {
 impl Compact<'_> {
     fn page_header(&mut self) -> Option<PageHeader> {
         let (mut page, mut id) = (PageHeader { kind: -1, ..PageHeader::default() }, 0);
-        while let Some(kind) = self.field(&mut id)? {
+        while let kind @ 1.. = self.field(&mut id)? {
             match (id, kind) {
                 (1, 5) => page.kind = self.integer()?,
                 (2, 5) => page.decompressed = u64::try_from(self.integer()?).ok()?,
@@ -191,7 +191,7 @@ impl Compact<'_> {
     /// Number of values and encoding of a page, the latter in the field `encoding`.
     fn values(&mut self, encoding: i64) -> Option<(u64, i64)> {
         let (mut values, mut encoded, mut id) = (None, None, 0);
-        while let Some(kind) = self.field(&mut id)? {
+        while let kind @ 1.. = self.field(&mut id)? {
             match (id, kind) {
                 (1, 5) => values = Some(u64::try_from(self.integer()?).ok()?),
                 (field, 5) if field == encoding => encoded = Some(self.integer()?),
@@ -225,17 +225,17 @@ impl Compact<'_> {
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// The type of the next field, and its id in `id`; `Some(None)` at the end of the structure.
-    fn field(&mut self, id: &mut i64) -> Option<Option<u8>> {
+    /// The type of the next field, and its id in `id`; 0 at the end of the structure.
+    fn field(&mut self, id: &mut i64) -> Option<u8> {
         let head = self.byte()?;
         if head == 0 {
-            return Some(None);
+            return Some(0);
         }
         *id = match head >> 4 {
             0 => self.integer()?,
             delta => id.checked_add(i64::from(delta))?,
         };
-        Some(Some(head & 0x0f))
+        Some(head & 0x0f).filter(|kind| *kind != 0)
     }
 
     fn skip(&mut self, kind: u8, depth: u32) -> Option<()> {
@@ -259,7 +259,7 @@ impl Compact<'_> {
             }
             12 => {
                 let mut id = 0;
-                while let Some(kind) = self.field(&mut id)? {
+                while let kind @ 1.. = self.field(&mut id)? {
                     self.skip(kind, depth)?;
                 }
             }
