@@ -173,6 +173,8 @@ words! {
         SyscallsFiltered = "syscalls_filtered",
         /// The pod shares the host's network, which publishes its ports with any `hostPort`.
         HostNetworkKeepsPorts = "host_network_keeps_ports",
+        /// The repair changes or brings more than the violation needs.
+        Collateral = "collateral",
     }
 }
 
@@ -215,6 +217,7 @@ impl Caution {
             Self::HostNetworkKeepsPorts => {
                 "the pod shares the host's network, so its ports stay open on the node until it leaves that network"
             }
+            Self::Collateral => "the repair changes or brings more than the violation needs",
         }
     }
 }
@@ -295,7 +298,7 @@ pub struct Proposal {
     pub companions: Vec<serde_json::Value>,
     /// What a person should look at.
     pub cautions: Vec<Caution>,
-    /// Operations that the violation did not need.
+    /// What the repair changes or brings and the violation did not need, as the verifier counts it.
     pub collateral_ops: u32,
     /// Whether guard operations were added to the policy's own.
     pub hardened: bool,

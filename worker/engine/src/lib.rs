@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod detect;
+pub mod difference;
 pub mod document;
 pub mod edit;
 pub mod k8s;

@@ -150,6 +150,7 @@ struct Judged {
     fault: Fault,
     gates: Gates,
     new_violations: Vec<String>,
+    collateral: Vec<String>,
     errors: Vec<String>,
     patched_yaml: Option<String>,
     ms: f64,
@@ -162,6 +163,7 @@ impl Judged {
             fault,
             gates: Gates::NOT_RUN,
             new_violations: Vec::new(),
+            collateral: Vec::new(),
             errors: vec![error],
             patched_yaml: None,
             ms: 0.0,
@@ -176,6 +178,7 @@ impl Judged {
             errors: verification.errors(),
             patched_yaml: verification.patched.as_ref().map(to_yaml),
             new_violations: verification.new_violations,
+            collateral: verification.collateral,
             gates: verification.gates,
             ms,
         }
@@ -207,6 +210,7 @@ impl Judged {
             "fault": self.fault,
             "gates": verdicts(&self.gates),
             "new_violations": self.new_violations,
+            "collateral": self.collateral,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::config::ProposerMode;
-use domain::outcome::{ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
+use domain::outcome::{Caution, ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
 use domain::policy::PolicyName;
 use domain::record::Problem;
 use engine::propose::Decision;
@@ -92,8 +92,12 @@ impl RepairResult {
         }
     }
 
-    /// A proposal and its verification by the gates.
-    pub(super) fn judged(proposal: Proposal, verification: Verification) -> Self {
+    /// A proposal and its verification by the gates, which count its collateral whoever proposed it.
+    pub(super) fn judged(mut proposal: Proposal, verification: Verification) -> Self {
+        proposal.collateral_ops = u32::try_from(verification.collateral.len()).unwrap_or(u32::MAX);
+        if proposal.collateral_ops > 0 {
+            proposal.cautions.push(Caution::Collateral);
+        }
         let accepted = verification.accepted();
         let errors = verification.errors();
         let patched = verification.patched.as_ref().filter(|_| accepted);

@@ -7,6 +7,7 @@ use domain::pointer::Pointer;
 use domain::policy::PolicyId;
 use serde_json::Value;
 
+use super::scope::Scope;
 use crate::edit::Editor;
 use crate::k8s::View;
 
@@ -97,6 +98,9 @@ pub trait Policy: Sync {
 
     /// Its checks, under their scanners' ids. The first is the usual one.
     fn checks(&self) -> &'static [Check];
+
+    /// What a right repair may touch. Everything else is collateral, whoever proposed it.
+    fn scope(&self) -> &'static Scope;
 
     /// Every violation in the document.
     fn detect(&self, view: &View<'_>) -> Vec<Finding>;

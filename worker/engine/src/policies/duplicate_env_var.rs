@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -63,6 +64,25 @@ fn is_used(container: &Container<'_>, name: &str, entries: &Entries<'_>) -> bool
     })
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| !duplicates(container).is_empty(),
+    may: &[may(
+        "{container}/env/*/**",
+        &[To::If("an entry removed that a later one of its name shadows", is_shadowed)],
+    )],
+    companion: None,
+};
+
+/// Whether the entry is gone and the one that counts, the last of its name, stays as it was.
+fn is_shadowed(site: &Site<'_, '_>) -> bool {
+    let (Some([before, after]), Some(entry)) = (site.containers, site.entry_before()) else { return false };
+    let last = |container: &Container<'_>| {
+        let named = container.maps("env").filter(|(_, other)| other.get("name") == entry.get("name"));
+        named.last().map(|(_, last)| last.clone())
+    };
+    site.entry_after().is_none() && last(after).is_some() && last(before) == last(after)
+}
+
 impl Policy for DuplicateEnvVar {
     fn id(&self) -> PolicyId {
         PolicyId::DuplicateEnvVar
@@ -70,6 +90,10 @@ impl Policy for DuplicateEnvVar {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -31,6 +31,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Companion, Scope, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, View, names};
 
@@ -58,12 +59,18 @@ fn literals<'a>(container: &Container<'a>) -> impl Iterator<Item = Literal<'a>> 
     let list = container.pointer.child("env");
     let container_name = container.name;
     container.maps("env").filter_map(move |(index, entry)| {
-        let name = entry.get("name")?.as_str()?;
-        let value = entry.get("value")?.as_str()?;
-        // kube-linter's pattern for the value is `.+`, which does not match a newline.
-        let is_secret = name.to_lowercase().contains("secret") && value.chars().any(|c| c != '\n');
-        is_secret.then(|| Literal { at: list.index(index), entry, name, value, container: container_name })
+        let (name, value) = secret_of(entry)?;
+        Some(Literal { at: list.index(index), entry, name, value, container: container_name })
     })
+}
+
+/// The name and the literal value of a variable that the check reports.
+fn secret_of(entry: &Map<String, Value>) -> Option<(&str, &str)> {
+    let name = entry.get("name")?.as_str()?;
+    let value = entry.get("value")?.as_str()?;
+    // kube-linter's pattern for the value is `.+`, which does not match a newline.
+    let is_secret = name.to_lowercase().contains("secret") && value.chars().any(|c| c != '\n');
+    is_secret.then_some((name, value))
 }
 
 /// The value that the container gets for a literal: Kubernetes replaces the escape `$$` by `$` (Kubernetes
@@ -133,12 +140,63 @@ impl Values {
     }
 
     fn into_secret(self, view: &View<'_>, name: &str) -> Value {
-        let mut metadata = json!({"name": name});
-        if !view.identity.namespace.is_empty() {
-            metadata["namespace"] = json!(view.identity.namespace);
-        }
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": self.0})
+        secret_object(view, name, &json!(self.0))
     }
+}
+
+fn secret_object(view: &View<'_>, name: &str, values: &Value) -> Value {
+    let mut metadata = json!({"name": name});
+    if !view.identity.namespace.is_empty() {
+        metadata["namespace"] = json!(view.identity.namespace);
+    }
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": values})
+}
+
+const SCOPE: Scope = Scope {
+    containers: |_, container| literals(container).next().is_some(),
+    may: &[
+        may(
+            "{container}/env/*/value",
+            &[To::If("removed from a secret variable", |site| site.change.is.is_none() && is_moved(site))],
+        ),
+        may("{container}/env/*/valueFrom/secretKeyRef/name", &[REFERENCE]),
+        may("{container}/env/*/valueFrom/secretKeyRef/key", &[REFERENCE]),
+    ],
+    companion: Some(Companion {
+        words: "an opaque Secret with the removed values, under the keys that the variables refer to",
+        is_needed: is_secret_of_literals,
+    }),
+};
+
+const REFERENCE: To =
+    To::If("a text in place of a secret variable's value", |site| site.text().is_some() && is_moved(site));
+
+/// Whether the variable held a literal secret and now refers to one.
+fn is_moved(site: &Site<'_, '_>) -> bool {
+    let gone = site.entry_after().is_some_and(|entry| entry.get("value").is_none_or(Value::is_null));
+    site.entry_before().is_some_and(|entry| secret_of(entry).is_some()) && gone
+}
+
+/// Whether an object is a Secret that holds nothing but literals of the document before, where the document after looks
+/// for them.
+fn is_secret_of_literals(before: &View<'_>, after: &View<'_>, companion: &Value) -> bool {
+    let Some(name) = companion.pointer("/metadata/name").and_then(Value::as_str) else { return false };
+    let Some(held) = companion.get("stringData").and_then(Value::as_object) else { return false };
+    let mut wanted = Values::default();
+    for (old, new) in before.containers.iter().zip(&after.containers) {
+        for ((_, was), (_, is)) in old.maps("env").zip(new.maps("env")) {
+            let reference = is.get("valueFrom").and_then(|source| source.get("secretKeyRef"));
+            let text = |key| reference.and_then(|reference| reference.get(key)?.as_str());
+            let value = secret_of(was).and_then(|(_, value)| unescaped(value));
+            if let (Some(key), Some(value)) = (text("key").filter(|_| text("name") == Some(name)), value) {
+                wanted.0.insert(key.to_owned(), value);
+            }
+        }
+    }
+    let is_wanted = |(key, value): (&String, &Value)| wanted.0.get(key).is_some_and(|wanted| value == wanted);
+    !mentions(before.value, name)
+        && held.iter().all(is_wanted)
+        && *companion == secret_object(before, name, &Value::Object(held.clone()))
 }
 
 impl Policy for EnvVarSecret {
@@ -148,6 +206,10 @@ impl Policy for EnvVarSecret {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

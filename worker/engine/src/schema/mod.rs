@@ -31,6 +31,8 @@ mod structural;
 mod walk;
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;
 
 pub use decode::DecodeError;

@@ -47,7 +47,7 @@ impl Report {
 /// The structure of every built-in kind of one Kubernetes release.
 #[derive(Debug)]
 pub struct Structural {
-    model: Model,
+    pub(super) model: Model,
 }
 
 impl Structural {
