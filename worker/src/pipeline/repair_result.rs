@@ -92,7 +92,7 @@ impl RepairResult {
         }
     }
 
-    /// A proposal and its verification by the gates, which count its collateral whoever proposed it.
+    /// A proposal and its verification by the gates, which count its collateral for every proposer.
     pub(super) fn judged(mut proposal: Proposal, verification: Verification) -> Self {
         proposal.collateral_ops = u32::try_from(verification.collateral.len()).unwrap_or(u32::MAX);
         if proposal.collateral_ops > 0 {

