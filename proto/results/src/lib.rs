@@ -11,6 +11,7 @@ pub mod layout;
 pub mod paper_files;
 pub mod part;
 pub mod probe;
+pub mod root;
 mod rows;
 pub mod run_file;
 pub mod scan;

@@ -4,6 +4,7 @@
 
 mod cli;
 mod detect;
+mod files;
 mod help;
 mod intake;
 mod mock_llm;

@@ -1,10 +1,17 @@
 //! A tar archive with random access: decompressed once into an anonymous temporary file, with an index of its entries.
 //!
-//! *Invariant*: memory holds the index alone; nothing is ever written under a name that the archive chose.
+//! *Invariant*: memory holds the index alone, with names of bounded length; nothing is ever written under a name that the
+//! archive chose.
+
+mod members;
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +19,9 @@ use domain::config::Limits;
 use results::file_error::{FileError, Place};
 use results::json::Input;
 
+use super::names::{NAME_BYTES, is_manifest, shortened};
 use super::text::{FileProblem, as_text};
+use members::{Member, Members};
 
 /// Entries of an archive at most.
 const MAX_ENTRIES: usize = 4_000_000;
@@ -29,7 +38,7 @@ pub(super) struct Archive {
 #[derive(Debug, Clone)]
 enum Stored {
     At { offset: u64, length: usize },
-    TooLarge { bytes: u64, limit: u64 },
+    Problem(FileProblem),
 }
 
 /// Whether the file, unpacked if need be, begins like a tar archive.
@@ -51,26 +60,16 @@ impl Archive {
         let spool_failed = |error: io::Error| FileError::write("temporary file for the archive", error);
         let mut spool = tempfile::tempfile().map_err(spool_failed)?;
         let mut index = BTreeMap::new();
-        let (mut written, mut at) = (0_u64, 0_u64);
-        let mut archive = tar::Archive::new(Input::open(path)?);
-        for entry in archive.entries().map_err(|error| damaged(0, error))? {
-            let entry = entry.map_err(|error| damaged(at, error))?;
-            at = entry.raw_file_position();
-            if !entry.header().entry_type().is_file() {
-                continue;
-            }
-            let Some(name) = visible_name(&entry.path().map_err(|error| damaged(at, error))?) else {
-                continue;
-            };
-            let bytes = entry.size();
-            let stored = if bytes > limits.file_bytes {
-                Stored::TooLarge { bytes, limit: limits.file_bytes }
+        let mut written = 0_u64;
+        let mut members = Members::new(Input::open(path)?);
+        while let Some(member) = members.next().map_err(|error| damaged(members.position(), error))? {
+            let Some(name) = name_of(&member) else { continue };
+            let stored = if member.name_bytes > NAME_BYTES as u64 {
+                Stored::Problem(FileProblem::LongName { bytes: member.name_bytes, limit: NAME_BYTES })
+            } else if member.size > limits.file_bytes {
+                Stored::Problem(FileProblem::TooLarge { bytes: member.size, limit: limits.file_bytes })
             } else {
-                let mut content = Vec::new();
-                entry
-                    .take(limits.file_bytes)
-                    .read_to_end(&mut content)
-                    .map_err(|error| damaged(at, error))?;
+                let content = members.content(member.size).map_err(|error| damaged(member.at, error))?;
                 spool.write_all(&content).map_err(spool_failed)?;
                 let offset = written;
                 written += content.len() as u64;
@@ -79,7 +78,7 @@ impl Archive {
             index.insert(name, stored);
             if index.len() > MAX_ENTRIES || written > MAX_BYTES {
                 let what = format!("holds more than {MAX_ENTRIES} files or {MAX_BYTES} bytes");
-                return Err(FileError::new(path, Some(Place::byte(at)), what, "split the archive"));
+                return Err(FileError::new(path, Some(Place::byte(member.at)), what, "split the archive"));
             }
         }
         Ok(Self { spool: Mutex::new(spool), index })
@@ -87,16 +86,22 @@ impl Archive {
 
     /// The paths, sorted by their components.
     pub(super) fn paths(&self) -> impl Iterator<Item = &String> {
-        let mut paths: Vec<&String> = self.index.keys().collect();
-        paths.sort_by(|a, b| a.split('/').cmp(b.split('/')));
-        paths.into_iter()
+        sorted(self.index.keys())
+    }
+
+    /// The paths of manifests, and what stands for names that were too long to tell.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &String> {
+        let listed = self.index.iter().filter(|(path, stored)| {
+            is_manifest(Path::new(path)) || matches!(stored, Stored::Problem(FileProblem::LongName { .. }))
+        });
+        sorted(listed.map(|(path, _)| path))
     }
 
     /// The text of `path`; `None` when the archive has no such file.
     pub(super) fn text(&self, path: &str) -> Option<Result<String, FileProblem>> {
-        Some(match *self.index.get(path)? {
-            Stored::TooLarge { bytes, limit } => Err(FileProblem::TooLarge { bytes, limit }),
-            Stored::At { offset, length } => {
+        Some(match self.index.get(path)? {
+            Stored::Problem(problem) => Err(problem.clone()),
+            &Stored::At { offset, length } => {
                 let read = || {
                     let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
                     spool.seek(SeekFrom::Start(offset))?;
@@ -108,6 +113,22 @@ impl Archive {
             }
         })
     }
+}
+
+fn sorted<'a>(paths: impl Iterator<Item = &'a String>) -> std::vec::IntoIter<&'a String> {
+    let mut paths: Vec<&String> = paths.collect();
+    paths.sort_by(|a, b| a.split('/').cmp(b.split('/')));
+    paths.into_iter()
+}
+
+/// The path of a regular file with `/` between its components; `None` when it is hidden or no relative path. One that is
+/// too long is cut, and told from others by where its member is.
+fn name_of(member: &Member) -> Option<String> {
+    if !member.regular {
+        return None;
+    }
+    let path = visible_name(Path::new(OsStr::from_bytes(&member.name)))?;
+    if member.name_bytes <= NAME_BYTES as u64 { Some(path) } else { Some(shortened(&path, member.at)) }
 }
 
 /// The path with `/` between its components; `None` when it is hidden or no relative path.
@@ -127,57 +148,4 @@ fn visible_name(path: &Path) -> Option<String> {
         }
     }
     (!parts.is_empty()).then(|| parts.join("/"))
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// An archive with these files, as a file on disk.
-    pub(in crate::read) fn archive(files: &[(&str, &[u8])]) -> tempfile::NamedTempFile {
-        let mut builder = tar::Builder::new(tempfile::NamedTempFile::new().unwrap());
-        for (path, content) in files {
-            let mut header = tar::Header::new_ustar();
-            // Past the checks of the builder: archives come from strangers.
-            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            header.set_cksum();
-            builder.append(&header, *content).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn name(file: &tempfile::NamedTempFile) -> String {
-        file.path().display().to_string()
-    }
-
-    #[test]
-    fn reads_any_file_and_no_stranger_path() {
-        let file = archive(&[
-            ("./m/b.yaml", b"old"),
-            ("m/a.yaml", b"a\xff"),
-            ("m/b.yaml", b"new"),
-            ("../evil.yaml", b"x"),
-            ("/etc/evil.yaml", b"x"),
-            ("m/.hidden.yaml", b"x"),
-            ("m/big.yaml", &[b'x'; 50]),
-        ]);
-        assert!(is_tar(file.path()).unwrap());
-        let archive = Archive::open(&name(&file), &Limits { file_bytes: 10, ..Limits::default() }).unwrap();
-        assert_eq!(archive.paths().collect::<Vec<_>>(), ["m/a.yaml", "m/b.yaml", "m/big.yaml"]);
-        assert_eq!(archive.text("m/b.yaml"), Some(Ok("new".to_owned())));
-        assert_eq!(archive.text("m/a.yaml"), Some(Err(FileProblem::NotUtf8 { byte: 1 })));
-        assert_eq!(archive.text("m/big.yaml"), Some(Err(FileProblem::TooLarge { bytes: 50, limit: 10 })));
-        assert_eq!(archive.text("m/c.yaml"), None);
-    }
-
-    #[test]
-    fn a_cut_archive_names_the_byte() {
-        let file = archive(&[("a.yaml", &[b'x'; 2000]), ("b.yaml", &[b'y'; 2000])]);
-        file.as_file().set_len(3000).unwrap();
-        let error = Archive::open(&name(&file), &Limits::default()).unwrap_err();
-        assert!(error.to_string().contains("damaged tar archive"), "{error}");
-        assert!(error.to_string().contains("byte "), "{error}");
-    }
 }
