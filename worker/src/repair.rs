@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use cli_support::escape;
 use domain::config::{Limits, RunConfig};
 use domain::outcome::{Gates, Proposal};
 use domain::patch::{Op, Patch};
@@ -135,13 +136,14 @@ pub(crate) fn verdicts(gates: &Gates) -> serde_json::Value {
     })
 }
 
-/// A change as a unified diff; empty when nothing changes.
+/// A change as a unified diff, with characters that act on a terminal escaped; empty when nothing changes.
 pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
     let lines = similar::TextDiff::from_lines(old, new);
-    let shown = path.trim_start_matches("./").trim_start_matches('/');
+    let shown = escape::one_line(path.trim_start_matches("./").trim_start_matches('/'));
     let before = if old.is_empty() { "/dev/null".to_owned() } else { format!("a/{shown}") };
-    lines.unified_diff().header(&before, &format!("b/{shown}")).to_string()
+    let diff = lines.unified_diff().header(&before, &format!("b/{shown}")).to_string();
+    escape::lines(&diff).into_owned()
 }

@@ -206,7 +206,7 @@ fn import_answers(args: &ImportArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot import {name}"))
         .hint("the lines before it were imported; correct the line and import the file again")?;
     output::print(&match args.output {
-        Format::Json => format!("{}\n", json!({"new": imported.new, "known": imported.known})),
+        Format::Json => output::json_line(&json!({"new": imported.new, "known": imported.known})),
         Format::Csv => format!("new,known\n{},{}\n", imported.new, imported.known),
         Format::Text => {
             format!("{} answers are new, {} were cached already and stay\n", imported.new, imported.known)

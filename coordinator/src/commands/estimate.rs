@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let bill = Bill::of(&counted, &config);
     match args.output {
         Output::Text => output::print(&bill.text(&counted, &config))?,
-        Output::Json => output::print(&format!("{}\n", bill.json(&counted)))?,
+        Output::Json => output::print(&output::json_line(&bill.json(&counted)))?,
     }
     Ok(Exit::Fine)
 }

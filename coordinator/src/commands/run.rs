@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let summary = block_on(run_here(args, config, &run_id, quiet))?;
     match args.output {
         Output::Text => output::print(&summary.text())?,
-        Output::Json => output::print(&format!("{}\n", summary.json()))?,
+        Output::Json => output::print(&output::json_line(&summary.json()))?,
     }
     Ok(Exit::Fine)
 }

@@ -83,9 +83,7 @@ async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
     loop {
         let runs = query(args, client).await?;
         let view = status_table::render(&runs, &client.workers().await?, output::stdout_width());
-        // Move to the first line of the previous frame and clear everything below.
-        let back = if drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
-        output::print(&format!("{back}{view}"))?;
+        output::redraw(drawn, &view)?;
         drawn = view.lines().count();
         if !runs.is_empty() && runs.iter().all(|run| run.state.has_ended()) {
             return Ok(());
@@ -102,7 +100,7 @@ async fn lines(args: &Args, client: &mut Client) -> anyhow::Result<()> {
         for run in &runs {
             let now = value(run);
             if printed.get(&run.run_id) != Some(&now) {
-                output::print(&format!("{now}\n"))?;
+                output::print(&output::json_line(&now))?;
                 printed.insert(run.run_id.clone(), now);
             }
         }

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     })?;
     let summary = Summary { status, documents, used: RunResources::of_process(begun.elapsed(), None) };
     match args.output {
-        Output::Json => output::print(&format!("{}\n", summary.json()))?,
+        Output::Json => output::print(&output::json_line(&summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,
         Output::Text => output::print(&format!(
             "run {run_id}: {} records in {} shards\nnext: coordinator status {run_id} --from {} --watch\n",

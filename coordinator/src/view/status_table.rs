@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use cli_support::Table;
-use cli_support::output::{Align, visible};
+use cli_support::escape::one_line;
+use cli_support::output::Align;
 use cli_support::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
@@ -22,7 +23,7 @@ pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option
             let _ = writeln!(text, "run {}: {llm_line}", run.run_id);
         }
         if let Some(trouble) = &run.trouble {
-            let _ = writeln!(text, "run {}: {}", run.run_id, visible(trouble).replace('\n', " "));
+            let _ = writeln!(text, "run {}: {}", run.run_id, one_line(trouble));
         }
     }
     text.push('\n');

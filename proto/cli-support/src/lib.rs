@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod env;
+pub mod escape;
 pub mod exit;
 pub mod failure;
 #[cfg(feature = "http")]

@@ -6,9 +6,9 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use cli_support::Exit;
 use cli_support::failure::WithHint;
 use cli_support::output::{self, Align, Table};
+use cli_support::{Exit, escape};
 use domain::policy::PolicyId;
 use domain::published::Detection;
 
@@ -199,7 +199,7 @@ impl Writer {
                     policy_id: row.rule.to_owned(),
                     violation_text: row.message.to_owned(),
                 };
-                element(out, self.written, &serde_json::to_string(&record)?)?;
+                element(out, self.written, &escape::json(&serde_json::to_string(&record)?))?;
                 self.written += 1;
             }
             return Ok(());
@@ -213,8 +213,10 @@ impl Writer {
                     located.message.clone(),
                 ]),
                 Kind::Lines(out) => out.write_all(line(located).as_bytes())?,
-                Kind::Json(out) => element(out, self.written, &serde_json::to_string(located)?)?,
-                Kind::Jsonl(out) => writeln!(out, "{}", serde_json::to_string(located)?)?,
+                Kind::Json(out) => {
+                    element(out, self.written, &escape::json(&serde_json::to_string(located)?))?;
+                }
+                Kind::Jsonl(out) => writeln!(out, "{}", escape::json(&serde_json::to_string(located)?))?,
                 Kind::Sarif(writer) => writer.result(located)?,
                 Kind::Detections(_) => {}
             }
@@ -254,6 +256,5 @@ fn line(located: &Located) -> String {
     let Located { path, region, severity, check, message, .. } = located;
     let (line, column) = (region.line, region.column);
     let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object(located));
-    let text: String = text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }).collect();
-    format!("{}\n", output::visible(&text))
+    format!("{}\n", escape::one_line(&text))
 }

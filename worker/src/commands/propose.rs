@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use cli_support::{Exit, output};
+use cli_support::{Exit, escape, output};
 use domain::config::{Documents, RunConfig};
 use domain::ids::DocumentHash;
 use domain::policy::{PolicyId, PolicyName};
@@ -70,6 +70,8 @@ impl Rows {
     }
 
     pub(crate) fn push(&mut self, row: &Value) -> io::Result<()> {
+        let row = row.to_string();
+        let row = escape::json(&row);
         match (self.form, self.written) {
             (Form::Json, 0) => write!(self.out, "[\n{row}")?,
             (Form::Json, _) => write!(self.out, ",\n{row}")?,

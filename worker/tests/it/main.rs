@@ -11,3 +11,4 @@ mod mock_llm;
 mod repair;
 mod rewrite;
 mod session;
+mod text;
