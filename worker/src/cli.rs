@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
-use cli_support::{Exit, failure};
+use cli_support::{Exit, failure, private};
 
 use crate::commands;
 
@@ -55,6 +55,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    private::create_for_owner_alone();
     let cli = Cli::parse();
     failure::finish("worker", run(cli))
 }

@@ -16,6 +16,8 @@ mod life;
 mod limits;
 mod llm_stream;
 mod model;
+#[cfg(unix)]
+mod private;
 mod probe;
 mod process;
 mod provider;

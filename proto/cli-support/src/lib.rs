@@ -11,6 +11,7 @@ pub mod interrupt;
 #[cfg(feature = "http")]
 pub mod openmetrics;
 pub mod output;
+pub mod private;
 pub mod progress;
 pub mod settings;
 pub mod telemetry;
