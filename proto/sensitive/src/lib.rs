@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod document;
+mod forms;
+mod masks;
+mod names;
+mod shape;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod text;
+
+pub use masks::{Masks, Secret, replace_in_text};
