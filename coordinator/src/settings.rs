@@ -40,6 +40,9 @@ pub(crate) struct ConfigArgs {
     /// Do not use answers that were cached before the run began: ask the model again
     #[arg(long)]
     pub(crate) refresh: bool,
+    /// Keep the secrets of the documents in the results (patched_yaml, patch, errors) instead of masks
+    #[arg(long)]
+    pub(crate) store_secrets: bool,
 }
 
 /// Which document is repaired.
@@ -80,6 +83,9 @@ impl ConfigArgs {
         if self.refresh {
             flags.push("spend.refresh=true".to_owned());
         }
+        if self.store_secrets {
+            flags.push("store_secrets=true".to_owned());
+        }
         Ok(resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?)
     }
 
@@ -114,11 +120,14 @@ mod tests {
             max_requests: Some(100),
             priority: Some(-1),
             refresh: true,
+            store_secrets: true,
             config: None,
         };
         let config = args.load().unwrap();
         assert_eq!((config.spend.max_requests, config.spend.priority), (100, -1));
-        assert!(config.spend.refresh && (config.spend.max_cost_usd - 2.5).abs() < 1e-9);
+        assert!(
+            config.store_secrets && config.spend.refresh && (config.spend.max_cost_usd - 2.5).abs() < 1e-9
+        );
         assert_eq!(config.fleet.shard_size, 7);
         assert_eq!(config.documents, domain::config::Documents::Manifest);
         assert!(config.verifier.disabled_gates.contains(&Gate::Schema));

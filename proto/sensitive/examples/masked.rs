@@ -53,7 +53,13 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// Calls `each` with every scalar that differs, and counts all.
-fn compare(was: &Value, is: &Value, key: &str, scalars: &mut usize, each: &mut dyn FnMut(&str, &Value, &Value)) {
+fn compare(
+    was: &Value,
+    is: &Value,
+    key: &str,
+    scalars: &mut usize,
+    each: &mut dyn FnMut(&str, &Value, &Value),
+) {
     match (was, is) {
         (Value::Object(was), Value::Object(is)) => {
             for ((key, was), (_, is)) in was.iter().zip(is) {

@@ -24,20 +24,19 @@ pub(crate) struct Place<'a> {
     pub(crate) all: bool,
     /// The program that a list of arguments is for.
     pub(crate) program: Option<&'a str>,
-    /// Longest text that is kept, in bytes.
-    pub(crate) longest: usize,
     /// How many texts this value lies in.
     pub(crate) depth: usize,
 }
 
 impl Place<'_> {
     pub(crate) const fn root(depth: usize) -> Self {
-        Self { name: "", all: false, program: None, longest: usize::MAX, depth }
+        Self { name: "", all: false, program: None, depth }
     }
 }
 
 /// Texts for people.
-const PROSE: [&str; 8] = ["description", "summary", "title", "message", "help", "comment", "notes", "displayName"];
+const PROSE: [&str; 8] =
+    ["description", "summary", "title", "message", "help", "comment", "notes", "displayName"];
 
 /// Annotations that hold the whole object again, by the tools that write them.
 const APPLIED: [&str; 8] = [
@@ -53,8 +52,26 @@ const APPLIED: [&str; 8] = [
 
 /// Files that hold nothing but secrets, by the ends of their names.
 const SECRET_FILES: [&str; 20] = [
-    ".key", ".pem", ".p12", ".pfx", ".jks", ".keystore", ".truststore", ".keytab", ".kdbx", ".htpasswd", "htpasswd", ".pgpass", "pgpass",
-    ".netrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".dockerconfigjson", ".dockercfg",
+    ".key",
+    ".pem",
+    ".p12",
+    ".pfx",
+    ".jks",
+    ".keystore",
+    ".truststore",
+    ".keytab",
+    ".kdbx",
+    ".htpasswd",
+    "htpasswd",
+    ".pgpass",
+    "pgpass",
+    ".netrc",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    ".dockerconfigjson",
+    ".dockercfg",
 ];
 
 /// Puts what `take` returns in place of every secret. A number or a boolean becomes the text that `take` returns for it.
@@ -86,7 +103,7 @@ fn replaced_text(text: &str, place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) 
         let secret = if named { Found::Text(text) } else { Found::Member(text) };
         return (!template || !crate::forms::is_reference(text)).then(|| take(secret));
     }
-    if text.len() > place.longest || is_whole(place.name, text) || (named && !is_document(text)) {
+    if is_whole(place.name, text) || (named && !is_document(text)) {
         return Some(take(Found::Text(text)));
     }
     let context = Context {
@@ -101,13 +118,16 @@ fn replaced_text(text: &str, place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) 
 fn is_whole(name: &str, text: &str) -> bool {
     let applied = APPLIED.iter().any(|end| name.ends_with(end));
     let file = SECRET_FILES.iter().any(|end| name.ends_with(end)) && !name.ends_with("pub.key");
-    (applied && text.len() > 20) || (file && text.len() >= 8 && !crate::forms::is_path(text) && !crate::forms::is_reference(text))
+    (applied && text.len() > 20)
+        || (file && text.len() >= 8 && !crate::forms::is_path(text) && !crate::forms::is_reference(text))
 }
 
 /// A configuration file under a name like `credentials.json` or `auth.yaml`: its parts are judged.
 fn is_document(text: &str) -> bool {
     let lines = text.trim().lines().count();
-    lines > 1 && (text.contains(": ") || text.contains(" = ") || text.contains('{')) && !text.contains("-----BEGIN")
+    lines > 1
+        && (text.contains(": ") || text.contains(" = ") || text.contains('{'))
+        && !text.contains("-----BEGIN")
 }
 
 fn list(items: &mut [Value], place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) -> String) {
@@ -123,8 +143,10 @@ fn list(items: &mut [Value], place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) 
 fn command(items: &mut [Value], place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) -> String) {
     let mut found = Vec::new();
     {
-        let words: Vec<Word<'_>> =
-            items.iter().map(|item| Word { text: item.as_str().unwrap_or_default(), quoted: false }).collect();
+        let words: Vec<Word<'_>> = items
+            .iter()
+            .map(|item| Word { text: item.as_str().unwrap_or_default(), quoted: false })
+            .collect();
         text::in_command(&words, place.program, &mut found);
     }
     found.sort_by_key(|(at, range)| (*at, range.start));
@@ -137,7 +159,8 @@ fn command(items: &mut [Value], place: &Place<'_>, take: &mut dyn FnMut(Found<'_
 }
 
 fn object(entries: &mut Map<String, Value>, place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) -> String) {
-    let secret = entries.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("secret"));
+    let secret =
+        entries.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("secret"));
     let name = pair(entries);
     let program = program(entries);
     let reference = entries.contains_key("remoteRef") || entries.contains_key("secretKeyRef");
@@ -153,7 +176,9 @@ fn object(entries: &mut Map<String, Value>, place: &Place<'_>, take: &mut dyn Fn
         let inner = Place {
             name: if entry.is_array() && key == "literals" { place.name } else { named },
             all: place.all || members,
-            program: matches!(key.as_str(), "args" | "command" | "entrypoint").then_some(program.as_deref()).flatten(),
+            program: matches!(key.as_str(), "args" | "command" | "entrypoint")
+                .then_some(program.as_deref())
+                .flatten(),
             ..*place
         };
         if literals && let Value::Array(items) = entry {
@@ -181,14 +206,19 @@ fn literal_pairs(items: &mut [Value], take: &mut dyn FnMut(Found<'_>) -> String)
 
 /// Lists of the names of Secrets.
 fn is_list_of_names(key: &str, entry: &Value) -> bool {
-    let named = matches!(key, "imagePullSecrets" | "pullSecrets" | "secrets" | "tokenRequests" | "extraSecrets");
-    named && entry.as_array().is_some_and(|items| items.iter().all(|item| item.as_str().is_some_and(crate::forms::is_name)))
+    let named =
+        matches!(key, "imagePullSecrets" | "pullSecrets" | "secrets" | "tokenRequests" | "extraSecrets");
+    named
+        && entry
+            .as_array()
+            .is_some_and(|items| items.iter().all(|item| item.as_str().is_some_and(crate::forms::is_name)))
 }
 
 /// Keys of the second half of a pair.
 const VALUES: [&str; 6] = ["value", "Value", "values", "default", "VALUE", "stringValue"];
 /// Keys of the first half.
-const NAMES: [&str; 10] = ["name", "key", "Name", "Key", "property", "variable", "parameter", "NAME", "id", "header"];
+const NAMES: [&str; 10] =
+    ["name", "key", "Name", "Key", "property", "variable", "parameter", "NAME", "id", "header"];
 
 /// The name of a pair (of an environment variable, a header, a parameter).
 fn pair(entries: &Map<String, Value>) -> Option<String> {

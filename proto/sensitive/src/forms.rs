@@ -3,9 +3,10 @@
 
 /// Algorithms and versions: words with digits.
 const MIXED_WORDS: [&str; 44] = [
-    "sha1", "sha256", "sha384", "sha512", "md5", "hs256", "hs384", "hs512", "rs256", "rs384", "rs512", "es256", "es384", "es512",
-    "ps256", "rsa2048", "rsa4096", "aes128", "aes192", "aes256", "oauth2", "pbkdf2", "base64", "base32", "ed25519", "x25519", "x509",
-    "k8s", "s3", "h2", "http2", "pkcs1", "pkcs8", "pkcs12", "p12", "p256", "p384", "argon2", "argon2id", "ipv4", "ipv6", "ec2", "utf8", "3des",
+    "sha1", "sha256", "sha384", "sha512", "md5", "hs256", "hs384", "hs512", "rs256", "rs384", "rs512",
+    "es256", "es384", "es512", "ps256", "rsa2048", "rsa4096", "aes128", "aes192", "aes256", "oauth2",
+    "pbkdf2", "base64", "base32", "ed25519", "x25519", "x509", "k8s", "s3", "h2", "http2", "pkcs1", "pkcs8",
+    "pkcs12", "p12", "p256", "p384", "argon2", "argon2id", "ipv4", "ipv6", "ec2", "utf8", "3des",
 ];
 
 fn letters(run: &str) -> bool {
@@ -36,13 +37,21 @@ fn reads(run: &str) -> bool {
 
 fn is_mixed_word(run: &str) -> bool {
     let lower = run.to_ascii_lowercase();
-    let version = lower.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.len() <= 8 && rest.bytes().all(|b| b.is_ascii_alphanumeric()) && changes(rest) < 0.5);
+    let version = lower.strip_prefix('v').is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_digit())
+            && rest.len() <= 8
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+            && changes(rest) < 0.5
+    });
     version || MIXED_WORDS.contains(&lower.as_str())
 }
 
 /// A word or a short list of words: `Opaque`, `kubernetes.io/tls`, `rsa-2048`.
 pub(crate) fn is_word(value: &str) -> bool {
-    let mut runs = value.split(|c: char| c.is_whitespace() || "-_./,+".contains(c)).filter(|run| !run.is_empty()).peekable();
+    let mut runs = value
+        .split(|c: char| c.is_whitespace() || "-_./,+".contains(c))
+        .filter(|run| !run.is_empty())
+        .peekable();
     value.len() <= 80
         && runs.peek().is_some_and(|first| !digits(first))
         && runs.all(|run| reads(run) || (digits(run) && run.len() <= 4) || is_mixed_word(run))
@@ -57,35 +66,63 @@ pub(crate) fn is_name(value: &str) -> bool {
     let mut runs = value.split(|c: char| "-_./:@ ".contains(c)).filter(|run| !run.is_empty()).peekable();
     value.len() <= 253
         && runs.peek().is_some()
-        && runs.all(|run| numbered(run) || (digits(run) && run.len() <= 4) || is_mixed_word(run) || is_uuid(run))
+        && runs
+            .all(|run| numbered(run) || (digits(run) && run.len() <= 4) || is_mixed_word(run) || is_uuid(run))
         || is_uuid(value)
 }
 
 /// The name of an object of several words: `pod-identity-webhook`, `ns/name`.
 pub(crate) fn is_kebab_name(value: &str) -> bool {
-    value.contains(['-', '/']) && value.split(['-', '/']).all(|run| run.len() > 1 && run.bytes().all(|byte| byte.is_ascii_lowercase()))
+    value.contains(['-', '/'])
+        && value
+            .split(['-', '/'])
+            .all(|run| run.len() > 1 && run.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 /// What Kubernetes takes for the name of an object.
 pub(crate) fn is_dns_name(value: &str) -> bool {
-    value.len() <= 253 && value.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
+    value.len() <= 253
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
 }
 
 /// The name of a Kubernetes object that says that it is one of secrets: `ns/mysql-root-secret`.
 pub(crate) fn is_object_name(value: &str) -> bool {
     const SAYS: [&str; 16] = [
-        "secret", "secrets", "creds", "credentials", "cred", "cert", "certs", "tls", "ssl", "token", "auth", "key", "keys", "password",
-        "config", "ca",
+        "secret",
+        "secrets",
+        "creds",
+        "credentials",
+        "cred",
+        "cert",
+        "certs",
+        "tls",
+        "ssl",
+        "token",
+        "auth",
+        "key",
+        "keys",
+        "password",
+        "config",
+        "ca",
     ];
-    let legal = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-./".contains(&byte));
-    legal && value.contains(['-', '/']) && is_name(value) && value.split(['-', '.', '/']).any(|run| SAYS.contains(&run))
+    let legal = value
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-./".contains(&byte));
+    legal
+        && value.contains(['-', '/'])
+        && is_name(value)
+        && value.split(['-', '.', '/']).any(|run| SAYS.contains(&run))
 }
 
 /// A file: absolute, relative with a folder, or with an ending.
 pub(crate) fn is_path(value: &str) -> bool {
     let legal = |c: char| c.is_alphanumeric() || "._-/~$(){}@:\\+, %".contains(c);
-    let placed = value.starts_with(['/', '~', '.', '$']) || value.contains('/') || value.get(1..3) == Some(":\\");
-    let ending = value.rsplit_once('.').is_some_and(|(stem, end)| !stem.is_empty() && reads(end) && end.len() <= 8);
+    let placed =
+        value.starts_with(['/', '~', '.', '$']) || value.contains('/') || value.get(1..3) == Some(":\\");
+    let ending =
+        value.rsplit_once('.').is_some_and(|(stem, end)| !stem.is_empty() && reads(end) && end.len() <= 8);
     (placed || ending)
         && value.len() <= 400
         && value.chars().all(legal)
@@ -96,8 +133,30 @@ pub(crate) fn is_path(value: &str) -> bool {
 /// A file below one of the usual folders, whatever its name says.
 pub(crate) fn is_system_path(value: &str) -> bool {
     const ROOTS: [&str; 24] = [
-        "/var/", "/run/", "/etc/", "/mnt/", "/secrets/", "/vault/", "/opt/", "/home/", "/root/", "/tmp/", "/usr/", "/app/", "/data/",
-        "/config/", "/certs/", "/keys/", "/ssl/", "/tls/", "/srv/", "./", "../", "~/", "file:/", "/secret/",
+        "/var/",
+        "/run/",
+        "/etc/",
+        "/mnt/",
+        "/secrets/",
+        "/vault/",
+        "/opt/",
+        "/home/",
+        "/root/",
+        "/tmp/",
+        "/usr/",
+        "/app/",
+        "/data/",
+        "/config/",
+        "/certs/",
+        "/keys/",
+        "/ssl/",
+        "/tls/",
+        "/srv/",
+        "./",
+        "../",
+        "~/",
+        "file:/",
+        "/secret/",
     ];
     ROOTS.iter().any(|root| value.starts_with(root)) && is_path(value.trim_start_matches("file:"))
 }
@@ -107,7 +166,10 @@ pub(crate) fn is_quantity(value: &str) -> bool {
     let one = |part: &str| {
         let unit = part.trim_start_matches(|c: char| c.is_ascii_digit() || "+-.*/,".contains(c));
         let number = part.len() - unit.len();
-        number > 0 && number <= 10 && (unit.len() <= 3 || matches!(unit, "seconds" | "minutes" | "hours" | "days")) && unit.chars().all(|c| c.is_alphabetic() || c == '%')
+        number > 0
+            && number <= 10
+            && (unit.len() <= 3 || matches!(unit, "seconds" | "minutes" | "hours" | "days"))
+            && unit.chars().all(|c| c.is_alphabetic() || c == '%')
     };
     // `1h30m` is two.
     let compound = value.len() <= 12
@@ -126,8 +188,8 @@ pub(crate) fn is_number(value: &str) -> bool {
 /// Yes or no, in any of the usual spellings.
 pub(crate) fn is_switch(value: &str) -> bool {
     const WORDS: [&str; 16] = [
-        "true", "false", "yes", "no", "on", "off", "enabled", "disabled", "enable", "disable", "always", "never", "required", "optional",
-        "auto", "default",
+        "true", "false", "yes", "no", "on", "off", "enabled", "disabled", "enable", "disable", "always",
+        "never", "required", "optional", "auto", "default",
     ];
     value.len() <= 8 && WORDS.contains(&value.to_ascii_lowercase().as_str())
 }
@@ -139,7 +201,26 @@ pub(crate) fn is_state(value: &str) -> bool {
 
 /// A text for nothing.
 pub(crate) fn is_null(value: &str) -> bool {
-    matches!(value, "null" | "~" | "..." | "none" | "None" | "nil" | "undefined" | "\"\"" | "''" | "{}" | "[]" | "|" | ">" | "|-" | ">-" | "{" | "[")
+    matches!(
+        value,
+        "null"
+            | "~"
+            | "..."
+            | "none"
+            | "None"
+            | "nil"
+            | "undefined"
+            | "\"\""
+            | "''"
+            | "{}"
+            | "[]"
+            | "|"
+            | ">"
+            | "|-"
+            | ">-"
+            | "{"
+            | "["
+    )
 }
 
 /// Where something is: a URL, a host with or without a port, a mail address. Secrets inside a URL are found by themselves.
@@ -172,7 +253,9 @@ pub(crate) fn is_prose(value: &str) -> bool {
 pub(crate) fn is_reference(value: &str) -> bool {
     let inside = |open: &str, close: &str| {
         let inner = value.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-        inner.is_some_and(|inner| !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || "_.- ".contains(c)))
+        inner.is_some_and(|inner| {
+            !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || "_.- ".contains(c))
+        })
     };
     let dollar = value.strip_prefix('$').is_some_and(|name| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -183,10 +266,25 @@ pub(crate) fn is_reference(value: &str) -> bool {
     let shell = value.starts_with("$(")
         || value.starts_with('`')
         || value.strip_prefix("${").is_some_and(|rest| {
-            let name = rest.trim_start_matches(['!', '#']).trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-            name.starts_with('}') || [":-}", "-}", ":=}", ":?", "?"].iter().any(|end| name.starts_with(end)) || name.starts_with(":-$") || name.starts_with(":-\"$")
+            let name = rest
+                .trim_start_matches(['!', '#'])
+                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            name.starts_with('}')
+                || [":-}", "-}", ":=}", ":?", "?"].iter().any(|end| name.starts_with(end))
+                || name.starts_with(":-$")
+                || name.starts_with(":-\"$")
         });
-    let stores = ["vault:", "ref+", "op://", "arn:aws:", "secretref:", "sops:", "ENC[AES256_GCM", "@Microsoft.KeyVault(", "valueFrom"];
+    let stores = [
+        "vault:",
+        "ref+",
+        "op://",
+        "arn:aws:",
+        "secretref:",
+        "sops:",
+        "ENC[AES256_GCM",
+        "@Microsoft.KeyVault(",
+        "valueFrom",
+    ];
     dollar
         || shell
         || inside("$(", ")")
@@ -214,7 +312,11 @@ pub(crate) fn is_valued(value: &str) -> bool {
         && !is_quantity(value)
         && !is_number(value)
         && !is_listed(value)
-        && !(is_address(value) && value.rsplit_once(':').is_some_and(|(_, port)| digits(port)) && value.contains(['.', ':']) && !value.contains('@') && is_address_like(value))
+        && !(is_address(value)
+            && value.rsplit_once(':').is_some_and(|(_, port)| digits(port))
+            && value.contains(['.', ':'])
+            && !value.contains('@')
+            && is_address_like(value))
 }
 
 fn is_address_like(value: &str) -> bool {
@@ -228,12 +330,17 @@ fn is_name_but_numbered(value: &str) -> bool {
 
 /// Several words between commas or bars.
 fn is_listed(value: &str) -> bool {
-    value.contains([',', '|', '*', '^']) && value.split([',', '|']).all(|part| is_name(part) || part.contains(['*', '^', '=']))
+    value.contains([',', '|', '*', '^'])
+        && value.split([',', '|']).all(|part| is_name(part) || part.contains(['*', '^', '=']))
 }
 
 /// `8-4-4-4-12` hexadecimal digits.
 pub(crate) fn is_uuid(text: &str) -> bool {
     let mut parts = text.split('-');
     text.len() == 36
-        && [8, 4, 4, 4, 12].iter().all(|length| parts.next().is_some_and(|part| part.len() == *length && part.bytes().all(|byte| byte.is_ascii_hexdigit())))
+        && [8, 4, 4, 4, 12].iter().all(|length| {
+            parts.next().is_some_and(|part| {
+                part.len() == *length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+            })
+        })
 }

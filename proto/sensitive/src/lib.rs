@@ -9,4 +9,4 @@ mod shape;
 pub mod testing;
 mod text;
 
-pub use masks::{Masks, Secret, replace_in_text};
+pub use masks::{Masks, Secret, mask_text};

@@ -158,7 +158,7 @@ fn is_token(pattern: &[Part], text: &[u8]) -> bool {
     let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
     let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
     distinctive && digits + letters > 8 && (digits > 0 || !reads(text))
-        || (digits >= 3 && letters >= 3 && std::str::from_utf8(text).is_ok_and(|text| changes(text) >= 0.2))
+        || (digits >= 4 && letters >= 4 && std::str::from_utf8(text).is_ok_and(|text| changes(text) >= 0.1))
 }
 
 /// Small letters and dashes only.
@@ -168,8 +168,10 @@ fn reads(text: &[u8]) -> bool {
 
 /// Hashes of passwords as files of users hold them: `$apr1$…`, `$6$…`, `{SHA}…`.
 fn crypt(text: &str, found: &mut Vec<Range<usize>>) {
-    const SCHEMES: [&str; 12] =
-        ["$apr1$", "$1$", "$5$", "$6$", "$y$", "$argon2", "$pbkdf2", "$scrypt$", "{SHA}", "{SSHA}", "{SHA256}", "{MD5}"];
+    const SCHEMES: [&str; 12] = [
+        "$apr1$", "$1$", "$5$", "$6$", "$y$", "$argon2", "$pbkdf2", "$scrypt$", "{SHA}", "{SSHA}",
+        "{SHA256}", "{MD5}",
+    ];
     let dollar = text.contains('$');
     let brace = ["{S", "{M"].iter().any(|begin| text.contains(begin));
     for scheme in SCHEMES.iter().filter(|scheme| if scheme.starts_with('$') { dollar } else { brace }) {
@@ -190,7 +192,9 @@ fn random(text: &str, found: &mut Vec<Range<usize>>) {
     let mut at = 0;
     while at < bytes.len() {
         let length = bytes.get(at..).unwrap_or_default().iter().take_while(|byte| legal(**byte)).count();
-        if length >= 20 && let Some(run) = text.get(at..at + length) {
+        if length >= 20
+            && let Some(run) = text.get(at..at + length)
+        {
             let before = text.get(..at).unwrap_or_default();
             if !is_announced(before) && !is_part_of_name(bytes, at, length) {
                 run_of(run, at, before, found);
@@ -204,9 +208,12 @@ fn random(text: &str, found: &mut Vec<Range<usize>>) {
 fn is_announced(before: &str) -> bool {
     let near = before.get(before.ceil_char_boundary(before.len().saturating_sub(80))..).unwrap_or_default();
     let name = near.trim_end_matches([' ', '"', '\'', '\\', ':', '=']);
-    let start = name.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').map_or(0, |at| at + 1);
+    let start =
+        name.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').map_or(0, |at| at + 1);
     let name = name.get(start..).unwrap_or_default();
-    (name.len() < near.len() && !near.ends_with(name) && holds_hashes(name)) || near.contains("arn:aws:") || near.ends_with("sha512-")
+    (name.len() < near.len() && !near.ends_with(name) && holds_hashes(name))
+        || near.contains("arn:aws:")
+        || near.ends_with("sha512-")
 }
 
 /// Between dots stand the parts of a name, in front of a bracket the name of a function.
@@ -225,10 +232,11 @@ fn run_of(run: &str, at: usize, before: &str, found: &mut Vec<Range<usize>>) {
         return;
     }
     // Parts of paths, values of `name=value`.
+    let commit = in_path || bare.contains('/');
     let mut from = 0;
     for part in bare.split(['/', '=']) {
-        let commit = in_path || bare.contains('/');
-        let hash = commit && matches!(part.len(), 40 | 64) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash =
+            commit && matches!(part.len(), 40 | 64) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
         if part.len() >= 20 && !hash && is_random(part) {
             found.push(at + from..at + from + part.len());
         }
@@ -243,27 +251,46 @@ fn is_random(word: &str) -> bool {
         return false;
     }
     let count = |test: fn(&u8) -> bool| bare.bytes().filter(|byte| test(byte)).count();
-    let (upper, lower, digits) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
+    let (upper, lower, digits) =
+        (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
     if is_uuid(bare) {
         return true;
     }
     if bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return bare.len() >= 24 && digits > 0 && upper + lower > 0 && entropy(bare) > 2.5 && (upper == 0 || lower == 0);
+        return bare.len() >= 24
+            && digits > 0
+            && upper + lower > 0
+            && entropy(bare) > 2.5
+            && (upper == 0 || lower == 0);
     }
-    let wordy = bare.split(['-', '_', '/', '+']).filter(|part| part.len() >= 4 && is_wordlike(part)).map(str::len).sum::<usize>();
-    if wordy * 2 > bare.len() || (bare.contains('/') && bare.split('/').any(|part| part.len() >= 3 && is_wordlike(part))) {
+    let wordy = bare
+        .split(['-', '_', '/', '+'])
+        .filter(|part| part.len() >= 4 && is_wordlike(part))
+        .map(str::len)
+        .sum::<usize>();
+    if wordy * 2 > bare.len()
+        || (bare.contains('/') && bare.split('/').any(|part| part.len() >= 3 && is_wordlike(part)))
+    {
         return false;
     }
     if upper > 0 && lower > 0 && digits > 0 {
         return entropy(bare) > 3.7 && changes(bare) >= 0.25;
     }
-    digits >= 4 && (upper > 0) != (lower > 0) && bare.len() >= 24 && !bare.contains(['-', '_']) && entropy(bare) > 3.5 && changes(bare) >= 0.3
+    digits >= 4
+        && (upper > 0) != (lower > 0)
+        && bare.len() >= 24
+        && !bare.contains(['-', '_'])
+        && entropy(bare) > 3.5
+        && changes(bare) >= 0.3
 }
 
 /// Letters with few changes of case, perhaps with a number behind.
 fn is_wordlike(part: &str) -> bool {
     let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
-    !stem.is_empty() && part.len() - stem.len() <= 4 && stem.bytes().all(|byte| byte.is_ascii_alphabetic()) && changes(stem) < 0.3
+    !stem.is_empty()
+        && part.len() - stem.len() <= 4
+        && stem.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && changes(stem) < 0.3
 }
 
 /// Bits per character.

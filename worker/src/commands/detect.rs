@@ -109,9 +109,11 @@ impl Tally {
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
         for trouble in &file.troubles {
             let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
-            output::say(&format!("{}{line}: {}", file.path, trouble.problem.message));
+            // A parser may quote the text.
+            let message = sensitive::mask_text(&trouble.problem.message);
+            output::say(&format!("{}{line}: {message}", file.path));
             if self.unread.len() < MOST_UNREAD {
-                self.unread.push((file.path.clone(), trouble.line, trouble.problem.message.clone()));
+                self.unread.push((file.path.clone(), trouble.line, message));
             } else {
                 self.unread_beyond += 1;
             }
@@ -197,7 +199,7 @@ impl Writer {
                     manifest_path: Some(file.path.clone()),
                     manifest_yaml: Some(object.place.object_text(&file.text, &object.document)),
                     policy_id: row.rule.to_owned(),
-                    violation_text: row.message.to_owned(),
+                    violation_text: sensitive::mask_text(row.message),
                 };
                 element(out, self.written, &serde_json::to_string(&record)?)?;
                 self.written += 1;

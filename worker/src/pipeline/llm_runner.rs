@@ -148,7 +148,7 @@ impl LlmRunner<'_> {
 
     /// One conversation; `None`: stopped.
     async fn converse(&self, task: Arc<ProposalTask>, sample: u32) -> Option<Conversation> {
-        let mut conversation = Conversation::new(&task);
+        let mut conversation = Conversation::new(&task, &self.context.config);
         let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
         let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
@@ -224,9 +224,9 @@ impl LlmRunner<'_> {
 }
 
 impl Conversation {
-    fn new(task: &ProposalTask) -> Self {
+    fn new(task: &ProposalTask, config: &RunConfig) -> Self {
         Self {
-            result: RepairResult::no_answer(&[], Some(&task.parsed)),
+            result: RepairResult::no_answer(&[], Some((&task.parsed, config))),
             attempts: 0,
             errors: Vec::new(),
             usage: Usage::default(),
@@ -266,18 +266,19 @@ fn conclude(
 ) -> RepairResult {
     match step {
         Step::Done(judged) => {
-            RepairResult { source: mode, ..RepairResult::judged(judged.proposal, judged.verification) }
+            RepairResult::judged(mode, judged.proposal, judged.verification, &task.parsed, case.config)
         }
         Step::Fallback(Some(Decision::Repair(proposal))) => {
             let verification = case.verify(&proposal);
-            RepairResult::judged(proposal, verification)
+            RepairResult::judged(ProposerMode::Rules, proposal, verification, &task.parsed, case.config)
         }
         Step::Fallback(Some(decision @ (Decision::NeedsReview { .. } | Decision::NotApplicable { .. }))) => {
-            RepairResult::without_proposal(decision, &task.policy, &task.parsed)
+            RepairResult::without_proposal(decision, &task.policy, &task.parsed, case.config)
         }
-        Step::Fallback(_) | Step::Ask(_) => {
-            RepairResult { source: mode, ..RepairResult::no_answer(dialogue.errors(), Some(&task.parsed)) }
-        }
+        Step::Fallback(_) | Step::Ask(_) => RepairResult {
+            source: mode,
+            ..RepairResult::no_answer(dialogue.errors(), Some((&task.parsed, case.config)))
+        },
     }
 }
 

@@ -102,7 +102,7 @@ impl<'s> Planner<'s> {
         let lookup = self.documents.look_up(record, &|| ms_since(arrived));
         let (identity, action) = match lookup.parsed {
             Err(problem) => (Identity::default(), Action::Skip(Arc::new(RepairResult::failed(problem)))),
-            Ok(parsed) => (parsed.document.identity.clone(), self.action(record, &policy, parsed)),
+            Ok(parsed) => (parsed.identity(self.config), self.action(record, &policy, parsed)),
         };
         let planned_ms = self.now_ms();
         if let Action::Ask { task, first: true } = action
@@ -133,7 +133,9 @@ impl<'s> Planner<'s> {
         let decided_ms = self.now_ms() - start;
         let skipped = match reason {
             Ok(None) => None,
-            Ok(Some(decision)) => Some(RepairResult::without_proposal(decision, policy, &parsed)),
+            Ok(Some(decision)) => {
+                Some(RepairResult::without_proposal(decision, policy, &parsed, self.config))
+            }
             Err(problem) => Some(RepairResult::failed(problem)),
         };
         if let Some(result) = skipped {

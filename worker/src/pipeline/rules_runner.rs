@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::verifier::verify;
-use domain::config::{Documents, Guardrails, RunConfig};
+use domain::config::{Documents, Guardrails, ProposerMode, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::Outcome;
 use domain::policy::PolicyName;
@@ -55,7 +55,7 @@ impl<'s> RulesRunner<'s> {
         let (identity, result, computed) = match lookup.parsed {
             Ok(parsed) => {
                 let (result, repair) = self.result(record, &policy, &parsed);
-                (parsed.document.identity.clone(), result, Computed { document: lookup.first, repair })
+                (parsed.identity(&context.config), result, Computed { document: lookup.first, repair })
             }
             Err(problem) => {
                 (Identity::default(), Arc::new(RepairResult::failed(problem)), Computed::default())
@@ -133,9 +133,9 @@ impl<'s> RulesRunner<'s> {
                     proposal: &proposal,
                 };
                 let verification = verify(candidate, config, &|| context.now_ms());
-                RepairResult::judged(proposal, verification)
+                RepairResult::judged(ProposerMode::Rules, proposal, verification, parsed, config)
             }
-            other => RepairResult::without_proposal(other, policy, parsed),
+            other => RepairResult::without_proposal(other, policy, parsed, config),
         };
         RepairResult { propose_ms, ..result }
     }

@@ -103,3 +103,52 @@ fn hostile_documents_have_the_expected_outcomes() {
     assert!(wrong.is_empty(), "{} of {seen}:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(seen, 200);
 }
+
+/// Everything a row holds of its document.
+fn texts(outcome: &Outcome) -> String {
+    serde_json::to_string(outcome).unwrap()
+}
+
+fn outcome_with(policy: &str, yaml: &str, store_secrets: bool) -> Outcome {
+    let (record, document) = domain::testing::record(0, policy, yaml);
+    let slice = Slice { records: vec![record], documents: vec![document] };
+    let mut context = context();
+    context.config.store_secrets = store_secrets;
+    run_slice(&slice, &context).pop().unwrap()
+}
+
+const WITH_SECRETS: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    image: 'user:s3cr3t9@r.example.org/b:1'\n    \
+args: [connect, hunter2]\n    env: [{name: DB_PASSWORD, value: hunter2}]\n    securityContext: {privileged: true}\n";
+
+#[test]
+fn a_row_holds_masks_in_place_of_secrets() {
+    for policy in ["privileged-container", "env-var-secret", "latest-tag", "no-such-policy"] {
+        let masked = outcome_with(policy, WITH_SECRETS, false);
+        assert!(!texts(&masked).contains("hunter2") && !texts(&masked).contains("s3cr3t9"), "{masked:#?}");
+        assert_eq!(texts(&masked).contains("MASKED_2"), masked.status == Status::Accepted, "{masked:#?}");
+        let again = outcome_with(policy, WITH_SECRETS, false);
+        assert_eq!((&masked.patched_yaml, &masked.proposal), (&again.patched_yaml, &again.proposal));
+    }
+}
+
+#[test]
+fn companions_are_masked_in_rows() {
+    let masked = outcome_with("env-var-secret", WITH_SECRETS, false);
+    let companions = |outcome: &Outcome| outcome.proposal.as_ref().unwrap().companions.clone();
+    assert_eq!(masked.status, Status::Accepted, "{masked:#?}");
+    assert!(!companions(&masked).is_empty());
+    let whole = outcome_with("env-var-secret", WITH_SECRETS, true);
+    assert!(texts(&whole).contains("hunter2"), "with store_secrets a row holds what the document holds");
+    assert_eq!(companions(&whole).len(), companions(&masked).len());
+    assert_eq!(masked.proposal.unwrap().patch.len(), whole.proposal.unwrap().patch.len());
+}
+
+#[test]
+fn a_row_without_secrets_is_the_same_either_way() {
+    let (masked, whole) =
+        (outcome_with("privileged-container", POD, false), outcome_with("privileged-container", POD, true));
+    assert_eq!(
+        (masked.patched_yaml, masked.proposal, masked.errors),
+        (whole.patched_yaml, whole.proposal, whole.errors)
+    );
+}

@@ -46,6 +46,8 @@ pub struct RunConfig {
     pub limits: Limits,
     /// What a run may spend on a model. Decides no outcome.
     pub spend: SpendConfig,
+    /// Whether the results hold the secrets of the documents; else they hold masks.
+    pub store_secrets: bool,
 }
 
 /// Which document is repaired and judged.
@@ -248,6 +250,7 @@ impl Default for RunConfig {
             fleet: FleetConfig::default(),
             limits: Limits::default(),
             spend: SpendConfig::default(),
+            store_secrets: false,
         }
     }
 }

@@ -43,7 +43,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The secrets of a document and what stands in their place.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Masks {
     prefix: String,
     secrets: Vec<Secret>,
@@ -56,6 +56,12 @@ pub struct Masks {
     repeats: Option<Repeats>,
 }
 
+impl std::fmt::Debug for Masks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masks").field("secrets", &self.secrets).finish_non_exhaustive()
+    }
+}
+
 impl Masks {
     /// The masks of `document`, and the document with them. A text longer than `longest` bytes is masked too.
     pub fn of(document: &Value, longest: usize) -> (Self, Value) {
@@ -65,8 +71,35 @@ impl Masks {
         }
         let mut masks = Self { prefix, ..Self::default() };
         let mut masked = document.clone();
-        masks.mask_at(&mut masked, &Place { longest, ..Place::root(0) });
+        masks.mask_at(&mut masked, &Place::root(0));
+        if longest < usize::MAX {
+            masks.mask_long(document, &mut masked, longest);
+        }
         (masks, masked)
+    }
+
+    /// Masks texts of more than `longest` bytes of `document` in `masked`. They come last, so that secrets have the same
+    /// numbers whatever is too long.
+    fn mask_long(&mut self, document: &Value, masked: &mut Value, longest: usize) {
+        match (document, masked) {
+            (Value::String(text), masked) if text.len() > longest => {
+                let mask = self.mask_of(self.secrets.len() + 1);
+                self.secrets.push(Secret { mask: mask.clone(), value: Value::String(text.clone()) });
+                *masked = Value::String(mask);
+            }
+            (Value::Array(items), Value::Array(masked)) => {
+                for (item, masked) in items.iter().zip(masked) {
+                    self.mask_long(item, masked, longest);
+                }
+            }
+            (Value::Object(entries), Value::Object(masked)) => {
+                // Keys may be masked, and keep their order.
+                for (entry, masked) in entries.values().zip(masked.values_mut()) {
+                    self.mask_long(entry, masked, longest);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The beginning of every mask.
@@ -95,7 +128,8 @@ impl Masks {
         for operation in patch.as_array_mut().into_iter().flatten() {
             let path = operation.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
             let (parent, key) = path.rsplit_once('/').unwrap_or(("", &path));
-            let sibling = document.pointer(parent).and_then(|parent| parent.get("name")).and_then(Value::as_str);
+            let sibling =
+                document.pointer(parent).and_then(|parent| parent.get("name")).and_then(Value::as_str);
             let name = if key == "value" { sibling.unwrap_or(key) } else { key };
             let name = name.replace("~1", "/").replace("~0", "~");
             let all = secret && (path.starts_with("/data") || path.starts_with("/stringData"));
@@ -118,11 +152,20 @@ impl Masks {
         }
     }
 
+    /// The name of an object or a folder: a word in it that is a secret elsewhere stays, because it says nothing.
+    pub fn scrub_name(&self, name: &str) -> String {
+        match self.repeats.as_ref().and_then(Repeats::distinct) {
+            Some(repeats) => repeats.replace(name, &mut |secret| self.known(secret)),
+            None => name.to_owned(),
+        }
+    }
+
     fn mask_at(&mut self, value: &mut Value, place: &Place<'_>) {
         let before = self.secrets.len();
         document::replace(value, place, &mut |secret| self.take(secret));
         if self.secrets.len() > before || self.repeats.is_none() {
-            self.repeats = Some(Repeats::new(self.searched.keys().cloned())).filter(|repeats| !repeats.is_empty());
+            self.repeats =
+                Some(Repeats::new(self.searched.keys().cloned())).filter(|repeats| !repeats.is_empty());
         }
         if let Some(repeats) = self.repeats.take() {
             self.mask_repeats(value, &repeats, "");
@@ -133,7 +176,9 @@ impl Masks {
     /// The mask of a secret, a new one where it has none.
     fn take(&mut self, secret: Found<'_>) -> String {
         let (known, text, value) = match secret {
-            Found::Text(text) | Found::Member(text) => (&mut self.texts, text.to_owned(), Value::String(text.to_owned())),
+            Found::Text(text) | Found::Member(text) => {
+                (&mut self.texts, text.to_owned(), Value::String(text.to_owned()))
+            }
             Found::Scalar(value) => (&mut self.scalars, value.to_string(), value.clone()),
         };
         let next = self.secrets.len() + 1;
@@ -144,7 +189,9 @@ impl Masks {
         }
         let member = matches!(secret, Found::Member(_)) && repeats::is_plain(&text);
         if is_searched(&text) && !member {
-            if let Some(decoded) = text::encoded::decode(&text).filter(|decoded| !repeats::is_plain(decoded) && decoded.len() >= 6) {
+            if let Some(decoded) = text::encoded::decode(&text)
+                .filter(|decoded| !repeats::is_plain(decoded) && decoded.len() >= 6)
+            {
                 self.searched.entry(decoded.trim_end().to_owned()).or_insert(number);
             }
             self.searched.entry(text).or_insert(number);
@@ -180,7 +227,9 @@ impl Masks {
             Value::Array(items) => items.iter_mut().for_each(|item| self.mask_repeats(item, repeats, name)),
             Value::Object(entries) => {
                 let free = repeats::is_free(name);
-                if let Some(distinct) = repeats.distinct().filter(|distinct| entries.keys().any(|key| distinct.is_match(key))) {
+                if let Some(distinct) =
+                    repeats.distinct().filter(|distinct| entries.keys().any(|key| distinct.is_match(key)))
+                {
                     let old = std::mem::take(entries);
                     entries.extend(old.into_iter().map(|(key, entry)| {
                         (distinct.replace(&key, &mut |secret| self.take(Found::Text(secret))), entry)
@@ -205,16 +254,22 @@ fn mentions(value: &Value, prefix: &str) -> bool {
     match value {
         Value::String(text) => text.contains(prefix),
         Value::Array(items) => items.iter().any(|item| mentions(item, prefix)),
-        Value::Object(entries) => entries.iter().any(|(key, entry)| key.contains(prefix) || mentions(entry, prefix)),
+        Value::Object(entries) => {
+            entries.iter().any(|(key, entry)| key.contains(prefix) || mentions(entry, prefix))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
-/// A text that is no document (a message, a manifest that does not parse) with what `take` returns in place of each of
-/// its secrets.
-pub fn replace_in_text(text: &str, take: &mut dyn FnMut(&str) -> String) -> String {
-    text::replace(text, Context { hashes: false, prose: false, depth: 0 }, take).unwrap_or_else(|| text.to_owned())
+/// A text that is no document (a message, a manifest that does not parse) with masks in place of its secrets.
+pub fn mask_text(text: &str) -> String {
+    let mut masks = Masks { prefix: PREFIX.to_owned(), ..Masks::default() };
+    let context = Context { hashes: false, prose: false, depth: 0 };
+    text::replace(text, context, &mut |secret| masks.take(Found::Text(secret)))
+        .unwrap_or_else(|| text.to_owned())
 }
 
+#[cfg(test)]
+mod kinds;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,8 @@ impl Repeats {
         let mut secrets: Vec<String> = secrets.collect();
         secrets.sort();
         secrets.dedup();
-        let (plain, distinct): (Vec<_>, Vec<_>) = secrets.iter().cloned().partition(|secret| is_plain(secret));
+        let (plain, distinct): (Vec<_>, Vec<_>) =
+            secrets.iter().cloned().partition(|secret| is_plain(secret));
         let mut repeats = Self::of(&secrets);
         repeats.distinct = if plain.is_empty() { None } else { Some(Box::new(Self::of(&distinct))) };
         repeats
@@ -47,7 +48,11 @@ impl Repeats {
             _ => Border::Separator,
         };
         let builder = |patterns: &[String]| {
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).start_kind(StartKind::Both).build(patterns).ok()
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .start_kind(StartKind::Both)
+                .build(patterns)
+                .ok()
         };
         let automaton = if secrets.is_empty() { None } else { builder(secrets) };
         Self { automaton, borders: secrets.iter().map(border).collect(), distinct: None }
@@ -88,7 +93,12 @@ impl Repeats {
     }
 
     /// The longest secret at the place of `found` that stands there as a whole word.
-    fn whole(&self, automaton: &AhoCorasick, text: &str, found: aho_corasick::Match) -> Option<(usize, usize)> {
+    fn whole(
+        &self,
+        automaton: &AhoCorasick,
+        text: &str,
+        found: aho_corasick::Match,
+    ) -> Option<(usize, usize)> {
         let mut found = Some(found);
         while let Some(one) = found {
             let border = self.borders.get(one.pattern().as_usize()).copied().unwrap_or(Border::Word);
@@ -139,11 +149,54 @@ pub(super) fn is_plain(secret: &str) -> bool {
 /// Fields whose values name or classify things.
 pub(super) fn is_identity(name: &str) -> bool {
     const FIELDS: [&str; 48] = [
-        "apiVersion", "kind", "name", "generateName", "namespace", "image", "serviceAccountName", "serviceAccount", "nodeName",
-        "storageClassName", "ingressClassName", "host", "hosts", "hostname", "subdomain", "serviceName", "claimName", "volumeName",
-        "mountPath", "subPath", "path", "protocol", "type", "containerName", "port", "targetPort", "containerPort", "hostPort", "portName",
-        "restartPolicy", "imagePullPolicy", "key", "secretName", "labels", "matchLabels", "selector", "nodeSelector", "operator",
-        "group", "resource", "resources", "verbs", "apiGroups", "roleRef", "subjects", "concurrencyPolicy", "schedulerName", "clusterName",
+        "apiVersion",
+        "kind",
+        "name",
+        "generateName",
+        "namespace",
+        "image",
+        "serviceAccountName",
+        "serviceAccount",
+        "nodeName",
+        "storageClassName",
+        "ingressClassName",
+        "host",
+        "hosts",
+        "hostname",
+        "subdomain",
+        "serviceName",
+        "claimName",
+        "volumeName",
+        "mountPath",
+        "subPath",
+        "path",
+        "protocol",
+        "type",
+        "containerName",
+        "port",
+        "targetPort",
+        "containerPort",
+        "hostPort",
+        "portName",
+        "restartPolicy",
+        "imagePullPolicy",
+        "key",
+        "secretName",
+        "labels",
+        "matchLabels",
+        "selector",
+        "nodeSelector",
+        "operator",
+        "group",
+        "resource",
+        "resources",
+        "verbs",
+        "apiGroups",
+        "roleRef",
+        "subjects",
+        "concurrencyPolicy",
+        "schedulerName",
+        "clusterName",
     ];
     FIELDS.contains(&name) || crate::names::identifies(name)
 }

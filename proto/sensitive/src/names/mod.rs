@@ -17,11 +17,68 @@ static LISTS: LazyLock<Lists> = LazyLock::new(Lists::new);
 
 /// What every name with a noun of the lists holds: a name without any of these is settled without splitting it.
 const STEMS: [&str; 62] = [
-    "pass", "pwd", "pw", "psk", "pin", "secret", "kennwort", "contrase", "clave", "senha", "mdp", "парол", "wachtwo",
-    "senord", "hasl", "parola", "salasana", "ifre", "jelsz", "heslo", "adgangs", "密", "口令", "パス", "비밀",
-    "암호", "token", "cred", "bearer", "jwt", "auth", "key", "dsn", "conn", "kube", "netrc", "docker", "sas", "otp", "mnemonic", "salt",
-    "cookie", "pepper", "cert", "pem", "seed", "session", "licen", "webhook", "sig", "hmac", "store", "login", "秘",
-    "sifre", "ösenord", "şifre", "hasło", "пин", "код", "sid", "code",
+    "pass",
+    "pwd",
+    "pw",
+    "psk",
+    "pin",
+    "secret",
+    "kennwort",
+    "contrase",
+    "clave",
+    "senha",
+    "mdp",
+    "парол",
+    "wachtwo",
+    "senord",
+    "hasl",
+    "parola",
+    "salasana",
+    "ifre",
+    "jelsz",
+    "heslo",
+    "adgangs",
+    "密",
+    "口令",
+    "パス",
+    "비밀",
+    "암호",
+    "token",
+    "cred",
+    "bearer",
+    "jwt",
+    "auth",
+    "key",
+    "dsn",
+    "conn",
+    "kube",
+    "netrc",
+    "docker",
+    "sas",
+    "otp",
+    "mnemonic",
+    "salt",
+    "cookie",
+    "pepper",
+    "cert",
+    "pem",
+    "seed",
+    "session",
+    "licen",
+    "webhook",
+    "sig",
+    "hmac",
+    "store",
+    "login",
+    "秘",
+    "sifre",
+    "ösenord",
+    "şifre",
+    "hasło",
+    "пин",
+    "код",
+    "sid",
+    "code",
 ];
 
 static STEM: LazyLock<Option<AhoCorasick>> =
@@ -105,9 +162,32 @@ pub(crate) fn is_noun(name: &str) -> bool {
 /// Whether hashes, ids and digests are usual below this name: their shape says nothing there.
 pub(crate) fn holds_hashes(name: &str) -> bool {
     const WORDS: [&str; 26] = [
-        "image", "digest", "checksum", "hash", "sha", "md5", "sum", "commit", "revision", "rev", "etag", "uid", "uuid",
-        "guid", "id", "ids", "version", "tag", "integrity", "fingerprint", "thumbprint", "ref", "generation", "build",
-        "release", "bundle",
+        "image",
+        "digest",
+        "checksum",
+        "hash",
+        "sha",
+        "md5",
+        "sum",
+        "commit",
+        "revision",
+        "rev",
+        "etag",
+        "uid",
+        "uuid",
+        "guid",
+        "id",
+        "ids",
+        "version",
+        "tag",
+        "integrity",
+        "fingerprint",
+        "thumbprint",
+        "ref",
+        "generation",
+        "build",
+        "release",
+        "bundle",
     ];
     words(name).iter().any(|word| WORDS.contains(&word.as_str()))
 }
@@ -115,9 +195,36 @@ pub(crate) fn holds_hashes(name: &str) -> bool {
 /// Whether the last word of a name says that the value is the name of something (of a user, a database, a region).
 pub(crate) fn identifies(name: &str) -> bool {
     const WORDS: [&str; 30] = [
-        "user", "users", "username", "login", "database", "db", "name", "host", "hosts", "server", "bucket", "region", "type", "provider",
-        "engine", "driver", "namespace", "org", "organization", "role", "group", "schema", "index", "mode", "env", "environment", "profile",
-        "service", "project", "cluster",
+        "user",
+        "users",
+        "username",
+        "login",
+        "database",
+        "db",
+        "name",
+        "host",
+        "hosts",
+        "server",
+        "bucket",
+        "region",
+        "type",
+        "provider",
+        "engine",
+        "driver",
+        "namespace",
+        "org",
+        "organization",
+        "role",
+        "group",
+        "schema",
+        "index",
+        "mode",
+        "env",
+        "environment",
+        "profile",
+        "service",
+        "project",
+        "cluster",
     ];
     name.len() <= LONGEST && words(name).last().is_some_and(|word| WORDS.contains(&word.as_str()))
 }
@@ -135,7 +242,9 @@ impl Claim {
 
 fn fits(describer: Describer, value: &str) -> bool {
     match describer {
-        Describer::Word => forms::is_word(value) || (forms::is_number(value) && value.len() <= 3) || forms::is_switch(value),
+        Describer::Word => {
+            forms::is_word(value) || (forms::is_number(value) && value.len() <= 3) || forms::is_switch(value)
+        }
         Describer::Path => forms::is_path(value) || forms::is_word(value),
         Describer::Name => forms::is_name(value) || forms::is_path(value),
         Describer::Number => forms::is_quantity(value) || forms::is_word(value),
@@ -177,9 +286,12 @@ fn claim(name: &str) -> Option<Claim> {
 }
 
 fn refers(noun: Option<&str>, before: &[&str], annotation: bool) -> Refers {
-    const VALUES: [&str; 12] =
-        ["client", "app", "api", "shared", "webhook", "jwt", "cookie", "session", "oauth", "token", "user", "db"];
-    let object = noun.is_some_and(|noun| ["secret", "cert", "cred"].iter().any(|begin| noun.starts_with(begin)));
+    const VALUES: [&str; 12] = [
+        "client", "app", "api", "shared", "webhook", "jwt", "cookie", "session", "oauth", "token", "user",
+        "db",
+    ];
+    let object =
+        noun.is_some_and(|noun| ["secret", "cert", "cred"].iter().any(|begin| noun.starts_with(begin)));
     if !object {
         Refers::No
     } else if before.is_empty() {
@@ -195,8 +307,8 @@ fn refers(noun: Option<&str>, before: &[&str], annotation: bool) -> Refers {
 
 /// Words before `secret` in the names of settings that hold the name of a Secret.
 const REFERRING: [&str; 16] = [
-    "existing", "tls", "auth", "ca", "cert", "pull", "image", "backup", "ssl", "config", "basic", "proxy", "default", "my", "ingress",
-    "realm",
+    "existing", "tls", "auth", "ca", "cert", "pull", "image", "backup", "ssl", "config", "basic", "proxy",
+    "default", "my", "ingress", "realm",
 ];
 
 fn is_noise(word: &str) -> bool {
@@ -227,11 +339,13 @@ fn noun(word: &str, before: Option<&str>) -> Option<Noun> {
         ("key" | "keys", Some(before)) if LISTS.is(List::Naming, before) => None,
         ("key" | "keys", Some(before)) if LISTS.ends_with(List::Locking, before) => Some(Noun::Token),
         ("key" | "keys", _) => Some(Noun::Weak),
-        ("code", Some("auth" | "access" | "pin" | "recovery" | "activation")) | ("string" | "str", Some("connection" | "conn")) => {
-            Some(Noun::Token)
-        }
+        ("code", Some("auth" | "access" | "pin" | "recovery" | "activation"))
+        | ("string" | "str", Some("connection" | "conn")) => Some(Noun::Token),
         // nginx: `proxy_pass http://…`; tests that pass.
-        ("pass", Some("proxy" | "fastcgi" | "uwsgi" | "scgi" | "grpc" | "ssl" | "first" | "multi" | "single")) => None,
+        (
+            "pass",
+            Some("proxy" | "fastcgi" | "uwsgi" | "scgi" | "grpc" | "ssl" | "first" | "multi" | "single"),
+        ) => None,
         // General-purpose pins of boards.
         ("pin", Some("gpio" | "cpu" | "led" | "data" | "clock")) => None,
         ("seed", Some("random" | "rand" | "node" | "db" | "database")) => None,
@@ -283,9 +397,32 @@ fn push(words: &mut Vec<String>, word: &mut String) {
 
 /// Words that are found inside longer ones; the exceptions are words of their own.
 const INNER: [&str; 26] = [
-    "passwords", "password", "passwd", "passphrase", "passwort", "passcode", "secrets", "secret", "tokens", "token", "credentials",
-    "credential", "creds", "apikey", "accesskey", "secretkey", "privatekey", "encryptionkey", "signingkey", "connectionstring", "authorization", "cookie",
-    "pwd", "auth", "pass", "key",
+    "passwords",
+    "password",
+    "passwd",
+    "passphrase",
+    "passwort",
+    "passcode",
+    "secrets",
+    "secret",
+    "tokens",
+    "token",
+    "credentials",
+    "credential",
+    "creds",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "encryptionkey",
+    "signingkey",
+    "connectionstring",
+    "authorization",
+    "cookie",
+    "pwd",
+    "auth",
+    "pass",
+    "key",
 ];
 
 fn divide(word: &str) -> Option<(&str, &str)> {
@@ -313,7 +450,11 @@ fn divide(word: &str) -> Option<(&str, &str)> {
     }
     // Scripts without word borders.
     let inner = ["密码", "密碼", "口令", "密钥", "密鑰", "パスワード", "비밀번호", "암호"];
-    inner.iter().find_map(|inner| word.ends_with(inner).then(|| word.split_at(word.len() - inner.len())).filter(|(before, _)| !before.is_empty()))
+    inner.iter().find_map(|inner| {
+        word.ends_with(inner)
+            .then(|| word.split_at(word.len() - inner.len()))
+            .filter(|(before, _)| !before.is_empty())
+    })
 }
 
 #[cfg(test)]

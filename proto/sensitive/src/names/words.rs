@@ -45,7 +45,8 @@ const WORD: &str = "type kind mode policy policies class provider backend scheme
     complexity profile profiles preference preferences pref prefs manager engine driver plugin strategy method issuer \
     audience audiences scope scopes realm usage style category state status source target level encoding grant flow \
     response protocol action actions";
-const PATH: &str = "file files path paths dir directory folder location mount mountpath filename filepath store volume";
+const PATH: &str =
+    "file files path paths dir directory folder location mount mountpath filename filepath store volume";
 const NAME: &str = "name names ref refs reference user username users label prefix suffix namespace env variable var \
     field column table header headers id ids group groups role roles service resource property claim parameter param \
     selector owner project bucket email algorithmname reviewer reviews review";

@@ -47,7 +47,10 @@ fn texts(v: &str) -> Vec<(&'static str, String)> {
         ("XML element", format!("<db><user>app</user><password>{v}</password></db>")),
         ("XML attribute", format!("<db user=\"app\" password=\"{v}\"/>")),
         ("XML add", format!("<appSettings><add key=\"DbPassword\" value=\"{v}\"/></appSettings>")),
-        ("XML property", format!("<property>\n<name>fs.s3a.secret.key</name>\n<value>{v}</value>\n</property>")),
+        (
+            "XML property",
+            format!("<property>\n<name>fs.s3a.secret.key</name>\n<value>{v}</value>\n</property>"),
+        ),
         ("XML entry", format!("<entry key=\"db.password\">{v}</entry>")),
         ("PHP define", format!("<?php\ndefine('DB_PASSWORD', '{v}');\n")),
         ("PHP array", format!("return ['user' => 'app', 'password' => '{v}'];")),
@@ -70,7 +73,10 @@ fn texts(v: &str) -> Vec<(&'static str, String)> {
         ("Oracle", format!("jdbc:oracle:thin:app/{v}@//db:1521/x")),
         ("Go MySQL", format!("app:{v}z@tcp(db:3306)/x")),
         ("redis options", format!("cache:6379,password={v},ssl=True")),
-        ("storage account", format!("DefaultEndpointsProtocol=https;AccountName=x;AccountKey={v};EndpointSuffix=y")),
+        (
+            "storage account",
+            format!("DefaultEndpointsProtocol=https;AccountName=x;AccountKey={v};EndpointSuffix=y"),
+        ),
         ("docker config", json!({"auths": {"registry.example.org": {"auth": basic}}}).to_string()),
         ("htpasswd", format!("app:$apr1$x1y2z3$A{v}Bc1\n")),
         ("variable with a default", format!("${{DB_PASSWORD:-{v}}}")),
@@ -101,9 +107,17 @@ pub(super) fn add(dice: &mut Dice, shapes: &mut Vec<Shape>) {
             // The same in base64, alone and inside JSON.
             if round == 0 && !matches!(language, "docker config" | "netrc" | "redis.conf") {
                 let inner = encoded(&text);
-                shapes.push(structured(format!("{language} in base64 ({inner})"), config_map("settings", inner.as_str()), &inner));
+                shapes.push(structured(
+                    format!("{language} in base64 ({inner})"),
+                    config_map("settings", inner.as_str()),
+                    &inner,
+                ));
                 let text = json!({"settings": inner}).to_string();
-                shapes.push(structured(format!("{language} in base64 in JSON ({inner})"), config_map("x.json", text), &inner));
+                shapes.push(structured(
+                    format!("{language} in base64 in JSON ({inner})"),
+                    config_map("x.json", text),
+                    &inner,
+                ));
             }
         }
     }

@@ -19,6 +19,13 @@ pub struct Shape {
     pub structured: bool,
 }
 
+impl Shape {
+    /// Whether a text shows the secret.
+    pub fn is_shown(&self, text: &str) -> bool {
+        self.secrets.iter().any(|secret| text.contains(secret.as_str()))
+    }
+}
+
 /// `SplitMix64`: equal seeds give equal documents on every machine.
 #[derive(Debug)]
 pub struct Dice(u64);
@@ -68,13 +75,62 @@ fn uuid(dice: &mut Dice) -> String {
 
 /// Names that say that the value is a secret.
 const NAMES: [&str; 56] = [
-    "DB_PASSWORD", "dbPassword", "db-password", "db.password", "PASSWORD", "MYSQL_ROOT_PASSWORD", "ADMIN_PW", "ADMIN_PASS",
-    "USER_PWD", "API_TOKEN", "AUTHORIZATION_TOKEN", "X_AUTHORIZED_KEY", "MASTER_KEY", "AES_KEY", "SSH_KEY", "STRIPE_KEY", "APP_KEY",
-    "SESSION_KEY", "SERVICE_CREDS", "CARD_PIN", "PASSWORD_SALT", "ERLANG_COOKIE", "WALLET_MNEMONIC", "Passwort", "contraseña", "пароль",
-    "DB_PASSWORD_PROFILE", "PASSWORD_PREF", "CLIENT_SECRET", "clientSecret", "spring.datasource.password", "AWS_SECRET_ACCESS_KEY",
-    "ENCRYPTION_KEY", "signingKey", "JWT_SECRET", "apiKey", "dbpassword", "rootpass", "authtoken", "VAULT_TOKEN", "PGPASSWORD",
-    "REDIS_PASSWORD_PROD", "storageAccountKey", "azurestorageaccountkey", "webhook-secret", "licenseKey", "SMTP_PASSPHRASE", "BEARER",
-    "tokenSecret", "secret-key-base", "SECRET_KEY_BASE", "DJANGO_SECRET_KEY", "OAUTH2_CLIENT_SECRET", "HMAC_KEY", "mdp", "senha",
+    "DB_PASSWORD",
+    "dbPassword",
+    "db-password",
+    "db.password",
+    "PASSWORD",
+    "MYSQL_ROOT_PASSWORD",
+    "ADMIN_PW",
+    "ADMIN_PASS",
+    "USER_PWD",
+    "API_TOKEN",
+    "AUTHORIZATION_TOKEN",
+    "X_AUTHORIZED_KEY",
+    "MASTER_KEY",
+    "AES_KEY",
+    "SSH_KEY",
+    "STRIPE_KEY",
+    "APP_KEY",
+    "SESSION_KEY",
+    "SERVICE_CREDS",
+    "CARD_PIN",
+    "PASSWORD_SALT",
+    "ERLANG_COOKIE",
+    "WALLET_MNEMONIC",
+    "Passwort",
+    "contraseña",
+    "пароль",
+    "DB_PASSWORD_PROFILE",
+    "PASSWORD_PREF",
+    "CLIENT_SECRET",
+    "clientSecret",
+    "spring.datasource.password",
+    "AWS_SECRET_ACCESS_KEY",
+    "ENCRYPTION_KEY",
+    "signingKey",
+    "JWT_SECRET",
+    "apiKey",
+    "dbpassword",
+    "rootpass",
+    "authtoken",
+    "VAULT_TOKEN",
+    "PGPASSWORD",
+    "REDIS_PASSWORD_PROD",
+    "storageAccountKey",
+    "azurestorageaccountkey",
+    "webhook-secret",
+    "licenseKey",
+    "SMTP_PASSPHRASE",
+    "BEARER",
+    "tokenSecret",
+    "secret-key-base",
+    "SECRET_KEY_BASE",
+    "DJANGO_SECRET_KEY",
+    "OAUTH2_CLIENT_SECRET",
+    "HMAC_KEY",
+    "mdp",
+    "senha",
 ];
 
 /// A pod with one environment variable.
@@ -144,37 +200,115 @@ fn by_name(dice: &mut Dice, shapes: &mut Vec<Shape>) {
 fn by_container(dice: &mut Dice, shapes: &mut Vec<Shape>) {
     for round in 0..4 {
         let values = values(dice);
-        let value = values.iter().cycle().nth(round + usize::from(round > 0)).map(|(_, value)| value.clone()).unwrap_or_default();
+        let value = values
+            .iter()
+            .cycle()
+            .nth(round + usize::from(round > 0))
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default();
         let v = value.as_str();
         let number: u64 = 10_000_000 + dice.next() % 80_000_000;
         let mut add = |label: &str, document: Value, secret: &str| {
             shapes.push(structured(format!("{label} ({secret})"), document, secret));
         };
         add("number under a password's name", config_map("DB_PASSWORD", number), &number.to_string());
-        add("member of a custom resource", json!({"kind": "Database", "spec": {"auth": {"password": v, "rootPassword": "$(X)"}}}), v);
-        add("number in a custom resource", json!({"kind": "Database", "spec": {"adminPassword": number}}), &number.to_string());
-        add("key and value", json!({"kind": "App", "spec": {"settings": [{"key": "db_password", "value": v}]}}), v);
-        add("name and default", json!({"kind": "Task", "spec": {"params": [{"name": "api-token", "default": v}]}}), v);
-        add("header", container(json!({"livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "Authorization", "value": format!("Bearer {v}")}]}}})), v);
-        add("basic header", container(json!({"livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "Authorization", "value": format!("Basic {}", encoded(&format!("admin:{v}")))}]}}})), &encoded(&format!("admin:{v}")));
-        add("volume attributes", json!({"kind": "PersistentVolume", "spec": {"csi": {"volumeAttributes": {"storageAccountKey": v, "shareName": "s"}}}}), v);
-        add("flag and value in one", container(json!({"args": [format!("--db-password={v}"), "--verbose"]})), v);
+        add(
+            "member of a custom resource",
+            json!({"kind": "Database", "spec": {"auth": {"password": v, "rootPassword": "$(X)"}}}),
+            v,
+        );
+        add(
+            "number in a custom resource",
+            json!({"kind": "Database", "spec": {"adminPassword": number}}),
+            &number.to_string(),
+        );
+        add(
+            "key and value",
+            json!({"kind": "App", "spec": {"settings": [{"key": "db_password", "value": v}]}}),
+            v,
+        );
+        add(
+            "name and default",
+            json!({"kind": "Task", "spec": {"params": [{"name": "api-token", "default": v}]}}),
+            v,
+        );
+        add(
+            "header",
+            container(
+                json!({"livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "Authorization", "value": format!("Bearer {v}")}]}}}),
+            ),
+            v,
+        );
+        add(
+            "basic header",
+            container(
+                json!({"livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "Authorization", "value": format!("Basic {}", encoded(&format!("admin:{v}")))}]}}}),
+            ),
+            &encoded(&format!("admin:{v}")),
+        );
+        add(
+            "volume attributes",
+            json!({"kind": "PersistentVolume", "spec": {"csi": {"volumeAttributes": {"storageAccountKey": v, "shareName": "s"}}}}),
+            v,
+        );
+        add(
+            "flag and value in one",
+            container(json!({"args": [format!("--db-password={v}"), "--verbose"]})),
+            v,
+        );
         add("flag and value in two", container(json!({"args": ["--api-token", v, "--verbose"]})), v);
         add("go flag", container(json!({"args": ["-password", v]})), v);
         add("mysql -p", container(json!({"command": ["mysql", "-uroot", format!("-p{v}")]})), v);
         add("redis-cli -a", container(json!({"command": ["redis-cli"], "args": ["-a", v, "ping"]})), v);
         add("redis-server", container(json!({"command": ["redis-server", "--requirepass", v]})), v);
-        add("curl -u", container(json!({"command": ["curl", "-u", format!("admin:{v}"), "http://db:80"]})), v);
-        add("probe command", container(json!({"livenessProbe": {"exec": {"command": ["sh", "-c", format!("mysqladmin ping -uroot -p{v}")]}}})), v);
+        add(
+            "curl -u",
+            container(json!({"command": ["curl", "-u", format!("admin:{v}"), "http://db:80"]})),
+            v,
+        );
+        add(
+            "probe command",
+            container(
+                json!({"livenessProbe": {"exec": {"command": ["sh", "-c", format!("mysqladmin ping -uroot -p{v}")]}}}),
+            ),
+            v,
+        );
         add("annotation", annotated("example.org/api-token", v), v);
-        add("applied by kubectl", annotated("kubectl.kubernetes.io/last-applied-configuration", &pod("MODE", v).to_string()), v);
+        add(
+            "applied by kubectl",
+            annotated("kubectl.kubernetes.io/last-applied-configuration", &pod("MODE", v).to_string()),
+            v,
+        );
         add("applied by kapp", annotated("kapp.k14s.io/original", &pod("MODE", v).to_string()), v);
-        add("applied by rancher", annotated("objectset.rio.cattle.io/applied", &format!("H4sI{}", encoded(&pod("MODE", v).to_string()))), &encoded(&pod("MODE", v).to_string()));
+        add(
+            "applied by rancher",
+            annotated(
+                "objectset.rio.cattle.io/applied",
+                &format!("H4sI{}", encoded(&pod("MODE", v).to_string())),
+            ),
+            &encoded(&pod("MODE", v).to_string()),
+        );
         add("member of a Secret", json!({"kind": "Secret", "stringData": {"mode": v}}), v);
-        add("Secret in a list", json!({"kind": "List", "items": [{"kind": "Secret", "data": {"mode": encoded(v)}}]}), &encoded(v));
-        add("Secret in a template", json!({"kind": "Template", "objects": [{"kind": "Secret", "stringData": {"mode": v}}]}), v);
-        add("image with a password", container(json!({"image": format!("user:{v}x@registry.example.org/app:1")})), &format!("{v}x"));
-        add("literals of kustomize", json!({"kind": "Kustomization", "secretGenerator": [{"name": "s", "literals": [format!("mode={v}")]}]}), v);
+        add(
+            "Secret in a list",
+            json!({"kind": "List", "items": [{"kind": "Secret", "data": {"mode": encoded(v)}}]}),
+            &encoded(v),
+        );
+        add(
+            "Secret in a template",
+            json!({"kind": "Template", "objects": [{"kind": "Secret", "stringData": {"mode": v}}]}),
+            v,
+        );
+        add(
+            "image with a password",
+            container(json!({"image": format!("user:{v}x@registry.example.org/app:1")})),
+            &format!("{v}x"),
+        );
+        add(
+            "literals of kustomize",
+            json!({"kind": "Kustomization", "secretGenerator": [{"name": "s", "literals": [format!("mode={v}")]}]}),
+            v,
+        );
     }
     repeats(dice, shapes);
 }

@@ -39,15 +39,29 @@ fn tokens(dice: &mut Dice) -> Vec<(&'static str, String)> {
         ("dckr_pat_", format!("dckr_pat_{}", text(MIXED, 27))),
         ("glsa_", format!("glsa_{}_{}", text(MIXED, 32), text(HEX, 8))),
         ("JWT", format!("eyJhbGciOiJIUzI1NiJ9.eyJ{}.{}", text(MIXED, 30), text(MIXED, 43))),
-        ("Slack webhook", format!("https://hooks.slack.com/services/T{}/B{}/{}", text(&upper, 8), text(&upper, 8), text(MIXED, 24))),
-        ("Discord webhook", format!("https://discord.com/api/webhooks/{}/{}", text("123456789", 18), text(MIXED, 68))),
+        (
+            "Slack webhook",
+            format!(
+                "https://hooks.slack.com/services/T{}/B{}/{}",
+                text(&upper, 8),
+                text(&upper, 8),
+                text(MIXED, 24)
+            ),
+        ),
+        (
+            "Discord webhook",
+            format!("https://discord.com/api/webhooks/{}/{}", text("123456789", 18), text(MIXED, 68)),
+        ),
         ("hexadecimal 32", text(HEX, 31) + "a"),
         ("hexadecimal 24", format!("{}7c", text(HEX, 22))),
         ("hexadecimal 64", text(HEX, 62) + "4e"),
         ("UUID", uuid(dice)),
         ("random 40", dice.text(MIXED, 40)),
         ("random 24", format!("{}a7K", dice.text(MIXED, 21))),
-        ("private key", format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", dice.text(MIXED, 64))),
+        (
+            "private key",
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", dice.text(MIXED, 64)),
+        ),
         ("user of a URL", format!("https://{}@git.example.org/x", dice.text(MIXED, 18) + "7")),
     ]
 }

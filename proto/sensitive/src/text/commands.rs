@@ -90,13 +90,20 @@ pub(crate) fn find(words: &[Word<'_>], program: Option<&str>, found: &mut Vec<(u
         } else if let (Some(next), true) = (next, is_directive(words, at)) {
             // `requirepass x`, but no heading of two words.
             let letters = next.text.chars().all(|c| c.is_alphabetic() || c == '.');
-            let whole = at == 0 && words.len() == 2 && (!letters || word.text.ends_with("pass") || word.text.ends_with("password"));
-            let strong = next.quoted || whole || at > 0 && words.get(at - 1).is_some_and(|word| matches!(word.text, "set" | "--set" | "login"));
+            let whole = at == 0
+                && words.len() == 2
+                && (!letters || word.text.ends_with("pass") || word.text.ends_with("password"));
+            let strong = next.quoted
+                || whole
+                || at > 0
+                    && words.get(at - 1).is_some_and(|word| matches!(word.text, "set" | "--set" | "login"));
             if strong && names::is_secret(word.text, next.text) {
                 found.push((at + 1, 0..next.text.len()));
             }
         }
-        if let Some(rest) = word.text.strip_prefix("pass:").filter(|rest| !rest.is_empty() && !forms::is_reference(rest)) {
+        if let Some(rest) =
+            word.text.strip_prefix("pass:").filter(|rest| !rest.is_empty() && !forms::is_reference(rest))
+        {
             found.push((at, word.text.len() - rest.len()..word.text.len()));
         }
         positional(words, at, found);
@@ -107,7 +114,8 @@ pub(crate) fn find(words: &[Word<'_>], program: Option<&str>, found: &mut Vec<(u
 fn flags_of(word: &str) -> Option<&'static str> {
     // No program has a longer name, and few words of a text are as short.
     let program = word.get(word.len().saturating_sub(LONGEST_PROGRAM)..).unwrap_or(word);
-    let program = program.rsplit('/').next().filter(|program| program.starts_with(|c: char| c.is_ascii_lowercase()))?;
+    let program =
+        program.rsplit('/').next().filter(|program| program.starts_with(|c: char| c.is_ascii_lowercase()))?;
     PROGRAMS.iter().find(|(name, _)| *name == program).map(|(_, flags)| *flags)
 }
 
@@ -142,7 +150,11 @@ fn by_flag(
     }
     for known in flags.unwrap_or_default().split(' ').filter(|known| !known.is_empty()) {
         let bare = known.trim_end_matches(['=', ':', '%']);
-        let attached = word.text.strip_prefix(bare).map(|rest| rest.trim_start_matches('=')).filter(|rest| !rest.is_empty());
+        let attached = word
+            .text
+            .strip_prefix(bare)
+            .map(|rest| rest.trim_start_matches('='))
+            .filter(|rest| !rest.is_empty());
         let (place, text) = match (attached, next) {
             (Some(text), _) if !bare.starts_with("--") || word.text.contains('=') => (at, text),
             // `mysql -p name`: the password is asked for, and the name is that of a database.
@@ -170,7 +182,9 @@ fn positional(words: &[Word<'_>], at: usize, found: &mut Vec<(usize, Range<usize
     let begins = text(at).is_some_and(|text| text.ends_with(['l', 'L', 'd', 'D', 't', 'T', 'h', 'H']));
     for (begin, skipped) in POSITIONAL.into_iter().filter(|_| begins) {
         let matches = begin.iter().enumerate().all(|(index, wanted)| {
-            text(at + index).is_some_and(|text| text.rsplit('/').next().is_some_and(|text| text.eq_ignore_ascii_case(wanted)))
+            text(at + index).is_some_and(|text| {
+                text.rsplit('/').next().is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+            })
         });
         let secret = at + begin.len() + skipped;
         if let Some(value) = text(secret).filter(|_| matches)
@@ -187,7 +201,10 @@ fn positional(words: &[Word<'_>], at: usize, found: &mut Vec<(usize, Range<usize
 fn standard_input(words: &[Word<'_>], found: &mut Vec<(usize, Range<usize>)>) {
     let reads = |text: &str| matches!(text, "chpasswd" | "--password-stdin" | "--stdin" | "--pass-stdin");
     let Some(reader) = words.iter().position(|word| reads(word.text)) else { return };
-    let Some(writer) = words.iter().take(reader).position(|word| matches!(word.text, "echo" | "printf")) else { return };
+    let Some(writer) = words.iter().take(reader).position(|word| matches!(word.text, "echo" | "printf"))
+    else {
+        return;
+    };
     for (at, word) in words.iter().enumerate().take(reader).skip(writer + 1) {
         if word.text == "|" {
             break;
@@ -251,7 +268,8 @@ fn split(line: &str) -> Vec<(usize, Word<'_>)> {
     let mut rest = line;
     let mut at = 0;
     loop {
-        let lead = rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || "(;".contains(c)).len();
+        let lead =
+            rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || "(;".contains(c)).len();
         at += lead;
         rest = rest.get(lead..).unwrap_or_default();
         let Some(first) = rest.chars().next() else { return words };

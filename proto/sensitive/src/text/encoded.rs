@@ -65,7 +65,9 @@ fn is_marked(text: &str) -> bool {
 /// What a word stands for, where that is text.
 pub(crate) fn decode(word: &str) -> Option<String> {
     // Words of small letters alone are words; base64 of a text has capitals or digits.
-    if !word.bytes().any(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) || word.trim_end_matches('=').len() % 4 == 1 {
+    if !word.bytes().any(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        || word.trim_end_matches('=').len() % 4 == 1
+    {
         return None;
     }
     let engine = if word.contains(['_', '-']) { &FOR_URLS } else { &PLAIN };

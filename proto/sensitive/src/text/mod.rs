@@ -61,7 +61,9 @@ fn find(text: &str, context: Context) -> Vec<Range<usize>> {
 
 /// Ranges in order; those that overlap become one. Masks that are there already are no secrets.
 fn apart(text: &str, mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    found.retain(|range| text.get(range.clone()).is_some_and(|part| !part.is_empty() && !masks::is_mask(part)));
+    found.retain(|range| {
+        text.get(range.clone()).is_some_and(|part| !part.is_empty() && !masks::is_mask(part))
+    });
     found.sort_by_key(|range| (range.start, range.end));
     let mut apart: Vec<Range<usize>> = Vec::with_capacity(found.len());
     for range in found {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::window;
+use super::{WINDOW, window};
 use crate::forms;
 use crate::names;
 
@@ -44,7 +44,9 @@ fn separator(bytes: &[u8], at: usize) -> Option<usize> {
     let before = at.checked_sub(1).and_then(|at| bytes.get(at)).copied();
     let next = bytes.get(at + 1).copied();
     match bytes.get(at)? {
-        b'=' if matches!(next, Some(b'=' | b'~')) || matches!(before, Some(b'=' | b'!' | b'<' | b'>')) => None,
+        b'=' if matches!(next, Some(b'=' | b'~')) || matches!(before, Some(b'=' | b'!' | b'<' | b'>')) => {
+            None
+        }
         b'=' if next == Some(b'>') => Some(at + 2),
         b'=' => Some(at + 1),
         b':' if next == Some(b':') || before == Some(b':') => None,
@@ -78,7 +80,11 @@ fn name_before(text: &str, line: usize, at: usize, separator: u8) -> Option<Name
         let name = inner.get(open + 1..)?;
         // The comma of `define('NAME', 'value')` and the like; others stand between the items of lists.
         let called = before.get(..open).is_some_and(|before| before.trim_end_matches('\\').ends_with('('));
-        return (!name.is_empty() && (separator != b',' || called)).then_some(Name { text: name, start: from + open + 1, quoted: true });
+        return (!name.is_empty() && (separator != b',' || called)).then_some(Name {
+            text: name,
+            start: from + open + 1,
+            quoted: true,
+        });
     }
     if separator == b',' {
         return None;
@@ -114,10 +120,18 @@ impl Pair<'_> {
         let start = self.after + lead;
         let value = rest.get(lead..)?;
         // `user:password` and `key:value` without a space are pairs only under a name that leaves no doubt.
-        if self.byte == b':' && lead == 0 && !self.name.quoted && !value.starts_with(['"', '\'', '\n', '-']) && !names::is_noun(self.name.text) {
+        if self.byte == b':'
+            && lead == 0
+            && !self.name.quoted
+            && !value.starts_with(['"', '\'', '\n', '-'])
+            && !names::is_noun(self.name.text)
+        {
             return None;
         }
-        if self.byte == b':' && value.trim_start_matches(['|', '>', '-', '+']).starts_with('\n') && value.starts_with(['|', '>']) {
+        if self.byte == b':'
+            && value.trim_start_matches(['|', '>', '-', '+']).starts_with('\n')
+            && value.starts_with(['|', '>'])
+        {
             return self.block(start);
         }
         let (start, value) = match self.byte {
@@ -125,26 +139,31 @@ impl Pair<'_> {
             b':' if value.starts_with('-') && lead == 0 => (start + 1, value.get(1..)?),
             _ => (start, value),
         };
-        let range = self.extent(start, value)?;
-        let value = self.text.get(range.clone())?;
-        let (skipped, value) = without_scheme(value);
-        let judged = window(value, 0);
+        let near = self.text.get(..self.text.floor_char_boundary(start + WINDOW))?;
+        let mut range = self.extent(near, start, value)?;
+        let (skipped, judged) = without_scheme(near.get(range.clone())?);
         // In prose a name and a colon announce a sentence.
         let told = !self.prose || forms::is_valued(judged);
-        (told && names::is_secret(self.name.text, judged)).then_some(range.start + skipped..range.end)
+        if !told || !names::is_secret(self.name.text, judged) {
+            return None;
+        }
+        if near.len() < self.text.len() && range.end + 3 >= near.len() {
+            range = self.extent(self.text, start, value)?;
+        }
+        Some(range.start + skipped..range.end)
     }
 
     /// From where to where the value goes, without its quotes.
-    fn extent(&self, start: usize, value: &str) -> Option<Range<usize>> {
+    fn extent(&self, text: &str, start: usize, value: &str) -> Option<Range<usize>> {
         let escaped = value.strip_prefix('\\').filter(|rest| rest.starts_with(['"', '\'']));
         if let Some(rest) = escaped {
             let quote = rest.get(..1)?;
-            let inner = self.text.get(start + 2..)?;
+            let inner = text.get(start + 2..)?;
             let end = inner.find(&format!("\\{quote}")).unwrap_or_else(|| line_end(inner));
             return Some(start + 2..start + 2 + end);
         }
         if let Some(quote) = value.chars().next().filter(|c| "\"'`".contains(*c)) {
-            let inner = self.text.get(start + 1..)?;
+            let inner = text.get(start + 1..)?;
             let triple = inner.starts_with(&format!("{quote}{quote}"));
             let (skip, end) = if triple {
                 let close = format!("{quote}{quote}{quote}");
@@ -157,7 +176,7 @@ impl Pair<'_> {
         if self.byte == b',' {
             return None;
         }
-        let rest = self.text.get(start..)?;
+        let rest = text.get(start..)?;
         let end = self.end_of_bare(rest, start);
         let bare = rest.get(..end)?;
         let trimmed = bare.trim_end();
@@ -190,20 +209,29 @@ impl Pair<'_> {
         }
         let ado = line.find(';').is_some_and(|at| {
             line.get(at + 1..).and_then(|more| more.split_once('=')).is_some_and(|(name, _)| {
-                name.len() <= 40 && !name.contains('&') && name.chars().all(|c| c.is_alphanumeric() || c == ' ' || c == '_')
+                name.len() <= 40
+                    && !name.contains('&')
+                    && name.chars().all(|c| c.is_alphanumeric() || c == ' ' || c == '_')
             })
         });
         if ado {
             return until(";");
         }
-        let alone = ALONE.contains(&head.trim().trim_start_matches(['#', '/', ';', '-', '*']).trim().to_ascii_lowercase().as_str());
-        let spaced = self.byte == b':' || self.text.get(..start).is_some_and(|before| before.ends_with([' ', '\t']));
-        let whole_line = alone && (spaced || self.lines_are_pairs || !line.trim().contains(char::is_whitespace));
+        let alone = ALONE.contains(
+            &head.trim().trim_start_matches(['#', '/', ';', '-', '*']).trim().to_ascii_lowercase().as_str(),
+        );
+        let spaced =
+            self.byte == b':' || self.text.get(..start).is_some_and(|before| before.ends_with([' ', '\t']));
+        let whole_line =
+            alone && (spaced || self.lines_are_pairs || !line.trim().contains(char::is_whitespace));
         if whole_line && !head.contains('{') {
             return line.find(" #").unwrap_or(line.len());
         }
         if self.byte == b':' {
-            return line.find(['"', '\'', '`', '}']).unwrap_or(line.len()).min(line.find(", ").unwrap_or(line.len()));
+            return line
+                .find(['"', '\'', '`', '}'])
+                .unwrap_or(line.len())
+                .min(line.find(", ").unwrap_or(line.len()));
         }
         line.find(|c: char| c.is_whitespace() || "\"'`".contains(c)).unwrap_or(line.len())
     }
@@ -229,7 +257,21 @@ impl Pair<'_> {
 
 /// What may stand before a name on a line of its own.
 const ALONE: [&str; 16] = [
-    "", "export", "set", "env", "arg", "var", "let", "const", "local", "declare", "setenv", "- ", "export -x", "readonly", "public",
+    "",
+    "export",
+    "set",
+    "env",
+    "arg",
+    "var",
+    "let",
+    "const",
+    "local",
+    "declare",
+    "setenv",
+    "- ",
+    "export -x",
+    "readonly",
+    "public",
     "private",
 ];
 

@@ -40,9 +40,23 @@ fn may_hold(text: &str) -> bool {
     let json = begin.starts_with(['{', '[']) && begin.len() > 8;
     let yaml = text.contains('\n') && (text.contains(": ") || text.contains(":\n"));
     (json || yaml)
-        && ["ecret", "value", "Value", "auth", "assword", "oken", "redential", ": |", ": >", "ublic", "rivate", "key:", "Key"]
-            .iter()
-            .any(|hint| text.contains(hint))
+        && [
+            "ecret",
+            "value",
+            "Value",
+            "auth",
+            "assword",
+            "oken",
+            "redential",
+            ": |",
+            ": >",
+            "ublic",
+            "rivate",
+            "key:",
+            "Key",
+        ]
+        .iter()
+        .any(|hint| text.contains(hint))
 }
 
 /// The secrets of every document of a text; `None`: it is no document.

@@ -40,7 +40,11 @@ fn userinfo(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
         // A password may hold a slash: then what stands before it is no port.
         None => first
             .split_once(':')
-            .filter(|(_, port)| !port.is_empty() && !port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with(['$', '{']))
+            .filter(|(_, port)| {
+                !port.is_empty()
+                    && !port.bytes().all(|byte| byte.is_ascii_digit())
+                    && !port.starts_with(['$', '{'])
+            })
             .and_then(|_| url.rfind('@')),
     };
     let Some(userinfo) = at.and_then(|at| url.get(..at)) else { return };
@@ -62,12 +66,26 @@ fn userinfo(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
 
 /// A user of a URL that is a token: no name of a person or a role.
 fn is_token(user: &str) -> bool {
-    user.len() >= 8 && !forms::is_reference(user) && !forms::is_word(user) && !(user.contains(['-', '.', '_']) && forms::is_name(user))
+    user.len() >= 8
+        && !forms::is_reference(user)
+        && !forms::is_word(user)
+        && !(user.contains(['-', '.', '_']) && forms::is_name(user))
 }
 
 /// Names of parameters that are keys in URLs alone.
 const PARAMETERS: [&str; 12] = [
-    "key", "sig", "signature", "code", "apikey", "sv", "x-amz-signature", "x-goog-signature", "access_key", "auth", "sid", "hash",
+    "key",
+    "sig",
+    "signature",
+    "code",
+    "apikey",
+    "sv",
+    "x-amz-signature",
+    "x-goog-signature",
+    "access_key",
+    "auth",
+    "sid",
+    "hash",
 ];
 
 fn query(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
@@ -76,7 +94,10 @@ fn query(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
     for pair in url.get(at..).unwrap_or_default().split(['&', ';', '#']) {
         if let Some((name, value)) = pair.split_once('=') {
             let bare = name.to_ascii_lowercase();
-            let by_parameter = PARAMETERS.contains(&bare.as_str()) && value.len() >= 8 && !forms::is_word(value) && !forms::is_quantity(value);
+            let by_parameter = PARAMETERS.contains(&bare.as_str())
+                && value.len() >= 8
+                && !forms::is_word(value)
+                && !forms::is_quantity(value);
             let value = value.trim_end_matches([')', ']', ',']);
             if !forms::is_reference(value) && (by_parameter || names::is_secret(name, value)) {
                 found.push(base + at + name.len() + 1..base + at + name.len() + 1 + value.len());
@@ -93,16 +114,23 @@ fn words(text: &str, found: &mut Vec<Range<usize>>) {
     }
     let mut at = 0;
     for word in text.split(|c: char| c.is_whitespace() || "\"'`<>,".contains(c)) {
-        if word.contains('@') && !word.contains("://") && let Some(password) = password_of_word(word) {
+        if word.contains('@')
+            && !word.contains("://")
+            && let Some(password) = password_of_word(word)
+        {
             found.push(at + password.start..at + password.end);
         }
-        at += word.len() + text.get(at + word.len()..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        at += word.len()
+            + text.get(at + word.len()..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     }
 }
 
 /// The password of `user:password@host`, `user:password@tcp(host:3306)/db`, `jdbc:oracle:thin:scott/tiger@//host`.
 fn password_of_word(word: &str) -> Option<Range<usize>> {
-    let begin = word.rfind("=").filter(|equals| word.get(..*equals).is_some_and(|before| !before.contains('@'))).map_or(0, |at| at + 1);
+    let begin = word
+        .rfind("=")
+        .filter(|equals| word.get(..*equals).is_some_and(|before| !before.contains('@')))
+        .map_or(0, |at| at + 1);
     let oracle = word.find("oracle:thin:").map(|at| at + "oracle:thin:".len());
     let start = oracle.unwrap_or(begin);
     let rest = word.get(start..)?;

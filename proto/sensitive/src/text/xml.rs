@@ -25,7 +25,10 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
         let name_of = |range: &Range<usize>| tag.get(range.clone());
         let attributes = attributes(tag);
         let attribute = |wanted: &[&str]| {
-            attributes.iter().find(|(name, _)| wanted.iter().any(|one| name.eq_ignore_ascii_case(one))).map(|(_, range)| range)
+            attributes
+                .iter()
+                .find(|(name, _)| wanted.iter().any(|one| name.eq_ignore_ascii_case(one)))
+                .map(|(_, range)| range)
         };
         let key = attribute(&["name", "key", "id", "property"]).and_then(name_of);
         if let (Some(key), Some(value)) = (key, attribute(&["value", "val", "content"]))
@@ -40,7 +43,8 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
         let content = inner(after);
         let (start, content) = (from + content.start, after.get(content).unwrap_or_default());
         let by_sibling = element.eq_ignore_ascii_case("value").then_some(named).flatten();
-        if [Some(element), key, by_sibling].into_iter().flatten().any(|name| names::is_secret(name, content)) {
+        if [Some(element), key, by_sibling].into_iter().flatten().any(|name| names::is_secret(name, content))
+        {
             found.push(start..start + content.len());
         }
         from = start + content.len();
