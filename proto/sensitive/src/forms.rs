@@ -158,7 +158,9 @@ pub(crate) fn is_system_path(value: &str) -> bool {
         "file:/",
         "/secret/",
     ];
-    ROOTS.iter().any(|root| value.starts_with(root)) && is_path(value.trim_start_matches("file:"))
+    const FILES: [&str; 8] = [".crt", ".pem", ".key", ".json", ".yaml", ".txt", ".jks", ".p12"];
+    let file = value.starts_with('/') && FILES.iter().any(|end| value.ends_with(end));
+    (file || ROOTS.iter().any(|root| value.starts_with(root))) && is_path(value.trim_start_matches("file:"))
 }
 
 /// A number, a duration, a size or a cron expression.

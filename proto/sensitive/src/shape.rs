@@ -175,12 +175,14 @@ fn crypt(text: &str, found: &mut Vec<Range<usize>>) {
     let dollar = text.contains('$');
     let brace = ["{S", "{M"].iter().any(|begin| text.contains(begin));
     for scheme in SCHEMES.iter().filter(|scheme| if scheme.starts_with('$') { dollar } else { brace }) {
-        for (at, _) in text.match_indices(scheme) {
+        let mut from = 0;
+        while let Some(at) = text.get(from..).and_then(|rest| rest.find(*scheme)).map(|at| from + at) {
             let rest = text.get(at + scheme.len()..).unwrap_or_default();
             let length = rest.find(|c: char| c.is_whitespace() || "\"':".contains(c)).unwrap_or(rest.len());
             if length >= 8 {
                 found.push(at..at + scheme.len() + length);
             }
+            from = at + scheme.len() + length;
         }
     }
 }

@@ -203,6 +203,8 @@ pub(super) fn plain() -> Vec<Value> {
         json!({"image": "nginx@sha256:5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99"}),
         json!({"image": "registry.example.org:5000/team/app:v1.2.3"}),
         json!({"metadata": {"uid": "7d9f8b6c-5d3e-4f1a-9b8c-7d6e5f4a3b2c", "annotations": {"checksum/secret": "5f4dcc3b5aa765d61d8327deb882cf99"}}}),
+        json!({"image": "oci.external-secrets.io/external-secrets/external-secrets:v0.20.2", "resourceNames": ["http:sealed-secrets:http"]}),
+        env("CA_CERT", "/shared/crypto-config/org1.example.com/tls/server.crt"),
         args(&["--port=8080", "--log-level", "info", "-p", "8080:80"]),
         data("notes", "see https://example.org/a/b?c=d for the list of passwords\n"),
     ]

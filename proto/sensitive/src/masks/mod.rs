@@ -21,6 +21,9 @@ const PREFIX: &str = "MASKED_";
 /// A mask without a number that counts, for texts that are looked through and thrown away.
 pub(crate) const PLACEHOLDER: &str = "MASKED_0";
 
+/// Longest secret that is looked for inside other texts; a longer one is found where it is a whole value.
+const LONGEST_REPEATED: usize = 1024;
+
 /// Whether a text is a mask.
 pub(crate) fn is_mask(text: &str) -> bool {
     let number = text.trim_start_matches('X').strip_prefix(PREFIX);
@@ -189,9 +192,9 @@ impl Masks {
         }
         let member = matches!(secret, Found::Member(_)) && repeats::is_plain(&text);
         if is_searched(&text) && !member {
-            if let Some(decoded) = text::encoded::decode(&text)
-                .filter(|decoded| !repeats::is_plain(decoded) && decoded.len() >= 6)
-            {
+            if let Some(decoded) = text::encoded::decode(&text).filter(|decoded| {
+                decoded.len() >= 6 && is_searched(decoded.trim_end()) && !repeats::is_plain(decoded)
+            }) {
                 self.searched.entry(decoded.trim_end().to_owned()).or_insert(number);
             }
             self.searched.entry(text).or_insert(number);
@@ -210,6 +213,11 @@ impl Masks {
 
     fn mask_repeats(&mut self, value: &mut Value, repeats: &Repeats, name: &str) {
         match value {
+            Value::String(text)
+                if text.len() > LONGEST_REPEATED && self.texts.contains_key(text.as_str()) =>
+            {
+                *text = self.take(Found::Text(text.clone().as_str()));
+            }
             Value::String(text) => {
                 let repeats = if repeats::is_identity(name) { repeats.distinct() } else { Some(repeats) };
                 if let Some(repeats) = repeats
@@ -247,7 +255,11 @@ impl Masks {
 
 /// Whether a secret is looked for elsewhere: a boolean or a word for one is everywhere.
 fn is_searched(text: &str) -> bool {
-    !forms::is_switch(text) && !forms::is_null(text) && text.trim().len() == text.len() && !text.is_empty()
+    text.len() <= LONGEST_REPEATED
+        && !forms::is_switch(text)
+        && !forms::is_null(text)
+        && text.trim().len() == text.len()
+        && !text.is_empty()
 }
 
 fn mentions(value: &Value, prefix: &str) -> bool {

@@ -124,7 +124,7 @@ impl Pair<'_> {
             && lead == 0
             && !self.name.quoted
             && !value.starts_with(['"', '\'', '\n', '-'])
-            && !names::is_noun(self.name.text)
+            && !self.is_told_by_name()
         {
             return None;
         }
@@ -151,6 +151,13 @@ impl Pair<'_> {
             range = self.extent(self.text, start, value)?;
         }
         Some(range.start + skipped..range.end)
+    }
+
+    /// Whether `name:value` without a blank is a pair: under a name that leaves no doubt and is no part of a path, an
+    /// image or a resource.
+    fn is_told_by_name(&self) -> bool {
+        let before = self.text.get(..self.name.start).and_then(|before| before.chars().next_back());
+        names::is_noun(self.name.text) && !self.name.text.contains('/') && !matches!(before, Some(':' | '/'))
     }
 
     /// From where to where the value goes, without its quotes.

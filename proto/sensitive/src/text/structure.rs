@@ -12,6 +12,9 @@ use crate::masks::{PLACEHOLDER, Repeats};
 /// Longest text that is parsed: a document of a run may be as long.
 const LONGEST: usize = 3 << 20;
 
+/// Most bytes of secrets that are looked for in a text; one that holds more is masked whole.
+const LONGEST_SECRETS: usize = 64 << 10;
+
 /// The text with what `take` returns in place of the secrets that a parser finds; `None`: it is no document or holds none.
 pub(super) fn replace(text: &str, context: Context, take: &mut dyn FnMut(&str) -> String) -> Option<String> {
     if context.depth >= DEEPEST || text.len() > LONGEST || !may_hold(text) {
@@ -21,6 +24,9 @@ pub(super) fn replace(text: &str, context: Context, take: &mut dyn FnMut(&str) -
     let secrets = secrets(text, inner)?;
     if secrets.is_empty() {
         return None;
+    }
+    if secrets.iter().map(String::len).sum::<usize>() > LONGEST_SECRETS {
+        return Some(take(text));
     }
     let forms = secrets.iter().flat_map(|secret| written(secret));
     let repeats = Repeats::new(forms);
