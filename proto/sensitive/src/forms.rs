@@ -196,7 +196,7 @@ pub(crate) fn is_switch(value: &str) -> bool {
     value.len() <= 8 && WORDS.contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// A switch that is no boolean of YAML: the state of something.
+/// A switch that is not a boolean of YAML: the state of something.
 pub(crate) fn is_state(value: &str) -> bool {
     !matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off")
 }

@@ -187,7 +187,7 @@ fn crypt(text: &str, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Words that nobody would write: base64, base62, hexadecimal, UUIDs.
+/// Words that do not read as language: base64, base62, hexadecimal, UUIDs.
 fn random(text: &str, found: &mut Vec<Range<usize>>) {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-' | b'=');
     let bytes = text.as_bytes();

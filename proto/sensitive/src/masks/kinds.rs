@@ -24,7 +24,7 @@ pub(super) type Kind = (&'static str, Vec<(Value, &'static str)>);
 pub(super) fn kinds() -> Vec<Kind> {
     vec![
         (
-            "1 AUTHORIZATION is no author",
+            "1 words, not their parts",
             vec![
                 (
                     json!({"httpHeaders": [{"name": "Authorization", "value": "Basic YWRtaW46aHVudGVyMg=="}]}),

@@ -115,7 +115,7 @@ impl Masks {
         &self.secrets
     }
 
-    /// Whether there is no secret.
+    /// Whether there is not a secret.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
@@ -273,7 +273,7 @@ fn mentions(value: &Value, prefix: &str) -> bool {
     }
 }
 
-/// A text that is no document (a message, a manifest that does not parse) with masks in place of its secrets.
+/// A text that is not a document (a message, a manifest that does not parse) with masks in place of its secrets.
 pub fn mask_text(text: &str) -> String {
     let mut masks = Masks { prefix: PREFIX.to_owned(), ..Masks::default() };
     let context = Context { hashes: false, prose: false, depth: 0 };

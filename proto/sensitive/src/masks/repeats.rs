@@ -2,7 +2,7 @@
 
 use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind, StartKind};
 
-/// A secret of this length that is no word is found inside longer words as well.
+/// A secret of this length that is not a word is found inside longer words as well.
 const INSIDE: usize = 8;
 /// A shorter one must stand between blanks, quotes or separators of pairs.
 const SHORT: usize = 4;
@@ -25,7 +25,7 @@ enum Border {
 pub(crate) struct Repeats {
     automaton: Option<AhoCorasick>,
     borders: Vec<Border>,
-    /// Those that are no plain words, for places where words identify things.
+    /// Those that are not plain words, for places where words identify things.
     distinct: Option<Box<Repeats>>,
 }
 
@@ -62,7 +62,7 @@ impl Repeats {
         self.borders.is_empty()
     }
 
-    /// Those that are no plain words; `None`: there are none.
+    /// Those that are not plain words; `None`: there are none.
     pub(crate) fn distinct(&self) -> Option<&Self> {
         let distinct = self.distinct.as_deref().unwrap_or(self);
         (!distinct.is_empty()).then_some(distinct)
@@ -124,7 +124,7 @@ fn stands(text: &str, start: usize, end: usize, border: Border) -> bool {
     apart(inside.chars().next(), before) && apart(inside.chars().next_back(), after)
 }
 
-/// The first place behind `at` where what stands before it is no part of the same word.
+/// The first place behind `at` where what stands before it is not a part of the same word.
 fn next_border(text: &str, at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let mut chars = rest.char_indices();

@@ -191,7 +191,7 @@ fn by_name(dice: &mut Dice, shapes: &mut Vec<Shape>) {
                     continue;
                 }
             }
-            // Which key is meant by an unknown word before `key` only a value that is no word tells.
+            // Which key is meant by an unknown word before `key` only a value that is not a word tells.
             shapes.push(structured(format!("env {name}: {kind}"), pod(name, value), value));
         }
     }

@@ -24,7 +24,7 @@ pub(crate) const DEEPEST: usize = 4;
 pub(crate) struct Context {
     /// Whether digests and ids are usual here, so that a random text says nothing.
     pub(crate) hashes: bool,
-    /// Whether it is written for people, where `the password: a text` is no pair.
+    /// Whether it is written for people, where `the password: a text` is not a pair.
     pub(crate) prose: bool,
     /// How deep this text lies inside other texts.
     pub(crate) depth: usize,
@@ -59,7 +59,7 @@ fn find(text: &str, context: Context) -> Vec<Range<usize>> {
     apart(text, found)
 }
 
-/// Ranges in order; those that overlap become one. Masks that are there already are no secrets.
+/// Ranges in order; those that overlap become one. Masks that are there already are not secrets.
 fn apart(text: &str, mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     found.retain(|range| {
         text.get(range.clone()).is_some_and(|part| !part.is_empty() && !masks::is_mask(part))

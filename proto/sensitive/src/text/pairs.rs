@@ -6,9 +6,12 @@
 
 use std::ops::Range;
 
-use super::{WINDOW, window};
+use super::window;
 use crate::forms;
 use crate::names;
+
+/// Bytes of a value by which it is judged: a line may hold thousands of pairs.
+const JUDGED: usize = 512;
 
 /// Longest name.
 const LONGEST_NAME: usize = 120;
@@ -139,7 +142,7 @@ impl Pair<'_> {
             b':' if value.starts_with('-') && lead == 0 => (start + 1, value.get(1..)?),
             _ => (start, value),
         };
-        let near = self.text.get(..self.text.floor_char_boundary(start + WINDOW))?;
+        let near = self.text.get(..self.text.floor_char_boundary(start + JUDGED))?;
         let mut range = self.extent(near, start, value)?;
         let (skipped, judged) = without_scheme(near.get(range.clone())?);
         // In prose a name and a colon announce a sentence.
@@ -153,7 +156,7 @@ impl Pair<'_> {
         Some(range.start + skipped..range.end)
     }
 
-    /// Whether `name:value` without a blank is a pair: under a name that leaves no doubt and is no part of a path, an
+    /// Whether `name:value` without a blank is a pair: under a name that leaves no doubt and is not a part of a path, an
     /// image or a resource.
     fn is_told_by_name(&self) -> bool {
         let before = self.text.get(..self.name.start).and_then(|before| before.chars().next_back());

@@ -15,7 +15,7 @@ const LONGEST: usize = 3 << 20;
 /// Most bytes of secrets that are looked for in a text; one that holds more is masked whole.
 const LONGEST_SECRETS: usize = 64 << 10;
 
-/// The text with what `take` returns in place of the secrets that a parser finds; `None`: it is no document or holds none.
+/// The text with what `take` returns in place of the secrets that a parser finds; `None`: it is not a document or holds none.
 pub(super) fn replace(text: &str, context: Context, take: &mut dyn FnMut(&str) -> String) -> Option<String> {
     if context.depth >= DEEPEST || text.len() > LONGEST || !may_hold(text) {
         return None;
@@ -65,7 +65,7 @@ fn may_hold(text: &str) -> bool {
         .any(|hint| text.contains(hint))
 }
 
-/// The secrets of every document of a text; `None`: it is no document.
+/// The secrets of every document of a text; `None`: it is not a document.
 fn secrets(text: &str, context: Context) -> Option<Vec<String>> {
     let mut secrets = Vec::new();
     let mut take = |secret: Found<'_>| {

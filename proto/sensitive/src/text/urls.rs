@@ -37,7 +37,7 @@ fn userinfo(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
     let first = url.get(..authority).unwrap_or_default();
     let at = match first.rfind('@') {
         Some(at) => Some(at),
-        // A password may hold a slash: then what stands before it is no port.
+        // A password may hold a slash: then what stands before it is not a port.
         None => first
             .split_once(':')
             .filter(|(_, port)| {
