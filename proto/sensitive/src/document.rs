@@ -183,9 +183,7 @@ fn object(entries: &mut Map<String, Value>, place: &Place<'_>, take: &mut dyn Fn
         };
         if literals && let Value::Array(items) = entry {
             literal_pairs(items, take);
-        } else if is_list_of_names(key, entry) {
-            continue;
-        } else {
+        } else if !is_list_of_names(key, entry) {
             replace(entry, &inner, take);
         }
     }
@@ -199,7 +197,9 @@ fn literal_pairs(items: &mut [Value], take: &mut dyn FnMut(Found<'_>) -> String)
             && equals + 1 < text.len()
         {
             let end = text.len();
-            *text = text::put(text, &[equals + 1..end], &mut |secret| take(Found::Text(secret)));
+            *text = text::put(text, std::slice::from_ref(&(equals + 1..end)), &mut |secret| {
+                take(Found::Text(secret))
+            });
         }
     }
 }

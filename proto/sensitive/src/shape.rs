@@ -252,7 +252,7 @@ fn is_random(word: &str) -> bool {
     if bare.len() < 20 || bare.contains('=') {
         return false;
     }
-    let count = |test: fn(&u8) -> bool| bare.bytes().filter(|byte| test(byte)).count();
+    let count = |test: fn(&u8) -> bool| bare.as_bytes().iter().copied().filter(test).count();
     let (upper, lower, digits) =
         (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
     if is_uuid(bare) {

@@ -129,13 +129,13 @@ impl Masks {
     pub fn mask_patch(&mut self, patch: &mut Value, document: &Value) {
         let secret = document.get("kind").and_then(Value::as_str) == Some("Secret");
         for operation in patch.as_array_mut().into_iter().flatten() {
-            let path = operation.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let (parent, key) = path.rsplit_once('/').unwrap_or(("", &path));
+            let target = operation.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (parent, key) = target.rsplit_once('/').unwrap_or(("", &target));
             let sibling =
                 document.pointer(parent).and_then(|parent| parent.get("name")).and_then(Value::as_str);
             let name = if key == "value" { sibling.unwrap_or(key) } else { key };
             let name = name.replace("~1", "/").replace("~0", "~");
-            let all = secret && (path.starts_with("/data") || path.starts_with("/stringData"));
+            let all = secret && (target.starts_with("/data") || target.starts_with("/stringData"));
             if let Some(value) = operation.get_mut("value") {
                 self.mask_at(value, &Place { name: &name, all, ..Place::root(0) });
             }

@@ -343,15 +343,14 @@ fn noun(word: &str, before: Option<&str>) -> Option<Noun> {
         ("key" | "keys", _) => Some(Noun::Weak),
         ("code", Some("auth" | "access" | "pin" | "recovery" | "activation"))
         | ("string" | "str", Some("connection" | "conn")) => Some(Noun::Token),
-        // nginx: `proxy_pass http://…`; tests that pass.
+        // `proxy_pass http://…` of nginx and tests that pass, pins of boards, seeds of tables and dice.
         (
             "pass",
             Some("proxy" | "fastcgi" | "uwsgi" | "scgi" | "grpc" | "ssl" | "first" | "multi" | "single"),
-        ) => None,
-        // General-purpose pins of boards.
-        ("pin", Some("gpio" | "cpu" | "led" | "data" | "clock")) => None,
-        ("seed", Some("random" | "rand" | "node" | "db" | "database")) => None,
-        ("login", _) => None,
+        )
+        | ("pin", Some("gpio" | "cpu" | "led" | "data" | "clock"))
+        | ("seed", Some("random" | "rand" | "node" | "db" | "database"))
+        | ("login", _) => None,
         _ => LISTS.noun(word),
     }
 }

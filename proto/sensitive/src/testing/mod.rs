@@ -44,10 +44,15 @@ impl Dice {
         z ^ (z >> 31)
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than `most`")]
+    fn below(&mut self, most: usize) -> usize {
+        (self.next() % most as u64) as usize
+    }
+
     /// A text of `length` characters of `alphabet`, which must not be empty.
     pub fn text(&mut self, alphabet: &str, length: usize) -> String {
         let letters: Vec<char> = alphabet.chars().collect();
-        (0..length).filter_map(|_| letters.get((self.next() % letters.len() as u64) as usize)).collect()
+        (0..length).filter_map(|_| letters.get(self.below(letters.len()))).collect()
     }
 }
 
@@ -186,10 +191,8 @@ fn by_name(dice: &mut Dice, shapes: &mut Vec<Shape>) {
         let values = values(dice);
         for (kind, value) in values.iter().cycle().skip(at).take(3) {
             // A word fits a name that describes words.
-            if name.ends_with("PROFILE") || name.ends_with("PREF") {
-                if *kind == "letters" {
-                    continue;
-                }
+            if *kind == "letters" && (name.ends_with("PROFILE") || name.ends_with("PREF")) {
+                continue;
             }
             // Which key is meant by an unknown word before `key` only a value that is not a word tells.
             shapes.push(structured(format!("env {name}: {kind}"), pod(name, value), value));
@@ -197,6 +200,7 @@ fn by_name(dice: &mut Dice, shapes: &mut Vec<Shape>) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a line for each container")]
 fn by_container(dice: &mut Dice, shapes: &mut Vec<Shape>) {
     for round in 0..4 {
         let values = values(dice);

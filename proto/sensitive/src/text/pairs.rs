@@ -51,11 +51,10 @@ fn separator(bytes: &[u8], at: usize) -> Option<usize> {
             None
         }
         b'=' if next == Some(b'>') => Some(at + 2),
-        b'=' => Some(at + 1),
         b':' if next == Some(b':') || before == Some(b':') => None,
-        b':' if matches!(next, Some(b'=')) => None,
+        b':' if next == Some(b'=') => None,
         b':' if next == Some(b'/') && bytes.get(at + 2) == Some(&b'/') => None,
-        b':' => Some(at + 1),
+        b'=' | b':' => Some(at + 1),
         // `define('NAME', 'value')`
         b',' if matches!(before, Some(b'\'' | b'"')) => Some(at + 1),
         _ => None,

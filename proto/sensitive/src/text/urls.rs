@@ -66,10 +66,8 @@ fn userinfo(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
 
 /// A user of a URL that is a token: no name of a person or a role.
 fn is_token(user: &str) -> bool {
-    user.len() >= 8
-        && !forms::is_reference(user)
-        && !forms::is_word(user)
-        && !(user.contains(['-', '.', '_']) && forms::is_name(user))
+    let named = forms::is_word(user) || (user.contains(['-', '.', '_']) && forms::is_name(user));
+    user.len() >= 8 && !named && !forms::is_reference(user)
 }
 
 /// Names of parameters that are keys in URLs alone.
@@ -93,8 +91,8 @@ fn query(url: &str, base: usize, found: &mut Vec<Range<usize>>) {
     let mut at = start + 1;
     for pair in url.get(at..).unwrap_or_default().split(['&', ';', '#']) {
         if let Some((name, value)) = pair.split_once('=') {
-            let bare = name.to_ascii_lowercase();
-            let by_parameter = PARAMETERS.contains(&bare.as_str())
+            let lower = name.to_ascii_lowercase();
+            let by_parameter = PARAMETERS.contains(&lower.as_str())
                 && value.len() >= 8
                 && !forms::is_word(value)
                 && !forms::is_quantity(value);
@@ -128,7 +126,7 @@ fn words(text: &str, found: &mut Vec<Range<usize>>) {
 /// The password of `user:password@host`, `user:password@tcp(host:3306)/db`, `jdbc:oracle:thin:scott/tiger@//host`.
 fn password_of_word(word: &str) -> Option<Range<usize>> {
     let begin = word
-        .rfind("=")
+        .rfind('=')
         .filter(|equals| word.get(..*equals).is_some_and(|before| !before.contains('@')))
         .map_or(0, |at| at + 1);
     let oracle = word.find("oracle:thin:").map(|at| at + "oracle:thin:".len());
