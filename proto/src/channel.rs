@@ -26,8 +26,17 @@ pub const OPEN_QUESTIONS: usize = 20_000;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Bytes of one stream that the server receives before its service reads them. They bound the memory that half-sent
+/// messages take while they wait.
+pub const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+
+/// The same for all streams of a connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+
+/// Windows of a client: shards and answers come from a coordinator that it has chosen.
+const CLIENT_STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// A coordinator address that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +60,8 @@ pub fn endpoint(url: &str) -> Result<Endpoint, BadAddress> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+        .initial_stream_window_size(CLIENT_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CLIENT_CONNECTION_WINDOW_BYTES))
 }
 
 /// Server builder with the settings of this protocol; the caller adds the services.

@@ -61,6 +61,8 @@ reasons! {
     EmptyCorpus = "empty_corpus" => InvalidArgument,
     /// A part, document or request exceeds a limit.
     TooLarge = "too_large" => ResourceExhausted,
+    /// A peer has too much open at the same time; the call may be repeated later.
+    TooMany = "too_many" => ResourceExhausted,
     /// Length or hash of the part differ from its header.
     DamagedPart = "damaged_part" => DataLoss,
     /// The stream was slower than its time limit; the call may be repeated.
@@ -121,6 +123,7 @@ pub fn is_transient(status: &Status) -> bool {
                 ErrorReason::Storage
                     | ErrorReason::Draining
                     | ErrorReason::DamagedPart
+                    | ErrorReason::TooMany
                     | ErrorReason::TimedOut
             )
         }

@@ -240,13 +240,9 @@ impl Coordinator {
         {
             let now = self.now();
             let mut scheduler = self.scheduler();
-            if let Some(member) = scheduler.workers.connected.get_mut(worker) {
-                member.streams -= 1;
-                if member.streams == 0 {
-                    scheduler.workers.connected.remove(worker);
-                    for run in scheduler.active.values_mut() {
-                        run.leases.disconnected(now, worker);
-                    }
+            if scheduler.workers.disconnect(worker) {
+                for run in scheduler.active.values_mut() {
+                    run.leases.disconnected(now, worker);
                 }
             }
         }

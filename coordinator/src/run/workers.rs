@@ -2,10 +2,11 @@
 
 use domain::ids::WorkerName;
 use proto::convert::WorkerStatus;
+use proto::status::{ApiError, ErrorReason};
 use tokio::sync::watch;
 
 use super::Coordinator;
-use crate::scheduler::worker_registry::ConnectedWorker;
+use crate::scheduler::worker_registry::{ConnectedWorker, JoinError};
 
 impl Coordinator {
     /// The connected workers, by name.
@@ -26,30 +27,29 @@ impl Coordinator {
         status
     }
 
-    /// Reserves a unique name for a worker that joins.
-    pub fn reserve_name(&self, wanted: WorkerName) -> WorkerName {
+    /// Reserves a unique name for a worker of the address `peer` that joins.
+    pub fn reserve_name(&self, wanted: WorkerName, peer: String) -> Result<WorkerName, ApiError> {
         let now = self.now();
-        self.scheduler().workers.reserve_name(now, wanted)
+        self.scheduler().workers.reserve_name(now, wanted, peer).map_err(too_many)
     }
 
     /// Registers a stream of a worker. The returned flag turns true when the worker has to drain.
-    pub fn connect(&self, worker: &WorkerName, slots: u32, version: &str) -> watch::Receiver<bool> {
+    pub fn connect(
+        &self,
+        worker: &WorkerName,
+        slots: u32,
+        version: &str,
+    ) -> Result<watch::Receiver<bool>, ApiError> {
         let now = self.now();
+        let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
         let drain_requested = {
             let mut scheduler = self.scheduler();
             scheduler.workers.last_contact = now;
-            scheduler.workers.reserved.remove(worker);
-            let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
-            let member = scheduler
-                .workers
-                .connected
-                .entry(worker.clone())
-                .or_insert_with(|| ConnectedWorker::new(now, slots, version));
-            member.streams += 1;
-            member.drain_requested.subscribe()
+            let member = scheduler.workers.connect(worker, || ConnectedWorker::new(now, slots, version));
+            member.map_err(too_many)?.drain_requested.subscribe()
         };
         self.notify_watchers(false);
-        drain_requested
+        Ok(drain_requested)
     }
 
     /// Notes that a message of this worker arrived.
@@ -72,4 +72,8 @@ impl Coordinator {
             member.rate.add(now, records);
         }
     }
+}
+
+fn too_many(error: JoinError) -> ApiError {
+    ApiError::new(ErrorReason::TooMany, error.to_string())
 }

@@ -20,6 +20,7 @@ use crate::llm_gateway::GatewayHandle;
 use crate::refusals::ending;
 use crate::run::Coordinator;
 use crate::run::commit::Committed;
+use crate::server::connections::{PeerConnection, PeerKey};
 use crate::server::stream_limits::{StreamLimits, timed_upload, within};
 
 /// The service `Fleet`.
@@ -35,6 +36,7 @@ pub(crate) struct FleetService {
 #[tonic::async_trait]
 impl v1::fleet_server::Fleet for FleetService {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let peer = request.extensions().get::<PeerConnection>().map_or(PeerKey::Unknown, PeerConnection::key);
         let join = request.into_inner();
         let version = env!("CARGO_PKG_VERSION");
         check_version(join.protocol_version, ("worker", &join.version), ("coordinator", version))?;
@@ -43,7 +45,7 @@ impl v1::fleet_server::Fleet for FleetService {
         }
         let worker = WorkerName::new(join.worker)
             .map_err(|error| ApiError::from(BadMessage::new("join.worker", error)))?;
-        let worker = self.coordinator.reserve_name(worker);
+        let worker = self.coordinator.reserve_name(worker, peer.to_string())?;
         tracing::info!(%worker, version = join.version, slots = join.slots, "a worker joined");
         Ok(Response::new(v1::JoinResponse {
             worker: worker.into(),

@@ -1,5 +1,6 @@
 //! The server: both gRPC services, health, reflection and HTTP.
 
+pub mod connections;
 mod fleet;
 pub(crate) mod http;
 mod llm_stream;
@@ -24,7 +25,7 @@ use proto::v1::runs_server::RunsServer;
 use crate::llm_gateway::GatewayHandle;
 use crate::llm_gateway::response_cache::ResponseCache;
 use crate::run::Coordinator;
-use crate::server::stream_limits::StreamLimits;
+use crate::server::connections::{LimitRequests, Limits, Peers, limited};
 use fleet::FleetService;
 use runs::RunsService;
 
@@ -53,25 +54,32 @@ pub async fn run(
     answers: Arc<ResponseCache>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
-    run_with(listener, coordinator, answers, StreamLimits::default(), shutdown).await
+    run_with(listener, coordinator, answers, Limits::default(), shutdown).await
 }
 
-/// Like [`run`], with other time limits for incoming streams.
+/// Like [`run`], with other limits of incoming data.
 pub async fn run_with(
     listener: TcpListener,
     coordinator: Arc<Coordinator>,
     answers: Arc<ResponseCache>,
-    limits: StreamLimits,
+    limits: impl Into<Limits>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    let limits = limits.into();
+    let streams = limits.streams;
     let (drain, draining) = watch::channel(false);
     let (gateway, gateway_shutdown) =
         GatewayHandle::open(Arc::clone(&coordinator.llm), Arc::clone(&coordinator.metrics), answers).await?;
-    let fleet =
-        FleetService { coordinator: Arc::clone(&coordinator), gateway, draining: draining.clone(), limits };
+    let fleet = FleetService {
+        coordinator: Arc::clone(&coordinator),
+        gateway,
+        draining: draining.clone(),
+        limits: streams,
+    };
     let submissions = Arc::new(Semaphore::new(self::runs::SUBMISSIONS));
-    let clients = RunsService { coordinator: Arc::clone(&coordinator), draining, submissions, limits };
-    let served = serve(listener, (fleet, clients), &coordinator, drain, shutdown).await;
+    let clients =
+        RunsService { coordinator: Arc::clone(&coordinator), draining, submissions, limits: streams };
+    let served = serve(listener, (fleet, clients), limits, &coordinator, drain, shutdown).await;
     gateway_shutdown.close(GRACE).await;
     coordinator.close().await;
     served
@@ -80,6 +88,7 @@ pub async fn run_with(
 async fn serve(
     listener: TcpListener,
     (fleet, clients): (FleetService, RunsService),
+    limits: Limits,
     reaper: &Arc<Coordinator>,
     drain: watch::Sender<bool>,
     shutdown: impl Future<Output = ()> + Send,
@@ -103,13 +112,17 @@ async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut stopping = drain.subscribe();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = server()
+        .max_concurrent_streams(limits.connections.connection_requests)
+        .http2_max_header_list_size(limits.connections.header_bytes)
+        .layer(LimitRequests)
         .add_service(fleet)
         .add_service(clients)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+        .serve_with_incoming_shutdown(limited(incoming, Peers::new(limits.connections)), async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         });
     tokio::pin!(serving, shutdown);

@@ -86,7 +86,7 @@ async fn receive_loop(
     let ended = async {
         let (worker, open) = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
         let worker = Arc::new(worker);
-        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version);
+        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version)?;
         let mut drain_sent = false;
         let connection = Connection { coordinator: Arc::clone(&coordinator), worker: Arc::clone(&worker) };
         let requested = Arc::new(Semaphore::new(0));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, reader};
-use coordinator::server::stream_limits::StreamLimits;
+use coordinator::server::connections::Limits;
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RunId, WorkerName};
 use domain::run::Lease;
@@ -116,13 +116,13 @@ const LEASE_SECONDS: u32 = 3;
 
 /// A coordinator with a run of two shards.
 async fn serve_a_run(folder: &std::path::Path) -> (Served, Client, RunId) {
-    serve_a_run_with(folder, StreamLimits::default()).await
+    serve_a_run_with(folder, Limits::default()).await
 }
 
-/// Like [`serve_a_run`], with other time limits for streams.
+/// Like [`serve_a_run`], with other limits of incoming data.
 pub(crate) async fn serve_a_run_with(
     folder: &std::path::Path,
-    limits: StreamLimits,
+    limits: impl Into<Limits>,
 ) -> (Served, Client, RunId) {
     let path = folder.join("detections.json");
     detections(&path, 6);

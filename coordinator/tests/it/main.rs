@@ -11,6 +11,7 @@ mod doctor;
 mod failures;
 mod fleet;
 mod help;
+mod hostile_peers;
 mod layout;
 mod life;
 mod limits;

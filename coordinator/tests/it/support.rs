@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use coordinator::ledger::state_folder::StateFolder;
 use coordinator::llm_gateway::response_cache::ResponseCache;
 use coordinator::run::{Coordinator, Parts, Recovery};
-use coordinator::server::stream_limits::StreamLimits;
+use coordinator::server::connections::Limits;
 use coordinator::server::{self, ServerError};
 
 /// Writes `records` detections in a few documents, of several policies, some of them not valid.
@@ -80,11 +80,12 @@ pub(crate) struct Served {
 impl Served {
     /// Serves with the state folder of `coordinator run --out OUT --run-id RUN`.
     pub(crate) async fn start(out: &Path, run_id: &str) -> Self {
-        Self::start_with(out, run_id, StreamLimits::default()).await
+        Self::start_with(out, run_id, Limits::default()).await
     }
 
-    /// Like [`Served::start`], with other time limits for streams.
-    pub(crate) async fn start_with(out: &Path, run_id: &str, limits: StreamLimits) -> Self {
+    /// Like [`Served::start`], with other limits of incoming data.
+    pub(crate) async fn start_with(out: &Path, run_id: &str, limits: impl Into<Limits>) -> Self {
+        let limits = limits.into();
         let state = StateFolder::open(&out.join(run_id).join(".coordinator")).unwrap();
         let runs = Coordinator::open(Parts {
             ledger: Arc::new(state.ledger().unwrap()),
