@@ -147,9 +147,9 @@ pub struct Price {
 }
 
 impl Price {
-    /// Whether every price is a number that can be paid.
+    /// Whether every price is a number that can be paid, from 0 to 1,000,000.
     pub fn is_legal(&self) -> bool {
-        [self.input, self.cached_input, self.output].iter().all(|price| price.is_finite() && *price >= 0.0)
+        [self.input, self.cached_input, self.output].iter().all(|price| (0.0..=1e6).contains(price))
     }
 
     /// The cost of one call in US dollars.

@@ -67,6 +67,8 @@ words! {
         NotAnObject = "not_an_object",
         /// The document is beyond the limits on size, depth, nodes or aliases.
         LimitExceeded = "limit_exceeded",
+        /// The repair takes more steps than `limits.record_steps`.
+        TooSlow = "too_slow",
         /// The document holds template placeholders that were never rendered.
         UnrenderedTemplate = "unrendered_template",
         /// No rule exists for the policy.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 mod error;
 mod model;
+mod ranges;
 
 pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
@@ -193,6 +194,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of one record of a detections file.
     pub record_bytes: usize,
+    /// Steps that reading, repairing and judging one record may take each: nodes, operations and findings looked at.
+    pub record_steps: u64,
     /// Calls a minute that the provider allows, over all workers and runs.
     pub requests_per_minute: Limit,
     /// Tokens a minute that the provider allows.
@@ -210,6 +213,7 @@ impl Default for Limits {
             document_aliases: 1_000,
             file_bytes: 64 << 20,
             record_bytes: 16 << 20,
+            record_steps: 200_000_000,
             requests_per_minute: Limit::Auto,
             tokens_per_minute: Limit::Auto,
             concurrency: Limit::Auto,
@@ -265,9 +269,7 @@ impl RunConfig {
         if self.fleet.max_lost == 0 || self.fleet.max_lost > 100 {
             return refuse("fleet.max_lost", "must be from 1 to 100");
         }
-        if self.max_attempts == 0 {
-            return refuse("max_attempts", "must be at least 1");
-        }
+        ranges::check(self)?;
         let tag = &self.rules.default_tag;
         let tag_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if tag.is_empty() || tag.len() > 128 || !tag.chars().all(tag_char) || tag.starts_with(['.', '-']) {
@@ -282,8 +284,8 @@ impl RunConfig {
         if self.limits.document_depth > 100 {
             return refuse("limits.document_depth", "must be at most 100");
         }
-        if !(self.spend.max_cost_usd.is_finite() && self.spend.max_cost_usd >= 0.0) {
-            return refuse("spend.max_cost_usd", "must be a number from 0");
+        if !(0.0..=1e9).contains(&self.spend.max_cost_usd) {
+            return refuse("spend.max_cost_usd", "must be a number from 0 to 1000000000");
         }
         self.check_models()
     }

@@ -210,7 +210,7 @@ impl ModelConfig {
             return refuse(api_key_env, "must be the name of an environment variable, not a key");
         }
         if !self.price.is_legal() {
-            return refuse(price, "must be numbers from 0");
+            return refuse(price, "must be numbers from 0 to 1000000");
         }
         Ok(())
     }
