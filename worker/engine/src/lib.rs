@@ -8,6 +8,7 @@ pub mod policies;
 pub mod propose;
 pub mod rewrite;
 pub mod schema;
+pub mod steps;
 pub mod template;
 #[cfg(test)]
 mod testing;

@@ -11,7 +11,7 @@ use engine::document::Document;
 use engine::template;
 use engine::verify::{Before, Clock, examine};
 
-use super::context::catch_panic;
+use super::context::within_bounds;
 
 /// A parsed document, examined before any patch.
 pub(super) struct ParsedDocument {
@@ -67,7 +67,7 @@ impl<'s> DocumentCache<'s> {
 
     fn parse(&self, source: &SourceDocument, clock: Clock<'_>) -> Result<ParsedDocument, Problem> {
         let config = self.config;
-        catch_panic("reading the document", || {
+        within_bounds("reading the document", &config.limits, || {
             let document = Document::parse(&source.text, &config.limits)
                 .map_err(|error| Problem { kind: error.error_kind(), message: error.to_string() })?;
             let mut before = examine(&document, &source.neighbours, config, clock);

@@ -14,7 +14,7 @@ use domain::record::{Problem, Slice};
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::{Decision, prompt};
 
-use super::context::{Context, ms_since};
+use super::context::{Context, ms_since, within_bounds};
 use super::plan::{Action, PlannedRecord, ProposalTask, SlicePlan, plan};
 use super::progress::Progress;
 use super::record::FinishedRecord;
@@ -194,7 +194,8 @@ impl LlmRunner<'_> {
         Some(conversation)
     }
 
-    /// Runs `work` on the CPU pool and counts its time; `None`: it panicked, which becomes the result.
+    /// Runs `work` on the CPU pool and counts its time; `None`: it panicked or took too many steps, which becomes the
+    /// result.
     async fn compute<T: Send + 'static>(
         &self,
         task: &Arc<ProposalTask>,
@@ -206,19 +207,24 @@ impl LlmRunner<'_> {
         let done = self.pool.run(move || {
             let start = Instant::now();
             let clock = || ms_since(start);
-            let value = work(task.case(&slice, &context.config, &clock));
+            let case = task.case(&slice, &context.config, &clock);
+            let value = within_bounds("talking with the model", &context.config.limits, move || work(case));
             (value, clock())
         });
         let done = done.await;
         let elapsed_ms = ms_since(queued);
-        if let Ok((value, ms)) = done {
-            conversation.cpu_ms += ms;
-            conversation.waited_ms += (elapsed_ms - ms).max(0.0);
-            return Some(value);
-        }
-        let message =
-            "bug in the harness during the conversation with the model; please report the record".to_owned();
-        conversation.result = RepairResult::failed(Problem { kind: ErrorKind::Internal, message });
+        let failed = match done {
+            Ok((value, ms)) => {
+                conversation.cpu_ms += ms;
+                conversation.waited_ms += (elapsed_ms - ms).max(0.0);
+                match value {
+                    Ok(value) => return Some(value),
+                    Err(problem) => problem,
+                }
+            }
+            Err(crashed) => Problem { kind: ErrorKind::Internal, message: crashed.to_string() },
+        };
+        conversation.result = RepairResult::failed(failed);
         None
     }
 }

@@ -13,7 +13,7 @@ use engine::k8s::View;
 use engine::propose::dialogue::Case;
 use engine::propose::{Decision, rules};
 
-use super::context::{catch_panic, ms_since, unix_us};
+use super::context::{ms_since, unix_us, within_bounds};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::Computed;
 use super::repair_result::RepairResult;
@@ -128,8 +128,9 @@ impl<'s> Planner<'s> {
         }
         let start = self.now_ms();
         let neighbours = self.documents.neighbours(record);
-        let reason =
-            catch_panic("looking at the document", || skip_reason(&parsed, neighbours, policy, self.config));
+        let reason = within_bounds("looking at the document", &self.config.limits, || {
+            skip_reason(&parsed, neighbours, policy, self.config)
+        });
         let decided_ms = self.now_ms() - start;
         let skipped = match reason {
             Ok(None) => None,

@@ -14,7 +14,7 @@ use engine::k8s::View;
 use engine::propose::{Decision, rules};
 use engine::verify::Candidate;
 
-use super::context::{Context, catch_panic, unix_us};
+use super::context::{Context, unix_us, within_bounds};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::{Computed, FinishedRecord};
 use super::repair_result::RepairResult;
@@ -92,9 +92,10 @@ impl<'s> RulesRunner<'s> {
             return (Arc::clone(known), false);
         }
         let neighbours = self.documents.neighbours(record);
-        let result =
-            catch_panic("repairing the document", || self.repair(record, policy, parsed, neighbours))
-                .unwrap_or_else(RepairResult::failed);
+        let result = within_bounds("repairing the document", &self.config().limits, || {
+            self.repair(record, policy, parsed, neighbours)
+        })
+        .unwrap_or_else(RepairResult::failed);
         let result = Arc::new(result);
         self.repairs.insert(key, Arc::clone(&result));
         (result, true)

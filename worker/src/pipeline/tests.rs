@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use domain::config::RunConfig;
+use domain::config::{Limits, RunConfig};
 use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::{ErrorKind, Fault, Gate, Outcome, Status, Verdict};
 use domain::record::{Neighbours, Problem, Slice, SourceDocument};
 
-use super::context::catch_panic;
+use super::context::within_bounds;
 use super::*;
 
 pub(super) fn context() -> Context {
@@ -67,8 +67,27 @@ fn a_document_that_was_not_sent_is_an_outcome() {
 
 #[test]
 fn a_panic_is_a_problem_of_the_record() {
-    let problem = catch_panic("testing", || panic!("a bug")).unwrap_err();
+    let problem = within_bounds("testing", &Limits::default(), || panic!("a bug")).unwrap_err();
     assert_eq!(problem.kind, ErrorKind::Internal);
+}
+
+#[test]
+fn a_record_that_takes_too_many_steps_is_an_outcome_and_its_neighbours_are_repaired() {
+    let many: Vec<String> = (0..300)
+        .map(|number| format!("{{name: c{number}, image: 'b:1', securityContext: {{privileged: true}}}}"))
+        .collect();
+    let long = format!("kind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{}]}}\n", many.join(", "));
+    let (first, long) = domain::testing::record(0, "privileged-container", &long);
+    let (second, short) = domain::testing::record(1, "privileged-container", POD);
+    let slice = Slice { records: vec![first, second], documents: vec![long, short] };
+    let mut context = context();
+    context.config.limits.record_steps = 10_000;
+    let outcomes = run_slice(&slice, &context);
+    assert_eq!(outcomes[0].error_kind, Some(ErrorKind::TooSlow), "{:?}", outcomes[0].errors);
+    assert!(outcomes[0].errors[0].contains("limits.record_steps = 10000"), "{:?}", outcomes[0].errors);
+    assert_eq!((outcomes[0].fault, outcomes[1].status), (Fault::Document, Status::Accepted));
+    let again = run_slice(&slice, &context);
+    assert_eq!((&again[0].errors, again[0].status), (&outcomes[0].errors, outcomes[0].status));
 }
 
 /// Status of a hostile document, then its error kind, or its failed gate and fault.

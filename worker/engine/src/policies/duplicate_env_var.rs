@@ -17,7 +17,7 @@
 //! env: [{name: A, value: '2'}]                         # after
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
@@ -54,13 +54,38 @@ fn duplicates<'a>(container: &Container<'a>) -> Vec<(&'a str, Entries<'a>)> {
     found
 }
 
-/// Whether an entry behind the first one, up to the last, uses the value of the name.
-fn is_used(container: &Container<'_>, name: &str, entries: &Entries<'_>) -> bool {
-    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return false };
-    let reference = format!("$({name})");
-    container.maps("env").filter(|(index, _)| index > first && index <= last).any(|(_, entry)| {
-        entry.get("value").and_then(Value::as_str).is_some_and(|value| value.contains(&reference))
-    })
+/// Which of `names` the values of a container's variables refer to (`$(NAME)`), each at the indices of the entries that do.
+fn references<'a>(container: &Container<'a>, names: &HashSet<&str>) -> HashMap<&'a str, Vec<usize>> {
+    // A text of `$($($(…)` has references of every length: only those that can be a name are looked up.
+    let lengths: HashSet<usize> = names.iter().map(|name| name.len()).collect();
+    let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, entry) in container.maps("env") {
+        let value = entry.get("value").and_then(Value::as_str).unwrap_or_default();
+        let mut close = None;
+        for (at, _) in value.match_indices("$(") {
+            let start = at + 2;
+            // A reference ends at the next parenthesis; the same one for those that begin before it.
+            if close.is_none_or(|close| close < start) {
+                close = value.get(start..).and_then(|rest| rest.find(')')).map(|length| start + length);
+            }
+            let Some(end) = close else { break };
+            let name = value.get(start..end).filter(|name| lengths.contains(&name.len()));
+            if let Some(name) = name.filter(|name| names.contains(name)) {
+                found.entry(name).or_default().push(index);
+            }
+        }
+    }
+    found
+}
+
+/// Whether an entry behind the first one, up to the last, uses the value of the name. `uses` are the entries that refer
+/// to it, in ascending order.
+fn is_used(uses: Option<&Vec<usize>>, entries: &Entries<'_>) -> bool {
+    let (Some((first, _)), Some((last, _)), Some(uses)) = (entries.first(), entries.last(), uses) else {
+        return false;
+    };
+    let next = uses.partition_point(|index| index <= first);
+    uses.get(next).is_some_and(|index| index <= last)
 }
 
 impl Policy for DuplicateEnvVar {
@@ -95,8 +120,11 @@ impl Policy for DuplicateEnvVar {
         let mut differ = false;
         for container in &view.containers {
             let mut shadowed: Vec<usize> = Vec::new();
-            for (name, entries) in duplicates(container) {
-                if is_used(container, name, &entries) {
+            let duplicates = duplicates(container);
+            let names = duplicates.iter().map(|(name, _)| *name).collect();
+            let references = references(container, &names);
+            for (name, entries) in duplicates {
+                if is_used(references.get(name), &entries) {
                     return Fix::NeedsReview {
                         reason: format!(
                             "environment variable {name} of container {} is set twice and $({name}) is used in between; give the earlier value a name of its own",

@@ -21,7 +21,7 @@
 //! env: [{name: JWT_SECRET, valueFrom: {secretKeyRef: {name: web-deployment-env, key: JWT_SECRET}}}]    # after
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
@@ -44,6 +44,9 @@ const CHECK: Check = Check {
 
 /// The longest key of a Secret (the API server's limit).
 const LONGEST_KEY: usize = 253;
+
+/// Characters of a key that are left for `_` and a number.
+const NUMBER_CHARS: usize = 9;
 
 /// An environment variable that the check reports.
 struct Literal<'a> {
@@ -71,12 +74,14 @@ fn literals<'a>(container: &Container<'a>) -> impl Iterator<Item = Literal<'a>> 
 fn unescaped(value: &str) -> Option<String> {
     let mut unescaped = String::with_capacity(value.len());
     let mut rest = value;
+    // What stands behind the last parenthesis refers to nothing.
+    let behind = value.rfind(')').map_or(value.len(), |last| value.len() - last);
     while let Some(at) = rest.find('$') {
         unescaped.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('$') {
             rest = after;
-        } else if rest.starts_with('(') && rest.contains(')') {
+        } else if rest.starts_with('(') && rest.len() >= behind {
             return None;
         }
         unescaped.push('$');
@@ -114,21 +119,35 @@ fn mentions(value: &Value, text: &str) -> bool {
 
 /// The values of the companion Secret, by key.
 #[derive(Default)]
-struct Values(BTreeMap<String, String>);
+struct Values {
+    by_key: BTreeMap<String, String>,
+    /// The key of each value that has one, by base and value.
+    known: HashMap<(String, String), String>,
+    /// How many keys each base has.
+    numbers: HashMap<String, usize>,
+}
 
 impl Values {
     /// Adds a value and returns its key: the variable's name, with a number if that key already holds another value.
     fn add(&mut self, name: &str, value: String) -> String {
         let legal = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        // Five characters are left for `_` and a number.
-        let base: String = name.chars().map(legal).take(LONGEST_KEY - 5).collect();
-        let mut key = base.clone();
-        let mut number = 1;
-        while self.0.get(&key).is_some_and(|present| *present != value) {
-            number += 1;
-            key = format!("{base}_{number}");
+        // The rest is left for `_` and a number.
+        let base: String = name.chars().map(legal).take(LONGEST_KEY - NUMBER_CHARS).collect();
+        let pair = (base, value);
+        if let Some(key) = self.known.get(&pair) {
+            return key.clone();
         }
-        self.0.insert(key.clone(), value);
+        let number = self.numbers.entry(pair.0.clone()).or_default();
+        let key = loop {
+            *number += 1;
+            let key = if *number == 1 { pair.0.clone() } else { format!("{}_{number}", pair.0) };
+            // A variable may itself be called `NAME_2`.
+            if self.by_key.get(&key).is_none_or(|present| *present == pair.1) {
+                break key;
+            }
+        };
+        self.by_key.insert(key.clone(), pair.1.clone());
+        self.known.insert(pair, key.clone());
         key
     }
 
@@ -137,7 +156,7 @@ impl Values {
         if !view.identity.namespace.is_empty() {
             metadata["namespace"] = json!(view.identity.namespace);
         }
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": self.0})
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": self.by_key})
     }
 }
 
@@ -190,7 +209,7 @@ impl Policy for EnvVarSecret {
             editor.set(&literal.at, Value::Object(entry));
         }
         let companions =
-            if values.0.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
+            if values.by_key.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
         Fix::with_companions(editor, companions, [Caution::SecretInManifest, Caution::NeedsCompanion])
     }
 }
