@@ -18,3 +18,4 @@ pub mod schema;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod views;
