@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::usage::Usage;
-use cli_support::{Exit, output};
+use cli_support::{Exit, descriptors, output};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
@@ -79,6 +79,10 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     #[cfg(debug_assertions)]
     args.crash.arm();
     let config = args.config.load()?;
+    let workers = args.workers.map_or(2, |workers| workers.get() as u64);
+    // Both ends of each worker's connection, and the calls in flight.
+    let calls = config.model().and(config.limits.concurrency.known()).unwrap_or(0);
+    descriptors::ensure(descriptors::FILES + 2 * workers + calls)?;
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let summary = block_on(run_here(args, config, &run_id, quiet))?;
     match args.output {

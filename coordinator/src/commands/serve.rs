@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
-use cli_support::{Exit, output};
+use cli_support::{Exit, descriptors, output};
 use results::store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -17,7 +17,11 @@ use crate::ledger::state_folder::StateFolder;
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
 use crate::run::{Coordinator, Parts, Recovery};
 use crate::server;
+use crate::server::connections::Limits;
 use crate::server::http;
+
+/// Connections with which a coordinator is of use.
+const FEWEST_CONNECTIONS: u64 = 16;
 
 /// Serves workers (`worker serve`) and clients (`coordinator submit`, `status`, `cancel`).
 ///
@@ -65,6 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn serve(args: &Args) -> anyhow::Result<Exit> {
+    let limits = Limits::within(descriptors::ensure(descriptors::FILES + FEWEST_CONNECTIONS)?);
     let mut interrupts = Interrupts::listen()?;
     let page_listener = match args.http {
         None => None,
@@ -103,7 +108,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
         }))
     });
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = server::run(listener, coordinator, answers, async move {
+    let serving = server::run_with(listener, coordinator, answers, limits, async move {
         // A dropped sender is a stop request, too.
         let _ = stopped.await;
     });

@@ -163,6 +163,7 @@ fn model(model: &LlmStatus) -> Value {
         "cached_tokens": model.usage.cached,
         "total_tokens": model.usage.total,
         "cost_usd": model.cost_usd,
+        "paused_until_ms": model.paused_until_ms,
     })
 }
 

@@ -14,6 +14,7 @@ use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest, RequestState, Stream};
 use super::runs::RunChanged;
 use super::spend_limit::{LlmAccess, LlmPolicy, RunPolicy, SpendTracker};
+use crate::clock::unix_ms;
 use crate::llm_gateway::rate_limit::{QueuedCall, RateLimiter};
 use crate::llm_gateway::response_cache::{CacheWrite, CachedResponse, LlmUsage};
 
@@ -268,7 +269,9 @@ impl GatewayState {
         for (run_id, tracker) in &self.trackers {
             let pool = tracker.policy.as_ref().and_then(|policy| self.pools.get(&policy.pool));
             let limit = pool.and_then(RateLimiter::limit_per_min);
-            statuses.insert(run_id.clone(), tracker.status(now, limit));
+            let paused_until_ms =
+                pool.and_then(|pool| pool.paused_until(now)).map(|until| wall_time(until - now));
+            statuses.insert(run_id.clone(), LlmStatus { paused_until_ms, ..tracker.status(now, limit) });
         }
         statuses
     }
@@ -419,4 +422,11 @@ impl GatewayState {
             limiter.queue.push(&request.run_id, policy.spend.priority, entry);
         }
     }
+}
+
+/// The wall time in so many seconds, in ms since the Unix epoch and whole seconds.
+fn wall_time(after: Seconds) -> u64 {
+    let after = std::time::Duration::try_from_secs_f64(after).unwrap_or_default();
+    let ms = unix_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    ms / 1000 * 1000
 }

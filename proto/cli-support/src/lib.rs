@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod completions;
+pub mod descriptors;
 pub mod env;
 pub mod exit;
 pub mod failure;

@@ -16,6 +16,9 @@ pub const ANSWER_BYTES: usize = 4 << 20;
 /// Characters after which the reason of a failed call is cut off.
 const REASON_CHARS: usize = 1000;
 
+/// Longest pause that a provider can ask for: the largest `proposer.retry_seconds`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
+
 /// Requests a response: from the cache, or by a permit to call the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcquireCall {
@@ -157,7 +160,7 @@ impl TryFrom<Outcome> for CallOutcome {
             Outcome::Answer(answer) => Self::Answered(answer.try_into()?),
             Outcome::Throttled(throttled) => Self::Throttled {
                 retry_after: (throttled.retry_after_ms > 0)
-                    .then(|| Duration::from_millis(throttled.retry_after_ms)),
+                    .then(|| Duration::from_millis(throttled.retry_after_ms).min(LONGEST_PAUSE)),
                 tokens: throttled.tokens,
             },
             Outcome::Failed(failed) => {

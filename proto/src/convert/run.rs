@@ -72,6 +72,8 @@ pub struct LlmStatus {
     pub usage: Usage,
     /// Cost of the billed tokens, in US dollars.
     pub cost_usd: f64,
+    /// Until when no call starts because the provider asked to wait, in ms since the Unix epoch.
+    pub paused_until_ms: Option<u64>,
 }
 
 impl From<LlmStatus> for v1::LlmStatus {
@@ -88,6 +90,7 @@ impl From<LlmStatus> for v1::LlmStatus {
             limit_learnt: status.limit_learnt,
             usage: Some(status.usage.into()),
             cost_usd: status.cost_usd,
+            paused_until_ms: status.paused_until_ms.unwrap_or(0),
         }
     }
 }
@@ -107,6 +110,7 @@ impl From<v1::LlmStatus> for LlmStatus {
             limit_learnt: status.limit_learnt,
             usage: status.usage.unwrap_or_default().into(),
             cost_usd: rate(status.cost_usd),
+            paused_until_ms: (status.paused_until_ms > 0).then_some(status.paused_until_ms),
         }
     }
 }
@@ -217,6 +221,7 @@ mod tests {
                 limit_learnt: true,
                 usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
                 cost_usd: 0.25,
+                paused_until_ms: Some(1_764_000_000_000),
             }),
         };
         assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);

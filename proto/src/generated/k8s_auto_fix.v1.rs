@@ -1297,6 +1297,9 @@ pub struct LlmStatus {
     /// Cost of the billed tokens, in US dollars.
     #[prost(double, tag = "11")]
     pub cost_usd: f64,
+    /// Until when no call starts because the provider asked to wait (Retry-After), in ms since the Unix epoch; 0: it did not.
+    #[prost(uint64, tag = "12")]
+    pub paused_until_ms: u64,
 }
 /// Generated client implementations.
 pub mod runs_client {

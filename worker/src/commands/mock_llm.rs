@@ -191,7 +191,7 @@ async fn provide(
         settings.latency, settings.faults, settings.speed
     ));
     let provider = Provider::guarded(settings, key.as_ref());
-    serve(listener, provider.clone(), async move { interrupts.next().await }).await?;
+    serve(listener, provider.clone(), async move { interrupts.next().await }).await;
     output::say(&summary(&provider.report()));
     Ok(Exit::Fine)
 }

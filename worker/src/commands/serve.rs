@@ -5,7 +5,7 @@ use std::thread::available_parallelism;
 
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
-use cli_support::{Exit, output};
+use cli_support::{Exit, descriptors, output};
 use domain::ids::WorkerName;
 use tokio::sync::watch;
 
@@ -35,6 +35,7 @@ pub struct Args {
 
 /// Serves until it is interrupted or refused.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    descriptors::ensure(descriptors::FILES)?;
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let name = args.name.unwrap_or_else(host_name);
     let options = Options { coordinator: args.coordinator, name, slots, questions: args.questions };

@@ -106,6 +106,7 @@ impl LlmClient {
                 self.run_id.clone(),
                 open,
                 until,
+                self.retry_policy.deadline,
             ));
             let (reply, failure) = match call.await {
                 Ok(CallAttempt::Answered(answer, last)) => {
@@ -146,14 +147,15 @@ impl LlmClient {
     }
 }
 
-/// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see
-/// [`GatewayClient::call`].
+/// Makes the call, sends its result and waits until it is persisted. A provider that refuses the call can delay the next ones
+/// by `longest_pause`. Runs in a task of its own, see [`GatewayClient::call`].
 async fn call(
     client: Result<Client, String>,
     question: Arc<Question>,
     run_id: RunId,
     mut open: OpenRequest,
     until: tokio::time::Instant,
+    longest_pause: Duration,
 ) -> CallAttempt {
     let reply = match &client {
         _ if tokio::time::Instant::now() >= until => None,
@@ -173,7 +175,7 @@ async fn call(
         None => {}
         Some(Err(why)) => result.outcome = CallOutcome::Failed { reason: why.clone(), stop: true },
         Some(Ok(reply)) => {
-            result.outcome = outcome(reply);
+            result.outcome = outcome(reply, longest_pause);
             result.usage = reply.usage;
             // The limits are taken as per minute; the headers do not name the period.
             result.advertised_requests = reply.headers.requests.limit;
@@ -194,12 +196,12 @@ async fn call(
     }
 }
 
-fn outcome(reply: &Reply) -> CallOutcome {
+fn outcome(reply: &Reply, longest_pause: Duration) -> CallOutcome {
     match &reply.result {
         Ok(answer) if answer.is_whole() => CallOutcome::Answered(answer.clone()),
         Ok(_) => CallOutcome::Failed { reason: Failure::Empty.to_string(), stop: false },
         Err(failure) if is_throttled(failure) => CallOutcome::Throttled {
-            retry_after: reply.headers.retry_after,
+            retry_after: reply.headers.retry_after.map(|wait| wait.min(longest_pause)),
             tokens: matches!(failure, Failure::Status { reason, message, .. } if about_tokens(reason, message)),
         },
         Err(failure) => {

@@ -343,6 +343,10 @@ fn a_refusal_anywhere_slows_everybody_at_once_and_no_other_model() {
     bench.heard();
     let refused = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(4)), tokens: false };
     bench.end(1, complete("r", 1, key(1), refused), &allowed);
+    let paused =
+        bench.state.statuses(bench.now).get(&RunId::new("r").unwrap()).and_then(|run| run.paused_until_ms);
+    let (now, until) = (crate::clock::unix_ms(), paused.expect("the status says until when"));
+    assert!((now + 2000..=now + 4000).contains(&until), "{until} at {now}");
     for stream in 1..4 {
         bench.ask(stream, &acquire("r", 2, key(10 + stream)), &allowed);
         bench.ask(stream, &acquire("loose", 3, key(20 + stream)), &loose);

@@ -102,6 +102,16 @@ pub struct Limits {
     pub connections: ConnectionLimits,
 }
 
+impl Limits {
+    /// The usual limits of a process that may open so many files and connections.
+    pub fn within(descriptors: u64) -> Self {
+        let mut limits = Self::default();
+        let left = usize::try_from(descriptors.saturating_sub(cli_support::descriptors::FILES));
+        limits.connections.connections = limits.connections.connections.min(left.unwrap_or(usize::MAX));
+        limits
+    }
+}
+
 impl From<StreamLimits> for Limits {
     fn from(streams: StreamLimits) -> Self {
         Self { streams, ..Self::default() }

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("paper", &["engine", "domain"]),
     ("corpus", &["engine", "results", "domain"]),
     ("llm", &["domain"]),
-    ("mock-llm", &["llm", "domain"]),
+    ("mock-llm", &["cli-support", "llm", "domain"]),
     ("proto", &["domain"]),
     ("results", &["domain"]),
     ("cli-support", &["domain"]),
