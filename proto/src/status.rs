@@ -8,6 +8,9 @@ use tonic::{Code, Status};
 
 use crate::convert::BadMessage;
 
+/// Bytes of a message beyond which it is cut: a client accepts 16 KiB of headers, in which it is escaped.
+const MESSAGE_BYTES: usize = 4096;
+
 /// Metadata key of the reason.
 pub const REASON_KEY: &str = "k8s-auto-fix-reason";
 
@@ -108,7 +111,13 @@ impl From<BadMessage> for ApiError {
 
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
-        let mut status = Self::new(error.reason.code(), error.message);
+        // It travels in a header, and may repeat what a peer sent.
+        let message: String = if error.message.len() > MESSAGE_BYTES {
+            error.message.chars().take(MESSAGE_BYTES / 4).chain("…".chars()).collect()
+        } else {
+            error.message
+        };
+        let mut status = Self::new(error.reason.code(), message);
         status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(error.reason.as_str()));
         status
     }
@@ -172,6 +181,13 @@ mod tests {
             assert_eq!((ErrorReason::of(&status), status.message()), (Some(*reason), "because"));
         }
         assert_eq!(ErrorReason::of(&Status::aborted("from elsewhere")), None);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_so_that_it_fits_into_a_header() {
+        let status = Status::from(ApiError::new(ErrorReason::BadMessage, "ü".repeat(60_000)));
+        assert!(status.message().len() < MESSAGE_BYTES && status.message().ends_with('…'));
+        assert_eq!(ErrorReason::of(&status), Some(ErrorReason::BadMessage));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! For each shape of a document the phases of a repair are timed at a size and at its double, for every policy that has
 //! something to repair. A ratio of 2 is linear, of 4 quadratic. Times are the least of some rounds.
 
+#![expect(clippy::disallowed_types, reason = "it measures times")]
+
 use std::time::Instant;
 
 use domain::config::RunConfig;

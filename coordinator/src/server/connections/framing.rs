@@ -18,8 +18,17 @@ pub(super) struct Framing {
 pub(super) struct Seen {
     /// Messages that began in it.
     pub(super) begun: u32,
-    /// Length of the message that began in it and is not complete at its end.
-    pub(super) open: Option<usize>,
+    /// The message that began in it and is not complete at its end.
+    pub(super) open: Option<OpenMessage>,
+}
+
+/// A message that has begun and is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OpenMessage {
+    /// Its length in bytes.
+    pub(super) length: usize,
+    /// Where its prefix begins in the piece; 0 where it began in an earlier one.
+    pub(super) at: usize,
 }
 
 /// A message is longer than its method allows: its length in bytes.
@@ -27,14 +36,21 @@ pub(super) struct Seen {
 pub(super) struct TooLong(pub(super) usize);
 
 impl Framing {
-    /// Whether a message has begun and is not complete.
+    /// Whether a message, or its prefix, has begun and is not complete.
     pub(super) const fn is_inside(&self) -> bool {
         self.missing > 0 || self.prefixed > 0
+    }
+
+    /// Whether bytes of a message are missing whose length is known.
+    pub(super) const fn has_open_message(&self) -> bool {
+        self.missing > 0
     }
 
     /// Goes on over the next bytes of the body.
     pub(super) fn advance(&mut self, mut bytes: &[u8], largest: usize) -> Result<Seen, TooLong> {
         let mut seen = Seen::default();
+        let whole = bytes.len();
+        let mut begins = 0;
         while !bytes.is_empty() {
             if self.missing > 0 {
                 let taken = self.missing.min(bytes.len());
@@ -44,6 +60,9 @@ impl Framing {
                     seen.open = None;
                 }
                 continue;
+            }
+            if self.prefixed == 0 {
+                begins = whole - bytes.len();
             }
             let taken = (PREFIX - self.prefixed).min(bytes.len());
             if let (Some(into), Some(from)) =
@@ -62,7 +81,7 @@ impl Framing {
                 self.prefixed = 0;
                 self.missing = length;
                 seen.begun += 1;
-                seen.open = (length > 0).then_some(length);
+                seen.open = (length > 0).then_some(OpenMessage { length, at: begins });
             }
         }
         Ok(seen)
@@ -99,7 +118,10 @@ mod tests {
     fn an_open_message_is_told_with_its_length_once() {
         let mut framing = Framing::default();
         let body = [message(2), message(100)].concat();
-        assert_eq!(framing.advance(&body[..20], 100), Ok(Seen { begun: 2, open: Some(100) }));
+        assert_eq!(
+            framing.advance(&body[..20], 100),
+            Ok(Seen { begun: 2, open: Some(OpenMessage { length: 100, at: 7 }) })
+        );
         assert!(framing.is_inside());
         assert_eq!(framing.advance(&body[20..30], 100), Ok(Seen::default()));
         assert_eq!(framing.advance(&body[30..], 100), Ok(Seen::default()));

@@ -114,8 +114,9 @@ impl RefusalLog {
 /// A connection within limits.
 #[derive(Debug)]
 pub(crate) struct LimitedStream<S> {
-    stream: S,
+    // Dropped first: a peer that sees the connection end finds its place free.
     seat: Seat,
+    stream: S,
     check: Interval,
     pause: Option<Pin<Box<Sleep>>>,
 }

@@ -106,8 +106,8 @@ impl RequestBody {
         }
     }
 
-    /// Follows the messages in `data`; returns what it has to wait for.
-    fn advance(&mut self, data: &Bytes) -> Result<Option<Admission>, ApiError> {
+    /// Follows the messages in `data`; returns what the bytes from a position on have to wait for.
+    fn advance(&mut self, data: &Bytes) -> Result<Option<(Admission, usize)>, ApiError> {
         let (connection, now) = (&self.connection.0, Instant::now());
         connection.delivered(now, data.len());
         let seen = self.framing.advance(data, self.largest).map_err(|TooLong(bytes)| {
@@ -117,22 +117,25 @@ impl RequestBody {
         })?;
         if seen.begun > 0 {
             self.patience = Patience::new(connection.limits().message);
+        }
+        if seen.begun > 0 || !self.framing.has_open_message() {
             // The message before is complete, and the receiver has it with this piece.
             self.memory = None;
         }
         let delay = if seen.begun > 0 { connection.messages(now, seen.begun) } else { Duration::ZERO };
-        let large = seen.open.filter(|bytes| *bytes > SMALL_MESSAGE);
+        let large = seen.open.filter(|open| open.length > SMALL_MESSAGE);
         if delay.is_zero() && large.is_none() {
             return Ok(None);
         }
         let connection = std::sync::Arc::clone(connection);
-        Ok(Some(Box::pin(async move {
+        let admission = async move {
             tokio::time::sleep(delay).await;
             match large {
-                Some(bytes) => connection.reserve(bytes).await.map(Some),
+                Some(open) => connection.reserve(open.length).await.map(Some),
                 None => Ok(None),
             }
-        })))
+        };
+        Ok(Some((Box::pin(admission), large.map_or(0, |open| open.at))))
     }
 }
 
@@ -159,9 +162,6 @@ impl HttpBody for RequestBody {
                 }
                 return Poll::Ready(held.map(|held| Ok(Frame::data(held))));
             }
-            if !this.framing.is_inside() {
-                this.memory = None;
-            }
             let Poll::Ready(next) = Pin::new(&mut this.inner).poll_frame(cx) else {
                 if this.framing.is_inside() && this.patience.poll_ended(cx).is_ready() {
                     let limit = humantime::format_duration(this.connection.0.limits().message);
@@ -179,7 +179,16 @@ impl HttpBody for RequestBody {
             let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
             match this.advance(data) {
                 Ok(None) => return Poll::Ready(Some(Ok(frame))),
-                Ok(Some(admission)) => this.admission = frame.into_data().ok().map(|held| (admission, held)),
+                // What belongs to complete messages is handed over first: their receiver may take long, and holds no
+                // memory for the next message meanwhile.
+                Ok(Some((admission, from))) => {
+                    let Ok(mut held) = frame.into_data() else { return Poll::Ready(None) };
+                    let complete = held.split_to(from.min(held.len()));
+                    this.admission = Some((admission, held));
+                    if !complete.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(complete))));
+                    }
+                }
                 Err(refusal) => return Poll::Ready(Some(Err(refusal.into()))),
             }
         }

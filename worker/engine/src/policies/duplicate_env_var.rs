@@ -17,7 +17,7 @@
 //! env: [{name: A, value: '2'}]                         # after
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
@@ -55,10 +55,10 @@ fn duplicates<'a>(container: &Container<'a>) -> Vec<(&'a str, Entries<'a>)> {
 }
 
 /// Which of `names` the values of a container's variables refer to (`$(NAME)`), each at the indices of the entries that do.
-fn references<'a>(container: &Container<'a>, names: &HashSet<&str>) -> HashMap<&'a str, Vec<usize>> {
+fn references<'a>(container: &Container<'a>, names: &BTreeSet<&str>) -> BTreeMap<&'a str, Vec<usize>> {
     // A text of `$($($(…)` has references of every length: only those that can be a name are looked up.
-    let lengths: HashSet<usize> = names.iter().map(|name| name.len()).collect();
-    let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+    let lengths: BTreeSet<usize> = names.iter().map(|name| name.len()).collect();
+    let mut found: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, entry) in container.maps("env") {
         let value = entry.get("value").and_then(Value::as_str).unwrap_or_default();
         let mut close = None;

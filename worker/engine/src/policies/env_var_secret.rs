@@ -21,7 +21,7 @@
 //! env: [{name: JWT_SECRET, valueFrom: {secretKeyRef: {name: web-deployment-env, key: JWT_SECRET}}}]    # after
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
@@ -122,9 +122,9 @@ fn mentions(value: &Value, text: &str) -> bool {
 struct Values {
     by_key: BTreeMap<String, String>,
     /// The key of each value that has one, by base and value.
-    known: HashMap<(String, String), String>,
+    known: BTreeMap<(String, String), String>,
     /// How many keys each base has.
-    numbers: HashMap<String, usize>,
+    numbers: BTreeMap<String, usize>,
 }
 
 impl Values {
