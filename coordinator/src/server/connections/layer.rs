@@ -15,8 +15,8 @@ use tonic::codegen::{BoxFuture, Service, http};
 use tower::Layer;
 
 use super::framing::{Framing, TooLong};
+use super::limits::{SMALL_MESSAGE, largest_message};
 use super::peers::{OpenRequest, PeerConnection, Reservation};
-use super::{SMALL_MESSAGE, largest_message};
 
 /// The layer. Requests without a [`PeerConnection`] pass as they are: their transport is not limited.
 #[derive(Debug, Clone, Copy)]

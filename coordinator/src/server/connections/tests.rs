@@ -326,7 +326,7 @@ fn the_readme_lists_the_limits() {
         ("Fleet/Work", "2 MiB"),
         ("Runs/List", "64 KiB"),
     ] {
-        let bytes = super::largest_message(&format!("/k8s_auto_fix.v1.{method}"));
+        let bytes = super::limits::largest_message(&format!("/k8s_auto_fix.v1.{method}"));
         let text = if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { mib(bytes) };
         assert_eq!(text, limit, "{method}");
     }

@@ -269,7 +269,7 @@ impl RunConfig {
         if self.fleet.max_lost == 0 || self.fleet.max_lost > 100 {
             return refuse("fleet.max_lost", "must be from 1 to 100");
         }
-        ranges::check(self)?;
+        ranges::check(&self.numbers())?;
         let tag = &self.rules.default_tag;
         let tag_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if tag.is_empty() || tag.len() > 128 || !tag.chars().all(tag_char) || tag.starts_with(['.', '-']) {
@@ -288,6 +288,30 @@ impl RunConfig {
             return refuse("spend.max_cost_usd", "must be a number from 0 to 1000000000");
         }
         self.check_models()
+    }
+
+    /// The numbers without a check of their own: key, value, and the range that is allowed.
+    fn numbers(&self) -> [(&'static str, u64, (u64, u64)); 13] {
+        let limits = &self.limits;
+        let known = |limit: Limit| limit.known().unwrap_or(1);
+        let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        [
+            ("max_attempts", self.max_attempts.into(), (1, 100)),
+            ("proposer.max_tokens", self.proposer.max_tokens.into(), (0, 10_000_000)),
+            // Kubernetes' own limit: a signed number of 32 bits.
+            ("rules.job_ttl_seconds", self.rules.job_ttl_seconds.into(), (0, i32::MAX as u64)),
+            ("limits.document_bytes", size(limits.document_bytes), (1, 256 << 20)),
+            // Some 100 bytes each while a document is worked on, in several copies.
+            ("limits.document_nodes", size(limits.document_nodes), (1, 2_000_000)),
+            ("limits.document_aliases", size(limits.document_aliases), (0, 100_000)),
+            ("limits.file_bytes", limits.file_bytes, (1, 4 << 30)),
+            ("limits.record_bytes", size(limits.record_bytes), (1, 256 << 20)),
+            ("limits.record_steps", limits.record_steps, (1_000, 1_000_000_000_000)),
+            ("limits.requests_per_minute", known(limits.requests_per_minute), (1, 100_000_000)),
+            ("limits.tokens_per_minute", known(limits.tokens_per_minute), (1, 1_000_000_000_000)),
+            ("limits.concurrency", known(limits.concurrency), (1, 100_000)),
+            ("spend.max_requests", self.spend.max_requests, (0, 1_000_000_000_000)),
+        ]
     }
 
     fn check_models(&self) -> Result<(), InvalidConfig> {

@@ -1,37 +1,11 @@
 //! Ranges of the numbers in a configuration: whoever submits a run decides neither how much memory a worker takes nor for how
 //! long it computes.
 
-use super::RunConfig;
 use super::error::InvalidConfig;
-use crate::budget::Limit;
 
-/// Largest `limits.document_nodes`: some 100 bytes each while a document is worked on, in several copies.
-const DOCUMENT_NODES: u64 = 2_000_000;
-
-/// Largest number of seconds in a field of Kubernetes, which are signed 32-bit numbers.
-const KUBERNETES_SECONDS: u64 = i32::MAX as u64;
-
-/// Checks every number that has no check of its own.
-pub(super) fn check(config: &RunConfig) -> Result<(), InvalidConfig> {
-    let limits = &config.limits;
-    let known = |limit: Limit| limit.known().unwrap_or(1);
-    let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    let ranges: [(&'static str, u64, (u64, u64)); 13] = [
-        ("max_attempts", config.max_attempts.into(), (1, 100)),
-        ("proposer.max_tokens", config.proposer.max_tokens.into(), (0, 10_000_000)),
-        ("rules.job_ttl_seconds", config.rules.job_ttl_seconds.into(), (0, KUBERNETES_SECONDS)),
-        ("limits.document_bytes", bytes(limits.document_bytes), (1, 256 << 20)),
-        ("limits.document_nodes", bytes(limits.document_nodes), (1, DOCUMENT_NODES)),
-        ("limits.document_aliases", bytes(limits.document_aliases), (0, 100_000)),
-        ("limits.file_bytes", limits.file_bytes, (1, 4 << 30)),
-        ("limits.record_bytes", bytes(limits.record_bytes), (1, 256 << 20)),
-        ("limits.record_steps", limits.record_steps, (1_000, 1_000_000_000_000)),
-        ("limits.requests_per_minute", known(limits.requests_per_minute), (1, 100_000_000)),
-        ("limits.tokens_per_minute", known(limits.tokens_per_minute), (1, 1_000_000_000_000)),
-        ("limits.concurrency", known(limits.concurrency), (1, 100_000)),
-        ("spend.max_requests", config.spend.max_requests, (0, 1_000_000_000_000)),
-    ];
-    for (key, value, (least, most)) in ranges {
+/// Checks that each number lies between the least and the most that its key allows.
+pub(super) fn check(numbers: &[(&'static str, u64, (u64, u64))]) -> Result<(), InvalidConfig> {
+    for &(key, value, (least, most)) in numbers {
         if !(least..=most).contains(&value) {
             return Err(InvalidConfig { key, reason: format!("must be from {least} to {most}") });
         }
@@ -43,7 +17,7 @@ pub(super) fn check(config: &RunConfig) -> Result<(), InvalidConfig> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use crate::config::RunConfig;
 
     /// Numbers that may be as large as their type allows.
     const HARMLESS: [(&str, u64); 2] = [
