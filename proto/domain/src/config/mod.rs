@@ -304,7 +304,7 @@ impl RunConfig {
             // Some 100 bytes each while a document is worked on, in several copies.
             ("limits.document_nodes", size(limits.document_nodes), (1, 2_000_000)),
             ("limits.document_aliases", size(limits.document_aliases), (0, 100_000)),
-            ("limits.file_bytes", limits.file_bytes, (1, 4 << 30)),
+            ("limits.file_bytes", limits.file_bytes, (1, 1 << 30)),
             ("limits.record_bytes", size(limits.record_bytes), (1, 256 << 20)),
             ("limits.record_steps", limits.record_steps, (1_000, 1_000_000_000_000)),
             ("limits.requests_per_minute", known(limits.requests_per_minute), (1, 100_000_000)),
