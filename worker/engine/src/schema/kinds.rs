@@ -16,6 +16,40 @@ const RETIRED_KINDS: &[(&str, &str)] = &[
 const NEVER_STORED: &[(&str, &str)] = &[("", "Binding"), ("policy", "Eviction"), ("autoscaling", "Scale")];
 const NEVER_STORED_GROUPS: &[&str] = &["authentication.k8s.io", "authorization.k8s.io"];
 
+/// Kinds, with their groups, that belong to no namespace.
+const CLUSTER_SCOPED: &[(&str, &str)] = &[
+    ("", "ComponentStatus"),
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("certificates.k8s.io", "ClusterTrustBundle"),
+    ("networking.k8s.io", "IPAddress"),
+    ("networking.k8s.io", "IngressClass"),
+    ("networking.k8s.io", "ServiceCIDR"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "DeviceTaintRule"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+];
+/// Groups all of whose kinds belong to no namespace.
+const CLUSTER_SCOPED_GROUPS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "storagemigration.k8s.io",
+];
+
 /// What the release knows of a kind.
 pub(super) enum Served<'a> {
     /// It is served.
@@ -34,6 +68,13 @@ impl Resource {
             || self.kind.ends_with("List")
             || &*self.kind == "Status";
         !never
+    }
+
+    /// Whether objects of this kind belong to a namespace.
+    pub(super) fn is_namespaced(&self) -> bool {
+        !CLUSTER_SCOPED_GROUPS.contains(&&*self.group)
+            && !NEVER_STORED_GROUPS.contains(&&*self.group)
+            && !CLUSTER_SCOPED.contains(&(&*self.group, &*self.kind))
     }
 
     fn api_version(&self) -> String {

@@ -27,6 +27,7 @@ mod format;
 mod kinds;
 mod model;
 mod required;
+mod rules;
 mod structural;
 mod walk;
 
@@ -34,5 +35,5 @@ mod walk;
 mod tests;
 
 pub use decode::DecodeError;
-pub use error::{Format, SchemaError, SchemaErrorKind};
+pub use error::{Format, Reason, SchemaError, SchemaErrorKind};
 pub use structural::{Report, Structural};
