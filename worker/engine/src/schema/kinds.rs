@@ -12,6 +12,51 @@ const RETIRED_KINDS: &[(&str, &str)] = &[
     ("ThirdPartyResource", "removed in 1.8; use apiextensions.k8s.io/v1 CustomResourceDefinition"),
 ];
 
+/// Group, version, kinds (all if empty) and the release that no longer serves them: the Kubernetes deprecation guide.
+const REMOVED: &[(&str, &str, &[&str], &str)] = &[
+    (
+        "admissionregistration.k8s.io",
+        "v1beta1",
+        &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"],
+        "1.22",
+    ),
+    ("apiextensions.k8s.io", "v1beta1", &[], "1.22"),
+    ("apiregistration.k8s.io", "v1beta1", &[], "1.22"),
+    ("apps", "v1beta1", &[], "1.16"),
+    ("apps", "v1beta2", &[], "1.16"),
+    ("authentication.k8s.io", "v1beta1", &["TokenReview"], "1.22"),
+    ("authorization.k8s.io", "v1beta1", &[], "1.22"),
+    ("autoscaling", "v2beta1", &[], "1.25"),
+    ("autoscaling", "v2beta2", &[], "1.26"),
+    ("batch", "v1beta1", &[], "1.25"),
+    ("batch", "v2alpha1", &[], "1.21"),
+    ("certificates.k8s.io", "v1beta1", &["CertificateSigningRequest"], "1.22"),
+    ("coordination.k8s.io", "v1beta1", &["Lease"], "1.22"),
+    ("discovery.k8s.io", "v1beta1", &[], "1.25"),
+    ("events.k8s.io", "v1beta1", &[], "1.25"),
+    ("extensions", "v1beta1", &["Ingress"], "1.22"),
+    ("extensions", "v1beta1", &[], "1.16"),
+    ("flowcontrol.apiserver.k8s.io", "v1beta1", &[], "1.26"),
+    ("flowcontrol.apiserver.k8s.io", "v1beta2", &[], "1.29"),
+    ("flowcontrol.apiserver.k8s.io", "v1beta3", &[], "1.32"),
+    ("networking.k8s.io", "v1beta1", &["Ingress", "IngressClass"], "1.22"),
+    ("node.k8s.io", "v1beta1", &[], "1.25"),
+    ("policy", "v1beta1", &["PodDisruptionBudget"], "1.25"),
+    ("rbac.authorization.k8s.io", "v1alpha1", &[], "1.22"),
+    ("rbac.authorization.k8s.io", "v1beta1", &[], "1.22"),
+    ("scheduling.k8s.io", "v1beta1", &["PriorityClass"], "1.22"),
+    ("storage.k8s.io", "v1beta1", &["CSIStorageCapacity"], "1.27"),
+    ("storage.k8s.io", "v1beta1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"], "1.22"),
+];
+
+/// The release that no longer serves a kind.
+fn removed_in(group: &str, version: &str, kind: &str) -> Option<&'static str> {
+    let is = |(removed, at, kinds, _): &&(&str, &str, &[&str], &str)| {
+        *removed == group && *at == version && (kinds.is_empty() || kinds.contains(&kind))
+    };
+    REMOVED.iter().find(is).map(|(_, _, _, release)| *release)
+}
+
 /// Kinds that are requests: the server answers them and stores nothing, so that they need no name.
 const NEVER_STORED: &[(&str, &str)] = &[("", "Binding"), ("policy", "Eviction"), ("autoscaling", "Scale")];
 const NEVER_STORED_GROUPS: &[&str] = &["authentication.k8s.io", "authorization.k8s.io"];
@@ -112,7 +157,14 @@ impl Model {
             return Served::Yes(found);
         }
         if self.kinds.iter().any(|known| &*known.group == group) || RETIRED_GROUPS.contains(&group) {
-            Served::No(self.instead(group, kind))
+            let instead = self.instead(group, kind);
+            Served::No(match (removed_in(group, version, kind), instead) {
+                (Some(release), Some(instead)) if !instead.starts_with("removed") => {
+                    Some(format!("removed in {release}; {instead}"))
+                }
+                (Some(release), None) => Some(format!("removed in {release}")),
+                (_, instead) => instead,
+            })
         } else {
             Served::Foreign
         }

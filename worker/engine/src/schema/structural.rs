@@ -99,6 +99,16 @@ impl Structural {
             _ => Report::Valid,
         }
     }
+
+    /// What the server would say of a document if it ignored what it cannot decode, e.g. unknown fields: errors that these
+    /// hide, and that show when they are mended.
+    pub fn hidden_errors(&self, document: &Value) -> Vec<SchemaError> {
+        let mut walk = Walk::lenient(&self.model);
+        document_of(&mut walk, document, None, &mut Verdict::default());
+        let mut errors = walk.into_errors();
+        errors.retain(|error| !error.kind.hides_validation());
+        errors
+    }
 }
 
 /// What the objects of a document were: a list may hold both sorts.

@@ -28,11 +28,18 @@ pub(super) struct Walk<'a> {
     errors: Vec<SchemaError>,
     /// Off inside `status`, which the server drops before it validates.
     requires: bool,
+    /// Whether objects are validated although they do not decode.
+    is_lenient: bool,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(model: &'a Model) -> Self {
-        Self { model, path: Vec::with_capacity(16), errors: Vec::new(), requires: true }
+        Self { model, path: Vec::with_capacity(16), errors: Vec::new(), requires: true, is_lenient: false }
+    }
+
+    /// One that validates what does not decode too.
+    pub(super) fn lenient(model: &'a Model) -> Self {
+        Self { is_lenient: true, ..Self::new(model) }
     }
 
     pub(super) fn model(&self) -> &'a Model {
@@ -89,6 +96,9 @@ impl<'a> Walk<'a> {
     /// Drops the errors after the first `kept` that the server would not have looked for, if one of them hides the rest;
     /// whether one does.
     pub(super) fn settle(&mut self, kept: usize) -> bool {
+        if self.is_lenient {
+            return false;
+        }
         let hides = |error: &SchemaError| error.kind.hides_validation();
         let is_hidden = self.errors.iter().skip(kept).any(hides);
         if is_hidden {

@@ -138,7 +138,7 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
             GateResult::from_errors(found.remaining.into_iter().chain(found.new).collect())
         });
     }
-    let fault = fault(&gates);
+    let fault = fault(&gates, candidate.document);
     Verification { gates, fault, new_violations, patched: Some(patched.value) }
 }
 
@@ -178,12 +178,12 @@ fn companion_findings(companions: &[Value]) -> Vec<String> {
 }
 
 /// Assigns the fault of a failure: `Patch` if the patch breaks anything, `Document` if the document had all of the
-/// errors before, `None` if no gate failed.
-pub fn fault(gates: &Gates) -> Fault {
+/// errors before (or had them behind others that the patch mended), `None` if no gate failed.
+pub fn fault(gates: &Gates, document: &Document) -> Fault {
     let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
         .iter()
         .any(|gate| gates.of(*gate).verdict == Verdict::Failed);
-    if by_patch || schema::is_worse(&gates.schema_before.errors, &gates.schema.errors) {
+    if by_patch || schema::is_worse(document, &gates.schema_before.errors, &gates.schema.errors) {
         Fault::Patch
     } else if gates.schema.verdict == Verdict::Failed {
         Fault::Document

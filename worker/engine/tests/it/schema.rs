@@ -1,4 +1,4 @@
-//! The structural gate against the verdicts of a real API server (`kubectl apply --dry-run=server`).
+//! The schema gate against the published verdicts of a real API server (`kubectl apply --dry-run=server`, 2025).
 #![expect(clippy::disallowed_types, reason = "tests read the reference corpus")]
 
 use std::collections::BTreeMap;
@@ -29,13 +29,13 @@ fn parse(yaml: &str) -> Document {
 struct Agreement {
     both_accept: usize,
     both_refuse: usize,
-    /// Faults of meaning, which this gate does not look for.
+    /// What depends on the cluster: service accounts and namespaces that it lacks.
     only_server_refuses: usize,
     not_applied: usize,
 }
 
 #[test]
-fn the_server_and_the_gate_agree_on_structure() {
+fn the_server_and_the_gate_agree() {
     let Some(folder) = corpus("grok_5k_dev") else { return };
     let detections: BTreeMap<_, _> = read::<Detection>(&folder, "detections.json.gz")
         .into_iter()

@@ -31,6 +31,6 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     if runs(Gate::Safety, config) && patched.is_some() {
         gates.safety = GateResult::from_errors(judged.safety_errors);
     }
-    let fault = fault(&gates);
+    let fault = fault(&gates, candidate.document);
     Verification { gates, fault, new_violations: Vec::new(), patched }
 }

@@ -31,7 +31,7 @@ pub(crate) fn mutating(errors: &mut Errors, object: &Node<'_, '_>) {
 }
 
 fn configuration(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::SUBDOMAIN.with_generation());
+    meta::object(errors, object, Naming::SUBDOMAIN.with_generation().with_any_finalizers());
     let mut names = BTreeSet::new();
     for hook in object.get("webhooks").entries() {
         webhook_of(errors, &hook);
@@ -223,7 +223,7 @@ fn match_resources(errors: &mut Errors, resources: &Node<'_, '_>) {
 
 /// A `ValidatingAdmissionPolicy`.
 pub(crate) fn policy(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::SUBDOMAIN.with_generation());
+    meta::object(errors, object, Naming::SUBDOMAIN.with_generation().with_any_finalizers());
     let (spec, metadata) = (object.get("spec"), object.get("metadata"));
     errors.one_of(&spec.get("failurePolicy"), FAILURE_POLICIES);
     let kind = spec.get("paramKind");
@@ -299,7 +299,7 @@ fn validation(errors: &mut Errors, check: &Node<'_, '_>) {
 
 /// A `ValidatingAdmissionPolicyBinding`.
 pub(crate) fn binding(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::SUBDOMAIN.with_generation());
+    meta::object(errors, object, Naming::SUBDOMAIN.with_generation().with_any_finalizers());
     let spec = object.get("spec");
     errors.needs_checked(&spec.get("policyName"), text::subdomain);
     let parameters = spec.get("paramRef");

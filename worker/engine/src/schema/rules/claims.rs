@@ -15,7 +15,9 @@ pub(crate) const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 /// A `PersistentVolumeClaim`.
 pub(crate) fn claim(errors: &mut Errors, claim: &Node<'_, '_>) {
     meta::object(errors, claim, Naming::SUBDOMAIN);
-    spec(errors, &claim.get("spec"));
+    let own = claim.get("spec");
+    body(errors, &own);
+    normalized_sources(errors, &own);
 }
 
 /// Access modes: each of the known ones, and `ReadWriteOncePod` alone.
@@ -35,8 +37,26 @@ pub(crate) fn access_modes(errors: &mut Errors, modes: &Node<'_, '_>) {
     }
 }
 
-/// The spec of a claim, also within templates.
-pub(crate) fn spec(errors: &mut Errors, spec: &Node<'_, '_>) {
+/// The spec of a claim in a template.
+pub(crate) fn template(errors: &mut Errors, spec: &Node<'_, '_>) {
+    body(errors, spec);
+    let (source, reference) = (spec.get("dataSource"), spec.get("dataSourceRef"));
+    if source.is_set() {
+        data_source(errors, &source);
+    }
+    let namespace = reference.get("namespace");
+    if reference.is_set() {
+        data_source(errors, &reference);
+        errors.check_if_any(&namespace, text::label);
+    }
+    if !namespace.is_empty() && source.is_set() {
+        differ(errors, spec, "may not be specified when dataSourceRef.namespace is specified");
+    } else if source.is_set() && reference.is_set() && !is_same(&source, &reference) {
+        differ(errors, spec, "must match dataSourceRef");
+    }
+}
+
+fn body(errors: &mut Errors, spec: &Node<'_, '_>) {
     let modes = spec.get("accessModes");
     if modes.is_empty() {
         errors.required(&modes, "at least 1 access mode is required");
@@ -46,7 +66,6 @@ pub(crate) fn spec(errors: &mut Errors, spec: &Node<'_, '_>) {
     storage(errors, spec);
     errors.check_if_any(&spec.get("storageClassName"), text::subdomain);
     errors.one_of(&spec.get("volumeMode"), VOLUME_MODES);
-    sources(errors, spec);
     errors.check_if_any(&spec.get("volumeAttributesClassName"), text::subdomain);
 }
 
@@ -74,7 +93,17 @@ pub(crate) fn shown(quantity: &Node<'_, '_>) -> String {
     }
 }
 
-fn sources(errors: &mut Errors, spec: &Node<'_, '_>) {
+/// The server names both fields by their path.
+fn differ(errors: &mut Errors, spec: &Node<'_, '_>, detail: &str) {
+    errors.invalid_text(spec, &spec.get("dataSource").to_string(), detail);
+}
+
+fn is_same(source: &Node<'_, '_>, reference: &Node<'_, '_>) -> bool {
+    ["apiGroup", "kind", "name"].iter().all(|key| source.get(key).str() == reference.get(key).str())
+}
+
+/// The sources of a claim that is no template: of the two fields, the server fills in the one that lacks.
+fn normalized_sources(errors: &mut Errors, spec: &Node<'_, '_>) {
     let (source, reference) = (spec.get("dataSource"), spec.get("dataSourceRef"));
     let group = |node: &Node<'_, '_>| node.get("apiGroup").str().to_owned();
     let crosses = !reference.get("namespace").is_empty();
@@ -92,11 +121,8 @@ fn sources(errors: &mut Errors, spec: &Node<'_, '_>) {
         (Some(source), Some(reference)) => {
             data_source(errors, source);
             data_source(errors, reference);
-            let same = ["apiGroup", "kind", "name"]
-                .iter()
-                .all(|key| source.get(key).str() == reference.get(key).str());
-            if !same {
-                errors.invalid_text(spec, &spec.get("dataSource").to_string(), "must match dataSourceRef");
+            if !is_same(source, reference) {
+                differ(errors, spec, "must match dataSourceRef");
             }
         }
         // The server copies one to the other.

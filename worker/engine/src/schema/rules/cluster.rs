@@ -135,14 +135,11 @@ pub(crate) fn priority_class(errors: &mut Errors, object: &Node<'_, '_>) {
 
 /// A `RuntimeClass`.
 pub(crate) fn runtime_class(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::SUBDOMAIN);
+    meta::object(errors, object, Naming::SUBDOMAIN.with_any_finalizers());
     errors.needs_checked(&object.get("handler"), text::label);
     let overhead = object.get("overhead");
     let limits = overhead.get_as("limits", "podFixed");
-    for (name, amount) in limits.pairs() {
-        resources::container_name(errors, &amount, name);
-        resources::checked_amount(errors, &amount, name);
-    }
+    resources::overhead(errors, &overhead, &limits);
     let scheduling = object.get("scheduling");
     meta::labels(errors, &scheduling.get("nodeSelector"));
     let tolerations = scheduling.get("tolerations");
@@ -158,30 +155,19 @@ pub(crate) fn runtime_class(errors: &mut Errors, object: &Node<'_, '_>) {
 
 /// A Lease.
 pub(crate) fn lease(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::SUBDOMAIN);
+    meta::object(errors, object, Naming::SUBDOMAIN.with_any_finalizers());
     let spec = object.get("spec");
     let (duration, transitions) = (spec.get("leaseDurationSeconds"), spec.get("leaseTransitions"));
     if duration.int().is_some_and(|seconds| seconds <= 0) {
         errors.invalid(&duration, "must be greater than 0");
     }
     errors.not_negative(&transitions);
-    let strategy = spec.get("strategy");
-    if let Some(name) = strategy.text() {
-        let at = strategy.alias("strategy");
-        if name.contains('/') {
-            errors.check_text(&at, name, text::qualified);
-        } else if name != "OldestEmulationVersion" {
-            errors.unsupported(&at, &["OldestEmulationVersion"]);
-        }
-    }
-    if !spec.get("preferredHolder").is_empty() && strategy.is_empty() {
-        errors.forbidden(&spec.get("preferredHolder"), "may only be specified if `strategy` is defined");
-    }
+    // A strategy and a preferred holder are behind a feature gate that is off: the server drops them.
 }
 
 /// An `APIService`.
 pub(crate) fn api_service(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::PATH);
+    meta::object(errors, object, Naming::PATH.with_any_finalizers());
     let (spec, metadata) = (object.get("spec"), object.get("metadata"));
     let (name, group, version) = (metadata.get("name"), spec.get("group"), spec.get("version"));
     let required = format!("{}.{}", version.str(), group.str());

@@ -26,7 +26,8 @@ pub(crate) fn config_map(errors: &mut Errors, object: &Node<'_, '_>) {
         size += decoded_length(value.str());
     }
     if size > MAX_BYTES {
-        errors.too_long(&object.get(""), MAX_BYTES);
+        // The server names no field.
+        errors.too_long(&object.key(""), MAX_BYTES);
     }
 }
 

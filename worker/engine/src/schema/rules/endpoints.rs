@@ -75,10 +75,6 @@ pub(crate) fn slice(errors: &mut Errors, object: &Node<'_, '_>) {
                 errors.check(&field, check);
             }
         }
-        let topology = endpoint.get("deprecatedTopology");
-        if !errors.at_most_entries(&topology, 16) {
-            meta::labels(errors, &topology);
-        }
         hints(errors, &endpoint.get("hints"));
     }
 }

@@ -81,6 +81,12 @@ fn generated_selector(errors: &mut Errors, spec: &Node<'_, '_>, template: &Node<
             errors.invalid(&labels.key(key).in_place_of(&labels), "must be the uid of the job");
         }
     }
+    // Pods get the name as a label.
+    let has_both =
+        NAME_LABELS.iter().all(|key| labels.fields().is_some_and(|fields| fields.contains_key(*key)));
+    if !has_both {
+        errors.check_text(&template.get("labels"), name, text::label_value);
+    }
     let selector = spec.get("selector");
     let is_right = meta::selector(errors, &selector);
     if !is_right {

@@ -16,13 +16,19 @@ pub(crate) struct Naming {
     pub(crate) checks_prefix: bool,
     /// Whether the server sets the generation of new objects itself.
     pub(crate) sets_generation: bool,
+    /// Whether finalizers without a domain must be the server's own.
+    pub(crate) knows_finalizers: bool,
 }
 
 impl Naming {
     pub(crate) const SUBDOMAIN: Self =
-        Self { check: text::subdomain, checks_prefix: true, sets_generation: false };
+        Self { check: text::subdomain, checks_prefix: true, sets_generation: false, knows_finalizers: true };
     pub(crate) const LABEL: Self = Self { check: text::label, ..Self::SUBDOMAIN };
     pub(crate) const PATH: Self = Self { check: text::path_segment, ..Self::SUBDOMAIN };
+
+    pub(crate) const fn with_any_finalizers(self) -> Self {
+        Self { knows_finalizers: false, ..self }
+    }
 
     pub(crate) const fn with_generation(self) -> Self {
         Self { sets_generation: true, ..self }
@@ -39,7 +45,7 @@ pub(crate) fn object(errors: &mut Errors, object: &Node<'_, '_>, naming: Naming)
     labels(errors, &meta.get("labels"));
     annotations(errors, &meta.get("annotations"));
     owners(errors, &meta.get("ownerReferences"));
-    finalizers(errors, &meta.get("finalizers"));
+    finalizers(errors, &meta.get("finalizers"), naming.knows_finalizers);
 }
 
 /// What a name for a prefix becomes: five characters are added.
@@ -132,14 +138,14 @@ fn owners(errors: &mut Errors, owners: &Node<'_, '_>) {
     }
 }
 
-fn finalizers(errors: &mut Errors, finalizers: &Node<'_, '_>) {
+fn finalizers(errors: &mut Errors, finalizers: &Node<'_, '_>, are_known: bool) {
     for finalizer in finalizers.texts() {
         errors.check_text(finalizers, finalizer, text::qualified);
     }
     if ["orphan", "foregroundDeletion"].iter().all(|name| finalizers.texts().any(|text| text == *name)) {
         errors.invalid(finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
     }
-    for finalizer in finalizers.entries() {
+    for finalizer in finalizers.entries().filter(|_| are_known) {
         known_finalizer(errors, &finalizer, finalizer.str());
     }
 }

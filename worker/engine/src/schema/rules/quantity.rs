@@ -1,6 +1,7 @@
 //! Quantities: `500m`, `1.5Gi`, `2e3`.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use serde_json::Value;
 
@@ -80,6 +81,19 @@ impl Quantity {
 
     pub(crate) fn plus(self, other: Self) -> Self {
         Self { nano: self.nano.saturating_add(other.nano).clamp(-MOST, MOST) }
+    }
+}
+
+/// As the server writes what it has computed: whole, in thousandths, or in billionths.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nano % NANO == 0 {
+            write!(f, "{}", self.nano / NANO)
+        } else if self.nano % MILLI == 0 {
+            write!(f, "{}m", self.nano / MILLI)
+        } else {
+            write!(f, "{}n", self.nano)
+        }
     }
 }
 

@@ -246,6 +246,6 @@ pub(crate) fn disruption_budget(errors: &mut Errors, object: &Node<'_, '_>) {
     errors.one_of(&spec.get("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"]);
     // The rules of this kind leave out the metadata; the server then checks it for all kinds, but only if all else is right.
     if errors.len() == before {
-        meta::object(errors, object, Naming::PATH.with_generation());
+        meta::object(errors, object, Naming::PATH.with_generation().with_any_finalizers());
     }
 }

@@ -35,9 +35,7 @@ pub(crate) fn cluster_role(errors: &mut Errors, object: &Node<'_, '_>) {
 
 fn rules(errors: &mut Errors, rules: &Node<'_, '_>, is_namespaced: bool) {
     for rule in rules.entries() {
-        if rule.get("verbs").is_empty() {
-            errors.required(&rule.get("verbs"), "verbs must contain at least one value");
-        }
+        errors.needs(&rule.get("verbs"));
         let (groups, resources) = (rule.get("apiGroups"), rule.get("resources"));
         let urls = rule.get("nonResourceURLs");
         if urls.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::claims::shown;
 use super::errors::Errors;
 use super::node::Node;
 use super::quantity::Quantity;
@@ -97,10 +98,10 @@ pub(crate) fn amount(quantity: &Node<'_, '_>) -> Quantity {
 pub(crate) fn checked_amount(errors: &mut Errors, at: &Node<'_, '_>, name: &str) {
     let amount = amount(at);
     if amount.is_negative() {
-        errors.invalid(at, "must be greater than or equal to 0");
+        errors.invalid_text(at, &shown(at), "must be greater than or equal to 0");
     }
     if (OBJECT_COUNTS.contains(&name) || is_extended(name)) && !amount.is_whole() {
-        errors.invalid(at, "must be an integer");
+        errors.invalid_text(at, &shown(at), "must be an integer");
     }
 }
 
@@ -153,6 +154,19 @@ pub(crate) fn requirements(
     devices(errors, &resources.get("claims"), claims);
 }
 
+/// What running a pod costs besides its containers: limits alone, shown below `holder`.
+pub(crate) fn overhead(errors: &mut Errors, holder: &Node<'_, '_>, limits: &Node<'_, '_>) {
+    for (resource, limit) in limits.pairs() {
+        container_name(errors, &limit, resource);
+        checked_amount(errors, &limit, resource);
+        huge_page(errors, &limit, resource);
+    }
+    let has = |wanted: fn(&str) -> bool| limits.pairs().any(|(resource, _)| wanted(resource));
+    if has(is_huge_page) && !has(|resource| ["cpu", "memory"].contains(&resource)) {
+        errors.forbidden(holder, "HugePages require cpu or memory");
+    }
+}
+
 fn has(list: &Node<'_, '_>, resource: &str) -> bool {
     list.fields().is_some_and(|fields| fields.contains_key(resource))
 }
@@ -178,7 +192,6 @@ fn compare(
     } else {
         return;
     };
-    let shown = super::claims::shown;
     errors.invalid_text(
         requests,
         &shown(request),
@@ -190,8 +203,12 @@ fn huge_page(errors: &mut Errors, at: &Node<'_, '_>, resource: &str) {
     let Some(size) = resource.strip_prefix("hugepages-") else { return };
     let size = Quantity::parse(size).ok().filter(|size| size.is_positive() && size.is_whole());
     if size.is_none_or(|size| amount(at).value() % size.value() != 0) {
-        let shown = super::claims::shown(at);
-        errors.invalid_text(at, &shown, &format!("{shown} is not positive integer multiple of {resource}"));
+        let written = shown(at);
+        errors.invalid_text(
+            at,
+            &written,
+            &format!("{written} is not positive integer multiple of {resource}"),
+        );
     }
 }
 

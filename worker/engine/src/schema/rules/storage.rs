@@ -65,10 +65,10 @@ fn capacity(errors: &mut Errors, capacity: &Node<'_, '_>) {
     for (_, amount) in capacity.pairs() {
         let value = resources::amount(&amount);
         if value.value() < 0 {
-            errors.invalid(&amount, "must be a valid resource quantity");
+            errors.invalid_text(&amount, &claims::shown(&amount), "must be a valid resource quantity");
         }
         if !value.is_positive() {
-            errors.invalid(&amount, "must be greater than zero");
+            errors.invalid_text(&amount, &claims::shown(&amount), "must be greater than zero");
         }
     }
 }

@@ -154,6 +154,12 @@ pub(crate) fn replication_controller(errors: &mut Errors, object: &Node<'_, '_>)
     if selector.is_empty() && labels.is_empty() {
         errors.required(&selector, "");
     }
+    // A controller without labels gets those of its pods.
+    let own = object.get("metadata");
+    let own = own.get("labels");
+    if own.is_empty() {
+        meta::labels(errors, &own.in_place_of(&labels));
+    }
     if !template.is_set() {
         return errors.required(&template, "");
     }
@@ -225,7 +231,7 @@ pub(crate) fn stateful_set(errors: &mut Errors, object: &Node<'_, '_>) {
     }
     let claim_templates = spec.get("volumeClaimTemplates");
     for claim in claim_templates.entries() {
-        claims::spec(errors, &claim.get("spec"));
+        claims::template(errors, &claim.get("spec"));
     }
     errors.not_negative(&spec.get("replicas"));
     errors.not_negative(&spec.get("minReadySeconds"));

@@ -16,7 +16,7 @@ const APPROVAL: &str = "api-approved.kubernetes.io";
 
 /// A `CustomResourceDefinition`.
 pub(crate) fn definition(errors: &mut Errors, object: &Node<'_, '_>) {
-    meta::object(errors, object, Naming::SUBDOMAIN.with_generation());
+    meta::object(errors, object, Naming::SUBDOMAIN.with_generation().with_any_finalizers());
     let (spec, metadata) = (object.get("spec"), object.get("metadata"));
     let (group, names) = (spec.get("group"), spec.get("names"));
     let name = metadata.get("name");

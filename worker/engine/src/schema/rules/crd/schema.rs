@@ -68,8 +68,35 @@ pub(super) fn check(errors: &mut Errors, holder: &Node<'_, '_>, has_status: bool
     if schema.get("nullable").is_true() {
         errors.forbidden(&schema.get("nullable"), "nullable cannot be true at the root");
     }
-    structural(errors, &schema, Level::Root, 0);
+    // A schema that uses what is not supported is not looked at for its structure.
+    if !uses_unsupported(&schema, 0) {
+        structural(errors, &schema, Level::Root, 0);
+    }
     supported(errors, &schema, 0);
+}
+
+const UNSUPPORTED: &[&str] =
+    &["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"];
+
+fn is_used(value: &Node<'_, '_>) -> bool {
+    value.is_set() && (!value.is_empty() || value.value().is_some_and(serde_json::Value::is_boolean))
+}
+
+fn uses_unsupported(schema: &Node<'_, '_>, depth: usize) -> bool {
+    if depth > MAX_DEPTH {
+        return false;
+    }
+    let items = schema.get("items");
+    UNSUPPORTED.iter().any(|field| is_used(&schema.get(field)))
+        || (items.len() > 0 && items.fields().is_none())
+        || ["items", "additionalProperties", "not"].iter().any(|child| {
+            let child = schema.get(child);
+            child.fields().is_some() && uses_unsupported(&child, depth + 1)
+        })
+        || schema.get("properties").pairs().any(|(_, property)| uses_unsupported(&property, depth + 1))
+        || ["allOf", "anyOf", "oneOf"]
+            .iter()
+            .any(|list| schema.get(list).entries().any(|entry| uses_unsupported(&entry, depth + 1)))
 }
 
 fn has(schema: &Node<'_, '_>, extension: &str) -> bool {
@@ -345,9 +372,9 @@ fn supported(errors: &mut Errors, schema: &Node<'_, '_>, depth: usize) {
     if !kind.is_empty() && !TYPES.contains(&kind.str()) {
         errors.unsupported(&kind, TYPES);
     }
-    for field in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
+    for field in UNSUPPORTED {
         let value = schema.get(field);
-        if value.is_set() && (!value.is_empty() || value.value().is_some_and(serde_json::Value::is_boolean)) {
+        if is_used(&value) {
             errors.forbidden(&value, &format!("{field} is not supported"));
         }
     }

@@ -15,8 +15,17 @@ use super::shared::{Scope, containers};
 use super::spec::image_is_trimmed;
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-const NOT_FOR_EPHEMERAL: &[&str] =
-    &["ports", "resources", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
+const NOT_FOR_EPHEMERAL: &[&str] = &[
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+];
 
 /// Checks the containers of a pod.
 pub(super) fn check(errors: &mut Errors, spec: &Node<'_, '_>, scope: &Scope<'_>) {
@@ -50,7 +59,14 @@ fn initial(errors: &mut Errors, list: &Node<'_, '_>, own: &Node<'_, '_>, scope: 
     let mut names: BTreeSet<&str> = own.entries().map(|container| container.get("name").str()).collect();
     for container in list.entries() {
         common(errors, &container, scope);
-        restart_policy(errors, &container);
+        if container.get("restartPolicy").is_set() || container.get("restartPolicyRules").is_empty() {
+            restart_policy(errors, &container);
+        } else {
+            errors.required(
+                &container.get("restartPolicy"),
+                "must specify restartPolicy when restart rules are used",
+            );
+        }
         let name = container.get("name");
         if names.contains(name.str()) {
             errors.duplicate_text(&name, name.str());
@@ -93,9 +109,10 @@ fn ephemeral(errors: &mut Errors, list: &Node<'_, '_>, others: [&Node<'_, '_>; 2
         if !target.is_empty() && !others.contains(target.str()) {
             errors.not_found(&target, target.str());
         }
-        for field in NOT_FOR_EPHEMERAL {
-            let field = container.get(field);
-            if field.is_set() && field.fields().is_none_or(|fields| !fields.is_empty()) {
+        for name in NOT_FOR_EPHEMERAL {
+            let field = container.get(name);
+            let is_zero = *name == "resources" && field.len() == 0;
+            if field.is_set() && !is_zero {
                 errors.forbidden(&field, "cannot be set for an Ephemeral Container");
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::claims::shown;
 use super::super::errors::Errors;
 use super::super::ip;
 use super::super::node::Node;
@@ -58,7 +59,8 @@ pub(super) fn check(errors: &mut Errors, spec: &Node<'_, '_>, owner: Owner<'_>) 
     aliases(errors, &spec.get("hostAliases"));
     errors.one_of(&spec.get("preemptionPolicy"), &["PreemptLowerPriority", "Never"]);
     let overhead = spec.get("overhead");
-    overhead_amounts(errors, &overhead);
+    let limits = overhead.get("limits");
+    resources::overhead(errors, &overhead, &limits.in_place_of(&overhead));
     operating_system::check(errors, spec);
     containers::files_are_known(errors, spec);
 }
@@ -129,16 +131,24 @@ fn pod_resources(errors: &mut Errors, spec: &Node<'_, '_>, scope: &Scope<'_>) {
     let requests = shared.get("requests");
     for (resource, request) in requests.pairs() {
         let sum = containers::sum(spec, "requests", resource, scope.is_pod);
-        if sum.is_some_and(|sum| sum > resources::amount(&request)) {
-            errors.invalid(&request, "must be greater than or equal to aggregate container requests");
+        if let Some(sum) = sum.filter(|sum| *sum > resources::amount(&request)) {
+            errors.invalid_text(
+                &request,
+                &shown(&request),
+                &format!("must be greater than or equal to aggregate container requests of {sum}"),
+            );
         }
     }
     let limits = shared.get("limits");
     for (resource, limit) in limits.pairs() {
         let allowed = resources::amount(&limit);
         let sum = containers::sum(spec, "limits", resource, false);
-        if resources::is_huge_page(resource) && sum.is_some_and(|sum| sum > allowed) {
-            errors.invalid(&limit, "must be greater than or equal to aggregate container limits");
+        if let Some(sum) = sum.filter(|sum| resources::is_huge_page(resource) && *sum > allowed) {
+            errors.invalid_text(
+                &limit,
+                &shown(&limit),
+                &format!("must be greater than or equal to aggregate container limits of {sum}"),
+            );
         }
         for (index, container) in spec.get("containers").entries().enumerate() {
             let own = container.get("resources");
@@ -150,11 +160,8 @@ fn pod_resources(errors: &mut Errors, spec: &Node<'_, '_>, scope: &Scope<'_>) {
                 let at = at.key(resource);
                 errors.invalid_text(
                     &at.get("limits"),
-                    &super::super::claims::shown(&own),
-                    &format!(
-                        "must be less than or equal to pod limits of {}",
-                        super::super::claims::shown(&limit)
-                    ),
+                    &shown(&own),
+                    &format!("must be less than or equal to pod limits of {}", shown(&limit)),
                 );
             }
         }
@@ -291,15 +298,6 @@ fn aliases(errors: &mut Errors, aliases: &Node<'_, '_>) {
         for name in alias.get("hostnames").entries() {
             errors.check(&name, text::subdomain);
         }
-    }
-}
-
-fn overhead_amounts(errors: &mut Errors, overhead: &Node<'_, '_>) {
-    let limits = overhead.get("limits");
-    let limits = limits.in_place_of(overhead);
-    for (resource, amount) in limits.pairs() {
-        resources::container_name(errors, &amount, resource);
-        resources::checked_amount(errors, &amount, resource);
     }
 }
 

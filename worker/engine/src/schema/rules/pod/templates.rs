@@ -28,9 +28,7 @@ pub(crate) fn pod(errors: &mut Errors, pod: &Node<'_, '_>) {
         metadata.get("name").str()
     };
     spec::check(errors, &spec, Owner::Pod { name });
-    if spec.get("serviceAccountName").is_empty() && spec.get("serviceAccount").is_empty() {
-        tokens(errors, &spec);
-    }
+    // The server refuses a projected token without a service account, but its admission has named `default` by then.
     for list in ["containers", "initContainers"] {
         for container in spec.get(list).entries() {
             spec::image_is_trimmed(errors, &container);
@@ -45,10 +43,6 @@ pub(crate) fn pod(errors: &mut Errors, pod: &Node<'_, '_>) {
     }
     annotations::match_fields(errors, &metadata.get("annotations"), &spec);
 }
-
-/// A pod without a service account has no token of one. (The server's admission sets `default`, but validates what a
-/// client could have sent before.)
-fn tokens(_errors: &mut Errors, _spec: &Node<'_, '_>) {}
 
 /// A `PodTemplate`.
 pub(crate) fn pod_template(errors: &mut Errors, object: &Node<'_, '_>) {

@@ -151,7 +151,7 @@ fn ephemeral(errors: &mut Errors, ephemeral: &Node<'_, '_>) {
             errors.forbidden(&metadata.get(field), "cannot be set");
         }
     }
-    claims::spec(errors, &template.get("spec"));
+    claims::template(errors, &template.get("spec"));
 }
 
 /// Whether a decoded field holds Go's zero value.

@@ -30,6 +30,10 @@ impl Source {
         Self { checked_as, ..self }
     }
 
+    pub(super) fn is_field(&self, field: &str) -> bool {
+        self.field == field
+    }
+
     /// Checks the source if it is there and the first; whether it is there.
     pub(super) fn check(&self, errors: &mut Errors, volume: &Node<'_, '_>, is_taken: bool) -> bool {
         let is_set = volume.get(self.field).is_set();

@@ -48,7 +48,7 @@ pub(crate) fn persistent_source(errors: &mut Errors, spec: &Node<'_, '_>) {
         let is_first = !is_taken;
         let is_set = source.check(errors, spec, is_taken);
         is_taken |= is_set;
-        if is_set && is_first && spec.get("local").is_set() && !spec.get("nodeAffinity").is_set() {
+        if is_set && is_first && source.is_field("local") && !spec.get("nodeAffinity").is_set() {
             errors.required(&spec.get("nodeAffinity"), "Local volume requires node affinity");
         }
     }
