@@ -8,6 +8,9 @@ use domain::pointer::Pointer;
 /// A text longer than this is cut in messages: field names come from the document and may be anything.
 const MAX_SHOWN: usize = 300;
 
+/// What a rule says, with the value: longer than any of the server's own messages.
+const MAX_TEXT: usize = 2_000;
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
@@ -135,7 +138,7 @@ impl fmt::Display for SchemaError {
             }
             SchemaErrorKind::Rule { field, reason, text } => {
                 let colon = if text.is_empty() { "" } else { ": " };
-                write!(f, "{}: {}{colon}{text}", Shown(field), reason.text())
+                write!(f, "{}: {}{colon}{}", Shown(field), reason.text(), cut_at(text, MAX_TEXT))
             }
             SchemaErrorKind::BadFormat(Format::Time) => {
                 write!(f, "cannot parse field \"{path}\" as an RFC 3339 time")
@@ -216,7 +219,11 @@ impl fmt::Display for Shown<'_> {
 
 /// Cuts a text of the document to what a message shows.
 pub(super) fn cut(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MAX_SHOWN) {
+    cut_at(text, MAX_SHOWN)
+}
+
+fn cut_at(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
     }

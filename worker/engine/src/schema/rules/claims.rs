@@ -115,8 +115,7 @@ fn normalized_sources(errors: &mut Errors, spec: &Node<'_, '_>) {
         )
     };
     let reference = reference.is_set().then_some(reference).filter(|_| !crosses);
-    let source =
-        source.is_set().then_some(source).filter(|source| reference.is_some() || crosses || is_kept(source));
+    let source = source.is_set().then_some(source).filter(|source| reference.is_some() || is_kept(source));
     match (&source, &reference) {
         (Some(source), Some(reference)) => {
             data_source(errors, source);

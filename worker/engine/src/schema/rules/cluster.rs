@@ -24,15 +24,15 @@ pub(crate) fn namespace(errors: &mut Errors, object: &Node<'_, '_>) {
     let before = errors.len();
     for (key, value) in labels.pairs() {
         match key.strip_prefix(POD_SECURITY) {
-            Some("enforce" | "audit" | "warn") => {
-                if !["privileged", "baseline", "restricted"].contains(&value.str()) {
-                    errors.invalid(&value, "must be one of privileged, baseline, restricted");
-                }
+            Some("enforce" | "audit" | "warn")
+                if !["privileged", "baseline", "restricted"].contains(&value.str()) =>
+            {
+                errors.invalid(&value, "must be one of privileged, baseline, restricted");
             }
-            Some("enforce-version" | "audit-version" | "warn-version") => {
-                if !is_pod_security_version(value.str()) {
-                    errors.invalid(&value, "must be \"latest\" or \"v1.x\"");
-                }
+            Some("enforce-version" | "audit-version" | "warn-version")
+                if !is_pod_security_version(value.str()) =>
+            {
+                errors.invalid(&value, "must be \"latest\" or \"v1.x\"");
             }
             _ => {}
         }

@@ -101,16 +101,12 @@ fn of_type(errors: &mut Errors, object: &Node<'_, '_>, data: &Node<'_, '_>) {
         "kubernetes.io/dockerconfigjson" => {
             docker(errors, object, &data.key(".dockerconfigjson"), ".dockerconfigjson");
         }
-        "kubernetes.io/basic-auth" => {
-            if lacks("username") && lacks("password") {
-                errors.required(&data.key("username"), "");
-                errors.required(&data.key("password"), "");
-            }
+        "kubernetes.io/basic-auth" if lacks("username") && lacks("password") => {
+            errors.required(&data.key("username"), "");
+            errors.required(&data.key("password"), "");
         }
-        "kubernetes.io/ssh-auth" => {
-            if stored(object, "ssh-privatekey").is_none_or(|key| key.is_empty()) {
-                errors.required(&data.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if stored(object, "ssh-privatekey").is_none_or(|key| key.is_empty()) => {
+            errors.required(&data.key("ssh-privatekey"), "");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

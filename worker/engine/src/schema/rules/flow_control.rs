@@ -208,10 +208,10 @@ fn response(errors: &mut Errors, response: &Node<'_, '_>) {
     let (kind, queuing) = (response.get("type"), response.get("queuing"));
     match kind.str() {
         "Reject" => {
-            errors.forbidden_if_set(&queuing, "must be nil if limited.limitResponse.type is not Limited")
+            errors.forbidden_if_set(&queuing, "must be nil if limited.limitResponse.type is not Limited");
         }
         "Queue" if !queuing.is_set() => {
-            errors.required(&queuing, "must not be empty if limited.limitResponse.type is Limited")
+            errors.required(&queuing, "must not be empty if limited.limitResponse.type is Limited");
         }
         "Queue" => {
             let (queues, hand) = (queuing.get("queues"), queuing.get("handSize"));

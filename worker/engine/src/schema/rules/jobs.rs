@@ -34,7 +34,7 @@ pub(crate) fn job(errors: &mut Errors, object: &Node<'_, '_>) {
     } else {
         generated_selector(errors, &spec, &template, name);
     }
-    job_spec(errors, &spec);
+    job_spec(errors, &spec, true);
     let completions = spec.get("completions").number();
     if is_indexed(&spec) && completions > 0 {
         let host = format!("{name}-{}", completions - 1);
@@ -49,7 +49,11 @@ pub(crate) fn job(errors: &mut Errors, object: &Node<'_, '_>) {
     // A job without labels gets those of its pods.
     let (own, pods) = (metadata.get("labels"), template.get("metadata"));
     if own.is_empty() {
-        meta::labels(errors, &own.in_place_of(&pods.get("labels")));
+        let given = pods.get("labels");
+        meta::labels(errors, &own.in_place_of(&given));
+        if given.is_set() && !spec.get("manualSelector").is_true() {
+            errors.check_text(&own, name, text::label_value);
+        }
     }
 }
 
@@ -139,7 +143,7 @@ pub(crate) fn cron_job(errors: &mut Errors, object: &Node<'_, '_>) {
     errors.one_of_or_default(&spec.get("concurrencyPolicy"), &["Allow", "Forbid", "Replace"]);
     let template = spec.get("jobTemplate");
     let job = template.get("spec");
-    job_spec(errors, &job);
+    job_spec(errors, &job, false);
     if job.get("selector").is_set() {
         errors.invalid(&job.get("selector"), "`selector` will be auto-generated");
     }
@@ -186,7 +190,8 @@ fn is_indexed(spec: &Node<'_, '_>) -> bool {
     spec.get("completionMode").str() == "Indexed"
 }
 
-fn job_spec(errors: &mut Errors, spec: &Node<'_, '_>) {
+/// The spec of a job. That of a cron job's template has no defaults yet.
+fn job_spec(errors: &mut Errors, spec: &Node<'_, '_>, has_defaults: bool) {
     for field in [
         "parallelism",
         "completions",
@@ -206,7 +211,7 @@ fn job_spec(errors: &mut Errors, spec: &Node<'_, '_>) {
         meta::domain_path(errors, &manager);
         errors.at_most_bytes(&manager, 63);
     }
-    completion_mode(errors, spec);
+    completion_mode(errors, spec, has_defaults);
     let failure = spec.get("podFailurePolicy");
     if failure.is_set() {
         failure_policy(errors, spec, &failure);
@@ -242,7 +247,7 @@ fn restart_policy(errors: &mut Errors, template: &Node<'_, '_>, has_failure_poli
     }
 }
 
-fn completion_mode(errors: &mut Errors, spec: &Node<'_, '_>) {
+fn completion_mode(errors: &mut Errors, spec: &Node<'_, '_>, has_defaults: bool) {
     let (completions, parallel) = (spec.get("completions"), spec.get("parallelism"));
     let (per_index, most_failed) = (spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes"));
     errors.one_of(&spec.get("completionMode"), &["NonIndexed", "Indexed"]);
@@ -259,7 +264,8 @@ fn completion_mode(errors: &mut Errors, spec: &Node<'_, '_>) {
         _ => return,
     }
     // Without either, the server makes it one completion.
-    if !completions.is_set() && parallel.is_set() {
+    let is_one = has_defaults && !parallel.is_set();
+    if !completions.is_set() && !is_one {
         errors.required(&completions, "when completion mode is Indexed");
     }
     if parallel.number() > MOST_PARALLEL {
@@ -268,7 +274,7 @@ fn completion_mode(errors: &mut Errors, spec: &Node<'_, '_>) {
             &format!("must be less than or equal to {MOST_PARALLEL} when completion mode is Indexed"),
         );
     }
-    let count = completions.int().or_else(|| (!parallel.is_set()).then_some(1));
+    let count = completions.int().or_else(|| is_one.then_some(1));
     if let (Some(count), Some(failed)) = (count, most_failed.int())
         && failed > count
     {

@@ -35,6 +35,9 @@ mod volumes;
 mod webhook;
 mod workloads;
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 use super::error::SchemaError;

@@ -87,15 +87,14 @@ pub(crate) fn resource(errors: &mut Errors, reference: &Node<'_, '_>, in_file: b
     }
     let name = resource.str();
     match name.rsplit('.').next() {
-        Some("cpu") if RESOURCES.contains(&name) => {
-            if !["1m", "1"].contains(&written.as_str()) {
-                errors.invalid_text(
-                    &divisor,
-                    name,
-                    "only divisor's values 1m and 1 are supported with the cpu resource",
-                );
-            }
+        Some("cpu") if RESOURCES.contains(&name) && !["1m", "1"].contains(&written.as_str()) => {
+            errors.invalid_text(
+                &divisor,
+                name,
+                "only divisor's values 1m and 1 are supported with the cpu resource",
+            );
         }
+        Some("cpu") => {}
         Some(kind) if (is_huge_page || RESOURCES.contains(&name)) && !SIZES.contains(&written.as_str()) => {
             let kind = match kind {
                 "memory" => "memory",

@@ -18,7 +18,7 @@ pub(crate) fn deployment(errors: &mut Errors, object: &Node<'_, '_>) {
     let rolling = strategy.get("rollingUpdate");
     match strategy.get("type").str_or("RollingUpdate") {
         "Recreate" => {
-            errors.forbidden_if_set(&rolling, "may not be specified when strategy `type` is 'Recreate'")
+            errors.forbidden_if_set(&rolling, "may not be specified when strategy `type` is 'Recreate'");
         }
         "RollingUpdate" => rolling_update(errors, &rolling, "25%", "25%"),
         _ => errors.unsupported(&strategy, &["Recreate", "RollingUpdate"]),

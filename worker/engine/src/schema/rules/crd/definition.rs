@@ -12,6 +12,7 @@ use super::schema;
 const COLUMN_TYPES: &str = "must be one of boolean,date,integer,number,string";
 const COLUMN_FORMATS: &[&str] =
     &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+const MIXED: &str = "may have mixed case, but should otherwise match: ";
 const APPROVAL: &str = "api-approved.kubernetes.io";
 
 /// A `CustomResourceDefinition`.
@@ -149,7 +150,6 @@ fn names_of(errors: &mut Errors, names: &Node<'_, '_>) {
     let singular = names.get("singular");
     let lower = kind.str().to_lowercase();
     joined(errors, &singular, singular.str_or(&lower), "");
-    const MIXED: &str = "may have mixed case, but should otherwise match: ";
     joined(errors, &kind, &lower, MIXED);
     let list = names.get("listKind");
     let list_name = if list.is_empty() && !kind.is_empty() {
@@ -269,7 +269,7 @@ fn approval(errors: &mut Errors, annotations: &Node<'_, '_>, group: &str) {
                 "protected groups must have approval annotation \"{APPROVAL}\", see https://github.com/kubernetes/enhancements/pull/1111"
             ),
         );
-    } else if !text.starts_with("unapproved") && is_url.is_none_or(|host| host.is_empty()) {
+    } else if !text.starts_with("unapproved") && is_url.is_none_or(str::is_empty) {
         errors.invalid(
             &annotation,
             &format!(

@@ -88,7 +88,7 @@ fn uses_unsupported(schema: &Node<'_, '_>, depth: usize) -> bool {
     }
     let items = schema.get("items");
     UNSUPPORTED.iter().any(|field| is_used(&schema.get(field)))
-        || (items.len() > 0 && items.fields().is_none())
+        || (!items.is_empty() && items.fields().is_none())
         || ["items", "additionalProperties", "not"].iter().any(|child| {
             let child = schema.get(child);
             child.fields().is_some() && uses_unsupported(&child, depth + 1)
@@ -379,7 +379,7 @@ fn supported(errors: &mut Errors, schema: &Node<'_, '_>, depth: usize) {
         }
     }
     let items = schema.get("items");
-    if items.len() > 0 && items.fields().is_none() {
+    if !items.is_empty() && items.fields().is_none() {
         errors.forbidden(&items, "items must be a schema object and not an array");
     }
     if schema.get("uniqueItems").is_true() {

@@ -81,7 +81,9 @@ fn initial(errors: &mut Errors, list: &Node<'_, '_>, own: &Node<'_, '_>, scope: 
             handlers::of_container(errors, &container, scope.grace_seconds);
         } else {
             for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-                errors.forbidden_if_set(&container.get(field), NOT_ALLOWED);
+                if !is_dropped(&container.get(field)) {
+                    errors.forbidden_if_set(&container.get(field), NOT_ALLOWED);
+                }
             }
             for policy in container.get("resizePolicy").entries() {
                 if policy.get("restartPolicy").str() == "RestartContainer" {
@@ -93,6 +95,11 @@ fn initial(errors: &mut Errors, list: &Node<'_, '_>, own: &Node<'_, '_>, scope: 
             }
         }
     }
+}
+
+/// A lifecycle that only names a signal is dropped: signals are behind a feature gate that is off.
+fn is_dropped(lifecycle: &Node<'_, '_>) -> bool {
+    lifecycle.get("stopSignal").is_set() && lifecycle.len() == 1
 }
 
 fn ephemeral(errors: &mut Errors, list: &Node<'_, '_>, others: [&Node<'_, '_>; 2], scope: &Scope<'_>) {
@@ -111,8 +118,8 @@ fn ephemeral(errors: &mut Errors, list: &Node<'_, '_>, others: [&Node<'_, '_>; 2
         }
         for name in NOT_FOR_EPHEMERAL {
             let field = container.get(name);
-            let is_zero = *name == "resources" && field.len() == 0;
-            if field.is_set() && !is_zero {
+            let is_zero = *name == "resources" && field.is_empty();
+            if field.is_set() && !is_zero && !is_dropped(&field) {
                 errors.forbidden(&field, "cannot be set for an Ephemeral Container");
             }
         }
@@ -192,12 +199,10 @@ fn host_ports<'n>(errors: &mut Errors, list: impl Iterator<Item = Node<'n, 'n>>,
 
 fn restart_policy(errors: &mut Errors, container: &Node<'_, '_>) {
     let (policy, rules) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
-    if !policy.is_set() {
-        if !rules.is_empty() {
-            errors.required(&policy, "must specify restartPolicy when restart rules are used");
-        }
-    } else {
+    if policy.is_set() {
         errors.one_of(&policy, &["Always", "Never", "OnFailure"]);
+    } else if !rules.is_empty() {
+        errors.required(&policy, "must specify restartPolicy when restart rules are used");
     }
     errors.at_most_entries(&rules, 20);
     for rule in rules.entries() {
@@ -300,7 +305,7 @@ pub(super) fn files_are_known(errors: &mut Errors, spec: &Node<'_, '_>) {
             match found {
                 None => errors.not_found(&name, name.str()),
                 Some(false) => {
-                    errors.invalid_text(&name, name.str(), "referenced volume must be of type emptyDir")
+                    errors.invalid_text(&name, name.str(), "referenced volume must be of type emptyDir");
                 }
                 Some(true) => {}
             }

@@ -62,7 +62,7 @@ fn windows(errors: &mut Errors, spec: &Node<'_, '_>) {
     let own = spec.get("securityContext");
     for field in POD_FIELDS {
         let field = own.get(field);
-        if field.is_set() && (field.len() > 0 || field.value().is_some_and(|value| !value.is_array())) {
+        if field.is_set() && (!field.is_empty() || field.value().is_some_and(|value| !value.is_array())) {
             errors.forbidden(&field, NOT_ON_WINDOWS);
         }
     }
