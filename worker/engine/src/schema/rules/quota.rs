@@ -108,10 +108,13 @@ fn order(errors: &mut Errors, limit: &Node<'_, '_>, [min, max, defaults, request
         if let (Some((lower, low_text)), Some((higher, high_text))) = (low.0.get(name), high.0.get(name))
             && lower > higher
         {
-            let list = limit.get(field);
+            let wrong = match (low.1, field) {
+                ("min", "defaultRequest") | ("default", _) => high_text,
+                _ => low_text,
+            };
             errors.invalid_text(
-                &list.key(name),
-                low_text,
+                &limit.get(field).key(name),
+                wrong,
                 &format!("{} value {low_text} is greater than {} value {high_text}", low.1, high.1),
             );
         }
