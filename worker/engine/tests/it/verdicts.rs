@@ -1,6 +1,7 @@
 //! The schema gate against what a real API server (v1.37.2) said of some 30,000 documents, and of valid ones in which one
 //! field was changed.
 #![expect(clippy::disallowed_types, reason = "tests read the reference corpus")]
+#![expect(clippy::print_stderr, reason = "the tables are for people")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -175,7 +176,7 @@ impl Agreement {
     }
 
     fn print(&self, name: &str) {
-        println!(
+        eprintln!(
             "{name}: {} documents, agreement {:.3} %, {} refused by both, of these {} with the same fields",
             self.judged,
             self.percent(),
@@ -183,13 +184,13 @@ impl Agreement {
             self.same_fields
         );
         for (what, count) in &self.false_accepts {
-            println!("  false accept  {count:5} {what}");
+            eprintln!("  false accept  {count:5} {what}");
         }
         for (what, count) in &self.false_refusals {
-            println!("  false refusal {count:5} {what}");
+            eprintln!("  false refusal {count:5} {what}");
         }
         for other in self.other_fields.iter().take(20) {
-            println!("  other fields: {other:.300}");
+            eprintln!("  other fields: {other:.300}");
         }
     }
 }
@@ -223,7 +224,7 @@ fn recorded_documents_are_judged_as_a_server_judged_them() {
     }
     manifests.print("manifests");
     all.print("all sets");
-    println!("{without_text} verdicts are of documents that only a run makes");
+    eprintln!("{without_text} verdicts are of documents that only a run makes");
     assert!(manifests.judged > 5_700 && all.judged > 29_000, "{} {}", manifests.judged, all.judged);
     for agreement in [&manifests, &all] {
         assert!(agreement.percent() >= 99.9, "{agreement:?}");
@@ -245,7 +246,7 @@ fn mutants_are_judged_as_a_server_judged_them() {
         all.add(&verdict, &text, &verdict.mutation);
     }
     for (family, agreement) in &families {
-        println!(
+        eprintln!(
             "{family:18} {:4} judged, {:7.2} %, {:2} accepted and {:2} refused wrongly",
             agreement.judged,
             agreement.percent(),

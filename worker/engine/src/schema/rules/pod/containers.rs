@@ -11,8 +11,7 @@ use super::environment;
 use super::handlers;
 use super::mounts;
 use super::security;
-use super::shared::{Scope, containers};
-use super::spec::image_is_trimmed;
+use super::shared::{Scope, containers, image_is_trimmed};
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const NOT_FOR_EPHEMERAL: &[&str] = &[

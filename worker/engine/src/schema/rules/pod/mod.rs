@@ -13,4 +13,5 @@ mod spec;
 mod templates;
 
 pub(crate) use placement::{node_terms, taint_effect, tolerations};
-pub(crate) use templates::{Template, pod, pod_template, template};
+pub(crate) use shared::Template;
+pub(crate) use templates::{pod, pod_template, template};

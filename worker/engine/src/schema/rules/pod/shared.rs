@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::errors::Errors;
 use super::super::node::Node;
 use super::super::volumes::Volumes;
 
@@ -21,6 +22,15 @@ pub(super) struct Scope<'v> {
     pub(super) host_network: bool,
     pub(super) grace_seconds: i64,
     pub(super) restart_policy: &'v str,
+}
+
+/// What is particular to the template of a kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Template<'a> {
+    /// The names of a `StatefulSet`'s volume claim templates.
+    pub(crate) claims: &'a [&'a str],
+    /// Whether the pods' host names are the controller's.
+    pub(crate) names_hosts: bool,
 }
 
 /// A container of any list.
@@ -59,4 +69,12 @@ pub(super) fn containers<'v>(spec: &Node<'_, 'v>) -> impl Iterator<Item = Listed
         let entries = entries.into_iter().flatten().enumerate();
         entries.map(move |(position, value)| Listed { list, position, value })
     })
+}
+
+/// An image's name has no space around it. Templates may, since tools fill them in.
+pub(super) fn image_is_trimmed(errors: &mut Errors, container: &Node<'_, '_>) {
+    let image = container.get("image");
+    if image.str().trim() != image.str() {
+        errors.invalid(&image, "must not have leading or trailing whitespace");
+    }
 }

@@ -13,8 +13,7 @@ use super::containers;
 use super::operating_system;
 use super::placement;
 use super::security;
-use super::shared::Scope;
-use super::templates::Template;
+use super::shared::{Scope, Template};
 
 /// Whose spec it is.
 #[derive(Debug, Clone, Copy)]
@@ -298,13 +297,5 @@ fn aliases(errors: &mut Errors, aliases: &Node<'_, '_>) {
         for name in alias.get("hostnames").entries() {
             errors.check(&name, text::subdomain);
         }
-    }
-}
-
-/// An image's name has no space around it. Templates may, since tools fill them in.
-pub(super) fn image_is_trimmed(errors: &mut Errors, container: &Node<'_, '_>) {
-    let image = container.get("image");
-    if image.str().trim() != image.str() {
-        errors.invalid(&image, "must not have leading or trailing whitespace");
     }
 }

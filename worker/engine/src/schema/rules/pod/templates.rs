@@ -4,16 +4,8 @@ use super::super::errors::Errors;
 use super::super::meta::{self, Naming};
 use super::super::node::Node;
 use super::annotations;
+use super::shared::{Template, image_is_trimmed};
 use super::spec::{self, Owner};
-
-/// What is particular to the template of a kind.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Template<'a> {
-    /// The names of a `StatefulSet`'s volume claim templates.
-    pub(crate) claims: &'a [&'a str],
-    /// Whether the pods' host names are the controller's.
-    pub(crate) names_hosts: bool,
-}
 
 /// A Pod.
 pub(crate) fn pod(errors: &mut Errors, pod: &Node<'_, '_>) {
@@ -31,7 +23,7 @@ pub(crate) fn pod(errors: &mut Errors, pod: &Node<'_, '_>) {
     // The server refuses a projected token without a service account, but its admission has named `default` by then.
     for list in ["containers", "initContainers"] {
         for container in spec.get(list).entries() {
-            spec::image_is_trimmed(errors, &container);
+            image_is_trimmed(errors, &container);
         }
     }
     let ephemeral = spec.get("ephemeralContainers");
