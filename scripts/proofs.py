@@ -67,6 +67,7 @@ class Fleet:
 
     def __init__(self, state, fresh=True):
         self.processes = []
+        self.state = Path(state)
         if fresh:
             shutil.rmtree(state, ignore_errors=True)
         self.started = time.monotonic()
@@ -102,7 +103,9 @@ class Fleet:
     def metric(self, name):
         """A metric: that of the labels in `name`, or summed over all."""
         labels = "" if "{" in name else r"(?:\{.*\})?"
-        with urllib.request.urlopen(f"{self.page}/metrics") as answer:
+        token = (self.state / "access" / "viewer.token").read_text().split()[1]
+        request = urllib.request.Request(f"{self.page}/metrics", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request) as answer:
             found = re.findall(rf"(?m)^{re.escape(name)}{labels} ([0-9.e+]+)$", answer.read().decode())
         return sum(map(float, found))
 

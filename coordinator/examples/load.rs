@@ -1,6 +1,6 @@
-//! Load test of the coordinator: leases and commits a second with simulated workers over loopback gRPC that compute nothing.
+//! Load test of the coordinator: leases and commits a second with simulated workers over gRPC that compute nothing.
 //!
-//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small and meaningless;
+//! `cargo run --release -p coordinator --example load -- --workers 1000 --seconds 20`. Parts are small, and of the right form;
 //! store and ledger are real, so `--out` selects the disk that is measured.
 //! `--records 10000000 --shard-size 10 --seconds 3600` shows the memory with a large ledger.
 
@@ -12,26 +12,27 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser;
 use futures::StreamExt as _;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use coordinator::client::{Client, Request};
 use coordinator::ledger::state_folder::StateFolder;
 use coordinator::run::{Coordinator, Parts, Recovery};
-use coordinator::server;
+use coordinator::server::identity::LeaseSecrets;
+use coordinator::server::listen::Listener;
+use coordinator::server::{self, Endpoints};
 use domain::config::RunConfig;
 use domain::ids::{PartHash, RecordId, RunId};
 use domain::record::{Neighbours, Record, SourceDocument};
 use domain::run::Lease;
 use domain::tally::Tally;
-use proto::channel::{endpoint, fleet_client};
-use proto::convert::{LeaseKey, PartHeader};
+use proto::channel::{Access, Connection, CoordinatorAddress, connect, fleet_client};
+use proto::convert::{Assembly, LeaseKey, PartHeader};
 use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::work_request::Message as ToCoordinator;
 use proto::v1::work_response::Message as FromCoordinator;
+use results::part::write_part;
 use results::store::Store;
 
 /// Measures the coordinator alone.
@@ -56,9 +57,6 @@ struct Args {
     /// How long to measure, at most
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Bytes of a part
-    #[arg(long, default_value_t = 2000)]
-    part_bytes: usize,
     /// Folder for ledger and parts; it is not cleaned up
     #[arg(long)]
     out: PathBuf,
@@ -84,20 +82,21 @@ async fn measure(args: Args) -> anyhow::Result<()> {
         recovery: Recovery::Forfeit,
     })
     .await?;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let serving = tokio::spawn(server::run(listener, coordinator, answers, std::future::pending()));
-    submit(&url, args.records, args.shard_size).await?;
+    let socket = args.out.join("load.sock");
+    let listener = Listener::unix(&socket)?;
+    let address = CoordinatorAddress::parse(&format!("unix:{}", socket.display()), &Access::default())?;
+    let endpoints =
+        Endpoints { listeners: vec![listener], access: Arc::default(), leases: LeaseSecrets::of_process()? };
+    let serving = tokio::spawn(server::run(endpoints, coordinator, answers, std::future::pending()));
+    submit(address.clone(), args.records, args.shard_size).await?;
     let committed = Arc::new(AtomicU64::new(0));
-    let mut channels = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..args.connections.max(1) {
-        channels.push(endpoint(&url)?.connect_lazy());
+        connections.push(connect(&address));
     }
-    let part: bytes::Bytes = vec![7; args.part_bytes].into();
     let mut workers = tokio::task::JoinSet::new();
-    for (number, channel) in channels.iter().cycle().take(args.workers).enumerate() {
-        let (channel, committed, part) = (channel.clone(), Arc::clone(&committed), part.clone());
-        workers.spawn(work(channel, number, args.slots, part, committed));
+    for (number, connection) in connections.iter().cycle().take(args.workers).enumerate() {
+        workers.spawn(work(connection.clone(), number, args.slots, Arc::clone(&committed)));
     }
     // Workers join during the first seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -127,7 +126,7 @@ fn memory(which: &str) -> String {
 }
 
 /// Submits a run of small records.
-async fn submit(url: &str, records: u64, shard_size: u32) -> anyhow::Result<()> {
+async fn submit(address: CoordinatorAddress, records: u64, shard_size: u32) -> anyhow::Result<()> {
     let mut config = RunConfig::default();
     config.fleet.shard_size = shard_size;
     let request = Request { run_id: RunId::new("load")?, config, source: "load".to_owned() };
@@ -146,54 +145,68 @@ async fn submit(url: &str, records: u64, shard_size: u32) -> anyhow::Result<()> 
             each(record, document.clone())
         })
     };
-    Client::new(url)?.submit(request, Box::new(read)).await?;
+    Client::new(address).submit(request, Box::new(read)).await?;
     Ok(())
 }
 
 /// A worker that commits every shard without processing it.
 async fn work(
-    channel: Channel,
+    connection: Connection,
     number: usize,
     slots: u32,
-    part: bytes::Bytes,
     committed: Arc<AtomicU64>,
 ) -> anyhow::Result<()> {
-    let mut client = fleet_client(channel.clone());
+    let mut client = fleet_client(connection.clone());
     let join = v1::JoinRequest {
         protocol_version: proto::PROTOCOL_VERSION,
         version: String::new(),
         worker: format!("load-{number}"),
         slots,
     };
-    let worker = client.join(join).await?.into_inner().worker;
+    let v1::JoinResponse { worker, session, .. } = client.join(join).await?.into_inner();
     let (requests, outbox) = mpsc::channel(64);
     let request = |message| v1::WorkRequest { message: Some(message) };
-    requests.send(request(ToCoordinator::Open(v1::Open { worker, slots, version: String::new() }))).await?;
+    let open = v1::Open { worker, slots, version: String::new(), session: session.clone() };
+    requests.send(request(ToCoordinator::Open(open))).await?;
     requests.send(request(ToCoordinator::RequestShards(v1::RequestShards { shards: slots }))).await?;
     let mut responses = client.work(ReceiverStream::new(outbox)).await?.into_inner();
     let mut commits = tokio::task::JoinSet::new();
-    let hash = PartHash::of(&part);
-    let mut lease: Option<Lease> = None;
+    let mut lease: Option<(LeaseKey, Lease)> = None;
+    let mut slice = Assembly::default();
     while let Some(response) = responses.next().await {
         match response?.message {
-            Some(FromCoordinator::Grant(granted)) => lease = Some(Lease::try_from(granted)?),
-            Some(FromCoordinator::Slice(piece)) if piece.last => {
-                let lease = lease.take().context("a slice without a lease")?;
-                let (channel, requests, part) = (channel.clone(), requests.clone(), part.clone());
-                let committed = Arc::clone(&committed);
+            Some(FromCoordinator::Grant(granted)) => {
+                let key = LeaseKey::try_from(granted.key.clone().unwrap_or_default())?;
+                lease = Some((key, Lease::try_from(granted)?));
+            }
+            Some(FromCoordinator::Slice(piece)) => {
+                slice.push(piece.slice.unwrap_or_default())?;
+                if !piece.last {
+                    continue;
+                }
+                let (key, lease) = lease.take().context("a slice without a lease")?;
+                let records = std::mem::take(&mut slice).finish().records;
+                let rows: Vec<_> = records
+                    .iter()
+                    .map(|record| domain::testing::outcome(record, lease.shard.index))
+                    .collect();
+                let part = write_part(&lease.run_id, &rows)?;
+                let (connection, requests) = (connection.clone(), requests.clone());
+                let (committed, session) = (Arc::clone(&committed), session.clone());
                 while commits.try_join_next().is_some() {}
                 commits.spawn(async move {
-                    let records = u64::from(lease.shard.len);
                     let header = PartHeader {
-                        key: LeaseKey::from(&lease),
+                        key,
                         worker: lease.worker,
                         bytes: part.len() as u64,
-                        hash,
-                        tally: Tally { records, errors: records, ..Tally::default() },
+                        hash: PartHash::of(&part),
+                        tally: Tally::of(&rows),
                     };
-                    let messages = [Commit::Header((&header).into()), Commit::Chunk(part)]
+                    let mut header = v1::CommitHeader::from(&header);
+                    header.session = session;
+                    let messages = [Commit::Header(header), Commit::Chunk(part)]
                         .map(|message| v1::CommitShardRequest { message: Some(message) });
-                    if fleet_client(channel).commit_shard(tokio_stream::iter(messages)).await.is_ok() {
+                    if fleet_client(connection).commit_shard(tokio_stream::iter(messages)).await.is_ok() {
                         committed.fetch_add(1, Ordering::Relaxed);
                     }
                     let next = ToCoordinator::RequestShards(v1::RequestShards { shards: 1 });

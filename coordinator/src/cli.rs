@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
-use cli_support::{Exit, failure};
+use cli_support::{Exit, failure, private};
 
 use crate::commands;
 
@@ -39,7 +39,8 @@ enum Command {
     Serve(commands::serve::Args),
     /// Send a corpus to a coordinator that serves
     ///
-    /// Reads the corpus here and returns once the run is planned; with --wait, once it has ended.
+    /// Reads the corpus here and returns once the run is planned; with --wait, once it has ended. Where a provider is called
+    /// and with which key (`grok.endpoint`, `grok.api_key_env` …) is the setting of each worker, and is not sent.
     Submit(commands::submit::Args),
     /// Show runs of a coordinator that serves
     Status(commands::status::Args),
@@ -96,6 +97,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    private::create_for_owner_alone();
     let cli = Cli::parse();
     failure::finish("coordinator", run(cli))
 }

@@ -10,7 +10,7 @@ use tonic::Status;
 use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::record::{Record, Slice, SourceDocument};
-use proto::channel::{StampedChannel, endpoint, runs_client};
+use proto::channel::{Access, Connection, CoordinatorAddress, connect, plain_text_warning, runs_client};
 use proto::convert::{FRAME_BYTES, RunStatus, StoredRun, WorkerStatus, config_to_wire, frames};
 use proto::v1;
 use proto::v1::runs_client::RunsClient;
@@ -25,8 +25,8 @@ const FRAME_RECORDS: usize = 1000;
 /// A coordinator's client.
 #[derive(Debug, Clone)]
 pub struct Client {
-    runs: RunsClient<StampedChannel>,
-    url: String,
+    runs: RunsClient<Connection>,
+    address: CoordinatorAddress,
 }
 
 /// A run to submit.
@@ -45,10 +45,18 @@ pub type Reader<S> =
     Box<dyn FnOnce(&mut dyn FnMut(Record, SourceDocument) -> anyhow::Result<()>) -> anyhow::Result<S> + Send>;
 
 impl Client {
-    /// A client of the coordinator at `url`; connects at the first call.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
-        let channel = endpoint(url)?.connect_lazy();
-        Ok(Self { runs: runs_client(channel), url: url.to_owned() })
+    /// A client of the coordinator at `address`; connects at the first call.
+    pub fn new(address: CoordinatorAddress) -> Self {
+        Self { runs: runs_client(connect(&address)), address }
+    }
+
+    /// A client of the coordinator at `url`, which warns where that is plain text.
+    pub fn at(url: &str, access: &Access) -> anyhow::Result<Self> {
+        let address = CoordinatorAddress::parse(url, access)?;
+        if address.is_plain_text() {
+            cli_support::output::say(&plain_text_warning(&address));
+        }
+        Ok(Self::new(address))
     }
 
     /// Sends the corpus that `read` produces. Returns the run's status, whether the run existed, and the result of `read`.
@@ -146,20 +154,20 @@ impl Client {
                 return Ok(run);
             }
         }
-        anyhow::bail!("the coordinator at {} ended before run {run_id} did", self.url)
+        anyhow::bail!("the coordinator at {} ended before run {run_id} did", self.address)
     }
 
     fn failed(&self, status: &Status) -> anyhow::Error {
-        let error = anyhow::anyhow!("{}", status.message());
+        let error = anyhow::anyhow!("{}", proto::status::explained(status));
         if proto::status::ErrorReason::of(status).is_some() {
             return error;
         }
         // Not an error of the coordinator: the connection is broken.
         let unreachable: anyhow::Result<()> =
-            Err(error.context(format!("cannot reach the coordinator at {}", self.url)));
+            Err(error.context(format!("cannot reach the coordinator at {}", self.address)));
         match unreachable.hint("is it running? start it with `coordinator serve`, and check the address") {
             Err(error) => error,
-            Ok(()) => anyhow::anyhow!("cannot reach the coordinator at {}", self.url),
+            Ok(()) => anyhow::anyhow!("cannot reach the coordinator at {}", self.address),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cli_support::private;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Largest file of which every page is checked on opening.
@@ -67,6 +68,7 @@ impl Layout {
     }
 
     fn prepare(&self, path: &Path) -> Result<Connection, OpenError> {
+        close_to_others(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         let (_, version) = self.inspect(&connection)?;
@@ -145,6 +147,21 @@ impl Layout {
             None => Trouble::Unusable(reason),
         }
     }
+}
+
+/// Takes the rights of others on the file away, and on those that `SQLite` keeps beside it. A new file has none of them:
+/// the programs create files for their user alone.
+fn close_to_others(path: &Path) -> Result<(), OpenError> {
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        private::close_to_others(Path::new(&name)).map_err(|error| {
+            OpenError::Foreign(format!(
+                "the rights of others on it cannot be taken away ({error}): check its owner"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 enum OpenError {

@@ -1,4 +1,4 @@
-//! In-process workers over loopback gRPC, and the corpus readers. The only file that imports `worker`.
+//! In-process workers over gRPC, and the corpus readers. The only file that imports `worker`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
 use domain::ids::{AnswerKey, WorkerName};
+use llm::providers::Providers;
+use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
@@ -23,14 +25,18 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `url`.
-    pub fn start(url: &str, count: NonZeroUsize) -> anyhow::Result<Self> {
+    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers.
+    pub fn start(
+        address: &CoordinatorAddress,
+        count: NonZeroUsize,
+        providers: &Providers,
+    ) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
-            let (coordinator, slots, questions) = (url.to_owned(), NonZeroUsize::MIN, session::QUESTIONS);
-            let options = Options { coordinator, name, slots, questions };
+            let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
+            let options = Options { coordinator, name, slots, questions, providers: providers.clone() };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -91,16 +97,17 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     })
 }
 
-/// Estimates the LLM calls that the corpus needs under `config`, without those that `is_known` finds in the response
+/// Estimates the LLM calls to `endpoint` that the corpus needs under `config`, without those that `is_known` finds in the response
 /// cache. Calls `seen` with the number of records read so far.
 pub fn estimate(
     args: &CorpusArgs,
     config: &RunConfig,
+    endpoint: &str,
     is_known: impl FnMut(&AnswerKey) -> bool,
     mut seen: impl FnMut(u64),
 ) -> anyhow::Result<Estimate> {
     let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let mut estimator = Estimator::new(config.clone(), is_known);
+    let mut estimator = Estimator::new(config.clone(), endpoint, is_known);
     let mut records = 0;
     corpus::read::<anyhow::Error>(&source, config, &mut |record, document| {
         estimator.add(record, document);

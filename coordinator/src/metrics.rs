@@ -106,11 +106,23 @@ pub(crate) enum LlmEvent {
     Reused,
     /// The request was refused because its run is halted.
     Stopped,
+    /// A result that had been counted before arrived again.
+    Repeated,
+    /// A result, or a call under way, that was not permitted.
+    Refused,
 }
 
 impl LlmEvent {
-    const ALL: [Self; 6] =
-        [Self::Answered, Self::Throttled, Self::Failed, Self::Unsent, Self::Reused, Self::Stopped];
+    const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::Throttled,
+        Self::Failed,
+        Self::Unsent,
+        Self::Reused,
+        Self::Stopped,
+        Self::Repeated,
+        Self::Refused,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -120,6 +132,8 @@ impl LlmEvent {
             Self::Unsent => "unsent",
             Self::Reused => "reused",
             Self::Stopped => "stopped",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
-use domain::config::RunConfig;
+use llm::settings::{Settings, is_of_provider};
 
 /// Keys of mappings whose entries the user names: any entry is accepted below them.
 const OPEN_MAPS: &[&str] = &["rules.images"];
@@ -40,6 +40,9 @@ pub(crate) struct ConfigArgs {
     /// Do not use answers that were cached before the run began: ask the model again
     #[arg(long)]
     pub(crate) refresh: bool,
+    /// Keep the secrets of the documents in the results (`patched_yaml`, `patch`, errors) instead of masks
+    #[arg(long)]
+    pub(crate) store_secrets: bool,
 }
 
 /// Which document is repaired.
@@ -54,7 +57,7 @@ pub(crate) enum WhichDocuments {
 impl ConfigArgs {
     /// The resolved configuration with the origin of each value.
     pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
-        let defaults = serde_json::to_value(RunConfig::default()).context("cannot list the defaults")?;
+        let defaults = llm::settings::defaults().context("cannot list the defaults")?;
         let path = self.config.as_ref().map(|path| path.display().to_string());
         let file = match (&self.config, &path) {
             (Some(config), Some(name)) => Some((name.as_str(), read_yaml(config)?)),
@@ -80,21 +83,37 @@ impl ConfigArgs {
         if self.refresh {
             flags.push("spend.refresh=true".to_owned());
         }
+        if self.store_secrets {
+            flags.push("store_secrets=true".to_owned());
+        }
         Ok(resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?)
     }
 
-    /// The checked configuration.
-    pub(crate) fn load(&self) -> anyhow::Result<RunConfig> {
+    /// The checked settings of a command that calls providers from this machine.
+    pub(crate) fn load(&self) -> anyhow::Result<Settings> {
         checked(&self.resolve()?)
     }
 }
 
-/// Deserializes and checks the resolved configuration.
-pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<RunConfig> {
-    let config: RunConfig =
-        serde_json::from_value(resolved.value.clone()).context("the configuration is not valid")?;
-    config.check().context("the configuration is not valid")?;
-    Ok(config)
+/// Tells the keys of the run and those of this machine's providers apart, and checks both.
+pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<Settings> {
+    let settings = run_checked(resolved)?;
+    settings.providers.check().context("the configuration is not valid")?;
+    Ok(settings)
+}
+
+/// Like [`checked`], for a command that calls no provider: what is set of them may be for another machine.
+pub(crate) fn run_checked(resolved: &Resolved) -> anyhow::Result<Settings> {
+    let settings = Settings::from_tree(resolved.value.clone()).context("the configuration is not valid")?;
+    settings.run.check().context("the configuration is not valid")?;
+    Ok(settings)
+}
+
+/// What to say about the keys of providers that the user set for a run whose workers are elsewhere; `None`: none were set.
+pub(crate) fn unsent(resolved: &Resolved) -> Option<String> {
+    resolved.set_keys(is_of_provider).map(|keys| {
+        format!("not sent: {keys}. Where a provider is called, and with which key, is the setting of each worker (`worker serve --config`)")
+    })
 }
 
 #[cfg(test)]
@@ -114,11 +133,14 @@ mod tests {
             max_requests: Some(100),
             priority: Some(-1),
             refresh: true,
+            store_secrets: true,
             config: None,
         };
-        let config = args.load().unwrap();
+        let config = args.load().unwrap().run;
         assert_eq!((config.spend.max_requests, config.spend.priority), (100, -1));
-        assert!(config.spend.refresh && (config.spend.max_cost_usd - 2.5).abs() < 1e-9);
+        assert!(
+            config.store_secrets && config.spend.refresh && (config.spend.max_cost_usd - 2.5).abs() < 1e-9
+        );
         assert_eq!(config.fleet.shard_size, 7);
         assert_eq!(config.documents, domain::config::Documents::Manifest);
         assert!(config.verifier.disabled_gates.contains(&Gate::Schema));
@@ -129,7 +151,11 @@ mod tests {
     fn the_annotated_file_holds_the_defaults() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/run.yaml");
         let args = ConfigArgs { config: Some(file.into()), ..ConfigArgs::default() };
-        assert_eq!(args.load().unwrap(), RunConfig::default());
+        assert_eq!(args.load().unwrap(), Settings::default());
+        let resolved = args.resolve().unwrap();
+        let said = unsent(&resolved).unwrap();
+        assert!(said.contains("grok.api_key_env") && said.lines().count() == 1, "{said}");
+        assert_eq!(unsent(&ConfigArgs::default().resolve().unwrap()), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod codegen;
 mod compat;
 pub mod convert;
 pub mod known;
+pub mod secret;
 pub mod status;
 
 /// The generated messages and services of package `k8s_auto_fix.v1`.
@@ -23,7 +24,7 @@ pub mod v1 {
 
 /// Version of the protocol. It increases with each incompatible change; `Join` is refused unless both ends have the same
 /// version.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The encoded `FileDescriptorSet` of the package, for the reflection service.
 pub const DESCRIPTOR: &[u8] = include_bytes!("generated/descriptor.bin");

@@ -8,6 +8,9 @@ use tonic::{Code, Status};
 
 use crate::convert::BadMessage;
 
+/// Bytes of a message beyond which it is cut: a client accepts 16 KiB of headers, in which it is escaped.
+const MESSAGE_BYTES: usize = 4096;
+
 /// Metadata key of the reason.
 pub const REASON_KEY: &str = "k8s-auto-fix-reason";
 
@@ -39,6 +42,12 @@ macro_rules! reasons {
 reasons! {
     /// Both ends have different protocol versions.
     VersionMismatch = "version_mismatch" => FailedPrecondition,
+    /// The caller has not proved a role.
+    Unauthenticated = "unauthenticated" => Unauthenticated,
+    /// The caller's role may not do this.
+    PermissionDenied = "permission_denied" => PermissionDenied,
+    /// The worker has no session with that secret: it may join again.
+    UnknownSession = "unknown_session" => Unauthenticated,
     /// A field of the message is missing or invalid.
     BadMessage = "bad_message" => InvalidArgument,
     /// No run has this id.
@@ -61,8 +70,14 @@ reasons! {
     EmptyCorpus = "empty_corpus" => InvalidArgument,
     /// A part, document or request exceeds a limit.
     TooLarge = "too_large" => ResourceExhausted,
+    /// A peer has too much open at the same time; the call may be repeated later.
+    TooMany = "too_many" => ResourceExhausted,
     /// Length or hash of the part differ from its header.
     DamagedPart = "damaged_part" => DataLoss,
+    /// The part is not the result of its shard: the lease is released as failed. To send it again does not help.
+    PartRefused = "part_refused" => InvalidArgument,
+    /// The folder for the results of a run holds something else.
+    FolderTaken = "folder_taken" => AlreadyExists,
     /// The stream was slower than its time limit; the call may be repeated.
     TimedOut = "timed_out" => DeadlineExceeded,
     /// The ledger or the object store failed; the call may be repeated.
@@ -106,7 +121,13 @@ impl From<BadMessage> for ApiError {
 
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
-        let mut status = Self::new(error.reason.code(), error.message);
+        // It travels in a header, and may repeat what a peer sent.
+        let message: String = if error.message.len() > MESSAGE_BYTES {
+            error.message.chars().take(MESSAGE_BYTES / 4).chain("…".chars()).collect()
+        } else {
+            error.message
+        };
+        let mut status = Self::new(error.reason.code(), message);
         status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(error.reason.as_str()));
         status
     }
@@ -121,7 +142,9 @@ pub fn is_transient(status: &Status) -> bool {
                 ErrorReason::Storage
                     | ErrorReason::Draining
                     | ErrorReason::DamagedPart
+                    | ErrorReason::TooMany
                     | ErrorReason::TimedOut
+                    | ErrorReason::UnknownSession
             )
         }
         // Not from this protocol: from the transport or a proxy between the two ends.
@@ -135,6 +158,23 @@ pub fn is_transient(status: &Status) -> bool {
                 | Code::Aborted
         ),
     }
+}
+
+/// The message of a status, with its causes where the transport failed: such a status names the cause only in its sources.
+pub fn explained(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    if text.contains("CertificateRequired") {
+        text.push_str("; the coordinator asks for a certificate: give --tls-cert and --tls-key");
+    }
+    text
 }
 
 /// Compares the protocol version of the other end with ours.
@@ -172,8 +212,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_message_is_cut_so_that_it_fits_into_a_header() {
+        let status = Status::from(ApiError::new(ErrorReason::BadMessage, "ü".repeat(60_000)));
+        assert!(status.message().len() < MESSAGE_BYTES && status.message().ends_with('…'));
+        assert_eq!(ErrorReason::of(&status), Some(ErrorReason::BadMessage));
+    }
+
+    #[test]
     fn only_transient_errors_are_repeated() {
         assert!(is_transient(&ApiError::new(ErrorReason::Storage, "").into()));
+        assert!(is_transient(&ApiError::new(ErrorReason::UnknownSession, "").into()));
+        assert!(!is_transient(&ApiError::new(ErrorReason::Unauthenticated, "").into()));
         assert!(is_transient(&Status::unavailable("connection refused")));
         assert!(!is_transient(&ApiError::new(ErrorReason::StaleToken, "").into()));
         assert!(!is_transient(&Status::unimplemented("")));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
-use cli_support::{Exit, failure};
+use cli_support::{Exit, failure, private};
 
 use crate::commands;
 
@@ -32,6 +32,11 @@ enum Command {
     /// Repair files: shows a diff, or writes it with --write
     Fix(commands::fix::Args),
     /// Work for a coordinator: lease shards, process them, commit the results
+    ///
+    /// A run names a provider (grok, vendor, vllm) and its model. Where that provider is called, and with which key, is
+    /// the setting of this worker: the keys `grok.endpoint`, `grok.api_key_env`, `grok.auth_header` and
+    /// `grok.auth_scheme` (the same for vendor and vllm) of --config, the environment and --set. A key goes over https
+    /// to its own host, or to this machine.
     Serve(commands::serve::Args),
     /// Simulate an LLM provider, with limits, latency and faults
     ///
@@ -55,6 +60,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    private::create_for_owner_alone();
     let cli = Cli::parse();
     failure::finish("worker", run(cli))
 }

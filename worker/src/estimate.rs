@@ -38,6 +38,7 @@ pub struct Estimate {
 /// Accumulates the estimate while a corpus is read.
 pub struct Estimator<'k> {
     config: RunConfig,
+    endpoint: String,
     slice: Slice,
     seen: HashSet<AnswerKey>,
     is_known: Box<dyn FnMut(&AnswerKey) -> bool + 'k>,
@@ -51,10 +52,12 @@ impl std::fmt::Debug for Estimator<'_> {
 }
 
 impl<'k> Estimator<'k> {
-    /// An estimator for runs of `config`, which has an LLM proposer; `is_known` returns whether a response is cached.
-    pub fn new(config: RunConfig, is_known: impl FnMut(&AnswerKey) -> bool + 'k) -> Self {
+    /// An estimator for runs of `config`, which has an LLM proposer; its provider is called at `endpoint`. `is_known`
+    /// returns whether a response is cached.
+    pub fn new(config: RunConfig, endpoint: &str, is_known: impl FnMut(&AnswerKey) -> bool + 'k) -> Self {
         Self {
             config,
+            endpoint: endpoint.to_owned(),
             slice: Slice::default(),
             seen: HashSet::new(),
             is_known: Box::new(is_known),
@@ -98,7 +101,7 @@ impl<'k> Estimator<'k> {
                 continue;
             };
             for sample in 0..config.proposer.samples {
-                let question = question(model, config, messages.clone(), sample);
+                let question = question(&self.endpoint, model, config, messages.clone(), sample);
                 let key = question.key();
                 if !self.seen.insert(key) {
                     continue;
@@ -134,7 +137,7 @@ mod tests {
             )
         };
         let estimate = |config: &RunConfig, known: bool| {
-            let mut estimator = Estimator::new(config.clone(), |_| known);
+            let mut estimator = Estimator::new(config.clone(), "http://h", |_| known);
             for (position, name) in ["a", "a", "b"].iter().enumerate() {
                 let (record, document) =
                     domain::testing::record(position as u64, "privileged-container", &pod(name));

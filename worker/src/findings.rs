@@ -82,7 +82,7 @@ fn one(finding: &Finding, object: &Scanned, file: &FileScan, lines: &Lines, span
         policy: finding.policy,
         check: finding.check,
         severity: severity_word(severity),
-        message: finding.message.clone(),
+        message: sensitive::mask_text(&finding.message),
         path: file.path.clone(),
         region: region(&pointer, &object.place, &file.text, lines, spans),
         document: object.place.piece,

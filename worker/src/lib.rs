@@ -16,4 +16,3 @@ mod sarif;
 pub mod session;
 mod upload;
 mod verifier;
-mod write;

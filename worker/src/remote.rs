@@ -8,12 +8,12 @@ use futures::Stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use domain::ids::WorkerName;
-use proto::channel::{BadAddress, endpoint, fleet_client};
-use proto::status::{ErrorReason, check_version, is_transient};
+use proto::channel::{Connection, CoordinatorAddress, connect, fleet_client};
+use proto::secret::SharedSecret;
+use proto::status::{ErrorReason, check_version, explained, is_transient};
 use proto::v1;
 
 use crate::backoff::Backoff;
@@ -43,11 +43,27 @@ pub(crate) enum Event {
     Refused(Status),
 }
 
+/// Who this worker is to the coordinator since it joined last.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// The name that the coordinator assigned to this worker.
+    pub(crate) worker: WorkerName,
+    /// Proves that a stream or a part is of this worker.
+    pub(crate) session: SharedSecret,
+}
+
+impl Identity {
+    /// Of a test, with a session that no coordinator checks.
+    #[cfg(test)]
+    pub(crate) fn of(worker: WorkerName) -> Self {
+        Self { worker, session: SharedSecret::default() }
+    }
+}
+
 /// Sender of an open stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    /// The name that the coordinator assigned to this worker.
-    pub(crate) worker: WorkerName,
+    pub(crate) identity: Identity,
     outbox: mpsc::Sender<v1::WorkRequest>,
 }
 
@@ -55,7 +71,7 @@ impl Link {
     /// A link whose messages the test receives.
     #[cfg(test)]
     pub(crate) fn of(worker: WorkerName, outbox: mpsc::Sender<v1::WorkRequest>) -> Self {
-        Self { worker, outbox }
+        Self { identity: Identity::of(worker), outbox }
     }
 
     /// Sends a message. One is dropped where the stream is broken or stuck: both end in a new stream, on which the
@@ -70,21 +86,21 @@ impl Link {
 /// Address of the coordinator, and the name and slots to join with.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    channel: Channel,
-    url: String,
+    connection: Connection,
+    address: CoordinatorAddress,
     name: WorkerName,
     slots: u32,
 }
 
 impl Remote {
-    /// Parses the coordinator's address. Does not connect yet.
-    pub(crate) fn new(url: &str, name: WorkerName, slots: u32) -> Result<Self, BadAddress> {
-        Ok(Self { channel: endpoint(url)?.connect_lazy(), url: url.to_owned(), name, slots })
+    /// Does not connect yet.
+    pub(crate) fn new(address: CoordinatorAddress, name: WorkerName, slots: u32) -> Self {
+        Self { connection: connect(&address), address, name, slots }
     }
 
-    /// Channel to the coordinator, shared with other calls.
-    pub(crate) fn channel(&self) -> Channel {
-        self.channel.clone()
+    /// Connection to the coordinator, shared with other calls.
+    pub(crate) fn connection(&self) -> Connection {
+        self.connection.clone()
     }
 
     /// Keeps a stream open and reports its events, until the receiver is dropped or the coordinator refuses for good.
@@ -95,7 +111,7 @@ impl Remote {
             let started = Instant::now();
             match self.open().await {
                 Ok((link, stream)) => {
-                    tracing::info!(coordinator = %self.url, worker = %link.worker, "joined");
+                    tracing::info!(coordinator = %self.address, worker = %link.identity.worker, "joined");
                     warned = false;
                     if events.send(Event::Connected(link)).await.is_err() {
                         return;
@@ -113,7 +129,7 @@ impl Remote {
                 }
                 Err(status) => {
                     if !warned {
-                        tracing::warn!(coordinator = %self.url, reason = status.message(), "cannot join the coordinator; retrying");
+                        tracing::warn!(coordinator = %self.address, reason = explained(&status), "cannot join the coordinator; retrying");
                         warned = true;
                     }
                 }
@@ -129,7 +145,7 @@ impl Remote {
     }
 
     async fn open(&self) -> Result<(Link, tonic::Streaming<v1::WorkResponse>), Status> {
-        let mut client = fleet_client(self.channel.clone());
+        let mut client = fleet_client(self.connection.clone());
         let joined = client
             .join(v1::JoinRequest {
                 protocol_version: proto::PROTOCOL_VERSION,
@@ -142,12 +158,15 @@ impl Remote {
         // A coordinator of another version may have admitted this worker, so the worker checks too.
         check_version(joined.protocol_version, ("coordinator", &joined.version), ("worker", OUR_VERSION))?;
         let worker = WorkerName::new(joined.worker).map_err(|error| Status::internal(error.to_string()))?;
+        let session = SharedSecret::from_slice(&joined.session)
+            .ok_or_else(|| Status::internal("the coordinator sent a session of the wrong length"))?;
         let (outbox, requests) = mpsc::channel(OUTBOX);
-        let link = Link { worker, outbox };
+        let link = Link { identity: Identity { worker, session }, outbox };
         link.send(v1::work_request::Message::Open(v1::Open {
-            worker: link.worker.as_str().to_owned(),
+            worker: link.identity.worker.as_str().to_owned(),
             slots: self.slots,
             version: OUR_VERSION.to_owned(),
+            session: session.expose().to_vec(),
         }));
         let stream = client.work(ReceiverStream::new(requests)).await?.into_inner();
         Ok((link, stream))

@@ -1,7 +1,8 @@
 //! Repairs one object of a user's file for one policy: propose, verify, rewrite the text.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use cli_support::escape;
 use domain::config::{Limits, RunConfig};
 use domain::outcome::{Gates, Proposal};
 use domain::patch::{Op, Patch};
@@ -12,6 +13,7 @@ use engine::document::Document;
 use engine::k8s::View;
 use engine::propose::{Decision, rules};
 use engine::rewrite::{RewriteError, Rewritten, rewrite};
+use engine::steps::{TooSlow, limited};
 use engine::verify::{Candidate, Verification, examine};
 
 use crate::findings::below;
@@ -26,10 +28,12 @@ pub(crate) fn propose(
     policy: &PolicyName,
     config: &RunConfig,
 ) -> Decision {
-    match unrendered(document) {
+    let decide = || match unrendered(document) {
         Some(reason) => Decision::NeedsReview { reason },
         None => rules::propose(&View::new(document, neighbours), policy, &config.rules),
-    }
+    };
+    let too_slow = |error: TooSlow| Decision::NeedsReview { reason: error.to_string() };
+    limited(config.limits.record_steps, decide).unwrap_or_else(too_slow)
 }
 
 /// Verifies a proposal by the gates.
@@ -69,7 +73,11 @@ pub(crate) fn attempt(
     let policy = PolicyName::Known(policy);
     match propose(document, neighbours, &policy, config) {
         Decision::Repair(proposal) => {
-            let verification = verify_proposal(document, neighbours, &policy, &proposal, config);
+            let judge = || verify_proposal(document, neighbours, &policy, &proposal, config);
+            let verification = match limited(config.limits.record_steps, judge) {
+                Ok(verification) => verification,
+                Err(error) => return Attempt::NeedsReview(error.to_string()),
+            };
             if verification.accepted() {
                 Attempt::Accepted(proposal)
             } else {
@@ -135,13 +143,17 @@ pub(crate) fn verdicts(gates: &Gates) -> serde_json::Value {
     })
 }
 
-/// A change as a unified diff; empty when nothing changes.
+/// Longest time to look for the smallest diff; a larger one is shown then. Looking takes the product of lines and changes.
+const LONGEST_DIFF: Duration = Duration::from_secs(2);
+
+/// A change as a unified diff, with characters that act on a terminal escaped; empty when nothing changes.
 pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
-    let lines = similar::TextDiff::from_lines(old, new);
-    let shown = path.trim_start_matches("./").trim_start_matches('/');
+    let lines = similar::TextDiff::configure().timeout(LONGEST_DIFF).diff_lines(old, new);
+    let shown = escape::one_line(path.trim_start_matches("./").trim_start_matches('/'));
     let before = if old.is_empty() { "/dev/null".to_owned() } else { format!("a/{shown}") };
-    lines.unified_diff().header(&before, &format!("b/{shown}")).to_string()
+    let diff = lines.unified_diff().header(&before, &format!("b/{shown}")).to_string();
+    escape::lines(&diff).into_owned()
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use cli_support::escape::{self, visible};
 use domain::ids::DocumentHash;
 use domain::policy::PolicyId;
 use engine::policies::{self, Check};
@@ -65,7 +66,7 @@ impl<W: Write> SarifWriter<W> {
         let mut result = json!({
             "ruleId": found.check,
             "level": found.severity,
-            "message": {"text": found.message},
+            "message": {"text": visible(&found.message)},
             "locations": [{
                 "physicalLocation": {
                     "artifactLocation": artifact(&uri),
@@ -84,7 +85,7 @@ impl<W: Write> SarifWriter<W> {
         if let (Some(index), Some(fields)) = (self.rule_index.get(found.check), result.as_object_mut()) {
             fields.insert("ruleIndex".to_owned(), json!(index));
         }
-        write!(self.out, "\n{result}")
+        write!(self.out, "\n{}", escape::json(&result.to_string()))
     }
 
     /// Ends the log with notifications of unreadable documents: path, line, message.
@@ -98,7 +99,7 @@ impl<W: Write> SarifWriter<W> {
                 }
                 json!({
                     "level": "warning",
-                    "message": {"text": message},
+                    "message": {"text": visible(message)},
                     "locations": [{"physicalLocation": physical}],
                 })
             })
@@ -121,7 +122,7 @@ impl<W: Write> SarifWriter<W> {
 
 fn qualified_name(found: &Located) -> String {
     let parts = [&*found.kind, &found.namespace, &found.name];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    visible(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")).into_owned()
 }
 
 fn rule(policy: PolicyId, check: &Check) -> Value {

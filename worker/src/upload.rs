@@ -3,16 +3,16 @@
 
 use bytes::Bytes;
 use futures::stream;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tracing::Span;
 
 use cli_support::traces;
-use domain::ids::{PartHash, RunId, WorkerName};
+use domain::ids::{PartHash, RunId};
 use domain::outcome::Outcome;
 use domain::tally::Tally;
-use proto::channel::{CHUNK_BYTES, fleet_client};
+use proto::channel::{CHUNK_BYTES, Connection, fleet_client};
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::is_transient;
 use proto::v1;
@@ -20,6 +20,7 @@ use proto::v1::commit_shard_request::Message;
 
 use crate::backoff::Backoff;
 use crate::deadline::DeadlineWatch;
+use crate::remote::Identity;
 
 /// A shard's result, ready to be committed.
 #[derive(Debug, Clone)]
@@ -50,11 +51,12 @@ pub(crate) enum CommitOutcome {
     Refused(Status),
 }
 
-/// Commits `part` under `key`. After the lease's deadline nothing more is sent.
+/// Commits `part` under `key`, as the worker that joined last: `identity` changes when it joins again. After the lease's
+/// deadline nothing more is sent.
 pub(crate) async fn commit(
-    channel: &Channel,
+    connection: &Connection,
     key: &LeaseKey,
-    worker: &WorkerName,
+    identity: &watch::Receiver<Option<Identity>>,
     part: &Part,
     mut watch: DeadlineWatch,
 ) -> CommitOutcome {
@@ -65,7 +67,8 @@ pub(crate) async fn commit(
             if watch.is_expired(Instant::now()) {
                 return CommitOutcome::LeaseExpired;
             }
-            match try_once(channel, key, worker, part).await {
+            let Some(current) = identity.borrow().clone() else { return CommitOutcome::LeaseExpired };
+            match try_once(connection, key, current, part).await {
                 Ok(()) => return CommitOutcome::Committed,
                 Err(status) if is_transient(&status) => {
                     tracing::debug!(%status, shard = %key.shard, "a commit was not acknowledged; retrying");
@@ -84,10 +87,15 @@ pub(crate) async fn commit(
     }
 }
 
-async fn try_once(channel: &Channel, key: &LeaseKey, worker: &WorkerName, part: &Part) -> Result<(), Status> {
+async fn try_once(
+    connection: &Connection,
+    key: &LeaseKey,
+    identity: Identity,
+    part: &Part,
+) -> Result<(), Status> {
     let header = PartHeader {
         key: key.clone(),
-        worker: worker.clone(),
+        worker: identity.worker,
         bytes: part.bytes.len() as u64,
         hash: part.hash,
         tally: part.tally.clone(),
@@ -96,13 +104,15 @@ async fn try_once(channel: &Channel, key: &LeaseKey, worker: &WorkerName, part: 
     let chunks = std::iter::from_fn(move || {
         (!left.is_empty()).then(|| Message::Chunk(left.split_to(left.len().min(CHUNK_BYTES))))
     });
-    let messages = std::iter::once(Message::Header((&header).into()))
+    let mut header = v1::CommitHeader::from(&header);
+    header.session = identity.session.expose().to_vec();
+    let messages = std::iter::once(Message::Header(header))
         .chain(chunks)
         .map(|message| v1::CommitShardRequest { message: Some(message) });
     let mut request = Request::new(stream::iter(messages));
     if let Some(context) = traces::carried(&Span::current()).and_then(|context| context.parse().ok()) {
         request.metadata_mut().insert(traces::TRACEPARENT, context);
     }
-    fleet_client(channel.clone()).commit_shard(request).await?;
+    fleet_client(connection.clone()).commit_shard(request).await?;
     Ok(())
 }

@@ -10,12 +10,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use cli_support::{Exit, completions};
+use cli_support::{Exit, completions, private};
 
 use crate::cli::{Cli, Command};
 
 /// Parses the arguments, runs the command and reports its failure: the whole program.
 pub fn main() -> ExitCode {
+    private::create_for_owner_alone();
     cli_support::failure::finish("analysis", run(Cli::parse()))
 }
 

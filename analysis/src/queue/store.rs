@@ -1,10 +1,12 @@
 //! The queue's `SQLite` database.
 
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cli_support::private;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
@@ -145,15 +147,23 @@ impl Drop for WriteLock {
 }
 
 impl Queue {
-    /// Opens the queue in a file, and creates it if missing.
+    /// Opens the queue in a file, and creates it if missing. Its files are its owner's alone, so that no other user can hold
+    /// its lock.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-line");
+        let beside = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        for end in ["", "-line", "-wal", "-shm"] {
+            private::close_to_others(&beside(end)).map_err(QueueError::LockFile)?;
+        }
         let lock_file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(&name)
+            .mode(0o600)
+            .open(beside("-line"))
             .map_err(QueueError::LockFile)?;
         let lock_file = Arc::new(lock_file);
         let lock = WriteLock::take(&lock_file)?;

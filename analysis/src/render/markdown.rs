@@ -2,6 +2,7 @@
 
 use cli_support::output::Align;
 
+use super::shown;
 use super::titled::Titled;
 
 /// A heading and a pipe table.
@@ -30,16 +31,16 @@ pub(crate) fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     text.push('\n');
 }
 
-/// Escapes a text so that it contains neither markup nor line breaks nor the end of a cell.
+/// Escapes a text so that it contains neither markup nor line breaks nor the end of a cell, nor characters that act.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in shown(text).chars() {
         match c {
             '|' | '\\' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '!' | '&' => {
                 escaped.push('\\');
                 escaped.push(c);
             }
-            c if c.is_control() => escaped.push(' '),
+            '\n' | '\t' => escaped.push(' '),
             c => escaped.push(c),
         }
     }

@@ -7,12 +7,12 @@ mod figures;
 pub(crate) mod latex;
 pub(crate) mod markdown;
 mod numbers;
-mod shown;
 mod titled;
 
+/// Makes a text from a manifest safe to print.
+pub(crate) use cli_support::escape::visible as shown;
 pub(crate) use figures::{Figures, Form};
 pub(crate) use latex::latex;
 pub(crate) use markdown::markdown;
 pub(crate) use numbers::{ends, interval, number, percent, thousands};
-pub(crate) use shown::shown;
 pub(crate) use titled::Titled;

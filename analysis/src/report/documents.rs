@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use domain::sensitive;
 use results::corpus_copy::{CorpusReader, FileError};
 use results::layout::CORPUS_FILE;
 use results::schema;
+use sensitive::{Masks, mask_text};
 use serde_json::Value;
 use similar::TextDiff;
 
@@ -70,9 +70,9 @@ impl Row<'_> {
     }
 
     /// The messages by gate, in the order the gates run; without any, the errors of the record.
-    fn messages(&self, hidden: &Hidden) -> Vec<(String, String)> {
+    fn messages(&self, masks: &Masks) -> Vec<(String, String)> {
         let of = |(gate, texts): (&str, &Texts<'_>)| -> Vec<(String, String)> {
-            texts.iter().map(|text| (gate.to_owned(), cut(&hidden.scrub(text), MESSAGE))).collect()
+            texts.iter().map(|text| (gate.to_owned(), cut(&mask_text(&masks.scrub(text)), MESSAGE))).collect()
         };
         let gates = [
             ("apply", &self.apply),
@@ -116,72 +116,47 @@ fn example(row: &Row<'_>, wanted: &Wanted, corpus: Option<&Result<CorpusReader, 
         Ok(text) => (text, None),
         Err(trouble) => (None, Some(trouble)),
     };
-    let mut hidden = Hidden::default();
-    let document = document(original.as_deref(), row.patch, row.patched, &mut hidden);
+    let value: Option<Value> = original.as_deref().and_then(|text| serde_saphyr::from_str(text).ok());
+    let mut masks = Masks::default();
+    let document = document(original.as_deref(), value.as_ref(), row.patch, row.patched, &mut masks);
     let patch = row.patch.and_then(|patch| {
-        let mut value: Value = serde_json::from_str(patch).ok()?;
-        sensitive::replace(&mut value, usize::MAX, &mut |secret| hidden.take(secret));
-        Some(cut(&hidden.scrub(&format!("{value:#}")), PATCH))
+        let mut patch: Value = serde_json::from_str(patch).ok()?;
+        masks.mask_patch(&mut patch, value.as_ref().unwrap_or(&Value::Null));
+        Some(cut(&format!("{patch:#}"), PATCH))
     });
     let mut facts = row.facts();
     facts.extend(trouble.map(|trouble| ("document".to_owned(), trouble)));
-    Example { title: wanted.why.clone(), facts, messages: row.messages(&hidden), patch, document }
-}
-
-/// The secrets of an example; they are replaced by numbered placeholders.
-#[derive(Debug, Default)]
-struct Hidden(Vec<String>);
-
-impl Hidden {
-    /// The placeholder of a secret; equal secrets have equal placeholders.
-    fn take(&mut self, secret: &str) -> String {
-        let known = self.0.iter().position(|known| known == secret);
-        let place = known.unwrap_or_else(|| {
-            self.0.push(secret.to_owned());
-            self.0.len() - 1
-        });
-        format!("(secret {})", place + 1)
-    }
-
-    /// Replaces secrets quoted in a text. Secrets of one or two characters are kept: they would match parts of words.
-    fn scrub(&self, text: &str) -> String {
-        let mut longest: Vec<_> = self.0.iter().enumerate().filter(|(_, secret)| secret.len() > 2).collect();
-        longest.sort_by_key(|(_, secret)| std::cmp::Reverse(secret.len()));
-        longest.iter().fold(text.to_owned(), |text, (place, secret)| {
-            text.replace(secret.as_str(), &format!("(secret {})", place + 1))
-        })
-    }
+    Example { title: wanted.why.clone(), facts, messages: row.messages(&masks), patch, document }
 }
 
 /// The effect of the patch, without the secrets of either side. Both sides are written by the same emitter, so that
-/// they differ only by the patch. A document that is not valid YAML, or to which the patch does not apply, is shown
-/// unchanged.
+/// they differ only by the patch. A document that is not valid YAML (`value` is `None`), or to which the patch does not
+/// apply, is shown unchanged.
 fn document(
     original: Option<&str>,
+    value: Option<&Value>,
     patch: Option<&str>,
     patched: Option<&str>,
-    hidden: &mut Hidden,
+    masks: &mut Masks,
 ) -> Option<Document> {
     let original = original?;
-    let read = |text: &str| serde_saphyr::from_str::<Value>(text).ok();
-    let mut shown = |mut value: Value| -> Option<String> {
-        sensitive::replace(&mut value, usize::MAX, &mut |secret| hidden.take(secret));
-        serde_saphyr::to_string(&value).ok()
+    let Some(value) = value else { return Some(Document::Plain(cut(&mask_text(original), DOCUMENT))) };
+    let before;
+    (*masks, before) = Masks::of(value, usize::MAX);
+    let before = serde_saphyr::to_string(&before).ok();
+    let after = match patched {
+        // A run's own masks are those of its documents.
+        Some(patched) => serde_saphyr::from_str(patched).ok(),
+        None => patched_by(value, patch),
     };
-    let value = read(original);
-    let before = value.clone().and_then(&mut shown);
-    let after = value.and_then(|mut value| {
-        if let Some(patched) = patched {
-            return shown(read(patched)?);
-        }
-        let patch: json_patch::Patch = serde_json::from_str(patch?).ok()?;
-        json_patch::patch(&mut value, &patch).ok()?;
-        shown(value)
+    let after = after.and_then(|mut after| {
+        masks.mask(&mut after);
+        serde_saphyr::to_string(&after).ok()
     });
     let original = match &before {
-        Some(before) if !hidden.0.is_empty() => before.clone(),
-        // The original text, with its secrets replaced.
-        _ => sensitive::replace_in_text(original, &mut |secret| hidden.take(secret)),
+        Some(before) if !masks.is_empty() => before.clone(),
+        // The original text: comments may hold secrets that its values do not.
+        _ => mask_text(original),
     };
     Some(match before.zip(after) {
         Some((before, after)) => {
@@ -195,6 +170,14 @@ fn document(
         }
         None => Document::Plain(cut(&original, DOCUMENT)),
     })
+}
+
+/// The document after the patch; `None`: there is none, or it does not apply.
+fn patched_by(value: &Value, patch: Option<&str>) -> Option<Value> {
+    let patch: json_patch::Patch = serde_json::from_str(patch?).ok()?;
+    let mut value = value.clone();
+    json_patch::patch(&mut value, &patch).ok()?;
+    Some(value)
 }
 
 /// The document of a record, from the run's copy of its corpus; `None` if that has another record at this position.
@@ -222,16 +205,15 @@ mod tests {
     #[test]
     fn a_patch_shows_as_a_diff_of_what_it_changes() {
         let patch = r#"[{"op":"replace","path":"/spec/x","value":2}]"#;
-        let Some(Document::Diff(diff)) =
-            document(Some("kind: Pod\nspec: {x: 1, y: 3}\n"), Some(patch), None, &mut Hidden::default())
-        else {
+        let Some(Document::Diff(diff)) = show(Some("kind: Pod\nspec: {x: 1, y: 3}\n"), Some(patch)) else {
             panic!("no diff");
         };
         assert!(diff.contains("-  x: 1\n+  x: 2\n") && !diff.contains("+  y"), "{diff}");
     }
 
     fn show(original: Option<&str>, patch: Option<&str>) -> Option<Document> {
-        document(original, patch, None, &mut Hidden::default())
+        let value: Option<Value> = original.and_then(|text| serde_saphyr::from_str(text).ok());
+        document(original, value.as_ref(), patch, None, &mut Masks::default())
     }
 
     #[test]
@@ -239,21 +221,27 @@ mod tests {
         let yaml = "kind: Pod\nspec:\n  containers:\n  - name: a\n    env:\n    - {name: DB_PASSWORD, value: hunter2}\n";
         let patch =
             r#"[{"op":"add","path":"/spec/containers/0/env/-","value":{"name":"TOKEN","value":"hunter2"}}]"#;
-        let mut hidden = Hidden::default();
-        let Some(Document::Diff(diff)) = document(Some(yaml), Some(patch), None, &mut hidden) else {
-            panic!("no diff");
-        };
-        assert!(!diff.contains("hunter2") && diff.contains("value: (secret 1)"), "{diff}");
-        assert_eq!(hidden.scrub("hunter2 is no number"), "(secret 1) is no number");
+        let Some(Document::Diff(diff)) = show(Some(yaml), Some(patch)) else { panic!("no diff") };
+        assert!(!diff.contains("hunter2") && diff.contains("value: MASKED_1"), "{diff}");
         let twice = yaml
             .replace("hunter2", "hunter-2-hunter")
             .replace("name: a\n", "name: a\n    args: [is hunter-2-hunter]\n");
         let Some(Document::Plain(shown)) = show(Some(&twice), None) else { panic!("{twice}") };
-        assert!(!shown.contains("hunter-2") && shown.contains("is (secret 1)"), "{shown}");
+        assert!(!shown.contains("hunter-2") && shown.contains("is MASKED_1"), "{shown}");
         let Some(Document::Plain(broken)) = show(Some("a: [\npassword: hunter2\n"), None) else {
             panic!("{yaml}")
         };
-        assert_eq!(broken, "a: [\npassword: (secret 1)\n");
+        assert_eq!(broken, "a: [\npassword: MASKED_1\n");
+    }
+
+    #[test]
+    fn masked_results_are_compared_with_the_whole_document() {
+        let yaml = "kind: Pod\nspec:\n  x: 1\n  password: hunter2\n";
+        let patched = "kind: Pod\nspec:\n  x: 2\n  password: MASKED_1\n";
+        let value: Value = serde_saphyr::from_str(yaml).unwrap();
+        let shown = document(Some(yaml), Some(&value), None, Some(patched), &mut Masks::default());
+        let Some(Document::Diff(diff)) = shown else { panic!("no diff") };
+        assert!(diff.contains("-  x: 1\n+  x: 2\n") && !diff.contains("-  password"), "{diff}");
     }
 
     #[test]

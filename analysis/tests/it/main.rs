@@ -5,6 +5,7 @@
 mod export;
 mod failures;
 mod figures;
+mod forms;
 mod help;
 mod metrics;
 

@@ -152,14 +152,14 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Prompts to a model of the configuration, with answers of at most `max_tokens` (0: the provider's default).
-    pub fn new(model: &ModelConfig, proposer: &ProposerConfig, max_tokens: u32) -> Self {
+    /// Prompts to a model behind `endpoint`, with answers of at most `max_tokens` (0: the provider's default).
+    pub fn new(endpoint: String, model: &ModelConfig, proposer: &ProposerConfig, max_tokens: u32) -> Self {
         let sampling = Sampling {
             temperature: Some(proposer.temperature),
             max_tokens: (max_tokens > 0).then_some(max_tokens),
             ..Sampling::default()
         };
-        Self { endpoint: model.url(), model: model.model.clone(), sampling, price: model.price }
+        Self { endpoint, model: model.model.clone(), sampling, price: model.price }
     }
 
     /// Prompt number `id`, padded with about `padding` tokens. All prompts differ, so that no cache answers them.
@@ -192,12 +192,10 @@ pub(super) mod testing {
     /// Prompts to an endpoint that does not exist.
     pub(crate) fn questions() -> Questions {
         let model = ModelConfig {
-            endpoint: "http://127.0.0.1:1".to_owned(),
             model: "mock".to_owned(),
             price: Price { input: 0.2, cached_input: 0.05, output: 0.5 },
-            ..ModelConfig::default()
         };
-        Questions::new(&model, &ProposerConfig::default(), 16)
+        Questions::new("http://127.0.0.1:1".to_owned(), &model, &ProposerConfig::default(), 16)
     }
 
     /// Bounds that no test reaches by accident.

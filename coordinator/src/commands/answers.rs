@@ -128,7 +128,7 @@ fn show(models: &[ByModel], format: Format) -> anyhow::Result<()> {
 fn table(models: &[ByModel]) -> Table {
     let right = Align::Right;
     let mut table = Table::new([
-        ("endpoint", Align::Left),
+        ("provider", Align::Left),
         ("model", Align::Left),
         ("answers", right),
         ("bytes", right),
@@ -138,7 +138,7 @@ fn table(models: &[ByModel]) -> Table {
     ]);
     for model in models {
         table.push([
-            model.endpoint.clone(),
+            model.provider.clone(),
             model.model.clone(),
             model.answers.to_string(),
             model.bytes.to_string(),
@@ -152,7 +152,7 @@ fn table(models: &[ByModel]) -> Table {
 
 fn value(model: &ByModel) -> Value {
     json!({
-        "endpoint": model.endpoint,
+        "provider": model.provider,
         "model": model.model,
         "answers": model.answers,
         "bytes": model.bytes,
@@ -206,7 +206,7 @@ fn import_answers(args: &ImportArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot import {name}"))
         .hint("the lines before it were imported; correct the line and import the file again")?;
     output::print(&match args.output {
-        Format::Json => format!("{}\n", json!({"new": imported.new, "known": imported.known})),
+        Format::Json => output::json_line(&json!({"new": imported.new, "known": imported.known})),
         Format::Csv => format!("new,known\n{},{}\n", imported.new, imported.known),
         Format::Text => {
             format!("{} answers are new, {} were cached already and stay\n", imported.new, imported.known)

@@ -2,6 +2,7 @@
 
 use cli_support::{Exit, output};
 use domain::ids::RunId;
+use proto::channel::Access;
 
 use super::block_on;
 use crate::client::Client;
@@ -12,6 +13,8 @@ pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     from: String,
+    #[command(flatten)]
+    access: Access,
     /// Id of the run
     #[arg(value_name = "RUN_ID")]
     run_id: RunId,
@@ -19,7 +22,7 @@ pub(crate) struct Args {
 
 /// Stops the run.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let status = block_on(async { Client::new(&args.from)?.cancel(&args.run_id).await })?;
+    let status = block_on(async { Client::at(&args.from, &args.access)?.cancel(&args.run_id).await })?;
     output::print(&format!(
         "run {} {}: {} of {} records are done, results in {}\n",
         status.run_id,

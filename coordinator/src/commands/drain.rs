@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cli_support::{Exit, output};
 use domain::ids::WorkerName;
+use proto::channel::Access;
 
 use super::block_on;
 use crate::client::Client;
@@ -20,6 +21,8 @@ pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     to: String,
+    #[command(flatten)]
+    access: Access,
     /// Return once the worker has ended
     #[arg(long)]
     wait: bool,
@@ -28,7 +31,7 @@ pub(crate) struct Args {
 /// Drains the worker.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::new(&args.to)?;
+        let mut client = Client::at(&args.to, &args.access)?;
         let status = client.drain_worker(&args.worker).await?;
         output::say(&format!("worker {} is draining; it holds {} shards", status.worker, status.leased));
         while args.wait && client.workers().await?.iter().any(|known| known.worker == args.worker) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::run::Output;
 use crate::embedded::{CorpusArgs, Estimate, estimate};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, Answers as _, ResponseCache};
-use crate::settings::ConfigArgs;
+use crate::settings::{ConfigArgs, run_checked};
 
 /// Estimates how many calls, tokens, US dollars and minutes a run will take, and spends nothing.
 ///
@@ -36,7 +36,8 @@ pub(crate) struct Args {
 
 /// Prints the estimate.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let config = args.config.load()?;
+    let settings = run_checked(&args.config.resolve()?)?;
+    let config = settings.run;
     if config.model().is_none() {
         let refused: anyhow::Result<Exit> =
             Err(anyhow::anyhow!("proposer.mode is rules: the run calls no model and costs nothing"));
@@ -49,14 +50,15 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         let found = answers.as_ref().and_then(|answers| answers.look_up(&[*key]).ok());
         found.is_some_and(|found| found.iter().any(|(_, stored)| stored.is_some()))
     };
-    let counted = estimate(&args.corpus, &config, is_known, |records| {
+    let endpoint = settings.providers.url(config.proposer.mode);
+    let counted = estimate(&args.corpus, &config, &endpoint, is_known, |records| {
         progress.update(&Standing { done: records, ..Standing::default() });
     })?;
     drop(progress);
     let bill = Bill::of(&counted, &config);
     match args.output {
         Output::Text => output::print(&bill.text(&counted, &config))?,
-        Output::Json => output::print(&format!("{}\n", bill.json(&counted)))?,
+        Output::Json => output::print(&output::json_line(&bill.json(&counted)))?,
     }
     Ok(Exit::Fine)
 }

@@ -5,15 +5,19 @@ use cli_support::progress::{Progress, Standing};
 use proto::convert::RunStatus;
 
 use domain::ids::RunId;
+use domain::run::RunState;
 
 use crate::client::Client;
 use crate::view::llm_line;
 
 /// Follows a run to its end. Prints each problem once.
+///
+/// # Errors
+/// When the coordinator cannot be reached, and when the run failed.
 pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> anyhow::Result<RunStatus> {
     let mut progress: Option<Progress> = None;
     let mut printed: Option<String> = None;
-    client
+    let status = client
         .follow(run_id, |status| {
             let progress = progress.get_or_insert_with(|| {
                 if quiet {
@@ -30,7 +34,12 @@ pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> 
                 printed.clone_from(&status.trouble);
             }
         })
-        .await
+        .await?;
+    if status.state == RunState::Failed {
+        let why = status.trouble.as_deref().unwrap_or("its coordinator does not say why");
+        anyhow::bail!("run {run_id} failed: {why}");
+    }
+    Ok(status)
 }
 
 fn standing(status: &RunStatus) -> Standing {

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let imported = block_on(async { import(&files, &run_id, &Store::open(&args.out)?).await })?;
     warn(&imported);
     output::print(&match args.output {
-        Output::Json => format!("{}\n", json(&imported)),
+        Output::Json => output::json_line(&json(&imported)),
         Output::Text => text(&imported),
     })?;
     Ok(Exit::Fine)

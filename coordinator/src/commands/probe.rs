@@ -10,8 +10,9 @@ use cli_support::interrupt::Interrupts;
 use cli_support::output::say;
 use cli_support::progress::Progress;
 use cli_support::{Exit, env, output};
-use domain::config::{ModelConfig, ProposerMode, RunConfig};
+use domain::config::ModelConfig;
 use llm::client::{Client, Timeouts};
+use llm::settings::Settings;
 use results::probe::{ProbeCall, write_calls};
 use tokio::sync::watch;
 
@@ -76,12 +77,12 @@ enum Output {
 
 /// Probes the provider and writes the findings.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let config = load(args)?;
-    let model = model(&config)?;
+    let Settings { run: config, providers } = load(args)?;
+    let (model, mode) = (model(config.model())?, config.proposer.mode);
     if args.max_cost.is_nan() || args.max_cost <= 0.0 {
         bail!("--max-cost must be a number above 0");
     }
-    let questions = Questions::new(model, &config.proposer, args.max_tokens);
+    let questions = Questions::new(providers.url(mode), model, &config.proposer, args.max_tokens);
     let steps: Vec<usize> =
         if args.find { Vec::new() } else { args.steps.iter().copied().map(usize::from).collect() };
     let requests =
@@ -95,8 +96,10 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         })?;
         return Ok(Exit::Fine);
     }
-    let client = Client::new(model, Timeouts::from(&config.proposer), env::process)
+    let provider = providers
+        .open(mode, env::process)
         .hint("the key is read from the environment only; --dry-run and `worker mock-llm` need none")?;
+    let client = Client::new(provider, Timeouts::from(&config.proposer))?;
     let out = folder(args)?;
     let price = questions.price;
     let report = Report::new(block_on(probe(client, questions, &plan, quiet))?, &price);
@@ -117,24 +120,15 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     ended(found)
 }
 
-fn load(args: &Args) -> anyhow::Result<RunConfig> {
-    let config = ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() };
-    let config: RunConfig =
-        serde_json::from_value(config.resolve()?.value).context("the configuration is not valid")?;
-    // Checks the values only: a probe does not need what a run would.
-    config.check().context("the configuration is not valid")?;
-    Ok(config)
+fn load(args: &Args) -> anyhow::Result<Settings> {
+    ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() }.load()
 }
 
 /// The model of the configured proposer.
-fn model(config: &RunConfig) -> anyhow::Result<&ModelConfig> {
-    match config.proposer.mode {
-        ProposerMode::Grok => Ok(&config.grok),
-        ProposerMode::Vendor => Ok(&config.vendor),
-        ProposerMode::Vllm => Ok(&config.vllm),
-        ProposerMode::Rules => Err(anyhow::anyhow!("the configuration has no model: proposer.mode is rules"))
-            .hint("name one, e.g. --config configs/grok.yaml or --set proposer.mode=vllm"),
-    }
+fn model(model: Option<&ModelConfig>) -> anyhow::Result<&ModelConfig> {
+    model
+        .context("the configuration has no model: proposer.mode is rules")
+        .hint("name one, e.g. --config configs/grok.yaml or --set proposer.mode=vllm")
 }
 
 /// Folder for the files; refuses one that holds a probe already.

@@ -1,4 +1,4 @@
-//! `coordinator run`: coordinator, workers and client in one process, over real gRPC on the loopback interface.
+//! `coordinator run`: coordinator, workers and client in one process, over real gRPC in pipes that nothing outside can reach.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -6,20 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::usage::Usage;
-use cli_support::{Exit, output};
+use cli_support::{Exit, descriptors, output};
 use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
+use llm::settings::Settings;
 use proto::convert::RunStatus;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use results::layout::RUN_FILE;
 use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
@@ -28,8 +26,12 @@ use crate::embedded::{CorpusArgs, Workers, reader};
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::run::run_folder::{Maker, check_free};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
-use crate::server;
+use crate::server::access::AccessControl;
+use crate::server::identity::LeaseSecrets;
+use crate::server::listen::Listener;
+use crate::server::{self, Endpoints};
 use crate::settings::ConfigArgs;
 use crate::view::summary::{Summary, used};
 
@@ -78,26 +80,30 @@ pub(crate) enum Output {
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     #[cfg(debug_assertions)]
     args.crash.arm();
-    let config = args.config.load()?;
+    let settings = args.config.load()?;
+    let workers = args.workers.map_or(2, |workers| workers.get() as u64);
+    // Each worker's connection, and the calls in flight.
+    let calls = settings.run.model().and(settings.run.limits.concurrency.known()).unwrap_or(0);
+    descriptors::ensure(descriptors::FILES + 2 * workers + calls)?;
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
-    let summary = block_on(run_here(args, config, &run_id, quiet))?;
+    let summary = block_on(run_here(args, settings, &run_id, quiet))?;
     match args.output {
         Output::Text => output::print(&summary.text())?,
-        Output::Json => output::print(&format!("{}\n", summary.json()))?,
+        Output::Json => output::print(&output::json_line(&summary.json()))?,
     }
     Ok(Exit::Fine)
 }
 
-async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
+async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
+    let Settings { run: config, providers } = settings;
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen()?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
-    if !state_path.exists() && results.get(RUN_FILE).await.is_ok() {
-        let taken: anyhow::Result<()> =
-            Err(anyhow::anyhow!("{} holds a run without a ledger: it cannot be resumed", results.location()));
-        taken.hint("choose another --run-id")?;
+    if !state_path.exists() {
+        // Before the state folder is made in it.
+        check_free(&results, run_id, Maker::Coordinator, None).await?;
     }
     let state = StateFolder::open(&state_path)?;
     let answers = Arc::new(open_answers(args, &store, &config)?);
@@ -111,11 +117,11 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
         recovery: Recovery::Forfeit,
     })
     .await?;
-    let listener =
-        TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback interface")?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, address) = Listener::in_process();
+    let access = Arc::new(AccessControl::default());
+    let endpoints = Endpoints { listeners: vec![listener], access, leases: LeaseSecrets::of_process()? };
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::run(listener, Arc::clone(&coordinator), answers, async move {
+    let server = tokio::spawn(server::run(endpoints, Arc::clone(&coordinator), answers, async move {
         // A dropped sender is a stop request, too.
         let _ = stopped.await;
     }));
@@ -126,8 +132,8 @@ async fn run_here(args: &Args, config: RunConfig, run_id: &RunId, quiet: bool) -
     };
     let count =
         args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let mut workers = Workers::start(&url, count)?;
-    let mut client = Client::new(&url)?;
+    let mut workers = Workers::start(&address, count, &providers)?;
+    let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;

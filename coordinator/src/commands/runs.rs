@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use cli_support::failure::WithHint as _;
 use cli_support::output::Align;
 use cli_support::{Exit, Format, Table, output};
+use proto::channel::Access;
 use proto::convert::StoredRun;
 use serde_json::{Value, json};
 
@@ -45,10 +46,19 @@ struct Place {
     to: Option<String>,
 }
 
+/// Where runs are, and how a coordinator is reached.
+#[derive(Debug, clap::Args)]
+struct Reach {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    access: Access,
+}
+
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     #[command(flatten)]
-    place: Place,
+    reach: Reach,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -57,7 +67,7 @@ struct ListArgs {
 #[derive(Debug, clap::Args)]
 struct PruneArgs {
     #[command(flatten)]
-    place: Place,
+    reach: Reach,
     /// Only runs submitted longer ago, e.g. 30d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
@@ -80,6 +90,7 @@ struct PruneArgs {
 enum EndState {
     Finished,
     Cancelled,
+    Failed,
 }
 
 /// Lists or removes runs.
@@ -100,9 +111,9 @@ enum RunSource {
 }
 
 impl RunSource {
-    fn at(place: &Place) -> anyhow::Result<Self> {
-        Ok(match (&place.to, &place.folder) {
-            (Some(url), _) => Self::Served(Box::new(Client::new(url)?)),
+    fn at(reach: &Reach) -> anyhow::Result<Self> {
+        Ok(match (&reach.place.to, &reach.place.folder) {
+            (Some(url), _) => Self::Served(Box::new(Client::at(url, &reach.access)?)),
             (None, Some(folder)) => Self::Folders(RunDirs::at(folder)?),
             (None, None) => anyhow::bail!("name a folder, or a coordinator with --to"),
         })
@@ -127,7 +138,7 @@ impl RunSource {
 }
 
 async fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let runs = RunSource::at(&args.place)?.inventory().await?;
+    let runs = RunSource::at(&args.reach)?.inventory().await?;
     print(&runs.iter().map(|run| (run, "")).collect::<Vec<_>>(), args.output)
 }
 
@@ -139,9 +150,10 @@ async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     let states = args.state.iter().map(|state| match state {
         EndState::Finished => "finished",
         EndState::Cancelled => "cancelled",
+        EndState::Failed => "failed",
     });
     let rules = Rules { older_than: args.older_than, keep: args.keep.unwrap_or(0), states: states.collect() };
-    let mut source = RunSource::at(&args.place)?;
+    let mut source = RunSource::at(&args.reach)?;
     let runs = source.inventory().await?;
     let selected = select(&runs, &rules, unix_ms());
     let mut shown: Vec<(&StoredRun, &str)> = Vec::new();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cli_support::output::Align;
 use cli_support::{Exit, Format, Table, output};
 use domain::ids::RunId;
+use proto::channel::Access;
 use proto::convert::{LlmStatus, RunStatus, WorkerStatus};
 use serde_json::{Value, json};
 
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     from: String,
+    #[command(flatten)]
+    access: Access,
     /// Follow until every run shown has ended
     #[arg(long)]
     watch: bool,
@@ -39,7 +42,7 @@ pub(crate) struct Args {
 /// Prints the states.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::new(&args.from)?;
+        let mut client = Client::at(&args.from, &args.access)?;
         let terminal = output::stdout_width().is_some();
         match (&args.run_id, args.watch, args.output) {
             (_, true, Format::Text) if terminal => watch(args, &mut client).await,
@@ -83,9 +86,7 @@ async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
     loop {
         let runs = query(args, client).await?;
         let view = status_table::render(&runs, &client.workers().await?, output::stdout_width());
-        // Move to the first line of the previous frame and clear everything below.
-        let back = if drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
-        output::print(&format!("{back}{view}"))?;
+        output::redraw(drawn, &view)?;
         drawn = view.lines().count();
         if !runs.is_empty() && runs.iter().all(|run| run.state.has_ended()) {
             return Ok(());
@@ -102,7 +103,7 @@ async fn lines(args: &Args, client: &mut Client) -> anyhow::Result<()> {
         for run in &runs {
             let now = value(run);
             if printed.get(&run.run_id) != Some(&now) {
-                output::print(&format!("{now}\n"))?;
+                output::print(&output::json_line(&now))?;
                 printed.insert(run.run_id.clone(), now);
             }
         }
@@ -163,6 +164,7 @@ fn model(model: &LlmStatus) -> Value {
         "cached_tokens": model.usage.cached,
         "total_tokens": model.usage.total,
         "cost_usd": model.cost_usd,
+        "paused_until_ms": model.paused_until_ms,
     })
 }
 

@@ -5,21 +5,25 @@ use std::time::Instant;
 use cli_support::{Exit, output};
 use domain::config::Documents;
 use domain::ids::RunId;
+use proto::channel::Access;
 
 use super::run::Output;
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, reader};
 use crate::ledger::RunResources;
-use crate::settings::ConfigArgs;
+use crate::settings::{ConfigArgs, run_checked, unsent};
 use crate::view::summary::Summary;
 
-/// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned.
+/// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned. Where a provider is called
+/// and with which key (`grok.endpoint`, `grok.api_key_env` …) is the setting of each worker, and is not sent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address of the coordinator
     #[arg(long, value_name = "URL")]
     to: String,
+    #[command(flatten)]
+    access: Access,
     #[command(flatten)]
     corpus: CorpusArgs,
     #[command(flatten)]
@@ -37,11 +41,15 @@ pub(crate) struct Args {
 
 /// Sends the corpus.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let config = args.config.load()?;
+    let resolved = args.config.resolve()?;
+    let config = run_checked(&resolved)?.run;
+    if let Some(unsent) = unsent(&resolved).filter(|_| !quiet) {
+        output::say(&unsent);
+    }
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let begun = Instant::now();
     let (status, documents) = block_on(async {
-        let mut client = Client::new(&args.to)?;
+        let mut client = Client::at(&args.to, &args.access)?;
         let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
@@ -56,7 +64,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     })?;
     let summary = Summary { status, documents, used: RunResources::of_process(begun.elapsed(), None) };
     match args.output {
-        Output::Json => output::print(&format!("{}\n", summary.json()))?,
+        Output::Json => output::print(&output::json_line(&summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,
         Output::Text => output::print(&format!(
             "run {run_id}: {} records in {} shards\nnext: coordinator status {run_id} --from {} --watch\n",

@@ -7,7 +7,8 @@
 //! 3. The length of a shard never grows, and changes only together with its token: so work under a token covers exactly the
 //!    records that the shard had when that token was recorded.
 //! 4. `commit` succeeds only under the newest token of the shard, once; repeated under the same token it returns `Already`.
-//! 5. Nothing that is committed changes or disappears, until the whole run is removed.
+//! 5. Nothing that is committed changes or disappears, until the whole run is removed; but `reopen` takes back the one part
+//!    that its caller names by its hash.
 //! 6. The configuration of a run is replaced only by one of the same hash.
 //! 7. The state of a run changes only from the state that the caller read.
 //! 8. Recorded resources never shrink, unknown ones stay unknown, and recording them is idempotent.
@@ -49,6 +50,8 @@ pub struct RunEntry {
     pub totals: Option<Totals>,
     /// Resources that it has used so far, over all processes that worked on it.
     pub resources: RunResources,
+    /// Why it failed; `None` in every state but [`RunState::Failed`].
+    pub failure: Option<String>,
 }
 
 /// Totals of a run.
@@ -256,6 +259,15 @@ pub trait Ledger: Send + Sync + 'static {
         fingerprint: Option<String>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
 
+    /// Changes the state of a run from `from` to [`RunState::Failed`], with the reason. Any later change of the state drops the
+    /// reason.
+    fn fail(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        reason: String,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
+
     /// Replaces the configuration of a run by one of the same hash: only keys that do not affect outcomes may change.
     /// `Differs`: the run has another hash.
     fn reconfigure(&self, run_id: &RunId, config: RunConfig)
@@ -282,6 +294,15 @@ pub trait Ledger: Send + Sync + 'static {
         token: FencingToken,
         part: CommittedPart,
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>>;
+
+    /// Takes back the part of a shard, whose file is damaged or missing, so that the shard can be leased again under a larger
+    /// token. `Differs`: the shard has no part, or one of another hash.
+    fn reopen(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        part: PartHash,
+    ) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>>;
 
     /// Stores the totals of a run, replacing earlier ones. `Differs`: the run is neither finishing nor ended.
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::time::Instant;
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::{
@@ -92,6 +92,16 @@ impl Ledger for FaultyLedger {
         self.inner.advance(run_id, from, to, fingerprint)
     }
 
+    fn fail(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        reason: String,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.count("fail");
+        self.inner.fail(run_id, from, reason)
+    }
+
     fn reconfigure(
         &self,
         run_id: &RunId,
@@ -125,6 +135,16 @@ impl Ledger for FaultyLedger {
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
         self.count("commit");
         self.inner.commit(run_id, shard, token, part)
+    }
+
+    fn reopen(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        part: PartHash,
+    ) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        self.count("reopen");
+        self.inner.reopen(run_id, shard, part)
     }
 
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

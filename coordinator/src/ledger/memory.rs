@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
@@ -72,9 +72,26 @@ impl Ledger for MemoryLedger {
                 return Swap::Differs(run.entry.state);
             }
             run.entry.state = to;
+            run.entry.failure = None;
             if fingerprint.is_some() {
                 run.entry.fingerprint = fingerprint;
             }
+            Swap::Done
+        });
+        ready(swap).boxed()
+    }
+
+    fn fail(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        reason: String,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let swap = self.with(run_id, |run| {
+            if run.entry.state != from {
+                return Swap::Differs(run.entry.state);
+            }
+            (run.entry.state, run.entry.failure) = (RunState::Failed, Some(reason));
             Swap::Done
         });
         ready(swap).boxed()
@@ -144,6 +161,22 @@ impl Ledger for MemoryLedger {
             }
         });
         ready(verdict).boxed()
+    }
+
+    fn reopen(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        part: PartHash,
+    ) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        let swap = self.with(run_id, |run| match run.shards.get_mut(&shard) {
+            Some(known) if known.part.as_ref().is_some_and(|known| known.hash == part) => {
+                known.part = None;
+                Swap::Done
+            }
+            known => Swap::Differs(known.cloned()),
+        });
+        ready(swap).boxed()
     }
 
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

@@ -1,7 +1,11 @@
 //! State folder of a coordinator: its ledger, and a lock that excludes a second coordinator.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use cli_support::private;
 
 use crate::ledger::{Ledger, LedgerError, SqliteLedger};
 
@@ -29,28 +33,46 @@ pub enum StateError {
         /// The I/O error.
         source: std::io::Error,
     },
-    /// Another coordinator uses it.
-    #[error("another coordinator uses {}: wait for it, end it, or use another run id or state folder", .0.display())]
-    Taken(PathBuf),
+    /// Another coordinator uses it, or another process holds its lock.
+    #[error(
+        "another coordinator uses {}{}: wait for it, end it, or use another run id or state folder",
+        path.display(),
+        Holder(*holder)
+    )]
+    Taken {
+        /// Its path.
+        path: PathBuf,
+        /// The process that holds the lock, where the system tells.
+        holder: Option<u32>,
+    },
     /// Its ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
+struct Holder(Option<u32>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |process| write!(f, " (process {process} holds its lock)"))
+    }
+}
+
 impl StateFolder {
-    /// Opens and locks the folder, creating it where it is missing.
+    /// Opens and locks the folder, creating it where it is missing. Its lock is its owner's alone, so that no other user can
+    /// hold it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let failed = |source| StateError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(failed)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .map_err(failed)?;
+        let lock_path = path.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(failed)?;
+        private::close_to_others(&lock_path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StateError::Taken(path.to_owned())),
+            Err(TryLockError::WouldBlock) => {
+                Err(StateError::Taken { path: path.to_owned(), holder: holder(&lock) })
+            }
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
@@ -79,6 +101,20 @@ impl StateFolder {
     }
 }
 
+/// The process that holds a lock on the file, as the kernel lists it in /proc/locks.
+fn holder(lock: &File) -> Option<u32> {
+    let inode = format!(":{}", lock.metadata().ok()?.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // `1: FLOCK ADVISORY WRITE 4242 fd:01:1234567 0 EOF`; a request that waits has `->` behind its number.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields.as_slice() {
+            [_, "FLOCK", _, _, process, file, ..] if file.ends_with(&inode) => process.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
 /// Whether a coordinator uses the folder at `path`. Read-only.
 pub(crate) fn is_taken(path: &Path) -> bool {
     File::open(path.join("lock"))
@@ -94,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = StateFolder::open(&folder.path().join("s")).unwrap();
         let second = StateFolder::open(&folder.path().join("s"));
-        assert!(matches!(second, Err(StateError::Taken(_))), "{second:?}");
+        assert!(matches!(second, Err(StateError::Taken { .. })), "{second:?}");
         drop(first);
         StateFolder::open(&folder.path().join("s")).unwrap();
     }

@@ -27,6 +27,8 @@ macro_rules! ledger_suite {
             exactly_one_of_many_concurrent_steps_wins
             only_a_run_in_state_removing_is_deleted
             totals_are_stored_when_a_run_ends
+            a_failed_run_says_why_until_it_goes_on
+            a_damaged_part_is_taken_back_by_its_hash
             recorded_resources_never_shrink
         );
     };
@@ -51,6 +53,7 @@ pub(crate) fn run(id: &str) -> RunEntry {
             records: 10,
             shard_size: 3,
             version: "0.1.0".to_owned(),
+            former_endpoint: None,
         },
         state: RunState::Running,
         source: "detections.json".to_owned(),
@@ -58,6 +61,7 @@ pub(crate) fn run(id: &str) -> RunEntry {
         fingerprint: None,
         totals: None,
         resources: RunResources::ZERO,
+        failure: None,
     }
 }
 
@@ -334,4 +338,41 @@ pub(crate) async fn recorded_resources_never_shrink(ledger: impl Ledger) {
         ledger.record_resources(&unknown, RunResources::ZERO).await,
         Err(LedgerError::UnknownRun(unknown.clone()))
     );
+}
+
+pub(crate) async fn a_failed_run_says_why_until_it_goes_on(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    let (running, failed) = (RunState::Running, RunState::Failed);
+    let why = || "the disk is gone".to_owned();
+    assert_eq!(ledger.fail(&id, RunState::Finishing, why()).await.unwrap(), Swap::Differs(running));
+    assert_eq!(ledger.fail(&id, running, why()).await.unwrap(), Swap::Done);
+    let entry = ledger.run(&id).await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.failure), (failed, Some(why())));
+    let totals = Totals { tally: Tally::default(), committed: 0 };
+    assert_eq!(ledger.record_totals(&id, totals).await.unwrap(), Swap::Done, "it has ended");
+    assert_eq!(ledger.advance(&id, failed, running, None).await.unwrap(), Swap::Done);
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().failure, None);
+    let unknown = RunId::new("none").unwrap();
+    assert_eq!(ledger.fail(&unknown, running, why()).await, Err(LedgerError::UnknownRun(unknown.clone())));
+}
+
+pub(crate) async fn a_damaged_part_is_taken_back_by_its_hash(ledger: impl Ledger) {
+    let id = with_run(&ledger, "r").await;
+    ledger.lease(&id, leased(0, 0)).await.unwrap();
+    let reopen = |name| ledger.reopen(&id, ShardIndex(0), part(name).hash);
+    assert!(matches!(reopen("a").await.unwrap(), Swap::Differs(Some(entry)) if entry.part.is_none()));
+    ledger.commit(&id, ShardIndex(0), FencingToken(1), part("a")).await.unwrap();
+    let entry = ledger.shards(&id, ShardIndex(0), 1).await.unwrap().remove(0);
+    assert_eq!(reopen("b").await.unwrap(), Swap::Differs(Some(entry.clone())));
+    assert_eq!(reopen("a").await.unwrap(), Swap::Done);
+    let open = ShardEntry { part: None, ..entry };
+    assert_eq!(reopen("a").await.unwrap(), Swap::Differs(Some(open)), "once");
+    // Only a larger token commits it again: the old one is known to workers of the past.
+    assert_eq!(ledger.lease(&id, leased(0, 1)).await.unwrap(), Swap::Done);
+    let again = ledger.commit(&id, ShardIndex(0), FencingToken(1), part("a")).await.unwrap();
+    assert_eq!(again, CommitVerdict::Stale { current: FencingToken(2) });
+    let again = ledger.commit(&id, ShardIndex(0), FencingToken(2), part("a")).await.unwrap();
+    assert_eq!(again, CommitVerdict::Committed);
+    let none = ledger.reopen(&id, ShardIndex(3), part("a").hash).await.unwrap();
+    assert_eq!(none, Swap::Differs(None));
 }

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, FutureExt};
 use tracing::Instrument as _;
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
@@ -74,6 +74,15 @@ impl Ledger for TimedLedger {
         self.timed("advance", self.inner.advance(run_id, from, to, fingerprint))
     }
 
+    fn fail(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        reason: String,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        self.timed("fail", self.inner.fail(run_id, from, reason))
+    }
+
     fn reconfigure(
         &self,
         run_id: &RunId,
@@ -103,6 +112,15 @@ impl Ledger for TimedLedger {
         part: CommittedPart,
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
         self.timed("commit", self.inner.commit(run_id, shard, token, part))
+    }
+
+    fn reopen(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        part: PartHash,
+    ) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        self.timed("reopen", self.inner.reopen(run_id, shard, part))
     }
 
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

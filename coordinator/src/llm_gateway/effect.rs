@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::answer::Answer;
 use domain::ids::{AnswerKey, RunId};
+use proto::convert::Ticket;
 
 use crate::llm_gateway::response_cache::CacheWrite;
 
@@ -23,8 +24,10 @@ pub(crate) struct RequestId {
 pub(crate) enum Reply {
     /// An answer that is durable in the response cache.
     CachedResponse(Arc<Answer>),
-    /// The call may start within so many ms.
-    CallPermit { valid_ms: u64 },
+    /// First reply of a stream: its ticket.
+    Opened(Ticket),
+    /// The call may start within so many ms. The task adds the ticket.
+    CallPermit { valid_ms: u64, ticket: Option<Ticket> },
     /// The result of the call is durable.
     ResultPersisted,
     /// There will not be an answer, for this reason.

@@ -2,14 +2,14 @@
 
 use domain::answer::CallOutcome;
 use domain::budget::Pool;
-use domain::ids::{AnswerKey, WorkerName};
+use domain::ids::{AnswerKey, RunId, WorkerName};
 use llm::limit::{Scarce, Seconds, Signal, Ticket};
 use proto::convert::{AcquireCall, CallResult};
 
 use super::effect::{Effect, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest, RequestState};
 use super::spend_limit::entry;
-use super::state::GatewayState;
+use super::state::{Accepted, GatewayState, NO_PERMIT};
 use crate::clock::moment;
 use crate::llm_gateway::response_cache::{CacheWrite, LlmUsage};
 
@@ -104,9 +104,9 @@ impl GatewayState {
         let permit = Some(permit);
         self.calls
             .insert(id, Call { permit, run_id, key, worker, number, request_id, estimate_usd, deadline_ms });
-        self.effects.extend(
-            request_id.map(|request_id| Effect::Send(request_id, Reply::CallPermit { valid_ms: VALID_MS })),
-        );
+        self.effects.extend(request_id.map(|request_id| {
+            Effect::Send(request_id, Reply::CallPermit { valid_ms: VALID_MS, ticket: None })
+        }));
     }
 
     /// A worker reconnected with a call under way.
@@ -115,8 +115,12 @@ impl GatewayState {
             return;
         };
         // A worker that reconnects may have another name.
-        let by_number = || self.orphans(asked.number, asked.key).next().map(|(id, _)| id);
-        let known = self.orphan_of(&worker, asked.number, asked.key).or_else(by_number);
+        let by_number = |state: &Self| {
+            let mut orphans = state.orphans(asked.number, asked.key);
+            orphans.find(|(_, call)| call.run_id == asked.run_id).map(|(id, _)| id)
+        };
+        let known =
+            self.detached(&worker, asked.number, asked.key, &asked.run_id).or_else(|| by_number(self));
         let id = known.unwrap_or_else(|| self.adopt(now, worker, asked));
         let policy = self.trackers.get(&asked.run_id).and_then(|tracker| tracker.policy.as_ref());
         let call_s = policy.map_or(UNKNOWN_CALL_S, |policy| policy.call_s);
@@ -162,9 +166,26 @@ impl GatewayState {
         id
     }
 
-    /// Orphaned call of a worker, by the name that the worker had.
-    fn orphan_of(&self, worker: &WorkerName, number: u64, key: AnswerKey) -> Option<CallId> {
-        self.orphans(number, key).find(|(_, call)| call.worker == *worker).map(|(id, _)| id)
+    /// The call of a worker, by the name that the worker had. It is taken from the stream that it belongs to, if that is still
+    /// open: the worker has shown by the ticket that it goes on with the call elsewhere.
+    fn detached(
+        &mut self,
+        worker: &WorkerName,
+        number: u64,
+        key: AnswerKey,
+        run_id: &RunId,
+    ) -> Option<CallId> {
+        let is_it = |call: &Call| {
+            call.worker == *worker && call.number == number && call.key == key && call.run_id == *run_id
+        };
+        let calls = self.calls.iter_mut().filter(|(_, call)| is_it(call));
+        let (id, call) = calls.min_by_key(|(_, call)| call.request_id.is_some())?;
+        if let Some(request_id) = call.request_id.take()
+            && let Some(stream) = self.streams.get_mut(&request_id.stream)
+        {
+            stream.requests.remove(&request_id.number);
+        }
+        Some(*id)
     }
 
     /// Orphaned calls of a number and key: their workers are disconnected. Different workers may use the same number, even
@@ -174,30 +195,42 @@ impl GatewayState {
         calls.filter(move |(_, call)| call.request_id.is_none() && call.key == key && call.number == number)
     }
 
-    /// A worker reports the result of a call.
-    pub(crate) fn complete(&mut self, now: Seconds, stream: StreamId, ended: CallResult) {
-        let Some(known) = self.streams.get_mut(&stream) else { return };
+    /// A worker reports the result of a call. `permitted`: its ticket shows that the call was permitted, perhaps on another
+    /// stream or by an earlier process; otherwise the permit must be known here.
+    pub(crate) fn complete(
+        &mut self,
+        now: Seconds,
+        stream: StreamId,
+        ended: CallResult,
+        permitted: bool,
+    ) -> Accepted {
+        let Some(known) = self.streams.get_mut(&stream) else { return Accepted::Repeated };
         let request_id = RequestId { stream, number: ended.number };
         let name = (known.worker.clone(), ended.number, ended.key);
-        let own = known.requests.get(&ended.number).filter(|request| request.key == ended.key);
-        let own = own.map(|request| request.state);
+        let is_own = |request: &&PendingRequest| request.key == ended.key && request.run_id == ended.run_id;
+        let own = known.requests.get(&ended.number).filter(is_own).map(|request| request.state);
         let id = match own {
             Some(RequestState::Calling(call)) => {
                 known.requests.remove(&ended.number);
                 Some(call)
             }
-            // Waiting here, yet called: an earlier process had permitted it.
+            // The permit of an earlier stream or process, or of none.
+            Some(RequestState::Waiting) | None if !permitted && !self.recent.has(&name) => {
+                tracing::warn!(worker = %name.0, run = %ended.run_id, number = ended.number, "refused the result of a call that was not permitted");
+                self.effects.push(Effect::Send(request_id, Reply::Stopped(NO_PERMIT.to_owned())));
+                return Accepted::Refused;
+            }
             Some(RequestState::Waiting) => {
                 self.remove_waiting(request_id);
                 None
             }
-            None => self.orphan_of(&name.0, ended.number, ended.key),
+            None => self.detached(&name.0, ended.number, ended.key, &ended.run_id),
         };
         if id.is_none() && self.recent.has(&name) {
             // A repeated result: the first one is persisted or persisting. This empty write is acknowledged after it.
             let (run_id, spent) = (ended.run_id, LlmUsage::default());
             self.write(Some(request_id), CacheWrite { run_id, spent, entry: None, perhaps_repeated: false });
-            return;
+            return Accepted::Repeated;
         }
         let access = self.access(&ended.run_id);
         self.register_run(now, &ended.run_id, &access);
@@ -209,6 +242,7 @@ impl GatewayState {
         }
         self.account_for(request_id, ended, id.is_none(), now);
         self.start_calls(now);
+        Accepted::Counted
     }
 
     /// Counts the usage of a call and writes its result.

@@ -4,6 +4,7 @@ mod batcher;
 mod dedup;
 mod effect;
 mod in_flight;
+mod permit_key;
 pub(crate) mod rate_limit;
 mod request;
 pub mod response_cache;
@@ -17,6 +18,7 @@ mod tests;
 mod worker_stream;
 
 pub(crate) use effect::Reply;
+pub(crate) use permit_key::PermitKey;
 pub(crate) use runs::{RunChanged, RunHalted, RunLink};
 pub(crate) use spend_limit::LlmPolicy;
 pub(crate) use task::GatewayHandle;

@@ -24,8 +24,6 @@ pub(crate) struct LlmPolicy {
     pub(crate) spend: SpendConfig,
     /// Price of the model.
     pub(crate) price: Price,
-    /// URL of the model.
-    pub(crate) endpoint: String,
     /// How long a call counts after its worker has disconnected, in seconds.
     pub(crate) lease_s: f64,
     /// Longest time of a call, in seconds; after that its worker has ended it.
@@ -41,14 +39,13 @@ impl LlmPolicy {
     /// it does not use a model.
     pub(crate) fn of(config: &RunConfig, created_at_ms: u64, submitted_at_ms: u64) -> Option<Self> {
         let model = config.model()?;
-        let account = format!("{} {}", model.url(), model.api_key_env);
+        let provider = config.proposer.mode.as_str();
         let seconds = config.proposer.timeout_seconds + config.proposer.connect_timeout_seconds;
         Some(Self {
-            pool: Pool { account, model: model.model.clone() },
+            pool: Pool { account: provider.to_owned(), model: model.model.clone() },
             limits: config.limits.budget(),
             spend: config.spend,
             price: model.price,
-            endpoint: model.url(),
             lease_s: config.fleet.lease_seconds.into(),
             call_s: f64::from(seconds) + SLACK_S,
             created_at_ms,
@@ -58,7 +55,7 @@ impl LlmPolicy {
 
     /// Highest cost of a call of about `tokens` tokens in US dollars: all of them at the higher price.
     pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        tokens as f64 * self.price.input.max(self.price.output) / 1e6
+        (tokens as f64 * self.price.input.max(self.price.output) / 1e6).min(Price::MOST_USD)
     }
 }
 
@@ -163,7 +160,7 @@ impl SpendTracker {
 pub(super) fn entry(answer: Answer, policy: Option<&LlmPolicy>) -> CacheEntry {
     CacheEntry {
         answer: Arc::new(answer),
-        endpoint: policy.map(|policy| policy.endpoint.clone()).unwrap_or_default(),
+        provider: policy.map(|policy| policy.pool.account.clone()).unwrap_or_default(),
         model: policy.map(|policy| policy.pool.model.clone()).unwrap_or_default(),
         created_at_ms: unix_ms(),
         replaces_before_ms: policy.filter(|policy| policy.spend.refresh).map(|policy| policy.created_at_ms),

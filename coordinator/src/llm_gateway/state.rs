@@ -14,11 +14,27 @@ use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest, RequestState, Stream};
 use super::runs::RunChanged;
 use super::spend_limit::{LlmAccess, LlmPolicy, RunPolicy, SpendTracker};
+use crate::clock::unix_ms;
 use crate::llm_gateway::rate_limit::{QueuedCall, RateLimiter};
 use crate::llm_gateway::response_cache::{CacheWrite, CachedResponse, LlmUsage};
 
 /// Why the requests of a run without a model are refused.
 const NO_MODEL: &str = "the run's configuration names no model";
+
+/// What became of a message about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It is taken into account.
+    Counted,
+    /// It repeats a result that was taken into account.
+    Repeated,
+    /// The call was not permitted to this worker for this run: it changes nothing.
+    Refused,
+}
+
+/// The reply to a worker whose call was not permitted.
+pub(super) const NO_PERMIT: &str =
+    "this call was not permitted to this worker for this run: its result is not used";
 
 /// All requests, calls and runs. Pure: time and events come as arguments, [`Effect`]s go out. The invariants are in the
 /// docs of the module.
@@ -51,15 +67,31 @@ impl GatewayState {
         std::mem::take(&mut self.effects)
     }
 
-    /// A worker opened a stream. An older stream of the same worker is stale, and is closed.
-    pub(crate) fn connected(&mut self, now: Seconds, stream: StreamId, worker: WorkerName) {
-        let older: Vec<StreamId> =
-            self.streams.iter().filter(|(_, known)| known.worker == worker).map(|(id, _)| *id).collect();
-        for older in older {
+    /// A worker opened a stream. `replaced` is its older stream, which is stale, and is closed. Other streams under its name
+    /// stay: nothing shows that they belong to the same worker.
+    pub(crate) fn connected(
+        &mut self,
+        now: Seconds,
+        stream: StreamId,
+        worker: WorkerName,
+        replaced: Option<StreamId>,
+    ) {
+        if let Some(older) = replaced {
             self.disconnected(now, older);
             self.effects.push(Effect::Close(older));
         }
         self.streams.insert(stream, Stream { worker, requests: BTreeMap::new() });
+    }
+
+    /// The open streams under a name.
+    pub(crate) fn streams_of(&self, worker: &WorkerName) -> impl Iterator<Item = StreamId> {
+        self.streams.iter().filter(move |(_, known)| known.worker == *worker).map(|(id, _)| *id)
+    }
+
+    /// Run and key of an open request.
+    pub(crate) fn call_of(&self, request_id: RequestId) -> Option<(&RunId, AnswerKey)> {
+        let request = self.streams.get(&request_id.stream)?.requests.get(&request_id.number)?;
+        Some((&request.run_id, request.key))
     }
 
     /// A stream has ended. Its waiting requests are dropped; its calls count until their worker reconnects, or for the
@@ -81,27 +113,37 @@ impl GatewayState {
         self.streams.get(&stream).map_or(0, |stream| stream.requests.len())
     }
 
-    /// A worker requests an answer, or reports a call that an earlier stream permitted.
-    pub(crate) fn acquire(&mut self, now: Seconds, stream: StreamId, asked: &AcquireCall) {
+    /// A worker requests an answer, or reports a call that an earlier stream permitted; `permitted`: its ticket shows that.
+    pub(crate) fn acquire(
+        &mut self,
+        now: Seconds,
+        stream: StreamId,
+        asked: &AcquireCall,
+        permitted: bool,
+    ) -> Accepted {
         let request_id = RequestId { stream, number: asked.number };
-        let Some(known) = self.streams.get(&stream) else { return };
+        let Some(known) = self.streams.get(&stream) else { return Accepted::Repeated };
+        if asked.under_way && !permitted {
+            self.effects.push(Effect::Send(request_id, Reply::Stopped(NO_PERMIT.to_owned())));
+            return Accepted::Refused;
+        }
         if let Some(request) = known.requests.get(&asked.number) {
             // A repeated request counts once, unless its call has begun meanwhile.
             if request.is_waiting() && asked.under_way {
                 self.remove_waiting(request_id);
             } else {
-                return;
+                return Accepted::Repeated;
             }
         }
         let access = self.access(&asked.run_id);
         self.register_run(now, &asked.run_id, &access);
         if asked.under_way {
             self.take_over(now, request_id, asked);
-            return;
+            return Accepted::Counted;
         }
         if let Some(reason) = self.closed(&asked.run_id, &access) {
             self.effects.push(Effect::Send(request_id, Reply::Stopped(reason)));
-            return;
+            return Accepted::Counted;
         }
         let request = PendingRequest {
             run_id: asked.run_id.clone(),
@@ -124,6 +166,7 @@ impl GatewayState {
         self.serve_stored(asked.key);
         self.requeue(asked.key, false);
         self.start_calls(now);
+        Accepted::Counted
     }
 
     /// A worker cancels a request. One that is calling stays open until its result arrives.
@@ -268,7 +311,9 @@ impl GatewayState {
         for (run_id, tracker) in &self.trackers {
             let pool = tracker.policy.as_ref().and_then(|policy| self.pools.get(&policy.pool));
             let limit = pool.and_then(RateLimiter::limit_per_min);
-            statuses.insert(run_id.clone(), tracker.status(now, limit));
+            let paused_until_ms =
+                pool.and_then(|pool| pool.paused_until(now)).map(|until| wall_time(until - now));
+            statuses.insert(run_id.clone(), LlmStatus { paused_until_ms, ..tracker.status(now, limit) });
         }
         statuses
     }
@@ -419,4 +464,11 @@ impl GatewayState {
             limiter.queue.push(&request.run_id, policy.spend.priority, entry);
         }
     }
+}
+
+/// The wall time in so many seconds, in ms since the Unix epoch and whole seconds.
+fn wall_time(after: Seconds) -> u64 {
+    let after = std::time::Duration::try_from_secs_f64(after).unwrap_or_default();
+    let ms = unix_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    ms / 1000 * 1000
 }

@@ -14,14 +14,16 @@ use tokio::time::Instant;
 
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use proto::channel::OPEN_QUESTIONS;
+use proto::convert::Ticket;
 use proto::status::{ApiError, ErrorReason};
 
 use super::batcher::{BatchResult, Batcher};
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
+use super::permit_key::PermitKey;
 use super::runs::{RunChanged, RunHalted, RunLink};
-use super::state::GatewayState;
+use super::state::{Accepted, GatewayState};
 use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerStream};
-use crate::llm_gateway::response_cache::{Answers, CacheWrite, CachedResponse, LlmUsage};
+use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, CachedResponse, LlmUsage};
 use crate::metrics::{LlmEvent, Metrics};
 
 /// Capacity of the task's queue of worker messages; further ones wait on their connections.
@@ -75,9 +77,12 @@ impl GatewayHandle {
         let changes = runs.changed.take();
         let llm_runs: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
         let reader = Arc::clone(&store);
-        let spent = tokio::task::spawn_blocking(move || reader.spent_of(&Vec::from_iter(llm_runs))).await;
-        let spent = spent.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
-        let spent = spent.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
+        let read = tokio::task::spawn_blocking(move || {
+            Ok::<_, CacheError>((reader.spent_of(&Vec::from_iter(llm_runs))?, reader.permit_key()?))
+        });
+        let read = read.await.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
+        let (spent, permit_key) =
+            read.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
         runs.status.attach(Arc::clone(&store));
         let (messages, queue) = MessageQueue::queue(QUEUE_CAPACITY);
         let mut state = GatewayState::new(spent.into_iter().collect());
@@ -88,6 +93,7 @@ impl GatewayHandle {
             runs,
             metrics,
             state,
+            permit_key,
             began: Instant::now(),
             reply_queues: HashMap::new(),
             lookups: Batcher::new(),
@@ -104,14 +110,15 @@ impl GatewayHandle {
     }
 
     /// Registers the stream that a worker opened. The receiver gets the replies to its requests, and ends when another
-    /// stream of the worker replaces this one.
+    /// stream replaces this one: one that was opened with the ticket of this one as `resume`.
     pub(crate) async fn connect(
         &self,
         worker: WorkerName,
+        resume: Option<Ticket>,
     ) -> Result<(WorkerStream, mpsc::Receiver<(u64, Reply)>), ApiError> {
         let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (replies, outgoing) = mpsc::channel(REPLY_CAPACITY);
-        self.messages.send(GatewayMessage::Connected(stream, worker, replies)).await?;
+        self.messages.send(GatewayMessage::Connected(stream, worker, resume, replies)).await?;
         Ok((self.messages.inbox(stream), outgoing))
     }
 }
@@ -125,6 +132,7 @@ struct GatewayTask {
     metrics: Arc<Metrics>,
     store: Arc<dyn Answers>,
     state: GatewayState,
+    permit_key: PermitKey,
     /// Zero of the time that the state uses.
     began: Instant,
     /// Queue of replies of each stream.
@@ -236,9 +244,14 @@ impl GatewayTask {
         let now = self.now();
         self.dirty = true;
         match message {
-            GatewayMessage::Connected(stream, worker, replies) => {
+            GatewayMessage::Connected(stream, worker, resume, replies) => {
+                // The first reply: the queue is empty.
+                let _ = replies.try_send((0, Reply::Opened(self.permit_key.of_stream(&worker, stream))));
                 self.reply_queues.insert(stream, replies);
-                self.state.connected(now, stream, worker);
+                let is_replaced =
+                    |older| PermitKey::is_right(resume, self.permit_key.of_stream(&worker, older));
+                let replaced = self.state.streams_of(&worker).find(|older| is_replaced(*older));
+                self.state.connected(now, stream, worker, replaced);
             }
             GatewayMessage::Acquire(stream, request) => {
                 if self.state.open_requests(stream) >= MAX_OPEN_REQUESTS {
@@ -250,12 +263,21 @@ impl GatewayTask {
                     self.state.disconnected(now, stream);
                     return;
                 }
-                self.state.acquire(now, stream, &request);
+                let ticket = self.permit_key.of_call(&request.run_id, &request.key, request.number);
+                let permitted = PermitKey::is_right(request.ticket, ticket);
+                if self.state.acquire(now, stream, &request, permitted) == Accepted::Refused {
+                    self.metrics.question(LlmEvent::Refused, 0);
+                }
             }
             GatewayMessage::Complete(stream, result) => {
-                let tokens = result.usage.total;
-                self.metrics.question(LlmEvent::from(&result.outcome), tokens);
-                self.state.complete(now, stream, result);
+                let (event, tokens) = (LlmEvent::from(&result.outcome), result.usage.total);
+                let ticket = self.permit_key.of_call(&result.run_id, &result.key, result.number);
+                let permitted = PermitKey::is_right(result.ticket, ticket);
+                match self.state.complete(now, stream, result, permitted) {
+                    Accepted::Counted => self.metrics.question(event, tokens),
+                    Accepted::Repeated => self.metrics.question(LlmEvent::Repeated, 0),
+                    Accepted::Refused => self.metrics.question(LlmEvent::Refused, 0),
+                }
             }
             GatewayMessage::Cancel(request_id) => self.state.cancel(now, request_id),
             GatewayMessage::Disconnected(stream) => {
@@ -381,11 +403,15 @@ impl GatewayTask {
         }
     }
 
-    fn send_reply(&mut self, request_id: RequestId, reply: Reply) {
-        match &reply {
+    fn send_reply(&mut self, request_id: RequestId, mut reply: Reply) {
+        match &mut reply {
             Reply::CachedResponse(_) => self.metrics.question(LlmEvent::Reused, 0),
             Reply::Stopped(_) => self.metrics.question(LlmEvent::Stopped, 0),
-            Reply::CallPermit { .. } | Reply::ResultPersisted => {}
+            Reply::CallPermit { ticket, .. } => {
+                let call = self.state.call_of(request_id);
+                *ticket = call.map(|(run_id, key)| self.permit_key.of_call(run_id, &key, request_id.number));
+            }
+            Reply::Opened(_) | Reply::ResultPersisted => {}
         }
         let Some(replies) = self.reply_queues.get(&request_id.stream) else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = replies.try_send((request_id.number, reply)) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use domain::ids::{RunId, WorkerName};
-use proto::convert::{AcquireCall, CallResult};
+use proto::convert::{AcquireCall, CallResult, Ticket};
 use proto::status::ApiError;
 
 use super::effect::{Reply, RequestId, StreamId};
@@ -17,7 +17,8 @@ use crate::refusals::ending;
 /// Message of a worker to the gateway.
 #[derive(Debug)]
 pub(super) enum GatewayMessage {
-    Connected(StreamId, WorkerName, mpsc::Sender<(u64, Reply)>),
+    /// With the ticket of the worker's last stream, and the queue of its replies.
+    Connected(StreamId, WorkerName, Option<Ticket>, mpsc::Sender<(u64, Reply)>),
     Acquire(StreamId, AcquireCall),
     Complete(StreamId, CallResult),
     Cancel(RequestId),

@@ -7,7 +7,6 @@ use std::io::{BufReader, Read, Seek};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
-use cli_support::failure::WithHint as _;
 use domain::config::{GateProfile, Guardrails, RunConfig};
 use domain::ids::{PartHash, RunId};
 use domain::outcome::Outcome;
@@ -15,12 +14,14 @@ use domain::run::RunState;
 use domain::tally::Tally;
 use results::corpus_copy::CorpusWriter;
 use results::fingerprint::fingerprint;
-use results::layout::{CORPUS_FILE, RUN_FILE};
+use results::layout::CORPUS_FILE;
 use results::paper_files::{Import, ImportReport};
 use results::part::PartWriter;
 use results::run_file::{FormatVersion, ImportedFrom, PartEntry, RunFile};
 use results::store::Store;
 use tempfile::NamedTempFile;
+
+use crate::run::run_folder::{self, Maker, check_free};
 
 /// Outcomes in a batch of the Parquet writer.
 const BATCH: usize = 1000;
@@ -50,10 +51,9 @@ pub(crate) struct Imported {
 pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyhow::Result<Imported> {
     let begun = Instant::now();
     let folder = store.folder(run_id.as_str())?;
-    if folder.get(RUN_FILE).await.is_ok() {
-        let taken: anyhow::Result<()> = Err(anyhow::anyhow!("{} holds a run already", folder.location()));
-        taken.hint("choose another --run-id, or delete that folder")?;
-    }
+    check_free(&folder, run_id, Maker::Import, None).await?;
+    run_folder::mark(&folder, run_id, Maker::Import).await?;
+    // What an interrupted import left.
     for object in folder.list().await? {
         folder.delete(&object.key).await?;
     }

@@ -14,7 +14,7 @@ use results::store::Store;
 
 use crate::ledger::SqliteLedger;
 use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, StateFolder};
-use crate::run::removal::{REMOVING, RunStorage, delete_folder, size};
+use crate::run::removal::{REMOVING, RunStorage, remove_folder, size};
 
 /// A folder with runs.
 #[derive(Debug)]
@@ -66,7 +66,15 @@ impl RunDirs {
         // Locked until the folder is deleted.
         let own = path.join(RUN_STATE);
         let _state = own.is_dir().then(|| StateFolder::open(&own)).transpose()?;
-        delete_folder(&path).with_context(|| format!("cannot remove {}", path.display()))
+        let folder = Store::local(&path)?;
+        let removed = remove_folder(&path, run_id, &folder).await;
+        let is_gone = removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        anyhow::ensure!(
+            is_gone,
+            "{} holds what is not of run {run_id}: that is left in place; delete it by hand if it is not needed",
+            path.display()
+        );
+        Ok(())
     }
 
     fn run_storage(&self, ledger: SqliteLedger, results: &Path) -> anyhow::Result<RunStorage> {

@@ -1,6 +1,7 @@
-//! Commits an uploaded part: stage it, put it if absent, then record it in one ledger transaction.
+//! Commits an uploaded part: check it, stage it, put it if absent, then record it in one ledger transaction.
 //!
-//! *Invariants*: a part is durable in the store before the ledger names it; its key holds shard, fencing token and hash, so
+//! *Invariants*: a part holds the results of its shard, as far as they can be told without computing them again
+//! ([`results::part::check`]), before store or ledger get it; a part is durable in the store before the ledger names it; its key holds shard, fencing token and hash, so
 //! a part under a stale token never replaces that of the current lease; commits are idempotent. An upload holds memory
 //! permits for the bytes that have arrived, and ends when its lease cannot be committed any more.
 
@@ -12,15 +13,17 @@ use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, interval_at};
 use tracing::Instrument as _;
 
-use domain::ids::PartHash;
+use domain::ids::{FencingToken, PartHash};
+use domain::run::Shard;
+use domain::tally::Tally;
 use proto::convert::{LeaseKey, PartHeader};
 use proto::status::{ApiError, ErrorReason};
 use results::crash::{Point, reach};
 
 use crate::ledger::{CommitVerdict, CommittedPart};
 use crate::refusals::{ending, ledger_refusal, storage, unknown_run};
-use crate::run::Coordinator;
 use crate::run::upload_limit::UploadPermit;
+use crate::run::{Coordinator, part_check};
 use crate::scheduler::leases::{Admission, CommitEffect, LeaseError};
 
 pub(crate) use results::layout::STAGED;
@@ -49,18 +52,23 @@ impl Coordinator {
     ) -> Result<Committed, ApiError> {
         let committed = self.take(&header, chunks).await;
         match &committed {
-            Ok(Committed::New) => self.metrics.committed(header.bytes, &header.tally),
-            Ok(Committed::Already) => self.metrics.committed_before(),
+            Ok((Committed::New, tally)) => self.metrics.committed(header.bytes, tally),
+            Ok((Committed::Already, _)) => self.metrics.committed_before(),
             Err(refusal) => self.metrics.refused(refusal),
         }
-        committed
+        if let Err(refusal) = &committed
+            && refusal.reason == ErrorReason::PartRefused
+        {
+            self.part_refused(&header, &refusal.message);
+        }
+        committed.map(|(committed, _)| committed)
     }
 
     async fn take(
         self: &Arc<Self>,
         header: &PartHeader,
         chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
-    ) -> Result<Committed, ApiError> {
+    ) -> Result<(Committed, Tally), ApiError> {
         let key = header.key.clone();
         not_too_large(header)?;
         self.note_contact();
@@ -71,14 +79,16 @@ impl Coordinator {
         let bytes = self.while_admitted(header, received).await?;
         let write = self.uploads.write().await.ok_or_else(ending)?;
         reach(Point::PartReceived);
+        let tally = match self.admit(header)? {
+            Admission::New(shard) => self.check_part(header, shard, &bytes).await?,
+            Admission::Over => {
+                return self.committed_before(&key).await.map(|()| (Committed::Already, Tally::default()));
+            }
+        };
         let name = part_name(&key, header.hash);
         let folder = self.folder(&key.run_id)?;
-        let part = CommittedPart {
-            key: name.clone(),
-            bytes: header.bytes,
-            hash: header.hash,
-            tally: header.tally.clone(),
-        };
+        let part =
+            CommittedPart { key: name.clone(), bytes: header.bytes, hash: header.hash, tally: tally.clone() };
         if mutated!(RecordedBeforePut) {
             let _ = self.ledger.commit(&key.run_id, key.shard, key.token, part.clone()).await;
         }
@@ -95,14 +105,56 @@ impl Coordinator {
             }
             verdict => {
                 reach(Point::CommitRecorded);
-                self.apply_commit(header);
-                Ok(if verdict == CommitVerdict::Already { Committed::Already } else { Committed::New })
+                self.apply_commit(header, &tally);
+                let committed = verdict == CommitVerdict::Already;
+                Ok((if committed { Committed::Already } else { Committed::New }, tally))
             }
         }
     }
 
+    /// Reads the whole of a part and compares it with its shard; returns the counts over its rows. The counts in the header are
+    /// the worker's word and are not used.
+    async fn check_part(&self, header: &PartHeader, shard: Shard, bytes: &Bytes) -> Result<Tally, ApiError> {
+        let run_id = &header.key.run_id;
+        let corpus = self.with_run(run_id, |run| run.corpus.clone()).ok_or_else(|| unknown_run(run_id))?;
+        let corpus = corpus.ok_or_else(|| {
+            let message =
+                format!("the corpus of run {run_id} cannot be read, so its parts cannot be checked");
+            ApiError::new(ErrorReason::Storage, message)
+        })?;
+        let _checking = self.checking.acquire().await.map_err(|_| ending())?;
+        let span = tracing::info_span!("check", bytes = bytes.len());
+        part_check::admit(run_id.clone(), shard, corpus, bytes.clone()).instrument(span).await
+    }
+
+    /// Whether the shard, which is committed, was committed under this token. What is uploaded again is neither checked nor
+    /// stored.
+    async fn committed_before(&self, key: &LeaseKey) -> Result<(), ApiError> {
+        let shards = self.ledger.shards(&key.run_id, key.shard, 1).await;
+        let shards = shards.map_err(|error| self.stalled(&key.run_id, ledger_refusal(&error)))?;
+        match shards.first().filter(|entry| entry.shard.index == key.shard) {
+            Some(entry) if entry.token == key.token && entry.part.is_some() => Ok(()),
+            entry => {
+                let current = entry.map_or_else(FencingToken::default, |entry| entry.token);
+                Err(refusal(key, LeaseError::Stale { current }))
+            }
+        }
+    }
+
+    /// A part was refused: its lease ends as failed, and the worker has one more against it. Where another worker holds the
+    /// lease, it keeps it.
+    fn part_refused(&self, header: &PartHeader, why: &str) {
+        let PartHeader { key, worker, .. } = header;
+        tracing::error!(run = %key.run_id, shard = %key.shard, token = %key.token, %worker, why, "refused a part");
+        let held = self.with_run(&key.run_id, |run| run.leases.held_by(worker));
+        if held.is_some_and(|held| held.contains(&(key.shard, key.token))) {
+            self.release_leases(std::slice::from_ref(key), true);
+        }
+        self.count_refused_part(worker, why);
+    }
+
     /// Checks whether a commit may be tried. For a committed shard the ledger decides by its token.
-    fn admit(&self, header: &PartHeader) -> Result<(), ApiError> {
+    fn admit(&self, header: &PartHeader) -> Result<Admission, ApiError> {
         let key = &header.key;
         let scheduler = self.scheduler();
         let run = scheduler.active.get(&key.run_id).ok_or_else(|| unknown_run(&key.run_id))?;
@@ -111,9 +163,9 @@ impl Coordinator {
             Admission::New(shard) if header.tally.records != u64::from(shard.len) => {
                 let (rows, records) = (header.tally.records, shard.len);
                 let message = format!("the part has {rows} rows, its shard {records} records");
-                Err(ApiError::new(ErrorReason::DamagedPart, message))
+                Err(ApiError::new(ErrorReason::PartRefused, message))
             }
-            Admission::New(_) | Admission::Over => Ok(()),
+            Admission::New(_) | Admission::Over => Ok(admission),
         }
     }
 
@@ -130,13 +182,13 @@ impl Coordinator {
             tokio::select! {
                 biased;
                 received = &mut receiving => return received,
-                _ = check.tick() => self.admit(header)?,
+                _ = check.tick() => drop(self.admit(header)?),
             }
         }
     }
 
     /// Applies a commit of the ledger to the scheduler state.
-    fn apply_commit(self: &Arc<Self>, header: &PartHeader) {
+    fn apply_commit(self: &Arc<Self>, header: &PartHeader, tally: &Tally) {
         let key = &header.key;
         let (now, mut new) = (self.now(), false);
         let complete = self.with_run(&key.run_id, |run| {
@@ -144,14 +196,14 @@ impl Coordinator {
             // Counted once, also when two calls with the same token reach this point.
             if run.leases.mark_committed(now, key.shard) == Ok(CommitEffect::New) || mutated!(CommittedTwice)
             {
-                run.tally.add(&header.tally);
-                run.rate.add(now, header.tally.records);
+                run.tally.add(tally);
+                run.rate.add(now, tally.records);
                 new = true;
             }
             run.leases.is_complete()
         });
         if new {
-            self.credit(&header.worker, header.tally.records);
+            self.credit(&header.worker, tally.records);
         }
         if complete == Some(true) {
             self.begin_finalize(key.run_id.clone());
@@ -246,8 +298,7 @@ fn refusal(key: &LeaseKey, refused: LeaseError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
-    use domain::tally::Tally;
+    use domain::ids::{RunId, ShardIndex, WorkerName};
     use futures::stream;
 
     use super::*;
@@ -255,7 +306,7 @@ mod tests {
 
     fn header(bytes: &[u8]) -> PartHeader {
         PartHeader {
-            key: LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(1), token: FencingToken(2) },
+            key: LeaseKey::new(RunId::new("r").unwrap(), ShardIndex(1), FencingToken(2)),
             worker: WorkerName::new("w").unwrap(),
             bytes: bytes.len() as u64,
             hash: PartHash::of(bytes),

@@ -223,7 +223,7 @@ impl Coordinator {
             let held = scheduler.active.iter().flat_map(|(run_id, run)| {
                 run.leases.held_by(worker).into_iter().map(|held| (run_id.clone(), held))
             });
-            held.map(|(run_id, (shard, token))| LeaseKey { run_id, shard, token }).collect()
+            held.map(|(run_id, (shard, token))| LeaseKey::new(run_id, shard, token)).collect()
         };
         self.release_leases(&keys, false);
     }
@@ -240,13 +240,9 @@ impl Coordinator {
         {
             let now = self.now();
             let mut scheduler = self.scheduler();
-            if let Some(member) = scheduler.workers.connected.get_mut(worker) {
-                member.streams -= 1;
-                if member.streams == 0 {
-                    scheduler.workers.connected.remove(worker);
-                    for run in scheduler.active.values_mut() {
-                        run.leases.disconnected(now, worker);
-                    }
+            if scheduler.workers.disconnect(worker) {
+                for run in scheduler.active.values_mut() {
+                    run.leases.disconnected(now, worker);
                 }
             }
         }

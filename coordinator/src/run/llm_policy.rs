@@ -86,12 +86,24 @@ impl Coordinator {
         self.notify_watchers(false);
     }
 
-    fn halt_run(&self, scheduler: &mut SchedulerState, run_id: &RunId, reason: String) {
+    pub(super) fn halt_run(&self, scheduler: &mut SchedulerState, run_id: &RunId, reason: String) {
         tracing::error!(run = %run_id, reason, "a run was halted");
         if let Some(run) = scheduler.active.get_mut(run_id) {
             run.halted = Some(reason.clone());
             self.llm.changed.post(RunChanged::Halted { run_id: run_id.clone(), reason });
         }
+    }
+
+    /// Why a run that an older release planned does not go on by itself: it named the endpoint of its provider, which the
+    /// workers choose now. `None`: it may go on.
+    pub(super) fn former_halt(plan: &RunPlan) -> Option<String> {
+        let endpoint = plan.former_endpoint.as_ref()?;
+        let provider = plan.config.proposer.mode.as_str();
+        Some(format!(
+            "an older release planned this run to call {endpoint:?}; a run no longer names an endpoint, each worker has its own \
+             for provider {provider}: submit the run again with the same corpus and configuration to go on with that of the \
+             workers, or cancel it"
+        ))
     }
 
     /// Lifts the halt of a run that was submitted again, and applies those keys of its new configuration that do not decide

@@ -15,6 +15,7 @@ mod plan;
 mod recovery;
 pub(crate) mod removal;
 mod resources;
+pub(crate) mod run_folder;
 mod status;
 mod submission;
 mod upload_limit;
@@ -23,7 +24,7 @@ mod workers;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use domain::ids::RunId;
@@ -89,6 +90,8 @@ pub struct Coordinator {
     /// Sends the change counters to the clients that watch a run.
     pub(crate) changed: watch::Sender<Change>,
     pub(crate) uploads: UploadLimit,
+    /// Parts that are checked at the same time: each may take the memory of a row group.
+    checking: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
     /// Messages from and to the LLM gateway, and its status snapshot.
     pub(crate) llm: Arc<RunLink>,

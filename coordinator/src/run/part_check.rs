@@ -1,20 +1,103 @@
-//! Verifies committed parts against length and hash in the ledger, because files can be damaged at rest.
+//! Checks uploaded parts before they are committed, and committed ones against length and hash in the ledger, because files
+//! can be damaged at rest.
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
-use domain::ids::PartHash;
+use bytes::Bytes;
+use domain::ids::{PartHash, RunId};
+use domain::run::Shard;
+use domain::tally::Tally;
+use proto::status::{ApiError, ErrorReason};
+use results::corpus_copy::CorpusReader;
+use results::part::check::{Expected, check_part};
 use results::scan::Part;
 
 use crate::ledger::CommittedPart;
-use crate::refusals::is_transient;
+use crate::refusals::{is_transient, storage_failed};
+
+/// Reads an uploaded part and compares it with the records of its shard; returns the counts over its rows.
+pub(super) async fn admit(
+    run_id: RunId,
+    shard: Shard,
+    corpus: Arc<CorpusReader>,
+    bytes: Bytes,
+) -> Result<Tally, ApiError> {
+    #[cfg(test)]
+    let name = (run_id.clone(), shard, PartHash::of(&bytes));
+    #[cfg(test)]
+    if let Some(known) = simulated::known(&name) {
+        return Ok(known);
+    }
+    let checking = tokio::task::spawn_blocking(move || {
+        let part = Part::from(bytes);
+        inspect(&part, &run_id, shard, &corpus)
+    });
+    // A panic is a bug of a reader that the part has found.
+    let checked = checking.await.unwrap_or_else(|_| Err(Inspected::Refused("it cannot be read".to_owned())));
+    let tally = checked.map_err(|found| match found {
+        Inspected::Refused(why) => ApiError::new(
+            ErrorReason::PartRefused,
+            format!("the part of shard {} is refused: {why}", shard.index),
+        ),
+        Inspected::Failed(why) => storage_failed(&why),
+    })?;
+    #[cfg(test)]
+    simulated::learn(name, tally.clone());
+    Ok(tally)
+}
+
+/// Why a part has no counts.
+#[derive(Debug)]
+pub(super) enum Inspected {
+    /// It is not the result of its shard.
+    Refused(String),
+    /// The corpus or the part's file cannot be read at the moment.
+    Failed(String),
+}
+
+/// Compares a part with the records of its shard. Blocks.
+pub(super) fn inspect(
+    part: &Part,
+    run_id: &RunId,
+    shard: Shard,
+    corpus: &CorpusReader,
+) -> Result<Tally, Inspected> {
+    let slice = corpus.slice(shard.index.0.into(), shard.len.into());
+    let slice = slice.map_err(|error| Inspected::Failed(error.to_string()))?;
+    let bytes = match part {
+        Part::Bytes { bytes, .. } => bytes.clone(),
+        Part::File(path) => std::fs::read(path).map_err(|error| Inspected::Failed(error.to_string()))?.into(),
+    };
+    let expected = Expected { run_id, shard: shard.index, records: &slice.records };
+    check_part(&bytes, &expected).map_err(|fault| Inspected::Refused(fault.to_string()))
+}
+
+/// A simulation plays thousands of seeds with the same few parts: each is checked once.
+#[cfg(test)]
+mod simulated {
+    use std::collections::BTreeMap;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::{PartHash, RunId, Shard, Tally};
+
+    type Name = (RunId, Shard, PartHash);
+
+    static CHECKED: Mutex<BTreeMap<Name, Tally>> = Mutex::new(BTreeMap::new());
+
+    pub(super) fn known(name: &Name) -> Option<Tally> {
+        CHECKED.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(super) fn learn(name: Name, tally: Tally) {
+        CHECKED.lock().unwrap_or_else(PoisonError::into_inner).insert(name, tally);
+    }
+}
 
 /// A committed part that is damaged or missing.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{name}, a committed part, {problem}: put back a copy of the file and repeat the command, or begin again under \
-     another run id"
-)]
+#[error("{name}, a committed part, {problem}")]
 pub(crate) struct Damage {
     /// Name of the part.
     pub(crate) name: String,
@@ -74,7 +157,7 @@ mod tests {
         assert_eq!(checked(b"abc"), Ok(()));
         assert!(checked(b"ab").unwrap_err().contains("2 bytes instead of 3"));
         let flipped = checked(b"abd").unwrap_err();
-        assert!(flipped.contains("p.parquet") && flipped.contains("put back a copy"), "{flipped}");
+        assert!(flipped.contains("p.parquet") && flipped.contains("were committed"), "{flipped}");
         std::fs::remove_file(&path).unwrap();
         assert!(check(&Part::File(path), &committed).unwrap_err().to_string().contains("cannot be read"));
     }

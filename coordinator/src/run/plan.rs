@@ -47,6 +47,7 @@ pub(crate) fn plan(
         records,
         shard_size,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        former_endpoint: None,
     })
 }
 

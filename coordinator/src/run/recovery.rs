@@ -1,15 +1,16 @@
 //! Recovery after a restart: the ledger names the runs that have not ended, and their committed shards.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use domain::ids::ShardIndex;
-use domain::run::RunState;
+use domain::ids::{RunId, ShardIndex, WorkerName};
+use domain::run::{RunPlan, RunState};
 use domain::tally::Tally;
 use proto::convert::config_to_wire;
 use proto::status::{ApiError, ErrorReason};
@@ -23,7 +24,7 @@ use crate::clock::Rate;
 use crate::ledger::{RunEntry, TimedLedger};
 use crate::llm_gateway::{LlmPolicy, RunChanged, RunLink};
 use crate::metrics::Metrics;
-use crate::refusals::ledger_refusal;
+use crate::refusals::{ledger_refusal, unknown_run};
 use crate::run::commit::STAGED;
 use crate::run::upload_limit::UploadLimit;
 use crate::scheduler::leases::{CommitEffect, LeaseTerms, Leases};
@@ -32,6 +33,16 @@ use crate::scheduler::state::{ActiveRun, SchedulerState};
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
+
+/// State of a run as the ledger gives it.
+struct Replayed {
+    leases: Leases,
+    tally: Tally,
+    /// Workers that ever held a lease.
+    workers: BTreeSet<WorkerName>,
+    /// Why the run cannot be resumed.
+    trouble: Option<String>,
+}
 
 /// Deletes unfinished files that an earlier process left in `folder`.
 fn sweep(folder: &Path) -> Result<(), ApiError> {
@@ -55,6 +66,7 @@ impl Coordinator {
             reaper_wake: Notify::new(),
             changed: watch::Sender::new(Change::default()),
             uploads: UploadLimit::default(),
+            checking: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
             llm: Arc::new(RunLink::default()),
             background: Mutex::new(JoinSet::new()),
             attribution: Attribution::new(parts.recovery == Recovery::Forfeit),
@@ -72,7 +84,7 @@ impl Coordinator {
                 }
                 // The earlier process may have ended between the ledger's step and the sweep.
                 RunState::Finished => coordinator.sweep_staged(&entry.plan.run_id).await,
-                RunState::Cancelled => {}
+                RunState::Cancelled | RunState::Failed => {}
                 RunState::Removing => coordinator.finish_removal(&entry.plan.run_id).await,
             }
         }
@@ -89,42 +101,12 @@ impl Coordinator {
         since: Instant,
     ) -> Result<(), ApiError> {
         let run_id = entry.plan.run_id.clone();
-        let fleet = &entry.plan.config.fleet;
-        let terms = LeaseTerms { ttl_ms: u64::from(fleet.lease_seconds) * 1000, max_lost: fleet.max_lost };
-        let mut leases = Leases::new(entry.plan.cut(), terms);
-        let mut trouble = None;
-        let mut tally = Tally::default();
-        let mut workers = BTreeSet::new();
-        let mut next = ShardIndex(0);
-        loop {
-            let page =
-                self.ledger.shards(&run_id, next, PAGE).await.map_err(|error| ledger_refusal(&error))?;
-            let Some(last) = page.last() else { break };
-            next = ShardIndex(last.shard.end());
-            for shard in page {
-                let known = known(&shard, recovery == Recovery::Grace);
-                match leases.observe(self.now(), shard.shard.index, Some(&known)) {
-                    Ok(CommitEffect::New) => {
-                        if let Some(part) = &shard.part
-                            && !mutated!(RecoveryForgets)
-                        {
-                            tally.add(&part.tally);
-                        }
-                    }
-                    Ok(CommitEffect::Before) => {}
-                    Err(_) => {
-                        let place = shard.shard.index;
-                        trouble = Some(format!(
-                            "its ledger holds a shard at record {place} that its plan does not allow"
-                        ));
-                    }
-                }
-                workers.insert(shard.worker);
-            }
-        }
+        let Replayed { leases, tally, workers, trouble } = self.replay(&entry.plan, recovery).await?;
         let complete = leases.is_complete();
         let policy =
             LlmPolicy::of(&entry.plan.config, entry.created_at_ms, entry.created_at_ms).map(Arc::new);
+        let is_open = !complete && entry.state == RunState::Running && recovery == Recovery::Grace;
+        let halt = Self::former_halt(&entry.plan).filter(|_| is_open);
         let run = ActiveRun {
             halted: None,
             config: config_to_wire(&entry.plan.config).into(),
@@ -142,6 +124,8 @@ impl Coordinator {
             finish: Finish::Idle,
             trouble: trouble.clone(),
             stalled: None,
+            reopened: 0,
+            ending: Arc::default(),
         };
         self.attribution.take_up();
         {
@@ -149,6 +133,9 @@ impl Coordinator {
             scheduler.active.insert(run_id.clone(), run);
             // Under the lock, so that messages about a run are posted in the order of its changes.
             self.llm.changed.post(RunChanged::Active { run_id: run_id.clone(), policy });
+            if let Some(reason) = halt {
+                self.halt_run(&mut scheduler, &run_id, reason);
+            }
         }
         if let Some(trouble) = trouble {
             tracing::error!(run = %run_id, trouble, "cannot resume a run");
@@ -160,8 +147,65 @@ impl Coordinator {
         Ok(())
     }
 
+    /// The state of a run as its shards in the ledger give it.
+    async fn replay(&self, plan: &RunPlan, recovery: Recovery) -> Result<Replayed, ApiError> {
+        let fleet = &plan.config.fleet;
+        let terms = LeaseTerms { ttl_ms: u64::from(fleet.lease_seconds) * 1000, max_lost: fleet.max_lost };
+        let mut replayed = Replayed {
+            leases: Leases::new(plan.cut(), terms),
+            tally: Tally::default(),
+            workers: BTreeSet::new(),
+            trouble: None,
+        };
+        let mut next = ShardIndex(0);
+        loop {
+            let page = self.ledger.shards(&plan.run_id, next, PAGE).await;
+            let page = page.map_err(|error| ledger_refusal(&error))?;
+            let Some(last) = page.last() else { return Ok(replayed) };
+            next = ShardIndex(last.shard.end());
+            for shard in page {
+                let known = known(&shard, recovery == Recovery::Grace);
+                match replayed.leases.observe(self.now(), shard.shard.index, Some(&known)) {
+                    Ok(CommitEffect::New) => {
+                        if let Some(part) = &shard.part
+                            && !mutated!(RecoveryForgets)
+                        {
+                            replayed.tally.add(&part.tally);
+                        }
+                    }
+                    Ok(CommitEffect::Before) => {}
+                    Err(_) => {
+                        let place = shard.shard.index;
+                        replayed.trouble = Some(format!(
+                            "its ledger holds a shard at record {place} that its plan does not allow"
+                        ));
+                    }
+                }
+                replayed.workers.insert(shard.worker);
+            }
+        }
+    }
+
+    /// Resumes an active run whose parts were taken back in the ledger: their shards can be leased again.
+    pub(super) async fn lease_again(self: &Arc<Self>, run_id: &RunId) -> Result<(), ApiError> {
+        let plan = self.with_run(run_id, |run| Arc::clone(&run.plan)).ok_or_else(|| unknown_run(run_id))?;
+        // No worker holds a lease: all shards had been committed.
+        let Replayed { leases, tally, trouble, .. } = self.replay(&plan, Recovery::Forfeit).await?;
+        let complete = self.with_run(run_id, |run| {
+            (run.leases, run.tally, run.trouble) = (leases, tally, trouble);
+            (run.state, run.finish, run.stalled) = (RunState::Running, Finish::Idle, None);
+            run.leases.is_complete()
+        });
+        if complete == Some(true) {
+            self.begin_finalize(run_id.clone());
+        } else {
+            self.open_corpus(run_id).await;
+        }
+        Ok(())
+    }
+
     /// Opens the corpus of an active run, so that its shards can be leased; reports a failure in the run's status.
-    pub(super) async fn open_corpus(&self, run_id: &domain::ids::RunId) {
+    pub(super) async fn open_corpus(&self, run_id: &RunId) {
         let path = self.corpus_path(run_id);
         let opened = match path {
             Ok(path) => tokio::task::spawn_blocking(move || {

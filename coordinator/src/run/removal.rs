@@ -13,10 +13,11 @@ use domain::ids::RunId;
 use domain::run::RunState;
 use proto::convert::StoredRun;
 use proto::status::{ApiError, ErrorReason};
-use results::layout::{CORPUS_FILE, RUN_FILE};
+use results::layout::{CORPUS_FILE, MARK_FILE, RUN_FILE};
 use results::store::{Store, StoreError};
 
 use super::Coordinator;
+use super::run_folder::{delete_ours, is_of_run, is_ours};
 use crate::ledger::{Ledger, Swap};
 use crate::refusals::{ledger_refusal, storage, unknown_run};
 
@@ -73,15 +74,20 @@ impl RunStorage {
         let failed = |error: String| {
             ApiError::new(ErrorReason::Storage, format!("cannot remove the results of run {run_id}: {error}"))
         };
+        let folder = self.folder(run_id)?;
         if let Some(path) = self.store.local_path(run_id.as_str()) {
-            let deleted = tokio::task::spawn_blocking(move || delete_folder(&path)).await;
-            deleted.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+            let deleted = remove_folder(&path, run_id, &folder).await;
+            if !deleted.map_err(|error| failed(error.to_string()))? {
+                tracing::warn!(run = %run_id, folder = folder.location(), "left in place what is not of this run");
+            }
         } else {
-            let folder = self.folder(run_id)?;
             folder.delete(RUN_FILE).await.map_err(|error| storage(&error))?;
             for object in folder.list().await.map_err(|error| storage(&error))? {
-                folder.delete(&object.key).await.map_err(|error| storage(&error))?;
+                if is_ours(&object.key) {
+                    folder.delete(&object.key).await.map_err(|error| storage(&error))?;
+                }
             }
+            folder.delete(MARK_FILE).await.map_err(|error| storage(&error))?;
             // An error means that the file does not exist, or is left for the next removal.
             let _ = std::fs::remove_file(self.scratch.join(format!("{run_id}.{CORPUS_FILE}")));
         }
@@ -98,14 +104,46 @@ pub(crate) async fn size(folder: &Store) -> Result<u64, StoreError> {
     Ok(folder.list().await?.iter().map(|object| object.bytes).sum())
 }
 
-/// Deletes the folder of a run, after renaming it: what an interruption leaves is not mistaken for a run.
-pub(crate) fn delete_folder(path: &Path) -> std::io::Result<()> {
-    let (Some(around), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let doomed = around.join(format!("{REMOVING}{}", name.to_string_lossy()));
-    // Left by an earlier try.
-    allow_missing(std::fs::remove_dir_all(&doomed))?;
+/// Removes the results of a run on this machine, if its folder is the run's by its mark; returns whether nothing is left of the
+/// folder.
+pub(crate) async fn remove_folder(path: &Path, run_id: &RunId, folder: &Store) -> std::io::Result<bool> {
+    let is_marked = is_of_run(folder, run_id).await;
+    let path = path.to_owned();
+    let removing = tokio::task::spawn_blocking(move || {
+        if is_marked { delete_folder(&path) } else { delete_leftover(&path).map(|()| !path.exists()) }
+    });
+    removing.await.map_err(std::io::Error::other)?
+}
+
+/// Deletes what is ours of a run's folder, after renaming it: what an interruption leaves is not mistaken for a run. What
+/// others put there comes back under its name. Returns whether nothing is left.
+fn delete_folder(path: &Path) -> std::io::Result<bool> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir()) {
+        return Ok(false);
+    }
+    let Some(doomed) = doomed(path) else { return Ok(false) };
+    delete_leftover(path)?;
     allow_missing(std::fs::rename(path, &doomed))?;
-    allow_missing(std::fs::remove_dir_all(&doomed))
+    let is_gone = delete_ours(&doomed)?;
+    if !is_gone {
+        std::fs::rename(&doomed, path)?;
+    }
+    Ok(is_gone)
+}
+
+/// Completes an earlier removal.
+fn delete_leftover(path: &Path) -> std::io::Result<()> {
+    let Some(doomed) = doomed(path) else { return Ok(()) };
+    if !delete_ours(&doomed)? && !path.exists() {
+        std::fs::rename(&doomed, path)?;
+    }
+    Ok(())
+}
+
+/// The name of a folder while it is deleted.
+fn doomed(path: &Path) -> Option<PathBuf> {
+    let (around, name) = (path.parent()?, path.file_name()?);
+    Some(around.join(format!("{REMOVING}{}", name.to_string_lossy())))
 }
 
 /// Treats a missing file or folder as success.
@@ -160,6 +198,7 @@ impl Coordinator {
 mod tests {
     use super::*;
     use crate::ledger::{Created, MemoryLedger, suite};
+    use crate::run::run_folder::{self, Maker};
 
     #[tokio::test]
     async fn only_an_ended_run_is_removed_and_an_interrupted_removal_is_completed() {
@@ -174,7 +213,8 @@ mod tests {
         let run_id = RunId::new("r").unwrap();
         assert_eq!(ledger.create_run(suite::run("r")).await.unwrap(), Created::New);
         let results = store.folder("r").unwrap();
-        for key in ["run.json", "part-00000.parquet", "parts/x"] {
+        run_folder::mark(&results, &run_id, Maker::Coordinator).await.unwrap();
+        for key in ["run.json", "part-00000.parquet", "parts/x.parquet"] {
             results.put(key, bytes::Bytes::from_static(b"1234")).await.unwrap();
         }
         assert_eq!(storage.inventory().await.unwrap()[0].bytes, 12);
@@ -189,5 +229,35 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(storage.inventory().await.unwrap(), []);
         assert_eq!(storage.remove(&run_id).await.unwrap_err().reason, ErrorReason::UnknownRun);
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_the_mark_of_the_run_stays() {
+        let around = tempfile::tempdir().unwrap();
+        let store = Store::local(around.path()).unwrap();
+        let ledger = Arc::new(MemoryLedger::default());
+        let storage = RunStorage {
+            ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+            store: store.clone(),
+            scratch: around.path().to_owned(),
+        };
+        for (name, marked) in [("src", None), ("other", Some("r")), ("linked", Some("linked"))] {
+            let run_id = RunId::new(name).unwrap();
+            ledger.create_run(suite::run(name)).await.unwrap();
+            ledger.advance(&run_id, RunState::Running, RunState::Cancelled, None).await.unwrap();
+            let folder = store.folder(name).unwrap();
+            folder.put("main.rs", bytes::Bytes::from_static(b"fn main() {}")).await.unwrap();
+            if let Some(marked) = marked {
+                run_folder::mark(&folder, &RunId::new(marked).unwrap(), Maker::Coordinator).await.unwrap();
+            }
+        }
+        let target = around.path().join("target");
+        std::fs::rename(around.path().join("linked"), &target).unwrap();
+        std::os::unix::fs::symlink(&target, around.path().join("linked")).unwrap();
+        for name in ["src", "other", "linked"] {
+            storage.remove(&RunId::new(name).unwrap()).await.unwrap();
+            assert!(around.path().join(name).join("main.rs").exists(), "{name}");
+        }
+        assert_eq!(storage.inventory().await.unwrap(), []);
     }
 }

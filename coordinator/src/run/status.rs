@@ -36,24 +36,34 @@ impl Coordinator {
         Ok(list)
     }
 
-    /// Cancels a running run. What was committed stays.
+    /// Cancels a run that has not ended. What was committed stays.
     pub async fn cancel(self: &Arc<Self>, run_id: &RunId) -> Result<RunStatus, ApiError> {
-        let swap = self.ledger.advance(run_id, RunState::Running, RunState::Cancelled, None).await;
-        match swap.map_err(|error| ledger_refusal(&error))? {
-            Swap::Done => {
-                let run = self.end(run_id);
-                if let Some(run) = run {
-                    self.record_cancelled(&run).await;
+        // Where its end is being recorded, that is waited for: then there is nothing to cancel.
+        let ending = self.with_run(run_id, |run| Arc::clone(&run.ending));
+        let _ending = match &ending {
+            Some(ending) => Some(ending.lock().await),
+            None => None,
+        };
+        let mut state = RunState::Running;
+        // Running and finishing follow each other both ways: a run whose parts are damaged runs again.
+        for from in [RunState::Running, RunState::Finishing, RunState::Running] {
+            let swap = self.ledger.advance(run_id, from, RunState::Cancelled, None).await;
+            match swap.map_err(|error| ledger_refusal(&error))? {
+                Swap::Done => {
+                    if let Some(run) = self.end(run_id) {
+                        self.record_ended(&run, RunState::Cancelled).await;
+                    }
+                    self.notify_watchers(true);
+                    return self.status(run_id).await;
                 }
-                self.notify_watchers(true);
-                self.status(run_id).await
+                Swap::Differs(RunState::Cancelled) => return self.status(run_id).await,
+                Swap::Differs(other) => state = other,
             }
-            Swap::Differs(RunState::Cancelled) => self.status(run_id).await,
-            Swap::Differs(state) => Err(ApiError::new(
-                ErrorReason::RunEnded,
-                format!("run {run_id} is {}: only a running run can be cancelled", state.as_str()),
-            )),
         }
+        Err(ApiError::new(
+            ErrorReason::RunEnded,
+            format!("run {run_id} is {}: only a run that has not ended can be cancelled", state.as_str()),
+        ))
     }
 
     fn active_status(&self, run_id: &RunId) -> Option<RunStatus> {
@@ -110,7 +120,7 @@ impl Coordinator {
             fingerprint: entry.fingerprint,
             corpus_hash: entry.plan.corpus_hash,
             config_hash: entry.plan.config_hash,
-            trouble: None,
+            trouble: entry.failure,
             records_per_s: 0.0,
             model,
             run_id,

@@ -24,9 +24,10 @@ use results::store::{rename, sweep_unfinished};
 
 use super::{Coordinator, Recovery};
 use crate::clock::unix_ms;
-use crate::ledger::{Created, RunEntry, RunResources};
+use crate::ledger::{Created, RunEntry, RunResources, Swap};
 use crate::refusals::ledger_refusal;
 use crate::run::plan;
+use crate::run::run_folder::{self, Maker, check_free};
 
 /// Capacity of the queue of slices to the writer.
 const QUEUE: usize = 4;
@@ -82,6 +83,18 @@ impl Coordinator {
         if !self.scheduler().arriving.insert(run_id.clone()) {
             let message = format!("run {run_id} is being submitted already: wait for that submission to end");
             return Err(ApiError::new(ErrorReason::Storage, message));
+        }
+        let free = async {
+            match known {
+                None => {
+                    check_free(&self.folder(&run_id)?, &run_id, Maker::Coordinator, Some(&self.scratch)).await
+                }
+                Some(_) => Ok(()),
+            }
+        };
+        if let Err(refusal) = free.await {
+            self.scheduler().arriving.remove(&run_id);
+            return Err(refusal);
         }
         // Nothing else writes to the folder of a run that is not in the ledger. Folders of known runs were swept at startup.
         let leftovers = if known.is_none() { self.folder(&run_id)?.local_path(".") } else { None };
@@ -150,18 +163,23 @@ impl Submission {
         if let Some(known) = &known {
             plan::same_config(&known.plan, &self.config)?;
             plan::same_corpus(&known.plan, corpus.records, corpus.corpus_hash)?;
-            if known.state.has_ended() {
+            if known.state.has_ended() && known.state != RunState::Failed {
                 return Ok((coordinator.status(&run_id).await?, true));
             }
         }
         let planned = plan::plan(run_id.clone(), self.config.clone(), corpus.records, corpus.corpus_hash)?;
         let place = coordinator.corpus_path(&run_id)?;
         reach(Point::CorpusArrived);
+        if !existed {
+            run_folder::mark(&coordinator.folder(&run_id)?, &run_id, Maker::Coordinator).await?;
+        }
         rename(&self.incoming, &place).map_err(|error| {
             ApiError::new(ErrorReason::Storage, format!("cannot write {}: {error}", place.display()))
         })?;
         reach(Point::CorpusPlaced);
-        if existed {
+        if let Some(failed) = known.filter(|known| known.state == RunState::Failed) {
+            self.revive(failed).await?;
+        } else if existed {
             coordinator.lift(&run_id, &self.config).await?;
             coordinator.open_corpus(&run_id).await;
             coordinator.retry_finish(&run_id);
@@ -169,6 +187,22 @@ impl Submission {
             self.record(planned).await?;
         }
         Ok((coordinator.status(&run_id).await?, existed))
+    }
+
+    /// Activates a failed run again: what made it fail may be repaired.
+    async fn revive(&self, failed: RunEntry) -> Result<(), ApiError> {
+        let swap =
+            self.coordinator.ledger.advance(&self.run_id, RunState::Failed, RunState::Running, None).await;
+        match swap.map_err(|error| ledger_refusal(&error))? {
+            Swap::Done => {
+                let entry = RunEntry { state: RunState::Running, failure: None, totals: None, ..failed };
+                self.coordinator.take_up(entry, Recovery::Grace, self.begun).await
+            }
+            Swap::Differs(state) => Err(ApiError::new(
+                ErrorReason::RunEnded,
+                format!("run {} is {} meanwhile: use another run id", self.run_id, state.as_str()),
+            )),
+        }
     }
 
     /// Records and activates a new run.
@@ -181,6 +215,7 @@ impl Submission {
             fingerprint: None,
             totals: None,
             resources: RunResources::ZERO,
+            failure: None,
         };
         let created = self
             .coordinator

@@ -26,7 +26,7 @@ pub(crate) enum Finish {
     Idle,
     /// A task is working on it.
     UnderWay,
-    /// Failed permanently: it begins again when the run is submitted again.
+    /// Given up for now: it begins again when the run is submitted again.
     Failed,
 }
 
@@ -58,6 +58,10 @@ pub(crate) struct ActiveRun {
     pub(crate) halted: Option<String>,
     /// The last failure of store or ledger, until it succeeds again.
     pub(crate) stalled: Option<String>,
+    /// How often damaged parts of it were found, and their shards leased again.
+    pub(crate) reopened: u32,
+    /// Held while its end is recorded, so that a cancellation comes before all of that or after.
+    pub(crate) ending: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl ActiveRun {
@@ -213,6 +217,8 @@ impl SchedulerState {
                 connected: ago(member.connected),
                 silent: ago(member.last_contact),
                 draining: *member.drain_requested.borrow(),
+                refused_parts: member.refused_parts,
+                drained_because: member.drained_because.clone(),
             })
             .collect()
     }

@@ -11,15 +11,19 @@ use tracing::Instrument as _;
 use cli_support::traces;
 use domain::ids::WorkerName;
 use proto::convert::{BadMessage, PartHeader};
+use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason, check_version};
 use proto::v1;
 use proto::v1::commit_shard_request::Message;
 
+use super::identity::{self, LeaseSecrets};
 use super::{llm_stream, work_stream};
 use crate::llm_gateway::GatewayHandle;
 use crate::refusals::ending;
 use crate::run::Coordinator;
 use crate::run::commit::Committed;
+use crate::server::connections::{PeerConnection, PeerKey};
+use crate::server::roles;
 use crate::server::stream_limits::{StreamLimits, timed_upload, within};
 
 /// The service `Fleet`.
@@ -30,11 +34,14 @@ pub(crate) struct FleetService {
     /// Turns true when the coordinator shuts down.
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) limits: StreamLimits,
+    /// The secrets that prove a worker's leases.
+    pub(crate) leases: Arc<LeaseSecrets>,
 }
 
 #[tonic::async_trait]
 impl v1::fleet_server::Fleet for FleetService {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let peer = roles::connection(request.extensions()).map_or(PeerKey::Unknown, PeerConnection::key);
         let join = request.into_inner();
         let version = env!("CARGO_PKG_VERSION");
         check_version(join.protocol_version, ("worker", &join.version), ("coordinator", version))?;
@@ -43,12 +50,14 @@ impl v1::fleet_server::Fleet for FleetService {
         }
         let worker = WorkerName::new(join.worker)
             .map_err(|error| ApiError::from(BadMessage::new("join.worker", error)))?;
-        let worker = self.coordinator.reserve_name(worker);
+        let session = identity::session()?;
+        let worker = self.coordinator.reserve_name(worker, session, peer.to_string())?;
         tracing::info!(%worker, version = join.version, slots = join.slots, "a worker joined");
         Ok(Response::new(v1::JoinResponse {
             worker: worker.into(),
             protocol_version: proto::PROTOCOL_VERSION,
             version: version.to_owned(),
+            session: session.expose().to_vec(),
         }))
     }
 
@@ -60,6 +69,7 @@ impl v1::fleet_server::Fleet for FleetService {
     ) -> Result<Response<Self::WorkStream>, Status> {
         let stream = work_stream::serve(
             Arc::clone(&self.coordinator),
+            Arc::clone(&self.leases),
             request.into_inner(),
             self.draining.clone(),
             self.limits,
@@ -73,8 +83,12 @@ impl v1::fleet_server::Fleet for FleetService {
         &self,
         request: Request<Streaming<v1::LlmCallsRequest>>,
     ) -> Result<Response<Self::LlmCallsStream>, Status> {
-        let stream =
-            llm_stream::serve(self.gateway.clone(), request.into_inner(), self.draining.clone(), self.limits);
+        let stream = llm_stream::serve(
+            (Arc::clone(&self.coordinator), self.gateway.clone()),
+            request.into_inner(),
+            self.draining.clone(),
+            self.limits,
+        );
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -92,7 +106,10 @@ impl v1::fleet_server::Fleet for FleetService {
                 ApiError::from(BadMessage::new("message", "the first message must be the header")).into()
             );
         };
+        let session = SharedSecret::from_slice(&header.session).unwrap_or_default();
         let header = PartHeader::try_from(header).map_err(ApiError::from)?;
+        self.coordinator.check_session(&header.worker, session)?;
+        self.leases.check(&header.key)?;
         let chunks = stream.map(|request| match request.map(|request| request.message) {
             Ok(Some(Message::Chunk(chunk))) => Ok(chunk),
             Ok(_) => Err(ApiError::from(BadMessage::new("message", "only chunks may follow the header"))),

@@ -9,7 +9,8 @@ use tonic::{Status, Streaming};
 
 use domain::answer::Answer;
 use domain::ids::WorkerName;
-use proto::convert::{AcquireCall, BadMessage, CallResult};
+use proto::convert::{AcquireCall, BadMessage, CallResult, Ticket};
+use proto::secret::SharedSecret;
 use proto::status::ApiError;
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
@@ -18,6 +19,7 @@ use proto::v1::llm_calls_response::Message as Response;
 use super::work_stream::{AbortOnDrop, wait_until};
 use crate::llm_gateway::{GatewayHandle, Reply, WorkerStream};
 use crate::refusals::ending;
+use crate::run::Coordinator;
 use crate::server::stream_limits::{StreamLimits, within};
 
 /// An item of the response stream.
@@ -25,13 +27,13 @@ type ResponseItem = Result<v1::LlmCallsResponse, Status>;
 
 /// Serves the stream of one worker. The response headers are sent before the worker's first message arrives.
 pub(super) fn serve(
-    gateway: GatewayHandle,
+    to: (Arc<Coordinator>, GatewayHandle),
     inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> impl Stream<Item = ResponseItem> + Send {
     let opening = async move {
-        match begin(gateway, inbound, draining, limits).await {
+        match begin(to, inbound, draining, limits).await {
             Ok(responses) => responses.left_stream(),
             Err(status) => stream::iter([Err(status)]).right_stream(),
         }
@@ -41,14 +43,17 @@ pub(super) fn serve(
 
 /// Reads the first message, connects the worker to the gateway and starts the receive loop. Returns the responses.
 async fn begin(
-    gateway: GatewayHandle,
+    (coordinator, gateway): (Arc<Coordinator>, GatewayHandle),
     mut inbound: Streaming<v1::LlmCallsRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> Result<impl Stream<Item = ResponseItem> + Send, Status> {
-    let worker = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+    let first = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+    let (worker, session, resume) = first;
+    coordinator.check_session(&worker, session)?;
+    drop(coordinator);
     tracing::debug!(%worker, "an LLM stream was opened");
-    let (worker_stream, replies) = gateway.connect(worker).await?;
+    let (worker_stream, replies) = gateway.connect(worker, resume).await?;
     let (failure, failed) = mpsc::channel(1);
     let receiver = tokio::spawn(receive_loop(worker_stream, inbound, failure, draining.clone()));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
@@ -71,18 +76,27 @@ fn until_failed(
     // `None` marks the end of the stream. `select` alone would end only when both of its streams have ended.
     let last = stream::once(async move { draining.borrow().then(|| Err(ending().into())) });
     let replies = replies.map(Some).chain(last);
-    let ended_by_errors = stream::select(replies, failed.map(Some)).flat_map(|item| {
+    // An error is sent before its receive loop ends `replies`, and so is found before their end.
+    let first = |(): &mut ()| stream::PollNext::Left;
+    let items = stream::select_with_strategy(failed.map(Some), replies, first);
+    let ended_by_errors = items.flat_map(|item| {
         let end = matches!(item, Some(Err(_))).then_some(None);
         stream::iter(std::iter::once(item).chain(end))
     });
     ended_by_errors.scan((), |(), item| std::future::ready(item))
 }
 
-/// Reads the first message, which names the worker.
-async fn opened(inbound: &mut Streaming<v1::LlmCallsRequest>) -> Result<WorkerName, Status> {
+/// Reads the first message: the worker's name, the secret that proves its session, and the ticket of its last stream.
+async fn opened(
+    inbound: &mut Streaming<v1::LlmCallsRequest>,
+) -> Result<(WorkerName, SharedSecret, Option<Ticket>), Status> {
     let bad = |reason: String| Status::from(ApiError::from(BadMessage::new("open", reason)));
     match inbound.message().await?.and_then(|request| request.message) {
-        Some(Request::Open(open)) => WorkerName::new(open.worker).map_err(|error| bad(error.to_string())),
+        Some(Request::Open(open)) => {
+            let resume = Ticket::from_wire("open.resume", &open.resume).map_err(ApiError::from)?;
+            let worker = WorkerName::new(open.worker).map_err(|error| bad(error.to_string()))?;
+            Ok((worker, SharedSecret::from_slice(&open.session).unwrap_or_default(), resume))
+        }
         _ => Err(bad("must be the first message".to_owned())),
     }
 }
@@ -133,7 +147,10 @@ fn response(number: u64, reply: Reply) -> v1::LlmCallsResponse {
             let answer = Arc::try_unwrap(answer).unwrap_or_else(|shared| Answer::clone(&shared));
             Response::CachedResponse(v1::CachedResponse { number, answer: Some(answer.into()) })
         }
-        Reply::CallPermit { valid_ms } => Response::CallPermit(v1::CallPermit { number, valid_ms }),
+        Reply::Opened(ticket) => Response::Opened(v1::StreamOpened { resume: Ticket::to_wire(Some(ticket)) }),
+        Reply::CallPermit { valid_ms, ticket } => {
+            Response::CallPermit(v1::CallPermit { number, valid_ms, ticket: Ticket::to_wire(ticket) })
+        }
         Reply::ResultPersisted => Response::ResultPersisted(v1::ResultPersisted { number }),
         Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
     };

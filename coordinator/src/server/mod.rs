@@ -1,22 +1,27 @@
-//! The server: both gRPC services, health, reflection and HTTP.
+//! The server: both gRPC services, health, reflection and HTTP, behind one check of roles.
 
+pub mod access;
+pub mod connections;
 mod fleet;
 pub(crate) mod http;
+pub mod identity;
+pub mod listen;
 mod llm_stream;
+pub mod roles;
 mod runs;
+mod secrets;
 mod status_page;
 pub mod stream_limits;
+pub mod tls;
+pub mod tokens;
 mod work_stream;
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use futures::stream;
 use tokio::sync::{Semaphore, watch};
-use tonic::Request;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::server::TcpIncoming;
 
-use proto::channel::{MAX_MESSAGE_BYTES, check_stamp, server};
+use proto::channel::{MAX_MESSAGE_BYTES, server};
 use proto::status::ApiError;
 use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
@@ -24,8 +29,11 @@ use proto::v1::runs_server::RunsServer;
 use crate::llm_gateway::GatewayHandle;
 use crate::llm_gateway::response_cache::ResponseCache;
 use crate::run::Coordinator;
-use crate::server::stream_limits::StreamLimits;
+use crate::server::connections::{LimitRequests, Limits, Peers};
+use access::{AccessControl, AccessLayer};
 use fleet::FleetService;
+use identity::LeaseSecrets;
+use listen::Listener;
 use runs::RunsService;
 
 /// Longest time for streams to end at shutdown.
@@ -45,41 +53,62 @@ pub enum ServerError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves the coordinator and its LLM gateway on `listener` until `shutdown` completes; then asks streams to end and waits
-/// up to `GRACE` for that.
-pub async fn run(
-    listener: TcpListener,
-    coordinator: Arc<Coordinator>,
-    answers: Arc<ResponseCache>,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ServerError> {
-    run_with(listener, coordinator, answers, StreamLimits::default(), shutdown).await
+/// Where the server listens, and how it knows its peers.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// Sources of connections.
+    pub listeners: Vec<Listener>,
+    /// Which role may do what.
+    pub access: Arc<AccessControl>,
+    /// The secrets of leases.
+    pub leases: LeaseSecrets,
 }
 
-/// Like [`run`], with other time limits for incoming streams.
-pub async fn run_with(
-    listener: TcpListener,
+/// Serves the coordinator and its LLM gateway at `endpoints` until `shutdown` completes; then asks streams to end and waits
+/// up to `GRACE` for that.
+pub async fn run(
+    endpoints: Endpoints,
     coordinator: Arc<Coordinator>,
     answers: Arc<ResponseCache>,
-    limits: StreamLimits,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    run_with(endpoints, coordinator, answers, Limits::default(), shutdown).await
+}
+
+/// Like [`run`], with other limits of incoming data.
+pub async fn run_with(
+    endpoints: Endpoints,
+    coordinator: Arc<Coordinator>,
+    answers: Arc<ResponseCache>,
+    limits: impl Into<Limits>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let Endpoints { listeners, access, leases } = endpoints;
+    let limits = limits.into();
+    let streams = limits.streams;
     let (drain, draining) = watch::channel(false);
     let (gateway, gateway_shutdown) =
         GatewayHandle::open(Arc::clone(&coordinator.llm), Arc::clone(&coordinator.metrics), answers).await?;
-    let fleet =
-        FleetService { coordinator: Arc::clone(&coordinator), gateway, draining: draining.clone(), limits };
+    let fleet = FleetService {
+        coordinator: Arc::clone(&coordinator),
+        gateway,
+        draining: draining.clone(),
+        limits: streams,
+        leases: Arc::new(leases),
+    };
     let submissions = Arc::new(Semaphore::new(self::runs::SUBMISSIONS));
-    let clients = RunsService { coordinator: Arc::clone(&coordinator), draining, submissions, limits };
-    let served = serve(listener, (fleet, clients), &coordinator, drain, shutdown).await;
+    let clients =
+        RunsService { coordinator: Arc::clone(&coordinator), draining, submissions, limits: streams };
+    let served = serve((listeners, access), (fleet, clients), limits, &coordinator, drain, shutdown).await;
     gateway_shutdown.close(GRACE).await;
     coordinator.close().await;
     served
 }
 
 async fn serve(
-    listener: TcpListener,
+    (listeners, access): (Vec<Listener>, Arc<AccessControl>),
     (fleet, clients): (FleetService, RunsService),
+    limits: Limits,
     reaper: &Arc<Coordinator>,
     drain: watch::Sender<bool>,
     shutdown: impl Future<Output = ()> + Send,
@@ -90,10 +119,6 @@ async fn serve(
     let clients = RunsServer::new(clients)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let clients = InterceptedService::new(clients, |request: Request<()>| {
-        check_stamp(&request, env!("CARGO_PKG_VERSION"))?;
-        Ok(request)
-    });
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<FleetServer<FleetService>>().await;
     reporter.set_serving::<RunsServer<RunsService>>().await;
@@ -103,13 +128,21 @@ async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut stopping = drain.subscribe();
+    let peers = Peers::new(limits.connections);
+    let connections =
+        listeners.into_iter().map(|listener| listener.connections(Arc::clone(&access), Arc::clone(&peers)));
+    let connections = stream::select_all(connections.collect::<Vec<_>>());
     let serving = server()
+        .max_concurrent_streams(limits.connections.connection_requests)
+        .http2_max_header_list_size(limits.connections.header_bytes)
+        .layer(LimitRequests)
+        .layer(AccessLayer(access))
         .add_service(fleet)
         .add_service(clients)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+        .serve_with_incoming_shutdown(connections, async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         });
     tokio::pin!(serving, shutdown);

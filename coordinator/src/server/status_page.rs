@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use cli_support::escape::visible;
 use cli_support::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
@@ -101,10 +102,10 @@ fn row_of_worker(html: &mut String, worker: &WorkerStatus) {
     );
 }
 
-/// Escapes text for HTML.
+/// Escapes text for HTML, and what acts on a reader.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in visible(text).chars() {
         match c {
             '&' => html.push_str("&amp;"),
             '<' => html.push_str("&lt;"),

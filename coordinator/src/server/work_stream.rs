@@ -14,11 +14,14 @@ use tonic::{Status, Streaming};
 use domain::ids::WorkerName;
 use proto::convert::{BadMessage, LeaseKey, frames};
 use proto::known::KnownRuns;
+use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason};
 use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
 
+use super::identity::LeaseSecrets;
+use crate::refusals::ending;
 use crate::run::{Coordinator, Granted, Renewal};
 use crate::server::stream_limits::{StreamLimits, within};
 
@@ -39,13 +42,15 @@ type Outgoing = Result<v1::WorkResponse, Status>;
 /// Serves the stream of one worker.
 pub(super) fn serve(
     coordinator: Arc<Coordinator>,
+    secrets: Arc<LeaseSecrets>,
     inbound: Streaming<v1::WorkRequest>,
     draining: watch::Receiver<bool>,
     limits: StreamLimits,
 ) -> impl Stream<Item = Outgoing> + Send {
     let (replies, control) = mpsc::channel(REPLIES);
     let (slices, outgoing) = mpsc::channel(SLICES);
-    let receiver = tokio::spawn(receive_loop(coordinator, inbound, replies, slices, draining, limits));
+    let receiver =
+        tokio::spawn(receive_loop((coordinator, secrets), inbound, replies, slices, draining, limits));
     let ends_with_stream = AbortOnDrop(receiver.abort_handle());
     stream::select(ReceiverStream::new(control), ReceiverStream::new(outgoing)).inspect(move |_| {
         let _ = &ends_with_stream;
@@ -76,7 +81,7 @@ impl Drop for Connection {
 
 /// Handles the worker's messages until its stream ends or the coordinator shuts down.
 async fn receive_loop(
-    coordinator: Arc<Coordinator>,
+    (coordinator, secrets): (Arc<Coordinator>, Arc<LeaseSecrets>),
     mut inbound: Streaming<v1::WorkRequest>,
     replies: mpsc::Sender<Outgoing>,
     slices: mpsc::Sender<Outgoing>,
@@ -85,13 +90,15 @@ async fn receive_loop(
 ) {
     let ended = async {
         let (worker, open) = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
+        coordinator.check_session(&worker, SharedSecret::from_slice(&open.session).unwrap_or_default())?;
         let worker = Arc::new(worker);
-        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version);
+        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version)?;
         let mut drain_sent = false;
         let connection = Connection { coordinator: Arc::clone(&coordinator), worker: Arc::clone(&worker) };
         let requested = Arc::new(Semaphore::new(0));
         let mut dispatcher = tokio::spawn(dispatch_loop(
             Arc::clone(&coordinator),
+            Arc::clone(&secrets),
             Arc::clone(&worker),
             Arc::clone(&requested),
             slices,
@@ -117,7 +124,8 @@ async fn receive_loop(
                 () = wait_until(&mut drain_requested), if !drain_sent => {
                     drain_sent = true;
                     dispatcher.abort();
-                    let _ = replies.try_send(reply(Response::DrainWorker(v1::DrainWorker {})));
+                    let reason = coordinator.drain_reason(&worker);
+                    let _ = replies.try_send(reply(Response::DrainWorker(v1::DrainWorker { reason })));
                     continue;
                 }
             };
@@ -134,7 +142,7 @@ async fn receive_loop(
                     break Ok(());
                 }
                 Some(request) => {
-                    if let Err(status) = handle(&coordinator, request, &requested, &replies) {
+                    if let Err(status) = handle(&coordinator, &secrets, request, &requested, &replies) {
                         break Err(status);
                     }
                 }
@@ -176,6 +184,7 @@ async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<(WorkerName,
 
 fn handle(
     coordinator: &Coordinator,
+    secrets: &LeaseSecrets,
     request: v1::WorkRequest,
     requested: &Semaphore,
     replies: &mpsc::Sender<Outgoing>,
@@ -186,14 +195,19 @@ fn handle(
             requested.add_permits(usize::try_from(request.shards).unwrap_or(usize::MAX).min(room));
         }
         Some(Request::Heartbeat(heartbeat)) => {
-            let Renewal { renewed, lost } = coordinator.renew(keys(heartbeat.leases)?);
+            let (held, foreign) = keys(heartbeat.leases, secrets)?;
+            let Renewal { renewed, mut lost } = coordinator.renew(held);
+            lost.extend(foreign);
             let out = |keys: Vec<LeaseKey>| keys.into_iter().map(Into::into).collect();
             let renewed =
                 v1::Renewed { sequence: heartbeat.sequence, renewed: out(renewed), lost: out(lost) };
             let _ = replies.try_send(reply(Response::Renewed(renewed)));
         }
         Some(Request::ReleaseLeases(release)) => {
-            let keys = keys(release.leases)?;
+            let (keys, foreign) = keys(release.leases, secrets)?;
+            if let Some(key) = foreign.first() {
+                return Err(secrets.check(key).err().unwrap_or_else(ending).into());
+            }
             tracing::info!(leases = keys.len(), failed = release.failed, "leases were released");
             coordinator.note_contact();
             coordinator.release_leases(&keys, release.failed);
@@ -207,19 +221,22 @@ fn handle(
     Ok(())
 }
 
-fn keys(keys: Vec<v1::LeaseKey>) -> Result<Vec<LeaseKey>, ApiError> {
+/// The leases that a message names: those that the sender holds, or held, and those that it never did.
+fn keys(keys: Vec<v1::LeaseKey>, secrets: &LeaseSecrets) -> Result<(Vec<LeaseKey>, Vec<LeaseKey>), ApiError> {
     if keys.len() > MAX_LEASES {
         return Err(ApiError::new(
             ErrorReason::TooLarge,
             format!("a message may name {MAX_LEASES} leases at most"),
         ));
     }
-    Ok(keys.into_iter().map(LeaseKey::try_from).collect::<Result<_, _>>()?)
+    let keys: Vec<LeaseKey> = keys.into_iter().map(LeaseKey::try_from).collect::<Result<_, _>>()?;
+    Ok(keys.into_iter().partition(|key| secrets.holds(key)))
 }
 
 /// Leases and sends as many shards as the worker has requested.
 async fn dispatch_loop(
     coordinator: Arc<Coordinator>,
+    secrets: Arc<LeaseSecrets>,
     worker: Arc<WorkerName>,
     requested: Arc<Semaphore>,
     slices: mpsc::Sender<Outgoing>,
@@ -230,7 +247,7 @@ async fn dispatch_loop(
         let sent = match coordinator.lease(&worker).await {
             Ok(granted) => {
                 let key = LeaseKey::from(&granted.lease);
-                let sent = send(granted, &mut sent_configs, &slices).await;
+                let sent = send(granted, &secrets, &mut sent_configs, &slices).await;
                 if sent.is_err() {
                     coordinator.release_leases(&[key], false);
                 }
@@ -249,6 +266,7 @@ async fn dispatch_loop(
 /// Sends the run's configuration unless it was sent before, then the lease, then its slice in frames.
 async fn send(
     granted: Granted,
+    secrets: &LeaseSecrets,
     sent_configs: &mut KnownRuns,
     slices: &mpsc::Sender<Outgoing>,
 ) -> Result<(), Status> {
@@ -261,7 +279,7 @@ async fn send(
     let shard = lease.shard;
     let read =
         tokio::task::spawn_blocking(move || corpus.slice(shard.index.0.into(), shard.len.into()).map(frames));
-    slices.send(reply(Response::Grant(lease.into()))).await.map_err(gone)?;
+    slices.send(reply(Response::Grant(secrets.grant(lease)))).await.map_err(gone)?;
     let pieces = read
         .await
         .map_err(|error| Status::internal(error.to_string()))?

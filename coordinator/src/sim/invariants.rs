@@ -206,6 +206,7 @@ mod tests {
             records: 10,
             shard_size: 4,
             version: String::new(),
+            former_endpoint: None,
         }
     }
 

@@ -92,6 +92,7 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
         records: records.into(),
         shard_size,
         version: String::new(),
+        former_endpoint: None,
     };
     let source = "the simulation".to_owned();
     RunEntry {
@@ -102,6 +103,7 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
         fingerprint: None,
         totals: None,
         resources: RunResources::ZERO,
+        failure: None,
     }
 }
 

@@ -17,7 +17,7 @@ use object_store::{
 use tokio::task::JoinSet;
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::dice::Dice;
@@ -253,6 +253,16 @@ impl Ledger for SimLedger {
         })
     }
 
+    fn fail(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        reason: String,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.step(move |world| now(world.ledger.fail(&run_id, from, reason)))
+    }
+
     fn reconfigure(
         &self,
         run_id: &RunId,
@@ -291,6 +301,16 @@ impl Ledger for SimLedger {
         self.shard_step(run_id, shard, Some(token), move |world| {
             now(world.ledger.commit(&id, shard, token, part))
         })
+    }
+
+    fn reopen(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        part: PartHash,
+    ) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        let run_id = run_id.clone();
+        self.step(move |world| now(world.ledger.reopen(&run_id, shard, part)))
     }
 
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

@@ -14,6 +14,9 @@ pub(crate) fn line(run: &RunStatus) -> Option<String> {
             let _ = write!(line, " of {limit:.0}{}", if model.limit_learnt { " (learnt)" } else { "" });
         }
         let _ = write!(line, ", {} under way, {} waiting, ", model.under_way, model.waiting);
+        if let Some(until) = model.paused_until_ms.and_then(time) {
+            let _ = write!(line, "the provider asked to wait until {until}, ");
+        }
     }
     let _ = write!(line, "{} calls", model.calls);
     for (count, word) in
@@ -37,6 +40,13 @@ pub(crate) fn line(run: &RunStatus) -> Option<String> {
 fn to_come(run: &RunStatus, model: &LlmStatus) -> Option<f64> {
     let (done, open) = (run.tally.records, run.records.saturating_sub(run.tally.records));
     (!run.state.has_ended() && done > 0 && open > 0).then(|| model.cost_usd / done as f64 * open as f64)
+}
+
+/// A time as people read it; `None` where it lies beyond the calendar.
+fn time(unix_ms: u64) -> Option<String> {
+    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(unix_ms))?;
+    // Beyond the year 9999 the formatter fails.
+    (unix_ms < 253_402_300_800_000).then(|| humantime::format_rfc3339_seconds(time).to_string())
 }
 
 /// Formats an amount in US dollars: two decimals from one dollar on, four below.

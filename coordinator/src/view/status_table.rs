@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use cli_support::Table;
-use cli_support::output::{Align, visible};
+use cli_support::escape::one_line;
+use cli_support::output::Align;
 use cli_support::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
@@ -22,7 +23,7 @@ pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option
             let _ = writeln!(text, "run {}: {llm_line}", run.run_id);
         }
         if let Some(trouble) = &run.trouble {
-            let _ = writeln!(text, "run {}: {}", run.run_id, visible(trouble).replace('\n', " "));
+            let _ = writeln!(text, "run {}: {}", run.run_id, one_line(trouble));
         }
     }
     text.push('\n');
@@ -86,10 +87,20 @@ fn workers_table(workers: &[WorkerStatus]) -> Table {
             worker.records.to_string(),
             rate(worker.records_per_s),
             format!("{} ago", duration(worker.silent.as_secs_f64())),
-            if worker.draining { "draining".to_owned() } else { String::new() },
+            remark(worker),
         ]);
     }
     table
+}
+
+/// What is to be said about a worker beside its figures.
+fn remark(worker: &WorkerStatus) -> String {
+    match (&worker.drained_because, worker.draining, worker.refused_parts) {
+        (Some(reason), ..) => format!("draining: {reason}"),
+        (None, true, _) => "draining".to_owned(),
+        (None, false, 0) => String::new(),
+        (None, false, parts) => format!("{parts} refused"),
+    }
 }
 
 /// Shards that are neither leased nor committed.
@@ -172,6 +183,8 @@ pub(crate) mod tests {
             connected: Duration::from_secs(300),
             silent: Duration::from_millis(4200),
             draining,
+            refused_parts: 0,
+            drained_because: None,
         }
     }
 
@@ -193,6 +206,7 @@ pub(crate) mod tests {
             limit_learnt: true,
             usage: Usage { total: 2_400_000, ..Usage::default() },
             cost_usd: 0.43,
+            paused_until_ms: Some(1_764_000_000_000),
         });
         let runs =
             [llm_run, run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];

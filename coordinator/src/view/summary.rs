@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cli_support::output::visible;
+use cli_support::escape::{one_line, visible};
 use domain::config::Documents;
 use domain::outcome::Status;
 use domain::tally::{Reason, Tally};
@@ -144,7 +144,7 @@ fn reasons(text: &mut String, title: &str, reasons: &[&Reason]) {
             reason.count,
             reason.cause,
             visible(reason.example.as_str()),
-            visible(&reason.message).replace('\n', " ")
+            one_line(&reason.message)
         );
     }
     if reasons.len() > REASONS {

@@ -9,7 +9,7 @@ use crate::support::coordinator;
 fn line(number: u64, model: &str) -> Value {
     json!({
         "key": format!("{number:064x}"),
-        "endpoint": "http://h/v1/chat/completions",
+        "provider": "grok",
         "model": model,
         "answered_by": format!("{model}-0709"),
         "content": format!("{{\"patch\": [{number}]}}\n"),
@@ -73,6 +73,17 @@ fn answers_are_exported_imported_and_pruned() {
     assert_eq!(answers(&store, &["export"]).1.lines().count(), 20);
     answers(&store, &["prune", "--older-than", "1d", "--yes"]);
     assert_eq!(answers(&store, &["export"]).1, "");
+}
+
+#[test]
+fn an_export_of_an_older_release_names_the_endpoint_and_is_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, lines) = (folder.path().join("answers.sqlite"), folder.path().join("in.jsonl"));
+    let old = line(1, "m").to_string().replace("\"provider\":\"grok\"", "\"endpoint\":\"http://h/v1\"");
+    std::fs::write(&lines, old).unwrap();
+    assert_eq!(answers(&store, &["import", lines.to_str().unwrap()]).0, Some(0));
+    let (_, out, _) = answers(&store, &["stats", "--output", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()[0]["provider"], "http://h/v1");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn a_corpus_becomes_a_finished_run() {
     names.sort();
     assert_eq!(
         names,
-        [".coordinator", "corpus.parquet", "part-00000.parquet", "run.json"],
+        [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", "part-00000.parquet", "run.json"],
         "nothing else is left"
     );
 
@@ -176,5 +176,33 @@ fn published_files_become_a_run() {
     let output = coordinator(&over);
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{talk}");
-    assert!(talk.contains("another --run-id"), "{talk}");
+    assert!(talk.contains("another run id"), "{talk}");
+}
+
+#[cfg(unix)]
+#[test]
+fn too_few_file_descriptors_are_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("detections.json");
+    crate::support::detections(&corpus, 3);
+    let out = folder.path().join("out").display().to_string();
+    let corpus = corpus.display().to_string();
+    for arguments in [
+        vec!["run", "--corpus", &corpus, "--out", &out],
+        vec!["serve", "--listen", "127.0.0.1:0", "--state", &out],
+    ] {
+        let output = std::process::Command::new("sh")
+            .args(["-c", r#"ulimit -n 24; exec "$0" "$@""#])
+            .arg(assert_cmd::cargo::cargo_bin!("coordinator"))
+            .args(&arguments)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(
+            stderr.contains("may open 24 files and connections") && stderr.contains("ulimit -n"),
+            "{stderr}"
+        );
+        assert!(!std::path::Path::new(&out).exists(), "nothing was begun");
+    }
 }

@@ -157,7 +157,7 @@ impl Scene {
         let run_folder = self.out(name).join("r");
         assert_eq!(
             names(&run_folder),
-            [".coordinator", "corpus.parquet", "part-00000.parquet", "run.json"],
+            [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", "part-00000.parquet", "run.json"],
             "after {name}"
         );
         let state = names(&run_folder.join(".coordinator"));
@@ -191,11 +191,10 @@ fn is_survived_by_an_answer(point: Point) {
         stream.expect_permit(1).await;
         stream.complete("r", 1, key(1), answered("paid")).await;
         assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
-        drop(stream);
 
         let (_process, url) = serve(&state, &[]);
         let (mut stream, mut other) =
-            (TestStream::open(&url, "w").await, TestStream::open(&url, "other").await);
+            (TestStream::rejoin(&url, stream).await, TestStream::open(&url, "other").await);
         if point == Point::AnswersDurable {
             other.acquire("r", 1, key(1)).await;
             other.expect_cached(1, "paid").await;

@@ -154,7 +154,15 @@ fn files_that_cannot_be_written_are_reported() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let state = half.out().join("r/.coordinator");
-    readable(half.folder.path(), 0o755);
+    // What the programs make is readable by its owner alone.
+    for folder in [half.folder.path().to_owned(), half.out(), half.out().join("r")] {
+        readable(&folder, 0o755);
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() {
+                readable(&entry.path(), 0o644);
+            }
+        }
+    }
     let root = is_root(&half);
     let attempt = || {
         let mut command = half.command(&[]);
@@ -189,23 +197,49 @@ fn is_root(half: &Half) -> bool {
 }
 
 #[test]
-fn a_damaged_part_is_named_before_it_is_merged() {
+fn a_damaged_part_is_named_and_its_shard_is_processed_again() {
+    let damage: [fn(&Path, &[u8]); 3] = [
+        |path, whole| std::fs::write(path, &whole[..whole.len() - 1]).unwrap(),
+        |path, whole| {
+            let mut flipped = whole.to_vec();
+            flipped[whole.len() / 2] ^= 1;
+            std::fs::write(path, flipped).unwrap();
+        },
+        |path, _| std::fs::remove_file(path).unwrap(),
+    ];
     // Everything is committed; the process ended before the run was finalized.
     let half = Half::at("finish-begun");
-    let parts = half.out().join("r/parts");
-    let part = std::fs::read_dir(&parts).unwrap().next().unwrap().unwrap().path();
-    let name = part.file_name().unwrap().to_str().unwrap();
-    let whole = std::fs::read(&part).unwrap();
-    std::fs::write(&part, &whole[..whole.len() - 1]).unwrap();
-    half.fails(&[name, "bytes instead of", "put back a copy"]);
-    let mut flipped = whole.clone();
-    flipped[whole.len() / 2] ^= 1;
-    std::fs::write(&part, flipped).unwrap();
-    half.fails(&[name, "not have the bytes that were committed", "put back a copy"]);
-    std::fs::remove_file(&part).unwrap();
-    half.fails(&[name, "cannot be read", "put back a copy"]);
-    std::fs::write(&part, whole).unwrap();
-    half.goes_on();
+    let copy = half.folder.path().join("copy");
+    copied(&half.out(), &copy);
+    for (damage, needed) in
+        damage.into_iter().zip(["bytes instead of", "not have the bytes", "cannot be read"])
+    {
+        std::fs::remove_dir_all(half.out()).unwrap();
+        copied(&copy, &half.out());
+        let part = std::fs::read_dir(half.out().join("r/parts")).unwrap().next().unwrap().unwrap().path();
+        let name = part.file_name().unwrap().to_str().unwrap();
+        damage(&part, &std::fs::read(&part).unwrap());
+        let output = half.command(&[]).output().unwrap();
+        let talk = talk(&output);
+        assert!(output.status.success(), "{talk}");
+        for text in [name, needed, "leasing their shards again"] {
+            assert!(talk.contains(text), "no {text:?} in: {talk}");
+        }
+        let closing: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(closing["fingerprint"], half.fingerprint);
+    }
+}
+
+fn copied(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copied(&path, &to.join(name));
+        } else {
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
 }
 
 #[test]

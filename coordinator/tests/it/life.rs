@@ -164,6 +164,7 @@ fn a_second_interruption_does_not_wait() {
         // One that is processed, and maybe one that was prefetched.
         status(&url)[0]["leased"].as_u64() > Some(0)
     });
+    worker.wait_for("processing a shard");
     // Its part cannot be committed.
     coordinator.signal("STOP");
     worker.signal("INT");
@@ -256,11 +257,11 @@ fn ended_runs_are_pruned_and_others_are_not() {
     assert_eq!(run_ids(&["prune", place, "--older-than", "0s", "--yes"]), [] as [String; 0]);
 }
 
-/// The response to a GET request: its head and its body.
-fn get(address: &str, path: &str) -> (String, String) {
+/// The response to a GET request with this header line: its head and its body.
+fn get(address: &str, path: &str, header: &str) -> (String, String) {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{header}Connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -286,15 +287,22 @@ fn metrics_health_and_a_page_are_served() {
     let address = line.rsplit_once("http://").unwrap().1.to_owned();
     submit(url.trim_end_matches(','), &corpus, "r", "2");
 
-    let (head, metrics) = get(&address, "/metrics");
+    let viewer = std::fs::read_to_string(state.join("access/viewer.token")).unwrap();
+    let viewer = format!("Authorization: Bearer {}\r\n", viewer.split_whitespace().nth(1).unwrap());
+    let get = |path: &str| get(&address, path, &viewer);
+    for path in ["/metrics", "/", "/no-such-page"] {
+        let (head, body) = self::get(&address, path, "");
+        assert!(head.contains("401") && body.contains("access/viewer.token"), "{path}: {head}\n{body}");
+    }
+    let (head, metrics) = get("/metrics");
     assert!(head.contains("200 OK") && head.contains("application/openmetrics-text"), "{head}");
     assert!(metrics.contains("k8s_auto_fix_coordinator_shards{state=\"waiting\"} 4"), "{metrics}");
     assert!(metrics.contains("process_resident_memory_bytes"), "{metrics}");
-    let (head, body) = get(&address, "/healthz");
+    let (head, body) = self::get(&address, "/healthz", "");
     assert!(head.contains("200 OK") && body.contains("ok"), "{head}\n{body}");
-    let (head, page) = get(&address, "/");
+    let (head, page) = get("/");
     assert!(head.contains("default-src 'none'") && page.contains("<td>r</td>"), "{head}\n{page}");
-    assert!(get(&address, "/no-such-page").0.contains("404"));
+    assert!(get("/no-such-page").0.contains("404"));
     served.signal("TERM");
     assert_eq!(served.end().status.code(), Some(130));
 }

@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use coordinator::server::stream_limits::StreamLimits;
-use domain::run::Lease;
+use domain::ids::PartHash;
 use futures::{Stream, StreamExt as _, stream};
-use proto::channel::{endpoint, fleet_client, runs_client};
-use proto::convert::LeaseKey;
+use proto::channel::{Connection, fleet_client, runs_client};
 use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::commit_shard_request::Message as Commit;
 use proto::v1::submit_request::Message as Submit;
 use proto::v1::work_request::Message as ToCoordinator;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::fleet::{TestWorker, header, serve_a_run_with};
-use crate::support::Served;
+use crate::fleet::{Held, TestWorker, header, serve_a_run_with};
+use crate::support::{Served, connection};
 
 /// Longer than any step here, and shorter than `upload_chunk`: a commit that waits for that limit fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,16 +27,17 @@ const SOON: Duration = Duration::from_millis(200);
 struct Upload(JoinHandle<Status>);
 
 impl Upload {
-    fn begin(channel: &Channel, messages: impl Stream<Item = Commit> + Send + 'static) -> Self {
-        let mut client = fleet_client(channel.clone());
+    fn begin(connection: &Connection, messages: impl Stream<Item = Commit> + Send + 'static) -> Self {
+        let mut client = fleet_client(connection.clone());
         let messages = messages.map(|message| v1::CommitShardRequest { message: Some(message) });
         Self(tokio::spawn(async move { client.commit_shard(messages).await.unwrap_err() }))
     }
 
     /// Announces 256 MiB, sends 1,000 bytes, and then nothing.
-    fn stalled(channel: &Channel, lease: &Lease) -> Self {
-        let messages = [header(lease, 256 << 20), Commit::Chunk(vec![7; 1000].into())];
-        Self::begin(channel, stream::iter(messages).chain(stream::pending()))
+    fn stalled(connection: &Connection, lease: &Held) -> Self {
+        let messages =
+            [header(lease, 256 << 20, PartHash::of(b"the part")), Commit::Chunk(vec![7; 1000].into())];
+        Self::begin(connection, stream::iter(messages).chain(stream::pending()))
     }
 
     async fn refused(self) -> Status {
@@ -62,9 +61,9 @@ async fn a_stalled_upload_stops_no_other_commit() {
     let (mut stalls, mut works) =
         (TestWorker::join(&served.url, "stalls").await, TestWorker::join(&served.url, "works").await);
     let (first, second) = (stalls.lease().await, works.lease().await);
-    let uploads: Vec<Upload> = (0..80).map(|_| Upload::stalled(&stalls.channel, &first)).collect();
+    let uploads: Vec<Upload> = (0..80).map(|_| Upload::stalled(&stalls.connection, &first)).collect();
     served.receives(uploads.len()).await;
-    let committed = tokio::time::timeout(PATIENCE, works.commit(&second, b"the part")).await;
+    let committed = tokio::time::timeout(PATIENCE, works.commit(&second)).await;
     assert!(!committed.expect("other commits go on").unwrap());
     assert_eq!(client.status(&run_id).await.unwrap().committed, 1);
     for upload in &uploads {
@@ -80,8 +79,8 @@ async fn an_upload_ends_when_its_next_chunk_is_late() {
     let (served, _, _) = serve_a_run_with(folder.path(), limits).await;
     let mut worker = TestWorker::join(&served.url, "w").await;
     let lease = worker.lease().await;
-    assert_timed_out(&Upload::stalled(&worker.channel, &lease).refused().await, "the next chunk");
-    assert!(!worker.commit(&lease, b"the part").await.unwrap(), "repeated, it is committed");
+    assert_timed_out(&Upload::stalled(&worker.connection, &lease).refused().await, "the next chunk");
+    assert!(!worker.commit(&lease).await.unwrap(), "repeated, it is committed");
     served.stop().await;
 }
 
@@ -96,7 +95,10 @@ async fn a_slow_upload_ends_at_the_limit_of_the_whole() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         drop
     });
-    let upload = Upload::begin(&worker.channel, stream::iter([header(&lease, 1 << 20)]).chain(drops));
+    let upload = Upload::begin(
+        &worker.connection,
+        stream::iter([header(&lease, 1 << 20, PartHash::of(b"the part"))]).chain(drops),
+    );
     assert_timed_out(&upload.refused().await, "the whole part");
     served.stop().await;
 }
@@ -107,9 +109,9 @@ async fn an_upload_ends_when_its_shard_is_leased_again() {
     let (served, _, _) = serve_a_run_with(folder.path(), StreamLimits::default()).await;
     let mut worker = TestWorker::join(&served.url, "w").await;
     let old = worker.lease().await;
-    let upload = Upload::stalled(&worker.channel, &old);
+    let upload = Upload::stalled(&worker.connection, &old);
     served.receives(1).await;
-    let leases = vec![LeaseKey::from(&old).into()];
+    let leases = vec![old.key.clone().into()];
     worker.send(ToCoordinator::ReleaseLeases(v1::ReleaseLeases { leases, failed: false })).await;
     assert_eq!(worker.lease().await.shard, old.shard);
     assert_eq!(ErrorReason::of(&upload.refused().await), Some(ErrorReason::StaleToken));
@@ -121,8 +123,8 @@ async fn a_stream_without_a_first_message_ends() {
     let folder = tempfile::tempdir().unwrap();
     let limits = StreamLimits { first_message: SOON, ..StreamLimits::default() };
     let served = Served::start_with(folder.path(), "r", limits).await;
-    let channel = endpoint(&served.url).unwrap().connect_lazy();
-    let mut fleet = fleet_client(channel.clone());
+    let connection = connection(&served.url);
+    let mut fleet = fleet_client(connection.clone());
     let ended = async {
         let mut work = fleet.work(stream::pending()).await.unwrap().into_inner();
         assert_timed_out(&work.message().await.unwrap_err(), "the first message");
@@ -130,7 +132,7 @@ async fn a_stream_without_a_first_message_ends() {
         assert_timed_out(&llm_calls.message().await.unwrap_err(), "the first message");
         let upload = fleet.commit_shard(stream::pending()).await;
         assert_timed_out(&upload.unwrap_err(), "the header of the part");
-        let submission = runs_client(channel).submit(stream::pending()).await;
+        let submission = runs_client(connection).submit(stream::pending()).await;
         assert_timed_out(&submission.unwrap_err(), "the header of the run");
     };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
@@ -157,7 +159,7 @@ async fn submit(served: &Served, messages: impl Stream<Item = Submit> + Send + '
     });
     let messages = stream::iter([head]).chain(messages);
     let messages = messages.map(|message| v1::SubmitRequest { message: Some(message) });
-    let mut runs = runs_client(endpoint(&served.url).unwrap().connect_lazy());
+    let mut runs = runs_client(connection(&served.url));
     tokio::time::timeout(PATIENCE, runs.submit(messages)).await.unwrap().unwrap_err()
 }
 

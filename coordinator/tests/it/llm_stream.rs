@@ -1,5 +1,6 @@
 //! The stream `LlmCalls` from the side of a worker: the test is the worker, and no model is called.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use domain::budget::{Limit, Usage};
 use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId};
 use futures::StreamExt as _;
-use proto::channel::{endpoint, fleet_client};
-use proto::convert::{AcquireCall, CallResult, RunStatus};
+use proto::channel::fleet_client;
+use proto::convert::{AcquireCall, CallResult, RunStatus, Ticket};
 use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::llm_calls_request::Message as ToGateway;
@@ -21,22 +22,59 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::process::PATIENCE;
-use crate::support::{Served, detections};
+use crate::support::{Served, address, connection, detections};
 
 /// A worker's LLM stream, driven by the test.
 pub(crate) struct TestStream {
     requests: mpsc::Sender<v1::LlmCallsRequest>,
     responses: Streaming<v1::LlmCallsResponse>,
+    /// Tickets of permits, by number.
+    tickets: BTreeMap<u64, Vec<u8>>,
+    /// How the next stream of the worker is opened: its name, session, and the ticket of this stream.
+    open: v1::LlmCallsOpen,
+}
+
+/// Joins as a worker; returns the name and the session that the coordinator assigned.
+async fn join(url: &str, worker: &str) -> (String, Vec<u8>) {
+    let join = v1::JoinRequest {
+        protocol_version: proto::PROTOCOL_VERSION,
+        version: String::new(),
+        worker: worker.to_owned(),
+        slots: 1,
+    };
+    let joined = fleet_client(connection(url)).join(join).await.unwrap().into_inner();
+    (joined.worker, joined.session)
 }
 
 impl TestStream {
     pub(crate) async fn open(url: &str, worker: &str) -> Self {
-        let mut client = fleet_client(endpoint(url).unwrap().connect_lazy());
+        let (worker, session) = join(url, worker).await;
+        Self::connect(url, v1::LlmCallsOpen { worker, session, resume: Vec::new() }, BTreeMap::new()).await
+    }
+
+    /// Joins the next coordinator and opens the next stream there.
+    pub(crate) async fn rejoin(url: &str, last: Self) -> Self {
+        let (worker, session) = join(url, &last.open.worker).await;
+        Self::connect(url, v1::LlmCallsOpen { worker, session, ..last.open }, last.tickets).await
+    }
+
+    /// Opens the next stream of a worker, which remembers the last one.
+    pub(crate) async fn reopen(url: &str, last: Self) -> Self {
+        Self::connect(url, last.open, last.tickets).await
+    }
+
+    async fn connect(url: &str, open: v1::LlmCallsOpen, tickets: BTreeMap<u64, Vec<u8>>) -> Self {
         let (requests, outbox) = mpsc::channel(4096);
-        let responses = client.llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
-        let stream = Self { requests, responses };
-        stream.send(ToGateway::Open(v1::LlmCallsOpen { worker: worker.to_owned() })).await;
+        let responses =
+            fleet_client(connection(url)).llm_calls(ReceiverStream::new(outbox)).await.unwrap().into_inner();
+        let stream = Self { requests, responses, tickets, open: open.clone() };
+        stream.send(ToGateway::Open(open)).await;
         stream
+    }
+
+    fn ticket(&self, number: u64) -> Option<Ticket> {
+        let ticket = self.tickets.get(&number)?;
+        Some(Ticket::from_bytes(ticket.as_slice().try_into().unwrap()))
     }
 
     pub(crate) async fn send(&self, message: ToGateway) {
@@ -45,7 +83,7 @@ impl TestStream {
 
     pub(crate) async fn acquire(&self, run: &str, number: u64, key: AnswerKey) {
         let run_id = RunId::new(run).unwrap();
-        let request = AcquireCall { number, run_id, key, tokens: 1000, under_way: false };
+        let request = AcquireCall { number, run_id, key, tokens: 1000, under_way: false, ticket: None };
         self.send(ToGateway::AcquireCall((&request).into())).await;
     }
 
@@ -63,12 +101,28 @@ impl TestStream {
             usage,
             advertised_requests: None,
             advertised_tokens: None,
+            ticket: self.ticket(number),
         };
         self.send(ToGateway::CallResult((&ended).into())).await;
     }
 
     async fn next(&mut self) -> Option<Result<v1::LlmCallsResponse, Status>> {
-        tokio::time::timeout(PATIENCE, self.responses.next()).await.unwrap()
+        tokio::time::timeout(PATIENCE, self.next_reply()).await.unwrap()
+    }
+
+    /// The next message about a request.
+    async fn next_reply(&mut self) -> Option<Result<v1::LlmCallsResponse, Status>> {
+        loop {
+            let next = self.responses.next().await?;
+            match next.as_ref().ok().and_then(|response| response.message.as_ref()) {
+                Some(FromGateway::Opened(opened)) => self.open.resume.clone_from(&opened.resume),
+                Some(FromGateway::CallPermit(permit)) => {
+                    self.tickets.insert(permit.number, permit.ticket.clone());
+                    return Some(next);
+                }
+                _ => return Some(next),
+            }
+        }
     }
 
     pub(crate) async fn receive(&mut self) -> FromGateway {
@@ -77,7 +131,7 @@ impl TestStream {
 
     /// The next message, if one arrives soon.
     async fn soon(&mut self) -> Option<FromGateway> {
-        let next = tokio::time::timeout(Duration::from_millis(300), self.responses.next()).await.ok()?;
+        let next = tokio::time::timeout(Duration::from_millis(300), self.next_reply()).await.ok()?;
         Some(next.unwrap().unwrap().message.unwrap())
     }
 
@@ -99,7 +153,7 @@ impl TestStream {
         assert_eq!((cached.number, cached.answer.as_ref().unwrap().content.as_str()), (number, content));
     }
 
-    async fn expect_stopped(&mut self, number: u64) -> String {
+    pub(crate) async fn expect_stopped(&mut self, number: u64) -> String {
         let message = self.receive().await;
         let FromGateway::Stopped(stopped) = message else { panic!("{message:?}") };
         assert_eq!(stopped.number, number);
@@ -125,7 +179,6 @@ pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
     config.guardrails = Guardrails::Merge;
-    "http://127.0.0.1:9/v1/chat/completions".clone_into(&mut config.grok.endpoint);
     config.limits.requests_per_minute = Limit::at(6_000_000);
     change(&mut config);
     config
@@ -134,7 +187,7 @@ pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
 pub(crate) async fn submit(url: &str, folder: &Path, run: &str, config: RunConfig) -> RunStatus {
     let path = folder.join("detections.json");
     detections(&path, 6);
-    let mut client = Client::new(url).unwrap();
+    let mut client = Client::new(address(url));
     let corpus = CorpusArgs { corpus: path, manifests: None };
     let run_id = RunId::new(run).unwrap();
     let request = Request { run_id, config: config.clone(), source: corpus.name() };
@@ -144,7 +197,7 @@ pub(crate) async fn submit(url: &str, folder: &Path, run: &str, config: RunConfi
 pub(crate) async fn status(url: &str, run: &str) -> RunStatus {
     // The status is up to half a second old, or a little more on a busy machine.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    Client::new(url).unwrap().status(&RunId::new(run).unwrap()).await.unwrap()
+    Client::new(address(url)).status(&RunId::new(run).unwrap()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -222,7 +275,7 @@ async fn requests_of_a_cancelled_or_unknown_run_get_a_reason() {
     stream.expect_permit(2).await;
     stream.acquire("r", 3, key(3)).await;
     assert_eq!(stream.soon().await, None);
-    Client::new(&served.url).unwrap().cancel(&RunId::new("r").unwrap()).await.unwrap();
+    Client::new(address(&served.url)).cancel(&RunId::new("r").unwrap()).await.unwrap();
     assert!(stream.expect_stopped(3).await.contains("has ended"));
     // A result that was paid for is persisted nevertheless.
     stream.complete("r", 2, key(2), answered("late")).await;
@@ -239,13 +292,13 @@ async fn a_lost_stream_loses_no_call_and_no_result() {
     let mut stream = TestStream::open(&served.url, "w").await;
     stream.acquire("r", 1, key(1)).await;
     stream.expect_permit(1).await;
-    drop(stream);
     let mut other = TestStream::open(&served.url, "other").await;
     other.acquire("r", 1, key(1)).await;
     assert_eq!(other.soon().await, None, "the call may be in flight");
-    let mut stream = TestStream::open(&served.url, "w").await;
+    let mut stream = TestStream::reopen(&served.url, stream).await;
     let run_id = RunId::new("r").unwrap();
-    let again = AcquireCall { number: 1, run_id, key: key(1), tokens: 1000, under_way: true };
+    let ticket = stream.ticket(1);
+    let again = AcquireCall { number: 1, run_id, key: key(1), tokens: 1000, under_way: true, ticket };
     stream.send(ToGateway::AcquireCall((&again).into())).await;
     stream.complete("r", 1, key(1), answered("after all")).await;
     stream.expect_persisted(1).await;
@@ -261,7 +314,7 @@ async fn a_lost_stream_loses_no_call_and_no_result() {
 async fn an_invalid_message_is_refused_with_a_reason_and_ends_the_stream() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("out"), "r").await;
-    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned() });
+    let open = || ToGateway::Open(v1::LlmCallsOpen { worker: "w".to_owned(), ..v1::LlmCallsOpen::default() });
     let short =
         v1::AcquireCall { number: 1, run_id: "r".to_owned(), key: vec![1; 31], ..v1::AcquireCall::default() };
     for (bad, field) in [(ToGateway::AcquireCall(short), "acquire_call.key"), (open(), "open")] {

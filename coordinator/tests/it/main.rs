@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod access;
 mod answers;
 mod cli;
 #[cfg(all(debug_assertions, unix))]
@@ -11,11 +12,17 @@ mod doctor;
 mod failures;
 mod fleet;
 mod help;
+mod hostile;
+mod hostile_peers;
+mod keys;
 mod layout;
 mod life;
 mod limits;
 mod llm_stream;
 mod model;
+mod older_release;
+#[cfg(unix)]
+mod private;
 mod probe;
 mod process;
 mod provider;

@@ -45,12 +45,22 @@ impl Process {
     }
 
     pub(crate) fn start(binary: &Path, arguments: &[impl AsRef<OsStr>]) -> Self {
+        Self::start_with(binary, arguments, &[])
+    }
+
+    /// Like [`Process::start`], with more environment variables.
+    pub(crate) fn start_with(
+        binary: &Path,
+        arguments: &[impl AsRef<OsStr>],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(binary);
         for (name, _) in std::env::vars() {
             if name.starts_with("K8S_AUTO_FIX_") || name == "RUST_LOG" {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().copied());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (lines, talk) = channel();
@@ -88,6 +98,11 @@ impl Process {
             let rest: Vec<String> = self.talk.try_iter().collect();
             panic!("it ended with {status}; was it built with the rest?\n{}{}", self.log, rest.join("\n"));
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, e.g. `INT`.

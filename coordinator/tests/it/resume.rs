@@ -7,8 +7,9 @@ use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, Workers, reader};
 use domain::config::RunConfig;
 use domain::ids::RunId;
+use llm::providers::Providers;
 
-use crate::support::{Served, detections, run};
+use crate::support::{Served, address, detections, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_run_is_finished_by_the_same_command() {
@@ -21,10 +22,10 @@ async fn an_abandoned_run_is_finished_by_the_same_command() {
     let corpus = CorpusArgs { corpus: path.clone(), manifests: None };
 
     let served = Served::start(&out, "half").await;
-    let mut client = Client::new(&served.url).unwrap();
+    let mut client = Client::new(address(&served.url));
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: corpus.name() };
     client.submit(request, reader(&corpus, &config)).await.unwrap();
-    let workers = Workers::start(&served.url, NonZeroUsize::MIN).unwrap();
+    let workers = Workers::start(&address(&served.url), NonZeroUsize::MIN, &Providers::default()).unwrap();
     while client.status(&run_id).await.unwrap().committed < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use assert_cmd::Command;
 use results::store::Store;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use coordinator::ledger::state_folder::StateFolder;
 use coordinator::llm_gateway::response_cache::ResponseCache;
 use coordinator::run::{Coordinator, Parts, Recovery};
-use coordinator::server::stream_limits::StreamLimits;
-use coordinator::server::{self, ServerError};
+use coordinator::server::connections::Limits;
+use coordinator::server::identity::LeaseSecrets;
+use coordinator::server::listen::Listener;
+use coordinator::server::{self, Endpoints, ServerError, tokens};
+use proto::channel::{Access, Connection, CoordinatorAddress, connect};
 
 /// Writes `records` detections in a few documents, of several policies, some of them not valid.
 pub(crate) fn detections(path: &Path, records: usize) {
@@ -68,6 +70,16 @@ pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
     serde_json::from_str(&stdout).unwrap()
 }
 
+/// The address that `url` names, for a program of the same user.
+pub(crate) fn address(url: &str) -> CoordinatorAddress {
+    CoordinatorAddress::parse(url, &Access::default()).unwrap()
+}
+
+/// A connection to the coordinator at `url`.
+pub(crate) fn connection(url: &str) -> Connection {
+    connect(&address(url))
+}
+
 /// A coordinator in this process.
 pub(crate) struct Served {
     pub(crate) url: String,
@@ -80,11 +92,12 @@ pub(crate) struct Served {
 impl Served {
     /// Serves with the state folder of `coordinator run --out OUT --run-id RUN`.
     pub(crate) async fn start(out: &Path, run_id: &str) -> Self {
-        Self::start_with(out, run_id, StreamLimits::default()).await
+        Self::start_with(out, run_id, Limits::default()).await
     }
 
-    /// Like [`Served::start`], with other time limits for streams.
-    pub(crate) async fn start_with(out: &Path, run_id: &str, limits: StreamLimits) -> Self {
+    /// Like [`Served::start`], with other limits of incoming data.
+    pub(crate) async fn start_with(out: &Path, run_id: &str, limits: impl Into<Limits>) -> Self {
+        let limits = limits.into();
         let state = StateFolder::open(&out.join(run_id).join(".coordinator")).unwrap();
         let runs = Coordinator::open(Parts {
             ledger: Arc::new(state.ledger().unwrap()),
@@ -95,11 +108,17 @@ impl Served {
         .await
         .unwrap();
         let answers = Arc::new(ResponseCache::open(&state.join("answers.sqlite")).unwrap());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let socket = state.join("socket");
+        let url = format!("unix:{}", socket.display());
+        tokens::create(&state.join("")).unwrap();
+        let endpoints = Endpoints {
+            listeners: vec![Listener::unix(&socket).unwrap()],
+            access: Arc::default(),
+            leases: LeaseSecrets::of_state(&state.join("")).unwrap(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let server =
-            tokio::spawn(server::run_with(listener, Arc::clone(&runs), answers, limits, async move {
+            tokio::spawn(server::run_with(endpoints, Arc::clone(&runs), answers, limits, async move {
                 let _ = stopped.await;
             }));
         Self { url, runs, stop, server, _state: state }

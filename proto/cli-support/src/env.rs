@@ -4,6 +4,10 @@
 /// `rules.default_tag`.
 pub const PREFIX: &str = "K8S_AUTO_FIX_";
 
+/// File with the token that proves the role of a worker or client to its coordinator; the token itself is in no
+/// variable.
+pub const TOKEN_FILE: &str = "COORDINATOR_TOKEN_FILE";
+
 /// Switches colours off when it is set to anything.
 pub const NO_COLOR: &str = "NO_COLOR";
 
@@ -30,8 +34,9 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "<API_KEY_ENV>",
-        meaning: "the variable that `api_key_env` names: the API key of a model",
+        meaning: "the variable that `api_key_env` names: the API key of a provider, for its own host",
     },
+    Variable { name: TOKEN_FILE, meaning: "the file of --token-file" },
     Variable { name: NO_COLOR, meaning: "no colours, with any value" },
     Variable { name: RUST_LOG, meaning: "log filter, e.g. `info,coordinator=debug`; beats -v and -q" },
     Variable { name: TERM, meaning: "`dumb`: no colours" },

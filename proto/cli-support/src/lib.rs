@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod completions;
+pub mod descriptors;
 pub mod env;
+pub mod escape;
 pub mod exit;
 pub mod failure;
 #[cfg(feature = "http")]
@@ -10,6 +12,7 @@ pub mod interrupt;
 #[cfg(feature = "http")]
 pub mod openmetrics;
 pub mod output;
+pub mod private;
 pub mod progress;
 pub mod settings;
 pub mod telemetry;

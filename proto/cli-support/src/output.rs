@@ -1,8 +1,7 @@
 //! Data for stdout: text tables, JSON, CSV.
 //!
-//! *Invariant*: control characters from inputs are escaped, so that no input can control the terminal.
+//! *Invariant*: characters from inputs that act on a terminal or in a spreadsheet are escaped ([`crate::escape`]).
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
@@ -11,6 +10,8 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde_json::Value;
 
 use crate::env;
+use crate::escape;
+pub use crate::escape::visible;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -26,19 +27,6 @@ pub enum Format {
 
 /// A line under the header, and nothing else to look past.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-
-/// Shows control characters (line breaks and tabs aside) instead of sending them.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if text.chars().all(harmless) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if harmless(c) { shown.push(c) } else { shown.extend(c.escape_unicode()) }
-    }
-    Cow::Owned(shown)
-}
 
 /// On which side a column's cells stand in a text table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +93,7 @@ impl Table {
         text
     }
 
-    /// The table as CSV, lines ended by a line feed.
+    /// The table as CSV, lines ended by a line feed; no cell is a formula ([`escape::cell`]).
     pub fn csv(&self) -> String {
         let mut text = String::new();
         csv_line(&mut text, self.header.iter().map(|(name, _)| name.as_str()));
@@ -121,10 +109,11 @@ fn csv_line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
         if index > 0 {
             text.push(',');
         }
-        if cell.contains([',', '"', '\n', '\r']) {
+        let cell = escape::cell(cell);
+        if cell.contains([',', '"', '\n']) {
             let _ = write!(text, "\"{}\"", cell.replace('"', "\"\""));
         } else {
-            text.push_str(cell);
+            text.push_str(&cell);
         }
     }
     text.push('\n');
@@ -133,14 +122,29 @@ fn csv_line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
 /// A JSON value as text, indented, with a line feed at its end.
 pub fn json(value: &Value) -> String {
     // The alternate form of a `Value` is indented and cannot fail.
-    format!("{value:#}\n")
+    format!("{}\n", escape::json(&format!("{value:#}")))
 }
 
-/// Writes `text` to stdout. The error of a closed pipe is for [`crate::failure::finish`] to judge.
+/// A JSON value on one line, with a line feed at its end.
+pub fn json_line(value: &Value) -> String {
+    format!("{}\n", escape::json(&value.to_string()))
+}
+
+/// Writes `text` to stdout; of what acts on a terminal, colours and ends of lines alone ([`escape::laid_out`]). The error
+/// of a closed pipe is for [`crate::failure::finish`] to judge.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(escape::laid_out(text).as_bytes())?;
     stdout.flush()
+}
+
+/// Replaces the last `lines` lines of a terminal on stdout by `text`.
+pub fn redraw(lines: usize, text: &str) -> io::Result<()> {
+    if lines > 0 {
+        // To the first of these lines, and clear everything below.
+        io::stdout().lock().write_all(format!("\u{1b}[{lines}A\u{1b}[J").as_bytes())?;
+    }
+    print(text)
 }
 
 /// Writes a line of talk to stderr. A closed stderr is ignored.
@@ -219,6 +223,7 @@ fn colour_wanted(terminal: bool, variable: &dyn Fn(&str) -> Option<String>) -> b
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -253,9 +258,66 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_shown() {
-        assert_eq!(visible("a\u{1b}[31mb\r"), "a\\u{1b}[31mb\\u{d}");
-        assert_eq!(visible("plain\ntext"), "plain\ntext");
+    fn no_form_of_a_table_acts() {
+        let any = prop::collection::vec(hostile(), 1..4);
+        proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }, |(cells in any)| {
+            let mut table = Table::new(cells.iter().map(|cell| (cell.as_str(), Align::Left)));
+            table.push(cells.clone());
+            let all = json!(cells);
+            for form in [table.csv(), table.text(None), table.text(Some(60)), json(&all), json_line(&all)] {
+                prop_assert!(!form.contains(escape::acts), "{form:?}");
+            }
+            let csv = table.csv();
+            let mut lines = csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes());
+            for line in lines.records() {
+                for (cell, given) in line.unwrap().iter().zip(&cells) {
+                    prop_assert!(!is_formula(cell), "{cell:?}");
+                    let text = |cell: &str| cell.trim_start_matches(['\'', '\u{feff}']).to_owned();
+                    prop_assert_eq!(text(cell), text(&visible(given)));
+                }
+            }
+        });
+    }
+
+    /// Whether a spreadsheet would compute a cell that is not a figure.
+    fn is_formula(cell: &str) -> bool {
+        let is_number = |part: &str| {
+            let digits = part.trim_end_matches('%').trim_end().replace(',', "");
+            digits.parse::<f64>().is_ok_and(f64::is_finite)
+        };
+        let is_figure = cell == "-" || cell.split(" – ").all(is_number);
+        !is_figure && cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+    }
+
+    /// Texts with what acts and what begins a formula more often than by chance.
+    fn hostile() -> impl Strategy<Value = String> {
+        let pieces = prop_oneof![
+            any::<String>(),
+            any::<char>().prop_map(String::from),
+            prop::sample::select(
+                &[
+                    "=",
+                    "+",
+                    "-",
+                    "@",
+                    "\t",
+                    "\r",
+                    "\n",
+                    "1",
+                    "1e5",
+                    ",",
+                    "\"",
+                    "%",
+                    " – ",
+                    "\u{1b}[31m",
+                    "\u{202e}",
+                    "\u{9b}",
+                    "＝"
+                ][..]
+            )
+            .prop_map(str::to_owned),
+        ];
+        prop::collection::vec(pieces, 0..5).prop_map(|pieces| pieces.concat())
     }
 
     #[test]

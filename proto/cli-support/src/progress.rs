@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::escape::visible;
+
 /// Work shorter than this shows nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two lines where no bar can be drawn.
@@ -83,7 +85,7 @@ impl Progress {
         match &self.bar {
             None => {
                 if let Some(line) = meter.line_if_due(standing, now) {
-                    let _ = writeln!(io::stderr().lock(), "{line}");
+                    let _ = writeln!(io::stderr().lock(), "{}", visible(&line));
                 }
             }
             Some(bar) => {
@@ -96,7 +98,7 @@ impl Progress {
                     *drawn() = Some(bar.clone());
                 }
                 bar.set_position(standing.done);
-                bar.set_message(meter.line(standing, now));
+                bar.set_message(visible(&meter.line(standing, now)).into_owned());
             }
         }
     }

@@ -11,7 +11,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::output::Paint;
 use crate::traces::{Exporting, Traces, TracesError};
-use crate::{env, progress};
+use crate::{env, escape, progress};
 
 /// How much is logged and how; flatten it into a command line.
 #[derive(Debug, Clone, Default, Args)]
@@ -84,8 +84,10 @@ impl Logs {
         filter: Targets,
         spans: Option<impl Layer<Registry> + Send + Sync>,
     ) -> Result<(), TelemetryError> {
-        let lines =
-            tracing_subscriber::fmt::layer().with_ansi(Paint::stderr().is_enabled()).with_writer(|| AsideBar);
+        let format = self.log_format;
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(Paint::stderr().is_enabled())
+            .with_writer(move || AsideBar(format));
         let registry = tracing_subscriber::registry().with(spans);
         match self.log_format {
             LogFormat::Text => registry.with(lines.with_filter(filter)).try_init(),
@@ -107,12 +109,17 @@ impl Logs {
     }
 }
 
-/// stderr, with the progress bar out of the way while a record is written.
-struct AsideBar;
+/// stderr, with the progress bar out of the way while a record is written; what acts on a terminal is escaped.
+struct AsideBar(LogFormat);
 
 impl Write for AsideBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        progress::aside(|| io::stderr().lock().write_all(bytes))?;
+        let record = String::from_utf8_lossy(bytes);
+        let record = match self.0 {
+            LogFormat::Text => escape::laid_out(&record),
+            LogFormat::Json => escape::json(&record),
+        };
+        progress::aside(|| io::stderr().lock().write_all(record.as_bytes()))?;
         Ok(bytes.len())
     }
 

@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::budget::Usage;
 use crate::ids::AnswerKey;
 
+/// Longest wait after a refused call that a provider is believed to ask for; a longer one is cut to it.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// Role of the author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -94,7 +94,7 @@ pub struct BudgetLimits {
 /// Whose budget a call uses: a tight model must not throttle a loose one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pool {
-    /// The account, by the endpoint and the name (never the value) of its key.
+    /// The account: the name of the provider. The workers of a coordinator call a provider with keys of one account.
     pub account: String,
     /// The model.
     pub model: String,
@@ -116,6 +116,26 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Most tokens of one call that are believed: some hundred times the longest context that a provider offers. With it,
+    /// sums over any number of calls that a run can make stay far below the range of their types.
+    pub const MOST: u64 = 1_000_000_000;
+
+    /// The usage of one call as it enters: a count above [`Usage::MOST`] says nothing, and becomes 0, which means not known.
+    /// A total that is not known is the sum of prompt and answer.
+    #[must_use]
+    pub fn of_one_call(self) -> Self {
+        let believed = |count: u64| if count <= Self::MOST { count } else { 0 };
+        let (prompt, completion) = (believed(self.prompt), believed(self.completion));
+        let total = believed(self.total);
+        Self {
+            prompt,
+            completion,
+            reasoning: believed(self.reasoning),
+            cached: believed(self.cached),
+            total: if total == 0 { prompt.saturating_add(completion) } else { total },
+        }
+    }
+
     /// What is billed as output: the total without the prompt. Where a provider leaves reasoning out of `completion`,
     /// the total still has it.
     pub const fn output(&self) -> u64 {
@@ -147,9 +167,12 @@ pub struct Price {
 }
 
 impl Price {
-    /// Whether every price is a number that can be paid.
+    /// Most US dollars that one call is counted with.
+    pub const MOST_USD: f64 = 1e9;
+
+    /// Whether every price is a number that can be paid, from 0 to 1,000,000.
     pub fn is_legal(&self) -> bool {
-        [self.input, self.cached_input, self.output].iter().all(|price| price.is_finite() && *price >= 0.0)
+        [self.input, self.cached_input, self.output].iter().all(|price| (0.0..=1e6).contains(price))
     }
 
     /// The cost of one call in US dollars.
@@ -157,7 +180,9 @@ impl Price {
         let cached = usage.cached.min(usage.prompt);
         let fresh = usage.prompt - cached;
         let parts = [(fresh, self.input), (cached, self.cached_input), (usage.output(), self.output)];
-        parts.iter().map(|(tokens, price)| *tokens as f64 * price / 1e6).sum()
+        let cost: f64 = parts.iter().map(|(tokens, price)| *tokens as f64 * price / 1e6).sum();
+        // Legal prices can give an infinite product, and a difference of two infinities is not a number.
+        if cost.is_finite() { cost.clamp(0.0, Self::MOST_USD) } else { Self::MOST_USD }
     }
 }
 
@@ -174,6 +199,17 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         assert_eq!(serde_json::to_string(&[Limit::Auto, Limit::at(7)]).unwrap(), r#"["auto",7]"#);
+    }
+
+    #[test]
+    fn a_count_that_no_call_can_have_is_not_known() {
+        let absurd =
+            Usage { prompt: u64::MAX, completion: 7, reasoning: 1 << 40, cached: 3, total: i64::MAX as u64 };
+        assert_eq!(absurd.of_one_call(), Usage { completion: 7, cached: 3, total: 7, ..Usage::default() });
+        let all = Usage { prompt: u64::MAX, completion: u64::MAX, total: u64::MAX, ..Usage::default() };
+        assert_eq!(all.of_one_call(), Usage::default());
+        let usual = Usage { prompt: 407, completion: 148, reasoning: 1345, cached: 7, total: 1900 };
+        assert_eq!(usual.of_one_call(), usual);
     }
 
     #[test]

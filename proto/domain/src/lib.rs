@@ -12,7 +12,6 @@ pub mod published;
 pub mod record;
 pub mod run;
 pub mod secret;
-pub mod sensitive;
 pub mod strict_json;
 pub mod tally;
 #[cfg(feature = "testing")]

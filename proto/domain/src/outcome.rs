@@ -67,6 +67,8 @@ words! {
         NotAnObject = "not_an_object",
         /// The document is beyond the limits on size, depth, nodes or aliases.
         LimitExceeded = "limit_exceeded",
+        /// The repair takes more steps than `limits.record_steps`.
+        TooSlow = "too_slow",
         /// The document holds template placeholders that were never rendered.
         UnrenderedTemplate = "unrendered_template",
         /// No rule exists for the policy.
@@ -173,6 +175,8 @@ words! {
         SyscallsFiltered = "syscalls_filtered",
         /// The pod shares the host's network, which publishes its ports with any `hostPort`.
         HostNetworkKeepsPorts = "host_network_keeps_ports",
+        /// The repair changes or brings more than the violation needs.
+        Collateral = "collateral",
     }
 }
 
@@ -215,6 +219,7 @@ impl Caution {
             Self::HostNetworkKeepsPorts => {
                 "the pod shares the host's network, so its ports stay open on the node until it leaves that network"
             }
+            Self::Collateral => "the repair changes or brings more than the violation needs",
         }
     }
 }
@@ -295,7 +300,7 @@ pub struct Proposal {
     pub companions: Vec<serde_json::Value>,
     /// What a person should look at.
     pub cautions: Vec<Caution>,
-    /// Operations that the violation did not need.
+    /// What the repair changes or brings and the violation did not need, as the verifier counts it.
     pub collateral_ops: u32,
     /// Whether guard operations were added to the policy's own.
     pub hardened: bool,

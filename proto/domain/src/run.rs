@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, StoredConfig};
 use crate::ids::{ConfigHash, CorpusHash, FencingToken, RunId, ShardIndex, WorkerName};
 
 /// What a run is: fixed when it is submitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredPlan")]
 pub struct RunPlan {
     /// Names the run.
     pub run_id: RunId,
@@ -22,6 +23,37 @@ pub struct RunPlan {
     pub shard_size: u32,
     /// Version of the software that planned it.
     pub version: String,
+    /// Where an older release, which kept the endpoint of its provider in a run, called the model. `None`: the rules
+    /// propose, or this release planned the run.
+    #[serde(skip)]
+    pub former_endpoint: Option<String>,
+}
+
+/// A plan at rest, which an older release may have written.
+#[derive(Deserialize)]
+struct StoredPlan {
+    run_id: RunId,
+    corpus_hash: CorpusHash,
+    config_hash: ConfigHash,
+    config: StoredConfig,
+    records: u64,
+    shard_size: u32,
+    version: String,
+}
+
+impl From<StoredPlan> for RunPlan {
+    fn from(stored: StoredPlan) -> Self {
+        Self {
+            run_id: stored.run_id,
+            corpus_hash: stored.corpus_hash,
+            config_hash: stored.config.hash_or(stored.config_hash),
+            config: stored.config.config,
+            records: stored.records,
+            shard_size: stored.shard_size,
+            version: stored.version,
+            former_endpoint: stored.config.former_endpoint,
+        }
+    }
 }
 
 impl RunPlan {
@@ -131,6 +163,8 @@ pub enum RunState {
     Finished,
     /// Stopped on request; what was committed stays.
     Cancelled,
+    /// It cannot be finished, and a retry would not help; what was committed stays. Submitted again, it is tried again.
+    Failed,
     /// It had ended, and is being removed.
     Removing,
 }
@@ -144,20 +178,29 @@ impl RunState {
             Self::Finishing => "finishing",
             Self::Finished => "finished",
             Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
             Self::Removing => "removing",
         }
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Planning, Self::Running, Self::Finishing, Self::Finished, Self::Cancelled, Self::Removing]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        [
+            Self::Planning,
+            Self::Running,
+            Self::Finishing,
+            Self::Finished,
+            Self::Cancelled,
+            Self::Failed,
+            Self::Removing,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
     }
 
     /// Whether nothing more will happen to it by itself.
     pub const fn has_ended(self) -> bool {
-        matches!(self, Self::Finished | Self::Cancelled | Self::Removing)
+        matches!(self, Self::Finished | Self::Cancelled | Self::Failed | Self::Removing)
     }
 }
 

@@ -101,21 +101,26 @@ impl Tally {
         }
     }
 
-    /// Adds the counts of `other`.
+    /// Adds the counts of `other`. A sum beyond the range of a count stays at its end: counts may come from anywhere.
     pub fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.accepted += other.accepted;
-        self.rejected += other.rejected;
-        self.needs_review += other.needs_review;
-        self.not_applicable += other.not_applicable;
-        self.errors += other.errors;
-        self.valid += other.valid;
-        self.valid_accepted += other.valid_accepted;
+        for (sum, count) in [
+            (&mut self.records, other.records),
+            (&mut self.accepted, other.accepted),
+            (&mut self.rejected, other.rejected),
+            (&mut self.needs_review, other.needs_review),
+            (&mut self.not_applicable, other.not_applicable),
+            (&mut self.errors, other.errors),
+            (&mut self.valid, other.valid),
+            (&mut self.valid_accepted, other.valid_accepted),
+        ] {
+            *sum = sum.saturating_add(count);
+        }
         for reason in other.reasons.values() {
             self.add_reason(reason);
         }
         for (caution, count) in &other.cautions {
-            *self.cautions.entry(*caution).or_default() += count;
+            let sum = self.cautions.entry(*caution).or_default();
+            *sum = sum.saturating_add(*count);
         }
     }
 
@@ -134,7 +139,7 @@ impl Tally {
                 self.reasons.insert(key, reason.clone());
             }
             Some(known) => {
-                let count = known.count + reason.count;
+                let count = known.count.saturating_add(reason.count);
                 if reason.position < known.position {
                     *known = reason.clone();
                 }

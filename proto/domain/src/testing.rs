@@ -6,13 +6,15 @@ use std::fmt::Debug;
 use std::io::Write as _;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Map, Value};
 
-use crate::ids::RecordId;
+use crate::ids::{RecordId, ShardIndex};
+use crate::outcome::{Fault, Gates, ModelUsage, Outcome, Status, Timing};
 use crate::record::{Neighbours, Record, SourceDocument};
 
 /// A record and its document.
@@ -31,6 +33,41 @@ pub fn record(position: u64, policy: &str, yaml: &str) -> (Record, SourceDocumen
         problem: None,
     };
     (record, document)
+}
+
+/// An outcome of a record that belongs to it: nothing had to be repaired.
+pub fn outcome(record: &Record, shard: ShardIndex) -> Outcome {
+    Outcome {
+        record_id: record.id.clone(),
+        position: record.position,
+        shard,
+        manifest_path: record.manifest_path.clone(),
+        document: record.problem.is_none().then_some(record.document),
+        kind: String::new(),
+        namespace: String::new(),
+        name: String::new(),
+        policy_id: record.policy().as_str().to_owned(),
+        raw_policy_id: record.raw_policy_id.clone(),
+        source: "rules".to_owned(),
+        mode: "rules".to_owned(),
+        model: None,
+        guardrails: "targeted".to_owned(),
+        proposal: None,
+        attempts: 1,
+        attempt_errors: Vec::new(),
+        status: Status::NotApplicable,
+        gates: Arc::new(Gates::NOT_RUN),
+        fault: Fault::None,
+        new_violations: Vec::new(),
+        errors: Vec::new(),
+        patched_yaml: None,
+        usage: ModelUsage::default(),
+        timing: Timing::default(),
+        worker: "w".to_owned(),
+        attempt: 1,
+        error_kind: None,
+        published: None,
+    }
 }
 
 /// Any JSON value of bounded size.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::root::Refused;
+
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -63,6 +65,11 @@ impl FileError {
     pub fn open(file: &str, error: std::io::Error) -> Self {
         let what = format!("cannot be opened: {error}");
         Self::new(file, None, what, "check the path and its permissions").with_source(error)
+    }
+
+    /// The file is not one that is read.
+    pub fn refused(file: &str, refused: &Refused) -> Self {
+        Self::new(file, None, refused.what(), refused.remedy())
     }
 
     /// Reading the file failed.

@@ -11,6 +11,10 @@ pub const RUN_FILE: &str = "run.json";
 /// Key of the run's own copy of its corpus.
 pub const CORPUS_FILE: &str = "corpus.parquet";
 
+/// Key of the file that marks a folder as that of a run: only marked folders are written over or removed. Hidden, so that no
+/// listing contains it.
+pub const MARK_FILE: &str = ".k8s-auto-fix-run";
+
 /// Begins the keys of parts until the run is finished.
 pub const STAGED: &str = "parts/";
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audit;
+pub mod bounded;
 pub mod compact;
 pub mod corpus_copy;
 pub mod crash;
@@ -11,6 +12,7 @@ pub mod layout;
 pub mod paper_files;
 pub mod part;
 pub mod probe;
+pub mod root;
 mod rows;
 pub mod run_file;
 pub mod scan;

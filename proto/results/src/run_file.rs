@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use domain::config::{Documents, RunConfig};
+use domain::config::{Documents, RunConfig, StoredConfig};
 use domain::ids::{ConfigHash, CorpusHash, PartHash, RunId};
 use domain::outcome::Status;
 use domain::run::RunState;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::layout::RUN_FILE;
 use crate::store::{Store, StoreError};
@@ -78,7 +78,13 @@ pub struct RunFile {
     /// Hash of `config`, without what decides no outcome.
     pub config_hash: ConfigHash,
     /// The resolved configuration.
+    #[serde(deserialize_with = "stored_config")]
     pub config: RunConfig,
+}
+
+/// A configuration that an older release may have written.
+fn stored_config<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RunConfig, D::Error> {
+    Ok(StoredConfig::deserialize(deserializer)?.config)
 }
 
 /// A committed part.
@@ -146,6 +152,10 @@ impl RunFile {
         struct Head {
             format: u64,
         }
+        #[derive(Deserialize)]
+        struct Configured {
+            config: StoredConfig,
+        }
         let malformed = |reason: String| RunFileError::Malformed { location: location.to_owned(), reason };
         if text.len() > MAX_BYTES {
             return Err(malformed(format!("{} bytes are more than {MAX_BYTES}", text.len())));
@@ -155,7 +165,11 @@ impl RunFile {
         if head.format > u64::from(FormatVersion::CURRENT.0) {
             return Err(RunFileError::Newer { location: location.to_owned(), found: head.format });
         }
-        serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))
+        let file: Self = serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
+        // Of a file of an older release the hash is that of the configuration as it is read.
+        let Configured { config } =
+            serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
+        Ok(Self { config_hash: config.hash_or(file.config_hash), ..file })
     }
 
     /// Writes it into the folder of the run, over an older one; readers see the old or the new one whole.
@@ -242,6 +256,15 @@ mod tests {
         let text = String::from_utf8(store.get(RUN_FILE).await.unwrap().to_vec()).unwrap();
         assert!(text.contains("\"created_at\": \"2023-11-14T22:13:20.123Z\""), "{text}");
         assert!(text.contains("\"needs_review\": 1"), "{text}");
+    }
+
+    #[test]
+    fn a_file_of_a_release_that_kept_endpoints_in_runs_is_read() {
+        let mut old = serde_json::to_value(run_file()).unwrap();
+        old["config"]["grok"]["endpoint"] = "http://h".into();
+        old["config"]["grok"]["api_key_env"] = "KEY".into();
+        old["config_hash"] = ConfigHash::of(b"of then").to_string().into();
+        assert_eq!(RunFile::parse(old.to_string().as_bytes(), "x").unwrap(), run_file());
     }
 
     #[test]

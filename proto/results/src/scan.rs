@@ -104,6 +104,9 @@ pub enum Problem {
     /// A requested column does not exist.
     #[error("has no column {0}")]
     NoColumn(String),
+    /// Its rows take more memory than they may, however small the file is.
+    #[error("unpacks to more than {limit} bytes")]
+    TooLarge { limit: u64 },
     /// A row cannot be decoded into an outcome.
     #[error("{0}")]
     Row(#[from] DecodeError),

@@ -1,5 +1,7 @@
 //! Validation error of a message, and the checks that every conversion uses.
 
+use crate::secret::SharedSecret;
+
 /// A field of a received message is missing or invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("field {field} of the message is not legal: {reason}")]
@@ -25,4 +27,11 @@ pub(crate) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, Ba
 /// A hash of exactly 32 bytes.
 pub(crate) fn hash_bytes(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], BadMessage> {
     bytes.try_into().map_err(|_| BadMessage::new(field, format!("has {} bytes instead of 32", bytes.len())))
+}
+
+/// A secret of exactly 16 bytes.
+pub(crate) fn secret(field: &'static str, bytes: &[u8]) -> Result<SharedSecret, BadMessage> {
+    let length = SharedSecret::BYTES;
+    let reason = || format!("has {} bytes instead of {length}", bytes.len());
+    SharedSecret::from_slice(bytes).ok_or_else(|| BadMessage::new(field, reason()))
 }

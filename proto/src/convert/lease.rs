@@ -1,15 +1,19 @@
 //! Leases and their keys.
 
+use std::cmp::Ordering;
+
 use domain::ids::{FencingToken, PartHash, RunId, ShardIndex, WorkerName};
 use domain::run::{Lease, Shard};
 use domain::tally::Tally;
 
 use super::run::{tally_from_wire, tally_to_wire};
-use super::{BadMessage, hash_bytes, required};
+use super::{BadMessage, hash_bytes, required, secret};
+use crate::secret::SharedSecret;
 use crate::v1;
 
-/// Identifies a lease; required to renew it, to release it and to commit under it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Identifies a lease; required to renew it, to release it and to commit under it. Keys are compared by the lease that
+/// they name, without the secret that proves its holder.
+#[derive(Debug, Clone)]
 pub struct LeaseKey {
     /// The run of the shard.
     pub run_id: RunId,
@@ -17,17 +21,56 @@ pub struct LeaseKey {
     pub shard: ShardIndex,
     /// The fencing token of the lease.
     pub token: FencingToken,
+    /// Proves that the sender is the holder.
+    pub secret: SharedSecret,
 }
 
+impl LeaseKey {
+    /// The key of a lease without its secret, for use within the coordinator.
+    pub fn new(run_id: RunId, shard: ShardIndex, token: FencingToken) -> Self {
+        Self { run_id, shard, token, secret: SharedSecret::default() }
+    }
+
+    fn named(&self) -> (&RunId, ShardIndex, FencingToken) {
+        (&self.run_id, self.shard, self.token)
+    }
+}
+
+impl PartialEq for LeaseKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.named() == other.named()
+    }
+}
+
+impl Eq for LeaseKey {}
+
+impl PartialOrd for LeaseKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for LeaseKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.named().cmp(&other.named())
+    }
+}
+
+/// The key without its secret, for use within the coordinator.
 impl From<&Lease> for LeaseKey {
     fn from(lease: &Lease) -> Self {
-        Self { run_id: lease.run_id.clone(), shard: lease.shard.index, token: lease.token }
+        Self::new(lease.run_id.clone(), lease.shard.index, lease.token)
     }
 }
 
 impl From<LeaseKey> for v1::LeaseKey {
     fn from(key: LeaseKey) -> Self {
-        Self { run_id: key.run_id.into(), shard: Some(key.shard.0), token: key.token.0 }
+        Self {
+            run_id: key.run_id.into(),
+            shard: Some(key.shard.0),
+            token: key.token.0,
+            secret: key.secret.expose().to_vec(),
+        }
     }
 }
 
@@ -39,6 +82,7 @@ impl TryFrom<v1::LeaseKey> for LeaseKey {
             run_id: RunId::new(key.run_id).map_err(|error| BadMessage::new("lease_key.run_id", error))?,
             shard: ShardIndex(required("lease_key.shard", key.shard)?),
             token: FencingToken(key.token),
+            secret: secret("lease_key.secret", &key.secret)?,
         })
     }
 }
@@ -118,6 +162,8 @@ impl From<&PartHeader> for v1::CommitHeader {
             part_bytes: header.bytes,
             part_hash: header.hash.as_bytes().to_vec(),
             tally_json: tally_to_wire(&header.tally),
+            // Added by the worker.
+            session: Vec::new(),
         }
     }
 }
@@ -144,7 +190,12 @@ mod tests {
     #[test]
     fn a_part_header_round_trips() {
         let header = PartHeader {
-            key: LeaseKey { run_id: RunId::new("r1").unwrap(), shard: ShardIndex(3), token: FencingToken(9) },
+            key: LeaseKey {
+                run_id: RunId::new("r1").unwrap(),
+                shard: ShardIndex(3),
+                token: FencingToken(9),
+                secret: SharedSecret::new([1; 16]),
+            },
             worker: WorkerName::new("w").unwrap(),
             bytes: 10,
             hash: PartHash::of(b"part"),

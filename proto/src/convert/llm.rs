@@ -1,8 +1,9 @@
 //! LLM requests, call results and responses.
 
+use std::fmt;
 use std::time::Duration;
 
-use domain::answer::{Answer, CallOutcome, Finish};
+use domain::answer::{Answer, CallOutcome, Finish, LONGEST_WAIT};
 use domain::budget::Usage;
 use domain::ids::{AnswerKey, RunId};
 
@@ -15,6 +16,42 @@ pub const ANSWER_BYTES: usize = 4 << 20;
 
 /// Characters after which the reason of a failed call is cut off.
 const REASON_CHARS: usize = 1000;
+
+/// Largest limit of calls or tokens a minute that is believed.
+const MOST_A_MINUTE: u64 = 1_000_000_000_000;
+
+/// Shows that the coordinator permitted a call, or opened a stream: 32 bytes that only it can make, and only the worker that it
+/// sent them to has. Never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ticket([u8; 32]);
+
+impl Ticket {
+    /// The ticket of these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads the ticket of a message; `None` where it has none.
+    pub fn from_wire(field: &'static str, bytes: &[u8]) -> Result<Option<Self>, BadMessage> {
+        if bytes.is_empty() { Ok(None) } else { hash_bytes(field, bytes).map(|bytes| Some(Self(bytes))) }
+    }
+
+    /// The field of a message.
+    pub fn to_wire(ticket: Option<Self>) -> Vec<u8> {
+        ticket.map_or_else(Vec::new, |ticket| ticket.0.to_vec())
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(…)")
+    }
+}
 
 /// Requests a response: from the cache, or by a permit to call the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +66,8 @@ pub struct AcquireCall {
     pub tokens: u64,
     /// Whether the call is in progress under a permit of an earlier stream.
     pub under_way: bool,
+    /// Ticket of that permit.
+    pub ticket: Option<Ticket>,
 }
 
 /// Result of a call.
@@ -48,6 +87,8 @@ pub struct CallResult {
     pub advertised_requests: Option<u64>,
     /// Limit of tokens a minute from the provider's headers.
     pub advertised_tokens: Option<u64>,
+    /// Ticket of the permit.
+    pub ticket: Option<Ticket>,
 }
 
 fn key(field: &'static str, bytes: &[u8]) -> Result<AnswerKey, BadMessage> {
@@ -66,6 +107,7 @@ impl From<&AcquireCall> for v1::AcquireCall {
             key: request.key.as_bytes().to_vec(),
             tokens: request.tokens,
             under_way: request.under_way,
+            ticket: Ticket::to_wire(request.ticket),
         }
     }
 }
@@ -78,8 +120,9 @@ impl TryFrom<v1::AcquireCall> for AcquireCall {
             number: request.number,
             run_id: run_id("acquire_call.run_id", request.run_id)?,
             key: key("acquire_call.key", &request.key)?,
-            tokens: request.tokens,
+            tokens: request.tokens.min(Usage::MOST),
             under_way: request.under_way,
+            ticket: Ticket::from_wire("acquire_call.ticket", &request.ticket)?,
         })
     }
 }
@@ -129,7 +172,7 @@ impl TryFrom<v1::Answer> for Answer {
                 "filtered" => Finish::Filtered,
                 other => Finish::Other(other.chars().take(50).collect()),
             },
-            usage: answer.usage.unwrap_or_default().into(),
+            usage: Usage::from(answer.usage.unwrap_or_default()).of_one_call(),
             model: answer.model.chars().take(200).collect(),
         })
     }
@@ -157,7 +200,7 @@ impl TryFrom<Outcome> for CallOutcome {
             Outcome::Answer(answer) => Self::Answered(answer.try_into()?),
             Outcome::Throttled(throttled) => Self::Throttled {
                 retry_after: (throttled.retry_after_ms > 0)
-                    .then(|| Duration::from_millis(throttled.retry_after_ms)),
+                    .then(|| Duration::from_millis(throttled.retry_after_ms).min(LONGEST_WAIT)),
                 tokens: throttled.tokens,
             },
             Outcome::Failed(failed) => {
@@ -178,6 +221,7 @@ impl From<&CallResult> for v1::CallResult {
             usage: Some(result.usage.into()),
             advertised_requests_per_minute: result.advertised_requests.unwrap_or(0),
             advertised_tokens_per_minute: result.advertised_tokens.unwrap_or(0),
+            ticket: Ticket::to_wire(result.ticket),
         }
     }
 }
@@ -186,15 +230,16 @@ impl TryFrom<v1::CallResult> for CallResult {
     type Error = BadMessage;
 
     fn try_from(result: v1::CallResult) -> Result<Self, BadMessage> {
-        let advertised = |limit: u64| (limit > 0).then_some(limit);
+        let advertised = |limit: u64| (limit > 0).then(|| limit.min(MOST_A_MINUTE));
         Ok(Self {
             number: result.number,
             run_id: run_id("call_result.run_id", result.run_id)?,
             key: key("call_result.key", &result.key)?,
             outcome: required("call_result.outcome", result.outcome)?.try_into()?,
-            usage: result.usage.unwrap_or_default().into(),
+            usage: Usage::from(result.usage.unwrap_or_default()).of_one_call(),
             advertised_requests: advertised(result.advertised_requests_per_minute),
             advertised_tokens: advertised(result.advertised_tokens_per_minute),
+            ticket: Ticket::from_wire("call_result.ticket", &result.ticket)?,
         })
     }
 }
@@ -212,6 +257,7 @@ mod tests {
             usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
             advertised_requests: Some(480),
             advertised_tokens: None,
+            ticket: Some(Ticket::from_bytes([7; 32])),
         }
     }
 
@@ -245,11 +291,20 @@ mod tests {
             key: AnswerKey::of(b"q"),
             tokens: 1500,
             under_way: true,
+            ticket: None,
         };
         let mut sent = v1::AcquireCall::from(&request);
         assert_eq!(AcquireCall::try_from(sent.clone()).unwrap(), request);
         sent.key.pop();
         assert_eq!(AcquireCall::try_from(sent).unwrap_err().field, "acquire_call.key");
+    }
+
+    #[test]
+    fn a_ticket_is_not_printed_and_a_short_one_is_refused() {
+        assert_eq!(format!("{:?}", result(CallOutcome::Unsent).ticket), "Some(Ticket(…))");
+        let mut sent = v1::CallResult::from(&result(CallOutcome::Unsent));
+        sent.ticket.pop();
+        assert_eq!(CallResult::try_from(sent).unwrap_err().field, "call_result.ticket");
     }
 
     #[test]

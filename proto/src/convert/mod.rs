@@ -14,10 +14,10 @@ mod worker;
 
 pub use config::{config_from_wire, config_to_wire};
 pub use error::BadMessage;
-pub(crate) use error::{hash_bytes, required};
+pub(crate) use error::{hash_bytes, required, secret};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
-pub use llm::{ANSWER_BYTES, AcquireCall, CallResult};
+pub use llm::{ANSWER_BYTES, AcquireCall, CallResult, Ticket};
 pub use run::{LlmStatus, RunStatus, tally_from_wire, tally_to_wire};
 pub use stored::StoredRun;
 pub use worker::WorkerStatus;

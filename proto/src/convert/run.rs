@@ -72,6 +72,8 @@ pub struct LlmStatus {
     pub usage: Usage,
     /// Cost of the billed tokens, in US dollars.
     pub cost_usd: f64,
+    /// Until when no call starts because the provider asked to wait, in ms since the Unix epoch.
+    pub paused_until_ms: Option<u64>,
 }
 
 impl From<LlmStatus> for v1::LlmStatus {
@@ -88,6 +90,7 @@ impl From<LlmStatus> for v1::LlmStatus {
             limit_learnt: status.limit_learnt,
             usage: Some(status.usage.into()),
             cost_usd: status.cost_usd,
+            paused_until_ms: status.paused_until_ms.unwrap_or(0),
         }
     }
 }
@@ -105,9 +108,23 @@ impl From<v1::LlmStatus> for LlmStatus {
             calls_per_min: rate(status.calls_per_min),
             limit_per_min: (limit > 0.0).then_some(limit),
             limit_learnt: status.limit_learnt,
-            usage: status.usage.unwrap_or_default().into(),
+            usage: total(status.usage.unwrap_or_default().into()),
             cost_usd: rate(status.cost_usd),
+            paused_until_ms: (status.paused_until_ms > 0).then_some(status.paused_until_ms),
         }
+    }
+}
+
+/// Bounds received totals: what reads them may add them up.
+fn total(received: Usage) -> Usage {
+    let bounded = |count: u64| count.min(1 << 53);
+    let Usage { prompt, completion, reasoning, cached, total } = received;
+    Usage {
+        prompt: bounded(prompt),
+        completion: bounded(completion),
+        reasoning: bounded(reasoning),
+        cached: bounded(cached),
+        total: bounded(total),
     }
 }
 
@@ -217,6 +234,7 @@ mod tests {
                 limit_learnt: true,
                 usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
                 cost_usd: 0.25,
+                paused_until_ms: Some(1_764_000_000_000),
             }),
         };
         assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);

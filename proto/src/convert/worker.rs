@@ -31,6 +31,10 @@ pub struct WorkerStatus {
     pub silent: Duration,
     /// Whether it is being drained.
     pub draining: bool,
+    /// Parts of it that were refused since it connected.
+    pub refused_parts: u32,
+    /// Why the coordinator drains it; `None` when it does not, or was asked to.
+    pub drained_because: Option<String>,
 }
 
 impl From<WorkerStatus> for v1::WorkerStatus {
@@ -47,6 +51,8 @@ impl From<WorkerStatus> for v1::WorkerStatus {
             connected_ms: ms(status.connected),
             silent_ms: ms(status.silent),
             draining: status.draining,
+            refused_parts: status.refused_parts,
+            drained_because: status.drained_because.unwrap_or_default(),
         }
     }
 }
@@ -66,6 +72,8 @@ impl TryFrom<v1::WorkerStatus> for WorkerStatus {
             connected: Duration::from_millis(status.connected_ms),
             silent: Duration::from_millis(status.silent_ms),
             draining: status.draining,
+            refused_parts: status.refused_parts,
+            drained_because: Some(status.drained_because).filter(|reason| !reason.is_empty()),
         })
     }
 }
@@ -87,6 +95,8 @@ mod tests {
             connected: Duration::from_secs(60),
             silent: Duration::from_millis(1500),
             draining: true,
+            refused_parts: 3,
+            drained_because: Some("its parts were refused".to_owned()),
         };
         let mut wire = v1::WorkerStatus::from(status.clone());
         assert_eq!(WorkerStatus::try_from(wire.clone()).unwrap(), status);

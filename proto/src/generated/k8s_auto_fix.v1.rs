@@ -77,6 +77,9 @@ pub struct LeaseKey {
     /// Fencing token; increases each time the shard is leased or split.
     #[prost(uint64, tag = "3")]
     pub token: u64,
+    /// Secret of the lease, 16 bytes, sent to its holder with the grant: proves that a message comes from the holder.
+    #[prost(bytes = "vec", tag = "5")]
+    pub secret: ::prost::alloc::vec::Vec<u8>,
 }
 /// The right of one worker to process one shard until a deadline.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -121,6 +124,12 @@ pub struct LlmCallsOpen {
     /// Name returned by `Join`.
     #[prost(string, tag = "1")]
     pub worker: ::prost::alloc::string::String,
+    /// The `resume` of this worker's previous stream, 32 bytes: that stream is closed. Empty: it had none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub resume: ::prost::alloc::vec::Vec<u8>,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// Requests a response: from the cache, or by a permit to call the provider. The prompt stays on the worker; its hash is
 /// the key of the cache.
@@ -141,8 +150,12 @@ pub struct AcquireCall {
     /// new permit.
     #[prost(bool, tag = "5")]
     pub under_way: bool,
+    /// With `under_way`: the ticket of the permit.
+    #[prost(bytes = "vec", tag = "6")]
+    pub ticket: ::prost::alloc::vec::Vec<u8>,
 }
-/// Result of a call. A paid response is persisted even when this stream did not issue the permit.
+/// Result of a call. A paid response is persisted also when another stream, or an earlier coordinator process, issued the
+/// permit: its ticket shows that. A result without a permit is refused by `Stopped`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CallResult {
     /// Request id.
@@ -162,6 +175,9 @@ pub struct CallResult {
     /// Limit of tokens a minute from the provider's headers; 0: not advertised.
     #[prost(uint64, tag = "10")]
     pub advertised_tokens_per_minute: u64,
+    /// The ticket of the permit.
+    #[prost(bytes = "vec", tag = "11")]
+    pub ticket: ::prost::alloc::vec::Vec<u8>,
     #[prost(oneof = "call_result::Outcome", tags = "4, 5, 6, 7")]
     pub outcome: ::core::option::Option<call_result::Outcome>,
 }
@@ -243,7 +259,7 @@ pub struct CancelCall {
 /// From coordinator to worker.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LlmCallsResponse {
-    #[prost(oneof = "llm_calls_response::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "llm_calls_response::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<llm_calls_response::Message>,
 }
 /// Nested message and enum types in `LlmCallsResponse`.
@@ -258,7 +274,16 @@ pub mod llm_calls_response {
         ResultPersisted(super::ResultPersisted),
         #[prost(message, tag = "4")]
         Stopped(super::Stopped),
+        #[prost(message, tag = "5")]
+        Opened(super::StreamOpened),
     }
+}
+/// First message of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamOpened {
+    /// Shows on the worker's next stream that this one was its own, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub resume: ::prost::alloc::vec::Vec<u8>,
 }
 /// Response from the cache, or from an identical call in flight.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -270,7 +295,7 @@ pub struct CachedResponse {
     pub answer: ::core::option::Option<Answer>,
 }
 /// Permit to start one call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CallPermit {
     /// Request id.
     #[prost(uint64, tag = "1")]
@@ -278,6 +303,9 @@ pub struct CallPermit {
     /// Time to live of the permit: the call must start within this many ms.
     #[prost(uint64, tag = "2")]
     pub valid_ms: u64,
+    /// Shows that the call was permitted, to any process of this coordinator, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub ticket: ::prost::alloc::vec::Vec<u8>,
 }
 /// Acknowledges a `CallResult`: it is persisted, and the worker may use the response.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -323,6 +351,10 @@ pub struct JoinResponse {
     /// Software version, for people.
     #[prost(string, tag = "3")]
     pub version: ::prost::alloc::string::String,
+    /// Secret of this session, 16 bytes, to be sent in `Open`, `LlmCallsOpen` and `CommitHeader`: proves that they come from
+    /// the worker that joined.
+    #[prost(bytes = "vec", tag = "4")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// From worker to coordinator. The first message of a stream is `open`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -358,6 +390,9 @@ pub struct Open {
     /// Software version, for people.
     #[prost(string, tag = "3")]
     pub version: ::prost::alloc::string::String,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// Requests more shards, in addition to earlier requests on this stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -453,8 +488,12 @@ pub struct Renewed {
 pub struct Drain {}
 /// The worker must exit: it finishes the shards that it has begun, releases the other leases, deregisters and does not
 /// join again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DrainWorker {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainWorker {
+    /// Why the coordinator drains it; empty when it was asked to.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+}
 /// First `header`, then the bytes of the part in chunks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitShardRequest {
@@ -488,6 +527,9 @@ pub struct CommitHeader {
     /// Counts over the rows of the part, as JSON.
     #[prost(string, tag = "5")]
     pub tally_json: ::prost::alloc::string::String,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "6")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
 }
 /// The part is committed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1167,6 +1209,12 @@ pub struct WorkerStatus {
     /// Whether it is being drained.
     #[prost(bool, tag = "10")]
     pub draining: bool,
+    /// Parts of it that were refused since it connected.
+    #[prost(uint32, tag = "11")]
+    pub refused_parts: u32,
+    /// Why the coordinator drains it; empty when it does not, or was asked to.
+    #[prost(string, tag = "12")]
+    pub drained_because: ::prost::alloc::string::String,
 }
 /// Lists all runs with their sizes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1212,7 +1260,7 @@ pub struct RemoveResponse {}
 pub struct RunStatus {
     #[prost(string, tag = "1")]
     pub run_id: ::prost::alloc::string::String,
-    /// `planning`, `running`, `finishing`, `finished`, `cancelled`, `removing`.
+    /// `planning`, `running`, `finishing`, `finished`, `cancelled`, `failed`, `removing`.
     #[prost(string, tag = "2")]
     pub state: ::prost::alloc::string::String,
     /// Records of the corpus.
@@ -1297,6 +1345,9 @@ pub struct LlmStatus {
     /// Cost of the billed tokens, in US dollars.
     #[prost(double, tag = "11")]
     pub cost_usd: f64,
+    /// Until when no call starts because the provider asked to wait (Retry-After), in ms since the Unix epoch; 0: it did not.
+    #[prost(uint64, tag = "12")]
+    pub paused_until_ms: u64,
 }
 /// Generated client implementations.
 pub mod runs_client {

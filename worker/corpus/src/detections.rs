@@ -10,6 +10,7 @@ use domain::published::Detection;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
 use results::json::{Entry, Malformed};
 
+use crate::read::{NAME_BYTES, shortened};
 use crate::resolve::Resolver;
 
 /// Turns entries into records, one after the other.
@@ -38,11 +39,15 @@ impl Published {
     ) -> Result<(Record, SourceDocument), InvalidId> {
         let number = entry.index + 1;
         match entry.content {
-            Ok(detection) => {
+            Ok(mut detection) => {
                 let (id, unusable) = self.identify(&detection.id, number)?;
-                Ok(self.of_detection(detection, id, position, unusable))
+                let cut = detection.manifest_path.as_mut().and_then(|path| cut(path, number));
+                Ok(self.of_detection(detection, id, position, unusable.or(cut)))
             }
-            Err(malformed) => {
+            Err(mut malformed) => {
+                if let Some(path) = &mut malformed.manifest_path {
+                    cut(path, number);
+                }
                 let (id, _) = self.identify(malformed.id.as_deref().unwrap_or_default(), number)?;
                 Ok(of_malformed(malformed, id, position))
             }
@@ -122,6 +127,19 @@ impl Published {
     }
 }
 
+/// Cuts a path that is longer than any of an operating system, and gives the problem that this is.
+fn cut(path: &mut String, number: u64) -> Option<Problem> {
+    let bytes = path.len();
+    if bytes <= NAME_BYTES {
+        return None;
+    }
+    *path = shortened(path, number);
+    let message = format!(
+        "entry {number}: its manifest_path has {bytes} bytes, and {NAME_BYTES} are the most; shorten it"
+    );
+    Some(Problem { kind: ErrorKind::LimitExceeded, message })
+}
+
 fn of_malformed(malformed: Malformed, id: RecordId, position: u64) -> (Record, SourceDocument) {
     let document = nothing();
     let record = Record {
@@ -153,6 +171,33 @@ mod tests {
             violation_text: String::new(),
         };
         Entry { index, content: Ok(detection) }
+    }
+
+    #[test]
+    fn a_path_without_bound_is_a_problem_of_its_record() {
+        let mut published = Published::new(&RunConfig::default(), None);
+        let mut path = |bytes: usize| {
+            let path = Some("a".repeat(bytes));
+            let Ok(detection) = entry(6, "7", Some("kind: Pod")).content else { unreachable!() };
+            let content = Ok(Detection { manifest_path: path, id: bytes.to_string(), ..detection });
+            let (record, document) = published.record(Entry { index: 6, content }, 0).unwrap();
+            let kind = record.problem.as_ref().map(|problem| problem.kind);
+            assert_eq!(&*document.text, "kind: Pod");
+            (record.manifest_path.len(), kind, record.problem)
+        };
+        assert_eq!(path(NAME_BYTES).0, NAME_BYTES);
+        let (bytes, kind, problem) = path(1 << 20);
+        assert!(bytes < 200, "{bytes}");
+        assert_eq!(kind, Some(ErrorKind::LimitExceeded));
+        assert!(problem.unwrap().message.starts_with("entry 7: its manifest_path has 1048576 bytes"));
+        let malformed = Malformed {
+            id: Some("8".into()),
+            policy_id: None,
+            manifest_path: Some("b".repeat(1 << 20)),
+            message: "entry 8: no policy".into(),
+        };
+        let (record, _) = published.record(Entry { index: 7, content: Err(malformed) }, 0).unwrap();
+        assert!(record.manifest_path.len() < 200);
     }
 
     #[test]

@@ -114,5 +114,5 @@ fn stdin(limit: u64) -> Result<SourceFile, CorpusError> {
         String::from_utf8(bytes)
             .map_err(|error| FileProblem::NotUtf8 { byte: error.utf8_error().valid_up_to() })
     };
-    Ok(SourceFile { path: "-".to_owned(), content })
+    Ok(SourceFile { path: "-".to_owned(), content, below: None })
 }

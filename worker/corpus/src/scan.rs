@@ -9,6 +9,7 @@ use engine::exceptions::{self, Exception};
 use engine::k8s::View;
 use engine::k8s::neighbours::{self, Index};
 use engine::policies::{self, Finding};
+use results::root::Below;
 
 use crate::error::CorpusError;
 use crate::inputs::Inputs;
@@ -27,6 +28,8 @@ pub struct FileScan {
     pub objects: Vec<Scanned>,
     /// What could not be read.
     pub troubles: Vec<Trouble>,
+    /// Where it lies, to be replaced; `None` in an archive and for standard input.
+    pub below: Option<Below>,
 }
 
 /// One object.
@@ -109,6 +112,7 @@ impl<'a> Scan<'a> {
             text: file.content.clone().unwrap_or_default(),
             objects: Vec::new(),
             troubles: Vec::new(),
+            below: file.below.clone(),
         };
         let text = match &file.content {
             Ok(text) => text,
@@ -138,9 +142,11 @@ impl<'a> Scan<'a> {
 
 fn trouble_with(problem: &FileProblem) -> Trouble {
     let kind = match problem {
-        FileProblem::TooLarge { .. } => ErrorKind::LimitExceeded,
+        FileProblem::TooLarge { .. } | FileProblem::LongName { .. } => ErrorKind::LimitExceeded,
         FileProblem::NotUtf8 { .. } => ErrorKind::UnparsableDocument,
-        FileProblem::Unreadable(_) | FileProblem::FolderLink => ErrorKind::MissingDocument,
+        FileProblem::Unreadable(_) | FileProblem::FolderLink | FileProblem::Refused(_) => {
+            ErrorKind::MissingDocument
+        }
     };
     Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() } }
 }

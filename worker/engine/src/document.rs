@@ -89,15 +89,20 @@ impl Document {
         let items = Pointer::of(["items"]);
         let Value::Object(mut map) = self.value else { return Vec::new() };
         let Some(Value::Array(list)) = map.swap_remove("items") else { return Vec::new() };
-        let duplicates = self.duplicate_keys;
+        // Those below one item stand together when they are in order, and are found without looking at the others.
+        let mut duplicates = self.duplicate_keys;
+        duplicates.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         let list_of = self.identity;
         let flat = list.into_iter().enumerate().filter_map(|(index, item)| {
             let at = items.index(index);
             let mut document = Self::from_value(item).ok()?;
             document.identity.take_kind_of(&list_of);
+            let below = format!("{at}/");
+            let first = duplicates.partition_point(|pointer| pointer.as_str() < below.as_str());
             document.duplicate_keys = duplicates
                 .iter()
-                .filter(|pointer| at.covers(pointer))
+                .skip(first)
+                .take_while(|pointer| at.covers(pointer))
                 .filter_map(|pointer| Pointer::parse(&pointer.as_str()[at.as_str().len()..]).ok())
                 .collect();
             Some((at, document))

@@ -5,6 +5,8 @@ use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use serde_json::{Map, Value};
 
+use crate::steps::spend;
+
 /// A document under repair and the operations made so far.
 #[derive(Debug, Clone)]
 pub struct Editor {
@@ -31,6 +33,7 @@ impl Editor {
     /// Sets a map key: `replace` where it exists, else `add`. Missing (or null) maps on the way are created by the
     /// same operation. Nothing happens when the value is there already, or where a parent is not a map.
     pub fn set(&mut self, at: &Pointer, value: Value) {
+        spend(1);
         if self.value(at) == Some(&value) {
             return;
         }
@@ -63,10 +66,12 @@ impl Editor {
         let Some((parent, key)) = at.split_last() else { return };
         match self.document.pointer_mut(parent.as_str()) {
             Some(Value::Object(map)) => {
+                spend(map.len());
                 map.shift_remove(&key);
             }
             Some(Value::Array(items)) => {
                 let Ok(index) = key.parse::<usize>() else { return };
+                spend(items.len() - index.min(items.len()));
                 items.remove(index);
             }
             _ => return,
@@ -76,6 +81,7 @@ impl Editor {
 
     /// Appends to a list, which is created where it is missing or null.
     pub fn append(&mut self, list: &Pointer, value: Value) {
+        spend(1);
         match self.document.pointer_mut(list.as_str()) {
             Some(Value::Array(items)) => {
                 items.push(value.clone());

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod detect;
+pub mod difference;
 pub mod document;
 pub mod edit;
 pub mod exceptions;
@@ -9,6 +10,7 @@ pub mod policies;
 pub mod propose;
 pub mod rewrite;
 pub mod schema;
+pub mod steps;
 pub mod template;
 #[cfg(test)]
 mod testing;

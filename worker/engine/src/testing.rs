@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use domain::config::{Limits, RulesConfig};
+use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use serde_json::Value;
 
@@ -56,24 +57,39 @@ pub(crate) fn review_of(policy: &dyn Policy, document: &Document, neighbours: &N
     }
 }
 
-/// Checks the policy against its folder in `data/fixtures/policies`: `bad.yaml` is found with the messages and
-/// patched by the operations of `expected.json`, which gives `fixed.yaml`, in which nothing is found.
-pub(crate) fn fixture_holds(policy: &dyn Policy) {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../data/fixtures/policies")
-        .join(policy.id().as_str());
+/// What `data/fixtures/policies` holds for a policy.
+pub(crate) struct Fixture {
+    /// Breaks the policy.
+    pub(crate) bad: Document,
+    /// The result of the repair.
+    pub(crate) fixed: Document,
+    /// What stands beside it.
+    pub(crate) neighbours: Neighbours,
+    /// What is found in it, and how it is repaired.
+    pub(crate) expected: Value,
+}
+
+/// Reads the fixture of a policy.
+pub(crate) fn fixture(id: PolicyId) -> Fixture {
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data/fixtures/policies").join(id.as_str());
     #[expect(clippy::disallowed_methods, reason = "the fixtures lie in files")]
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
-    let bad = document(&read("bad.yaml"));
-    let fixed = document(&read("fixed.yaml"));
     let expected: Value = serde_json::from_str(&read("expected.json")).expect("expected.json is JSON");
-    let neighbours: Neighbours = expected
+    let neighbours = expected
         .get("neighbours")
         .map(|value| serde_json::from_value(value.clone()).expect("neighbours"))
         .unwrap_or_default();
+    Fixture { bad: document(&read("bad.yaml")), fixed: document(&read("fixed.yaml")), neighbours, expected }
+}
+
+/// Checks the policy against its fixture: `bad.yaml` is found with the messages and patched by the operations of
+/// `expected.json`, which gives `fixed.yaml`, in which nothing is found.
+pub(crate) fn fixture_holds(policy: &dyn Policy) {
+    let Fixture { bad, fixed, neighbours, expected } = fixture(policy.id());
     let view = View::new(&bad, &neighbours);
     let found: Vec<Value> = policy
         .detect(&view)

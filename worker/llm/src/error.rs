@@ -74,11 +74,12 @@ pub enum Failure {
 /// Longest provider text in an error, in bytes.
 const LONGEST: usize = 300;
 
-/// A provider text for an error: one line, shortened, with likely API keys masked.
+/// A provider text for an error: one line, shortened, with what looks like an API key masked. Our own key was masked
+/// before ([`crate::mask`]); this is for keys of others, and for parts of ours.
 pub(crate) fn quoted(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| if is_like_a_key(word) { "***" } else { word });
     let mut line = String::new();
-    for word in words {
+    for word in text.split_whitespace() {
+        let word = masked(word);
         if line.len() + word.len() + 1 > LONGEST {
             line.push_str(" …");
             break;
@@ -86,9 +87,22 @@ pub(crate) fn quoted(text: &str) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
     }
     line
+}
+
+/// A word in which every piece that looks like a key is masked: a key may stand in quotes, in brackets or after a sign.
+fn masked(word: &str) -> String {
+    if is_like_a_key(word) {
+        return "***".to_owned();
+    }
+    let within = |c: char| c.is_ascii_alphanumeric() || "-_*.".contains(c);
+    let pieces = word.split_inclusive(|c| !within(c)).map(|piece| {
+        let key = piece.trim_end_matches(|c| !within(c));
+        if is_like_a_key(key) { piece.replacen(key, "***", 1) } else { piece.to_owned() }
+    });
+    pieces.collect()
 }
 
 /// Providers repeat (parts of) a wrong key in their message.
@@ -115,6 +129,7 @@ mod tests {
             "Incorrect API key provided: *** You can find it at https://console.x.ai."
         );
         assert_eq!(quoted("key sk-***********abcd, bad"), "key *** bad");
+        assert_eq!(quoted("{\"key\":\"sk-abcd\",\"n\":1} (id=xai-1)"), "{\"key\":\"***\",\"n\":1} (id=***)");
         assert!(quoted(&"word ".repeat(500)).len() <= LONGEST + 4);
         assert!(quoted(&"x".repeat(5000)).len() <= 8);
     }

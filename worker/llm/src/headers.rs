@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::HeaderMap;
 
 /// Upper bound of a wait: longer ones are cut to it.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = domain::answer::LONGEST_WAIT;
 
 /// State of one limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -5,13 +5,20 @@ use domain::budget::Usage;
 use serde_json::Value;
 
 use crate::error::{Failure, quoted};
+use crate::mask::KeyMask;
 
-/// Parses the body of a reply with status 2xx. The usage is returned also for a failure, because it was paid for.
-pub fn answer(body: &[u8]) -> (Result<Answer, Failure>, Usage) {
-    let value: Value = match serde_json::from_slice(body) {
+/// Parses the body of a reply with status 2xx; the key is masked in every text of it. The usage is returned also for a
+/// failure, because it was paid for.
+pub fn answer(body: &[u8], mask: &KeyMask) -> (Result<Answer, Failure>, Usage) {
+    let mut value: Value = match serde_json::from_slice(body) {
         Ok(value) => value,
         Err(error) => return (Err(Failure::Garbage(format!("not valid JSON: {error}"))), Usage::default()),
     };
+    if value.get("error").is_some() {
+        mask.error(&mut value);
+    } else {
+        mask.answer(&mut value);
+    }
     let usage = usage(&value["usage"]);
     (content(&value, usage), usage)
 }
@@ -59,29 +66,30 @@ fn text(content: &Value) -> Result<String, Failure> {
     }
 }
 
-/// Parses `usage`; a count that is missing or not valid is 0, a missing total is the sum of the others.
+/// Parses `usage`; a count that is missing, not valid or absurd ([`Usage::of_one_call`]) is 0, a missing total is the sum of
+/// the others.
 fn usage(value: &Value) -> Usage {
     let count = |path: &str| value.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    let (prompt, completion) = (count("/prompt_tokens"), count("/completion_tokens"));
-    let total = count("/total_tokens");
     Usage {
-        prompt,
-        completion,
+        prompt: count("/prompt_tokens"),
+        completion: count("/completion_tokens"),
         reasoning: count("/completion_tokens_details/reasoning_tokens"),
         cached: count("/prompt_tokens_details/cached_tokens"),
-        total: if total == 0 { prompt.saturating_add(completion) } else { total },
+        total: count("/total_tokens"),
     }
+    .of_one_call()
 }
 
-/// Parses the body of a reply with an error status.
-pub fn refusal(code: u16, body: &[u8]) -> Failure {
-    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+/// Parses the body of a reply with an error status; the key is masked in it.
+pub fn refusal(code: u16, body: &[u8], mask: &KeyMask) -> Failure {
+    let mut value: Value = serde_json::from_slice(body).unwrap_or_default();
+    mask.error(&mut value);
     let text = |paths: &[&str]| {
         paths.iter().find_map(|path| value.pointer(path).and_then(Value::as_str)).unwrap_or_default()
     };
     let message = text(&["/error/message", "/error", "/message", "/detail"]);
     // A proxy answers with an HTML page: keep its first words.
-    let page = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
+    let page = || mask.text(&String::from_utf8_lossy(body.get(..500).unwrap_or(body)));
     let message = if message.is_empty() && value.is_null() { page() } else { message.to_owned() };
     Failure::Status {
         code,
@@ -97,7 +105,7 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Result<Answer, Failure> {
-        answer(value.to_string().as_bytes()).0
+        answer(value.to_string().as_bytes(), &KeyMask::default()).0
     }
 
     #[test]
@@ -124,6 +132,8 @@ mod tests {
         assert_eq!(message(parts).unwrap().content, "ab");
         assert_eq!(usage(&json!({"prompt_tokens": 5, "completion_tokens": 2})).total, 7);
         assert_eq!(usage(&json!({"prompt_tokens": -5, "total_tokens": "x"})), Usage::default());
+        let absurd = json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9_223_372_036_854_775_807_u64});
+        assert_eq!(usage(&absurd), Usage { prompt: 5, completion: 2, total: 7, ..Usage::default() });
     }
 
     #[test]
@@ -145,7 +155,10 @@ mod tests {
             "{\"choices\": [{}]}",
             "{\"choices\": [{\"message\": {\"content\": 5}}]}",
         ] {
-            assert!(matches!(answer(body.as_bytes()).0, Err(Failure::Garbage(_))), "{body}");
+            assert!(
+                matches!(answer(body.as_bytes(), &KeyMask::default()).0, Err(Failure::Garbage(_))),
+                "{body}"
+            );
         }
         assert!(matches!(read(&json!({"error": {"message": "overloaded"}})), Err(Failure::Garbage(_))));
     }
@@ -153,12 +166,30 @@ mod tests {
     #[test]
     fn the_usage_of_a_failed_call_is_kept() {
         let body = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"length"}],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#;
-        let (answer, usage) = answer(body.as_bytes());
+        let (answer, usage) = answer(body.as_bytes(), &KeyMask::default());
         assert_eq!((answer, usage.total), (Err(Failure::CutOff), 14));
     }
 
     #[test]
+    fn the_key_is_masked_in_every_text() {
+        let mask = KeyMask::new("my-own-kind-of-key");
+        let body = r#"{"model": "my-own-kind-of-key", "choices": [{"message": {"content": "a my\u002down-kind-of-key"},
+            "finish_reason": "my-own-kind-of-key"}]}"#;
+        let answer = answer(body.as_bytes(), &mask).0.unwrap();
+        assert_eq!((answer.content.as_str(), answer.model.as_str()), ("a ***", "***"));
+        assert_eq!(answer.finish, Finish::Other("***".to_owned()));
+        let body =
+            br#"{"error": {"message": "'my-own-kind-of-key' is wrong", "code": "my-own-kind-of-key"}}"#;
+        let expected =
+            Failure::Status { code: 401, reason: "***".to_owned(), message: "'***' is wrong".to_owned() };
+        assert_eq!(refusal(401, body, &mask), expected);
+        assert!(super::answer(body, &mask).0.unwrap_err().to_string().ends_with("'***' is wrong"));
+        assert!(refusal(502, b"<p>key=my-own-kind-of-key</p>", &mask).to_string().contains("key=***<"));
+    }
+
+    #[test]
     fn an_error_reply_is_parsed_with_its_reason() {
+        let refusal = |code, body: &[u8]| refusal(code, body, &KeyMask::default());
         let openai = br#"{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}"#;
         let expected = Failure::Status {
             code: 404,

@@ -9,11 +9,14 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Response, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
+use cli_support::http::{HttpLimits, serve_within};
 use domain::ids::AnswerKey;
 use domain::secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use crate::latency::Queue;
@@ -24,6 +27,19 @@ use crate::{EMPTY_PATCH, Fault, Settings};
 
 /// Longest request that is read.
 const REQUEST_BYTES: usize = 16 << 20;
+
+/// Longest time for a request to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// Memory of all requests that are arriving, in KiB.
+const BODIES_KIB: usize = 64 << 10;
+
+/// Limits of connections: as many as a client may have calls in flight, and longer than any answer takes.
+const LIMITS: HttpLimits = HttpLimits {
+    connections: 16_384,
+    header: Duration::from_secs(120),
+    lifetime: Duration::from_secs(24 * 3600),
+};
 
 /// Handle of the provider; cheap to clone.
 #[derive(Clone)]
@@ -124,6 +140,8 @@ impl Provider {
             Ok(request) => request,
             Err(why) => return error(StatusCode::BAD_REQUEST, "invalid_request", why),
         };
+        // An answer may take minutes.
+        drop(body);
         let settings = &self.0.settings;
         let known = (settings.answers)(&request.prompt);
         let unknown = known.is_none();
@@ -280,12 +298,36 @@ async fn change(State(provider): State<Provider>, body: Bytes) -> Response<Body>
     json_reply(StatusCode::OK, HeaderMap::new(), &json!(allowed))
 }
 
-/// Serves until `end`.
+/// Reads a request's body, within the memory of all bodies that are arriving and within a time.
+async fn read_body(
+    State(memory): State<Arc<Semaphore>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let length = head.headers.get(axum::http::header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(REQUEST_BYTES);
+    if length > REQUEST_BYTES {
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too large");
+    }
+    let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+    let read = async {
+        let _permit = memory.acquire_many(kib).await.ok()?;
+        axum::body::to_bytes(body, REQUEST_BYTES).await.ok()
+    };
+    match tokio::time::timeout(REQUEST_TIME, read).await {
+        Ok(Some(bytes)) => next.run(axum::extract::Request::from_parts(head, Body::from(bytes))).await,
+        Ok(None) => error(StatusCode::BAD_REQUEST, "bad_request", "the request broke off"),
+        Err(_) => error(StatusCode::REQUEST_TIMEOUT, "timeout", "the request did not arrive in time"),
+    }
+}
+
+/// Serves until `end`. Calls in flight are dropped with the server, as by a provider that crashes.
 pub async fn serve(
     listener: TcpListener,
     provider: Provider,
     end: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) {
     let complete =
         |State(provider): State<Provider>, head: HeaderMap, body: Bytes| provider.complete(head, body);
     let routes = Router::new()
@@ -294,10 +336,7 @@ pub async fn serve(
         .route("/stats", get(stats))
         .route("/limits", post(change))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(BODIES_KIB)), read_body))
         .with_state(provider);
-    tokio::select! {
-        served = async { axum::serve(listener, routes).await } => served,
-        // Calls in flight are dropped with the server, as by a provider that crashes.
-        () = end => Ok(()),
-    }
+    serve_within(listener, routes, LIMITS, end).await;
 }

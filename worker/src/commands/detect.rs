@@ -6,9 +6,9 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use cli_support::Exit;
 use cli_support::failure::WithHint;
 use cli_support::output::{self, Align, Table};
+use cli_support::{Exit, escape};
 use domain::policy::PolicyId;
 use domain::published::Detection;
 
@@ -125,9 +125,11 @@ impl Tally {
         }
         for trouble in &file.troubles {
             let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
-            output::say(&format!("{}{line}: {}", file.path, trouble.problem.message));
+            // A parser may quote the text.
+            let message = sensitive::mask_text(&trouble.problem.message);
+            output::say(&format!("{}{line}: {message}", file.path));
             if self.unread.len() < MOST_UNREAD {
-                self.unread.push((file.path.clone(), trouble.line, trouble.problem.message.clone()));
+                self.unread.push((file.path.clone(), trouble.line, message));
             } else {
                 self.unread_beyond += 1;
             }
@@ -218,9 +220,9 @@ impl Writer {
                     manifest_path: Some(file.path.clone()),
                     manifest_yaml: Some(object.place.object_text(&file.text, &object.document)),
                     policy_id: row.rule.to_owned(),
-                    violation_text: row.message.to_owned(),
+                    violation_text: sensitive::mask_text(row.message),
                 };
-                element(out, self.written, &serde_json::to_string(&record)?)?;
+                element(out, self.written, &escape::json(&serde_json::to_string(&record)?))?;
                 self.written += 1;
             }
             return Ok(());
@@ -234,8 +236,10 @@ impl Writer {
                     located.message.clone(),
                 ]),
                 Kind::Lines(out) => out.write_all(line(located).as_bytes())?,
-                Kind::Json(out) => element(out, self.written, &serde_json::to_string(located)?)?,
-                Kind::Jsonl(out) => writeln!(out, "{}", serde_json::to_string(located)?)?,
+                Kind::Json(out) => {
+                    element(out, self.written, &escape::json(&serde_json::to_string(located)?))?;
+                }
+                Kind::Jsonl(out) => writeln!(out, "{}", escape::json(&serde_json::to_string(located)?))?,
                 Kind::Sarif(writer) => writer.result(located)?,
                 Kind::Detections(_) => {}
             }
@@ -275,6 +279,5 @@ fn line(located: &Located) -> String {
     let Located { path, region, severity, check, message, .. } = located;
     let (line, column) = (region.line, region.column);
     let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object(located));
-    let text: String = text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }).collect();
-    format!("{}\n", output::visible(&text))
+    format!("{}\n", escape::one_line(&text))
 }

@@ -3,12 +3,13 @@
 //! For every violation a patch is proposed and verified. Patches that all gates accept are applied to the user's text
 //! one after the other, each proposed for the result of the previous ones. Without `--write` the diff is shown and no
 //! file is changed. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs
-//! them, after its present content.
+//! them, after its present content. A file is replaced as a whole and keeps its mode. Nothing is written through a link,
+//! over a file with other names (hard links), or outside the folder that was named.
 //!
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use cli_support::failure::WithHint;
@@ -26,8 +27,8 @@ use serde_json::Value;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, patched_piece};
-use crate::write;
 use corpus::{FileScan, Inputs, Place, Scan};
+use results::root::Below;
 
 /// Arguments of `worker fix`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,10 @@ pub struct Args {
     /// Write the repairs into the files; without it the diff is shown and no file is changed
     #[arg(short, long)]
     write: bool,
+    /// Write a document anew where a repair cannot be an edit of its text: comments and layout are lost. Without it such a
+    /// document is left alone
+    #[arg(long)]
+    rewrite: bool,
     /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
@@ -73,16 +78,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
     scan.files::<_, anyhow::Error>(
         |file| {
-            let repaired = repair_file(&file, &selected, &config);
+            let repaired = repair_file(&file, &selected, args.rewrite, &config);
             (file, repaired)
         },
         |(file, repaired)| {
             tally.take(&file);
-            applied += repaired.applied.len() as u64;
             left += repaired.left.len() as u64;
             repaired.left.iter().for_each(|line| output::say(line));
             let text = repaired.text.as_deref();
-            let companions = match companions_of(&file, &repaired, &config) {
+            let companions = companions_of(&file, &repaired, &config).and_then(|companions| {
+                if args.write && (text.is_some() || companions.is_some()) {
+                    store(&file, text, companions.as_ref(), &config.limits)?;
+                }
+                Ok(companions)
+            });
+            let companions = match companions {
                 Ok(companions) => companions,
                 Err(error) => {
                     failed += 1;
@@ -93,17 +103,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             if text.is_none() && companions.is_none() {
                 return Ok(());
             }
-            changed += 1;
+            (changed, applied) = (changed + 1, applied + repaired.applied.len() as u64);
             repaired.applied.iter().for_each(|line| output::say(line));
             if !args.write {
                 output::print(&diff(&file.path, &file.text, text.unwrap_or(&file.text)))?;
                 if let Some(companions) = companions {
-                    let path = companions.path.display().to_string();
-                    output::print(&diff(&path, &companions.old, &companions.new))?;
+                    output::print(&diff(&companions.path, &companions.old, &companions.new))?;
                 }
-            } else if let Err(error) = store(&file, text, companions.as_ref()) {
-                failed += 1;
-                output::say(&format!("{}: {error:#}", file.path));
             }
             Ok(())
         },
@@ -121,7 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Repairs the documents of a file, one after the other.
-fn repair_file(file: &FileScan, selected: &[PolicyId], config: &RunConfig) -> Repaired {
+fn repair_file(file: &FileScan, selected: &[PolicyId], rewrite: bool, config: &RunConfig) -> Repaired {
     let mut repaired = Repaired::default();
     let mut text = String::new();
     let mut copied = 0;
@@ -136,8 +142,13 @@ fn repair_file(file: &FileScan, selected: &[PolicyId], config: &RunConfig) -> Re
         }
         let mut piece = place.text(&file.text).to_owned();
         for object in objects.iter().filter(|object| !object.findings.is_empty()) {
-            let mut repair =
-                ObjectRepair { file, place: &object.place, neighbours: object.neighbours.clone(), config };
+            let mut repair = ObjectRepair {
+                file,
+                place: &object.place,
+                neighbours: object.neighbours.clone(),
+                rewrite,
+                config,
+            };
             repair.run(&mut piece, object.document.clone(), selected, &mut repaired);
         }
         text.push_str(&file.text[copied..place.offset]);
@@ -159,6 +170,8 @@ struct ObjectRepair<'a> {
     file: &'a FileScan,
     place: &'a Place,
     neighbours: Neighbours,
+    /// Whether a document may be written anew.
+    rewrite: bool,
     config: &'a RunConfig,
 }
 
@@ -191,6 +204,13 @@ impl ObjectRepair<'_> {
                         repaired.left.push(format!("{subject}: the repaired document cannot be read"));
                         continue;
                     };
+                    if rewritten.style == Style::Reserialised && !self.rewrite {
+                        repaired.left.push(format!(
+                            "{subject}: the repair is not an edit of the text (an alias, an explicit key, or too many edits): \
+                             --rewrite writes the document anew, without its comments"
+                        ));
+                        continue;
+                    }
                     let mut notes: Vec<String> =
                         proposal.cautions.iter().map(|caution| caution.sentence().to_owned()).collect();
                     if rewritten.style == Style::Reserialised {
@@ -247,7 +267,10 @@ fn object_in(piece: &str, place: &Place, limits: &Limits) -> Option<Document> {
 
 /// The companions' file before and after the repair.
 struct Companions {
-    path: PathBuf,
+    /// Its path for people.
+    path: String,
+    /// Where it lies; `None` beside what cannot be written.
+    file: Option<Below>,
     old: String,
     new: String,
     private: bool,
@@ -264,12 +287,14 @@ fn companions_of(
     }
     let path = Path::new(&file.path);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let path = path.with_file_name(format!("{stem}.companions.yaml"));
-    let old = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    let name = format!("{stem}.companions.yaml");
+    let beside = file.below.as_ref().map(|below| below.beside(&name));
+    let path = path.with_file_name(name).display().to_string();
+    let old = match &beside {
+        Some(beside) => read(beside, &config.limits).with_context(|| format!("not repaired: {path}"))?,
+        None => None,
     };
+    let old = old.unwrap_or_default();
     let mut known: Vec<Document> = yaml::split(&old)
         .into_iter()
         .filter_map(|piece| Document::parse(piece.text, &config.limits).ok())
@@ -284,8 +309,7 @@ fn companions_of(
             // An existing service account will do; of a Secret the content matters, because the repair refers to it.
             anyhow::ensure!(
                 same.value == companion.value || identity.kind != "Secret",
-                "not repaired: {} has a Secret {} with other content; merge them by hand or rename one",
-                path.display(),
+                "not repaired: {path} has a Secret {} with other content; merge them by hand or rename one",
                 identity.name
             );
             continue;
@@ -299,20 +323,39 @@ fn companions_of(
         new.push_str(&yaml::to_yaml(&companion.value));
         known.push(companion);
     }
-    Ok((new != old).then_some(Companions { path, old, new, private }))
+    Ok((new != old).then_some(Companions { path, file: beside, old, new, private }))
 }
 
-/// Writes both files, the companions first, so that a reference to them is never written without them.
-fn store(file: &FileScan, text: Option<&str>, companions: Option<&Companions>) -> anyhow::Result<()> {
-    let path = Path::new(&file.path);
-    let now = std::fs::read_to_string(path).context("cannot read the file again")?;
-    anyhow::ensure!(now == file.text, "the file changed while it was repaired; run the command again");
-    if let Some(companions) = companions {
-        write::replace(&companions.path, &companions.new, companions.private)
-            .with_context(|| format!("cannot write {}", companions.path.display()))?;
+/// The text of a file that is to be replaced; `None` where there is none.
+fn read(file: &Below, limits: &Limits) -> anyhow::Result<Option<String>> {
+    let bytes = file.read_to_replace(limits.file_bytes)?;
+    bytes.map(|bytes| String::from_utf8(bytes).context("is not UTF-8; save it as UTF-8")).transpose()
+}
+
+/// Writes both files, the companions first, so that a reference to them is never written without them. Neither is
+/// written where the other is refused.
+fn store(
+    file: &FileScan,
+    text: Option<&str>,
+    companions: Option<&Companions>,
+    limits: &Limits,
+) -> anyhow::Result<()> {
+    let place = file.below.as_ref().context("is not a file that can be written")?;
+    let now = read(place, limits).context("not repaired")?;
+    anyhow::ensure!(
+        now.as_deref() == Some(&*file.text),
+        "the file changed while it was repaired; run the command again"
+    );
+    if let Some(companions) = companions
+        && let Some(beside) = &companions.file
+    {
+        let mode = if companions.private { 0o600 } else { 0o644 };
+        beside
+            .replace(companions.new.as_bytes(), mode)
+            .with_context(|| format!("not repaired: {}", companions.path))?;
     }
     if let Some(text) = text {
-        write::replace(path, text, false).context("cannot write")?;
+        place.replace(text.as_bytes(), 0o644).context("cannot write")?;
     }
     Ok(())
 }

@@ -23,6 +23,9 @@ pub struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
+    /// Listen on an address that other machines can reach, in plain text
+    #[arg(long)]
+    insecure: bool,
     /// Calls a minute
     #[arg(long, value_name = "N")]
     rpm: Option<f64>,
@@ -182,6 +185,16 @@ async fn provide(
     key: Option<Secret<String>>,
 ) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
+    if !args.listen.ip().is_loopback() {
+        if !args.insecure {
+            return Err(anyhow!(
+                "{} can be reached from other machines, and HTTP is plain text",
+                args.listen
+            ))
+            .hint("listen on 127.0.0.1, or say --insecure on a network you trust");
+        }
+        output::say(&format!("warning: {} takes plain text from other machines (--insecure)", args.listen));
+    }
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
@@ -191,7 +204,7 @@ async fn provide(
         settings.latency, settings.faults, settings.speed
     ));
     let provider = Provider::guarded(settings, key.as_ref());
-    serve(listener, provider.clone(), async move { interrupts.next().await }).await?;
+    serve(listener, provider.clone(), async move { interrupts.next().await }).await;
     output::say(&summary(&provider.report()));
     Ok(Exit::Fine)
 }

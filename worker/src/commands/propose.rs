@@ -3,12 +3,13 @@
 //! With paths the ids are those of `worker detect --output detections` over the same paths. Exit 0: every record has a
 //! patch (or nothing to fix). 1: some have none, for the reason in `status` and `reason`. 2: nothing could be read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
-use cli_support::{Exit, output};
+use cli_support::{Exit, escape, output};
 use domain::config::{Documents, RunConfig};
 use domain::ids::DocumentHash;
 use domain::policy::{PolicyId, PolicyName};
@@ -70,6 +71,8 @@ impl Rows {
     }
 
     pub(crate) fn push(&mut self, row: &Value) -> io::Result<()> {
+        let row = row.to_string();
+        let row = escape::json(&row);
         match (self.form, self.written) {
             (Form::Json, 0) => write!(self.out, "[\n{row}")?,
             (Form::Json, _) => write!(self.out, ",\n{row}")?,
@@ -124,6 +127,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
+/// A patch of more operations is written once: the rows of further records that share it name the row that has it.
+/// Otherwise the output would grow with the square of the violations in a document.
+const SHARED_OPS: usize = 100;
+
+/// The output for a record that shares the decision of the row `first`.
+fn shared_row(id: &str, first: &str, policy: &PolicyName, decision: &Decision) -> Value {
+    match decision {
+        Decision::Repair(proposal) if proposal.patch.len() > SHARED_OPS => json!({
+            "id": id, "policy_id": policy.as_str(), "source": "rules", "hardened": proposal.hardened, "patch": null,
+            "status": "proposed", "same_as": first,
+        }),
+        _ => row(id, policy, decision),
+    }
+}
+
 /// The output for one record.
 fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
     let mut row = json!({
@@ -161,19 +179,21 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
         },
         |(file, decisions)| {
             tally.take(&file);
-            let mut shown = BTreeSet::new();
+            let mut first_rows: HashMap<(usize, PolicyId), String> = HashMap::new();
             for (at, policy, decision) in decisions {
                 number += 1;
                 counts.take(&decision);
-                let name = PolicyName::Known(policy);
-                match &mut out {
-                    Some(out) => out.push(&row(&format!("{number:03}"), &name, &decision))?,
-                    None if shown.insert((at, policy)) => {
+                let (id, name) = (format!("{number:03}"), PolicyName::Known(policy));
+                match (&mut out, first_rows.get(&(at, policy))) {
+                    (Some(out), Some(first)) => out.push(&shared_row(&id, first, &name, &decision))?,
+                    (Some(out), None) => out.push(&row(&id, &name, &decision))?,
+                    (None, Some(_)) => continue,
+                    (None, None) => {
                         let place = &file.objects[at].place;
                         show(&file.path, &file.text, Some(place), &name, &decision, config)?;
                     }
-                    None => {}
                 }
+                first_rows.entry((at, policy)).or_insert(id);
             }
             Ok(())
         },
@@ -184,21 +204,18 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
 }
 
 /// One decision for each record of the file, in the order of the records; records of one object and policy share it.
-fn decisions(file: &FileScan, config: &RunConfig) -> Vec<(usize, PolicyId, Decision)> {
-    let mut known: Vec<(usize, PolicyId, Decision)> = Vec::new();
+fn decisions(file: &FileScan, config: &RunConfig) -> Vec<(usize, PolicyId, Arc<Decision>)> {
+    let mut known: HashMap<(usize, PolicyId), Arc<Decision>> = HashMap::new();
     let mut decisions = Vec::new();
     for row in rows(file) {
         let (Some(object), Some(policy)) = (file.objects.get(row.at), PolicyId::find(row.rule)) else {
             continue;
         };
-        let same = known.iter().find(|(at, id, _)| (*at, *id) == (row.at, policy)).cloned();
-        let decided = same.unwrap_or_else(|| {
+        let decision = known.entry((row.at, policy)).or_insert_with(|| {
             let name = PolicyName::Known(policy);
-            let decision = propose(&object.document, &object.neighbours, &name, config);
-            known.push((row.at, policy, decision.clone()));
-            (row.at, policy, decision)
+            Arc::new(propose(&object.document, &object.neighbours, &name, config))
         });
-        decisions.push(decided);
+        decisions.push((row.at, policy, Arc::clone(decision)));
     }
     decisions
 }

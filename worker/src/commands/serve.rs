@@ -5,23 +5,37 @@ use std::thread::available_parallelism;
 
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
-use cli_support::{Exit, output};
+use cli_support::{Exit, descriptors, output};
 use domain::ids::WorkerName;
+use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
+use crate::commands::settings::Settings;
 use crate::session::{self, Options, Stage};
+
+/// Remedy for a refusal whose message has none of its own.
+const REFUSED_HINT: &str =
+    "install the same release on both sides, and give the worker the role that the message names";
 
 /// Leases shards from a coordinator, processes them and commits the results.
 ///
-/// Needs nothing but the coordinator's address: no shared disk, no credentials of the store. Ctrl-C (or SIGTERM)
+/// Needs the coordinator's address, from another machine or user what proves its role, and the key of each provider that
+/// runs name: no shared disk, no credentials of the store. A run names a provider (grok, vendor, vllm) and its model; where
+/// that provider is called, and with which key, is the setting of this worker: the keys `grok.endpoint`,
+/// `grok.api_key_env`, `grok.auth_header` and `grok.auth_scheme` (the same for vendor and vllm) of --config, of the
+/// environment (`K8S_AUTO_FIX_<KEY>`, `__` for a dot) and of --set. A key is sent over https to the host that it is bound
+/// to, or to this machine. Ctrl-C (or SIGTERM)
 /// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends
 /// with exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker
 /// does the same and ends with exit code 0. Exit code 2: the coordinator refuses it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address of the coordinator, e.g. <http://127.0.0.1:7070>
+    /// Address of the coordinator: <http://127.0.0.1:7070> (one of the same user), <https://host:7070> or
+    /// `unix:PATH`
     #[arg(long, value_name = "URL")]
     coordinator: String,
+    #[command(flatten)]
+    access: Access,
     /// Name of this worker in results and tables [default: the host's name]
     #[arg(long, value_name = "NAME")]
     name: Option<WorkerName>,
@@ -31,13 +45,24 @@ pub struct Args {
     /// About how many records may wait for LLM calls at the same time; fewer do while the rate limits are low
     #[arg(long, value_name = "N", default_value_t = session::QUESTIONS)]
     questions: NonZeroUsize,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Serves until it is interrupted or refused.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    descriptors::ensure(descriptors::FILES)?;
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let name = args.name.unwrap_or_else(host_name);
-    let options = Options { coordinator: args.coordinator, name, slots, questions: args.questions };
+    let (providers, unused) = args.settings.providers()?;
+    if let Some(unused) = unused {
+        output::say(&unused);
+    }
+    let coordinator = CoordinatorAddress::parse(&args.coordinator, &args.access)?;
+    if coordinator.is_plain_text() {
+        output::say(&proto::channel::plain_text_warning(&coordinator));
+    }
+    let options = Options { coordinator, name, slots, questions: args.questions, providers };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(options));
     // After a second Ctrl-C, abandon the work in progress.
@@ -56,7 +81,7 @@ async fn serve(options: Options) -> anyhow::Result<Exit> {
     tokio::pin!(session);
     tokio::select! {
         ended = &mut session => {
-            let summary = ended?.hint("start the coordinator, or install the same release on both sides")?;
+            let summary = ended?.hint(REFUSED_HINT)?;
             output::say(&sentence(summary));
             return Ok(Exit::Fine);
         }

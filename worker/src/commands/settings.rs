@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use cli_support::settings::Resolved;
 use cli_support::{env, settings};
 use domain::config::RunConfig;
+use llm::providers::Providers;
+use llm::settings::{Settings as Told, is_of_provider};
 
 /// Maps whose keys are chosen by the user.
 const OPEN_MAPS: &[&str] = &["rules.images"];
@@ -12,7 +15,7 @@ const OPEN_MAPS: &[&str] = &["rules.images"];
 /// Arguments that set configuration keys.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Settings {
-    /// Configuration file (YAML); its keys are those of a run
+    /// Configuration file (YAML); see configs/run.yaml for every key
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set one key, e.g. `--set rules.default_tag=stable`; beats file and environment
@@ -21,18 +24,36 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Resolves the layers and validates the result.
+    /// The checked configuration of a run.
     pub(crate) fn load(&self) -> anyhow::Result<RunConfig> {
-        let defaults = serde_json::to_value(RunConfig::default())?;
+        let told = self.resolve()?.1;
+        told.run.check()?;
+        Ok(told.run)
+    }
+
+    /// The checked providers of this machine, and what to say about keys of runs, which are not used: they come with each
+    /// run. `None`: none were set.
+    pub(crate) fn providers(&self) -> anyhow::Result<(Providers, Option<String>)> {
+        let (resolved, told) = self.resolve()?;
+        told.providers.check().context("the settings of the providers are not valid")?;
+        let unused = resolved.set_keys(|key| !is_of_provider(key));
+        let unused = unused.map(|keys| {
+            format!("not used: {keys}. These keys come with each run (`coordinator submit --config`)")
+        });
+        Ok((told.providers, unused))
+    }
+
+    /// Resolves the layers, and tells the keys of runs and of providers apart.
+    fn resolve(&self) -> anyhow::Result<(Resolved, Told)> {
+        let defaults = llm::settings::defaults()?;
         let file = match &self.config {
             Some(path) => Some((path.display().to_string(), settings::read_yaml(path)?)),
             None => None,
         };
         let file = file.as_ref().map(|(path, value)| (path.as_str(), value.clone()));
         let resolved = settings::resolve(&defaults, OPEN_MAPS, file, env::settings(), &self.set)?;
-        let config: RunConfig =
-            serde_json::from_value(resolved.value).context("the settings are not a valid configuration")?;
-        config.check()?;
-        Ok(config)
+        let told =
+            Told::from_tree(resolved.value.clone()).context("the settings are not a valid configuration")?;
+        Ok((resolved, told))
     }
 }

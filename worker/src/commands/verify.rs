@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -89,7 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (mut accepted, mut rejected) = (0_u64, 0_u64);
     let mut faults: Vec<(Fault, u64)> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
     read::<anyhow::Error>(&source, &config, &mut |record, source| {
-        let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()));
+        let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()).map(AsRef::as_ref));
         if judged.status == Status::Accepted {
             accepted += 1;
         } else {
@@ -110,17 +111,25 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::found(rejected > 0))
 }
 
-/// Every patch by its record's id, as JSON text.
-fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Proposed>> {
-    let mut found = HashMap::new();
+/// Every patch by its record's id, as JSON text. A row without a patch of its own shares that of an earlier row, which it
+/// names in `same_as`.
+fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Arc<Proposed>>> {
+    let mut found: HashMap<String, Arc<Proposed>> = HashMap::new();
     let mut elements = Elements::open(path, &config.limits)
         .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?;
     while let Some(element) = elements.next_element::<published::Patch>()? {
         match element.content {
             Ok(entry) => {
+                let shared = entry.rest.get("same_as").and_then(Value::as_str);
+                if let Some(shared) = shared.filter(|_| entry.patch.is_null()).and_then(|id| found.get(id)) {
+                    let shared = Arc::clone(shared);
+                    found.insert(entry.id, shared);
+                    continue;
+                }
                 let companions = entry.rest.get("companions").and_then(Value::as_array).cloned();
                 let companions = companions.unwrap_or_default();
-                found.insert(entry.id, Proposed { patch: entry.patch.to_string(), companions });
+                let proposed = Proposed { patch: entry.patch.to_string(), companions };
+                found.insert(entry.id, Arc::new(proposed));
             }
             Err(malformed) => output::say(&format!("{path}: {}", malformed.message)),
         }
@@ -150,6 +159,7 @@ struct Judged {
     fault: Fault,
     gates: Gates,
     new_violations: Vec<String>,
+    collateral: Vec<String>,
     errors: Vec<String>,
     patched_yaml: Option<String>,
     ms: f64,
@@ -162,6 +172,7 @@ impl Judged {
             fault,
             gates: Gates::NOT_RUN,
             new_violations: Vec::new(),
+            collateral: Vec::new(),
             errors: vec![error],
             patched_yaml: None,
             ms: 0.0,
@@ -176,6 +187,7 @@ impl Judged {
             errors: verification.errors(),
             patched_yaml: verification.patched.as_ref().map(to_yaml),
             new_violations: verification.new_violations,
+            collateral: verification.collateral,
             gates: verification.gates,
             ms,
         }
@@ -207,6 +219,7 @@ impl Judged {
             "fault": self.fault,
             "gates": verdicts(&self.gates),
             "new_violations": self.new_violations,
+            "collateral": self.collateral,
         })
     }
 }

@@ -14,16 +14,15 @@ use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
-use domain::ids::WorkerName;
-use proto::channel::{OPEN_QUESTIONS, fleet_client};
-use proto::convert::{AcquireCall, CallResult};
+use proto::channel::{Connection, OPEN_QUESTIONS, fleet_client};
+use proto::convert::{AcquireCall, CallResult, Ticket};
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
 
 use super::pending::{GatewayEvent, PendingRequests};
 use crate::backoff::Backoff;
+use crate::remote::Identity;
 
 /// Commands that may queue for the stream's task.
 const COMMANDS: usize = 1024;
@@ -81,17 +80,17 @@ pub(super) struct OpenRequest {
 }
 
 impl GatewayClient {
-    /// A client over `channel`, which connects once `name` holds the name that the coordinator assigned. Its task
-    /// ends when every handle is dropped.
+    /// A client over `connection`, which connects once `identity` holds the name and session that the coordinator
+    /// assigned. Its task ends when every handle is dropped.
     pub(crate) fn start(
-        channel: Channel,
-        name: watch::Receiver<Option<WorkerName>>,
+        connection: Connection,
+        identity: watch::Receiver<Option<Identity>>,
     ) -> (Self, JoinHandle<()>) {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let task = tokio::spawn(
             StreamTask {
-                channel,
-                name,
+                connection,
+                identity,
                 inbox,
                 pending: PendingRequests::new(OPEN_QUESTIONS),
                 failures: Failures::default(),
@@ -215,22 +214,28 @@ impl Failures {
 
 type OpenStream = (mpsc::Sender<v1::LlmCallsRequest>, Streaming<v1::LlmCallsResponse>);
 
-/// Opens the LLM call stream; waits for the name that the coordinator assigns.
-async fn open(channel: Channel, mut name: watch::Receiver<Option<WorkerName>>) -> Result<OpenStream, String> {
-    let worker = match name.wait_for(Option::is_some).await.map(|name| name.clone()) {
-        Ok(Some(name)) => name.to_string(),
-        _ => return Err("the worker has not joined".to_owned()),
+/// Opens the LLM call stream; waits for the name that the coordinator assigns. `resume`: the ticket of the last stream.
+async fn open(
+    connection: Connection,
+    mut identity: watch::Receiver<Option<Identity>>,
+    resume: Option<Ticket>,
+) -> Result<OpenStream, String> {
+    let joined = identity.wait_for(Option::is_some).await.map(|identity| identity.clone());
+    let Ok(Some(Identity { worker, session })) = joined else {
+        return Err("the worker has not joined".to_owned());
     };
     let (outbox, requests) = mpsc::channel(OUTBOX);
-    let open = v1::LlmCallsRequest { message: Some(Request::Open(v1::LlmCallsOpen { worker })) };
+    let (session, resume) = (session.expose().to_vec(), Ticket::to_wire(resume));
+    let open = v1::LlmCallsOpen { worker: worker.into(), session, resume };
+    let open = v1::LlmCallsRequest { message: Some(Request::Open(open)) };
     outbox.send(open).await.map_err(|error| error.to_string())?;
-    let stream = fleet_client(channel).llm_calls(ReceiverStream::new(requests)).await;
+    let stream = fleet_client(connection).llm_calls(ReceiverStream::new(requests)).await;
     Ok((outbox, stream.map_err(|status| status.message().to_owned())?.into_inner()))
 }
 
 struct StreamTask {
-    channel: Channel,
-    name: watch::Receiver<Option<WorkerName>>,
+    connection: Connection,
+    identity: watch::Receiver<Option<Identity>>,
     inbox: mpsc::Receiver<Command>,
     pending: PendingRequests,
     failures: Failures,
@@ -244,7 +249,7 @@ impl StreamTask {
                 let Some(command) = self.inbox.recv().await else { return };
                 self.take(command);
             }
-            let opening = open(self.channel.clone(), self.name.clone());
+            let opening = open(self.connection.clone(), self.identity.clone(), self.pending.resume());
             let Some(opened) = self.take_commands_during(opening).await else { return };
             let begun = Instant::now();
             let reason = match opened {

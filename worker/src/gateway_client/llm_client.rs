@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use domain::answer::{Answer, CallOutcome, Question};
 use domain::config::{ModelConfig, RunConfig};
-use domain::ids::RunId;
+use domain::ids::{RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::Failure;
+use llm::providers::Providers;
 use llm::request::estimated_tokens;
 use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
 use proto::convert::{AcquireCall, CallResult};
@@ -45,10 +46,12 @@ pub(crate) enum Completion {
 pub(crate) struct LlmClient {
     gateway: GatewayClient,
     run_id: RunId,
-    /// `Err`: why there is no client, e.g. a missing API key; reported with the first call.
+    /// `Err`: why there is no client, e.g. a missing API key; reported with the first call. Responses from the cache need
+    /// none.
     client: Result<Client, String>,
     retry_policy: RetryPolicy,
     model: ModelConfig,
+    endpoint: String,
 }
 
 /// Result of one call, after the coordinator has persisted it.
@@ -61,22 +64,36 @@ enum CallAttempt {
 }
 
 impl LlmClient {
-    /// A client for the model of the run's configuration; `None` where the rules propose.
+    /// A client for the model of the run's configuration; `None` where the rules propose. The run names the provider;
+    /// where that is called, and with which key, `providers` of this worker say.
     pub(crate) fn new(
         gateway: GatewayClient,
         run_id: RunId,
         config: &RunConfig,
+        providers: &Providers,
+        worker: &WorkerName,
         env: impl Fn(&str) -> Option<String>,
     ) -> Option<Self> {
-        let model = config.model()?;
-        let client = Client::new(model, Timeouts::from(&config.proposer), env);
+        let (model, mode) = (config.model()?, config.proposer.mode);
+        let client = providers.open(mode, env).map_err(|error| error.to_string());
+        let client = client.and_then(|provider| {
+            Client::new(provider, Timeouts::from(&config.proposer)).map_err(|error| error.to_string())
+        });
         let retry_policy = RetryPolicy {
             retries: config.proposer.retries,
             deadline: Duration::from_secs(config.proposer.retry_seconds.into()),
             ..RetryPolicy::default()
         };
-        let client = client.map_err(|error| error.to_string());
-        Some(Self { gateway, run_id, client, retry_policy, model: model.clone() })
+        let client = client.map_err(|error| {
+            format!("worker {worker}: {error}; set it for that worker, start the worker again, and submit the run again")
+        });
+        let endpoint = providers.url(mode);
+        Some(Self { gateway, run_id, client, retry_policy, model: model.clone(), endpoint })
+    }
+
+    /// The URL that is called; a part of the key of each response.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// The configured model.
@@ -106,6 +123,7 @@ impl LlmClient {
                 self.run_id.clone(),
                 open,
                 until,
+                self.retry_policy.deadline,
             ));
             let (reply, failure) = match call.await {
                 Ok(CallAttempt::Answered(answer, last)) => {
@@ -142,18 +160,21 @@ impl LlmClient {
     async fn acquire(&self, question: &Question) -> OpenRequest {
         let (run_id, key) = (self.run_id.clone(), question.key());
         let tokens = estimated_tokens(question, USUAL_ANSWER);
-        self.gateway.acquire(|number| AcquireCall { number, run_id, key, tokens, under_way: false }).await
+        self.gateway
+            .acquire(|number| AcquireCall { number, run_id, key, tokens, under_way: false, ticket: None })
+            .await
     }
 }
 
-/// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see
-/// [`GatewayClient::call`].
+/// Makes the call, sends its result and waits until it is persisted. A provider that refuses the call can delay the next ones
+/// by `longest_pause`. Runs in a task of its own, see [`GatewayClient::call`].
 async fn call(
     client: Result<Client, String>,
     question: Arc<Question>,
     run_id: RunId,
     mut open: OpenRequest,
     until: tokio::time::Instant,
+    longest_pause: Duration,
 ) -> CallAttempt {
     let reply = match &client {
         _ if tokio::time::Instant::now() >= until => None,
@@ -168,12 +189,14 @@ async fn call(
         usage: domain::budget::Usage::default(),
         advertised_requests: None,
         advertised_tokens: None,
+        // Known to the stream's task.
+        ticket: None,
     };
     match &reply {
         None => {}
         Some(Err(why)) => result.outcome = CallOutcome::Failed { reason: why.clone(), stop: true },
         Some(Ok(reply)) => {
-            result.outcome = outcome(reply);
+            result.outcome = outcome(reply, longest_pause);
             result.usage = reply.usage;
             // The limits are taken as per minute; the headers do not name the period.
             result.advertised_requests = reply.headers.requests.limit;
@@ -194,12 +217,12 @@ async fn call(
     }
 }
 
-fn outcome(reply: &Reply) -> CallOutcome {
+fn outcome(reply: &Reply, longest_pause: Duration) -> CallOutcome {
     match &reply.result {
         Ok(answer) if answer.is_whole() => CallOutcome::Answered(answer.clone()),
         Ok(_) => CallOutcome::Failed { reason: Failure::Empty.to_string(), stop: false },
         Err(failure) if is_throttled(failure) => CallOutcome::Throttled {
-            retry_after: reply.headers.retry_after,
+            retry_after: reply.headers.retry_after.map(|wait| wait.min(longest_pause)),
             tokens: matches!(failure, Failure::Status { reason, message, .. } if about_tokens(reason, message)),
         },
         Err(failure) => {

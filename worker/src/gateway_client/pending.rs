@@ -12,12 +12,15 @@ use tokio::time::Instant;
 
 use domain::answer::{Answer, CallOutcome};
 use domain::budget::Usage;
-use proto::convert::{AcquireCall, CallResult};
+use proto::convert::{AcquireCall, CallResult, Ticket};
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
 use proto::v1::llm_calls_response::Message as Response;
 
 use super::queue::Queue;
+
+/// Longest time for which a permit is believed to be valid.
+const LONGEST_PERMIT_MS: u64 = 3_600_000;
 
 /// Event of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +81,8 @@ pub(super) struct PendingRequests {
     cancelled: VecDeque<AcquireCall>,
     /// Why no request may wait any more, once closed.
     closed: Option<String>,
+    /// Shows the coordinator that the last stream was this worker's.
+    resume: Option<Ticket>,
 }
 
 impl PendingRequests {
@@ -90,7 +95,13 @@ impl PendingRequests {
             limit,
             cancelled: VecDeque::new(),
             closed: None,
+            resume: None,
         }
+    }
+
+    /// The ticket of the last stream, for the opening of the next one.
+    pub(super) const fn resume(&self) -> Option<Ticket> {
+        self.resume
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -154,12 +165,13 @@ impl PendingRequests {
     }
 
     /// The call of a request has ended.
-    pub(super) fn on_result(&mut self, result: CallResult) {
+    pub(super) fn on_result(&mut self, mut result: CallResult) {
         let number = result.number;
         let Some(entry) = self.open.get_mut(&number) else {
             self.urgent.push_back(Urgent::CallResult(Box::new(result)));
             return;
         };
+        result.ticket = entry.request.ticket;
         entry.state = RequestState::Persisting(Box::new(result));
         if !std::mem::replace(&mut entry.is_urgent, true) {
             self.urgent.push_back(Urgent::State(number));
@@ -214,15 +226,22 @@ impl PendingRequests {
                 self.settle(persisted.number, GatewayEvent::ResultPersisted);
             }
             Response::Stopped(stopped) => self.settle(stopped.number, GatewayEvent::Stopped(stopped.reason)),
+            // An older coordinator sends none, and one that cannot be read is of no use.
+            Response::Opened(opened) => {
+                self.resume = Ticket::from_wire("opened.resume", &opened.resume).unwrap_or_default();
+            }
         }
     }
 
     fn on_permit(&mut self, permit: &v1::CallPermit, now: Instant) {
-        let until = now + Duration::from_millis(permit.valid_ms);
+        let until = now + Duration::from_millis(permit.valid_ms.min(LONGEST_PERMIT_MS));
+        let ticket = Ticket::from_wire("call_permit.ticket", &permit.ticket).unwrap_or_default();
         let Some(entry) = self.open.get_mut(&permit.number) else {
             // Cancelled meanwhile: return the permit.
             let request = self.cancelled.iter().find(|request| request.number == permit.number);
-            self.urgent.extend(request.map(|request| Urgent::CallResult(Box::new(unsent(request)))));
+            self.urgent.extend(request.map(|request| {
+                Urgent::CallResult(Box::new(unsent(&AcquireCall { ticket, ..request.clone() })))
+            }));
             return;
         };
         if !matches!(entry.state, RequestState::Waiting) {
@@ -230,6 +249,7 @@ impl PendingRequests {
             return;
         }
         self.queue.remove(&entry.request.run_id, permit.number);
+        entry.request.ticket = ticket;
         if entry.events.try_send(GatewayEvent::CallPermit(until)).is_ok() {
             entry.state = RequestState::Calling;
             return;
@@ -269,6 +289,7 @@ fn unsent(request: &AcquireCall) -> CallResult {
         usage: Usage::default(),
         advertised_requests: None,
         advertised_tokens: None,
+        ticket: request.ticket,
     }
 }
 
@@ -280,7 +301,7 @@ mod tests {
 
     fn request(number: u64) -> AcquireCall {
         let (run_id, key) = (RunId::new("r").unwrap(), AnswerKey::of(&number.to_le_bytes()));
-        AcquireCall { number, run_id, key, tokens: 1000, under_way: false }
+        AcquireCall { number, run_id, key, tokens: 1000, under_way: false, ticket: None }
     }
 
     fn result(number: u64) -> CallResult {
@@ -294,11 +315,12 @@ mod tests {
             usage: Usage::default(),
             advertised_requests: None,
             advertised_tokens: None,
+            ticket: None,
         }
     }
 
     fn permit(number: u64) -> Response {
-        Response::CallPermit(v1::CallPermit { number, valid_ms: 1000 })
+        Response::CallPermit(v1::CallPermit { number, valid_ms: 1000, ticket: vec![7; 32] })
     }
 
     fn pending_requests() -> PendingRequests {
@@ -339,9 +361,11 @@ mod tests {
         pending.begin_stream();
         let sent = messages(&mut pending);
         assert!(
-            matches!(&sent[0], Request::AcquireCall(acquire) if acquire.number == 1 && acquire.under_way)
+            matches!(&sent[0], Request::AcquireCall(acquire) if acquire.number == 1 && acquire.under_way && acquire.ticket == [7; 32])
         );
-        assert!(matches!(&sent[1], Request::CallResult(ended) if ended.number == 2));
+        assert!(
+            matches!(&sent[1], Request::CallResult(ended) if ended.number == 2 && ended.ticket == [7; 32])
+        );
         assert!(
             matches!(&sent[2], Request::AcquireCall(acquire) if acquire.number == 0 && !acquire.under_way)
         );

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use domain::answer::{Answer, Finish, Message, Question, Role, Sampling};
 use domain::budget::Usage;
-use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
+use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
+use llm::providers::Providers;
 use mock_llm::{Allowed, Provider, Settings};
-use proto::channel::OPEN_QUESTIONS;
+use proto::channel::{Access, Connection, CoordinatorAddress, OPEN_QUESTIONS, connect};
 use proto::convert::AcquireCall;
 use proto::v1;
 use proto::v1::call_result::Outcome;
@@ -26,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::pending::GatewayEvent;
 use super::{Completion, GatewayClient, LlmClient};
+use crate::remote::Identity;
 
 /// Behaviour of the fake coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +102,8 @@ impl FakeCoordinator {
                 }
                 Behaviour::Permits | Behaviour::Breaks => {
                     let first = self.see(|seen| seen.streams == 1);
-                    let permit = Reply::CallPermit(v1::CallPermit { number, valid_ms: 5000 });
+                    let permit =
+                        Reply::CallPermit(v1::CallPermit { number, valid_ms: 5000, ticket: Vec::new() });
                     (Some(permit), self.behaviour == Behaviour::Breaks && first)
                 }
             },
@@ -228,29 +231,47 @@ impl Scene {
         let url = format!("http://{}", socket.local_addr().unwrap());
         let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(socket)));
-        let channel = proto::channel::endpoint(&url).unwrap().connect_lazy();
-        let (joined, name) = watch::channel(None);
-        let (gateway, _) = GatewayClient::start(channel, name);
-        joined.send_replace(Some(WorkerName::new("w").unwrap()));
+        let (joined, identity) = watch::channel(None);
+        let (gateway, _) = GatewayClient::start(connection(&url), identity);
+        joined.send_replace(Some(identity_of("w")));
         let llm_client = llm_client(&gateway, &endpoint, |_| None);
         Self { coordinator, provider, gateway, endpoint, llm_client }
     }
+}
+
+/// Providers of which `vllm` is called at this address.
+pub(crate) fn called_at(endpoint: &str) -> Providers {
+    let mut providers = Providers::default();
+    providers.vllm.endpoint = endpoint.to_owned();
+    providers
+}
+
+/// Plain text to a fake coordinator, which proves nothing.
+fn connection(url: &str) -> Connection {
+    let access = Access { insecure: true, ..Access::default() };
+    connect(&CoordinatorAddress::parse(url, &access).unwrap())
+}
+
+fn identity_of(worker: &str) -> Identity {
+    Identity::of(WorkerName::new(worker).unwrap())
 }
 
 fn llm_client(gateway: &GatewayClient, endpoint: &str, env: impl Fn(&str) -> Option<String>) -> LlmClient {
     let mut config = RunConfig { guardrails: Guardrails::None, ..RunConfig::default() };
     config.proposer.mode = ProposerMode::Vllm;
     config.proposer.retries = 20;
-    config.vllm = ModelConfig { endpoint: endpoint.to_owned(), model: "m".to_owned(), ..config.vllm };
+    config.vllm.model = "m".to_owned();
+    let mut providers = called_at(endpoint);
     if env("KEY").is_some() {
-        config.vllm.api_key_env = "MISSING".to_owned();
+        providers.vllm.api_key_env = "MISSING".to_owned();
     }
-    LlmClient::new(gateway.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap()
+    let (run_id, worker) = (RunId::new("r").unwrap(), WorkerName::new("w").unwrap());
+    LlmClient::new(gateway.clone(), run_id, &config, &providers, &worker, |_| None).unwrap()
 }
 
 fn question(scene: &Scene, text: &str) -> Question {
     Question {
-        endpoint: scene.llm_client.model().url(),
+        endpoint: scene.llm_client.endpoint().to_owned(),
         model: "m".to_owned(),
         messages: vec![Message::new(Role::User, text)],
         sampling: Sampling::default(),
@@ -355,7 +376,10 @@ async fn a_missing_key_stops_the_run_and_names_its_variable() {
     let _ = keyless.complete(question(&scene, "a")).await;
     scene.coordinator.see(|seen| {
         let Some(Outcome::Failed(failed)) = seen.results.values().next() else { panic!("{seen:?}") };
-        assert!(failed.stop && failed.reason.contains("MISSING"), "{failed:?}");
+        assert!(failed.stop, "{failed:?}");
+        for needed in ["worker w", "MISSING", "vllm.api_key_env", "submit the run again"] {
+            assert!(failed.reason.contains(needed), "{failed:?}");
+        }
     });
 }
 
@@ -365,9 +389,8 @@ async fn more_requests_than_a_stream_takes_outlive_a_killed_coordinator() {
     let address = free.local_addr().unwrap();
     drop(free);
     let first = Killable::start(Behaviour::Silent, address);
-    let channel = proto::channel::endpoint(&format!("http://{address}")).unwrap().connect_lazy();
-    let (_joined, name) = watch::channel(Some(WorkerName::new("w").unwrap()));
-    let (gateway, _) = GatewayClient::start(channel, name);
+    let (_joined, identity) = watch::channel(Some(identity_of("w")));
+    let (gateway, _) = GatewayClient::start(connection(&format!("http://{address}")), identity);
     let mut open = Vec::new();
     for _ in 0..OPEN_QUESTIONS + 5000 {
         let request = |number: u64| AcquireCall {
@@ -376,6 +399,7 @@ async fn more_requests_than_a_stream_takes_outlive_a_killed_coordinator() {
             key: AnswerKey::of(&number.to_le_bytes()),
             tokens: 1000,
             under_way: false,
+            ticket: None,
         };
         open.push(gateway.acquire(request).await);
     }

@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use domain::config::RunConfig;
+use domain::config::{Limits, RunConfig};
 use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::ErrorKind;
 use domain::record::Problem;
+use engine::steps::limited;
 
 /// What the records of a slice share.
 #[derive(Debug, Clone)]
@@ -40,10 +41,14 @@ pub(super) fn unix_us() -> Option<i64> {
     i64::try_from(since.as_micros()).ok()
 }
 
-/// Runs `work` and turns a panic into a problem of the record.
-pub(super) fn catch_panic<T>(doing: &str, work: impl FnOnce() -> T) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Problem {
-        kind: ErrorKind::Internal,
-        message: format!("bug in the harness while {doing}; please report the record"),
-    })
+/// Runs `work` within the steps of a record, and turns too many of them, or a panic, into a problem of the record.
+pub(super) fn within_bounds<T>(doing: &str, limits: &Limits, work: impl FnOnce() -> T) -> Result<T, Problem> {
+    match catch_unwind(AssertUnwindSafe(|| limited(limits.record_steps, work))) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(too_slow)) => Err(Problem { kind: ErrorKind::TooSlow, message: too_slow.to_string() }),
+        Err(_) => Err(Problem {
+            kind: ErrorKind::Internal,
+            message: format!("bug in the harness while {doing}; please report the record"),
+        }),
+    }
 }

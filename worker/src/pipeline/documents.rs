@@ -7,11 +7,12 @@ use domain::config::RunConfig;
 use domain::ids::DocumentHash;
 use domain::outcome::{ErrorKind, Verdict};
 use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};
-use engine::document::Document;
+use engine::document::{Document, Identity};
 use engine::template;
 use engine::verify::{Before, Clock, examine};
 
-use super::context::catch_panic;
+use super::context::within_bounds;
+use super::row_masks::DocumentMasks;
 
 /// A parsed document, examined before any patch.
 pub(super) struct ParsedDocument {
@@ -19,6 +20,14 @@ pub(super) struct ParsedDocument {
     pub(super) before: Before,
     /// Why it cannot be repaired, if it is an unrendered template.
     pub(super) unrendered: Option<String>,
+    pub(super) masks: DocumentMasks,
+}
+
+impl ParsedDocument {
+    /// What identifies the object, for a row.
+    pub(super) fn identity(&self, config: &RunConfig) -> Identity {
+        self.masks.identity(&self.document, config)
+    }
 }
 
 /// A record's document, or the record's problem.
@@ -67,7 +76,7 @@ impl<'s> DocumentCache<'s> {
 
     fn parse(&self, source: &SourceDocument, clock: Clock<'_>) -> Result<ParsedDocument, Problem> {
         let config = self.config;
-        catch_panic("reading the document", || {
+        within_bounds("reading the document", &config.limits, || {
             let document = Document::parse(&source.text, &config.limits)
                 .map_err(|error| Problem { kind: error.error_kind(), message: error.to_string() })?;
             let mut before = examine(&document, &source.neighbours, config, clock);
@@ -78,7 +87,7 @@ impl<'s> DocumentCache<'s> {
                 before.schema.verdict = Verdict::Failed;
                 before.schema.errors.push(reason.clone());
             }
-            Ok(ParsedDocument { document, before, unrendered })
+            Ok(ParsedDocument { document, before, unrendered, masks: DocumentMasks::default() })
         })
         .unwrap_or_else(Err)
     }

@@ -14,7 +14,7 @@ use domain::record::{Problem, Slice};
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::{Decision, prompt};
 
-use super::context::{Context, ms_since};
+use super::context::{Context, ms_since, within_bounds};
 use super::plan::{Action, PlannedRecord, ProposalTask, SlicePlan, plan};
 use super::progress::Progress;
 use super::record::FinishedRecord;
@@ -78,8 +78,9 @@ pub(crate) async fn run_llm_slice(
     Ok(Some(rows.collect()))
 }
 
-/// The LLM request for these messages, with the sampling of the configuration.
+/// The LLM request for these messages to `endpoint`, with the sampling of the configuration.
 pub(crate) fn question(
+    endpoint: &str,
     model: &ModelConfig,
     config: &RunConfig,
     messages: Vec<domain::answer::Message>,
@@ -94,7 +95,7 @@ pub(crate) fn question(
         max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
         form: prompt::form(proposer.answer_form),
     };
-    Question { endpoint: model.url(), model: model.model.clone(), messages, sampling, sample }
+    Question { endpoint: endpoint.to_owned(), model: model.model.clone(), messages, sampling, sample }
 }
 
 /// What the conversations of a slice share.
@@ -148,11 +149,12 @@ impl LlmRunner<'_> {
 
     /// One conversation; `None`: stopped.
     async fn converse(&self, task: Arc<ProposalTask>, sample: u32) -> Option<Conversation> {
-        let mut conversation = Conversation::new(&task);
+        let mut conversation = Conversation::new(&task, &self.context.config);
         let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
         let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
-            let question = question(self.llm_client.model(), &self.context.config, messages, sample);
+            let (llm_client, config) = (self.llm_client, &self.context.config);
+            let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
             let start = Instant::now();
             let completion = self.llm_client.complete(question).await;
             let elapsed = start.elapsed();
@@ -194,7 +196,8 @@ impl LlmRunner<'_> {
         Some(conversation)
     }
 
-    /// Runs `work` on the CPU pool and counts its time; `None`: it panicked, which becomes the result.
+    /// Runs `work` on the CPU pool and counts its time; `None`: it panicked or took too many steps, which becomes the
+    /// result.
     async fn compute<T: Send + 'static>(
         &self,
         task: &Arc<ProposalTask>,
@@ -206,27 +209,32 @@ impl LlmRunner<'_> {
         let done = self.pool.run(move || {
             let start = Instant::now();
             let clock = || ms_since(start);
-            let value = work(task.case(&slice, &context.config, &clock));
+            let case = task.case(&slice, &context.config, &clock);
+            let value = within_bounds("talking with the model", &context.config.limits, move || work(case));
             (value, clock())
         });
         let done = done.await;
         let elapsed_ms = ms_since(queued);
-        if let Ok((value, ms)) = done {
-            conversation.cpu_ms += ms;
-            conversation.waited_ms += (elapsed_ms - ms).max(0.0);
-            return Some(value);
-        }
-        let message =
-            "bug in the harness during the conversation with the model; please report the record".to_owned();
-        conversation.result = RepairResult::failed(Problem { kind: ErrorKind::Internal, message });
+        let failed = match done {
+            Ok((value, ms)) => {
+                conversation.cpu_ms += ms;
+                conversation.waited_ms += (elapsed_ms - ms).max(0.0);
+                match value {
+                    Ok(value) => return Some(value),
+                    Err(problem) => problem,
+                }
+            }
+            Err(crashed) => Problem { kind: ErrorKind::Internal, message: crashed.to_string() },
+        };
+        conversation.result = RepairResult::failed(failed);
         None
     }
 }
 
 impl Conversation {
-    fn new(task: &ProposalTask) -> Self {
+    fn new(task: &ProposalTask, config: &RunConfig) -> Self {
         Self {
-            result: RepairResult::no_answer(&[], Some(&task.parsed)),
+            result: RepairResult::no_answer(&[], Some((&task.parsed, config))),
             attempts: 0,
             errors: Vec::new(),
             usage: Usage::default(),
@@ -266,18 +274,19 @@ fn conclude(
 ) -> RepairResult {
     match step {
         Step::Done(judged) => {
-            RepairResult { source: mode, ..RepairResult::judged(judged.proposal, judged.verification) }
+            RepairResult::judged(mode, judged.proposal, judged.verification, &task.parsed, case.config)
         }
         Step::Fallback(Some(Decision::Repair(proposal))) => {
             let verification = case.verify(&proposal);
-            RepairResult::judged(proposal, verification)
+            RepairResult::judged(ProposerMode::Rules, proposal, verification, &task.parsed, case.config)
         }
         Step::Fallback(Some(decision @ (Decision::NeedsReview { .. } | Decision::NotApplicable { .. }))) => {
-            RepairResult::without_proposal(decision, &task.policy, &task.parsed)
+            RepairResult::without_proposal(decision, &task.policy, &task.parsed, case.config)
         }
-        Step::Fallback(_) | Step::Ask(_) => {
-            RepairResult { source: mode, ..RepairResult::no_answer(dialogue.errors(), Some(&task.parsed)) }
-        }
+        Step::Fallback(_) | Step::Ask(_) => RepairResult {
+            source: mode,
+            ..RepairResult::no_answer(dialogue.errors(), Some((&task.parsed, case.config)))
+        },
     }
 }
 

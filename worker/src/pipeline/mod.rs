@@ -11,6 +11,7 @@ mod plan;
 mod progress;
 mod record;
 mod repair_result;
+mod row_masks;
 mod rules_runner;
 
 pub use context::Context;

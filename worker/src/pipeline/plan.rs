@@ -13,7 +13,7 @@ use engine::k8s::View;
 use engine::propose::dialogue::Case;
 use engine::propose::{Decision, rules};
 
-use super::context::{catch_panic, ms_since, unix_us};
+use super::context::{ms_since, unix_us, within_bounds};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::Computed;
 use super::repair_result::RepairResult;
@@ -102,7 +102,7 @@ impl<'s> Planner<'s> {
         let lookup = self.documents.look_up(record, &|| ms_since(arrived));
         let (identity, action) = match lookup.parsed {
             Err(problem) => (Identity::default(), Action::Skip(Arc::new(RepairResult::failed(problem)))),
-            Ok(parsed) => (parsed.document.identity.clone(), self.action(record, &policy, parsed)),
+            Ok(parsed) => (parsed.identity(self.config), self.action(record, &policy, parsed)),
         };
         let planned_ms = self.now_ms();
         if let Action::Ask { task, first: true } = action
@@ -128,12 +128,15 @@ impl<'s> Planner<'s> {
         }
         let start = self.now_ms();
         let neighbours = self.documents.neighbours(record);
-        let reason =
-            catch_panic("looking at the document", || skip_reason(&parsed, neighbours, policy, self.config));
+        let reason = within_bounds("looking at the document", &self.config.limits, || {
+            skip_reason(&parsed, neighbours, policy, self.config)
+        });
         let decided_ms = self.now_ms() - start;
         let skipped = match reason {
             Ok(None) => None,
-            Ok(Some(decision)) => Some(RepairResult::without_proposal(decision, policy, &parsed)),
+            Ok(Some(decision)) => {
+                Some(RepairResult::without_proposal(decision, policy, &parsed, self.config))
+            }
             Err(problem) => Some(RepairResult::failed(problem)),
         };
         if let Some(result) = skipped {

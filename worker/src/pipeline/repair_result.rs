@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::config::ProposerMode;
-use domain::outcome::{ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
+use domain::config::{ProposerMode, RunConfig};
+use domain::outcome::{Caution, ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
 use domain::policy::PolicyName;
 use domain::record::Problem;
 use engine::propose::Decision;
@@ -11,6 +11,7 @@ use engine::verify::Verification;
 use engine::yaml::to_yaml;
 
 use super::documents::ParsedDocument;
+use super::row_masks::RowMasks;
 
 /// The repair of one policy's violation in one document, or why there is none.
 #[derive(Clone)]
@@ -55,19 +56,25 @@ impl RepairResult {
         }
     }
 
-    /// The record has a problem, or the program a bug.
+    /// The record has a problem, or the program a bug. The message may quote a document that does not parse.
     pub(super) fn failed(problem: Problem) -> Self {
         let fault = match problem.kind {
             ErrorKind::NoRule | ErrorKind::NoAnswer => Fault::Proposer,
             ErrorKind::MissingDocument | ErrorKind::Internal => Fault::Environment,
             _ => Fault::Document,
         };
-        let (errors, error_kind) = (vec![problem.message], Some(problem.kind));
-        Self { fault, errors, error_kind, attempts: 0, ..Self::empty() }
+        let Problem { kind, message } = problem;
+        let errors = vec![sensitive::mask_text(&message)];
+        Self { fault, errors, error_kind: Some(kind), attempts: 0, ..Self::empty() }
     }
 
     /// There is no patch to verify.
-    pub(super) fn without_proposal(decision: Decision, policy: &PolicyName, parsed: &ParsedDocument) -> Self {
+    pub(super) fn without_proposal(
+        decision: Decision,
+        policy: &PolicyName,
+        parsed: &ParsedDocument,
+        config: &RunConfig,
+    ) -> Self {
         let fault = if parsed.unrendered.is_some() { Fault::Document } else { Fault::None };
         let (status, reason, fault, error_kind) = match decision {
             Decision::NeedsReview { reason } => (Status::NeedsReview, reason, fault, None),
@@ -78,33 +85,54 @@ impl RepairResult {
             }
         };
         let (errors, attempts) = (vec![reason], u32::from(error_kind.is_none()));
-        Self { attempts, status, fault, errors, error_kind, ..Self::empty() }.examined(parsed)
+        let masks = RowMasks::new(&parsed.document, &parsed.masks, config, ProposerMode::Rules, false);
+        let errors = masks.texts(errors);
+        Self { attempts, status, fault, errors, error_kind, ..Self::empty() }.examined(parsed, &masks)
     }
 
     /// The LLM gave no usable response, and there is no fallback.
-    pub(super) fn no_answer(errors: &[String], parsed: Option<&ParsedDocument>) -> Self {
+    pub(super) fn no_answer(errors: &[String], parsed: Option<(&ParsedDocument, &RunConfig)>) -> Self {
         let message =
             if errors.is_empty() { "the model gave no answer".to_owned() } else { errors.join("; ") };
         let failed = Self::failed(Problem { kind: ErrorKind::NoAnswer, message });
         match parsed {
-            Some(parsed) => failed.examined(parsed),
+            Some((parsed, config)) => {
+                let masks =
+                    RowMasks::new(&parsed.document, &parsed.masks, config, ProposerMode::Rules, false);
+                failed.examined(parsed, &masks)
+            }
             None => failed,
         }
     }
 
-    /// A proposal and its verification by the gates.
-    pub(super) fn judged(proposal: Proposal, verification: Verification) -> Self {
+    /// A proposal of `source` and its verification by the gates, which count its collateral whoever proposed it.
+    pub(super) fn judged(
+        source: ProposerMode,
+        mut proposal: Proposal,
+        verification: Verification,
+        parsed: &ParsedDocument,
+        config: &RunConfig,
+    ) -> Self {
+        proposal.collateral_ops = u32::try_from(verification.collateral.len()).unwrap_or(u32::MAX);
+        if proposal.collateral_ops > 0 {
+            proposal.cautions.push(Caution::Collateral);
+        }
         let accepted = verification.accepted();
-        let errors = verification.errors();
-        let patched = verification.patched.as_ref().filter(|_| accepted);
+        let companions = !proposal.companions.is_empty();
+        let mut masks = RowMasks::new(&parsed.document, &parsed.masks, config, source, companions);
+        let errors = masks.texts(verification.errors());
+        // The document first: its masks have the lowest numbers.
+        let patched = verification.patched.filter(|_| accepted).map(|patched| to_yaml(&masks.value(patched)));
+        let proposal = masks.proposal(proposal);
         Self {
+            source,
             status: if accepted { Status::Accepted } else { Status::Rejected },
             proposal: Some(Arc::new(proposal)),
             fault: if accepted { Fault::None } else { verification.fault },
-            new_violations: verification.new_violations,
+            new_violations: masks.texts(verification.new_violations),
             errors,
-            patched_yaml: patched.map(|value| Arc::from(to_yaml(value))),
-            gates: Arc::new(verification.gates),
+            patched_yaml: patched.map(Arc::from),
+            gates: Arc::new(masks.gates(verification.gates)),
             ..Self::empty()
         }
     }
@@ -130,9 +158,9 @@ impl RepairResult {
     }
 
     /// Sets the gate before any patch; no other gate ran.
-    fn examined(mut self, parsed: &ParsedDocument) -> Self {
+    fn examined(mut self, parsed: &ParsedDocument, masks: &RowMasks<'_>) -> Self {
         let schema_before = parsed.before.schema.clone();
-        self.gates = Arc::new(Gates { schema_before, ..Gates::NOT_RUN });
+        self.gates = Arc::new(masks.gates(Gates { schema_before, ..Gates::NOT_RUN }));
         self
     }
 }

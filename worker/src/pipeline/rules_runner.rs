@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::verifier::verify;
-use domain::config::{Documents, Guardrails, RunConfig};
+use domain::config::{Documents, Guardrails, ProposerMode, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::Outcome;
 use domain::policy::PolicyName;
@@ -14,7 +14,7 @@ use engine::k8s::View;
 use engine::propose::{Decision, rules};
 use engine::verify::Candidate;
 
-use super::context::{Context, catch_panic, unix_us};
+use super::context::{Context, unix_us, within_bounds};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::{Computed, FinishedRecord};
 use super::repair_result::RepairResult;
@@ -55,7 +55,7 @@ impl<'s> RulesRunner<'s> {
         let (identity, result, computed) = match lookup.parsed {
             Ok(parsed) => {
                 let (result, repair) = self.result(record, &policy, &parsed);
-                (parsed.document.identity.clone(), result, Computed { document: lookup.first, repair })
+                (parsed.identity(&context.config), result, Computed { document: lookup.first, repair })
             }
             Err(problem) => {
                 (Identity::default(), Arc::new(RepairResult::failed(problem)), Computed::default())
@@ -92,9 +92,10 @@ impl<'s> RulesRunner<'s> {
             return (Arc::clone(known), false);
         }
         let neighbours = self.documents.neighbours(record);
-        let result =
-            catch_panic("repairing the document", || self.repair(record, policy, parsed, neighbours))
-                .unwrap_or_else(RepairResult::failed);
+        let result = within_bounds("repairing the document", &self.config().limits, || {
+            self.repair(record, policy, parsed, neighbours)
+        })
+        .unwrap_or_else(RepairResult::failed);
         let result = Arc::new(result);
         self.repairs.insert(key, Arc::clone(&result));
         (result, true)
@@ -133,9 +134,9 @@ impl<'s> RulesRunner<'s> {
                     proposal: &proposal,
                 };
                 let verification = verify(candidate, config, &|| context.now_ms());
-                RepairResult::judged(proposal, verification)
+                RepairResult::judged(ProposerMode::Rules, proposal, verification, parsed, config)
             }
-            other => RepairResult::without_proposal(other, policy, parsed),
+            other => RepairResult::without_proposal(other, policy, parsed, config),
         };
         RepairResult { propose_ms, ..result }
     }

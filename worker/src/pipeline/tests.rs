@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use domain::config::RunConfig;
+use domain::config::{Limits, RunConfig};
 use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::{ErrorKind, Fault, Gate, Outcome, Status, Verdict};
 use domain::record::{Neighbours, Problem, Slice, SourceDocument};
 
-use super::context::catch_panic;
+use super::context::within_bounds;
 use super::*;
 
 pub(super) fn context() -> Context {
@@ -67,8 +67,27 @@ fn a_document_that_was_not_sent_is_an_outcome() {
 
 #[test]
 fn a_panic_is_a_problem_of_the_record() {
-    let problem = catch_panic("testing", || panic!("a bug")).unwrap_err();
+    let problem = within_bounds("testing", &Limits::default(), || panic!("a bug")).unwrap_err();
     assert_eq!(problem.kind, ErrorKind::Internal);
+}
+
+#[test]
+fn a_record_that_takes_too_many_steps_is_an_outcome_and_its_neighbours_are_repaired() {
+    let many: Vec<String> = (0..300)
+        .map(|number| format!("{{name: c{number}, image: 'b:1', securityContext: {{privileged: true}}}}"))
+        .collect();
+    let long = format!("kind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{}]}}\n", many.join(", "));
+    let (first, long) = domain::testing::record(0, "privileged-container", &long);
+    let (second, short) = domain::testing::record(1, "privileged-container", POD);
+    let slice = Slice { records: vec![first, second], documents: vec![long, short] };
+    let mut context = context();
+    context.config.limits.record_steps = 10_000;
+    let outcomes = run_slice(&slice, &context);
+    assert_eq!(outcomes[0].error_kind, Some(ErrorKind::TooSlow), "{:?}", outcomes[0].errors);
+    assert!(outcomes[0].errors[0].contains("limits.record_steps = 10000"), "{:?}", outcomes[0].errors);
+    assert_eq!((outcomes[0].fault, outcomes[1].status), (Fault::Document, Status::Accepted));
+    let again = run_slice(&slice, &context);
+    assert_eq!((&again[0].errors, again[0].status), (&outcomes[0].errors, outcomes[0].status));
 }
 
 /// Status of a hostile document, then its error kind, or its failed gate and fault.
@@ -102,4 +121,54 @@ fn hostile_documents_have_the_expected_outcomes() {
     }
     assert!(wrong.is_empty(), "{} of {seen}:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(seen, 200);
+}
+
+/// Everything a row holds of its document.
+fn texts(outcome: &Outcome) -> String {
+    serde_json::to_string(outcome).unwrap()
+}
+
+fn outcome_with(policy: &str, yaml: &str, store_secrets: bool) -> Outcome {
+    let (record, document) = domain::testing::record(0, policy, yaml);
+    let slice = Slice { records: vec![record], documents: vec![document] };
+    let mut context = context();
+    context.config.store_secrets = store_secrets;
+    run_slice(&slice, &context).pop().unwrap()
+}
+
+const WITH_SECRETS: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    image: 'user:s3cr3t9@r.example.org/b:1'\n    \
+args: [connect, hunter2]\n    env: [{name: DB_PASSWORD, value: hunter2}]\n    securityContext: {privileged: true}\n";
+
+#[test]
+fn a_row_holds_masks_in_place_of_secrets() {
+    for policy in ["privileged-container", "env-var-secret", "latest-tag", "no-such-policy"] {
+        let masked = outcome_with(policy, WITH_SECRETS, false);
+        assert!(!texts(&masked).contains("hunter2") && !texts(&masked).contains("s3cr3t9"), "{masked:#?}");
+        assert_eq!(texts(&masked).contains("MASKED_2"), masked.status == Status::Accepted, "{masked:#?}");
+        let again = outcome_with(policy, WITH_SECRETS, false);
+        assert_eq!((&masked.patched_yaml, &masked.proposal), (&again.patched_yaml, &again.proposal));
+    }
+}
+
+#[test]
+fn companions_are_masked_in_rows() {
+    let yaml = WITH_SECRETS.replace("DB_PASSWORD", "DB_SECRET");
+    let masked = outcome_with("env-var-secret", &yaml, false);
+    let companions = |outcome: &Outcome| outcome.proposal.as_ref().unwrap().companions.clone();
+    assert_eq!(masked.status, Status::Accepted, "{masked:#?}");
+    assert!(!companions(&masked).is_empty());
+    let whole = outcome_with("env-var-secret", &yaml, true);
+    assert!(texts(&whole).contains("hunter2"), "with store_secrets a row holds what the document holds");
+    assert_eq!(companions(&whole).len(), companions(&masked).len());
+    assert_eq!(masked.proposal.unwrap().patch.len(), whole.proposal.unwrap().patch.len());
+}
+
+#[test]
+fn a_row_without_secrets_is_the_same_either_way() {
+    let (masked, whole) =
+        (outcome_with("privileged-container", POD, false), outcome_with("privileged-container", POD, true));
+    assert_eq!(
+        (masked.patched_yaml, masked.proposal, masked.errors),
+        (whole.patched_yaml, whole.proposal, whole.errors)
+    );
 }

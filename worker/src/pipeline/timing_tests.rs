@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::config::{Guardrails, ModelConfig, ProposerMode, RunConfig};
-use domain::ids::RunId;
+use domain::config::{Guardrails, ProposerMode, RunConfig};
+use domain::ids::{RunId, WorkerName};
 use domain::outcome::{ErrorKind, Gate, Outcome, Status};
 use domain::record::{Problem, Slice};
 
 use super::*;
 use crate::cpu_pool::CpuPool;
 use crate::gateway_client::LlmClient;
-use crate::gateway_client::tests::{Behaviour, Scene};
+use crate::gateway_client::tests::{Behaviour, Scene, called_at};
 
 /// Rounding error of a sum of times, ms.
 const ROUNDING_MS: f64 = 1e-6;
@@ -109,9 +109,11 @@ async fn rows_of_llm(faults: &str, samples: u32) -> Vec<Outcome> {
     config.proposer.mode = ProposerMode::Vllm;
     config.proposer.retries = 0;
     config.proposer.samples = samples;
-    config.vllm = ModelConfig { endpoint: scene.endpoint.clone(), model: "m".to_owned(), ..config.vllm };
+    config.vllm.model = "m".to_owned();
+    let (run_id, worker) = (RunId::new("r").unwrap(), WorkerName::new("w").unwrap());
+    let providers = called_at(&scene.endpoint);
     let llm_client =
-        LlmClient::new(scene.gateway.clone(), RunId::new("r").unwrap(), &config, |_| None).unwrap();
+        LlmClient::new(scene.gateway.clone(), run_id, &config, &providers, &worker, |_| None).unwrap();
     // One thread, so that conversations wait for one another.
     let (pool, progress) = (CpuPool::new(1), Progress::default());
     let (slice, context) = (Arc::new(slice()), Arc::new(context(config)));

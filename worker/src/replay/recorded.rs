@@ -126,12 +126,12 @@ spec:
 
     #[test]
     fn a_secret_is_replaced_by_its_token_and_only_at_its_own_place() {
-        let yaml = POD.replace("LONG", &"word ".repeat(200));
+        let yaml = POD.replace("LONG", &"word ".repeat(200)).replace("- name: hunter2", "- name: main");
         let patch = json!([
             {"op": "test", "path": "/spec/containers/0/env/0/value", "value": "hunter2"},
             {"op": "replace", "path": "/spec/containers/0/env/0", "value": {"name": "DB_PASSWORD", "value": "hunter2"}},
             {"op": "replace", "path": "/spec/containers/0/args/0", "value": "--db-password=hunter2"},
-            {"op": "add", "path": "/spec/containers/0/name", "value": "hunter2"},
+            {"op": "add", "path": "/metadata/labels", "value": {"pet": "hunter2"}},
         ]);
         let records = [("env-var-secret", "DB_PASSWORD holds hunter2", yaml.as_str(), Some(patch.clone()))];
         let folder = folder(&records);
@@ -150,7 +150,7 @@ spec:
                 assert_eq!(
                     answer.matches("hunter2").count(),
                     1,
-                    "the container's name is not a secret: {answer}"
+                    "a label is not the place of the secret: {answer}"
                 );
                 let restored = prompt.masked.restore(&given).unwrap();
                 assert_eq!(serde_json::to_value(restored).unwrap(), patch, "masking is reversible");

@@ -15,9 +15,9 @@ const MOST_TEXTS: usize = 64;
 /// coincidence (a name, a number), and stays.
 pub(super) fn without_secrets(patch: &Value, original: &Value, masked: &Masked) -> Value {
     let mut tokens = BTreeMap::new();
-    pairs(original, &masked.value, &mut |text, shown| {
-        if text != shown {
-            tokens.insert(text.to_owned(), shown.to_owned());
+    pairs(original, &masked.value, &mut |value, shown| {
+        if value != shown {
+            tokens.insert(value.to_string(), shown.clone());
         }
     });
     let mut chosen = BTreeSet::new();
@@ -33,28 +33,26 @@ pub(super) fn without_secrets(patch: &Value, original: &Value, masked: &Masked) 
     replaced(patch, &tokens, &chosen).0
 }
 
-/// Calls `visit` with every text of `a` and its counterpart in `b`.
-fn pairs(a: &Value, b: &Value, visit: &mut impl FnMut(&str, &str)) {
+/// Calls `visit` with every scalar of `a` and its counterpart in `b`, which has the same form.
+fn pairs(a: &Value, b: &Value, visit: &mut impl FnMut(&Value, &Value)) {
     match (a, b) {
-        (Value::String(a), Value::String(b)) => visit(a, b),
         (Value::Array(a), Value::Array(b)) => {
             for (a, b) in a.iter().zip(b) {
                 pairs(a, b, visit);
             }
         }
         (Value::Object(a), Value::Object(b)) => {
-            for (key, a) in a {
-                if let Some(b) = b.get(key) {
-                    pairs(a, b, visit);
-                }
+            // Keys may be masked, and keep their order.
+            for (a, b) in a.values().zip(b.values()) {
+                pairs(a, b, visit);
             }
         }
-        _ => {}
+        (a, b) => visit(a, b),
     }
 }
 
 /// Replaces the `chosen` masked texts of the patch; returns the number of masked texts too.
-fn replaced(patch: &Value, tokens: &BTreeMap<String, String>, chosen: &BTreeSet<usize>) -> (Value, usize) {
+fn replaced(patch: &Value, tokens: &BTreeMap<String, Value>, chosen: &BTreeSet<usize>) -> (Value, usize) {
     let mut patch = patch.clone();
     let mut texts = 0;
     for op in patch.as_array_mut().into_iter().flatten() {
@@ -65,17 +63,12 @@ fn replaced(patch: &Value, tokens: &BTreeMap<String, String>, chosen: &BTreeSet<
     (patch, texts)
 }
 
-fn replace(
-    value: &mut Value,
-    tokens: &BTreeMap<String, String>,
-    chosen: &BTreeSet<usize>,
-    texts: &mut usize,
-) {
+fn replace(value: &mut Value, tokens: &BTreeMap<String, Value>, chosen: &BTreeSet<usize>, texts: &mut usize) {
     match value {
-        Value::String(text) => {
-            if let Some(token) = tokens.get(text) {
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            if let Some(token) = tokens.get(&value.to_string()) {
                 if chosen.contains(texts) {
-                    text.clone_from(token);
+                    value.clone_from(token);
                 }
                 *texts += 1;
             }
@@ -84,6 +77,6 @@ fn replace(
         Value::Object(entries) => {
             entries.values_mut().for_each(|entry| replace(entry, tokens, chosen, texts));
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null => {}
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tonic::transport::Channel;
 use tracing::Instrument as _;
 
 use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::record::Slice;
 use domain::run::Lease;
+use llm::providers::Providers;
+use proto::channel::Connection;
 use proto::convert::{Assembly, BadMessage, LeaseKey, config_from_wire};
 use proto::v1;
 use proto::v1::work_request::Message as Request;
@@ -26,7 +27,7 @@ use crate::cpu_pool::{CpuPool, Crashed};
 use crate::deadline::{Deadline, DeadlineWatch, Heartbeats};
 use crate::gateway_client::{GatewayClient, LlmClient};
 use crate::pipeline;
-use crate::remote::{Event, Link};
+use crate::remote::{Event, Identity, Link};
 use crate::upload::{self, CommitOutcome, Part};
 
 /// Longest time between two heartbeats, also without a lease: the coordinator ends a stream without messages.
@@ -67,10 +68,12 @@ pub(super) struct Dispatcher {
     /// start.
     draining: Arc<OnceLock<Instant>>,
     pool: CpuPool,
-    channel: Channel,
+    connection: Connection,
     gateway: GatewayClient,
-    /// The name that the coordinator assigned, for the gateway client.
-    joined: watch::Sender<Option<WorkerName>>,
+    /// The providers that runs may name.
+    providers: Providers,
+    /// The name and session that the coordinator assigned, for the gateway client and for uploads.
+    joined: watch::Sender<Option<Identity>>,
     tasks: JoinSet<TaskReport>,
     /// The lease that each task works for: a task that panics sends no report.
     task_leases: HashMap<Id, LeaseKey>,
@@ -83,9 +86,10 @@ impl Dispatcher {
         name: WorkerName,
         leases: LeaseTable,
         pool: CpuPool,
-        channel: Channel,
+        connection: Connection,
         gateway: GatewayClient,
-        joined: watch::Sender<Option<WorkerName>>,
+        providers: Providers,
+        joined: watch::Sender<Option<Identity>>,
     ) -> Self {
         Self {
             name,
@@ -96,8 +100,9 @@ impl Dispatcher {
             link: None,
             draining: Arc::default(),
             pool,
-            channel,
+            connection,
             gateway,
+            providers,
             joined,
             tasks: JoinSet::new(),
             task_leases: HashMap::new(),
@@ -146,8 +151,8 @@ impl Dispatcher {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected(link) => {
-                self.name = link.worker.clone();
-                self.joined.send_replace(Some(link.worker.clone()));
+                self.name = link.identity.worker.clone();
+                self.joined.send_replace(Some(link.identity.clone()));
                 self.link = Some(link);
                 self.leases.reset_requested();
                 self.send_heartbeat();
@@ -175,15 +180,18 @@ impl Dispatcher {
             Response::Run(run) => {
                 let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
                 let config = config_from_wire(&run.config_json)?;
+                let gateway = self.gateway.clone();
+                let env = cli_support::env::process;
                 let llm_client =
-                    LlmClient::new(self.gateway.clone(), run_id.clone(), &config, cli_support::env::process);
+                    LlmClient::new(gateway, run_id.clone(), &config, &self.providers, &self.name, env);
                 self.configs.insert(run_id, (Arc::new(config), llm_client));
             }
             Response::Grant(lease) => {
                 self.release_arriving();
+                // The key as it came: with the secret of the lease.
+                let key = LeaseKey::try_from(lease.key.clone().unwrap_or_default())?;
                 let lease = Lease::try_from(lease)?;
                 self.configs.granted(&lease.run_id);
-                let key = LeaseKey::from(&lease);
                 let deadline = Deadline::granted(Instant::now(), Duration::from_millis(lease.ttl_ms));
                 let soon = Instant::now() + heartbeat_interval(deadline.ttl());
                 self.next_heartbeat = self.next_heartbeat.min(soon);
@@ -207,7 +215,10 @@ impl Dispatcher {
             Response::Renewed(renewed) => self.renewed(renewed)?,
             // The stream ends next; the connection's task reconnects as soon as a coordinator answers.
             Response::Drain(v1::Drain {}) => tracing::info!("the coordinator is shutting down"),
-            Response::DrainWorker(v1::DrainWorker {}) => {
+            Response::DrainWorker(v1::DrainWorker { reason }) => {
+                if !reason.is_empty() {
+                    tracing::error!(reason, "the coordinator drains this worker");
+                }
                 tracing::info!("drained by the coordinator");
                 self.drain();
             }
@@ -254,6 +265,7 @@ impl Dispatcher {
                     if draining.get().is_some() {
                         return Err(NotComputed::Stopped);
                     }
+                    tracing::debug!(records = slice.records.len(), "processing a shard");
                     let go_on = || {
                         let now = Instant::now();
                         !watch.is_expired(now) && draining.get().is_none_or(|until| now < *until)
@@ -299,12 +311,12 @@ impl Dispatcher {
         match report {
             TaskReport::Computed(key, Ok(part)) => {
                 if let Some(entry) = self.leases.advance(&key, LeaseStage::Committing) {
-                    let (channel, worker, watch) =
-                        (self.channel.clone(), self.name.clone(), entry.deadline.watch());
+                    let (connection, identity, watch) =
+                        (self.connection.clone(), self.joined.subscribe(), entry.deadline.watch());
                     let span = tracing::info_span!(parent: &entry.span, "send");
                     let lease = key.clone();
                     let sending = async move {
-                        let outcome = upload::commit(&channel, &key, &worker, &part, watch).await;
+                        let outcome = upload::commit(&connection, &key, &identity, &part, watch).await;
                         TaskReport::Sent(key, outcome)
                     };
                     self.work_for(lease, sending.instrument(span));
@@ -465,7 +477,7 @@ fn heartbeat_interval(ttl: Duration) -> Duration {
 mod tests {
     use domain::ids::{FencingToken, ShardIndex};
     use domain::run::Shard;
-    use proto::channel::endpoint;
+    use proto::channel::{Access, CoordinatorAddress, connect};
 
     use super::*;
 
@@ -475,11 +487,20 @@ mod tests {
     /// A dispatcher whose stream is open, and the receiver of its messages.
     fn connected() -> (Dispatcher, mpsc::Receiver<v1::WorkRequest>) {
         let name = WorkerName::new("w").unwrap();
-        let channel = endpoint("http://127.0.0.1:1").unwrap().connect_lazy();
+        let address = CoordinatorAddress::parse("http://127.0.0.1:1", &Access::default()).unwrap();
+        let connection = connect(&address);
         let (joined, known) = watch::channel(None);
-        let (gateway, _) = GatewayClient::start(channel.clone(), known);
+        let (gateway, _) = GatewayClient::start(connection.clone(), known);
         let leases = LeaseTable::new(1, 100, Instant::now());
-        let mut dispatcher = Dispatcher::new(name.clone(), leases, CpuPool::new(1), channel, gateway, joined);
+        let mut dispatcher = Dispatcher::new(
+            name.clone(),
+            leases,
+            CpuPool::new(1),
+            connection,
+            gateway,
+            Providers::default(),
+            joined,
+        );
         let (outbox, sent) = mpsc::channel(10_000);
         dispatcher.on_event(Event::Connected(Link::of(name, outbox)));
         (dispatcher, sent)

@@ -1,6 +1,5 @@
 //! When a session ends, and with what result.
 
-use proto::channel::BadAddress;
 use tonic::Status;
 
 /// Whether the worker goes on.
@@ -26,9 +25,6 @@ pub struct Summary {
 /// Why a session cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The address of the coordinator is not valid.
-    #[error(transparent)]
-    Address(#[from] BadAddress),
     /// The coordinator refuses this worker for good.
     #[error("the coordinator refuses this worker: {}", .0.message())]
     Refused(#[source] Status),

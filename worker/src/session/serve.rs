@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use domain::ids::WorkerName;
+use llm::providers::Providers;
+use proto::channel::CoordinatorAddress;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -17,14 +19,16 @@ use crate::remote::Remote;
 /// Which coordinator to work for, and how much at a time.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Address of the coordinator, e.g. `http://127.0.0.1:7070`.
-    pub coordinator: String,
+    /// Address of the coordinator, and what proves this worker to it.
+    pub coordinator: CoordinatorAddress,
     /// The worker's name; the coordinator may make it unique.
     pub name: WorkerName,
     /// How many shards are processed at the same time.
     pub slots: NonZeroUsize,
     /// About how many records may wait for LLM calls at the same time.
     pub questions: NonZeroUsize,
+    /// The providers that runs may name.
+    pub providers: Providers,
 }
 
 /// Default of [`Options::questions`]: two workers keep 2,000 calls in flight, and as many requests queued as the rate
@@ -40,12 +44,20 @@ const INBOX: usize = 16;
 /// Works until `stage` becomes [`Stage::Drain`] (or its sender is dropped), or the coordinator refuses for good.
 pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Summary, SessionError> {
     let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
-    let remote = Remote::new(&options.coordinator, options.name.clone(), slots)?;
-    let (joined, name) = watch::channel(None);
-    let (gateway, gateway_task) = GatewayClient::start(remote.channel(), name);
+    let remote = Remote::new(options.coordinator, options.name.clone(), slots);
+    let (joined, identity) = watch::channel(None);
+    let (gateway, gateway_task) = GatewayClient::start(remote.connection(), identity);
     let leases = LeaseTable::new(options.slots.get(), options.questions.get(), Instant::now());
     let pool = CpuPool::new(options.slots.get());
-    let dispatcher = Dispatcher::new(options.name, leases, pool, remote.channel(), gateway.clone(), joined);
+    let dispatcher = Dispatcher::new(
+        options.name,
+        leases,
+        pool,
+        remote.connection(),
+        gateway.clone(),
+        options.providers,
+        joined,
+    );
     let (events, inbox) = mpsc::channel(INBOX);
     let connection = tokio::spawn(remote.keep_open(events));
     let ended = dispatcher.run(inbox, stage).await;

@@ -4,9 +4,12 @@
 
 mod cli;
 mod detect;
+mod files;
 mod help;
 mod intake;
 mod mock_llm;
 mod repair;
 mod rewrite;
+mod rogue;
 mod session;
+mod text;

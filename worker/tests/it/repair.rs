@@ -201,3 +201,42 @@ fn settings_come_in_layers() {
     assert_eq!(code, 2);
     assert!(stderr.contains("rules.default_tag"), "the nearest key is suggested: {stderr}");
 }
+
+#[test]
+fn a_long_patch_is_written_once_and_verified_for_every_record_that_shares_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables: Vec<String> =
+        (0..110).map(|number| format!("    - name: SECRET_{number}\n      value: v{number}\n")).collect();
+    let variables = variables.concat();
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n  containers:\n  - name: c\n    image: a:1\n    env:\n{variables}"
+    );
+    write(folder.path(), "pod.yaml", &pod);
+    let output = |arguments: &[&str]| {
+        let (_, stdout, _) = run(worker().current_dir(folder.path()).args(arguments));
+        stdout
+    };
+    let patches = output(&["propose", "-p", "env_var_secret", "--output", "jsonl", "pod.yaml"]);
+    let rows: Vec<Value> = patches.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 110);
+    assert_eq!(rows[0]["patch"].as_array().unwrap().len(), 110);
+    assert!(
+        rows[1..].iter().all(|row| row["patch"].is_null() && row["same_as"] == rows[0]["id"]),
+        "{:?}",
+        rows[1]
+    );
+    let detections = output(&["detect", "-p", "env_var_secret", "--output", "detections", "pod.yaml"]);
+    write(folder.path(), "patches.jsonl", &patches);
+    write(folder.path(), "detections.json", &detections);
+    let verdicts = output(&[
+        "verify",
+        "--detections",
+        "detections.json",
+        "--patches",
+        "patches.jsonl",
+        "--output",
+        "jsonl",
+    ]);
+    let accepted = verdicts.lines().filter(|line| line.contains(r#""status":"accepted""#)).count();
+    assert_eq!(accepted, 110, "{verdicts}");
+}

@@ -10,6 +10,7 @@ use domain::ids::{FencingToken, RunId, ShardIndex, WorkerName};
 use domain::record::Slice;
 use domain::run::{Lease, Shard};
 use futures::Stream;
+use proto::channel::{Access, CoordinatorAddress};
 use proto::convert::{LeaseKey, PartHeader, config_to_wire, frames};
 use proto::status::{ApiError, ErrorReason};
 use proto::v1;
@@ -48,6 +49,8 @@ struct Seen {
     joins: u64,
     heartbeats: u64,
     commits: Vec<(PartHeader, Instant)>,
+    /// The sessions that commits carried.
+    sessions: Vec<Vec<u8>>,
     deregistered: bool,
     granted: Option<Instant>,
 }
@@ -57,6 +60,10 @@ struct FakeCoordinator {
     script: Script,
     seen: Arc<Mutex<Seen>>,
 }
+
+/// The secrets that the fake coordinator sends.
+const LEASE_SECRET: [u8; 16] = [1; 16];
+const SESSION: [u8; 16] = [2; 16];
 
 impl FakeCoordinator {
     fn see<T>(&self, read: impl FnOnce(&mut Seen) -> T) -> T {
@@ -75,13 +82,17 @@ impl FakeCoordinator {
             ttl_ms: self.script.ttl_ms,
             attempt: 1,
         };
+        let mut grant = v1::Lease::from(lease);
+        if let Some(key) = &mut grant.key {
+            key.secret = LEASE_SECRET.to_vec();
+        }
         let (record, document) = domain::testing::record(0, "latest-tag", "kind: Pod");
         let mut pieces = frames(Slice { records: vec![record], documents: vec![document] });
         let piece = v1::SlicePiece { slice: Some(pieces.remove(0)), last: stream > self.script.breaks };
         self.see(|seen| seen.granted = Some(Instant::now()));
         for message in [
             Answer::Run(v1::RunConfig { run_id: run_id.to_string(), config_json }),
-            Answer::Grant(lease.into()),
+            Answer::Grant(grant),
             Answer::Slice(piece),
         ] {
             answers.send(Ok(v1::WorkResponse { message: Some(message) })).await.unwrap();
@@ -106,6 +117,7 @@ impl Fleet for FakeCoordinator {
             worker,
             protocol_version: self.script.version,
             version: "7.7.7".to_owned(),
+            session: SESSION.to_vec(),
         }))
     }
 
@@ -166,6 +178,7 @@ impl Fleet for FakeCoordinator {
         else {
             panic!("the header comes first");
         };
+        self.see(|seen| seen.sessions.push(header.session.clone()));
         let header = PartHeader::try_from(header).unwrap();
         let mut bytes = 0;
         while let Some(message) = stream.message().await? {
@@ -200,11 +213,14 @@ impl Session {
         let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let (stage, stages) = watch::channel(Stage::Work);
+        // The fake coordinator proves nothing.
+        let access = Access { insecure: true, ..Access::default() };
         let options = Options {
-            coordinator: url,
+            coordinator: CoordinatorAddress::parse(&url, &access).unwrap(),
             name: WorkerName::new("w").unwrap(),
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
+            providers: llm::providers::Providers::default(),
         };
         Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }
@@ -240,8 +256,10 @@ async fn a_broken_stream_is_reopened_and_a_partial_slice_is_dropped() {
     coordinator.see(|seen| {
         assert_eq!(seen.joins, 3);
         let (header, _) = &seen.commits[0];
-        let key = LeaseKey { run_id: RunId::new("r").unwrap(), shard: ShardIndex(0), token: FencingToken(3) };
+        let key = LeaseKey::new(RunId::new("r").unwrap(), ShardIndex(0), FencingToken(3));
         assert_eq!((&header.key, header.tally.records), (&key, 1));
+        assert_eq!(header.key.secret.expose(), &LEASE_SECRET, "the lease's secret comes back");
+        assert!(seen.sessions.iter().all(|session| session == &SESSION), "and the session's");
         assert!(seen.deregistered);
     });
     assert_eq!(summary, Summary { committed: 1, ..Summary::default() });

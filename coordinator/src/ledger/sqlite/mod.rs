@@ -14,7 +14,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, RunId, ShardIndex};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 use results::crash::{Point, reach};
 
@@ -181,6 +181,16 @@ impl Ledger for SqliteLedger {
         self.apply(move |connection| steps::advance(connection, &run_id, from, to, fingerprint.as_deref()))
     }
 
+    fn fail(
+        &self,
+        run_id: &RunId,
+        from: RunState,
+        reason: String,
+    ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::fail(connection, &run_id, from, &reason))
+    }
+
     fn reconfigure(
         &self,
         run_id: &RunId,
@@ -214,6 +224,16 @@ impl Ledger for SqliteLedger {
     ) -> BoxFuture<'_, LedgerResult<CommitVerdict>> {
         let run_id = run_id.clone();
         self.apply(move |connection| steps::commit(connection, &run_id, shard, token, &part))
+    }
+
+    fn reopen(
+        &self,
+        run_id: &RunId,
+        shard: ShardIndex,
+        part: PartHash,
+    ) -> BoxFuture<'_, LedgerResult<Swap<Option<ShardEntry>>>> {
+        let run_id = run_id.clone();
+        self.apply(move |connection| steps::reopen(connection, &run_id, shard, part))
     }
 
     fn record_totals(&self, run_id: &RunId, totals: Totals) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {

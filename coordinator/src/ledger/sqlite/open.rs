@@ -15,6 +15,7 @@ const LAYOUT: Layout = Layout {
         include_str!("../migrations/0001_ledger.sql"),
         include_str!("../migrations/0002_splits.sql"),
         include_str!("../migrations/0003_totals.sql"),
+        include_str!("../migrations/0004_failures.sql"),
     ],
     name: "ledger",
     elsewhere: "another state folder or run",

@@ -44,7 +44,7 @@ fn damaged(what: &str) -> impl FnOnce(String) -> StepError {
 type StepResult<T> = Result<T, StepError>;
 
 const RUN_COLUMNS: &str = "plan, state, source, created_at_ms, fingerprint, committed, tally, wall_ms, cpu_ms, \
-    peak_rss_bytes";
+    peak_rss_bytes, failure";
 
 pub(super) fn create_run(connection: &Connection, run: &RunEntry) -> StepResult<Created> {
     let plan = serde_json::to_string(&run.plan).map_err(|error| damaged("a plan")(error.to_string()))?;
@@ -98,9 +98,27 @@ pub(super) fn advance(
 ) -> StepResult<Swap<RunState>> {
     let changed = connection
         .prepare_cached(
-            "UPDATE runs SET state = ?, fingerprint = coalesce(?, fingerprint) WHERE run_id = ? AND state = ?",
+            "UPDATE runs SET state = ?, fingerprint = coalesce(?, fingerprint), failure = NULL \
+             WHERE run_id = ? AND state = ?",
         )?
         .execute(params![to.as_str(), fingerprint, run_id.as_str(), from.as_str()])?;
+    swapped(connection, run_id, changed)
+}
+
+pub(super) fn fail(
+    connection: &Connection,
+    run_id: &RunId,
+    from: RunState,
+    reason: &str,
+) -> StepResult<Swap<RunState>> {
+    let changed = connection
+        .prepare_cached("UPDATE runs SET state = ?, failure = ? WHERE run_id = ? AND state = ?")?
+        .execute(params![RunState::Failed.as_str(), reason, run_id.as_str(), from.as_str()])?;
+    swapped(connection, run_id, changed)
+}
+
+/// Result of a change of a run's state, of which `changed` rows were affected.
+fn swapped(connection: &Connection, run_id: &RunId, changed: usize) -> StepResult<Swap<RunState>> {
     if changed == 1 {
         return Ok(Swap::Done);
     }
@@ -208,6 +226,22 @@ pub(super) fn commit(
     })
 }
 
+pub(super) fn reopen(
+    connection: &Connection,
+    run_id: &RunId,
+    index: ShardIndex,
+    part: PartHash,
+) -> StepResult<Swap<Option<ShardEntry>>> {
+    let run = run_key(connection, run_id)?;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE shards SET part_key = NULL, part_bytes = NULL, part_hash = NULL, tally = NULL
+             WHERE run = ? AND shard = ? AND part_hash = ?",
+        )?
+        .execute(params![run, index.0, part.as_bytes().as_slice()])?;
+    Ok(if changed == 1 { Swap::Done } else { Swap::Differs(shard(connection, run, index)?) })
+}
+
 pub(super) fn check(connection: &Connection) -> StepResult<()> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
@@ -289,6 +323,7 @@ struct RunRow {
     fingerprint: Option<String>,
     totals: Option<(u32, String)>,
     resources: RunResources,
+    failure: Option<String>,
 }
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -303,6 +338,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         fingerprint: row.get(4)?,
         totals: committed.zip(tally),
         resources: RunResources { wall_ms: unsigned(7)?, cpu_ms: unsigned(8)?, peak_rss_bytes: unsigned(9)? },
+        failure: row.get(10)?,
     })
 }
 
@@ -319,6 +355,7 @@ fn run_entry(row: RunRow) -> StepResult<RunEntry> {
         fingerprint: row.fingerprint,
         totals: totals.transpose()?,
         resources: row.resources,
+        failure: row.failure,
     })
 }
 

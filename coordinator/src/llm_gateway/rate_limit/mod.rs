@@ -116,6 +116,11 @@ impl RateLimiter {
         }
     }
 
+    /// Until when no call starts because the provider asked to wait.
+    pub(crate) fn paused_until(&self, now: Seconds) -> Option<Seconds> {
+        self.controller.paused_until(now)
+    }
+
     /// Tickets that are out.
     #[cfg(test)]
     pub(crate) const fn tickets(&self) -> u64 {

@@ -28,8 +28,9 @@ pub(crate) struct CacheWrite {
 pub(crate) struct CacheEntry {
     /// The answer.
     pub(crate) answer: Arc<Answer>,
-    /// URL of the model; empty where the run is not known any more.
-    pub(crate) endpoint: String,
+    /// The provider that was called, by its name; its URL in answers of older releases; empty where the run is not known
+    /// any more.
+    pub(crate) provider: String,
     /// The requested model.
     pub(crate) model: String,
     /// Arrival, in ms since the Unix epoch.

@@ -13,6 +13,10 @@ use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
 
 type Sql<T> = rusqlite::Result<T>;
 
+/// Most of a count in the usage of a run, and most US dollars: far above what a run can use, and exact in every type that
+/// holds it.
+pub(super) const MOST: i64 = 1 << 53;
+
 /// Columns of an answer, in the order of [`read`].
 pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, finish, prompt_tokens, \
     completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum";
@@ -21,7 +25,7 @@ pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, fi
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CachedRow {
     pub(super) key: AnswerKey,
-    pub(super) endpoint: String,
+    pub(super) provider: String,
     pub(super) model: String,
     pub(super) run_id: String,
     pub(super) stored: CachedResponse,
@@ -33,13 +37,15 @@ pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
     let check: Vec<u8> = row.get(13)?;
     let (Ok(key), Some(content)) = (<[u8; 32]>::try_from(key), unpack(&packed)) else { return Ok(None) };
     let key = AnswerKey::from_bytes(key);
-    let answer =
+    let mut answer =
         Answer { content, finish: finish_of(row.get(5)?), usage: usage(row, 6)?, model: row.get(3)? };
     if checksum(&key, &answer) != *check || !answer.is_whole() {
         return Ok(None);
     }
+    // A row of an earlier release may hold any count that a provider sent.
+    answer.usage = answer.usage.of_one_call();
     let stored = CachedResponse { answer: Arc::new(answer), created_at_ms: unsigned(row.get(11)?) };
-    Ok(Some(CachedRow { key, endpoint: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
+    Ok(Some(CachedRow { key, provider: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
 }
 
 fn usage(row: &Row<'_>, first: usize) -> Sql<Usage> {
@@ -99,7 +105,7 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
     ))?;
     statement.execute(params![
         key.as_bytes(),
-        entry.endpoint,
+        entry.provider,
         entry.model,
         answer.model,
         pack(&answer.content),
@@ -141,27 +147,56 @@ pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<V
 
 fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<()> {
     let Usage { prompt, completion, reasoning, cached, total } = spent.usage;
+    // A sum beyond the range of an integer becomes a REAL, which a STRICT column refuses: `min` keeps it an integer.
     let mut statement = connection.prepare_cached(
         "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (run_id) DO UPDATE SET \
-         calls = calls + ?2, failed = failed + ?3, throttled = throttled + ?4, reused = reused + ?5, \
-         prompt_tokens = prompt_tokens + ?6, completion_tokens = completion_tokens + ?7, \
-         reasoning_tokens = reasoning_tokens + ?8, cached_tokens = cached_tokens + ?9, \
-         total_tokens = total_tokens + ?10, cost_usd = cost_usd + ?11",
+         calls = min(calls + ?2, ?12), failed = min(failed + ?3, ?12), throttled = min(throttled + ?4, ?12), \
+         reused = min(reused + ?5, ?12), prompt_tokens = min(prompt_tokens + ?6, ?12), \
+         completion_tokens = min(completion_tokens + ?7, ?12), reasoning_tokens = min(reasoning_tokens + ?8, ?12), \
+         cached_tokens = min(cached_tokens + ?9, ?12), total_tokens = min(total_tokens + ?10, ?12), \
+         cost_usd = min(cost_usd + ?11, ?12)",
     )?;
+    let bounded = |count: u64| signed(count).min(MOST);
+    let most_usd = MOST as f64;
     statement.execute(params![
         run_id.as_str(),
-        signed(spent.calls),
-        signed(spent.failed),
-        signed(spent.throttled),
-        signed(spent.reused),
-        signed(prompt),
-        signed(completion),
-        signed(reasoning),
-        signed(cached),
-        signed(total),
-        spent.cost_usd,
+        bounded(spent.calls),
+        bounded(spent.failed),
+        bounded(spent.throttled),
+        bounded(spent.reused),
+        bounded(prompt),
+        bounded(completion),
+        bounded(reasoning),
+        bounded(cached),
+        bounded(total),
+        // Neither a NaN, which is stored as NULL, nor infinite.
+        if spent.cost_usd.is_finite() { spent.cost_usd.clamp(0.0, most_usd) } else { most_usd },
+        MOST,
     ])?;
     Ok(())
+}
+
+/// Columns of `spend` that hold counts.
+const COUNTS: [&str; 9] = [
+    "calls",
+    "failed",
+    "throttled",
+    "reused",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "total_tokens",
+];
+
+/// Sets usage that is out of bounds to its bound; returns for how many runs. An earlier release stored what a provider or a
+/// worker sent, and could not add anything to it any more.
+pub(super) fn repair(connection: &Connection) -> Sql<usize> {
+    let bad = |column: &&str| format!("{column} NOT BETWEEN 0 AND {MOST}");
+    let set = |column: &&str| format!("{column} = min(max({column}, 0), {MOST})");
+    let columns = COUNTS.iter().chain(&["cost_usd"]);
+    let (set, bad): (Vec<String>, Vec<String>) = columns.map(|column| (set(column), bad(column))).unzip();
+    connection.execute(&format!("UPDATE spend SET {} WHERE {}", set.join(", "), bad.join(" OR ")), [])
 }
 
 /// Usage of a run; `None` where it has none.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use domain::budget::Usage;
 use domain::ids::{AnswerKey, RunId};
 use results::crash::{Point, reach};
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -10,12 +11,13 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::rows::{self, CachedRow, signed};
 use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
 use crate::database::{Layout, Trouble};
+use crate::llm_gateway::PermitKey;
 
 /// Database of the response cache.
 const LAYOUT: Layout = Layout {
     // "k8sa"
     application_id: 0x6b38_7361,
-    migrations: &[include_str!("migrations/0001_answers.sql")],
+    migrations: &[include_str!("migrations/0001_answers.sql"), include_str!("migrations/0002_permits.sql")],
     name: "store of answers",
     elsewhere: "another file (--answers)",
 };
@@ -62,6 +64,9 @@ pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
     /// Makes a batch durable in one transaction. Returns for each item whether it counts: a repeated result that an earlier
     /// process stored does not.
     fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError>;
+
+    /// The key of the tickets of permits.
+    fn permit_key(&self) -> Result<PermitKey, CacheError>;
 }
 
 /// Selection of answers.
@@ -77,7 +82,7 @@ pub(crate) struct Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ByModel {
     /// URL of the model.
-    pub(crate) endpoint: String,
+    pub(crate) provider: String,
     /// The model.
     pub(crate) model: String,
     /// Number of answers.
@@ -108,6 +113,14 @@ impl ResponseCache {
         }
         let failed = |trouble| at(&place, trouble);
         let writer = LAYOUT.open(path).map_err(failed)?;
+        let repaired = rows::repair(&writer).map_err(|error| failed(LAYOUT.classify(&error)))?;
+        if repaired > 0 {
+            tracing::warn!(
+                place,
+                runs = repaired,
+                "the usage of runs was out of bounds in the response cache: set it to its bound"
+            );
+        }
         let reader = LAYOUT.open_read_only(path).map_err(failed)?;
         Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)), place })
     }
@@ -141,8 +154,9 @@ impl ResponseCache {
     /// Stored answers of each model.
     pub(crate) fn by_model(&self, of: &Selection) -> Result<Vec<ByModel>, CacheError> {
         let query = format!(
-            "SELECT endpoint, model, count(*), sum(length(content)), sum(total_tokens), min(created_at_ms), \
-             max(created_at_ms) FROM answers WHERE {SELECTED} GROUP BY endpoint, model ORDER BY endpoint, model"
+            "SELECT endpoint, model, count(*), sum(length(content)), sum(min(max(total_tokens, 0), {})), \
+             min(created_at_ms), max(created_at_ms) FROM answers WHERE {SELECTED} GROUP BY endpoint, model ORDER BY endpoint, model",
+            Usage::MOST
         );
         let reader = self.read();
         let read = || {
@@ -151,7 +165,7 @@ impl ResponseCache {
                 let count =
                     |column: usize| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
                 Ok(ByModel {
-                    endpoint: row.get(0)?,
+                    provider: row.get(0)?,
                     model: row.get(1)?,
                     answers: count(2)?,
                     bytes: count(3)?,
@@ -249,6 +263,11 @@ impl Answers for ResponseCache {
             Ok(counted)
         };
         write().map_err(|error| self.failed(error))
+    }
+
+    fn permit_key(&self) -> Result<PermitKey, CacheError> {
+        let key = self.read().query_row("SELECT key FROM permit_key", [], |row| row.get::<_, [u8; 32]>(0));
+        key.map(PermitKey::from_bytes).map_err(|error| self.failed(error))
     }
 }
 

@@ -26,7 +26,7 @@ fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
             usage,
             model: "grok-4".to_owned(),
         }),
-        endpoint: "http://h/v1/chat/completions".to_owned(),
+        provider: "grok".to_owned(),
         model: "grok".to_owned(),
         created_at_ms,
         replaces_before_ms: None,
@@ -242,4 +242,59 @@ fn two_hundred_thousand_answers_are_opened_at_once() {
         assert!(store.look_up(&keys).unwrap().iter().all(|(_, found)| found.is_some()));
     }
     println!("all of them found in {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("answers.sqlite");
+    let absurd = Usage { total: i64::MAX as u64, prompt: 3, completion: 4, ..Usage::default() };
+    let poison = |key: AnswerKey| {
+        let mut entry = entry("poison", 5);
+        Arc::make_mut(&mut entry.answer).usage = absurd;
+        (key, entry)
+    };
+    drop(ResponseCache::open(&path).unwrap());
+    let file = Connection::open(&path).unwrap();
+    file.execute(
+        "INSERT INTO spend VALUES ('r', 1, -4, 0, 0, 3, 4, 0, 0, 9223372036854775807, 9e999), \
+         ('another', 1, 0, 0, 0, 0, 0, 0, 0, 5, 1.5)",
+        [],
+    )
+    .unwrap();
+    rows::write(&file, &key(1), &poison(key(1)).1, "r").unwrap();
+    drop(file);
+
+    let store = ResponseCache::open(&path).unwrap();
+    let all = store.spent_of(&[run_id(), RunId::new("another").unwrap()]).unwrap();
+    assert_eq!((all[0].1.failed, all[0].1.usage.total), (0, 1 << 53));
+    assert_eq!((all[1].1.usage.total, all[1].1.cost_usd.to_bits()), (5, 1.5_f64.to_bits()));
+    let found = store.look_up(&[key(1)]).unwrap().pop().unwrap().1.unwrap();
+    assert_eq!(found.answer.usage, absurd.of_one_call());
+    assert_eq!(store.by_model(&Selection::default()).unwrap()[0].tokens, Usage::MOST);
+    // What an honest provider answers afterwards is counted, whatever stands there.
+    store.insert(&[insert(key(2), entry("honest", 6))]).unwrap();
+    assert_eq!(store.spent_of(&[run_id()]).unwrap()[0].1.calls, 2);
+    drop(store);
+    assert_eq!(ResponseCache::open(&path).unwrap().spent_of(&[run_id()]).unwrap()[0].1.calls, 2);
+}
+
+#[test]
+fn no_usage_of_a_call_wedges_the_file() {
+    let store = ResponseCache::in_memory().unwrap();
+    let counts = [0, 1, (1 << 53) - 1, 1 << 53, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX];
+    let costs = [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308];
+    for total in counts {
+        for cost_usd in costs {
+            let usage = Usage { prompt: total, completion: total, reasoning: total, cached: total, total };
+            let spent =
+                LlmUsage { calls: total, failed: total, throttled: total, reused: total, usage, cost_usd };
+            let write = CacheWrite { run_id: run_id(), spent, entry: None, perhaps_repeated: false };
+            for _ in 0..2 {
+                assert_eq!(store.insert(std::slice::from_ref(&write)), Ok(vec![true]), "{total} {cost_usd}");
+            }
+        }
+    }
+    let kept = store.spent_of(&[run_id()]).unwrap()[0].1;
+    assert!(kept.calls == 1 << 53 && kept.usage.total == 1 << 53 && kept.cost_usd.is_finite(), "{kept:?}");
 }

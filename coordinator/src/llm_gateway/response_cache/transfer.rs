@@ -21,8 +21,9 @@ const BATCH: usize = 500;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Line {
     key: AnswerKey,
-    #[serde(default)]
-    endpoint: String,
+    /// `endpoint` in exports of older releases, which named the URL.
+    #[serde(default, alias = "endpoint")]
+    provider: String,
     #[serde(default)]
     model: String,
     #[serde(default)]
@@ -75,7 +76,7 @@ pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64,
         let answer = &kept.stored.answer;
         let line = Line {
             key: kept.key,
-            endpoint: kept.endpoint.clone(),
+            provider: kept.provider.clone(),
             model: kept.model.clone(),
             answered_by: answer.model.clone(),
             content: answer.content.clone(),
@@ -138,7 +139,7 @@ fn parse(text: &[u8]) -> Result<(AnswerKey, CacheEntry, String), String> {
     let answer = Answer {
         content: line.content,
         finish: finish_of(line.finish),
-        usage: line.usage,
+        usage: line.usage.of_one_call(),
         model: line.answered_by,
     };
     if answer.content.len() > proto::convert::ANSWER_BYTES {
@@ -149,7 +150,7 @@ fn parse(text: &[u8]) -> Result<(AnswerKey, CacheEntry, String), String> {
     }
     let entry = CacheEntry {
         answer: Arc::new(answer),
-        endpoint: line.endpoint,
+        provider: line.provider,
         model: line.model,
         created_at_ms: line.created_at_ms,
         replaces_before_ms: None,

@@ -75,10 +75,10 @@ impl LlmUsage {
 
 impl std::ops::AddAssign for LlmUsage {
     fn add_assign(&mut self, other: Self) {
-        self.calls += other.calls;
-        self.failed += other.failed;
-        self.throttled += other.throttled;
-        self.reused += other.reused;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.throttled = self.throttled.saturating_add(other.throttled);
+        self.reused = self.reused.saturating_add(other.reused);
         self.usage += other.usage;
         self.cost_usd += other.cost_usd;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-const GO: Reply = Reply::CallPermit { valid_ms: 5000 };
+const GO: Reply = Reply::CallPermit { valid_ms: 5000, ticket: None };
 
 fn known(text: &str) -> Reply {
     Reply::CachedResponse(Arc::new(answer(text)))
@@ -231,7 +231,7 @@ fn a_wrong_key_stops_the_run_and_no_other() {
         allowed(|config| config.limits.concurrency = Limit::at(2)),
         allowed(|config| {
             config.limits.concurrency = Limit::at(2);
-            config.grok.api_key_env = "OTHER_KEY".to_owned();
+            config.proposer.mode = ProposerMode::Vendor;
         }),
     );
     bench.open(1, "w");
@@ -343,6 +343,10 @@ fn a_refusal_anywhere_slows_everybody_at_once_and_no_other_model() {
     bench.heard();
     let refused = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(4)), tokens: false };
     bench.end(1, complete("r", 1, key(1), refused), &allowed);
+    let paused =
+        bench.state.statuses(bench.now).get(&RunId::new("r").unwrap()).and_then(|run| run.paused_until_ms);
+    let (now, until) = (crate::clock::unix_ms(), paused.expect("the status says until when"));
+    assert!((now + 2000..=now + 4000).contains(&until), "{until} at {now}");
     for stream in 1..4 {
         bench.ask(stream, &acquire("r", 2, key(10 + stream)), &allowed);
         bench.ask(stream, &acquire("loose", 3, key(20 + stream)), &loose);
@@ -427,7 +431,7 @@ fn a_second_stream_of_a_worker_takes_the_place_of_the_first() {
     bench.open(1, "w");
     bench.ask(1, &acquire("r", 1, key(1)), &allowed);
     bench.ask(1, &acquire("r", 2, key(2)), &allowed);
-    bench.open(2, "w");
+    bench.reopen(2, "w", 1);
     bench.heard();
     bench.ask(2, &AcquireCall { under_way: true, ..acquire("r", 1, key(1)) }, &allowed);
     bench.ask(2, &acquire("r", 2, key(2)), &allowed);
@@ -436,4 +440,87 @@ fn a_second_stream_of_a_worker_takes_the_place_of_the_first() {
     bench.end(2, complete("r", 1, key(1), CallOutcome::Answered(answer("a"))), &allowed);
     bench.keep_all();
     assert_eq!(bench.heard(), [(2, 2, GO), (2, 1, Reply::ResultPersisted)]);
+}
+
+#[test]
+fn a_stream_under_the_name_of_another_worker_changes_nothing_for_it() {
+    let mut bench = Bench::new();
+    let allowed = allowed(|_| ());
+    bench.open(0, "victim");
+    let (mut served, mut streams) = (0, 0);
+    for number in 1..=1000 {
+        bench.ask(0, &acquire("r", number, key(number)), &allowed);
+    }
+    for step in 0..6000 {
+        bench.pass(0.01);
+        // Five times a second, as the attack did.
+        if step % 20 == 0 {
+            streams += 1;
+            bench.open(streams, "victim");
+        }
+        for (stream, number, reply) in bench.heard() {
+            if reply == GO {
+                assert_eq!(stream, 0);
+                served += 1;
+                let answered = CallOutcome::Answered(answer("a"));
+                bench.end(0, complete("r", number, key(number), answered), &allowed);
+            }
+        }
+        bench.keep_all();
+    }
+    assert!((595..=601).contains(&served), "600 a minute: {served}");
+}
+
+#[test]
+fn a_call_that_goes_on_elsewhere_leaves_a_stream_that_is_still_open() {
+    let mut bench = Bench::new();
+    let allowed = allowed(|_| ());
+    bench.open(1, "w");
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.ask(1, &acquire("r", 2, key(2)), &allowed);
+    bench.pass(1.0);
+    bench.heard();
+    bench.open(2, "w");
+    bench.ask(2, &AcquireCall { under_way: true, ..acquire("r", 1, key(1)) }, &allowed);
+    assert_eq!(bench.state.calls_under_way(), 2, "it is the same call");
+    for number in 1..3 {
+        bench.end(2, complete("r", number, key(number), CallOutcome::Answered(answer("a"))), &allowed);
+    }
+    bench.keep_all();
+    assert_eq!(bench.heard(), [(2, 1, Reply::ResultPersisted), (2, 2, Reply::ResultPersisted)]);
+    assert_eq!(bench.spent("r").calls, 2);
+    bench.state.assert_idle();
+}
+
+#[test]
+fn without_a_permit_neither_a_result_nor_a_wait_counts() {
+    let mut bench = Bench::new();
+    let allowed = allowed(|_| ());
+    bench.open(1, "w");
+    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
+    bench.open(2, "liar");
+    bench.heard();
+    let wait = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(3600)), tokens: false };
+    for (number, run, outcome) in
+        [(1, "r", wait), (2, "r", CallOutcome::Answered(answer("forged"))), (3, "none", failed(true))]
+    {
+        let end = complete(run, number, key(number), outcome);
+        assert_eq!(bench.state.complete(bench.now, StreamId(2), end, false), Accepted::Refused);
+    }
+    let claimed = AcquireCall { under_way: true, ..acquire("r", 4, key(4)) };
+    assert_eq!(bench.state.acquire(bench.now, StreamId(2), &claimed, false), Accepted::Refused);
+    // The own stream's permit is for this run, and for one result.
+    let end = complete("r", 1, key(1), CallOutcome::Answered(answer("a")));
+    let elsewhere = CallResult { run_id: id("other"), ..end.clone() };
+    assert_eq!(bench.state.complete(bench.now, StreamId(1), elsewhere, false), Accepted::Refused);
+    assert_eq!(bench.state.complete(bench.now, StreamId(1), end.clone(), false), Accepted::Counted);
+    assert_eq!(bench.state.complete(bench.now, StreamId(1), end, false), Accepted::Repeated);
+    bench.take();
+    bench.keep_all();
+    let refused =
+        bench.heard().iter().filter(|(.., reply)| *reply == Reply::Stopped(NO_PERMIT.to_owned())).count();
+    assert_eq!((refused, bench.store.len(), bench.spent("r").calls), (5, 1, 1));
+    bench.ask(1, &acquire("r", 5, key(5)), &allowed);
+    bench.pass(0.5);
+    assert_eq!(bench.heard(), [(1, 5, GO)], "the rate is as it was");
 }

@@ -1,8 +1,5 @@
 //! Invariants of the gateway's state: after every step, and at rest.
 
-use domain::ids::AnswerKey;
-
-use crate::llm_gateway::effect::RequestId;
 use crate::llm_gateway::rate_limit::RateLimiter;
 use crate::llm_gateway::state::GatewayState;
 
@@ -10,13 +7,6 @@ impl GatewayState {
     /// Calls that are believed to be under way.
     pub(super) fn calls_under_way(&self) -> usize {
         self.calls.len()
-    }
-
-    /// Key of an open request.
-    pub(super) fn key_of(&self, request_id: RequestId) -> AnswerKey {
-        let request =
-            self.streams.get(&request_id.stream).and_then(|stream| stream.requests.get(&request_id.number));
-        request.map_or_else(|| AnswerKey::of(b"none"), |request| request.key)
     }
 
     /// Counts agree with what is counted.

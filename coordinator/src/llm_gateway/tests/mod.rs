@@ -12,7 +12,7 @@ use proto::convert::{AcquireCall, CallResult};
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::runs::RunChanged;
 use super::spend_limit::{LlmAccess, LlmPolicy};
-use super::state::GatewayState;
+use super::state::{Accepted, GatewayState, NO_PERMIT};
 use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
 
 mod behaviour;
@@ -45,7 +45,7 @@ pub(super) fn answer(text: &str) -> Answer {
 }
 
 pub(super) fn acquire(run: &str, number: u64, key: AnswerKey) -> AcquireCall {
-    AcquireCall { number, run_id: id(run), key, tokens: 1000, under_way: false }
+    AcquireCall { number, run_id: id(run), key, tokens: 1000, under_way: false, ticket: None }
 }
 
 pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutcome) -> CallResult {
@@ -61,6 +61,7 @@ pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutc
         usage,
         advertised_requests: None,
         advertised_tokens: None,
+        ticket: None,
     }
 }
 
@@ -139,7 +140,14 @@ impl Bench {
     }
 
     pub(super) fn open(&mut self, stream: u64, worker: &str) {
-        self.state.connected(self.now, StreamId(stream), WorkerName::new(worker).unwrap());
+        self.state.connected(self.now, StreamId(stream), WorkerName::new(worker).unwrap(), None);
+        self.take();
+    }
+
+    /// A worker shows that the stream `older` was its own.
+    pub(super) fn reopen(&mut self, stream: u64, worker: &str, older: u64) {
+        let worker = WorkerName::new(worker).unwrap();
+        self.state.connected(self.now, StreamId(stream), worker, Some(StreamId(older)));
         self.take();
     }
 
@@ -163,14 +171,15 @@ impl Bench {
 
     pub(super) fn ask(&mut self, stream: u64, asked: &AcquireCall, access: &LlmAccess) {
         self.set_access(&asked.run_id, access);
-        self.state.acquire(self.now, StreamId(stream), asked);
+        self.state.acquire(self.now, StreamId(stream), asked, true);
         self.take();
         self.look_all();
     }
 
+    /// The worker has the ticket of the call.
     pub(super) fn end(&mut self, stream: u64, ended: CallResult, access: &LlmAccess) {
         self.set_access(&ended.run_id, access);
-        self.state.complete(self.now, StreamId(stream), ended);
+        assert_ne!(self.state.complete(self.now, StreamId(stream), ended, true), Accepted::Refused);
         self.take();
     }
 

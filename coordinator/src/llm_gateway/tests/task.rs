@@ -12,6 +12,7 @@ use crate::ledger::{Ledger as _, MemoryLedger, suite};
 use crate::llm_gateway::batcher::FULL;
 use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, ResponseCache};
 use crate::llm_gateway::task::{GatewayHandle, ShutdownHandle};
+use crate::llm_gateway::{PermitKey, WorkerStream};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
 
 /// A store with troubles.
@@ -54,6 +55,10 @@ impl Answers for Frail {
         }
         self.store.insert(batch)
     }
+
+    fn permit_key(&self) -> Result<PermitKey, CacheError> {
+        self.store.permit_key()
+    }
 }
 
 struct Scene {
@@ -84,6 +89,19 @@ impl Scene {
             GatewayHandle::open(Arc::clone(&runs.llm), Arc::clone(&runs.metrics), store).await.unwrap();
         Self { runs, desk, _closing: closing, _folder: folder }
     }
+
+    /// The stream of a worker, after its first reply.
+    async fn connect(&self) -> (WorkerStream, mpsc::Receiver<(u64, Reply)>) {
+        let (inbox, mut replies) = self.desk.connect(worker(), None).await.unwrap();
+        assert!(matches!(next(&mut replies).await, (0, Reply::Opened(_))));
+        (inbox, replies)
+    }
+}
+
+/// The result with the ticket that an earlier process gave for it.
+fn with_ticket(store: &Frail, result: CallResult) -> CallResult {
+    let ticket = store.permit_key().unwrap().of_call(&result.run_id, &result.key, result.number);
+    CallResult { ticket: Some(ticket), ..result }
 }
 
 fn worker() -> WorkerName {
@@ -102,7 +120,7 @@ fn whole(text: &str) -> CallOutcome {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_once_keeps_nobody_waiting_and_loses_nothing() {
     let scene = Scene::set(&Frail::with_panics(1, 1)).await;
-    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    let (inbox, mut replies) = scene.connect().await;
     inbox.acquire(acquire("r", 1, key(1))).await.unwrap();
     assert!(matches!(next(&mut replies).await, (1, Reply::CallPermit { .. })));
     inbox.complete(complete("r", 1, key(1), whole("the answer"))).await.unwrap();
@@ -114,7 +132,7 @@ async fn a_store_that_panics_once_keeps_nobody_waiting_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_result_that_the_store_cannot_take_stops_its_run_with_the_reason() {
     let scene = Scene::set(&Frail::with_panics(0, u32::MAX)).await;
-    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    let (inbox, mut replies) = scene.connect().await;
     for number in [1, 2] {
         inbox.acquire(acquire("r", number, key(1))).await.unwrap();
     }
@@ -138,9 +156,9 @@ async fn a_result_that_the_store_cannot_take_stops_its_run_with_the_reason() {
 async fn a_full_disk_holds_workers_up_and_every_result_is_kept_in_the_end() {
     let store = Frail::with_panics(0, 0);
     let scene = Scene::set(&store).await;
-    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    let (inbox, mut replies) = scene.connect().await;
     store.full.store(true, Ordering::SeqCst);
-    let result = |number: u64| complete("r", number, key(number), whole("{}"));
+    let result = |number: u64| with_ticket(&store, complete("r", number, key(number), whole("{}")));
     let (mut taken, most) = (0, FULL as u64 + 3000);
     while taken <= most && timeout(Duration::from_secs(5), inbox.complete(result(taken))).await.is_ok() {
         taken += 1;
@@ -169,10 +187,11 @@ async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks
     assert_eq!(llm_status.total(&id("old1")).await.map(|status| status.calls), Some(7));
     assert_eq!(llm_status.total(&id("never")).await, None);
 
-    let (inbox, mut replies) = scene.desk.connect(worker()).await.unwrap();
+    let (inbox, mut replies) = scene.connect().await;
     // A result that comes after the end of its run counts.
     for (number, run) in [(1, "old1"), (2, "r")] {
-        inbox.complete(complete(run, number, key(number), whole("late"))).await.unwrap();
+        let late = with_ticket(&store, complete(run, number, key(number), whole("late")));
+        inbox.complete(late).await.unwrap();
         assert_eq!(next(&mut replies).await, (number, Reply::ResultPersisted));
     }
     assert_eq!(llm_status.of(&id("r")).map(|status| status.calls), Some(1));
@@ -185,4 +204,40 @@ async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks
         assert_eq!(llm_status.total(&id(run)).await.map(|status| status.calls), Some(calls), "{run}");
     }
     assert!(!series(), "its series goes with it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_ticket_of_a_permit_makes_a_result_count() {
+    let store = Frail::with_panics(0, 0);
+    let scene = Scene::set(&store).await;
+    let (inbox, mut replies) = scene.connect().await;
+    let refused = |(number, reply): (u64, Reply)| match reply {
+        Reply::Stopped(reason) if reason == NO_PERMIT => number,
+        other => panic!("{other:?}"),
+    };
+    // Without a ticket, with the ticket of another call, and for a run that does not exist.
+    inbox.complete(complete("r", 1, key(1), whole("forged"))).await.unwrap();
+    assert_eq!(refused(next(&mut replies).await), 1);
+    let other = with_ticket(&store, complete("r", 9, key(2), whole("forged")));
+    inbox.complete(CallResult { key: key(1), ..other }).await.unwrap();
+    assert_eq!(refused(next(&mut replies).await), 9);
+    inbox.complete(complete("never", 2, key(2), whole("forged"))).await.unwrap();
+    assert_eq!(refused(next(&mut replies).await), 2);
+    let claimed = AcquireCall { under_way: true, ..acquire("r", 3, key(3)) };
+    inbox.acquire(claimed).await.unwrap();
+    assert_eq!(refused(next(&mut replies).await), 3);
+    // The permit's ticket is right, also for another stream.
+    inbox.acquire(acquire("r", 4, key(4))).await.unwrap();
+    let (4, Reply::CallPermit { ticket: Some(ticket), .. }) = next(&mut replies).await else { panic!() };
+    let (second, mut answers) = scene.connect().await;
+    let end = CallResult { ticket: Some(ticket), ..complete("r", 4, key(4), whole("paid")) };
+    second.complete(end).await.unwrap();
+    assert_eq!(next(&mut answers).await, (4, Reply::ResultPersisted));
+    let found = store.look_up(&[key(1), key(2), key(4)]).unwrap();
+    let kept: Vec<bool> = found.into_iter().map(|(_, answer)| answer.is_some()).collect();
+    assert_eq!(kept, [false, false, true]);
+    assert_eq!(store.spent_of(&[id("never")]).unwrap()[0].1, LlmUsage::default());
+    assert_eq!(store.spent_of(&[id("r")]).unwrap()[0].1.calls, 1);
+    let text = scene.runs.metrics.text(crate::metrics::Depths::default());
+    assert!(text.contains("questions_total{outcome=\"refused\"} 4"), "{text}");
 }

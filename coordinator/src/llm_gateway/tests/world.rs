@@ -92,18 +92,21 @@ impl World {
         let member = &mut self.members[index];
         let away = now - member.lost_at;
         member.stream = Some(stream);
-        self.bench.state.connected(now, StreamId(stream), WorkerName::new(member.name.clone()).unwrap());
+        let name = WorkerName::new(member.name.clone()).unwrap();
+        self.bench.state.connected(now, StreamId(stream), name, None);
         for (number, (run, which, state)) in &mut member.open {
             let question = acquire(run, *number, key(*which));
             match state {
-                RequestState::Waiting => self.bench.state.acquire(now, StreamId(stream), &question),
+                RequestState::Waiting => {
+                    self.bench.state.acquire(now, StreamId(stream), &question, false);
+                }
                 RequestState::Calling { excused, .. } => {
                     *excused |= away >= LEASE_S;
                     let question = AcquireCall { under_way: true, ..question };
-                    self.bench.state.acquire(now, StreamId(stream), &question);
+                    self.bench.state.acquire(now, StreamId(stream), &question, true);
                 }
                 RequestState::Persisting(ended) => {
-                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended));
+                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended), true);
                 }
             }
         }
@@ -124,7 +127,7 @@ impl World {
         let (run, which) = (RUNS[self.dice.usize(..3)], self.dice.u64(..KEYS));
         member.open.insert(member.number, (run, which, RequestState::Waiting));
         let question = acquire(run, member.number, key(which));
-        self.bench.state.acquire(self.bench.now, StreamId(stream), &question);
+        self.bench.state.acquire(self.bench.now, StreamId(stream), &question, false);
     }
 
     /// One of a worker's calls ends.
@@ -154,7 +157,7 @@ impl World {
         open.2 = RequestState::Persisting(Box::new(end.clone()));
         if let Some(stream) = member.stream {
             for _ in 0..=u32::from(self.dice.u32(..8) == 0) {
-                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone());
+                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone(), true);
             }
         }
     }
@@ -224,15 +227,13 @@ impl World {
             let Some((run, which, state)) = self.members[index].open.get(&request_id.number).cloned() else {
                 if matches!(reply, Reply::CallPermit { .. }) {
                     // Cancelled while the permit was on its way: the worker returns it unsent.
-                    let run = RUNS[0];
                     self.let_through += 1.0;
                     self.given_back += 1.0;
-                    let which = self.bench.state.key_of(request_id);
-                    let end = CallResult {
-                        key: which,
-                        ..complete(run, request_id.number, which, CallOutcome::Unsent)
-                    };
-                    self.bench.state.complete(self.bench.now, request_id.stream, end);
+                    let call =
+                        self.bench.state.call_of(request_id).map(|(run, which)| (run.to_string(), which));
+                    let (run, which) = call.unwrap_or_else(|| (RUNS[0].to_owned(), AnswerKey::of(b"none")));
+                    let end = complete(&run, request_id.number, which, CallOutcome::Unsent);
+                    self.bench.state.complete(self.bench.now, request_id.stream, end, true);
                 }
                 continue;
             };
@@ -262,6 +263,7 @@ impl World {
                     self.resolve(index, request_id.number);
                 }
                 Reply::Stopped(reason) => panic!("{reason}"),
+                Reply::Opened(_) => panic!("the task sends it"),
             }
         }
         let allowed = RATE * self.bench.now + f64::from(self.lives) * 2.0 + self.given_back;

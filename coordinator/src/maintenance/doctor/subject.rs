@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use domain::ids::{PartHash, RunId, ShardIndex};
 use domain::run::RunState;
-use results::layout::RUN_FILE;
+use results::layout::{MARK_FILE, RUN_FILE};
 use results::run_file::{RunFile, RunFileError};
 use results::store::{Listed, Store, StoreError};
 
@@ -198,7 +198,7 @@ fn unfinished(folder: &Path) -> Vec<PathBuf> {
         // A missing folder has no files.
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') && name != RUN_STATE {
+            if name.starts_with('.') && name != RUN_STATE && name != MARK_FILE {
                 found.push(entry.path());
             }
         }

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use proto::status::ApiError;
+use domain::ids::{PartHash, ShardIndex};
+use proto::status::{ApiError, ErrorReason};
 use results::compact::CompactError;
 use results::run_file::RunFileError;
 use results::store::StoreError;
@@ -11,7 +12,6 @@ use tokio::task::JoinError;
 
 use crate::ledger::LedgerError;
 use crate::refusals::is_transient;
-use crate::run::part_check::Damage;
 
 /// An error of finalizing a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,14 @@ pub(super) enum FinalizeError {
     /// A retry would fail in the same way: the cause must be repaired first.
     #[error("{0}")]
     Permanent(String),
+    /// Committed parts are damaged or missing: their shards are leased again.
+    #[error("{reason}")]
+    Damaged {
+        /// The shards, with the hashes of the parts that were committed.
+        parts: Vec<(ShardIndex, PartHash)>,
+        /// What is wrong with the first of them.
+        reason: String,
+    },
 }
 
 impl FinalizeError {
@@ -40,12 +48,6 @@ impl From<StoreError> for FinalizeError {
     fn from(error: StoreError) -> Self {
         let transient = matches!(error, StoreError::Failed { .. } | StoreError::Folder { .. });
         Self::of(transient, &error)
-    }
-}
-
-impl From<Damage> for FinalizeError {
-    fn from(damage: Damage) -> Self {
-        Self::of(damage.is_transient, &damage)
     }
 }
 
@@ -70,10 +72,10 @@ impl From<JoinError> for FinalizeError {
     }
 }
 
-/// The only API error while finalizing is a run id that the store cannot hold.
+/// A run id that the store cannot hold, or a failure of ledger or store.
 impl From<ApiError> for FinalizeError {
     fn from(refusal: ApiError) -> Self {
-        Self::Permanent(refusal.to_string())
+        Self::of(refusal.reason == ErrorReason::Storage, &refusal)
     }
 }
 

@@ -4,10 +4,12 @@
 //! repetition needs is deleted before the ledger has recorded the state *finished*.
 //!
 //! After a transient failure of disk, store or ledger it is retried with exponential backoff and a bound on the number of
-//! tries; work of an earlier try is not repeated. A permanent failure, or too many tries, halts the run: its status has the
-//! reason, and it is tried again when the run is resubmitted or another process resumes it.
+//! tries; work of an earlier try is not repeated. Too many tries halt the run: its status has the reason, and it is tried again
+//! when the run is resubmitted or another process resumes it. A damaged part is taken back, and its shard leased again. A
+//! permanent failure ends the run in the state *failed*, with the reason; it can be removed, or submitted again.
 
 mod error;
+mod reopen;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,7 @@ use domain::tally::Tally;
 use proto::status::ApiError;
 use results::compact::{Compacted, merge};
 use results::crash::{Point, reach};
-use results::layout::CORPUS_FILE;
+use results::layout::{CORPUS_FILE, FINAL, STAGED, final_part};
 use results::run_file::{FormatVersion, PartEntry, RunFile};
 use results::scan::Part;
 use results::store::{Store, StoreError};
@@ -32,11 +34,10 @@ use crate::ledger::{LedgerError, RunResources, ShardEntry, Swap, Totals};
 use crate::refusals::is_transient;
 use crate::refusals::storage;
 use crate::run::Coordinator;
-use crate::run::commit::STAGED;
-use crate::run::part_check::{Damage, check};
 use crate::scheduler::state::{ActiveRun, Finish};
 
 use error::FinalizeError;
+use reopen::{located, verify};
 
 /// Most rows of a final part.
 const ROWS_PER_PART: u64 = 1_000_000;
@@ -91,10 +92,21 @@ impl Coordinator {
             for tries in 1.. {
                 let Some(coordinator) = coordinator.upgrade() else { return };
                 let span = tracing::info_span!("finish", run = %run_id);
-                let Err(error) = coordinator.finalize(&run_id, &mut progress).instrument(span).await else {
-                    return;
+                let finalizing = async {
+                    match coordinator.finalize(&run_id, &mut progress).await {
+                        Err(FinalizeError::Damaged { parts, reason }) => {
+                            coordinator.reopen(&run_id, parts, reason).await
+                        }
+                        finalized => finalized,
+                    }
                 };
-                if matches!(error, FinalizeError::Permanent(_)) || tries >= TRIES {
+                let Err(error) = finalizing.instrument(span).await else { return };
+                if let FinalizeError::Permanent(reason) = &error
+                    && coordinator.fail(&run_id, reason).await
+                {
+                    return;
+                }
+                if !matches!(error, FinalizeError::Unavailable(_)) || tries >= TRIES {
                     coordinator.fail_finish(&run_id, &error, tries);
                     return;
                 }
@@ -106,6 +118,34 @@ impl Coordinator {
                 tokio::time::sleep(delay).await;
             }
         });
+    }
+
+    /// Ends a run that cannot be finished; returns whether the ledger has recorded it.
+    async fn fail(&self, run_id: &RunId, reason: &str) -> bool {
+        let reason =
+            format!("cannot finish: {reason}; once that is repaired, submit the run again, or remove it");
+        for from in [RunState::Finishing, RunState::Running] {
+            match self.ledger.fail(run_id, from, reason.clone()).await {
+                Ok(Swap::Done) => {
+                    tracing::error!(run = %run_id, reason, "a run failed");
+                    if let Some(run) = self.end(run_id) {
+                        self.record_ended(&run, RunState::Failed).await;
+                    }
+                    self.notify_watchers(true);
+                    return true;
+                }
+                Ok(Swap::Differs(state)) if state.has_ended() => {
+                    self.deactivate(run_id, state).await;
+                    return true;
+                }
+                Ok(Swap::Differs(_)) => {}
+                Err(error) => {
+                    tracing::error!(run = %run_id, %error, "cannot record that a run failed");
+                    return false;
+                }
+            }
+        }
+        false
     }
 
     /// Halts a run that could not be finalized.
@@ -165,44 +205,73 @@ impl Coordinator {
             return Err(error);
         }
         self.with_run(run_id, |run| run.stalled = None);
-        let described = {
-            let scheduler = self.scheduler();
-            scheduler.active.get(run_id).map(|run| {
-                let used = self.resources_of(run);
-                (describe(run, RunState::Finished, merged.entries.clone(), used), used)
-            })
+        self.record_finished(run_id, &folder, merged).await
+    }
+
+    /// Writes `run.json` and records the end of the run. A cancellation that came before wins: the final parts are deleted.
+    async fn record_finished(
+        self: &Arc<Self>,
+        run_id: &RunId,
+        folder: &Store,
+        merged: &Merged,
+    ) -> Result<(), FinalizeError> {
+        let cancelled = async || Ok(sweep(folder, |key| key.starts_with(FINAL)).await?);
+        let Some(ending) = self.with_run(run_id, |run| Arc::clone(&run.ending)) else {
+            return cancelled().await;
         };
-        if let Some((run_file, used)) = described {
-            run_file.save(&folder).await?;
-            self.ledger.record_resources(run_id, used).await?;
-        }
+        let _ending = ending.lock().await;
+        let described = self.with_run(run_id, |run| {
+            let used = self.resources_of(run);
+            (describe(run, RunState::Finished, merged.entries.clone(), used), used)
+        });
+        let Some((run_file, used)) = described else { return cancelled().await };
+        run_file.save(folder).await?;
+        self.ledger.record_resources(run_id, used).await?;
         reach(Point::RunFileWritten);
-        self.store_corpus(run_id, &folder).await?;
+        self.store_corpus(run_id, folder).await?;
         self.ledger.record_totals(run_id, merged.totals.clone()).await?;
         let fingerprint = Some(merged.fingerprint.clone());
-        self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, fingerprint).await?;
+        let swap = self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, fingerprint).await?;
+        let state = match swap {
+            // Finished before, where the reply of an earlier try was lost.
+            Swap::Done => RunState::Finished,
+            Swap::Differs(state) => state,
+        };
         reach(Point::RunFinished);
-        self.deactivate(run_id, RunState::Finished).await;
-        tracing::info!(run = %run_id, "finished");
+        self.deactivate(run_id, state).await;
+        tracing::info!(run = %run_id, state = state.as_str(), "ended");
         Ok(())
     }
 
     /// Checks the committed parts and merges them into final parts, in temporary files.
     async fn merged(&self, run_id: &RunId, folder: &Store) -> Result<Merged, FinalizeError> {
-        sweep(folder, |key| key.starts_with("part-")).await?;
+        sweep(folder, |key| key.starts_with(FINAL)).await?;
         reach(Point::FinishSwept);
         let shards = self.shards(run_id).await?;
         let totals = totals(&shards);
-        let parts = verified_parts(folder, shards).await?;
-        let (files, fingerprint) = merge_parts(folder, parts).await?;
+        let records = self.with_run(run_id, |run| run.plan.records);
+        let committed = shards.iter().filter(|shard| shard.part.is_some());
+        let committed: u64 = committed.map(|shard| u64::from(shard.shard.len)).sum();
+        if records.is_some_and(|records| committed < records) {
+            // Parts were taken back, and the step after that failed.
+            let reason = format!("{committed} of {} records are committed", records.unwrap_or(0));
+            return Err(FinalizeError::Damaged { parts: Vec::new(), reason });
+        }
+        let parts = located(folder, shards).await?;
+        verify(parts.clone()).await?;
+        let merged = merge_parts(folder, parts.iter().map(|located| located.part.clone()).collect()).await;
+        let (files, fingerprint) = match merged {
+            // The bytes are those that were committed, so the part was wrong when it was committed.
+            Err(FinalizeError::Permanent(reason)) => {
+                return Err(self.wrong_parts(run_id, parts, reason).await);
+            }
+            merged => merged?,
+        };
         reach(Point::CompactionDone);
         let rows: u64 = files.iter().map(|file| file.rows).sum();
-        let records = self.with_run(run_id, |run| run.plan.records).unwrap_or(rows);
-        if rows != records {
-            return Err(FinalizeError::Permanent(format!(
-                "the committed parts have {rows} rows, the run {records} records: examine it with `coordinator doctor`, \
-                 and begin again under another run id"
-            )));
+        if let Some(records) = records.filter(|records| rows != *records) {
+            let reason = format!("the committed parts have {rows} rows, the run {records} records");
+            return Err(self.wrong_parts(run_id, parts, reason).await);
         }
         Ok(Merged { fingerprint, totals, entries: Vec::new(), unplaced: files.into() })
     }
@@ -260,24 +329,26 @@ impl Coordinator {
         }
     }
 
-    /// Writes the `run.json` of a cancelled run, with the parts that it had committed.
-    pub(crate) async fn record_cancelled(&self, run: &ActiveRun) {
+    /// Writes the `run.json` of a run that was cancelled or failed, with the parts that it had committed.
+    pub(crate) async fn record_ended(&self, run: &ActiveRun, state: RunState) {
         let run_id = &run.plan.run_id;
         let recorded = async {
             let folder = self.folder(run_id)?;
+            // A result that was merged before the run ended otherwise.
+            sweep(&folder, |key| key.starts_with(FINAL)).await?;
             let shards = self.shards(run_id).await?;
             let totals = totals(&shards);
             let parts = shards.into_iter().filter_map(|shard| shard.part);
             let parts =
                 parts.map(|part| PartEntry { name: part.key, rows: part.tally.records, hash: part.hash });
             let used = self.resources_of(run);
-            describe(run, RunState::Cancelled, parts.collect(), used).save(&folder).await?;
+            describe(run, state, parts.collect(), used).save(&folder).await?;
             self.ledger.record_resources(run_id, used).await?;
             self.ledger.record_totals(run_id, totals).await?;
             Ok::<(), FinalizeError>(())
         };
         if let Err(error) = recorded.await {
-            tracing::error!(run = %run_id, %error, "cannot write the run.json of a cancelled run");
+            tracing::error!(run = %run_id, %error, "cannot write the run.json of a run that ended early");
         }
     }
 }
@@ -298,23 +369,6 @@ pub(crate) fn totals(shards: &[ShardEntry]) -> Totals {
     totals
 }
 
-/// The committed parts, after verifying each.
-async fn verified_parts(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Part>, FinalizeError> {
-    let mut parts = Vec::with_capacity(shards.len());
-    for committed in shards.into_iter().filter_map(|shard| shard.part) {
-        let part = match folder.local_path(&committed.key) {
-            Some(path) => Part::File(path),
-            None => folder.part(&committed.key).await?,
-        };
-        parts.push((part, committed));
-    }
-    let checking = tokio::task::spawn_blocking(move || {
-        parts.iter().try_for_each(|(part, committed)| check(part, committed))?;
-        Ok::<_, Damage>(parts.into_iter().map(|(part, _)| part).collect())
-    });
-    Ok(checking.await??)
-}
-
 /// The final parts in temporary files, and the fingerprint.
 async fn merge_parts(folder: &Store, parts: Vec<Part>) -> Result<(Vec<Compacted>, String), FinalizeError> {
     let scratch = folder.scratch();
@@ -330,7 +384,7 @@ async fn merge_parts(folder: &Store, parts: Vec<Part>) -> Result<(Vec<Compacted>
 /// Stores the final parts under their names.
 async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError> {
     while let Some(file) = merged.unplaced.pop_front() {
-        let name = format!("part-{:05}.parquet", merged.entries.len());
+        let name = final_part(merged.entries.len());
         let entry = PartEntry { name: name.clone(), rows: file.rows, hash: file.hash };
         if folder.local_path(&name).is_some() {
             folder.put_file(&name, file.file).await?;

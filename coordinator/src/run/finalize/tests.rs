@@ -4,14 +4,17 @@ use domain::config::RunConfig;
 use domain::ids::{FencingToken, PartHash, WorkerName};
 use domain::outcome::Outcome;
 use domain::run::{Lease, Shard};
+use proto::convert::{LeaseKey, PartHeader, frames};
 use results::compact::CompactError;
+use results::corpus_copy::{CorpusReader, CorpusWriter};
+use results::layout::staged_part;
 use results::part::write_part;
 use tokio::time::Instant;
 
 use super::*;
 use crate::ledger::faulty::FaultyLedger;
 use crate::ledger::{CommittedPart, Leased, Ledger as _, suite};
-use crate::run::{Parts, Recovery};
+use crate::run::{Granted, Parts, Recovery};
 
 /// A run of ten records whose four shards are all committed, without a coordinator.
 struct Scene {
@@ -27,8 +30,16 @@ impl Scene {
             ledger: Arc::default(),
             run_id: RunId::new("r").unwrap(),
         };
-        scene.ledger.create_run(suite::run("r")).await.unwrap();
         let results = Store::local(scene.folder.path()).unwrap().folder("r").unwrap();
+        std::fs::create_dir(scene.folder.path().join("r")).unwrap();
+        let mut corpus = CorpusWriter::create(&scene.corpus()).unwrap();
+        for position in 0..10 {
+            let (record, document) = domain::testing::record(position, "latest-tag", "kind: Pod");
+            corpus.push(record, &document).unwrap();
+        }
+        let mut run = suite::run("r");
+        run.plan.corpus_hash = corpus.finish().unwrap().corpus_hash;
+        scene.ledger.create_run(run).await.unwrap();
         let (worker, token) = (WorkerName::new("w").unwrap(), FencingToken(1));
         for (index, len) in [(0, 3), (3, 3), (6, 3), (9, 1)] {
             let shard = Shard { index: ShardIndex(index), len };
@@ -80,6 +91,10 @@ impl Scene {
         .unwrap()
     }
 
+    fn corpus(&self) -> PathBuf {
+        self.folder.path().join("r").join(CORPUS_FILE)
+    }
+
     fn part(&self) -> PathBuf {
         self.folder.path().join("r").join(STAGED).join("3.parquet")
     }
@@ -89,13 +104,38 @@ impl Scene {
     }
 
     async fn finished(&self) {
+        self.reached(RunState::Finished).await;
+    }
+
+    async fn reached(&self, state: RunState) {
         for _ in 0..10_000 {
-            if self.state().await == RunState::Finished {
+            if self.state().await == state {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("the run is not finished");
+        panic!("the run is not {}, but {}", state.as_str(), self.state().await.as_str());
+    }
+
+    /// Leases the next shard and commits its part; returns the lease and the part's file.
+    async fn work(&self, coordinator: &Arc<Coordinator>) -> (Lease, PathBuf) {
+        let worker = Arc::new(WorkerName::new("w").unwrap());
+        let Granted { lease, corpus, .. } = coordinator.lease(&worker).await.unwrap();
+        let slice = corpus.slice(lease.shard.index.0.into(), lease.shard.len.into()).unwrap();
+        let rows: Vec<Outcome> =
+            slice.records.iter().map(|record| domain::testing::outcome(record, lease.shard.index)).collect();
+        let bytes = write_part(&self.run_id, &rows).unwrap();
+        let hash = PartHash::of(&bytes);
+        let key = staged_part(lease.shard.index, lease.token, hash);
+        let header = PartHeader {
+            key: LeaseKey::from(&lease),
+            worker: WorkerName::clone(&worker),
+            bytes: bytes.len() as u64,
+            hash,
+            tally: Tally::of(&rows),
+        };
+        coordinator.commit(header, futures::stream::iter([Ok(bytes)])).await.unwrap();
+        (lease, self.folder.path().join("r").join(key))
     }
 }
 
@@ -110,25 +150,107 @@ async fn trouble(coordinator: &Coordinator, run_id: &RunId) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_failure_is_tried_once_and_again_when_the_run_is_submitted_again() {
+async fn a_damaged_part_is_taken_back_and_its_shard_leased_again() {
+    for damage in [Some(&b"rubbish"[..]), None] {
+        let scene = Scene::committed().await;
+        match damage {
+            Some(rubbish) => std::fs::write(scene.part(), rubbish).unwrap(),
+            None => std::fs::remove_file(scene.part()).unwrap(),
+        }
+        let coordinator = scene.take_up().await;
+        let (lease, _) = scene.work(&coordinator).await;
+        assert_eq!((lease.shard.index.0, lease.shard.len, lease.token), (3, 3, FencingToken(2)));
+        scene.finished().await;
+        let status = coordinator.status(&scene.run_id).await.unwrap();
+        assert_eq!((status.tally.records, status.tally.errors, status.tally.not_applicable), (10, 7, 3));
+        assert_eq!((status.committed, status.trouble), (4, None));
+        let described = RunFile::load(&coordinator.folder(&scene.run_id).unwrap()).await.unwrap();
+        assert_eq!(described.parts[0].rows, 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_parts_are_damaged_again_and_again_fails() {
     let scene = Scene::committed().await;
-    let whole = std::fs::read(scene.part()).unwrap();
     std::fs::write(scene.part(), b"rubbish").unwrap();
     let coordinator = scene.take_up().await;
-    let trouble = trouble(&coordinator, &scene.run_id).await;
-    assert!(trouble.contains("3.parquet") && trouble.contains("bytes instead of"), "{trouble}");
-    assert!(trouble.contains("put back a copy") && trouble.contains("submit the run again"), "{trouble}");
-    // Pages read to resume and for one finalization.
-    let pages = scene.ledger.calls("shards");
+    for _ in 0..3 {
+        let (_, part) = scene.work(&coordinator).await;
+        // Before the finalization gets to run.
+        std::fs::write(part, b"rubbish").unwrap();
+    }
+    scene.reached(RunState::Failed).await;
+    let status = coordinator.status(&scene.run_id).await.unwrap();
+    let trouble = status.trouble.unwrap();
+    assert!(
+        trouble.contains("leased again for such damage") && trouble.contains("or remove it"),
+        "{trouble}"
+    );
+    let described = RunFile::load(&coordinator.folder(&scene.run_id).unwrap()).await.unwrap();
+    assert_eq!(described.state, RunState::Failed);
+    // Another process does not resume it, and it can be removed.
+    drop(coordinator);
+    let coordinator = scene.take_up().await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!((scene.ledger.calls("shards"), pages), (4, 4), "no retry after a permanent failure");
-    assert_eq!(scene.state().await, RunState::Finishing);
+    assert_eq!(coordinator.list().await.unwrap()[0].trouble, Some(trouble));
+    coordinator.remove(&scene.run_id).await.unwrap();
+    assert!(coordinator.list().await.unwrap().is_empty());
+}
 
-    std::fs::write(scene.part(), whole).unwrap();
-    coordinator.lift(&scene.run_id, &RunConfig::default()).await.unwrap();
-    coordinator.retry_finish(&scene.run_id);
+#[tokio::test(start_paused = true)]
+async fn a_failed_run_goes_on_when_it_is_submitted_again() {
+    let scene = Scene::committed().await;
+    // Two parts that were committed for each other's shards, as a release without checks could do.
+    let of = |name: &str| scene.part().with_file_name(name);
+    let (first, third) = (std::fs::read(of("0.parquet")).unwrap(), std::fs::read(of("6.parquet")).unwrap());
+    for (index, bytes) in [(0, &third), (6, &first)] {
+        let (run_id, shard) = (&scene.run_id, ShardIndex(index));
+        let entry = scene.ledger.inner.shards(run_id, shard, 1).await.unwrap().remove(0);
+        let part = entry.part.unwrap();
+        scene.ledger.inner.reopen(run_id, shard, part.hash).await.unwrap();
+        let part = CommittedPart { bytes: bytes.len() as u64, hash: PartHash::of(bytes), ..part };
+        scene.ledger.inner.commit(run_id, shard, FencingToken(1), part).await.unwrap();
+    }
+    std::fs::write(of("0.parquet"), &third).unwrap();
+    std::fs::write(of("6.parquet"), &first).unwrap();
+    let corpus = std::fs::read(scene.corpus()).unwrap();
+    std::fs::remove_file(scene.corpus()).unwrap();
+    let coordinator = scene.take_up().await;
+    scene.reached(RunState::Failed).await;
+    let trouble = trouble(&coordinator, &scene.run_id).await;
+    assert!(trouble.contains("overlap") && trouble.contains("submit the run again"), "{trouble}");
+
+    std::fs::write(scene.corpus(), corpus).unwrap();
+    let slice = CorpusReader::open(&scene.corpus()).unwrap().slice(0, 10).unwrap();
+    let config = suite::run("r").plan.config;
+    let mut again = coordinator.submit(scene.run_id.clone(), config, String::new()).await.unwrap();
+    for piece in frames(slice) {
+        again.push(piece).await.unwrap();
+    }
+    let (status, existed) = again.finish(10).await.unwrap();
+    assert!(existed && status.state != RunState::Failed, "{status:?}");
+    let mut leased = [scene.work(&coordinator).await.0, scene.work(&coordinator).await.0];
+    leased.sort_by_key(|lease| lease.shard);
+    assert_eq!(leased.map(|lease| lease.shard.index.0), [0, 6], "the wrong parts alone");
     scene.finished().await;
     assert_eq!(coordinator.status(&scene.run_id).await.unwrap().trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cannot_be_finished_for_now_can_be_cancelled() {
+    let scene = Scene::committed().await;
+    scene.ledger.fail_to_finish(u32::MAX);
+    let coordinator = scene.take_up().await;
+    trouble(&coordinator, &scene.run_id).await;
+    let status = coordinator.cancel(&scene.run_id).await.unwrap();
+    assert_eq!((status.state, status.committed), (RunState::Cancelled, 4));
+    let tried = scene.ledger.tried_to_finish().len();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((scene.ledger.tried_to_finish().len(), scene.state().await), (tried, RunState::Cancelled));
+    let described = RunFile::load(&coordinator.folder(&scene.run_id).unwrap()).await.unwrap();
+    assert_eq!((described.state, described.parts.len()), (RunState::Cancelled, 4));
+    let listed = coordinator.folder(&scene.run_id).unwrap().list().await.unwrap();
+    assert!(listed.iter().all(|object| !object.key.starts_with(FINAL)), "{listed:?}");
 }
 
 #[tokio::test(start_paused = true)]

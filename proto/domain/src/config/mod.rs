@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 mod error;
 mod model;
+mod ranges;
+mod stored;
 
 pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
+pub use stored::StoredConfig;
 
 use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
@@ -46,6 +49,8 @@ pub struct RunConfig {
     pub limits: Limits,
     /// What a run may spend on a model. Decides no outcome.
     pub spend: SpendConfig,
+    /// Whether the results hold the secrets of the documents; else they hold masks.
+    pub store_secrets: bool,
 }
 
 /// Which document is repaired and judged.
@@ -193,6 +198,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of one record of a detections file.
     pub record_bytes: usize,
+    /// Steps that reading, repairing and judging one record may take each: nodes, operations and findings looked at.
+    pub record_steps: u64,
     /// Calls a minute that the provider allows, over all workers and runs.
     pub requests_per_minute: Limit,
     /// Tokens a minute that the provider allows.
@@ -210,6 +217,7 @@ impl Default for Limits {
             document_aliases: 1_000,
             file_bytes: 64 << 20,
             record_bytes: 16 << 20,
+            record_steps: 200_000_000,
             requests_per_minute: Limit::Auto,
             tokens_per_minute: Limit::Auto,
             concurrency: Limit::Auto,
@@ -248,6 +256,7 @@ impl Default for RunConfig {
             fleet: FleetConfig::default(),
             limits: Limits::default(),
             spend: SpendConfig::default(),
+            store_secrets: false,
         }
     }
 }
@@ -265,9 +274,7 @@ impl RunConfig {
         if self.fleet.max_lost == 0 || self.fleet.max_lost > 100 {
             return refuse("fleet.max_lost", "must be from 1 to 100");
         }
-        if self.max_attempts == 0 {
-            return refuse("max_attempts", "must be at least 1");
-        }
+        ranges::check(&self.numbers())?;
         let tag = &self.rules.default_tag;
         let tag_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if tag.is_empty() || tag.len() > 128 || !tag.chars().all(tag_char) || tag.starts_with(['.', '-']) {
@@ -282,17 +289,41 @@ impl RunConfig {
         if self.limits.document_depth > 100 {
             return refuse("limits.document_depth", "must be at most 100");
         }
-        if !(self.spend.max_cost_usd.is_finite() && self.spend.max_cost_usd >= 0.0) {
-            return refuse("spend.max_cost_usd", "must be a number from 0");
+        if !(0.0..=1e9).contains(&self.spend.max_cost_usd) {
+            return refuse("spend.max_cost_usd", "must be a number from 0 to 1000000000");
         }
         self.check_models()
     }
 
+    /// The numbers without a check of their own: key, value, and the range that is allowed.
+    fn numbers(&self) -> [(&'static str, u64, (u64, u64)); 13] {
+        let limits = &self.limits;
+        let known = |limit: Limit| limit.known().unwrap_or(1);
+        let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        [
+            ("max_attempts", self.max_attempts.into(), (1, 100)),
+            ("proposer.max_tokens", self.proposer.max_tokens.into(), (0, 10_000_000)),
+            // Kubernetes' own limit: a signed number of 32 bits.
+            ("rules.job_ttl_seconds", self.rules.job_ttl_seconds.into(), (0, i32::MAX as u64)),
+            ("limits.document_bytes", size(limits.document_bytes), (1, 256 << 20)),
+            // Some 100 bytes each while a document is worked on, in several copies.
+            ("limits.document_nodes", size(limits.document_nodes), (1, 2_000_000)),
+            ("limits.document_aliases", size(limits.document_aliases), (0, 100_000)),
+            ("limits.file_bytes", limits.file_bytes, (1, 1 << 30)),
+            ("limits.record_bytes", size(limits.record_bytes), (1, 256 << 20)),
+            ("limits.record_steps", limits.record_steps, (1_000, 1_000_000_000_000)),
+            ("limits.requests_per_minute", known(limits.requests_per_minute), (1, 100_000_000)),
+            ("limits.tokens_per_minute", known(limits.tokens_per_minute), (1, 1_000_000_000_000)),
+            ("limits.concurrency", known(limits.concurrency), (1, 100_000)),
+            ("spend.max_requests", self.spend.max_requests, (0, 1_000_000_000_000)),
+        ]
+    }
+
     fn check_models(&self) -> Result<(), InvalidConfig> {
         self.proposer.check()?;
-        self.grok.check(["grok.endpoint", "grok.model", "grok.api_key_env", "grok.price"])?;
-        self.vendor.check(["vendor.endpoint", "vendor.model", "vendor.api_key_env", "vendor.price"])?;
-        self.vllm.check(["vllm.endpoint", "vllm.model", "vllm.api_key_env", "vllm.price"])?;
+        self.grok.check(["grok.model", "grok.price"])?;
+        self.vendor.check(["vendor.model", "vendor.price"])?;
+        self.vllm.check(["vllm.model", "vllm.price"])?;
         let by_model = self.proposer.mode != ProposerMode::Rules;
         if by_model == self.guardrails.is_for_models() {
             return Ok(());

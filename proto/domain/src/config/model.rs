@@ -40,11 +40,11 @@ pub enum ProposerMode {
     /// Deterministic rules.
     #[default]
     Rules,
-    /// The model of the `grok` keys.
+    /// The model of the `grok` keys, at the provider of this name.
     Grok,
-    /// The model of the `vendor` keys.
+    /// The model of the `vendor` keys, at the provider of this name.
     Vendor,
-    /// The model of the `vllm` keys.
+    /// The model of the `vllm` keys, at the provider of this name.
     Vllm,
 }
 
@@ -116,101 +116,44 @@ impl ProposerConfig {
     }
 }
 
-/// A model behind an OpenAI-compatible endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The model of a provider, and what it costs. Where the provider is called, and with which key, is the configuration of
+/// each worker and no part of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// Where it is asked; `/v1/chat/completions` is appended where it is missing.
-    pub endpoint: String,
     /// Its name.
     pub model: String,
-    /// The environment variable that holds the API key; empty: no key is sent.
-    pub api_key_env: String,
-    /// The header that carries the key.
-    pub auth_header: String,
-    /// The word before the key; empty: the key alone.
-    pub auth_scheme: String,
     /// What it costs.
     pub price: Price,
-}
-
-impl Default for ModelConfig {
-    fn default() -> Self {
-        Self {
-            endpoint: String::new(),
-            model: String::new(),
-            api_key_env: String::new(),
-            auth_header: "Authorization".to_owned(),
-            auth_scheme: "Bearer".to_owned(),
-            price: Price::default(),
-        }
-    }
 }
 
 impl ModelConfig {
     pub(super) fn grok() -> Self {
         Self {
-            endpoint: "https://api.x.ai/v1/chat/completions".to_owned(),
             model: "grok-4-fast-reasoning".to_owned(),
-            api_key_env: "XAI_API_KEY".to_owned(),
             price: Price { input: 0.20, cached_input: 0.05, output: 0.50 },
-            ..Self::default()
         }
     }
 
     pub(super) fn vendor() -> Self {
         Self {
-            endpoint: "https://api.openai.com/v1/chat/completions".to_owned(),
             model: "gpt-4o-mini".to_owned(),
-            api_key_env: "OPENAI_API_KEY".to_owned(),
             price: Price { input: 0.15, cached_input: 0.075, output: 0.60 },
-            ..Self::default()
         }
     }
 
     pub(super) fn vllm() -> Self {
-        Self {
-            endpoint: "http://localhost:8000/v1/chat/completions".to_owned(),
-            model: "meta-llama/Meta-Llama-3-8B-Instruct".to_owned(),
-            api_key_env: String::new(),
-            ..Self::default()
-        }
+        Self { model: "meta-llama/Meta-Llama-3-8B-Instruct".to_owned(), price: Price::default() }
     }
 
-    /// The address that is called.
-    pub fn url(&self) -> String {
-        let base = self.endpoint.trim().trim_end_matches('/');
-        if base.ends_with("/v1/chat/completions") {
-            base.to_owned()
-        } else if base.ends_with("/v1") {
-            format!("{base}/chat/completions")
-        } else {
-            format!("{base}/v1/chat/completions")
-        }
-    }
-
-    pub(super) fn check(&self, keys: [&'static str; 4]) -> Result<(), InvalidConfig> {
+    pub(super) fn check(&self, keys: [&'static str; 2]) -> Result<(), InvalidConfig> {
         let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
-        let [endpoint, model, api_key_env, price] = keys;
-        let address = self.endpoint.trim();
-        let Some(rest) = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://")) else {
-            return refuse(endpoint, "must begin with http:// or https://");
-        };
-        if rest.split('/').next().unwrap_or_default().contains('@') {
-            return refuse(endpoint, "must hold no user or password: keys come from the environment");
-        }
-        if rest.contains('?') {
-            return refuse(endpoint, "must have no query: keys come from the environment");
-        }
+        let [model, price] = keys;
         if self.model.trim().is_empty() {
             return refuse(model, "must name a model");
         }
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if !self.api_key_env.chars().all(legal) {
-            return refuse(api_key_env, "must be the name of an environment variable, not a key");
-        }
         if !self.price.is_legal() {
-            return refuse(price, "must be numbers from 0");
+            return refuse(price, "must be numbers from 0 to 1000000");
         }
         Ok(())
     }
@@ -221,27 +164,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_may_be_short() {
-        let url =
-            |endpoint: &str| ModelConfig { endpoint: endpoint.to_owned(), ..ModelConfig::default() }.url();
-        for short in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/chat/completions/"] {
-            assert_eq!(url(short), "http://h:1/v1/chat/completions", "{short}");
+    fn a_model_has_a_name_and_a_price() {
+        let refused = |change: fn(&mut ModelConfig)| {
+            let mut config = ModelConfig::grok();
+            change(&mut config);
+            config.check(["grok.model", "grok.price"]).unwrap_err().key
+        };
+        assert_eq!(refused(|config| config.model = " ".to_owned()), "grok.model");
+        assert_eq!(refused(|config| config.price.input = f64::NAN), "grok.price");
+        for shipped in [ModelConfig::grok(), ModelConfig::vendor(), ModelConfig::vllm()] {
+            assert!(shipped.check(["model", "price"]).is_ok());
         }
     }
 
     #[test]
-    fn a_key_in_the_wrong_place_is_refused() {
-        let keys = ["grok.endpoint", "grok.model", "grok.api_key_env", "grok.price"];
-        let refused = |change: fn(&mut ModelConfig)| {
-            let mut config = ModelConfig::grok();
-            change(&mut config);
-            config.check(keys).unwrap_err().key
-        };
-        assert_eq!(refused(|config| config.api_key_env = "xai-abc".to_owned()), "grok.api_key_env");
-        assert_eq!(refused(|config| config.endpoint = "https://a:b@c/v1".to_owned()), "grok.endpoint");
-        assert_eq!(refused(|config| config.endpoint = "https://c/v1?key=1".to_owned()), "grok.endpoint");
-        assert_eq!(refused(|config| config.endpoint = "c/v1".to_owned()), "grok.endpoint");
-        assert_eq!(refused(|config| config.price.input = f64::NAN), "grok.price");
-        assert!(ModelConfig::grok().check(keys).is_ok());
+    fn the_keys_of_a_provider_are_no_keys_of_a_run() {
+        for key in ["endpoint", "api_key_env", "auth_header", "auth_scheme"] {
+            let text = format!(r#"{{"model": "m", "{key}": "x"}}"#);
+            let error = serde_json::from_str::<ModelConfig>(&text).unwrap_err().to_string();
+            assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
+        }
     }
 }

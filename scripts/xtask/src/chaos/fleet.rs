@@ -15,6 +15,9 @@ use super::link::{Bucket, Link};
 /// Longest wait for a coordinator to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// File of a worker's token in the coordinator's state folder.
+const WORKER_TOKEN: &str = "access/worker.token";
+
 #[derive(Debug, Clone)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -63,6 +66,8 @@ pub(super) struct Fleet {
     logs: PathBuf,
     coordinator: Option<Child>,
     workers: Vec<Worker>,
+    /// What workers are started with besides: where their provider is called.
+    settings: Vec<String>,
 }
 
 /// A place for a worker: its link stays, its processes come and go.
@@ -96,6 +101,7 @@ impl Fleet {
             logs: logs.to_owned(),
             coordinator: None,
             workers,
+            settings: Vec::new(),
         };
         fleet.start_coordinator()?;
         let until = Instant::now() + PATIENCE;
@@ -113,6 +119,17 @@ impl Fleet {
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Workers that are started from now on call the provider `vllm` at `endpoint`.
+    pub(super) fn call(&mut self, endpoint: &str) {
+        self.settings = vec!["--set".to_owned(), format!("vllm.endpoint={endpoint}")];
+    }
+
+    /// The token of a worker.
+    pub(super) fn worker_token(&self) -> Result<String> {
+        let line = std::fs::read_to_string(self.state.join(WORKER_TOKEN))?;
+        line.split_whitespace().nth(1).map(str::to_owned).context("the token file has no token")
     }
 
     /// How many workers there are, dead ones included.
@@ -136,7 +153,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts a worker unless it runs.
+    /// Starts a worker unless it runs. The coordinator has been started before: it makes the token.
     pub(super) fn start_worker(&mut self, worker: usize) -> Result<()> {
         if let Some(place) = self.workers.get_mut(worker)
             && place.child.is_none()
@@ -144,6 +161,9 @@ impl Fleet {
             let mut command = self.binaries.command("worker");
             let name = format!("chaos-{worker}");
             command.args(["serve", "--slots", "1", "--name", &name, "--coordinator", &place.link.url()]);
+            command.args(&self.settings);
+            // The link is a proxy, which can prove nothing: the worker has to accept that, and sends a token.
+            command.args(["--insecure", "--token-file"]).arg(self.state.join(WORKER_TOKEN));
             place.child = Some(spawn(command, &self.logs.join(format!("{name}.log")))?);
         }
         Ok(())

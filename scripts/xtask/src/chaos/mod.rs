@@ -237,8 +237,8 @@ fn begin(
     let mut set = vec![lease];
     if let Some(provider) = provider {
         set.extend(["proposer.mode=vllm", "guardrails=merge", "proposer.retries=50"].map(str::to_owned));
-        set.push(format!("vllm.endpoint={}", provider.endpoint()));
         set.push("vllm.model=mock".to_owned());
+        fleet.call(&provider.endpoint());
     }
     arguments.extend(set.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -402,8 +402,7 @@ impl Storm<'_> {
                 }
             }
             Fault::StalledUpload => {
-                let records = self.args.shard_size;
-                self.stalled.push(StalledUpload::begin(self.fleet.address(), RUN_ID, records));
+                self.stalled.push(StalledUpload::begin(self.fleet.address(), &self.fleet.worker_token()?));
             }
             Fault::DiskFull => {
                 if let Some(disk) = self.disk {
@@ -489,7 +488,7 @@ fn leftovers(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let right = |name: &str| {
-        ["run.json", "corpus.parquet"].contains(&name)
+        ["run.json", "corpus.parquet", ".k8s-auto-fix-run"].contains(&name)
             || (name.starts_with("part-") && name.ends_with(".parquet"))
     };
     names.filter(|name| !right(name)).collect()

@@ -1,4 +1,5 @@
-//! A client that stalls: it opens an upload of a part, announces far more than it sends, and keeps the stream open.
+//! A client that stalls: it proves the role of a worker, opens an upload of a part, sends half of a message, and keeps the
+//! stream open. It has no lease, so it gets no further; a stalled upload under a lease is a worker on a held link.
 //!
 //! *Owns* one thread for each stalled upload. HTTP/2 by hand, as little of it as one call needs.
 
@@ -9,8 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What the header announces: all the memory that a coordinator has for parts.
-const ANNOUNCED: u64 = 256 << 20;
+/// The version of the protocol that it claims.
+const PROTOCOL: &str = "5";
+
+/// Length that the first message announces, within what a coordinator accepts.
+const ANNOUNCED: u32 = 32 << 20;
 
 /// What is sent of it.
 const SENT: usize = 1000;
@@ -30,12 +34,11 @@ pub(super) struct StalledUpload {
 }
 
 impl StalledUpload {
-    /// Uploads the first shard of run `run_id`, of `records` records, to the coordinator at `address`. The coordinator
-    /// admits it while that shard's first lease is its newest, and again once the shard is committed.
-    pub(super) fn begin(address: SocketAddr, run_id: &str, records: u32) -> Self {
+    /// Begins an upload to the coordinator at `address` with the `token` of a worker.
+    pub(super) fn begin(address: SocketAddr, token: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let request = request(address, &messages(run_id, records));
+        let request = request(address, token);
         let thread = std::thread::spawn(move || {
             let mut longest = Duration::ZERO;
             while !stopped.load(Ordering::Relaxed) {
@@ -134,8 +137,8 @@ impl Frame {
     }
 }
 
-/// The connection's beginning and the whole call: headers, then `messages` as data that does not end.
-fn request(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<u8> {
+/// The connection's beginning and what there is of the call: headers, then the beginning of a message.
+fn request(address: SocketAddr, token: &str) -> Vec<u8> {
     let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // HPACK: `:method: POST` and `:scheme: http` by their number, the others as literals.
     let mut headers = vec![0x83, 0x86];
@@ -149,17 +152,23 @@ fn request(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<u8> {
         headers.extend(name);
         literal(&mut headers, value);
     }
-    headers.push(0);
-    literal(&mut headers, "te");
-    literal(&mut headers, "trailers");
-    let data = messages.iter().flat_map(|message| {
-        let len = u32::try_from(message.len()).unwrap_or(0);
-        [0].into_iter().chain(len.to_be_bytes()).chain(message.iter().copied()).collect::<Vec<u8>>()
-    });
+    for (name, value) in [
+        ("te", "trailers"),
+        ("k8s-auto-fix-protocol", PROTOCOL),
+        ("authorization", format!("Bearer {token}").as_str()),
+    ] {
+        headers.push(0);
+        literal(&mut headers, name);
+        literal(&mut headers, value);
+    }
+    // gRPC: not compressed, the length, the message.
+    let mut data = vec![0];
+    data.extend(ANNOUNCED.to_be_bytes());
+    data.extend([7; SENT]);
     for frame in [
         Frame { kind: SETTINGS, flags: 0, stream: 0, payload: Vec::new() },
         Frame { kind: HEADERS, flags: END_HEADERS, stream: 1, payload: headers },
-        Frame { kind: DATA, flags: 0, stream: 1, payload: data.collect() },
+        Frame { kind: DATA, flags: 0, stream: 1, payload: data },
     ] {
         request.extend(frame.bytes());
     }
@@ -170,46 +179,6 @@ fn request(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<u8> {
 fn literal(headers: &mut Vec<u8>, text: &str) {
     headers.push(u8::try_from(text.len()).unwrap_or(0));
     headers.extend(text.bytes());
-}
-
-/// The messages of `CommitShard`: the header of a large part, and little of it.
-fn messages(run_id: &str, records: u32) -> [Vec<u8>; 2] {
-    let tally = format!("{{\"records\":{records}}}");
-    let key = [field(1, run_id.as_bytes()), number(4, 0), number(3, 1)].concat();
-    let header = [
-        field(1, &key),
-        field(2, b"stalls"),
-        number(3, ANNOUNCED),
-        field(4, &[0; 32]),
-        field(5, tally.as_bytes()),
-    ];
-    [field(1, &header.concat()), field(2, &[7; SENT])]
-}
-
-/// A field of Protocol Buffers that has a length.
-fn field(tag: u64, bytes: &[u8]) -> Vec<u8> {
-    let mut field = varint(tag << 3 | 2);
-    field.extend(varint(bytes.len() as u64));
-    field.extend(bytes);
-    field
-}
-
-/// A field of Protocol Buffers that is a number.
-fn number(tag: u64, value: u64) -> Vec<u8> {
-    [varint(tag << 3), varint(value)].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let seven = u8::try_from(value & 0x7f).unwrap_or(0);
-        value >>= 7;
-        if value == 0 {
-            bytes.push(seven);
-            return bytes;
-        }
-        bytes.push(seven | 0x80);
-    }
 }
 
 #[cfg(test)]
@@ -227,13 +196,12 @@ mod tests {
         unread.extend([last, 9]);
         assert_eq!(Frame::take(&mut unread), Some(frame));
         assert_eq!(unread, [9]);
-        assert_eq!(varint(300), [0xac, 0x02]);
     }
 
     #[test]
     fn an_upload_stays_open_until_the_other_end_or_its_owner_ends_it() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let upload = StalledUpload::begin(listener.local_addr().unwrap(), "r", 5);
+        let upload = StalledUpload::begin(listener.local_addr().unwrap(), "0123456789abcdef");
         let reset = Frame { kind: RESET, flags: 0, stream: 1, payload: vec![0; 4] };
         for _ in 0..2 {
             // The second one is opened because the first was ended.

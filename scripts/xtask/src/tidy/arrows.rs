@@ -7,23 +7,35 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 14] = [
-    ("analysis", &["results", "cli-support", "domain"]),
+const ARROWS: [(&str, &[&str]); 15] = [
+    ("analysis", &["results", "cli-support", "domain", "sensitive"]),
     ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "results", "cli-support", "domain"]),
     ("probe", &["cli-support", "domain", "llm"]),
     (
         "worker",
-        &["engine", "paper", "corpus", "llm", "mock-llm", "proto", "results", "cli-support", "domain"],
+        &[
+            "engine",
+            "paper",
+            "corpus",
+            "llm",
+            "mock-llm",
+            "proto",
+            "results",
+            "cli-support",
+            "domain",
+            "sensitive",
+        ],
     ),
-    ("engine", &["domain"]),
+    ("engine", &["domain", "sensitive"]),
     ("paper", &["engine", "domain"]),
     ("corpus", &["engine", "results", "domain"]),
     ("llm", &["domain"]),
-    ("mock-llm", &["llm", "domain"]),
+    ("mock-llm", &["cli-support", "llm", "domain"]),
     ("proto", &["domain"]),
     ("results", &["domain"]),
     ("cli-support", &["domain"]),
     ("domain", &[]),
+    ("sensitive", &[]),
     ("xtask", &[]),
 ];
 

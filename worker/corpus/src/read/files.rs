@@ -1,10 +1,13 @@
 //! Reads a folder, a tar archive or one file as a sorted stream of texts.
 
-use std::fs;
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::config::Limits;
 use results::file_error::FileError;
+use results::root::{Below, Root, named};
 
 use super::names::is_manifest;
 use super::tar::{Archive, is_tar};
@@ -12,15 +15,19 @@ use super::text::{FileProblem, read_text};
 use super::walk::{Found, Walk};
 
 /// One file of the input.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SourceFile {
     /// Its path below the root, with `/` between components; of a single file, its name.
     pub path: String,
     /// Its text, or why there is none.
     pub content: Result<String, FileProblem>,
+    /// Where it lies; `None` in an archive and for standard input.
+    pub below: Option<Below>,
 }
 
 /// The manifests (`.yaml`, `.yml`, `.json`) of an input, sorted by path.
+///
+/// A file that several links lead to is read once: under its own name where the folder shows it, else by the first link.
 #[derive(Debug)]
 pub struct Files {
     source: Source,
@@ -29,25 +36,36 @@ pub struct Files {
 
 #[derive(Debug)]
 enum Source {
-    Folder(Walk),
-    Archive { archive: Archive, paths: std::vec::IntoIter<String> },
-    Single(Option<PathBuf>),
+    Folder {
+        walk: Walk,
+        /// Files that were read by a link.
+        linked: HashSet<PathBuf>,
+    },
+    Archive {
+        archive: Archive,
+        paths: std::vec::IntoIter<String>,
+    },
+    Single(Option<(Arc<Root>, PathBuf)>),
 }
 
 impl Files {
     /// Opens a folder (searched to any depth), a `.tar` or `.tar.gz`, or one file.
     pub fn open(path: &str, limits: &Limits) -> Result<Self, FileError> {
         let root = Path::new(path);
-        let metadata = fs::metadata(root).map_err(|error| FileError::open(path, error))?;
-        let source = if metadata.is_dir() {
-            Source::Folder(Walk::new(root)?)
-        } else if is_tar(root)? {
-            let archive = Archive::open(path, limits)?;
-            let paths: Vec<String> =
-                archive.paths().filter(|path| is_manifest(Path::new(path))).cloned().collect();
-            Source::Archive { archive, paths: paths.into_iter() }
+        let failed = |error| FileError::open(path, error);
+        let source = if std::fs::metadata(root).map_err(failed)?.is_dir() {
+            Source::Folder { walk: Walk::new(root)?, linked: HashSet::new() }
         } else {
-            Source::Single(Some(root.to_owned()))
+            named(root).map_err(|refused| FileError::refused(path, &refused))?;
+            if is_tar(root)? {
+                let archive = Archive::open(path, limits)?;
+                let paths: Vec<String> = archive.manifests().cloned().collect();
+                Source::Archive { archive, paths: paths.into_iter() }
+            } else {
+                let folder = Root::open(root.parent().unwrap_or(Path::new(""))).map_err(failed)?;
+                let name = root.file_name().unwrap_or_default();
+                Source::Single(Some((Arc::new(folder), name.into())))
+            }
         };
         Ok(Self { source, limit: limits.file_bytes })
     }
@@ -58,35 +76,57 @@ impl Iterator for Files {
 
     fn next(&mut self) -> Option<SourceFile> {
         match &mut self.source {
-            Source::Folder(walk) => loop {
-                let (path, below) = match walk.next()? {
-                    Found::File(path, below) => (path, below),
+            Source::Folder { walk, linked } => loop {
+                let below = match walk.next()? {
                     Found::Problem(below, problem) => {
-                        return Some(SourceFile { path: below, content: Err(problem) });
+                        return Some(SourceFile { path: shown(&below), content: Err(problem), below: None });
+                    }
+                    Found::File(below) | Found::Link(below) if !is_manifest(&below) => continue,
+                    Found::File(below) => below,
+                    Found::Link(below) => {
+                        let read_elsewhere = walk.target(&below).is_some_and(|(target, found)| {
+                            (found && is_manifest(&target)) || !linked.insert(target)
+                        });
+                        if read_elsewhere {
+                            continue;
+                        }
+                        below
                     }
                 };
-                if is_manifest(&path) {
-                    return Some(SourceFile { path: below, content: read_text(&path, self.limit) });
-                }
+                return Some(read(walk.root(), below, self.limit));
             },
             Source::Archive { archive, paths } => {
                 let path = paths.next()?;
                 let content = archive.text(&path).unwrap_or_else(|| {
                     Err(FileProblem::Unreadable("it is no longer in the archive".to_owned()))
                 });
-                Some(SourceFile { path, content })
+                Some(SourceFile { path, content, below: None })
             }
-            Source::Single(path) => {
-                let path = path.take()?;
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                Some(SourceFile { path: name, content: read_text(&path, self.limit) })
+            Source::Single(file) => {
+                let (root, name) = file.take()?;
+                Some(read(&root, name, self.limit))
             }
         }
     }
 }
 
+fn read(root: &Arc<Root>, below: PathBuf, limit: u64) -> SourceFile {
+    let (path, content) = (shown(&below), read_text(root, &below, limit));
+    SourceFile { path, content, below: Some(Below::new(Arc::clone(root), below)) }
+}
+
+/// The path with `/` between its components, readable whatever its bytes.
+pub(super) fn shown(below: &Path) -> String {
+    let parts: Vec<_> = below.iter().map(OsStr::to_string_lossy).collect();
+    parts.join("/")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use results::root::Refused;
+
     use super::*;
 
     fn write(root: &Path, path: &str, text: &[u8]) {
@@ -113,7 +153,6 @@ mod tests {
         assert_eq!(found[5].content, Err(FileProblem::TooLarge { bytes: 101, limit: 100 }));
     }
 
-    #[cfg(unix)]
     #[test]
     fn links_cannot_trap_it() {
         use std::os::unix::fs::symlink;
@@ -124,13 +163,19 @@ mod tests {
         symlink("x.yaml", root.join("a/y.yaml")).unwrap();
         symlink("nowhere", root.join("a/z.yaml")).unwrap();
         symlink("/dev/zero", root.join("a/zero.yaml")).unwrap();
+        symlink("/dev/zero", root.join("a/zero.txt")).unwrap();
+        write(root, ".data/h", b"hidden");
+        symlink("../.data/h", root.join("a/h.yaml")).unwrap();
+        symlink("h.yaml", root.join("a/i.yaml")).unwrap();
         let found: Vec<SourceFile> =
             Files::open(&root.display().to_string(), &Limits::default()).unwrap().collect();
         let paths: Vec<&str> = found.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["a/loop", "a/x.yaml", "a/y.yaml", "a/z.yaml"]);
-        assert_eq!(found[0].content, Err(FileProblem::FolderLink));
-        assert_eq!(found[2].content.as_deref(), Ok("x"));
-        assert!(matches!(found[3].content, Err(FileProblem::Unreadable(_))));
+        assert_eq!(paths, ["a/h.yaml", "a/loop", "a/x.yaml", "a/z.yaml", "a/zero.yaml"]);
+        assert_eq!(found[0].content.as_deref(), Ok("hidden"), "read by the first link to it");
+        assert_eq!(found[1].content, Err(FileProblem::FolderLink));
+        assert_eq!(found[2].content.as_deref(), Ok("x"), "and not by the link to it");
+        assert_eq!(found[3].content, Err(FileProblem::Refused(Refused::Missing)));
+        assert_eq!(found[4].content, Err(FileProblem::Refused(Refused::Outside)));
     }
 
     #[test]
@@ -139,7 +184,10 @@ mod tests {
         write(folder.path(), "x.yaml", b"x");
         let path = folder.path().join("x.yaml").display().to_string();
         let found: Vec<SourceFile> = Files::open(&path, &Limits::default()).unwrap().collect();
-        assert_eq!(found, [SourceFile { path: "x.yaml".to_owned(), content: Ok("x".to_owned()) }]);
+        assert_eq!(
+            (found.len(), found[0].path.as_str(), found[0].content.as_deref()),
+            (1, "x.yaml", Ok("x"))
+        );
         let error = Files::open("no/such/folder", &Limits::default()).unwrap_err();
         assert!(error.to_string().starts_with("no/such/folder: cannot be opened"), "{error}");
     }

@@ -1,10 +1,10 @@
 //! Detects the format of a corpus by its name and first bytes.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use results::file_error::FileError;
+use results::root::named;
 
 use super::names::is_yaml;
 use super::tar::is_tar;
@@ -27,11 +27,14 @@ impl Format {
             return Ok(Self::Json);
         }
         let metadata = std::fs::metadata(path).map_err(|error| FileError::open(path, error))?;
-        if metadata.is_dir() || is_yaml(Path::new(path)) || is_tar(Path::new(path))? {
+        if metadata.is_dir() {
+            return Ok(Self::Manifests);
+        }
+        let mut file = named(Path::new(path)).map_err(|refused| FileError::refused(path, &refused))?;
+        if is_yaml(Path::new(path)) || is_tar(Path::new(path))? {
             return Ok(Self::Manifests);
         }
         let mut magic = [0; 4];
-        let mut file = File::open(path).map_err(|error| FileError::open(path, error))?;
         let parquet = file.read_exact(&mut magic).is_ok() && magic == *b"PAR1";
         Ok(if parquet { Self::Parquet } else { Self::Json })
     }

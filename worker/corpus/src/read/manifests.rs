@@ -4,11 +4,14 @@
 //! (`manifests/…`): a path is found when one of the two ends with the whole of the other.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use domain::config::Limits;
 use results::file_error::FileError;
+use results::root::Root;
 
+use super::files::shown;
 use super::tar::Archive;
 use super::text::{FileProblem, read_text};
 use super::walk::{Found, Walk};
@@ -17,14 +20,14 @@ use super::walk::{Found, Walk};
 #[derive(Debug)]
 pub struct Manifests {
     source: Source,
-    /// File name → paths of that name, sorted.
+    /// File name → paths of that name, sorted. A link that cannot be read is among them, so that its reason is said.
     by_name: HashMap<String, Vec<String>>,
     limit: u64,
 }
 
 #[derive(Debug)]
 enum Source {
-    Folder(PathBuf),
+    Folder(Arc<Root>),
     Archive(Archive),
 }
 
@@ -55,12 +58,10 @@ impl Manifests {
         };
         let source = if metadata.is_dir() {
             let mut walk = Walk::new(root)?;
-            while let Some(found) = walk.next() {
-                if let Found::File(_, below) = found {
-                    add(&below);
-                }
+            while let Some(Found::File(below) | Found::Link(below) | Found::Problem(below, _)) = walk.next() {
+                add(&shown(&below));
             }
-            Source::Folder(root.to_owned())
+            Source::Folder(Arc::clone(walk.root()))
         } else {
             let archive = Archive::open(path, limits)?;
             archive.paths().for_each(|path| add(path));
@@ -73,7 +74,7 @@ impl Manifests {
     pub fn text(&self, manifest_path: &str) -> Result<String, ManifestProblem> {
         let found = self.find(manifest_path)?;
         let text = match &self.source {
-            Source::Folder(root) => read_text(&root.join(found), self.limit),
+            Source::Folder(root) => read_text(root, Path::new(found), self.limit),
             Source::Archive(archive) => archive
                 .text(found)
                 .unwrap_or_else(|| Err(FileProblem::Unreadable("it is not in the archive".to_owned()))),

@@ -16,4 +16,5 @@ pub use self::parquet::{ParquetDetections, ParquetDetectionsWriter};
 pub use files::{Files, SourceFile};
 pub use format::Format;
 pub use manifests::{ManifestProblem, Manifests};
+pub(crate) use names::{NAME_BYTES, shortened};
 pub use text::FileProblem;

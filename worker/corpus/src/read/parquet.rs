@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringViewArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use domain::config::Limits;
 use domain::published::Detection;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use results::bounded::views::{VIEW_ROWS, view_reader};
 use results::file_error::FileError;
 use results::json::{Entry, Malformed};
 
@@ -28,10 +27,13 @@ const VIOLATION_TEXT: &str = "violation_text";
 
 const REMEDY: &str = "write a file with the columns of detections.json";
 
-/// Rows read or written at once, at most.
+/// Rows written at once, at most.
 const BATCH_ROWS: usize = 512;
 
-/// Text of the rows written at once, at most.
+/// Bytes of the cells that name a row which is too long as a whole.
+const KEPT_BYTES: usize = 4096;
+
+/// Text of the rows read or written at once, at most.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// The entries of a Parquet file of detections, in order. After an error of the file it ends.
@@ -51,11 +53,11 @@ impl std::fmt::Debug for ParquetDetections {
 }
 
 struct Batch {
-    id: StringArray,
-    manifest_path: Option<StringArray>,
-    manifest_yaml: Option<StringArray>,
-    policy_id: StringArray,
-    violation_text: Option<StringArray>,
+    id: StringViewArray,
+    manifest_path: Option<StringViewArray>,
+    manifest_yaml: Option<StringViewArray>,
+    policy_id: StringViewArray,
+    violation_text: Option<StringViewArray>,
     row: usize,
 }
 
@@ -66,10 +68,7 @@ impl ParquetDetections {
             FileError::new(path, None, format!("cannot be read as Parquet: {error}"), REMEDY)
         };
         let file = File::open(path).map_err(|error| FileError::open(path, error))?;
-        // Without the Arrow schema of its writer, text is read as one type, however it was held in memory there.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-            .map_err(|error| broken(&error))?;
+        let builder = view_reader(file).map_err(|error| broken(&error))?;
         for needed in [ID, POLICY_ID] {
             if builder.schema().column_with_name(needed).is_none() {
                 return Err(FileError::new(path, None, format!("has no column {needed}"), REMEDY));
@@ -124,9 +123,9 @@ impl Iterator for ParquetDetections {
 
 impl Batch {
     fn new(batch: &RecordBatch) -> Result<Self, String> {
-        let texts = |name: &str| -> Result<Option<StringArray>, String> {
+        let texts = |name: &str| -> Result<Option<StringViewArray>, String> {
             let Some(column) = batch.column_by_name(name) else { return Ok(None) };
-            let text = column.as_string_opt::<i32>().cloned().map(Some);
+            let text = column.as_string_view_opt().cloned().map(Some);
             text.ok_or_else(|| format!("column {name} holds {}, not text", column.data_type()))
         };
         let needed = |name: &str| texts(name)?.ok_or_else(|| format!("has no column {name}"));
@@ -141,13 +140,24 @@ impl Batch {
     }
 
     fn detection(&self, index: u64, limit: usize) -> Result<Detection, Malformed> {
-        let cell =
-            |column: &StringArray| column.is_valid(self.row).then(|| column.value(self.row).to_owned());
-        let optional = |column: &Option<StringArray>| column.as_ref().and_then(cell);
+        let text = |column: &StringViewArray| column.is_valid(self.row).then(|| column.value(self.row).len());
+        let columns = [
+            Some(&self.id),
+            Some(&self.policy_id),
+            self.manifest_path.as_ref(),
+            self.manifest_yaml.as_ref(),
+            self.violation_text.as_ref(),
+        ];
+        // The longest text, before a byte is copied: a dictionary holds that of many rows once.
+        let bytes = columns.into_iter().flatten().filter_map(text).max().unwrap_or(0);
+        let cell = |column: &StringViewArray| {
+            let is_kept =
+                column.is_valid(self.row) && (bytes <= limit || column.value(self.row).len() <= KEPT_BYTES);
+            is_kept.then(|| column.value(self.row).to_owned())
+        };
+        let optional = |column: &Option<StringViewArray>| column.as_ref().and_then(cell);
         let (id, policy_id, manifest_path) =
             (cell(&self.id), cell(&self.policy_id), optional(&self.manifest_path));
-        let manifest_yaml = optional(&self.manifest_yaml);
-        let bytes = manifest_yaml.as_ref().map_or(0, String::len);
         let what = if bytes > limit {
             format!(
                 "{bytes} bytes are more than limits.record_bytes = {limit}; raise the limit or drop the row"
@@ -163,7 +173,7 @@ impl Batch {
             (Some(id), Some(policy_id)) if what.is_empty() => Ok(Detection {
                 id,
                 manifest_path,
-                manifest_yaml,
+                manifest_yaml: optional(&self.manifest_yaml),
                 policy_id,
                 violation_text: optional(&self.violation_text).unwrap_or_default(),
             }),
@@ -178,7 +188,7 @@ impl Batch {
 fn rows_at_once(metadata: &ParquetMetaData) -> usize {
     let bytes: i64 = metadata.row_groups().iter().map(|group| group.total_byte_size().max(0)).sum();
     let per_row = usize::try_from(bytes / metadata.file_metadata().num_rows().max(1)).unwrap_or(0).max(1);
-    (BATCH_BYTES / per_row).clamp(1, BATCH_ROWS)
+    (BATCH_BYTES / per_row).clamp(1, VIEW_ROWS)
 }
 
 /// Writes detections as Parquet, as they come.
@@ -259,7 +269,7 @@ fn columns() -> SchemaRef {
 #[cfg(test)]
 mod tests {
     use arrow_array::types::Int32Type;
-    use arrow_array::{DictionaryArray, LargeStringArray};
+    use arrow_array::{DictionaryArray, LargeStringArray, StringArray};
 
     use super::*;
 
@@ -313,6 +323,38 @@ mod tests {
         let found = read(&file, &Limits::default()).unwrap();
         assert_eq!(found[0].content.as_ref().unwrap().policy_id, "p");
         assert_eq!(found[1].content.as_ref().unwrap_err().message, "row 2: has no policy_id; give it one");
+    }
+
+    #[test]
+    fn a_long_text_in_the_dictionary_takes_its_memory_once() {
+        let (rows, long) = (400, "x".repeat(4 << 20));
+        let column = |text: &str| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)))
+        };
+        let columns = [(ID, column("1")), (POLICY_ID, column("p")), (MANIFEST_YAML, column(&long))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_page_size_limit(64 << 20)
+            .build();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let file = writer.into_inner().unwrap();
+        assert!(file.as_file().metadata().unwrap().len() < 100_000);
+        let limits = Limits { record_bytes: 1 << 20, ..Limits::default() };
+        let mut detections = ParquetDetections::open(&file.path().display().to_string(), &limits).unwrap();
+        let mut found = 0;
+        while let Some(entry) = detections.next() {
+            let malformed = entry.unwrap().content.unwrap_err();
+            assert_eq!(malformed.id.as_deref(), Some("1"));
+            assert!(malformed.message.contains("more than limits.record_bytes"), "{malformed:?}");
+            let batch = detections.batch.as_ref().unwrap();
+            let memory = batch.manifest_yaml.as_ref().unwrap().get_array_memory_size();
+            assert!(memory < 12 << 20, "{memory} bytes for rows of {} bytes", long.len());
+            found += 1;
+        }
+        assert_eq!(found, rows);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The text of one file, within a limit.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
+
+use results::root::{Refused, Root};
 
 /// Why a file among others has no text. The others go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,23 +20,27 @@ pub enum FileProblem {
     /// A link to a folder.
     #[error("is a link to a folder, which is not followed; name that folder instead")]
     FolderLink,
+    /// Longer than any path of an operating system.
+    #[error("its name has {bytes} bytes, of which the first are shown, and {limit} are the most; rename it")]
+    LongName { bytes: u64, limit: usize },
+    /// A link that leads out of its folder, or what is not a regular file.
+    #[error("{0}")]
+    Refused(Refused),
+}
+
+impl From<Refused> for FileProblem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            Refused::System(why) => Self::Unreadable(why),
+            refused => Self::Refused(refused),
+        }
+    }
 }
 
 /// The text of one file, within `limit` bytes.
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, FileProblem> {
-    let unreadable = |error: io::Error| FileProblem::Unreadable(error.to_string());
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length > limit {
-        return Err(FileProblem::TooLarge { bytes: length, limit });
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    // The file may grow while it is read.
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limit {
-        return Err(FileProblem::TooLarge { bytes: bytes.len() as u64, limit });
-    }
-    as_text(bytes)
+pub(super) fn read_text(root: &Root, below: &Path, limit: u64) -> Result<String, FileProblem> {
+    as_text(root.read(below, limit)?)
 }
 
 pub(super) fn as_text(bytes: Vec<u8>) -> Result<String, FileProblem> {

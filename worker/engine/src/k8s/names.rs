@@ -1,4 +1,4 @@
-//! Names and label values as the API server accepts them
+//! Names and label values as the API server accepts them, and the names of images
 //! (Kubernetes documentation, *Object Names and IDs*, *Labels and Selectors*).
 
 /// Whether `text` is a DNS label (RFC 1123): at most 63 of `[a-z0-9-]`, a letter or digit at both ends.
@@ -100,6 +100,23 @@ fn variable(text: &str) -> Option<&str> {
 /// Whether `text` holds a [`placeholder`].
 pub fn has_placeholder(text: &str) -> bool {
     placeholder(text).is_some()
+}
+
+/// An image without tag and digest, and without what Docker adds to a short name.
+pub fn image_repository(image: &str) -> &str {
+    let image = image.trim();
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    let path = image.rfind('/').map_or(0, |slash| slash + 1);
+    let image = image
+        .get(path..)
+        .and_then(|last| last.find(':'))
+        .and_then(|colon| image.get(..path + colon))
+        .unwrap_or(image);
+    let image = ["docker.io/", "index.docker.io/"]
+        .iter()
+        .find_map(|begin| image.strip_prefix(begin))
+        .unwrap_or(image);
+    image.strip_prefix("library/").unwrap_or(image)
 }
 
 #[cfg(test)]

@@ -186,6 +186,13 @@ impl<'a> View<'a> {
         at
     }
 
+    /// The value of a security context that holds for a container: its own, else its pod's. Null counts as absent.
+    pub fn effective(&self, container: &Container<'a>, key: &str) -> Option<&'a Value> {
+        let of = |context: &'a Map<String, Value>| context.get(key).filter(|value| !value.is_null());
+        let pod = || self.pod_of(container).and_then(Pod::security_context).and_then(of);
+        container.security_context().and_then(of).or_else(pod)
+    }
+
     /// The pod of a container.
     pub fn pod_of(&self, container: &Container<'_>) -> Option<&Pod<'a>> {
         self.pods.get(container.pod)

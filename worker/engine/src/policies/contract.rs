@@ -7,8 +7,9 @@ use domain::pointer::Pointer;
 use domain::policy::PolicyId;
 use serde_json::Value;
 
+use super::scope::Scope;
 use crate::edit::Editor;
-use crate::k8s::View;
+use crate::k8s::{View, names};
 
 /// How serious a finding is, in the words of SARIF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +84,16 @@ impl Fix {
         if patch.is_empty() && companions.is_empty() {
             return Self::NotApplicable { reason: "the document does not violate the policy".to_owned() };
         }
+        // A companion lives in the namespace that the document names.
+        let namespaces =
+            companions.iter().filter_map(|companion| companion.pointer("/metadata/namespace")?.as_str());
+        if let Some(illegal) = namespaces.into_iter().find(|namespace| !names::is_dns_label(namespace)) {
+            return Self::NeedsReview {
+                reason: format!(
+                    "no object can be in the namespace {illegal:?}, and the repair needs one; name the namespace"
+                ),
+            };
+        }
         let mut cautions: Vec<Caution> = cautions.into_iter().collect();
         cautions.sort_unstable();
         cautions.dedup();
@@ -97,6 +108,9 @@ pub trait Policy: Sync {
 
     /// Its checks, under their scanners' ids. The first is the usual one.
     fn checks(&self) -> &'static [Check];
+
+    /// What a right repair may touch. Everything else is collateral, for every proposer.
+    fn scope(&self) -> &'static Scope;
 
     /// Every violation in the document.
     fn detect(&self, view: &View<'_>) -> Vec<Finding>;

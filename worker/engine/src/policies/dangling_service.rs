@@ -31,9 +31,10 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{invalid_value, label_set};
+use super::scope::{Scope, Site, To, any_container, may};
 use crate::edit::Editor;
 use crate::k8s::neighbours::{
-    ENDPOINTS, identifying, is_candidate, is_controller_label, selects_pods_of, service_pairs,
+    ENDPOINTS, identifying, is_candidate, is_controller_label, selects, selects_pods_of, service_pairs,
     service_selector,
 };
 use crate::k8s::{View, names, selectors};
@@ -171,6 +172,24 @@ fn among(view: &View<'_>, candidates: &[Candidate<'_>]) -> String {
     )
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[may(
+        "/spec/selector/**",
+        &[To::If("labels of a workload that the Service can mean", is_redirected)],
+    )],
+    companion: None,
+};
+
+/// Whether the Service selected nothing and now selects a workload that it can mean.
+fn is_redirected(site: &Site<'_, '_>) -> bool {
+    let selector = service_selector(site.after.value);
+    is_service(site.before)
+        && trouble(site.before).is_some()
+        && candidates(site.before).iter().any(|candidate| selects(&selector, candidate.pod_labels))
+        && meaningful_loss(site.before, &selector).is_none()
+}
+
 impl Policy for DanglingService {
     fn id(&self) -> PolicyId {
         PolicyId::DanglingService
@@ -178,6 +197,10 @@ impl Policy for DanglingService {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -23,6 +23,7 @@ use domain::policy::PolicyId;
 use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::scope::{Scope, To, any_container, may};
 use crate::edit::Editor;
 use crate::k8s::{Pod, View};
 
@@ -41,6 +42,31 @@ fn disagreement<'a>(pod: &Pod<'a>) -> Option<(&'a str, &'a str)> {
     (!deprecated.is_empty() && deprecated != newer).then_some((deprecated, newer))
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[
+        may(
+            "{pod}/serviceAccount",
+            &[To::If("removed, or the same as `serviceAccountName`", |site| {
+                let newer = site.pods.and_then(|[_, after]| after.spec.get("serviceAccountName"));
+                site.pods.is_some_and(|[before, _]| disagreement(before).is_some())
+                    && (site.change.is.is_none() || site.change.is == newer)
+            })],
+        ),
+        may(
+            "{pod}/serviceAccountName",
+            &[To::If("the value of `serviceAccount`, where it was empty", |site| {
+                let moved = site
+                    .pods
+                    .and_then(|[before, _]| disagreement(before))
+                    .filter(|(_, newer)| newer.is_empty());
+                moved.is_some_and(|(deprecated, _)| site.text() == Some(deprecated))
+            })],
+        ),
+    ],
+    companion: None,
+};
+
 impl Policy for DeprecatedServiceAccountField {
     fn id(&self) -> PolicyId {
         PolicyId::DeprecatedServiceAccountField
@@ -48,6 +74,10 @@ impl Policy for DeprecatedServiceAccountField {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -30,9 +30,10 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use super::security::{
-    capabilities, capability_name, checked, is_false, is_true, on_windows, take_away, unprivilege,
-    windows_only,
+    CONFINED_MOUNTS, NO_ESCALATION, UNPRIVILEGED, capabilities, capability_name, checked, is_false, is_true,
+    on_windows, take_away, unprivilege, windows_only,
 };
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
@@ -91,6 +92,33 @@ fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Cau
     editor.set(&container.security_pointer(&["allowPrivilegeEscalation"]), json!(false));
 }
 
+const SCOPE: Scope = Scope {
+    containers: |view, container| !on_windows(view, container) && !shortcomings(container).is_empty(),
+    may: &[
+        may(
+            "{container}/securityContext/capabilities/drop/*",
+            &[To::If("`ALL`, `SYS_ADMIN` or `NET_RAW` added", is_dropped)],
+        ),
+        may(
+            "{container}/securityContext/capabilities/add/*",
+            &[To::If("`SYS_ADMIN` removed", is_taken_away)],
+        ),
+        NO_ESCALATION,
+        UNPRIVILEGED,
+        CONFINED_MOUNTS,
+    ],
+    companion: None,
+};
+
+fn is_dropped(site: &Site<'_, '_>) -> bool {
+    let name = site.text().map(capability_name);
+    site.change.was.is_none() && matches!(name.as_deref(), Some("ALL" | "SYS_ADMIN" | "NET_RAW"))
+}
+
+fn is_taken_away(site: &Site<'_, '_>) -> bool {
+    site.change.is.is_none() && site.change.was.and_then(Value::as_str).is_some_and(is_sys_admin)
+}
+
 impl Policy for DropCapSysAdmin {
     fn id(&self) -> PolicyId {
         PolicyId::DropCapSysAdmin
@@ -98,6 +126,10 @@ impl Policy for DropCapSysAdmin {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

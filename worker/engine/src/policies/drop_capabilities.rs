@@ -33,8 +33,10 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::{quoted, quoted_list};
+use super::scope::{Scope, Site, To, may};
 use super::security::{
-    capabilities, capability_name, checked, is_false, is_true, on_windows, take_away, unprivilege,
+    CONFINED_MOUNTS, UNPRIVILEGED, capabilities, capability_name, checked, is_false, is_true, on_windows,
+    take_away, unprivilege,
 };
 use crate::edit::Editor;
 use crate::k8s::{Container, Pod, View};
@@ -149,6 +151,39 @@ fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Cau
     editor.set(&container.security_pointer(&["allowPrivilegeEscalation"]), json!(false));
 }
 
+const SCOPE: Scope = Scope {
+    containers: |view, container| {
+        if on_windows(view, container) { is_found(container) } else { !shortcomings(container).is_empty() }
+    },
+    may: &[
+        may(
+            "{container}/securityContext/capabilities/drop/*",
+            &[To::If("a name added", |site| site.change.was.is_none() && site.text().is_some()), ON_WINDOWS],
+        ),
+        may(
+            "{container}/securityContext/capabilities/add/*",
+            &[To::If("a dangerous name removed", is_taken_away), ON_WINDOWS],
+        ),
+        may("{container}/securityContext/allowPrivilegeEscalation", &[To::False, ON_WINDOWS]),
+        UNPRIVILEGED,
+        CONFINED_MOUNTS,
+    ],
+    companion: None,
+};
+
+/// On Windows what was written for Linux goes.
+const ON_WINDOWS: To = To::If("removed on Windows", |site| {
+    site.change.is.is_none() && site.pods.is_some_and(|[before, _]| before.is_windows())
+});
+
+fn is_found(container: &Container<'_>) -> bool {
+    escalation(container).is_some() || !net_raw(container).is_empty()
+}
+
+fn is_taken_away(site: &Site<'_, '_>) -> bool {
+    site.change.is.is_none() && site.change.was.and_then(Value::as_str).is_some_and(is_dangerous)
+}
+
 impl Policy for DropCapabilities {
     fn id(&self) -> PolicyId {
         PolicyId::DropCapabilities
@@ -156,6 +191,10 @@ impl Policy for DropCapabilities {
 
     fn checks(&self) -> &'static [Check] {
         &[ESCALATION, NET_RAW]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

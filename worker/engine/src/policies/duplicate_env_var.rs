@@ -17,7 +17,7 @@
 //! env: [{name: A, value: '2'}]                         # after
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -54,13 +55,57 @@ fn duplicates<'a>(container: &Container<'a>) -> Vec<(&'a str, Entries<'a>)> {
     found
 }
 
-/// Whether an entry behind the first one, up to the last, uses the value of the name.
-fn is_used(container: &Container<'_>, name: &str, entries: &Entries<'_>) -> bool {
-    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return false };
-    let reference = format!("$({name})");
-    container.maps("env").filter(|(index, _)| index > first && index <= last).any(|(_, entry)| {
-        entry.get("value").and_then(Value::as_str).is_some_and(|value| value.contains(&reference))
-    })
+/// Which of `names` the values of a container's variables refer to (`$(NAME)`), each at the indices of the entries that do.
+fn references<'a>(container: &Container<'a>, names: &BTreeSet<&str>) -> BTreeMap<&'a str, Vec<usize>> {
+    // A text of `$($($(…)` has references of every length: only those that can be a name are looked up.
+    let lengths: BTreeSet<usize> = names.iter().map(|name| name.len()).collect();
+    let mut found: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, entry) in container.maps("env") {
+        let value = entry.get("value").and_then(Value::as_str).unwrap_or_default();
+        let mut close = None;
+        for (at, _) in value.match_indices("$(") {
+            let start = at + 2;
+            // A reference ends at the next parenthesis; the same one for those that begin before it.
+            if close.is_none_or(|close| close < start) {
+                close = value.get(start..).and_then(|rest| rest.find(')')).map(|length| start + length);
+            }
+            let Some(end) = close else { break };
+            let name = value.get(start..end).filter(|name| lengths.contains(&name.len()));
+            if let Some(name) = name.filter(|name| names.contains(name)) {
+                found.entry(name).or_default().push(index);
+            }
+        }
+    }
+    found
+}
+
+/// Whether an entry behind the first one, up to the last, uses the value of the name. `uses` are the entries that refer
+/// to it, in ascending order.
+fn is_used(uses: Option<&Vec<usize>>, entries: &Entries<'_>) -> bool {
+    let (Some((first, _)), Some((last, _)), Some(uses)) = (entries.first(), entries.last(), uses) else {
+        return false;
+    };
+    let next = uses.partition_point(|index| index <= first);
+    uses.get(next).is_some_and(|index| index <= last)
+}
+
+const SCOPE: Scope = Scope {
+    containers: |_, container| !duplicates(container).is_empty(),
+    may: &[may(
+        "{container}/env/*/**",
+        &[To::If("an entry removed that a later one of its name shadows", is_shadowed)],
+    )],
+    companion: None,
+};
+
+/// Whether the entry is gone and the one that counts, the last of its name, stays as it was.
+fn is_shadowed(site: &Site<'_, '_>) -> bool {
+    let (Some([before, after]), Some(entry)) = (site.containers, site.entry_before()) else { return false };
+    let last = |container: &Container<'_>| {
+        let named = container.maps("env").filter(|(_, other)| other.get("name") == entry.get("name"));
+        named.last().map(|(_, last)| last.clone())
+    };
+    site.entry_after().is_none() && last(after).is_some() && last(before) == last(after)
 }
 
 impl Policy for DuplicateEnvVar {
@@ -70,6 +115,10 @@ impl Policy for DuplicateEnvVar {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {
@@ -95,8 +144,11 @@ impl Policy for DuplicateEnvVar {
         let mut differ = false;
         for container in &view.containers {
             let mut shadowed: Vec<usize> = Vec::new();
-            for (name, entries) in duplicates(container) {
-                if is_used(container, name, &entries) {
+            let duplicates = duplicates(container);
+            let names = duplicates.iter().map(|(name, _)| *name).collect();
+            let references = references(container, &names);
+            for (name, entries) in duplicates {
+                if is_used(references.get(name), &entries) {
                     return Fix::NeedsReview {
                         reason: format!(
                             "environment variable {name} of container {} is set twice and $({name}) is used in between; give the earlier value a name of its own",

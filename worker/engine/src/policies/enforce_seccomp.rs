@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, To, may};
 use super::security::{checked, effective, on_windows, windows_only};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
@@ -44,6 +45,17 @@ fn violates(view: &View<'_>, container: &Container<'_>) -> bool {
     !on_windows(view, container) && !matches!(profile, Some("RuntimeDefault" | "Localhost"))
 }
 
+const SCOPE: Scope = Scope {
+    containers: violates,
+    may: &[
+        may("{container}/securityContext/seccompProfile/type", &[To::Text(&["RuntimeDefault"])]),
+        may("{container}/securityContext/seccompProfile/**", &[To::Gone]),
+        may("{pod}/securityContext/seccompProfile/type", &[To::Text(&["RuntimeDefault"])]),
+        may("{pod}/securityContext/seccompProfile/**", &[To::Gone]),
+    ],
+    companion: None,
+};
+
 impl Policy for EnforceSeccomp {
     fn id(&self) -> PolicyId {
         PolicyId::EnforceSeccomp
@@ -51,6 +63,10 @@ impl Policy for EnforceSeccomp {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -31,6 +31,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Companion, Scope, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, View, names};
 
@@ -45,6 +46,9 @@ const CHECK: Check = Check {
 /// The longest key of a Secret (the API server's limit).
 const LONGEST_KEY: usize = 253;
 
+/// Characters of a key that are left for `_` and a number.
+const NUMBER_CHARS: usize = 9;
+
 /// An environment variable that the check reports.
 struct Literal<'a> {
     at: Pointer,
@@ -58,12 +62,18 @@ fn literals<'a>(container: &Container<'a>) -> impl Iterator<Item = Literal<'a>> 
     let list = container.pointer.child("env");
     let container_name = container.name;
     container.maps("env").filter_map(move |(index, entry)| {
-        let name = entry.get("name")?.as_str()?;
-        let value = entry.get("value")?.as_str()?;
-        // kube-linter's pattern for the value is `.+`, which does not match a newline.
-        let is_secret = name.to_lowercase().contains("secret") && value.chars().any(|c| c != '\n');
-        is_secret.then(|| Literal { at: list.index(index), entry, name, value, container: container_name })
+        let (name, value) = secret_of(entry)?;
+        Some(Literal { at: list.index(index), entry, name, value, container: container_name })
     })
+}
+
+/// The name and the literal value of a variable that the check reports.
+fn secret_of(entry: &Map<String, Value>) -> Option<(&str, &str)> {
+    let name = entry.get("name")?.as_str()?;
+    let value = entry.get("value")?.as_str()?;
+    // kube-linter's pattern for the value is `.+`, which does not match a newline.
+    let is_secret = name.to_lowercase().contains("secret") && value.chars().any(|c| c != '\n');
+    is_secret.then_some((name, value))
 }
 
 /// The value that the container gets for a literal: Kubernetes replaces the escape `$$` by `$` (Kubernetes
@@ -71,12 +81,14 @@ fn literals<'a>(container: &Container<'a>) -> impl Iterator<Item = Literal<'a>> 
 fn unescaped(value: &str) -> Option<String> {
     let mut unescaped = String::with_capacity(value.len());
     let mut rest = value;
+    // What stands behind the last parenthesis refers to nothing.
+    let behind = value.rfind(')').map_or(value.len(), |last| value.len() - last);
     while let Some(at) = rest.find('$') {
         unescaped.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('$') {
             rest = after;
-        } else if rest.starts_with('(') && rest.contains(')') {
+        } else if rest.starts_with('(') && rest.len() >= behind {
             return None;
         }
         unescaped.push('$');
@@ -114,31 +126,97 @@ fn mentions(value: &Value, text: &str) -> bool {
 
 /// The values of the companion Secret, by key.
 #[derive(Default)]
-struct Values(BTreeMap<String, String>);
+struct Values {
+    by_key: BTreeMap<String, String>,
+    /// The key of each value that has one, by base and value.
+    known: BTreeMap<(String, String), String>,
+    /// How many keys each base has.
+    numbers: BTreeMap<String, usize>,
+}
 
 impl Values {
     /// Adds a value and returns its key: the variable's name, with a number if that key already holds another value.
     fn add(&mut self, name: &str, value: String) -> String {
         let legal = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        // Five characters are left for `_` and a number.
-        let base: String = name.chars().map(legal).take(LONGEST_KEY - 5).collect();
-        let mut key = base.clone();
-        let mut number = 1;
-        while self.0.get(&key).is_some_and(|present| *present != value) {
-            number += 1;
-            key = format!("{base}_{number}");
+        // The rest is left for `_` and a number.
+        let base: String = name.chars().map(legal).take(LONGEST_KEY - NUMBER_CHARS).collect();
+        let pair = (base, value);
+        if let Some(key) = self.known.get(&pair) {
+            return key.clone();
         }
-        self.0.insert(key.clone(), value);
+        let number = self.numbers.entry(pair.0.clone()).or_default();
+        let key = loop {
+            *number += 1;
+            let key = if *number == 1 { pair.0.clone() } else { format!("{}_{number}", pair.0) };
+            // A variable may itself be called `NAME_2`.
+            if self.by_key.get(&key).is_none_or(|present| *present == pair.1) {
+                break key;
+            }
+        };
+        self.by_key.insert(key.clone(), pair.1.clone());
+        self.known.insert(pair, key.clone());
         key
     }
 
     fn into_secret(self, view: &View<'_>, name: &str) -> Value {
-        let mut metadata = json!({"name": name});
-        if !view.identity.namespace.is_empty() {
-            metadata["namespace"] = json!(view.identity.namespace);
-        }
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": self.0})
+        secret_object(view, name, &json!(self.by_key))
     }
+}
+
+fn secret_object(view: &View<'_>, name: &str, values: &Value) -> Value {
+    let mut metadata = json!({"name": name});
+    if !view.identity.namespace.is_empty() {
+        metadata["namespace"] = json!(view.identity.namespace);
+    }
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": values})
+}
+
+const SCOPE: Scope = Scope {
+    containers: |_, container| literals(container).next().is_some(),
+    may: &[
+        may(
+            "{container}/env/*/value",
+            &[To::If("removed from a secret variable", |site| site.change.is.is_none() && is_moved(site))],
+        ),
+        may("{container}/env/*/valueFrom/secretKeyRef/name", &[REFERENCE]),
+        may("{container}/env/*/valueFrom/secretKeyRef/key", &[REFERENCE]),
+    ],
+    companion: Some(Companion {
+        words: "an opaque Secret with the removed values, under the keys that the variables refer to",
+        is_needed: is_secret_of_literals,
+    }),
+};
+
+const REFERENCE: To =
+    To::If("a text in place of a secret variable's value", |site| site.text().is_some() && is_moved(site));
+
+/// Whether the variable held a literal secret and now refers to one.
+fn is_moved(site: &Site<'_, '_>) -> bool {
+    let gone = site.entry_after().is_some_and(|entry| entry.get("value").is_none_or(Value::is_null));
+    site.entry_before().is_some_and(|entry| secret_of(entry).is_some()) && gone
+}
+
+/// Whether an object is a Secret that holds nothing but literals of the document before, where the document after looks
+/// for them.
+fn is_secret_of_literals(before: &View<'_>, after: &View<'_>, companion: &Value) -> bool {
+    let Some(name) = companion.pointer("/metadata/name").and_then(Value::as_str) else { return false };
+    let Some(held) = companion.get("stringData").and_then(Value::as_object) else { return false };
+    let mut wanted = Values::default();
+    for (old, new) in before.containers.iter().zip(&after.containers) {
+        for ((_, was), (_, is)) in old.maps("env").zip(new.maps("env")) {
+            let reference = is.get("valueFrom").and_then(|source| source.get("secretKeyRef"));
+            let text = |key| reference.and_then(|reference| reference.get(key)?.as_str());
+            let value = secret_of(was).and_then(|(_, value)| unescaped(value));
+            if let (Some(key), Some(value)) = (text("key").filter(|_| text("name") == Some(name)), value) {
+                wanted.by_key.insert(key.to_owned(), value);
+            }
+        }
+    }
+    let is_wanted =
+        |(key, value): (&String, &Value)| wanted.by_key.get(key).is_some_and(|wanted| value == wanted);
+    !mentions(before.value, name)
+        && held.iter().all(is_wanted)
+        && *companion == secret_object(before, name, &Value::Object(held.clone()))
 }
 
 impl Policy for EnvVarSecret {
@@ -148,6 +226,10 @@ impl Policy for EnvVarSecret {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {
@@ -190,7 +272,7 @@ impl Policy for EnvVarSecret {
             editor.set(&literal.at, Value::Object(entry));
         }
         let companions =
-            if values.0.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
+            if values.by_key.is_empty() { Vec::new() } else { vec![values.into_secret(view, &secret)] };
         Fix::with_companions(editor, companions, [Caution::SecretInManifest, Caution::NeedsCompanion])
     }
 }

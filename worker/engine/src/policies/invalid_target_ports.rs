@@ -28,6 +28,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, View, names};
 
@@ -149,6 +150,43 @@ fn repaired(target: &Value) -> Result<Value, String> {
     legal_name(text).map(Value::from).ok_or_else(needs_review)
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| {
+        let names = container.maps("ports").filter_map(|(_, port)| port_name(port));
+        names.into_iter().any(|name| !violations(name).is_empty())
+    },
+    may: &[
+        may(
+            "{container}/ports/*/name",
+            &[To::If("a legal name in place of an illegal one", |site| {
+                site.change.was.and_then(Value::as_str).is_some_and(|name| !violations(name).is_empty())
+                    && site.text().is_some_and(|name| violations(name).is_empty())
+            })],
+        ),
+        may("{container}/*/*/port", &[RENAMED]),
+        may("{container}/lifecycle/*/*/port", &[RENAMED]),
+        may(
+            "/spec/ports/*/targetPort",
+            &[To::If("a legal target in place of an illegal one", |site| {
+                site.before.kind() == "Service"
+                    && site.change.was.is_some_and(|target| !target_violations(target).is_empty())
+                    && site.change.is.is_some_and(|target| target_violations(target).is_empty())
+            })],
+        ),
+    ],
+    companion: None,
+};
+
+const RENAMED: To = To::If("the new name of a port, where its old one stood", is_renamed);
+
+/// Whether a probe or a hook follows a port of its container that was renamed.
+fn is_renamed(site: &Site<'_, '_>) -> bool {
+    let (Some([before, after]), Some(new)) = (site.containers, site.text()) else { return false };
+    let old = site.change.was.and_then(Value::as_str);
+    let mut renamed = before.maps("ports").zip(after.maps("ports"));
+    renamed.any(|((_, was), (_, is))| old.is_some() && port_name(was) == old && port_name(is) == Some(new))
+}
+
 impl Policy for InvalidTargetPorts {
     fn id(&self) -> PolicyId {
         PolicyId::InvalidTargetPorts
@@ -156,6 +194,10 @@ impl Policy for InvalidTargetPorts {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

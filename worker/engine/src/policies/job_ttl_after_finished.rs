@@ -24,6 +24,7 @@ use domain::policy::PolicyId;
 use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::scope::{Scope, To, any_container, may};
 use crate::edit::Editor;
 use crate::k8s::View;
 
@@ -55,6 +56,28 @@ fn is_set(view: &View<'_>) -> bool {
     standalone().resolve(view.value).is_some_and(|value| !value.is_null())
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[
+        may(
+            "/spec/ttlSecondsAfterFinished",
+            &[To::If("a number above 0 (or as configured), in a Job without a legal one", |site| {
+                let configured = i64::from(site.rules.job_ttl_seconds);
+                let is_time = |seconds: i64| seconds > 0 || seconds == configured;
+                site.before.kind() == "Job"
+                    && site.change.was.and_then(Value::as_u64).is_none()
+                    && site.change.is.and_then(Value::as_i64).is_some_and(is_time)
+            })],
+        ),
+        may("/spec/jobTemplate/spec/ttlSecondsAfterFinished", &[OF_CRON_JOB]),
+        may("/spec/jobTemplate/ttlSecondsAfterFinished", &[OF_CRON_JOB]),
+    ],
+    companion: None,
+};
+
+const OF_CRON_JOB: To =
+    To::If("removed from a CronJob", |site| site.before.kind() == "CronJob" && site.change.is.is_none());
+
 impl Policy for JobTtlAfterFinished {
     fn id(&self) -> PolicyId {
         PolicyId::JobTtlAfterFinished
@@ -62,6 +85,10 @@ impl Policy for JobTtlAfterFinished {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -22,7 +22,8 @@ use domain::config::RulesConfig;
 use domain::policy::PolicyId;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
-use super::probe_ports::{self, Probe};
+use super::probe_ports::{self, Probe, probe_scope};
+use super::scope::{Scope, To, may};
 use crate::k8s::View;
 
 pub(super) struct LivenessPort;
@@ -37,6 +38,11 @@ const PROBE: Probe = Probe {
     key: "livenessProbe",
 };
 
+const SCOPE: Scope = probe_scope!(PROBE, "livenessProbe");
+const NEW_PORT: To = To::If("of a new entry for the port that the probe asks for", |site| {
+    probe_ports::is_new_port(PROBE, site)
+});
+
 impl Policy for LivenessPort {
     fn id(&self) -> PolicyId {
         PROBE.policy
@@ -44,6 +50,10 @@ impl Policy for LivenessPort {
 
     fn checks(&self) -> &'static [Check] {
         &[PROBE.check]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -27,8 +27,10 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{invalid_value, scalar, selector_object};
+use super::scope::{Scope, Site, To, any_container, may};
 use super::security::checked;
 use crate::edit::Editor;
+use crate::k8s::neighbours::IDENTIFYING_LABELS;
 use crate::k8s::{Pod, View, names, selectors};
 
 pub(super) struct MismatchingSelector;
@@ -80,16 +82,23 @@ impl<'v, 'a> Controller<'v, 'a> {
             && self.pod.labels().is_some_and(|labels| !labels.is_empty())
     }
 
-    /// The selector as a `LabelSelector`; `None` when there is none or an empty one.
-    fn selector(&self) -> Option<Map<String, Value>> {
+    /// The selector as it is written; `None` when there is none or an empty one.
+    fn written(&self) -> Option<&'a Map<String, Value>> {
         let written = self.place.resolve(self.view.value)?.as_object().filter(|map| !map.is_empty())?;
-        if self.is_plain() {
-            return Some([("matchLabels".to_owned(), Value::Object(written.clone()))].into_iter().collect());
-        }
         let filled = |key: &str, size: Option<usize>| written.contains_key(key) && size != Some(0);
         let labels = written.get("matchLabels").map(|labels| labels.as_object().map_or(0, Map::len));
         let expressions = written.get("matchExpressions").map(|list| list.as_array().map_or(0, Vec::len));
-        (filled("matchLabels", labels) || filled("matchExpressions", expressions)).then(|| written.clone())
+        let selects = filled("matchLabels", labels) || filled("matchExpressions", expressions);
+        (self.is_plain() || selects).then_some(written)
+    }
+
+    /// The selector as a `LabelSelector`; `None` when there is none or an empty one.
+    fn selector(&self) -> Option<Map<String, Value>> {
+        let written = self.written()?.clone();
+        if self.is_plain() {
+            return Some([("matchLabels".to_owned(), Value::Object(written))].into_iter().collect());
+        }
+        Some(written)
     }
 
     /// Where the pairs of the selector stand.
@@ -236,6 +245,64 @@ fn pairs(selector: &Map<String, Value>) -> Option<&Map<String, Value>> {
     selector.get("matchLabels").and_then(Value::as_object)
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[
+        may("{template}/labels/*", &[To::If("the value that the selector asks for", is_asked_for)]),
+        may(
+            "{controller}/selector/**",
+            &[
+                To::If("the template's labels, where there was no selector", is_added),
+                To::If("a label's value as a text", is_spelled),
+                To::If("removed from a Job whose selector the API server makes", |site| {
+                    site.change.is.is_none()
+                        && Controller::of(site.before).is_some_and(|it| it.is_job() && it.is_generated())
+                }),
+            ],
+        ),
+    ],
+    companion: None,
+};
+
+/// Whether the selector before asks for this label; where there was none, whether the pods had no labels and this one
+/// says what they are.
+fn is_asked_for(site: &Site<'_, '_>) -> bool {
+    let (Some(controller), Some(key)) = (Controller::of(site.before), site.key()) else { return false };
+    let Some(selector) = controller.written() else {
+        let name = names::to_dns_label(&site.before.identity.name);
+        return controller.pod.labels().is_none_or(Map::is_empty)
+            && IDENTIFYING_LABELS.contains(&key)
+            && site.text().is_some()
+            && site.text() == name.as_deref();
+    };
+    let by_pair = if controller.is_plain() {
+        selector.get(key)
+    } else {
+        pairs(selector).and_then(|pairs| pairs.get(key))
+    };
+    let mut expressions = selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten();
+    match by_pair {
+        Some(value) => site.text() == Some(scalar(value).as_str()),
+        None => expressions.any(|expression| expression.get("key").and_then(Value::as_str) == Some(key)),
+    }
+}
+
+/// Whether the controller had no selector and gets this label of its template.
+fn is_added(site: &Site<'_, '_>) -> bool {
+    let [Some(before), Some(after)] = [Controller::of(site.before), Controller::of(site.after)] else {
+        return false;
+    };
+    let is_pair = after.pairs_place().join(&[site.key().unwrap_or_default()]) == site.change.pointer();
+    let label = after.pod.labels().and_then(|labels| labels.get(site.key()?));
+    before.written().is_none() && !before.is_job() && is_pair && label.is_some() && label == site.change.is
+}
+
+/// Whether a label's value, which was no text, is written as one.
+fn is_spelled(site: &Site<'_, '_>) -> bool {
+    let was = site.change.was.filter(|was| was.is_number() || was.is_boolean());
+    was.is_some_and(|was| site.text() == Some(scalar(was).as_str()))
+}
+
 impl Policy for MismatchingSelector {
     fn id(&self) -> PolicyId {
         PolicyId::MismatchingSelector
@@ -243,6 +310,10 @@ impl Policy for MismatchingSelector {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -9,10 +9,12 @@ mod label_text;
 mod message;
 mod probe_ports;
 mod registry;
+mod scope;
 mod security;
 
 pub use contract::{Check, Finding, Fix, Policy, Severity};
 pub use registry::{all, policy};
+pub use scope::{Anchors, Companion, Fit, May, Scope, Site, To};
 
 mod dangling_service;
 mod deprecated_service_account_field;

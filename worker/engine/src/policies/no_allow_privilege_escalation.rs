@@ -21,11 +21,15 @@
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::policy::PolicyId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
-use super::security::{checked, is_false, is_true, on_windows, take_away, unprivilege, windows_only};
+use super::scope::{Scope, Site, To, may};
+use super::security::{
+    CONFINED_MOUNTS, NO_ESCALATION, UNPRIVILEGED, capability_name, checked, is_false, is_true, on_windows,
+    take_away, unprivilege, windows_only,
+};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -42,6 +46,25 @@ fn violates(view: &View<'_>, container: &Container<'_>) -> bool {
     !on_windows(view, container) && !is_false(container, KEY)
 }
 
+const SCOPE: Scope = Scope {
+    containers: violates,
+    may: &[
+        NO_ESCALATION,
+        UNPRIVILEGED,
+        CONFINED_MOUNTS,
+        may(
+            "{container}/securityContext/capabilities/add/*",
+            &[To::If("`SYS_ADMIN` removed", is_removed_sys_admin)],
+        ),
+    ],
+    companion: None,
+};
+
+fn is_removed_sys_admin(site: &Site<'_, '_>) -> bool {
+    site.change.is.is_none()
+        && site.change.was.and_then(Value::as_str).is_some_and(|name| capability_name(name) == "SYS_ADMIN")
+}
+
 impl Policy for NoAllowPrivilegeEscalation {
     fn id(&self) -> PolicyId {
         PolicyId::NoAllowPrivilegeEscalation
@@ -49,6 +72,10 @@ impl Policy for NoAllowPrivilegeEscalation {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -28,7 +28,9 @@ use serde_json::{Map, Value, json};
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::label_text::{label_set, scalar, selector_query};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, any_container, may};
 use super::security::checked;
+use crate::difference::Step;
 use crate::edit::Editor;
 use crate::k8s::neighbours::IDENTIFYING_LABELS;
 use crate::k8s::{Pod, View, names, selectors};
@@ -167,6 +169,61 @@ fn new_labels(view: &View<'_>) -> Option<Map<String, Value>> {
     Some([("app".to_owned(), json!(name))].into_iter().collect())
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[
+        may(
+            "{pod}/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/**",
+            &[NEW_TERM],
+        ),
+        may(
+            "{pod}/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/*/**",
+            &[NEW_TERM],
+        ),
+        may(
+            "{template}/labels/*",
+            &[To::If("the labels to keep the pods apart by, where they have none", is_new_label)],
+        ),
+    ],
+    companion: None,
+};
+
+const NEW_TERM: To = To::If("a new term that keeps the controller's own pods on different nodes", |site| {
+    site.is_new_entry(4) && keeps_apart(site) == Some(true)
+});
+
+/// Whether the term that the change stands in keeps the pods of the controller apart, and does nothing else.
+fn keeps_apart(site: &Site<'_, '_>) -> Option<bool> {
+    let [_, pod] = site.pods?;
+    let term = site.change.path.get(site.anchors.pod?..)?.get(..4)?.iter().try_fold(
+        None,
+        |node: Option<&Value>, step| {
+            let below = match (node, step) {
+                (None, Step::Key(key)) => pod.spec.get(*key),
+                (Some(node), Step::Key(key)) => node.get(*key),
+                (Some(node), Step::Index(index)) => node.get(*index),
+                (None, Step::Index(_)) => None,
+            };
+            below.map(Some)
+        },
+    )??;
+    let term = term.get("podAffinityTerm").unwrap_or(term).as_object()?;
+    let is_known = |key: &String| matches!(key.as_str(), "labelSelector" | "topologyKey");
+    Some(term.keys().all(is_known) && term_trouble(term, &site.before.identity.namespace, pod).is_none())
+}
+
+/// Whether the pods had no label to keep them apart by and this is the one that they get.
+fn is_new_label(site: &Site<'_, '_>) -> bool {
+    let Some([pod, _]) = site.pods.filter(|[pod, _]| spread_labels(site.before, pod).is_none()) else {
+        return false;
+    };
+    let is_violated =
+        replicas(site.before).is_some_and(|replicas| !trouble(site.before, pod, replicas).is_empty());
+    let wanted = new_labels(site.before);
+    let wanted = site.key().and_then(|key| wanted.as_ref()?.get(key));
+    is_violated && wanted.is_some() && wanted == site.change.is
+}
+
 impl Policy for NoAntiAffinity {
     fn id(&self) -> PolicyId {
         PolicyId::NoAntiAffinity
@@ -174,6 +231,10 @@ impl Policy for NoAntiAffinity {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

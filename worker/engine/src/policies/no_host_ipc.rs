@@ -22,6 +22,7 @@ use domain::policy::PolicyId;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
+use super::scope::{Scope, To, any_container, may};
 use crate::k8s::View;
 
 pub(super) struct NoHostIpc;
@@ -34,6 +35,12 @@ const CHECK: Check = Check {
     remedy: "Leave the host's IPC namespace; containers of one pod share one of their own.",
 };
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[may("{pod}/hostIPC", &[To::False, To::Gone])],
+    companion: None,
+};
+
 impl Policy for NoHostIpc {
     fn id(&self) -> PolicyId {
         PolicyId::NoHostIpc
@@ -41,6 +48,10 @@ impl Policy for NoHostIpc {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

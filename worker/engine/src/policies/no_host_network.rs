@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
+use super::scope::{Scope, To, any_container, may};
 use crate::k8s::View;
 
 pub(super) struct NoHostNetwork;
@@ -36,6 +37,21 @@ const CHECK: Check = Check {
     remedy: "Leave the host's network; publish what must be reached with a Service.",
 };
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[
+        may("{pod}/hostNetwork", &[To::False, To::Gone]),
+        may(
+            "{pod}/dnsPolicy",
+            &[To::If("`ClusterFirst` or nothing in place of `ClusterFirstWithHostNet`", |site| {
+                let was = site.change.was.and_then(Value::as_str) == Some("ClusterFirstWithHostNet");
+                was && (site.change.is.is_none() || site.text() == Some("ClusterFirst"))
+            })],
+        ),
+    ],
+    companion: None,
+};
+
 impl Policy for NoHostNetwork {
     fn id(&self) -> PolicyId {
         PolicyId::NoHostNetwork
@@ -43,6 +59,10 @@ impl Policy for NoHostNetwork {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

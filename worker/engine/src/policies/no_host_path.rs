@@ -28,6 +28,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, any_container, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, Pod, View};
 
@@ -105,6 +106,33 @@ fn refused<'a>(pod: &Pod<'a>, rules: &RulesConfig) -> Vec<HostVolume<'a>> {
     host_volumes(pod).into_iter().filter(|volume| !is_allowed(volume.path, rules)).collect()
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[
+        may(
+            "{pod}/volumes/*/hostPath/**",
+            &[To::If("removed where the path is not allowed", |site| {
+                site.change.is.is_none() && replaces_host_path(site)
+            })],
+        ),
+        may("{pod}/volumes/*/emptyDir", &[IN_ITS_PLACE]),
+        may("{pod}/volumes/*/emptyDir/sizeLimit", &[IN_ITS_PLACE]),
+    ],
+    companion: None,
+};
+
+const IN_ITS_PLACE: To =
+    To::If("added in its place", |site| site.change.is.is_some() && replaces_host_path(site));
+
+/// Whether the volume was a refused one of the host and is none any more.
+fn replaces_host_path(site: &Site<'_, '_>) -> bool {
+    let was = site.entry_before().and_then(|volume| volume.get("hostPath")).and_then(Value::as_object);
+    let path = was.map(|host| host.get("path").and_then(Value::as_str).unwrap_or_default());
+    let stays =
+        site.entry_after().is_none_or(|volume| volume.get("hostPath").is_some_and(|host| !host.is_null()));
+    path.is_some_and(|path| !is_allowed(path, site.rules)) && !stays
+}
+
 impl Policy for NoHostPath {
     fn id(&self) -> PolicyId {
         PolicyId::NoHostPath
@@ -112,6 +140,10 @@ impl Policy for NoHostPath {
 
     fn checks(&self) -> &'static [Check] {
         &[SENSITIVE, DOCKER_SOCK, ANY]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

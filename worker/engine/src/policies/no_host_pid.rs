@@ -22,6 +22,7 @@ use domain::policy::PolicyId;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
+use super::scope::{Scope, To, any_container, may};
 use crate::k8s::View;
 
 pub(super) struct NoHostPid;
@@ -31,6 +32,12 @@ const MESSAGE: &str = "object shares the host's process namespace (via hostPID=t
 const CHECK: Check =
     Check { id: "host-pid", severity: Severity::Warning, remedy: "Leave the host's process namespace." };
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[may("{pod}/hostPID", &[To::False, To::Gone])],
+    companion: None,
+};
+
 impl Policy for NoHostPid {
     fn id(&self) -> PolicyId {
         PolicyId::NoHostPid
@@ -38,6 +45,10 @@ impl Policy for NoHostPid {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -25,6 +25,7 @@ use domain::policy::PolicyId;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
+use super::scope::{Scope, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -43,6 +44,23 @@ fn host_ports(container: &Container<'_>) -> Vec<Pointer> {
     ports.map(|(index, _)| container.pointer.child("ports").index(index).child("hostPort")).collect()
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| !host_ports(container).is_empty(),
+    may: &[
+        may("{container}/ports/*/hostPort", &[To::Gone]),
+        may(
+            "{container}/ports/*/hostIP",
+            &[To::If("removed with the port", |site| {
+                site.change.is.is_none()
+                    && site
+                        .entry_after()
+                        .is_some_and(|port| port.get("hostPort").is_none_or(serde_json::Value::is_null))
+            })],
+        ),
+    ],
+    companion: None,
+};
+
 impl Policy for NoHostPorts {
     fn id(&self) -> PolicyId {
         PolicyId::NoHostPorts
@@ -50,6 +68,10 @@ impl Policy for NoHostPorts {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -26,9 +26,10 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use super::security::checked;
 use crate::edit::Editor;
-use crate::k8s::{Container, View};
+use crate::k8s::{Container, View, names};
 
 pub(super) struct NoLatestTag;
 
@@ -124,6 +125,27 @@ fn replacement(container: &Container<'_>, rules: &RulesConfig) -> Result<(String
     Ok((new, mapped.is_some()))
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| is_blocked(image(container)),
+    may: &[may(
+        "{container}/image",
+        &[To::If(
+            "the same image with a fixed tag or a digest, or the image that the configuration names for it",
+            is_fixed,
+        )],
+    )],
+    companion: None,
+};
+
+fn is_fixed(site: &Site<'_, '_>) -> bool {
+    let was = site.change.was.and_then(Value::as_str).unwrap_or_default().trim();
+    let mapped = |is: &str| {
+        [was, without_tag(was)].iter().any(|key| site.rules.images.get(*key).is_some_and(|image| image == is))
+    };
+    let same = |is: &str| !is_blocked(is) && names::image_repository(was) == names::image_repository(is);
+    site.text().is_some_and(|is| same(is) || mapped(is))
+}
+
 impl Policy for NoLatestTag {
     fn id(&self) -> PolicyId {
         PolicyId::NoLatestTag
@@ -131,6 +153,10 @@ impl Policy for NoLatestTag {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -23,7 +23,8 @@ use domain::policy::PolicyId;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
-use super::security::{is_true, unprivilege};
+use super::scope::Scope;
+use super::security::{CONFINED_MOUNTS, UNPRIVILEGED, is_true, unprivilege};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -39,6 +40,12 @@ fn is_privileged(container: &Container<'_>) -> bool {
     is_true(container, "privileged")
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| is_privileged(container),
+    may: &[UNPRIVILEGED, CONFINED_MOUNTS],
+    companion: None,
+};
+
 impl Policy for NoPrivileged {
     fn id(&self) -> PolicyId {
         PolicyId::NoPrivileged
@@ -46,6 +53,10 @@ impl Policy for NoPrivileged {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Companion, Scope, To, any_container, may};
 use crate::edit::Editor;
 use crate::k8s::{View, names};
 
@@ -67,6 +68,22 @@ fn service_account(view: &View<'_>, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[may("{pod}/serviceAccountName", &[TO_DEFAULT]), may("{pod}/serviceAccount", &[TO_DEFAULT])],
+    companion: Some(Companion {
+        words: "the missing ServiceAccount, with a name and a namespace and nothing else",
+        is_needed: |before, _, companion| {
+            missing(before).iter().any(|(name, _)| *companion == service_account(before, name))
+        },
+    }),
+};
+
+const TO_DEFAULT: To = To::If("`default` or nothing in place of a missing account", |site| {
+    let is_default = site.change.is.is_none() || site.text() == Some("default");
+    is_default && missing(site.before).iter().any(|(_, at)| at.resolve(site.before.value) == site.change.was)
+});
+
 impl Policy for NonExistentServiceAccount {
     fn id(&self) -> PolicyId {
         PolicyId::NonExistentServiceAccount
@@ -74,6 +91,10 @@ impl Policy for NonExistentServiceAccount {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

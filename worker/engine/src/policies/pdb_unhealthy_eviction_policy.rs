@@ -23,6 +23,7 @@ use domain::policy::PolicyId;
 use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
+use super::scope::{Scope, To, any_container, may};
 use crate::edit::Editor;
 use crate::k8s::View;
 
@@ -49,6 +50,17 @@ fn is_legal(value: Option<&Value>) -> bool {
     matches!(value.and_then(Value::as_str), Some("IfHealthyBudget" | "AlwaysAllow"))
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[may(
+        "/spec/unhealthyPodEvictionPolicy",
+        &[To::If("`AlwaysAllow` or `IfHealthyBudget`, where it had neither", |site| {
+            site.before.kind() == KIND && !is_legal(site.change.was) && is_legal(site.change.is)
+        })],
+    )],
+    companion: None,
+};
+
 impl Policy for PdbUnhealthyEvictionPolicy {
     fn id(&self) -> PolicyId {
         PolicyId::PdbUnhealthyEvictionPolicy
@@ -56,6 +68,10 @@ impl Policy for PdbUnhealthyEvictionPolicy {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix};
 use super::message::quoted;
+use super::scope::Site;
 use crate::edit::Editor;
 use crate::k8s::{Container, ContainerKind, View, names};
 
@@ -107,6 +108,73 @@ pub(super) fn detect(probe: Probe, view: &View<'_>) -> Vec<Finding> {
     });
     found.collect()
 }
+
+/// Whether a repair of the probe's policy may change the container.
+pub(super) fn is_unexposed(probe: Probe, container: &Container<'_>) -> bool {
+    container.kind == ContainerKind::Regular && !unexposed(container, probe.key).is_empty()
+}
+
+/// Whether a handler whose port was not exposed now asks for one that the container declared before, or for the number
+/// that its text spells.
+pub(super) fn asks_declared_port(probe: Probe, site: &Site<'_, '_>) -> bool {
+    let (Some([before, _]), Some(handler), Some(port)) =
+        (site.containers, site.container_key(1), site.change.is)
+    else {
+        return false;
+    };
+    let Some(was) = unexposed(before, probe.key).into_iter().find(|target| target.handler == handler) else {
+        return false;
+    };
+    let spelled = was.port.as_str().and_then(|text| text.parse::<i64>().ok());
+    let is = Target { port, ..was };
+    (spelled.is_some() && spelled == port.as_i64())
+        || exposes(before.maps("ports").map(|(_, port)| port), &is)
+}
+
+/// Whether the change is part of a new port entry that the probe asks for.
+pub(super) fn is_new_port(probe: Probe, site: &Site<'_, '_>) -> bool {
+    let (Some([_, after]), Some(entry)) = (site.containers, site.entry_after()) else { return false };
+    let is_asked = |target: &Target<'_>| exposes(std::iter::once(entry), target);
+    site.change.entry.was.is_none() && targets(after, probe.key).iter().any(is_asked)
+}
+
+/// Whether a port without a name gets the one that the probe asked for.
+pub(super) fn is_asked_name(probe: Probe, site: &Site<'_, '_>) -> bool {
+    let Some([before, _]) = site.containers else { return false };
+    let had_none = site.change.was.is_none_or(|was| was.as_str() == Some(""));
+    had_none && unexposed(before, probe.key).iter().any(|target| Some(target.port) == site.change.is)
+}
+
+/// The scope of a probe's policy. A macro, because places are texts and functions without captures.
+macro_rules! probe_scope {
+    ($probe:expr, $key:literal) => {
+        Scope {
+            containers: |_, container| probe_ports::is_unexposed($probe, container),
+            may: &[
+                may(
+                    concat!("{container}/", $key, "/*/port"),
+                    &[To::If(
+                        "a port that the container declares, or the number that the text spells",
+                        |site| probe_ports::asks_declared_port($probe, site),
+                    )],
+                ),
+                may("{container}/ports/*/containerPort", &[NEW_PORT]),
+                may("{container}/ports/*/protocol", &[NEW_PORT]),
+                may(
+                    "{container}/ports/*/name",
+                    &[
+                        NEW_PORT,
+                        To::If("the name that the probe asks for, where the port had none", |site| {
+                            probe_ports::is_asked_name($probe, site)
+                        }),
+                    ],
+                ),
+            ],
+            companion: None,
+        }
+    };
+}
+pub(super) use probe_scope;
 
 /// The repair of a probe's policy.
 pub(super) fn fix(probe: Probe, view: &View<'_>) -> Fix {

@@ -24,9 +24,10 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use super::security::{checked, is_true, on_windows, windows_only};
 use crate::edit::Editor;
-use crate::k8s::{Container, View};
+use crate::k8s::{Container, Pod, View};
 
 pub(super) struct ReadOnlyRootFs;
 
@@ -58,6 +59,47 @@ fn has_writable_volume(view: &View<'_>, container: &Container<'_>) -> bool {
     })
 }
 
+const SCOPE: Scope = Scope {
+    containers: |view, container| !on_windows(view, container) && !is_true(container, KEY),
+    may: &[
+        may("{container}/securityContext/readOnlyRootFilesystem", &[To::True]),
+        may("{pod}/volumes/*/name", &[NEW_VOLUME]),
+        may("{pod}/volumes/*/emptyDir", &[NEW_VOLUME]),
+        may("{pod}/volumes/*/emptyDir/sizeLimit", &[NEW_VOLUME]),
+        may("{container}/volumeMounts/*/name", &[NEW_MOUNT]),
+        may("{container}/volumeMounts/*/mountPath", &[NEW_MOUNT]),
+    ],
+    companion: None,
+};
+
+const NEW_VOLUME: To = To::If("of a new volume that is an `emptyDir`", |site| {
+    site.is_new_entry(2) && site.entry_after().is_some_and(is_scratch)
+});
+const NEW_MOUNT: To =
+    To::If("of a new mount of such a volume where programs keep scratch files", is_new_mount);
+
+/// Where programs keep files that they can do without (Filesystem Hierarchy Standard 3.0).
+const SCRATCH: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/var/run", "/var/cache", "/var/log"];
+
+fn is_scratch(volume: &Map<String, Value>) -> bool {
+    let is_empty_dir = volume.get("emptyDir").is_some_and(Value::is_object);
+    is_empty_dir && volume.keys().all(|key| matches!(key.as_str(), "name" | "emptyDir"))
+}
+
+fn is_new_mount(site: &Site<'_, '_>) -> bool {
+    let (Some([before, after]), Some(mount)) = (site.pods, site.entry_after()) else { return false };
+    let named = |pod: &Pod<'_>, name: &str| {
+        pod.maps("volumes").any(|(_, volume)| volume.get("name").and_then(Value::as_str) == Some(name))
+    };
+    let name = mount.get("name").and_then(Value::as_str);
+    let is_new = name.is_some_and(|name| named(after, name) && !named(before, name));
+    let path = mount.get("mountPath").and_then(Value::as_str).unwrap_or_default();
+    let below =
+        |place: &&str| path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_above = path.split('/').any(|part| part == "..");
+    is_new && !is_above && SCRATCH.iter().any(below) && site.change.was.is_none()
+}
+
 impl Policy for ReadOnlyRootFs {
     fn id(&self) -> PolicyId {
         PolicyId::ReadOnlyRootFs
@@ -65,6 +107,10 @@ impl Policy for ReadOnlyRootFs {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

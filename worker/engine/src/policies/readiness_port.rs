@@ -23,7 +23,8 @@ use domain::config::RulesConfig;
 use domain::policy::PolicyId;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
-use super::probe_ports::{self, Probe};
+use super::probe_ports::{self, Probe, probe_scope};
+use super::scope::{Scope, To, may};
 use crate::k8s::View;
 
 pub(super) struct ReadinessPort;
@@ -38,6 +39,11 @@ const PROBE: Probe = Probe {
     key: "readinessProbe",
 };
 
+const SCOPE: Scope = probe_scope!(PROBE, "readinessProbe");
+const NEW_PORT: To = To::If("of a new entry for the port that the probe asks for", |site| {
+    probe_ports::is_new_port(PROBE, site)
+});
+
 impl Policy for ReadinessPort {
     fn id(&self) -> PolicyId {
         PROBE.policy
@@ -45,6 +51,10 @@ impl Policy for ReadinessPort {
 
     fn checks(&self) -> &'static [Check] {
         &[PROBE.check]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

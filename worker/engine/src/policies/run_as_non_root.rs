@@ -26,7 +26,8 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
-use super::security::{checked, effective, pod_level};
+use super::scope::{Scope, To, may};
+use super::security::{checked, effective, is_removed_zero, pod_level};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -85,6 +86,21 @@ fn drop_zero(editor: &mut Editor, view: &View<'_>, container: &Container<'_>, ke
     editor.value(&pod_at).and_then(Value::as_i64)
 }
 
+const SCOPE: Scope = Scope {
+    containers: |view, container| !violations(view, container).is_empty(),
+    may: &[
+        may("{container}/securityContext/runAsNonRoot", &[To::True]),
+        may("{container}/securityContext/runAsUser", NO_ROOT),
+        may("{container}/securityContext/runAsGroup", NO_ROOT),
+        may("{pod}/securityContext/runAsNonRoot", &[To::True]),
+        may("{pod}/securityContext/runAsUser", NO_ROOT),
+        may("{pod}/securityContext/runAsGroup", NO_ROOT),
+    ],
+    companion: None,
+};
+
+const NO_ROOT: &[To] = &[To::AboveZero, To::If("0 removed", is_removed_zero)];
+
 impl Policy for RunAsNonRoot {
     fn id(&self) -> PolicyId {
         PolicyId::RunAsNonRoot
@@ -92,6 +108,10 @@ impl Policy for RunAsNonRoot {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, To, may};
 use super::security::{checked, effective, on_windows, windows_only};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
@@ -44,6 +45,15 @@ fn violates(view: &View<'_>, container: &Container<'_>) -> bool {
     !on_windows(view, container) && user.is_none_or(|user| user <= 0)
 }
 
+const SCOPE: Scope = Scope {
+    containers: violates,
+    may: &[
+        may("{container}/securityContext/runAsUser", &[To::AboveZero]),
+        may("{pod}/securityContext/runAsUser", &[To::AboveZero]),
+    ],
+    companion: None,
+};
+
 impl Policy for RunAsUser {
     fn id(&self) -> PolicyId {
         PolicyId::RunAsUser
@@ -51,6 +61,10 @@ impl Policy for RunAsUser {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -6,14 +6,36 @@ use domain::pointer::Pointer;
 use serde_json::{Value, json};
 
 use super::contract::{Fix, Policy};
+use super::scope::{May, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, Pod, View};
 
 /// The value that holds for a container: its own, else its pod's. Null counts as absent.
 pub(super) fn effective<'a>(view: &View<'a>, container: &Container<'a>, key: &str) -> Option<&'a Value> {
-    let own =
-        container.security_context().and_then(|context| context.get(key)).filter(|value| !value.is_null());
-    own.or_else(|| pod_level(view, container, key))
+    view.effective(container, key)
+}
+
+/// Privileged mode goes.
+pub(super) const UNPRIVILEGED: May = may("{container}/securityContext/privileged", &[To::False, To::Gone]);
+
+/// Mounts no longer propagate to the host, which only privileged containers may let them.
+pub(super) const CONFINED_MOUNTS: May = may(
+    "{container}/volumeMounts/*/mountPropagation",
+    &[To::If("`HostToContainer`, `None` or nothing in place of `Bidirectional`", is_confined_mount)],
+);
+
+/// No process gains privileges.
+pub(super) const NO_ESCALATION: May =
+    may("{container}/securityContext/allowPrivilegeEscalation", &[To::False]);
+
+fn is_confined_mount(site: &Site<'_, '_>) -> bool {
+    site.change.was.and_then(Value::as_str) == Some("Bidirectional")
+        && (site.change.is.is_none() || matches!(site.text(), Some("HostToContainer" | "None")))
+}
+
+/// Whether a 0 goes.
+pub(super) fn is_removed_zero(site: &Site<'_, '_>) -> bool {
+    site.change.is.is_none() && site.change.was.and_then(Value::as_i64) == Some(0)
 }
 
 /// The value that the pod of a container gives to all its containers. Null counts as absent.

@@ -28,6 +28,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, Site, To, may};
 use crate::edit::Editor;
 use crate::k8s::{Container, ContainerKind, View, quantity};
 
@@ -112,6 +113,10 @@ impl<'c, 'a> Amounts<'c, 'a> {
         }
     }
 
+    fn is_incomplete(&self) -> bool {
+        matches!(self.request, Amount::Missing) || matches!(self.limit, Amount::Missing)
+    }
+
     /// What must be added, as (request, limit).
     fn missing(&self, rules: &RulesConfig) -> (Option<Value>, Option<Value>) {
         let (request, limit) = match self.resource {
@@ -167,6 +172,36 @@ fn add_block(editor: &mut Editor, at: &Pointer, block: Map<String, Value>) {
     }
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| {
+        let open = |amounts: Amounts<'_, '_>| amounts.trouble().is_some() || amounts.is_incomplete();
+        container.kind != ContainerKind::Ephemeral
+            && RESOURCES.into_iter().any(|resource| open(Amounts::of(container, resource)))
+    },
+    may: &[
+        may("{container}/resources/requests/cpu", &[OPEN_AMOUNT]),
+        may("{container}/resources/requests/memory", &[OPEN_AMOUNT]),
+        may("{container}/resources/limits/cpu", &[OPEN_AMOUNT]),
+        may("{container}/resources/limits/memory", &[OPEN_AMOUNT]),
+    ],
+    companion: None,
+};
+
+const OPEN_AMOUNT: To =
+    To::If("a quantity above 0, where there was none or requests exceed limits", is_open_amount);
+
+fn is_open_amount(site: &Site<'_, '_>) -> bool {
+    let (Some([before, _]), Some(block), Some(resource)) =
+        (site.containers, site.container_key(1), site.key())
+    else {
+        return false;
+    };
+    let Some(resource) = RESOURCES.into_iter().find(|known| *known == resource) else { return false };
+    let is_above_zero = site.change.is.and_then(quantity::parse).is_some_and(|amount| amount > 0.0);
+    let was_missing = matches!(amount(before, block, resource), Amount::Missing);
+    is_above_zero && (was_missing || Amounts::of(before, resource).trouble().is_some())
+}
+
 impl Policy for SetRequestsLimits {
     fn id(&self) -> PolicyId {
         PolicyId::SetRequestsLimits
@@ -174,6 +209,10 @@ impl Policy for SetRequestsLimits {
 
     fn checks(&self) -> &'static [Check] {
         &[CPU, MEMORY]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

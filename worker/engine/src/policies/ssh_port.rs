@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, To, may};
 use super::security::remove_entries;
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
@@ -44,12 +45,13 @@ const USERS: [(&str, &[&str]); 5] = [
     ("preStop hook", &["lifecycle", "preStop"]),
 ];
 
+fn is_ssh(port: &Map<String, Value>) -> bool {
+    let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or_default();
+    port.get("containerPort").and_then(Value::as_i64) == Some(PORT) && matches!(protocol, "" | "TCP")
+}
+
 /// The SSH entries of the container's ports.
 fn entries<'a>(container: &Container<'a>) -> Vec<(usize, &'a Map<String, Value>)> {
-    let is_ssh = |port: &Map<String, Value>| {
-        let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or_default();
-        port.get("containerPort").and_then(Value::as_i64) == Some(PORT) && matches!(protocol, "" | "TCP")
-    };
     container.maps("ports").filter(|(_, port)| is_ssh(port)).collect()
 }
 
@@ -75,6 +77,17 @@ fn user(container: &Container<'_>, entries: &[(usize, &Map<String, Value>)]) -> 
     USERS.iter().find_map(uses)
 }
 
+const SCOPE: Scope = Scope {
+    containers: |_, container| !entries(container).is_empty(),
+    may: &[may(
+        "{container}/ports/*/**",
+        &[To::If("an entry of SSH removed", |site| {
+            site.entry_after().is_none() && site.entry_before().is_some_and(is_ssh)
+        })],
+    )],
+    companion: None,
+};
+
 impl Policy for SshPort {
     fn id(&self) -> PolicyId {
         PolicyId::SshPort
@@ -82,6 +95,10 @@ impl Policy for SshPort {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

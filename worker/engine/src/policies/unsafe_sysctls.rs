@@ -22,10 +22,11 @@ use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::pointer::Pointer;
 use domain::policy::PolicyId;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::scope::{Scope, To, any_container, may};
 use super::security::remove_entries;
 use crate::edit::Editor;
 use crate::k8s::{Pod, View};
@@ -44,6 +45,11 @@ fn list(pod: &Pod<'_>) -> Pointer {
     pod.pointer.join(&["securityContext", "sysctls"])
 }
 
+fn is_unsafe(entry: &Map<String, Value>) -> bool {
+    let name = entry.get("name").and_then(Value::as_str);
+    name.is_some_and(|name| UNSAFE.iter().any(|prefix| name.starts_with(prefix)))
+}
+
 /// The unsafe entries of a pod: index and name.
 fn unsafe_entries<'a>(pod: &Pod<'a>) -> Vec<(usize, &'a str)> {
     let entries = pod.security_context().and_then(|context| context.get("sysctls")).and_then(Value::as_array);
@@ -54,6 +60,19 @@ fn unsafe_entries<'a>(pod: &Pod<'a>) -> Vec<(usize, &'a str)> {
         .collect()
 }
 
+const SCOPE: Scope = Scope {
+    containers: any_container,
+    may: &[may(
+        "{pod}/securityContext/sysctls/*/**",
+        &[To::If("an unsafe entry removed", |site| {
+            site.change.is.is_none()
+                && site.entry_after().is_none()
+                && site.entry_before().is_some_and(is_unsafe)
+        })],
+    )],
+    companion: None,
+};
+
 impl Policy for UnsafeSysctls {
     fn id(&self) -> PolicyId {
         PolicyId::UnsafeSysctls
@@ -61,6 +80,10 @@ impl Policy for UnsafeSysctls {
 
     fn checks(&self) -> &'static [Check] {
         &[CHECK]
+    }
+
+    fn scope(&self) -> &'static Scope {
+        &SCOPE
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {

@@ -11,7 +11,7 @@ use crate::document::Document;
 use crate::k8s::View;
 use crate::verify::apply;
 
-/// A model's patch as a proposal of its own.
+/// A model's patch as a proposal of its own. Its collateral is counted when it is verified.
 pub fn alone(patch: Patch) -> Proposal {
     Proposal { patch, companions: Vec::new(), cautions: Vec::new(), collateral_ops: 0, hardened: false }
 }

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::patch::{Op, Patch};
-use domain::sensitive;
+use domain::pointer::Pointer;
+use sensitive::{Masks, Secret};
 use serde_json::{Map, Value};
 
 use crate::verify::apply;
@@ -15,23 +16,17 @@ use crate::verify::apply;
 /// A document without its secrets.
 #[derive(Debug, Clone)]
 pub struct Masked {
-    /// The document with tokens in place of secrets.
+    /// The document with masks in place of secrets.
     pub value: Value,
-    prefix: String,
-    /// Token → what it stands for and where, by the names on the way there.
+    masks: Masks,
     secrets: BTreeMap<String, Taken>,
 }
 
-#[derive(Clone)]
+/// What a mask stands for and where, by the names on the way there.
+#[derive(Debug, Clone)]
 struct Taken {
-    value: String,
+    secret: Secret,
     places: BTreeSet<String>,
-}
-
-impl std::fmt::Debug for Taken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Taken").field("value", &"***").field("places", &self.places).finish()
-    }
 }
 
 /// Why a patch for a masked document is refused.
@@ -50,38 +45,17 @@ pub enum MaskError {
 }
 
 impl Masked {
-    /// Masks the secrets of `document`, and texts longer than `longest`, which a prompt has no room for.
+    /// Masks the secrets of `document`, and texts longer than `longest` bytes, which a prompt has no room for.
     pub fn new(document: &Value, longest: usize) -> Self {
-        let mut prefix = "MASKED_".to_owned();
-        let text = document.to_string();
-        while text.contains(&prefix) {
-            prefix.insert(0, 'X');
-        }
-        let mut masked = Self { value: Value::Null, prefix, secrets: BTreeMap::new() };
-        let mut tokens = BTreeMap::new();
-        let mut value = document.clone();
-        let mut take = |secret: &str| masked.take(&mut tokens, secret);
-        sensitive::replace(&mut value, longest, &mut take);
-        masked.value = value;
+        let (masks, value) = Masks::of(document, longest);
+        let taken = |secret: &Secret| Taken { secret: secret.clone(), places: BTreeSet::new() };
+        let secrets = masks.secrets().iter().map(|secret| (secret.mask.clone(), taken(secret))).collect();
+        let mut masked = Self { value, masks, secrets };
         masked.note_places();
         masked
     }
 
-    fn take(&mut self, tokens: &mut BTreeMap<String, String>, secret: &str) -> String {
-        let next = format!("{}{}", self.prefix, tokens.len() + 1);
-        let token = tokens.entry(secret.to_owned()).or_insert(next).clone();
-        let known = || Taken { value: secret.to_owned(), places: BTreeSet::new() };
-        self.secrets.entry(token.clone()).or_insert_with(known);
-        token
-    }
-
-    fn longest_first(&self) -> impl Iterator<Item = (&String, &Taken)> {
-        let mut longest: Vec<_> = self.secrets.iter().collect();
-        longest.sort_by_key(|(_, taken)| std::cmp::Reverse(taken.value.len()));
-        longest.into_iter()
-    }
-
-    /// Where each token stands, by the names of the masked document: a name on the way may itself be masked.
+    /// Where each mask stands, by the names of the masked document: a name on the way may itself be masked.
     fn note_places(&mut self) {
         let mut places = Vec::new();
         walk(&self.value, "", &mut |place, text| {
@@ -104,17 +78,14 @@ impl Masked {
         self.secrets.is_empty()
     }
 
-    /// The beginning of every token.
+    /// The beginning of every mask.
     pub fn prefix(&self) -> &str {
-        &self.prefix
+        self.masks.prefix()
     }
 
     /// A text (a violation, an error of a gate) without the values that were masked.
     pub fn scrub(&self, text: &str) -> String {
-        self.longest_first().fold(text.to_owned(), |text, (token, taken)| {
-            // A value of one or two letters would tear every word apart, and says nothing.
-            if taken.value.len() < 3 { text } else { text.replace(&taken.value, token) }
-        })
+        self.masks.scrub(text)
     }
 
     /// A patch for the masked document as one for the document itself.
@@ -136,42 +107,70 @@ impl Masked {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        let restored = patch.0.iter().map(|op| {
-            let mut op = op.clone();
-            if let Op::Add { value, .. } | Op::Replace { value, .. } | Op::Test { value, .. } = &mut op {
-                self.put_back(value);
-            }
-            op
-        });
-        Ok(Patch(restored.collect()))
+        Ok(Patch(patch.0.iter().map(|op| self.restored(op)).collect()))
+    }
+
+    fn restored(&self, op: &Op) -> Op {
+        let at = |pointer: &Pointer| {
+            pointer.keys().fold(Pointer::ROOT, |pointer, key| pointer.child(&self.put_back_text(&key)))
+        };
+        let back = |value: &Value| {
+            let mut value = value.clone();
+            self.put_back(&mut value);
+            value
+        };
+        match op {
+            Op::Add { path, value } => Op::Add { path: at(path), value: back(value) },
+            Op::Replace { path, value } => Op::Replace { path: at(path), value: back(value) },
+            Op::Test { path, value } => Op::Test { path: at(path), value: back(value) },
+            Op::Remove { path } => Op::Remove { path: at(path) },
+            Op::Move { from, path } => Op::Move { from: at(from), path: at(path) },
+            Op::Copy { from, path } => Op::Copy { from: at(from), path: at(path) },
+        }
     }
 
     fn put_back(&self, value: &mut Value) {
         match value {
-            Value::String(text) => {
-                // Whole tokens only: `MASKED_1` is not the beginning of `MASKED_12`.
-                let mut tokens = self.tokens(text);
-                tokens.sort_by_key(|token| std::cmp::Reverse(token.len()));
-                for token in tokens {
-                    if let Some(taken) = self.secrets.get(&token) {
-                        *text = text.replace(&token, &taken.value);
-                    }
-                }
-            }
+            Value::String(text) => match self.secrets.get(text.as_str()) {
+                // A number comes back as a number.
+                Some(taken) => *value = taken.secret.value.clone(),
+                None => *text = self.put_back_text(text),
+            },
             Value::Array(items) => items.iter_mut().for_each(|item| self.put_back(item)),
-            Value::Object(entries) => entries.values_mut().for_each(|entry| self.put_back(entry)),
+            Value::Object(entries) => {
+                if entries.keys().any(|key| key.contains(self.prefix())) {
+                    let masked = std::mem::take(entries);
+                    entries.extend(masked.into_iter().map(|(key, entry)| (self.put_back_text(&key), entry)));
+                }
+                entries.values_mut().for_each(|entry| self.put_back(entry));
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
-    fn tokens(&self, text: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for (at, _) in text.match_indices(&self.prefix) {
-            let rest = &text[at + self.prefix.len()..];
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-            found.push(format!("{}{}", self.prefix, &rest[..digits]));
+    /// A text with the secrets in place of their masks.
+    fn put_back_text(&self, text: &str) -> String {
+        let mut back = text.to_owned();
+        // Whole masks only: `MASKED_1` is the beginning of `MASKED_12`.
+        let mut tokens = self.tokens(text);
+        tokens.sort_by_key(|token| std::cmp::Reverse(token.len()));
+        for token in tokens {
+            if let Some(taken) = self.secrets.get(&token) {
+                let value = &taken.secret.value;
+                back = back.replace(&token, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            }
         }
-        found
+        back
+    }
+
+    fn tokens(&self, text: &str) -> Vec<String> {
+        let prefix = self.prefix();
+        let found = text.match_indices(prefix).map(|(at, _)| {
+            let rest = &text[at + prefix.len()..];
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            format!("{prefix}{}", &rest[..digits])
+        });
+        found.collect()
     }
 }
 
@@ -331,6 +330,32 @@ spec:
         let masked = Masked::new(&value, 4096);
         assert_eq!(masked.value["data"]["a"], "XMASKED_1");
         assert_eq!(masked.value["metadata"]["name"], "MASKED_1");
+    }
+
+    #[test]
+    fn a_number_comes_back_as_a_number_and_a_key_as_itself() {
+        let value = json!({"kind": "ConfigMap", "data": {"DB_PASSWORD": 83_620_174, "hunt3r-x": "1", "DB_TOKEN": "hunt3r"}});
+        let masked = Masked::new(&value, 4096);
+        assert!(!masked.value.to_string().contains("hunt3r"), "{}", masked.value);
+        let key = masked.value["data"].as_object().unwrap().keys().nth(1).unwrap().clone();
+        let patched = patch(json!([
+            {"op": "replace", "path": "/data", "value": masked.value["data"]},
+            {"op": "replace", "path": format!("/data/{key}"), "value": "2"},
+        ]));
+        let restored = masked.restore(&patched).unwrap();
+        let mut expected = value.clone();
+        expected["data"]["hunt3r-x"] = json!("2");
+        assert_eq!(apply(&value, &restored).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_generated_document_comes_back() {
+        for shape in sensitive::testing::shapes(3) {
+            let masked = Masked::new(&shape.document, 4096);
+            let mut back = masked.value.clone();
+            masked.put_back(&mut back);
+            assert_eq!(back, shape.document, "{}", shape.label);
+        }
     }
 
     proptest! {

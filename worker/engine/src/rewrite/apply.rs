@@ -8,7 +8,11 @@ use serde_json::Value;
 use super::source::Source;
 use super::steps::{self, Step};
 use crate::verify::{ApplyError, apply};
-use crate::yaml::{self, LoadError};
+use crate::yaml::{self, LoadError, Loaded};
+
+/// Bytes of text that may be loaded for the edits of one patch. Each edit loads the text again, so that many edits of a
+/// long text take the square of its length; beyond this the document is written anew instead, which takes its length.
+const MAX_LOADED: usize = 64 << 20;
 
 /// A document after a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,53 +82,67 @@ fn anew(value: &Value, old: &str, json: bool) -> String {
     if old.contains("\r\n") { text.replace('\n', "\r\n") } else { text }
 }
 
-/// The text after all operations; `None` when one of them cannot be done in the text.
+/// The text after all operations; `None` when one of them cannot be done in the text, or when they would take too long.
 fn edit(text: &str, old: &Value, patch: &Patch, json: bool, limits: &Limits) -> Option<String> {
-    let mut text = text.to_owned();
+    if text.len().saturating_mul(patch.len()) > MAX_LOADED {
+        return None;
+    }
+    let mut editing = Editing { text: text.to_owned(), json, limits, left: MAX_LOADED };
     let mut value = old.clone();
     for op in &patch.0 {
         let next = apply(&value, &Patch(vec![op.clone()])).ok()?;
         if next != value {
-            text = one(&text, op, &value, &next, json, limits)?;
+            editing.follow(op, &value, &next)?;
         }
         value = next;
     }
-    Some(text)
+    Some(editing.text)
 }
 
-fn one(text: &str, op: &Op, before: &Value, after: &Value, json: bool, limits: &Limits) -> Option<String> {
-    if let Op::Move { from, path } = op
-        && let Some(renamed) = rename(text, from, path, before, json, limits)
-    {
-        return Some(renamed);
-    }
-    let mut text = text.to_owned();
-    for step in steps_of(op, before, after) {
-        let loaded = yaml::load_with_spans(&text, limits).ok()?;
-        // An alias has the value already when its anchor got it.
-        if !step.is_done(&loaded.value) {
-            text = Source::new(&text, &loaded, json).follow(&step)?;
-        }
-    }
-    Some(text)
-}
-
-/// A move within one mapping is another name for the same entry.
-fn rename(
-    text: &str,
-    from: &Pointer,
-    to: &Pointer,
-    before: &Value,
+/// A text between two edits.
+struct Editing<'l> {
+    text: String,
     json: bool,
-    limits: &Limits,
-) -> Option<String> {
-    let ((parent, _), (other, key)) = (from.split_last()?, to.split_last()?);
-    let map = parent.resolve(before)?.as_object()?;
-    if parent != other || map.contains_key(&key) {
-        return None;
+    limits: &'l Limits,
+    /// Bytes that may still be loaded.
+    left: usize,
+}
+
+impl Editing<'_> {
+    /// Loads the text with its positions.
+    fn load(&mut self) -> Option<Loaded> {
+        self.left = self.left.checked_sub(self.text.len())?;
+        yaml::load_with_spans(&self.text, self.limits).ok()
     }
-    let loaded = yaml::load_with_spans(text, limits).ok()?;
-    Source::new(text, &loaded, json).rename(from, &key)
+
+    /// Does what an operation does that leads from `before` to `after`.
+    fn follow(&mut self, op: &Op, before: &Value, after: &Value) -> Option<()> {
+        if let Op::Move { from, path } = op
+            && let Some(renamed) = self.renamed(from, path, before)
+        {
+            self.text = renamed;
+            return Some(());
+        }
+        for step in steps_of(op, before, after) {
+            let loaded = self.load()?;
+            // An alias has the value already when its anchor got it.
+            if !step.is_done(&loaded.value) {
+                self.text = Source::new(&self.text, &loaded, self.json).follow(&step)?;
+            }
+        }
+        Some(())
+    }
+
+    /// A move within one mapping is another name for the same entry.
+    fn renamed(&mut self, from: &Pointer, to: &Pointer, before: &Value) -> Option<String> {
+        let ((parent, _), (other, key)) = (from.split_last()?, to.split_last()?);
+        let map = parent.resolve(before)?.as_object()?;
+        if parent != other || map.contains_key(&key) {
+            return None;
+        }
+        let loaded = self.load()?;
+        Source::new(&self.text, &loaded, self.json).rename(from, &key)
+    }
 }
 
 fn steps_of(op: &Op, before: &Value, after: &Value) -> Vec<Step> {

@@ -174,6 +174,7 @@ fn scalar(word: &str) -> Option<Type> {
         "string" => Type::String,
         "bytes" => Type::Bytes,
         "time" => Type::Time,
+        "micro-time" => Type::MicroTime,
         "boolean" => Type::Boolean,
         "int32" => Type::Int32,
         "int64" => Type::Int64,

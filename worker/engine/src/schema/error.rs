@@ -1,5 +1,6 @@
 //! Schema errors of an object, in the wording of the API server.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use domain::pointer::Pointer;
@@ -7,7 +8,10 @@ use domain::pointer::Pointer;
 /// A text longer than this is cut in messages: field names come from the document and may be anything.
 const MAX_SHOWN: usize = 300;
 
-/// One structural fault.
+/// What a rule says, with the value: longer than any of the server's own messages.
+const MAX_TEXT: usize = 2_000;
+
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
     /// Where; for a missing field, where it should be.
@@ -16,9 +20,18 @@ pub struct SchemaError {
     pub kind: SchemaErrorKind,
 }
 
-/// The faults an API server finds before it looks at any meaning.
+/// The faults an API server finds, most of them while it decodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaErrorKind {
+    /// The object decodes, and is refused by the server's validation.
+    Rule {
+        /// The field in the server's notation. Some of its paths are not the document's: `spec.template.labels`.
+        field: String,
+        /// What sort of fault it is.
+        reason: Reason,
+        /// The value and what is wrong with it; may be empty.
+        text: String,
+    },
     /// The object has no such field.
     UnknownField,
     /// The field is written twice in the document.
@@ -53,13 +66,63 @@ pub enum SchemaErrorKind {
     TooDeep,
 }
 
+impl SchemaErrorKind {
+    /// Whether the server finds it while it decodes. It then validates nothing.
+    pub fn hides_validation(&self) -> bool {
+        !matches!(self, Self::Rule { .. } | Self::MissingRequired)
+    }
+}
+
+/// Sorts of faults in the server's validation (its `field.ErrorType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It stands there twice.
+    Duplicate,
+    /// It may not be there, given the rest.
+    Forbidden,
+    /// It is malformed or out of bounds.
+    Invalid,
+    /// It refers to something that the object does not have.
+    NotFound,
+    /// It is not one of a few values.
+    NotSupported,
+    /// It must be there.
+    Required,
+    /// It has too many bytes.
+    TooLong,
+    /// It has too many entries.
+    TooMany,
+}
+
+impl Reason {
+    /// As messages begin.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Duplicate => "Duplicate value",
+            Self::Forbidden => "Forbidden",
+            Self::Invalid => "Invalid value",
+            Self::NotFound => "Not found",
+            Self::NotSupported => "Unsupported value",
+            Self::Required => "Required value",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+        }
+    }
+}
+
 /// Text formats that decoding checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// An RFC 3339 time.
     Time,
+    /// An RFC 3339 time with exactly six digits behind the second.
+    MicroTime,
     /// Base64.
     Base64,
+    /// A quantity: a number, and letters behind it.
+    Quantity,
+    /// The letters behind a quantity's number.
+    QuantitySuffix,
 }
 
 impl std::error::Error for SchemaError {}
@@ -73,8 +136,25 @@ impl fmt::Display for SchemaError {
             SchemaErrorKind::WrongType { expected, found } => {
                 write!(f, "cannot unmarshal {found} into field \"{path}\" of type {expected}")
             }
+            SchemaErrorKind::Rule { field, reason, text } => {
+                let colon = if text.is_empty() { "" } else { ": " };
+                write!(f, "{}: {}{colon}{}", Shown(field), reason.text(), cut_at(text, MAX_TEXT))
+            }
             SchemaErrorKind::BadFormat(Format::Time) => {
                 write!(f, "cannot parse field \"{path}\" as an RFC 3339 time")
+            }
+            SchemaErrorKind::BadFormat(Format::MicroTime) => {
+                write!(f, "cannot parse field \"{path}\" as an RFC 3339 time with microseconds")
+            }
+            SchemaErrorKind::BadFormat(Format::Quantity) => {
+                write!(
+                    f,
+                    "field \"{path}\": quantities must match the regular expression \
+                     '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                )
+            }
+            SchemaErrorKind::BadFormat(Format::QuantitySuffix) => {
+                write!(f, "field \"{path}\": unable to parse quantity's suffix")
             }
             SchemaErrorKind::BadFormat(Format::Base64) => {
                 write!(f, "illegal base64 data in field \"{path}\"")
@@ -98,7 +178,7 @@ impl fmt::Display for SchemaError {
 }
 
 /// A pointer in the server's notation: `spec.containers[0].name`.
-struct FieldPath<'a>(&'a Pointer);
+pub(super) struct FieldPath<'a>(pub(super) &'a Pointer);
 
 impl fmt::Display for FieldPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,9 +213,18 @@ struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(MAX_SHOWN) {
-            Some((end, _)) => write!(f, "{}…", &self.0[..end]),
-            None => f.write_str(self.0),
-        }
+        f.write_str(&cut(self.0))
+    }
+}
+
+/// Cuts a text of the document to what a message shows.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    cut_at(text, MAX_SHOWN)
+}
+
+fn cut_at(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }

@@ -1,9 +1,15 @@
-//! The two text formats that the API server checks while it decodes.
+//! The text formats that the API server checks while it decodes.
 
 /// Whether `text` is a time as Go's `time.RFC3339` reads it (fractions of a second included).
 pub(super) fn is_rfc3339(text: &str) -> bool {
     let Some((date, time)) = text.split_once('T') else { return false };
     is_date(date) && is_time(time)
+}
+
+/// Whether `text` is a time as the server reads it where it keeps microseconds.
+pub(super) fn is_micro_time(text: &str) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+    is_rfc3339(text) && fraction.bytes().take_while(u8::is_ascii_digit).count() == 6
 }
 
 fn is_date(text: &str) -> bool {

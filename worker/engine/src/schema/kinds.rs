@@ -12,9 +12,88 @@ const RETIRED_KINDS: &[(&str, &str)] = &[
     ("ThirdPartyResource", "removed in 1.8; use apiextensions.k8s.io/v1 CustomResourceDefinition"),
 ];
 
+/// Group, version, kinds (all if empty) and the release that no longer serves them: the Kubernetes deprecation guide.
+const REMOVED: &[(&str, &str, &[&str], &str)] = &[
+    (
+        "admissionregistration.k8s.io",
+        "v1beta1",
+        &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"],
+        "1.22",
+    ),
+    ("apiextensions.k8s.io", "v1beta1", &[], "1.22"),
+    ("apiregistration.k8s.io", "v1beta1", &[], "1.22"),
+    ("apps", "v1beta1", &[], "1.16"),
+    ("apps", "v1beta2", &[], "1.16"),
+    ("authentication.k8s.io", "v1beta1", &["TokenReview"], "1.22"),
+    ("authorization.k8s.io", "v1beta1", &[], "1.22"),
+    ("autoscaling", "v2beta1", &[], "1.25"),
+    ("autoscaling", "v2beta2", &[], "1.26"),
+    ("batch", "v1beta1", &[], "1.25"),
+    ("batch", "v2alpha1", &[], "1.21"),
+    ("certificates.k8s.io", "v1beta1", &["CertificateSigningRequest"], "1.22"),
+    ("coordination.k8s.io", "v1beta1", &["Lease"], "1.22"),
+    ("discovery.k8s.io", "v1beta1", &[], "1.25"),
+    ("events.k8s.io", "v1beta1", &[], "1.25"),
+    ("extensions", "v1beta1", &["Ingress"], "1.22"),
+    ("extensions", "v1beta1", &[], "1.16"),
+    ("flowcontrol.apiserver.k8s.io", "v1beta1", &[], "1.26"),
+    ("flowcontrol.apiserver.k8s.io", "v1beta2", &[], "1.29"),
+    ("flowcontrol.apiserver.k8s.io", "v1beta3", &[], "1.32"),
+    ("networking.k8s.io", "v1beta1", &["Ingress", "IngressClass"], "1.22"),
+    ("node.k8s.io", "v1beta1", &[], "1.25"),
+    ("policy", "v1beta1", &["PodDisruptionBudget"], "1.25"),
+    ("rbac.authorization.k8s.io", "v1alpha1", &[], "1.22"),
+    ("rbac.authorization.k8s.io", "v1beta1", &[], "1.22"),
+    ("scheduling.k8s.io", "v1beta1", &["PriorityClass"], "1.22"),
+    ("storage.k8s.io", "v1beta1", &["CSIStorageCapacity"], "1.27"),
+    ("storage.k8s.io", "v1beta1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"], "1.22"),
+];
+
+/// The release that no longer serves a kind.
+fn removed_in(group: &str, version: &str, kind: &str) -> Option<&'static str> {
+    let is = |(removed, at, kinds, _): &&(&str, &str, &[&str], &str)| {
+        *removed == group && *at == version && (kinds.is_empty() || kinds.contains(&kind))
+    };
+    REMOVED.iter().find(is).map(|(_, _, _, release)| *release)
+}
+
 /// Kinds that are requests: the server answers them and stores nothing, so that they need no name.
 const NEVER_STORED: &[(&str, &str)] = &[("", "Binding"), ("policy", "Eviction"), ("autoscaling", "Scale")];
 const NEVER_STORED_GROUPS: &[&str] = &["authentication.k8s.io", "authorization.k8s.io"];
+
+/// Kinds, with their groups, that belong to no namespace.
+const CLUSTER_SCOPED: &[(&str, &str)] = &[
+    ("", "ComponentStatus"),
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("certificates.k8s.io", "ClusterTrustBundle"),
+    ("networking.k8s.io", "IPAddress"),
+    ("networking.k8s.io", "IngressClass"),
+    ("networking.k8s.io", "ServiceCIDR"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "DeviceTaintRule"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+];
+/// Groups all of whose kinds belong to no namespace.
+const CLUSTER_SCOPED_GROUPS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "storagemigration.k8s.io",
+];
 
 /// What the release knows of a kind.
 pub(super) enum Served<'a> {
@@ -34,6 +113,13 @@ impl Resource {
             || self.kind.ends_with("List")
             || &*self.kind == "Status";
         !never
+    }
+
+    /// Whether objects of this kind belong to a namespace.
+    pub(super) fn is_namespaced(&self) -> bool {
+        !CLUSTER_SCOPED_GROUPS.contains(&&*self.group)
+            && !NEVER_STORED_GROUPS.contains(&&*self.group)
+            && !CLUSTER_SCOPED.contains(&(&*self.group, &*self.kind))
     }
 
     fn api_version(&self) -> String {
@@ -71,7 +157,14 @@ impl Model {
             return Served::Yes(found);
         }
         if self.kinds.iter().any(|known| &*known.group == group) || RETIRED_GROUPS.contains(&group) {
-            Served::No(self.instead(group, kind))
+            let instead = self.instead(group, kind);
+            Served::No(match (removed_in(group, version, kind), instead) {
+                (Some(release), Some(instead)) if !instead.starts_with("removed") => {
+                    Some(format!("removed in {release}; {instead}"))
+                }
+                (Some(release), None) => Some(format!("removed in {release}")),
+                (_, instead) => instead,
+            })
         } else {
             Served::Foreign
         }

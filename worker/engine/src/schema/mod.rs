@@ -1,7 +1,11 @@
-//! The embedded depth of the schema gate: would an API server decode this object?
+//! The embedded depth of the schema gate: would an API server accept this object?
 //!
-//! *Owns* the structure of every built-in kind of one Kubernetes release, embedded in the binary.
-//! *Never* judges meaning: names, quantities' syntax, selectors, references and the like belong to other rules.
+//! *Owns* the structure of every built-in kind of one Kubernetes release, embedded in the binary, and the server's own rules
+//! for the kinds that users write (`rules/`).
+//! *Never* judges what depends on a cluster: namespaces, classes and definitions that may exist, ranges of ports and
+//! addresses, webhooks.
+//! *Invariant*: the order is the server's. It decodes strictly; what it cannot decode it reports first and alone. Then it
+//! fills in defaults, drops `status`, and validates.
 //!
 //! What is checked, and where each rule comes from:
 //! - the kind is served in its version (the `x-kubernetes-group-version-kind` marks of the `OpenAPI`
@@ -9,17 +13,15 @@
 //! - no unknown and no repeated field: field validation `Strict`, which `kubectl apply` asks for by default;
 //!   names are compared with case, as the server does since 1.20;
 //! - every value has the JSON type of its Go field, with the liberties of the server's decoder: `null` is
-//!   "absent" anywhere, an integer may be written `1.0` in YAML, a quantity may be a bare number, an
-//!   int-or-string is either, a time is RFC 3339, `[]byte` is base64;
-//! - required fields: the publication's `required` lists, corrected by the table in `required.rs` where the
-//!   server's own validation is known to differ; `status` is dropped on creation, so that what it lacks
-//!   is not counted as a fault;
-//! - the object has a name or a `generateName`, except where it is never stored.
+//!   "absent" anywhere, an integer may be written `1.0` in YAML, an int-or-string is either; a quantity parses, a time is
+//!   RFC 3339, `[]byte` is base64;
+//! - the rules of the kind. A kind without rules has its fields required by the publication's lists, corrected by the
+//!   table in `required.rs`, and a name or a `generateName` except where it is never stored.
 //!
-//! Not checked: values (enumerations, ranges, patterns), fields that exclude each other, list entries with
-//! equal keys, the schemas inside a `CustomResourceDefinition` below their first level of free-form JSON.
+//! Not checked: the types of CEL expressions beyond what they show themselves, regular expressions beyond their brackets and
+//! repetitions, defaults inside a `CustomResourceDefinition`'s schema, the certificate inside a signing request.
 //!
-//! `scripts/schemas` regenerates the embedded file from the published schemas.
+//! `scripts/schemas` regenerates the embedded files from the published schemas.
 
 mod decode;
 mod error;
@@ -27,12 +29,15 @@ mod format;
 mod kinds;
 mod model;
 mod required;
+mod rules;
 mod structural;
 mod walk;
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;
 
 pub use decode::DecodeError;
-pub use error::{Format, SchemaError, SchemaErrorKind};
+pub use error::{Format, Reason, SchemaError, SchemaErrorKind};
 pub use structural::{Report, Structural};

@@ -12,6 +12,8 @@ pub(super) enum Type {
     Bytes,
     /// RFC 3339 text.
     Time,
+    /// RFC 3339 text with microseconds.
+    MicroTime,
     Boolean,
     Int32,
     Int64,

@@ -9,6 +9,7 @@ use super::decode::{DecodeError, EMBEDDED, decode};
 use super::error::{SchemaError, SchemaErrorKind};
 use super::kinds::Served;
 use super::model::{Model, Resource, Type};
+use super::rules;
 use super::walk::{MAX_ERRORS, Step, Walk};
 
 /// What the structural gate says of a document.
@@ -47,7 +48,7 @@ impl Report {
 /// The structure of every built-in kind of one Kubernetes release.
 #[derive(Debug)]
 pub struct Structural {
-    model: Model,
+    pub(super) model: Model,
 }
 
 impl Structural {
@@ -82,6 +83,9 @@ impl Structural {
         let mut verdict = Verdict::default();
         document_of(&mut walk, document, None, &mut verdict);
         let mut errors = walk.into_errors();
+        if !duplicate_keys.is_empty() {
+            errors.retain(|error| error.kind.hides_validation());
+        }
         errors.extend(
             duplicate_keys
                 .iter()
@@ -94,6 +98,16 @@ impl Structural {
             Some((group, version, kind)) if !verdict.known => Report::UnknownKind { group, version, kind },
             _ => Report::Valid,
         }
+    }
+
+    /// What the server would say of a document if it ignored what it cannot decode, e.g. unknown fields: errors that these
+    /// hide, and that show when they are mended.
+    pub fn hidden_errors(&self, document: &Value) -> Vec<SchemaError> {
+        let mut walk = Walk::lenient(&self.model);
+        document_of(&mut walk, document, None, &mut Verdict::default());
+        let mut errors = walk.into_errors();
+        errors.retain(|error| !error.kind.hides_validation());
+        errors
     }
 }
 
@@ -140,7 +154,7 @@ fn document_of<'a>(
             }
             _ => {
                 verdict.known = true;
-                object_of(walk, found, fields);
+                object_of(walk, found, document, fields);
             }
         },
         Served::No(instead) => walk.report(SchemaErrorKind::NotServed {
@@ -154,12 +168,19 @@ fn document_of<'a>(
     }
 }
 
-fn object_of<'a>(walk: &mut Walk<'a>, kind: &'a Resource, fields: &'a Map<String, Value>) {
-    walk.object(kind.definition, fields);
-    if kind.is_stored() && !is_named(fields) {
+/// Decodes, then validates: what the decoder refuses is not looked at further.
+fn object_of<'a>(walk: &mut Walk<'a>, kind: &'a Resource, object: &'a Value, fields: &'a Map<String, Value>) {
+    let before = walk.found();
+    let has_rules = rules::covers(&kind.group, &kind.version, &kind.kind);
+    walk.object(kind.definition, fields, !has_rules);
+    if !has_rules && kind.is_stored() && !is_named(fields) {
         walk.below(Step::Key("metadata"), |walk| {
             walk.report_below(Step::Key("name"), SchemaErrorKind::MissingRequired);
         });
+    }
+    if !walk.settle(before) {
+        let identity = (&*kind.group, &*kind.version, &*kind.kind);
+        walk.adopt(object, rules::check(identity, object, kind.is_namespaced()));
     }
 }
 

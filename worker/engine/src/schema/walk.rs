@@ -3,9 +3,10 @@
 use domain::pointer::Pointer;
 use serde_json::{Map, Number, Value};
 
-use super::error::{Format, SchemaError, SchemaErrorKind};
-use super::format::{is_base64, is_rfc3339};
+use super::error::{FieldPath, Format, SchemaError, SchemaErrorKind};
+use super::format::{is_base64, is_micro_time, is_rfc3339};
 use super::model::{DefinitionId, Model, Type};
+use super::rules::{NotAQuantity, Quantity};
 
 /// Errors kept per document: enough to mend it, and a bound on what a hostile document costs.
 pub(super) const MAX_ERRORS: usize = 100;
@@ -27,11 +28,18 @@ pub(super) struct Walk<'a> {
     errors: Vec<SchemaError>,
     /// Off inside `status`, which the server drops before it validates.
     requires: bool,
+    /// Whether objects are validated although they do not decode.
+    is_lenient: bool,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(model: &'a Model) -> Self {
-        Self { model, path: Vec::with_capacity(16), errors: Vec::new(), requires: true }
+        Self { model, path: Vec::with_capacity(16), errors: Vec::new(), requires: true, is_lenient: false }
+    }
+
+    /// One that validates what does not decode too.
+    pub(super) fn lenient(model: &'a Model) -> Self {
+        Self { is_lenient: true, ..Self::new(model) }
     }
 
     pub(super) fn model(&self) -> &'a Model {
@@ -56,11 +64,7 @@ impl<'a> Walk<'a> {
     /// Notes an error at the present place.
     pub(super) fn report(&mut self, kind: SchemaErrorKind) {
         if self.errors.len() < MAX_ERRORS {
-            let pointer = self.path.iter().fold(Pointer::ROOT, |pointer, step| match step {
-                Step::Key(key) => pointer.child(key),
-                Step::Index(index) => pointer.index(*index),
-            });
-            self.errors.push(SchemaError { pointer, kind });
+            self.errors.push(SchemaError { pointer: self.here(), kind });
         }
     }
 
@@ -76,9 +80,69 @@ impl<'a> Walk<'a> {
         self.report(SchemaErrorKind::WrongType { expected, found: type_name(value).to_owned() });
     }
 
-    /// A whole object: like [`Self::record`], but what its `status` lacks is not asked for.
-    pub(super) fn object(&mut self, id: DefinitionId, fields: &'a Map<String, Value>) {
+    /// A whole object: like [`Self::record`], but what its `status` lacks is not asked for. `requires` is off for kinds
+    /// whose rules say what they need.
+    pub(super) fn object(&mut self, id: DefinitionId, fields: &'a Map<String, Value>, requires: bool) {
+        self.requires = requires;
         self.fields(id, fields, true);
+        self.requires = true;
+    }
+
+    /// How many errors there are.
+    pub(super) fn found(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Drops the errors after the first `kept` that the server would not have looked for, if one of them hides the rest;
+    /// whether one does.
+    pub(super) fn settle(&mut self, kept: usize) -> bool {
+        if self.is_lenient {
+            return false;
+        }
+        let hides = |error: &SchemaError| error.kind.hides_validation();
+        let is_hidden = self.errors.iter().skip(kept).any(hides);
+        if is_hidden {
+            let mut index = 0;
+            self.errors.retain(|error| {
+                index += 1;
+                index <= kept || hides(error)
+            });
+        }
+        is_hidden
+    }
+
+    /// Adds the errors of the object here. A path that the document does not have points at what it has of it.
+    pub(super) fn adopt(&mut self, object: &Value, errors: Vec<SchemaError>) {
+        let here = self.here();
+        let mut prefix = FieldPath(&here).to_string();
+        if !prefix.is_empty() {
+            prefix.push('.');
+        }
+        for SchemaError { mut pointer, kind } in errors {
+            if self.errors.len() >= MAX_ERRORS {
+                return;
+            }
+            while pointer.resolve(object).is_none()
+                && let Some((parent, _)) = pointer.split_last()
+            {
+                pointer = parent;
+            }
+            let pointer = pointer.keys().fold(here.clone(), |pointer, key| pointer.child(&key));
+            let kind = match kind {
+                SchemaErrorKind::Rule { field, reason, text } if !prefix.is_empty() => {
+                    SchemaErrorKind::Rule { field: format!("{prefix}{field}"), reason, text }
+                }
+                other => other,
+            };
+            self.errors.push(SchemaError { pointer, kind });
+        }
+    }
+
+    fn here(&self) -> Pointer {
+        self.path.iter().fold(Pointer::ROOT, |pointer, step| match step {
+            Step::Key(key) => pointer.child(key),
+            Step::Index(index) => pointer.index(*index),
+        })
     }
 
     fn record(&mut self, id: DefinitionId, fields: &'a Map<String, Value>) {
@@ -119,11 +183,17 @@ impl<'a> Walk<'a> {
         match (of, value) {
             (Type::Any, _)
             | (Type::Object, Value::Object(_))
-            | (Type::String | Type::IntOrString | Type::Quantity, Value::String(_))
+            | (Type::String | Type::IntOrString, Value::String(_))
             | (Type::Boolean, Value::Bool(_))
             | (Type::Number | Type::Quantity, Value::Number(_)) => {}
             (Type::Bytes, Value::String(text)) => self.format(Format::Base64, is_base64(text)),
             (Type::Time, Value::String(text)) => self.format(Format::Time, is_rfc3339(text)),
+            (Type::MicroTime, Value::String(text)) => self.format(Format::MicroTime, is_micro_time(text)),
+            (Type::Quantity, Value::String(text)) => match Quantity::parse(text.trim()) {
+                Ok(_) => {}
+                Err(NotAQuantity::Format) => self.format(Format::Quantity, false),
+                Err(NotAQuantity::Suffix) => self.format(Format::QuantitySuffix, false),
+            },
             (Type::Int32 | Type::IntOrString, Value::Number(number)) => {
                 self.integer("int32", number, i64::from(i32::MIN)..=i64::from(i32::MAX));
             }
@@ -196,7 +266,7 @@ fn go_name(of: Type) -> &'static str {
         Type::Object | Type::Record(_) => "object",
         Type::String => "string",
         Type::Bytes => "[]byte",
-        Type::Time => "time",
+        Type::Time | Type::MicroTime => "time",
         Type::Boolean => "bool",
         Type::Int32 => "int32",
         Type::Int64 => "int64",

@@ -12,6 +12,8 @@ use json_patch::{
 };
 use serde_json::Value;
 
+use crate::steps::spend;
+
 /// Why a patch does not apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("operation {index} ({path}): {reason}")]
@@ -23,8 +25,11 @@ pub struct ApplyError {
     pub reason: String,
 }
 
-/// What all operations together may insert: nodes, and bytes of text.
-const MAX_INSERTED: usize = 8 << 20;
+/// Bytes of memory that all operations together may insert: so much a result may grow beyond its document.
+const MAX_INSERTED: usize = 32 << 20;
+
+/// Bytes of memory that a node takes beside its text, with its place in a mapping.
+const NODE_BYTES: usize = 96;
 
 /// Levels below which nothing may be inserted.
 const MAX_DEPTH: usize = 200;
@@ -36,6 +41,7 @@ pub fn apply(document: &Value, patch: &Patch) -> Result<Value, ApplyError> {
     for (index, op) in patch.0.iter().enumerate() {
         let fail = |reason: String| ApplyError { index, path: op.path().to_string(), reason };
         room = room_after(room, op, &copy).map_err(|reason| fail(reason.to_owned()))?;
+        spend(1 + moved(&copy, op));
         match op {
             Op::Move { from, path } if from != path && from.covers(path) => {
                 Err("a node cannot move into itself".to_owned())
@@ -70,6 +76,21 @@ fn take(document: &mut Value, at: &Pointer) -> Option<Value> {
     document.pointer_mut(parent.as_str())?.as_object_mut()?.shift_remove(&key)
 }
 
+/// How many entries an operation may move: a list moves those behind a place, a mapping those behind a key that goes.
+fn moved(document: &Value, op: &Op) -> usize {
+    let at = match op {
+        Op::Remove { path } => path,
+        Op::Move { from, .. } => from,
+        Op::Add { path, .. } | Op::Copy { path, .. } if !path.as_str().ends_with("/-") => path,
+        _ => return 0,
+    };
+    match at.split_last().as_ref().and_then(|(parent, _)| parent.resolve(document)) {
+        Some(Value::Array(items)) => items.len(),
+        Some(Value::Object(entries)) if matches!(op, Op::Remove { .. } | Op::Move { .. }) => entries.len(),
+        _ => 0,
+    }
+}
+
 /// Whether two values are equal as RFC 6902, section 4.6 has it: numbers by value, so that `1` is `1.0`.
 fn equal(found: &Value, expected: &Value) -> bool {
     match (found, expected) {
@@ -101,7 +122,7 @@ fn room_beside(mut room: usize, value: &Value, above: usize) -> Result<usize, &'
         if depth > MAX_DEPTH {
             return Err("the document would become too deep");
         }
-        let mut weight = 1;
+        let mut weight = NODE_BYTES;
         match value {
             Value::String(text) => weight += text.len(),
             Value::Array(entries) => open.extend(entries.iter().map(|entry| (entry, depth + 1))),

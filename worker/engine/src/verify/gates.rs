@@ -7,9 +7,9 @@ use domain::policy::PolicyName;
 use domain::record::Neighbours;
 use serde_json::Value;
 
-use super::{apply, policy, rescan, safety, schema};
+use super::{apply, collateral as extra, policy, rescan, safety, schema};
 use crate::detect::detect;
-use crate::document::Document;
+use crate::document::{Document, Identity};
 use crate::k8s::{View, neighbours};
 use crate::policies::Finding;
 
@@ -60,6 +60,9 @@ pub struct Verification {
     pub fault: Fault,
     /// Findings that the original document did not have.
     pub new_violations: Vec<String>,
+    /// What the repair changes or brings and the policy does not need, as `added /spec/nodeName`. Counted whether or not
+    /// a gate rejects it.
+    pub collateral: Vec<String>,
     /// The patched document; `None` when the patch does not apply.
     pub patched: Option<Value>,
 }
@@ -103,7 +106,13 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     gates.apply = GateResult::from_errors(applied.as_ref().err().cloned().into_iter().collect());
     gates.apply.ms = Some(clock() - start);
     let Ok(patched) = applied else {
-        return Verification { gates, fault: Fault::Patch, new_violations: Vec::new(), patched: None };
+        return Verification {
+            gates,
+            fault: Fault::Patch,
+            new_violations: Vec::new(),
+            collateral: Vec::new(),
+            patched: None,
+        };
     };
 
     let patched_neighbours = neighbours_after(candidate.neighbours, candidate.proposal);
@@ -117,10 +126,18 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     if runs(Gate::Policy, config) {
         gates.policy = policy;
     }
+    // Counted even if the gate is disabled.
+    let mut needless = Vec::new();
+    let safety = timed(clock, || {
+        needless =
+            extra::of(&before, &after, candidate.policy, &config.rules, &candidate.proposal.companions);
+        let errors = safety::errors(&before, &after, candidate.policy, &config.rules);
+        let refused =
+            needless.iter().map(|what| format!("not needed for {}: {what}", candidate.policy.as_str()));
+        GateResult::from_errors(errors.into_iter().chain(refused).collect())
+    });
     if runs(Gate::Safety, config) {
-        gates.safety = timed(clock, || {
-            GateResult::from_errors(safety::errors(&before, &after, candidate.policy, &config.rules))
-        });
+        gates.safety = safety;
     }
     if runs(Gate::Schema, config) {
         gates.schema = timed(clock, || schema_after(candidate.document, &patched.value, candidate.proposal));
@@ -138,8 +155,16 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
             GateResult::from_errors(found.remaining.into_iter().chain(found.new).collect())
         });
     }
-    let fault = fault(&gates);
-    Verification { gates, fault, new_violations, patched: Some(patched.value) }
+    let fault = fault(&gates, candidate.document);
+    Verification { gates, fault, new_violations, collateral: needless, patched: Some(patched.value) }
+}
+
+/// The collateral of a repair whose patch gives `patched`, for gates that do not reject it.
+pub fn collateral(candidate: Candidate<'_>, patched: &Value, config: &RunConfig) -> Vec<String> {
+    let identity = Identity::of(patched);
+    let before = View::new(candidate.document, candidate.neighbours);
+    let after = View::of(patched, &identity, candidate.neighbours);
+    extra::of(&before, &after, candidate.policy, &config.rules, &candidate.proposal.companions)
 }
 
 /// The neighbours of the patched document: those before the patch and what the companions offer. Unknown neighbours
@@ -178,12 +203,12 @@ fn companion_findings(companions: &[Value]) -> Vec<String> {
 }
 
 /// Assigns the fault of a failure: `Patch` if the patch breaks anything, `Document` if the document had all of the
-/// errors before, `None` if no gate failed.
-pub fn fault(gates: &Gates) -> Fault {
+/// errors before (or had them behind others that the patch mended), `None` if no gate failed.
+pub fn fault(gates: &Gates, document: &Document) -> Fault {
     let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
         .iter()
         .any(|gate| gates.of(*gate).verdict == Verdict::Failed);
-    if by_patch || schema::is_worse(&gates.schema_before.errors, &gates.schema.errors) {
+    if by_patch || schema::is_worse(document, &gates.schema_before.errors, &gates.schema.errors) {
         Fault::Patch
     } else if gates.schema.verdict == Verdict::Failed {
         Fault::Document

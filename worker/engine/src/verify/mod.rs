@@ -4,12 +4,16 @@
 //! that did not run is reported as such.
 
 mod apply;
+mod collateral;
 mod gates;
+mod meaning;
 mod policy;
 mod rescan;
 mod safety;
 mod schema;
 
 pub use apply::{ApplyError, apply};
-pub use gates::{Before, Candidate, Clock, Verification, Verify, examine, fault, runs, timed, verify};
+pub use gates::{
+    Before, Candidate, Clock, Verification, Verify, collateral, examine, fault, runs, timed, verify,
+};
 pub use schema::of_patched as schema_of_patched;

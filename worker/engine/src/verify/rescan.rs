@@ -1,11 +1,12 @@
 //! Gate *rescan*: all policies over the patched document; the target is cleared and nothing is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::policy::PolicyName;
 
 use crate::k8s::View;
 use crate::policies::Finding;
+use crate::steps::spend;
 
 /// What a rescan found wrong.
 #[derive(Debug, Default)]
@@ -26,13 +27,16 @@ pub(super) fn compare(
     target: &PolicyName,
     holds: bool,
 ) -> Rescan {
+    let containers = (Containers::of(before.0), Containers::of(after.0));
     let mut known: BTreeMap<_, usize> = BTreeMap::new();
     for finding in before.1 {
-        *known.entry(place(before.0, finding)).or_default() += 1;
+        *known.entry(containers.0.place(finding)).or_default() += 1;
     }
     let mut rescan = Rescan::default();
+    spend(before.1.len());
     for finding in after.1 {
-        let left = known.get_mut(&place(after.0, finding)).filter(|left| **left > 0);
+        spend(1);
+        let left = known.get_mut(&containers.1.place(finding)).filter(|left| **left > 0);
         let text = format!("{}: {}", finding.policy, finding.message);
         if *target == PolicyName::Known(finding.policy) {
             let untouched = finding.pointer.resolve(before.0.value) == finding.pointer.resolve(after.0.value);
@@ -48,10 +52,22 @@ pub(super) fn compare(
     rescan
 }
 
-/// A finding's place: its policy and check, and the container it is about (or the whole document). Containers keep
-/// their places under a patch, since the safety gate refuses a patch that takes one away.
-fn place<'f>(view: &View<'_>, finding: &'f Finding) -> (&'f str, &'f str, String) {
-    let container = view.containers.iter().find(|container| container.pointer.covers(&finding.pointer));
-    let at = container.map(|container| container.pointer.to_string()).unwrap_or_default();
-    (finding.policy.as_str(), finding.check, at)
+/// The pointers of a document's containers.
+struct Containers(BTreeSet<String>);
+
+impl Containers {
+    fn of(view: &View<'_>) -> Self {
+        Self(view.containers.iter().map(|container| container.pointer.to_string()).collect())
+    }
+
+    /// A finding's place: its policy and check, and the container it is about (or the whole document). Containers keep
+    /// their places under a patch, since the safety gate refuses a patch that takes one away.
+    fn place<'f>(&self, finding: &'f Finding) -> (&'f str, &'f str, &'f str) {
+        let mut at = finding.pointer.as_str();
+        while !self.0.contains(at) {
+            let Some(parent) = at.rfind('/').and_then(|slash| at.get(..slash)) else { break };
+            at = parent;
+        }
+        (finding.policy.as_str(), finding.check, at)
+    }
 }

@@ -8,7 +8,7 @@ use domain::config::RulesConfig;
 use domain::policy::{PolicyId, PolicyName};
 use serde_json::{Map, Value};
 
-use crate::k8s::{Container, ContainerKind, Pod, View};
+use crate::k8s::{Container, ContainerKind, Pod, View, names};
 
 /// Why the patched document is not safe.
 pub(super) fn errors(
@@ -214,26 +214,11 @@ fn image(
     }
     // A tag is what the policy is about; what is run is the user's choice, or that of the image map.
     let was = was.as_ref().and_then(Value::as_str).unwrap_or_default();
-    if repository(was) != repository(is) && !rules.images.values().any(|mapped| mapped == is) {
+    if names::image_repository(was) != names::image_repository(is)
+        && !rules.images.values().any(|mapped| mapped == is)
+    {
         errors.push(format!("image of container {:?} changed from {was:?} to {is:?}", new.name));
     }
-}
-
-/// An image without tag and digest, and without what Docker adds to a short name.
-fn repository(image: &str) -> &str {
-    let image = image.trim();
-    let image = image.split_once('@').map_or(image, |(name, _)| name);
-    let path = image.rfind('/').map_or(0, |slash| slash + 1);
-    let image = image
-        .get(path..)
-        .and_then(|last| last.find(':'))
-        .and_then(|colon| image.get(..path + colon))
-        .unwrap_or(image);
-    let image = ["docker.io/", "index.docker.io/"]
-        .iter()
-        .find_map(|begin| image.strip_prefix(begin))
-        .unwrap_or(image);
-    image.strip_prefix("library/").unwrap_or(image)
 }
 
 /// Fields that no policy has any business with.

@@ -1,4 +1,4 @@
-//! Gate *schema*, at its embedded depth: the structure of built-in kinds.
+//! Gate *schema*, at its embedded depth: what a server would say of built-in kinds.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +34,20 @@ fn result(report: &Report) -> GateResult {
     }
 }
 
-/// Whether a patch adds an error to those that the document had. A patch that takes an entry out of a list, or puts one
-/// in, moves the entries behind it: list indices are not compared, only how often an error occurs.
-pub(super) fn is_worse(before: &[String], after: &[String]) -> bool {
+/// Whether a patch adds an error to those that the document had, or had behind others: the server looks no further than
+/// what it cannot decode, so that a patch that mends this brings to light what was wrong all along.
+pub(super) fn is_worse(document: &Document, before: &[String], after: &[String]) -> bool {
+    if !adds(before, after) {
+        return false;
+    }
+    let hidden = Structural::embedded().hidden_errors(&document.value);
+    let known: Vec<String> = before.iter().cloned().chain(hidden.iter().map(ToString::to_string)).collect();
+    adds(&known, after)
+}
+
+/// Whether errors occur more often than before. A patch that takes an entry out of a list, or puts one in, moves the entries
+/// behind it: list indices are not compared. Nor are the other fields of a duplicate entry, which its error repeats.
+fn adds(before: &[String], after: &[String]) -> bool {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for error in before {
         *known.entry(without_indices(error)).or_default() += 1;
@@ -52,6 +63,8 @@ pub(super) fn is_worse(before: &[String], after: &[String]) -> bool {
 
 /// `spec.containers[0].name` → `spec.containers[].name`.
 fn without_indices(error: &str) -> String {
+    const DUPLICATE: &str = ": Duplicate value";
+    let error = error.find(DUPLICATE).and_then(|at| error.get(..at + DUPLICATE.len())).unwrap_or(error);
     let mut text = String::with_capacity(error.len());
     let mut is_index = false;
     for c in error.chars() {
@@ -69,7 +82,23 @@ mod tests {
 
     fn is_worse_in(before: &[&str], after: &[&str]) -> bool {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        is_worse(&owned(before), &owned(after))
+        adds(&owned(before), &owned(after))
+    }
+
+    #[test]
+    fn what_stood_behind_an_unknown_field_is_the_documents() {
+        let pod = |container: &str| {
+            crate::testing::document(&format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: a, image: i, {container}}}]}}\n"
+            ))
+        };
+        let document = pod("foo: 1, imagePullPolicy: Sometimes");
+        let (before, after) = (of_document(&document), of_document(&pod("imagePullPolicy: Sometimes")));
+        assert_eq!(before.errors, ["strict decoding error: unknown field \"spec.containers[0].foo\""]);
+        assert_eq!(after.errors.len(), 1, "{:?}", after.errors);
+        assert!(!is_worse(&document, &before.errors, &after.errors));
+        let other = of_document(&pod("terminationMessagePolicy: Never"));
+        assert!(is_worse(&document, &before.errors, &other.errors));
     }
 
     #[test]
@@ -79,6 +108,8 @@ mod tests {
         assert!(is_worse_in(&["env[3].value: x"], &["env[2].value: x", "env[3].value: x"]), "one more");
         assert!(is_worse_in(&["env[3].value: x"], &["env[3].name: x"]));
         assert!(is_worse_in(&[], &["spec: x"]));
+        assert!(!is_worse_in(&["p[1]: Duplicate value: {a: 1}"], &["p[1]: Duplicate value: {a: 2}"]));
+        assert!(is_worse_in(&["p[1]: Duplicate value: {a: 1}"], &["q[1]: Duplicate value: {a: 1}"]));
         assert!(is_worse_in(&["port 80"], &["port 81"]), "numbers outside of brackets count");
     }
 }

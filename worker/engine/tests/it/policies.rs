@@ -1,11 +1,16 @@
 //! Every policy over the documents of a real run: what was recorded is found, a repair applies, clears its policy, leaves
 //! nothing to do and breaks nothing else; what is not repaired has a reason. Skipped where the reference corpus is absent.
 
-#![expect(clippy::print_stderr, reason = "the table is for people")]
+#![expect(
+    clippy::print_stderr,
+    clippy::disallowed_types,
+    reason = "the table, with its times, is for people"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use domain::config::{Limits, RunConfig};
 use domain::outcome::{Gate, Proposal, Verdict};
@@ -24,6 +29,8 @@ type Recorded = BTreeMap<PolicyId, Vec<(String, String)>>;
 /// How a policy fared.
 #[derive(Default)]
 struct Row {
+    /// Of all the work on it, and of counting collateral alone.
+    times: [Duration; 2],
     documents: usize,
     recorded: usize,
     missed: Vec<String>,
@@ -35,7 +42,6 @@ struct Row {
     failures: Vec<String>,
 }
 
-#[expect(clippy::disallowed_types, reason = "the corpus lies in files")]
 fn unpacked(path: &Path) -> impl Read + use<> {
     let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     flate2::read::GzDecoder::new(file)
@@ -74,7 +80,9 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
     let mut config = RunConfig::default();
     config.verifier.disabled_gates.insert(Gate::Schema);
     let clock = || 0.0;
+    let start = Instant::now();
     let before = verify::examine(document, &Neighbours::Unknown, &config, &clock);
+    let examined = start.elapsed();
     let view = View::new(document, &Neighbours::Unknown);
     for finding in &before.findings {
         assert!(finding.pointer.resolve(view.value).is_some(), "{finding:?} points nowhere");
@@ -89,7 +97,10 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
             row.recorded += 1;
             recall(&before.findings, *id, records, row);
         }
-        match policy.fix(&view, &config.rules) {
+        let start = Instant::now();
+        let fix = policy.fix(&view, &config.rules);
+        row.times[0] += examined + start.elapsed();
+        match fix {
             Fix::NeedsReview { .. } if is_excused(document) => row.excused += 1,
             Fix::NeedsReview { reason } => row.reviews.push(format!("{who}: {reason}")),
             Fix::NotApplicable { reason } => row.idle.push(format!("{who}: {reason}")),
@@ -103,7 +114,16 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
                     policy: &PolicyName::Known(*id),
                     proposal: &proposal,
                 };
+                let start = Instant::now();
                 let verdict = verify::verify(candidate, &config, &clock);
+                row.times[0] += start.elapsed();
+                if let Some(patched) = &verdict.patched {
+                    let start = Instant::now();
+                    let collateral = verify::collateral(candidate, patched, &config);
+                    row.times[1] += start.elapsed();
+                    let needed = collateral.is_empty() && verdict.collateral.is_empty();
+                    assert!(needed || !proposal.companions.is_empty(), "{id} {who}: {collateral:?}");
+                }
                 row.failures.extend(verdict.errors().into_iter().map(|error| format!("{who}: {error}")));
                 if let Some(patched) = verdict.patched.filter(|_| proposal.companions.is_empty())
                     && !has_nothing_to_do(policy, patched)
@@ -164,6 +184,8 @@ fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
             row.failures.len()
         );
     }
+    let total = |at: usize| rows.values().map(|row| row.times[at]).sum::<Duration>().as_secs_f64();
+    eprintln!("{:.2} s of {:.2} s count collateral", total(1), total(0));
     for (id, row) in rows {
         for (what, list) in [
             ("missed", &row.missed),

@@ -127,6 +127,11 @@ impl Controller {
         }
     }
 
+    /// Until when no call starts because the provider asked to wait.
+    pub fn paused_until(&self, now: Seconds) -> Option<Seconds> {
+        self.pause.map(|(_, until)| until).filter(|until| *until > now)
+    }
+
     /// Requests a permit for a call of about `tokens` tokens.
     pub fn start(&mut self, now: Seconds, tokens: f64) -> Turn {
         if let Some((since, until)) = self.pause {

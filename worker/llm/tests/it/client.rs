@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::config::ModelConfig;
-use llm::client::{Client, ClientError, REPLY_BYTES, Timeouts};
+use llm::client::{REPLY_BYTES, Timeouts};
 use llm::error::{Failure, Phase};
 
 use crate::support::{Script, Server, http, long_timeouts};
@@ -93,22 +92,27 @@ async fn the_key_is_in_no_debug_output_or_error() {
     assert!(!shown.contains("top-secret"), "{shown}");
 }
 
-#[test]
-fn without_its_key_there_is_no_client() {
-    let model = ModelConfig {
-        endpoint: "http://127.0.0.1:1".to_owned(),
-        api_key_env: "NO_SUCH_KEY".to_owned(),
-        ..ModelConfig::default()
-    };
-    let none = |_: &str| None;
-    assert_eq!(
-        Client::new(&model, long_timeouts(), none).unwrap_err(),
-        ClientError::NoKey("NO_SUCH_KEY".to_owned())
+#[tokio::test]
+async fn a_question_of_another_address_is_sent_to_the_own_provider() {
+    let (own, other) = (
+        Server::start(Script::Send(http("200 OK", "", GOOD))).await,
+        Server::start(Script::Send(String::new())).await,
     );
-    let blank = |_: &str| Some("  ".to_owned());
-    assert!(Client::new(&model, long_timeouts(), blank).is_err());
-    let broken = Client::new(&model, long_timeouts(), |_| Some("a\nb".to_owned())).unwrap_err();
-    assert!(!broken.to_string().contains("a\nb"), "{broken}");
-    let open = ModelConfig { api_key_env: String::new(), ..model };
-    assert!(Client::new(&open, long_timeouts(), none).is_ok());
+    let reply = own.client(long_timeouts()).ask(&other.question()).await;
+    assert!(reply.result.is_ok(), "{reply:?}");
+    assert_eq!(other.connections.load(Ordering::SeqCst), 0, "the key belongs to its own provider");
+}
+
+#[tokio::test]
+async fn a_key_that_is_repeated_reaches_no_caller() {
+    let body = r#"{"model":"top-secret-key","choices":[{"message":{"content":"with top-secret-key"},"finish_reason":"top-secret-key"}]}"#;
+    for (status, body) in [
+        ("200 OK", body),
+        ("418 I am a teapot", r#"{"error":{"message":"top-secret-key","code":"top-secret-key"}}"#),
+    ] {
+        let server = Server::start(Script::Send(http(status, "", body))).await;
+        let reply = server.client(long_timeouts()).ask(&server.question()).await;
+        assert!(!format!("{reply:?}").contains("top-secret"), "{reply:?}");
+        assert!(server.seen.lock().unwrap()[0].contains("top-secret-key"), "the provider has its key");
+    }
 }

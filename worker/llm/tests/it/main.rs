@@ -3,6 +3,7 @@
 
 mod client;
 mod curves;
+mod hostile;
 mod load;
 mod mock;
 mod phases;

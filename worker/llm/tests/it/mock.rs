@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::answer::{Message, Question, Role, Sampling};
-use domain::config::ModelConfig;
 use domain::secret::Secret;
 use llm::client::{Client, Timeouts};
 use llm::error::{Failure, Phase};
+use llm::providers::ProviderConfig;
 use mock_llm::{Allowed, Latency, Provider, Settings, serve};
 use tokio::net::TcpListener;
 
-use crate::support::long_timeouts;
+use crate::support::{client, long_timeouts};
 
 struct Mock {
     endpoint: String,
     provider: Provider,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Mock {
@@ -47,12 +47,8 @@ async fn start(settings: Settings) -> Mock {
 
 impl Mock {
     fn client(&self, timeouts: Timeouts) -> Client {
-        let model = ModelConfig {
-            endpoint: self.endpoint.clone(),
-            model: "mock".to_owned(),
-            ..ModelConfig::default()
-        };
-        Client::new(&model, timeouts, |_| None).unwrap()
+        let provider = ProviderConfig { endpoint: self.endpoint.clone(), ..ProviderConfig::default() };
+        client(provider, "", timeouts)
     }
 
     fn question(&self, text: &str) -> Question {
@@ -140,15 +136,13 @@ async fn a_call_without_the_key_is_refused_for_good() {
         ("wrong", "Bearer", "Authorization", false),
         ("right and more", "Bearer", "Authorization", false),
     ] {
-        let model = ModelConfig {
+        let provider = ProviderConfig {
             endpoint: mock.endpoint.clone(),
-            model: "mock".to_owned(),
             api_key_env: "KEY".to_owned(),
             auth_header: header.to_owned(),
             auth_scheme: scheme.to_owned(),
-            ..ModelConfig::default()
         };
-        let client = Client::new(&model, long_timeouts(), |_| Some(key.to_owned())).unwrap();
+        let client = client(provider, key, long_timeouts());
         let reply = client.ask(&mock.question("a")).await;
         assert_eq!(reply.result.is_ok(), right, "{reply:?}");
         if let Err(failure) = reply.result {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::answer::{Message, Question, Role, Sampling};
-use domain::config::ModelConfig;
+use domain::config::ProposerMode;
 use llm::client::{Client, Timeouts};
+use llm::providers::{ProviderConfig, Providers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -72,15 +73,20 @@ impl Server {
     }
 
     pub(crate) fn client(&self, timeouts: Timeouts) -> Client {
-        let model = ModelConfig {
+        let provider = ProviderConfig {
             endpoint: self.endpoint.clone(),
-            model: "m".to_owned(),
             api_key_env: "TEST_KEY".to_owned(),
-            ..ModelConfig::default()
+            ..ProviderConfig::default()
         };
-        Client::new(&model, timeouts, |name| (name == "TEST_KEY").then(|| "top-secret-key".to_owned()))
-            .unwrap()
+        client(provider, "top-secret-key", timeouts)
     }
+}
+
+/// A client of a provider whose key is `key`.
+pub(crate) fn client(provider: ProviderConfig, key: &str, timeouts: Timeouts) -> Client {
+    let providers = Providers { vllm: provider, ..Providers::default() };
+    let provider = providers.open(ProposerMode::Vllm, |_| Some(key.to_owned())).unwrap();
+    Client::new(provider, timeouts).unwrap()
 }
 
 /// Timeouts that are longer than any test.

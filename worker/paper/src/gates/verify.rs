@@ -2,7 +2,7 @@
 
 use domain::config::RunConfig;
 use domain::outcome::{Gate, GateResult, Gates};
-use engine::verify::{Candidate, Clock, Verification, fault, runs, schema_of_patched, timed};
+use engine::verify::{Candidate, Clock, Verification, collateral, fault, runs, schema_of_patched, timed};
 
 use super::judge::judge;
 
@@ -31,6 +31,9 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     if runs(Gate::Safety, config) && patched.is_some() {
         gates.safety = GateResult::from_errors(judged.safety_errors);
     }
-    let fault = fault(&gates);
-    Verification { gates, fault, new_violations: Vec::new(), patched }
+    let fault = fault(&gates, candidate.document);
+    // Counted, and rejected by none of these gates.
+    let collateral =
+        patched.as_ref().map(|patched| collateral(candidate, patched, config)).unwrap_or_default();
+    Verification { gates, fault, new_violations: Vec::new(), collateral, patched }
 }

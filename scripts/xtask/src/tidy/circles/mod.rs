@@ -19,8 +19,9 @@ use cycles::Circle;
 use modules::Crate;
 use resolve::Edge;
 
-/// Crates whose circles are listed, and do not fail the check yet.
-const ALLOWED: [&str; 0] = [];
+/// Crates whose circles are listed, and do not fail the check. `sensitive`: each form of a text may hold each other (JSON in a
+/// command in YAML), so that their readers call each other.
+const ALLOWED: [&str; 1] = ["sensitive"];
 
 /// Layers of a crate, the upper one first: a room imports from its own layer and those below. Rooms that do not exist
 /// are skipped.

@@ -1,0 +1,4 @@
+//! Reads Parquet within bounds of memory: by what pages hold when they are decompressed, and as views of them.
+
+pub mod decoded_size;
+pub mod views;

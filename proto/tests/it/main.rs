@@ -1,0 +1,3 @@
+//! The wire from outside: messages made to hurt.
+
+mod hostile;

@@ -1,0 +1,6 @@
+//! Custom resource definitions.
+
+mod definition;
+mod schema;
+
+pub(crate) use definition::definition;
