@@ -69,7 +69,7 @@ impl LeaseSecrets {
         lease
     }
 
-    /// Whether whoever sent `key` is the holder of that lease.
+    /// Whether the sender of `key` holds that lease.
     pub(super) fn holds(&self, key: &LeaseKey) -> bool {
         self.of(key) == key.secret
     }

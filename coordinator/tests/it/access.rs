@@ -43,7 +43,7 @@ async fn attempts(url: &str, access: &Access) -> [Result<(), Status>; 4] {
     let mut runs = runs_client(connection.clone());
     let list = runs.list(v1::ListRequest {}).await.map(drop);
     let cancel = runs.cancel(v1::CancelRequest { run_id: "none".to_owned() }).await.map(drop);
-    // The role is enough to be told that there is no such run.
+    // With the role the call is admitted: the error is that the run does not exist.
     let cancel = match cancel {
         Err(status) if ErrorReason::of(&status) == Some(ErrorReason::UnknownRun) => Ok(()),
         other => other,

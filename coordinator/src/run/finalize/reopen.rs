@@ -16,8 +16,8 @@ use crate::ledger::{CommittedPart, ShardEntry, Swap};
 use crate::run::Coordinator;
 use crate::run::part_check::{Inspected, check, inspect};
 
-/// How often the shards of damaged parts of a run are leased again: a disk that damages everything is no reason to compute
-/// everything for ever.
+/// How often the shards of damaged parts of a run are leased again. On a disk that damages every part, the run fails after
+/// that instead of repeating its work without end.
 const REOPENED: u32 = 3;
 
 /// A committed part and where it is.

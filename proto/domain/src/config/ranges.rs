@@ -1,5 +1,5 @@
-//! Ranges of the numbers in a configuration: whoever submits a run decides neither how much memory a worker takes nor for how
-//! long it computes.
+//! Ranges of the numbers in a configuration. They bound the memory and the computing time that a submitted run can demand of a
+//! worker.
 
 use super::error::InvalidConfig;
 
