@@ -54,6 +54,9 @@ const OWN_OVERHEAD: f64 = 65_536.0;
 /// Bytes a second of overhead that each connection may always send: heartbeats, acknowledgements, window updates.
 const OWN_OVERHEAD_RATE: f64 = 4096.0;
 
+/// What a call counts as that is refused for want of a right: it costs about as much as reading so many bytes of overhead.
+const REFUSED_CALL: f64 = 16_384.0;
+
 /// Seconds of a rate that a peer may use at once.
 const BURST_SECONDS: f64 = 4.0;
 
@@ -260,6 +263,12 @@ impl Connection {
             own > OWN_OVERHEAD + windows.min(f64::from(CONNECTION_WINDOW_BYTES))
         };
         self.add_peer_overhead(now, bytes as f64) && is_over
+    }
+
+    /// Notes a call that was refused for want of a right: who repeats it is slowed down.
+    pub(super) fn refused(&self, now: Instant) {
+        lock(&self.state).overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
+        self.add_peer_overhead(now, REFUSED_CALL);
     }
 
     /// Notes whether a request body is being read.
