@@ -227,12 +227,12 @@ async fn who_repeats_calls_without_a_right_is_read_later() {
     let (_other, _other_end, other) = one(&peers).await;
     let now = Instant::now();
     for call in 0..300 {
-        assert!(call <= 256 || repeating.0.is_paused(now), "call {call}");
+        assert!(call <= 256 || repeating.0.pause(now).is_some(), "call {call}");
         repeating.0.refused(now);
     }
-    assert!(!other.0.is_paused(now), "another connection of the same address has done nothing");
+    assert!(other.0.pause(now).is_none(), "another connection of the same address has done nothing");
     tokio::time::advance(Duration::from_secs(3600)).await;
-    assert!(!repeating.0.is_paused(Instant::now()));
+    assert!(repeating.0.pause(Instant::now()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
