@@ -7,8 +7,8 @@ use crate::pointer::Pointer;
 use crate::strict_json;
 
 /// One RFC 6902 operation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase", remote = "Self")]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
 #[expect(missing_docs, reason = "fields have the names of RFC 6902")]
 pub enum Op {
     /// Adds a key or overwrites it; on a list index inserts, on `-` appends.
@@ -25,12 +25,6 @@ pub enum Op {
     Test { path: Pointer, value: Value },
 }
 
-impl Serialize for Op {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, serializer)
-    }
-}
-
 impl<'de> Deserialize<'de> for Op {
     /// An operation is an object (RFC 6902 §4). The derived reader takes a list as well, `["remove", "/a"]`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -42,8 +36,23 @@ impl<'de> Deserialize<'de> for Op {
     }
 }
 
-fn operation(members: Map<String, Value>) -> Result<Op, serde_json::Error> {
-    Op::deserialize(Value::Object(members))
+/// Members that RFC 6902 does not name are ignored (§4).
+fn operation(mut members: Map<String, Value>) -> Result<Op, serde_json::Error> {
+    const OPS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
+    let mut member = |name| members.swap_remove(name).ok_or_else(|| de::Error::missing_field(name));
+    let op = String::deserialize(member("op")?)?;
+    if !OPS.contains(&op.as_str()) {
+        return Err(de::Error::unknown_variant(&op, &OPS));
+    }
+    let path = Pointer::deserialize(member("path")?)?;
+    Ok(match op.as_str() {
+        "add" => Op::Add { path, value: member("value")? },
+        "remove" => Op::Remove { path },
+        "replace" => Op::Replace { path, value: member("value")? },
+        "move" => Op::Move { from: Pointer::deserialize(member("from")?)?, path },
+        "copy" => Op::Copy { from: Pointer::deserialize(member("from")?)?, path },
+        _ => Op::Test { path, value: member("value")? },
+    })
 }
 
 impl Op {

@@ -1,5 +1,6 @@
 //! JSON Pointer (RFC 6901): the address of a node in a document.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -51,12 +52,10 @@ impl Pointer {
         let mut text = String::with_capacity(self.0.len() + key.len() + 1);
         text.push_str(&self.0);
         text.push('/');
-        for c in key.chars() {
-            match c {
-                '~' => text.push_str("~0"),
-                '/' => text.push_str("~1"),
-                c => text.push(c),
-            }
+        if key.contains(['~', '/']) {
+            text.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        } else {
+            text.push_str(key);
         }
         Self(text)
     }
@@ -82,17 +81,21 @@ impl Pointer {
     /// The pointer without its last key, and that key unescaped; `None` for the root.
     pub fn split_last(&self) -> Option<(Self, String)> {
         let at = self.0.rfind('/')?;
-        Some((Self(self.0[..at].to_owned()), unescape(&self.0[at + 1..])))
+        Some((Self(self.0[..at].to_owned()), unescaped(&self.0[at + 1..]).into_owned()))
     }
 
     /// The keys, unescaped.
     pub fn keys(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.split('/').skip(1).map(unescape)
+        self.0.split('/').skip(1).map(|key| unescaped(key).into_owned())
     }
 
     /// The node this pointer names in `document`.
     pub fn resolve<'a>(&self, document: &'a Value) -> Option<&'a Value> {
-        document.pointer(&self.0)
+        self.0.split('/').skip(1).try_fold(document, |node, key| match node {
+            Value::Object(map) => map.get(&*unescaped(key)),
+            Value::Array(list) => list.get(index_of(key)?),
+            _ => None,
+        })
     }
 
     /// Whether this pointer names `other` or something that holds it.
@@ -106,8 +109,15 @@ impl Pointer {
     }
 }
 
-fn unescape(key: &str) -> String {
-    if key.contains('~') { key.replace("~1", "/").replace("~0", "~") } else { key.to_owned() }
+/// Nearly every key is what it looks like: looking a node up takes no memory.
+fn unescaped(key: &str) -> Cow<'_, str> {
+    if key.contains('~') { key.replace("~1", "/").replace("~0", "~").into() } else { key.into() }
+}
+
+/// The index that a key is in a list (RFC 6901 §4): digits without a leading zero.
+fn index_of(key: &str) -> Option<usize> {
+    let digits = key.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && (key == "0" || !key.starts_with('0'))).then(|| key.parse().ok()).flatten()
 }
 
 impl TryFrom<String> for Pointer {
@@ -147,6 +157,32 @@ mod tests {
         let spec = Pointer::of(["spec"]);
         assert!(spec.covers(&Pointer::of(["spec", "a"])));
         assert!(!spec.covers(&Pointer::of(["specs"])));
+    }
+
+    #[test]
+    fn finds_the_node_that_serde_json_finds() {
+        let document = serde_json::json!({
+            "": {"": 1}, "a/b": [[1, 2], {"~": 3}], "~1": 4, "0": 5, "l": [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+        });
+        let found = ["", "/", "//", "/a~1b/0/1", "/a~1b/1/~0", "/~01", "/0", "/l/0", "/l/10"];
+        let none = [
+            "/x",
+            "/l/01",
+            "/l/00",
+            "/l/+1",
+            "/l/-",
+            "/l/11",
+            "/l/",
+            "/l/ 1",
+            "/l/99999999999999999999",
+            "/0/0",
+            "/l/a",
+        ];
+        for text in found.iter().chain(&none) {
+            let node = Pointer::parse(*text).unwrap().resolve(&document);
+            assert_eq!(node, document.pointer(text), "{text}");
+            assert_eq!(node.is_some(), found.contains(text), "{text}");
+        }
     }
 
     proptest! {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::names;
 use crate::text::{self, Context, Word};
+use crate::{names, shape};
 
 /// A secret that was found.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +107,9 @@ fn replaced_text(text: &str, place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) 
         return Some(take(Found::Text(text)));
     }
     let context = Context {
-        hashes: place.name == "key" || names::holds_hashes(place.name),
+        // Nothing shorter is taken for random.
+        hashes: text.len() >= shape::SHORTEST_RANDOM
+            && (place.name == "key" || names::holds_hashes(place.name)),
         prose: PROSE.contains(&place.name),
         depth: place.depth,
     };

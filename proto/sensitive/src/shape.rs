@@ -16,13 +16,16 @@ pub(crate) fn find(text: &str, hashes: bool, found: &mut Vec<Range<usize>>) {
     }
     vendors(text, found);
     crypt(text, found);
-    if !hashes {
+    if !hashes && text.len() >= SHORTEST_RANDOM {
         random(text, found);
     }
 }
 
 /// No shape is shorter.
 const SHORTEST: usize = 16;
+
+/// No text shorter than this is random.
+pub(crate) const SHORTEST_RANDOM: usize = 20;
 
 /// `-----BEGIN … -----END …-----`, or to the end of the text.
 fn pem(text: &str, found: &mut Vec<Range<usize>>) {
@@ -63,6 +66,15 @@ static VENDORS: LazyLock<Vec<Vec<Vec<Part>>>> = LazyLock::new(|| {
         }
     }
     by_byte
+});
+
+/// What the patterns with a blank begin with.
+static TWO_WORDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let first = VENDORS.iter().flatten().filter_map(|pattern| match pattern.first() {
+        Some(Part::Literal(literal)) => Some(literal),
+        _ => None,
+    });
+    first.filter(|literal| literal.iter().any(u8::is_ascii_whitespace)).cloned().collect()
 });
 
 /// A pattern of the table; `None` where it is malformed.
@@ -130,8 +142,17 @@ const fn is_wordy(byte: u8) -> bool {
 
 fn vendors(text: &str, found: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
-    let mut at = 0;
+    let (mut at, mut blank) = (0, 0);
     while at < bytes.len() {
+        // A short word is none of them, but for those that begin with two words.
+        let word = bytes.get(at..).unwrap_or_default();
+        if at >= blank {
+            blank = at + word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len());
+        }
+        if blank - at < SHORTEST && !TWO_WORDS.iter().any(|begin| word.starts_with(begin)) {
+            at = blank + 1;
+            continue;
+        }
         let border = at == 0 || bytes.get(at - 1).is_some_and(|before| !is_wordy(*before));
         let byte = bytes.get(at).copied().unwrap_or_default();
         let patterns = VENDORS.get(usize::from(byte)).filter(|_| border);
@@ -195,7 +216,7 @@ fn random(text: &str, found: &mut Vec<Range<usize>>) {
     let mut at = 0;
     while at < bytes.len() {
         let length = bytes.get(at..).unwrap_or_default().iter().take_while(|byte| legal(**byte)).count();
-        if length >= 20
+        if length >= SHORTEST_RANDOM
             && let Some(run) = text.get(at..at + length)
         {
             let before = text.get(..at).unwrap_or_default();
@@ -240,7 +261,7 @@ fn run_of(run: &str, at: usize, before: &str, found: &mut Vec<Range<usize>>) {
     for part in bare.split(['/', '=']) {
         let hash =
             commit && matches!(part.len(), 40 | 64) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if part.len() >= 20 && !hash && is_random(part) {
+        if part.len() >= SHORTEST_RANDOM && !hash && is_random(part) {
             found.push(at + from..at + from + part.len());
         }
         from += part.len() + 1;
@@ -250,7 +271,7 @@ fn run_of(run: &str, at: usize, before: &str, found: &mut Vec<Range<usize>>) {
 /// Long, in a mix of characters that no name has.
 fn is_random(word: &str) -> bool {
     let bare = word.trim_end_matches('=');
-    if bare.len() < 20 || bare.contains('=') {
+    if bare.len() < SHORTEST_RANDOM || bare.contains('=') {
         return false;
     }
     let count = |test: fn(&u8) -> bool| bare.as_bytes().iter().copied().filter(test).count();
@@ -326,8 +347,22 @@ mod tests {
     fn every_line_of_the_table_is_a_pattern() {
         for line in include_str!("vendors.tsv").lines().filter(|line| !line.starts_with('#')) {
             let pattern = line.split('\t').nth(1).unwrap_or_default();
-            assert!(parse(pattern).is_some_and(|parts| !parts.is_empty()), "{line}");
+            let parts = parse(pattern).unwrap_or_default();
+            // A blank stands in the first part alone.
+            let is_one_word = |part: &Part| match part {
+                Part::Literal(literal) => !literal.iter().any(u8::is_ascii_whitespace),
+                Part::Class { class, .. } => {
+                    !(0..=u8::MAX).any(|byte| in_class(*class, byte) && byte.is_ascii_whitespace())
+                }
+            };
+            assert!(!parts.is_empty() && parts.iter().skip(1).all(is_one_word), "{line}");
         }
+    }
+
+    #[test]
+    fn a_token_of_two_words_is_found_behind_short_words() {
+        let text = "run it with FlyV1 fm2_lJPECAAAAAAAB5uVxBBtokenKf0aB3 now";
+        assert!(shapes(text).contains(&"FlyV1 fm2_lJPECAAAAAAAB5uVxBBtokenKf0aB3"), "{:?}", shapes(text));
     }
 
     #[test]

@@ -138,6 +138,13 @@ impl<'a> Walk<'a> {
     }
 
     fn maps(&mut self, was: &'a Map<String, Value>, is: &'a Map<String, Value>) {
+        let there = |map: &Map<String, Value>| !map.values().any(Value::is_null);
+        if was.keys().eq(is.keys()) && there(was) && there(is) {
+            for ((key, old), new) in was.iter().zip(is.values()) {
+                self.below(Step::Key(key), self.entry, |walk| walk.nodes(old, new));
+            }
+            return;
+        }
         for (key, old) in fields(was).filter(|(key, _)| field(is, key).is_none()) {
             self.below(Step::Key(key), self.entry, |walk| walk.report(Some(old), None));
         }
@@ -219,7 +226,9 @@ impl Pairs {
         let mut partners: Vec<(usize, Option<usize>)> = Vec::new();
         let mut order: Vec<(usize, usize)> = Vec::new();
         let rounds = std::iter::once(None).chain(KEYS.iter().copied().map(Some));
-        for round in rounds {
+        // An entry of each is left: they are not equal, or it would not be.
+        let one = gone.len() == 1 && open.len() == 1;
+        for round in rounds.skip(usize::from(one)) {
             let key = |entry: &Value| match round {
                 None => Some(entry.to_string()),
                 Some(key) => field(entry.as_object()?, key).map(Value::to_string),

@@ -17,9 +17,6 @@ use super::peers::{PeerConnection, PeerKey, Peers, Refused, Seat};
 /// Pause after a failure to accept, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Pause of a connection whose peer sends too much overhead.
-const READ_PAUSE: Duration = Duration::from_millis(20);
-
 /// Shortest time between two warnings about refused connections.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -152,10 +149,9 @@ impl<S> LimitedStream<S> {
         while let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             let now = Instant::now();
-            if self.seat.connection.is_paused(now) {
-                pause.as_mut().reset(now + READ_PAUSE);
-            } else {
-                self.pause = None;
+            match self.seat.connection.pause(now) {
+                Some(longer) => pause.as_mut().reset(now + longer),
+                None => self.pause = None,
             }
         }
         Poll::Ready(())
@@ -174,8 +170,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for LimitedStream<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let now = Instant::now();
-        if this.seat.connection.received(now, buffer.filled().len() - before) {
-            this.pause = Some(Box::pin(tokio::time::sleep_until(now + READ_PAUSE)));
+        if let Some(pause) = this.seat.connection.received(now, buffer.filled().len() - before) {
+            this.pause = Some(Box::pin(tokio::time::sleep_until(now + pause)));
         }
         Poll::Ready(Ok(()))
     }

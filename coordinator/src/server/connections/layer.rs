@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use proto::status::{ApiError, ErrorReason};
 use tokio::time::{Instant, Sleep};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
+use tonic::{Code, Status};
 use tower::Layer;
 
 use super::framing::{Framing, TooLong};
@@ -59,10 +60,23 @@ where
             Err(refusal) => return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http()))),
         };
         let largest = largest_message(request.uri().path());
+        let caller = Arc::clone(&connection.0);
         let request = request.map(|body| Body::new(RequestBody::new(body, connection, largest)));
         let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(|body| Body::new(ResponseBody::new(body, open)))) })
+        Box::pin(async move {
+            let response = response.await?;
+            if lacks_a_right(&response) {
+                caller.refused(Instant::now());
+            }
+            Ok(response.map(|body| Body::new(ResponseBody::new(body, open))))
+        })
     }
+}
+
+/// Whether a call was refused because of who made it.
+fn lacks_a_right(response: &http::Response<Body>) -> bool {
+    let status = Status::from_header_map(response.headers());
+    status.is_some_and(|status| matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied))
 }
 
 /// What stands between a piece of a message and its receiver: a wait for memory, or for the rate of messages.

@@ -33,7 +33,8 @@ pub struct ConnectionLimits {
     pub peer_waiting_messages: usize,
     /// Messages a second of one peer; further ones wait.
     pub peer_messages: u32,
-    /// Bytes a second of one peer that are no messages (pings, settings, headers, resets); further ones are not read.
+    /// Bytes a second of one peer that are no messages (pings, settings, headers, resets); further ones are not read. A call
+    /// that is refused for want of a right counts as 16 KiB.
     pub peer_overhead: u32,
 }
 
@@ -45,7 +46,7 @@ impl Default for ConnectionLimits {
             first_request: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             unread_response: Duration::from_secs(30),
-            connection_requests: 256,
+            connection_requests: 48,
             peer_requests: 2048,
             header_bytes: 16 << 10,
             message: Duration::from_secs(30),

@@ -54,6 +54,14 @@ const OWN_OVERHEAD: f64 = 65_536.0;
 /// Bytes a second of overhead that each connection may always send: heartbeats, acknowledgements, window updates.
 const OWN_OVERHEAD_RATE: f64 = 4096.0;
 
+/// Shortest and longest pause of a connection whose peer sends too much overhead; then it is looked at again. A thousand of
+/// them that are looked at every few milliseconds cost more than what they send.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a call counts as that is refused for want of a right: it costs about as much as reading so many bytes of overhead.
+const REFUSED_CALL: f64 = 16_384.0;
+
 /// Seconds of a rate that a peer may use at once.
 const BURST_SECONDS: f64 = 4.0;
 
@@ -248,18 +256,26 @@ impl Connection {
         }
     }
 
-    /// Notes bytes from the peer. Whether reading has to pause, because more of them than allowed were no messages.
+    /// Notes bytes from the peer. How long reading has to pause, because more of them than allowed were no messages.
     ///
     /// Bytes count as overhead until they are delivered as part of a message; those that may wait in a stream's window for
     /// a service that reads slowly do not make a connection pause.
-    pub(super) fn received(&self, now: Instant, bytes: usize) -> bool {
-        let is_over = {
+    pub(super) fn received(&self, now: Instant, bytes: usize) -> Option<Duration> {
+        let beyond = {
             let mut state = lock(&self.state);
             let windows = f64::from(state.unpolled) * f64::from(STREAM_WINDOW_BYTES);
             let own = state.overhead.add(now, OWN_OVERHEAD_RATE, bytes as f64);
-            own > OWN_OVERHEAD + windows.min(f64::from(CONNECTION_WINDOW_BYTES))
+            own - OWN_OVERHEAD - windows.min(f64::from(CONNECTION_WINDOW_BYTES))
         };
-        self.add_peer_overhead(now, bytes as f64) && is_over
+        let pauses = self.add_peer_overhead(now, bytes as f64) && beyond > 0.0;
+        pauses
+            .then(|| Duration::from_secs_f64(beyond / OWN_OVERHEAD_RATE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+    }
+
+    /// Notes a call that was refused for want of a right: who repeats it is slowed down.
+    pub(super) fn refused(&self, now: Instant) {
+        lock(&self.state).overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
+        self.add_peer_overhead(now, REFUSED_CALL);
     }
 
     /// Notes whether a request body is being read.
@@ -269,8 +285,8 @@ impl Connection {
             if is_polled { state.unpolled.saturating_sub(1) } else { state.unpolled.saturating_add(1) };
     }
 
-    /// Whether reading still has to pause.
-    pub(super) fn is_paused(&self, now: Instant) -> bool {
+    /// How long reading still has to pause.
+    pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
         self.received(now, 0)
     }
 

@@ -221,6 +221,21 @@ async fn one_flooding_connection_does_not_slow_down_another_of_the_same_peer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_repeats_calls_without_a_right_is_read_later() {
+    let peers = Peers::new(ConnectionLimits { peer_overhead: 1 << 20, ..ConnectionLimits::default() });
+    let (_stream, _end, repeating) = one(&peers).await;
+    let (_other, _other_end, other) = one(&peers).await;
+    let now = Instant::now();
+    for call in 0..300 {
+        assert!(call <= 256 || repeating.0.pause(now).is_some(), "call {call}");
+        repeating.0.refused(now);
+    }
+    assert!(other.0.pause(now).is_none(), "another connection of the same address has done nothing");
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(repeating.0.pause(Instant::now()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_wait_for_memory_of_their_peer_and_of_all() {
     let limits = ConnectionLimits {
         message_memory: 100 << 10,

@@ -4,6 +4,8 @@
 
 use std::io::Read;
 
+use memchr::{memchr_iter, memchr2, memrchr};
+
 use crate::file_error::{FileError, Place};
 
 /// Bytes read at a time.
@@ -37,11 +39,8 @@ struct Position {
 
 impl Position {
     fn advance(&mut self, bytes: &[u8]) {
-        // Counting is cheap; the last line break is looked for only where there is one.
-        let breaks: u64 = bytes.iter().map(|&byte| u64::from(byte == b'\n')).sum();
-        if breaks > 0 {
-            self.line += breaks;
-            let last = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+        if let Some(last) = memrchr(b'\n', bytes) {
+            self.line += memchr_iter(b'\n', bytes).count() as u64;
             self.line_start = self.byte + last as u64 + 1;
         }
         self.byte += bytes.len() as u64;
@@ -119,21 +118,26 @@ struct Scan {
 impl Scan {
     /// Looks at `bytes`, which begin where the last call ended; gives how many belong to the value when it ends here.
     fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, &byte) in bytes.iter().enumerate() {
+        let mut next = 0;
+        while let Some(&byte) = bytes.get(next) {
+            let at = next;
+            next += 1;
             if self.in_string {
                 if self.escaped {
                     self.escaped = false;
                     continue;
                 }
-                match byte {
-                    b'"' => {
-                        self.in_string = false;
-                        if self.depth == 0 {
-                            return Some(at + 1);
-                        }
-                    }
-                    b'\\' => self.escaped = true,
-                    _ => {}
+                // A record is mostly its manifest, one long text.
+                let rest = bytes.get(at..).unwrap_or_default();
+                let found = memchr2(b'"', b'\\', rest)?;
+                next += found;
+                if rest.get(found) == Some(&b'\\') {
+                    self.escaped = true;
+                    continue;
+                }
+                self.in_string = false;
+                if self.depth == 0 {
+                    return Some(next);
                 }
                 continue;
             }
