@@ -1,15 +1,16 @@
 //! Runs the detector over a whole input: a first pass collects relations between documents, a second one detects.
 
-use domain::config::{Context, Limits};
+use domain::config::{Context, Limits, RulesConfig, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::record::{Neighbour, Neighbours, Problem};
+use engine::detect;
 use engine::document::Document;
 use engine::exceptions::{self, Exception};
 use engine::fragment;
 use engine::k8s::View;
 use engine::k8s::neighbours::{self, Index};
-use engine::policies::{self, Finding};
+use engine::policies::Finding;
 use engine::template;
 use results::root::Below;
 
@@ -71,6 +72,7 @@ pub struct Scan<'a> {
     inputs: &'a Inputs,
     limits: &'a Limits,
     wanted: Vec<PolicyId>,
+    rules: &'a RulesConfig,
     index: Index,
     patches: Patches,
 }
@@ -88,10 +90,11 @@ impl<'a> Scan<'a> {
     /// objects stand that a document is judged with.
     pub fn survey(
         inputs: &'a Inputs,
-        limits: &'a Limits,
+        config: &'a RunConfig,
         wanted: Vec<PolicyId>,
         context: Context,
     ) -> Result<Self, CorpusError> {
+        let (limits, rules) = (&config.limits, &config.rules);
         let mut offers: Vec<(String, Neighbour)> = Vec::new();
         let mut patches = Patches::default();
         inputs.batches(limits, |files| {
@@ -105,7 +108,7 @@ impl<'a> Scan<'a> {
         // A patch offers nothing: what it belongs to does.
         let offers = offers.into_iter().filter(|(path, _)| patches.kustomization_of(path).is_none());
         let index = Index::in_folders(offers.map(|(path, offer)| (folder(&path).to_owned(), offer)), context);
-        Ok(Self { inputs, limits, wanted, index, patches })
+        Ok(Self { inputs, limits, wanted, rules, index, patches })
     }
 
     /// Judges every file and does `work` on it, on as many threads as the machine has; hands the results to `each` in
@@ -124,7 +127,7 @@ impl<'a> Scan<'a> {
     /// Judges one object that is not (or no longer) what the input holds.
     pub fn findings(&self, document: &Document, neighbours: &Neighbours) -> Vec<Finding> {
         let view = View::new(document, neighbours);
-        self.wanted.iter().flat_map(|policy| policies::policy(*policy).detect(&view)).collect()
+        self.wanted.iter().flat_map(|policy| detect::found(*policy, &view, self.rules)).collect()
     }
 
     /// Related objects of an object in the file at `path` of this input.

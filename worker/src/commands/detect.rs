@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let limits = config.limits;
     let selected = selected(&args.policy);
     let inputs = Inputs::open(&args.paths, &limits)?;
-    let scan = Scan::survey(&inputs, &limits, selected.clone(), args.context.of(&config))?;
+    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let mut writer = Writer::begin(args.output, &selected)?;
     let mut tally = Tally::default();
     let located = !matches!(args.output, Form::Detections);

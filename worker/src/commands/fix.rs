@@ -17,9 +17,9 @@ use cli_support::{Exit, output};
 use domain::config::{Limits, RunConfig};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
+use engine::detect;
 use engine::document::Document;
 use engine::exceptions;
-use engine::policies;
 use engine::rewrite::Style;
 use engine::yaml;
 use serde_json::Value;
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(anyhow::anyhow!("cannot write into {path}"))
             .hint("unpack it first, or leave --write out to see the diff");
     }
-    let scan = Scan::survey(&inputs, &config.limits, selected.clone(), args.context.of(&config))?;
+    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let mut tally = Tally::default();
     let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
     scan.files::<_, anyhow::Error>(
@@ -188,7 +188,7 @@ impl ObjectRepair<'_> {
     ) {
         for policy in selected {
             let view = engine::k8s::View::new(&document, &self.neighbours);
-            let found = policies::policy(*policy).detect(&view);
+            let found = detect::found(*policy, &view, &self.config.rules);
             let (found, _) = exceptions::split(&document.value, found);
             let Some(finding) = found.first() else { continue };
             let subject = self.subject(&document, *policy);

@@ -171,7 +171,7 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?;
-    let scan = Scan::survey(&inputs, &config.limits, selected(&args.policy), args.context.of(config))?;
+    let scan = Scan::survey(&inputs, config, selected(&args.policy), args.context.of(config))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
     let mut number = 0_u64;

@@ -202,3 +202,22 @@ fn an_amount_that_is_no_quantity_is_found() {
         assert_eq!(text(folder.path(), "a.yaml"), pod(memory));
     }
 }
+
+#[test]
+fn the_level_restricted_is_reached_in_every_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {app: a}}\n  template:\n    \
+                metadata: {labels: {app: a}}\n    spec:\n      securityContext: {runAsUser: 1000}\n      initContainers:\n      - name: i\n        \
+                image: i:1\n        securityContext: {capabilities: {add: [CHOWN, NET_BIND_SERVICE]}}\n      containers:\n      - name: c\n        \
+                image: c:1\n";
+    write(folder.path(), "a.yaml", spec);
+    let policies = ["-p", "drop_capabilities,run_as_non_root"];
+    let level = ["--set", "rules.level=restricted"];
+    let (code, stderr) = fix(folder.path(), &[&policies[..], &level, &["a.yaml"]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    let repaired = text(folder.path(), "a.yaml");
+    assert_eq!(repaired.matches("runAsNonRoot: true").count(), 2, "{repaired}");
+    assert_eq!(repaired.matches("ALL").count(), 2, "{repaired}");
+    assert!(repaired.contains("NET_BIND_SERVICE") && !repaired.contains("CHOWN"), "{repaired}");
+    assert_eq!(detect(folder.path(), &[&policies[..], &level, &["a.yaml"]].concat()).0, 0, "nothing is left");
+}
