@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
-use domain::outcome::{Fault, Status};
+use domain::outcome::{ErrorKind, Fault, Status, UNRENDERED};
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use results::paper_files::IMPORT;
 use results::schema::{self, COLUMNS, Kind};
@@ -42,6 +42,9 @@ pub(crate) struct Extended {
     pub(crate) records: u64,
     /// Distinct documents.
     pub(crate) documents: u64,
+    /// Distinct documents with placeholders of a template that was never rendered. The schema gate fails them, unless it did
+    /// not run or does not know their kind.
+    pub(crate) unrendered_documents: u64,
     /// Rows by status; every status has a key.
     pub(crate) status: BTreeMap<&'static str, u64>,
     /// Accepted, of all rows.
@@ -112,6 +115,8 @@ rows! {
         gates: Gates = Gates::COLUMNS,
         fault: &'a str = [schema::FAULT],
         error: Option<&'a str> = [schema::ERROR_KIND],
+        errors: Texts<'a> = [schema::ERRORS],
+        errors_before: Texts<'a> = [schema::SCHEMA_BEFORE_ERRORS],
         worker: &'a str = [schema::WORKER],
         new_violations: Texts<'a> = [schema::NEW_VIOLATIONS],
         cautions: Texts<'a> = [schema::CAUTIONS],
@@ -128,6 +133,15 @@ rows! {
     }
 }
 
+impl Row<'_> {
+    fn is_unrendered(&self) -> bool {
+        let said = |text: &str| text.starts_with(UNRENDERED);
+        self.error == Some(ErrorKind::UnrenderedTemplate.as_str())
+            || self.errors.iter().any(said)
+            || self.errors_before.iter().any(said)
+    }
+}
+
 /// Sums over all rows.
 #[derive(Debug, Default)]
 struct Sums {
@@ -135,6 +149,8 @@ struct Sums {
     runs: BTreeMap<String, u64>,
     /// A hash of each row's document: 128 bits, so that two documents do not share one.
     documents: Vec<u128>,
+    /// Those of documents with unrendered placeholders.
+    unrendered: Vec<u128>,
     status: BTreeMap<String, u64>,
     accepted: u64,
     valid: u64,
@@ -163,6 +179,9 @@ impl Sums {
         self.records += 1;
         count(&mut self.runs, row.run);
         self.documents.extend(row.document.map(hash));
+        if row.is_unrendered() {
+            self.unrendered.extend(row.document.map(hash));
+        }
         count(&mut self.status, row.status);
         count(&mut self.faults, row.fault);
         if let Some(kind) = row.error {
@@ -213,12 +232,15 @@ impl Extended {
         let (records, accepted) = (sums.records, sums.accepted);
         let needs_review = sums.status.get(Status::NeedsReview.as_str()).copied().unwrap_or_default();
         let costs: Sample = sums.costs.into_iter().collect();
-        sums.documents.sort_unstable();
-        sums.documents.dedup();
+        for documents in [&mut sums.documents, &mut sums.unrendered] {
+            documents.sort_unstable();
+            documents.dedup();
+        }
         Ok(Self {
             runs: sums.runs.into_keys().collect(),
             records,
             documents: sums.documents.len() as u64,
+            unrendered_documents: sums.unrendered.len() as u64,
             status: Status::ALL.iter().map(|word| every(word.as_str(), &mut sums.status)).collect(),
             accepted_of_all: Proportion::new(accepted, records),
             accepted_of_valid: Proportion::new(sums.accepted_valid, sums.valid),

@@ -1,5 +1,7 @@
 //! References of container images, normalised as container runtimes do.
 
+use domain::image::ImageParts;
+
 /// An image reference: `[registry/]repository[:tag][@digest]`, with Docker Hub's defaults filled in.
 ///
 /// Grammar and defaults: the `reference` package of the distribution project (`docker.io`, `library/`, `latest`).
@@ -20,17 +22,12 @@ impl ImageRef {
         if text.is_empty() || text.contains(char::is_whitespace) {
             return None;
         }
-        let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
-        let (path, tag) = match rest.rsplit_once(':') {
-            // A colon before a slash belongs to the port of a registry.
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-            _ => (rest, None),
-        };
-        let tag = tag.or(if digest.is_none() { Some("latest") } else { None });
+        let parts = ImageParts::of(text);
+        let tag = parts.tag.or(if parts.digest.is_none() { Some("latest") } else { None });
         Some(Self {
-            repository: repository(path),
+            repository: parts.repository(),
             tag: tag.map(str::to_owned),
-            digest: digest.map(str::to_ascii_lowercase),
+            digest: parts.digest.map(str::to_ascii_lowercase),
         })
     }
 
@@ -42,17 +39,6 @@ impl ImageRef {
                 _ => self.tag.is_some() && self.tag == other.tag,
             }
     }
-}
-
-fn repository(path: &str) -> String {
-    let (registry, rest) = match path.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-        _ => ("docker.io", path),
-    };
-    let hub = matches!(registry, "docker.io" | "index.docker.io" | "registry-1.docker.io");
-    let registry = if hub { "docker.io" } else { registry };
-    let library = if hub && !rest.contains('/') { "library/" } else { "" };
-    format!("{}/{library}{rest}", registry.to_ascii_lowercase())
 }
 
 #[cfg(test)]

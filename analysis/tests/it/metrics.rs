@@ -1,5 +1,8 @@
 //! `metrics` and `policy-metrics`.
 
+use std::sync::Arc;
+
+use domain::outcome::{ErrorKind, GateResult, Gates, UNRENDERED};
 use domain::run::RunState;
 use serde_json::{Value, json};
 
@@ -78,6 +81,25 @@ fn ours_lie_beside_them() {
     assert_eq!(more["latency_ms"]["propose_ms"]["median"], 1000.0);
     assert_eq!(more["latency_ms"]["propose_ms"]["n"], 2);
     assert_eq!(more["cost_usd"], Value::Null);
+}
+
+#[test]
+fn documents_with_unrendered_placeholders_are_counted_once_each() {
+    let said = format!("{UNRENDERED}/metadata/name is \"${{NAME}}\"; render the template and detect again");
+    let mut rows = ten();
+    assert_eq!(metrics_of(&[&rows])["extended"]["unrendered_documents"], 0);
+    // Two records of one document, one of another whose schema nothing judged, one that is not YAML before it is rendered.
+    for at in [0, 1] {
+        rows[at].document = rows[0].document;
+        rows[at].gates = Arc::new(Gates {
+            schema_before: GateResult::from_errors(vec!["spec.x".to_owned(), said.clone()]),
+            ..Gates::NOT_RUN
+        });
+    }
+    rows[2].errors = vec![said];
+    rows[3].error_kind = Some(ErrorKind::UnrenderedTemplate);
+    rows[4].errors = vec!["the command says: unrendered template: no".to_owned()];
+    assert_eq!(metrics_of(&[&rows])["extended"]["unrendered_documents"], 3);
 }
 
 #[test]

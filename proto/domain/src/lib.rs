@@ -4,6 +4,7 @@ pub mod answer;
 pub mod budget;
 pub mod config;
 pub mod ids;
+pub mod image;
 pub mod outcome;
 pub mod patch;
 pub mod pointer;

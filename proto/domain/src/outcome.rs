@@ -54,6 +54,9 @@ words! {
     }
 }
 
+/// How an error begins that says that its document holds placeholders of a template that was never rendered.
+pub const UNRENDERED: &str = "unrendered template: ";
+
 words! {
     /// Why a record could not be processed.
     ErrorKind {
@@ -169,6 +172,12 @@ words! {
         DeletesFinished = "deletes_finished",
         /// The capabilities that the runtime grants by default were dropped.
         DefaultCapabilitiesDropped = "default_capabilities_dropped",
+        /// `NET_RAW`, which the runtime grants by default, was dropped, and nothing else of what it grants.
+        NetRawDropped = "net_raw_dropped",
+        /// With the new tag a node no longer asks for a newer image by default.
+        PullPolicyRelaxed = "pull_policy_relaxed",
+        /// A field changed that the API server refuses to change on an existing object.
+        MustBeRecreated = "must_be_recreated",
         /// A number was chosen for the user that the container runs as.
         UserGuessed = "user_guessed",
         /// System calls outside the runtime's default seccomp profile fail from now on.
@@ -210,8 +219,15 @@ impl Caution {
             Self::TrafficRedirected => "the Service now selects pods that it did not select before",
             Self::DeletesFinished => "finished Jobs are deleted after a time",
             Self::DefaultCapabilitiesDropped => {
-                "the container lost the capabilities that the runtime grants by default, such as CHOWN and NET_RAW"
+                "the container lost the capabilities that the runtime grants by default"
             }
+            Self::NetRawDropped => {
+                "the container lost NET_RAW, without which programs such as ping open no raw sockets"
+            }
+            Self::PullPolicyRelaxed => {
+                "a node that has the image no longer asks for a newer one; set imagePullPolicy: Always if the tag moves"
+            }
+            Self::MustBeRecreated => "an existing object must be deleted and created anew",
             Self::UserGuessed => "the container runs as a user number that its image may not know",
             Self::SyscallsFiltered => {
                 "system calls outside the runtime's default seccomp profile fail from now on"

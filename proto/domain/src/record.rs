@@ -1,6 +1,6 @@
 //! A record of the corpus: one detection, its document, and the related objects of that document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,42 @@ pub enum Neighbour {
         /// Its name.
         name: String,
     },
+    /// An object that selects pods by their labels: a Service, a disruption budget, a network policy.
+    PodSelector {
+        /// Its kind.
+        kind: String,
+        /// Its namespace, empty when the document names none.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The labels that it selects by.
+        labels: BTreeMap<String, String>,
+        /// The names of container ports that it sends traffic to.
+        port_names: BTreeSet<String>,
+    },
+    /// A custom resource, whose controller may make pods that no manifest shows.
+    CustomResource {
+        /// Its kind.
+        kind: String,
+        /// Its namespace, empty when the document names none.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Labels that it has or gives.
+        labels: BTreeMap<String, String>,
+    },
+}
+
+impl Neighbour {
+    /// Its namespace, empty when its document names none.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Workload { namespace, .. }
+            | Self::ServiceAccount { namespace, .. }
+            | Self::PodSelector { namespace, .. }
+            | Self::CustomResource { namespace, .. } => namespace,
+        }
+    }
 }
 
 /// A contiguous slice of the corpus with each of its documents once.

@@ -20,7 +20,7 @@ pub(crate) fn read<E: From<CorpusError>>(
     sink: &mut Sink<'_, E>,
 ) -> Result<(), E> {
     let inputs = Inputs::open(&[path.to_owned()], &config.limits)?;
-    let scan = Scan::survey(&inputs, &config.limits, PolicyId::ALL.to_vec())?;
+    let scan = Scan::survey(&inputs, config, PolicyId::ALL.to_vec(), config.context)?;
     scan.files(|file| file, |file| records(&file, config, sink))
 }
 

@@ -1,11 +1,12 @@
 //! Inputs of the command line as a stream of files that can be read twice.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use domain::config::Limits;
 
 use crate::error::CorpusError;
-use crate::read::{FileProblem, Files, SourceFile};
+use crate::read::{FileId, FileProblem, Files, SourceFile};
 
 /// Files of a batch at most; bytes of a batch before no further file is added.
 const BATCH_FILES: usize = 256;
@@ -45,7 +46,8 @@ impl Inputs {
         })
     }
 
-    /// Every file in batches of bounded size, each with the path under which the user finds it.
+    /// Every file in batches of bounded size, each with the path under which the user finds it. A file that has several
+    /// names, or was named several times, comes once, under the first of them.
     pub fn batches<E: From<CorpusError>>(
         &self,
         limits: &Limits,
@@ -53,8 +55,13 @@ impl Inputs {
     ) -> Result<(), E> {
         let mut batch = Vec::new();
         let mut bytes = 0;
+        let mut seen: HashSet<FileId> = HashSet::new();
         for root in &self.roots {
             for file in root.files(limits)? {
+                let may_come_again = file.id.filter(|id| id.has_names || self.roots.len() > 1);
+                if may_come_again.is_some_and(|id| !seen.insert(id)) {
+                    continue;
+                }
                 bytes += file.content.as_ref().map_or(0, String::len);
                 batch.push(file);
                 if batch.len() >= BATCH_FILES || bytes >= BATCH_BYTES {
@@ -114,5 +121,5 @@ fn stdin(limit: u64) -> Result<SourceFile, CorpusError> {
         String::from_utf8(bytes)
             .map_err(|error| FileProblem::NotUtf8 { byte: error.utf8_error().valid_up_to() })
     };
-    Ok(SourceFile { path: "-".to_owned(), content, below: None })
+    Ok(SourceFile { path: "-".to_owned(), content, below: None, id: None })
 }

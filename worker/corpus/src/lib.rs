@@ -6,6 +6,7 @@ mod error;
 mod findings;
 mod identity;
 mod inputs;
+mod kustomize;
 mod parallel;
 pub mod read;
 mod resolve;

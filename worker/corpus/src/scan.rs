@@ -1,18 +1,22 @@
 //! Runs the detector over a whole input: a first pass collects relations between documents, a second one detects.
 
-use domain::config::Limits;
+use domain::config::{Context, Limits, RulesConfig, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::record::{Neighbour, Neighbours, Problem};
+use engine::detect;
 use engine::document::Document;
 use engine::exceptions::{self, Exception};
+use engine::fragment;
 use engine::k8s::View;
 use engine::k8s::neighbours::{self, Index};
-use engine::policies::{self, Finding};
+use engine::policies::Finding;
+use engine::template;
 use results::root::Below;
 
 use crate::error::CorpusError;
 use crate::inputs::Inputs;
+use crate::kustomize::{self, Patches};
 use crate::parallel;
 use crate::read::{FileProblem, SourceFile};
 use crate::split::{self, Place};
@@ -45,6 +49,10 @@ pub struct Scanned {
     pub findings: Vec<Finding>,
     /// Its violations that its annotations except, with why.
     pub excepted: Vec<(Finding, Exception)>,
+    /// Why nothing is looked for in it: it is a fragment, which something else completes.
+    pub fragment: Option<String>,
+    /// Whether it holds placeholders of a template that was never rendered.
+    pub is_unrendered: bool,
 }
 
 /// A file or a document that could not be read.
@@ -64,22 +72,43 @@ pub struct Scan<'a> {
     inputs: &'a Inputs,
     limits: &'a Limits,
     wanted: Vec<PolicyId>,
+    rules: &'a RulesConfig,
     index: Index,
+    patches: Patches,
+}
+
+/// What the first look at a file gives.
+#[derive(Debug, Default)]
+struct Survey {
+    offers: Vec<Neighbour>,
+    /// Patch files, each with the kustomization that lists it.
+    patches: Vec<(String, String)>,
 }
 
 impl<'a> Scan<'a> {
-    /// Reads the whole input once for what stands across documents. `wanted`: the policies to look for.
+    /// Reads the whole input once for what stands across documents. `wanted`: the policies to look for; `context`: where the
+    /// objects stand that a document is judged with.
     pub fn survey(
         inputs: &'a Inputs,
-        limits: &'a Limits,
+        config: &'a RunConfig,
         wanted: Vec<PolicyId>,
+        context: Context,
     ) -> Result<Self, CorpusError> {
-        let mut offers: Vec<Neighbour> = Vec::new();
+        let (limits, rules) = (&config.limits, &config.rules);
+        let mut offers: Vec<(String, Neighbour)> = Vec::new();
+        let mut patches = Patches::default();
         inputs.batches(limits, |files| {
-            offers.extend(parallel::map(&files, |file| offers_of(file, limits)).into_iter().flatten());
+            let surveys = parallel::map(&files, |file| survey_of(file, limits));
+            for (file, survey) in files.iter().zip(surveys) {
+                patches.add(file, survey.patches, limits);
+                offers.extend(survey.offers.into_iter().map(|offer| (file.path.clone(), offer)));
+            }
             Ok::<(), CorpusError>(())
         })?;
-        Ok(Self { inputs, limits, wanted, index: Index::new(offers) })
+        // A patch offers nothing: what it belongs to does.
+        let offers = offers.into_iter().filter(|(path, _)| patches.kustomization_of(path).is_none());
+        let index = Index::in_folders(offers.map(|(path, offer)| (folder(&path).to_owned(), offer)), context);
+        Ok(Self { inputs, limits, wanted, rules, index, patches })
     }
 
     /// Judges every file and does `work` on it, on as many threads as the machine has; hands the results to `each` in
@@ -98,12 +127,25 @@ impl<'a> Scan<'a> {
     /// Judges one object that is not (or no longer) what the input holds.
     pub fn findings(&self, document: &Document, neighbours: &Neighbours) -> Vec<Finding> {
         let view = View::new(document, neighbours);
-        self.wanted.iter().flat_map(|policy| policies::policy(*policy).detect(&view)).collect()
+        self.wanted.iter().flat_map(|policy| detect::found(*policy, &view, self.rules)).collect()
     }
 
-    /// Related objects of an object of this input.
-    pub fn neighbours(&self, document: &Document) -> Neighbours {
-        self.index.related(document)
+    /// Related objects of an object in the file at `path` of this input.
+    pub fn neighbours(&self, document: &Document, path: &str) -> Neighbours {
+        self.index.related_in(document, folder(path))
+    }
+
+    /// One object of a file, judged.
+    fn object(&self, path: &str, place: Place, document: Document) -> Scanned {
+        let listed = self.patches.kustomization_of(path);
+        let fragment = listed
+            .map(|kustomization| format!("{kustomization} lists its file as a patch"))
+            .or_else(|| fragment::reason(&document));
+        let is_unrendered = !template::unrendered(&document).is_empty();
+        let neighbours = self.neighbours(&document, path);
+        let found = if fragment.is_some() { Vec::new() } else { self.findings(&document, &neighbours) };
+        let (findings, excepted) = exceptions::split(&document.value, found);
+        Scanned { place, document, neighbours, findings, excepted, fragment, is_unrendered }
     }
 
     fn file(&self, file: &SourceFile) -> FileScan {
@@ -123,12 +165,7 @@ impl<'a> Scan<'a> {
         };
         for (place, content) in split::objects(text, self.limits) {
             match content {
-                Ok(document) => {
-                    let neighbours = self.neighbours(&document);
-                    let found = self.findings(&document, &neighbours);
-                    let (findings, excepted) = exceptions::split(&document.value, found);
-                    scan.objects.push(Scanned { place, document, neighbours, findings, excepted });
-                }
+                Ok(document) => scan.objects.push(self.object(&file.path, place, document)),
                 Err(unreadable) => scan.troubles.push(Trouble {
                     place: Some(place),
                     line: Some(unreadable.line),
@@ -151,11 +188,19 @@ fn trouble_with(problem: &FileProblem) -> Trouble {
     Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() } }
 }
 
-fn offers_of(file: &SourceFile, limits: &Limits) -> Vec<Neighbour> {
-    let Ok(text) = &file.content else { return Vec::new() };
+fn survey_of(file: &SourceFile, limits: &Limits) -> Survey {
+    let Ok(text) = &file.content else { return Survey::default() };
     let pieces = split::pieces(text).into_iter().filter(|(_, piece)| may_offer(piece));
     let documents = pieces.filter_map(|(_, piece)| Document::parse(piece, limits).ok());
-    documents.flat_map(Document::flatten).filter_map(|(_, object)| neighbours::offer(&object)).collect()
+    let objects = documents.flat_map(Document::flatten).map(|(_, object)| object);
+    let whole = objects.filter(|object| fragment::reason(object).is_none());
+    let offers = whole.filter_map(|object| neighbours::offer(&object)).collect();
+    Survey { offers, patches: kustomize::listed_by(file, limits) }
+}
+
+/// The folder of a file, by its path.
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Whether something in the text could be the kind of an object that others depend on: most files need no parsing to
@@ -164,13 +209,20 @@ fn may_offer(text: &str) -> bool {
     // A key written with escapes, or a kind behind an alias, is beyond a look at the text.
     let unusual = text.contains("\\u") || text.contains("\\x") || text.contains(": *");
     unusual
-        || text.match_indices("kind").any(|(at, key)| {
-            // The value may stand on the next line.
-            let rest = text[at + key.len()..].trim_start_matches([' ', '\t', '\r', '\n', '"', '\'', ':']);
-            let value = rest.as_bytes().split(|byte| matches!(byte, b'\n' | b',')).next().unwrap_or_default();
-            let value = String::from_utf8_lossy(&value[..value.len().min(64)]);
-            neighbours::OFFERING.iter().any(|kind| value.contains(kind))
+        || values(text, "kind").any(|kind| neighbours::OFFERING.iter().any(|known| kind.contains(known)))
+        || values(text, "apiVersion").any(|version| {
+            version.split_once('/').is_some_and(|(group, _)| neighbours::is_custom_group(group))
         })
+}
+
+/// What may be the values of a key, roughly: the beginning of what follows it.
+fn values<'t>(text: &'t str, key: &'t str) -> impl Iterator<Item = String> + 't {
+    text.match_indices(key).map(|(at, key)| {
+        // The value may stand on the next line.
+        let rest = text[at + key.len()..].trim_start_matches([' ', '\t', '\r', '\n', '"', '\'', ':']);
+        let value = rest.as_bytes().split(|byte| matches!(byte, b'\n' | b',')).next().unwrap_or_default();
+        String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned()
+    })
 }
 
 #[cfg(test)]
@@ -186,11 +238,15 @@ mod tests {
             "? kind\n: CronJob",
             "a: &k Pod\nkind: *k",
             "kind: EndpointSlice",
+            "kind: Service",
+            "apiVersion: db.example.com/v1\nkind: Cluster",
+            "{\"apiVersion\": \"db.example.com/v1\", \"kind\": \"Cluster\"}",
             "items:\n- {kind: ServiceAccount}",
         ] {
             assert!(may_offer(text), "{text}");
         }
-        assert!(!may_offer("kind: ConfigMap\ndata: {x: Pod}"));
+        assert!(!may_offer("apiVersion: v1\nkind: ConfigMap\ndata: {x: Pod}"));
+        assert!(!may_offer("apiVersion: networking.k8s.io/v1\nkind: Ingress\n"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod difference;
 pub mod document;
 pub mod edit;
 pub mod exceptions;
+pub mod fragment;
 pub mod k8s;
 pub mod policies;
 pub mod propose;

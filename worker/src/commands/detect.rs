@@ -9,11 +9,13 @@ use clap::ValueEnum;
 use cli_support::failure::WithHint;
 use cli_support::output::{self, Align, Table};
 use cli_support::{Exit, escape};
+use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::published::Detection;
 
 use engine::exceptions::Exception;
 
+use super::context::ContextArg;
 use super::settings::Settings;
 use crate::findings::{Located, locate};
 use crate::sarif::SarifWriter;
@@ -31,6 +33,8 @@ pub struct Args {
     /// Look for this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
+    #[command(flatten)]
+    context: ContextArg,
     #[command(flatten)]
     settings: Settings,
 }
@@ -67,10 +71,11 @@ pub(crate) fn selected(named: &[PolicyId]) -> Vec<PolicyId> {
 
 /// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let limits = args.settings.load()?.limits;
+    let config = args.settings.load()?;
+    let limits = config.limits;
     let selected = selected(&args.policy);
     let inputs = Inputs::open(&args.paths, &limits)?;
-    let scan = Scan::survey(&inputs, &limits, selected.clone())?;
+    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let mut writer = Writer::begin(args.output, &selected)?;
     let mut tally = Tally::default();
     let located = !matches!(args.output, Form::Detections);
@@ -97,6 +102,10 @@ pub(crate) struct Tally {
     findings: u64,
     /// Findings that annotations except.
     excepted: u64,
+    /// Objects in which nothing is looked for.
+    fragments: u64,
+    /// Documents with placeholders of a template that was never rendered, whether or not they can be read.
+    unrendered: u64,
     /// Unreadable documents: path, line, message.
     pub(crate) unread: Vec<(String, Option<usize>, String)>,
     unread_beyond: u64,
@@ -112,6 +121,11 @@ impl Tally {
         self.objects += file.objects.len() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
         for object in &file.objects {
+            self.unrendered += u64::from(object.is_unrendered);
+            if let Some(reason) = &object.fragment {
+                self.fragments += 1;
+                output::say(&format!("{}:{}: left alone: {reason}", file.path, object.place.lines + 1));
+            }
             for (finding, exception) in &object.excepted {
                 self.excepted += 1;
                 let Exception { annotation, reason } = exception;
@@ -124,6 +138,7 @@ impl Tally {
             }
         }
         for trouble in &file.troubles {
+            self.unrendered += u64::from(trouble.problem.kind == ErrorKind::UnrenderedTemplate);
             let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
             // A parser may quote the text.
             let message = sensitive::mask_text(&trouble.problem.message);
@@ -160,8 +175,13 @@ impl Tally {
         } else {
             String::new()
         };
+        let some = |number: u64, what: &str| {
+            if number > 0 { format!(", {} {what}", counted(number, "document")) } else { String::new() }
+        };
+        let fragments = some(self.fragments, "left alone");
+        let unrendered = some(self.unrendered, "with unrendered placeholders");
         let line = format!(
-            "{} in {} of {}{excepted}{unreadable}",
+            "{} in {} of {}{excepted}{fragments}{unrendered}{unreadable}",
             counted(self.findings, "finding"),
             counted(self.objects, "object"),
             counted(self.files, "file")

@@ -17,13 +17,14 @@ use cli_support::{Exit, output};
 use domain::config::{Limits, RunConfig};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
+use engine::detect;
 use engine::document::Document;
 use engine::exceptions;
-use engine::policies;
 use engine::rewrite::Style;
 use engine::yaml;
 use serde_json::Value;
 
+use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, patched_piece};
@@ -46,6 +47,8 @@ pub struct Args {
     /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
+    #[command(flatten)]
+    context: ContextArg,
     #[command(flatten)]
     settings: Settings,
 }
@@ -73,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(anyhow::anyhow!("cannot write into {path}"))
             .hint("unpack it first, or leave --write out to see the diff");
     }
-    let scan = Scan::survey(&inputs, &config.limits, selected.clone())?;
+    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let mut tally = Tally::default();
     let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
     scan.files::<_, anyhow::Error>(
@@ -185,7 +188,7 @@ impl ObjectRepair<'_> {
     ) {
         for policy in selected {
             let view = engine::k8s::View::new(&document, &self.neighbours);
-            let found = policies::policy(*policy).detect(&view);
+            let found = detect::found(*policy, &view, &self.config.rules);
             let (found, _) = exceptions::split(&document.value, found);
             let Some(finding) = found.first() else { continue };
             let subject = self.subject(&document, *policy);

@@ -1,6 +1,7 @@
 //! One thin file per subcommand: its arguments, and the functions it calls.
 
 pub mod completions;
+mod context;
 pub mod detect;
 pub mod fix;
 pub mod mock_llm;

@@ -18,6 +18,7 @@ use engine::document::Document;
 use engine::propose::Decision;
 use serde_json::{Value, json};
 
+use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{diff, patched_file, propose};
@@ -44,6 +45,8 @@ pub struct Args {
     /// How patches are written to stdout
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
+    #[command(flatten)]
+    context: ContextArg,
     #[command(flatten)]
     settings: Settings,
 }
@@ -168,7 +171,7 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?;
-    let scan = Scan::survey(&inputs, &config.limits, selected(&args.policy))?;
+    let scan = Scan::survey(&inputs, config, selected(&args.policy), args.context.of(config))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
     let mut number = 0_u64;

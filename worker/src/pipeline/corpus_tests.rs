@@ -76,9 +76,20 @@ fn published_records_are_repaired() {
     // named in place of a stand-in (`ko://…`, `IMAGE`).
     let stand_in = |row: &Outcome| row.policy_id == "no_latest_tag" && row.status == Status::NeedsReview;
     assert!(valid.iter().filter(|row| stand_in(row)).count() < 40);
-    let open =
-        valid.iter().filter(|row| !row.accepted() && row.status != Status::NotApplicable && !stand_in(row));
-    let open: Vec<&Outcome> = open.copied().collect();
+    // Agents of nodes are not emptied, and objects that were read from a cluster are not changed where they cannot be.
+    let surroundings = |row: &Outcome| {
+        let reason = row.errors.first().map_or("", String::as_str);
+        let is_said =
+            ["is an agent of its node", "was read from a cluster"].iter().any(|it| reason.contains(it));
+        row.status == Status::NeedsReview && is_said
+    };
+    let by_surroundings: Vec<&&Outcome> = valid.iter().filter(|row| surroundings(row)).collect();
+    println!("left to a person by surroundings:\n{}", table(by_surroundings.iter().map(|row| **row)));
+    assert!(by_surroundings.iter().all(|row| ["DaemonSet", "Job", "Pod"].contains(&row.kind.as_str())));
+    let is_open = |row: &&&Outcome| {
+        !row.accepted() && row.status != Status::NotApplicable && !stand_in(row) && !surroundings(row)
+    };
+    let open: Vec<&Outcome> = valid.iter().filter(is_open).copied().collect();
     assert!(
         open.len() * 1000 <= valid.len(),
         "{} of {}:\n{}",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::config::RunConfig;
 use domain::ids::DocumentHash;
-use domain::outcome::{ErrorKind, Verdict};
+use domain::outcome::{ErrorKind, UNRENDERED, Verdict};
 use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};
 use engine::document::{Document, Identity};
 use engine::template;
@@ -99,5 +99,5 @@ pub(crate) fn unrendered(document: &Document) -> Option<String> {
     let (pointer, text) = found.first()?;
     let text: String = text.chars().take(80).collect();
     let more = if found.len() > 1 { format!(" and {} more places", found.len() - 1) } else { String::new() };
-    Some(format!("unrendered template: {pointer} is {text:?}{more}; render the template and detect again"))
+    Some(format!("{UNRENDERED}{pointer} is {text:?}{more}; render the template and detect again"))
 }

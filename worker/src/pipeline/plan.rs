@@ -11,7 +11,7 @@ use domain::record::{Neighbours, Record, Slice};
 use engine::document::Identity;
 use engine::k8s::View;
 use engine::propose::dialogue::Case;
-use engine::propose::{Decision, rules};
+use engine::propose::{Decision, review, rules};
 
 use super::context::{ms_since, unix_us, within_bounds};
 use super::documents::{DocumentCache, ParsedDocument};
@@ -195,7 +195,8 @@ impl ProposalTask {
     }
 }
 
-/// Why the LLM is skipped: an unrendered template, or nothing to fix. Without guardrails it is never skipped, because
+/// Why the LLM is skipped: an unrendered template, a repair that what stands around the document leaves to a person, or
+/// nothing to fix. Without guardrails it is never skipped, because
 /// its patches for such records are part of what is measured.
 fn skip_reason(
     parsed: &ParsedDocument,
@@ -209,6 +210,10 @@ fn skip_reason(
     if let Some(reason) = &parsed.unrendered {
         return Some(Decision::NeedsReview { reason: reason.clone() });
     }
-    let decision = rules::propose(&View::new(&parsed.document, neighbours), policy, &config.rules);
+    let view = View::new(&parsed.document, neighbours);
+    if let Some(reason) = review::reason(&view, policy, &config.rules) {
+        return Some(Decision::NeedsReview { reason });
+    }
+    let decision = rules::propose(&view, policy, &config.rules);
     matches!(decision, Decision::NotApplicable { .. }).then_some(decision)
 }

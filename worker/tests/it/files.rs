@@ -170,6 +170,54 @@ fn a_file_below_the_folder_is_read_once_whatever_links_to_it() {
 }
 
 #[test]
+fn a_file_with_two_names_is_said_once_and_its_link_is_not_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "b.yaml", PRIVILEGED);
+    let (first, second) = (folder.path().join("b.yaml"), folder.path().join("a.yaml"));
+    fs::hard_link(&first, &second).unwrap();
+    let (_, found, _) = detect(folder.path(), ".");
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&found).unwrap().len(), 1, "{found}");
+    let (code, stderr) = fix(folder.path(), "no_privileged", ".");
+    assert_eq!(code, 2, "{stderr}");
+    assert_eq!(stderr.matches("hard link").count(), 1, "{stderr}");
+    assert!(stderr.contains("1 file could not be written"), "{stderr}");
+    assert_eq!((text(&first).as_str(), fs::metadata(&first).unwrap().nlink()), (PRIVILEGED, 2));
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_repaired_once() {
+    for paths in [
+        ["a.yaml", "a.yaml"],
+        [".", "a.yaml"],
+        ["a.yaml", "."],
+        ["./a.yaml", "deep/../a.yaml"],
+        ["link.yaml", "a.yaml"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a.yaml", PRIVILEGED);
+        write(folder.path(), "deep/x.txt", "");
+        symlink("a.yaml", folder.path().join("link.yaml")).unwrap();
+        let mut command = worker();
+        command.current_dir(folder.path()).args(["fix", "--policy", "no_privileged"]);
+        let (_, diff, stderr) = run(command.args(paths));
+        assert_eq!(
+            diff.matches("+    securityContext: {privileged: false}").count(),
+            1,
+            "{paths:?}: {diff}{stderr}"
+        );
+        assert!(stderr.contains("1 repair in 1 file to be written"), "{paths:?}: {stderr}");
+        if paths[0] == "link.yaml" {
+            continue;
+        }
+        let mut command = worker();
+        command.current_dir(folder.path()).args(["fix", "--write", "--policy", "no_privileged"]);
+        let (code, _, stderr) = run(command.args(paths));
+        assert_eq!(code, 0, "{paths:?}: {stderr}");
+        assert!(stderr.contains("1 repair in 1 file written, 0 violations left"), "{paths:?}: {stderr}");
+    }
+}
+
+#[test]
 fn a_repaired_file_keeps_its_mode_and_a_new_secret_is_private() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "x.yaml", &pod("hunter2hunter2"));

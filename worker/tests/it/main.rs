@@ -12,4 +12,5 @@ mod repair;
 mod rewrite;
 mod rogue;
 mod session;
+mod surroundings;
 mod text;

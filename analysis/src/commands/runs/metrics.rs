@@ -35,10 +35,14 @@ fn text(metrics: &Metrics) -> String {
     let more = &metrics.extended;
     let width = output::stdout_width();
     let mut text = format!(
-        "{} ({} records of {} documents)\n\n",
+        "{} ({} records of {} documents{})\n\n",
         if more.runs.is_empty() { "no runs".to_owned() } else { more.runs.join(", ") },
         more.records,
-        more.documents
+        more.documents,
+        match more.unrendered_documents {
+            0 => String::new(),
+            number => format!(", {number} of them with unrendered placeholders"),
+        }
     );
     text.push_str(&shares(more).text(width));
     for table in [paper_keys(&metrics.paper), gates(more), sizes(more), samples(more), times(more)] {

@@ -29,6 +29,8 @@ pub struct RunConfig {
     pub max_attempts: u32,
     /// Which document is repaired and judged.
     pub documents: Documents,
+    /// Where the objects stand that a document of manifests is judged with.
+    pub context: Context,
     /// Who proposes.
     pub proposer: ProposerConfig,
     /// The model that `proposer.mode: grok` asks.
@@ -62,6 +64,17 @@ pub enum Documents {
     Record,
     /// The whole document, read again from the manifests by `manifest_path`.
     Manifest,
+}
+
+/// Where the objects stand that a document of manifests is judged with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Context {
+    /// In the whole input.
+    #[default]
+    Input,
+    /// In the folder of the document's file.
+    Folder,
 }
 
 /// What stands around a proposal.
@@ -140,6 +153,19 @@ pub struct RulesConfig {
     pub job_ttl_seconds: u32,
     /// Host paths that may be mounted.
     pub host_path_allowlist: Vec<String>,
+    /// Which profile of the Pod Security Standards a repair reaches.
+    pub level: SecurityLevel,
+}
+
+/// A profile of the Pod Security Standards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityLevel {
+    /// A repair does what its policy asks, which is *Baseline* or more.
+    #[default]
+    Baseline,
+    /// A repair of capabilities or of the user does what *Restricted* asks of these fields, in every container of the pod.
+    Restricted,
 }
 
 impl Default for RulesConfig {
@@ -159,6 +185,7 @@ impl Default for RulesConfig {
             ]
             .map(str::to_owned)
             .to_vec(),
+            level: SecurityLevel::default(),
         }
     }
 }
@@ -246,6 +273,7 @@ impl Default for RunConfig {
             seed: 1337,
             max_attempts: 3,
             documents: Documents::default(),
+            context: Context::default(),
             proposer: ProposerConfig::default(),
             grok: ModelConfig::grok(),
             vendor: ModelConfig::vendor(),

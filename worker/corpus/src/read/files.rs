@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,24 @@ pub struct SourceFile {
     pub content: Result<String, FileProblem>,
     /// Where it lies; `None` in an archive and for standard input.
     pub below: Option<Below>,
+    /// Which file it is whatever its name; `None` in an archive and for standard input.
+    pub id: Option<FileId>,
+}
+
+/// A file of the system, whatever its names are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+    /// Whether it has other names (hard links).
+    pub has_names: bool,
+}
+
+impl FileId {
+    fn of(root: &Root, below: &Path) -> Option<Self> {
+        let metadata = root.file(below).ok()?.metadata().ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), has_names: metadata.nlink() > 1 })
+    }
 }
 
 /// The manifests (`.yaml`, `.yml`, `.json`) of an input, sorted by path.
@@ -79,7 +98,12 @@ impl Iterator for Files {
             Source::Folder { walk, linked } => loop {
                 let below = match walk.next()? {
                     Found::Problem(below, problem) => {
-                        return Some(SourceFile { path: shown(&below), content: Err(problem), below: None });
+                        return Some(SourceFile {
+                            path: shown(&below),
+                            content: Err(problem),
+                            below: None,
+                            id: None,
+                        });
                     }
                     Found::File(below) | Found::Link(below) if !is_manifest(&below) => continue,
                     Found::File(below) => below,
@@ -100,7 +124,7 @@ impl Iterator for Files {
                 let content = archive.text(&path).unwrap_or_else(|| {
                     Err(FileProblem::Unreadable("it is no longer in the archive".to_owned()))
                 });
-                Some(SourceFile { path, content, below: None })
+                Some(SourceFile { path, content, below: None, id: None })
             }
             Source::Single(file) => {
                 let (root, name) = file.take()?;
@@ -112,7 +136,8 @@ impl Iterator for Files {
 
 fn read(root: &Arc<Root>, below: PathBuf, limit: u64) -> SourceFile {
     let (path, content) = (shown(&below), read_text(root, &below, limit));
-    SourceFile { path, content, below: Some(Below::new(Arc::clone(root), below)) }
+    let id = FileId::of(root, &below);
+    SourceFile { path, content, below: Some(Below::new(Arc::clone(root), below)), id }
 }
 
 /// The path with `/` between its components, readable whatever its bytes.

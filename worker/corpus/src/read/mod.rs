@@ -13,7 +13,7 @@ mod text;
 mod walk;
 
 pub use self::parquet::{ParquetDetections, ParquetDetectionsWriter};
-pub use files::{Files, SourceFile};
+pub use files::{FileId, Files, SourceFile};
 pub use format::Format;
 pub use manifests::{ManifestProblem, Manifests};
 pub(crate) use names::{NAME_BYTES, shortened};

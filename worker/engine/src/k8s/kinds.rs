@@ -6,7 +6,7 @@
 use crate::document::Identity;
 
 /// A built-in kind that policies look at, and the groups that serve it or served it.
-const BUILT_IN: [(&str, &[&str]); 16] = [
+const BUILT_IN: [(&str, &[&str]); 17] = [
     ("CronJob", &["batch"]),
     ("DaemonSet", &["apps", "extensions"]),
     ("Deployment", &["apps", "extensions"]),
@@ -15,6 +15,7 @@ const BUILT_IN: [(&str, &[&str]); 16] = [
     ("EndpointSlice", &["discovery.k8s.io"]),
     ("Endpoints", &[""]),
     ("Job", &["batch", "extensions"]),
+    ("NetworkPolicy", &["networking.k8s.io", "extensions"]),
     ("Pod", &[""]),
     ("PodDisruptionBudget", &["policy"]),
     ("PodTemplate", &[""]),

@@ -1,4 +1,4 @@
-//! Names and label values as the API server accepts them, and the names of images
+//! Names and label values as the API server accepts them
 //! (Kubernetes documentation, *Object Names and IDs*, *Labels and Selectors*).
 
 /// Whether `text` is a DNS label (RFC 1123): at most 63 of `[a-z0-9-]`, a letter or digit at both ends.
@@ -57,13 +57,14 @@ pub fn to_dns_label(text: &str) -> Option<String> {
     (!label.is_empty()).then_some(label)
 }
 
-/// The first placeholder of a template that was never rendered: `{{…}}`, `${…}`, `$NAME`, `<…>`, `<<…>>`, `<%…%>`,
-/// `__…__`, `[[…]]`, `%%…%%` or `||…||`, or Helm's stand-in for a release without a name, `RELEASE-NAME`. Meant for places where these characters are not legal; elsewhere they may well
-/// be what the user means.
+/// The first placeholder of a template that was never rendered: `{{…}}`, `${…}`, `$(…)`, `$NAME`, `<…>`, `<<…>>`, `<%…%>`,
+/// `__…__`, `[[…]]`, `%%…%%` or `||…||`, or Helm's stand-in for a release without a name, `RELEASE-NAME`. Meant for places
+/// where these characters are not legal; elsewhere they may well be what the user means.
 pub fn placeholder(text: &str) -> Option<&str> {
-    const PAIRS: [(&str, &str); 9] = [
+    const PAIRS: [(&str, &str); 10] = [
         ("{{", "}}"),
         ("${", "}"),
+        ("$(", ")"),
         ("<<", ">>"),
         ("<%", "%>"),
         ("<", ">"),
@@ -102,23 +103,6 @@ pub fn has_placeholder(text: &str) -> bool {
     placeholder(text).is_some()
 }
 
-/// An image without tag and digest, and without what Docker adds to a short name.
-pub fn image_repository(image: &str) -> &str {
-    let image = image.trim();
-    let image = image.split_once('@').map_or(image, |(name, _)| name);
-    let path = image.rfind('/').map_or(0, |slash| slash + 1);
-    let image = image
-        .get(path..)
-        .and_then(|last| last.find(':'))
-        .and_then(|colon| image.get(..path + colon))
-        .unwrap_or(image);
-    let image = ["docker.io/", "index.docker.io/"]
-        .iter()
-        .find_map(|begin| image.strip_prefix(begin))
-        .unwrap_or(image);
-    image.strip_prefix("library/").unwrap_or(image)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,11 +128,20 @@ mod tests {
 
     #[test]
     fn placeholders() {
-        for text in ["{{ .Values.x }}", "a-${X}", "<<name>>", "__NAME__", "$ITEM", "%%x%%", "[[x]]", "||X||"]
-        {
+        for text in [
+            "{{ .Values.x }}",
+            "a-${X}",
+            "a-$(X)",
+            "<<name>>",
+            "__NAME__",
+            "$ITEM",
+            "%%x%%",
+            "[[x]]",
+            "||X||",
+        ] {
             assert!(has_placeholder(text), "{text}");
         }
-        for text in ["{{}}", "a__b", "$", "$1.00 off", "x", "$(VAR)", "[[]]"] {
+        for text in ["{{}}", "a__b", "$", "$1.00 off", "x", "$()", "[[]]"] {
             assert!(!has_placeholder(text), "{text}");
         }
         assert_eq!(placeholder("a-${X}-${Y}"), Some("${X}"));

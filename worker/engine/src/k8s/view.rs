@@ -202,8 +202,7 @@ impl<'a> View<'a> {
     pub fn neighbours_here(&self) -> impl Iterator<Item = &'a Neighbour> + use<'a> {
         let here = self.identity.effective_namespace();
         self.neighbours.objects().iter().filter(move |neighbour| {
-            let (Neighbour::Workload { namespace, .. } | Neighbour::ServiceAccount { namespace, .. }) =
-                neighbour;
+            let namespace = neighbour.namespace();
             (if namespace.is_empty() { "default" } else { namespace }) == here
         })
     }

@@ -10,6 +10,7 @@
 //! # Repair
 //! Only with exactly one workload that the Service can mean: one of its own name, or one that shares an identifying label
 //! with the Service's selector or labels (`app.kubernetes.io/name`, `app`, `k8s-app`, `name`, `run`) and contradicts none.
+//! The workload is one of the Service's own folder, and no custom resource there explains a label of the selector.
 //! The selector becomes that workload's identifying labels. It never becomes wider by a label that tells some pods of an
 //! application from others (`version`, `track`, what a controller sets): who set it did so outside of these manifests. With none or several, or with endpoints kept by hand, a
 //! person must say what the Service is for; it never becomes an `ExternalName`.
@@ -91,9 +92,30 @@ fn candidates<'a>(view: &View<'a>) -> Vec<Candidate<'a>> {
     found
         .filter_map(|neighbour| match neighbour {
             Neighbour::Workload { kind, name, pod_labels, .. } => Some(Candidate { kind, name, pod_labels }),
-            Neighbour::ServiceAccount { .. } => None,
+            _ => None,
         })
         .collect()
+}
+
+/// A pair of the selector that no candidate carries and a custom resource explains, and that resource: its controller may
+/// make the pods that the Service is for.
+fn possible_owner(view: &View<'_>, candidates: &[Candidate<'_>]) -> Option<String> {
+    let selector = service_selector(view.value);
+    let mut unexplained = selector.iter().filter(|(key, value)| {
+        !candidates.iter().any(|candidate| candidate.pod_labels.get(*key) == Some(*value))
+    });
+    unexplained.find_map(|(key, value)| {
+        view.neighbours_here().find_map(|neighbour| match neighbour {
+            Neighbour::CustomResource { kind, name, labels, .. }
+                if name == value || labels.get(key) == Some(value) =>
+            {
+                Some(format!(
+                    "{key}={value} may be a label of pods that the controller of {kind} {name} makes"
+                ))
+            }
+            _ => None,
+        })
+    })
 }
 
 /// The labels by which the Service should select a candidate: its identifying ones, else all of them.
@@ -188,6 +210,7 @@ fn is_redirected(site: &Site<'_, '_>) -> bool {
         && trouble(site.before).is_some()
         && candidates(site.before).iter().any(|candidate| selects(&selector, candidate.pod_labels))
         && meaningful_loss(site.before, &selector).is_none()
+        && possible_owner(site.before, &candidates(site.before)).is_none()
 }
 
 impl Policy for DanglingService {
@@ -232,6 +255,12 @@ impl Policy for DanglingService {
             );
         }
         let candidates = candidates(view);
+        if let Some(owner) = possible_owner(view, &candidates) {
+            return review(format!(
+                "{}; {owner}: see which labels it gives them, and leave the Service as it is if they are these",
+                describe(view)
+            ));
+        }
         let [candidate] = candidates.as_slice() else {
             return review(if candidates.is_empty() {
                 without_candidate(view)
@@ -412,6 +441,34 @@ mod tests {
         let endpoints = document("kind: Endpoints\nmetadata: {name: web}");
         let others = [workload("Deployment", "web", "{app: web}"), endpoints];
         assert!(review_of(&POLICY, &service, &around(&service, &others)).contains("endpoints kept by hand"));
+    }
+
+    #[test]
+    fn pods_that_a_custom_resource_may_own_are_left_to_its_controller() {
+        let web = workload("Deployment", "web", "{app: web}");
+        for (resource, selector, is_review) in [
+            ("metadata: {name: orders}", "{app: web, cluster: orders}", true),
+            ("metadata: {name: x, labels: {app: orders}}", "{app: orders}", true),
+            (
+                "metadata: {name: x}\nspec: {template: {metadata: {labels: {role: primary}}}}",
+                "{app: web, role: primary}",
+                true,
+            ),
+            ("metadata: {name: orders}", "{app: web, part: front}", false),
+            ("metadata: {name: web}", "{app: web, part: front}", false),
+            ("metadata: {name: front, namespace: elsewhere}", "{app: web, part: front}", false),
+        ] {
+            let owner = document(&format!("apiVersion: db.example.com/v1\nkind: Cluster\n{resource}"));
+            let service = service(&format!("{{selector: {selector}}}"));
+            let neighbours = around(&service, &[web.clone(), owner]);
+            if is_review {
+                let reason = review_of(&POLICY, &service, &neighbours);
+                assert!(reason.contains("that the controller of Cluster"), "{resource}: {reason}");
+            } else {
+                let ops = fix_among(&POLICY, &service, &neighbours);
+                assert_eq!(ops.pointer("/0/value").unwrap(), &json!({"app": "web"}), "{resource} {selector}");
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@
 //! # Repair
 //! `SYS_ADMIN` joins the list of dropped capabilities unless `ALL` is in it; where no capabilities are given, `NET_RAW`
 //! is dropped with it, since giving them without that is a violation of its own (`drop_capabilities`). Added entries
-//! that name it, with or without `CAP_`, go. Privileged mode goes where it was on: it grants `SYS_ADMIN` whatever is
+//! that name it, with or without `CAP_`, go. With `rules.level: restricted` `ALL` is dropped instead, and every added name
+//! but `NET_BIND_SERVICE` goes. Privileged mode goes where it was on: it grants `SYS_ADMIN` whatever is
 //! dropped, and the API server refuses it beside `allowPrivilegeEscalation: false`. Windows has no capabilities.
 //!
 //! # Example
@@ -32,8 +33,8 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
 use super::scope::{Scope, Site, To, may};
 use super::security::{
-    CONFINED_MOUNTS, NO_ESCALATION, UNPRIVILEGED, capabilities, capability_name, checked, is_false, is_true,
-    on_windows, take_away, unprivilege, windows_only,
+    CONFINED_MOUNTS, MAY_BE_ADDED, NO_ESCALATION, UNPRIVILEGED, capabilities, capability_name, checked,
+    drops_all, is_false, is_restricted, is_true, on_windows, take_away, unprivilege, windows_only,
 };
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
@@ -53,15 +54,23 @@ fn is_sys_admin(capability: &str) -> bool {
     capability_name(capability) == "SYS_ADMIN"
 }
 
+/// Whether a repair may not leave the capability in `capabilities.add`, as the rules are set.
+fn is_refused(capability: &str, rules: &RulesConfig) -> bool {
+    if is_restricted(rules) { capability != MAY_BE_ADDED } else { is_sys_admin(capability) }
+}
+
 /// What a repair still has to do for the container.
-fn shortcomings(container: &Container<'_>) -> Vec<String> {
+fn shortcomings(container: &Container<'_>, rules: &RulesConfig) -> Vec<String> {
     let mut found = Vec::new();
     let name = quoted(container.name);
-    if !drops_it(container) {
+    if is_restricted(rules) && !drops_all(container, rules) {
+        found.push(format!("container {name}: capabilities.drop must include ALL"));
+    } else if !drops_it(container) {
         found.push(format!("container {name}: capabilities.drop must include SYS_ADMIN or ALL"));
     }
-    if capabilities(container, "add").iter().any(|(_, name)| is_sys_admin(name)) {
-        found.push(format!("container {name}: capabilities.add must not include SYS_ADMIN"));
+    let added = capabilities(container, "add").into_iter().map(|(_, name)| name);
+    for name_added in added.filter(|name| is_refused(name, rules)) {
+        found.push(format!("container {name}: capabilities.add must not include {name_added}"));
     }
     if is_true(container, "privileged") {
         found.push(format!("container {name}: privileged must not be true"));
@@ -72,17 +81,22 @@ fn shortcomings(container: &Container<'_>) -> Vec<String> {
     found
 }
 
-fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Caution>) {
-    if !drops_it(container) {
-        let given = container.security_pointer(&["capabilities"]);
+fn repair(editor: &mut Editor, container: &Container<'_>, rules: &RulesConfig, cautions: &mut Vec<Caution>) {
+    let given = container.security_pointer(&["capabilities"]);
+    if is_restricted(rules) {
+        if !drops_all(container, rules) {
+            editor.append(&given.child("drop"), json!("ALL"));
+            cautions.push(Caution::DefaultCapabilitiesDropped);
+        }
+    } else if !drops_it(container) {
         if editor.value(&given).is_none_or(Value::is_null) {
             editor.set(&given, json!({"drop": ["NET_RAW", "SYS_ADMIN"]}));
-            cautions.push(Caution::DefaultCapabilitiesDropped);
+            cautions.push(Caution::NetRawDropped);
         } else {
             editor.append(&given.child("drop"), json!("SYS_ADMIN"));
         }
     }
-    if take_away(editor, container, is_sys_admin) {
+    if take_away(editor, container, |name| is_refused(name, rules)) {
         cautions.push(Caution::LosesCapability);
     }
     if is_true(container, "privileged") || is_true(container, "allowPrivilegeEscalation") {
@@ -93,7 +107,9 @@ fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Cau
 }
 
 const SCOPE: Scope = Scope {
-    containers: |view, container| !on_windows(view, container) && !shortcomings(container).is_empty(),
+    containers: |view, container, rules| {
+        !on_windows(view, container) && !shortcomings(container, rules).is_empty()
+    },
     may: &[
         may(
             "{container}/securityContext/capabilities/drop/*",
@@ -101,7 +117,7 @@ const SCOPE: Scope = Scope {
         ),
         may(
             "{container}/securityContext/capabilities/add/*",
-            &[To::If("`SYS_ADMIN` removed", is_taken_away)],
+            &[To::If("a name removed that may not be added", is_taken_away)],
         ),
         NO_ESCALATION,
         UNPRIVILEGED,
@@ -116,7 +132,8 @@ fn is_dropped(site: &Site<'_, '_>) -> bool {
 }
 
 fn is_taken_away(site: &Site<'_, '_>) -> bool {
-    site.change.is.is_none() && site.change.was.and_then(Value::as_str).is_some_and(is_sys_admin)
+    let was = site.change.was.and_then(Value::as_str);
+    site.change.is.is_none() && was.is_some_and(|was| is_refused(was, site.rules))
 }
 
 impl Policy for DropCapSysAdmin {
@@ -151,20 +168,21 @@ impl Policy for DropCapSysAdmin {
         let mut editor = Editor::new(view.value);
         let mut cautions = Vec::new();
         for container in view.containers.iter().filter(|container| !on_windows(view, container)) {
-            repair(&mut editor, container, &mut cautions);
+            repair(&mut editor, container, rules, &mut cautions);
         }
         checked(self, view, rules, editor, cautions)
     }
 
     /// What a repair must show in every container; it implies what the detector looks for.
-    fn cleared(&self, view: &View<'_>, _rules: &RulesConfig) -> Vec<String> {
+    fn cleared(&self, view: &View<'_>, rules: &RulesConfig) -> Vec<String> {
         let linux = view.containers.iter().filter(|container| !on_windows(view, container));
-        linux.flat_map(shortcomings).collect()
+        linux.flat_map(|container| shortcomings(container, rules)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::config::SecurityLevel;
     use domain::record::Neighbours;
 
     use super::*;
@@ -227,6 +245,33 @@ mod tests {
                 {"op": "replace", "path": "/spec/initContainers/0/securityContext/privileged", "value": false},
                 {"op": "add", "path": "/spec/initContainers/0/securityContext/allowPrivilegeEscalation", "value": false}
             ])
+        );
+    }
+
+    #[test]
+    fn cautions_name_what_the_patch_drops() {
+        let restricted = RulesConfig { level: SecurityLevel::Restricted, ..RulesConfig::default() };
+        let cautions = |context: &str, rules: &RulesConfig| {
+            let document = pod(context);
+            match DropCapSysAdmin.fix(&View::new(&document, &Neighbours::Unknown), rules) {
+                Fix::Repair { cautions, .. } => cautions,
+                other => panic!("{other:?}"),
+            }
+        };
+        let baseline = RulesConfig::default();
+        assert_eq!(cautions("{}", &baseline), [Caution::NetRawDropped]);
+        assert_eq!(cautions("{capabilities: {drop: [MKNOD]}}", &baseline), []);
+        assert_eq!(cautions("{capabilities: {drop: [SYS_ADMIN]}}", &baseline), []);
+        assert_eq!(cautions("{capabilities: {add: [SYS_ADMIN]}}", &baseline), [Caution::LosesCapability]);
+        assert_eq!(cautions("{}", &restricted), [Caution::DefaultCapabilitiesDropped]);
+        assert_eq!(
+            cautions("{capabilities: {drop: [SYS_ADMIN], add: [CHOWN]}}", &restricted),
+            [Caution::LosesCapability, Caution::DefaultCapabilitiesDropped]
+        );
+        assert!(Caution::NetRawDropped.sentence().contains("NET_RAW"));
+        assert!(
+            !Caution::DefaultCapabilitiesDropped.sentence().contains("NET_RAW"),
+            "some are dropped already"
         );
     }
 

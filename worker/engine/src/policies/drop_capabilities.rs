@@ -16,7 +16,8 @@
 //! `ALL` joins `capabilities.drop` where it is not there in any case; it covers every other name, so that none is listed
 //! beside it. Dangerous names, with or without `CAP_` and in any case, leave `capabilities.add`, with the caution
 //! `loses_capability`; the others stay. Privileged mode goes where it was on, as the API server wants it. A container
-//! that had not dropped everything carries `default_capabilities_dropped`. On Windows none of this exists: a person must
+//! that had not dropped everything carries `default_capabilities_dropped`. With `rules.level: restricted` every added name
+//! but `NET_BIND_SERVICE` goes, and `ALL` stands in capitals, as the profile *Restricted* compares it. On Windows none of this exists: a person must
 //! take out what was written for Linux.
 //!
 //! # Example
@@ -35,8 +36,8 @@ use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::{quoted, quoted_list};
 use super::scope::{Scope, Site, To, may};
 use super::security::{
-    CONFINED_MOUNTS, UNPRIVILEGED, capabilities, capability_name, checked, is_false, is_true, on_windows,
-    take_away, unprivilege,
+    CONFINED_MOUNTS, MAY_BE_ADDED, UNPRIVILEGED, capabilities, capability_name, checked, drops_all, is_false,
+    is_restricted, is_true, on_windows, take_away, unprivilege,
 };
 use crate::edit::Editor;
 use crate::k8s::{Container, Pod, View};
@@ -58,14 +59,15 @@ const NET_RAW: Check = Check {
 const DANGEROUS: [&str; 7] =
     ["ALL", "NET_RAW", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_CHROOT"];
 
-/// Whether a repair may not leave the capability in `capabilities.add`. `NET_RAW` counts as part of a longer name, too,
+/// Whether the capability is dangerous to add. `NET_RAW` counts as part of a longer name, too,
 /// since kube-linter looks for it as a pattern.
 fn is_dangerous(capability: &str) -> bool {
     DANGEROUS.contains(&capability_name(capability).as_str()) || capability.contains("NET_RAW")
 }
 
-fn drops_all(container: &Container<'_>) -> bool {
-    capabilities(container, "drop").iter().any(|(_, name)| name.eq_ignore_ascii_case("all"))
+/// Whether a repair may not leave the capability in `capabilities.add`, as the rules are set.
+fn is_refused(capability: &str, rules: &RulesConfig) -> bool {
+    if is_restricted(rules) { capability != MAY_BE_ADDED } else { is_dangerous(capability) }
 }
 
 /// kube-linter's first hit about privilege escalation, and where it is.
@@ -113,16 +115,16 @@ fn net_raw(container: &Container<'_>) -> Vec<(String, Pointer)> {
 }
 
 /// What a repair still has to do for the container.
-fn shortcomings(container: &Container<'_>) -> Vec<String> {
+fn shortcomings(container: &Container<'_>, rules: &RulesConfig) -> Vec<String> {
     let mut found = Vec::new();
     let name = quoted(container.name);
-    if !drops_all(container) {
+    if !drops_all(container, rules) {
         found.push(format!("container {name}: capabilities.drop must include ALL"));
     }
     let added: Vec<&str> = capabilities(container, "add")
         .into_iter()
         .map(|(_, name)| name)
-        .filter(|name| is_dangerous(name))
+        .filter(|name| is_refused(name, rules))
         .collect();
     if !added.is_empty() {
         found.push(format!("container {name}: capabilities.add still contains {}", added.join(", ")));
@@ -136,12 +138,12 @@ fn shortcomings(container: &Container<'_>) -> Vec<String> {
     found
 }
 
-fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Caution>) {
-    if !drops_all(container) {
+fn repair(editor: &mut Editor, container: &Container<'_>, rules: &RulesConfig, cautions: &mut Vec<Caution>) {
+    if !drops_all(container, rules) {
         editor.append(&container.security_pointer(&["capabilities", "drop"]), json!("ALL"));
         cautions.push(Caution::DefaultCapabilitiesDropped);
     }
-    if take_away(editor, container, is_dangerous) {
+    if take_away(editor, container, |name| is_refused(name, rules)) {
         cautions.push(Caution::LosesCapability);
     }
     if is_true(container, "privileged") || is_true(container, "allowPrivilegeEscalation") {
@@ -152,8 +154,12 @@ fn repair(editor: &mut Editor, container: &Container<'_>, cautions: &mut Vec<Cau
 }
 
 const SCOPE: Scope = Scope {
-    containers: |view, container| {
-        if on_windows(view, container) { is_found(container) } else { !shortcomings(container).is_empty() }
+    containers: |view, container, rules| {
+        if on_windows(view, container) {
+            is_found(container)
+        } else {
+            !shortcomings(container, rules).is_empty()
+        }
     },
     may: &[
         may(
@@ -162,7 +168,7 @@ const SCOPE: Scope = Scope {
         ),
         may(
             "{container}/securityContext/capabilities/add/*",
-            &[To::If("a dangerous name removed", is_taken_away), ON_WINDOWS],
+            &[To::If("a name removed that may not be added", is_taken_away), ON_WINDOWS],
         ),
         may("{container}/securityContext/allowPrivilegeEscalation", &[To::False, ON_WINDOWS]),
         UNPRIVILEGED,
@@ -181,7 +187,8 @@ fn is_found(container: &Container<'_>) -> bool {
 }
 
 fn is_taken_away(site: &Site<'_, '_>) -> bool {
-    site.change.is.is_none() && site.change.was.and_then(Value::as_str).is_some_and(is_dangerous)
+    let was = site.change.was.and_then(Value::as_str);
+    site.change.is.is_none() && was.is_some_and(|was| is_refused(was, site.rules))
 }
 
 impl Policy for DropCapabilities {
@@ -225,25 +232,27 @@ impl Policy for DropCapabilities {
         let mut editor = Editor::new(view.value);
         let mut cautions = Vec::new();
         for container in view.containers.iter().filter(|container| !on_windows(view, container)) {
-            repair(&mut editor, container, &mut cautions);
+            repair(&mut editor, container, rules, &mut cautions);
         }
         checked(self, view, rules, editor, cautions)
     }
 
     /// What a repair must show in every container; it implies what the detector looks for.
-    fn cleared(&self, view: &View<'_>, _rules: &RulesConfig) -> Vec<String> {
+    fn cleared(&self, view: &View<'_>, rules: &RulesConfig) -> Vec<String> {
         let linux = view.containers.iter().filter(|container| !on_windows(view, container));
-        linux.flat_map(shortcomings).collect()
+        linux.flat_map(|container| shortcomings(container, rules)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::config::SecurityLevel;
     use domain::record::Neighbours;
 
     use super::*;
     use crate::document::Document;
     use crate::testing::{document, findings, fix_of, fixture_holds, messages, review_of};
+    use crate::verify::apply;
 
     fn pod(context: &str) -> Document {
         document(&format!("kind: Pod\nspec: {{containers: [{{name: a, securityContext: {context}}}]}}"))
@@ -363,6 +372,47 @@ mod tests {
             cautions("{allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [SYS_PTRACE]}}"),
             [Caution::LosesCapability]
         );
+    }
+
+    #[test]
+    fn at_the_level_restricted_only_net_bind_service_stays() {
+        let rules = RulesConfig { level: SecurityLevel::Restricted, ..RulesConfig::default() };
+        for (context, drop, add) in [
+            ("{}", json!(["ALL"]), Value::Null),
+            ("{capabilities: {drop: [all]}}", json!(["all", "ALL"]), Value::Null),
+            ("{capabilities: {drop: [ALL], add: [CHOWN]}}", json!(["ALL"]), Value::Null),
+            (
+                "{capabilities: {add: [SETUID, NET_BIND_SERVICE, KILL]}}",
+                json!(["ALL"]),
+                json!(["NET_BIND_SERVICE"]),
+            ),
+            ("{capabilities: {add: [net_bind_service]}}", json!(["ALL"]), Value::Null),
+        ] {
+            for list in ["containers", "initContainers", "ephemeralContainers"] {
+                let pod = document(&format!(
+                    "kind: Pod\nspec: {{{list}: [{{name: a, securityContext: {context}}}]}}"
+                ));
+                let view = View::new(&pod, &Neighbours::Unknown);
+                let Fix::Repair { patch, .. } = DropCapabilities.fix(&view, &rules) else {
+                    panic!("{context}")
+                };
+                let patched = Document::from_value(apply(&pod.value, &patch).unwrap()).unwrap();
+                let at = |key: &str| {
+                    let place = format!("/spec/{list}/0/securityContext/capabilities/{key}");
+                    patched.value.pointer(&place).cloned().unwrap_or_default()
+                };
+                assert_eq!((at("drop"), at("add")), (drop.clone(), add.clone()), "{list} {context}");
+                let after = View::new(&patched, &Neighbours::Unknown);
+                assert!(
+                    matches!(DropCapabilities.fix(&after, &rules), Fix::NotApplicable { .. }),
+                    "{context}"
+                );
+            }
+        }
+        let kept = pod("{allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [CHOWN]}}");
+        let view = View::new(&kept, &Neighbours::Unknown);
+        assert!(matches!(DropCapabilities.fix(&view, &RulesConfig::default()), Fix::NotApplicable { .. }));
+        assert_eq!(DropCapabilities.cleared(&view, &rules).len(), 1);
     }
 
     #[test]

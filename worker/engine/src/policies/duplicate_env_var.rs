@@ -90,7 +90,7 @@ fn is_used(uses: Option<&Vec<usize>>, entries: &Entries<'_>) -> bool {
 }
 
 const SCOPE: Scope = Scope {
-    containers: |_, container| !duplicates(container).is_empty(),
+    containers: |_, container, _| !duplicates(container).is_empty(),
     may: &[may(
         "{container}/env/*/**",
         &[To::If("an entry removed that a later one of its name shadows", is_shadowed)],

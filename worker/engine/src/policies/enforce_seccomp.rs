@@ -46,7 +46,7 @@ fn violates(view: &View<'_>, container: &Container<'_>) -> bool {
 }
 
 const SCOPE: Scope = Scope {
-    containers: violates,
+    containers: |view, container, _| violates(view, container),
     may: &[
         may("{container}/securityContext/seccompProfile/type", &[To::Text(&["RuntimeDefault"])]),
         may("{container}/securityContext/seccompProfile/**", &[To::Gone]),

@@ -172,7 +172,7 @@ fn secret_object(view: &View<'_>, name: &str, values: &Value) -> Value {
 }
 
 const SCOPE: Scope = Scope {
-    containers: |_, container| literals(container).next().is_some(),
+    containers: |_, container, _| literals(container).next().is_some(),
     may: &[
         may(
             "{container}/env/*/value",

@@ -151,7 +151,7 @@ fn repaired(target: &Value) -> Result<Value, String> {
 }
 
 const SCOPE: Scope = Scope {
-    containers: |_, container| {
+    containers: |_, container, _| {
         let names = container.maps("ports").filter_map(|(_, port)| port_name(port));
         names.into_iter().any(|name| !violations(name).is_empty())
     },

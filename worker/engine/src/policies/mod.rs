@@ -9,6 +9,7 @@ mod label_text;
 mod message;
 mod probe_ports;
 mod registry;
+mod resource_amounts;
 mod scope;
 mod security;
 

@@ -47,7 +47,7 @@ fn violates(view: &View<'_>, container: &Container<'_>) -> bool {
 }
 
 const SCOPE: Scope = Scope {
-    containers: violates,
+    containers: |view, container, _| violates(view, container),
     may: &[
         NO_ESCALATION,
         UNPRIVILEGED,

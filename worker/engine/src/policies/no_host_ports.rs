@@ -45,7 +45,7 @@ fn host_ports(container: &Container<'_>) -> Vec<Pointer> {
 }
 
 const SCOPE: Scope = Scope {
-    containers: |_, container| !host_ports(container).is_empty(),
+    containers: |_, container, _| !host_ports(container).is_empty(),
     may: &[
         may("{container}/ports/*/hostPort", &[To::Gone]),
         may(

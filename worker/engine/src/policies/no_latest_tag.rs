@@ -10,7 +10,9 @@
 //!
 //! # Repair
 //! The image that the config maps it to (`rules.images`, first the image as written, then without its tag); otherwise
-//! the config's default tag, with the caution `tag_unverified`. No image is ever invented: where there is none, or what
+//! the config's default tag, with the caution `tag_unverified`. Where no `imagePullPolicy` is written, the API server sets
+//! `Always` for `latest` and `IfNotPresent` for any other tag: the repair writes none, since a fixed tag is meant to stay
+//! what it is, and says so with the caution `pull_policy_relaxed`. No image is ever invented: where there is none, or what
 //! stands there is no image reference, a person must say which one to run.
 //!
 //! # Example
@@ -20,6 +22,7 @@
 //! ```
 
 use domain::config::RulesConfig;
+use domain::image::ImageParts;
 use domain::outcome::Caution;
 use domain::policy::PolicyId;
 use serde_json::{Value, json};
@@ -29,7 +32,7 @@ use super::message::quoted;
 use super::scope::{Scope, Site, To, may};
 use super::security::checked;
 use crate::edit::Editor;
-use crate::k8s::{Container, View, names};
+use crate::k8s::{Container, View};
 
 pub(super) struct NoLatestTag;
 
@@ -49,15 +52,6 @@ fn is_blocked(image: &str) -> bool {
     let tail = image.rsplit(':').next().unwrap_or_default();
     let after_slash = tail.split_once('/').is_some_and(|(_, rest)| !rest.is_empty());
     image.ends_with(":latest") || !image.contains(':') || after_slash
-}
-
-/// The image without its tag. A colon before the last slash belongs to the registry's port.
-fn without_tag(image: &str) -> &str {
-    let name_at = image.rfind('/').map_or(0, |slash| slash + 1);
-    match image.get(name_at..).and_then(|name| name.find(':')) {
-        Some(colon) => image.get(..name_at + colon).unwrap_or(image),
-        None => image,
-    }
 }
 
 /// Whether the text can be an image without tag and digest: components of lower-case letters and digits, before them
@@ -102,13 +96,13 @@ fn is_stand_in(name: &str) -> bool {
 fn replacement(container: &Container<'_>, rules: &RulesConfig) -> Result<(String, bool), String> {
     let written = image(container);
     let trimmed = written.trim();
-    let name = without_tag(trimmed);
+    let ImageParts { name, digest, .. } = ImageParts::of(trimmed);
     let who = quoted(container.name);
     if trimmed.is_empty() {
         return Err(format!("container {who} has no image: name the image that it must run"));
     }
     let mapped = [written, trimmed, name].into_iter().find_map(|key| rules.images.get(key));
-    if mapped.is_none() && (!is_name(name) || is_stand_in(name)) {
+    if mapped.is_none() && (!is_name(name) || digest.is_some() || is_stand_in(name)) {
         return Err(format!(
             "the image {} of container {who} is no image reference: render the template, or name the image",
             quoted(written)
@@ -125,8 +119,20 @@ fn replacement(container: &Container<'_>, rules: &RulesConfig) -> Result<(String
     Ok((new, mapped.is_some()))
 }
 
+/// Whether nodes that have the image asked for a newer one so far, because of the tag alone, and do no longer. A digest names
+/// one image for ever, so that nothing newer is missed.
+fn relaxes_pull_policy(container: &Container<'_>, new: &str) -> bool {
+    let policy = container.fields.get("imagePullPolicy").filter(|policy| !policy.is_null());
+    let [old, new] = [image(container), new].map(ImageParts::of);
+    policy.is_none_or(|policy| policy == "")
+        && is_name(old.name)
+        && old.is_always_pulled()
+        && !new.is_always_pulled()
+        && new.digest.is_none()
+}
+
 const SCOPE: Scope = Scope {
-    containers: |_, container| is_blocked(image(container)),
+    containers: |_, container, _| is_blocked(image(container)),
     may: &[may(
         "{container}/image",
         &[To::If(
@@ -140,9 +146,12 @@ const SCOPE: Scope = Scope {
 fn is_fixed(site: &Site<'_, '_>) -> bool {
     let was = site.change.was.and_then(Value::as_str).unwrap_or_default().trim();
     let mapped = |is: &str| {
-        [was, without_tag(was)].iter().any(|key| site.rules.images.get(*key).is_some_and(|image| image == is))
+        [was, ImageParts::of(was).name]
+            .iter()
+            .any(|key| site.rules.images.get(*key).is_some_and(|image| image == is))
     };
-    let same = |is: &str| !is_blocked(is) && names::image_repository(was) == names::image_repository(is);
+    let same =
+        |is: &str| !is_blocked(is) && ImageParts::of(was).repository() == ImageParts::of(is).repository();
     site.text().is_some_and(|is| same(is) || mapped(is))
 }
 
@@ -187,6 +196,9 @@ impl Policy for NoLatestTag {
             if !is_mapped {
                 cautions.push(Caution::TagUnverified);
             }
+            if relaxes_pull_policy(container, &new) {
+                cautions.push(Caution::PullPolicyRelaxed);
+            }
             editor.set(&container.pointer.child("image"), json!(new));
         }
         checked(self, view, rules, editor, cautions)
@@ -211,6 +223,28 @@ mod tests {
     #[test]
     fn fixtures() {
         fixture_holds(&NoLatestTag);
+    }
+
+    #[test]
+    fn a_pull_policy_that_follows_from_the_tag_is_said() {
+        let mut rules = RulesConfig::default();
+        rules.images.insert("pinned".into(), "pinned@sha256:0123".into());
+        for (container, is_said) in [
+            ("image: app", true),
+            ("image: 'app:latest'", true),
+            ("image: app, imagePullPolicy: null", true),
+            ("image: app, imagePullPolicy: ''", true),
+            ("image: app, imagePullPolicy: Always", false),
+            ("image: 'app:latest', imagePullPolicy: IfNotPresent", false),
+            ("image: app, imagePullPolicy: Never", false),
+            ("image: pinned", false),
+        ] {
+            let document = document(&format!("kind: Pod\nspec: {{containers: [{{name: a, {container}}}]}}"));
+            let view = View::new(&document, &Neighbours::Unknown);
+            let Fix::Repair { patch, cautions, .. } = NoLatestTag.fix(&view, &rules) else { panic!() };
+            assert_eq!(cautions.contains(&Caution::PullPolicyRelaxed), is_said, "{container}");
+            assert_eq!(patch.len(), 1, "the image alone changes: {container}");
+        }
     }
 
     #[test]
@@ -330,7 +364,7 @@ mod tests {
             .map(|op| op["value"].clone())
             .collect();
         assert_eq!(values, ["nginx:1.29", "r:5/app@sha256:0123", "redis:stable"]);
-        assert_eq!(cautions, [Caution::TagUnverified]);
+        assert_eq!(cautions, [Caution::TagUnverified, Caution::PullPolicyRelaxed]);
 
         rules.images.insert("redis".into(), "valkey:latest".into());
         let Fix::NeedsReview { reason } = NoLatestTag.fix(&view, &rules) else { panic!() };

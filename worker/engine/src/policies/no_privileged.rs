@@ -41,7 +41,7 @@ fn is_privileged(container: &Container<'_>) -> bool {
 }
 
 const SCOPE: Scope = Scope {
-    containers: |_, container| is_privileged(container),
+    containers: |_, container, _| is_privileged(container),
     may: &[UNPRIVILEGED, CONFINED_MOUNTS],
     companion: None,
 };

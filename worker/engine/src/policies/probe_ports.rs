@@ -149,7 +149,7 @@ pub(super) fn is_asked_name(probe: Probe, site: &Site<'_, '_>) -> bool {
 macro_rules! probe_scope {
     ($probe:expr, $key:literal) => {
         Scope {
-            containers: |_, container| probe_ports::is_unexposed($probe, container),
+            containers: |_, container, _| probe_ports::is_unexposed($probe, container),
             may: &[
                 may(
                     concat!("{container}/", $key, "/*/port"),

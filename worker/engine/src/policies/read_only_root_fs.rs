@@ -60,7 +60,7 @@ fn has_writable_volume(view: &View<'_>, container: &Container<'_>) -> bool {
 }
 
 const SCOPE: Scope = Scope {
-    containers: |view, container| !on_windows(view, container) && !is_true(container, KEY),
+    containers: |view, container, _| !on_windows(view, container) && !is_true(container, KEY),
     may: &[
         may("{container}/securityContext/readOnlyRootFilesystem", &[To::True]),
         may("{pod}/volumes/*/name", &[NEW_VOLUME]),

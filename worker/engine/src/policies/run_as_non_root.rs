@@ -11,7 +11,9 @@
 //! # Repair
 //! A group of 0 and a user of 0 are removed where they stand, in the container or its pod: an image knows its own user,
 //! and `runAsNonRoot` beside user 0 cannot start. Where no user above 0 holds then, `runAsNonRoot: true` is set in the
-//! container, with the caution `image_user_unknown`: the node refuses to start an image that wants root.
+//! container, with the caution `image_user_unknown`: the node refuses to start an image that wants root. With
+//! `rules.level: restricted` it is set beside a user above 0 as well, and a 0 of the pod goes even where every container has
+//! a user of its own, as the profile *Restricted* asks.
 //!
 //! # Example
 //! ```yaml
@@ -27,7 +29,7 @@ use serde_json::{Value, json};
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
 use super::scope::{Scope, To, may};
-use super::security::{checked, effective, is_removed_zero, pod_level};
+use super::security::{checked, effective, is_removed_zero, is_restricted, pod_level};
 use crate::edit::Editor;
 use crate::k8s::{Container, View};
 
@@ -70,6 +72,26 @@ fn violations(view: &View<'_>, container: &Container<'_>) -> Vec<(&'static str, 
     found
 }
 
+/// What the profile *Restricted* asks beyond that: `runAsNonRoot` whatever the user is, and no user 0 even where a
+/// container has another.
+fn restricted_violations(view: &View<'_>, container: &Container<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    let name = quoted(container.name);
+    if !is_non_root(view, container) {
+        found.push(format!("container {name} is not set to runAsNonRoot"));
+    }
+    if pod_level(view, container, "runAsUser").and_then(Value::as_i64) == Some(0) {
+        found.push(format!("the pod of container {name} sets runAsUser to 0"));
+    }
+    found
+}
+
+/// Whether a repair has something to do for the container, as the rules are set.
+fn is_open(view: &View<'_>, container: &Container<'_>, rules: &RulesConfig) -> bool {
+    !violations(view, container).is_empty()
+        || (is_restricted(rules) && !restricted_violations(view, container).is_empty())
+}
+
 /// Removes the 0 that holds for the container: its own, then its pod's if that comes to hold. What holds afterwards.
 fn drop_zero(editor: &mut Editor, view: &View<'_>, container: &Container<'_>, key: &str) -> Option<i64> {
     let own_at = container.security_pointer(&[key]);
@@ -79,15 +101,20 @@ fn drop_zero(editor: &mut Editor, view: &View<'_>, container: &Container<'_>, ke
         Some(number) => return number,
         None => {}
     }
-    let pod_at = view.pod_of(container)?.pointer.join(&["securityContext", key]);
-    if editor.value(&pod_at).and_then(Value::as_i64) == Some(0) {
-        editor.remove(&pod_at);
+    drop_pod_zero(editor, view, container, key)
+}
+
+/// Removes the 0 of the container's pod. What the pod says afterwards.
+fn drop_pod_zero(editor: &mut Editor, view: &View<'_>, container: &Container<'_>, key: &str) -> Option<i64> {
+    let at = view.pod_of(container)?.pointer.join(&["securityContext", key]);
+    if editor.value(&at).and_then(Value::as_i64) == Some(0) {
+        editor.remove(&at);
     }
-    editor.value(&pod_at).and_then(Value::as_i64)
+    editor.value(&at).and_then(Value::as_i64)
 }
 
 const SCOPE: Scope = Scope {
-    containers: |view, container| !violations(view, container).is_empty(),
+    containers: is_open,
     may: &[
         may("{container}/securityContext/runAsNonRoot", &[To::True]),
         may("{container}/securityContext/runAsUser", NO_ROOT),
@@ -136,33 +163,51 @@ impl Policy for RunAsNonRoot {
     fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
         let mut editor = Editor::new(view.value);
         let mut cautions = Vec::new();
-        for container in &view.containers {
+        let restricted = is_restricted(rules);
+        for container in view.containers.iter().filter(|container| is_open(view, container, rules)) {
             let violations = violations(view, container);
             if violations.iter().any(|(key, _)| *key == "runAsGroup") {
                 drop_zero(&mut editor, view, container, "runAsGroup");
             }
-            if violations.iter().all(|(key, _)| *key == "runAsGroup") {
+            let asked = restricted && !restricted_violations(view, container).is_empty();
+            if !asked && violations.iter().all(|(key, _)| *key == "runAsGroup") {
                 continue;
             }
             let user = drop_zero(&mut editor, view, container, "runAsUser");
-            if user.is_some_and(|user| user > 0) {
+            let has_user = user.is_some_and(|user| user > 0);
+            if !has_user {
+                cautions.push(Caution::ImageUserUnknown);
+            }
+            if restricted {
+                drop_pod_zero(&mut editor, view, container, "runAsUser");
+            } else if has_user {
                 continue;
             }
-            cautions.push(Caution::ImageUserUnknown);
             if !is_non_root(view, container) {
                 editor.set(&container.security_pointer(&["runAsNonRoot"]), json!(true));
             }
         }
         checked(self, view, rules, editor, cautions)
     }
+
+    fn cleared(&self, view: &View<'_>, rules: &RulesConfig) -> Vec<String> {
+        let mut left: Vec<String> = self.detect(view).into_iter().map(|finding| finding.message).collect();
+        if is_restricted(rules) {
+            left.extend(view.containers.iter().flat_map(|container| restricted_violations(view, container)));
+        }
+        left
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::config::SecurityLevel;
     use domain::record::Neighbours;
 
     use super::*;
+    use crate::document::Document;
     use crate::testing::{document, findings, fix_of, fixture_holds, messages, review_of};
+    use crate::verify::apply;
 
     fn pod(pod: &str, containers: &str) -> crate::document::Document {
         document(&format!("kind: Pod\nspec: {{securityContext: {pod}, containers: [{containers}]}}"))
@@ -245,6 +290,43 @@ mod tests {
             fix_of(&RunAsNonRoot, &shadowing),
             json!([{"op": "remove", "path": "/spec/containers/0/securityContext/runAsUser"}])
         );
+    }
+
+    #[test]
+    fn at_the_level_restricted_it_is_said_of_every_container() {
+        let rules = RulesConfig { level: SecurityLevel::Restricted, ..RulesConfig::default() };
+        for (pod_level, containers, expected) in [
+            ("{runAsUser: 5}", "{name: a}", vec!["/spec/containers/0/securityContext"]),
+            ("{runAsNonRoot: true}", "{name: a}, {name: b, securityContext: {runAsUser: 7}}", vec![]),
+            (
+                "{runAsNonRoot: true, runAsUser: 0}",
+                "{name: a, securityContext: {runAsUser: 5}}",
+                vec!["/spec/securityContext/runAsUser"],
+            ),
+            (
+                "{runAsNonRoot: true}",
+                "{name: a, securityContext: {runAsUser: 5, runAsNonRoot: false}}",
+                vec!["/spec/containers/0/securityContext/runAsNonRoot"],
+            ),
+        ] {
+            let document = pod(pod_level, containers);
+            let view = View::new(&document, &Neighbours::Unknown);
+            let paths = match RunAsNonRoot.fix(&view, &rules) {
+                Fix::Repair { patch, cautions, .. } => {
+                    assert!(cautions.is_empty(), "the user is known: {pod_level} {containers}");
+                    let patched = Document::from_value(apply(&document.value, &patch).unwrap()).unwrap();
+                    let after = View::new(&patched, &Neighbours::Unknown);
+                    assert_eq!(RunAsNonRoot.cleared(&after, &rules), Vec::<String>::new());
+                    let ops = serde_json::to_value(&patch).unwrap();
+                    let ops = ops.as_array().unwrap().iter();
+                    ops.map(|op| op["path"].as_str().unwrap().to_owned()).collect()
+                }
+                Fix::NotApplicable { .. } => Vec::new(),
+                Fix::NeedsReview { reason } => panic!("{reason}"),
+            };
+            assert_eq!(paths, expected, "{pod_level} {containers}");
+            assert!(messages(&RunAsNonRoot, &document).is_empty(), "the scanner finds nothing");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn violates(view: &View<'_>, container: &Container<'_>) -> bool {
 }
 
 const SCOPE: Scope = Scope {
-    containers: violates,
+    containers: |view, container, _| violates(view, container),
     may: &[
         may("{container}/securityContext/runAsUser", &[To::AboveZero]),
         may("{pod}/securityContext/runAsUser", &[To::AboveZero]),

@@ -16,8 +16,8 @@ use crate::k8s::{Container, Pod, View};
 /// What a repair of a policy may change, and what it may bring.
 #[derive(Debug)]
 pub struct Scope {
-    /// Whether a container violates the policy, so that a repair may change it.
-    pub containers: fn(&View<'_>, &Container<'_>) -> bool,
+    /// Whether a container violates the policy as the rules are set, so that a repair may change it.
+    pub containers: fn(&View<'_>, &Container<'_>, &RulesConfig) -> bool,
     /// The places and their values.
     pub may: &'static [May],
     /// The objects that may stand beside the document; `None`: none may.
@@ -65,7 +65,7 @@ pub(super) const fn may(at: &'static str, to: &'static [To]) -> May {
 }
 
 /// For policies that are not about single containers.
-pub(super) fn any_container(_: &View<'_>, _: &Container<'_>) -> bool {
+pub(super) fn any_container(_: &View<'_>, _: &Container<'_>, _: &RulesConfig) -> bool {
     true
 }
 

@@ -1,6 +1,6 @@
 //! What the policies about security contexts share: effective values, capabilities, privileged mode, Windows.
 
-use domain::config::RulesConfig;
+use domain::config::{RulesConfig, SecurityLevel};
 use domain::outcome::Caution;
 use domain::pointer::Pointer;
 use serde_json::{Value, json};
@@ -94,6 +94,22 @@ pub(super) fn capabilities<'a>(container: &Container<'a>, list: &str) -> Vec<(us
 pub(super) fn capability_name(text: &str) -> String {
     let name = text.trim().to_ascii_uppercase();
     name.strip_prefix("CAP_").map(str::to_owned).unwrap_or(name)
+}
+
+/// The one capability that the profile *Restricted* lets a container add, written as the API server compares it.
+pub(super) const MAY_BE_ADDED: &str = "NET_BIND_SERVICE";
+
+/// Whether a repair reaches the profile *Restricted* of the Pod Security Standards.
+pub(super) fn is_restricted(rules: &RulesConfig) -> bool {
+    rules.level == SecurityLevel::Restricted
+}
+
+/// Whether the container drops ALL: in any case, or as the profile *Restricted* has it written.
+pub(super) fn drops_all(container: &Container<'_>, rules: &RulesConfig) -> bool {
+    let is_all = |name: &str| {
+        if is_restricted(rules) { name == "ALL" } else { name.eq_ignore_ascii_case("all") }
+    };
+    capabilities(container, "drop").iter().any(|(_, name)| is_all(name))
 }
 
 /// Takes the entries of `capabilities.add` for which `is_refused` holds away, and the list when nothing is left of it.

@@ -2,8 +2,10 @@
 //!
 //! # What it checks
 //! The CPU request and the memory limit of every container (kube-linter `unset-cpu-requirements` and
-//! `unset-memory-requirements`); a zero counts as absent. A repair must leave all four values present, above zero, and
-//! no request above its limit. Ephemeral containers are left out: the API server allows them no resources.
+//! `unset-memory-requirements`); a zero counts as absent. A value that no decoder reads as a quantity (`64mi`, a placeholder)
+//! is found as well. What the pod says for all its containers (`spec.resources`) counts for each of them. A repair must leave
+//! all four values present, above zero, and no request above its limit. Ephemeral containers are left out: the API server
+//! allows them no resources.
 //!
 //! # Why
 //! Without a request the scheduler packs nodes blindly; without a memory limit one leak takes its node down
@@ -12,7 +14,8 @@
 //! # Repair
 //! Only what is missing is added: a limit is the larger of its configured default and the container's request; a request
 //! is the container's limit, as the API server defaults it, and the configured default where there is no limit. What the
-//! user wrote stays as it is, numbers included. A value that is no quantity, or a request above its limit, is the user's to decide.
+//! user wrote stays as it is, numbers included. A pod that requests a resource for its containers and does not limit it gets
+//! the limit where the request stands. A value that is no quantity, or a request above its limit, is the user's to decide.
 //!
 //! # Example
 //! ```yaml
@@ -24,13 +27,17 @@ use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::pointer::Pointer;
 use domain::policy::PolicyId;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::message::quoted;
+use super::resource_amounts::{
+    Amount, Amounts, BLOCKS, RESOURCES, amount, missing_pod_limit, unreadable, with_resources,
+};
 use super::scope::{Scope, Site, To, may};
 use crate::edit::Editor;
-use crate::k8s::{Container, ContainerKind, View, quantity};
+use crate::k8s::quantity::Quantity;
+use crate::k8s::{Container, ContainerKind, View};
 
 pub(super) struct SetRequestsLimits;
 
@@ -46,105 +53,12 @@ const MEMORY: Check = Check {
     remedy: "Set the memory requests and limits of the container to what it needs.",
 };
 
-const RESOURCES: [&str; 2] = ["cpu", "memory"];
-const BLOCKS: [&str; 2] = ["requests", "limits"];
-
-/// One of the four values of a container.
-enum Amount {
-    /// Absent, null, empty or zero.
-    Missing,
-    /// Above zero.
-    Set(f64),
-    /// Not a quantity, or below zero.
-    Unreadable(String),
-}
-
-fn amount(container: &Container<'_>, block: &str, resource: &str) -> Amount {
-    let value = container.fields.get("resources").and_then(|resources| resources.get(block)?.get(resource));
-    match value {
-        None | Some(Value::Null) => Amount::Missing,
-        Some(Value::String(text)) if text.is_empty() => Amount::Missing,
-        Some(value) => match quantity::parse(value) {
-            Some(0.0) => Amount::Missing,
-            Some(amount) if amount > 0.0 => Amount::Set(amount),
-            _ => Amount::Unreadable(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
-        },
-    }
-}
-
-fn with_resources<'v, 'a>(view: &'v View<'a>) -> impl Iterator<Item = &'v Container<'a>> {
-    view.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral)
-}
-
-/// The four values of a container, read once.
-struct Amounts<'c, 'a> {
-    container: &'c Container<'a>,
-    resource: &'static str,
-    request: Amount,
-    limit: Amount,
-}
-
-impl<'c, 'a> Amounts<'c, 'a> {
-    fn of(container: &'c Container<'a>, resource: &'static str) -> Self {
-        let request = amount(container, "requests", resource);
-        let limit = amount(container, "limits", resource);
-        Self { container, resource, request, limit }
-    }
-
-    fn written(&self, block: &str) -> Option<&'a Value> {
-        self.container.fields.get("resources")?.get(block)?.get(self.resource)
-    }
-
-    /// What is wrong and no default can mend.
-    fn trouble(&self) -> Option<String> {
-        let name = quoted(self.container.name);
-        let resource = self.resource;
-        match (&self.request, &self.limit) {
-            (Amount::Unreadable(text), _) => {
-                Some(format!("container {name} has the {resource} request {text:?}, which is no quantity"))
-            }
-            (_, Amount::Unreadable(text)) => {
-                Some(format!("container {name} has the {resource} limit {text:?}, which is no quantity"))
-            }
-            (Amount::Set(request), Amount::Set(limit)) if request > limit => {
-                Some(format!("container {name} requests more {resource} than its limit allows"))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_incomplete(&self) -> bool {
-        matches!(self.request, Amount::Missing) || matches!(self.limit, Amount::Missing)
-    }
-
-    /// What must be added, as (request, limit).
-    fn missing(&self, rules: &RulesConfig) -> (Option<Value>, Option<Value>) {
-        let (request, limit) = match self.resource {
-            "cpu" => (&rules.cpu_request, &rules.cpu_limit),
-            _ => (&rules.memory_request, &rules.memory_limit),
-        };
-        let is_above =
-            |default: &str, bound: f64| quantity::parse(&json!(default)).is_some_and(|value| value > bound);
-        match (&self.request, &self.limit) {
-            (Amount::Missing, Amount::Missing) => (Some(json!(request)), Some(json!(limit))),
-            // The API server requests the limit where nothing is requested: a lower request would take away what the
-            // container has, and the class Guaranteed from its pod.
-            (Amount::Missing, Amount::Set(_)) => (self.written("limits").cloned(), None),
-            (Amount::Set(bound), Amount::Missing) => {
-                let own = (!is_above(limit, *bound)).then(|| self.written("requests").cloned()).flatten();
-                (None, Some(own.unwrap_or_else(|| json!(limit))))
-            }
-            _ => (None, None),
-        }
-    }
-}
-
-fn complete(editor: &mut Editor, container: &Container<'_>, rules: &RulesConfig) {
+fn complete(editor: &mut Editor, view: &View<'_>, container: &Container<'_>, rules: &RulesConfig) {
     let resources = container.pointer.child("resources");
     let mut blocks: [Map<String, Value>; 2] = [Map::new(), Map::new()];
     for resource in RESOURCES {
-        let (request, limit) = Amounts::of(container, resource).missing(rules);
-        for (block, value) in blocks.iter_mut().zip([request, limit]) {
+        let missing = Amounts::of(view, container, resource).missing(rules);
+        for (block, value) in blocks.iter_mut().zip(missing) {
             block.extend(value.map(|value| (resource.to_owned(), value)));
         }
     }
@@ -172,17 +86,30 @@ fn add_block(editor: &mut Editor, at: &Pointer, block: Map<String, Value>) {
     }
 }
 
+/// Limits what the pods request for all their containers.
+fn complete_pods(editor: &mut Editor, view: &View<'_>, rules: &RulesConfig) {
+    for pod in &view.pods {
+        for resource in RESOURCES {
+            if let Some(limit) = missing_pod_limit(view, pod, resource, rules) {
+                editor.set(&pod.pointer.join(&["resources", "limits", resource]), limit);
+            }
+        }
+    }
+}
+
 const SCOPE: Scope = Scope {
-    containers: |_, container| {
-        let open = |amounts: Amounts<'_, '_>| amounts.trouble().is_some() || amounts.is_incomplete();
+    containers: |view, container, _| {
+        let open = |amounts: Amounts<'_>| amounts.trouble().is_some() || amounts.is_incomplete();
         container.kind != ContainerKind::Ephemeral
-            && RESOURCES.into_iter().any(|resource| open(Amounts::of(container, resource)))
+            && RESOURCES.into_iter().any(|resource| open(Amounts::of(view, container, resource)))
     },
     may: &[
         may("{container}/resources/requests/cpu", &[OPEN_AMOUNT]),
         may("{container}/resources/requests/memory", &[OPEN_AMOUNT]),
         may("{container}/resources/limits/cpu", &[OPEN_AMOUNT]),
         may("{container}/resources/limits/memory", &[OPEN_AMOUNT]),
+        may("{pod}/resources/limits/cpu", &[POD_LIMIT]),
+        may("{pod}/resources/limits/memory", &[POD_LIMIT]),
     ],
     companion: None,
 };
@@ -190,16 +117,78 @@ const SCOPE: Scope = Scope {
 const OPEN_AMOUNT: To =
     To::If("a quantity above 0, where there was none or requests exceed limits", is_open_amount);
 
+const POD_LIMIT: To =
+    To::If("a quantity above 0, where the pod requests one and limits none", is_open_pod_limit);
+
+fn is_above_zero(site: &Site<'_, '_>) -> bool {
+    site.change.is.and_then(Quantity::of).is_some_and(Quantity::is_positive)
+}
+
+fn known(resource: Option<&str>) -> Option<&'static str> {
+    RESOURCES.into_iter().find(|known| Some(*known) == resource)
+}
+
 fn is_open_amount(site: &Site<'_, '_>) -> bool {
     let (Some([before, _]), Some(block), Some(resource)) =
-        (site.containers, site.container_key(1), site.key())
+        (site.containers, site.container_key(1), known(site.key()))
     else {
         return false;
     };
-    let Some(resource) = RESOURCES.into_iter().find(|known| *known == resource) else { return false };
-    let is_above_zero = site.change.is.and_then(quantity::parse).is_some_and(|amount| amount > 0.0);
-    let was_missing = matches!(amount(before, block, resource), Amount::Missing);
-    is_above_zero && (was_missing || Amounts::of(before, resource).trouble().is_some())
+    let amounts = Amounts::of(site.before, before, resource);
+    let was_missing = amount(before.fields.get("resources"), block, resource) == Amount::Missing;
+    is_above_zero(site) && (was_missing || amounts.trouble().is_some())
+}
+
+fn is_open_pod_limit(site: &Site<'_, '_>) -> bool {
+    let (Some([before, _]), Some(resource)) = (site.pods, known(site.key())) else { return false };
+    let was_missing = missing_pod_limit(site.before, before, resource, site.rules).is_some();
+    is_above_zero(site) && was_missing
+}
+
+/// What a scanner of files finds: no CPU request, no memory limit.
+fn unset(view: &View<'_>) -> Vec<Finding> {
+    let demands = [(CPU, "requests", "cpu", "cpu request"), (MEMORY, "limits", "memory", "memory limit")];
+    let mut findings = Vec::new();
+    for (check, block, resource, words) in demands {
+        for container in with_resources(view) {
+            let amounts = Amounts::of(view, container, resource);
+            if amounts.lacks(block) {
+                findings.push(Finding {
+                    policy: PolicyId::SetRequestsLimits,
+                    check: check.id,
+                    message: format!("container {} has {words} 0", quoted(container.name)),
+                    pointer: view.nearest(container.pointer.join(&["resources", block, resource])),
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// Amounts that no decoder reads, in the containers and in their pods.
+fn unreadable_amounts(view: &View<'_>) -> Vec<Finding> {
+    let of_containers = with_resources(view).map(|container| {
+        let who = format!("container {}", quoted(container.name));
+        (who, &container.pointer, container.fields)
+    });
+    let of_pods = view.pods.iter().map(|pod| ("the pod".to_owned(), &pod.pointer, pod.spec));
+    let mut findings = Vec::new();
+    for (who, at, fields) in of_containers.chain(of_pods) {
+        for (check, resource) in [CPU, MEMORY].into_iter().zip(RESOURCES) {
+            for block in BLOCKS {
+                let Amount::Unreadable(text) = amount(fields.get("resources"), block, resource) else {
+                    continue;
+                };
+                findings.push(Finding {
+                    policy: PolicyId::SetRequestsLimits,
+                    check: check.id,
+                    message: unreadable(&who, block, resource, &text),
+                    pointer: view.nearest(at.join(&["resources", block, resource])),
+                });
+            }
+        }
+    }
+    findings
 }
 
 impl Policy for SetRequestsLimits {
@@ -216,20 +205,8 @@ impl Policy for SetRequestsLimits {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {
-        let demands = [(CPU, "requests", "cpu", "cpu request"), (MEMORY, "limits", "memory", "memory limit")];
-        let mut findings = Vec::new();
-        for (check, block, resource, words) in demands {
-            for container in with_resources(view) {
-                if matches!(amount(container, block, resource), Amount::Missing) {
-                    findings.push(Finding {
-                        policy: self.id(),
-                        check: check.id,
-                        message: format!("container {} has {words} 0", quoted(container.name)),
-                        pointer: view.nearest(container.pointer.join(&["resources", block, resource])),
-                    });
-                }
-            }
-        }
+        let mut findings = unset(view);
+        findings.extend(unreadable_amounts(view));
         findings
     }
 
@@ -237,12 +214,13 @@ impl Policy for SetRequestsLimits {
         let mut editor = Editor::new(view.value);
         for container in with_resources(view) {
             let trouble =
-                RESOURCES.into_iter().find_map(|resource| Amounts::of(container, resource).trouble());
+                RESOURCES.into_iter().find_map(|resource| Amounts::of(view, container, resource).trouble());
             if let Some(trouble) = trouble {
                 return Fix::NeedsReview { reason: format!("{trouble}; decide on requests and limits") };
             }
-            complete(&mut editor, container, rules);
+            complete(&mut editor, view, container, rules);
         }
+        complete_pods(&mut editor, view, rules);
         Fix::of(editor, [Caution::ResourcesGuessed])
     }
 
@@ -250,12 +228,11 @@ impl Policy for SetRequestsLimits {
         let mut errors = Vec::new();
         for container in with_resources(view) {
             for resource in RESOURCES {
-                let amounts = Amounts::of(container, resource);
+                let amounts = Amounts::of(view, container, resource);
                 errors.extend(amounts.trouble());
-                for (amount, word) in [(&amounts.request, "request"), (&amounts.limit, "limit")] {
-                    if matches!(amount, Amount::Missing) {
-                        errors.push(format!("container {} has no {resource} {word}", quoted(container.name)));
-                    }
+                for block in BLOCKS.into_iter().filter(|block| amounts.lacks(block)) {
+                    let word = block.trim_end_matches('s');
+                    errors.push(format!("container {} has no {resource} {word}", quoted(container.name)));
                 }
             }
         }
@@ -266,6 +243,7 @@ impl Policy for SetRequestsLimits {
 #[cfg(test)]
 mod tests {
     use domain::record::Neighbours;
+    use serde_json::json;
 
     use super::*;
     use crate::document::Document;
@@ -366,6 +344,87 @@ mod tests {
                 .contains("cpu request \"{{ .cpu }}\", which is no quantity")
         );
         assert!(review("{limits: {memory: -1}}").contains("memory limit \"-1\""));
+    }
+
+    #[test]
+    fn an_amount_that_no_decoder_reads_is_found_and_never_taken_for_one() {
+        for bad in
+            ["64mi", "1gi", "{{ .x }}", "${CPU}", "1.2.3", "1 Gi", "ten", "-1", "100mm", "0x10", "1Gib"]
+        {
+            for (block, word) in [("requests", "request"), ("limits", "limit")] {
+                for resource in RESOURCES {
+                    let value = |at: &str, name: &str| {
+                        let good = if name == "cpu" { "1" } else { "1Gi" };
+                        let is_bad = (at, name) == (block, resource);
+                        format!("{name}: '{}'", if is_bad { bad } else { good })
+                    };
+                    let all =
+                        BLOCKS.map(|at| format!("{at}: {{{}, {}}}", value(at, "cpu"), value(at, "memory")));
+                    let document = pod(&format!("{{{}}}", all.join(", ")));
+                    let said =
+                        format!("container \"a\" has the {resource} {word} {bad:?}, which is no quantity");
+                    assert_eq!(messages(&SetRequestsLimits, &document), [said.as_str()]);
+                    let found = findings(&SetRequestsLimits, &document);
+                    assert_eq!(found[0].pointer.as_str(), format!("{BASE}/{block}/{resource}"));
+                    let reason = review_of(&SetRequestsLimits, &document, &Neighbours::Unknown);
+                    assert!(reason.starts_with(&said), "{reason}");
+                }
+            }
+        }
+        for good in ["64Mi", "1e9", "1E", "+5", ".5", "5.", "1500m", "' 1Gi '"] {
+            let resources =
+                format!("{{requests: {{cpu: 1, memory: {good}}}, limits: {{cpu: 1, memory: {good}}}}}");
+            assert_eq!(messages(&SetRequestsLimits, &pod(&resources)), [""; 0], "{good}");
+        }
+    }
+
+    fn shared(shared: &str, containers: &str) -> Document {
+        document(&format!("kind: Pod\nspec: {{resources: {shared}, containers: [{containers}]}}"))
+    }
+
+    #[test]
+    fn resources_of_the_pod_count_for_its_containers() {
+        for resources in [
+            "{requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 2, memory: 2Gi}}",
+            "{limits: {cpu: 2, memory: 2Gi}}",
+        ] {
+            for containers in ["{name: a}, {name: b}", "{name: a, resources: {requests: {cpu: 100m}}}"] {
+                let document = shared(resources, containers);
+                assert_eq!(messages(&SetRequestsLimits, &document), [""; 0], "{resources} {containers}");
+                let view = View::new(&document, &Neighbours::Unknown);
+                assert_eq!(SetRequestsLimits.cleared(&view, &RulesConfig::default()), [""; 0]);
+                let fix = SetRequestsLimits.fix(&view, &RulesConfig::default());
+                assert!(matches!(fix, Fix::NotApplicable { .. }), "{resources} {containers}");
+            }
+        }
+        let cpu_alone = shared("{limits: {cpu: 2}}", "{name: a}");
+        assert_eq!(messages(&SetRequestsLimits, &cpu_alone), [r#"container "a" has memory limit 0"#]);
+        assert_eq!(
+            fix_of(&SetRequestsLimits, &cpu_alone),
+            json!([{"op": "add", "path": BASE, "value": {"requests": {"memory": "128Mi"}, "limits": {"memory": "256Mi"}}}])
+        );
+    }
+
+    #[test]
+    fn a_limit_that_the_pod_lacks_is_added_to_the_pod() {
+        let limits = "/spec/resources/limits";
+        assert_eq!(
+            fix_of(&SetRequestsLimits, &shared("{requests: {cpu: 1, memory: 64Mi}}", "{name: a}")),
+            json!([
+                {"op": "add", "path": limits, "value": {"cpu": 1}},
+                {"op": "add", "path": format!("{limits}/memory"), "value": "256Mi"}
+            ])
+        );
+        let above = "{name: a, resources: {requests: {memory: 1Mi}, limits: {memory: 1Gi}}}, {name: b}";
+        assert_eq!(
+            fix_of(&SetRequestsLimits, &shared("{limits: {cpu: 1}, requests: {memory: 64Mi}}", above)),
+            json!([{"op": "add", "path": format!("{limits}/memory"), "value": "1073741824"}])
+        );
+        let broken = shared("{requests: {cpu: 1core}}", "{name: a}");
+        assert!(
+            messages(&SetRequestsLimits, &broken)[1].starts_with("the pod has the cpu request \"1core\"")
+        );
+        assert!(review_of(&SetRequestsLimits, &broken, &Neighbours::Unknown).starts_with("the pod has"));
     }
 
     #[test]

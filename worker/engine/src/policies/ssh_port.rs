@@ -78,7 +78,7 @@ fn user(container: &Container<'_>, entries: &[(usize, &Map<String, Value>)]) -> 
 }
 
 const SCOPE: Scope = Scope {
-    containers: |_, container| !entries(container).is_empty(),
+    containers: |_, container, _| !entries(container).is_empty(),
     may: &[may(
         "{container}/ports/*/**",
         &[To::If("an entry of SSH removed", |site| {

@@ -6,6 +6,7 @@ pub mod guard;
 pub mod mask;
 pub mod parse;
 pub mod prompt;
+pub mod review;
 pub mod rules;
 pub mod sanitise;
 

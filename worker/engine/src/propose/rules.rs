@@ -6,6 +6,7 @@ use domain::pointer::Pointer;
 use domain::policy::PolicyName;
 
 use super::Decision;
+use super::review::{self, Effect};
 use crate::k8s::View;
 use crate::policies::{self, Fix};
 
@@ -13,14 +14,18 @@ use crate::policies::{self, Fix};
 ///
 /// A violation that no operation reaches (a text where a map should be on the way to it) is for a person: *nothing to
 /// fix* is said only of documents on which the policy holds, whether or not a scanner finds something (an allowed path
-/// of the host, a Linux-only field that Windows lacks).
+/// of the host, a Linux-only field that Windows lacks). So is a repair that what stands around the document forbids
+/// ([`review`]).
 pub fn propose(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Decision {
     let PolicyName::Known(id) = policy else { return Decision::NoRule };
     let policy = policies::policy(*id);
     match policy.fix(view, rules) {
-        Fix::Repair { patch, companions, cautions } => {
-            Decision::Repair(Proposal { patch, companions, cautions, collateral_ops: 0, hardened: false })
-        }
+        Fix::Repair { patch, companions, cautions } => match review::effect(view, &patch, cautions) {
+            Effect::Fine(cautions) => {
+                Decision::Repair(Proposal { patch, companions, cautions, collateral_ops: 0, hardened: false })
+            }
+            Effect::NeedsReview(reason) => Decision::NeedsReview { reason },
+        },
         Fix::NeedsReview { reason } => Decision::NeedsReview { reason },
         Fix::NotApplicable { reason } if policy.cleared(view, rules).is_empty() => {
             Decision::NotApplicable { reason }

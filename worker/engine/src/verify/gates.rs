@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{apply, collateral as extra, policy, rescan, safety, schema};
 use crate::detect::detect;
 use crate::document::{Document, Identity};
-use crate::k8s::{View, neighbours};
+use crate::k8s::{View, dependants, neighbours};
 use crate::policies::Finding;
 
 /// A clock passed by the caller, since the engine reads no time itself: ms since an arbitrary fixed moment.
@@ -151,6 +151,7 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
                 holds,
             );
             found.new.extend(companion_findings(&candidate.proposal.companions));
+            found.new.extend(dependants::left_behind(&before, &after));
             new_violations.clone_from(&found.new);
             GateResult::from_errors(found.remaining.into_iter().chain(found.new).collect())
         });

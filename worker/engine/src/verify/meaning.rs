@@ -1,9 +1,11 @@
 //! Which changes mean nothing: what the API server or the kubelet would have put there by itself, what holds for a
 //! container already because its pod says so, and what another field implies.
 
+use domain::image::ImageParts;
 use serde_json::Value;
 
-use crate::k8s::{Container, View, quantity};
+use crate::k8s::quantity::Quantity;
+use crate::k8s::{Container, View};
 use crate::policies::{Fit, Site};
 
 /// A value that stands for an absent one.
@@ -211,9 +213,7 @@ fn is_same_account(site: &Site<'_, '_>) -> bool {
 fn is_usual_pull_policy(site: &Site<'_, '_>) -> bool {
     let Some([_, after]) = site.containers else { return false };
     let image = after.fields.get("image").and_then(Value::as_str).unwrap_or_default();
-    let last = image.rsplit('/').next().unwrap_or_default();
-    let floats = !last.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
-    let usual = if floats { "Always" } else { "IfNotPresent" };
+    let usual = if ImageParts::of(image).is_always_pulled() { "Always" } else { "IfNotPresent" };
     [site.change.was, site.change.is].into_iter().flatten().all(|policy| policy.as_str() == Some(usual))
 }
 
@@ -227,7 +227,7 @@ fn is_same_amount(site: &Site<'_, '_>) -> bool {
     let amounts = containers.map(|container| {
         let written = |block: &str| container.fields.get("resources")?.get(block)?.get(resource);
         let limit = if block == "requests" { written("limits") } else { None };
-        written(block).filter(|value| !value.is_null()).or(limit).and_then(quantity::parse)
+        written(block).filter(|value| !value.is_null()).or(limit).and_then(Quantity::of)
     });
     amounts[0].is_some() && amounts[0] == amounts[1]
 }

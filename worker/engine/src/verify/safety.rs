@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::config::RulesConfig;
+use domain::image::ImageParts;
 use domain::policy::{PolicyId, PolicyName};
 use serde_json::{Map, Value};
 
-use crate::k8s::{Container, ContainerKind, Pod, View, names};
+use crate::k8s::{Container, ContainerKind, Pod, View, immutable};
 
 /// Why the patched document is not safe.
 pub(super) fn errors(
@@ -20,6 +21,7 @@ pub(super) fn errors(
     let mut errors = Vec::new();
     identity(before, after, &mut errors);
     selectors(before, after, &mut errors);
+    existing_object(before, after, &mut errors);
     service(before, after, &mut errors);
     let claims = |view: &View<'_>| view.value.pointer("/spec/volumeClaimTemplates").cloned();
     if claims(before) != claims(after) {
@@ -64,6 +66,16 @@ fn selectors(before: &View<'_>, after: &View<'_>, errors: &mut Vec<String>) {
     let old = selector(before).filter(may_be_live);
     if old.is_some() && old != selector(after) {
         errors.push("the immutable selector changed".to_owned());
+    }
+}
+
+/// An object that was read from a cluster exists there: what the API server refuses to change stays as it is.
+fn existing_object(before: &View<'_>, after: &View<'_>, errors: &mut Vec<String>) {
+    if !immutable::is_live(before) {
+        return;
+    }
+    for field in immutable::changed(before, after) {
+        errors.push(format!("the API server refuses to change {field} of an existing {}", before.kind()));
     }
 }
 
@@ -214,7 +226,7 @@ fn image(
     }
     // A tag is what the policy is about; what is run is the user's choice, or that of the image map.
     let was = was.as_ref().and_then(Value::as_str).unwrap_or_default();
-    if names::image_repository(was) != names::image_repository(is)
+    if ImageParts::of(was).repository() != ImageParts::of(is).repository()
         && !rules.images.values().any(|mapped| mapped == is)
     {
         errors.push(format!("image of container {:?} changed from {was:?} to {is:?}", new.name));
@@ -311,6 +323,24 @@ mod tests {
         let renamed = ("serviceAccount: robot, ", "serviceAccountName: robot, ");
         assert_eq!(change(PolicyId::DeprecatedServiceAccountField, renamed.0, renamed.1), 0);
         assert_eq!(change(PolicyId::NoPrivileged, "", "serviceAccountName: default, "), 0);
+    }
+
+    #[test]
+    fn what_an_existing_object_keeps_may_not_change() {
+        for (kind, old, new, field) in [
+            ("Job", "template: {a: b}", "template: {a: c}", "/spec/template"),
+            ("Pod", "hostPID: true", "hostPID: false", "/spec"),
+            ("StatefulSet", "serviceName: a", "serviceName: b", "/spec/serviceName"),
+        ] {
+            let object = |metadata: &str, spec: &str| {
+                format!("kind: {kind}\nmetadata: {{{metadata}}}\nspec: {{{spec}}}")
+            };
+            let live = "uid: 4f53cda1-8c2b-aa0c-0354-bb5f9a3ecbe5";
+            let policy = PolicyId::NoHostPid;
+            let errors = said(policy, &object(live, old), &object(live, new));
+            assert_eq!(errors, [format!("the API server refuses to change {field} of an existing {kind}")]);
+            assert_eq!(said(policy, &object("name: a", old), &object("name: a", new)), [""; 0], "{kind}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use domain::record::Neighbours;
 use engine::document::Document;
 use engine::k8s::View;
 use engine::policies::{self, Finding, Fix, Policy};
+use engine::propose::review;
 use engine::template;
 use engine::verify::{self, Candidate};
 
@@ -37,6 +38,8 @@ struct Row {
     unknown_texts: Vec<String>,
     repairs: usize,
     excused: usize,
+    /// Repairs that an agent of a node, or an object that exists, forbids.
+    surroundings: Vec<String>,
     reviews: Vec<String>,
     idle: Vec<String>,
     failures: Vec<String>,
@@ -100,6 +103,12 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
         let start = Instant::now();
         let fix = policy.fix(&view, &config.rules);
         row.times[0] += examined + start.elapsed();
+        // What stands around the document leaves the repair to a person, whatever the policy itself would do.
+        if let Some(reason) = review::reason(&view, &PolicyName::Known(*id), &config.rules) {
+            assert!(matches!(fix, Fix::Repair { .. }), "{who}: {reason}");
+            row.surroundings.push(format!("{who}: {reason}"));
+            continue;
+        }
         match fix {
             Fix::NeedsReview { .. } if is_excused(document) => row.excused += 1,
             Fix::NeedsReview { reason } => row.reviews.push(format!("{who}: {reason}")),
@@ -166,12 +175,22 @@ fn has_nothing_to_do(policy: &dyn Policy, patched: serde_json::Value) -> bool {
 
 fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
     eprintln!(
-        "{title}\n{:35}{:>10}{:>10}{:>8}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}",
-        "policy", "documents", "recorded", "missed", "texts", "repair", "excused", "review", "n/a", "failed"
+        "{title}\n{:35}{:>10}{:>10}{:>8}{:>8}{:>8}{:>10}{:>13}{:>8}{:>8}{:>8}",
+        "policy",
+        "documents",
+        "recorded",
+        "missed",
+        "texts",
+        "repair",
+        "excused",
+        "surroundings",
+        "review",
+        "n/a",
+        "failed"
     );
     for (id, row) in rows {
         eprintln!(
-            "{:35}{:>10}{:>10}{:>8}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}",
+            "{:35}{:>10}{:>10}{:>8}{:>8}{:>8}{:>10}{:>13}{:>8}{:>8}{:>8}",
             id.as_str(),
             row.documents,
             row.recorded,
@@ -179,6 +198,7 @@ fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
             row.unknown_texts.len(),
             row.repairs,
             row.excused,
+            row.surroundings.len(),
             row.reviews.len(),
             row.idle.len(),
             row.failures.len()
@@ -191,6 +211,7 @@ fn print(title: &str, rows: &BTreeMap<PolicyId, Row>) {
             ("missed", &row.missed),
             ("text", &row.unknown_texts),
             ("review", &row.reviews),
+            ("surroundings", &row.surroundings),
             ("n/a", &row.idle),
             ("failed", &row.failures),
         ] {

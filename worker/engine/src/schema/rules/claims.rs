@@ -3,8 +3,8 @@
 use super::errors::Errors;
 use super::meta::{self, Naming};
 use super::node::Node;
-use super::quantity::Quantity;
 use super::text;
+use crate::k8s::quantity::Quantity;
 
 /// How often a volume may be mounted.
 const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];

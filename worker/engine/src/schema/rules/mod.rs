@@ -23,7 +23,6 @@ mod meta;
 mod network_policies;
 mod node;
 mod pod;
-mod quantity;
 mod quota;
 mod rbac;
 mod references;
@@ -44,7 +43,7 @@ use super::error::SchemaError;
 use errors::Errors;
 use node::Node;
 
-pub(super) use quantity::{NotAQuantity, Quantity};
+pub(super) use crate::k8s::quantity::{NotAQuantity, Quantity};
 
 /// The rules of a kind.
 type Rules = fn(&mut Errors, &Node<'_, '_>);

@@ -6,10 +6,10 @@ use super::claims::shown;
 use super::errors::Errors;
 use super::meta::{self, Naming};
 use super::node::Node;
-use super::quantity::Quantity;
 use super::resources;
 use super::text;
 use super::workloads;
+use crate::k8s::quantity::Quantity;
 
 type Amounts<'v> = BTreeMap<&'v str, (Quantity, String)>;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::claims::shown;
 use super::errors::Errors;
 use super::node::Node;
-use super::quantity::Quantity;
 use super::text;
+use crate::k8s::quantity::Quantity;
 
 const CONTAINER_RESOURCES: &[&str] = &["cpu", "ephemeral-storage", "memory"];
 const OBJECT_COUNTS: &[&str] = &[

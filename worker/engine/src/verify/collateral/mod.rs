@@ -164,11 +164,11 @@ impl<'a> Judge<'_, 'a> {
     /// Whether the change is in a container or a pod that violates the policy, or in neither.
     fn is_open(&self, scope: &Scope, site: &Site<'_, 'a>) -> bool {
         match (site.containers, site.pods) {
-            (Some([container, _]), _) => (scope.containers)(self.before, container),
+            (Some([container, _]), _) => (scope.containers)(self.before, container, self.rules),
             (None, Some([pod, _])) => {
                 self.before.pods.iter().position(|it| it.pointer == pod.pointer).is_some_and(|at| {
                     let mut held = self.before.containers.iter().filter(|it| it.pod == at).peekable();
-                    held.peek().is_none() || held.any(|it| (scope.containers)(self.before, it))
+                    held.peek().is_none() || held.any(|it| (scope.containers)(self.before, it, self.rules))
                 })
             }
             (None, None) => true,
@@ -183,7 +183,8 @@ impl<'a> Judge<'_, 'a> {
                 .is_some_and(|[pod, _]| self.before.pod_of(was).is_some_and(|own| own.pointer == pod.pointer))
         };
         self.places.containers.values().filter(in_pod).all(|containers| {
-            (scope.containers)(self.before, containers[0]) || meaning::is_unmoved(site, *containers, key)
+            (scope.containers)(self.before, containers[0], self.rules)
+                || meaning::is_unmoved(site, *containers, key)
         })
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::super::errors::Errors;
 use super::super::node::Node;
-use super::super::quantity::Quantity;
 use super::super::resources::{self, Owner};
 use super::super::text;
 use super::environment;
@@ -12,6 +11,7 @@ use super::handlers;
 use super::mounts;
 use super::security;
 use super::shared::{Scope, containers, image_is_trimmed};
+use crate::k8s::quantity::Quantity;
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const NOT_FOR_EPHEMERAL: &[&str] = &[

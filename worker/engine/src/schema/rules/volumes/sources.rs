@@ -2,8 +2,8 @@
 
 use super::super::errors::Errors;
 use super::super::node::Node;
-use super::super::quantity::Quantity;
 use super::super::text;
+use crate::k8s::quantity::Quantity;
 
 pub(super) const ISCSI_TOO_LONG: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
                                          iscsi.initiatorName is specified.";
