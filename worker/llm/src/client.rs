@@ -163,7 +163,7 @@ fn failure(error: reqwest::Error, url: &Url) -> Failure {
         Failure::Timeout(Phase::Connect)
     } else if error.is_connect() {
         let host = url.host_str().unwrap_or("the endpoint").to_owned();
-        Failure::Connect { host, reason: causes(&error) }
+        Failure::Connect { host, proxy: None, reason: causes(&error) }
     } else if error.is_timeout() {
         Failure::Timeout(Phase::Total)
     } else {

@@ -48,7 +48,7 @@ fn content(value: &Value, usage: Usage) -> Result<Answer, Failure> {
     match finish {
         Finish::Length => Err(Failure::CutOff),
         Finish::Filtered => Err(Failure::Withheld { why: String::new() }),
-        _ if content.trim().is_empty() => Err(Failure::Empty),
+        _ if content.trim().is_empty() => Err(Failure::Empty { why: String::new() }),
         finish => {
             let model = value.get("model").and_then(Value::as_str).unwrap_or_default();
             Ok(Answer { content, finish, usage, model: model.chars().take(200).collect() })
@@ -91,11 +91,8 @@ pub fn refusal(code: u16, body: &[u8], mask: &KeyMask) -> Failure {
     // A proxy answers with an HTML page: keep its first words.
     let page = || mask.text(&String::from_utf8_lossy(body.get(..500).unwrap_or(body)));
     let message = if message.is_empty() && value.is_null() { page() } else { message.to_owned() };
-    Failure::Status {
-        code,
-        reason: text(&["/error/code", "/error/type", "/code", "/type"]).chars().take(80).collect(),
-        message: quoted(&message),
-    }
+    let reason = text(&["/error/code", "/error/type", "/code", "/type"]);
+    Failure::refused(code, &quoted(reason), &quoted(&message))
 }
 
 #[cfg(test)]
@@ -143,7 +140,7 @@ mod tests {
                 .unwrap_err()
         };
         assert_eq!(choice("[{", "length"), Failure::CutOff);
-        assert_eq!(choice("", "stop"), Failure::Empty);
+        assert_eq!(choice("", "stop"), Failure::Empty { why: String::new() });
         assert_eq!(choice("x", "content_filter"), Failure::Withheld { why: String::new() });
         let refused = read(&json!({"choices": [{"message": {"content": null, "refusal": "I cannot"}}]}));
         assert_eq!(refused.unwrap_err(), Failure::Withheld { why: "I cannot".to_owned() });
@@ -180,8 +177,7 @@ mod tests {
         assert_eq!(answer.finish, Finish::Other("***".to_owned()));
         let body =
             br#"{"error": {"message": "'my-own-kind-of-key' is wrong", "code": "my-own-kind-of-key"}}"#;
-        let expected =
-            Failure::Status { code: 401, reason: "***".to_owned(), message: "'***' is wrong".to_owned() };
+        let expected = Failure::refused(401, "***", "'***' is wrong");
         assert_eq!(refusal(401, body, &mask), expected);
         assert!(super::answer(body, &mask).0.unwrap_err().to_string().ends_with("'***' is wrong"));
         assert!(refusal(502, b"<p>key=my-own-kind-of-key</p>", &mask).to_string().contains("key=***<"));
@@ -191,11 +187,7 @@ mod tests {
     fn an_error_reply_is_parsed_with_its_reason() {
         let refusal = |code, body: &[u8]| refusal(code, body, &KeyMask::default());
         let openai = br#"{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}"#;
-        let expected = Failure::Status {
-            code: 404,
-            reason: "model_not_found".to_owned(),
-            message: "The model `x` does not exist".to_owned(),
-        };
+        let expected = Failure::refused(404, "model_not_found", "The model `x` does not exist");
         assert_eq!(refusal(404, openai), expected);
         let xai = br#"{"code": "Client specified an invalid argument", "error": "Incorrect API key provided: xai-ab123."}"#;
         assert!(refusal(400, xai).to_string().ends_with("Incorrect API key provided: ***"));

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use llm::client::{REPLY_BYTES, Timeouts};
-use llm::error::{Failure, Phase};
+use llm::error::{Failure, Phase, Refusal};
 
 use crate::support::{Script, Server, http, long_timeouts};
 
@@ -42,7 +42,7 @@ async fn a_redirect_is_not_followed() {
     let location = format!("location: {}\r\n", away.endpoint);
     let server = Server::start(Script::Send(http("307 Temporary Redirect", &location, ""))).await;
     let reply = server.client(long_timeouts()).ask(&server.question()).await;
-    assert!(matches!(reply.result, Err(Failure::Status { code: 307, .. })), "{reply:?}");
+    assert!(matches!(reply.result, Err(Failure::Refused(Refusal { status: Some(307), .. }))), "{reply:?}");
     assert_eq!(away.connections.load(Ordering::SeqCst), 0);
 }
 
