@@ -225,6 +225,8 @@ pub struct Usage {
     /// All tokens that are billed and count against the limits.
     #[prost(uint64, tag = "5")]
     pub total: u64,
+    #[prost(uint64, tag = "6")]
+    pub estimated: u64,
 }
 /// The provider refused the call because of a rate limit (HTTP 429).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1348,6 +1350,8 @@ pub struct LlmStatus {
     /// Until when no call starts because the provider asked to wait (Retry-After), in ms since the Unix epoch; 0: it did not.
     #[prost(uint64, tag = "12")]
     pub paused_until_ms: u64,
+    #[prost(uint64, tag = "20")]
+    pub unpriced: u64,
 }
 /// Generated client implementations.
 pub mod runs_client {
