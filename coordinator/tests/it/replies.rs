@@ -63,6 +63,9 @@ impl Tries {
     }
 }
 
+/// A form of reply: its name, and what a request is answered with.
+type Form = (&'static str, Box<dyn Fn(&str) -> String + Send + Sync>);
+
 #[test]
 fn an_odd_reply_is_read() {
     let once: fn(&str) -> String = |_| changed(|body| body["choices"][0]["message"]["content"] = Value::Null);
@@ -72,15 +75,14 @@ fn an_odd_reply_is_read() {
             body["choices"][0]["message"]["content"] = content;
         })
     };
-    let slash = |request: &str| match request.starts_with("POST /v1/chat/completions/ ") {
-        true => completion(&right()),
-        false => {
-            let head = "HTTP/1.1 308 Permanent Redirect\r\nlocation: /v1/chat/completions/\r\n";
-            format!("{head}content-length: 0\r\nconnection: close\r\n\r\n")
+    let slash = |request: &str| {
+        if request.starts_with("POST /v1/chat/completions/ ") {
+            return completion(&right());
         }
+        let head = "HTTP/1.1 308 Permanent Redirect\r\nlocation: /v1/chat/completions/\r\n";
+        format!("{head}content-length: 0\r\nconnection: close\r\n\r\n")
     };
     let tries = Tries::default();
-    type Form = (&'static str, Box<dyn Fn(&str) -> String + Send + Sync>);
     let forms: Vec<Form> = vec![
         ("error beside an answer", Box::new(|_| changed(|body| body["error"] = json!("")))),
         ("null error", Box::new(|_| changed(|body| body["error"] = Value::Null))),
@@ -198,8 +200,13 @@ fn tokens_count_as_numbers_and_what_is_not_counted_is_marked() {
         }
         // What was kept in the cache is the same.
         let again = tempfile::tempdir().unwrap();
-        let answers = folder.path().join(".answers.sqlite");
-        std::fs::copy(answers, again.path().join(".answers.sqlite")).unwrap();
+        // The file, and the journal beside it.
+        for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(".answers.sqlite") {
+                std::fs::copy(entry.path(), again.path().join(name)).unwrap();
+            }
+        }
         let cached = run_at(again.path(), &provider, &[]);
         assert_eq!(closing(&cached)["model_calls"], 0, "{}", cached.stderr);
         for row in outcomes(again.path()) {

@@ -7,9 +7,6 @@ use serde_json::Value;
 /// The list that is shipped; no price is written in code.
 const SHIPPED: &str = include_str!("../../../configs/prices.yaml");
 
-/// The sections of the settings that name a model.
-const SECTIONS: [&str; 3] = ["grok", "vendor", "vllm"];
-
 /// A list of prices that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("configs/prices.yaml: {0}")]
@@ -64,17 +61,18 @@ pub fn list() -> Result<Vec<Listed>, BadList> {
     serde_saphyr::from_str(SHIPPED).map_err(|error| BadList(error.to_string()))
 }
 
-/// The prices of the list for the models of a tree of settings that have none of their own.
+/// The price of the list for the model that a tree of settings asks, where it has none of its own. A model that is not asked
+/// takes none: a run of the rules stays the same run when the list changes.
 ///
 /// # Errors
 /// The list is broken.
-pub fn taken(tree: &Value) -> Result<Vec<Taken>, BadList> {
+pub fn taken(tree: &Value) -> Result<Option<Taken>, BadList> {
     let list = list()?;
-    let of = |section: &&str| {
-        let section = *section;
-        let of_section = tree.get(section)?;
-        let own = of_section.get("price")?.as_object()?;
-        let model = of_section.get("model")?.as_str()?;
+    let find = || {
+        let section = tree.pointer("/proposer/mode")?.as_str()?;
+        let asked = tree.get(section)?;
+        let own = asked.get("price")?.as_object()?;
+        let model = asked.get("model")?.as_str()?;
         if own.values().any(|value| !value.is_null()) {
             return None;
         }
@@ -83,7 +81,7 @@ pub fn taken(tree: &Value) -> Result<Vec<Taken>, BadList> {
         let price = serde_json::to_value(listed.price()).ok()?;
         Some(Taken { key: format!("{section}.price"), price, source })
     };
-    Ok(SECTIONS.iter().filter_map(of).collect())
+    Ok(find())
 }
 
 #[cfg(test)]
@@ -110,36 +108,40 @@ mod tests {
         }
     }
 
+    /// The defaults with another proposer.
+    fn asking(mode: &str) -> Value {
+        let mut tree = crate::settings::defaults().unwrap();
+        tree["proposer"]["mode"] = json!(mode);
+        tree
+    }
+
     #[test]
     fn the_default_model_of_a_paid_provider_is_listed() {
-        let keys: Vec<String> = taken(&crate::settings::defaults().unwrap())
-            .unwrap()
-            .into_iter()
-            .map(|taken| taken.key)
-            .collect();
-        assert_eq!(
-            keys,
-            ["grok.price"],
-            "a vendor's model has to be named, and a server of one's own sends no bill"
-        );
+        // A vendor's model has to be named, and a server of one's own sends no bill.
+        for (mode, listed) in
+            [("rules", false), ("grok", true), ("vendor", false), ("vllm", false), ("no", false)]
+        {
+            assert_eq!(taken(&asking(mode)).unwrap().is_some(), listed, "{mode}");
+        }
     }
 
     #[test]
     fn a_price_that_is_set_or_a_model_that_is_not_listed_takes_none() {
-        let mut tree = crate::settings::defaults().unwrap();
-        let prices = |tree: &Value| taken(tree).unwrap();
-        let found = prices(&tree);
-        assert!(found[0].source.contains("configs/prices.yaml (20") && found[0].source.contains("https://"));
-        assert_eq!(found[0].price["input"], json!(1.25));
-        assert_eq!(found[0].price["cached_input"], Value::Null);
+        let mut tree = asking("grok");
+        let price = |tree: &Value| taken(tree).unwrap();
+        let found = price(&tree).unwrap();
+        assert!(found.source.contains("configs/prices.yaml (20") && found.source.contains("https://"));
+        assert_eq!((found.key.as_str(), &found.price["input"]), ("grok.price", &json!(1.25)));
+        assert_eq!(found.price["cached_input"], Value::Null);
         tree["grok"]["price"]["output"] = json!(0);
-        assert_eq!(prices(&tree), []);
+        assert_eq!(price(&tree), None);
         tree["grok"]["price"]["output"] = Value::Null;
         for unlisted in ["grok-4-fast-reasoning", "gpt-4o-mini", "GROK-4.3", ""] {
             tree["grok"]["model"] = json!(unlisted);
-            assert_eq!(prices(&tree), [], "{unlisted}");
+            assert_eq!(price(&tree), None, "{unlisted}");
         }
-        tree["vendor"]["model"] = json!("grok-4.5");
-        assert_eq!(prices(&tree)[0].key, "vendor.price");
+        let mut vendor = asking("vendor");
+        vendor["vendor"]["model"] = json!("grok-4.5");
+        assert_eq!(price(&vendor).unwrap().key, "vendor.price");
     }
 }

@@ -206,6 +206,7 @@ impl Bench {
             reused: status.reused,
             usage: status.usage,
             cost_usd: status.cost_usd,
+            unpriced: status.unpriced,
         }
     }
 }

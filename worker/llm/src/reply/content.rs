@@ -131,10 +131,10 @@ fn text(content: &Value) -> Result<String, Failure> {
         _ => None,
     };
     match content {
-        Value::String(text) => Ok(text.clone()),
         Value::Null => Ok(String::new()),
         Value::Array(parts) => Ok(parts.iter().filter_map(part).collect()),
-        Value::Object(_) if part(content).is_some() => Ok(part(content).unwrap_or_default()),
-        _ => Err(Failure::Garbage("the content of a message is not text".to_owned())),
+        other => {
+            part(other).ok_or_else(|| Failure::Garbage("the content of a message is not text".to_owned()))
+        }
     }
 }

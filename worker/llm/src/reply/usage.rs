@@ -79,6 +79,7 @@ pub(super) fn counted(value: &Value) -> Counted {
 
 /// A count: a number from 0 that a call can have, also with a fraction of zeros or as a text. A broken token counts whole.
 fn count(value: &Value) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to MOST")]
     let whole = |number: f64| (0.0..=Usage::MOST as f64).contains(&number).then(|| number.ceil() as u64);
     let count = match value {
         Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
