@@ -31,7 +31,7 @@ fn run(folder: &Path, settings: &[&str], environment: &[(&str, &str)]) -> Ended 
     let out = ["--out", folder.to_str().unwrap()];
     let arguments = [&arguments[..], &out, &set(&usual), &set(settings)].concat();
     let binary = assert_cmd::cargo::cargo_bin!("coordinator");
-    Process::start_with(binary.as_ref(), &arguments, environment).end()
+    Process::start_with(binary, &arguments, environment).end()
 }
 
 /// A run at this provider, without a key.

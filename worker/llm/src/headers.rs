@@ -65,7 +65,7 @@ impl RateHeaders {
     }
 }
 
-/// The wait that the body of a refusal asks for: `retryDelay` of Google, the headers that OpenRouter passes on, or a sentence.
+/// The wait that the body of a refusal asks for: `retryDelay` of Google, the headers that `OpenRouter` passes on, or a sentence.
 fn of_body(body: &[u8], now: SystemTime) -> Option<Duration> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let error = value.pointer("/error").or_else(|| value.pointer("/0/error"))?;

@@ -44,16 +44,16 @@ impl Default for RetryPolicy {
 /// Classifies a failure.
 pub fn remedy(failure: &Failure) -> Remedy {
     match failure {
-        // Garbage: a proxy's page or a truncated body; the next one may be complete.
-        Failure::Connect { .. } | Failure::Timeout(_) | Failure::Reset(_) | Failure::Garbage(_) => {
-            Remedy::Again
-        }
-        // Again, but once: `Failure::most_retries`.
-        Failure::Empty { .. } => Remedy::Again,
+        // Garbage: a proxy's page or a truncated body; the next one may be complete. Empty: once (`Failure::most_retries`).
+        Failure::Connect { .. }
+        | Failure::Timeout(_)
+        | Failure::Reset(_)
+        | Failure::Garbage(_)
+        | Failure::Empty { .. }
+        | Failure::Refused(Refusal { status: None, .. }) => Remedy::Again,
         Failure::TooLarge { .. } | Failure::CutOff | Failure::Withheld { .. } => Remedy::GiveUp,
         // Every call would be sent elsewhere.
         Failure::Redirected { .. } => Remedy::Stop,
-        Failure::Refused(Refusal { status: None, .. }) => Remedy::Again,
         Failure::Refused(Refusal { status: Some(status), code, words }) => {
             of_status(*status, code.as_deref().unwrap_or_default(), words)
         }

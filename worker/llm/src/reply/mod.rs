@@ -27,9 +27,9 @@ pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer
     };
     let is_answer = content::has_choices(&value) && refusal::within_answer(&value).is_none();
     if is_answer {
-        mask.answer(&mut value)
+        mask.answer(&mut value);
     } else {
-        mask.error(&mut value)
+        mask.error(&mut value);
     }
     let counted = usage::counted(&value);
     if let Some(refusal) = refusal::within_answer(&value) {

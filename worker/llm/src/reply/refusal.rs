@@ -119,7 +119,7 @@ fn words(value: &Value, depth: usize) -> Option<String> {
     }
 }
 
-/// Which part of the request an error of FastAPI names.
+/// Which part of the request an error of `FastAPI` names.
 fn place(fields: &Map<String, Value>) -> Option<String> {
     let steps = fields.get("loc")?.as_array()?.iter().take(DEEPEST);
     let steps: Vec<String> =

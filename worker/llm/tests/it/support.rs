@@ -11,6 +11,9 @@ use llm::providers::{ProviderConfig, Providers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// What a request is answered with.
+pub(crate) type Answering = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 /// What the server does with a request.
 #[derive(Clone)]
 pub(crate) enum Script {
@@ -21,7 +24,7 @@ pub(crate) enum Script {
     /// Sends this, then hangs.
     SendAndHang(String),
     /// Sends what the request is answered with.
-    Reply(Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>),
+    Reply(Answering),
 }
 
 /// A server in the background; it ends with the test.

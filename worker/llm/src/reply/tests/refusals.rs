@@ -156,7 +156,7 @@ fn an_error_that_says_nothing_beside_an_answer_is_none() {
 fn no_text_of_an_error_holds_the_key() {
     const KEY: &str = "Prod/Key+7=unlike-any-other";
     let mask = KeyMask::new(KEY);
-    let percent: String = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let percent = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let forms =
         [KEY.to_owned(), percent, KEY.replace('/', "\\/"), format!("Bearer {KEY}"), format!("'{KEY}',")];
     let mut random = fastrand::Rng::with_seed(11);
