@@ -287,7 +287,7 @@ impl Metrics {
         );
         prefixed.register(
             "model_cost_usd",
-            "US dollars that an active run has spent on LLM calls, by `run`",
+            "US dollars that an active run has spent on LLM calls, by `run`; none for a model without a price",
             self.cost.clone(),
         );
         for event in LlmEvent::ALL {
@@ -322,7 +322,10 @@ impl Metrics {
             if let Some(limit) = status.limit_per_min {
                 self.rate_limit.get_or_create(&run).set(limit);
             }
-            self.cost.get_or_create(&run).set(status.cost_usd);
+            // Half a cost would be read as the whole one.
+            if let Some(cost) = status.whole_cost_usd() {
+                self.cost.get_or_create(&run).set(cost);
+            }
         }
     }
 

@@ -86,7 +86,11 @@ impl ConfigArgs {
         if self.store_secrets {
             flags.push("store_secrets=true".to_owned());
         }
-        Ok(resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?)
+        let mut resolved = resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?;
+        if let Some(taken) = llm::price::taken(&resolved.value)? {
+            resolved.fill(&taken.key, taken.price, &taken.source);
+        }
+        Ok(resolved)
     }
 
     /// The checked settings of a command that calls providers from this machine.
@@ -118,6 +122,7 @@ pub(crate) fn unsent(resolved: &Resolved) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use domain::budget::Price;
     use domain::outcome::Gate;
 
     use super::*;
@@ -156,6 +161,41 @@ mod tests {
         let said = unsent(&resolved).unwrap();
         assert!(said.contains("grok.api_key_env") && said.lines().count() == 1, "{said}");
         assert_eq!(unsent(&ConfigArgs::default().resolve().unwrap()), None);
+    }
+
+    #[test]
+    fn a_bound_on_the_cost_wants_a_price() {
+        let load = |set: &[&str]| {
+            let set = set.iter().map(|&set| set.to_owned()).collect();
+            ConfigArgs { set, max_cost: Some(5.0), ..ConfigArgs::default() }.load()
+        };
+        let by_model = ["proposer.mode=grok", "guardrails=none"];
+        let listed = load(&by_model).unwrap().run;
+        assert_eq!(listed.grok.price.input, Some(1.25), "of the list");
+        let unlisted = [&by_model[..], &["grok.model=grok-9"]].concat();
+        let error = format!("{:#}", load(&unlisted).unwrap_err());
+        for needed in
+            ["no price of grok-9 is known", "spend.max_cost_usd", "grok.price.input", "grok.price.output"]
+        {
+            assert!(error.contains(needed), "{error}");
+        }
+        let priced = [&unlisted[..], &["grok.price.input=1", "grok.price.output=2"]].concat();
+        assert_eq!(load(&priced).unwrap().run.grok.price, Price::flat(1.0, None, 2.0));
+        let half = [&unlisted[..], &["grok.price.input=1"]].concat();
+        assert!(
+            format!("{:#}", load(&half).unwrap_err()).contains("grok.price: must have both input and output")
+        );
+        assert!(load(&[]).is_ok(), "the rules cost nothing");
+    }
+
+    #[test]
+    fn a_price_of_the_list_shows_where_it_was_read() {
+        let args = ConfigArgs { set: vec!["proposer.mode=grok".to_owned()], ..ConfigArgs::default() };
+        let resolved = args.resolve().unwrap();
+        let shown = resolved.show(cli_support::Format::Csv);
+        let line = shown.lines().find(|line| line.starts_with("grok.price.input,1.25,")).unwrap();
+        assert!(line.contains("list configs/prices.yaml (20") && line.contains("https://"), "{line}");
+        assert_eq!(resolved.set_keys(|_| true).as_deref(), Some("proposer.mode"), "nobody set it");
     }
 
     #[test]

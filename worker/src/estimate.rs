@@ -33,6 +33,8 @@ pub struct Estimate {
     pub prompt_tokens: u64,
     /// Completion tokens of these calls, reasoning included.
     pub answer_tokens: u64,
+    /// Tokens of the longest of these prompts.
+    pub longest_prompt: u64,
 }
 
 /// Accumulates the estimate while a corpus is read.
@@ -115,6 +117,7 @@ impl<'k> Estimator<'k> {
                 let all = estimated_tokens(&question, USUAL_ANSWER);
                 let answer = all - estimated_tokens(&question, 0);
                 estimate.prompt_tokens += all - answer;
+                estimate.longest_prompt = estimate.longest_prompt.max(all - answer);
                 estimate.answer_tokens += answer;
             }
         }

@@ -81,13 +81,14 @@ impl Call {
                 self.content = Some(answer.content.chars().take(CONTENT).collect());
             }
             // An answer that is cut off at the few tokens that a probe allows is as requested.
-            Err(Failure::CutOff | Failure::Empty) => {
+            Err(Failure::CutOff | Failure::Empty { .. }) => {
                 (self.ended, self.status) = (Ended::Answered, Some(200));
                 self.content = Some(String::new());
             }
             Err(failure) => {
                 self.status = match failure {
-                    Failure::Status { code, .. } => Some(*code),
+                    Failure::Refused(refusal) => Some(refusal.status.unwrap_or(200)),
+                    Failure::Redirected { status, .. } => Some(*status),
                     Failure::Garbage(_) | Failure::Withheld { .. } | Failure::TooLarge { .. } => Some(200),
                     _ => None,
                 };
@@ -158,7 +159,7 @@ mod tests {
     }
 
     fn status(code: u16, message: &str) -> Failure {
-        Failure::Status { code, reason: String::new(), message: message.to_owned() }
+        Failure::refused(code, "", message)
     }
 
     #[test]

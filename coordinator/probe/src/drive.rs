@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::call::{Call, Ended};
-use super::plan::{Bounds, Questions};
+use super::plan::{Bounds, Questions, cost};
 use super::{Seconds, concurrency_limit};
 
 /// Most calls in flight.
@@ -280,7 +280,7 @@ impl<A: Ask> Drive<A> {
         let Some(call) = self.calls.get_mut(index) else { return };
         call.end(&reply);
         let (kind, asked) = (call.ended, call.retry_after);
-        let cost = self.questions.price.of(&reply.usage);
+        let cost = cost(&self.questions.price, &reply.usage);
         self.cost += cost;
         self.dearest = self.dearest.max(cost);
         match kind {

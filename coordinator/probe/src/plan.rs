@@ -63,7 +63,7 @@ impl Plan {
         // A search ends with long prompts; on average half of the padding.
         let padding = if find { MOST_PADDING / 2 } else { 0 };
         let tokens = calls * (PROMPT_TOKENS + padding + ANSWER_TOKENS);
-        let cost = calls as f64 * questions.price.of(&expected_usage(padding));
+        let cost = calls as f64 * questions.expected_cost(padding);
         Outlook { calls, tokens, cost: cost.min(self.bounds.cost), capped: cost > self.bounds.cost }
     }
 }
@@ -73,9 +73,21 @@ const fn usual(step: usize) -> u64 {
     if calls > 20 { calls } else { 20 }
 }
 
+/// The cost of a call. One whose cost is not known counts as more than any bound, so that the probe ends.
+pub(crate) fn cost(price: &Price, call: &Usage) -> f64 {
+    price.of(call).unwrap_or(Price::MOST_USD)
+}
+
 const fn expected_usage(padding: u64) -> Usage {
     let prompt = PROMPT_TOKENS + padding;
-    Usage { prompt, completion: ANSWER_TOKENS, reasoning: 0, cached: 0, total: prompt + ANSWER_TOKENS }
+    Usage {
+        prompt,
+        completion: ANSWER_TOKENS,
+        reasoning: 0,
+        cached: 0,
+        total: prompt + ANSWER_TOKENS,
+        estimated: 0,
+    }
 }
 
 /// Forecast of a probe.
@@ -181,7 +193,7 @@ impl Questions {
 
     /// Expected cost of a call.
     pub fn expected_cost(&self, padding: u64) -> f64 {
-        self.price.of(&expected_usage(padding))
+        cost(&self.price, &expected_usage(padding))
     }
 }
 
@@ -191,10 +203,7 @@ pub(super) mod testing {
 
     /// Prompts to an endpoint that does not exist.
     pub(crate) fn questions() -> Questions {
-        let model = ModelConfig {
-            model: "mock".to_owned(),
-            price: Price { input: 0.2, cached_input: 0.05, output: 0.5 },
-        };
+        let model = ModelConfig { model: "mock".to_owned(), price: Price::flat(0.2, Some(0.05), 0.5) };
         Questions::new("http://127.0.0.1:1".to_owned(), &model, &ProposerConfig::default(), 16)
     }
 

@@ -105,7 +105,7 @@ impl Figures {
                 .entry(call.status.map_or_else(|| "none".to_owned(), |code| code.to_string()))
                 .or_default() += 1;
             usage += call.usage;
-            cost += price.of(&call.usage);
+            cost += crate::plan::cost(price, &call.usage);
         }
         let count = |what: fn(&Call) -> bool| mine.iter().filter(|call| what(call)).count();
         let (answered, refused) = (count(Call::is_answered), count(Call::is_throttled));
@@ -232,7 +232,7 @@ mod tests {
         let step = Step { purpose: "step", pace: Pace::InFlight(2), began: 10.0, ended: 20.0 };
         let refused = call(11.0, 0.01, Ended::Throttled(Scarce::Requests));
         let calls = [call(10.0, 2.0, Ended::Answered), refused, call(12.0, 4.0, Ended::Answered)];
-        let figures = Figures::of(0, &step, &calls, &Price { output: 1.0, ..Price::default() });
+        let figures = Figures::of(0, &step, &calls, &Price::flat(0.0, None, 1.0));
         assert_eq!((figures.answered, figures.refused, figures.failed), (2, 1, 0));
         assert_eq!(figures.latency.percentile(50), Some(3.0));
         assert_eq!(figures.statuses["429"], 1);

@@ -7,7 +7,7 @@ use cli_support::progress::Progress;
 use domain::answer::{Answer, Finish, Question};
 use domain::budget::Usage;
 use llm::client::Reply;
-use llm::error::Failure;
+use llm::error::{Failure, Refusal};
 use llm::headers::{Left, RateHeaders};
 use mock_llm::latency::Queue;
 use mock_llm::limits::Meters;
@@ -72,7 +72,7 @@ impl Ask for SimProvider {
                 headers.retry_after = Some(Duration::from_secs_f64(wait));
                 let what = if refused.tokens { "tokens" } else { "requests" };
                 let message = format!("Rate limit reached on {what} per min");
-                (Err(Failure::Status { code: 429, reason: String::new(), message }), headers, 0.0)
+                (Err(Failure::refused(429, "", &message)), headers, 0.0)
             } else {
                 let work = self.latency.at(state.dice.f64(), 10.0);
                 let waits = self.latency.servers().map(|servers| state.queue.wait(now, work, servers));
@@ -84,7 +84,7 @@ impl Ask for SimProvider {
                 (self.fails.clone().map_or(Ok(answer), Err), headers, work + waits.unwrap_or(0.0))
             }
         };
-        let refused = matches!(&result, Err(Failure::Status { code: 429, .. }));
+        let refused = matches!(&result, Err(Failure::Refused(Refusal { status: Some(429), .. })));
         if !refused {
             sleep(Duration::from_secs_f64(wait)).await;
             self.state.lock().unwrap_or_else(PoisonError::into_inner).in_flight -= 1;
@@ -259,7 +259,7 @@ async fn a_wrong_key_or_a_provider_that_always_fails_ends_the_probe_at_once() {
     for (code, calls) in [(401, 1), (404, 1), (500, 5)] {
         let mut world = SimProvider::new(Allowed::default(), "0.5");
         let message = "Incorrect API key provided.".to_owned();
-        world.fails = Some(Failure::Status { code, reason: String::new(), message });
+        world.fails = Some(Failure::refused(code, "", &message));
         let seen = searched(world, wide()).await;
         let Err(Stop::Fatal(why)) = seen.ended else { panic!("{:?}", seen.ended) };
         assert!(why.contains("Incorrect API key"), "{why}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cli_support::failure::WithHint as _;
 use cli_support::progress::{Progress, Standing, duration};
 use cli_support::{Exit, output};
-use domain::budget::Usage;
+use domain::budget::{Price, Usage};
 use domain::config::RunConfig;
 use domain::ids::AnswerKey;
 use serde_json::{Value, json};
@@ -74,9 +74,10 @@ fn answers(args: &Args) -> anyhow::Result<Option<ResponseCache>> {
 struct Bill {
     calls: u64,
     tokens: u64,
-    cost_usd: f64,
+    /// `None`: the model has no price.
+    cost_usd: Option<f64>,
     /// Cost if every prompt took every attempt.
-    worst_cost_usd: f64,
+    worst_cost_usd: Option<f64>,
     /// Least time at the known limits; `None` where no limit is known.
     seconds: Option<f64>,
 }
@@ -85,19 +86,14 @@ impl Bill {
     fn of(counted: &Estimate, config: &RunConfig) -> Self {
         let calls = counted.questions - counted.known;
         let tokens = counted.prompt_tokens + counted.answer_tokens;
-        let usage = Usage {
-            prompt: counted.prompt_tokens,
-            completion: counted.answer_tokens,
-            total: tokens,
-            ..Usage::default()
-        };
-        let cost_usd = config.model().map_or(0.0, |model| model.price.of(&usage));
+        let cost_usd = config.model().and_then(|model| cost(&model.price, counted));
         let minutes = |amount: u64, limit: Option<u64>| limit.map(|limit| amount as f64 / limit as f64);
         let limits = config.limits.budget();
         let by_requests = minutes(calls, limits.requests_per_minute.known());
         let by_tokens = minutes(tokens, limits.tokens_per_minute.known());
         let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max).map(|minutes| minutes * 60.0);
-        Self { calls, tokens, cost_usd, worst_cost_usd: cost_usd * f64::from(config.max_attempts), seconds }
+        let worst_cost_usd = cost_usd.map(|cost| cost * f64::from(config.max_attempts));
+        Self { calls, tokens, cost_usd, worst_cost_usd, seconds }
     }
 
     fn json(&self, counted: &Estimate) -> Value {
@@ -124,10 +120,21 @@ impl Bill {
             }
         };
         let model = config.model().map_or_else(String::new, |model| model.model.clone());
+        let cost = match self.cost_usd.zip(self.worst_cost_usd) {
+            Some((cost, worst)) => {
+                let attempts = config.max_attempts;
+                format!(
+                    "about {cost:.2} USD, at most about {worst:.2} if every prompt takes {attempts} attempts"
+                )
+            }
+            None => format!(
+                "not known: no price of {model} is known for these prompts; set {}.price",
+                config.proposer.mode.as_str()
+            ),
+        };
         format!(
             "{} records for {model}: {} calls\n  {} prompts, {} of them answered already; {} records share the prompt \
-             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: about {:.2} USD, at \
-             most about {:.2} if every prompt takes {} attempts\n  time: {time}\n",
+             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: {cost}\n  time: {time}\n",
             counted.records,
             self.calls,
             counted.questions,
@@ -137,11 +144,22 @@ impl Bill {
             self.tokens,
             counted.prompt_tokens,
             counted.answer_tokens,
-            self.cost_usd,
-            self.worst_cost_usd,
-            config.max_attempts,
         )
     }
+}
+
+/// The cost of all calls, where the longest prompt is none that has another price; `None`: it is not known.
+fn cost(price: &Price, counted: &Estimate) -> Option<f64> {
+    let flat = Price { long_from_tokens: None, long_factor: None, ..*price };
+    if price.long_from_tokens.is_some_and(|from| counted.longest_prompt >= from) {
+        return None;
+    }
+    flat.of(&Usage {
+        prompt: counted.prompt_tokens,
+        completion: counted.answer_tokens,
+        total: counted.prompt_tokens + counted.answer_tokens,
+        ..Usage::default()
+    })
 }
 
 #[cfg(test)]
@@ -162,12 +180,22 @@ mod tests {
         };
         let mut config = RunConfig::default();
         config.proposer.mode = domain::config::ProposerMode::Grok;
+        let unpriced = Bill::of(&counted, &config);
+        assert_eq!((unpriced.cost_usd, unpriced.worst_cost_usd), (None, None), "not 0");
+        assert!(unpriced.text(&counted, &config).contains("cost: not known: no price of grok-4.3"));
+        config.grok.price = Price::flat(0.20, None, 0.50);
         assert_eq!(Bill::of(&counted, &config).seconds, None);
         config.limits.requests_per_minute = Limit::at(60);
         config.limits.tokens_per_minute = Limit::at(60_000);
         let bill = Bill::of(&counted, &config);
         assert_eq!((bill.calls, bill.tokens, bill.seconds), (60, 120_000, Some(120.0)));
         // 60,000 × 0.20 and 60,000 × 0.50 a million.
-        assert!((bill.cost_usd - 0.042).abs() < 1e-9 && (bill.worst_cost_usd - 0.126).abs() < 1e-9);
+        let (cost, worst) = bill.cost_usd.zip(bill.worst_cost_usd).unwrap();
+        assert!((cost - 0.042).abs() < 1e-9 && (worst - 0.126).abs() < 1e-9);
+        // All prompts together are long, none of them is.
+        config.grok.price.long_from_tokens = Some(50_000);
+        let known =
+            |longest_prompt| Bill::of(&Estimate { longest_prompt, ..counted }, &config).cost_usd.is_some();
+        assert!(known(49_999) && !known(50_000));
     }
 }

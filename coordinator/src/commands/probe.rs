@@ -82,6 +82,14 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     if args.max_cost.is_nan() || args.max_cost <= 0.0 {
         bail!("--max-cost must be a number above 0");
     }
+    if !model.price.is_known() {
+        let refused: anyhow::Result<Exit> =
+            Err(anyhow::anyhow!("no price of {} is known, so that --max-cost cannot be kept", model.model));
+        let mode = mode.as_str();
+        return refused.hint(format!(
+            "set {mode}.price.input and {mode}.price.output (US dollars per million tokens; 0 for a server of your own)"
+        ));
+    }
     let questions = Questions::new(providers.url(mode), model, &config.proposer, args.max_tokens);
     let steps: Vec<usize> =
         if args.find { Vec::new() } else { args.steps.iter().copied().map(usize::from).collect() };

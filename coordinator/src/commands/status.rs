@@ -163,7 +163,8 @@ fn model(model: &LlmStatus) -> Value {
         "reasoning_tokens": model.usage.reasoning,
         "cached_tokens": model.usage.cached,
         "total_tokens": model.usage.total,
-        "cost_usd": model.cost_usd,
+        "estimated_tokens": model.usage.estimated,
+        "cost_usd": model.whole_cost_usd(),
         "paused_until_ms": model.paused_until_ms,
     })
 }

@@ -53,9 +53,9 @@ impl LlmPolicy {
         })
     }
 
-    /// Highest cost of a call of about `tokens` tokens in US dollars: all of them at the higher price.
+    /// Highest cost of a call of about `tokens` tokens in US dollars; 0 where it is not known.
     pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        (tokens as f64 * self.price.input.max(self.price.output) / 1e6).min(Price::MOST_USD)
+        self.price.at_most(tokens).unwrap_or(0.0)
     }
 }
 
@@ -118,6 +118,13 @@ impl SpendTracker {
                 self.spent.calls, spend.max_requests
             ));
         }
+        if spend.max_cost_usd > 0.0 && self.spent.unpriced > 0 {
+            return Some(format!(
+                "the cost of {} calls of the run is not known, so that spend.max_cost_usd cannot be kept: set the price of the \
+                 model, with long_factor for long prompts, or bound the calls instead (spend.max_requests)",
+                self.spent.unpriced
+            ));
+        }
         (spend.max_cost_usd > 0.0 && self.spent.cost_usd >= spend.max_cost_usd).then(|| {
             format!(
                 "the run has spent {} USD of {} (spend.max_cost_usd): raise it to go on",
@@ -134,7 +141,8 @@ impl SpendTracker {
         let calls = self.spent.calls + self.calling;
         self.halted.is_none()
             && (spend.max_requests == 0 || calls < spend.max_requests)
-            && (spend.max_cost_usd <= 0.0 || self.spent.cost_usd + self.calling_usd < spend.max_cost_usd)
+            && (spend.max_cost_usd <= 0.0
+                || (self.spent.unpriced == 0 && self.spent.cost_usd + self.calling_usd < spend.max_cost_usd))
     }
 
     /// Expected cost of a call: at least the mean of the run's calls so far.

@@ -27,7 +27,12 @@ pub(crate) fn line(run: &RunStatus) -> Option<String> {
         }
     }
     let _ = write!(line, ", {} tokens", model.usage.total);
-    if model.cost_usd > 0.0 {
+    if model.usage.estimated > 0 {
+        let _ = write!(line, " ({} of them estimated)", model.usage.estimated);
+    }
+    if model.unpriced > 0 {
+        line.push_str(", cost not known (the model has no price)");
+    } else if model.cost_usd > 0.0 {
         let _ = write!(line, ", {} USD", usd(model.cost_usd));
         if let Some(to_come) = to_come(run, model) {
             let _ = write!(line, ", about {} USD to come", usd(to_come));

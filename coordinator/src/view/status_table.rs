@@ -206,6 +206,7 @@ pub(crate) mod tests {
             limit_learnt: true,
             usage: Usage { total: 2_400_000, ..Usage::default() },
             cost_usd: 0.43,
+            unpriced: 0,
             paused_until_ms: Some(1_764_000_000_000),
         });
         let runs =

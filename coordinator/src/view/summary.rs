@@ -51,8 +51,9 @@ impl Summary {
             "model_throttled": model.throttled,
             "model_reused": model.reused,
             "model_tokens": model.usage.total,
-            "cost_usd": model.cost_usd,
-            "cost_per_accepted_usd": per_accepted(model.cost_usd, tally.accepted),
+            "model_estimated_tokens": model.usage.estimated,
+            "cost_usd": model.whole_cost_usd(),
+            "cost_per_accepted_usd": model.whole_cost_usd().and_then(|cost| per_accepted(cost, tally.accepted)),
         })
     }
 
@@ -94,7 +95,7 @@ impl Summary {
         cautions(&mut text, tally);
         if let Some(llm_line) = llm_line::line(status) {
             let _ = write!(text, "  {llm_line}");
-            let cost = status.model.map_or(0.0, |model| model.cost_usd);
+            let cost = status.model.and_then(|model| model.whole_cost_usd()).unwrap_or(0.0);
             if let Some(cost) = per_accepted(cost, tally.accepted).filter(|cost| *cost > 0.0) {
                 let _ = write!(text, ", {} USD for each accepted repair", llm_line::usd(cost));
             }

@@ -57,7 +57,13 @@ fn answers_are_exported_imported_and_pruned() {
     let (code, out, _) = answers(&store, &["export"]);
     assert_eq!(
         (code, out),
-        (Some(0), std::fs::read_to_string(&lines).unwrap()),
+        // An import of an earlier release does not say how much is estimated.
+        (
+            Some(0),
+            std::fs::read_to_string(&lines)
+                .unwrap()
+                .replace("\"total\":95}", "\"total\":95,\"estimated\":0}")
+        ),
         "the export equals the import"
     );
     let copy = at("out.jsonl");

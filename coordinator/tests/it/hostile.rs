@@ -169,7 +169,8 @@ async fn absurd_usage_wedges_no_run_and_no_later_process() {
     for (number, total) in (1..).zip(absurd) {
         stream.acquire("r", number, key(number)).await;
         stream.expect_permit(number).await;
-        let usage = Usage { prompt: total, completion: 5, reasoning: total, cached: total, total };
+        let usage =
+            Usage { prompt: total, completion: 5, reasoning: total, cached: total, total, estimated: total };
         let CallOutcome::Answered(mut answer) = answered("a") else { unreachable!() };
         answer.usage = usage;
         stream.complete("r", number, key(number), CallOutcome::Answered(answer)).await;

@@ -21,13 +21,15 @@ const KEY: &str = "vllm-prod-key-Zq7+w/E3=x";
 const VARIABLE: &str = "KEYS_TEST_KEY";
 
 /// A server that records every request and answers each with the same response.
-struct Recorder {
-    url: String,
+pub(crate) struct Recorder {
+    /// Its address, without a path.
+    pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recorder {
-    fn start(response: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    /// A server that answers each request with `response`.
+    pub(crate) fn start(response: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::<Mutex<Vec<String>>>::default();
@@ -42,7 +44,8 @@ impl Recorder {
         Self { url, requests }
     }
 
-    fn requests(&self) -> Vec<String> {
+    /// The requests so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -67,7 +70,7 @@ fn answer(mut stream: std::net::TcpStream, seen: &Mutex<Vec<String>>, response: 
 }
 
 /// An HTTP response.
-fn http(status: &str, body: &str) -> String {
+pub(crate) fn http(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
@@ -75,7 +78,7 @@ fn http(status: &str, body: &str) -> String {
 }
 
 /// A completion with this text.
-fn completion(content: &str) -> String {
+pub(crate) fn completion(content: &str) -> String {
     let choice = json!({"message": {"role": "assistant", "content": content}, "finish_reason": "stop"});
     let usage = json!({"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18});
     http("200 OK", &json!({"model": "m", "choices": [choice], "usage": usage}).to_string())
@@ -297,8 +300,9 @@ fn a_key_that_the_provider_repeats_is_kept_nowhere() {
         });
         let (named, variable) =
             (format!("vllm.endpoint={}", provider.url), format!("vllm.api_key_env={VARIABLE}"));
+        let free = ["vllm.price.input=0", "vllm.price.output=0"];
         let settings = ["proposer.mode=vllm", "guardrails=none", "max_attempts=1", "proposer.retries=0"];
-        let settings = [&settings[..], &[&named, &variable]].concat();
+        let settings = [&free[..], &settings, &[&named, &variable]].concat();
         let proxy = Recorder::start(|_| completion("[]"));
         let out = folder.path().join("out");
         let run = ["-vvv", "run", "--run-id", "r", "--workers", "1", "--corpus", corpus.to_str().unwrap()];

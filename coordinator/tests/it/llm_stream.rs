@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, reader};
 use domain::answer::{Answer, CallOutcome, Finish};
-use domain::budget::{Limit, Usage};
+use domain::budget::{Limit, Price, Usage};
 use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId};
 use futures::StreamExt as _;
@@ -179,6 +179,7 @@ pub(crate) fn config(change: impl FnOnce(&mut RunConfig)) -> RunConfig {
     let mut config = RunConfig::default();
     config.proposer.mode = ProposerMode::Grok;
     config.guardrails = Guardrails::Merge;
+    config.grok.price = Price::flat(0.20, None, 0.50);
     config.limits.requests_per_minute = Limit::at(6_000_000);
     change(&mut config);
     config

@@ -26,6 +26,7 @@ mod private;
 mod probe;
 mod process;
 mod provider;
+mod replies;
 mod resume;
 mod support;
 mod traces;

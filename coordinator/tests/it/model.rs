@@ -12,7 +12,7 @@ use crate::process::{Ended, Process};
 use crate::provider::{Mock, answers, latency, plain};
 
 /// Writes `records` records, each with its own document.
-fn corpus(path: &Path, records: usize) {
+pub(crate) fn corpus(path: &Path, records: usize) {
     let entries: Vec<Value> = (0..records)
         .map(|number| {
             let yaml = format!(
@@ -29,7 +29,7 @@ fn corpus(path: &Path, records: usize) {
 }
 
 /// A correct patch for every record of the corpus.
-fn right() -> String {
+pub(crate) fn right() -> String {
     json!({"patch": [{"op": "replace", "path": "/spec/containers/0/securityContext/privileged", "value": false}]})
         .to_string()
 }
@@ -47,13 +47,13 @@ fn start(folder: &Path, mock: &Mock, more: &[&str]) -> Process {
     Process::coordinator(&arguments)
 }
 
-fn outcomes(folder: &Path) -> Vec<Outcome> {
+pub(crate) fn outcomes(folder: &Path) -> Vec<Outcome> {
     let parts = std::fs::read_dir(folder.join("r")).unwrap().map(|entry| entry.unwrap().path());
     let parts = parts.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-"));
     results::scan::outcomes(parts.map(Into::into)).map(Result::unwrap).collect()
 }
 
-fn closing(ended: &Ended) -> Value {
+pub(crate) fn closing(ended: &Ended) -> Value {
     serde_json::from_str(ended.stdout.lines().last().unwrap_or_default())
         .unwrap_or_else(|error| panic!("{error}: {}\n{}", ended.stdout, ended.stderr))
 }

@@ -27,6 +27,10 @@ fn arguments<'a>(mock: &'a Mock, out: &'a Path, more: &[&'a str]) -> Vec<String>
         "--set",
         "vllm.model=mock",
         "--set",
+        "vllm.price.input=0",
+        "--set",
+        "vllm.price.output=0",
+        "--set",
         "guardrails=none",
     ];
     let all = [&base[..], &["--output", "json", "--out", out.to_str().unwrap()], more].concat();

@@ -334,6 +334,9 @@ pub struct ModelUsage {
     pub completion_tokens: Option<u64>,
     pub reasoning_tokens: Option<u64>,
     pub total_tokens: Option<u64>,
+    /// The part of `total_tokens` that the provider did not count, and that is estimated from the texts.
+    pub estimated_tokens: Option<u64>,
+    /// `None`: the model has no price.
     pub cost_usd: Option<f64>,
     /// Whether the answer came from the answer cache.
     pub cache_hit: Option<bool>,

@@ -141,7 +141,10 @@ columns! {
     REASONING_TOKENS "reasoning_tokens" U64OrNull Outcome
     /// All tokens billed.
     TOTAL_TOKENS "total_tokens" U64OrNull Outcome
-    /// Price in US dollars.
+    /// The part of `total_tokens` that the provider did not count: a token for four bytes of text. Null also in parts of
+    /// releases that did not estimate.
+    ESTIMATED_TOKENS "estimated_tokens" U64OrNull Execution
+    /// Price in US dollars; null where the model has no price.
     COST_USD "cost_usd" F64OrNull Outcome
     /// Whether the answer came from the cache.
     CACHE_HIT "cache_hit" BoolOrNull Execution

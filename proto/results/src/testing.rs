@@ -171,9 +171,17 @@ fn any_gates() -> impl Strategy<Value = Gates> {
 }
 
 fn any_usage() -> impl Strategy<Value = ModelUsage> {
-    (any::<[Option<u64>; 6]>(), any::<Option<u32>>(), any::<Option<bool>>()).prop_map(
+    (any::<[Option<u64>; 7]>(), any::<Option<u32>>(), any::<Option<bool>>()).prop_map(
         |(
-            [samples, samples_passed, prompt_tokens, completion_tokens, reasoning_tokens, total_tokens],
+            [
+                samples,
+                samples_passed,
+                prompt_tokens,
+                completion_tokens,
+                reasoning_tokens,
+                total_tokens,
+                estimated_tokens,
+            ],
             cost,
             cache_hit,
         )| ModelUsage {
@@ -183,6 +191,7 @@ fn any_usage() -> impl Strategy<Value = ModelUsage> {
             completion_tokens,
             reasoning_tokens,
             total_tokens,
+            estimated_tokens,
             cost_usd: cost.map(|cost| f64::from(cost) / 1e6),
             cache_hit,
         },

@@ -129,15 +129,15 @@ impl TryFrom<v1::AcquireCall> for AcquireCall {
 
 impl From<Usage> for v1::Usage {
     fn from(usage: Usage) -> Self {
-        let Usage { prompt, completion, reasoning, cached, total } = usage;
-        Self { prompt, completion, reasoning, cached, total }
+        let Usage { prompt, completion, reasoning, cached, total, estimated } = usage;
+        Self { prompt, completion, reasoning, cached, total, estimated }
     }
 }
 
 impl From<v1::Usage> for Usage {
     fn from(usage: v1::Usage) -> Self {
-        let v1::Usage { prompt, completion, reasoning, cached, total } = usage;
-        Self { prompt, completion, reasoning, cached, total }
+        let v1::Usage { prompt, completion, reasoning, cached, total, estimated } = usage;
+        Self { prompt, completion, reasoning, cached, total, estimated }
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
             run_id: RunId::new("r").unwrap(),
             key: AnswerKey::of(b"prompt"),
             outcome,
-            usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
+            usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6, estimated: 5 },
             advertised_requests: Some(480),
             advertised_tokens: None,
             ticket: Some(Ticket::from_bytes([7; 32])),

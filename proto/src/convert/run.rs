@@ -70,10 +70,19 @@ pub struct LlmStatus {
     pub limit_learnt: bool,
     /// Billed tokens.
     pub usage: Usage,
-    /// Cost of the billed tokens, in US dollars.
+    /// Cost of the billed tokens, in US dollars, without that of the calls in `unpriced`.
     pub cost_usd: f64,
+    /// Billed calls whose cost is not known, because the model has no price.
+    pub unpriced: u64,
     /// Until when no call starts because the provider asked to wait, in ms since the Unix epoch.
     pub paused_until_ms: Option<u64>,
+}
+
+impl LlmStatus {
+    /// Cost of all billed tokens, in US dollars; `None` where that of some call is not known.
+    pub fn whole_cost_usd(&self) -> Option<f64> {
+        (self.unpriced == 0).then_some(self.cost_usd)
+    }
 }
 
 impl From<LlmStatus> for v1::LlmStatus {
@@ -90,6 +99,7 @@ impl From<LlmStatus> for v1::LlmStatus {
             limit_learnt: status.limit_learnt,
             usage: Some(status.usage.into()),
             cost_usd: status.cost_usd,
+            unpriced: status.unpriced,
             paused_until_ms: status.paused_until_ms.unwrap_or(0),
         }
     }
@@ -110,6 +120,7 @@ impl From<v1::LlmStatus> for LlmStatus {
             limit_learnt: status.limit_learnt,
             usage: total(status.usage.unwrap_or_default().into()),
             cost_usd: rate(status.cost_usd),
+            unpriced: status.unpriced,
             paused_until_ms: (status.paused_until_ms > 0).then_some(status.paused_until_ms),
         }
     }
@@ -118,13 +129,14 @@ impl From<v1::LlmStatus> for LlmStatus {
 /// Bounds received totals: what reads them may add them up.
 fn total(received: Usage) -> Usage {
     let bounded = |count: u64| count.min(1 << 53);
-    let Usage { prompt, completion, reasoning, cached, total } = received;
+    let Usage { prompt, completion, reasoning, cached, total, estimated } = received;
     Usage {
         prompt: bounded(prompt),
         completion: bounded(completion),
         reasoning: bounded(reasoning),
         cached: bounded(cached),
         total: bounded(total),
+        estimated: bounded(estimated),
     }
 }
 
@@ -232,8 +244,9 @@ mod tests {
                 calls_per_min: 470.5,
                 limit_per_min: Some(480.0),
                 limit_learnt: true,
-                usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6 },
+                usage: Usage { prompt: 1, completion: 2, reasoning: 3, cached: 4, total: 6, estimated: 5 },
                 cost_usd: 0.25,
+                unpriced: 3,
                 paused_until_ms: Some(1_764_000_000_000),
             }),
         };

@@ -209,7 +209,7 @@ pub struct Answer {
     #[prost(string, tag = "4")]
     pub model: ::prost::alloc::string::String,
 }
-/// Tokens, as counted by the provider.
+/// Tokens, as counted by the provider, or estimated where it did not count them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Usage {
     #[prost(uint64, tag = "1")]
@@ -225,6 +225,9 @@ pub struct Usage {
     /// All tokens that are billed and count against the limits.
     #[prost(uint64, tag = "5")]
     pub total: u64,
+    /// Part of `total` that the provider did not count, and that is estimated from the texts.
+    #[prost(uint64, tag = "6")]
+    pub estimated: u64,
 }
 /// The provider refused the call because of a rate limit (HTTP 429).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1342,12 +1345,15 @@ pub struct LlmStatus {
     /// Billed tokens.
     #[prost(message, optional, tag = "10")]
     pub usage: ::core::option::Option<Usage>,
-    /// Cost of the billed tokens, in US dollars.
+    /// Cost of the billed tokens, in US dollars, without that of the calls in `unpriced`.
     #[prost(double, tag = "11")]
     pub cost_usd: f64,
     /// Until when no call starts because the provider asked to wait (Retry-After), in ms since the Unix epoch; 0: it did not.
     #[prost(uint64, tag = "12")]
     pub paused_until_ms: u64,
+    /// Billed calls whose cost is not known, because the model has no price.
+    #[prost(uint64, tag = "20")]
+    pub unpriced: u64,
 }
 /// Generated client implementations.
 pub mod runs_client {

@@ -60,9 +60,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 prop_compose! {
-    fn usage()(prompt in number(), completion in number(), reasoning in number(), cached in number(), total in number())
-        -> v1::Usage {
-        v1::Usage { prompt, completion, reasoning, cached, total }
+    fn usage()(
+        prompt in number(), completion in number(), reasoning in number(), cached in number(), total in number(),
+        estimated in number(),
+    ) -> v1::Usage {
+        v1::Usage { prompt, completion, reasoning, cached, total, estimated }
     }
 }
 
@@ -103,11 +105,11 @@ prop_compose! {
 }
 
 fn assert_believable(usage: Usage) {
-    let Usage { prompt, completion, reasoning, cached, total } = usage;
+    let Usage { prompt, completion, reasoning, cached, total, estimated } = usage;
     for count in [prompt, completion, reasoning, cached] {
         assert!(count <= Usage::MOST, "{usage:?}");
     }
-    assert!(total <= 2 * Usage::MOST, "{usage:?}");
+    assert!(total <= 2 * Usage::MOST && estimated <= total, "{usage:?}");
 }
 
 /// What a worker sends about a call can be added up, waited for and stored.

@@ -1,4 +1,7 @@
 //! HTTP client: one attempt is one call. Connections are reused; time and size are bounded.
+//!
+//! *Invariant*: the key goes to the origin of the provider alone. A redirect is followed on that origin, with the method and
+//! the body (307, 308); where it leads elsewhere, or asks for another method, it is a failure that names the address.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -6,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use domain::answer::{Answer, Question};
 use domain::budget::Usage;
 use domain::config::ProposerConfig;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Response, Url, redirect};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Response, StatusCode, Url};
 use tokio::time::timeout;
 
-use crate::error::{Failure, Phase};
+use crate::error::{Failure, Phase, Refusal, quoted};
 use crate::headers::RateHeaders;
 use crate::providers::Provider;
-use crate::{reply, request};
+use crate::{packed, proxy, redirect, reply, request};
 
 /// Longest body of a response that is read.
 pub const REPLY_BYTES: usize = 4 << 20;
@@ -66,13 +69,18 @@ pub struct Reply {
 pub struct Client {
     http: reqwest::Client,
     provider: Arc<Provider>,
+    /// The proxy between, without user and password.
+    proxy: Option<Arc<str>>,
     timeouts: Timeouts,
 }
 
 impl Client {
     /// A client for a provider.
     pub fn new(provider: Provider, timeouts: Timeouts) -> Result<Self, TlsError> {
-        Ok(Self { http: http(&provider, timeouts)?, provider: Arc::new(provider), timeouts })
+        // Without a proxy for a key in plain text: it would read the key, which belongs to this machine alone.
+        let proxy = if provider.sends_key_in_plain_text() { None } else { proxy::of(&provider.url) };
+        let http = http(&provider, timeouts)?;
+        Ok(Self { http, provider: Arc::new(provider), proxy: proxy.map(Arc::from), timeouts })
     }
 
     /// Makes one call.
@@ -106,29 +114,90 @@ impl Client {
         let response = timeout(self.timeouts.first_byte, request.send())
             .await
             .map_err(|_| Failure::Timeout(Phase::FirstByte))?
-            .map_err(|error| failure(error, url))?;
+            .map_err(|error| self.failure(error))?;
         *headers = RateHeaders::read(response.headers(), SystemTime::now());
         let status = response.status();
-        if !status.is_success() {
-            // The status is enough: a body that breaks off must not hide it.
-            let body = body(response, REFUSAL_BYTES).await.unwrap_or_default();
-            return Err(reply::refusal(status.as_u16(), &body, mask));
+        if status.is_redirection() {
+            return Err(redirected(&response, url));
         }
-        let body = body(response, REPLY_BYTES).await?;
-        let (answer, used) = reply::answer(&body, mask);
+        let encoding = encoding(response.headers());
+        if !status.is_success() {
+            // The status is enough: a body that breaks off or has no end must not hide it.
+            let (sent, _) = body(response, REFUSAL_BYTES).await;
+            let body = packed::unpacked(&sent, encoding.as_deref(), REFUSAL_BYTES).unwrap_or_default();
+            *headers = headers.of_refusal(Some(status), &body, SystemTime::now());
+            return Err(self.refusal(status, &body));
+        }
+        let (sent, broken) = body(response, REPLY_BYTES).await;
+        broken.map_or(Ok(()), Err)?;
+        let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
+        let (answer, used) = reply::answer(&body, request::prompt_tokens(question), mask);
+        if matches!(answer, Err(Failure::Refused(_))) {
+            *headers = headers.of_refusal(None, &body, SystemTime::now());
+        }
         *usage = used;
         answer
     }
+
+    /// A refusal; one of the proxy names the proxy.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && self.proxy.is_some() {
+            return self.unconnected("it wants a user and a password (407)".to_owned());
+        }
+        reply::refusal(status.as_u16(), body, &self.provider.mask)
+    }
+
+    fn failure(&self, error: reqwest::Error) -> Failure {
+        let error = error.without_url();
+        if error.is_connect() && error.is_timeout() {
+            Failure::Timeout(Phase::Connect)
+        } else if error.is_connect() {
+            self.unconnected(causes(&error))
+        } else if error.is_timeout() {
+            Failure::Timeout(Phase::Total)
+        } else {
+            Failure::Reset(causes(&error))
+        }
+    }
+
+    fn unconnected(&self, reason: String) -> Failure {
+        let host = self.provider.url.host_str().unwrap_or("the endpoint").to_owned();
+        Failure::Connect { host, proxy: self.proxy.as_deref().map(str::to_owned), reason }
+    }
 }
 
-async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+/// A redirect that was not followed, with the address that it names.
+fn redirected(response: &Response, called: &Url) -> Failure {
+    let status = response.status().as_u16();
+    let location =
+        response.headers().get(LOCATION).map(|location| String::from_utf8_lossy(location.as_bytes()));
+    match location {
+        Some(location) => Failure::Redirected { status, location: redirect::shown(&location, called) },
+        None => Failure::Refused(Refusal { status: Some(status), ..Refusal::default() }),
+    }
+}
+
+/// How a body is packed; `None`: as it is.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let named =
+        String::from_utf8_lossy(headers.get(CONTENT_ENCODING)?.as_bytes()).trim().to_ascii_lowercase();
+    (!named.is_empty() && named != "identity").then(|| quoted(&named))
+}
+
+/// What arrives of a body, and why that is not all of it.
+async fn body(mut response: Response, limit: usize) -> (Vec<u8>, Option<Failure>) {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(Failure::TooLarge { limit }),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(Failure::Reset(causes(&error.without_url()))),
+            Ok(Some(chunk)) => {
+                let room = limit.saturating_sub(body.len());
+                body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+                if chunk.len() > room {
+                    return (body, Some(Failure::TooLarge { limit }));
+                }
+            }
+            Ok(None) => return (body, None),
+            Err(error) => return (body, Some(Failure::Reset(causes(&error.without_url())))),
         }
     }
 }
@@ -138,13 +207,12 @@ fn http(provider: &Provider, timeouts: Timeouts) -> Result<reqwest::Client, TlsE
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
         .connect_timeout(timeouts.connect)
-        // A redirect could carry the key to another host.
-        .redirect(redirect::Policy::none())
+        .redirect(redirect::policy(&provider.url))
+        .referer(false)
         .pool_idle_timeout(Duration::from_secs(50))
         .tcp_nodelay(true)
         .user_agent(concat!("k8s-auto-fix/", env!("CARGO_PKG_VERSION")));
     if provider.sends_key_in_plain_text() {
-        // A proxy would read the key, which belongs to this machine alone.
         builder = builder.no_proxy();
     }
     if provider.url.scheme() == "http" {
@@ -155,20 +223,6 @@ fn http(provider: &Provider, timeouts: Timeouts) -> Result<reqwest::Client, TlsE
         builder = builder.tls_backend_preconfigured(none);
     }
     builder.build().map_err(|error| TlsError(causes(&error)))
-}
-
-fn failure(error: reqwest::Error, url: &Url) -> Failure {
-    let error = error.without_url();
-    if error.is_connect() && error.is_timeout() {
-        Failure::Timeout(Phase::Connect)
-    } else if error.is_connect() {
-        let host = url.host_str().unwrap_or("the endpoint").to_owned();
-        Failure::Connect { host, reason: causes(&error) }
-    } else if error.is_timeout() {
-        Failure::Timeout(Phase::Total)
-    } else {
-        Failure::Reset(causes(&error))
-    }
 }
 
 /// An error with its causes in one line.

@@ -25,10 +25,12 @@ impl std::fmt::Display for Phase {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The connection could not be made.
-    #[error("cannot connect to {host}: {reason}")]
+    #[error("cannot connect to {host}{}: {reason}", through(.proxy.as_deref()))]
     Connect {
         /// Host of the endpoint.
         host: String,
+        /// The proxy between, as scheme, host and port; `None`: there is none.
+        proxy: Option<String>,
         /// Error with its causes.
         reason: String,
     },
@@ -38,15 +40,19 @@ pub enum Failure {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Reset(String),
-    /// The provider answered with an error status.
-    #[error("the provider answered {code}{}{message}", if message.is_empty() { "" } else { ": " })]
-    Status {
+    /// The provider answered with an error.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The provider sends the call elsewhere, where it is not followed.
+    #[error(
+        "the provider answered {status} and names another address, {location}: calls are not sent there; if it is the right \
+         one, set it as the endpoint of the provider"
+    )]
+    Redirected {
         /// HTTP status code.
-        code: u16,
-        /// Machine-readable code of the provider; may be empty.
-        reason: String,
-        /// Message of the provider, shortened.
-        message: String,
+        status: u16,
+        /// The address without user, password and query; shortened.
+        location: String,
     },
     /// The response is longer than the limit.
     #[error("the answer is longer than {limit} bytes")]
@@ -61,8 +67,11 @@ pub enum Failure {
     #[error("the answer is cut off at the longest answer (finish reason length): raise proposer.max_tokens")]
     CutOff,
     /// The response has no text.
-    #[error("the answer is empty")]
-    Empty,
+    #[error("the answer is empty{}{why}", if .why.is_empty() { "" } else { ": " })]
+    Empty {
+        /// What came in its place, and the remedy; may be empty.
+        why: String,
+    },
     /// The provider or the model withheld the response.
     #[error("the answer was withheld{}{why}", if .why.is_empty() { "" } else { ": " })]
     Withheld {
@@ -71,15 +80,68 @@ pub enum Failure {
     },
 }
 
+/// What a provider says in place of an answer. Its texts are masked, shortened, and in one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status code. Of an error that came in a reply with status 2xx: the one that its body names, `None` where it
+    /// names none.
+    pub status: Option<u16>,
+    /// Machine-readable code of the provider, a word such as `insufficient_quota` or a number as text.
+    pub code: Option<String>,
+    /// The provider's own first words; empty where it has none.
+    pub words: String,
+}
+
+impl std::error::Error for Refusal {}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "the provider answered {status}")?,
+            None => f.write_str("the provider answered with an error")?,
+        }
+        match (self.words.as_str(), &self.code) {
+            ("", None) => Ok(()),
+            ("", Some(code)) => write!(f, ": {code}"),
+            (words, _) => write!(f, ": {words}"),
+        }
+    }
+}
+
+impl Failure {
+    /// An error of the provider with a status, a code and words; the texts are as they are shown.
+    pub fn refused(status: u16, code: &str, words: &str) -> Self {
+        let code = (!code.is_empty()).then(|| code.to_owned());
+        Self::Refused(Refusal { status: Some(status), code, words: words.to_owned() })
+    }
+
+    /// How often the same call is made again at most after this failure, whatever the settings allow.
+    pub const fn most_retries(&self) -> u32 {
+        match self {
+            // A hiccup of a parser at the provider; a model that has nothing to say is paid for each time.
+            Self::Empty { .. } => 1,
+            _ => u32::MAX,
+        }
+    }
+}
+
+fn through(proxy: Option<&str>) -> String {
+    proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+}
+
 /// Longest provider text in an error, in bytes.
 const LONGEST: usize = 300;
 
-/// A provider text for an error: one line, shortened, with what looks like an API key masked. Our own key was masked
-/// before ([`crate::mask`]); this is for keys of others, and for parts of ours.
+/// A provider text for an error: one line, shortened, without characters that steer a terminal, and with what looks like an
+/// API key masked. Our own key was masked before ([`crate::mask`]); this is for keys of others, and for parts of ours.
 pub(crate) fn quoted(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        let word = masked(word);
+        let word: String = word.chars().filter(|c| !steers(*c)).collect();
+        if word.is_empty() {
+            continue;
+        }
+        let word = masked(&word);
         if line.len() + word.len() + 1 > LONGEST {
             line.push_str(" …");
             break;
@@ -90,6 +152,12 @@ pub(crate) fn quoted(text: &str) -> String {
         line.push_str(&word);
     }
     line
+}
+
+/// Whether a character moves the cursor, changes the direction of a text, or is not seen.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A word in which every piece that looks like a key is masked: a key may stand in quotes, in brackets or after a sign.
@@ -130,14 +198,35 @@ mod tests {
         );
         assert_eq!(quoted("key sk-***********abcd, bad"), "key *** bad");
         assert_eq!(quoted("{\"key\":\"sk-abcd\",\"n\":1} (id=xai-1)"), "{\"key\":\"***\",\"n\":1} (id=***)");
+        assert_eq!(quoted("\u{1b}[2J\u{202e}a\u{0} \u{7} b\u{200b}"), "[2Ja b");
         assert!(quoted(&"word ".repeat(500)).len() <= LONGEST + 4);
         assert!(quoted(&"x".repeat(5000)).len() <= 8);
     }
 
     #[test]
     fn errors_are_sentences() {
-        let status = Failure::Status { code: 503, reason: String::new(), message: String::new() };
-        assert_eq!(status.to_string(), "the provider answered 503");
+        assert_eq!(Failure::refused(503, "", "").to_string(), "the provider answered 503");
+        assert_eq!(
+            Failure::refused(503, "overloaded", "").to_string(),
+            "the provider answered 503: overloaded"
+        );
+        assert_eq!(
+            Failure::refused(503, "overloaded", "wait").to_string(),
+            "the provider answered 503: wait"
+        );
+        let with_200 = Refusal { words: "wait".to_owned(), ..Refusal::default() };
+        assert_eq!(with_200.to_string(), "the provider answered with an error: wait");
+        let connect = |proxy: Option<&str>| Failure::Connect {
+            host: "api.example".to_owned(),
+            proxy: proxy.map(str::to_owned),
+            reason: "refused".to_owned(),
+        };
+        assert_eq!(connect(None).to_string(), "cannot connect to api.example: refused");
+        assert_eq!(
+            connect(Some("http://proxy:9")).to_string(),
+            "cannot connect to api.example through the proxy http://proxy:9: refused"
+        );
+        assert_eq!(Failure::Empty { why: String::new() }.to_string(), "the answer is empty");
         assert_eq!(Failure::Timeout(Phase::Total).to_string(), "the call took too long");
         assert_eq!(Failure::Withheld { why: "no".to_owned() }.to_string(), "the answer was withheld: no");
     }

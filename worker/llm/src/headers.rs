@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use serde_json::Value;
 
 /// Upper bound of a wait: longer ones are cut to it.
 const LONGEST: Duration = domain::answer::LONGEST_WAIT;
@@ -34,17 +36,58 @@ impl RateHeaders {
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let left = |what: &str| Left {
-            limit: text(&format!("x-ratelimit-limit-{what}")).and_then(|text| text.parse().ok()),
-            remaining: text(&format!("x-ratelimit-remaining-{what}")).and_then(|text| text.parse().ok()),
-            reset: text(&format!("x-ratelimit-reset-{what}")).and_then(|text| reset(text, now)),
+            limit: text(&format!("x-ratelimit-limit{what}")).and_then(|text| text.parse().ok()),
+            remaining: text(&format!("x-ratelimit-remaining{what}")).and_then(|text| text.parse().ok()),
+            reset: text(&format!("x-ratelimit-reset{what}")).and_then(|text| reset(text, now)),
         };
+        // Without a name it is the limit on calls, of a period that may be a day: how many it allows is not believed.
+        let (named, unnamed) = (left("-requests"), left(""));
         let exact = text("retry-after-ms").and_then(|text| seconds(text, 1e-3));
         Self {
             retry_after: exact.or_else(|| text("retry-after").and_then(|text| retry_after(text, now))),
-            requests: left("requests"),
-            tokens: left("tokens"),
+            requests: if named == Left::default() { Left { limit: None, ..unnamed } } else { named },
+            tokens: left("-tokens"),
         }
     }
+
+    /// With the wait that a refusal asks for in other words, where no header does: in its body, or (429) until a limit that
+    /// is used up is reset. `status` is `None` where the refusal came with status 200.
+    #[must_use]
+    pub(crate) fn of_refusal(mut self, status: Option<StatusCode>, body: &[u8], now: SystemTime) -> Self {
+        let used_up = |left: Left| left.reset.filter(|_| left.remaining == Some(0));
+        if self.retry_after.is_none() {
+            self.retry_after = of_body(body, now);
+        }
+        if self.retry_after.is_none() && status == Some(StatusCode::TOO_MANY_REQUESTS) {
+            self.retry_after = used_up(self.requests).into_iter().chain(used_up(self.tokens)).max();
+        }
+        self
+    }
+}
+
+/// The wait that the body of a refusal asks for: `retryDelay` of Google, the headers that `OpenRouter` passes on, or a sentence.
+fn of_body(body: &[u8], now: SystemTime) -> Option<Duration> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let error = value.pointer("/error").or_else(|| value.pointer("/0/error"))?;
+    let details = error.get("details").and_then(Value::as_array);
+    let delay = details.into_iter().flatten().find_map(|detail| units(detail.get("retryDelay")?.as_str()?));
+    let passed_on = || {
+        let headers = error.pointer("/metadata/headers")?.as_object()?;
+        let named = |name: &str| {
+            headers
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .and_then(|(_, value)| value.as_str())
+        };
+        let reset = || named("x-ratelimit-reset").and_then(|text| reset(text, now));
+        named("retry-after").and_then(|text| retry_after(text, now)).or_else(reset)
+    };
+    let said = || {
+        let message = error.get("message").and_then(Value::as_str).or_else(|| error.as_str())?;
+        let (_, after) = ["retry in ", "try again in "].iter().find_map(|words| message.split_once(words))?;
+        units(after.split_whitespace().next()?.trim_end_matches(['.', ',', ')']))
+    };
+    delay.or_else(passed_on).or_else(said)
 }
 
 /// Parses `Retry-After`: seconds, or a date.
@@ -52,13 +95,14 @@ pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     seconds(text, 1.0).or_else(|| until(text, now))
 }
 
-/// Parses `x-ratelimit-reset-*`: `6m0s`, `1s`, `20ms`, seconds, a date, or seconds since 1970.
+/// Parses `x-ratelimit-reset-*`: `6m0s`, `1s`, `20ms`, seconds, a date, or seconds or milliseconds since 1970.
 pub fn reset(text: &str, now: SystemTime) -> Option<Duration> {
     let plain = seconds(text, 1.0);
     if plain == Some(LONGEST)
         && let Ok(stamp) = text.parse::<f64>()
         && stamp > 1e9
     {
+        let stamp = if stamp > 1e11 { stamp / 1e3 } else { stamp };
         let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
         return Some(Duration::try_from_secs_f64((stamp - since).max(0.0)).unwrap_or(LONGEST).min(LONGEST));
     }
@@ -127,6 +171,8 @@ mod tests {
             ("7", 7000),
             ("0.25", 250),
             ("1763929955", 3000),
+            ("1763929955500", 3500),
+            ("1763929000000", 0),
         ] {
             assert_eq!(reset(text, now).map(|wait| wait.as_millis()), Some(ms), "{text}");
         }
@@ -165,5 +211,58 @@ mod tests {
             Left { limit: Some(480), remaining: Some(0), reset: Some(Duration::from_millis(125)) }
         );
         assert_eq!(read.tokens, Left::default());
+    }
+
+    #[test]
+    fn a_refusal_may_ask_for_a_wait_in_its_body() {
+        let now = at(1_763_929_952);
+        let none = RateHeaders::default();
+        for (body, ms) in [
+            (
+                r#"{"error": {"details": [{"@type": "QuotaFailure"}, {"retryDelay": "2s"}], "message": "retry in 9s"}}"#,
+                Some(2000),
+            ),
+            (r#"[{"error": {"code": 429, "details": [{"retryDelay": "2.5s"}]}}]"#, Some(2500)),
+            (r#"{"error": {"message": "Quota exceeded. Please retry in 2.51s."}}"#, Some(2510)),
+            (
+                r#"{"error": {"message": "Rate limit reached. Please try again in 1m2s, or pay."}}"#,
+                Some(62_000),
+            ),
+            (r#"{"error": "Please try again in 20ms."}"#, Some(20)),
+            (r#"{"error": {"metadata": {"headers": {"X-RateLimit-Reset": "1763929955000"}}}}"#, Some(3000)),
+            (
+                r#"{"error": {"metadata": {"headers": {"retry-after": "7", "X-RateLimit-Reset": "1763929955000"}}}}"#,
+                Some(7000),
+            ),
+            (r#"{"error": {"message": "try again in a while"}}"#, None),
+            (r#"{"error": {"details": "soon"}}"#, None),
+            ("please retry in 2s", None),
+            ("", None),
+        ] {
+            let read = none.of_refusal(None, body.as_bytes(), now).retry_after;
+            assert_eq!(read, ms.map(Duration::from_millis), "{body}");
+        }
+        let own = RateHeaders { retry_after: Some(Duration::from_secs(1)), ..none };
+        let body = br#"{"error": {"details": [{"retryDelay": "2s"}]}}"#;
+        assert_eq!(own.of_refusal(None, body, now), own, "a header wins");
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_is_waited_for() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-ratelimit-limit", "20"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "1763929955000"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let now = at(1_763_929_952);
+        let read = RateHeaders::read(&headers, now);
+        assert_eq!((read.retry_after, read.requests.limit), (None, None), "20 calls of which period?");
+        let refused = |status| read.of_refusal(status, b"", now).retry_after;
+        assert_eq!(refused(Some(StatusCode::TOO_MANY_REQUESTS)), Some(Duration::from_secs(3)));
+        assert_eq!(refused(Some(StatusCode::INTERNAL_SERVER_ERROR)), None);
+        assert_eq!(refused(None), None);
     }
 }

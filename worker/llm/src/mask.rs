@@ -56,7 +56,7 @@ impl KeyMask {
         Self { needles: needles.into_iter().map(Secret::new).collect(), is_short }
     }
 
-    /// Masks the key in every text of a body with an error.
+    /// Masks the key in every text of a body with an error, names of fields included.
     pub(crate) fn error(&self, body: &mut Value) {
         self.each(body, true);
     }
@@ -77,7 +77,16 @@ impl KeyMask {
                 }
             }
             Value::Array(values) => values.iter_mut().for_each(|value| self.each(value, also_short)),
-            Value::Object(fields) => fields.values_mut().for_each(|value| self.each(value, also_short)),
+            Value::Object(fields) => {
+                // A name of a field can be shown as well, where an error has no words.
+                if fields.keys().any(|name| self.find(name).is_some()) {
+                    *fields = std::mem::take(fields)
+                        .into_iter()
+                        .map(|(name, value)| (self.find(&name).unwrap_or(name), value))
+                        .collect();
+                }
+                fields.values_mut().for_each(|value| self.each(value, also_short));
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }

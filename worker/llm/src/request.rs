@@ -60,10 +60,15 @@ fn format(form: &AnswerForm) -> Option<Value> {
     }
 }
 
-/// A cautious estimate of the tokens of a call: one for four bytes of prompt, and `usual_response` for the response.
+/// A cautious estimate of the tokens of a call: those of the prompt, and `usual_response` for the response.
 pub fn estimated_tokens(question: &Question, usual_response: u64) -> u64 {
-    let prompt = question.bytes() as u64 / 4 + 4 * question.messages.len() as u64;
-    prompt + question.sampling.max_tokens.map_or(usual_response, |most| usual_response.min(u64::from(most)))
+    prompt_tokens(question)
+        + question.sampling.max_tokens.map_or(usual_response, |most| usual_response.min(u64::from(most)))
+}
+
+/// An estimate of the tokens of a prompt: one for four bytes, and four for each message.
+pub fn prompt_tokens(question: &Question) -> u64 {
+    question.bytes() as u64 / 4 + 4 * question.messages.len() as u64
 }
 
 #[cfg(test)]

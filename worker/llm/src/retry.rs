@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 
 /// Consequence of a failure for the call and the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,19 @@ impl Default for RetryPolicy {
 /// Classifies a failure.
 pub fn remedy(failure: &Failure) -> Remedy {
     match failure {
-        // Garbage: a proxy's page or a truncated body; the next one may be complete.
-        Failure::Connect { .. } | Failure::Timeout(_) | Failure::Reset(_) | Failure::Garbage(_) => {
-            Remedy::Again
+        // Garbage: a proxy's page or a truncated body; the next one may be complete. Empty: once (`Failure::most_retries`).
+        Failure::Connect { .. }
+        | Failure::Timeout(_)
+        | Failure::Reset(_)
+        | Failure::Garbage(_)
+        | Failure::Empty { .. }
+        | Failure::Refused(Refusal { status: None, .. }) => Remedy::Again,
+        Failure::TooLarge { .. } | Failure::CutOff | Failure::Withheld { .. } => Remedy::GiveUp,
+        // Every call would be sent elsewhere.
+        Failure::Redirected { .. } => Remedy::Stop,
+        Failure::Refused(Refusal { status: Some(status), code, words }) => {
+            of_status(*status, code.as_deref().unwrap_or_default(), words)
         }
-        Failure::TooLarge { .. } | Failure::CutOff | Failure::Empty | Failure::Withheld { .. } => {
-            Remedy::GiveUp
-        }
-        Failure::Status { code, reason, message } => of_status(*code, reason, message),
     }
 }
 
@@ -77,7 +82,7 @@ fn of_status(code: u16, reason: &str, message: &str) -> Remedy {
 
 /// Whether the failure is a 429 of the rate limit, the only signal that the limiter reacts to.
 pub fn is_throttled(failure: &Failure) -> bool {
-    matches!(failure, Failure::Status { code: 429, .. }) && remedy(failure) == Remedy::Again
+    matches!(failure, Failure::Refused(Refusal { status: Some(429), .. })) && remedy(failure) == Remedy::Again
 }
 
 /// The wait before try number `tried` + 1, where `tried` counts from 1; `None`: give up.
@@ -110,7 +115,7 @@ mod tests {
     use crate::error::Phase;
 
     fn status(code: u16, reason: &str, message: &str) -> Failure {
-        Failure::Status { code, reason: reason.to_owned(), message: message.to_owned() }
+        Failure::refused(code, reason, message)
     }
 
     #[test]
@@ -129,29 +134,30 @@ mod tests {
         assert_eq!(remedy(&status(429, "insufficient_quota", "")), Remedy::Stop);
         let host = || "h".to_owned();
         for failure in [
-            Failure::Connect { host: host(), reason: host() },
+            Failure::Connect { host: host(), proxy: None, reason: host() },
             Failure::Timeout(Phase::FirstByte),
             Failure::Reset(host()),
             Failure::Garbage(host()),
+            Failure::Empty { why: host() },
+            Failure::Refused(Refusal { words: host(), ..Refusal::default() }),
         ] {
             assert_eq!(remedy(&failure), Remedy::Again, "{failure}");
         }
-        for failure in [
-            Failure::CutOff,
-            Failure::Empty,
-            Failure::Withheld { why: host() },
-            Failure::TooLarge { limit: 1 },
-        ] {
+        for failure in [Failure::CutOff, Failure::Withheld { why: host() }, Failure::TooLarge { limit: 1 }] {
             assert_eq!(remedy(&failure), Remedy::GiveUp, "{failure}");
         }
+        assert_eq!(remedy(&Failure::Redirected { status: 308, location: host() }), Remedy::Stop);
     }
 
     #[test]
     fn only_a_429_is_a_signal_of_the_limit() {
         assert!(is_throttled(&status(429, "rate_limit_exceeded", "")));
-        for failure in
-            [status(500, "", ""), status(503, "", ""), status(429, "insufficient_quota", ""), Failure::Empty]
-        {
+        for failure in [
+            status(500, "", ""),
+            status(503, "", ""),
+            status(429, "insufficient_quota", ""),
+            Failure::Empty { why: String::new() },
+        ] {
             assert!(!is_throttled(&failure), "{failure}");
         }
     }

@@ -51,7 +51,10 @@ impl Settings {
             None => None,
         };
         let file = file.as_ref().map(|(path, value)| (path.as_str(), value.clone()));
-        let resolved = settings::resolve(&defaults, OPEN_MAPS, file, env::settings(), &self.set)?;
+        let mut resolved = settings::resolve(&defaults, OPEN_MAPS, file, env::settings(), &self.set)?;
+        if let Some(taken) = llm::price::taken(&resolved.value)? {
+            resolved.fill(&taken.key, taken.price, &taken.source);
+        }
         let told =
             Told::from_tree(resolved.value.clone()).context("the settings are not a valid configuration")?;
         Ok((resolved, told))

@@ -7,7 +7,7 @@ use domain::answer::{Answer, CallOutcome, Question};
 use domain::config::{ModelConfig, RunConfig};
 use domain::ids::{RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
-use llm::error::Failure;
+use llm::error::{Failure, Refusal};
 use llm::providers::Providers;
 use llm::request::estimated_tokens;
 use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
@@ -146,7 +146,9 @@ impl LlmClient {
                 Remedy::Again => {
                     tried += 1;
                     let retry_after = reply.headers.retry_after;
-                    wait(&self.retry_policy, tried, retry_after, took + paused, fastrand::f64())
+                    let retries = self.retry_policy.retries.min(failure.most_retries());
+                    let policy = RetryPolicy { retries, ..self.retry_policy };
+                    wait(&policy, tried, retry_after, took + paused, fastrand::f64())
                 }
             };
             let Some(pause) = pause else {
@@ -220,10 +222,12 @@ async fn call(
 fn outcome(reply: &Reply, longest_pause: Duration) -> CallOutcome {
     match &reply.result {
         Ok(answer) if answer.is_whole() => CallOutcome::Answered(answer.clone()),
-        Ok(_) => CallOutcome::Failed { reason: Failure::Empty.to_string(), stop: false },
+        Ok(_) => {
+            CallOutcome::Failed { reason: Failure::Empty { why: String::new() }.to_string(), stop: false }
+        }
         Err(failure) if is_throttled(failure) => CallOutcome::Throttled {
             retry_after: reply.headers.retry_after.map(|wait| wait.min(longest_pause)),
-            tokens: matches!(failure, Failure::Status { reason, message, .. } if about_tokens(reason, message)),
+            tokens: matches!(failure, Failure::Refused(refusal) if about_tokens(refusal)),
         },
         Err(failure) => {
             let stop = remedy(failure) == Remedy::Stop;
@@ -233,7 +237,7 @@ fn outcome(reply: &Reply, longest_pause: Duration) -> CallOutcome {
 }
 
 /// Whether a refusal names tokens as the exhausted limit.
-fn about_tokens(reason: &str, message: &str) -> bool {
+fn about_tokens(refusal: &Refusal) -> bool {
     let names = |text: &str| text.to_ascii_lowercase().contains("token");
-    names(reason) || names(message)
+    refusal.code.as_deref().is_some_and(names) || names(&refusal.words)
 }

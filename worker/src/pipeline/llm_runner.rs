@@ -121,6 +121,9 @@ struct Conversation {
     attempts: u32,
     errors: Vec<String>,
     usage: Usage,
+    /// Cost of its calls in US dollars; `None`: that of one is not known. Added up by calls, because a long one has another
+    /// price.
+    cost_usd: Option<f64>,
     answers: u32,
     /// Whether a response came from a call and not from the cache.
     paid: bool,
@@ -139,7 +142,7 @@ impl LlmRunner<'_> {
         let conversations = (0..samples).map(|sample| self.converse(Arc::clone(&task), sample));
         let conversations: Vec<Option<Conversation>> = futures::future::join_all(conversations).await;
         let conversations: Vec<Conversation> = conversations.into_iter().collect::<Option<_>>()?;
-        let (result, waited_ms) = combine(conversations, task.decided_ms, self.llm_client.model());
+        let (result, waited_ms) = combine(conversations, task.decided_ms);
         Some(FinishedTask {
             result: Arc::new(result),
             waited_ms: started_ms - task.planned_ms + waited_ms,
@@ -162,6 +165,8 @@ impl LlmRunner<'_> {
                 Completion::Stopped => return None,
                 Completion::Answered { answer, took } => {
                     conversation.usage += answer.usage;
+                    conversation.cost_usd =
+                        sum(conversation.cost_usd, llm_client.model().price.of(&answer.usage));
                     conversation.answers += 1;
                     conversation.paid |= took.is_some();
                     conversation.add_call(elapsed, took);
@@ -238,6 +243,7 @@ impl Conversation {
             attempts: 0,
             errors: Vec::new(),
             usage: Usage::default(),
+            cost_usd: Some(0.0),
             answers: 0,
             paid: false,
             called: None,
@@ -293,15 +299,16 @@ fn conclude(
 /// Combines the samples of a task into one result, and returns how long the chosen sample waited. Chosen is the first
 /// whose own patch was accepted, else the first with an accepted fallback patch, else the first. Usage is that of all
 /// samples, times are those of the chosen one.
-fn combine(conversations: Vec<Conversation>, decided_ms: f64, model: &ModelConfig) -> (RepairResult, f64) {
+fn combine(conversations: Vec<Conversation>, decided_ms: f64) -> (RepairResult, f64) {
     let many = conversations.len() > 1;
     let samples = conversations.len();
     let passed = conversations.iter().filter(|conversation| conversation.result.is_passed_sample()).count();
-    let (mut usage, mut answers, mut paid) = (Usage::default(), 0, false);
+    let (mut usage, mut cost_usd, mut answers, mut paid) = (Usage::default(), Some(0.0), 0, false);
     let (mut attempts, mut errors) = (0, Vec::new());
     let mut best: Option<(RepairResult, f64)> = None;
     for (sample, conversation) in conversations.into_iter().enumerate() {
         usage += conversation.usage;
+        cost_usd = sum(cost_usd, conversation.cost_usd);
         answers += conversation.answers;
         attempts += conversation.attempts;
         paid |= conversation.paid;
@@ -323,20 +330,26 @@ fn combine(conversations: Vec<Conversation>, decided_ms: f64, model: &ModelConfi
         usage: ModelUsage {
             samples: u64::try_from(samples).ok(),
             samples_passed: u64::try_from(passed).ok(),
-            ..if answers == 0 { ModelUsage::default() } else { used(usage, model, !paid) }
+            ..if answers == 0 { ModelUsage::default() } else { used(usage, cost_usd, !paid) }
         },
         ..result
     };
     (result, waited_ms)
 }
 
-fn used(usage: Usage, model: &ModelConfig, cache_hit: bool) -> ModelUsage {
+/// The sum of two costs; `None` where one is not known.
+fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    Some(one? + other?)
+}
+
+fn used(usage: Usage, cost_usd: Option<f64>, cache_hit: bool) -> ModelUsage {
     ModelUsage {
         prompt_tokens: Some(usage.prompt),
         completion_tokens: Some(usage.completion),
         reasoning_tokens: Some(usage.reasoning),
         total_tokens: Some(usage.total),
-        cost_usd: Some(model.price.of(&usage)),
+        estimated_tokens: Some(usage.estimated),
+        cost_usd,
         cache_hit: Some(cache_hit),
         ..ModelUsage::default()
     }

@@ -99,6 +99,10 @@ pub(super) fn checksum(key: &AnswerKey, answer: &Answer) -> [u8; 32] {
     for count in [usage.prompt, usage.completion, usage.reasoning, usage.cached, usage.total] {
         text(&count.to_le_bytes());
     }
+    // Rows of earlier releases have none.
+    if usage.estimated > 0 {
+        text(&usage.estimated.to_le_bytes());
+    }
     *hasher.finalize().as_bytes()
 }
 

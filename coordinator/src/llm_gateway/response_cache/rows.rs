@@ -19,7 +19,7 @@ pub(super) const MOST: i64 = 1 << 53;
 
 /// Columns of an answer, in the order of [`read`].
 pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, finish, prompt_tokens, \
-    completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum";
+    completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum, estimated_tokens";
 
 /// Row to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +37,8 @@ pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
     let check: Vec<u8> = row.get(13)?;
     let (Ok(key), Some(content)) = (<[u8; 32]>::try_from(key), unpack(&packed)) else { return Ok(None) };
     let key = AnswerKey::from_bytes(key);
-    let mut answer =
-        Answer { content, finish: finish_of(row.get(5)?), usage: usage(row, 6)?, model: row.get(3)? };
+    let usage = usage(row, 6, 14)?;
+    let mut answer = Answer { content, finish: finish_of(row.get(5)?), usage, model: row.get(3)? };
     if checksum(&key, &answer) != *check || !answer.is_whole() {
         return Ok(None);
     }
@@ -48,14 +48,15 @@ pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
     Ok(Some(CachedRow { key, provider: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
 }
 
-fn usage(row: &Row<'_>, first: usize) -> Sql<Usage> {
-    let count = |column: usize| row.get(first + column).map(unsigned);
+fn usage(row: &Row<'_>, first: usize, estimated: usize) -> Sql<Usage> {
+    let count = |column: usize| row.get(column).map(unsigned);
     Ok(Usage {
-        prompt: count(0)?,
-        completion: count(1)?,
-        reasoning: count(2)?,
-        cached: count(3)?,
-        total: count(4)?,
+        prompt: count(first)?,
+        completion: count(first + 1)?,
+        reasoning: count(first + 2)?,
+        cached: count(first + 3)?,
+        total: count(first + 4)?,
+        estimated: count(estimated)?,
     })
 }
 
@@ -98,10 +99,10 @@ pub(super) fn insert(
 /// Writes an answer, and replaces a stored one.
 pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry, run_id: &str) -> Sql<()> {
     let answer = &entry.answer;
-    let Usage { prompt, completion, reasoning, cached, total } = answer.usage;
+    let Usage { prompt, completion, reasoning, cached, total, estimated } = answer.usage;
     let mut statement = connection.prepare_cached(&format!(
         "INSERT OR REPLACE INTO answers ({COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
     ))?;
     statement.execute(params![
         key.as_bytes(),
@@ -118,6 +119,7 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
         signed(entry.created_at_ms),
         run_id,
         checksum(key, answer),
+        signed(estimated),
     ])?;
     Ok(())
 }
@@ -146,15 +148,18 @@ pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<V
 }
 
 fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<()> {
-    let Usage { prompt, completion, reasoning, cached, total } = spent.usage;
+    let Usage { prompt, completion, reasoning, cached, total, estimated } = spent.usage;
     // A sum beyond the range of an integer becomes a REAL, which a STRICT column refuses: `min` keeps it an integer.
     let mut statement = connection.prepare_cached(
-        "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (run_id) DO UPDATE SET \
+        "INSERT INTO spend (run_id, calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, \
+         cached_tokens, total_tokens, cost_usd, estimated_tokens, unpriced_calls) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, ?14) ON CONFLICT (run_id) DO UPDATE SET \
          calls = min(calls + ?2, ?12), failed = min(failed + ?3, ?12), throttled = min(throttled + ?4, ?12), \
          reused = min(reused + ?5, ?12), prompt_tokens = min(prompt_tokens + ?6, ?12), \
          completion_tokens = min(completion_tokens + ?7, ?12), reasoning_tokens = min(reasoning_tokens + ?8, ?12), \
          cached_tokens = min(cached_tokens + ?9, ?12), total_tokens = min(total_tokens + ?10, ?12), \
-         cost_usd = min(cost_usd + ?11, ?12)",
+         cost_usd = min(cost_usd + ?11, ?12), estimated_tokens = min(estimated_tokens + ?13, ?12), \
+         unpriced_calls = min(unpriced_calls + ?14, ?12)",
     )?;
     let bounded = |count: u64| signed(count).min(MOST);
     let most_usd = MOST as f64;
@@ -172,12 +177,14 @@ fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<(
         // Neither a NaN, which is stored as NULL, nor infinite.
         if spent.cost_usd.is_finite() { spent.cost_usd.clamp(0.0, most_usd) } else { most_usd },
         MOST,
+        bounded(estimated),
+        bounded(spent.unpriced),
     ])?;
     Ok(())
 }
 
 /// Columns of `spend` that hold counts.
-const COUNTS: [&str; 9] = [
+const COUNTS: [&str; 11] = [
     "calls",
     "failed",
     "throttled",
@@ -187,6 +194,8 @@ const COUNTS: [&str; 9] = [
     "reasoning_tokens",
     "cached_tokens",
     "total_tokens",
+    "estimated_tokens",
+    "unpriced_calls",
 ];
 
 /// Sets usage that is out of bounds to its bound; returns for how many runs. An earlier release stored what a provider or a
@@ -203,7 +212,7 @@ pub(super) fn repair(connection: &Connection) -> Sql<usize> {
 pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<LlmUsage>> {
     let mut statement = connection.prepare_cached(
         "SELECT calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, \
-         total_tokens, cost_usd FROM spend WHERE run_id = ?1",
+         total_tokens, cost_usd, estimated_tokens, unpriced_calls FROM spend WHERE run_id = ?1",
     )?;
     let read = |row: &Row<'_>| {
         Ok(LlmUsage {
@@ -211,8 +220,9 @@ pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<Ll
             failed: row.get(1).map(unsigned)?,
             throttled: row.get(2).map(unsigned)?,
             reused: row.get(3).map(unsigned)?,
-            usage: usage(row, 4)?,
+            usage: usage(row, 4, 10)?,
             cost_usd: row.get(9)?,
+            unpriced: row.get(11).map(unsigned)?,
         })
     };
     statement.query_row([run_id.as_str()], read).optional()

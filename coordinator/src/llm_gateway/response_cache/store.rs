@@ -17,7 +17,11 @@ use crate::llm_gateway::PermitKey;
 const LAYOUT: Layout = Layout {
     // "k8sa"
     application_id: 0x6b38_7361,
-    migrations: &[include_str!("migrations/0001_answers.sql"), include_str!("migrations/0002_permits.sql")],
+    migrations: &[
+        include_str!("migrations/0001_answers.sql"),
+        include_str!("migrations/0002_permits.sql"),
+        include_str!("migrations/0004_estimates.sql"),
+    ],
     name: "store of answers",
     elsewhere: "another file (--answers)",
 };

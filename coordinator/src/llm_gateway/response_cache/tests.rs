@@ -18,7 +18,7 @@ fn run_id() -> RunId {
 }
 
 fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
-    let usage = Usage { prompt: 60, completion: 30, reasoning: 5, cached: 7, total: 95 };
+    let usage = Usage { prompt: 60, completion: 30, reasoning: 5, cached: 7, total: 95, estimated: 35 };
     CacheEntry {
         answer: Arc::new(Answer {
             content: text.to_owned(),
@@ -245,6 +245,41 @@ fn two_hundred_thousand_answers_are_opened_at_once() {
 }
 
 #[test]
+fn a_file_of_a_release_that_did_not_estimate_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("answers.sqlite");
+    drop(ResponseCache::open(&path).unwrap());
+    let file = Connection::open(&path).unwrap();
+    let whole = |usage: Usage| {
+        let mut entry = entry("kept", 5);
+        Arc::make_mut(&mut entry.answer).usage = usage;
+        entry
+    };
+    let counted = Usage { prompt: 3, completion: 4, total: 7, ..Usage::default() };
+    rows::write(&file, &key(1), &whole(counted), "r").unwrap();
+    file.execute_batch(
+        "INSERT INTO spend VALUES ('r', 1, 0, 0, 0, 3, 4, 0, 0, 7, 1.5, 0, 0); \
+         ALTER TABLE answers DROP COLUMN estimated_tokens; ALTER TABLE spend DROP COLUMN estimated_tokens; \
+         ALTER TABLE spend DROP COLUMN unpriced_calls; PRAGMA user_version = 2",
+    )
+    .unwrap();
+    drop(file);
+
+    let store = ResponseCache::open(&path).unwrap();
+    let found = store.look_up(&[key(1)]).unwrap().pop().unwrap().1.expect("its checksum holds");
+    assert_eq!(found.answer.usage, counted);
+    assert_eq!(spent(&store), LlmUsage { calls: 1, usage: counted, cost_usd: 1.5, ..LlmUsage::default() });
+    // An estimate is a part of the checksum.
+    let estimated = whole(Usage { estimated: 7, ..counted });
+    let file = Connection::open(&path).unwrap();
+    rows::write(&file, &key(2), &estimated, "r").unwrap();
+    let read = || store.look_up(&[key(2)]).unwrap().pop().unwrap().1;
+    assert_eq!(read().unwrap().answer.usage.estimated, 7);
+    file.execute("UPDATE answers SET estimated_tokens = 0 WHERE key = ?1", [key(2).as_bytes()]).unwrap();
+    assert_eq!(read(), None);
+}
+
+#[test]
 fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("answers.sqlite");
@@ -257,8 +292,8 @@ fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
     drop(ResponseCache::open(&path).unwrap());
     let file = Connection::open(&path).unwrap();
     file.execute(
-        "INSERT INTO spend VALUES ('r', 1, -4, 0, 0, 3, 4, 0, 0, 9223372036854775807, 9e999), \
-         ('another', 1, 0, 0, 0, 0, 0, 0, 0, 5, 1.5)",
+        "INSERT INTO spend VALUES ('r', 1, -4, 0, 0, 3, 4, 0, 0, 9223372036854775807, 9e999, -1, 9223372036854775807), \
+         ('another', 1, 0, 0, 0, 0, 0, 0, 0, 5, 1.5, 0, 0)",
         [],
     )
     .unwrap();
@@ -268,6 +303,7 @@ fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
     let store = ResponseCache::open(&path).unwrap();
     let all = store.spent_of(&[run_id(), RunId::new("another").unwrap()]).unwrap();
     assert_eq!((all[0].1.failed, all[0].1.usage.total), (0, 1 << 53));
+    assert_eq!((all[0].1.usage.estimated, all[0].1.unpriced), (0, 1 << 53));
     assert_eq!((all[1].1.usage.total, all[1].1.cost_usd.to_bits()), (5, 1.5_f64.to_bits()));
     let found = store.look_up(&[key(1)]).unwrap().pop().unwrap().1.unwrap();
     assert_eq!(found.answer.usage, absurd.of_one_call());
@@ -286,9 +322,23 @@ fn no_usage_of_a_call_wedges_the_file() {
     let costs = [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308];
     for total in counts {
         for cost_usd in costs {
-            let usage = Usage { prompt: total, completion: total, reasoning: total, cached: total, total };
-            let spent =
-                LlmUsage { calls: total, failed: total, throttled: total, reused: total, usage, cost_usd };
+            let usage = Usage {
+                prompt: total,
+                completion: total,
+                reasoning: total,
+                cached: total,
+                total,
+                estimated: total,
+            };
+            let spent = LlmUsage {
+                calls: total,
+                failed: total,
+                throttled: total,
+                reused: total,
+                usage,
+                cost_usd,
+                unpriced: total,
+            };
             let write = CacheWrite { run_id: run_id(), spent, entry: None, perhaps_repeated: false };
             for _ in 0..2 {
                 assert_eq!(store.insert(std::slice::from_ref(&write)), Ok(vec![true]), "{total} {cost_usd}");

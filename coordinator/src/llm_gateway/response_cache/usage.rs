@@ -17,8 +17,10 @@ pub(crate) struct LlmUsage {
     pub(crate) reused: u64,
     /// Billed tokens.
     pub(crate) usage: Usage,
-    /// Cost in US dollars.
+    /// Cost in US dollars, without that of the calls in `unpriced`.
     pub(crate) cost_usd: f64,
+    /// Billed calls whose cost is not known.
+    pub(crate) unpriced: u64,
 }
 
 impl LlmUsage {
@@ -28,6 +30,7 @@ impl LlmUsage {
             CallOutcome::Answered(answer) if usage == Usage::default() => answer.usage,
             _ => usage,
         };
+        let cost_usd = price.and_then(|price| price.of(&usage));
         Self {
             calls: 1,
             failed: u64::from(match outcome {
@@ -38,7 +41,8 @@ impl LlmUsage {
             throttled: u64::from(matches!(outcome, CallOutcome::Throttled { .. })),
             reused: 0,
             usage,
-            cost_usd: price.map_or(0.0, |price| price.of(&usage)),
+            cost_usd: cost_usd.unwrap_or(0.0),
+            unpriced: u64::from(cost_usd.is_none() && usage.total > 0),
         }
     }
 
@@ -48,13 +52,15 @@ impl LlmUsage {
         self.failed = self.failed.saturating_sub(other.failed);
         self.throttled = self.throttled.saturating_sub(other.throttled);
         self.reused = self.reused.saturating_sub(other.reused);
-        let Usage { prompt, completion, reasoning, cached, total } = self.usage;
+        self.unpriced = self.unpriced.saturating_sub(other.unpriced);
+        let Usage { prompt, completion, reasoning, cached, total, estimated } = self.usage;
         self.usage = Usage {
             prompt: prompt.saturating_sub(other.usage.prompt),
             completion: completion.saturating_sub(other.usage.completion),
             reasoning: reasoning.saturating_sub(other.usage.reasoning),
             cached: cached.saturating_sub(other.usage.cached),
             total: total.saturating_sub(other.usage.total),
+            estimated: estimated.saturating_sub(other.usage.estimated),
         };
         self.cost_usd = (self.cost_usd - other.cost_usd).max(0.0);
     }
@@ -68,6 +74,7 @@ impl LlmUsage {
             reused: self.reused,
             usage: self.usage,
             cost_usd: self.cost_usd,
+            unpriced: self.unpriced,
             ..LlmStatus::default()
         }
     }
@@ -81,6 +88,7 @@ impl std::ops::AddAssign for LlmUsage {
         self.reused = self.reused.saturating_add(other.reused);
         self.usage += other.usage;
         self.cost_usd += other.cost_usd;
+        self.unpriced = self.unpriced.saturating_add(other.unpriced);
     }
 }
 
@@ -92,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_was_counted_can_be_taken_back() {
-        let price = Price { input: 1.0, cached_input: 0.5, output: 2.0 };
+        let price = Price::flat(1.0, Some(0.5), 2.0);
         let usage = Usage { prompt: 100, completion: 50, total: 150, ..Usage::default() };
         let answer = Answer { content: "{}".to_owned(), finish: Finish::Stop, usage, model: String::new() };
         let one = LlmUsage::of(&CallOutcome::Answered(answer), Usage::default(), Some(&price));
@@ -109,5 +117,23 @@ mod tests {
         let answer = Answer { content: "[{".to_owned(), finish: Finish::Length, usage, model: String::new() };
         let spent = LlmUsage::of(&CallOutcome::Answered(answer), usage, None);
         assert_eq!((spent.calls, spent.failed, spent.usage.total), (1, 1, 9));
+    }
+
+    #[test]
+    fn a_call_without_a_price_costs_not_nothing() {
+        let refused = CallOutcome::Failed { reason: String::new(), stop: false };
+        let billed = Usage { total: 9, ..Usage::default() };
+        for (usage, price, unpriced) in [
+            (billed, None, 1),
+            (billed, Some(Price::default()), 1),
+            (billed, Some(Price::flat(0.0, None, 0.0)), 0),
+            (Usage::default(), None, 0),
+        ] {
+            let mut spent = LlmUsage::of(&refused, usage, price.as_ref());
+            assert_eq!((spent.unpriced, spent.cost_usd.to_bits()), (unpriced, 0), "{usage:?} {price:?}");
+            spent += spent;
+            assert_eq!(spent.status().unpriced, 2 * unpriced);
+            assert_eq!(spent.status().whole_cost_usd(), (unpriced == 0).then_some(0.0));
+        }
     }
 }

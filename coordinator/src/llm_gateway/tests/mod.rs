@@ -34,7 +34,7 @@ pub(super) fn allowed(change: impl FnOnce(&mut RunConfig)) -> LlmAccess {
     config.proposer.timeout_seconds = 60;
     config.fleet.lease_seconds = 30;
     config.limits.requests_per_minute = Limit::at(600);
-    config.grok.price = Price { input: 1.0, cached_input: 1.0, output: 1.0 };
+    config.grok.price = Price::flat(1.0, Some(1.0), 1.0);
     change(&mut config);
     LlmAccess::Allowed(Arc::new(LlmPolicy::of(&config, 1000, 1000).unwrap()))
 }
@@ -206,6 +206,7 @@ impl Bench {
             reused: status.reused,
             usage: status.usage,
             cost_usd: status.cost_usd,
+            unpriced: status.unpriced,
         }
     }
 }

@@ -34,7 +34,7 @@ impl Resolved {
     /// The keys that the user set and that `is_meant`, for a message: the first few, and how many there are besides.
     /// `None`: there are none.
     pub fn set_keys(&self, is_meant: impl Fn(&str) -> bool) -> Option<String> {
-        let set = self.origins.iter().filter(|(key, origin)| **origin != Origin::Default && is_meant(key));
+        let set = self.origins.iter().filter(|(key, origin)| origin.is_set() && is_meant(key));
         let keys: Vec<&str> = set.map(|(key, _)| key.as_str()).collect();
         let (shown, rest) = keys.split_at(keys.len().min(SHOWN));
         let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };

@@ -349,9 +349,15 @@ impl RunConfig {
 
     fn check_models(&self) -> Result<(), InvalidConfig> {
         self.proposer.check()?;
-        self.grok.check(["grok.model", "grok.price"])?;
-        self.vendor.check(["vendor.model", "vendor.price"])?;
-        self.vllm.check(["vllm.model", "vllm.price"])?;
+        self.grok.check("grok.price")?;
+        self.vendor.check("vendor.price")?;
+        self.vllm.check("vllm.price")?;
+        let keys = match self.proposer.mode {
+            ProposerMode::Rules | ProposerMode::Grok => ["grok.model", "grok.price"],
+            ProposerMode::Vendor => ["vendor.model", "vendor.price"],
+            ProposerMode::Vllm => ["vllm.model", "vllm.price"],
+        };
+        self.model().map_or(Ok(()), |model| model.check_asked(keys, self.spend.max_cost_usd))?;
         let by_model = self.proposer.mode != ProposerMode::Rules;
         if by_model == self.guardrails.is_for_models() {
             return Ok(());

@@ -121,39 +121,56 @@ impl ProposerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// Its name.
+    /// Its name; empty: a run that asks it has to name it.
     pub model: String,
-    /// What it costs.
+    /// What it costs. Where it is not set, it is taken from the list of prices (`configs/prices.yaml`) when the settings are
+    /// read; a model that is not listed has no price.
     pub price: Price,
 }
 
 impl ModelConfig {
-    pub(super) fn grok() -> Self {
-        Self {
-            model: "grok-4-fast-reasoning".to_owned(),
-            price: Price { input: 0.20, cached_input: 0.05, output: 0.50 },
-        }
+    fn named(model: &str) -> Self {
+        Self { model: model.to_owned(), price: Price::default() }
     }
 
+    pub(super) fn grok() -> Self {
+        Self::named("grok-4.3")
+    }
+
+    /// None: a name that is written here ends with its model.
     pub(super) fn vendor() -> Self {
-        Self {
-            model: "gpt-4o-mini".to_owned(),
-            price: Price { input: 0.15, cached_input: 0.075, output: 0.60 },
-        }
+        Self::default()
     }
 
     pub(super) fn vllm() -> Self {
-        Self { model: "meta-llama/Meta-Llama-3-8B-Instruct".to_owned(), price: Price::default() }
+        Self::named("meta-llama/Meta-Llama-3-8B-Instruct")
     }
 
-    pub(super) fn check(&self, keys: [&'static str; 2]) -> Result<(), InvalidConfig> {
-        let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
+    pub(super) fn check(&self, price: &'static str) -> Result<(), InvalidConfig> {
+        match self.price.fault() {
+            Some(fault) => Err(InvalidConfig { key: price, reason: fault.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks it as the model that a run asks, and that the run's bound on its cost can be kept.
+    pub(super) fn check_asked(
+        &self,
+        keys: [&'static str; 2],
+        max_cost_usd: f64,
+    ) -> Result<(), InvalidConfig> {
         let [model, price] = keys;
         if self.model.trim().is_empty() {
-            return refuse(model, "must name a model");
+            return Err(InvalidConfig { key: model, reason: "must name a model".to_owned() });
         }
-        if !self.price.is_legal() {
-            return refuse(price, "must be numbers from 0 to 1000000");
+        if max_cost_usd > 0.0 && !self.price.is_known() {
+            let name = &self.model;
+            let reason = format!(
+                "no price of {name} is known, so that spend.max_cost_usd cannot be kept: set {price}.input and \
+                 {price}.output (US dollars per million tokens; 0 for a server of your own), or bound the calls instead \
+                 (spend.max_requests)"
+            );
+            return Err(InvalidConfig { key: price, reason });
         }
         Ok(())
     }
@@ -164,17 +181,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_has_a_name_and_a_price() {
-        let refused = |change: fn(&mut ModelConfig)| {
-            let mut config = ModelConfig::grok();
-            change(&mut config);
-            config.check(["grok.model", "grok.price"]).unwrap_err().key
-        };
-        assert_eq!(refused(|config| config.model = " ".to_owned()), "grok.model");
-        assert_eq!(refused(|config| config.price.input = f64::NAN), "grok.price");
-        for shipped in [ModelConfig::grok(), ModelConfig::vendor(), ModelConfig::vllm()] {
-            assert!(shipped.check(["model", "price"]).is_ok());
+    fn the_model_that_is_asked_has_a_name_and_for_a_bound_a_price() {
+        let keys = ["grok.model", "grok.price"];
+        let priced = ModelConfig { price: Price::flat(1.0, None, 2.0), ..ModelConfig::grok() };
+        for (model, max_cost_usd, refused) in [
+            (priced.clone(), 5.0, None),
+            (priced.clone(), 0.0, None),
+            (ModelConfig::grok(), 0.0, None),
+            (ModelConfig::grok(), 5.0, Some("grok.price")),
+            (ModelConfig { model: " ".to_owned(), ..priced }, 0.0, Some("grok.model")),
+            (ModelConfig::vendor(), 0.0, Some("grok.model")),
+        ] {
+            let checked = model.check_asked(keys, max_cost_usd);
+            assert_eq!(checked.clone().err().map(|error| error.key), refused, "{model:?}");
+            if let Err(InvalidConfig { key: "grok.price", reason }) = checked {
+                for needed in ["grok-4.3", "spend.max_cost_usd", "grok.price.input", "spend.max_requests"] {
+                    assert!(reason.contains(needed), "{reason}");
+                }
+            }
         }
+        let broken =
+            ModelConfig { price: Price { input: Some(1.0), ..Price::default() }, ..ModelConfig::grok() };
+        assert_eq!(broken.check("grok.price").unwrap_err().key, "grok.price");
+        for shipped in [ModelConfig::grok(), ModelConfig::vendor(), ModelConfig::vllm()] {
+            assert!(shipped.check("price").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_price_of_an_older_release_is_read() {
+        let old = r#"{"model": "m", "price": {"input": 0.2, "cached_input": 0.05, "output": 0.5}}"#;
+        let read: ModelConfig = serde_json::from_str(old).unwrap();
+        assert_eq!(read.price, Price::flat(0.2, Some(0.05), 0.5));
     }
 
     #[test]

@@ -29,11 +29,20 @@ pub enum DecodeError {
 macro_rules! columns {
     ($($field:ident: $array:ident = $name:ident,)*) => {
         /// The columns of one batch, typed.
-        struct Columns<'a> { $($field: &'a $array,)* }
+        struct Columns<'a> {
+            $($field: &'a $array,)*
+            /// Parts of earlier releases do not have it.
+            estimated_tokens: Option<&'a UInt64Array>,
+        }
 
         impl<'a> Columns<'a> {
             fn of(batch: &'a RecordBatch) -> Result<Self, DecodeError> {
-                Ok(Self { $($field: typed::<$array>(batch, col::$name)?,)* })
+                let later = col::ESTIMATED_TOKENS;
+                let estimated_tokens = match batch.column_by_name(later) {
+                    Some(_) => Some(typed::<UInt64Array>(batch, later)?),
+                    None => None,
+                };
+                Ok(Self { $($field: typed::<$array>(batch, col::$name)?,)* estimated_tokens })
             }
         }
     };
@@ -204,6 +213,7 @@ impl Columns<'_> {
             completion_tokens: count(self.completion_tokens),
             reasoning_tokens: count(self.reasoning_tokens),
             total_tokens: count(self.total_tokens),
+            estimated_tokens: self.estimated_tokens.and_then(count),
             cost_usd: number(self.cost_usd, row),
             cache_hit: self.cache_hit.is_valid(row).then(|| self.cache_hit.value(row)),
         }

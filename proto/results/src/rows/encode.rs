@@ -121,6 +121,7 @@ fn usage(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
         col::COMPLETION_TOKENS => u64s(|row| row.usage.completion_tokens),
         col::REASONING_TOKENS => u64s(|row| row.usage.reasoning_tokens),
         col::TOTAL_TOKENS => u64s(|row| row.usage.total_tokens),
+        col::ESTIMATED_TOKENS => u64s(|row| row.usage.estimated_tokens),
         col::COST_USD => f64s(rows, |row| row.usage.cost_usd),
         col::CACHE_HIT => Arc::new(rows.iter().map(|row| row.usage.cache_hit).collect::<BooleanArray>()),
         _ => return None,

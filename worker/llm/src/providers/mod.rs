@@ -13,11 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::mask::KeyMask;
 
+mod endpoint;
+mod key;
+
+pub use key::KeyFault;
+
 /// Where a provider is called, and with which key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProviderConfig {
-    /// Its URL; `/v1/chat/completions` is appended where it is missing. Empty: this machine does not have the provider.
+    /// Its URL: that of chat completions, or a base to which it is completed. Empty: this machine does not have the provider.
     pub endpoint: String,
     /// The environment variable that holds the API key; empty: no key is sent.
     pub api_key_env: String,
@@ -95,11 +100,9 @@ pub enum ProviderError {
          names the variable)"
     )]
     NoKey { provider: &'static str, variable: String },
-    /// The key is not a valid header value.
-    #[error(
-        "environment variable {variable} holds characters that are not valid in a header: set it to the API key alone"
-    )]
-    IllegalKey { variable: String },
+    /// What the variable holds is not a key alone.
+    #[error("environment variable {variable} {fault}: set it to the API key alone")]
+    NotAKey { variable: String, fault: KeyFault },
 }
 
 impl Providers {
@@ -149,17 +152,10 @@ impl Providers {
 impl ProviderConfig {
     /// The URL that is called; empty without an endpoint.
     fn url(&self) -> String {
-        let base = self.endpoint.trim().trim_end_matches('/');
-        if base.is_empty() || base.ends_with("/v1/chat/completions") {
-            base.to_owned()
-        } else if base.ends_with("/v1") {
-            format!("{base}/chat/completions")
-        } else {
-            format!("{base}/v1/chat/completions")
-        }
+        endpoint::completed(&self.endpoint)
     }
 
-    /// The parsed URL, without user, password and query.
+    /// The parsed URL, without user and password, and without a query but that of a version.
     fn parse(&self, provider: &'static str) -> Result<Url, ProviderError> {
         let refuse = |reason: &str| {
             Err(ProviderError::Invalid { provider, key: "endpoint", reason: reason.to_owned() })
@@ -174,8 +170,14 @@ impl ProviderConfig {
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("must hold no user or password: keys come from the environment");
         }
-        if url.query().is_some() || url.fragment().is_some() {
-            return refuse("must have no query: keys come from the environment");
+        if url.query().is_some_and(|query| !endpoint::is_version(query)) || url.fragment().is_some() {
+            return refuse("must have no query but api-version: keys come from the environment");
+        }
+        if let Some(other) = endpoint::other_api(&given) {
+            let reason = format!(
+                "must be the address of chat completions, or a base such as https://host/v1, not that of {other}"
+            );
+            return refuse(&reason);
         }
         Ok(url)
     }
@@ -224,7 +226,9 @@ impl ProviderConfig {
         let key = key
             .filter(|key| !key.expose().is_empty())
             .ok_or_else(|| ProviderError::NoKey { provider, variable: variable.clone() })?;
-        let illegal = || ProviderError::IllegalKey { variable: variable.clone() };
+        let refuse = |fault| ProviderError::NotAKey { variable: variable.clone(), fault };
+        key::fault(key.expose(), variable, &self.auth_scheme).map_or(Ok(()), |fault| Err(refuse(fault)))?;
+        let illegal = || refuse(KeyFault::Character);
         let scheme =
             if self.auth_scheme.is_empty() { String::new() } else { format!("{} ", self.auth_scheme) };
         let mut value = HeaderValue::from_str(&format!("{scheme}{}", key.expose())).map_err(|_| illegal())?;

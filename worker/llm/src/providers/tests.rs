@@ -15,11 +15,145 @@ fn open(endpoint: &str, variable: &str) -> Result<Provider, ProviderError> {
 
 #[test]
 fn an_endpoint_may_be_short() {
-    for short in ["http://h:1", "http://h:1/", " http://h:1/v1", "http://h:1/v1/chat/completions/"] {
-        assert_eq!(with(short, "").url(ProposerMode::Grok), "http://h:1/v1/chat/completions", "{short}");
+    for (given, called) in [
+        // A host alone has version 1.
+        ("http://h:1", "http://h:1/v1/chat/completions"),
+        ("http://h:1/", "http://h:1/v1/chat/completions"),
+        (" http://h:1/v1\n", "http://h:1/v1/chat/completions"),
+        ("http://h:1/v1/", "http://h:1/v1/chat/completions"),
+        ("http://[::1]:8000", "http://[::1]:8000/v1/chat/completions"),
+        ("https://api.x.ai", "https://api.x.ai/v1/chat/completions"),
+        ("https://api.openai.com", "https://api.openai.com/v1/chat/completions"),
+        ("https://api.mistral.ai/v1", "https://api.mistral.ai/v1/chat/completions"),
+        ("https://api.deepseek.com", "https://api.deepseek.com/v1/chat/completions"),
+        // An address of chat completions stays as it is.
+        ("http://h:1/v1/chat/completions", "http://h:1/v1/chat/completions"),
+        ("http://h:1/v1/chat/completions/", "http://h:1/v1/chat/completions"),
+        ("http://h:1/chat/completions", "http://h:1/chat/completions"),
+        ("http://h:1/v2/chat/completions", "http://h:1/v2/chat/completions"),
+        ("http://h:1/v1beta/openai/chat/completions", "http://h:1/v1beta/openai/chat/completions"),
+        ("https://api.perplexity.ai/chat/completions", "https://api.perplexity.ai/chat/completions"),
+        ("https://api.z.ai/api/paas/v4/chat/completions", "https://api.z.ai/api/paas/v4/chat/completions"),
+        // A base of any version gets it appended.
+        ("http://h:1/v1beta/openai", "http://h:1/v1beta/openai/chat/completions"),
+        ("http://h:1/api/paas/v4", "http://h:1/api/paas/v4/chat/completions"),
+        ("http://h:1/compatible-mode/v1", "http://h:1/compatible-mode/v1/chat/completions"),
+        ("http://h:1/openai/v1", "http://h:1/openai/v1/chat/completions"),
+        ("http://h:1/gateway", "http://h:1/gateway/chat/completions"),
+        // Providers by their host alone.
+        (
+            "https://generativelanguage.googleapis.com",
+            "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+        ),
+        (
+            "https://generativelanguage.googleapis.com/v1beta/openai/",
+            "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+        ),
+        ("https://api.z.ai", "https://api.z.ai/api/paas/v4/chat/completions"),
+        ("https://open.bigmodel.cn/", "https://open.bigmodel.cn/api/paas/v4/chat/completions"),
+        ("https://API.Perplexity.ai", "https://API.Perplexity.ai/chat/completions"),
+        ("https://openrouter.ai", "https://openrouter.ai/api/v1/chat/completions"),
+        ("https://api.groq.com:443", "https://api.groq.com:443/openai/v1/chat/completions"),
+        ("https://mine.openai.azure.com", "https://mine.openai.azure.com/openai/v1/chat/completions"),
+        (
+            "https://mine.openai.azure.com/openai/v1/",
+            "https://mine.openai.azure.com/openai/v1/chat/completions",
+        ),
+        (
+            "https://mine.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            "https://mine.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            "https://mine.openai.azure.com/openai/deployments/d?api-version=2025-04-01-preview",
+            "https://mine.openai.azure.com/openai/deployments/d/chat/completions?api-version=2025-04-01-preview",
+        ),
+        // A name that only looks like that of a provider.
+        ("https://notapi.z.ai.example", "https://notapi.z.ai.example/v1/chat/completions"),
+    ] {
+        let providers = with(given, "");
+        assert_eq!(providers.url(ProposerMode::Grok), called, "{given}");
+        assert_eq!(providers.check(), Ok(()), "{given}");
+        assert_eq!(with(called, "").url(ProposerMode::Grok), called, "completed once is completed");
     }
     assert_eq!(with("", "").url(ProposerMode::Grok), "");
     assert_eq!(Providers::default().url(ProposerMode::Rules), "");
+}
+
+#[test]
+fn the_address_of_another_interface_is_refused() {
+    for (endpoint, named) in [
+        ("https://h/v1/completions", "not that of completions"),
+        ("https://h/v1/responses/", "not that of responses"),
+        ("https://h/v1/messages", "not that of messages"),
+        ("https://h/v1/models", "not that of models"),
+        ("https://h/v1/embeddings", "not that of embeddings"),
+        ("https://h/v1/chat", "not that of chat"),
+        ("https://h/v1beta/models/gemini-pro:generateContent", "not that of generateContent"),
+        ("https://h/v1?key=hunter2", "no query but api-version"),
+        ("https://h/v1?api-version=1&key=hunter2", "no query but api-version"),
+        ("https://h/v1?api-version=", "no query but api-version"),
+        ("https://h/v1#top", "no query but api-version"),
+    ] {
+        let error = with(endpoint, "").check().unwrap_err().to_string();
+        assert!(error.contains(named) && error.contains("grok.endpoint"), "{endpoint}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+/// What a variable may hold, and what is said of it; `None`: it is a key.
+#[test]
+fn a_mistake_of_copying_is_named_and_the_key_is_not() {
+    let variable = "MINE";
+    for (held, said) in [
+        ("hunter2", None),
+        ("hunter2\n", None),
+        ("hunter2\r\n", None),
+        (" \thunter2 ", None),
+        ("sk-hunter2_./+=~:", None),
+        ("Bearerhunter2", None),
+        ("\u{feff}hunter2", Some("byte order mark")),
+        ("\u{feff} hunter2", Some("byte order mark")),
+        ("\"hunter2\"", Some("quotes")),
+        ("'hunter2'", Some("quotes")),
+        ("hunter2\"", Some("quotes")),
+        ("`hunter2`", Some("quotes")),
+        ("\u{201c}hunter2\u{201d}", Some("quotes")),
+        ("Bearer hunter2", Some("the word before the key")),
+        ("bearer\thunter2", Some("the word before the key")),
+        ("Token hunter2", Some("the word before the key")),
+        ("Authorization: Bearer hunter2", Some("the word before the key")),
+        ("MINE=hunter2", Some("its own name")),
+        ("export MINE=hunter2", Some("its own name")),
+        ("MINE: hunter2", Some("its own name")),
+        ("hun ter2", Some("a blank")),
+        ("hun\u{a0}ter2", Some("a blank")),
+        ("hunter2 # mine", Some("a blank")),
+        ("hun\nter2", Some("a line break")),
+        ("hunter2\r\nhunter3", Some("a line break")),
+        ("h\u{fc}nter2", Some("characters that are not valid")),
+        ("hunter2\u{200b}", Some("characters that are not valid")),
+        ("hunter2\u{7f}", Some("characters that are not valid")),
+        ("hunter\0", Some("characters that are not valid")),
+    ] {
+        let mut providers = with("http://127.0.0.1:1", variable);
+        providers.grok.auth_scheme = if held.starts_with("Token") { "Token" } else { "Bearer" }.to_owned();
+        let opened = providers.open(ProposerMode::Grok, |_| Some(held.to_owned()));
+        match (opened, said) {
+            (Ok(provider), None) => {
+                let (_, value) = provider.auth.unwrap();
+                let sent = format!("Bearer {}", held.trim());
+                assert_eq!(value.expose().to_str().unwrap(), sent, "{held:?}");
+            }
+            (Err(error), Some(said)) => {
+                let shown = format!("{error} {error:?}");
+                for needed in [said, variable, "set it to the API key alone"] {
+                    assert!(shown.contains(needed), "{held:?}: {shown}");
+                }
+                assert!(!shown.contains("unter"), "{shown}");
+            }
+            (opened, said) => panic!("{held:?}: {opened:?}, not {said:?}"),
+        }
+    }
 }
 
 #[test]

@@ -37,16 +37,6 @@ async fn a_refusal_keeps_its_status_and_wait() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let away = Server::start(Script::Send(http("200 OK", "", GOOD))).await;
-    let location = format!("location: {}\r\n", away.endpoint);
-    let server = Server::start(Script::Send(http("307 Temporary Redirect", &location, ""))).await;
-    let reply = server.client(long_timeouts()).ask(&server.question()).await;
-    assert!(matches!(reply.result, Err(Failure::Status { code: 307, .. })), "{reply:?}");
-    assert_eq!(away.connections.load(Ordering::SeqCst), 0);
-}
-
-#[tokio::test]
 async fn each_timeout_is_distinguished() {
     let short = Duration::from_millis(150);
     let silent = Server::start(Script::SendAndHang(String::new())).await;
@@ -71,7 +61,7 @@ async fn a_broken_connection_is_a_failure() {
     let (client, question) = (server.client(long_timeouts()), server.question());
     server.stop().await;
     assert!(
-        matches!(client.ask(&question).await.result, Err(Failure::Connect { host, .. }) if host == "127.0.0.1")
+        matches!(client.ask(&question).await.result, Err(Failure::Connect { host, proxy: None, .. }) if host == "127.0.0.1")
     );
 }
 
@@ -115,4 +105,69 @@ async fn a_key_that_is_repeated_reaches_no_caller() {
         assert!(!format!("{reply:?}").contains("top-secret"), "{reply:?}");
         assert!(server.seen.lock().unwrap()[0].contains("top-secret-key"), "the provider has its key");
     }
+}
+
+/// Bytes of a body, packed or not, and what is said of them.
+#[tokio::test]
+async fn a_body_that_is_packed_is_read() {
+    use std::io::Write;
+
+    let gzip = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let bomb = gzip(&" ".repeat(REPLY_BYTES + 1));
+    let refused = r#"{"error":{"message":"slow down"}}"#;
+    for (status, encoding, body, expected) in [
+        ("200 OK", "content-encoding: gzip\r\n", gzip(GOOD), Ok("[]")),
+        ("200 OK", "", gzip(GOOD), Ok("[]")),
+        ("200 OK", "content-encoding: identity\r\n", GOOD.into(), Ok("[]")),
+        (
+            "200 OK",
+            "content-encoding: br\r\n",
+            b"\x0b\x02".to_vec(),
+            Err("it is packed (br), which was not asked for"),
+        ),
+        ("200 OK", "content-encoding: gzip\r\n", bomb, Err("longer than")),
+        ("200 OK", "content-encoding: gzip\r\n", gzip(GOOD)[..20].to_vec(), Err("does not unpack")),
+        ("503 Unavailable", "content-encoding: gzip\r\n", gzip(refused), Err("answered 503: slow down")),
+        ("503 Unavailable", "content-encoding: gzip\r\n", gzip(refused)[..20].to_vec(), Err("answered 503")),
+        ("503 Unavailable", "content-encoding: br\r\n", b"\x0b\x02".to_vec(), Err("answered 503")),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{encoding}\r\n", body.len());
+        let bytes = [head.as_bytes(), &body].concat();
+        let server = Server::start(Script::Reply(std::sync::Arc::new(move |_: &str| bytes.clone()))).await;
+        let reply = server.client(long_timeouts()).ask(&server.question()).await;
+        match (reply.result, expected) {
+            (Ok(answer), Ok(content)) => assert_eq!(answer.content, content),
+            (Err(failure), Err(said)) => assert!(failure.to_string().contains(said), "{encoding}: {failure}"),
+            (result, expected) => panic!("{status} {encoding}: {result:?}, not {expected:?}"),
+        }
+        assert!(!server.seen.lock().unwrap()[0].to_ascii_lowercase().contains("accept-encoding"));
+    }
+}
+
+#[tokio::test]
+async fn a_wait_in_the_body_of_a_refusal_is_kept() {
+    let body = r#"[{"error":{"code":429,"message":"Quota exceeded. Please retry in 2.5s.","status":"RESOURCE_EXHAUSTED"}}]"#;
+    for status in ["429 Too Many Requests", "200 OK"] {
+        let server = Server::start(Script::Send(http(status, "", body))).await;
+        let reply = server.client(long_timeouts()).ask(&server.question()).await;
+        assert_eq!(reply.headers.retry_after, Some(Duration::from_millis(2500)), "{status}");
+        assert!(llm::retry::is_throttled(&reply.result.unwrap_err()), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_usage_is_estimated() {
+    let body = r#"{"choices":[{"message":{"content":"[]"},"finish_reason":"stop"}]}"#;
+    let server = Server::start(Script::Send(http("200 OK", "", body))).await;
+    let reply = server.client(long_timeouts()).ask(&server.question()).await;
+    // "hello" is a token, a message four, "[]" one.
+    assert_eq!(
+        (reply.usage.prompt, reply.usage.completion, reply.usage.total, reply.usage.estimated),
+        (5, 1, 6, 6)
+    );
+    assert_eq!(reply.result.unwrap().usage, reply.usage);
 }

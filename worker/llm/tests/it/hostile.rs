@@ -90,17 +90,17 @@ fn body() -> impl Strategy<Value = Value> {
 }
 
 fn assert_bounded(usage: Usage) {
-    let Usage { prompt, completion, reasoning, cached, total } = usage;
+    let Usage { prompt, completion, reasoning, cached, total, estimated } = usage;
     assert!([prompt, completion, reasoning, cached].iter().all(|count| *count <= Usage::MOST), "{usage:?}");
-    assert!(total <= 2 * Usage::MOST, "{usage:?}");
+    assert!(total <= 2 * Usage::MOST && estimated <= total, "{usage:?}");
     for price in [1e-9, 1.0, 1e308] {
-        let cost = Price { input: price, cached_input: price, output: price }.of(&usage);
+        let cost = Price::flat(price, Some(price), price).of(&usage).unwrap();
         assert!((0.0..=Price::MOST_USD).contains(&cost), "{cost}");
     }
 }
 
 fn read(body: &[u8]) {
-    let (read, usage) = answer(body, &KeyMask::default());
+    let (read, usage) = answer(body, 100, &KeyMask::default());
     assert_bounded(usage);
     if let Ok(read) = read {
         assert!(read.usage == usage && read.model.chars().count() <= 200 && !read.content.trim().is_empty());

@@ -7,4 +7,5 @@ mod hostile;
 mod load;
 mod mock;
 mod phases;
+mod redirects;
 mod support;

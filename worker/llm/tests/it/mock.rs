@@ -134,7 +134,7 @@ async fn a_call_without_the_key_is_refused_for_good() {
         ("right", "Bearer", "Authorization", true),
         ("right", "", "x-api-key", true),
         ("wrong", "Bearer", "Authorization", false),
-        ("right and more", "Bearer", "Authorization", false),
+        ("right-and-more", "Bearer", "Authorization", false),
     ] {
         let provider = ProviderConfig {
             endpoint: mock.endpoint.clone(),

@@ -11,6 +11,9 @@ use llm::providers::{ProviderConfig, Providers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// What a request is answered with.
+pub(crate) type Answering = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 /// What the server does with a request.
 #[derive(Clone)]
 pub(crate) enum Script {
@@ -20,6 +23,8 @@ pub(crate) enum Script {
     SendAndClose(String),
     /// Sends this, then hangs.
     SendAndHang(String),
+    /// Sends what the request is answered with.
+    Reply(Answering),
 }
 
 /// A server in the background; it ends with the test.
@@ -102,13 +107,14 @@ pub(crate) fn http(status: &str, headers: &str, body: &str) -> String {
 
 async fn serve(mut stream: TcpStream, script: Script, requests: Arc<std::sync::Mutex<Vec<String>>>) {
     while let Some(request) = read(&mut stream).await {
-        requests.lock().unwrap().push(request);
-        let (text, after) = match &script {
-            Script::Send(text) => (text, None),
-            Script::SendAndClose(text) => (text, Some(Duration::ZERO)),
-            Script::SendAndHang(text) => (text, Some(Duration::from_secs(60))),
+        requests.lock().unwrap().push(request.clone());
+        let (bytes, after) = match &script {
+            Script::Send(text) => (text.clone().into_bytes(), None),
+            Script::SendAndClose(text) => (text.clone().into_bytes(), Some(Duration::ZERO)),
+            Script::SendAndHang(text) => (text.clone().into_bytes(), Some(Duration::from_secs(60))),
+            Script::Reply(reply) => (reply(&request), None),
         };
-        if stream.write_all(text.as_bytes()).await.is_err() {
+        if stream.write_all(&bytes).await.is_err() {
             return;
         }
         if let Some(wait) = after {

@@ -57,6 +57,21 @@ pub fn resolve(
     Ok(layers.resolved)
 }
 
+impl Resolved {
+    /// Fills `key`, which nobody set, with a value of a list; a mapping fills each of its keys. A key that does not exist is
+    /// left out.
+    pub fn fill(&mut self, key: &str, value: Value, source: &str) {
+        if let Value::Object(entries) = value {
+            for (name, value) in entries {
+                self.fill(&format!("{key}.{name}"), value, source);
+            }
+        } else if let Some(slot) = at_mut(&mut self.value, key) {
+            *slot = value;
+            self.origins.insert(key.to_owned(), Origin::List(source.to_owned()));
+        }
+    }
+}
+
 struct Layers<'a> {
     defaults: &'a Value,
     open_maps: &'a [&'a str],

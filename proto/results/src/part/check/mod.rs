@@ -234,6 +234,7 @@ fn absurd(row: &Outcome) -> Option<String> {
         usage.completion_tokens,
         usage.reasoning_tokens,
         usage.total_tokens,
+        usage.estimated_tokens,
     ];
     if let Some(count) = counts.into_iter().flatten().find(|count| *count > MOST_TOKENS) {
         return Some(format!("a count of {count} tokens or samples"));
