@@ -138,7 +138,10 @@ mod tests {
         struct Outer(#[source] io::Error);
         let error = anyhow::Error::new(missing().map_err(Outer).unwrap_err());
         assert_eq!(describe("p", &error), "p: cannot open x: no such file\n");
+    }
 
+    #[test]
+    fn a_cause_within_the_text_is_not_repeated() {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot open x: {0}; check the path")]
         struct WithRemedy(#[source] io::Error);

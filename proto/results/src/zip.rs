@@ -109,7 +109,11 @@ impl Zip {
             if !member.is_visible_file() {
                 return Ok(());
             }
-            let unread = |error| FileError::read(&self.path, Some(Place::byte(member.at)), error);
+            let unread = |error: io::Error| {
+                let what = format!("holds a file that cannot be unpacked: {error}");
+                let remedy = "pack it again, or name the file itself";
+                FileError::new(&self.path, Some(Place::byte(member.at)), what, remedy).with_source(error)
+            };
             let mut content = member.open().map_err(unread)?;
             let mut chunk = vec![0; 1 << 16];
             loop {
@@ -160,8 +164,8 @@ impl Member<'_> {
                 Box::new(entry.verifying_reader(zstd::stream::read::Decoder::new(packed)?))
             }
             other => {
-                let what =
-                    format!("it is packed in a way that is not read ({other:?}); pack it with deflate");
+                let method = format!("{other:?}").replace("CompressionMethod::", "");
+                let what = format!("it is packed as {method}, and only stored, deflate and zstd are read");
                 return Err(unread(&what));
             }
         })

@@ -51,7 +51,7 @@ pub(crate) fn is_archive(path: &Path) -> Result<bool, FileError> {
     }
     let mut head = Vec::new();
     // A damaged gz is reported by the code that reads the whole file.
-    let read = Input::open(&name)?.take(512).read_to_end(&mut head);
+    let read = Input::from_file(&name, file)?.take(512).read_to_end(&mut head);
     Ok(read.is_ok() && head.get(257..262) == Some(b"ustar"))
 }
 

@@ -254,7 +254,7 @@ fn a_member_that_cannot_be_unpacked_is_a_problem_and_the_others_are_read() {
     // In the list: flags stand 8 bytes behind the beginning, the method 10.
     for (at, byte, expected) in [
         (list + 8, 1, "it is encrypted"),
-        (list + 10, 12, "it is packed in a way that is not read"),
+        (list + 10, 12, "it is packed as"),
         (content, b'K', "cannot be unpacked"),
     ] {
         let mut bytes = whole.clone();
