@@ -62,12 +62,12 @@ impl Workers {
 /// Source of a corpus.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CorpusArgs {
-    /// Folder or archive of YAML and JSON manifests, published detections (.json, .json.gz, .parquet), or - for
-    /// standard input
+    /// Folder or archive (tar, zip) of YAML and JSON manifests; detections as JSON, JSON lines or Parquet, JSON also packed
+    /// (gz, zst, xz, zip); or - for detections on standard input
     #[arg(long, value_name = "PATH")]
     pub corpus: PathBuf,
     /// Folder or archive of the manifests that published records were found in, for --documents manifest
-    #[arg(long, value_name = "DIR|TAR")]
+    #[arg(long, value_name = "DIR|ARCHIVE")]
     pub manifests: Option<PathBuf>,
 }
 

@@ -20,6 +20,9 @@ use super::runs::{
 /// PATH is the folder of a run (results/RUN), a Parquet file, a glob such as 'results/*/part-*.parquet', or a
 /// file:// URL; several may be given and are read as one. Results go to stdout, messages to stderr.
 ///
+/// Results are plain Parquet. Other questions are for SQL and data frames, e.g.
+/// duckdb -c "select status, count(*) from 'results/RUN/part-*.parquet' group by 1".
+///
 /// Exit code: 0 success, 1 findings (where a command has them), 2 failure or wrong usage, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "analysis", version, max_term_width = 100)]
@@ -110,6 +113,13 @@ pub(crate) enum Command {
     Fingerprint(Fingerprint),
     /// Write the JSON files of a run in the paper's format: detections.json, patches.json, verified.json
     Export(Export),
+    /// Older releases answered SQL: says what does it now
+    #[command(hide = true)]
+    Sql {
+        /// The question
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Print a shell completion script
     ///
     /// For bash: source <(analysis completions bash)

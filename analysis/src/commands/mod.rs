@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
+use cli_support::failure::WithHint as _;
 use cli_support::{Exit, completions, private};
 
 use crate::cli::{Cli, Command};
@@ -51,6 +52,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Audit(args) => paper::audit::run(&args),
         Command::Fingerprint(args) => runs::fingerprint::run(&args),
         Command::Export(args) => runs::export::run(&args),
+        Command::Sql { words: _ } => Err(anyhow::anyhow!("analysis answers no SQL: results are plain Parquet")).hint(
+            "duckdb -c \"select status, count(*) from 'results/RUN/part-*.parquet' group by 1\" does; so do pandas and polars",
+        ),
         Command::Completions { shell } => {
             completions::print(Cli::command(), shell).context("cannot print the completions")?;
             Ok(Exit::Fine)

@@ -1,4 +1,4 @@
-//! Small files: JSON and CSV, plain or gzip, with a size limit.
+//! Small files: JSON and CSV, plain or packed, with a size limit.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -19,6 +19,9 @@ pub(crate) enum FileError {
         #[source]
         source: io::Error,
     },
+    /// It is a folder, or packed in a way that is not read.
+    #[error(transparent)]
+    Input(#[from] results::file_error::FileError),
     #[error("{} is larger than {MAX_BYTES} bytes", path.display())]
     TooLarge { path: PathBuf },
     #[error("{} is not valid JSON", path.display())]
@@ -44,12 +47,11 @@ impl FileError {
     }
 }
 
-/// The bytes of a file, decompressed if it is gzip, without a byte order mark.
+/// The bytes of a file, decompressed if it is packed, in UTF-8, without a byte order mark.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let wrong = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(wrong)?;
-    let input = Input::from_reader(&path.display().to_string(), file)
-        .map_err(|error| wrong(io::Error::other(error)))?;
+    let input = Input::from_file(&path.display().to_string(), file).and_then(Input::text)?;
     let mut bytes = Vec::new();
     input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > MAX_BYTES {

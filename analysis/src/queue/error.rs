@@ -1,14 +1,25 @@
 //! Errors of the queue.
 
+use std::path::PathBuf;
+
 /// An error of the queue.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// `SQLite` failed: the folder is missing, the file is not a queue, or another process locks it for too long.
+    /// `SQLite` failed: the disk is full, or another process locks it for too long.
     #[error("cannot use the queue")]
     Sqlite(#[from] rusqlite::Error),
-    /// The lock file beside the queue cannot be used.
-    #[error("cannot lock the queue for writing")]
-    LockFile(#[source] std::io::Error),
+    /// The queue's file or the lock file beside it cannot be used.
+    #[error("cannot open the queue {}; check its folder and permissions", path.display())]
+    File {
+        /// The queue.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is not a queue, and stays as it is; name another file with --db", .0.display())]
+    Foreign(PathBuf),
     /// The file has another schema version.
     #[error("the queue has version {found}, this program reads {wanted}")]
     Version {

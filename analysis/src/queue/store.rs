@@ -1,6 +1,7 @@
 //! The queue's `SQLite` database.
 
 use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use crate::schedule::{Terms, Weights};
 /// Version of the schema. It is kept in `user_version` by the few lines of [`Queue::open`]: `rusqlite_migration` 2.6 does
 /// not support this version of rusqlite.
 const VERSION: i64 = 1;
+
+/// What a database begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Maximum wait for a transaction of another process.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,6 +128,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Queue {
     connection: Connection,
+    path: PathBuf,
     lock_file: Arc<File>,
 }
 
@@ -133,8 +138,8 @@ pub struct Queue {
 struct WriteLock(Arc<File>);
 
 impl WriteLock {
-    fn take(file: &Arc<File>) -> Result<Self, QueueError> {
-        file.lock().map_err(QueueError::LockFile)?;
+    fn take(file: &Arc<File>) -> io::Result<Self> {
+        file.lock()?;
         Ok(Self(Arc::clone(file)))
     }
 }
@@ -149,43 +154,56 @@ impl Drop for WriteLock {
 impl Queue {
     /// Opens the queue in a file, and creates it if missing. Its files are its owner's alone, so that no other user can hold
     /// its lock.
+    ///
+    /// # Errors
+    /// When the file is something else, which stays as it is, or cannot be used.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
+        let failed = |source| QueueError::File { path: path.to_owned(), source };
+        if !may_be_queue(path).map_err(failed)? {
+            return Err(QueueError::Foreign(path.to_owned()));
+        }
         let beside = |end: &str| {
             let mut name = path.as_os_str().to_owned();
             name.push(end);
             PathBuf::from(name)
         };
-        for end in ["", "-line", "-wal", "-shm"] {
-            private::close_to_others(&beside(end)).map_err(QueueError::LockFile)?;
-        }
         let lock_file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
             .open(beside("-line"))
-            .map_err(QueueError::LockFile)?;
+            .map_err(failed)?;
         let lock_file = Arc::new(lock_file);
-        let lock = WriteLock::take(&lock_file)?;
+        let lock = WriteLock::take(&lock_file).map_err(failed)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let found: i64 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if found == 0 {
-            change.execute_batch(TABLES)?;
-            change.pragma_update(None, "user_version", VERSION)?;
-        } else if found != VERSION {
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if found == 0 && tables > 0 {
+            return Err(QueueError::Foreign(path.to_owned()));
+        }
+        if found != 0 && found != VERSION {
             return Err(QueueError::Version { found, wanted: VERSION });
         }
-        change.commit()?;
+        for end in ["", "-line", "-wal", "-shm"] {
+            private::close_to_others(&beside(end)).map_err(failed)?;
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        if found == 0 {
+            let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            change.execute_batch(TABLES)?;
+            change.pragma_update(None, "user_version", VERSION)?;
+            change.commit()?;
+        }
         drop(lock);
-        Ok(Self { connection, lock_file })
+        Ok(Self { connection, path: path.to_owned(), lock_file })
     }
 
     fn change(&mut self) -> Result<(WriteLock, Transaction<'_>), QueueError> {
-        let lock = WriteLock::take(&self.lock_file)?;
+        let failed = |source| QueueError::File { path: self.path.clone(), source };
+        let lock = WriteLock::take(&self.lock_file).map_err(failed)?;
         Ok((lock, self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?))
     }
 
@@ -315,6 +333,17 @@ impl Queue {
             oldest_s: self.connection.query_row(oldest, [now], |row| row.get(0))?,
         })
     }
+}
+
+/// Whether the file is missing, empty, or a database of `SQLite`.
+fn may_be_queue(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut head)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    Ok(head.is_empty() || head == MAGIC)
 }
 
 fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {

@@ -111,5 +111,35 @@ fn another_version_is_refused() {
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
     assert!(matches!(Queue::open(&path), Err(QueueError::Version { found: 9, wanted: 1 })));
     std::fs::write(&path, "no database at all, but long enough to be looked at as one").unwrap();
-    assert!(matches!(Queue::open(&path), Err(QueueError::Sqlite(_))));
+    assert!(matches!(Queue::open(&path), Err(QueueError::Foreign(_))));
+}
+
+#[test]
+fn a_file_that_is_no_queue_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other.sqlite");
+    let connection = rusqlite::Connection::open(&other).unwrap();
+    connection.execute_batch("CREATE TABLE answers (key TEXT); INSERT INTO answers VALUES ('a')").unwrap();
+    drop(connection);
+    for (name, content) in
+        [("run.json", &b"{\"run_id\": \"r\"}"[..]), ("short", b"S"), ("part.parquet", b"PAR1....PAR1")]
+    {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    for name in ["run.json", "short", "part.parquet", "other.sqlite"] {
+        let path = dir.path().join(name);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let before = (std::fs::read(&path).unwrap(), std::fs::metadata(&path).unwrap().permissions());
+        let error = Queue::open(&path).unwrap_err().to_string();
+        assert!(error.contains("is not a queue, and stays as it is"), "{name}: {error}");
+        let after = (std::fs::read(&path).unwrap(), std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(after, before, "{name}");
+    }
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(left <= 5, "{left} files: nothing is put beside what is seen at once to be no queue");
+    let missing = Queue::open(&dir.path().join("no/such/queue.db")).unwrap_err().to_string();
+    assert!(missing.contains("no/such/queue.db; check its folder"), "{missing}");
+    std::fs::write(dir.path().join("empty.db"), b"").unwrap();
+    Queue::open(&dir.path().join("empty.db")).unwrap();
+    Queue::open(&dir.path().join("empty.db")).unwrap();
 }

@@ -96,7 +96,7 @@ async fn names(folder: &Store) -> Result<Vec<String>, StoreError> {
     let Some(path) = folder.local_path(".") else {
         return Ok(folder.list().await?.into_iter().map(|object| object.key).collect());
     };
-    let failed = |source| StoreError::Folder { path: path.clone(), source };
+    let failed = |source| StoreError::Folder { path: path.clone(), error: source };
     match std::fs::read_dir(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries

@@ -54,7 +54,7 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
 }
 
 /// The text of a failure: `program: cause: cause`, then a line `hint: …` for each remedy. A cause whose words the
-/// cause before it already ends with is not repeated.
+/// cause before it already holds is not repeated.
 pub fn describe(program: &str, error: &anyhow::Error) -> String {
     let mut text = visible(program).into_owned();
     let mut hints = Vec::new();
@@ -66,7 +66,7 @@ pub fn describe(program: &str, error: &anyhow::Error) -> String {
             hints.push(hinted.hint.clone());
         }
         let message = cause.to_string();
-        if !last.ends_with(&message) {
+        if !last.contains(&message) {
             let _ = write!(text, ": {}", visible(&message));
             last = message;
         }
@@ -138,6 +138,15 @@ mod tests {
         struct Outer(#[source] io::Error);
         let error = anyhow::Error::new(missing().map_err(Outer).unwrap_err());
         assert_eq!(describe("p", &error), "p: cannot open x: no such file\n");
+    }
+
+    #[test]
+    fn a_cause_within_the_text_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open x: {0}; check the path")]
+        struct WithRemedy(#[source] io::Error);
+        let error = anyhow::Error::new(missing().map_err(WithRemedy).unwrap_err());
+        assert_eq!(describe("p", &error), "p: cannot open x: no such file; check the path\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use domain::ids::{InvalidId, RecordId};
 use domain::outcome::ErrorKind;
 use domain::published::Detection;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
+use engine::yaml;
 use results::json::{Entry, Malformed};
 
 use crate::read::{NAME_BYTES, shortened};
@@ -103,6 +104,11 @@ impl Published {
             );
             return Err(Problem { kind: ErrorKind::LimitExceeded, message });
         }
+        let documents = documents_in(&copy);
+        if documents > 1 {
+            let message = format!("the record holds {documents} documents; give each a record of its own");
+            return Err(Problem { kind: ErrorKind::MalformedRecord, message });
+        }
         let document = SourceDocument::new(copy, Neighbours::Unknown);
         self.last = Some(document.clone());
         Ok(document)
@@ -125,6 +131,13 @@ impl Published {
         let problem = Problem { kind: ErrorKind::MalformedRecord, message };
         Ok((RecordId::new(format!("entry-{number}"))?, Some(problem)))
     }
+}
+
+/// How many documents the text holds; most texts need no splitting to know that it is one.
+fn documents_in(text: &str) -> usize {
+    let may_be_several =
+        text.contains("\n---") || text.contains("\n...") || text.trim_start().starts_with('{');
+    if may_be_several { yaml::split(text).len() } else { 1 }
 }
 
 /// Cuts a path that is longer than any of an operating system, and gives the problem that this is.
@@ -198,6 +211,30 @@ mod tests {
         };
         let (record, _) = published.record(Entry { index: 7, content: Err(malformed) }, 0).unwrap();
         assert!(record.manifest_path.len() < 200);
+    }
+
+    #[test]
+    fn a_record_has_one_document() {
+        let mut published = Published::new(&RunConfig::default(), None);
+        for (index, (text, documents)) in [
+            ("kind: Pod", 1),
+            ("---\nkind: Pod\n...\n", 1),
+            ("# head\n---\nkind: Pod\n---\n\n---\n# end\n", 1),
+            ("kind: ConfigMap\ndata:\n  a: |\n    x\n    ---\n    y\n", 1),
+            ("{\"kind\": \"Pod\"}\n", 1),
+            ("kind: Pod\n---\nkind: Service\n", 2),
+            ("--- {kind: Pod}\n---\nkind: Service\n---\nkind: Job\n", 3),
+            ("{\"kind\": \"Pod\"}\n{\"kind\": \"Job\"}", 2),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (record, _) = published.record(entry(0, &index.to_string(), Some(text)), 0).unwrap();
+            let problem = record.problem.map(|problem| problem.message);
+            let expected = (documents > 1)
+                .then(|| format!("the record holds {documents} documents; give each a record of its own"));
+            assert_eq!(problem, expected, "{text}");
+        }
     }
 
     #[test]

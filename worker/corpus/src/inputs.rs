@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::io::Read;
+use std::path::Path;
 
 use domain::config::Limits;
 
 use crate::error::CorpusError;
-use crate::read::{FileId, FileProblem, Files, SourceFile};
+use crate::read::{FileId, FileProblem, Files, SourceFile, as_text, is_archive};
 
 /// Files of a batch at most; bytes of a batch before no further file is added.
 const BATCH_FILES: usize = 256;
@@ -84,8 +85,7 @@ impl Root {
         }
         let metadata = std::fs::metadata(path).map_err(|error| CorpusError::Path(path.to_owned(), error))?;
         let folder = metadata.is_dir();
-        let name = path.to_ascii_lowercase();
-        let archive = !folder && [".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end));
+        let archive = metadata.is_file() && is_archive(Path::new(path))?;
         Ok(Self::Path { path: path.trim_end_matches('/').to_owned(), folder, archive })
     }
 
@@ -118,8 +118,7 @@ fn stdin(limit: u64) -> Result<SourceFile, CorpusError> {
     let content = if bytes.len() as u64 > limit {
         Err(FileProblem::TooLarge { bytes: bytes.len() as u64, limit })
     } else {
-        String::from_utf8(bytes)
-            .map_err(|error| FileProblem::NotUtf8 { byte: error.utf8_error().valid_up_to() })
+        as_text(bytes)
     };
     Ok(SourceFile { path: "-".to_owned(), content, below: None, id: None })
 }

@@ -180,10 +180,11 @@ impl<'a> Scan<'a> {
 fn trouble_with(problem: &FileProblem) -> Trouble {
     let kind = match problem {
         FileProblem::TooLarge { .. } | FileProblem::LongName { .. } => ErrorKind::LimitExceeded,
-        FileProblem::NotUtf8 { .. } => ErrorKind::UnparsableDocument,
-        FileProblem::Unreadable(_) | FileProblem::FolderLink | FileProblem::Refused(_) => {
-            ErrorKind::MissingDocument
-        }
+        FileProblem::NotText(_) => ErrorKind::UnparsableDocument,
+        FileProblem::Unreadable(_)
+        | FileProblem::Unpackable(_)
+        | FileProblem::FolderLink
+        | FileProblem::Refused(_) => ErrorKind::MissingDocument,
     };
     Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() } }
 }

@@ -24,7 +24,7 @@ use corpus::{FileScan, Inputs, Scan, rows};
 /// Arguments of `worker detect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folders (searched to any depth), YAML or JSON files, .tar[.gz] archives; - for standard input
+    /// Folders (searched to any depth), YAML or JSON files, tar and zip archives; - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
     /// How findings are written to stdout

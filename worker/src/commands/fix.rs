@@ -29,12 +29,13 @@ use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, patched_piece};
 use corpus::{FileScan, Inputs, Place, Scan};
+use results::encoding::TextEncoding;
 use results::root::Below;
 
 /// Arguments of `worker fix`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folders, YAML or JSON files; with the diff alone also .tar[.gz] archives, and - for standard input
+    /// Folders, YAML or JSON files; with the diff alone also tar and zip archives, and - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
     /// Write the repairs into the files; without it the diff is shown and no file is changed
@@ -331,8 +332,13 @@ fn companions_of(
 
 /// The text of a file that is to be replaced; `None` where there is none.
 fn read(file: &Below, limits: &Limits) -> anyhow::Result<Option<String>> {
-    let bytes = file.read_to_replace(limits.file_bytes)?;
-    bytes.map(|bytes| String::from_utf8(bytes).context("is not UTF-8; save it as UTF-8")).transpose()
+    Ok(read_encoded(file, limits)?.map(|(text, _)| text))
+}
+
+fn read_encoded(file: &Below, limits: &Limits) -> anyhow::Result<Option<(String, TextEncoding)>> {
+    let Some(bytes) = file.read_to_replace(limits.file_bytes)? else { return Ok(None) };
+    let encoding = TextEncoding::of(&bytes);
+    Ok(Some((encoding.decode(bytes).context("save it as UTF-8")?, encoding)))
 }
 
 /// Writes both files, the companions first, so that a reference to them is never written without them. Neither is
@@ -344,11 +350,10 @@ fn store(
     limits: &Limits,
 ) -> anyhow::Result<()> {
     let place = file.below.as_ref().context("is not a file that can be written")?;
-    let now = read(place, limits).context("not repaired")?;
-    anyhow::ensure!(
-        now.as_deref() == Some(&*file.text),
-        "the file changed while it was repaired; run the command again"
-    );
+    let now = read_encoded(place, limits).context("not repaired")?;
+    let Some((_, encoding)) = now.filter(|(now, _)| *now == file.text) else {
+        anyhow::bail!("the file changed while it was repaired; run the command again");
+    };
     if let Some(companions) = companions
         && let Some(beside) = &companions.file
     {
@@ -358,7 +363,7 @@ fn store(
             .with_context(|| format!("not repaired: {}", companions.path))?;
     }
     if let Some(text) = text {
-        place.replace(text.as_bytes(), 0o644).context("cannot write")?;
+        place.replace(&encoding.encode(text), 0o644).context("cannot write")?;
     }
     Ok(())
 }

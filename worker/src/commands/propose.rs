@@ -27,7 +27,7 @@ use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
 /// Arguments of `worker propose`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folders, YAML or JSON files, .tar[.gz] archives; - for standard input
+    /// Folders, YAML or JSON files, tar and zip archives; - for standard input
     #[arg(required_unless_present = "detections", conflicts_with = "detections", value_name = "PATH")]
     paths: Vec<String>,
     /// Published detections (JSON, JSON lines, Parquet, plain or gz) instead of manifests

@@ -62,6 +62,9 @@ pub(crate) fn run(args: &Queued) -> anyhow::Result<Exit> {
                     item.attempt.to_string(),
                 ]);
             }
+            if claimed.is_empty() {
+                output::say(&format!("no item of {} is waiting: nothing claimed", args.db.display()));
+            }
             show(&Figures::new(json!(claimed)).with("Claimed", table), print)?;
             Ok(Exit::found(claimed.is_empty()))
         }

@@ -8,7 +8,7 @@ use crate::cli;
 use crate::commands::input::cases;
 use crate::commands::print::show;
 use crate::load::files;
-use crate::render::{Figures, Form};
+use crate::render::{Figures, Form, number};
 use crate::schedule::{self, Candidate, Grid, PolicyTerms, RiskEntries, Weights, from_cases, from_paper};
 
 pub(crate) fn schedule(args: &cli::Schedule) -> anyhow::Result<Exit> {
@@ -93,6 +93,11 @@ fn cell(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => "-".to_owned(),
+        Some(Value::Number(exact)) if exact.is_f64() => match exact.as_f64() {
+            // Rules repair a record in microseconds.
+            Some(tiny) if tiny != 0.0 && tiny.abs() < 0.001 => format!("{tiny:.2e}"),
+            other => number(other),
+        },
         Some(other) => other.to_string(),
     }
 }

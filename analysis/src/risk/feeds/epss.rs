@@ -15,6 +15,16 @@ pub(crate) fn epss(path: &Path) -> Result<(HashMap<VulnerabilityId, f64>, Feed),
     if bytes.trim_ascii_start().first().is_some_and(|byte| b"{[".contains(byte)) {
         return Err(refuse("is JSON".to_owned()));
     }
+    match bytes
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))
+    {
+        None => return Err(refuse("is empty".to_owned())),
+        Some(header) if !header.contains(&b',') && header.iter().any(|byte| b";\t|".contains(byte)) => {
+            return Err(refuse("is not separated by commas".to_owned()));
+        }
+        Some(_) => {}
+    }
     let csv = Csv::read(path)?;
     let (Some(id), Some(score)) =
         (csv.column(&["cve", "cve_id", "cveID"]), csv.column(&["epss", "epss_score", "score"]))

@@ -102,10 +102,16 @@ fn every_form_of_the_scores_gives_the_same_scores() {
 fn scores_that_are_not_understood_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (text, why) in [
-        ("", "no columns"),
+        ("", "is empty; expected: FIRST's CSV"),
+        ("#model_version:1,score_date:2\n\n", "is empty; expected: FIRST's CSV"),
+        (
+            "#model_version:1,score_date:2\ncve;epss\nCVE-1;0,5\n",
+            "is not separated by commas; expected: FIRST's CSV",
+        ),
+        ("cve\tepss\nCVE-1\t0.5\n", "is not separated by commas"),
         ("cve,epss\n", "an empty feed"),
         ("a,b\n1,2\n", "expected: FIRST's CSV"),
-        ("cve;epss\nCVE-1;0.5\n", "no columns cve and epss"),
+        ("cve;epss\nCVE-1;0.5\n", "is not separated by commas"),
         (r#"{"data":[{"cve":"CVE-1","epss":"0.5"}]}"#, "is JSON"),
         ("cve,epss\nCVE-1,NaN\n", "not a score"),
         ("cve,epss\nCVE-1,1.5\n", "not a score"),

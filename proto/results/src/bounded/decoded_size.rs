@@ -2,10 +2,8 @@
 //! decompressed.
 //!
 //! A page of a few bytes can stand for gigabytes: a dictionary whose one long value is named a million times, or a compressed
-//! run. What the footer says of sizes is the writer's word; the header of a page is what its reader obeys. The page headers are
-//! read here by hand, because the crate `parquet` keeps them to itself: Thrift's compact protocol
-//! (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>), `PageHeader` of
-//! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
+//! run. What the footer says of sizes is the writer's word; the header of a page is what its reader obeys, for the compressions
+//! that [`obeys_headers`] names.
 
 use std::sync::Arc;
 
@@ -15,14 +13,14 @@ use parquet::column::page::{Page, PageReader};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::page_header::Compact;
+use super::pages::obeys_headers;
+
 /// Bytes that a value takes beside its own: offset, validity, levels.
 const VALUE_BYTES: u64 = 16;
 
 /// Largest dictionary that is looked into, decoded.
 const DICTIONARY_BYTES: u64 = 16 << 20;
-
-/// Most structures inside each other in a page header.
-const DEPTH: u32 = 8;
 
 /// Why no bound can be given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +32,9 @@ pub enum SizeError {
     /// Values are encoded in a way whose decoded size the headers do not bound.
     #[error("column {column} has an encoding ({encoding}) that results are not written with")]
     Encoding { column: String, encoding: i64 },
+    /// Its pages are compressed in a way whose decompressed size the headers do not bound.
+    #[error("column {column} has a compression ({codec}) that results are not written with")]
+    Codec { column: String, codec: String },
     /// It is larger than the limit.
     #[error("it has more than {limit} bytes when it is decoded")]
     TooLarge { limit: u64 },
@@ -86,6 +87,9 @@ impl Chunk {
     fn of(column: &ColumnChunkMetaData, bytes: &Bytes) -> Result<Self, SizeError> {
         let name = || column.column_path().string();
         let damaged = || SizeError::Damaged { column: name() };
+        if !obeys_headers(column.compression()) {
+            return Err(SizeError::Codec { column: name(), codec: column.compression().to_string() });
+        }
         let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
         let start = usize::try_from(start).map_err(|_| damaged())?;
         let len = usize::try_from(column.compressed_size()).map_err(|_| damaged())?;
@@ -156,124 +160,6 @@ fn longest_plain(mut values: &[u8]) -> Option<u64> {
     values.is_empty().then_some(longest)
 }
 
-/// What a page header says.
-#[derive(Debug, Default)]
-struct PageHeader {
-    kind: i64,
-    decompressed: u64,
-    compressed: usize,
-    values: u64,
-    encoding: i64,
-}
-
-/// Reads Thrift's compact protocol. `None`: it ends early, or is not valid.
-struct Compact<'a> {
-    rest: &'a [u8],
-}
-
-impl Compact<'_> {
-    fn page_header(&mut self) -> Option<PageHeader> {
-        let (mut page, mut id) = (PageHeader { kind: -1, ..PageHeader::default() }, 0);
-        while let kind @ 1.. = self.field(&mut id)? {
-            match (id, kind) {
-                (1, 5) => page.kind = self.integer()?,
-                (2, 5) => page.decompressed = u64::try_from(self.integer()?).ok()?,
-                (3, 5) => page.compressed = usize::try_from(self.integer()?).ok()?,
-                // Data page, dictionary page: values, encoding. Data page of version 2: values, nulls, rows, encoding.
-                (5 | 7, 12) => (page.values, page.encoding) = self.values(2)?,
-                (8, 12) => (page.values, page.encoding) = self.values(4)?,
-                _ => self.skip(kind, DEPTH)?,
-            }
-        }
-        (page.kind >= 0).then_some(page)
-    }
-
-    /// Number of values and encoding of a page, the latter in the field `encoding`.
-    fn values(&mut self, encoding: i64) -> Option<(u64, i64)> {
-        let (mut values, mut encoded, mut id) = (None, None, 0);
-        while let kind @ 1.. = self.field(&mut id)? {
-            match (id, kind) {
-                (1, 5) => values = Some(u64::try_from(self.integer()?).ok()?),
-                (field, 5) if field == encoding => encoded = Some(self.integer()?),
-                _ => self.skip(kind, DEPTH)?,
-            }
-        }
-        Some((values?, encoded?))
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    /// A signed integer of any width.
-    fn integer(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
-    }
-
-    /// The type of the next field, and its id in `id`; 0 at the end of the structure.
-    fn field(&mut self, id: &mut i64) -> Option<u8> {
-        let head = self.byte()?;
-        if head == 0 {
-            return Some(0);
-        }
-        *id = match head >> 4 {
-            0 => self.integer()?,
-            delta => id.checked_add(i64::from(delta))?,
-        };
-        Some(head & 0x0f).filter(|kind| *kind != 0)
-    }
-
-    fn skip(&mut self, kind: u8, depth: u32) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match kind {
-            // True and false have no more bytes.
-            1 | 2 => {}
-            3 => drop(self.byte()?),
-            4..=6 => drop(self.varint()?),
-            7 => self.rest = self.rest.get(8..)?,
-            8 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                self.rest = self.rest.get(length..)?;
-            }
-            9 | 10 => {
-                let head = self.byte()?;
-                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                for _ in 0..count {
-                    self.skip_element(head & 0x0f, depth)?;
-                }
-            }
-            12 => {
-                let mut id = 0;
-                while let kind @ 1.. = self.field(&mut id)? {
-                    self.skip(kind, depth)?;
-                }
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Skips an element of a list, where a truth value has a byte of its own.
-    fn skip_element(&mut self, kind: u8, depth: u32) -> Option<()> {
-        if matches!(kind, 1 | 2) { self.byte().map(drop) } else { self.skip(kind, depth) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow_array::{ArrayRef, RecordBatch, StringArray};
@@ -334,5 +220,18 @@ mod tests {
             .build();
         let prefixes = file(vec!["x".repeat(1000); 100], properties);
         assert!(matches!(sizes(&prefixes, 1 << 30), Err(SizeError::Encoding { .. })));
+    }
+
+    #[test]
+    fn a_compression_that_keeps_to_no_header_is_refused() {
+        for codec in [
+            Compression::GZIP(parquet::basic::GzipLevel::default()),
+            Compression::BROTLI(parquet::basic::BrotliLevel::default()),
+            Compression::LZ4,
+        ] {
+            let properties = WriterProperties::builder().set_compression(codec).build();
+            let found = sizes(&file(vec!["x".repeat(1000); 10], properties), 1 << 30);
+            assert!(matches!(found, Err(SizeError::Codec { .. })), "{found:?}");
+        }
     }
 }

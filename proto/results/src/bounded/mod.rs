@@ -1,4 +1,6 @@
 //! Reads Parquet within bounds of memory: by what pages hold when they are decompressed, and as views of them.
 
 pub mod decoded_size;
+mod page_header;
+pub mod pages;
 pub mod views;

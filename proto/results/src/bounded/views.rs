@@ -1,7 +1,7 @@
 //! Parquet that may be hostile: texts are read as views of their pages and never copied, so that a dictionary whose one long
 //! text stands in every row takes the memory of that text once.
 //!
-//! What a page itself unpacks to is bounded by the format alone (2 GiB).
+//! What a page itself unpacks to is bounded by [`pages`](super::pages).
 
 use std::fs::File;
 use std::sync::Arc;

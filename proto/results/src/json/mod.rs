@@ -1,9 +1,8 @@
-//! Published detections: a JSON array or JSON lines, plain or gz, one entry at a time.
+//! Published detections: a JSON array, alone or under a key of an object, or JSON lines, one entry at a time.
 //!
 //! *Invariant*: memory is bounded by the limit on one record, for any content of the file.
 
 mod entry;
-mod input;
 mod splitter;
 #[cfg(test)]
 mod tests;
@@ -18,8 +17,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::file_error::FileError;
 use splitter::{Content, Splitter};
 
+pub use crate::input::Input;
 pub use entry::{Entry, Malformed};
-pub use input::Input;
 
 /// Nesting that the JSON parser follows (its own limit is 128).
 const MAX_DEPTH: usize = 120;
@@ -43,7 +42,7 @@ pub struct Element<T> {
 impl Elements<Input> {
     /// Opens a file, or standard input for `-`.
     pub fn open(path: &str, limits: &Limits) -> Result<Self, FileError> {
-        let input = Input::open(path)?;
+        let input = Input::open(path)?.text()?;
         let name = input.name().to_owned();
         Ok(Self::new(&name, input, limits))
     }
@@ -93,7 +92,12 @@ impl<R: Read> Elements<R> {
                         return Err(raw.syntax_error(&syntax));
                     } else {
                         let mut found = salvage(bytes);
-                        found.message = format!("entry {number}, {at}: {}", reason(&error));
+                        let remedy = if found.id.is_none() && found.policy_id.is_none() {
+                            "a record has id and policy_id; a list of records stands alone, or under a key"
+                        } else {
+                            "see the format of detections.json"
+                        };
+                        found.message = format!("entry {number}, {at}: {}; {remedy}", reason(&error));
                         Err(found)
                     }
                 }
@@ -105,9 +109,9 @@ impl<R: Read> Elements<R> {
 
 /// What serde says of the shape, without its own idea of the place.
 fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let cut = text.rfind(" at line ").unwrap_or(text.len());
-    format!("{}; see the format of detections.json", &text[..cut])
+    let mut text = error.to_string();
+    text.truncate(text.rfind(" at line ").unwrap_or(text.len()));
+    text
 }
 
 /// What can still be said of an entry of the wrong shape.

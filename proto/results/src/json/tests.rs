@@ -67,8 +67,10 @@ fn a_bad_entry_is_named_and_the_others_go_on() {
         found.message.starts_with("entry 1, line 1 column 2 (byte 1): missing field `policy_id`"),
         "{found:?}"
     );
-    let found = malformed(&format!(r#"[{{"id":7,"policy_id":"p"}},{OK}]"#));
-    assert_eq!((found.id.as_deref(), found.policy_id.as_deref()), (Some("7"), Some("p")));
+    let found = malformed(&format!(r#"[{{"id":7.5,"policy_id":"p"}},{OK}]"#));
+    assert_eq!((found.id.as_deref(), found.policy_id.as_deref()), (Some("7.5"), Some("p")));
+    let found = malformed(&format!(r#"[{{"findings":[]}},{OK}]"#));
+    assert!(found.message.ends_with("a list of records stands alone, or under a key"), "{found:?}");
     for bad in ["null", "3", "\"text\"", "[1,2]", "true", "[[[]]]", r#"["1","a","b","p","v"]"#] {
         malformed(&format!("[{bad},{OK}]"));
     }
@@ -80,6 +82,88 @@ fn a_bad_entry_is_named_and_the_others_go_on() {
         "]".repeat(200)
     ));
     assert!(deep.message.contains("nested 201 deep"), "{deep:?}");
+}
+
+#[test]
+fn whole_numbers_are_ids_and_null_is_an_empty_text() {
+    for (id, expected) in [
+        ("7", "7"),
+        ("-1", "-1"),
+        ("18446744073709551615", "18446744073709551615"),
+        // What pandas makes of whole numbers beside a missing one.
+        ("7.0", "7"),
+        ("1e3", "1000"),
+        ("\"007\"", "007"),
+    ] {
+        let entries = read(&format!(r#"[{{"id":{id},"policy_id":"p","violation_text":null}}]"#)).unwrap();
+        let detection = entries[0].content.as_ref().unwrap_or_else(|error| panic!("{id}: {error:?}"));
+        assert_eq!((detection.id.as_str(), detection.violation_text.as_str()), (expected, ""), "{id}");
+    }
+    for id in ["7.5", "1e300", "18446744073709551616", "true", "null", "[1]", "{}"] {
+        let entries = read(&format!(r#"[{{"id":{id},"policy_id":"p"}}]"#)).unwrap();
+        assert!(entries[0].content.is_err(), "{id}");
+    }
+}
+
+#[test]
+fn a_list_under_a_key_is_the_list() {
+    const A: &str = r#"{"id":"a","policy_id":"p"}"#;
+    const B: &str = r#"{"tags":["{"],"policy_id":"q","id":"b"}"#;
+    for (text, expected) in [
+        (format!(r#"{{"detections":[{A},{B}]}}"#), 2),
+        (
+            format!(
+                r#" {{ "version" : 1 , "meta":{{"x":[1]}}, "detections" : [ {A} , {B} ] , "count": 2 }} "#
+            ),
+            2,
+        ),
+        (format!(r#"{{"findings":[{B}]}}"#), 1),
+        (format!(r#"{{"notes":[{{"x":1}}],"rows":[{A}],"more":[{B},{B}],"end":"]}}"}}"#), 3),
+        (r#"{"detections":[]}"#.to_owned(), 0),
+        // Records, one to a line, that have a list of their own.
+        (format!("{{\"tags\":[{{\"x\":1}}],\"id\":\"a\",\"policy_id\":\"p\"}}\n{A}\n"), 2),
+        (format!("{{\"id\":\"a\",\"policy_id\":\"p\",\"detections\":[{A},{A}]}}"), 1),
+    ] {
+        let entries = read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(entries.len(), expected, "{text}");
+        for (at, entry) in entries.iter().enumerate() {
+            assert_eq!((entry.index, entry.content.is_ok()), (at as u64, true), "{text}: {entry:?}");
+        }
+    }
+    for (text, expected) in [
+        (format!(r#"{{"detections":[{A}]"#), "ends before the closing '}'"),
+        (format!(r#"{{"detections":[{A}"#), "ends before the closing ']'"),
+        (format!(r#"{{"detections":[{A}]}}x"#), "has text after the closing '}'"),
+        (format!(r#"{{"detections":[{A}],}}"#), "expected a key and its value"),
+        (format!(r#"{{"detections":[{A}] 1}}"#), "expected ',' or '}'"),
+        (format!(r#"{{"detections":[{A},]}}"#), "has a ',' before the closing ']'"),
+    ] {
+        let error = read(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_stands_around_a_list_takes_no_memory() {
+    let head = Cursor::new(br#"{"detections":[{"id":"ok","policy_id":"p"}],"log":""#.to_vec());
+    let body = std::io::repeat(b'x').take(20_000_000);
+    let tail = Cursor::new(br#"","more":[{"id":"2","policy_id":"p"}]}"#.to_vec());
+    let limits = Limits { record_bytes: 1000, ..Limits::default() };
+    let mut entries = Detections::new("big", head.chain(body).chain(tail), &limits);
+    for id in ["ok", "2"] {
+        assert_eq!(entries.next().unwrap().unwrap().content.unwrap().id, id);
+    }
+    assert!(entries.next().is_none());
+    assert!(entries.elements.splitter.capacity() < 1 << 20);
+
+    // Before the list it is a value of its own, too long to look past.
+    let head = Cursor::new(br#"{"log":""#.to_vec());
+    let body = std::io::repeat(b'x').take(20_000_000);
+    let tail = Cursor::new(br#"","detections":[{"id":"1","policy_id":"p"}]}"#.to_vec());
+    let mut entries = Detections::new("big", head.chain(body).chain(tail), &limits);
+    let found = entries.next().unwrap().unwrap().content.unwrap_err();
+    assert!(found.message.contains("bytes are more than limits.record_bytes"), "{found:?}");
+    assert!(entries.elements.splitter.capacity() < 1 << 20);
 }
 
 #[test]

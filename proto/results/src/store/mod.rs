@@ -56,8 +56,11 @@ pub enum StoreError {
     #[error("{0}: a file URL has the form file:///absolute/path")]
     BadFileUrl(String),
     /// The folder cannot be made or opened.
-    #[error("cannot open the folder {}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    #[error("cannot open the folder {}: {}; name a folder that can be written to", path.display(), why(error))]
+    Folder { path: PathBuf, error: std::io::Error },
+    /// An empty text.
+    #[error("the folder has no name; . is the current one")]
+    NoName,
     /// A key that the store cannot hold.
     #[error("{0:?} is not a legal key")]
     BadKey(String),
@@ -72,6 +75,15 @@ pub enum StoreError {
         key: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// What is in the way of a folder.
+fn why(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => "a file of that name is in its place".to_owned(),
+        std::io::ErrorKind::NotADirectory => "a part of the path is a file".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 impl Store {
@@ -100,7 +112,10 @@ impl Store {
 
     /// Opens a folder of this machine, made when missing.
     pub fn local(path: &Path) -> Result<Self, StoreError> {
-        let folder = |source| StoreError::Folder { path: path.to_owned(), source };
+        if path.as_os_str().is_empty() {
+            return Err(StoreError::NoName);
+        }
+        let folder = |source| StoreError::Folder { path: path.to_owned(), error: source };
         std::fs::create_dir_all(path).map_err(folder)?;
         let root = path.canonicalize().map_err(folder)?;
         let inner = LocalFileSystem::new_with_prefix(&root)
@@ -314,6 +329,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::local(&folder.path().join("results")).unwrap();
         (folder, store)
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_refused_with_what_is_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        for (path, expected) in [
+            (file.clone(), "a file of that name is in its place; name a folder"),
+            (file.join("below"), "a part of the path is a file; name a folder"),
+            (PathBuf::from("/proc/none"), "cannot open the folder /proc/none: No such file"),
+            (PathBuf::new(), "the folder has no name"),
+        ] {
+            let error = Store::open(&path.display().to_string()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[tokio::test]

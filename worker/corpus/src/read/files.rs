@@ -1,4 +1,4 @@
-//! Reads a folder, a tar archive or one file as a sorted stream of texts.
+//! Reads a folder, an archive or one file as a sorted stream of texts.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -10,8 +10,8 @@ use domain::config::Limits;
 use results::file_error::FileError;
 use results::root::{Below, Root, named};
 
+use super::archive::{Archive, is_archive};
 use super::names::is_manifest;
-use super::tar::{Archive, is_tar};
 use super::text::{FileProblem, read_text};
 use super::walk::{Found, Walk};
 
@@ -68,7 +68,7 @@ enum Source {
 }
 
 impl Files {
-    /// Opens a folder (searched to any depth), a `.tar` or `.tar.gz`, or one file.
+    /// Opens a folder (searched to any depth), a tar (packed or not) or zip archive, or one file.
     pub fn open(path: &str, limits: &Limits) -> Result<Self, FileError> {
         let root = Path::new(path);
         let failed = |error| FileError::open(path, error);
@@ -76,7 +76,7 @@ impl Files {
             Source::Folder { walk: Walk::new(root)?, linked: HashSet::new() }
         } else {
             named(root).map_err(|refused| FileError::refused(path, &refused))?;
-            if is_tar(root)? {
+            if is_archive(root)? {
                 let archive = Archive::open(path, limits)?;
                 let paths: Vec<String> = archive.manifests().cloned().collect();
                 Source::Archive { archive, paths: paths.into_iter() }
@@ -150,6 +150,7 @@ pub(super) fn shown(below: &Path) -> String {
 mod tests {
     use std::fs;
 
+    use results::encoding::NotText;
     use results::root::Refused;
 
     use super::*;
@@ -174,7 +175,7 @@ mod tests {
         let paths: Vec<&str> = found.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["a/b/c.JSON", "a/z.yml", "a-b.yaml", "b.yaml", "bad.yaml", "big.yaml"]);
         assert_eq!(found[0].content.as_deref(), Ok("a/b/c.JSON"));
-        assert_eq!(found[4].content, Err(FileProblem::NotUtf8 { byte: 2 }));
+        assert_eq!(found[4].content, Err(FileProblem::NotText(NotText { encoding: "UTF-8", byte: 2 })));
         assert_eq!(found[5].content, Err(FileProblem::TooLarge { bytes: 101, limit: 100 }));
     }
 

@@ -11,12 +11,12 @@ use domain::config::Limits;
 use results::file_error::FileError;
 use results::root::Root;
 
+use super::archive::Archive;
 use super::files::shown;
-use super::tar::Archive;
 use super::text::{FileProblem, read_text};
 use super::walk::{Found, Walk};
 
-/// A folder or a tar archive of manifests with random access.
+/// A folder or an archive of manifests with random access.
 #[derive(Debug)]
 pub struct Manifests {
     source: Source,
@@ -47,7 +47,7 @@ pub enum ManifestProblem {
 }
 
 impl Manifests {
-    /// Opens a folder, or unpacks a `.tar` or `.tar.gz` into a temporary file.
+    /// Opens a folder, or unpacks a tar (packed or not) or a zip into a temporary file.
     pub fn open(path: &str, limits: &Limits) -> Result<Self, FileError> {
         let root = Path::new(path);
         let metadata = std::fs::metadata(root).map_err(|error| FileError::open(path, error))?;
@@ -131,7 +131,7 @@ impl Manifests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::tar::tests::archive;
+    use crate::read::archive::tests::archive;
 
     fn manifests(paths: &[&str]) -> Manifests {
         let files: Vec<(&str, &[u8])> = paths.iter().map(|path| (*path, path.as_bytes())).collect();

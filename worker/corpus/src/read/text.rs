@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use results::encoding::{NotText, TextEncoding};
 use results::root::{Refused, Root};
 
 /// Why a file among others has no text. The others go on.
@@ -11,12 +12,15 @@ pub enum FileProblem {
     /// Beyond `limits.file_bytes`.
     #[error("{bytes} bytes are more than limits.file_bytes = {limit}; split the file or raise the limit")]
     TooLarge { bytes: u64, limit: u64 },
-    /// Not UTF-8.
-    #[error("not UTF-8 at byte {byte}; save the file as UTF-8")]
-    NotUtf8 { byte: usize },
+    /// Not text.
+    #[error("{0}; save the file as UTF-8")]
+    NotText(NotText),
     /// The system refused.
     #[error("cannot be read: {0}; check its permissions")]
     Unreadable(String),
+    /// A member of an archive that cannot be unpacked.
+    #[error("cannot be unpacked: {0}; pack the archive again")]
+    Unpackable(String),
     /// A link to a folder.
     #[error("is a link to a folder, which is not followed; name that folder instead")]
     FolderLink,
@@ -43,6 +47,7 @@ pub(super) fn read_text(root: &Root, below: &Path, limit: u64) -> Result<String,
     as_text(root.read(below, limit)?)
 }
 
-pub(super) fn as_text(bytes: Vec<u8>) -> Result<String, FileProblem> {
-    String::from_utf8(bytes).map_err(|error| FileProblem::NotUtf8 { byte: error.utf8_error().valid_up_to() })
+/// The text that the bytes of a file are, in UTF-8 or UTF-16.
+pub(crate) fn as_text(bytes: Vec<u8>) -> Result<String, FileProblem> {
+    TextEncoding::of(&bytes).decode(bytes).map_err(FileProblem::NotText)
 }

@@ -1,4 +1,5 @@
-//! Finds the bounds of each value of a JSON array (or of JSON lines) without parsing it.
+//! Finds the bounds of each value of a JSON array (or of JSON lines) without parsing it. The array may stand under a key of
+//! an object.
 //!
 //! *Invariant*: the buffer never holds more than one value within the size limit and one read beyond it.
 
@@ -7,6 +8,8 @@ use std::io::Read;
 use memchr::{memchr_iter, memchr2, memrchr};
 
 use crate::file_error::{FileError, Place};
+
+mod wrapped;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
@@ -25,6 +28,8 @@ pub(super) struct Splitter<R> {
     place: Position,
     limit: usize,
     state: State,
+    /// Whether the array stands in an object.
+    is_wrapped: bool,
     ended: bool,
 }
 
@@ -63,7 +68,9 @@ enum State {
     Value,
     /// Values without an array around them.
     Lines,
-    /// After `]`: nothing but blanks.
+    /// After the `]` of an array in an object: a further member, or `}`.
+    Members,
+    /// After `]` or `}`: nothing but blanks.
     End,
 }
 
@@ -178,6 +185,7 @@ impl<R: Read> Splitter<R> {
             place: Position { byte: 0, line: 1, line_start: 0 },
             limit,
             state: State::Start,
+            is_wrapped: false,
             ended: false,
         }
     }
@@ -188,7 +196,10 @@ impl<R: Read> Splitter<R> {
             let Some(byte) = self.peek()? else { return self.end_of_file().map(|()| None) };
             match (self.state, byte) {
                 (State::Start, b'[') => self.step(State::First),
-                (State::Start, b'{') => self.state = State::Lines,
+                (State::Start, b'{') => {
+                    self.is_wrapped = self.enter_list()?;
+                    self.state = if self.is_wrapped { State::First } else { State::Lines };
+                }
                 // A byte order mark is not valid JSON, but editors write it.
                 (State::Start, 0xef) if self.skip_mark()? => {}
                 (State::Start, _) => {
@@ -197,10 +208,16 @@ impl<R: Read> Splitter<R> {
                         "name a detections file, or a folder for YAML",
                     ));
                 }
-                (State::First | State::Comma, b']') => self.step(State::End),
+                (State::First | State::Comma, b']') if self.is_wrapped => self.step(State::Members),
+                (State::First | State::Comma, b']') | (State::Members, b'}') => self.step(State::End),
+                (State::Members, b',') => self.next_member()?,
+                (State::Members, _) => return Err(self.error("expected ',' or '}' after a list", REPAIR)),
                 (State::Comma, b',') => self.step(State::Value),
                 (State::Comma, _) => return Err(self.error("expected ',' or ']' after an entry", REPAIR)),
-                (State::End, _) => return Err(self.error("has text after the closing ']'", REPAIR)),
+                (State::End, _) => {
+                    let close = if self.is_wrapped { '}' } else { ']' };
+                    return Err(self.error(&format!("has text after the closing '{close}'"), REPAIR));
+                }
                 (State::Value, b']') => return Err(self.error("has a ',' before the closing ']'", REPAIR)),
                 (State::First | State::Value, b',') => {
                     return Err(self.error("expected an entry, found ','", REPAIR));
@@ -284,6 +301,9 @@ impl<R: Read> Splitter<R> {
             State::Start => Err(self.error("is empty", "an empty corpus is written as []")),
             State::First | State::Comma | State::Value => {
                 Err(self.error("ends before the closing ']'", "fetch the file again: it was cut short"))
+            }
+            State::Members => {
+                Err(self.error("ends before the closing '}'", "fetch the file again: it was cut short"))
             }
         }
     }
