@@ -3,8 +3,7 @@
 use domain::answer::Finish;
 use serde_json::Value;
 
-use super::quoted;
-use crate::error::Failure;
+use crate::error::{Failure, quoted};
 
 /// Fields that hold the reasoning of a model beside its answer.
 const REASONING: [&str; 4] = ["reasoning_content", "reasoning", "thinking", "reasoning_text"];

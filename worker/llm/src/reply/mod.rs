@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use refusal::refusal;
 
-use crate::error::{Failure, quoted};
+use crate::error::Failure;
 use crate::mask::KeyMask;
 
 /// Longest model name in a reply that is kept, in characters.
@@ -21,7 +21,7 @@ const MODEL_NAME: usize = 200;
 /// failure, because it was paid for. Of a response whose tokens the provider does not count they are estimated, those of
 /// its prompt as `prompt_tokens`; what is not the response of a model costs what its body says.
 pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer, Failure>, Usage) {
-    let mut value: Value = match serde_json::from_slice(without_mark(body)) {
+    let mut value: Value = match serde_json::from_slice(page::without_mark(body)) {
         Ok(value) => value,
         Err(error) => return (Err(Failure::Garbage(page::not_json(body, &error, mask))), Usage::default()),
     };
@@ -48,11 +48,6 @@ pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer
         model: model.chars().take(MODEL_NAME).collect(),
     });
     (answer, usage)
-}
-
-/// Without a byte order mark.
-fn without_mark(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bodies that are not JSON: what came, and what to do.
 
-use super::quoted;
+use crate::error::quoted;
 use crate::mask::KeyMask;
 
 /// So many bytes of a body are looked at for its first words.
@@ -46,9 +46,14 @@ pub(super) fn words(body: &[u8], mask: &KeyMask) -> String {
     title.filter(|title| !title.is_empty()).unwrap_or_else(|| quoted(&without_tags(text, " ")))
 }
 
+/// Without a byte order mark.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 /// The beginning of a body as text.
 fn first_text(body: &[u8]) -> String {
-    let body = super::without_mark(body);
+    let body = without_mark(body);
     String::from_utf8_lossy(body.get(..FIRST).unwrap_or(body)).into_owned()
 }
 

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{content, page, quoted};
-use crate::error::{Failure, Refusal};
+use super::{content, page};
+use crate::error::{Failure, Refusal, quoted};
 use crate::mask::KeyMask;
 
 /// How deep the words of an error may lie.
@@ -48,7 +48,7 @@ const NUMBERS: [&str; 7] =
 pub fn refusal(status: u16, body: &[u8], mask: &KeyMask) -> Failure {
     let read = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
     let first = || first_event(body).and_then(read);
-    let Refusal { code, words, .. } = match read(super::without_mark(body)).or_else(first) {
+    let Refusal { code, words, .. } = match read(page::without_mark(body)).or_else(first) {
         Some(mut value) => {
             mask.error(&mut value);
             said(&value)
