@@ -165,6 +165,12 @@ fn model(model: &LlmStatus) -> Value {
         "total_tokens": model.usage.total,
         "cost_usd": model.cost_usd,
         "paused_until_ms": model.paused_until_ms,
+        "waits_for": model.waits_for,
+        "failures": model
+            .failures
+            .iter()
+            .map(|(reason, count)| json!({"reason": reason, "calls": count}))
+            .collect::<Vec<_>>(),
     })
 }
 

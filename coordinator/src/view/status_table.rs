@@ -207,6 +207,8 @@ pub(crate) mod tests {
             usage: Usage { total: 2_400_000, ..Usage::default() },
             cost_usd: 0.43,
             paused_until_ms: Some(1_764_000_000_000),
+            waits_for: None,
+            failures: Vec::new(),
         });
         let runs =
             [llm_run, run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];

@@ -21,13 +21,13 @@ const KEY: &str = "vllm-prod-key-Zq7+w/E3=x";
 const VARIABLE: &str = "KEYS_TEST_KEY";
 
 /// A server that records every request and answers each with the same response.
-struct Recorder {
-    url: String,
+pub(crate) struct Recorder {
+    pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recorder {
-    fn start(response: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(response: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::<Mutex<Vec<String>>>::default();
@@ -42,7 +42,7 @@ impl Recorder {
         Self { url, requests }
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -67,7 +67,7 @@ fn answer(mut stream: std::net::TcpStream, seen: &Mutex<Vec<String>>, response: 
 }
 
 /// An HTTP response.
-fn http(status: &str, body: &str) -> String {
+pub(crate) fn http(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
@@ -75,7 +75,7 @@ fn http(status: &str, body: &str) -> String {
 }
 
 /// A completion with this text.
-fn completion(content: &str) -> String {
+pub(crate) fn completion(content: &str) -> String {
     let choice = json!({"message": {"role": "assistant", "content": content}, "finish_reason": "stop"});
     let usage = json!({"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18});
     http("200 OK", &json!({"model": "m", "choices": [choice], "usage": usage}).to_string())
@@ -149,8 +149,7 @@ fn a_submitter_who_names_an_endpoint_and_a_variable_receives_nothing() {
     detections(&corpus, 3);
     let (named, variable) =
         (format!("vllm.endpoint={}", attacker.url), format!("vllm.api_key_env={VARIABLE}"));
-    let run =
-        ["proposer.mode=vllm", "guardrails=none", "max_attempts=1", "proposer.retries=0", &named, &variable];
+    let run = ["proposer.mode=vllm", "guardrails=none", "proposer.outage_minutes=0", &named, &variable];
     let arguments = ["submit", "--to", &url, "--run-id", "by-client", "--corpus", corpus.to_str().unwrap()];
     let submitted = coordinator(&[&arguments[..], &set(&run)].concat());
     let talk = String::from_utf8_lossy(&submitted.stderr).into_owned();

@@ -7,6 +7,7 @@ pub mod limit;
 pub mod mask;
 pub mod price;
 pub mod providers;
+pub mod refusals;
 pub mod reply;
 pub mod request;
 pub mod retry;

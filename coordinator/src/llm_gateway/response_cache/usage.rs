@@ -59,6 +59,11 @@ impl LlmUsage {
         self.cost_usd = (self.cost_usd - other.cost_usd).max(0.0);
     }
 
+    /// Calls that were answered.
+    pub(crate) const fn answered(&self) -> u64 {
+        self.calls.saturating_sub(self.failed).saturating_sub(self.throttled)
+    }
+
     /// Status for clients; fields that only an active run has are zero.
     pub(crate) fn status(&self) -> LlmStatus {
         LlmStatus {
@@ -82,6 +87,20 @@ impl std::ops::AddAssign for LlmUsage {
         self.usage += other.usage;
         self.cost_usd += other.cost_usd;
     }
+}
+
+/// Most of a count in the usage of a run, and most US dollars: far above what a run can use, and exact in every type that
+/// holds it.
+pub(super) const MOST: i64 = 1 << 53;
+
+/// A stored count.
+pub(super) fn unsigned(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+/// A count as it is stored.
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
