@@ -74,6 +74,13 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A time as people read it, to the second; `None` where it lies beyond the calendar.
+pub(crate) fn rfc3339(unix_ms: u64) -> Option<String> {
+    let time = UNIX_EPOCH.checked_add(std::time::Duration::from_millis(unix_ms))?;
+    // Beyond the year 9999 the formatter fails.
+    (unix_ms < 253_402_300_800_000).then(|| humantime::format_rfc3339_seconds(time).to_string())
+}
+
 /// Converts seconds of the process's clock to a point in time on the coordinator's clock.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a process's life")]
 pub(crate) fn moment(now: f64) -> Monotonic {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
+use domain::config::ProposerMode;
 use domain::outcome::{ErrorKind, Fault, Status, UNRENDERED};
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use results::paper_files::IMPORT;
@@ -51,6 +52,10 @@ pub(crate) struct Extended {
     pub(crate) accepted_of_all: Proportion,
     /// Accepted, of the rows whose original document was valid.
     pub(crate) accepted_of_valid: Proportion,
+    /// Accepted rows by the source of the repair: `rules`, or the model of a provider.
+    pub(crate) accepted_by_source: BTreeMap<String, u64>,
+    /// What a model that was asked contributed; null where none was.
+    pub(crate) model: Option<ModelShare>,
     /// Effective, of the accepted rows that were verified here: the rescan passed without new violations, and no
     /// operation was collateral. Imported rows do not have this information.
     pub(crate) effective_of_accepted: Proportion,
@@ -82,6 +87,19 @@ pub(crate) struct Extended {
     pub(crate) pass_at_k: Vec<PassAtK>,
     /// Non-finite timings and prices; they count as not measured.
     pub(crate) not_finite: u64,
+}
+
+/// Rows about which a model was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct ModelShare {
+    /// Those rows.
+    pub(crate) asked: u64,
+    /// Of them, the rows to which no call gave an answer.
+    pub(crate) unanswered: u64,
+    /// Of them, the rows whose repair is that of the rules.
+    pub(crate) by_rules: u64,
+    /// Of these repairs, the accepted ones.
+    pub(crate) by_rules_accepted: u64,
 }
 
 /// Verdicts of a gate.
@@ -128,6 +146,8 @@ rows! {
         cost_usd: Option<f64> = [schema::COST_USD],
         times: [Option<f64>; 10] = TIMES,
         not_finite: NotFinite = reals(),
+        source: &'a str = [schema::SOURCE],
+        total_tokens: Option<u64> = [schema::TOTAL_TOKENS],
         samples: u64 = [schema::SAMPLES],
         samples_passed: u64 = [schema::SAMPLES_PASSED],
     }
@@ -155,6 +175,8 @@ struct Sums {
     accepted: u64,
     valid: u64,
     accepted_valid: u64,
+    by_source: BTreeMap<String, u64>,
+    model: ModelShare,
     /// Accepted, and verified here.
     accepted_here: u64,
     effective: u64,
@@ -206,12 +228,18 @@ impl Sums {
         self.not_finite += row.not_finite.0;
         if row.samples > 0 {
             *self.samples.entry((row.samples, row.samples_passed)).or_default() += 1;
+            let by_rules = row.source == ProposerMode::Rules.as_str() && row.patch.0;
+            self.model.asked += 1;
+            self.model.unanswered += u64::from(row.total_tokens.is_none());
+            self.model.by_rules += u64::from(by_rules);
+            self.model.by_rules_accepted += u64::from(by_rules && row.accepted);
         }
     }
 
     fn add_accepted(&mut self, row: &Row<'_>, valid: bool) {
         self.accepted += 1;
         self.accepted_valid += u64::from(valid);
+        count(&mut self.by_source, row.source);
         if row.worker != IMPORT {
             let clean = row.gates.rescan == Some(true) && row.new_violations.is_empty();
             self.accepted_here += 1;
@@ -244,6 +272,8 @@ impl Extended {
             status: Status::ALL.iter().map(|word| every(word.as_str(), &mut sums.status)).collect(),
             accepted_of_all: Proportion::new(accepted, records),
             accepted_of_valid: Proportion::new(sums.accepted_valid, sums.valid),
+            accepted_by_source: sums.by_source,
+            model: (sums.model.asked > 0).then_some(sums.model),
             effective_of_accepted: Proportion::new(sums.effective, sums.accepted_here),
             needs_review: Proportion::new(needs_review, records),
             faults: Fault::ALL

@@ -53,6 +53,36 @@ fn samples_become_pass_at_k() {
 }
 
 #[test]
+fn accepted_repairs_are_told_by_source_and_answers_from_none() {
+    let mut rows = ten();
+    for row in &mut rows {
+        row.source = "rules".to_owned();
+    }
+    let more = metrics_of(&[&rows])["extended"].take();
+    assert_eq!((&more["accepted_by_source"], &more["model"]), (&json!({"rules": 4}), &Value::Null));
+    let accepted: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].accepted()).collect();
+    for (at, source, tokens) in
+        [(accepted[0], "grok", Some(9)), (accepted[1], "rules", Some(9)), (accepted[2], "rules", None)]
+    {
+        rows[at].source = source.to_owned();
+        (rows[at].usage.samples, rows[at].usage.total_tokens) = (Some(1), tokens);
+    }
+    let more = metrics_of(&[&rows])["extended"].take();
+    assert_eq!(more["accepted_by_source"], json!({"grok": 1, "rules": 3}));
+    assert_eq!(
+        more["model"],
+        json!({"asked": 3, "unanswered": 1, "by_rules": 2, "by_rules_accepted": 2}),
+        "the fourth is of the rules alone"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&rows], RunState::Finished);
+    let text = stdout(&["metrics", run.to_str().unwrap()]);
+    for needed in ["accepted, by grok", "accepted, by rules", "no answer, of those a model was asked about"] {
+        assert!(text.contains(needed), "{text}");
+    }
+}
+
+#[test]
 fn ours_lie_beside_them() {
     let more = metrics_of(&[&ten()])["extended"].take();
     assert_eq!(more["runs"], json!(["r1"]));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cli_support::progress::{Progress, Standing};
-use domain::answer::Question;
+use domain::answer::{FailureKind, Question};
 use llm::client::{Client, Reply};
-use llm::retry::{Remedy, remedy};
+use llm::refusals::kind;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -279,11 +279,11 @@ impl<A: Ask> Drive<A> {
         let now = self.now();
         let Some(call) = self.calls.get_mut(index) else { return };
         call.end(&reply);
-        let (kind, asked) = (call.ended, call.retry_after);
+        let (ended, asked) = (call.ended, call.retry_after);
         let cost = cost(&self.questions.price, &reply.usage);
         self.cost += cost;
         self.dearest = self.dearest.max(cost);
-        match kind {
+        match ended {
             Ended::Throttled(_) => {
                 self.counts.refused += 1;
                 self.refused(now, asked, pace);
@@ -294,8 +294,8 @@ impl<A: Ask> Drive<A> {
             }
             Ended::Failed | Ended::Pending => self.counts.failed += 1,
         }
-        if let (Ended::Failed, Err(failure)) = (kind, &reply.result) {
-            if remedy(failure) == Remedy::Stop {
+        if let (Ended::Failed, Err(failure)) = (ended, &reply.result) {
+            if matches!(kind(failure), FailureKind::Key | FailureKind::Account) {
                 self.fatal = Some(failure.to_string());
             } else if self.counts.answered + self.counts.refused == 0 && self.counts.failed >= HOPELESS {
                 self.fatal = Some(format!("the first {HOPELESS} calls failed: {failure}"));

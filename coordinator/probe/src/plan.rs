@@ -167,7 +167,7 @@ impl Questions {
     /// Prompts to a model behind `endpoint`, with answers of at most `max_tokens` (0: the provider's default).
     pub fn new(endpoint: String, model: &ModelConfig, proposer: &ProposerConfig, max_tokens: u32) -> Self {
         let sampling = Sampling {
-            temperature: Some(proposer.temperature),
+            temperature: proposer.temperature,
             max_tokens: (max_tokens > 0).then_some(max_tokens),
             ..Sampling::default()
         };

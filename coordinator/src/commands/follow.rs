@@ -1,8 +1,12 @@
 //! Follows a run with a progress bar or lines on stderr.
 
+use std::time::{Duration, Instant};
+
+use cli_support::escape::one_line;
 use cli_support::output;
 use cli_support::progress::{Progress, Standing};
 use proto::convert::RunStatus;
+use tokio::sync::watch;
 
 use domain::ids::RunId;
 use domain::run::RunState;
@@ -10,36 +14,92 @@ use domain::run::RunState;
 use crate::client::Client;
 use crate::view::llm_line;
 
-/// Follows a run to its end. Prints each problem once.
+/// Between two updates of the progress while nothing changes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Between two lines about the same wait, whose words may change with every call.
+const WAIT_EVERY: Duration = Duration::from_secs(60);
+
+/// Follows a run to its end. Prints each problem once, and what the run waits for.
 ///
 /// # Errors
 /// When the coordinator cannot be reached, and when the run failed.
 pub(crate) async fn follow(client: &mut Client, run_id: &RunId, quiet: bool) -> anyhow::Result<RunStatus> {
-    let mut progress: Option<Progress> = None;
-    let mut printed: Option<String> = None;
-    let status = client
-        .follow(run_id, |status| {
-            let progress = progress.get_or_insert_with(|| {
-                if quiet {
-                    Progress::silent()
-                } else {
-                    Progress::start("records", Some(status.records), status.tally.records)
-                }
-            });
-            progress.update(&standing(status));
-            if status.trouble != printed {
-                if let Some(trouble) = &status.trouble {
-                    output::say(&format!("run {run_id}: {trouble}"));
-                }
-                printed.clone_from(&status.trouble);
-            }
-        })
-        .await?;
+    let mut view = View { run_id, quiet, progress: None, trouble: None, wait: None };
+    let (updates, mut latest) = watch::channel(None);
+    let following = client.follow(run_id, |status| {
+        updates.send_replace(Some(status.clone()));
+    });
+    tokio::pin!(following);
+    let mut ticks = tokio::time::interval(TICK);
+    let status = loop {
+        tokio::select! {
+            biased;
+            ended = &mut following => break ended?,
+            changed = latest.changed() => if changed.is_err() { continue },
+            _ = ticks.tick() => {}
+        }
+        if let Some(status) = &*latest.borrow_and_update() {
+            view.show(status, Instant::now());
+        }
+    };
+    view.show(&status, Instant::now());
     if status.state == RunState::Failed {
         let why = status.trouble.as_deref().unwrap_or("its coordinator does not say why");
         anyhow::bail!("run {run_id} failed: {why}");
     }
     Ok(status)
+}
+
+/// What has been shown of a run.
+struct View<'v> {
+    run_id: &'v RunId,
+    quiet: bool,
+    progress: Option<Progress>,
+    trouble: Option<String>,
+    /// When a wait was printed last; `None`: the run does not wait.
+    wait: Option<Instant>,
+}
+
+impl View<'_> {
+    fn show(&mut self, status: &RunStatus, now: Instant) {
+        let progress = self.progress.get_or_insert_with(|| {
+            if self.quiet {
+                Progress::silent()
+            } else {
+                Progress::start("records", Some(status.records), status.tally.records)
+            }
+        });
+        progress.update(&standing(status));
+        if status.trouble != self.trouble {
+            if let Some(trouble) = &status.trouble {
+                output::say(&format!("run {}: {trouble}", self.run_id));
+            }
+            self.trouble.clone_from(&status.trouble);
+        }
+        if let Some(line) = self.wait_line(status, now) {
+            output::say(&line);
+        }
+    }
+
+    /// The line about a wait that has begun, lasts or is over, if one is due.
+    fn wait_line(&mut self, status: &RunStatus, now: Instant) -> Option<String> {
+        let wait = status.model.as_ref().and_then(|model| model.waits_for.as_deref());
+        let wait = wait.filter(|_| !status.state.has_ended() && status.trouble.is_none());
+        match (wait, self.wait) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                self.wait = None;
+                let goes_on = status.trouble.is_none() && !status.state.has_ended();
+                goes_on.then(|| format!("run {}: calls are answered again", self.run_id))
+            }
+            (Some(_), Some(printed)) if now.duration_since(printed) < WAIT_EVERY => None,
+            (Some(reason), _) => {
+                self.wait = Some(now);
+                Some(format!("run {} waits: {}", self.run_id, one_line(reason)))
+            }
+        }
+    }
 }
 
 fn standing(status: &RunStatus) -> Standing {
@@ -53,5 +113,42 @@ fn standing(status: &RunStatus) -> Standing {
             ("workers", u64::from(status.workers)),
         ],
         note: llm_line::line(status).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::convert::LlmStatus;
+
+    use super::*;
+    use crate::view::status_table::tests::run;
+
+    fn waiting(reason: Option<&str>) -> RunStatus {
+        let model = LlmStatus { waits_for: reason.map(str::to_owned), ..LlmStatus::default() };
+        RunStatus { model: Some(model), ..run("r", RunState::Running, 0) }
+    }
+
+    #[test]
+    fn a_wait_is_said_when_it_begins_from_time_to_time_and_when_it_is_over() {
+        let run_id = RunId::new("r").unwrap();
+        let mut view = View { run_id: &run_id, quiet: true, progress: None, trouble: None, wait: None };
+        let start = Instant::now();
+        let mut line =
+            |second: u64, reason| view.wait_line(&waiting(reason), start + Duration::from_secs(second));
+        assert_eq!(line(0, None), None);
+        assert_eq!(line(1, Some("503\u{1b}[2J")).as_deref(), Some("run r waits: 503\\u{1b}[2J"));
+        assert_eq!(line(2, Some("504")), None, "words change from call to call");
+        assert_eq!(line(61, Some("504")).as_deref(), Some("run r waits: 504"));
+        assert_eq!(line(62, None).as_deref(), Some("run r: calls are answered again"));
+        assert_eq!(line(63, None), None);
+    }
+
+    #[test]
+    fn a_run_that_stopped_does_not_wait() {
+        let run_id = RunId::new("r").unwrap();
+        let mut view = View { run_id: &run_id, quiet: true, progress: None, trouble: None, wait: None };
+        assert!(view.wait_line(&waiting(Some("503")), Instant::now()).is_some());
+        let stopped = RunStatus { trouble: Some("no answer for 30 min".to_owned()), ..waiting(None) };
+        assert_eq!(view.wait_line(&stopped, Instant::now()), None, "the trouble says it");
     }
 }

@@ -33,13 +33,15 @@ use crate::server::identity::LeaseSecrets;
 use crate::server::listen::Listener;
 use crate::server::{self, Endpoints};
 use crate::settings::ConfigArgs;
+use crate::view::llm_line;
 use crate::view::summary::{Summary, used};
 
 /// Reads a corpus, has it processed by workers in this process, and writes Parquet and run.json to `<OUT>/<RUN_ID>`.
 ///
 /// Killed or interrupted, the same command with the same --run-id goes on where it stopped. Data goes to stdout, messages
 /// to stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and releases the rest; a second one stops at once.
-/// Exit code 0: the run finished, whatever became of its records; 2: it failed; 130: it was interrupted.
+/// Exit code 0: the run finished, whatever became of its records; 2: it failed or stopped, or a model was asked and gave no
+/// answer at all; 130: it was interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -58,12 +60,22 @@ pub(crate) struct Args {
     /// Name of the run; an unfinished run of that name is resumed [default: a new one]
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
+    /// Asks a finished run again, for the records that have no answer
+    #[arg(long, value_enum, value_name = "WHAT", requires = "run_id")]
+    retry: Option<Retry>,
     /// How to print the closing summary
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[cfg(debug_assertions)]
     #[command(flatten)]
     crash: super::crash::CrashArgs,
+}
+
+/// What a finished run is asked again for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Retry {
+    /// Records that ended in an error, or to which a model gave no answer.
+    Errors,
 }
 
 /// How a closing summary is printed.
@@ -91,6 +103,13 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         Output::Text => output::print(&summary.text())?,
         Output::Json => output::print(&output::json_line(&summary.json()))?,
     }
+    if summary.is_unanswered() {
+        let unanswered: anyhow::Result<Exit> =
+            Err(anyhow::anyhow!("run {run_id} has finished, and none of its calls was answered"));
+        return unanswered.hint(format!(
+            "once the cause is mended, the same command with --run-id {run_id} --retry errors asks again for these records"
+        ));
+    }
     Ok(Exit::Fine)
 }
 
@@ -106,9 +125,10 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         check_free(&results, run_id, Maker::Coordinator, None).await?;
     }
     let state = StateFolder::open(&state_path)?;
+    let had_answers = answers_path(args, &store, &config).is_none_or(|path| path.exists());
     let answers = Arc::new(open_answers(args, &store, &config)?);
     let ledger = Arc::new(state.ledger()?);
-    let before = ledger.run(run_id).await?;
+    let mut before = ledger.run(run_id).await?;
     let coordinator = Coordinator::open(Parts {
         ledger,
         store,
@@ -117,6 +137,10 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         recovery: Recovery::Forfeit,
     })
     .await?;
+    if args.retry.is_some() {
+        retry(&coordinator, run_id, had_answers).await?;
+        before = coordinator.ledger.run(run_id).await?;
+    }
     let (listener, address) = Listener::in_process();
     let access = Arc::new(AccessControl::default());
     let endpoints = Endpoints { listeners: vec![listener], access, leases: LeaseSecrets::of_process()? };
@@ -130,9 +154,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let count =
-        args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let mut workers = Workers::start(&address, count, &providers)?;
+    let mut workers = Workers::start(&address, worker_count(args), &providers)?;
     let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
@@ -166,12 +188,50 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         () = interrupts.next() => Ok(()),
     };
     if ended.is_err() {
+        say_calls(&coordinator, run_id).await;
         state.discard_unused(&*coordinator.ledger).await;
     }
     let (status, intake) = ended?;
     orderly?;
     let own = RunResources::of_process(wall, Usage::of_this_process());
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
+}
+
+fn worker_count(args: &Args) -> NonZeroUsize {
+    args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Makes a finished run ask again for its records without an answer.
+async fn retry(coordinator: &Arc<Coordinator>, run_id: &RunId, had_answers: bool) -> anyhow::Result<()> {
+    if !had_answers {
+        let missing: anyhow::Result<()> =
+            Err(anyhow::anyhow!("the file of cached answers of run {run_id} is missing"));
+        return missing.hint(
+            "without it, records beside those without an answer would be asked and paid for again: name it by --answers, or \
+             repeat the run under another --run-id",
+        );
+    }
+    let records = coordinator.retry_errors(run_id).await?;
+    output::say(&match records {
+        0 => format!("run {run_id} has no finished record without an answer: there is nothing to ask again"),
+        _ => format!("run {run_id}: {records} records without an answer are asked again"),
+    });
+    Ok(())
+}
+
+/// Says how many calls a run has made that did not finish, and why some gave no answer.
+async fn say_calls(coordinator: &Coordinator, run_id: &RunId) {
+    let Ok(status) = coordinator.status(run_id).await else { return };
+    let calls = status.model.as_ref().map_or(0, |model| model.calls);
+    if calls > 0
+        && let Some(line) = llm_line::totals(&status)
+    {
+        output::say(&format!("  {line}"));
+        let failures = llm_line::failures(&status);
+        if !failures.is_empty() {
+            output::say(failures.trim_end());
+        }
+    }
 }
 
 /// Message on a run that existed before.
@@ -198,15 +258,19 @@ fn stopped_by(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
 /// Opens the response cache beside the results, so that all runs there share it. A run without an LLM proposer leaves no
 /// file.
 fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<ResponseCache> {
-    let path = match &args.answers {
-        Some(path) => path.clone(),
-        None if config.model().is_none() => return Ok(ResponseCache::in_memory()?),
-        None => {
-            let beside = format!(".{ANSWERS_FILE}");
-            store.local_path(&beside).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(ANSWERS_FILE))
-        }
-    };
-    Ok(ResponseCache::open(&path)?)
+    Ok(match answers_path(args, store, config) {
+        Some(path) => ResponseCache::open(&path)?,
+        None => ResponseCache::in_memory()?,
+    })
+}
+
+/// File of the response cache; `None` where there is none.
+fn answers_path(args: &Args, store: &Store, config: &RunConfig) -> Option<PathBuf> {
+    if args.answers.is_some() || config.model().is_none() {
+        return args.answers.clone();
+    }
+    let beside = format!(".{ANSWERS_FILE}");
+    Some(store.local_path(&beside).unwrap_or_else(|| Path::new(".k8s-auto-fix").join(ANSWERS_FILE)))
 }
 
 /// Folder of a run's ledger: beside its results, or in the working directory where these go to an object store.

@@ -166,6 +166,12 @@ fn model(model: &LlmStatus) -> Value {
         "estimated_tokens": model.usage.estimated,
         "cost_usd": model.whole_cost_usd(),
         "paused_until_ms": model.paused_until_ms,
+        "waits_for": model.waits_for,
+        "failures": model
+            .failures
+            .iter()
+            .map(|(reason, count)| json!({"reason": reason, "calls": count}))
+            .collect::<Vec<_>>(),
     })
 }
 

@@ -71,5 +71,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
             summary.status.records, summary.status.shards, args.to
         ))?,
     }
+    if args.wait && summary.is_unanswered() {
+        anyhow::bail!("run {run_id} has finished, and none of its calls was answered");
+    }
     Ok(Exit::Fine)
 }

@@ -30,6 +30,8 @@ pub(crate) enum Reply {
     CallPermit { valid_ms: u64, ticket: Option<Ticket> },
     /// The result of the call is durable.
     ResultPersisted,
+    /// The same, and its failure is not held against the record: the worker requests again, whatever its retries.
+    AskAgain,
     /// There will not be an answer, for this reason.
     Stopped(String),
 }
@@ -39,6 +41,8 @@ pub(crate) enum Reply {
 pub(crate) struct PendingWrite {
     pub(crate) request_id: Option<RequestId>,
     pub(crate) write: CacheWrite,
+    /// Acknowledge it by [`Reply::AskAgain`].
+    pub(crate) ask_again: bool,
 }
 
 /// Effect that the task carries out, in order.
@@ -49,7 +53,7 @@ pub(crate) enum Effect {
     /// Look a key up in the response cache; the result comes back by `looked_up`.
     LookUp(AnswerKey),
     /// Make a write durable; the acknowledgement comes back by `persisted`.
-    Persist(PendingWrite),
+    Persist(Box<PendingWrite>),
     /// Stop a run, for this reason.
     Halt(RunId, String),
     /// Close a stream: another one of the same worker has replaced it.

@@ -3,14 +3,16 @@
 use domain::answer::CallOutcome;
 use domain::budget::Pool;
 use domain::ids::{AnswerKey, RunId, WorkerName};
-use llm::limit::{Scarce, Seconds, Signal, Ticket};
+use llm::limit::{Scarce, Seconds, Signal};
 use proto::convert::{AcquireCall, CallResult};
 
-use super::effect::{Effect, Reply, RequestId, StreamId};
+use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::request::{Call, CallId, InFlightKey, PendingRequest, RequestState};
 use super::spend_limit::entry;
 use super::state::{Accepted, GatewayState, NO_PERMIT};
+use super::verdict::Verdict;
 use crate::clock::moment;
+use crate::llm_gateway::rate_limit::Started;
 use crate::llm_gateway::response_cache::{CacheWrite, LlmUsage};
 
 /// How long a permit is valid: longer than a message takes on any usable link, shorter than rate limits tolerate.
@@ -19,10 +21,14 @@ const VALID_MS: u64 = 5000;
 /// Longest time that a call of an unknown run may take, in seconds.
 const UNKNOWN_CALL_S: f64 = 60.0;
 
+/// Why a call failed whose worker has not reported its result.
+const EXPIRED: &str = "the worker of the call did not report its result in time";
+
 impl GatewayState {
     /// Permits as many calls as the rate and spend limits allow.
     pub(super) fn start_calls(&mut self, now: Seconds) {
         self.halt_exhausted();
+        self.halt_unanswered(now);
         let mut started = Vec::new();
         for (pool, limiter) in &mut self.pools {
             let (flights, trackers) = (&self.flights, &mut self.trackers);
@@ -32,7 +38,7 @@ impl GatewayState {
                     |run_id, _| trackers.get(run_id).is_some_and(super::spend_limit::SpendTracker::may_call),
                 );
                 let Some((run_id, entry)) = next else { break };
-                let Some(ticket) = limiter.start(now, entry.tokens as f64) else { break };
+                let Some(permit) = limiter.start(now, entry.tokens as f64) else { break };
                 let units = limiter.units(entry.tokens);
                 limiter.queue.serve(&run_id, units);
                 if let Some(tracker) = trackers.get_mut(&run_id) {
@@ -40,13 +46,13 @@ impl GatewayState {
                     tracker.calling += 1;
                     tracker.calling_usd += tracker.estimate(entry.tokens);
                 }
-                started.push((pool.clone(), ticket, entry, run_id));
+                started.push((pool.clone(), permit, entry, run_id));
             }
         }
-        for (pool, ticket, entry, run_id) in started {
+        for (pool, permit, entry, run_id) in started {
             let estimate_usd =
                 self.trackers.get(&run_id).map_or(0.0, |tracker| tracker.estimate(entry.tokens));
-            self.begin(now, (pool, ticket), entry.key, estimate_usd);
+            self.begin(now, (pool, permit), entry.key, estimate_usd);
         }
     }
 
@@ -66,7 +72,7 @@ impl GatewayState {
     }
 
     /// Permits the call of the first waiter of `key`. The spend tracker has counted it already.
-    fn begin(&mut self, now: Seconds, permit: (Pool, Ticket), key: AnswerKey, estimate_usd: f64) {
+    fn begin(&mut self, now: Seconds, permit: (Pool, Started), key: AnswerKey, estimate_usd: f64) {
         let front = self.flights.get_mut(&key).and_then(|flight| {
             flight.turn = None;
             flight.waiters.pop_front()
@@ -80,9 +86,12 @@ impl GatewayState {
         });
         let Some((request_id, worker, request)) = request else {
             // Cannot happen: a waiter has a request on an open stream.
-            let (pool, ticket) = permit;
+            let (pool, Started { ticket, probe }) = permit;
             if let Some(limiter) = self.pools.get_mut(&pool) {
                 limiter.finish(now, ticket, Signal::Unsent);
+                if probe {
+                    limiter.health.probe_unsent(now);
+                }
             }
             return;
         };
@@ -101,9 +110,10 @@ impl GatewayState {
         let deadline_ms = moment(now + call_s).0;
         self.deadlines.insert((deadline_ms, id));
         let (request_id, number) = (Some(request_id), request_id.number);
-        let permit = Some(permit);
-        self.calls
-            .insert(id, Call { permit, run_id, key, worker, number, request_id, estimate_usd, deadline_ms });
+        let (pool, Started { ticket, probe }) = permit;
+        let permit = Some((pool, ticket));
+        let call = Call { permit, probe, run_id, key, worker, number, request_id, estimate_usd, deadline_ms };
+        self.calls.insert(id, call);
         self.effects.extend(request_id.map(|request_id| {
             Effect::Send(request_id, Reply::CallPermit { valid_ms: VALID_MS, ticket: None })
         }));
@@ -160,8 +170,17 @@ impl GatewayState {
         }
         self.flights.entry(asked.key).or_default().calling += 1;
         let (run_id, key, number) = (asked.run_id.clone(), asked.key, asked.number);
-        let call =
-            Call { permit, run_id, key, worker, number, request_id: None, estimate_usd, deadline_ms: 0 };
+        let call = Call {
+            permit,
+            probe: false,
+            run_id,
+            key,
+            worker,
+            number,
+            request_id: None,
+            estimate_usd,
+            deadline_ms: 0,
+        };
         self.calls.insert(id, call);
         id
     }
@@ -229,13 +248,18 @@ impl GatewayState {
         if id.is_none() && self.recent.has(&name) {
             // A repeated result: the first one is persisted or persisting. This empty write is acknowledged after it.
             let (run_id, spent) = (ended.run_id, LlmUsage::default());
-            self.write(Some(request_id), CacheWrite { run_id, spent, entry: None, perhaps_repeated: false });
+            let write = CacheWrite { run_id, spent, entry: None, failure: None, perhaps_repeated: false };
+            self.write(Some(request_id), write);
             return Accepted::Repeated;
         }
         let access = self.access(&ended.run_id);
         self.register_run(now, &ended.run_id, &access);
+        if let Some(tracker) = self.trackers.get_mut(&ended.run_id) {
+            tracker.note_activity(now);
+        }
         if let Some(id) = id {
-            self.close(now, id, signal(&ended), Some(&ended));
+            let signal = self.signal(&ended);
+            self.close(now, id, signal, Some(&ended));
         }
         if ended.outcome != CallOutcome::Unsent {
             self.recent.add(name);
@@ -253,27 +277,28 @@ impl GatewayState {
         perhaps_repeated: bool,
         now: Seconds,
     ) {
-        let CallResult { run_id, key, outcome, usage, .. } = ended;
-        if outcome == CallOutcome::Unsent {
+        if ended.outcome == CallOutcome::Unsent {
+            let key = ended.key;
             self.effects.push(Effect::Send(request_id, Reply::ResultPersisted));
             self.requeue(key, true);
             return;
         }
-        let Some(tracker) = self.trackers.get_mut(&run_id) else { return };
+        let Some(tracker) = self.trackers.get_mut(&ended.run_id) else { return };
         let policy = tracker.policy.clone();
-        let spent = LlmUsage::of(&outcome, usage, policy.as_ref().map(|policy| &policy.price));
+        let spent = LlmUsage::of(&ended.outcome, ended.usage, policy.as_ref().map(|policy| &policy.price));
         tracker.spent += spent;
         if spent.throttled == 0 {
             tracker.rate.add(moment(now), 1);
         }
-        let mut stop = None;
+        let failure = failure(&ended.outcome);
+        if let Some(reason) = &failure {
+            tracker.failures.add(reason);
+        }
+        let verdict = self.judge(now, &ended);
+        let CallResult { run_id, key, outcome, .. } = ended;
         let entry = match outcome {
             CallOutcome::Answered(answer) if answer.is_whole() => {
                 Some((key, entry(answer, policy.as_deref())))
-            }
-            CallOutcome::Failed { reason, stop: true } => {
-                stop = Some(reason);
-                None
             }
             _ => None,
         };
@@ -283,8 +308,12 @@ impl GatewayState {
         if mutated!(SentBeforePersisted) {
             self.effects.push(Effect::Send(request_id, Reply::ResultPersisted));
         }
-        self.write(Some(request_id), CacheWrite { run_id: run_id.clone(), spent, entry, perhaps_repeated });
-        if let Some(reason) = stop {
+        let write = CacheWrite { run_id: run_id.clone(), spent, entry, failure, perhaps_repeated };
+        let ask_again = verdict != Verdict::Settled;
+        let request_id = Some(request_id);
+        let pending_write = PendingWrite { request_id, write, ask_again };
+        self.effects.push(Effect::Persist(Box::new(pending_write)));
+        if let Verdict::Stop(reason) = verdict {
             self.halt(&run_id, &reason);
         }
         self.requeue(key, true);
@@ -305,6 +334,7 @@ impl GatewayState {
             && let Some(limiter) = self.pools.get_mut(&pool)
         {
             limiter.finish(now, ticket, signal);
+            Self::observe(limiter, now, call.probe, ended);
             if let Some(ended) = ended {
                 limiter.advertised(now, ended.advertised_requests, ended.advertised_tokens);
             }
@@ -355,17 +385,57 @@ impl GatewayState {
             let spent = LlmUsage { calls: 1, failed: 1, ..LlmUsage::default() };
             if let Some(tracker) = self.trackers.get_mut(&call.run_id) {
                 tracker.spent += spent;
+                tracker.failures.add(EXPIRED);
             }
-            self.write(None, CacheWrite { run_id: call.run_id, spent, entry: None, perhaps_repeated: false });
+            let failure = Some(EXPIRED.to_owned());
+            let write =
+                CacheWrite { run_id: call.run_id, spent, entry: None, failure, perhaps_repeated: false };
+            self.write(None, write);
             self.requeue(call.key, true);
         }
     }
 
     /// When [`Self::tick`] is due, in seconds.
-    pub(crate) fn wake(&self) -> Option<Seconds> {
+    pub(crate) fn wake(&self, now: Seconds) -> Option<Seconds> {
         let given_up = self.deadlines.first().map(|(deadline, _)| *deadline as f64 / 1000.0);
         let allowed = self.pools.values().filter_map(crate::llm_gateway::rate_limit::RateLimiter::wake);
-        allowed.chain(given_up).min_by(f64::total_cmp)
+        allowed.chain(given_up).chain(self.next_give_up(now)).min_by(f64::total_cmp)
+    }
+
+    /// Signal of a result to the rate limiter. A billed failure counts as an answer.
+    fn signal(&self, ended: &CallResult) -> Signal {
+        let tokens = ended.usage.total as f64;
+        match &ended.outcome {
+            CallOutcome::Answered(answer) => {
+                Signal::Answered { tokens: if tokens > 0.0 { tokens } else { answer.usage.total as f64 } }
+            }
+            CallOutcome::Throttled { retry_after, tokens, .. } => {
+                let tracker = self.trackers.get(&ended.run_id);
+                let policy = tracker.and_then(|tracker| tracker.policy.as_ref());
+                // A longer wait is tried from time to time: it may be a mistake, or a limit that was raised.
+                let longest = policy.map_or(UNKNOWN_CALL_S, |policy| policy.retry_s);
+                Signal::Throttled {
+                    retry_after: retry_after.map(|wait| wait.as_secs_f64().min(longest)),
+                    scarce: if *tokens { Scarce::Tokens } else { Scarce::Requests },
+                }
+            }
+            CallOutcome::Failed { .. } if tokens > 0.0 => Signal::Answered { tokens },
+            CallOutcome::Failed { .. } => Signal::Failed,
+            CallOutcome::Unsent => Signal::Unsent,
+        }
+    }
+}
+
+/// Why a call gave no answer, in words.
+fn failure(outcome: &CallOutcome) -> Option<String> {
+    match outcome {
+        CallOutcome::Answered(answer) if answer.is_whole() => None,
+        CallOutcome::Answered(_) => Some("the answer is not complete".to_owned()),
+        CallOutcome::Throttled { reason, .. } if reason.is_empty() => {
+            Some("the provider answered 429".to_owned())
+        }
+        CallOutcome::Throttled { reason, .. } | CallOutcome::Failed { reason, .. } => Some(reason.clone()),
+        CallOutcome::Unsent => None,
     }
 }
 
@@ -377,21 +447,4 @@ fn has_turn(
         .get(&entry.key)
         .and_then(|flight| flight.turn.as_ref())
         .is_some_and(|(_, sequence)| *sequence == entry.sequence)
-}
-
-/// Signal of a result to the rate limiter. A billed failure counts as an answer.
-fn signal(ended: &CallResult) -> Signal {
-    let tokens = ended.usage.total as f64;
-    match &ended.outcome {
-        CallOutcome::Answered(answer) => {
-            Signal::Answered { tokens: if tokens > 0.0 { tokens } else { answer.usage.total as f64 } }
-        }
-        CallOutcome::Throttled { retry_after, tokens } => Signal::Throttled {
-            retry_after: retry_after.map(|wait| wait.as_secs_f64()),
-            scarce: if *tokens { Scarce::Tokens } else { Scarce::Requests },
-        },
-        CallOutcome::Failed { .. } if tokens > 0.0 => Signal::Answered { tokens },
-        CallOutcome::Failed { .. } => Signal::Failed,
-        CallOutcome::Unsent => Signal::Unsent,
-    }
 }

@@ -15,6 +15,8 @@ mod status_snapshot;
 mod task;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod waiting;
 mod worker_stream;
 
 pub(crate) use effect::Reply;

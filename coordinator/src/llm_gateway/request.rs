@@ -82,6 +82,8 @@ pub(super) struct CallId(pub(super) u64);
 pub(super) struct Call {
     /// Pool and ticket of its permit. `None`: the policy of its run is not known.
     pub(super) permit: Option<(Pool, Ticket)>,
+    /// It tries the provider again during an outage.
+    pub(super) probe: bool,
     pub(super) run_id: RunId,
     pub(super) key: AnswerKey,
     pub(super) worker: WorkerName,

@@ -8,10 +8,31 @@ use domain::config::{RunConfig, SpendConfig};
 use proto::convert::LlmStatus;
 
 use crate::clock::{Rate, moment, unix_ms};
-use crate::llm_gateway::response_cache::{CacheEntry, LlmUsage};
+use crate::llm_gateway::response_cache::{CacheEntry, FailureCounts, LlmUsage};
 
 /// Added to the longest time of a call, for both ways of the messages and a slow worker.
 const SLACK_S: f64 = 60.0;
+
+/// Questions after which the share of failed ones counts.
+const COUNTED_FROM: u64 = 20;
+
+/// Questions of a run that have ended since it was submitted last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct QuestionCounts {
+    /// By a call or from the cache.
+    pub(super) answered: u64,
+    pub(super) failed: u64,
+    /// By a call.
+    pub(super) called: u64,
+}
+
+impl QuestionCounts {
+    /// Whether more than `share` of them failed.
+    pub(super) fn is_above(self, share: f64) -> bool {
+        let all = self.answered + self.failed;
+        all >= COUNTED_FROM && self.failed as f64 > share * all as f64
+    }
+}
 
 /// Conditions under which a run calls a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +49,12 @@ pub(crate) struct LlmPolicy {
     pub(crate) lease_s: f64,
     /// Longest time of a call, in seconds; after that its worker has ended it.
     pub(crate) call_s: f64,
+    /// Longest time of a question with its retries, and longest pause that a 429 causes, in seconds.
+    pub(crate) retry_s: f64,
+    /// Longest time without any answer, in seconds.
+    pub(crate) outage_s: f64,
+    /// Largest share of failed questions.
+    pub(crate) max_failed_share: f64,
     /// When the run was submitted first, in ms since the Unix epoch.
     pub(crate) created_at_ms: u64,
     /// When it was submitted last. Of several runs on a pool, the limits of the newest one count.
@@ -48,6 +75,9 @@ impl LlmPolicy {
             price: model.price,
             lease_s: config.fleet.lease_seconds.into(),
             call_s: f64::from(seconds) + SLACK_S,
+            retry_s: config.proposer.retry_seconds.into(),
+            outage_s: f64::from(config.proposer.outage_minutes) * 60.0,
+            max_failed_share: config.proposer.max_failed_share,
             created_at_ms,
             submitted_at_ms,
         })
@@ -94,6 +124,14 @@ pub(super) struct SpendTracker {
     pub(super) calling_usd: f64,
     /// Rate of ended calls without throttled ones.
     pub(super) rate: Rate,
+    /// Why calls failed, since this process knows the run.
+    pub(super) failures: FailureCounts,
+    /// Questions that ended, since the run was submitted last.
+    pub(super) questions: QuestionCounts,
+    /// Since when the run makes requests.
+    pub(super) asking_since: f64,
+    /// Its last request, or last result.
+    pub(super) active_at: f64,
 }
 
 impl SpendTracker {
@@ -106,6 +144,10 @@ impl SpendTracker {
             calling: 0,
             calling_usd: 0.0,
             rate: Rate::since(moment(now)),
+            failures: FailureCounts::default(),
+            questions: QuestionCounts::default(),
+            asking_since: now,
+            active_at: now,
         }
     }
 
@@ -159,6 +201,7 @@ impl SpendTracker {
             calls_per_min: self.rate.per_second(moment(now)) * 60.0,
             limit_per_min: limit.map(|(limit, _)| limit),
             limit_learnt: limit.is_some_and(|(_, learnt)| learnt),
+            failures: self.failures.listed(),
             ..self.spent.status()
         }
     }

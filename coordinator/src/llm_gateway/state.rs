@@ -54,12 +54,14 @@ pub(crate) struct GatewayState {
     pub(super) recent: RecentCalls,
     pub(super) counter: u64,
     pub(super) effects: Vec<Effect>,
+    /// Wall time at zero of the time that the state gets, in ms since the Unix epoch.
+    pub(super) zero_ms: u64,
 }
 
 impl GatewayState {
     /// State without requests; `spent` is the usage of each active run so far.
     pub(crate) fn new(spent: BTreeMap<RunId, LlmUsage>) -> Self {
-        Self { spent_before: spent, ..Self::default() }
+        Self { spent_before: spent, zero_ms: unix_ms(), ..Self::default() }
     }
 
     /// Takes the effects, to be carried out in this order.
@@ -137,6 +139,9 @@ impl GatewayState {
         }
         let access = self.access(&asked.run_id);
         self.register_run(now, &asked.run_id, &access);
+        if let Some(tracker) = self.trackers.get_mut(&asked.run_id) {
+            tracker.note_activity(now);
+        }
         if asked.under_way {
             self.take_over(now, request_id, asked);
             return Accepted::Counted;
@@ -187,12 +192,13 @@ impl GatewayState {
 
     /// A write is durable. `counted` is false for a repeated result, which the store has counted before.
     pub(crate) fn persisted(&mut self, now: Seconds, pending_write: PendingWrite, counted: bool) {
-        let PendingWrite { request_id, write } = pending_write;
+        let PendingWrite { request_id, write, ask_again } = pending_write;
         if !counted && let Some(tracker) = self.trackers.get_mut(&write.run_id) {
             tracker.spent.take_back(&write.spent);
         }
         if let Some(request_id) = request_id {
-            self.effects.push(Effect::Send(request_id, Reply::ResultPersisted));
+            let reply = if ask_again { Reply::AskAgain } else { Reply::ResultPersisted };
+            self.effects.push(Effect::Send(request_id, reply));
         }
         if let Some((key, entry)) = write.entry {
             if let Some(flight) = self.flights.get_mut(&key) {
@@ -214,7 +220,7 @@ impl GatewayState {
 
     /// A write failed permanently: its request is stopped with the reason, and so is the run.
     pub(crate) fn not_kept(&mut self, now: Seconds, pending_write: PendingWrite, reason: &str) {
-        let PendingWrite { request_id, write } = pending_write;
+        let PendingWrite { request_id, write, .. } = pending_write;
         if let Some(request_id) = request_id {
             self.effects.push(Effect::Send(request_id, Reply::Stopped(reason.to_owned())));
         }
@@ -311,9 +317,10 @@ impl GatewayState {
         for (run_id, tracker) in &self.trackers {
             let pool = tracker.policy.as_ref().and_then(|policy| self.pools.get(&policy.pool));
             let limit = pool.and_then(RateLimiter::limit_per_min);
-            let paused_until_ms =
-                pool.and_then(|pool| pool.paused_until(now)).map(|until| wall_time(until - now));
-            statuses.insert(run_id.clone(), LlmStatus { paused_until_ms, ..tracker.status(now, limit) });
+            let waits = self.waits(now, tracker);
+            let (waits_for, paused_until_ms) = (waits.reason, waits.asked_until_ms);
+            let status = tracker.status(now, limit);
+            statuses.insert(run_id.clone(), LlmStatus { paused_until_ms, waits_for, ..status });
         }
         statuses
     }
@@ -323,7 +330,12 @@ impl GatewayState {
         let before = self.spent_before.remove(run_id).unwrap_or_default();
         let tracker = self.trackers.entry(run_id.clone()).or_insert_with(|| SpendTracker::new(before, now));
         let LlmAccess::Allowed(policy) = access else { return };
-        tracker.halted = None;
+        if tracker.halted.take().is_some() {
+            tracker.begin_anew(now);
+            if let Some(limiter) = self.pools.get_mut(&policy.pool) {
+                limiter.health.forget(now);
+            }
+        }
         if tracker.policy.as_ref().is_some_and(|known| known == policy) {
             return;
         }
@@ -422,16 +434,24 @@ impl GatewayState {
         if let Some(tracker) = self.trackers.get_mut(&request.run_id) {
             tracker.waiting = tracker.waiting.saturating_sub(1);
             tracker.spent += reused;
+            tracker.questions.answered += 1;
         }
         self.effects.push(Effect::Send(request_id, Reply::CachedResponse(Arc::clone(answer))));
         self.write(
             None,
-            CacheWrite { run_id: request.run_id, spent: reused, entry: None, perhaps_repeated: false },
+            CacheWrite {
+                run_id: request.run_id,
+                spent: reused,
+                entry: None,
+                failure: None,
+                perhaps_repeated: false,
+            },
         );
     }
 
     pub(super) fn write(&mut self, request_id: Option<RequestId>, write: CacheWrite) {
-        self.effects.push(Effect::Persist(PendingWrite { request_id, write }));
+        let pending_write = PendingWrite { request_id, write, ask_again: false };
+        self.effects.push(Effect::Persist(Box::new(pending_write)));
     }
 
     /// Restores the order of a key after any change: its first waiter is in the fair queue exactly when the key needs a
@@ -464,11 +484,4 @@ impl GatewayState {
             limiter.queue.push(&request.run_id, policy.spend.priority, entry);
         }
     }
-}
-
-/// The wall time in so many seconds, in ms since the Unix epoch and whole seconds.
-fn wall_time(after: Seconds) -> u64 {
-    let after = std::time::Duration::try_from_secs_f64(after).unwrap_or_default();
-    let ms = unix_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-    ms / 1000 * 1000
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use domain::ids::RunId;
 use proto::convert::LlmStatus;
 
-use crate::llm_gateway::response_cache::{Answers, LlmUsage};
+use crate::llm_gateway::response_cache::{Answers, CacheError, LlmUsage};
 
 /// LLM status of each run, written by the gateway and read by the coordinator.
 #[derive(Debug, Default)]
@@ -35,24 +35,27 @@ impl LlmStatusSnapshot {
 
     /// Published status of a run; `None` where it has not used a model, or has ended.
     pub(crate) fn of(&self, run_id: &RunId) -> Option<LlmStatus> {
-        self.lock().get(run_id).copied()
+        self.lock().get(run_id).cloned()
     }
 
     /// Usage of a run, active or ended; `None` where there is none, or the store fails.
     pub(crate) async fn total(&self, run_id: &RunId) -> Option<LlmStatus> {
-        if let Some(status) = self.of(run_id) {
-            return Some(status);
-        }
-        let (store, asked) = (Arc::clone(self.store.get()?), run_id.clone());
-        let read = tokio::task::spawn_blocking(move || store.spent_of(&[asked])).await.ok()?;
-        match read {
-            Ok(totals) => {
+        let published = self.of(run_id);
+        let Some(store) = self.store.get().map(Arc::clone) else { return published };
+        let asked = run_id.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            Ok::<_, CacheError>((store.spent_of(std::slice::from_ref(&asked))?, store.failures_of(&asked)?))
+        });
+        match read.await.ok()? {
+            Ok((totals, failures)) => {
                 let spent = totals.into_iter().next().map(|(_, spent)| spent);
-                spent.filter(|spent| *spent != LlmUsage::default()).map(|spent| spent.status())
+                let stored = spent.filter(|spent| *spent != LlmUsage::default()).map(|spent| spent.status());
+                // What is published has the failures of this process alone.
+                published.or(stored).map(|status| LlmStatus { failures: failures.listed(), ..status })
             }
             Err(error) => {
                 tracing::warn!(run = %run_id, %error, "cannot read the LLM usage of a run");
-                None
+                published
             }
         }
     }

@@ -222,7 +222,7 @@ impl GatewayTask {
 
     /// When the next timer is due.
     fn wake(&self) -> Option<Instant> {
-        let due = self.state.wake().map(|at| self.began + Duration::from_secs_f64(at.max(0.0)));
+        let due = self.state.wake(self.now()).map(|at| self.began + Duration::from_secs_f64(at.max(0.0)));
         let now = Instant::now();
         let retries = [self.lookups.not_before, self.writes.not_before, self.totals.not_before];
         retries.into_iter().flatten().filter(|at| *at > now).chain(due).min()
@@ -393,7 +393,7 @@ impl GatewayTask {
                 match effect {
                     Effect::Send(request_id, reply) => self.send_reply(request_id, reply),
                     Effect::LookUp(key) => self.lookups.push(key),
-                    Effect::Persist(pending_write) => self.writes.push(pending_write),
+                    Effect::Persist(pending_write) => self.writes.push(*pending_write),
                     Effect::Halt(run_id, reason) => {
                         self.runs.halted.post(RunHalted::Halted { run_id, reason });
                     }
@@ -411,7 +411,7 @@ impl GatewayTask {
                 let call = self.state.call_of(request_id);
                 *ticket = call.map(|(run_id, key)| self.permit_key.of_call(run_id, &key, request_id.number));
             }
-            Reply::Opened(_) | Reply::ResultPersisted => {}
+            Reply::Opened(_) | Reply::ResultPersisted | Reply::AskAgain => {}
         }
         let Some(replies) = self.reply_queues.get(&request_id.stream) else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = replies.try_send((request_id.number, reply)) {
@@ -428,7 +428,10 @@ impl GatewayTask {
         self.metrics.models(&statuses);
         // Publish again while a rate of calls changes with time alone, or an ended run cannot be dropped yet.
         self.dirty = statuses.iter().any(|(run_id, status)| {
-            status.calls_per_min > 0.0 || status.under_way > 0 || !self.state.is_active(run_id)
+            status.calls_per_min > 0.0
+                || status.under_way + status.waiting > 0
+                || status.waits_for.is_some()
+                || !self.state.is_active(run_id)
         });
         self.runs.status.replace(statuses);
     }

@@ -15,6 +15,7 @@ mod plan;
 mod recovery;
 pub(crate) mod removal;
 mod resources;
+mod retry;
 pub(crate) mod run_folder;
 mod status;
 mod submission;

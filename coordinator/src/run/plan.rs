@@ -82,7 +82,7 @@ pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash
 }
 
 /// Keys that do not affect outcomes: a difference in them is allowed.
-const UNHASHED: [&str; 10] = [
+const UNHASHED: [&str; 12] = [
     "fleet",
     "spend",
     "limits.requests_per_minute",
@@ -93,6 +93,8 @@ const UNHASHED: [&str; 10] = [
     "proposer.first_byte_timeout_seconds",
     "proposer.retries",
     "proposer.retry_seconds",
+    "proposer.outage_minutes",
+    "proposer.max_failed_share",
 ];
 
 /// The first key in which two configurations differ, with both values.

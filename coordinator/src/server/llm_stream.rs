@@ -151,7 +151,8 @@ fn response(number: u64, reply: Reply) -> v1::LlmCallsResponse {
         Reply::CallPermit { valid_ms, ticket } => {
             Response::CallPermit(v1::CallPermit { number, valid_ms, ticket: Ticket::to_wire(ticket) })
         }
-        Reply::ResultPersisted => Response::ResultPersisted(v1::ResultPersisted { number }),
+        Reply::ResultPersisted => Response::ResultPersisted(v1::ResultPersisted { number, ask_again: false }),
+        Reply::AskAgain => Response::ResultPersisted(v1::ResultPersisted { number, ask_again: true }),
         Reply::Stopped(reason) => Response::Stopped(v1::Stopped { number, reason }),
     };
     v1::LlmCallsResponse { message: Some(message) }

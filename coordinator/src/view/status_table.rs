@@ -208,6 +208,8 @@ pub(crate) mod tests {
             cost_usd: 0.43,
             unpriced: 0,
             paused_until_ms: Some(1_764_000_000_000),
+            waits_for: None,
+            failures: Vec::new(),
         });
         let runs =
             [llm_run, run("night", RunState::Running, 4000), run("old", RunState::Finished, 13_656), stuck];

@@ -27,7 +27,10 @@ impl Summary {
     /// The summary as one line of JSON; its keys are a stable interface.
     pub(crate) fn json(&self) -> Value {
         let tally = &self.status.tally;
-        let model = self.status.model.unwrap_or_default();
+        let model = self.status.model.clone().unwrap_or_default();
+        let failures = model.failures.iter();
+        let failures: Vec<Value> =
+            failures.map(|(reason, count)| json!({"reason": reason, "calls": count})).collect();
         json!({
             "run_id": self.status.run_id.as_str(),
             "path": self.status.results,
@@ -54,7 +57,19 @@ impl Summary {
             "model_estimated_tokens": model.usage.estimated,
             "cost_usd": model.whole_cost_usd(),
             "cost_per_accepted_usd": model.whole_cost_usd().and_then(|cost| per_accepted(cost, tally.accepted)),
+            "model_failures": failures,
+            "model_asked": tally.asked,
+            "model_unanswered": tally.unanswered,
+            "accepted_by_model": by_model(tally),
+            "accepted_by_rules": tally.accepted - by_model(tally),
+            "by_rules": tally.by_rules,
         })
+    }
+
+    /// Whether a model was asked and no call was answered, so that the results say nothing about it.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let tally = &self.status.tally;
+        tally.asked > 0 && tally.unanswered == tally.asked
     }
 
     /// The summary as text.
@@ -93,13 +108,15 @@ impl Summary {
             reasons(&mut text, title, &tally.top_reasons(status));
         }
         cautions(&mut text, tally);
+        text.push_str(&llm_line::sources(tally));
         if let Some(llm_line) = llm_line::line(status) {
             let _ = write!(text, "  {llm_line}");
-            let cost = status.model.and_then(|model| model.whole_cost_usd()).unwrap_or(0.0);
+            let cost = status.model.as_ref().and_then(|model| model.whole_cost_usd()).unwrap_or(0.0);
             if let Some(cost) = per_accepted(cost, tally.accepted).filter(|cost| *cost > 0.0) {
                 let _ = write!(text, ", {} USD for each accepted repair", llm_line::usd(cost));
             }
             text.push('\n');
+            text.push_str(&llm_line::failures(status));
         }
         if let Some((cpu_s, peak_rss_mb)) = self.used.cpu_s().zip(self.used.peak_rss_mb()) {
             let _ = writeln!(text, "  {cpu_s:.1} s CPU, {peak_rss_mb:.0} MB peak");
@@ -122,6 +139,11 @@ pub(crate) fn used(before: Option<&RunEntry>, own: RunResources) -> RunResources
         Some(run) if run.state.has_ended() => run.resources,
         Some(run) => run.resources.followed_by(own),
     }
+}
+
+/// Accepted repairs of a model; 0 where none was asked.
+fn by_model(tally: &Tally) -> u64 {
+    if tally.asked == 0 { 0 } else { tally.accepted.saturating_sub(tally.by_rules_accepted) }
 }
 
 /// Cost of an accepted repair; `None` where none was accepted.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coordinator::client::Client;
 use coordinator::server::stream_limits::StreamLimits;
-use domain::answer::CallOutcome;
+use domain::answer::{CallOutcome, FailureKind};
 use domain::budget::Usage;
 use domain::ids::{DocumentHash, PartHash, RecordId, RunId, WorkerName};
 use domain::outcome::Outcome;
@@ -126,8 +126,12 @@ async fn a_result_without_a_permit_is_refused_and_not_stored() {
     let served = Served::start(&folder.path().join("out"), "r").await;
     submit(&served.url, folder.path(), "r", config(|_| ())).await;
     let mut liar = TestStream::open(&served.url, "liar").await;
-    let wait = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(1 << 40)), tokens: false };
-    let stop = CallOutcome::Failed { reason: "the key is wrong".to_owned(), stop: true };
+    let wait = CallOutcome::Throttled {
+        retry_after: Some(Duration::from_secs(1 << 40)),
+        tokens: false,
+        reason: String::new(),
+    };
+    let stop = CallOutcome::Failed { reason: "the key is wrong".to_owned(), kind: FailureKind::Account };
     let lies = [("none", answered("forged")), ("r", answered("forged")), ("r", wait), ("r", stop)];
     for (number, (run, outcome)) in (1..).zip(lies) {
         liar.complete(run, number, key(7), outcome).await;

@@ -152,8 +152,7 @@ fn a_submitter_who_names_an_endpoint_and_a_variable_receives_nothing() {
     detections(&corpus, 3);
     let (named, variable) =
         (format!("vllm.endpoint={}", attacker.url), format!("vllm.api_key_env={VARIABLE}"));
-    let run =
-        ["proposer.mode=vllm", "guardrails=none", "max_attempts=1", "proposer.retries=0", &named, &variable];
+    let run = ["proposer.mode=vllm", "guardrails=none", "proposer.outage_minutes=0", &named, &variable];
     let arguments = ["submit", "--to", &url, "--run-id", "by-client", "--corpus", corpus.to_str().unwrap()];
     let submitted = coordinator(&[&arguments[..], &set(&run)].concat());
     let talk = String::from_utf8_lossy(&submitted.stderr).into_owned();

@@ -102,6 +102,8 @@ impl TestStream {
             advertised_requests: None,
             advertised_tokens: None,
             ticket: self.ticket(number),
+            tries: 1,
+            last: true,
         };
         self.send(ToGateway::CallResult((&ended).into())).await;
     }
@@ -144,7 +146,10 @@ impl TestStream {
     }
 
     pub(crate) async fn expect_persisted(&mut self, number: u64) {
-        assert_eq!(self.receive().await, FromGateway::ResultPersisted(v1::ResultPersisted { number }));
+        assert_eq!(
+            self.receive().await,
+            FromGateway::ResultPersisted(v1::ResultPersisted { number, ask_again: false })
+        );
     }
 
     pub(crate) async fn expect_cached(&mut self, number: u64, content: &str) {
@@ -247,7 +252,10 @@ async fn a_run_at_its_spend_limit_halts_and_goes_on_with_a_higher_one() {
     stream.complete("r", 1, key(1), answered("a")).await;
     let mut received = vec![stream.receive().await, stream.receive().await];
     received.sort_by_key(|message| matches!(message, FromGateway::Stopped(_)));
-    assert_eq!(received[0], FromGateway::ResultPersisted(v1::ResultPersisted { number: 1 }));
+    assert_eq!(
+        received[0],
+        FromGateway::ResultPersisted(v1::ResultPersisted { number: 1, ask_again: false })
+    );
     let FromGateway::Stopped(stopped) = &received[1] else { panic!("{received:?}") };
     assert!(stopped.reason.contains("1 calls of 1 (spend.max_requests): raise it"), "{}", stopped.reason);
     let trouble = status(&served.url, "r").await.trouble.unwrap();

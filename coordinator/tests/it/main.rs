@@ -21,6 +21,7 @@ mod limits;
 mod llm_stream;
 mod model;
 mod older_release;
+mod outage;
 #[cfg(unix)]
 mod private;
 mod probe;

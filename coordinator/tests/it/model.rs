@@ -35,7 +35,7 @@ pub(crate) fn right() -> String {
 }
 
 /// A run in `folder` that calls the provider, without guardrails.
-fn start(folder: &Path, mock: &Mock, more: &[&str]) -> Process {
+pub(crate) fn start(folder: &Path, mock: &Mock, more: &[&str]) -> Process {
     let (corpus, endpoint) = (folder.join("detections.json"), format!("grok.endpoint={}", mock.url));
     let mut arguments =
         vec!["run", "--output", "json", "--run-id", "r", "--corpus", corpus.to_str().unwrap()];
@@ -63,9 +63,12 @@ fn an_error_of_one_record_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     corpus(&folder.path().join("detections.json"), 40);
     let broken = |prompt: &str| if prompt.contains("name: p7\n") { "no patch".to_owned() } else { right() };
-    let faults = "500=0.2".parse().unwrap();
+    // A call that fails while no other succeeds is not held against its record: many have to fail for some to be lost.
+    let faults = "500=0.4".parse().unwrap();
     let mock = Mock::start(Settings { answers: answers(broken), faults, ..plain() }, None);
-    let ended = start(folder.path(), &mock, &["--set", "max_attempts=1"]).end();
+    let ended =
+        start(folder.path(), &mock, &["--set", "max_attempts=1", "--set", "proposer.max_failed_share=1"])
+            .end();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let outcomes = outcomes(folder.path());
     assert_eq!(outcomes.len(), 40, "one outcome a record");
@@ -146,7 +149,7 @@ fn a_wrong_key_stops_the_run_at_once() {
     let mock = Mock::start(slow, Some("another key"));
     let ended = start(folder.path(), &mock, &[]).end();
     assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("401: Incorrect API key provided."), "{}", ended.stderr);
+    assert!(ended.stderr.contains("401: Incorrect API key provided"), "{}", ended.stderr);
     let report = mock.provider.report();
     assert!(report.accepted == 0 && report.refused_401 < 20, "{} calls with a wrong key", report.refused_401);
 }

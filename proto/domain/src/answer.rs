@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::budget::Usage;
 use crate::ids::AnswerKey;
 
-/// Longest wait after a refused call that a provider is believed to ask for; a longer one is cut to it.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Longest wait after a refused call that a provider is believed to ask for; a longer one is cut to it. Limits by the day and
+/// by the week exist.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Role of the author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -148,16 +149,56 @@ pub enum CallOutcome {
         retry_after: Option<Duration>,
         /// Whether the limit of tokens was exceeded; false: the limit of calls.
         tokens: bool,
+        /// The provider's first words, without API keys.
+        reason: String,
     },
     /// The call failed for another reason; an incomplete response counts as a failure.
     Failed {
         /// Error text without API keys.
         reason: String,
-        /// Every call would fail, as with an invalid API key: the run stops calling until the settings are corrected.
-        stop: bool,
+        /// What the failure belongs to.
+        kind: FailureKind,
     },
     /// It was never made.
     Unsent,
+}
+
+/// What a failed call belongs to, and so what becomes of its record and its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The prompt, as one that a content policy refuses or that is too long: this record alone goes without an answer.
+    Prompt,
+    /// The provider or the network at this moment, as a 503 or a refused connection: the same call may succeed later.
+    Passing,
+    /// The API key is refused. Every call would fail; but where calls with this key were answered before, it may be a
+    /// passing error of a gateway.
+    Key,
+    /// The account or the configuration, as an account without credit, an unknown model or an unsupported parameter:
+    /// every call would fail.
+    Account,
+    /// Not known to be any of these.
+    Unknown,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Prompt, Self::Passing, Self::Key, Self::Account, Self::Unknown];
+
+    /// The word for messages and the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::Passing => "passing",
+            Self::Key => "key",
+            Self::Account => "account",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The kind of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 #[cfg(test)]

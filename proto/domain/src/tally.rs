@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::ProposerMode;
 use crate::ids::RecordId;
 use crate::outcome::{Caution, Fault, Outcome, Status, Verdict};
 use crate::policy::PolicyId;
@@ -34,6 +35,24 @@ pub struct Tally {
     pub reasons: BTreeMap<String, Reason>,
     /// How often each caution stands on an accepted repair.
     pub cautions: BTreeMap<Caution, u64>,
+    /// Records about which a model was asked.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub asked: u64,
+    /// Of those, the ones to which no call gave an answer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unanswered: u64,
+    /// Of those asked about, the ones whose repair is that of the rules.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_rules: u64,
+    /// Of the repairs of the rules, the accepted ones.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_rules_accepted: u64,
+}
+
+/// A release that does not know a count refuses it; runs without a model have none of them.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One reason why records were not accepted.
@@ -87,6 +106,13 @@ impl Tally {
             Status::NotApplicable => self.not_applicable += 1,
             Status::Error => self.errors += 1,
         }
+        if outcome.usage.samples.is_some() {
+            self.asked += 1;
+            self.unanswered += u64::from(outcome.usage.total_tokens.is_none());
+            let by_rules = outcome.source == ProposerMode::Rules.as_str() && outcome.proposal.is_some();
+            self.by_rules += u64::from(by_rules);
+            self.by_rules_accepted += u64::from(by_rules && outcome.status == Status::Accepted);
+        }
         if let Some(cause) = cause(outcome) {
             let reason = Reason {
                 status: outcome.status,
@@ -112,6 +138,10 @@ impl Tally {
             (&mut self.errors, other.errors),
             (&mut self.valid, other.valid),
             (&mut self.valid_accepted, other.valid_accepted),
+            (&mut self.asked, other.asked),
+            (&mut self.unanswered, other.unanswered),
+            (&mut self.by_rules, other.by_rules),
+            (&mut self.by_rules_accepted, other.by_rules_accepted),
         ] {
             *sum = sum.saturating_add(count);
         }
@@ -240,7 +270,11 @@ mod tests {
             new_violations: vec![],
             errors: vec![format!("message {position}")],
             patched_yaml: None,
-            usage: ModelUsage::default(),
+            usage: ModelUsage {
+                samples: (variant > 2).then_some(1),
+                total_tokens: (variant > 4).then_some(9),
+                ..ModelUsage::default()
+            },
             timing: Timing::default(),
             worker: String::new(),
             attempt: 1,
@@ -265,6 +299,21 @@ mod tests {
         assert_eq!((errors[0].count, errors[0].example.as_str()), (2, "r3"));
         assert_eq!(tally.top_reasons(Status::Rejected)[0].cause, "schema_before");
         assert_eq!(tally.top_reasons(Status::NeedsReview)[0].cause, "dangling_service");
+    }
+
+    #[test]
+    fn what_the_rules_did_for_a_model_is_told_apart() {
+        // Of the rules alone, without an answer, and with one that the rules stood in for.
+        let mut outcomes = [0, 3, 5, 6].map(|variant| outcome(variant as u64, Status::Accepted, variant));
+        outcomes[3].source = "grok".to_owned();
+        let tally = Tally::of(&outcomes);
+        assert_eq!((tally.accepted, tally.asked, tally.unanswered), (4, 3, 1));
+        assert_eq!((tally.by_rules, tally.by_rules_accepted), (2, 2));
+        let rejected = Tally::of(&[outcome(0, Status::Rejected, 5)]);
+        assert_eq!((rejected.by_rules, rejected.by_rules_accepted), (1, 0));
+        let without = serde_json::to_string(&Tally::of(&outcomes[..1])).unwrap();
+        assert!(!without.contains("asked"), "a run without a model has none of these counts: {without}");
+        assert_eq!(serde_json::from_str::<Tally>(&without).unwrap().asked, 0);
     }
 
     proptest! {

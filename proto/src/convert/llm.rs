@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use domain::answer::{Answer, CallOutcome, Finish, LONGEST_WAIT};
+use domain::answer::{Answer, CallOutcome, FailureKind, Finish, LONGEST_WAIT};
 use domain::budget::Usage;
 use domain::ids::{AnswerKey, RunId};
 
@@ -89,6 +89,10 @@ pub struct CallResult {
     pub advertised_tokens: Option<u64>,
     /// Ticket of the permit.
     pub ticket: Option<Ticket>,
+    /// Calls of this request so far that gave no answer, this one included.
+    pub tries: u32,
+    /// The worker does not repeat the call by itself.
+    pub last: bool,
 }
 
 fn key(field: &'static str, bytes: &[u8]) -> Result<AnswerKey, BadMessage> {
@@ -182,11 +186,14 @@ impl From<CallOutcome> for Outcome {
     fn from(outcome: CallOutcome) -> Self {
         match outcome {
             CallOutcome::Answered(answer) => Self::Answer(answer.into()),
-            CallOutcome::Throttled { retry_after, tokens } => {
+            CallOutcome::Throttled { retry_after, tokens, reason } => {
                 let ms = retry_after.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                Self::Throttled(v1::Throttled { retry_after_ms: ms, tokens })
+                Self::Throttled(v1::Throttled { retry_after_ms: ms, tokens, reason })
             }
-            CallOutcome::Failed { reason, stop } => Self::Failed(v1::CallFailed { reason, stop }),
+            CallOutcome::Failed { reason, kind } => {
+                let stop = kind == FailureKind::Account;
+                Self::Failed(v1::CallFailed { reason, stop, kind: kind.as_str().to_owned() })
+            }
             CallOutcome::Unsent => Self::Unsent(v1::Unsent {}),
         }
     }
@@ -202,10 +209,17 @@ impl TryFrom<Outcome> for CallOutcome {
                 retry_after: (throttled.retry_after_ms > 0)
                     .then(|| Duration::from_millis(throttled.retry_after_ms).min(LONGEST_WAIT)),
                 tokens: throttled.tokens,
+                reason: throttled.reason.chars().take(REASON_CHARS).collect(),
             },
-            Outcome::Failed(failed) => {
-                Self::Failed { reason: failed.reason.chars().take(REASON_CHARS).collect(), stop: failed.stop }
-            }
+            Outcome::Failed(failed) => Self::Failed {
+                reason: failed.reason.chars().take(REASON_CHARS).collect(),
+                kind: match FailureKind::parse(&failed.kind) {
+                    Some(kind) => kind,
+                    // An older worker, or a word of a later one.
+                    None if failed.stop => FailureKind::Account,
+                    None => FailureKind::Unknown,
+                },
+            },
             Outcome::Unsent(v1::Unsent {}) => Self::Unsent,
         })
     }
@@ -222,6 +236,8 @@ impl From<&CallResult> for v1::CallResult {
             advertised_requests_per_minute: result.advertised_requests.unwrap_or(0),
             advertised_tokens_per_minute: result.advertised_tokens.unwrap_or(0),
             ticket: Ticket::to_wire(result.ticket),
+            tries: result.tries,
+            last: result.last,
         }
     }
 }
@@ -240,6 +256,8 @@ impl TryFrom<v1::CallResult> for CallResult {
             advertised_requests: advertised(result.advertised_requests_per_minute),
             advertised_tokens: advertised(result.advertised_tokens_per_minute),
             ticket: Ticket::from_wire("call_result.ticket", &result.ticket)?,
+            tries: result.tries,
+            last: result.last,
         })
     }
 }
@@ -258,6 +276,8 @@ mod tests {
             advertised_requests: Some(480),
             advertised_tokens: None,
             ticket: Some(Ticket::from_bytes([7; 32])),
+            tries: 3,
+            last: true,
         }
     }
 
@@ -273,13 +293,28 @@ mod tests {
             CallOutcome::Answered(answer(Finish::Stop)),
             CallOutcome::Answered(answer(Finish::Length)),
             CallOutcome::Answered(answer(Finish::Other("tool".to_owned()))),
-            CallOutcome::Throttled { retry_after: Some(Duration::from_millis(1500)), tokens: true },
-            CallOutcome::Throttled { retry_after: None, tokens: false },
-            CallOutcome::Failed { reason: "why".to_owned(), stop: true },
+            CallOutcome::Throttled {
+                retry_after: Some(Duration::from_millis(1500)),
+                tokens: true,
+                reason: "slow down".to_owned(),
+            },
+            CallOutcome::Throttled { retry_after: None, tokens: false, reason: String::new() },
             CallOutcome::Unsent,
-        ] {
+        ]
+        .into_iter()
+        .chain(FailureKind::ALL.map(|kind| CallOutcome::Failed { reason: "why".to_owned(), kind }))
+        {
             let sent = result(outcome);
             assert_eq!(CallResult::try_from(v1::CallResult::from(&sent)).unwrap(), sent);
+        }
+    }
+
+    #[test]
+    fn a_failure_of_an_older_worker_has_a_kind() {
+        for (stop, kind) in [(true, FailureKind::Account), (false, FailureKind::Unknown)] {
+            let failed = v1::CallFailed { reason: "why".to_owned(), stop, kind: String::new() };
+            let read = CallOutcome::try_from(Outcome::Failed(failed)).unwrap();
+            assert_eq!(read, CallOutcome::Failed { reason: "why".to_owned(), kind });
         }
     }
 

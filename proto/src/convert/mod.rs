@@ -18,6 +18,6 @@ pub(crate) use error::{hash_bytes, required, secret};
 pub use frames::{Assembly, FRAME_BYTES, frames};
 pub use lease::{LeaseKey, PartHeader};
 pub use llm::{ANSWER_BYTES, AcquireCall, CallResult, Ticket};
-pub use run::{LlmStatus, RunStatus, tally_from_wire, tally_to_wire};
+pub use run::{FAILURE_REASONS, LlmStatus, RunStatus, tally_from_wire, tally_to_wire};
 pub use stored::StoredRun;
 pub use worker::WorkerStatus;

@@ -47,8 +47,14 @@ pub struct RunStatus {
     pub model: Option<LlmStatus>,
 }
 
+/// Reasons of failed calls in a status at most; the rest is one more.
+pub const FAILURE_REASONS: usize = 20;
+
+/// Characters of the text of what a run waits for, and of a reason.
+const TEXT_CHARS: usize = 1000;
+
 /// LLM calls of a run, over all processes that worked on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LlmStatus {
     /// Calls sent, with any outcome.
     pub calls: u64,
@@ -76,6 +82,10 @@ pub struct LlmStatus {
     pub unpriced: u64,
     /// Until when no call starts because the provider asked to wait, in ms since the Unix epoch.
     pub paused_until_ms: Option<u64>,
+    /// What the run waits for, in the provider's words; `None` while calls are answered.
+    pub waits_for: Option<String>,
+    /// Failed calls by reason with their counts, the most frequent first.
+    pub failures: Vec<(String, u64)>,
 }
 
 impl LlmStatus {
@@ -101,6 +111,12 @@ impl From<LlmStatus> for v1::LlmStatus {
             cost_usd: status.cost_usd,
             unpriced: status.unpriced,
             paused_until_ms: status.paused_until_ms.unwrap_or(0),
+            waits_for: status.waits_for.unwrap_or_default(),
+            failures: status
+                .failures
+                .into_iter()
+                .map(|(reason, count)| v1::FailureCount { reason, count })
+                .collect(),
         }
     }
 }
@@ -122,8 +138,20 @@ impl From<v1::LlmStatus> for LlmStatus {
             cost_usd: rate(status.cost_usd),
             unpriced: status.unpriced,
             paused_until_ms: (status.paused_until_ms > 0).then_some(status.paused_until_ms),
+            waits_for: (!status.waits_for.is_empty()).then(|| short(&status.waits_for)),
+            failures: status
+                .failures
+                .into_iter()
+                .take(FAILURE_REASONS + 1)
+                .map(|failure| (short(&failure.reason), failure.count))
+                .collect(),
         }
     }
+}
+
+/// A received text, cut to a readable length.
+fn short(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).collect()
 }
 
 /// Bounds received totals: what reads them may add them up.
@@ -248,6 +276,8 @@ mod tests {
                 cost_usd: 0.25,
                 unpriced: 3,
                 paused_until_ms: Some(1_764_000_000_000),
+                waits_for: Some("the provider answered 503".to_owned()),
+                failures: vec![("the provider answered 503".to_owned(), 7)],
             }),
         };
         assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);

@@ -178,6 +178,12 @@ pub struct CallResult {
     /// The ticket of the permit.
     #[prost(bytes = "vec", tag = "11")]
     pub ticket: ::prost::alloc::vec::Vec<u8>,
+    /// Calls of this request so far that gave no answer, this one included.
+    #[prost(uint32, tag = "12")]
+    pub tries: u32,
+    /// The worker does not repeat the call by itself: its retries are used up, or it could not help.
+    #[prost(bool, tag = "13")]
+    pub last: bool,
     #[prost(oneof = "call_result::Outcome", tags = "4, 5, 6, 7")]
     pub outcome: ::core::option::Option<call_result::Outcome>,
 }
@@ -230,7 +236,7 @@ pub struct Usage {
     pub estimated: u64,
 }
 /// The provider refused the call because of a rate limit (HTTP 429).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Throttled {
     /// Wait from the provider's `Retry-After`, in ms; 0: not given.
     #[prost(uint64, tag = "1")]
@@ -238,6 +244,9 @@ pub struct Throttled {
     /// Whether the limit of tokens was exceeded; false: the limit of calls.
     #[prost(bool, tag = "2")]
     pub tokens: bool,
+    /// The provider's first words, without API keys.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// A call failed for another reason than a rate limit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -245,9 +254,12 @@ pub struct CallFailed {
     /// Error text without API keys.
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
-    /// Every call would fail, as with an invalid API key: the run stops calling until the cause is removed.
+    /// Every call would fail: `kind` is `account`. Read where an older worker sends no `kind`.
     #[prost(bool, tag = "2")]
     pub stop: bool,
+    /// What the failure belongs to: `prompt`, `passing`, `key`, `account`, `unknown`.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
 }
 /// The call was not sent; its permit is unused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -316,6 +328,10 @@ pub struct ResultPersisted {
     /// Request id.
     #[prost(uint64, tag = "1")]
     pub number: u64,
+    /// The failure of the call is not held against the record, because no other call has succeeded since: the worker
+    /// requests again, whatever its retries.
+    #[prost(bool, tag = "2")]
+    pub ask_again: bool,
 }
 /// Refuses a request: the run has stopped calling, or has reached its spend limit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1313,7 +1329,7 @@ pub struct RunStatus {
     pub model: ::core::option::Option<LlmStatus>,
 }
 /// LLM calls of a run, over all processes that worked on it.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LlmStatus {
     /// Calls sent, with any outcome.
     #[prost(uint64, tag = "1")]
@@ -1354,6 +1370,21 @@ pub struct LlmStatus {
     /// Billed calls whose cost is not known, because the model has no price.
     #[prost(uint64, tag = "20")]
     pub unpriced: u64,
+    /// What the run waits for, in the provider's words; empty while calls are answered.
+    #[prost(string, tag = "13")]
+    pub waits_for: ::prost::alloc::string::String,
+    /// Failed calls by reason; the most frequent first.
+    #[prost(message, repeated, tag = "14")]
+    pub failures: ::prost::alloc::vec::Vec<FailureCount>,
+}
+/// Failed calls of one reason.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailureCount {
+    /// The first words of the provider, or of the error.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
 }
 /// Generated client implementations.
 pub mod runs_client {

@@ -75,11 +75,14 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         });
     prop_oneof![
         answer,
-        (number(), any::<bool>()).prop_map(|(retry_after_ms, tokens)| Outcome::Throttled(v1::Throttled {
-            retry_after_ms,
-            tokens
+        (number(), any::<bool>(), text()).prop_map(|(retry_after_ms, tokens, reason)| Outcome::Throttled(
+            v1::Throttled { retry_after_ms, tokens, reason }
+        )),
+        (text(), any::<bool>(), text()).prop_map(|(reason, stop, kind)| Outcome::Failed(v1::CallFailed {
+            reason,
+            stop,
+            kind
         })),
-        (text(), any::<bool>()).prop_map(|(reason, stop)| Outcome::Failed(v1::CallFailed { reason, stop })),
         Just(Outcome::Unsent(v1::Unsent {})),
     ]
 }
@@ -88,10 +91,11 @@ prop_compose! {
     fn call_result()(
         number in number(), run_id in text(), key in bytes(), outcome in prop::option::of(outcome()),
         usage in prop::option::of(usage()), requests in number(), tokens in number(), ticket in bytes(),
+        tries in any::<u32>(), last in any::<bool>(),
     ) -> v1::CallResult {
         v1::CallResult {
             number, run_id, key, outcome, usage, advertised_requests_per_minute: requests,
-            advertised_tokens_per_minute: tokens, ticket,
+            advertised_tokens_per_minute: tokens, ticket, tries, last,
         }
     }
 }
@@ -120,8 +124,9 @@ fn assert_bounded(result: &CallResult) {
             assert_believable(*usage);
             assert!(content.len() <= ANSWER_BYTES && model.chars().count() <= 200);
         }
-        CallOutcome::Throttled { retry_after, .. } => {
+        CallOutcome::Throttled { retry_after, reason, .. } => {
             assert!(retry_after.is_none_or(|wait| wait <= LONGEST_WAIT));
+            assert!(reason.chars().count() <= 1000);
         }
         CallOutcome::Failed { reason, .. } => assert!(reason.chars().count() <= 1000),
         CallOutcome::Unsent => {}

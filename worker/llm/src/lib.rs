@@ -10,6 +10,7 @@ pub mod price;
 pub mod providers;
 mod proxy;
 mod redirect;
+pub mod refusals;
 pub mod reply;
 pub mod request;
 pub mod retry;

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
+use domain::answer::FailureKind;
+
 use crate::error::{Failure, Refusal};
+use crate::refusals::kind;
 
 /// Consequence of a failure for the call and the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +16,7 @@ pub enum Remedy {
     Again,
     /// The same call would fail again; the record goes on without it.
     GiveUp,
-    /// Every call would fail: the run stops until the settings are corrected.
+    /// Every call would fail: the run stops until the account or the settings are corrected.
     Stop,
 }
 
@@ -41,42 +44,14 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Classifies a failure.
+/// What the caller of a failed call does. Whether the failures of the account end the run, and whether a failure is held
+/// against the record, the coordinator decides, which sees the calls of all workers.
 pub fn remedy(failure: &Failure) -> Remedy {
-    match failure {
-        // Garbage: a proxy's page or a truncated body; the next one may be complete. Empty: once (`Failure::most_retries`).
-        Failure::Connect { .. }
-        | Failure::Timeout(_)
-        | Failure::Reset(_)
-        | Failure::Garbage(_)
-        | Failure::Empty { .. }
-        | Failure::Refused(Refusal { status: None, .. }) => Remedy::Again,
-        Failure::TooLarge { .. } | Failure::CutOff | Failure::Withheld { .. } => Remedy::GiveUp,
-        // Every call would be sent elsewhere.
-        Failure::Redirected { .. } => Remedy::Stop,
-        Failure::Refused(Refusal { status: Some(status), code, words }) => {
-            of_status(*status, code.as_deref().unwrap_or_default(), words)
-        }
-    }
-}
-
-fn of_status(code: u16, reason: &str, message: &str) -> Remedy {
-    let contains = |words: &[&str]| {
-        let text = format!("{reason} {message}").to_ascii_lowercase();
-        words.iter().any(|word| text.contains(word))
-    };
-    match code {
-        // A wrong key, an empty account, an unknown endpoint or model: every call would fail.
-        401..=404 => Remedy::Stop,
-        // An account without credit is answered with 429 too.
-        429 if contains(&["insufficient_quota", "billing", "credit balance"]) => Remedy::Stop,
-        408 | 409 | 425 | 429 | 500..=599 => Remedy::Again,
-        400 | 422
-            if contains(&["api key", "api_key", "invalid_model", "model_not_found", "model not found"]) =>
-        {
-            Remedy::Stop
-        }
-        _ => Remedy::GiveUp,
+    match kind(failure) {
+        // An empty answer again, but once: `Failure::most_retries`.
+        FailureKind::Prompt if !matches!(failure, Failure::Empty { .. }) => Remedy::GiveUp,
+        FailureKind::Account => Remedy::Stop,
+        FailureKind::Prompt | FailureKind::Passing | FailureKind::Key | FailureKind::Unknown => Remedy::Again,
     }
 }
 
@@ -123,15 +98,16 @@ mod tests {
         for code in [408, 409, 425, 429, 500, 502, 503, 504, 520, 529] {
             assert_eq!(remedy(&status(code, "", "")), Remedy::Again, "{code}");
         }
-        for code in [400, 405, 410, 413, 415, 422, 301] {
-            assert_eq!(remedy(&status(code, "", "")), Remedy::GiveUp, "{code}");
-        }
-        for code in [401, 402, 403, 404] {
-            assert_eq!(remedy(&status(code, "", "")), Remedy::Stop, "{code}");
-        }
-        assert_eq!(remedy(&status(400, "", "Incorrect API key provided: ***")), Remedy::Stop);
-        assert_eq!(remedy(&status(400, "model_not_found", "")), Remedy::Stop);
+        assert_eq!(remedy(&status(413, "", "")), Remedy::GiveUp);
+        assert_eq!(remedy(&status(403, "", "Failed check: SAFETY_CHECK_TYPE_BIO")), Remedy::GiveUp);
+        assert_eq!(remedy(&status(402, "", "")), Remedy::Stop);
+        assert_eq!(remedy(&status(404, "model_not_found", "")), Remedy::Stop);
         assert_eq!(remedy(&status(429, "insufficient_quota", "")), Remedy::Stop);
+        // The coordinator ends the run, unless it is a passing error of a gateway.
+        for code in [400, 401, 403, 404, 405, 422] {
+            assert_eq!(remedy(&status(code, "", "")), Remedy::Again, "{code}");
+        }
+        assert_eq!(remedy(&status(401, "", "Incorrect API key provided: ***")), Remedy::Again);
         let host = || "h".to_owned();
         for failure in [
             Failure::Connect { host: host(), proxy: None, reason: host() },

@@ -173,7 +173,8 @@ impl Provider {
             Err(refused) => return too_many(refused, head, settings.speed),
         };
         let mut random = random(settings.seed, &request.key, time);
-        let fault = settings.faults.at(random.f64());
+        let drawn = settings.faults.at(random.f64());
+        let fault = settings.faults.during(self.now()).or(drawn);
         let latency = settings.latency.at(random.f64(), answer_tokens as f64);
         if let Some(fault) = fault {
             self.state().stats.fault(fault.as_str());
@@ -209,6 +210,28 @@ impl Provider {
             Some(Fault::Internal) => {
                 error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the model fell over")
             }
+            Some(Fault::Unavailable) => text_reply(
+                StatusCode::SERVICE_UNAVAILABLE,
+                head,
+                "text/plain",
+                "upstream connect error or disconnect/reset before headers".to_owned(),
+            ),
+            Some(Fault::Content) => error(
+                StatusCode::FORBIDDEN,
+                "content_policy",
+                "Content violates usage guidelines. Failed check: SAFETY_CHECK",
+            ),
+            Some(Fault::Length) => error(
+                StatusCode::BAD_REQUEST,
+                "context_length_exceeded",
+                "This model's maximum context length is 4096 tokens. Please reduce the length of the messages.",
+            ),
+            Some(Fault::Odd) => error(StatusCode::UNAUTHORIZED, "unauthorized", "Invalid authentication"),
+            Some(Fault::NoCredit) => error(
+                StatusCode::PAYMENT_REQUIRED,
+                "insufficient_credits",
+                "Insufficient credits. Add more to go on.",
+            ),
             Some(Fault::Reset) => broken(),
             Some(Fault::Garbage) => {
                 text_reply(StatusCode::OK, head, "text/html", "<html>upstream is thinking</html>".to_owned())

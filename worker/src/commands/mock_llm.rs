@@ -48,8 +48,8 @@ pub struct Args {
     /// others wait their turn), or a file: a recorded probe (JSON) or a latency summary (CSV)
     #[arg(long, value_name = "FILE|SPEC", default_value = "lognormal:2.7:0.45")]
     latency: String,
-    /// Faults and their shares, e.g. 429=0.1,500=0.05,timeout=0.03; also reset, garbage, truncated, empty,
-    /// refusal, prose, wrong, slow
+    /// Faults and their shares, e.g. 429=0.1,500=0.05,timeout=0.03; also 401, 402, 403, 503, length, reset, garbage,
+    /// truncated, empty, refusal, prose, wrong, slow. NAME@FROM-TO: every call between these seconds, e.g. 503@5-15
     #[arg(long, value_name = "SPEC", default_value = "")]
     faults: Faults,
     /// Answer with the patches of the rules; takes the same corpus as `coordinator run --corpus`

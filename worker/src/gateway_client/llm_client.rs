@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::answer::{Answer, CallOutcome, Question};
+use domain::answer::{Answer, CallOutcome, FailureKind, Question};
 use domain::config::{ModelConfig, RunConfig};
 use domain::ids::{RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::{Failure, Refusal};
 use llm::providers::Providers;
+use llm::refusals::{advice, kind};
 use llm::request::estimated_tokens;
 use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
 use proto::convert::{AcquireCall, CallResult};
@@ -21,6 +22,10 @@ pub(crate) const USUAL_ANSWER: u64 = 1200;
 
 /// How often one request may be throttled (429) before it is given up.
 const MOST_THROTTLED: u32 = 100;
+
+/// Wait before a request whose retries are used up is made again, because no call at all succeeds. Short: the coordinator
+/// decides when the next call starts.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Result of a completion.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,10 +62,70 @@ pub(crate) struct LlmClient {
 /// Result of one call, after the coordinator has persisted it.
 enum CallAttempt {
     Answered(Answer, Duration),
-    Failed(Box<Reply>, Failure),
+    Failed(Box<FailedCall>),
     /// The permit had expired.
     Unsent,
     Stopped,
+}
+
+struct FailedCall {
+    failure: Failure,
+    /// The tries of the request, this one included.
+    tries: Tries,
+    next: Next,
+    /// No call has succeeded since the request's first one: the coordinator does not hold the failure against the record.
+    ask_again: bool,
+}
+
+/// What follows a failed call, as far as the worker can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Retry(Duration),
+    GiveUp,
+    Stop,
+}
+
+/// Calls of one completion that gave no answer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    made: u32,
+    /// Of these, the failed and the throttled ones since the retries were granted last.
+    failed: u32,
+    throttled: u32,
+    /// Duration of all calls. The wait for a permit does not count: it is not the provider's.
+    took: Duration,
+    /// Calls and waits since the retries were granted last.
+    spent: Duration,
+}
+
+impl Tries {
+    /// Counts a failed call, and decides what follows.
+    fn count(&mut self, failure: &Failure, reply: &Reply, policy: &RetryPolicy) -> Next {
+        self.made = self.made.saturating_add(1);
+        self.took += reply.took;
+        self.spent += reply.took;
+        match remedy(failure) {
+            Remedy::Stop => Next::Stop,
+            Remedy::GiveUp => Next::GiveUp,
+            // The gateway's rate limit delays all calls after a 429, so this does not count as a try.
+            Remedy::Again if is_throttled(failure) => {
+                self.throttled += 1;
+                if self.throttled > MOST_THROTTLED { Next::GiveUp } else { Next::Retry(Duration::ZERO) }
+            }
+            Remedy::Again => {
+                self.failed += 1;
+                let policy = RetryPolicy { retries: policy.retries.min(failure.most_retries()), ..*policy };
+                let retry_after = reply.headers.retry_after;
+                wait(&policy, self.failed, retry_after, self.spent, fastrand::f64())
+                    .map_or(Next::GiveUp, Next::Retry)
+            }
+        }
+    }
+
+    /// Grants the retries anew.
+    fn renew(&mut self) {
+        (self.failed, self.throttled, self.spent) = (0, 0, Duration::ZERO);
+    }
 }
 
 impl LlmClient {
@@ -104,18 +169,18 @@ impl LlmClient {
     /// Calls until there is a response, or the retries are used up.
     pub(crate) async fn complete(&self, question: Question) -> Completion {
         let question = Arc::new(question);
-        let (mut tried, mut throttled) = (0, 0);
-        // The wait for a permit does not count: it is not the provider's.
-        let (mut took, mut paused) = (Duration::ZERO, Duration::ZERO);
+        let mut tries = Tries::default();
         loop {
             let mut open = self.acquire(&question).await;
             let until = match open.next_event().await {
                 GatewayEvent::CachedResponse(answer) => {
-                    let took = (took > Duration::ZERO).then_some(took);
+                    let took = (tries.took > Duration::ZERO).then_some(tries.took);
                     return Completion::Answered { answer, took };
                 }
                 GatewayEvent::CallPermit(until) => until,
-                GatewayEvent::Stopped(_) | GatewayEvent::ResultPersisted => return Completion::Stopped,
+                GatewayEvent::Stopped(_) | GatewayEvent::ResultPersisted { .. } => {
+                    return Completion::Stopped;
+                }
             };
             let call = self.gateway.call(call(
                 self.client.clone(),
@@ -123,38 +188,31 @@ impl LlmClient {
                 self.run_id.clone(),
                 open,
                 until,
-                self.retry_policy.deadline,
+                (tries, self.retry_policy),
             ));
-            let (reply, failure) = match call.await {
+            let failed = match call.await {
                 Ok(CallAttempt::Answered(answer, last)) => {
-                    return Completion::Answered { answer, took: Some(took + last) };
+                    return Completion::Answered { answer, took: Some(tries.took + last) };
                 }
                 Ok(CallAttempt::Unsent) => continue,
-                Ok(CallAttempt::Failed(reply, failure)) => (reply, failure),
+                Ok(CallAttempt::Failed(failed)) => failed,
                 // The runtime ends, or the call panicked: the lease is released.
                 Ok(CallAttempt::Stopped) | Err(_) => return Completion::Stopped,
             };
-            took += reply.took;
-            let pause = match remedy(&failure) {
-                Remedy::Stop => return Completion::Stopped,
-                Remedy::GiveUp => None,
-                // The gateway's rate limit delays all calls after a 429, so this does not count as a try.
-                Remedy::Again if is_throttled(&failure) => {
-                    throttled += 1;
-                    (throttled <= MOST_THROTTLED).then_some(Duration::ZERO)
+            tries = failed.tries;
+            let pause = match failed.next {
+                Next::Stop => return Completion::Stopped,
+                Next::Retry(pause) => pause,
+                Next::GiveUp if failed.ask_again => {
+                    tries.renew();
+                    ASK_AGAIN.mul_f64(fastrand::f64())
                 }
-                Remedy::Again => {
-                    tried += 1;
-                    let retry_after = reply.headers.retry_after;
-                    let retries = self.retry_policy.retries.min(failure.most_retries());
-                    let policy = RetryPolicy { retries, ..self.retry_policy };
-                    wait(&policy, tried, retry_after, took + paused, fastrand::f64())
+                Next::GiveUp => {
+                    let why = failed.failure.to_string();
+                    return Completion::Unanswered { why, took: Some(tries.took) };
                 }
             };
-            let Some(pause) = pause else {
-                return Completion::Unanswered { why: failure.to_string(), took: Some(took) };
-            };
-            paused += pause;
+            tries.spent += pause;
             self.gateway.wait_to_retry(pause).await;
         }
     }
@@ -168,15 +226,14 @@ impl LlmClient {
     }
 }
 
-/// Makes the call, sends its result and waits until it is persisted. A provider that refuses the call can delay the next ones
-/// by `longest_pause`. Runs in a task of its own, see [`GatewayClient::call`].
+/// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see [`GatewayClient::call`].
 async fn call(
     client: Result<Client, String>,
     question: Arc<Question>,
     run_id: RunId,
     mut open: OpenRequest,
     until: tokio::time::Instant,
-    longest_pause: Duration,
+    (mut tries, policy): (Tries, RetryPolicy),
 ) -> CallAttempt {
     let reply = match &client {
         _ if tokio::time::Instant::now() >= until => None,
@@ -193,12 +250,22 @@ async fn call(
         advertised_tokens: None,
         // Known to the stream's task.
         ticket: None,
+        tries: tries.made,
+        last: false,
     };
+    let mut next = Next::Stop;
     match &reply {
         None => {}
-        Some(Err(why)) => result.outcome = CallOutcome::Failed { reason: why.clone(), stop: true },
+        Some(Err(why)) => {
+            result.outcome = CallOutcome::Failed { reason: why.clone(), kind: FailureKind::Account };
+            (result.tries, result.last) = (tries.made + 1, true);
+        }
         Some(Ok(reply)) => {
-            result.outcome = outcome(reply, longest_pause);
+            if let Err(failure) = &reply.result {
+                next = tries.count(failure, reply, &policy);
+                (result.tries, result.last) = (tries.made, !matches!(next, Next::Retry(_)));
+            }
+            result.outcome = outcome(reply);
             result.usage = reply.usage;
             // The limits are taken as per minute; the headers do not name the period.
             result.advertised_requests = reply.headers.requests.limit;
@@ -207,31 +274,37 @@ async fn call(
     }
     open.send_result(result).await;
     match (open.next_event().await, reply) {
-        (GatewayEvent::ResultPersisted, None) => CallAttempt::Unsent,
-        (GatewayEvent::ResultPersisted, Some(Ok(reply))) => {
-            let took = reply.took;
-            match reply.result.clone() {
-                Ok(answer) => CallAttempt::Answered(answer, took),
-                Err(failure) => CallAttempt::Failed(Box::new(reply), failure),
-            }
-        }
+        (GatewayEvent::ResultPersisted { .. }, None) => CallAttempt::Unsent,
+        (GatewayEvent::ResultPersisted { ask_again }, Some(Ok(reply))) => match reply.result {
+            Ok(answer) => CallAttempt::Answered(answer, reply.took),
+            Err(failure) => CallAttempt::Failed(Box::new(FailedCall { failure, tries, next, ask_again })),
+        },
         _ => CallAttempt::Stopped,
     }
 }
 
-fn outcome(reply: &Reply, longest_pause: Duration) -> CallOutcome {
+fn outcome(reply: &Reply) -> CallOutcome {
     match &reply.result {
         Ok(answer) if answer.is_whole() => CallOutcome::Answered(answer.clone()),
-        Ok(_) => {
-            CallOutcome::Failed { reason: Failure::Empty { why: String::new() }.to_string(), stop: false }
-        }
+        Ok(_) => CallOutcome::Failed {
+            reason: Failure::Empty { why: String::new() }.to_string(),
+            kind: FailureKind::Prompt,
+        },
         Err(failure) if is_throttled(failure) => CallOutcome::Throttled {
-            retry_after: reply.headers.retry_after.map(|wait| wait.min(longest_pause)),
+            retry_after: reply.headers.retry_after,
             tokens: matches!(failure, Failure::Refused(refusal) if about_tokens(refusal)),
+            reason: failure.to_string(),
         },
         Err(failure) => {
-            let stop = remedy(failure) == Remedy::Stop;
-            CallOutcome::Failed { reason: failure.to_string(), stop }
+            let kind = kind(failure);
+            let reason = match kind {
+                // These end the run, and its message has to say what to do.
+                FailureKind::Key | FailureKind::Account => {
+                    format!("{}; {}", failure.to_string().trim_end_matches('.'), advice(failure))
+                }
+                FailureKind::Prompt | FailureKind::Passing | FailureKind::Unknown => failure.to_string(),
+            };
+            CallOutcome::Failed { reason, kind }
         }
     }
 }

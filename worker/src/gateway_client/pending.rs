@@ -30,7 +30,10 @@ pub(crate) enum GatewayEvent {
     /// The call may start until this time.
     CallPermit(Instant),
     /// The result of the call is persisted.
-    ResultPersisted,
+    ResultPersisted {
+        /// The failure is not held against the record: the request is made again, whatever its retries.
+        ask_again: bool,
+    },
     /// There will be no response: the reason.
     Stopped(String),
 }
@@ -223,7 +226,8 @@ impl PendingRequests {
                 self.settle(cached.number, event);
             }
             Response::ResultPersisted(persisted) => {
-                self.settle(persisted.number, GatewayEvent::ResultPersisted);
+                let ask_again = persisted.ask_again;
+                self.settle(persisted.number, GatewayEvent::ResultPersisted { ask_again });
             }
             Response::Stopped(stopped) => self.settle(stopped.number, GatewayEvent::Stopped(stopped.reason)),
             // An older coordinator sends none, and one that cannot be read is of no use.
@@ -290,11 +294,14 @@ fn unsent(request: &AcquireCall) -> CallResult {
         advertised_requests: None,
         advertised_tokens: None,
         ticket: request.ticket,
+        tries: 0,
+        last: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::answer::FailureKind;
     use domain::ids::{AnswerKey, RunId};
 
     use super::*;
@@ -306,7 +313,7 @@ mod tests {
 
     fn result(number: u64) -> CallResult {
         let AcquireCall { run_id, key, .. } = request(number);
-        let outcome = CallOutcome::Failed { reason: "500".to_owned(), stop: false };
+        let outcome = CallOutcome::Failed { reason: "500".to_owned(), kind: FailureKind::Passing };
         CallResult {
             number,
             run_id,
@@ -316,6 +323,8 @@ mod tests {
             advertised_requests: None,
             advertised_tokens: None,
             ticket: None,
+            tries: 1,
+            last: false,
         }
     }
 
@@ -370,12 +379,13 @@ mod tests {
             matches!(&sent[2], Request::AcquireCall(acquire) if acquire.number == 0 && !acquire.under_way)
         );
         assert_eq!(sent.len(), 3);
-        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 2 }), now);
+        pending
+            .on_response(Response::ResultPersisted(v1::ResultPersisted { number: 2, ask_again: true }), now);
         assert_eq!(
             event_streams[2].recv().await,
             Some(GatewayEvent::CallPermit(now + Duration::from_secs(1)))
         );
-        assert_eq!(event_streams[2].recv().await, Some(GatewayEvent::ResultPersisted));
+        assert_eq!(event_streams[2].recv().await, Some(GatewayEvent::ResultPersisted { ask_again: true }));
         pending.begin_stream();
         assert_eq!(messages(&mut pending).len(), 2);
     }
@@ -399,7 +409,8 @@ mod tests {
         pending.on_result(result(0));
         assert!(matches!(pending.next_message(), Some(Request::CallResult(_))), "a result is not bounded");
         assert!(!pending.has_message(), "it counts until it is persisted");
-        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 0 }), now);
+        pending
+            .on_response(Response::ResultPersisted(v1::ResultPersisted { number: 0, ask_again: false }), now);
         assert_eq!(numbers(&mut pending), [2]);
         pending.on_response(permit(1), now);
         pending.begin_stream();
@@ -431,7 +442,8 @@ mod tests {
         pending.on_response(permit(1), now);
         let unsent = pending.next_message();
         assert!(matches!(&unsent, Some(Request::CallResult(ended)) if ended.number == 1));
-        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
+        pending
+            .on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1, ask_again: false }), now);
         assert!(pending.is_empty());
     }
 
@@ -455,7 +467,8 @@ mod tests {
         assert!(!pending.has_message());
         assert_eq!(late.recv().await, Some(GatewayEvent::Stopped("ending".to_owned())));
         pending.on_result(result(1));
-        pending.on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1 }), now);
+        pending
+            .on_response(Response::ResultPersisted(v1::ResultPersisted { number: 1, ask_again: false }), now);
         assert!(pending.is_empty());
     }
 }

@@ -112,7 +112,13 @@ impl FakeCoordinator {
                     seen.results.insert(result.number, result.outcome.unwrap());
                     seen.persisted += 1;
                 });
-                (Some(Reply::ResultPersisted(v1::ResultPersisted { number: result.number })), false)
+                (
+                    Some(Reply::ResultPersisted(v1::ResultPersisted {
+                        number: result.number,
+                        ask_again: false,
+                    })),
+                    false,
+                )
             }
             Ask::CancelCall(_) => {
                 self.see(|seen| seen.cancelled += 1);

@@ -88,9 +88,9 @@ pub(crate) fn question(
 ) -> Question {
     let proposer = &config.proposer;
     // Without sampling a seed has no effect, and some providers refuse it.
-    let draws = proposer.temperature > 0.0 || proposer.samples > 1;
+    let draws = proposer.temperature.is_none_or(|temperature| temperature > 0.0) || proposer.samples > 1;
     let sampling = Sampling {
-        temperature: Some(proposer.temperature),
+        temperature: proposer.temperature,
         seed: draws.then(|| config.seed.wrapping_add(sample.into())),
         max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
         form: prompt::form(proposer.answer_form),

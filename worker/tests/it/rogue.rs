@@ -112,7 +112,7 @@ impl Fleet for Rogue {
                     Some(FromClient::CallResult(result)) => {
                         let number = result.number;
                         rogue.seen.lock().unwrap().results.push(result);
-                        ToClient::ResultPersisted(v1::ResultPersisted { number })
+                        ToClient::ResultPersisted(v1::ResultPersisted { number, ask_again: false })
                     }
                     _ => continue,
                 };

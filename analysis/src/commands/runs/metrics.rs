@@ -68,6 +68,16 @@ fn shares(more: &Extended) -> Table {
     };
     line("accepted, of all", more.accepted_of_all);
     line("accepted, of those whose document was valid", more.accepted_of_valid);
+    if let Some(model) = &more.model {
+        for (source, count) in &more.accepted_by_source {
+            line(&format!("accepted, by {source}"), Proportion::new(*count, more.records));
+        }
+        line("no answer, of those a model was asked about", Proportion::new(model.unanswered, model.asked));
+        line(
+            "repaired by the rules, of those a model was asked about",
+            Proportion::new(model.by_rules, model.asked),
+        );
+    }
     line("effective, of the accepted", more.effective_of_accepted);
     for (status, count) in more.status.iter().filter(|(status, _)| **status != "accepted") {
         line(&status.replace('_', " "), Proportion::new(*count, more.records));

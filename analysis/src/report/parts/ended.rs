@@ -40,6 +40,21 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
     {
         line(&format!("{name} (n = {})", thousands(share.of)), share);
     }
+    if let Some(model) = &metrics.model {
+        for (source, count) in &metrics.accepted_by_source {
+            line(&format!("accepted, by {source}"), Proportion::new(*count, metrics.records));
+        }
+        let asked = thousands(model.asked);
+        let of_asked = |count: u64| Proportion::new(count, model.asked);
+        line(
+            &format!("no answer, of records a model was asked about (n = {asked})"),
+            of_asked(model.unanswered),
+        );
+        line(
+            &format!("repaired by the rules, of records a model was asked about (n = {asked})"),
+            of_asked(model.by_rules),
+        );
+    }
     let parts: Vec<f64> = STATUSES
         .iter()
         .map(|(status, _)| Proportion::new(count(status), metrics.records).rate.unwrap_or(0.0) * 100.0)

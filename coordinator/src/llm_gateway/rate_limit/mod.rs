@@ -7,11 +7,22 @@
 //! process ends.
 
 mod fair_queue;
+mod health;
 
 use domain::budget::BudgetLimits;
 use llm::limit::{Controller, Seconds, Signal, Ticket, Turn};
 
 pub(crate) use fair_queue::{FairQueue, QueuedCall};
+use health::NextCall;
+pub(crate) use health::{DIFFERENT, Health, Waiting};
+
+/// Permission to make a call.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) ticket: Ticket,
+    /// The one call that tries the provider again during an outage.
+    pub(crate) probe: bool,
+}
 
 /// Rate limiter of one pool.
 #[derive(Debug)]
@@ -25,6 +36,8 @@ pub(crate) struct RateLimiter {
     due: Option<Seconds>,
     /// Submission of the run whose limits count, in ms since the Unix epoch.
     limits_of_ms: u64,
+    /// Whether the provider answers.
+    pub(crate) health: Health,
 }
 
 impl RateLimiter {
@@ -36,6 +49,7 @@ impl RateLimiter {
             rests_until: f64::NEG_INFINITY,
             due: None,
             limits_of_ms: submitted_at_ms,
+            health: Health::default(),
         }
     }
 
@@ -60,16 +74,27 @@ impl RateLimiter {
             return false;
         }
         self.due = None;
-        !self.queue.is_empty()
+        if self.queue.is_empty() {
+            return false;
+        }
+        match self.health.next_call(now) {
+            NextCall::Now => true,
+            NextCall::At(then) => {
+                self.due = Some(then);
+                false
+            }
+            NextCall::AfterProbe => false,
+        }
     }
 
-    /// Ticket of a call of about `tokens` tokens; `None` while it may not start.
-    pub(crate) fn start(&mut self, now: Seconds, tokens: f64) -> Option<Ticket> {
-        if now < self.rests_until {
+    /// Permission for a call of about `tokens` tokens; `None` while it may not start.
+    pub(crate) fn start(&mut self, now: Seconds, tokens: f64) -> Option<Started> {
+        if now < self.rests_until || self.health.next_call(now) != NextCall::Now {
             return None;
         }
+        let others = self.controller.under_way();
         match self.controller.start(now, tokens) {
-            Turn::Go(ticket) => return Some(ticket),
+            Turn::Go(ticket) => return Some(Started { ticket, probe: self.health.start(now, others) }),
             Turn::At(then) => {
                 self.rests_until = then;
                 self.due = Some(then);
@@ -121,8 +146,12 @@ impl RateLimiter {
         self.controller.paused_until(now)
     }
 
+    /// What its calls wait for.
+    pub(crate) fn waiting(&self, now: Seconds) -> Option<Waiting<'_>> {
+        self.health.waiting(now, self.controller.under_way())
+    }
+
     /// Tickets that are out.
-    #[cfg(test)]
     pub(crate) const fn tickets(&self) -> u64 {
         self.controller.under_way()
     }
@@ -154,7 +183,7 @@ mod tests {
     #[test]
     fn no_call_starts_before_the_controller_allows_one() {
         let mut limiter = RateLimiter::new(&rpm(60), 0, 0.0);
-        let ticket = limiter.start(0.0, 10.0).unwrap();
+        let Started { ticket, .. } = limiter.start(0.0, 10.0).unwrap();
         assert!(limiter.start(0.0, 10.0).is_none());
         assert!(limiter.start(0.5, 10.0).is_none());
         limiter.finish(0.6, ticket, Signal::Unsent);

@@ -19,6 +19,8 @@ pub(crate) struct CacheWrite {
     pub(crate) spent: LlmUsage,
     /// The answer, if it is complete.
     pub(crate) entry: Option<(AnswerKey, CacheEntry)>,
+    /// Why the call gave no answer, if it was made and gave none.
+    pub(crate) failure: Option<String>,
     /// This process did not permit the call: it may repeat a result that an earlier process stored.
     pub(crate) perhaps_repeated: bool,
 }

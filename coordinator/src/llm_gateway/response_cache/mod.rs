@@ -5,6 +5,7 @@
 //! answers, each is read by its key.
 
 mod entry;
+mod failures;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod transfer;
 mod usage;
 
 pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse};
+pub(crate) use failures::FailureCounts;
 pub use store::ResponseCache;
 pub(crate) use store::{Answers, ByModel, CacheError, Selection};
 #[cfg(test)]

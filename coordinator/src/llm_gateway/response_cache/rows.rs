@@ -9,13 +9,10 @@ use domain::ids::{AnswerKey, RunId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::entry::{checksum, finish_of, finish_word, pack, unpack};
-use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
+use super::usage::{MOST, signed, unsigned};
+use super::{CacheEntry, CacheWrite, CachedResponse, FailureCounts, LlmUsage, failures};
 
 type Sql<T> = rusqlite::Result<T>;
-
-/// Most of a count in the usage of a run, and most US dollars: far above what a run can use, and exact in every type that
-/// holds it.
-pub(super) const MOST: i64 = 1 << 53;
 
 /// Columns of an answer, in the order of [`read`].
 pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, finish, prompt_tokens, \
@@ -58,14 +55,6 @@ fn usage(row: &Row<'_>, first: usize, estimated: usize) -> Sql<Usage> {
         total: count(first + 4)?,
         estimated: count(estimated)?,
     })
-}
-
-fn unsigned(stored: i64) -> u64 {
-    u64::try_from(stored).unwrap_or(0)
-}
-
-pub(super) fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Cached response of a key. A damaged one counts as missing.
@@ -127,6 +116,7 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
 /// Writes a batch; returns for each item whether it counts: a repeated result that was counted before does not.
 pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<Vec<bool>> {
     let mut spent: BTreeMap<&RunId, LlmUsage> = BTreeMap::new();
+    let mut failed: BTreeMap<&RunId, FailureCounts> = BTreeMap::new();
     let mut counted = Vec::with_capacity(batch.len());
     for item in batch {
         let before = match &item.entry {
@@ -136,6 +126,9 @@ pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<V
         let counts = !(before && item.perhaps_repeated);
         if counts {
             *spent.entry(&item.run_id).or_default() += item.spent;
+            if let Some(reason) = &item.failure {
+                failed.entry(&item.run_id).or_default().add(reason);
+            }
         }
         counted.push(counts);
     }
@@ -143,6 +136,9 @@ pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<V
         if spent != LlmUsage::default() {
             add_spent(connection, run_id, &spent)?;
         }
+    }
+    for (run_id, counts) in failed {
+        failures::add(connection, run_id, &counts)?;
     }
     Ok(counted)
 }

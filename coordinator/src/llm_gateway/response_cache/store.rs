@@ -8,8 +8,9 @@ use domain::ids::{AnswerKey, RunId};
 use results::crash::{Point, reach};
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::rows::{self, CachedRow, signed};
-use super::{CacheEntry, CacheWrite, CachedResponse, LlmUsage};
+use super::rows::{self, CachedRow};
+use super::usage::signed;
+use super::{CacheEntry, CacheWrite, CachedResponse, FailureCounts, LlmUsage, failures};
 use crate::database::{Layout, Trouble};
 use crate::llm_gateway::PermitKey;
 
@@ -20,6 +21,7 @@ const LAYOUT: Layout = Layout {
     migrations: &[
         include_str!("migrations/0001_answers.sql"),
         include_str!("migrations/0002_permits.sql"),
+        include_str!("migrations/0003_failures.sql"),
         include_str!("migrations/0004_estimates.sql"),
     ],
     name: "store of answers",
@@ -61,6 +63,9 @@ pub enum CacheError {
 pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
     /// Usage of each of these runs.
     fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError>;
+
+    /// Why calls of a run gave no answer.
+    fn failures_of(&self, run_id: &RunId) -> Result<FailureCounts, CacheError>;
 
     /// Cached responses of keys. A damaged one counts as missing.
     fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError>;
@@ -243,6 +248,10 @@ impl Answers for ResponseCache {
             |run_id: &RunId| Ok((run_id.clone(), rows::spent_of(&reader, run_id)?.unwrap_or_default()));
         let all = runs.iter().map(read).collect::<rusqlite::Result<Vec<_>>>();
         all.map_err(|error| self.failed(error))
+    }
+
+    fn failures_of(&self, run_id: &RunId) -> Result<FailureCounts, CacheError> {
+        failures::of(&self.read(), run_id).map_err(|error| self.failed(error))
     }
 
     fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError> {

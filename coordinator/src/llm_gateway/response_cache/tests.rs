@@ -36,7 +36,7 @@ fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
 fn insert(key: AnswerKey, entry: CacheEntry) -> CacheWrite {
     let usage = entry.answer.usage;
     let spent = LlmUsage { calls: 1, usage, cost_usd: 0.5, ..LlmUsage::default() };
-    CacheWrite { run_id: run_id(), spent, entry: Some((key, entry)), perhaps_repeated: false }
+    CacheWrite { run_id: run_id(), spent, entry: Some((key, entry)), failure: None, perhaps_repeated: false }
 }
 
 fn found(store: &ResponseCache, key: AnswerKey) -> Option<String> {
@@ -57,7 +57,8 @@ fn what_was_kept_is_there_for_the_next_process_and_is_what_it_was() {
     let path = folder.path().join("deep/answers.sqlite");
     let store = ResponseCache::open(&path).unwrap();
     let refused = LlmUsage { calls: 1, throttled: 1, ..LlmUsage::default() };
-    let refused = CacheWrite { run_id: run_id(), spent: refused, entry: None, perhaps_repeated: false };
+    let refused =
+        CacheWrite { run_id: run_id(), spent: refused, entry: None, failure: None, perhaps_repeated: false };
     assert_eq!(store.insert(&[insert(key(1), entry("one", 10)), refused]).unwrap(), [true, true]);
     drop(store);
     let left: Vec<_> =
@@ -339,7 +340,8 @@ fn no_usage_of_a_call_wedges_the_file() {
                 cost_usd,
                 unpriced: total,
             };
-            let write = CacheWrite { run_id: run_id(), spent, entry: None, perhaps_repeated: false };
+            let write =
+                CacheWrite { run_id: run_id(), spent, entry: None, failure: None, perhaps_repeated: false };
             for _ in 0..2 {
                 assert_eq!(store.insert(std::slice::from_ref(&write)), Ok(vec![true]), "{total} {cost_usd}");
             }

@@ -65,6 +65,11 @@ impl LlmUsage {
         self.cost_usd = (self.cost_usd - other.cost_usd).max(0.0);
     }
 
+    /// Calls that were answered.
+    pub(crate) const fn answered(&self) -> u64 {
+        self.calls.saturating_sub(self.failed).saturating_sub(self.throttled)
+    }
+
     /// Status for clients; fields that only an active run has are zero.
     pub(crate) fn status(&self) -> LlmStatus {
         LlmStatus {
@@ -90,6 +95,20 @@ impl std::ops::AddAssign for LlmUsage {
         self.cost_usd += other.cost_usd;
         self.unpriced = self.unpriced.saturating_add(other.unpriced);
     }
+}
+
+/// Most of a count in the usage of a run, and most US dollars: far above what a run can use, and exact in every type that
+/// holds it.
+pub(super) const MOST: i64 = 1 << 53;
+
+/// A stored count.
+pub(super) fn unsigned(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+/// A count as it is stored.
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -121,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_call_without_a_price_costs_not_nothing() {
-        let refused = CallOutcome::Failed { reason: String::new(), stop: false };
+        let refused = CallOutcome::Failed { reason: String::new(), kind: domain::answer::FailureKind::Unknown };
         let billed = Usage { total: 9, ..Usage::default() };
         for (usage, price, unpriced) in [
             (billed, None, 1),

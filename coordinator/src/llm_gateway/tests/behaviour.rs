@@ -1,7 +1,5 @@
 //! Behaviour of a request, one scenario a test.
 
-use std::time::Duration;
-
 use super::*;
 
 const GO: Reply = Reply::CallPermit { valid_ms: 5000, ticket: None };
@@ -51,7 +49,7 @@ fn when_a_call_fails_the_next_in_line_makes_its_own() {
     bench.ask(2, &acquire("r", 1, key(1)), &allowed);
     bench.heard();
     bench.pass(1.0);
-    bench.end(1, complete("r", 1, key(1), failed(false)), &allowed);
+    bench.end(1, complete("r", 1, key(1), failed(FailureKind::Prompt)), &allowed);
     assert_eq!(bench.heard(), [(2, 1, GO)]);
     bench.keep_all();
     assert_eq!(bench.heard(), [(1, 1, Reply::ResultPersisted)]);
@@ -86,8 +84,8 @@ fn every_permit_is_returned_whatever_becomes_of_the_call() {
     bench.open(1, "w");
     let outcomes = [
         CallOutcome::Unsent,
-        CallOutcome::Throttled { retry_after: Some(Duration::from_millis(10)), tokens: false },
-        failed(false),
+        throttled(0.01),
+        failed(FailureKind::Prompt),
         CallOutcome::Answered(answer("a")),
     ];
     for (number, outcome) in (1..).zip(outcomes) {
@@ -109,7 +107,7 @@ fn a_call_repeated_after_its_word_was_lost_counts_once() {
     let allowed = allowed(|_| ());
     bench.open(1, "w");
     bench.ask(1, &acquire("r", 1, key(1)), &allowed);
-    let end = complete("r", 1, key(1), failed(false));
+    let end = complete("r", 1, key(1), failed(FailureKind::Prompt));
     bench.end(1, end.clone(), &allowed);
     // The link breaks before the word that it is kept arrives, and before it is durable.
     bench.state.disconnected(bench.now, StreamId(1));
@@ -241,11 +239,11 @@ fn a_wrong_key_stops_the_run_and_no_other() {
         bench.pass(1.0);
     }
     bench.heard();
-    bench.end(1, complete("r", 1, key(1), failed(true)), &allowed);
-    let reason = || Reply::Stopped("the key is wrong".to_owned());
+    bench.end(1, complete("r", 1, key(1), failed(FailureKind::Account)), &allowed);
+    let reason = || Reply::Stopped("it is the account".to_owned());
     assert_eq!(bench.heard(), [(1, 3, reason()), (1, 4, reason())]);
-    assert_eq!(bench.halted, [(id("r"), "the key is wrong".to_owned())]);
-    let closed = LlmAccess::Denied("the key is wrong".to_owned());
+    assert_eq!(bench.halted, [(id("r"), "it is the account".to_owned())]);
+    let closed = LlmAccess::Denied("it is the account".to_owned());
     bench.ask(1, &acquire("r", 5, key(5)), &closed);
     assert_eq!(bench.heard(), [(1, 5, reason())]);
     // What was under way is kept all the same, and the run goes on when it is submitted again.
@@ -341,12 +339,13 @@ fn a_refusal_anywhere_slows_everybody_at_once_and_no_other_model() {
         bench.pass(1.0);
     }
     bench.heard();
-    let refused = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(4)), tokens: false };
+    let refused = throttled(4.0);
     bench.end(1, complete("r", 1, key(1), refused), &allowed);
     let paused =
         bench.state.statuses(bench.now).get(&RunId::new("r").unwrap()).and_then(|run| run.paused_until_ms);
+    // The bench began three seconds before its clock.
     let (now, until) = (crate::clock::unix_ms(), paused.expect("the status says until when"));
-    assert!((now + 2000..=now + 4000).contains(&until), "{until} at {now}");
+    assert!((now + 5000..=now + 7000).contains(&until), "{until} at {now}");
     for stream in 1..4 {
         bench.ask(stream, &acquire("r", 2, key(10 + stream)), &allowed);
         bench.ask(stream, &acquire("loose", 3, key(20 + stream)), &loose);
@@ -500,10 +499,12 @@ fn without_a_permit_neither_a_result_nor_a_wait_counts() {
     bench.ask(1, &acquire("r", 1, key(1)), &allowed);
     bench.open(2, "liar");
     bench.heard();
-    let wait = CallOutcome::Throttled { retry_after: Some(Duration::from_secs(3600)), tokens: false };
-    for (number, run, outcome) in
-        [(1, "r", wait), (2, "r", CallOutcome::Answered(answer("forged"))), (3, "none", failed(true))]
-    {
+    let wait = throttled(3600.0);
+    for (number, run, outcome) in [
+        (1, "r", wait),
+        (2, "r", CallOutcome::Answered(answer("forged"))),
+        (3, "none", failed(FailureKind::Account)),
+    ] {
         let end = complete(run, number, key(number), outcome);
         assert_eq!(bench.state.complete(bench.now, StreamId(2), end, false), Accepted::Refused);
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::answer::{Answer, CallOutcome, Finish};
+use domain::answer::{Answer, CallOutcome, FailureKind, Finish};
 use domain::budget::{Limit, Price, Usage};
 use domain::config::{ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
@@ -17,6 +18,7 @@ use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
 
 mod behaviour;
 mod check;
+mod outage;
 mod task;
 mod world;
 
@@ -62,11 +64,18 @@ pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutc
         advertised_requests: None,
         advertised_tokens: None,
         ticket: None,
+        tries: 1,
+        last: false,
     }
 }
 
-pub(super) fn failed(stop: bool) -> CallOutcome {
-    CallOutcome::Failed { reason: "the key is wrong".to_owned(), stop }
+pub(super) fn failed(kind: FailureKind) -> CallOutcome {
+    CallOutcome::Failed { reason: format!("it is the {}", kind.as_str()), kind }
+}
+
+pub(super) fn throttled(wait_s: f64) -> CallOutcome {
+    let retry_after = Some(Duration::from_secs_f64(wait_s));
+    CallOutcome::Throttled { retry_after, tokens: false, reason: "429: slow down".to_owned() }
 }
 
 /// The state machine with a store that does what it is told when it is told.
@@ -99,7 +108,7 @@ impl Bench {
             match effect {
                 Effect::Send(request_id, reply) => self.told.push((request_id, reply)),
                 Effect::LookUp(key) => self.look.push(key),
-                Effect::Persist(pending_write) => self.write.push(pending_write),
+                Effect::Persist(pending_write) => self.write.push(*pending_write),
                 Effect::Halt(run_id, reason) => self.halted.push((run_id, reason)),
                 Effect::Close(_) => {}
             }
@@ -198,7 +207,7 @@ impl Bench {
     }
 
     pub(super) fn spent(&self, run: &str) -> LlmUsage {
-        let status = self.state.statuses(self.now).get(&id(run)).copied().unwrap_or_default();
+        let status = self.state.statuses(self.now).get(&id(run)).cloned().unwrap_or_default();
         LlmUsage {
             calls: status.calls,
             failed: status.failed,

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::ledger::{Ledger as _, MemoryLedger, suite};
 use crate::llm_gateway::batcher::FULL;
-use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, ResponseCache};
+use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, FailureCounts, ResponseCache};
 use crate::llm_gateway::task::{GatewayHandle, ShutdownHandle};
 use crate::llm_gateway::{PermitKey, WorkerStream};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
@@ -38,6 +38,10 @@ impl Frail {
 }
 
 impl Answers for Frail {
+    fn failures_of(&self, run_id: &RunId) -> Result<FailureCounts, CacheError> {
+        self.store.failures_of(run_id)
+    }
+
     fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError> {
         self.store.spent_of(runs)
     }
@@ -178,7 +182,9 @@ async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks
     let spent = LlmUsage { calls: 7, cost_usd: 0.5, ..LlmUsage::default() };
     for number in 0..100 {
         let run_id = id(&format!("old{number}"));
-        store.insert(&[CacheWrite { run_id, spent, entry: None, perhaps_repeated: false }]).unwrap();
+        store
+            .insert(&[CacheWrite { run_id, spent, entry: None, failure: None, perhaps_repeated: false }])
+            .unwrap();
     }
     let scene = Scene::set(&store).await;
     let llm_status = &scene.runs.llm.status;

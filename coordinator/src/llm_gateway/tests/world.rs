@@ -2,7 +2,6 @@
 //! killed, a slow cache, calls that fail in every way. A failing seed is played again by `play(seed)`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::*;
 use crate::sim::mutation::{self, Mutation};
@@ -49,7 +48,11 @@ struct World {
 }
 
 fn access(run: &str) -> LlmAccess {
-    allowed(|config| config.spend.refresh = run == "fresh")
+    allowed(|config| {
+        config.spend.refresh = run == "fresh";
+        // A quarter of the calls fail.
+        config.proposer.max_failed_share = 1.0;
+    })
 }
 
 /// A bench whose coordinator has sent every run.
@@ -145,15 +148,17 @@ impl World {
         let open = member.open.get_mut(&number).unwrap();
         let outcome = match self.dice.u32(..20) {
             0..3 => CallOutcome::Unsent,
-            3 => CallOutcome::Throttled { retry_after: Some(Duration::from_millis(200)), tokens: false },
-            4..8 => failed(false),
+            3 => throttled(0.2),
+            4 => failed(FailureKind::Prompt),
+            5..8 => failed(FailureKind::Passing),
             8 => CallOutcome::Answered(Answer { finish: Finish::Length, ..answer("[") }),
             _ => CallOutcome::Answered(answer(&format!("{}", self.dice.u64(..)))),
         };
         if outcome == CallOutcome::Unsent {
             self.given_back += 1.0;
         }
-        let end = complete(open.0, number, key(open.1), outcome);
+        let (tries, last) = (self.dice.u32(1..4), self.dice.bool());
+        let end = CallResult { tries, last, ..complete(open.0, number, key(open.1), outcome) };
         open.2 = RequestState::Persisting(Box::new(end.clone()));
         if let Some(stream) = member.stream {
             for _ in 0..=u32::from(self.dice.u32(..8) == 0) {
@@ -251,6 +256,13 @@ impl World {
                 }
                 Reply::CachedResponse(answer) => {
                     assert_eq!(self.bench.store[&key(which)].answer, answer, "not durable, or another one");
+                    self.resolve(index, request_id.number);
+                }
+                Reply::AskAgain => {
+                    let RequestState::Persisting(ended) = &state else { panic!("acknowledged: {state:?}") };
+                    let is_answer =
+                        matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole());
+                    assert!(!is_answer, "an answer is not asked for again");
                     self.resolve(index, request_id.number);
                 }
                 Reply::ResultPersisted => {

@@ -25,7 +25,7 @@ use domain::tally::Tally;
 use proto::status::ApiError;
 use results::compact::{Compacted, merge};
 use results::crash::{Point, reach};
-use results::layout::{CORPUS_FILE, FINAL, STAGED, final_part};
+use results::layout::{CORPUS_FILE, FINAL, RUN_FILE, STAGED, final_part};
 use results::run_file::{FormatVersion, PartEntry, RunFile};
 use results::scan::Part;
 use results::store::{Store, StoreError};
@@ -245,6 +245,8 @@ impl Coordinator {
 
     /// Checks the committed parts and merges them into final parts, in temporary files.
     async fn merged(&self, run_id: &RunId, folder: &Store) -> Result<Merged, FinalizeError> {
+        // Of a run that was asked again: a description never outlives its parts.
+        sweep(folder, |key| key == RUN_FILE).await?;
         sweep(folder, |key| key.starts_with(FINAL)).await?;
         reach(Point::FinishSwept);
         let shards = self.shards(run_id).await?;

@@ -390,6 +390,8 @@ impl RunConfig {
         canonical.proposer.first_byte_timeout_seconds = patient.first_byte_timeout_seconds;
         canonical.proposer.retries = patient.retries;
         canonical.proposer.retry_seconds = patient.retry_seconds;
+        canonical.proposer.outage_minutes = patient.outage_minutes;
+        canonical.proposer.max_failed_share = patient.max_failed_share;
         canonical.limits.requests_per_minute = Limit::Auto;
         canonical.limits.tokens_per_minute = Limit::Auto;
         canonical.limits.concurrency = Limit::Auto;

@@ -19,10 +19,16 @@ pub struct ProposerConfig {
     pub first_byte_timeout_seconds: u32,
     /// How often a call that failed on the way is made again.
     pub retries: u32,
-    /// Longest a question may take with all its retries, in seconds.
+    /// Longest a question may take with all its retries, in seconds. While no call at all succeeds it does not count.
     pub retry_seconds: u32,
-    /// Sampling temperature.
-    pub temperature: f64,
+    /// How long a run waits while no call succeeds, in minutes; then it stops, and can be resumed.
+    pub outage_minutes: u32,
+    /// Share of the questions that may fail, from 0 to 1: above it the run stops, and can be resumed. Counted from the 20th
+    /// question on.
+    pub max_failed_share: f64,
+    /// Sampling temperature; `None`, written `auto`: it is not sent.
+    #[serde(with = "temperature")]
+    pub temperature: Option<f64>,
     /// Longest answer in tokens; 0 leaves it to the provider.
     pub max_tokens: u32,
     /// How many answers are asked for; the first that passes every gate wins.
@@ -31,6 +37,51 @@ pub struct ProposerConfig {
     pub answer_form: AnswerFormat,
     /// Bytes of a document that a prompt may hold; of a longer one only the part that matters is sent.
     pub prompt_bytes: u32,
+}
+
+/// A temperature as it is written: a number, or `auto`.
+mod temperature {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    #[expect(clippy::ref_option, reason = "the signature serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        temperature: &Option<f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match temperature {
+            None => serializer.serialize_str("auto"),
+            Some(temperature) => serializer.serialize_f64(*temperature),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Option<f64>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or auto")
+            }
+            fn visit_f64<E: de::Error>(self, temperature: f64) -> Result<Option<f64>, E> {
+                Ok(Some(temperature))
+            }
+            fn visit_u64<E: de::Error>(self, temperature: u64) -> Result<Option<f64>, E> {
+                Ok(Some(temperature as f64))
+            }
+            fn visit_i64<E: de::Error>(self, temperature: i64) -> Result<Option<f64>, E> {
+                Ok(Some(temperature as f64))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<f64>, E> {
+                if text == "auto" {
+                    Ok(None)
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Str(text), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// The proposer's mode.
@@ -82,7 +133,9 @@ impl Default for ProposerConfig {
             first_byte_timeout_seconds: 60,
             retries: 2,
             retry_seconds: 300,
-            temperature: 0.0,
+            outage_minutes: 30,
+            max_failed_share: 0.2,
+            temperature: Some(0.0),
             max_tokens: 0,
             samples: 1,
             answer_form: AnswerFormat::default(),
@@ -106,10 +159,17 @@ impl ProposerConfig {
         between("proposer.retry_seconds", self.retry_seconds, 1, 86_400)?;
         between("proposer.samples", self.samples, 1, 100)?;
         between("proposer.prompt_bytes", self.prompt_bytes, 1 << 10, 16 << 20)?;
-        if !(0.0..=2.0).contains(&self.temperature) {
+        between("proposer.outage_minutes", self.outage_minutes, 0, 10_080)?;
+        if !(0.0..=1.0).contains(&self.max_failed_share) {
+            return Err(InvalidConfig {
+                key: "proposer.max_failed_share",
+                reason: "must be from 0 to 1".to_owned(),
+            });
+        }
+        if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             return Err(InvalidConfig {
                 key: "proposer.temperature",
-                reason: "must be from 0 to 2".to_owned(),
+                reason: "must be from 0 to 2, or auto".to_owned(),
             });
         }
         Ok(())
@@ -213,6 +273,38 @@ mod tests {
         let old = r#"{"model": "m", "price": {"input": 0.2, "cached_input": 0.05, "output": 0.5}}"#;
         let read: ModelConfig = serde_json::from_str(old).unwrap();
         assert_eq!(read.price, Price::flat(0.2, Some(0.05), 0.5));
+    }
+
+    #[test]
+    fn shares_and_temperatures_have_a_range() {
+        let check = |change: fn(&mut ProposerConfig)| {
+            let mut config = ProposerConfig::default();
+            change(&mut config);
+            config.check().map_err(|error| error.key)
+        };
+        for accepted in [Some(0.0), Some(2.0), None] {
+            let config = ProposerConfig { temperature: accepted, ..ProposerConfig::default() };
+            assert!(config.check().is_ok(), "{accepted:?}");
+        }
+        assert_eq!(check(|config| config.temperature = Some(2.1)), Err("proposer.temperature"));
+        assert_eq!(check(|config| config.temperature = Some(f64::NAN)), Err("proposer.temperature"));
+        assert_eq!(check(|config| config.max_failed_share = 1.0), Ok(()));
+        assert_eq!(check(|config| config.max_failed_share = 1.1), Err("proposer.max_failed_share"));
+        assert_eq!(check(|config| config.max_failed_share = f64::NAN), Err("proposer.max_failed_share"));
+        assert_eq!(check(|config| config.outage_minutes = 10_081), Err("proposer.outage_minutes"));
+        let left_out: ProposerConfig = serde_json::from_str(r#"{"temperature": "auto"}"#).unwrap();
+        assert_eq!(left_out.temperature, None);
+        assert_eq!(serde_json::to_value(&left_out).unwrap()["temperature"], "auto");
+        for number in ["1", "0.5"] {
+            let text = format!(r#"{{"temperature": {number}}}"#);
+            let read: ProposerConfig = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.temperature, number.parse().ok(), "{text}");
+        }
+        for bad in ["null", "\"hot\"", "[]"] {
+            let text = format!(r#"{{"temperature": {bad}}}"#);
+            assert!(serde_json::from_str::<ProposerConfig>(&text).is_err(), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<ProposerConfig>("{}").unwrap().temperature, Some(0.0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::answer::{Message, Question, Role, Sampling};
+use domain::answer::{FailureKind, Message, Question, Role, Sampling};
 use domain::secret::Secret;
 use llm::client::{Client, Timeouts};
 use llm::error::{Failure, Phase};
@@ -146,7 +146,7 @@ async fn a_call_without_the_key_is_refused_for_good() {
         let reply = client.ask(&mock.question("a")).await;
         assert_eq!(reply.result.is_ok(), right, "{reply:?}");
         if let Err(failure) = reply.result {
-            assert_eq!(llm::retry::remedy(&failure), llm::retry::Remedy::Stop, "{failure}");
+            assert_eq!(llm::refusals::kind(&failure), FailureKind::Key, "{failure}");
         }
     }
     let report = mock.provider.report();

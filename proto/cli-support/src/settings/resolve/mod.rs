@@ -152,6 +152,8 @@ impl<'a> Layers<'a> {
 fn same_type(default: &Value, value: &Value) -> bool {
     default.is_null()
         || (is_auto(default) && value.is_number())
+        // A measure that may be left to others; which one may, the program says when it reads the settings.
+        || (default.is_f64() && is_auto(value))
         || std::mem::discriminant(default) == std::mem::discriminant(value)
 }
 
