@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use results::json::Input;
+use results::input::json::Input;
 use serde_json::Value;
 
 /// Maximum uncompressed size of a file in bytes.

@@ -15,7 +15,7 @@ use domain::record::{Neighbours, Record, SourceDocument};
 use results::compact::merge;
 use results::corpus_copy::{CorpusReader, CorpusWriter};
 use results::fingerprint::fingerprint;
-use results::json::Detections;
+use results::input::json::Detections;
 use results::part::write_part;
 use results::scan::{Part, outcomes};
 

@@ -5,11 +5,9 @@ pub mod bounded;
 pub mod compact;
 pub mod corpus_copy;
 pub mod crash;
-pub mod encoding;
 pub mod file_error;
 pub mod fingerprint;
 pub mod input;
-pub mod json;
 pub mod layout;
 pub mod paper_files;
 pub mod part;
@@ -22,4 +20,3 @@ pub mod schema;
 pub mod store;
 #[cfg(test)]
 mod testing;
-pub mod zip;

@@ -9,7 +9,7 @@ use domain::outcome::ErrorKind;
 use domain::published::Detection;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
 use engine::yaml;
-use results::json::{Entry, Malformed};
+use results::input::json::{Entry, Malformed};
 
 use crate::read::{NAME_BYTES, shortened};
 use crate::resolve::Resolver;

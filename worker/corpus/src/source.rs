@@ -7,7 +7,7 @@ use domain::config::{Documents, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::record::{Record, SourceDocument};
 use results::file_error::FileError;
-use results::json::{Detections, Entry};
+use results::input::json::{Detections, Entry};
 
 use crate::detected;
 use crate::detections::Published;

@@ -29,7 +29,7 @@ use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, patched_piece};
 use corpus::{FileScan, Inputs, Place, Scan};
-use results::encoding::TextEncoding;
+use results::input::encoding::TextEncoding;
 use results::root::Below;
 
 /// Arguments of `worker fix`.

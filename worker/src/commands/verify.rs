@@ -20,7 +20,7 @@ use domain::record::{Record, SourceDocument};
 use engine::document::Document;
 use engine::verify::{Before, Candidate, Verification, examine};
 use engine::yaml::to_yaml;
-use results::json::Elements;
+use results::input::json::Elements;
 use serde_json::{Value, json};
 
 use super::propose::{Form, Rows};

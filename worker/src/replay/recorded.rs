@@ -7,7 +7,7 @@ use anyhow::bail;
 use domain::config::RunConfig;
 use domain::published;
 use mock_llm::PromptAnswers;
-use results::json::Elements;
+use results::input::json::Elements;
 use serde_json::{Value, json};
 
 use super::prompts::each_prompt;

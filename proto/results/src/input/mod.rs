@@ -1,18 +1,20 @@
 //! A file or standard input as a stream of plain bytes. Compression and encoding are told by the first bytes, not by the name.
 
+pub mod encoding;
+pub mod json;
 mod packed;
 #[cfg(test)]
 mod tests;
 mod utf16;
 mod xz;
+pub mod zip;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
-use crate::encoding::TextEncoding;
 use crate::file_error::FileError;
-use crate::zip;
+use crate::input::encoding::TextEncoding;
 use packed::{Packing, Unpacked, foreign};
 use utf16::Utf16;
 

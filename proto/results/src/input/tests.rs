@@ -4,7 +4,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::encoding::TextEncoding;
+use crate::input::encoding::TextEncoding;
 
 /// Gives one byte at a time, as a slow pipe does.
 struct Trickle<R>(R);

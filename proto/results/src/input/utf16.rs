@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::encoding::TextEncoding;
+use crate::input::encoding::TextEncoding;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 14;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::tally::Tally;
 use crate::file_error::FileError;
-use crate::json::Elements;
+use crate::input::json::Elements;
 
 /// What a file of entries gave, and where its entries lie.
 pub(super) struct Spool {

@@ -25,7 +25,7 @@ fn import(folder: &Path, files: [&Value; 3]) -> (Vec<Imported>, ImportReport) {
 
 fn whole(path: &str) -> Value {
     let mut text = Vec::new();
-    crate::json::Input::open(path).unwrap().read_to_end(&mut text).unwrap();
+    crate::input::json::Input::open(path).unwrap().read_to_end(&mut text).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 

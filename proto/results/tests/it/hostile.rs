@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use results::file_error::FileError;
-use results::json::{Detections, Entry, Input};
+use results::input::json::{Detections, Entry, Input};
 
 const LIMIT: usize = 2_000;
 

@@ -150,7 +150,7 @@ pub(super) fn shown(below: &Path) -> String {
 mod tests {
     use std::fs;
 
-    use results::encoding::NotText;
+    use results::input::encoding::NotText;
     use results::root::Refused;
 
     use super::*;

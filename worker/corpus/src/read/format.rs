@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use results::file_error::FileError;
+use results::input::zip::Zip;
 use results::root::named;
-use results::zip::Zip;
 
 use super::archive::is_archive;
 use super::names::is_yaml;

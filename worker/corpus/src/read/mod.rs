@@ -1,6 +1,6 @@
 //! Streaming readers of every form a corpus comes in.
 //!
-//! A bad entry is a value among the others ([`Malformed`](results::json::Malformed)); only a file that cannot be read any further is
+//! A bad entry is a value among the others ([`Malformed`](results::input::json::Malformed)); only a file that cannot be read any further is
 //! an error ([`FileError`](results::file_error::FileError)).
 
 mod archive;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use results::encoding::{NotText, TextEncoding};
+use results::input::encoding::{NotText, TextEncoding};
 use results::root::{Refused, Root};
 
 /// Why a file among others has no text. The others go on.

@@ -17,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::config::Limits;
 use results::file_error::{FileError, Place};
+use results::input::zip::{self, Zip};
 use results::input::{Budget, Input};
-use results::zip::{self, Zip};
 
 use super::names::{NAME_BYTES, is_manifest, shortened};
 use super::text::{FileProblem, as_text};

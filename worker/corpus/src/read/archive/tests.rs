@@ -1,6 +1,6 @@
 //! Archives of strangers.
 
-use results::encoding::NotText;
+use results::input::encoding::NotText;
 
 use super::*;
 

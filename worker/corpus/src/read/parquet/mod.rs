@@ -16,7 +16,7 @@ use parquet::file::metadata::ParquetMetaData;
 use results::bounded::pages::check_pages;
 use results::bounded::views::{VIEW_ROWS, view_reader};
 use results::file_error::FileError;
-use results::json::{Entry, Malformed};
+use results::input::json::{Entry, Malformed};
 
 use cells::{Cell, Cells, Role};
 
