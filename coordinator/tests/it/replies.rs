@@ -136,22 +136,35 @@ fn what_is_no_answer_is_said() {
     };
     let call = json!({"tool_calls": [{"function": {"name": "apply", "arguments": "{}"}}]});
     for (reply, said, tries) in [
-        (null(json!({})), "the answer is empty: finish reason stop", 2),
-        (null(json!({"reasoning_content": "[]"})), "its text stands in reasoning_content alone", 2),
-        (null(call), "a call of the tool apply came in its place", 2),
-        (http("200 OK", "data: {\"choices\": []}\n\n"), "an event stream came", 2),
-        (http("200 OK", "<html><title>Sign in</title></html>"), "a page came in place of JSON (Sign in)", 2),
+        (null(json!({})), "the answer is empty: finish reason stop", Some(2)),
+        (null(json!({"reasoning_content": "[]"})), "its text stands in reasoning_content alone", Some(2)),
+        (null(call), "a call of the tool apply came in its place", Some(2)),
+        (http("200 OK", "data: {\"choices\": []}\n\n"), "an event stream came", None),
+        (
+            http("200 OK", "<html><title>Sign in</title></html>"),
+            "a page came in place of JSON (Sign in)",
+            None,
+        ),
         (
             http("200 OK", "{\"error\": {\"message\": \"overloaded\", \"code\": 503}}"),
             "the provider answered 503: overloaded",
-            2,
+            None,
         ),
-        (completion("[{\"op\": \"remove\", \"path\": \"/a\"},]"), "trailing comma", 1),
-        (completion(&json!({"patch": "[]"}).to_string()), "`patch` is a text", 1),
+        (completion("[{\"op\": \"remove\", \"path\": \"/a\"},]"), "trailing comma", Some(1)),
+        (completion(&json!({"patch": "[]"}).to_string()), "`patch` is a text", Some(1)),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let provider = Recorder::start(move |_| reply.clone());
-        run_at(folder.path(), &provider, &["proposer.retries=1"]);
+        let ended = run_at(folder.path(), &provider, &["proposer.retries=1", "proposer.outage_minutes=0"]);
+        let Some(tries) = tries else {
+            // No call is answered: that is no record's failure.
+            assert!(
+                ended.status.code() == Some(2) && ended.stderr.contains(said),
+                "{said}: {}",
+                ended.stderr
+            );
+            continue;
+        };
         let rows = outcomes(folder.path());
         assert!(!rows.is_empty(), "{said}");
         for row in rows {
@@ -268,7 +281,12 @@ fn a_dead_proxy_is_named_without_its_password() {
     // A port that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let proxy = format!("http://user:hunter2@127.0.0.1:{port}");
-    let settings = ["grok.api_key_env=", "grok.endpoint=http://models.example/v1", "proposer.retries=0"];
+    let settings = [
+        "grok.api_key_env=",
+        "grok.endpoint=http://models.example/v1",
+        "proposer.retries=0",
+        "proposer.outage_minutes=0",
+    ];
     let ended = run(
         folder.path(),
         &settings,
