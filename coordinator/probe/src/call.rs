@@ -89,7 +89,10 @@ impl Call {
                 self.status = match failure {
                     Failure::Refused(refusal) => Some(refusal.status.unwrap_or(200)),
                     Failure::Redirected { status, .. } => Some(*status),
-                    Failure::Garbage(_) | Failure::Withheld { .. } | Failure::TooLarge { .. } => Some(200),
+                    Failure::Garbage(_)
+                    | Failure::OtherFormat(_)
+                    | Failure::Withheld { .. }
+                    | Failure::TooLarge { .. } => Some(200),
                     _ => None,
                 };
                 let throttled = is_throttled(failure);

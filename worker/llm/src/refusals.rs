@@ -248,9 +248,9 @@ fn contains(text: &str, pattern: &str) -> bool {
 pub fn kind(failure: &Failure) -> FailureKind {
     match failure {
         Failure::Connect { reason, .. } if reason.to_ascii_lowercase().contains("certificate") => ACCOUNT,
-        Failure::Connect { .. } | Failure::Timeout(_) | Failure::Reset(_) => PASSING,
-        // A truncated body, whose next one is complete; or a page or an event stream, which every call brings.
-        Failure::Garbage(_) => FailureKind::Unknown,
+        // Garbage: a truncated body, or the words of a proxy; the next one may be complete.
+        Failure::Connect { .. } | Failure::Timeout(_) | Failure::Reset(_) | Failure::Garbage(_) => PASSING,
+        Failure::OtherFormat(_) => FailureKind::Unknown,
         Failure::TooLarge { .. } | Failure::CutOff | Failure::Empty { .. } | Failure::Withheld { .. } => {
             PROMPT
         }
@@ -521,7 +521,8 @@ mod tests {
             (connect("invalid peer certificate: UnknownIssuer"), ACCOUNT),
             (Failure::Timeout(crate::error::Phase::FirstByte), PASSING),
             (Failure::Reset(text()), PASSING),
-            (Failure::Garbage(text()), FailureKind::Unknown),
+            (Failure::Garbage(text()), PASSING),
+            (Failure::OtherFormat(text()), FailureKind::Unknown),
             (Failure::Refused(Refusal { words: text(), ..Refusal::default() }), PASSING),
             (Failure::Redirected { status: 308, location: text() }, ACCOUNT),
             (Failure::CutOff, PROMPT),

@@ -23,7 +23,7 @@ const MODEL_NAME: usize = 200;
 pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer, Failure>, Usage) {
     let mut value: Value = match serde_json::from_slice(page::without_mark(body)) {
         Ok(value) => value,
-        Err(error) => return (Err(Failure::Garbage(page::not_json(body, &error, mask))), Usage::default()),
+        Err(error) => return (Err(page::not_json(body, &error, mask)), Usage::default()),
     };
     let is_answer = content::has_choices(&value) && refusal::within_answer(&value).is_none();
     if is_answer {

@@ -1,25 +1,29 @@
 //! Bodies that are not JSON: what came, and what to do.
 
-use crate::error::quoted;
+use crate::error::{Failure, quoted};
 use crate::mask::KeyMask;
 
 /// So many bytes of a body are looked at for its first words.
 const FIRST: usize = 16 << 10;
 
 /// Says of the body of a reply with status 2xx why it is no answer.
-pub(super) fn not_json(body: &[u8], error: &serde_json::Error, mask: &KeyMask) -> String {
+pub(super) fn not_json(body: &[u8], error: &serde_json::Error, mask: &KeyMask) -> Failure {
     let text = first_text(body);
     let begin = text.trim_start();
-    if begin.is_empty() {
-        "its body is empty".to_owned()
-    } else if is_event_stream(begin) {
-        "an event stream came, which was not asked for: switch streaming off at the server or gateway"
-            .to_owned()
-    } else if begin.starts_with('<') {
-        format!(
+    if is_event_stream(begin) {
+        return Failure::OtherFormat(
+            "an event stream came, which was not asked for: switch streaming off at the server or gateway"
+                .to_owned(),
+        );
+    }
+    if begin.starts_with('<') {
+        return Failure::OtherFormat(format!(
             "a page came in place of JSON ({}): is the endpoint right, or does a login page or a proxy stand between?",
             words(body, mask)
-        )
+        ));
+    }
+    Failure::Garbage(if begin.is_empty() {
+        "its body is empty".to_owned()
     } else if std::str::from_utf8(body).is_err() {
         "it is not text in UTF-8".to_owned()
     } else if begin.starts_with(['{', '[']) {
@@ -27,7 +31,7 @@ pub(super) fn not_json(body: &[u8], error: &serde_json::Error, mask: &KeyMask) -
         format!("not valid JSON: {error}{cut}")
     } else {
         format!("a text came in place of JSON: {}", words(body, mask))
-    }
+    })
 }
 
 /// The first words of a page or a text, with the key masked, also where tags stand within it.
