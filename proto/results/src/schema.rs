@@ -184,6 +184,9 @@ columns! {
     PUBLISHED "published" TextOrNull Execution
 }
 
+/// Columns that parts of earlier releases of this format do not have: missing, they are null.
+pub const LATER: [&str; 1] = [ESTIMATED_TOKENS];
+
 /// The schema of every part.
 pub fn outcomes() -> SchemaRef {
     let fields: Vec<Field> = COLUMNS
