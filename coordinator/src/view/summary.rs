@@ -6,7 +6,7 @@ use cli_support::escape::{one_line, visible};
 use domain::config::Documents;
 use domain::outcome::Status;
 use domain::tally::{Reason, Tally};
-use proto::convert::RunStatus;
+use proto::convert::{LlmStatus, RunStatus};
 use serde_json::{Value, json};
 
 use crate::ledger::{RunEntry, RunResources};
@@ -111,7 +111,7 @@ impl Summary {
         text.push_str(&llm_line::sources(tally));
         if let Some(llm_line) = llm_line::line(status) {
             let _ = write!(text, "  {llm_line}");
-            let cost = status.model.as_ref().and_then(|model| model.whole_cost_usd()).unwrap_or(0.0);
+            let cost = status.model.as_ref().and_then(LlmStatus::whole_cost_usd).unwrap_or(0.0);
             if let Some(cost) = per_accepted(cost, tally.accepted).filter(|cost| *cost > 0.0) {
                 let _ = write!(text, ", {} USD for each accepted repair", llm_line::usd(cost));
             }
