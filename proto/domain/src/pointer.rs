@@ -165,7 +165,7 @@ mod tests {
             "": {"": 1}, "a/b": [[1, 2], {"~": 3}], "~1": 4, "0": 5, "l": [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
         });
         let found = ["", "/", "//", "/a~1b/0/1", "/a~1b/1/~0", "/~01", "/0", "/l/0", "/l/10"];
-        let none = [
+        let absent = [
             "/x",
             "/l/01",
             "/l/00",
@@ -178,7 +178,7 @@ mod tests {
             "/0/0",
             "/l/a",
         ];
-        for text in found.iter().chain(&none) {
+        for text in found.iter().chain(&absent) {
             let node = Pointer::parse(*text).unwrap().resolve(&document);
             assert_eq!(node, document.pointer(text), "{text}");
             assert_eq!(node.is_some(), found.contains(text), "{text}");
