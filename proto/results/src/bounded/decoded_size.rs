@@ -3,7 +3,7 @@
 //!
 //! A page of a few bytes can stand for gigabytes: a dictionary whose one long value is named a million times, or a compressed
 //! run. What the footer says of sizes is the writer's word; the header of a page is what its reader obeys, for the compressions
-//! that [`obeys_headers`] names.
+//! that `obeys_headers` names.
 
 use std::sync::Arc;
 
