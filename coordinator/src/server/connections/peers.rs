@@ -57,7 +57,7 @@ const OWN_OVERHEAD_RATE: f64 = 4096.0;
 /// Shortest and longest pause of a connection whose peer sends too much overhead; then it is looked at again. A thousand of
 /// them that are looked at every few milliseconds cost more than what they send.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a call counts as that is refused for want of a right: it costs about as much as reading so many bytes of overhead.
 const REFUSED_CALL: f64 = 16_384.0;
