@@ -157,7 +157,7 @@ fn what_is_no_answer_is_said() {
         let provider = Recorder::start(move |_| reply.clone());
         let ended = run_at(folder.path(), &provider, &["proposer.retries=1", "proposer.outage_minutes=0"]);
         let Some(tries) = tries else {
-            // No call is answered: that is no record's failure.
+            // The provider answers no call: the run stops, and no record counts as failed.
             assert!(
                 ended.status.code() == Some(2) && ended.stderr.contains(said),
                 "{said}: {}",
@@ -278,7 +278,7 @@ fn a_key_that_is_not_a_key_alone_is_refused_before_a_call() {
 #[test]
 fn a_dead_proxy_is_named_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
-    // A port that nobody listens on.
+    // A port without a listener.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let proxy = format!("http://user:hunter2@127.0.0.1:{port}");
     let settings = [

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Origin {
     /// The program's own default.
     Default,
-    /// A list that is shipped with the program, for a key that nobody set.
+    /// A table that is shipped with the program, for keys that are not set.
     List(String),
     /// This configuration file.
     File(String),
