@@ -13,6 +13,7 @@ pub mod published;
 pub mod record;
 pub mod run;
 pub mod secret;
+pub mod server_verdict;
 pub mod strict_json;
 pub mod tally;
 #[cfg(feature = "testing")]
