@@ -1,10 +1,14 @@
 //! JSON Patch (RFC 6902): operations as immutable values. The verifier applies them.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::pointer::Pointer;
-use crate::strict_json;
+use crate::strict_json::{self, Strict};
 
 /// One RFC 6902 operation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,31 +32,79 @@ pub enum Op {
 impl<'de> Deserialize<'de> for Op {
     /// An operation is an object (RFC 6902 §4). The derived reader takes a list as well, `["remove", "/a"]`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match strict_json::deserialize(deserializer)? {
-            Value::Object(members) => operation(members).map_err(de::Error::custom),
-            Value::Array(_) => Err(de::Error::custom("an operation is an object, not a list")),
-            _ => Err(de::Error::custom("an operation is an object")),
-        }
+        deserializer.deserialize_any(Members::default())?.operation().map_err(de::Error::custom)
     }
 }
 
-/// Members that RFC 6902 does not name are ignored (§4).
-fn operation(mut members: Map<String, Value>) -> Result<Op, serde_json::Error> {
-    const OPS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
-    let mut member = |name| members.swap_remove(name).ok_or_else(|| de::Error::missing_field(name));
-    let op = String::deserialize(member("op")?)?;
-    if !OPS.contains(&op.as_str()) {
-        return Err(de::Error::unknown_variant(&op, &OPS));
+/// The members of an operation. Those that RFC 6902 does not name are ignored (§4), but for their names.
+#[derive(Default)]
+struct Members {
+    op: Option<Value>,
+    path: Option<Value>,
+    from: Option<Value>,
+    value: Option<Value>,
+    others: BTreeSet<String>,
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an operation as an object")
     }
-    let path = Pointer::deserialize(member("path")?)?;
-    Ok(match op.as_str() {
-        "add" => Op::Add { path, value: member("value")? },
-        "remove" => Op::Remove { path },
-        "replace" => Op::Replace { path, value: member("value")? },
-        "move" => Op::Move { from: Pointer::deserialize(member("from")?)?, path },
-        "copy" => Op::Copy { from: Pointer::deserialize(member("from")?)?, path },
-        _ => Op::Test { path, value: member("value")? },
-    })
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self, A::Error> {
+        Err(de::Error::custom("an operation is an object, not a list"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self, A::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            let member = match name.as_str() {
+                "op" => &mut self.op,
+                "path" => &mut self.path,
+                "from" => &mut self.from,
+                "value" => &mut self.value,
+                _ => {
+                    members.next_value_seed(Strict)?;
+                    if self.others.contains(&name) {
+                        return Err(strict_json::twice(&name));
+                    }
+                    self.others.insert(name);
+                    continue;
+                }
+            };
+            if member.is_some() {
+                return Err(strict_json::twice(&name));
+            }
+            *member = Some(members.next_value_seed(Strict)?);
+        }
+        Ok(self)
+    }
+}
+
+impl Members {
+    fn operation(self) -> Result<Op, serde_json::Error> {
+        const OPS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
+        fn there(member: Option<Value>, name: &'static str) -> Result<Value, serde_json::Error> {
+            member.ok_or_else(|| de::Error::missing_field(name))
+        }
+        let op = String::deserialize(there(self.op, "op")?)?;
+        if !OPS.contains(&op.as_str()) {
+            return Err(de::Error::unknown_variant(&op, &OPS));
+        }
+        let path = Pointer::deserialize(there(self.path, "path")?)?;
+        let (from, value) = (self.from, self.value);
+        let from = || Pointer::deserialize(there(from, "from")?);
+        let value = || there(value, "value");
+        Ok(match op.as_str() {
+            "add" => Op::Add { path, value: value()? },
+            "remove" => Op::Remove { path },
+            "replace" => Op::Replace { path, value: value()? },
+            "move" => Op::Move { from: from()?, path },
+            "copy" => Op::Copy { from: from()?, path },
+            _ => Op::Test { path, value: value()? },
+        })
+    }
 }
 
 impl Op {
@@ -118,7 +170,8 @@ mod tests {
             (r#"[["remove", "/a"]]"#, "not a list"),
             (r#"[{"op":"remove","path":"/a","path":"/b"}]"#, "\"path\" occurs twice"),
             (r#"[{"op":"add","path":"/a","value":{"b":1,"b":2}}]"#, "\"b\" occurs twice"),
-            (r#"["remove"]"#, "an operation is an object"),
+            (r#"["remove"]"#, "expected an operation as an object"),
+            (r#"[{"op":"remove","path":"/a","x":1,"x":2}]"#, "\"x\" occurs twice"),
         ] {
             let error = Patch::from_json(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

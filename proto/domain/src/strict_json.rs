@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Reads one whole JSON value. Fails where `serde_json` does, and on a repeated member name.
@@ -34,8 +35,14 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, 
     Strict.deserialize(deserializer)
 }
 
+/// The error of an object that has a member twice.
+pub(crate) fn twice<E: Error>(name: &str) -> E {
+    let shown: String = name.chars().take(80).collect();
+    E::custom(format_args!("the name {shown:?} occurs twice in one object"))
+}
+
 /// A value whose objects have unique names.
-struct Strict;
+pub(crate) struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
@@ -91,12 +98,12 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                let shown: String = name.chars().take(80).collect();
-                return Err(A::Error::custom(format_args!("the name {shown:?} occurs twice in one object")));
+            match map.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(members.next_value_seed(Strict)?);
+                }
+                Entry::Occupied(known) => return Err(twice(known.key())),
             }
-            let value = members.next_value_seed(Strict)?;
-            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }
