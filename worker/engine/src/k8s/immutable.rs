@@ -1,6 +1,8 @@
 //! Fields that the API server refuses to change on an object that exists (Kubernetes API reference; `ValidateUpdate` of
 //! `pkg/apis/*/validation`).
 
+use domain::patch::{Op, Patch};
+use domain::pointer::Pointer;
 use serde_json::{Map, Value};
 
 use super::view::View;
@@ -14,6 +16,26 @@ pub fn changed(before: &View<'_>, after: &View<'_>) -> Vec<&'static str> {
         found.push("/spec");
     }
     found
+}
+
+/// Whether a patch writes where [`changed`] looks. What it does there may still be nothing.
+pub fn may_change(view: &View<'_>, patch: &Patch) -> bool {
+    let places = match view.kind() {
+        "Pod" => &["/spec"],
+        kind => fields(kind),
+    };
+    let meets = |at: &Pointer| {
+        places.iter().any(|place| {
+            let (longer, shorter) =
+                if at.as_str().len() > place.len() { (at.as_str(), *place) } else { (*place, at.as_str()) };
+            longer.strip_prefix(shorter).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    patch.0.iter().any(|op| match op {
+        Op::Move { from, path } => meets(from) || meets(path),
+        Op::Test { .. } => false,
+        _ => meets(op.path()),
+    })
 }
 
 /// The fields of a kind that stay as they were created.
@@ -66,6 +88,26 @@ mod tests {
         let (before, after) = (document(old), document(new));
         let alone = Neighbours::Unknown;
         changed(&View::new(&before, &alone), &View::new(&after, &alone))
+    }
+
+    #[test]
+    fn a_patch_may_change_what_it_writes_to_or_around() {
+        let old = document("kind: StatefulSet\nspec: {serviceName: a}");
+        let pod = document("kind: Pod\nspec: {}");
+        let may_change = |document, patch: &str| {
+            let view = View::new(document, &Neighbours::Unknown);
+            super::may_change(&view, &Patch::from_json(patch).unwrap())
+        };
+        for at in ["", "/spec", "/spec/serviceName", "/spec/selector/matchLabels/a"] {
+            assert!(may_change(&old, &format!(r#"[{{"op":"remove","path":"{at}"}}]"#)), "{at}");
+        }
+        assert!(may_change(&old, r#"[{"op":"move","from":"/spec/serviceName","path":"/x"}]"#));
+        assert!(may_change(&pod, r#"[{"op":"add","path":"/spec/hostPID","value":true}]"#));
+        for at in ["/spec/serviceNames", "/spec/template/spec/serviceName", "/specs", "/metadata/name"] {
+            assert!(!may_change(&old, &format!(r#"[{{"op":"remove","path":"{at}"}}]"#)), "{at}");
+        }
+        assert!(!may_change(&pod, r#"[{"op":"add","path":"/metadata/labels","value":{}}]"#));
+        assert!(!may_change(&old, r#"[{"op":"test","path":"/spec","value":{}}]"#));
     }
 
     #[test]

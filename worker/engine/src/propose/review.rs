@@ -36,6 +36,10 @@ pub(super) fn effect(view: &View<'_>, patch: &Patch, mut cautions: Vec<Caution>)
     if let Some(reason) = of_node_agent(view, &cautions) {
         return Effect::NeedsReview(reason);
     }
+    // Most patches touch nothing that the rest looks at, and are not applied here.
+    if !immutable::may_change(view, patch) && view.neighbours_here().next().is_none() {
+        return Effect::Fine(cautions);
+    }
     let patched = apply(view.value, patch).ok().and_then(|value| Document::from_value(value).ok());
     let Some(patched) = patched else { return Effect::Fine(cautions) };
     let after = View::of(&patched.value, view.identity, view.neighbours);
