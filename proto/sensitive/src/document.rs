@@ -118,6 +118,10 @@ fn replaced_text(text: &str, place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) 
 
 /// Whether the whole text is a secret by its key: an applied configuration, a file of keys.
 fn is_whole(name: &str, text: &str) -> bool {
+    // What every one of these names has.
+    if !name.contains(['.', '-', '_']) && !name.ends_with("passwd") && !name.ends_with("pgpass") {
+        return false;
+    }
     let applied = APPLIED.iter().any(|end| name.ends_with(end));
     let file = SECRET_FILES.iter().any(|end| name.ends_with(end)) && !name.ends_with("pub.key");
     (applied && text.len() > 20)
@@ -161,25 +165,21 @@ fn command(items: &mut [Value], place: &Place<'_>, take: &mut dyn FnMut(Found<'_
 }
 
 fn object(entries: &mut Map<String, Value>, place: &Place<'_>, take: &mut dyn FnMut(Found<'_>) -> String) {
-    let secret =
-        entries.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("secret"));
-    let name = pair(entries);
-    let program = program(entries);
-    let reference = entries.contains_key("remoteRef") || entries.contains_key("secretKeyRef");
+    let about = About::of(entries);
     for (key, entry) in entries.iter_mut() {
-        let members = secret && matches!(key.as_str(), "data" | "stringData");
+        let members = about.secret && matches!(key.as_str(), "data" | "stringData");
         let literals = key == "literals" && place.name == "secretGenerator";
-        let named = match &name {
+        let named = match &about.name {
             Some(name) if VALUES.contains(&key.as_str()) => name.as_str(),
             // The key of another store's entry.
-            _ if reference && key == "secretKey" => "",
+            _ if about.reference && key == "secretKey" => "",
             _ => key.as_str(),
         };
         let inner = Place {
             name: if entry.is_array() && key == "literals" { place.name } else { named },
             all: place.all || members,
             program: matches!(key.as_str(), "args" | "command" | "entrypoint")
-                .then_some(program.as_deref())
+                .then_some(about.program.as_deref())
                 .flatten(),
             ..*place
         };
@@ -188,6 +188,49 @@ fn object(entries: &mut Map<String, Value>, place: &Place<'_>, take: &mut dyn Fn
         } else if !is_list_of_names(key, entry) {
             replace(entry, &inner, take);
         }
+    }
+}
+
+/// What the keys of an object say of its values.
+#[derive(Default)]
+struct About {
+    /// It is a Secret.
+    secret: bool,
+    /// It points to an entry of another store.
+    reference: bool,
+    /// The name of a pair (of an environment variable, a header, a parameter).
+    name: Option<String>,
+    /// The program of a container, for the arguments that stand apart from it.
+    program: Option<String>,
+}
+
+impl About {
+    /// One pass: most objects have none of these keys, and looking for each would cost more than all else.
+    fn of(entries: &Map<String, Value>) -> Self {
+        let mut about = Self::default();
+        let (mut pair, mut args, mut program) = (false, false, None);
+        // The first of [`NAMES`] that there is.
+        let mut name: Option<(usize, &str)> = None;
+        for (key, entry) in entries {
+            match key.as_str() {
+                "kind" => {
+                    about.secret = entry.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("secret"));
+                }
+                "remoteRef" | "secretKeyRef" => about.reference = true,
+                "args" => args = true,
+                "command" => program = entry.as_array().and_then(|words| words.first()?.as_str()),
+                key => pair |= VALUES.contains(&key),
+            }
+            if let Some(text) = entry.as_str()
+                && let Some(rank) = NAMES.iter().position(|name| name == key)
+                && name.is_none_or(|(first, _)| rank < first)
+            {
+                name = Some((rank, text));
+            }
+        }
+        about.name = name.filter(|_| pair).map(|(_, text)| text.to_owned());
+        about.program = program.filter(|_| args).map(str::to_owned);
+        about
     }
 }
 
@@ -221,15 +264,3 @@ const VALUES: [&str; 6] = ["value", "Value", "values", "default", "VALUE", "stri
 /// Keys of the first half.
 const NAMES: [&str; 10] =
     ["name", "key", "Name", "Key", "property", "variable", "parameter", "NAME", "id", "header"];
-
-/// The name of a pair (of an environment variable, a header, a parameter).
-fn pair(entries: &Map<String, Value>) -> Option<String> {
-    VALUES.iter().find_map(|key| entries.get(*key))?;
-    NAMES.iter().find_map(|key| entries.get(*key).and_then(Value::as_str)).map(str::to_owned)
-}
-
-/// The program of a container, for the arguments that stand apart from it.
-fn program(entries: &Map<String, Value>) -> Option<String> {
-    let first = entries.get("command")?.as_array()?.first()?.as_str()?;
-    entries.get("args").map(|_| first.to_owned())
-}

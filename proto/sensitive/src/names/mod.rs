@@ -113,11 +113,11 @@ struct Claim {
 
 /// Whether the text `value` of a setting called `name` is a secret.
 pub(crate) fn is_secret(name: &str, value: &str) -> bool {
+    let Some(claim) = claim(name) else { return false };
     let value = value.trim();
     if value.is_empty() || forms::is_reference(value) {
         return false;
     }
-    let Some(claim) = claim(name) else { return false };
     if forms::is_null(value) || (name == "secretName" && forms::is_dns_name(value)) {
         return false;
     }
