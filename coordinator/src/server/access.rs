@@ -206,7 +206,15 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let (path, peer) = (request.uri().path(), request.extensions().get::<Peer>());
         match self.access.check(path, peer, request.headers()) {
-            Ok(()) => Either::Left(self.inner.call(request)),
+            Ok(()) => {
+                // What everyone may do says nothing of a peer.
+                if let Some(connection) = peer.and_then(|peer| peer.connection.as_ref())
+                    && needed(path).is_some()
+                {
+                    connection.permitted();
+                }
+                Either::Left(self.inner.call(request))
+            }
             Err(refusal) => {
                 let address = peer.map_or("an unknown address", |peer| &peer.address);
                 self.access.refused.log(&address, &refusal.message);

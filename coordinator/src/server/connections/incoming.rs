@@ -17,6 +17,9 @@ use super::peers::{PeerConnection, PeerKey, Peers, Refused, Seat};
 /// Pause after a failure to accept, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes that are read at once from a peer of which nothing is known: room for a handshake or a few calls.
+const UNKNOWN_READ: usize = 1024;
+
 /// Shortest time between two warnings about refused connections.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -116,6 +119,8 @@ pub(crate) struct LimitedStream<S> {
     stream: S,
     check: Interval,
     pause: Option<Pin<Box<Sleep>>>,
+    /// What was read last is to be looked at before more is read.
+    yields: bool,
 }
 
 impl<S> LimitedStream<S> {
@@ -125,15 +130,15 @@ impl<S> LimitedStream<S> {
         let period = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let mut check = tokio::time::interval_at(Instant::now() + period, period);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { stream, seat, check, pause: None }
+        Self { stream, seat, check, pause: None, yields: false }
     }
 
-    /// Fails when the connection has passed a time limit; otherwise the task is woken for the next check.
     /// The stream itself.
     pub(crate) const fn get_ref(&self) -> &S {
         &self.stream
     }
 
+    /// Fails when the connection has passed a time limit; otherwise the task is woken for the next check.
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while let Poll::Ready(now) = self.check.poll_tick(cx) {
             if let Some(why) = self.seat.connection.overdue(now) {
@@ -158,6 +163,32 @@ impl<S> LimitedStream<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> LimitedStream<S> {
+    /// Reads a little, and lets HTTP/2 hand over the calls in it before it reads on: it would read all that has arrived
+    /// first, and a thousand peers without a right had tens of thousands of calls open before one of them was refused.
+    fn poll_read_little(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.yields) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        if self.pause.is_none()
+            && let Some(pause) = self.seat.connection.pause(now)
+        {
+            self.pause = Some(Box::pin(tokio::time::sleep_until(now + pause)));
+        }
+        ready!(self.poll_pause(cx));
+        let mut bytes = [0; UNKNOWN_READ];
+        let mut little =
+            ReadBuf::new(bytes.get_mut(..buffer.remaining().min(UNKNOWN_READ)).unwrap_or_default());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut little))?;
+        buffer.put_slice(little.filled());
+        self.seat.connection.received(now, little.filled().len());
+        self.yields = !little.filled().is_empty();
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for LimitedStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -166,6 +197,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for LimitedStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.in_time(cx)?;
+        if this.seat.connection.is_unknown() {
+            return this.poll_read_little(cx, buffer);
+        }
         ready!(this.poll_pause(cx));
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;

@@ -46,7 +46,7 @@ impl Default for ConnectionLimits {
             first_request: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             unread_response: Duration::from_secs(30),
-            connection_requests: 32,
+            connection_requests: 16,
             peer_requests: 2048,
             header_bytes: 16 << 10,
             message: Duration::from_secs(30),

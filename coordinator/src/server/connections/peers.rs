@@ -168,6 +168,8 @@ impl Peers {
                 unpolled: 0,
                 next: 0,
                 overhead: Bucket::new(now),
+                permitted: false,
+                charged: 0,
             }),
         });
         Ok(Seat { connection })
@@ -222,6 +224,10 @@ struct State {
     next: u64,
     /// Bytes received that were no messages.
     overhead: Bucket,
+    /// Whether a call was permitted to its sender: until then nothing is known of the peer.
+    permitted: bool,
+    /// Calls that were counted as refused before that.
+    charged: u32,
 }
 
 /// The connect info of a connection, found in the extensions of its requests.
@@ -232,6 +238,11 @@ impl PeerConnection {
     /// The peer at the other end.
     pub(crate) fn key(&self) -> PeerKey {
         self.0.peer.key
+    }
+
+    /// Notes that a call of the connection was permitted to its sender.
+    pub(crate) fn permitted(&self) {
+        self.0.permitted(Instant::now());
     }
 }
 
@@ -272,10 +283,31 @@ impl Connection {
             .then(|| Duration::from_secs_f64(beyond / OWN_OVERHEAD_RATE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
     }
 
-    /// Notes a call that was refused for want of a right: who repeats it is slowed down.
+    /// Notes a call that was refused for want of a right: who repeats it is slowed down. Before the first permitted call
+    /// each was counted when it began.
     pub(super) fn refused(&self, now: Instant) {
-        lock(&self.state).overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
-        self.add_peer_overhead(now, REFUSED_CALL);
+        let mut state = lock(&self.state);
+        if state.permitted {
+            state.overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
+            drop(state);
+            self.add_peer_overhead(now, REFUSED_CALL);
+        }
+    }
+
+    /// Notes that a call was permitted: what was counted before is taken back.
+    pub(super) fn permitted(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        if !std::mem::replace(&mut state.permitted, true) {
+            let credit = -REFUSED_CALL * f64::from(std::mem::take(&mut state.charged));
+            state.overhead.add(now, OWN_OVERHEAD_RATE, credit);
+            drop(state);
+            self.add_peer_overhead(now, credit);
+        }
+    }
+
+    /// Whether no call was permitted yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        !lock(&self.state).permitted
     }
 
     /// Notes whether a request body is being read.
@@ -327,7 +359,16 @@ impl Connection {
         state.requests += 1;
         state.had_request = true;
         state.next += 1;
-        Ok(OpenRequest { connection: Arc::clone(self), number: state.next })
+        let number = state.next;
+        if !state.permitted {
+            // Counted before it is answered: a peer without a right could send thousands before the first refusal.
+            let now = Instant::now();
+            state.charged = state.charged.saturating_add(1);
+            state.overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
+            drop(state);
+            self.add_peer_overhead(now, REFUSED_CALL);
+        }
+        Ok(OpenRequest { connection: Arc::clone(self), number })
     }
 
     /// Memory for a message of `bytes`: waits while it is taken, refuses where many wait already.

@@ -226,6 +226,7 @@ async fn who_repeats_calls_without_a_right_is_read_later() {
     let (_stream, _end, repeating) = one(&peers).await;
     let (_other, _other_end, other) = one(&peers).await;
     let now = Instant::now();
+    repeating.permitted();
     for call in 0..300 {
         assert!(call <= 256 || repeating.0.pause(now).is_some(), "call {call}");
         repeating.0.refused(now);
@@ -233,6 +234,39 @@ async fn who_repeats_calls_without_a_right_is_read_later() {
     assert!(other.0.pause(now).is_none(), "another connection of the same address has done nothing");
     tokio::time::advance(Duration::from_secs(3600)).await;
     assert!(repeating.0.pause(Instant::now()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_an_unknown_peer_count_before_they_are_answered() {
+    let peers = Peers::new(ConnectionLimits { peer_overhead: 1000, ..ConnectionLimits::default() });
+    let (_stream, _end, unknown) = one(&peers).await;
+    let now = Instant::now();
+    let begin = || drop(unknown.0.begin_request().unwrap());
+    (0..4).for_each(|_| begin());
+    assert!(unknown.0.pause(now).is_none(), "what a connection may always send");
+    (0..4).for_each(|_| begin());
+    assert!(unknown.0.pause(now).is_some());
+    unknown.permitted();
+    assert!(unknown.0.pause(now).is_none(), "it had the right all along");
+    (0..100).for_each(|_| begin());
+    assert!(unknown.0.pause(now).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_peer_is_read_in_pieces_that_are_looked_at() {
+    let peers = Peers::new(ConnectionLimits::default());
+    let (mut streams, mut ends) = accept(&peers, &[A]).await;
+    let (mut stream, mut end) = (streams.pop().unwrap(), ends.pop().unwrap());
+    let connection = stream.connect_info();
+    end.write_all(&[7; 4000]).await.unwrap();
+    let mut buffer = [0; 8192];
+    let mut read = async |at: usize| stream.read(&mut buffer[at..]).await.unwrap();
+    assert_eq!([read(0).await, read(1024).await, read(2048).await], [1024; 3]);
+    connection.permitted();
+    assert_eq!(read(3072).await, 928);
+    end.write_all(&[7; 4000]).await.unwrap();
+    assert_eq!(read(0).await, 4000);
+    assert!(buffer[..4000].iter().all(|byte| *byte == 7));
 }
 
 #[tokio::test(start_paused = true)]
