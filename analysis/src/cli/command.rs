@@ -10,7 +10,7 @@ use super::paper::{
 };
 use super::queue::Queued;
 use super::report::Report;
-use super::rollout::{Risk, Schedule, Simulate, Sweep};
+use super::rollout::{Compare, Risk, Schedule, Simulate, Sweep};
 use super::runs::{
     Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
 };
@@ -76,9 +76,12 @@ pub(crate) enum Command {
     /// Risk of each detection: base risk of its policy, image scans, EPSS, known exploits
     Risk(Risk),
     /// Rollout order of the accepted repairs, by score
+    ///
+    /// The expected time of a repair is what its rollout takes (by kind, replicas and policy, from --rollout), plus the
+    /// measured time to propose and verify. With --verified it is that of the paper's files.
     Schedule(Schedule),
     /// Four orders of one queue: ranks and waits of the records of highest risk
-    Compare(Schedule),
+    Compare(Compare),
     /// The same queue under a grid of weights
     Sweep(Sweep),
     /// Simulation of the queue over time: arrivals, servers, retries, aging, learning bandits

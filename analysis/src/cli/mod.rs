@@ -17,7 +17,7 @@ pub(crate) use paper::{
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
 pub(crate) use report::Report;
-pub(crate) use rollout::{Queue, Risk, Schedule, Simulate, Sweep};
+pub(crate) use rollout::{Compare, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
 pub(crate) use runs::{
     Ablation, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, TaxonomyTable,
     Tokens,
