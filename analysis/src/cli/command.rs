@@ -5,6 +5,7 @@ use cli_support::completions::Shell;
 use cli_support::telemetry::Logs;
 
 use super::args::Runs;
+use super::head_to_head::{Escapes, Power};
 use super::paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
@@ -55,6 +56,26 @@ pub(crate) enum Command {
     Tokens(Tokens),
     /// Acceptance when a gate's verdict is ignored, and the records that only that gate rejects
     Ablation(Ablation),
+    /// Escape matrix: what weaker sets of gates would let through of what all gates refuse
+    ///
+    /// Regimes, over the same repairs: emitted (no gate), policy only, admission style (policy and schema), and the full
+    /// verifier. A rate is a share of the proposed repairs, i.e. of those on which at least one gate ran; records that
+    /// need review, have nothing to fix or got no proposal are not among them. An escape is undecided if a gate of its
+    /// regime did not run.
+    Escapes(Escapes),
+    /// Runs of several proposers over the same records: acceptance, quality, price, by policy
+    ///
+    /// Each run is a proposer. Acceptance is given of all records and of those whose document was valid before, with
+    /// Wilson intervals; each pair of runs is tested by McNemar's exact test over the records that both have, corrected
+    /// by Holm. Time is the work of proposing, calls and verification; time and cost are of all records, divided by the
+    /// accepted repairs. What was not measured is a dash, and null in JSON.
+    CompareProposers(Runs),
+    /// Records that a comparison needs, and the difference that runs could have shown
+    ///
+    /// For two runs over different records (unpaired), and for two over the same (paired, McNemar's test), which depends
+    /// on the share of records that one run alone accepts. Records count as independent; where several are of one
+    /// document, more are needed.
+    Power(Power),
     /// Precision and recall of detections against labels
     DetectorEval(DetectorEval),
     /// Intervals and tests: Wilson, bootstrap by document, McNemar between runs of the same records, corrections

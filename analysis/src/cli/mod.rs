@@ -4,6 +4,7 @@
 
 mod args;
 mod command;
+mod head_to_head;
 mod paper;
 mod queue;
 mod report;
@@ -12,6 +13,7 @@ mod runs;
 
 pub(crate) use args::{Print, Runs};
 pub(crate) use command::{Cli, Command};
+pub(crate) use head_to_head::{Escapes, Power};
 pub(crate) use paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };

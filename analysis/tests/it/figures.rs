@@ -22,9 +22,19 @@ fn write(dir: &Path, name: &str, value: &Value) -> String {
 #[test]
 fn every_command_prints_every_form() {
     let (_dir, run) = ten_rows();
-    for command in
-        ["patch-stats", "latency", "tokens", "ablation", "significance", "schedule", "compare", "sweep"]
-    {
+    for command in [
+        "patch-stats",
+        "latency",
+        "tokens",
+        "ablation",
+        "significance",
+        "schedule",
+        "compare",
+        "sweep",
+        "escapes",
+        "compare-proposers",
+        "power",
+    ] {
         for (form, mark) in [("text", "─"), ("csv", ","), ("md", "---"), ("tex", "\\toprule")] {
             let printed = stdout(&[command, &run, "--output", form]);
             assert!(printed.contains(mark), "{command} {form}: {printed}");

@@ -6,6 +6,7 @@ mod export;
 mod failures;
 mod figures;
 mod forms;
+mod head_to_head;
 mod help;
 mod metrics;
 

@@ -1,0 +1,137 @@
+//! `escapes`, `compare-proposers` and `power`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::outcome::{Gates, Outcome, Status};
+use domain::run::RunState;
+use serde_json::{Value, json};
+
+use crate::support::{accepted, failed, failure, json, passed, run_folder, stdout, ten};
+
+fn folder(dir: &Path, run: &str, rows: &[Outcome]) -> String {
+    run_folder(dir, run, &[rows], RunState::Finished).display().to_string()
+}
+
+fn of<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
+    list.as_array().unwrap().iter().find(|entry| entry[key] == value).unwrap()
+}
+
+/// The ten rows, and one whose patch does not apply.
+fn eleven() -> Vec<Outcome> {
+    let mut rows = ten();
+    let mut last = accepted(10, "no_privileged", 1);
+    last.status = Status::Rejected;
+    last.errors = vec!["no such place".to_owned()];
+    last.gates =
+        Arc::new(Gates { schema_before: passed(), apply: failed("no such place"), ..Gates::NOT_RUN });
+    rows.push(last);
+    rows
+}
+
+#[test]
+fn weaker_regimes_let_more_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = folder(dir.path(), "r1", &eleven());
+    let matrix = json(&["escapes", &run, "--output", "json"]);
+    let dataset = &matrix["datasets"][0];
+    // Review, nothing to fix and an error are not proposals.
+    assert_eq!((&dataset["total"], &dataset["full_accepted"]), (&json!(8), &json!(4)));
+    assert_eq!(dataset["gate_failures"], json!({"policy": 1, "schema": 2, "safety": 1, "rescan": 0}));
+    let regimes: Vec<(u64, u64, f64)> = ["emitted", "policy_only", "admission_style", "full_verifier"]
+        .iter()
+        .map(|key| {
+            let regime = of(&dataset["regimes"], "key", key);
+            let count = |name: &str| regime[name].as_u64().unwrap();
+            (count("accepted"), count("escapes"), regime["escape_rate"].as_f64().unwrap())
+        })
+        .collect();
+    assert_eq!(regimes, [(8, 4, 0.5), (6, 2, 0.25), (4, 0, 0.0), (4, 0, 0.0)]);
+    let policy = of(&dataset["regimes"], "key", "policy_only");
+    assert_eq!(policy["extended"]["by_policy"], json!({"no_latest_tag": 2}));
+    assert_eq!(policy["extended"]["undecided"], 0);
+    let text = stdout(&["escapes", &run]);
+    assert!(text.contains("admission style") && text.contains("50.00 %"), "{text}");
+}
+
+#[test]
+fn runs_are_compared_on_their_common_proposals() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = folder(dir.path(), "a", &ten());
+    let b = folder(dir.path(), "b", &ten()[..6]);
+    let totals = |args: &[&str]| -> Vec<Value> {
+        let matrix = json(&[args, &["--output", "json"]].concat());
+        matrix["datasets"].as_array().unwrap().iter().map(|of| of["total"].clone()).collect()
+    };
+    assert_eq!(totals(&["escapes", &a, &b]), [7, 6]);
+    assert_eq!(totals(&["escapes", &a, &b, "--common"]), [6, 6]);
+}
+
+#[test]
+fn proposers_are_compared_with_intervals_and_tests() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut worse = ten();
+    for row in &mut worse[..3] {
+        row.source = "other".to_owned();
+        row.status = Status::Rejected;
+        row.usage.cost_usd = Some(0.5);
+    }
+    let (a, b) = (folder(dir.path(), "a", &ten()), folder(dir.path(), "b", &worse));
+    let value = json(&["compare-proposers", &a, &b, "--output", "json"]);
+    let (first, second) = (of(&value["runs"], "run", "a"), of(&value["runs"], "run", "b"));
+    assert_eq!(first["proposers"], json!(["grok", "rules"]));
+    let share = |line: &Value, name: &str| (line[name]["count"].clone(), line[name]["of"].clone());
+    assert_eq!(share(first, "accepted_of_all"), (json!(4), json!(10)));
+    assert_eq!(share(first, "accepted_of_valid"), (json!(4), json!(5)));
+    assert_eq!(share(first, "effective_of_accepted"), (json!(2), json!(4)));
+    assert_eq!((&first["collateral_ops"], &first["cautions_per_accepted"]), (&json!(2), &json!(0.75)));
+    assert_eq!(first["ms_per_accepted"], 1250.0);
+    assert_eq!((&first["usd_per_accepted"], &second["usd_per_accepted"]), (&Value::Null, &json!(1.5)));
+    let mcnemar = &value["paired"]["all"][0];
+    assert_eq!((&mcnemar["pairs"], &mcnemar["mcnemar"]["only_first"]), (&json!(10), &json!(3)));
+    let p = |of: &Value| of.as_f64().unwrap();
+    assert!(
+        (p(&mcnemar["mcnemar"]["p"]) - 0.25).abs() < 1e-9 && (p(&mcnemar["holm"]) - 0.25).abs() < 1e-9,
+        "{mcnemar}"
+    );
+    assert_eq!(mcnemar["difference"], 0.3);
+    assert_eq!(value["paired"]["valid"][0]["pairs"], 5);
+    let policy = of(&value["by_policy"], "policy", "no_latest_tag");
+    assert_eq!(policy["runs"]["b"]["accepted_of_all"]["count"], 0);
+    let text = stdout(&["compare-proposers", &a, &b]);
+    assert!(text.contains("Accepted of all, by policy") && text.contains("+30.00"), "{text}");
+    let alone = json(&["compare-proposers", &a, "--output", "json"]);
+    assert_eq!(alone["paired"], json!({"all": [], "valid": []}));
+}
+
+#[test]
+fn a_policy_without_records_has_no_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (folder(dir.path(), "a", &ten()), folder(dir.path(), "b", &ten()[..4]));
+    let value = json(&["compare-proposers", &a, &b, "--output", "json"]);
+    let policy = of(&value["by_policy"], "policy", "drop_capabilities");
+    assert!(policy["runs"].get("a").is_some() && policy["runs"].get("b").is_none(), "{policy}");
+}
+
+#[test]
+fn power_says_what_is_needed_and_what_was_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut worse = ten();
+    worse[0].status = Status::Rejected;
+    let (a, b) = (folder(dir.path(), "a", &ten()), folder(dir.path(), "b", &worse));
+    let plain = json(&["power", "--difference", "5pp", "--acceptance", "0.5", "--output", "json"]);
+    // 0.50 against 0.55, as R's power.prop.test gives it.
+    assert_eq!(plain["needed"][0]["unpaired_each"], 1565);
+    assert_eq!((&plain["runs"], &plain["paired"]), (&json!([]), &json!([])));
+    let value = json(&["power", "--difference", "30pp", &a, &b, "--output", "json"]);
+    assert_eq!((&value["runs"][0]["run"], &value["runs"][0]["acceptance"]["of"]), (&json!("a"), &json!(10)));
+    let pair = &value["paired"][0];
+    assert_eq!(
+        (&pair["pairs"], &pair["discordant"], &pair["difference"]),
+        (&json!(10), &json!(0.1), &json!(0.1))
+    );
+    // No share of 0.1 discordant pairs shows 30 pp, and ten pairs show nothing.
+    assert_eq!((&pair["needed"], &pair["could_show"]), (&Value::Null, &Value::Null));
+    assert!(failure(&["power", "--difference", "1"]).contains("as in 1pp"));
+    assert!(failure(&["power", "--alpha", "0"]).contains("--alpha and --power"));
+}
