@@ -5,7 +5,7 @@ use cli_support::completions::Shell;
 use cli_support::telemetry::Logs;
 
 use super::args::Runs;
-use super::head_to_head::{Escapes, Power};
+use super::head_to_head::{Deceptive, Escapes, Power};
 use super::paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
@@ -63,6 +63,14 @@ pub(crate) enum Command {
     /// need review, have nothing to fix or got no proposal are not among them. An escape is undecided if a gate of its
     /// regime did not run.
     Escapes(Escapes),
+    /// Repairs that clear their target and break or hollow out something else, by proposer
+    ///
+    /// Ten detectors compare each document before and after the repair: a selector that no longer matches, a workload
+    /// without container, a container removed, a workload stopped, a Service without backends, a volume replaced under
+    /// its data, a command emptied, an object deleted, a finding moved to another container, a check disabled by an
+    /// annotation. A rate is a share of the repairs that clear their target and whose document is in the run's copy of
+    /// its corpus. What other objects of the input select is known only to runs that read them together.
+    Deceptive(Deceptive),
     /// Runs of several proposers over the same records: acceptance, quality, price, by policy
     ///
     /// Each run is a proposer. Acceptance is given of all records and of those whose document was valid before, with

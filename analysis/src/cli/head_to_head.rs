@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::args::{Print, Runs};
+use super::args::{Input, Print, Runs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Escapes {
@@ -13,6 +13,17 @@ pub(crate) struct Escapes {
     /// Only records for which every run proposed a repair, so that all runs are compared on the same documents
     #[arg(long)]
     pub(crate) common: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deceptive {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// Examples of each detector in JSON; 0 for all findings
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) print: Print,
 }
 
 #[derive(Debug, Args)]

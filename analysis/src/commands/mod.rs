@@ -33,6 +33,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Tokens(args) => runs::tokens::run(&args),
         Command::Ablation(args) => runs::ablation::run(&args),
         Command::Escapes(args) => head_to_head::escapes::run(&args),
+        Command::Deceptive(args) => head_to_head::deceptive::run(&args),
         Command::CompareProposers(args) => head_to_head::proposers::run(&args),
         Command::Power(args) => head_to_head::power::run(&args),
         Command::DetectorEval(args) => paper::detector_eval::run(&args),

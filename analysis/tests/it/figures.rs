@@ -32,6 +32,7 @@ fn every_command_prints_every_form() {
         "compare",
         "sweep",
         "escapes",
+        "deceptive",
         "compare-proposers",
         "power",
     ] {

@@ -1,10 +1,15 @@
-//! `escapes`, `compare-proposers` and `power`.
+//! `escapes`, `compare-proposers`, `power` and `deceptive`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::outcome::{Gates, Outcome, Status};
+use domain::ids::RecordId;
+use domain::outcome::{Caution, GateResult, Gates, Outcome, Proposal, Status};
+use domain::patch::Patch;
+use domain::record::{Neighbours, Record, SourceDocument};
 use domain::run::RunState;
+use results::corpus_copy::CorpusWriter;
+use results::layout::CORPUS_FILE;
 use serde_json::{Value, json};
 
 use crate::support::{accepted, failed, failure, json, passed, run_folder, stdout, ten};
@@ -134,4 +139,107 @@ fn power_says_what_is_needed_and_what_was_seen() {
     assert_eq!((&pair["needed"], &pair["could_show"]), (&Value::Null, &Value::Null));
     assert!(failure(&["power", "--difference", "1"]).contains("as in 1pp"));
     assert!(failure(&["power", "--alpha", "0"]).contains("--alpha and --power"));
+}
+
+/// A pod, as YAML.
+const POD: &str = "kind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: a, image: 'nginx:latest', command: [nginx]}\n";
+
+/// A run folder with a copy of its corpus, all of the same pod, with one row for each patch.
+fn repaired(dir: &Path, run: &str, patches: &[Value]) -> PathBuf {
+    let document = SourceDocument::new(POD, Neighbours::Unknown);
+    let rows: Vec<Outcome> = patches
+        .iter()
+        .zip(0..)
+        .map(|(patch, position)| {
+            let patch: Patch = serde_json::from_value(patch.clone()).unwrap();
+            let mut row = accepted(position, "no_latest_tag", 1);
+            row.document = Some(document.hash);
+            row.proposal = Some(Arc::new(Proposal { patch, ..Proposal::default() }));
+            row
+        })
+        .collect();
+    let folder = run_folder(dir, run, &[&rows], RunState::Finished);
+    let mut corpus = CorpusWriter::create(&folder.join(CORPUS_FILE)).unwrap();
+    for (position, row) in (0..).zip(&rows) {
+        let record = Record {
+            id: RecordId::new(row.record_id.as_str()).unwrap(),
+            position,
+            manifest_path: String::new(),
+            document: document.hash,
+            raw_policy_id: "latest-tag".to_owned(),
+            violation_text: String::new(),
+            problem: None,
+        };
+        corpus.push(record, &document).unwrap();
+    }
+    corpus.finish().unwrap();
+    folder
+}
+
+fn set(path: &str, value: &Value) -> Value {
+    json!([{"op": "replace", "path": path, "value": value}])
+}
+
+#[test]
+fn deceptive_repairs_are_counted_by_proposer_and_detector() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = repaired(
+        dir.path(),
+        "r1",
+        &[
+            set("/spec/containers/0/image", &json!("nginx:1.27")),
+            set("/spec/containers", &json!([])),
+            set("/spec/containers/0/command", &json!(["true"])),
+            set("/no/such/place", &json!(1)),
+        ],
+    );
+    let run = run.to_str().unwrap();
+    let value = json(&["deceptive", run, "--output", "json"]);
+    let rules = &value["proposers"][0];
+    assert_eq!((&rules["run"], &rules["proposer"]), (&json!("r1"), &json!("rules")));
+    assert_eq!((&rules["cleared"], &rules["not_examined"]), (&json!(4), &json!(1)));
+    assert_eq!((&rules["deceptive"]["count"], &rules["deceptive"]["of"]), (&json!(2), &json!(3)));
+    let fired = |name: &str| of(&rules["detectors"], "detector", name)["repairs"].clone();
+    assert_eq!((fired("workload_without_container"), fired("command_emptied")), (json!(1), json!(1)));
+    assert_eq!((fired("check_disabled"), fired("resource_deleted")), (json!(0), json!(0)));
+    let example = &of(&rules["detectors"], "detector", "command_emptied")["examples"][0];
+    assert_eq!(example["record_id"], "003");
+    let text = stdout(&["deceptive", run]);
+    assert!(text.contains("66.67 %") && text.contains("workload without container"), "{text}");
+}
+
+#[test]
+fn repairs_that_do_not_clear_their_target_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = repaired(dir.path(), "r1", &[set("/spec/containers", &json!([]))]);
+    let mut row = accepted(0, "no_latest_tag", 1);
+    row.status = Status::Rejected;
+    row.gates = Arc::new(Gates { policy: failed("still latest"), ..Gates::clone(&row.gates) });
+    crate::support::write(&folder.join("part-00000.parquet"), "r1", &[row]);
+    let value = json(&["deceptive", folder.to_str().unwrap(), "--output", "json"]);
+    assert_eq!(value, json!({"proposers": []}));
+}
+
+#[test]
+fn without_the_corpus_nothing_is_guessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = folder(dir.path(), "r1", &ten());
+    let rules = json(&["deceptive", &run, "--output", "json"])["proposers"][1].take();
+    assert_eq!(rules["proposer"], "rules");
+    assert_eq!((&rules["not_examined"], &rules["cleared"]), (&json!(5), &json!(5)));
+    assert_eq!(rules["deceptive"]["rate"], Value::Null);
+}
+
+#[test]
+fn a_caution_does_not_make_a_repair_honest_but_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = repaired(dir.path(), "r1", &[set("/spec/containers", &json!([]))]);
+    let patch: Patch = serde_json::from_value(set("/spec/containers", &json!([]))).unwrap();
+    let mut row = accepted(0, "no_latest_tag", 1);
+    let cautions = vec![Caution::PortRemoved];
+    row.proposal = Some(Arc::new(Proposal { patch, cautions, ..Proposal::default() }));
+    row.gates = Arc::new(Gates { rescan: GateResult::NOT_RUN, ..Gates::clone(&row.gates) });
+    crate::support::write(&folder.join("part-00000.parquet"), "r1", &[row]);
+    let rules = json(&["deceptive", folder.to_str().unwrap(), "--output", "json"])["proposers"][0].take();
+    assert_eq!((&rules["deceptive"]["count"], &rules["cautioned"]), (&json!(1), &json!(1)));
 }
