@@ -5,7 +5,7 @@ use cli_support::completions::Shell;
 use cli_support::telemetry::Logs;
 
 use super::args::Runs;
-use super::head_to_head::{Deceptive, Escapes, Power};
+use super::head_to_head::{Agreement, Deceptive, Escapes, Power};
 use super::paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
@@ -56,6 +56,12 @@ pub(crate) enum Command {
     Tokens(Tokens),
     /// Acceptance when a gate's verdict is ignored, and the records that only that gate rejects
     Ablation(Ablation),
+    /// Agreement of the built-in detector with other scanners and with labels, by policy
+    ///
+    /// Precision, recall and F1 take the other side for the truth; Cohen's kappa needs to know which manifests it
+    /// evaluated. Ids are mapped to our policies; findings that map to none are counted, and policies for which a scanner
+    /// has no finding at all are not compared. Disagreements are grouped by policy, kind and message.
+    Agreement(Agreement),
     /// Escape matrix: what weaker sets of gates would let through of what all gates refuse
     ///
     /// Regimes, over the same repairs: emitted (no gate), policy only, admission style (policy and schema), and the full

@@ -1,10 +1,11 @@
-//! Arguments of the commands that compare proposers.
+//! Arguments of the commands that compare proposers and detectors.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::args::{Input, Print, Runs};
+use super::args::{Input, Named, Print, Runs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Escapes {
@@ -45,6 +46,43 @@ pub(crate) struct Power {
     pub(crate) sensitivity: f64,
     #[command(flatten)]
     pub(crate) print: Print,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Agreement {
+    /// Runs whose rows are the detections: run folders, Parquet files, globs or file:// URLs
+    #[arg(value_name = "PATH", required_unless_present = "detections")]
+    pub(crate) paths: Vec<String>,
+    /// Detections instead of runs (JSON list, as `worker detect` writes)
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    pub(crate) detections: Vec<PathBuf>,
+    /// Findings of another scanner: JSON lines with manifest, kind, name, check or policy, and message
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) findings: Vec<Named>,
+    /// Manifests that this scanner evaluated (JSON list); others are not compared. Without it there is no kappa
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) evaluated: Vec<Named>,
+    /// Labels (JSON object: manifest path → policies)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// Which findings count where the file tells them apart: those with the neighbours in the folder, or of each document
+    /// alone
+    #[arg(long, value_enum, default_value_t = Context::Folder, value_name = "CONTEXT")]
+    pub(crate) context: Context,
+    /// Rows of the table of disagreements; 0 for all
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+/// What a scanner saw of a document's neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Context {
+    /// The other documents of its folder
+    Folder,
+    /// Nothing
+    Alone,
 }
 
 /// Percentage points, as `1pp`; as a share.

@@ -13,7 +13,7 @@ mod runs;
 
 pub(crate) use args::{Print, Runs};
 pub(crate) use command::{Cli, Command};
-pub(crate) use head_to_head::{Deceptive, Escapes, Power};
+pub(crate) use head_to_head::{Agreement, Context, Deceptive, Escapes, Power};
 pub(crate) use paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };

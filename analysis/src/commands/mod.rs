@@ -32,6 +32,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Latency(args) => runs::latency::run(&args),
         Command::Tokens(args) => runs::tokens::run(&args),
         Command::Ablation(args) => runs::ablation::run(&args),
+        Command::Agreement(args) => runs::agreement::run(&args),
         Command::Escapes(args) => head_to_head::escapes::run(&args),
         Command::Deceptive(args) => head_to_head::deceptive::run(&args),
         Command::CompareProposers(args) => head_to_head::proposers::run(&args),

@@ -5,6 +5,7 @@
 //! null.
 
 pub(crate) mod ablation;
+pub(crate) mod agreement;
 pub(crate) mod diff;
 mod extended;
 pub(crate) mod failures;

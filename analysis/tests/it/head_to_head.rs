@@ -243,3 +243,42 @@ fn a_caution_does_not_make_a_repair_honest_but_is_counted() {
     let rules = json(&["deceptive", folder.to_str().unwrap(), "--output", "json"])["proposers"][0].take();
     assert_eq!((&rules["deceptive"]["count"], &rules["cautioned"]), (&json!(1), &json!(1)));
 }
+
+#[test]
+fn agreement_is_by_policy_with_causes() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = folder(dir.path(), "r1", &ten());
+    let finding = |manifest: &str, check: &str, context: &str| {
+        let manifest = format!("manifests/{manifest}.yaml");
+        json!({"manifest": manifest, "kind": "Pod", "name": "web", "check": check, "message": "m", "context": context})
+            .to_string()
+    };
+    let lines = [
+        finding("0", "latest-tag", "both"),
+        finding("1", "latest-tag", "alone"),
+        finding("4", "latest-tag", "folder"),
+        finding("9", "latest-tag", "both"),
+        finding("2", "privileged-container", "both"),
+        finding("2", "sorted-keys", "both"),
+    ];
+    let place = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("tool={}", path.display())
+    };
+    let findings = place("findings.jsonl", lines.join("\n"));
+    let all: Vec<String> = (0..20).map(|number| format!("manifests/{number}.yaml")).collect();
+    let evaluated = place("evaluated.json", json!(all).to_string());
+    let args = ["agreement", &run, "--findings", &findings, "--evaluated", &evaluated];
+    let value = json(&[&args[..], &["--output", "json"]].concat());
+    let tool = &value["against"][0];
+    let counts = |of: &Value| ["both", "only_ours", "only_other"].map(|key| of[key].as_u64().unwrap());
+    // Ours: 0, 1, 4 and 5 (nothing was to fix in 8); theirs with the folder as context: 0, 4 and 9.
+    assert_eq!(counts(&tool["policies"]["no_latest_tag"]), [2, 2, 1]);
+    assert_eq!(counts(&tool["policies"]["no_privileged"]), [1, 1, 0]);
+    assert_eq!((&tool["documents"], &tool["unmapped"]), (&json!(20), &json!({"sorted-keys": 1})));
+    let alone = json(&[&args[..], &["--context", "alone", "--output", "json"]].concat());
+    assert_eq!(counts(&alone["against"][0]["policies"]["no_latest_tag"]), [2, 2, 1]);
+    assert!(stdout(&args).contains("Disagreements by cause"));
+    assert!(failure(&["agreement", &run]).contains("--findings or --labels"));
+}

@@ -1,6 +1,7 @@
 //! Commands that compute from the rows of runs, or write them in another form.
 
 pub(super) mod ablation;
+pub(super) mod agreement;
 pub(super) mod diff;
 pub(super) mod export;
 pub(super) mod failures;
