@@ -98,7 +98,11 @@ pub(crate) enum Command {
     MultiSeed(MultiSeed),
     /// Risk closed by runs, with the risk that a policy map gives each record
     Calibration(Calibration),
-    /// Risk closed by cluster version, of measured runs
+    /// One corpus judged by API servers of several versions: what each accepts, and what breaks from release to release
+    ///
+    /// Each run needs answers of a server (verifier.depth: server or both). Documents count once each, repairs by record;
+    /// runs are compared, in the order of their versions, by the records that both have. With --risk: the paper's table
+    /// of the risk closed by each run.
     CrossVersion(CrossVersion),
     /// The paper's risk throughput of a queue in two orders
     Throughput(Throughput),
@@ -150,6 +154,9 @@ pub(crate) enum Command {
     /// Rows are sorted; columns about time, host and attempts are left out.
     Fingerprint(Fingerprint),
     /// Write the JSON files of a run in the paper's format: detections.json, patches.json, verified.json
+    ///
+    /// With --verdicts: the answers of an API server about the documents and repairs of the run, joined by the SHA-256 of
+    /// their text.
     Export(Export),
     /// Older releases answered SQL: says what does it now
     #[command(hide = true)]

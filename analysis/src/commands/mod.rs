@@ -41,7 +41,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Significance(args) => runs::significance::run(&args),
         Command::MultiSeed(args) => paper::multi_seed::run(&args),
         Command::Calibration(args) => paper::calibration::run(&args),
-        Command::CrossVersion(args) => paper::calibration::cross_version(&args),
+        Command::CrossVersion(args) => runs::cross_version::run(&args),
         Command::Throughput(args) => paper::throughput::run(&args),
         Command::Baselines(args) => paper::baselines::run(&args),
         Command::Fairness(args) => paper::fairness::run(&args),

@@ -217,6 +217,19 @@ impl<'a> Cell<'a> for Texts<'a> {
     }
 }
 
+/// `None`: the list is null.
+impl<'a> Cell<'a> for Option<Texts<'a>> {
+    type Column = <Texts<'a> as Cell<'a>>::Column;
+
+    fn open(batch: &'a RecordBatch, names: &[&'static str]) -> Result<Self::Column, DecodeError> {
+        Texts::open(batch, names)
+    }
+
+    fn at(columns: &Self::Column, row: usize) -> Self {
+        columns.0.is_valid(row).then(|| Texts::at(columns, row))
+    }
+}
+
 /// A cell of a column that parts of earlier releases lack; the default there.
 pub(crate) struct Later<C>(pub(crate) C);
 

@@ -16,4 +16,5 @@ mod places;
 mod queue_kills;
 mod report;
 mod rollout;
+mod servers;
 mod support;
