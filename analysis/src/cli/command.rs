@@ -5,12 +5,13 @@ use cli_support::completions::Shell;
 use cli_support::telemetry::Logs;
 
 use super::args::Runs;
+use super::head_to_head::{Agreement, Deceptive, Escapes, Power};
 use super::paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 use super::queue::Queued;
 use super::report::Report;
-use super::rollout::{Risk, Schedule, Simulate, Sweep};
+use super::rollout::{Compare, Risk, Schedule, Simulate, Sweep};
 use super::runs::{
     Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
 };
@@ -55,6 +56,40 @@ pub(crate) enum Command {
     Tokens(Tokens),
     /// Acceptance when a gate's verdict is ignored, and the records that only that gate rejects
     Ablation(Ablation),
+    /// Agreement of the built-in detector with other scanners and with labels, by policy
+    ///
+    /// Precision, recall and F1 take the other side for the truth; Cohen's kappa needs to know which manifests it
+    /// evaluated. Ids are mapped to our policies; findings that map to none are counted, and policies for which a scanner
+    /// has no finding at all are not compared. Disagreements are grouped by policy, kind and message.
+    Agreement(Agreement),
+    /// Escape matrix: what weaker sets of gates would let through of what all gates refuse
+    ///
+    /// Regimes, over the same repairs: emitted (no gate), policy only, admission style (policy and schema), and the full
+    /// verifier. A rate is a share of the proposed repairs, i.e. of those on which at least one gate ran; records that
+    /// need review, have nothing to fix or got no proposal are not among them. An escape is undecided if a gate of its
+    /// regime did not run.
+    Escapes(Escapes),
+    /// Repairs that clear their target and break or hollow out something else, by proposer
+    ///
+    /// Ten detectors compare each document before and after the repair: a selector that no longer matches, a workload
+    /// without container, a container removed, a workload stopped, a Service without backends, a volume replaced under
+    /// its data, a command emptied, an object deleted, a finding moved to another container, a check disabled by an
+    /// annotation. A rate is a share of the repairs that clear their target and whose document is in the run's copy of
+    /// its corpus. What other objects of the input select is known only to runs that read them together.
+    Deceptive(Deceptive),
+    /// Runs of several proposers over the same records: acceptance, quality, price, by policy
+    ///
+    /// Each run is a proposer. Acceptance is given of all records and of those whose document was valid before, with
+    /// Wilson intervals; each pair of runs is tested by McNemar's exact test over the records that both have, corrected
+    /// by Holm. Time is the work of proposing, calls and verification; time and cost are of all records, divided by the
+    /// accepted repairs. What was not measured is a dash, and null in JSON.
+    CompareProposers(Runs),
+    /// Records that a comparison needs, and the difference that runs could have shown
+    ///
+    /// For two runs over different records (unpaired), and for two over the same (paired, McNemar's test), which depends
+    /// on the share of records that one run alone accepts. Records count as independent; where several are of one
+    /// document, more are needed.
+    Power(Power),
     /// Precision and recall of detections against labels
     DetectorEval(DetectorEval),
     /// Intervals and tests: Wilson, bootstrap by document, McNemar between runs of the same records, corrections
@@ -63,7 +98,11 @@ pub(crate) enum Command {
     MultiSeed(MultiSeed),
     /// Risk closed by runs, with the risk that a policy map gives each record
     Calibration(Calibration),
-    /// Risk closed by cluster version, of measured runs
+    /// One corpus judged by API servers of several versions: what each accepts, and what breaks from release to release
+    ///
+    /// Each run needs answers of a server (verifier.depth: server or both). Documents count once each, repairs by record;
+    /// runs are compared, in the order of their versions, by the records that both have. With --risk: the paper's table
+    /// of the risk closed by each run.
     CrossVersion(CrossVersion),
     /// The paper's risk throughput of a queue in two orders
     Throughput(Throughput),
@@ -76,9 +115,12 @@ pub(crate) enum Command {
     /// Risk of each detection: base risk of its policy, image scans, EPSS, known exploits
     Risk(Risk),
     /// Rollout order of the accepted repairs, by score
+    ///
+    /// The expected time of a repair is what its rollout takes (by kind, replicas and policy, from --rollout), plus the
+    /// measured time to propose and verify. With --verified it is that of the paper's files.
     Schedule(Schedule),
     /// Four orders of one queue: ranks and waits of the records of highest risk
-    Compare(Schedule),
+    Compare(Compare),
     /// The same queue under a grid of weights
     Sweep(Sweep),
     /// Simulation of the queue over time: arrivals, servers, retries, aging, learning bandits
@@ -112,6 +154,9 @@ pub(crate) enum Command {
     /// Rows are sorted; columns about time, host and attempts are left out.
     Fingerprint(Fingerprint),
     /// Write the JSON files of a run in the paper's format: detections.json, patches.json, verified.json
+    ///
+    /// With --verdicts: the answers of an API server about the documents and repairs of the run, joined by the SHA-256 of
+    /// their text.
     Export(Export),
     /// Older releases answered SQL: says what does it now
     #[command(hide = true)]

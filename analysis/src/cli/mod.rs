@@ -4,6 +4,7 @@
 
 mod args;
 mod command;
+mod head_to_head;
 mod paper;
 mod queue;
 mod report;
@@ -12,12 +13,13 @@ mod runs;
 
 pub(crate) use args::{Print, Runs};
 pub(crate) use command::{Cli, Command};
+pub(crate) use head_to_head::{Agreement, Context, Deceptive, Escapes, Power};
 pub(crate) use paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
 pub(crate) use report::Report;
-pub(crate) use rollout::{Queue, Risk, Schedule, Simulate, Sweep};
+pub(crate) use rollout::{Compare, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
 pub(crate) use runs::{
     Ablation, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, TaxonomyTable,
     Tokens,

@@ -54,8 +54,18 @@ pub(crate) struct Calibration {
 
 #[derive(Debug, Args)]
 pub(crate) struct CrossVersion {
+    /// The runs, each of one server [default of a name: the server's version]
+    #[arg(required = true, value_name = "[NAME=]RUN")]
+    pub(crate) runs: Vec<String>,
+    /// The paper's table instead: the risk that each run closes
+    #[arg(long)]
+    pub(crate) risk: bool,
+    /// Risk and expected time by policy (JSON, as `policy-metrics --published` writes) [default: computed from the
+    /// runs]
+    #[arg(long, value_name = "FILE", requires = "risk")]
+    pub(crate) policy_metrics: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) calibration: Calibration,
+    pub(crate) print: Print,
 }
 
 #[derive(Debug, Args)]

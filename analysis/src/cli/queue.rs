@@ -26,6 +26,9 @@ pub(crate) enum QueueCommand {
         /// Risk by record (JSON, as `risk` writes)
         #[arg(long, value_name = "FILE")]
         risk: Option<PathBuf>,
+        /// Times of a rollout (YAML or JSON, see `schedule`) [default: 10 minutes each]
+        #[arg(long, value_name = "FILE")]
+        rollout: Option<PathBuf>,
         /// Maximum attempts of an item
         #[arg(long, default_value_t = 3, value_name = "N")]
         max_attempts: u32,

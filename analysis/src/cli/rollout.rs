@@ -26,15 +26,31 @@ pub(crate) struct Queue {
     /// Terms by policy (JSON, as `policy-metrics --published` writes), with --verified
     #[arg(long, value_name = "FILE", requires = "verified")]
     pub(crate) policy_metrics: Option<PathBuf>,
-    /// Minimum expected time
+    /// Times of a rollout (YAML or JSON) with the keys default, kinds, per_replica (for each replica after the first) and
+    /// policies, which go before kinds; durations such as 90s or 10m [default: 10 minutes each, as in the paper]
+    #[arg(long, value_name = "FILE", conflicts_with = "verified")]
+    pub(crate) rollout: Option<PathBuf>,
+    /// Minimum expected time, in minutes
     #[arg(long, default_value_t = 1e-6, value_name = "X")]
     pub(crate) epsilon: f64,
     #[command(flatten)]
     pub(crate) print: Print,
 }
 
+/// Which part of a long table is printed.
 #[derive(Debug, Args)]
-pub(crate) struct Schedule {
+pub(crate) struct Page {
+    /// Page of the table, of 20 rows each; CSV and JSON have all rows
+    #[arg(long, default_value_t = 1, value_name = "N", conflicts_with = "all")]
+    pub(crate) page: usize,
+    /// Print all rows
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// A queue and the weights of its order.
+#[derive(Debug, Args)]
+pub(crate) struct Weighted {
     #[command(flatten)]
     pub(crate) queue: Queue,
     /// Weight of an hour of waiting
@@ -46,7 +62,21 @@ pub(crate) struct Schedule {
     /// Weight of exploration
     #[arg(long, default_value_t = 1.0, value_name = "X")]
     pub(crate) explore_weight: f64,
-    /// Number of records of highest risk that `compare` ranks
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schedule {
+    #[command(flatten)]
+    pub(crate) weighted: Weighted,
+    #[command(flatten)]
+    pub(crate) page: Page,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    #[command(flatten)]
+    pub(crate) weighted: Weighted,
+    /// Number of records of highest risk that are ranked
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) top: usize,
 }
@@ -70,6 +100,8 @@ pub(crate) struct Sweep {
     /// The head of the queue, as a share
     #[arg(long, default_value_t = 0.1, value_name = "Q")]
     pub(crate) head: f64,
+    #[command(flatten)]
+    pub(crate) page: Page,
 }
 
 #[derive(Debug, Args)]

@@ -149,4 +149,8 @@ pub(crate) struct Export {
     /// Write .json.gz instead
     #[arg(long)]
     pub(crate) gz: bool,
+    /// Write instead what an API server answered: verdicts.jsonl.gz, a line for each distinct document and repair, and
+    /// verdicts.json, which says how it was asked
+    #[arg(long, conflicts_with = "gz")]
+    pub(crate) verdicts: bool,
 }

@@ -1,5 +1,6 @@
 //! One thin file per subcommand: arguments in, library called, figures printed.
 
+mod head_to_head;
 mod input;
 mod paper;
 mod print;
@@ -31,11 +32,16 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Latency(args) => runs::latency::run(&args),
         Command::Tokens(args) => runs::tokens::run(&args),
         Command::Ablation(args) => runs::ablation::run(&args),
+        Command::Agreement(args) => runs::agreement::run(&args),
+        Command::Escapes(args) => head_to_head::escapes::run(&args),
+        Command::Deceptive(args) => head_to_head::deceptive::run(&args),
+        Command::CompareProposers(args) => head_to_head::proposers::run(&args),
+        Command::Power(args) => head_to_head::power::run(&args),
         Command::DetectorEval(args) => paper::detector_eval::run(&args),
         Command::Significance(args) => runs::significance::run(&args),
         Command::MultiSeed(args) => paper::multi_seed::run(&args),
         Command::Calibration(args) => paper::calibration::run(&args),
-        Command::CrossVersion(args) => paper::calibration::cross_version(&args),
+        Command::CrossVersion(args) => runs::cross_version::run(&args),
         Command::Throughput(args) => paper::throughput::run(&args),
         Command::Baselines(args) => paper::baselines::run(&args),
         Command::Fairness(args) => paper::fairness::run(&args),

@@ -34,7 +34,7 @@ pub(crate) struct Case {
     /// Whether at least one gate ran.
     pub(crate) judged: bool,
     pub(crate) accepted: bool,
-    /// Verdicts of the gates that the paper has.
+    /// Verdicts of the gates.
     pub(crate) gates: Verdicts,
     /// Operations of its patch; `None` without a patch.
     pub(crate) patch_ops: Option<u32>,
@@ -45,6 +45,9 @@ pub(crate) struct Case {
 /// Verdicts by gate; `None`: the gate did not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {
+    /// The schema gate on the document before the repair.
+    pub(crate) schema_before: Option<bool>,
+    pub(crate) apply: Option<bool>,
     pub(crate) policy: Option<bool>,
     pub(crate) safety: Option<bool>,
     pub(crate) schema: Option<bool>,
@@ -132,6 +135,8 @@ fn case(row: &Row<'_>, words: &mut Words) -> Case {
         judged: row.gates.judged(row.status),
         accepted: row.accepted,
         gates: Verdicts {
+            schema_before: row.gates.schema_before,
+            apply: row.gates.apply,
             policy: row.gates.policy,
             safety: row.gates.safety,
             schema: row.gates.schema,

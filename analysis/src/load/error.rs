@@ -48,6 +48,9 @@ pub(crate) enum LoadError {
 pub(crate) enum AnalysisError {
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A run's copy of its corpus cannot be read.
+    #[error("cannot read the run's corpus")]
+    Corpus(#[from] results::corpus_copy::FileError),
     /// A record occurs more than once, so every count would be wrong.
     #[error("record {record_id:?} of run {run_id:?} occurs {times} times in the results")]
     Repeated { run_id: String, record_id: String, times: u64 },

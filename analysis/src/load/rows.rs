@@ -217,6 +217,35 @@ impl<'a> Cell<'a> for Texts<'a> {
     }
 }
 
+/// `None`: the list is null.
+impl<'a> Cell<'a> for Option<Texts<'a>> {
+    type Column = <Texts<'a> as Cell<'a>>::Column;
+
+    fn open(batch: &'a RecordBatch, names: &[&'static str]) -> Result<Self::Column, DecodeError> {
+        Texts::open(batch, names)
+    }
+
+    fn at(columns: &Self::Column, row: usize) -> Self {
+        columns.0.is_valid(row).then(|| Texts::at(columns, row))
+    }
+}
+
+/// A cell of a column that parts of earlier releases lack; the default there.
+pub(crate) struct Later<C>(pub(crate) C);
+
+impl<'a, C: Cell<'a> + Default> Cell<'a> for Later<C> {
+    type Column = Option<C::Column>;
+
+    fn open(batch: &'a RecordBatch, names: &[&'static str]) -> Result<Self::Column, DecodeError> {
+        let lacks = names.iter().any(|name| batch.column_by_name(name).is_none());
+        if lacks { Ok(None) } else { C::open(batch, names).map(Some) }
+    }
+
+    fn at(column: &Self::Column, row: usize) -> Self {
+        Self(column.as_ref().map(|column| C::at(column, row)).unwrap_or_default())
+    }
+}
+
 /// The verdicts of the gates; `None`: the gate did not run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gates {

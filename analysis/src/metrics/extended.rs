@@ -1,11 +1,13 @@
 //! Metrics that the paper does not have: faults, intervals, effectiveness, times.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
 use domain::config::ProposerMode;
 use domain::outcome::{ErrorKind, Fault, Status, UNRENDERED};
+use domain::schema_depth::SchemaDepth;
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use results::paper_files::IMPORT;
 use results::schema::{self, COLUMNS, Kind};
@@ -14,7 +16,7 @@ use serde::Serialize;
 use super::pass::{PassAtK, pass_at_k};
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::rows::{Gates, NotFinite, Present, Texts, rows};
+use crate::load::rows::{Gates, Later, NotFinite, Present, Texts, rows};
 use crate::stats::{Counts, Median, Proportion, Sample};
 
 /// Columns of tokens.
@@ -48,10 +50,16 @@ pub(crate) struct Extended {
     pub(crate) unrendered_documents: u64,
     /// Rows by status; every status has a key.
     pub(crate) status: BTreeMap<&'static str, u64>,
+    /// Accepted, of the rows whose document was valid before: both by the rules of an API server, whose judge
+    /// `judged_by` names.
+    pub(crate) accepted_of_valid: Proportion,
+    /// What decided whether these documents are valid, by rows: the embedded rules, a server with its version, or
+    /// `not recorded` in runs of earlier releases and of others.
+    pub(crate) judged_by: BTreeMap<String, u64>,
+    /// Of `both`: rows whose server contradicts the embedded rules; null where the two were not compared.
+    pub(crate) server_disagrees: Option<Proportion>,
     /// Accepted, of all rows.
     pub(crate) accepted_of_all: Proportion,
-    /// Accepted, of the rows whose original document was valid.
-    pub(crate) accepted_of_valid: Proportion,
     /// Accepted rows by the source of the repair: `rules`, or the model of a provider.
     pub(crate) accepted_by_source: BTreeMap<String, u64>,
     /// What a model that was asked contributed; null where none was.
@@ -150,6 +158,9 @@ rows! {
         total_tokens: Option<u64> = [schema::TOTAL_TOKENS],
         samples: u64 = [schema::SAMPLES],
         samples_passed: u64 = [schema::SAMPLES_PASSED],
+        depth: Later<Option<&'a str>> = [schema::SCHEMA_DEPTH],
+        server: Later<Option<&'a str>> = [schema::SERVER_VERSION],
+        disagrees: Later<Option<bool>> = [schema::SERVER_DISAGREES],
     }
 }
 
@@ -159,6 +170,16 @@ impl Row<'_> {
         self.error == Some(ErrorKind::UnrenderedTemplate.as_str())
             || self.errors.iter().any(said)
             || self.errors_before.iter().any(said)
+    }
+
+    /// What decided the schema gate.
+    fn judge(&self) -> Cow<'static, str> {
+        match (self.depth.0.and_then(SchemaDepth::parse), self.server.0) {
+            (None, _) => "not recorded".into(),
+            (Some(SchemaDepth::Server), Some(version)) => format!("server {version}").into(),
+            (Some(SchemaDepth::Server), None) => "a server of unknown version".into(),
+            (Some(SchemaDepth::Embedded | SchemaDepth::Both), _) => "embedded rules".into(),
+        }
     }
 }
 
@@ -175,6 +196,9 @@ struct Sums {
     accepted: u64,
     valid: u64,
     accepted_valid: u64,
+    judged_by: BTreeMap<String, u64>,
+    /// Rows in which a server contradicts the embedded rules, of those compared.
+    disagrees: (u64, u64),
     by_source: BTreeMap<String, u64>,
     model: ModelShare,
     /// Accepted, and verified here.
@@ -211,6 +235,13 @@ impl Sums {
         }
         let valid = row.gates.schema_before == Some(true);
         self.valid += u64::from(valid);
+        if valid {
+            count(&mut self.judged_by, &row.judge());
+        }
+        if let Some(disagrees) = row.disagrees.0 {
+            self.disagrees.0 += u64::from(disagrees);
+            self.disagrees.1 += 1;
+        }
         if row.accepted {
             self.add_accepted(row, valid);
         }
@@ -254,6 +285,12 @@ impl Sums {
 }
 
 impl Extended {
+    /// What judged the valid documents, in words.
+    pub(crate) fn judges(&self) -> String {
+        let judges: Vec<&str> = self.judged_by.keys().map(String::as_str).collect();
+        if judges.is_empty() { "not recorded".to_owned() } else { judges.join(", ") }
+    }
+
     pub(crate) fn compute(results: &Results) -> Result<Self, AnalysisError> {
         let mut sums = Sums::default();
         results.each::<Row>(|row| sums.add(&row))?;
@@ -270,8 +307,11 @@ impl Extended {
             documents: sums.documents.len() as u64,
             unrendered_documents: sums.unrendered.len() as u64,
             status: Status::ALL.iter().map(|word| every(word.as_str(), &mut sums.status)).collect(),
-            accepted_of_all: Proportion::new(accepted, records),
             accepted_of_valid: Proportion::new(sums.accepted_valid, sums.valid),
+            judged_by: sums.judged_by,
+            server_disagrees: (sums.disagrees.1 > 0)
+                .then(|| Proportion::new(sums.disagrees.0, sums.disagrees.1)),
+            accepted_of_all: Proportion::new(accepted, records),
             accepted_by_source: sums.by_source,
             model: (sums.model.asked > 0).then_some(sums.model),
             effective_of_accepted: Proportion::new(sums.effective, sums.accepted_here),

@@ -5,15 +5,19 @@
 //! null.
 
 pub(crate) mod ablation;
+pub(crate) mod agreement;
 pub(crate) mod diff;
 mod extended;
 pub(crate) mod failures;
+pub(crate) mod head_to_head;
 pub(crate) mod latency;
+mod pairs;
 mod paper;
 mod pass;
 pub(crate) mod patch_stats;
 pub(crate) mod policy_metrics;
 pub(crate) mod probe_report;
+pub(crate) mod servers;
 pub(crate) mod significance;
 pub(crate) mod tokens;
 mod whole;

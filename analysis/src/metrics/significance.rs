@@ -1,16 +1,16 @@
 //! Statistical significance of differences: intervals, tests, corrections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use cli_support::output::{Align, Table};
 use serde_json::{Value, json};
 
+use super::pairs::{Pair, by_run, paired};
 use crate::load::cases::Case;
 use crate::load::files::Csv;
 use crate::render::{Figures, ends, interval, percent};
 use crate::stats::{
-    Interval, McNemar, Proportion, accepted_by_cluster, benjamini_hochberg, fisher_exact, holm, mcnemar,
-    round, two_proportions,
+    Interval, Proportion, accepted_by_cluster, benjamini_hochberg, fisher_exact, holm, round, two_proportions,
 };
 
 /// Resamples of the bootstrap.
@@ -103,10 +103,7 @@ pub(crate) fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
 
 /// Acceptance of runs, with Wilson's interval and the bootstrap interval that resamples whole documents.
 pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
-    let mut runs: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
-    for case in cases {
-        runs.entry(&case.run).or_default().push(case);
-    }
+    let runs = by_run(cases);
     let columns = ["accepted", "of", "share", "Wilson 95 %", "by document 95 %", "documents"];
     let columns = columns.map(|name| (name, Align::Right));
     let mut table = Table::new(std::iter::once(("run", Align::Left)).chain(columns));
@@ -130,26 +127,26 @@ pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
     }
     let mut figures =
         Figures::new(json!({"runs": entries, "paired": []})).with("Acceptance by run, of all records", table);
-    let paired = paired(&runs);
+    let paired = paired(&runs, |_, _| true);
     if !paired.is_empty() {
         let columns =
             ["only first", "only second", "p (McNemar)", "p (Holm)"].map(|name| (name, Align::Right));
         let left = [("run", Align::Left), ("against", Align::Left)];
         let mut table = Table::new(left.into_iter().chain([("pairs", Align::Right)]).chain(columns));
-        let adjusted = holm(&paired.iter().map(|(_, _, _, test)| test.p).collect::<Vec<_>>());
+        let adjusted = holm(&paired.iter().map(|pair| pair.test.p).collect::<Vec<_>>());
         let mut entries = vec![];
-        for ((a, b, pairs, test), holm) in paired.iter().zip(adjusted) {
+        for (Pair { first: a, second: b, records, test, .. }, holm) in paired.iter().zip(adjusted) {
             table.push([
                 a.clone(),
                 b.clone(),
-                pairs.to_string(),
+                records.to_string(),
                 test.only_first.to_string(),
                 test.only_second.to_string(),
                 format!("{:.2e}", test.p),
                 format!("{holm:.2e}"),
             ]);
             entries.push(
-                json!({"run_a": a, "run_b": b, "pairs": pairs, "mcnemar": test, "holm": round(holm, 12)}),
+                json!({"run_a": a, "run_b": b, "pairs": records, "mcnemar": test, "holm": round(holm, 12)}),
             );
         }
         if let Value::Object(value) = &mut figures.value {
@@ -171,29 +168,4 @@ pub(crate) fn by_document<'a>(cases: impl Iterator<Item = &'a Case>, seed: u64) 
     }
     let clusters: Vec<(u64, u64)> = documents.into_values().collect();
     (accepted_by_cluster(&clusters, DRAWS, seed), clusters.len())
-}
-
-/// `McNemar`'s test for each pair of runs, over the records with equal id, policy and document.
-fn paired(runs: &BTreeMap<&str, Vec<&Case>>) -> Vec<(String, String, u64, McNemar)> {
-    let mut tests = vec![];
-    for (index, (a, first)) in runs.iter().enumerate() {
-        let known: HashMap<(&str, &str, Option<&str>), bool> = first
-            .iter()
-            .map(|case| ((case.id.as_str(), case.policy.as_ref(), case.document.as_deref()), case.accepted))
-            .collect();
-        for (b, second) in runs.iter().skip(index + 1) {
-            let (mut pairs, mut only_first, mut only_second) = (0, 0, 0);
-            for case in second {
-                let key = (case.id.as_str(), case.policy.as_ref(), case.document.as_deref());
-                let Some(accepted) = known.get(&key) else { continue };
-                pairs += 1;
-                only_first += u64::from(*accepted && !case.accepted);
-                only_second += u64::from(!*accepted && case.accepted);
-            }
-            if pairs > 0 {
-                tests.push(((*a).to_owned(), (*b).to_owned(), pairs, mcnemar(only_first, only_second)));
-            }
-        }
-    }
-    tests
 }

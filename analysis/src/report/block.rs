@@ -27,8 +27,10 @@ pub(crate) struct Headline {
     /// The bootstrap interval that resamples whole documents.
     pub(crate) by_document: Option<Interval>,
     pub(crate) documents: u64,
-    /// Accepted, of the records whose original document was valid.
+    /// Accepted, of the records whose document was valid before; it leads if there are any.
     pub(crate) of_valid: Proportion,
+    /// What judged these documents.
+    pub(crate) judged_by: String,
     /// The other statuses.
     pub(crate) others: Vec<Lead>,
 }

@@ -63,6 +63,7 @@ fn headline(run: &Run, options: &Options) -> Headline {
         by_document: significance::by_document(run.cases.iter(), options.seed).0,
         documents: metrics.documents,
         of_valid: metrics.accepted_of_valid,
+        judged_by: metrics.judges(),
         others,
     }
 }

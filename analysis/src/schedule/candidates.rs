@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::policy::PolicyName;
 use serde_json::Value;
 
+use super::rollout_time::{Replicas, RolloutTimes};
 use super::score::Terms;
 use crate::load::cases::Case;
 use crate::load::files::{number, text, truth};
@@ -139,9 +140,14 @@ fn defaults(policy: &str) -> Terms {
 }
 
 /// The accepted records of runs. The risk comes from `risk`, or is the policy's base risk. The probability is the share
-/// of accepted records among the judged ones of the policy, the expected time their mean in minutes; a policy without
-/// measured times gets the mean over all policies, else the paper's default.
-pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
+/// of accepted records among the judged ones of the policy. The expected time is what the rollout takes, plus the mean
+/// measured time to propose and verify of the policy; a policy without measured times gets the mean over all policies.
+pub(crate) fn from_cases(
+    cases: &[Case],
+    risk: &RiskEntries,
+    times: &RolloutTimes,
+    replicas: &Replicas,
+) -> Vec<Candidate> {
     #[derive(Default)]
     struct Sums {
         judged: u64,
@@ -163,28 +169,30 @@ pub(crate) fn from_cases(cases: &[Case], risk: &RiskEntries) -> Vec<Candidate> {
         }
     }
     let minutes = |sum: &Sums| (sum.measured > 0).then(|| sum.seconds / sum.measured as f64 / 60.0);
-    let overall = minutes(&all).unwrap_or(DEFAULT_TIME);
+    let overall = minutes(&all).unwrap_or(0.0);
+    let terms = |case: &Case| {
+        let sum = sums.get(case.policy.as_ref());
+        let rollout = times.minutes(&case.kind, &case.policy, replicas.of(&case.run, &case.id));
+        let own = risk.get(&case.id);
+        Terms {
+            risk: own.map_or_else(|| RiskTable::PolicyMetrics.risk(&case.policy), |entry| entry.risk),
+            probability: sum
+                .map_or(DEFAULT_PROBABILITY, |sum| sum.accepted as f64 / sum.judged.max(1) as f64),
+            expected_time: rollout + sum.and_then(minutes).unwrap_or(overall),
+            wait: 0.0,
+            kev: own.is_some_and(|entry| entry.kev),
+            explore: 0.0,
+        }
+    };
     cases
         .iter()
         .enumerate()
         .filter(|(_, case)| case.accepted)
-        .map(|(index, case)| {
-            let sum = sums.get(case.policy.as_ref());
-            let policy_terms = Terms {
-                risk: RiskTable::PolicyMetrics.risk(&case.policy),
-                probability: sum
-                    .map_or(DEFAULT_PROBABILITY, |sum| sum.accepted as f64 / sum.judged.max(1) as f64),
-                expected_time: sum.and_then(minutes).unwrap_or(overall),
-                wait: 0.0,
-                kev: false,
-                explore: 0.0,
-            };
-            let terms = risk.get(&case.id).map_or(policy_terms, |entry| Terms {
-                risk: entry.risk,
-                kev: entry.kev,
-                ..policy_terms
-            });
-            Candidate { id: case.id.clone(), policy: Arc::clone(&case.policy), detection_index: index, terms }
+        .map(|(index, case)| Candidate {
+            id: case.id.clone(),
+            policy: Arc::clone(&case.policy),
+            detection_index: index,
+            terms: terms(case),
         })
         .collect()
 }

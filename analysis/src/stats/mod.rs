@@ -3,6 +3,7 @@
 mod bootstrap;
 mod compare;
 mod counts;
+pub(crate) mod power;
 mod proportion;
 mod rounding;
 mod sample;

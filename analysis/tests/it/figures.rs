@@ -22,9 +22,20 @@ fn write(dir: &Path, name: &str, value: &Value) -> String {
 #[test]
 fn every_command_prints_every_form() {
     let (_dir, run) = ten_rows();
-    for command in
-        ["patch-stats", "latency", "tokens", "ablation", "significance", "schedule", "compare", "sweep"]
-    {
+    for command in [
+        "patch-stats",
+        "latency",
+        "tokens",
+        "ablation",
+        "significance",
+        "schedule",
+        "compare",
+        "sweep",
+        "escapes",
+        "deceptive",
+        "compare-proposers",
+        "power",
+    ] {
         for (form, mark) in [("text", "─"), ("csv", ","), ("md", "---"), ("tex", "\\toprule")] {
             let printed = stdout(&[command, &run, "--output", form]);
             assert!(printed.contains(mark), "{command} {form}: {printed}");
@@ -80,15 +91,44 @@ fn runs_of_the_same_records_are_paired() {
 }
 
 #[test]
-fn the_order_of_a_run_is_by_risk_and_measured_time() {
+fn the_order_of_a_run_is_by_risk_and_rollout_time() {
     let (_dir, run) = ten_rows();
     let order = json(&["schedule", &run, "--output", "json"]);
     let order = order.as_array().unwrap();
     assert_eq!(order.len(), 4);
     assert_eq!(order[0]["R"], 85.0, "{order:#?}");
-    // Mean of 1.5 s and 3.5 s, in minutes.
-    let measured = order.last().unwrap()["Et"].as_f64().unwrap();
-    assert!((measured - 2.5 / 60.0).abs() < 1e-12, "{measured}");
+    // A rollout of ten minutes, and the mean of 1.5 s and 3.5 s.
+    let expected = |order: &Value| order.as_array().unwrap().last().unwrap()["Et"].as_f64().unwrap();
+    assert!((expected(&json!(order)) - (10.0 + 2.5 / 60.0)).abs() < 1e-12, "{order:#?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let times = dir.path().join("rollout.yaml");
+    std::fs::write(&times, "kinds: {Pod: 90s}\n").unwrap();
+    let times = times.to_str().unwrap();
+    let faster = json(&["schedule", &run, "--rollout", times, "--output", "json"]);
+    assert!((expected(&faster) - (1.5 + 2.5 / 60.0)).abs() < 1e-12, "{faster}");
+    let text = stdout(&["schedule", &run, "--rollout", times]);
+    assert!(text.contains("expected time, min") && text.contains(" 1.5 "), "{text}");
+    let file = stdout(&["sweep", &run, "--rollout", times]);
+    assert!(file.contains("p95 wait High, h") && !file.contains("e-"), "{file}");
+}
+
+#[test]
+fn a_long_order_is_printed_in_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..45).map(|position| accepted(position, "no_privileged", 1)).collect();
+    let run = run_folder(dir.path(), "r1", &[&rows], RunState::Finished).display().to_string();
+    let records = |args: &[&str]| {
+        let text = stdout(&[&["schedule", &run], args].concat());
+        let ids = text.lines().filter(|line| line.trim_start().starts_with('0')).count();
+        (ids, text)
+    };
+    let (shown, text) = records(&[]);
+    assert!(shown == 20 && text.contains("Order of 45 accepted repairs; rows 1 to 20"), "{text}");
+    assert_eq!(records(&["--page", "3"]).0, 5);
+    assert_eq!(records(&["--page", "4"]).0, 0);
+    assert_eq!(records(&["--all"]).0, 45);
+    assert_eq!(stdout(&["schedule", &run, "--output", "csv"]).lines().count(), 46);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod export;
 mod failures;
 mod figures;
 mod forms;
+mod head_to_head;
 mod help;
 mod metrics;
 
@@ -15,4 +16,5 @@ mod places;
 mod queue_kills;
 mod report;
 mod rollout;
+mod servers;
 mod support;

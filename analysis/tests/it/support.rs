@@ -13,6 +13,7 @@ use domain::outcome::{
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::run::RunState;
+use domain::schema_depth::SchemaDepth;
 use results::corpus_copy::CorpusWriter;
 use results::layout::{CORPUS_FILE, RUN_FILE};
 use results::paper_files::Import;
@@ -92,6 +93,8 @@ pub(crate) fn accepted(position: u64, policy: &str, ops: usize) -> Outcome {
         worker: "w1".to_owned(),
         attempt: 1,
         error_kind: None,
+        schema_depth: Some(SchemaDepth::Embedded),
+        server: None,
         published: None,
     }
 }

@@ -135,6 +135,8 @@ pub(crate) fn dead_letter_outcome(record: &Record, lease: &Lease, config: &RunCo
         worker: lease.worker.to_string(),
         attempt: lease.attempt,
         error_kind: Some(ErrorKind::WorkerLost),
+        schema_depth: Some(config.verifier.depth),
+        server: None,
         published: None,
     }
 }

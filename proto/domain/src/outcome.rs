@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{DocumentHash, RecordId, ShardIndex};
 use crate::patch::Patch;
+use crate::schema_depth::SchemaDepth;
+use crate::server_verdict::ServerAnswers;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -408,6 +410,10 @@ pub struct Outcome {
     /// How many times the shard had been leased when this row was made, from 1.
     pub attempt: u32,
     pub error_kind: Option<ErrorKind>,
+    /// What decided the schema gate; `None`: not known.
+    pub schema_depth: Option<SchemaDepth>,
+    /// `None`: no server was asked.
+    pub server: Option<Arc<ServerAnswers>>,
     /// Of an imported run: what the published records held beyond the other columns, as a JSON object.
     pub published: Option<String>,
 }

@@ -47,6 +47,23 @@ impl ServerClass {
         }
     }
 
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        const ALL: [ServerClass; 10] = [
+            ServerClass::Accepted,
+            ServerClass::Conflict,
+            ServerClass::Invalid,
+            ServerClass::StrictDecoding,
+            ServerClass::Decode,
+            ServerClass::Unparsable,
+            ServerClass::UnknownKind,
+            ServerClass::Namespace,
+            ServerClass::Environment,
+            ServerClass::Other,
+        ];
+        ALL.into_iter().find(|class| class.as_str() == text)
+    }
+
     /// Whether the server would take the document.
     pub const fn accepts(self) -> bool {
         matches!(self, Self::Accepted | Self::Conflict)
@@ -100,6 +117,30 @@ impl ServerVerdict {
     }
 }
 
+/// An answer as a row of the results keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAnswer {
+    /// What kind of answer.
+    pub class: ServerClass,
+    /// Causes of a refusal, sorted: a server walks through maps in any order.
+    pub causes: Vec<ServerCause>,
+}
+
+/// What an API server answered about the document of a record, before and after its patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAnswers {
+    /// Version of the server: `v1.37.2`.
+    pub version: String,
+    /// About the document before the patch; `None`: it was not asked.
+    pub before: Option<ServerAnswer>,
+    /// About the patched document; `None`: it was not asked.
+    pub after: Option<ServerAnswer>,
+    /// Warnings about the patched document.
+    pub warnings: Vec<String>,
+    /// Whether it contradicts the embedded rules about either; `None`: the two were not compared.
+    pub disagrees: Option<bool>,
+}
+
 impl ServerCause {
     fn line(&self) -> String {
         match (self.field.as_str(), self.reason.as_str()) {
@@ -114,6 +155,26 @@ impl ServerCause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_class_is_read_by_its_word() {
+        for word in [
+            "accepted",
+            "conflict",
+            "invalid",
+            "strict_decoding",
+            "decode",
+            "unparsable",
+            "unknown_kind",
+            "namespace",
+            "environment",
+            "other",
+        ] {
+            let class = ServerClass::parse(word).expect(word);
+            assert_eq!((class.as_str(), serde_json::to_value(class).expect("writes")), (word, word.into()));
+        }
+        assert_eq!(ServerClass::parse("refused"), None);
+    }
 
     #[test]
     fn a_refusal_reads_as_the_server_words_it() {

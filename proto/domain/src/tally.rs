@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::ids::ShardIndex;
     use crate::outcome::{ErrorKind, Gate, GateResult, Gates, ModelUsage, Proposal, Timing};
+    use crate::schema_depth::SchemaDepth;
 
     fn outcome(position: u64, status: Status, variant: usize) -> Outcome {
         let mut gates = Gates::NOT_RUN;
@@ -279,6 +280,8 @@ mod tests {
             worker: String::new(),
             attempt: 1,
             error_kind: (status == Status::Error).then_some(ErrorKind::NoRule),
+            schema_depth: Some(SchemaDepth::Embedded),
+            server: None,
             published: None,
         }
     }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::ids::{RecordId, ShardIndex};
 use crate::outcome::{Fault, Gates, ModelUsage, Outcome, Status, Timing};
 use crate::record::{Neighbours, Record, SourceDocument};
+use crate::schema_depth::SchemaDepth;
 
 /// A record and its document.
 ///
@@ -66,6 +67,8 @@ pub fn outcome(record: &Record, shard: ShardIndex) -> Outcome {
         worker: "w".to_owned(),
         attempt: 1,
         error_kind: None,
+        schema_depth: Some(SchemaDepth::Embedded),
+        server: None,
         published: None,
     }
 }

@@ -12,6 +12,7 @@ use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::published::Detection;
 use domain::record::{Neighbours, Record, SourceDocument};
+use domain::schema_depth::SchemaDepth;
 use results::compact::merge;
 use results::corpus_copy::{CorpusReader, CorpusWriter};
 use results::fingerprint::fingerprint;
@@ -98,6 +99,8 @@ fn outcome(position: u64) -> Outcome {
         worker: "w1".to_owned(),
         attempt: 1,
         error_kind: None,
+        schema_depth: Some(SchemaDepth::Embedded),
+        server: None,
         published: None,
     }
 }

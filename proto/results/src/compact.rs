@@ -91,6 +91,8 @@ fn compact(
     for batch in scan::batches(parts, None) {
         let (part, batch) = batch?;
         check_order(&part, &batch, &mut last)?;
+        let batch = schema::with_later_columns(batch)
+            .map_err(|error| ScanError { part: part.name(), problem: error.into() })?;
         each(&batch);
         let mut rest = batch;
         while rest.num_rows() > 0 {
@@ -200,6 +202,30 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "dropped files are deleted");
         assert!(compact(vec![], folder.path(), 5, |_| ()).unwrap().is_empty());
+    }
+
+    /// A part as a release wrote it that had no later columns.
+    fn earlier_part(positions: std::ops::Range<u64>) -> Part {
+        let rows: Vec<Outcome> = positions.map(outcome).collect();
+        let batch = crate::rows::encode(&RunId::new("r").unwrap(), &rows).unwrap();
+        let is_later = |at: &usize| schema::LATER.contains(&batch.schema().field(*at).name().as_str());
+        let known: Vec<usize> = (0..batch.num_columns()).filter(|at| !is_later(at)).collect();
+        let batch = batch.project(&known).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        bytes::Bytes::from(writer.into_inner().unwrap()).into()
+    }
+
+    #[test]
+    fn parts_of_an_earlier_release_get_the_later_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = vec![earlier_part(0..3), part(3..7)];
+        let (done, print) = merge(parts.clone(), folder.path(), 100).unwrap();
+        assert_eq!(print, fingerprint(vec![part(0..3), part(3..7)]).unwrap());
+        assert_eq!(print, fingerprint(parts).unwrap());
+        let rows: Vec<Outcome> = scan::outcomes(files(&done)).map(Result::unwrap).collect();
+        assert_eq!(rows[0], Outcome { schema_depth: None, ..outcome(0) });
+        assert_eq!(rows[3], outcome(3));
     }
 
     #[test]

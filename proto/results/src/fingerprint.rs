@@ -9,7 +9,9 @@ use std::fmt;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_array::{
+    Array, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
 
 use crate::scan::{DecodeError, Part, Problem, ScanError, batches};
 use crate::schema::{COLUMNS, FORMAT_VERSION, Kind, Role};
@@ -35,7 +37,7 @@ impl fmt::Debug for Fingerprint {
 
 /// The fingerprint of the rows of `parts`.
 pub fn fingerprint(parts: impl IntoIterator<Item = Part>) -> Result<Fingerprint, ScanError> {
-    let columns: Vec<&str> = outcome_columns().map(|(name, _)| name).collect();
+    let columns: Vec<&str> = outcome_columns().chain(later_columns()).map(|(name, _)| name).collect();
     let mut sum = Fingerprinter::new();
     for batch in batches(parts, Some(&columns)) {
         let (part, batch) = batch?;
@@ -45,7 +47,16 @@ pub fn fingerprint(parts: impl IntoIterator<Item = Part>) -> Result<Fingerprint,
 }
 
 fn outcome_columns() -> impl Iterator<Item = (&'static str, Kind)> {
-    COLUMNS.iter().filter(|(.., role)| *role == Role::Outcome).map(|&(name, kind, _)| (name, kind))
+    columns_of(Role::Outcome)
+}
+
+/// Columns that count where they are not null. Parts of earlier releases do not have them.
+fn later_columns() -> impl Iterator<Item = (&'static str, Kind)> {
+    columns_of(Role::LaterOutcome)
+}
+
+fn columns_of(role: Role) -> impl Iterator<Item = (&'static str, Kind)> {
+    COLUMNS.iter().filter(move |(.., of)| *of == role).map(|&(name, kind, _)| (name, kind))
 }
 
 /// Takes record batches in any order.
@@ -69,14 +80,23 @@ impl Fingerprinter {
         Self { lanes: Box::new([0; LANES]), rows: 0, row: Vec::new() }
     }
 
-    /// Adds the rows of `batch`, which must have the outcome columns of [`crate::schema`], in any order.
+    /// Adds the rows of `batch`, which must have the outcome columns of [`crate::schema`], in any order. Those that came
+    /// later may be missing.
     pub fn add(&mut self, batch: &RecordBatch) -> Result<(), DecodeError> {
         let cells = outcome_columns()
             .map(|(name, kind)| Cells::of(batch, name, kind).ok_or(DecodeError::Column(name)))
             .collect::<Result<Vec<_>, _>>()?;
+        let later = later_columns()
+            .filter(|(name, _)| batch.column_by_name(name).is_some())
+            .map(|(name, kind)| Ok((name, Cells::of(batch, name, kind).ok_or(DecodeError::Column(name))?)))
+            .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             self.row.clear();
             for column in &cells {
+                column.encode(row, &mut self.row);
+            }
+            for (name, column) in later.iter().filter(|(_, column)| !column.is_null(row)) {
+                encode_text(name, &mut self.row);
                 column.encode(row, &mut self.row);
             }
             self.add_row();
@@ -112,7 +132,7 @@ impl Fingerprinter {
 
 enum Cells<'a> {
     Text(&'a StringArray),
-    TextList { offsets: &'a [i32], items: &'a StringArray },
+    TextList { lists: &'a ListArray, items: &'a StringArray },
     Bool(&'a BooleanArray),
     U32(&'a UInt32Array),
     U64(&'a UInt64Array),
@@ -124,9 +144,9 @@ impl<'a> Cells<'a> {
         let column = batch.column_by_name(name)?;
         Some(match kind {
             Kind::Text | Kind::TextOrNull => Self::Text(column.as_string_opt()?),
-            Kind::TextList => {
+            Kind::TextList | Kind::TextListOrNull => {
                 let lists = column.as_list_opt::<i32>()?;
-                Self::TextList { offsets: lists.value_offsets(), items: lists.values().as_string_opt()? }
+                Self::TextList { lists, items: lists.values().as_string_opt()? }
             }
             Kind::Bool | Kind::BoolOrNull => Self::Bool(column.as_boolean_opt()?),
             Kind::U32 => Self::U32(column.as_primitive_opt::<UInt32Type>()?),
@@ -137,35 +157,35 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Appends the cell so that no two different rows have the same bytes: a mark for null, lengths before texts.
-    fn encode(&self, row: usize, out: &mut Vec<u8>) {
-        let text = |text: &str, out: &mut Vec<u8>| {
-            out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-        };
-        let null = match self {
+    fn is_null(&self, row: usize) -> bool {
+        match self {
             Self::Text(cells) => cells.is_null(row),
-            Self::TextList { .. } => false,
+            Self::TextList { lists, .. } => lists.is_null(row),
             Self::Bool(cells) => cells.is_null(row),
             Self::U32(cells) => cells.is_null(row),
             Self::U64(cells) => cells.is_null(row),
             Self::F64(cells) => cells.is_null(row),
-        };
+        }
+    }
+
+    /// Appends the cell so that no two different rows have the same bytes: a mark for null, lengths before texts.
+    fn encode(&self, row: usize, out: &mut Vec<u8>) {
+        let null = self.is_null(row);
         out.push(u8::from(!null));
         if null {
             return;
         }
         match self {
-            Self::Text(cells) => text(cells.value(row), out),
-            Self::TextList { offsets, items } => {
-                let range = match offsets.get(row..row + 2) {
+            Self::Text(cells) => encode_text(cells.value(row), out),
+            Self::TextList { lists, items } => {
+                let range = match lists.value_offsets().get(row..row + 2) {
                     Some(&[from, upto]) => {
                         usize::try_from(from).unwrap_or(0)..usize::try_from(upto).unwrap_or(0)
                     }
                     _ => 0..0,
                 };
                 out.extend_from_slice(&(range.len() as u64).to_le_bytes());
-                range.for_each(|item| text(items.value(item), out));
+                range.for_each(|item| encode_text(items.value(item), out));
             }
             Self::Bool(cells) => out.push(u8::from(cells.value(row))),
             Self::U32(cells) => out.extend_from_slice(&cells.value(row).to_le_bytes()),
@@ -175,10 +195,18 @@ impl<'a> Cells<'a> {
     }
 }
 
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use domain::ids::{RunId, ShardIndex};
     use domain::outcome::Outcome;
+    use domain::server_verdict::{ServerAnswer, ServerAnswers, ServerClass};
     use proptest::prelude::*;
 
     use super::*;
@@ -226,6 +254,38 @@ mod tests {
             changed[0].position ^= 1;
             prop_assert_ne!(of(&changed), whole);
         }
+    }
+
+    #[test]
+    fn what_a_server_answered_matters_and_columns_without_it_do_not() {
+        let rows = [outcome(0), outcome(1)];
+        let run_id = RunId::new("r").unwrap();
+        let batch = crate::rows::encode(&run_id, &rows).unwrap();
+        let known: Vec<usize> = (0..batch.num_columns())
+            .filter(|at| !crate::schema::LATER.contains(&batch.schema().field(*at).name().as_str()))
+            .collect();
+        let mut earlier = Fingerprinter::new();
+        earlier.add(&batch.project(&known).unwrap()).unwrap();
+        assert_eq!(earlier.finish(), of(&rows), "a part of an earlier release");
+        let answers = |disagrees, class| ServerAnswers {
+            version: "v1.37.2".to_owned(),
+            before: None,
+            after: Some(ServerAnswer { class, causes: Vec::new() }),
+            warnings: Vec::new(),
+            disagrees,
+        };
+        let with = |answers: ServerAnswers| {
+            let mut rows = rows.clone();
+            rows[1].server = Some(Arc::new(answers));
+            of(&rows)
+        };
+        let accepted = with(answers(None, ServerClass::Accepted));
+        assert_ne!(accepted, of(&rows));
+        assert_ne!(accepted, with(answers(Some(false), ServerClass::Accepted)));
+        assert_ne!(accepted, with(answers(None, ServerClass::Conflict)));
+        let elsewhere =
+            ServerAnswers { version: "v1.36.0".to_owned(), ..answers(None, ServerClass::Accepted) };
+        assert_eq!(accepted, with(elsewhere), "another server that answered the same");
     }
 
     #[test]

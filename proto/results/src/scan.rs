@@ -127,7 +127,7 @@ pub fn outcomes(parts: impl IntoIterator<Item = Part>) -> impl Iterator<Item = R
 }
 
 /// The record batches of `parts` with the columns named (`None`: all), each with the part it comes from. The columns
-/// come in the order of the schema.
+/// come in the order of the schema; those that came later are missing where an earlier release wrote the part.
 pub fn batches(
     parts: impl IntoIterator<Item = Part>,
     columns: Option<&[&str]>,
@@ -245,8 +245,10 @@ fn open_reader<R: ChunkReader + 'static>(
     let mask = match columns {
         None => ProjectionMask::all(),
         Some(names) => {
-            if let Some(missing) = names.iter().find(|name| builder.schema().column_with_name(name).is_none())
-            {
+            let lacks = |name: &&String| {
+                builder.schema().column_with_name(name).is_none() && !schema::LATER.contains(&name.as_str())
+            };
+            if let Some(missing) = names.iter().find(lacks) {
                 return Err(Problem::NoColumn(missing.clone()));
             }
             ProjectionMask::columns(builder.parquet_schema(), names.iter().map(String::as_str))

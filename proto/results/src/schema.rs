@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_array::{RecordBatch, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// Version of the schema, kept in the metadata of every part under [`FORMAT_KEY`].
 pub const FORMAT_VERSION: u32 = 2;
@@ -28,6 +29,7 @@ pub enum Kind {
     Text,
     TextOrNull,
     TextList,
+    TextListOrNull,
     Bool,
     BoolOrNull,
     U32,
@@ -42,6 +44,9 @@ pub enum Kind {
 pub enum Role {
     /// What happened to the record: the same for the same corpus, config and seed.
     Outcome,
+    /// As `Outcome`, of a column that came later: where it is null, it is left out of the fingerprint, so that the
+    /// fingerprints of rows without it stay what they were.
+    LaterOutcome,
     /// When, where or how fast it happened: left out of the fingerprint.
     Execution,
 }
@@ -182,10 +187,52 @@ columns! {
     ERROR_KIND "error_kind" TextOrNull Outcome
     /// Of an imported run: what the published records held beyond these columns, as a JSON object.
     PUBLISHED "published" TextOrNull Execution
+    /// What decided the schema gate: `embedded`, `server`, or `both` (the embedded rules, and a server was asked too). Null
+    /// where it is not known.
+    SCHEMA_DEPTH "schema_depth" TextOrNull Execution
+    /// Version of the API server. As all columns of a server: null where none was asked.
+    SERVER_VERSION "server_version" TextOrNull Execution
+    /// What the server answered about the patched document: `accepted`, `conflict`, `invalid`, `strict_decoding`, `decode`,
+    /// `unparsable`, `unknown_kind`, `namespace`, `environment`, `other`.
+    SERVER_CLASS "server_class" TextOrNull LaterOutcome
+    /// The causes of its refusal as JSON text: `[[field, reason, message], …]`, sorted.
+    SERVER_CAUSES "server_causes" TextOrNull LaterOutcome
+    /// Its warnings about the patched document.
+    SERVER_WARNINGS "server_warnings" TextListOrNull LaterOutcome
+    /// As `server_class`, about the document before the patch.
+    SERVER_BEFORE_CLASS "server_before_class" TextOrNull LaterOutcome
+    /// As `server_causes`, about the document before the patch.
+    SERVER_BEFORE_CAUSES "server_before_causes" TextOrNull LaterOutcome
+    /// Of `both`: whether the server contradicts the embedded rules about either document; null where the two were not
+    /// compared.
+    SERVER_DISAGREES "server_disagrees" BoolOrNull LaterOutcome
 }
 
 /// Columns that parts of earlier releases of this format do not have: missing, they are null.
-pub const LATER: [&str; 1] = [ESTIMATED_TOKENS];
+pub const LATER: [&str; 9] = [
+    ESTIMATED_TOKENS,
+    SCHEMA_DEPTH,
+    SERVER_VERSION,
+    SERVER_CLASS,
+    SERVER_CAUSES,
+    SERVER_WARNINGS,
+    SERVER_BEFORE_CLASS,
+    SERVER_BEFORE_CAUSES,
+    SERVER_DISAGREES,
+];
+
+/// A batch of a part of an earlier release with the columns that came later, all null; any other batch as it is.
+pub(crate) fn with_later_columns(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if LATER.iter().all(|name| batch.column_by_name(name).is_some()) {
+        return Ok(batch);
+    }
+    let schema = outcomes();
+    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(column) => Arc::clone(column),
+        None => new_null_array(field.data_type(), batch.num_rows()),
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect())
+}
 
 /// The schema of every part.
 pub fn outcomes() -> SchemaRef {
@@ -195,8 +242,9 @@ pub fn outcomes() -> SchemaRef {
             let (data_type, nullable) = match kind {
                 Kind::Text => (DataType::Utf8, false),
                 Kind::TextOrNull => (DataType::Utf8, true),
-                Kind::TextList => {
-                    (DataType::List(Arc::new(Field::new("item", DataType::Utf8, false))), false)
+                Kind::TextList | Kind::TextListOrNull => {
+                    let item = Arc::new(Field::new("item", DataType::Utf8, false));
+                    (DataType::List(item), kind == Kind::TextListOrNull)
                 }
                 Kind::Bool => (DataType::Boolean, false),
                 Kind::BoolOrNull => (DataType::Boolean, true),

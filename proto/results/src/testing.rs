@@ -8,6 +8,8 @@ use domain::outcome::{
 };
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
+use domain::schema_depth::SchemaDepth;
+use domain::server_verdict::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
 use proptest::prelude::*;
 
 /// A plain accepted row.
@@ -52,6 +54,8 @@ pub(crate) fn outcome(position: u64) -> Outcome {
         worker: "w1".to_owned(),
         attempt: 1,
         error_kind: None,
+        schema_depth: Some(SchemaDepth::Embedded),
+        server: None,
         published: None,
     }
 }
@@ -74,12 +78,15 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
         any::<Option<i64>>(),
         prop::option::of(prop::sample::select(ErrorKind::ALL)),
         any::<Option<String>>(),
+        prop::option::of(prop::sample::select(SchemaDepth::ALL.to_vec())),
+        prop::option::of(any_server()),
     );
     (identity, proposer, verifier, rest).prop_map(|(identity, proposer, verifier, rest)| {
         let (id, position, shard, word, document) = identity;
         let (proposal, attempts, attempt_errors, model) = proposer;
         let (status, gates, fault, errors, patched) = verifier;
-        let (usage, [queue, propose, llm, verify, total], started_at_us, error_kind, published) = rest;
+        let (usage, times, started_at_us, error_kind, published, schema_depth, server) = rest;
+        let [queue, propose, llm, verify, total] = times;
         let ms = |value: Option<u32>| value.map(f64::from);
         Outcome {
             record_id: RecordId::new(id).unwrap(),
@@ -118,6 +125,8 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
             worker: word,
             attempt: attempts,
             error_kind,
+            schema_depth,
+            server: server.map(Arc::new),
             published,
         }
     })
@@ -166,6 +175,24 @@ fn any_gates() -> impl Strategy<Value = Gates> {
             schema_before,
             schema,
             rescan,
+        },
+    )
+}
+
+fn any_server() -> impl Strategy<Value = ServerAnswers> {
+    let class = prop::sample::select(vec![ServerClass::Accepted, ServerClass::Invalid, ServerClass::Decode]);
+    let cause =
+        any::<[String; 3]>().prop_map(|[field, reason, message]| ServerCause { field, reason, message });
+    let answer = (class, prop::collection::vec(cause, 0..3))
+        .prop_map(|(class, causes)| ServerAnswer { class, causes });
+    let answers = (prop::option::of(answer.clone()), prop::option::of(answer));
+    (any::<String>(), answers, any::<Vec<String>>(), any::<Option<bool>>()).prop_map(
+        |(version, (before, after), warnings, disagrees)| ServerAnswers {
+            version,
+            before,
+            after,
+            warnings,
+            disagrees,
         },
     )
 }

@@ -20,7 +20,12 @@ pub struct Settings {
 /// # Errors
 /// None for the types of this release: they hold texts, numbers and maps with keys of text.
 pub fn defaults() -> serde_json::Result<Value> {
-    let mut tree = serde_json::to_value(RunConfig::default())?;
+    let run = RunConfig::default();
+    let mut tree = serde_json::to_value(&run)?;
+    // A run's text leaves it out where it is the default.
+    if let Some(verifier) = tree.get_mut("verifier").and_then(Value::as_object_mut) {
+        verifier.insert("depth".to_owned(), serde_json::to_value(run.verifier.depth)?);
+    }
     for (name, mut section) in providers()? {
         if let (Some(run), Some(section)) = (tree.get_mut(&name), section.as_object_mut()) {
             if let Some(keys) = run.as_object_mut() {

@@ -71,6 +71,8 @@ impl FinishedRecord<'_> {
             worker: context.worker.to_string(),
             attempt: context.attempt,
             error_kind: result.error_kind,
+            schema_depth: Some(config.verifier.depth),
+            server: None,
             published: None,
         }
     }

@@ -6,10 +6,11 @@ use cli_support::Exit;
 use cli_support::output::{self, Align, Table};
 use serde_json::json;
 
+use super::schedule::rollout_times;
 use crate::cli::{Order, QueueCommand, Queued};
-use crate::commands::input::cases;
+use crate::commands::input::load;
 use crate::commands::print::show;
-use crate::load::files;
+use crate::load::{cases, files};
 use crate::queue::{Answer, Choice, Item, Queue, Rule};
 use crate::render::Figures;
 use crate::schedule::{RiskEntries, Weights, from_cases};
@@ -18,14 +19,16 @@ pub(crate) fn run(args: &Queued) -> anyhow::Result<Exit> {
     let mut queue = Queue::open(&args.db)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     match &args.command {
-        QueueCommand::Enqueue { paths, risk, max_attempts } => {
+        QueueCommand::Enqueue { paths, risk, rollout, max_attempts } => {
             let risk = match risk {
                 Some(file) => RiskEntries::parse(&files::json(file)?),
                 None => RiskEntries::default(),
             };
-            let cases = cases(paths)?;
+            let results = load(paths)?;
+            let (times, replicas) = rollout_times(rollout.as_deref(), &results)?;
+            let cases = cases::read(&results)?;
             let accepted = cases.iter().filter(|case| case.accepted);
-            let items: Vec<Item> = from_cases(&cases, &risk)
+            let items: Vec<Item> = from_cases(&cases, &risk, &times, &replicas)
                 .into_iter()
                 .zip(accepted)
                 .map(|(candidate, case)| Item {

@@ -22,6 +22,9 @@ pub(crate) fn run(args: &cli::Export) -> anyhow::Result<Exit> {
         bail!("{} names several runs; export one at a time", args.run);
     }
     let corpus = CorpusReader::open(&folder.join(CORPUS_FILE)).context("cannot read the run's corpus")?;
+    if args.verdicts {
+        return super::verdicts::write(&results, &corpus, &args.to);
+    }
     let parts = results.parts().iter().map(|path| Part::File(path.clone())).collect();
     let exported = export(Export { corpus: &corpus, parts, to: &args.to, gz: args.gz })?;
     for (file, entries) in exported.files.iter().zip(exported.entries) {

@@ -1,5 +1,7 @@
 //! `analysis metrics`.
 
+use std::fmt::Write as _;
+
 use cli_support::output::{self, Align, Table};
 use cli_support::{Exit, Format};
 
@@ -44,6 +46,18 @@ fn text(metrics: &Metrics) -> String {
             number => format!(", {number} of them with unrendered placeholders"),
         }
     );
+    let valid = more.accepted_of_valid;
+    if valid.of > 0 {
+        let _ = write!(
+            text,
+            "Accepted by a server's rules, of the documents that were valid before: {} of {} = {} ({})\nJudged by: {}\n\n",
+            valid.count,
+            valid.of,
+            percent(valid.rate),
+            interval(&valid),
+            more.judges()
+        );
+    }
     text.push_str(&shares(more).text(width));
     for table in [paper_keys(&metrics.paper), gates(more), sizes(more), samples(more), times(more)] {
         if !table.is_empty() {
@@ -66,8 +80,11 @@ fn shares(more: &Extended) -> Table {
         let cells = [share.count.to_string(), share.of.to_string(), percent(share.rate), interval(&share)];
         table.push(std::iter::once(name.to_owned()).chain(cells));
     };
-    line("accepted, of all", more.accepted_of_all);
     line("accepted, of those whose document was valid", more.accepted_of_valid);
+    line("accepted, of all", more.accepted_of_all);
+    if let Some(disagrees) = more.server_disagrees {
+        line("server and embedded rules disagree, of those asked", disagrees);
+    }
     if let Some(model) = &more.model {
         for (source, count) in &more.accepted_by_source {
             line(&format!("accepted, by {source}"), Proportion::new(*count, more.records));

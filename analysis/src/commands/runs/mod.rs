@@ -1,6 +1,8 @@
 //! Commands that compute from the rows of runs, or write them in another form.
 
 pub(super) mod ablation;
+pub(super) mod agreement;
+pub(super) mod cross_version;
 pub(super) mod diff;
 pub(super) mod export;
 pub(super) mod failures;
@@ -13,3 +15,4 @@ pub(super) mod probe_report;
 pub(super) mod report;
 pub(super) mod significance;
 pub(super) mod tokens;
+mod verdicts;

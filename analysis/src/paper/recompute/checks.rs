@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::compare::Comparison;
 use super::computed::{
-    baselines, bundle_rows, detector, grok_dev, metrics, mode_comparison, policies, probe, proposer_latency,
-    secondary, significance, taxonomy, telemetry, verifier_latency,
+    baselines, bundle_rows, detector, escape_matrix, grok_dev, metrics, mode_comparison, policies, probe,
+    proposer_latency, secondary, significance, taxonomy, telemetry, verifier_latency,
 };
 use super::line::{Found, Line, Status};
 use super::schedules;
@@ -166,6 +166,7 @@ pub(super) const CHECKS: &[Check] = &[
     computed("baselines/mode_comparison.csv", "metrics", mode_comparison),
     missing("eval/runtime_metrics_rules.json", "wall time of child processes on an unknown machine"),
     missing("eval/runtime_metrics_grok.json", "wall time of child processes on an unknown machine"),
+    computed("ablation/acceptance_boundary_matrix.json", "escapes", escape_matrix),
     missing("ablation/verifier_gate_baseline.json", "verdicts of a second run, without its patches: an input"),
     not_produced("ablation/verifier_gate_details.json", "an input: the verdicts of the ablation"),
     not_produced("eval/table4_counts.csv", "an input, typed by hand (F9: see audit)"),

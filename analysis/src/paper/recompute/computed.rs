@@ -8,6 +8,7 @@ use super::line::Found;
 use crate::load::Results;
 use crate::load::files::Csv;
 use crate::metrics::failures::{Category, Taxonomy};
+use crate::metrics::head_to_head::escapes;
 use crate::metrics::significance::pairs;
 use crate::metrics::{PaperMetrics, latency, policy_metrics, probe_report, tokens};
 use crate::paper::baselines::Baselines;
@@ -88,6 +89,21 @@ pub(super) fn taxonomy(r: &PaperFolder, file: &str, columns: &[&str]) -> Result<
         }
     }
     Ok(Found::new(Comparison::of_csv(&table.csv(), &r.text(&format!("failures/{file}"))?)))
+}
+
+/// The matrix of two runs, from their recorded verdicts.
+pub(super) fn escape_matrix(r: &PaperFolder) -> Result<Found, PaperError> {
+    let mut datasets = vec![];
+    for (name, run) in [("rules_5k", "rules5k"), ("grok_5k", "grok5k_anon")] {
+        let mut figures = escapes(&r.cases(run)?, false).value;
+        let of_run = figures.pointer_mut("/datasets/0").and_then(Value::as_object_mut);
+        let Some(of_run) = of_run else { continue };
+        of_run.insert("dataset".to_owned(), json!(name));
+        datasets.push(json!(of_run));
+    }
+    let mut paper = object(r.json("ablation/acceptance_boundary_matrix.json")?);
+    paper.retain(|key, _| key == "datasets");
+    Ok(Found::new(Comparison::of(&json!({"datasets": datasets}), &Value::Object(paper))))
 }
 
 fn stat_csv(lines: &[(&str, Option<f64>)]) -> String {

@@ -14,17 +14,24 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
         section.headline aria-label={ "Acceptance of run " (shown(&of.run)) } {
             @if !alone { h2 { "Run " (shown(&of.run)) } }
             div {
-                p.share { (percent(of.accepted.rate)) " " small { "accepted" } }
-                dl {
-                    dt { "95 % interval" } dd { (interval(&of.accepted)) " (Wilson)" }
-                    @if let Some(by_document) = of.by_document {
-                        dt { "by document" }
-                        dd { (ends(by_document.low, by_document.high)) " (bootstrap, " (thousands(of.documents)) " documents)" }
+                @if of.of_valid.of > 0 {
+                    p.share {
+                        (percent(of.of_valid.rate)) " "
+                        small { "accepted by a server's rules, of the documents that were valid before" }
                     }
-                    dt { "n" } dd { (thousands(of.accepted.count)) " of " (thousands(of.accepted.of)) " records" }
-                    @if of.of_valid.of > 0 {
-                        dt { "of valid documents" }
-                        dd { (percent(of.of_valid.rate)) " (" (thousands(of.of_valid.count)) " of " (thousands(of.of_valid.of)) ")" }
+                    dl {
+                        dt { "95 % interval" } dd { (interval(&of.of_valid)) " (Wilson)" }
+                        dt { "n" } dd { (thousands(of.of_valid.count)) " of " (thousands(of.of_valid.of)) " records" }
+                        dt { "judged by" } dd { (shown(&of.judged_by)) }
+                        dt { "of all records" }
+                        dd { (percent(of.accepted.rate)) " (" (thousands(of.accepted.count)) " of " (thousands(of.accepted.of)) ")" }
+                        (intervals(of))
+                    }
+                } @else {
+                    p.share { (percent(of.accepted.rate)) " " small { "accepted" } }
+                    dl {
+                        (intervals(of))
+                        dt { "n" } dd { (thousands(of.accepted.count)) " of " (thousands(of.accepted.of)) " records" }
                     }
                 }
             }
@@ -43,6 +50,17 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The intervals of the share of all records.
+fn intervals(of: &Headline) -> Markup {
+    html! {
+        dt { "95 % interval" } dd { (interval(&of.accepted)) " (Wilson)" }
+        @if let Some(by_document) = of.by_document {
+            dt { "by document" }
+            dd { (ends(by_document.low, by_document.high)) " (bootstrap, " (thousands(of.documents)) " documents)" }
         }
     }
 }

@@ -48,9 +48,23 @@ fn headline_of(text: &mut String, headline: &Headline) {
     let by_document = headline
         .by_document
         .map_or_else(String::new, |of| format!("; {} by bootstrap over documents", ends(of.low, of.high)));
+    let valid = &headline.of_valid;
+    if valid.of > 0 {
+        let _ = writeln!(
+            text,
+            "**{} accepted by a server's rules, of the documents that were valid before**, in run {} (95 % interval {}; \
+             n = {} of {} records; judge: {}).\n",
+            percent(valid.rate),
+            escape(&headline.run),
+            interval(valid),
+            thousands(valid.count),
+            thousands(valid.of),
+            escape(&headline.judged_by)
+        );
+    }
     let _ = writeln!(
         text,
-        "**{} accepted** in run {} (95 % interval {}{by_document}; n = {} of {} records of {} documents).",
+        "**{} accepted** of all records in run {} (95 % interval {}{by_document}; n = {} of {} records of {} documents).",
         percent(share.rate),
         escape(&headline.run),
         interval(share),

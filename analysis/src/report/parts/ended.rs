@@ -32,13 +32,25 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
         line(&status.replace('_', " "), Proportion::new(count(status), metrics.records));
     }
     for (name, share) in [
-        ("accepted, of records whose document was valid", metrics.accepted_of_valid),
+        (
+            "accepted by a server's rules, of records whose document was valid before",
+            metrics.accepted_of_valid,
+        ),
         ("effective, of the accepted that were verified here", metrics.effective_of_accepted),
     ]
     .into_iter()
     .filter(|(_, share)| share.of > 0)
     {
         line(&format!("{name} (n = {})", thousands(share.of)), share);
+    }
+    if let Some(disagrees) = metrics.server_disagrees {
+        line(
+            &format!(
+                "server and embedded rules disagree, of records asked (n = {})",
+                thousands(disagrees.of)
+            ),
+            disagrees,
+        );
     }
     if let Some(model) = &metrics.model {
         for (source, count) in &metrics.accepted_by_source {

@@ -16,6 +16,7 @@ pub use stored::StoredConfig;
 use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
 use crate::outcome::Gate;
+use crate::schema_depth::SchemaDepth;
 
 /// Everything that decides the outcomes of a run, and how its work is cut.
 ///
@@ -120,6 +121,9 @@ pub struct VerifierConfig {
     pub gates: GateProfile,
     /// Gates that do not run; a gate that did not run is `not_run`, never failed.
     pub disabled_gates: BTreeSet<Gate>,
+    /// What decides the schema gate: `embedded`, `server` or `both`.
+    #[serde(skip_serializing_if = "SchemaDepth::is_embedded")]
+    pub depth: SchemaDepth,
 }
 
 /// Which demands the gates make.
@@ -311,9 +315,7 @@ impl RunConfig {
         if tag == "latest" {
             return refuse("rules.default_tag", "must not be 'latest'");
         }
-        if self.verifier.disabled_gates.contains(&Gate::Apply) {
-            return refuse("verifier.disabled_gates", "the apply gate cannot be switched off");
-        }
+        self.verifier.check()?;
         if self.limits.document_depth > 100 {
             return refuse("limits.document_depth", "must be at most 100");
         }
@@ -400,6 +402,22 @@ impl RunConfig {
     }
 }
 
+impl VerifierConfig {
+    fn check(&self) -> Result<(), InvalidConfig> {
+        let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
+        if self.disabled_gates.contains(&Gate::Apply) {
+            return refuse("verifier.disabled_gates", "the apply gate cannot be switched off");
+        }
+        if self.depth.needs_server() && self.gates == GateProfile::Published {
+            return refuse("verifier.depth", "must be embedded where verifier.gates is published");
+        }
+        if self.depth.needs_server() && self.disabled_gates.contains(&Gate::Schema) {
+            return refuse("verifier.depth", "must be embedded where the schema gate is switched off");
+        }
+        Ok(())
+    }
+}
+
 impl Limits {
     /// What the provider allows.
     pub const fn budget(&self) -> BudgetLimits {
@@ -430,11 +448,39 @@ mod tests {
     }
 
     #[test]
+    fn an_embedded_run_is_written_as_before_there_were_depths() {
+        let mut config = RunConfig::default();
+        let hash = config.hash();
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["verifier"], serde_json::json!({"gates": "strict", "disabled_gates": []}));
+        for depth in [SchemaDepth::Server, SchemaDepth::Both] {
+            config.verifier.depth = depth;
+            assert_ne!(config.hash(), hash, "{depth}");
+            let written = serde_json::to_value(&config).unwrap();
+            assert_eq!(written["verifier"]["depth"], depth.as_str());
+            assert_eq!(serde_json::from_value::<RunConfig>(written).unwrap(), config);
+        }
+        assert!(SchemaDepth::ALL.into_iter().all(|depth| SchemaDepth::parse(depth.as_str()) == Some(depth)));
+    }
+
+    #[test]
     fn unknown_keys_are_refused() {
         assert!(serde_json::from_str::<RunConfig>(r#"{"sed": 1}"#).is_err());
         let config: RunConfig =
             serde_json::from_str(r#"{"seed": 1, "verifier": {"disabled_gates": ["schema"]}}"#).unwrap();
         assert!(config.verifier.disabled_gates.contains(&Gate::Schema));
+    }
+
+    #[test]
+    fn a_server_is_asked_by_the_strict_schema_gate_alone() {
+        let check = |text: &str| serde_json::from_str::<RunConfig>(text).unwrap().check();
+        assert!(check(r#"{"verifier": {"depth": "both"}}"#).is_ok());
+        for bad in [
+            r#"{"verifier": {"depth": "server", "gates": "published"}}"#,
+            r#"{"verifier": {"depth": "both", "disabled_gates": ["schema"]}}"#,
+        ] {
+            assert_eq!(check(bad).unwrap_err().key, "verifier.depth", "{bad}");
+        }
     }
 
     #[test]

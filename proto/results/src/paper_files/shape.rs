@@ -232,6 +232,8 @@ pub(super) fn outcome(record: &Record, document: &SourceDocument, entries: &Entr
         worker: IMPORT.to_owned(),
         attempt: 1,
         error_kind: None,
+        schema_depth: None,
+        server: None,
         published: None,
     };
     outcome.published = Entries::of(record, &document.text, &outcome).difference(entries);

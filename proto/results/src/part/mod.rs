@@ -153,7 +153,9 @@ fn properties(compressed: impl Fn(&str) -> bool) -> WriterProperties {
     for &(name, kind, _) in col::COLUMNS {
         if compressed(name) {
             let path = match kind {
-                Kind::TextList => ColumnPath::new([name, "list", "item"].map(str::to_owned).to_vec()),
+                Kind::TextList | Kind::TextListOrNull => {
+                    ColumnPath::new([name, "list", "item"].map(str::to_owned).to_vec())
+                }
                 _ => ColumnPath::from(name),
             };
             properties = properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default()));

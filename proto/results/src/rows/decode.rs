@@ -12,19 +12,9 @@ use domain::outcome::{
 };
 use domain::patch::Patch;
 
+use super::cells::{DecodeError, illegal, later, number, text, texts, typed, word};
+use super::server::ServerColumns;
 use crate::schema as col;
-
-/// Why a row is not an outcome.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages name the fields")]
-pub enum DecodeError {
-    /// A column is missing or has another type.
-    #[error("column {0} is missing or has another type")]
-    Column(&'static str),
-    /// A cell holds what its column cannot mean.
-    #[error("column {column}: {text:?} is not legal")]
-    Cell { column: &'static str, text: String },
-}
 
 macro_rules! columns {
     ($($field:ident: $array:ident = $name:ident,)*) => {
@@ -33,16 +23,16 @@ macro_rules! columns {
             $($field: &'a $array,)*
             /// Parts of earlier releases do not have it.
             estimated_tokens: Option<&'a UInt64Array>,
+            server: ServerColumns<'a>,
         }
 
         impl<'a> Columns<'a> {
             fn of(batch: &'a RecordBatch) -> Result<Self, DecodeError> {
-                let later = col::ESTIMATED_TOKENS;
-                let estimated_tokens = match batch.column_by_name(later) {
-                    Some(_) => Some(typed::<UInt64Array>(batch, later)?),
-                    None => None,
-                };
-                Ok(Self { $($field: typed::<$array>(batch, col::$name)?,)* estimated_tokens })
+                Ok(Self {
+                    $($field: typed::<$array>(batch, col::$name)?,)*
+                    estimated_tokens: later(batch, col::ESTIMATED_TOKENS)?,
+                    server: ServerColumns::of(batch)?,
+                })
             }
         }
     };
@@ -153,6 +143,8 @@ impl Columns<'_> {
             error_kind: text(self.error_kind, row)
                 .map(|kind| word(col::ERROR_KIND, kind, ErrorKind::parse))
                 .transpose()?,
+            schema_depth: self.server.depth(row)?,
+            server: self.server.answers(row)?.map(Arc::new),
             published: text(self.published, row).map(str::to_owned),
         })
     }
@@ -230,33 +222,4 @@ impl Columns<'_> {
             started_at_us: self.started_at.is_valid(row).then(|| self.started_at.value(row)),
         }
     }
-}
-
-fn typed<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a A, DecodeError> {
-    batch
-        .column_by_name(name)
-        .and_then(|column| column.as_any().downcast_ref::<A>())
-        .ok_or(DecodeError::Column(name))
-}
-
-fn text(column: &StringArray, row: usize) -> Option<&str> {
-    column.is_valid(row).then(|| column.value(row))
-}
-
-fn number(column: &Float64Array, row: usize) -> Option<f64> {
-    column.is_valid(row).then(|| column.value(row))
-}
-
-fn texts(column: &ListArray, row: usize) -> Vec<String> {
-    let items = column.value(row);
-    let Some(items) = items.as_any().downcast_ref::<StringArray>() else { return Vec::new() };
-    items.iter().flatten().map(str::to_owned).collect()
-}
-
-fn word<T>(column: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, DecodeError> {
-    parse(text).ok_or_else(|| illegal(column, text))
-}
-
-fn illegal(column: &'static str, text: &str) -> DecodeError {
-    DecodeError::Cell { column, text: text.chars().take(80).collect() }
 }

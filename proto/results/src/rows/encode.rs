@@ -11,6 +11,8 @@ use arrow_schema::ArrowError;
 use arrow_schema::{DataType, Field};
 use domain::ids::RunId;
 use domain::outcome::{GateResult, Outcome, Proposal, Verdict};
+use domain::schema_depth::SchemaDepth;
+use domain::server_verdict::ServerAnswer;
 
 use crate::schema as col;
 
@@ -26,6 +28,7 @@ pub(crate) fn encode(run_id: &RunId, rows: &[Outcome]) -> Result<RecordBatch, Ar
                 .or_else(|| usage(name, rows))
                 .or_else(|| timing(name, rows))
                 .or_else(|| execution(name, rows))
+                .or_else(|| server(name, rows))
                 .ok_or_else(|| ArrowError::SchemaError(format!("column {name} has no encoder")))
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -162,6 +165,48 @@ fn execution(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
     })
 }
 
+fn server(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
+    let class = |answer: Option<&ServerAnswer>| answer.map(|answer| answer.class.as_str());
+    Some(match name {
+        col::SCHEMA_DEPTH => text_or_null(rows, |row| row.schema_depth.map(SchemaDepth::as_str)),
+        col::SERVER_VERSION => text_or_null(rows, |row| row.server.as_ref().map(|it| it.version.as_str())),
+        col::SERVER_CLASS => text_or_null(rows, |row| class(after(row))),
+        col::SERVER_CAUSES => causes(rows, after),
+        col::SERVER_WARNINGS => {
+            let mut column = ListBuilder::new(StringBuilder::new()).with_field(item());
+            for row in rows {
+                let warnings = row.server.iter().flat_map(|server| &server.warnings);
+                warnings.for_each(|warning| column.values().append_value(warning));
+                column.append(row.server.is_some());
+            }
+            Arc::new(column.finish())
+        }
+        col::SERVER_BEFORE_CLASS => text_or_null(rows, |row| class(before(row))),
+        col::SERVER_BEFORE_CAUSES => causes(rows, before),
+        col::SERVER_DISAGREES => {
+            Arc::new(rows.iter().map(|row| row.server.as_ref()?.disagrees).collect::<BooleanArray>())
+        }
+        _ => return None,
+    })
+}
+
+fn before(row: &Outcome) -> Option<&ServerAnswer> {
+    row.server.as_ref()?.before.as_ref()
+}
+
+fn after(row: &Outcome) -> Option<&ServerAnswer> {
+    row.server.as_ref()?.after.as_ref()
+}
+
+/// The causes of an answer as JSON text.
+fn causes(rows: &[Outcome], answer: fn(&Outcome) -> Option<&ServerAnswer>) -> ArrayRef {
+    let text = |answer: &ServerAnswer| {
+        let causes = answer.causes.iter().map(|cause| [&cause.field, &cause.reason, &cause.message]);
+        serde_json::to_string(&causes.collect::<Vec<_>>()).unwrap_or_default()
+    };
+    Arc::new(rows.iter().map(|row| answer(row).map(text)).collect::<StringArray>())
+}
+
 fn text<'a>(rows: &'a [Outcome], get: impl Fn(&'a Outcome) -> &'a str) -> ArrayRef {
     let bytes = rows.iter().map(|row| get(row).len()).sum();
     let mut column = StringBuilder::with_capacity(rows.len(), bytes);
@@ -211,9 +256,12 @@ fn texts<'a>(rows: &'a [Outcome], get: impl Fn(&'a Outcome) -> &'a [String]) -> 
     lists(rows, |row, push| get(row).iter().for_each(|text| push(text)))
 }
 
+fn item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Utf8, false))
+}
+
 fn lists<'a>(rows: &'a [Outcome], fill: impl Fn(&'a Outcome, &mut dyn FnMut(&str))) -> ArrayRef {
-    let item = Arc::new(Field::new("item", DataType::Utf8, false));
-    let mut column = ListBuilder::new(StringBuilder::new()).with_field(item);
+    let mut column = ListBuilder::new(StringBuilder::new()).with_field(item());
     for row in rows {
         fill(row, &mut |text| column.values().append_value(text));
         column.append(true);

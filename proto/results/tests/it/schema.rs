@@ -11,7 +11,11 @@ fn columns() {
         .map(|((name, _, role), field)| {
             assert_eq!(field.name(), name);
             let null = if field.is_nullable() { "null" } else { "-" };
-            let role = if *role == Role::Outcome { "outcome" } else { "execution" };
+            let role = match role {
+                Role::Outcome => "outcome",
+                Role::LaterOutcome => "outcome where not null",
+                Role::Execution => "execution",
+            };
             format!("{name:<22} {:<36} {null:<5} {role}", field.data_type().to_string())
         })
         .collect();
