@@ -100,6 +100,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 Ok(companions) => companions,
                 Err(error) => {
                     failed += 1;
+                    // What would have been repaired is left.
+                    left += repaired.applied.len() as u64;
                     output::say(&format!("{}: {error:#}", file.path));
                     return Ok(());
                 }
