@@ -107,11 +107,17 @@ pub(crate) fn patched_file(
     patch: &Patch,
     limits: &Limits,
 ) -> Result<Rewritten, RewriteError> {
-    let piece = patched_piece(place.text(file), &place.pointer, patch, limits)?;
+    let old = place.text(file);
+    let piece = patched_piece(old, &place.pointer, patch, limits)?;
     let (head, tail) = (&file[..place.offset], &file[place.offset + place.length..]);
-    // A re-serialised document ends with a line break; one that is followed by a separator must.
-    let newline = if tail.is_empty() || piece.text.ends_with('\n') { "" } else { "\n" };
-    Ok(Rewritten { text: format!("{head}{}{newline}{tail}", piece.text), style: piece.style })
+    let missing = missing_break(old, &piece.text, tail);
+    Ok(Rewritten { text: format!("{head}{}{missing}{tail}", piece.text), style: piece.style })
+}
+
+/// The line break that a document lost in its repair and that what follows in the file (`tail`) needs: a separator stands on
+/// a line of its own. JSON objects that follow each other need none.
+pub(crate) fn missing_break(old: &str, new: &str, tail: &str) -> &'static str {
+    if tail.is_empty() || new.ends_with('\n') || !old.ends_with('\n') { "" } else { "\n" }
 }
 
 /// The patch of an object as a patch of the document that holds it.

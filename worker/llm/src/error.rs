@@ -63,7 +63,8 @@ pub enum Failure {
     /// The response is not in the expected format.
     #[error("the provider's answer cannot be read: {0}")]
     Garbage(String),
-    /// The response is an event stream or a page, as the next one will be until a setting is changed.
+    /// The response is an event stream, a page, packed, or in the form of another API, as the next one will be until a
+    /// setting is changed.
     #[error("the provider's answer cannot be read: {0}")]
     OtherFormat(String),
     /// The response was cut off at `max_tokens`.

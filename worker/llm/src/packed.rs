@@ -24,7 +24,7 @@ pub(crate) fn unpacked<'b>(
         _ if body.starts_with(GZIP) => gzip(),
         Some("deflate") if !body.is_empty() => read(ZlibDecoder::new(body), "deflate", limit),
         Some("gzip" | "x-gzip" | "deflate") | None => Ok(body.into()),
-        Some(other) => Err(Failure::Garbage(format!(
+        Some(other) => Err(Failure::OtherFormat(format!(
             "it is packed ({other}), which was not asked for: switch that off at the server or gateway"
         ))),
     }
@@ -90,6 +90,8 @@ mod tests {
         let whole = gzip(b"{}");
         assert!(text(&whole[..whole.len() - 9], None).contains("(gzip) and does not unpack"));
         assert!(text(b"\x1b\x05", Some("br")).contains("packed (br), which was not asked for"));
+        let other = unpacked(b"\x1b\x05", Some("br"), 1000).unwrap_err();
+        assert!(matches!(other, Failure::OtherFormat(_)), "the next one is packed as well: {other:?}");
         assert!(text(b"{}", Some("zstd")).contains("zstd"));
     }
 }

@@ -27,7 +27,7 @@ use serde_json::Value;
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
-use crate::repair::{Attempt, attempt, diff, patched_piece};
+use crate::repair::{Attempt, attempt, diff, missing_break, patched_piece};
 use corpus::{FileScan, Inputs, Place, Scan};
 use results::input::encoding::TextEncoding;
 use results::root::Below;
@@ -100,6 +100,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 Ok(companions) => companions,
                 Err(error) => {
                     failed += 1;
+                    // What would have been repaired is left.
+                    left += repaired.applied.len() as u64;
                     output::say(&format!("{}: {error:#}", file.path));
                     return Ok(());
                 }
@@ -158,9 +160,7 @@ fn repair_file(file: &FileScan, selected: &[PolicyId], rewrite: bool, config: &R
         text.push_str(&file.text[copied..place.offset]);
         text.push_str(&piece);
         copied = place.offset + place.length;
-        if copied < file.text.len() && !piece.ends_with('\n') {
-            text.push('\n');
-        }
+        text.push_str(missing_break(place.text(&file.text), &piece, &file.text[copied..]));
     }
     text.push_str(&file.text[copied..]);
     if text != file.text {

@@ -67,6 +67,34 @@ fn fix_writes_what_all_gates_accept() {
     assert_eq!((code, stderr.as_str()), (0, "0 repairs in 0 files written, 0 violations left\n"));
 }
 
+/// A Pod on one line, with an addition where it stands `after` its image.
+fn pod_on_a_line(name: &str, after: &str) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}"}},"spec":{{"containers":[{{"name":"a","image":"registry.example.com/a:1"{after}}}]}}}}"#
+    )
+}
+
+#[test]
+fn json_objects_that_follow_each_other_keep_what_stands_between_them() {
+    let repaired = r#", "securityContext": {"readOnlyRootFilesystem": true}"#;
+    for between in ["", " ", "\t ", "\n", "\r\n", " \r\n\r\n", "\n\n\n", "\n---\n"] {
+        for end in ["", "\n", "\r\n\r\n"] {
+            let folder = tempfile::tempdir().unwrap();
+            let text = |after: &str| {
+                let pods: Vec<String> =
+                    ["one", "two", "three"].iter().map(|name| pod_on_a_line(name, after)).collect();
+                pods.join(between) + end
+            };
+            write(folder.path(), "stream.json", &text(""));
+            let fix = ["fix", "-p", "read_only_root_fs", "--write", "stream.json"];
+            let (code, stdout, stderr) = run(worker().current_dir(folder.path()).args(fix));
+            assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+            let written = std::fs::read_to_string(folder.path().join("stream.json")).unwrap();
+            assert_eq!(written, text(repaired), "{between:?} {end:?}");
+        }
+    }
+}
+
 #[test]
 fn companions_are_written_beside_the_file_that_needs_them() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,8 +12,9 @@
 //! with the Service's selector or labels (`app.kubernetes.io/name`, `app`, `k8s-app`, `name`, `run`) and contradicts none.
 //! The workload is one of the Service's own folder, and no custom resource there explains a label of the selector.
 //! The selector becomes that workload's identifying labels. It never becomes wider by a label that tells some pods of an
-//! application from others (`version`, `track`, what a controller sets): who set it did so outside of these manifests. With none or several, or with endpoints kept by hand, a
-//! person must say what the Service is for; it never becomes an `ExternalName`.
+//! application from others (`version`, `track`, `role: leader`, what a controller sets): who set it did so outside of these
+//! manifests. With none or several, or with endpoints kept by hand, a person must say what the Service is for; it never
+//! becomes an `ExternalName`.
 //!
 //! # Example
 //! ```yaml
@@ -141,20 +142,27 @@ const DISTINGUISHING: [&str; 10] = [
     "version",
 ];
 
+/// What the members of a replicated store are elected to; their agents (Patroni, Spilo, Redis operators) keep it in a label
+/// whose name ends with `role`, so that one Service leads to the member that takes writes.
+const ELECTED: [&str; 9] =
+    ["follower", "leader", "master", "primary", "replica", "secondary", "slave", "standby", "standby_leader"];
+
 /// Whether something outside of the manifests gives a label its meaning: the control plane, an operator (whose keys have its
-/// domain), or a rollout.
-fn is_meaningful(key: &str) -> bool {
+/// domain), a rollout, or an election.
+fn is_meaningful(key: &str, value: &str) -> bool {
     let of_operator = key.split_once('/').is_some_and(|(domain, _)| {
         !matches!(domain, "app.kubernetes.io" | "helm.sh" | "kustomize.toolkit.fluxcd.io")
     });
     let name = key.rsplit('/').next().unwrap_or(key);
-    is_controller_label(key) || of_operator || DISTINGUISHING.contains(&name)
+    let is_elected = name.to_ascii_lowercase().ends_with("role") && ELECTED.contains(&value);
+    is_controller_label(key) || of_operator || is_elected || DISTINGUISHING.contains(&name)
 }
 
 /// A pair of the selector that the new one would drop or change, though something outside gives it its meaning.
 fn meaningful_loss(view: &View<'_>, new: &BTreeMap<String, String>) -> Option<String> {
     let selector = service_selector(view.value);
-    let lost = selector.into_iter().find(|(key, value)| is_meaningful(key) && new.get(key) != Some(value));
+    let lost =
+        selector.into_iter().find(|(key, value)| is_meaningful(key, value) && new.get(key) != Some(value));
     lost.map(|(key, value)| format!("{key}={value}"))
 }
 
@@ -392,6 +400,16 @@ mod tests {
             let reason = review_of(&POLICY, &service, &neighbours);
             assert!(reason.contains(&format!("{key}=other-0 tells some pods")), "{key}: {reason}");
         }
+        for key in ["role", "spilo-role", "redisRole", "app.kubernetes.io/role"] {
+            for value in ELECTED {
+                let service = service(&format!("{{selector: {{app: web, {key}: {value}}}}}"));
+                let reason = review_of(&POLICY, &service, &around(&service, &others));
+                assert!(reason.contains(&format!("{key}={value} tells some pods")), "{key}: {reason}");
+            }
+        }
+        let frontend = service("{selector: {app: web, role: frontend}}");
+        let ops = fix_among(&POLICY, &frontend, &around(&frontend, &others));
+        assert_eq!(selector(&ops), &json!({"app": "web"}));
         // The same label on the workload's pods is kept, and another key may go.
         let service = service("{selector: {app: wbe, tier: x}}");
         let ops = fix_among(&POLICY, &service, &around(&service, &others));

@@ -30,7 +30,7 @@ impl Source<'_> {
         let start = self.line_start(at);
         let line = &self.text[start..];
         let margin = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
-        let several = self.json && self.text.trim_end().contains('\n');
+        let several = self.json && self.text.trim().contains('\n');
         let empty = value.as_array().is_some_and(Vec::is_empty)
             || value.as_object().is_some_and(serde_json::Map::is_empty);
         if several && (value.is_object() || value.is_array()) && !empty {

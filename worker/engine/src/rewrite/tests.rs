@@ -143,6 +143,12 @@ fn json_stays_json() {
         ),
         "{\n  \"kind\": \"Job\",\n  \"spec\": {\n    \"a\": [1, 2, 3],\n    \"b\": {\n      \"c\": [\n        true\n      ]\n    }\n  }\n}\n"
     );
+    let line = "\n{\"a\": 1}\n";
+    assert_eq!(
+        kept(line, json!([{"op": "add", "path": "/b", "value": {"c": 2}}])),
+        "\n{\"a\": 1, \"b\": {\"c\": 2}}\n",
+        "line breaks around it do not spread it over lines"
+    );
     let tabs = "{\n\t\"a\": 1\n}\n";
     let rewritten = rewritten(tabs, json!([{"op": "replace", "path": "/a", "value": 2}]));
     assert!(serde_json::from_str::<Value>(&rewritten.text).is_ok());

@@ -60,8 +60,8 @@ fn push<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str, line_offset: usize, byte
     }
 }
 
-/// Where the JSON objects of a text end, the last at the end of the text; that end alone where the text is not a stream of
-/// several JSON objects.
+/// Where the JSON objects of a text end, each with the line break behind it, the last at the end of the text; that end alone
+/// where the text is not a stream of several JSON objects.
 fn object_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     if text.trim_start().starts_with('{') {
@@ -71,7 +71,9 @@ fn object_ends(text: &str) -> Vec<usize> {
                 ends.clear();
                 break;
             }
-            ends.push(values.byte_offset());
+            let end = values.byte_offset();
+            let rest = text[end..].trim_start_matches([' ', '\t', '\r']);
+            ends.push(if rest.starts_with('\n') { text.len() - rest.len() + 1 } else { end });
         }
     }
     ends.pop();
@@ -98,8 +100,9 @@ mod tests {
         let piece = |text: &str, line, byte| (text.to_owned(), line, byte);
         assert_eq!(
             seen("{\"a\":\n1}\n{\"b\": 2}\n"),
-            [piece("{\"a\":\n1}", 0, 0), piece("\n{\"b\": 2}\n", 1, 8)]
+            [piece("{\"a\":\n1}\n", 0, 0), piece("{\"b\": 2}\n", 2, 9)]
         );
+        assert_eq!(seen("{} \r\n\n{}"), [piece("{} \r\n", 0, 0), piece("\n{}", 1, 5)]);
         assert_eq!(seen("{} {} {}").len(), 3);
         for one in ["{\"a\": 1}\n", "{a: 1}\n", "{\"a\": 1} {b: 2}\n", "{\"a\": 1", "- {}\n- {}\n"] {
             assert_eq!(seen(one), [piece(one, 0, 0)], "{one}");

@@ -21,9 +21,36 @@ pub(super) fn has_choices(value: &Value) -> bool {
     value.get("choices").and_then(Value::as_array).is_some_and(|choices| !choices.is_empty())
 }
 
+/// The other API whose form a reply has: its endpoint answers like that every time.
+fn other_api(value: &Value) -> Option<&'static str> {
+    let is = |key: &str, name: &str| value.get(key).and_then(Value::as_str) == Some(name);
+    let has_list = |key: &str| value.get(key).is_some_and(Value::is_array);
+    let is_native = value.get("done").is_some_and(Value::is_boolean)
+        && (value.get("message").is_some_and(Value::is_object)
+            || value.get("response").is_some_and(Value::is_string));
+    if is_native {
+        Some("Ollama's own API")
+    } else if is("object", "response") && has_list("output") {
+        Some("the Responses API")
+    } else if is("type", "message") && has_list("content") {
+        Some("the Messages API")
+    } else if has_list("candidates") {
+        Some("Gemini's own API")
+    } else if value.pointer("/choices/0/text").is_some_and(Value::is_string) {
+        Some("the older API of completions")
+    } else {
+        None
+    }
+}
+
 /// The first response.
 pub(super) fn choice(value: &Value) -> Result<Choice<'_>, Failure> {
-    let garbage = |text: &str| Failure::Garbage(text.to_owned());
+    let garbage = |text: &str| match other_api(value) {
+        Some(api) => Failure::OtherFormat(format!(
+            "it has the form of {api}: set the endpoint of the provider to its address of chat completions"
+        )),
+        None => Failure::Garbage(text.to_owned()),
+    };
     let choice = value
         .pointer("/choices/0")
         .filter(|choice| choice.is_object())

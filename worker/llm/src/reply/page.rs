@@ -16,6 +16,12 @@ pub(super) fn not_json(body: &[u8], error: &serde_json::Error, mask: &KeyMask) -
                 .to_owned(),
         );
     }
+    if is_json_lines(begin) {
+        return Failure::OtherFormat(
+            "a stream of JSON lines came, which was not asked for: switch streaming off at the server or gateway"
+                .to_owned(),
+        );
+    }
     if begin.starts_with('<') {
         return Failure::OtherFormat(format!(
             "a page came in place of JSON ({}): is the endpoint right, or does a login page or a proxy stand between?",
@@ -64,6 +70,16 @@ fn first_text(body: &[u8]) -> String {
 /// Whether a text is a stream of server-sent events.
 pub(super) fn is_event_stream(text: &str) -> bool {
     ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| text.starts_with(field))
+}
+
+/// Whether the first lines of a text are JSON objects, each on a line of its own.
+fn is_json_lines(text: &str) -> bool {
+    let is_object = |line: &str| {
+        line.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(line.trim_end()).is_ok()
+    };
+    text.split_once('\n').is_some_and(|(first, rest)| {
+        is_object(first) && rest.trim_start().lines().next().is_some_and(is_object)
+    })
 }
 
 /// The content of the first element of this name, which is in small letters.

@@ -8,8 +8,7 @@ use domain::record::{Neighbour, Neighbours};
 use super::super::kinds::known_kind;
 use super::labels::{ENDPOINTS, service_selector, text_labels};
 use super::services::{
-    NAMING_LABELS, POD_NAME, is_candidate, is_controller_label, selects, selects_pods_of, service_pairs,
-    stateful_set_of,
+    NAMING_LABELS, is_candidate, is_controller_label, owner_of, selects, selects_pods_of, service_pairs,
 };
 use crate::document::Document;
 use crate::k8s::{Pod, View};
@@ -186,11 +185,11 @@ impl<'i> Lookup<'i> {
             let pair = (key.clone(), value.clone());
             self.here.workloads_by_pair.get(&pair).map_or(&[][..], Vec::as_slice)
         });
-        let by_pod_name = || {
-            let owner = selector.get(POD_NAME).and_then(|pod| stateful_set_of(pod))?;
+        let by_owner = || {
+            let owner = selector.iter().find_map(|(key, value)| owner_of(key, value))?;
             self.here.workloads_by_name.get(owner).map(Vec::as_slice)
         };
-        let rarest = postings.min_by_key(|posting| posting.len()).or_else(by_pod_name).unwrap_or_default();
+        let rarest = postings.min_by_key(|posting| posting.len()).or_else(by_owner).unwrap_or_default();
         let fits = |at: &usize| {
             self.is_visible(*at) && self.offer(*at).is_some_and(|offer| selects_pods_of(selector, offer))
         };

@@ -44,7 +44,11 @@ const CONTROLLER_LABELS: [(&str, &str); 10] = [
 ];
 
 /// The label with which a `StatefulSet` gives each of its pods a Service of its own.
-pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
+/// The labels with which a `Job` gives its pods its own name; a headless Service selects by them (Kubernetes documentation,
+/// *Job with Pod-to-Pod Communication*).
+const JOB_NAMES: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 
 /// Whether the control plane sets this label.
 pub fn is_controller_label(key: &str) -> bool {
@@ -54,17 +58,25 @@ pub fn is_controller_label(key: &str) -> bool {
 /// Whether a selector selects pods of a workload: by the labels of its template and those that the control plane adds.
 pub fn selects_pods_of(selector: &BTreeMap<String, String>, workload: &Neighbour) -> bool {
     let Neighbour::Workload { kind, name, pod_labels, .. } = workload else { return false };
-    let added = |key: &str, value: &str| match (key, stateful_set_of(value)) {
-        (POD_NAME, owner) => kind == "StatefulSet" && owner == Some(name.as_str()),
-        _ => CONTROLLER_LABELS.contains(&(key, kind.as_str())),
+    let added = |key: &str, value: &str| {
+        CONTROLLER_LABELS.contains(&(key, kind.as_str()))
+            && (!names_owner(key) || owner_of(key, value) == Some(name.as_str()))
     };
-    let named = selector.contains_key(POD_NAME) || selector.keys().any(|key| !is_controller_label(key));
+    let named = selector.keys().any(|key| names_owner(key) || !is_controller_label(key));
     named && selector.iter().all(|(key, value)| pod_labels.get(key) == Some(value) || added(key, value))
 }
 
-/// The `StatefulSet` of a pod: `db` of `db-0`.
-pub(super) fn stateful_set_of(pod: &str) -> Option<&str> {
-    let (name, ordinal) = pod.rsplit_once('-')?;
+/// Whether the value of this label tells the workload that a pod belongs to.
+fn names_owner(key: &str) -> bool {
+    key == POD_NAME || JOB_NAMES.contains(&key)
+}
+
+/// The name of the workload that a label of the control plane names: the `StatefulSet` `db` of its pod `db-0`, or the `Job`.
+pub(super) fn owner_of<'v>(key: &str, value: &'v str) -> Option<&'v str> {
+    if JOB_NAMES.contains(&key) {
+        return Some(value);
+    }
+    let (name, ordinal) = value.rsplit_once('-').filter(|_| key == POD_NAME)?;
     (!ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 

@@ -49,7 +49,8 @@ fn labels_of_the_control_plane_and_of_foreign_workloads_are_known() {
     let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec: {template: {metadata: {labels: {app: db}}, spec: {}}}";
     let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec: {template: {metadata: {labels: {run: web}}, spec: {}}}";
     let foreign = "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: other}\nspec: {template: {metadata: {labels: {run: other}}, spec: {}}}";
-    let index = index(&[document(set), document(rollout), document(foreign)]);
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: sum}\nspec: {template: {metadata: {labels: {part: sum}}, spec: {}}}";
+    let index = index(&[document(set), document(rollout), document(foreign), document(job)]);
     let related = |selector: &str| {
         names(&index.related(&document(&format!(
             "kind: Service\nmetadata: {{name: s}}\nspec: {{selector: {selector}}}"
@@ -65,6 +66,19 @@ fn labels_of_the_control_plane_and_of_foreign_workloads_are_known() {
     }
     assert_eq!(related("{run: web}"), ["Rollout web"]);
     for selector in [
+        "{job-name: sum}",
+        "{batch.kubernetes.io/job-name: sum}",
+        "{batch.kubernetes.io/job-name: sum, batch.kubernetes.io/job-completion-index: '0'}",
+        "{part: sum, job-name: sum}",
+        "{part: sum, controller-uid: x}",
+    ] {
+        assert_eq!(related(selector), ["Job sum"], "{selector}");
+    }
+    for selector in [
+        "{job-name: db}",
+        "{job-name: none}",
+        "{part: sum, job-name: none}",
+        "{batch.kubernetes.io/job-completion-index: '0'}",
         "{statefulset.kubernetes.io/pod-name: dc-0}",
         "{statefulset.kubernetes.io/pod-name: db-x}",
         "{apps.kubernetes.io/pod-index: '1'}",

@@ -28,8 +28,8 @@ pub enum ParseError {
     #[error("the answer is not one whole JSON value: {0}")]
     Syntax(String),
     /// The reasoning of the model does not end, so that the answer has not begun.
-    #[error("the answer is cut off: its reasoning (<think>) does not end")]
-    Unfinished,
+    #[error("the answer is cut off: its reasoning ({0}) does not end")]
+    Unfinished(&'static str),
     /// A code fence does not end.
     #[error("the answer is cut off: its code fence (```) does not end")]
     OpenFence,
@@ -48,7 +48,7 @@ pub enum ParseError {
 }
 
 /// Reads the patch of an answer: an array of operations, an object with `patch`, or one operation; alone, in a code fence,
-/// or between sentences without brackets, and after the reasoning of a model that shows it (`<think>…</think>`).
+/// or between sentences without brackets, and after the reasoning of a model that shows it (`<think>…</think>` and the like).
 pub fn parse(answer: &str) -> Result<Patch, ParseError> {
     if answer.len() > ANSWER_BYTES {
         return Err(ParseError::TooLong);
@@ -94,14 +94,37 @@ fn operations(value: Value) -> Result<Vec<Value>, ParseError> {
     }
 }
 
+/// How models mark the beginning and the end of their reasoning, in their chat templates or by habit.
+const REASONING: [(&str, &str); 8] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("\u{25c1}think\u{25b7}", "\u{25c1}/think\u{25b7}"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+];
+
+/// What a message of the harmony response format begins with (gpt-oss): `<|channel|>final<|message|>` before the answer,
+/// other channels before the reasoning.
+const CHANNEL: &str = "<|channel|>";
+
 /// What follows the reasoning of a model. Servers without a reasoning parser leave it in the answer, some without its
 /// opening tag; drafts in it are not the answer.
 fn after_reasoning(text: &str) -> Result<&str, ParseError> {
-    let answer = text.rsplit_once("</think>").map_or(text, |(_, answer)| answer);
-    if answer.contains("<think>") {
-        return Err(ParseError::Unfinished);
+    let mut answer = text;
+    for (_, end) in REASONING {
+        answer = answer.rsplit_once(end).map_or(answer, |(_, after)| after);
     }
-    Ok(trim(answer))
+    if let Some((begin, _)) = REASONING.iter().find(|(begin, _)| answer.contains(begin)) {
+        return Err(ParseError::Unfinished(begin));
+    }
+    let Some((_, last)) = answer.rsplit_once(CHANNEL) else { return Ok(trim(answer)) };
+    match last.split_once("<|message|>") {
+        Some((channel, answer)) if channel.trim_start().starts_with("final") => Ok(trim(answer)),
+        _ => Err(ParseError::Unfinished(CHANNEL)),
+    }
 }
 
 /// The one JSON value of a text that is more than that.

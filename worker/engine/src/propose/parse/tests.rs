@@ -34,6 +34,35 @@ fn a_patch_is_found_in_each_of_its_forms() {
 }
 
 #[test]
+fn drafts_in_the_reasoning_do_not_count_however_it_is_marked() {
+    let draft = r#"Perhaps [{"op":"remove","path":"/b"}]? No."#;
+    for (begin, end) in REASONING {
+        for text in [
+            format!("{begin}{draft}{end}\n[{OP}]"),
+            format!("{draft}{end}\n\n```json\n[{OP}]\n```"),
+            format!("{begin}{end}[{OP}]"),
+            format!("{begin}{draft}{end}{begin}{draft}{end}It is [{OP}]."),
+        ] {
+            assert_eq!(parse(&text).map(|patch| patch.to_json()), Ok(format!("[{OP}]")), "{text}");
+        }
+        for text in [format!("{begin}{draft}"), format!("{begin}{draft}{end}{begin}[{OP}]")] {
+            assert_eq!(parse(&text), Err(ParseError::Unfinished(begin)), "{text}");
+        }
+        assert!(parse(&format!("{begin}{draft}{end}")).is_err());
+    }
+    let thought = format!("<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant");
+    for text in [
+        format!("{thought}<|channel|>final<|message|>[{OP}]"),
+        format!("{thought}<|channel|>final <|constrain|>json<|message|>{{\"patch\": [{OP}]}}<|return|>"),
+    ] {
+        assert_eq!(parse(&text).map(|patch| patch.to_json()), Ok(format!("[{OP}]")), "{text}");
+    }
+    for text in [format!("<|channel|>analysis<|message|>[{OP}]"), format!("{thought}<|channel|>final")] {
+        assert_eq!(parse(&text), Err(ParseError::Unfinished(CHANNEL)), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_patch_says_why() {
     let other = r#"[{"op":"remove","path":"/b"}]"#;
     assert_eq!(parse("  "), Err(ParseError::Empty));
@@ -51,7 +80,7 @@ fn what_is_no_patch_says_why() {
         assert_eq!(parse(&text), Err(ParseError::Several), "{text}");
     }
     assert_eq!(parse(&json!({ "patch": other }).to_string()), Err(ParseError::Text));
-    assert_eq!(parse(&format!("<think>hm [{OP}]")), Err(ParseError::Unfinished));
+    assert_eq!(parse(&format!("<think>hm [{OP}]")), Err(ParseError::Unfinished("<think>")));
     assert_eq!(parse(&format!("Here:\n```json\n[{OP}]")), Err(ParseError::OpenFence));
     assert_eq!(parse(&"x".repeat(ANSWER_BYTES + 1)), Err(ParseError::TooLong));
     assert_eq!(parse(&format!("[{}]", vec![OP; 201].join(","))), Err(ParseError::TooMany { count: 201 }));
@@ -119,7 +148,10 @@ fn wrapped(form: usize, patch: &str) -> String {
         1 => format!("{{\"patch\": {patch}}}"),
         2 => format!("Here is the patch: {patch} It clears the violation."),
         3 => format!("The [patch]:\n```json\n{{\"patch\": {patch}}}\n```\nDone {{well}}."),
-        _ => format!("<think>first I thought of [{OP}]</think>\n```\n{patch}\n```"),
+        _ => {
+            let (begin, end) = REASONING[form % REASONING.len()];
+            format!("{begin}first I thought of [{OP}]{end}\n```\n{patch}\n```")
+        }
     }
 }
 
@@ -152,7 +184,7 @@ proptest! {
     #[test]
     fn a_broken_answer_is_never_another_patch(
         operations in prop::collection::vec(operation(), 1..4),
-        form in 0_usize..5,
+        form in 0_usize..4 + REASONING.len(),
     ) {
         let whole = wrapped(form, &Value::Array(operations).to_string());
         let patch = parse(&whole).unwrap();

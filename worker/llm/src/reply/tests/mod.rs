@@ -75,6 +75,36 @@ fn an_incomplete_response_is_a_failure_with_its_reason() {
     }
 }
 
+#[test]
+fn the_form_of_another_api_is_named_and_comes_again() {
+    let text = json!([{"type": "text", "text": "[]"}]);
+    for (body, api) in [
+        (json!({"message": {"role": "assistant", "content": "[]"}, "done": true}), "Ollama's own API"),
+        (json!({"model": "x", "response": "[]", "done": false}), "Ollama's own API"),
+        (
+            json!({"object": "response", "output": [{"type": "message", "content": text}]}),
+            "the Responses API",
+        ),
+        (json!({"type": "message", "content": text, "stop_reason": "end_turn"}), "the Messages API"),
+        (json!({"candidates": [{"content": {"parts": [{"text": "[]"}]}}]}), "Gemini's own API"),
+        (
+            json!({"object": "text_completion", "choices": [{"text": "[]", "index": 0}]}),
+            "the older API of completions",
+        ),
+    ] {
+        let (answer, _) = super::answer(body.to_string().as_bytes(), 1, &KeyMask::default());
+        let failure = answer.unwrap_err();
+        assert!(matches!(failure, Failure::OtherFormat(_)), "{body}: {failure:?}");
+        assert!(failure.to_string().contains(&format!("the form of {api}: set the endpoint")), "{failure}");
+    }
+    let lines = "{\"message\": {\"content\": \"[\"}, \"done\": false}\n{\"message\": {\"content\": \"]\"}, \"done\": true}\n";
+    let (answer, _) = super::answer(lines.as_bytes(), 1, &KeyMask::default());
+    assert!(matches!(&answer, Err(Failure::OtherFormat(why)) if why.contains("JSON lines")), "{answer:?}");
+    // A list without entries can be a hiccup, and a reply of chat completions is none of these.
+    let (answer, _) = super::answer(br#"{"choices": [], "done": true}"#, 1, &KeyMask::default());
+    assert!(matches!(answer, Err(Failure::Garbage(_))), "{answer:?}");
+}
+
 /// What came in place of an answer, and a piece of the sentence that says so.
 #[test]
 fn what_came_in_place_of_an_answer_is_said() {
@@ -103,11 +133,7 @@ fn what_came_in_place_of_an_answer_is_said() {
             "choices is missing or empty: is the endpoint that of chat completions?",
         ),
         (
-            json!({"message": {"role": "assistant", "content": "[]"}, "done": true}).to_string(),
-            "is the endpoint that of chat completions?",
-        ),
-        (
-            json!({"choices": [{"text": "[]"}]}).to_string(),
+            json!({"choices": [{"index": 0}]}).to_string(),
             "a choice has no message: is the endpoint that of chat completions?",
         ),
         (choice(json!({"content": null}), "stop"), "the answer is empty: finish reason stop"),
