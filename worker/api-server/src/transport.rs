@@ -11,6 +11,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use crate::error::Unreachable;
 use crate::limits::Limits;
@@ -196,7 +198,9 @@ impl Http {
     }
 
     async fn attempt(&self, ask: &Ask) -> Attempt {
-        match tokio::time::timeout(self.limits.timeout, self.exchange(ask)).await {
+        // The client of kube logs each status of 500 and more as an error; what it means is decided here.
+        let exchange = self.exchange(ask).with_subscriber(NoSubscriber::default());
+        match tokio::time::timeout(self.limits.timeout, exchange).await {
             Ok(attempt) => attempt,
             Err(_) => Attempt::Again(Again::Timeout, None),
         }

@@ -191,6 +191,10 @@ fn fix_asks_the_server_before_it_writes() {
     );
     let (code, text, stderr) = fix(&[("kind: Pod", 503, "later")]);
     assert_eq!((code, text.as_str()), (2, POD), "{stderr}");
+    assert!(
+        stderr.contains("overloaded or failing: HTTP 503 (6 attempts)") && !stderr.contains("ERROR"),
+        "{stderr}"
+    );
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "pod.yaml", POD);
     let (code, _, stderr) =
@@ -219,7 +223,7 @@ fn a_control_plane_verifies_where_its_programs_are() {
         "--control-plane",
     ]));
     assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains("schema gate: API server v1."), "{stderr}");
+    assert!(stderr.contains("schema gate: API server v1.") && !stderr.contains("ERROR"), "{stderr}");
     let left = std::fs::read_to_string(folder.path().join("pod.yaml")).unwrap();
     assert_eq!(left, POD.replace("privileged: true", "privileged: false"));
 }
