@@ -13,6 +13,7 @@ mod remote;
 mod repair;
 mod replay;
 mod sarif;
+mod server_gate;
 pub mod session;
 mod upload;
 mod verifier;
