@@ -178,6 +178,22 @@ pub fn skipped(why: &str) {
     }
 }
 
+/// Records that the test of this thread is left out because something is missing that a machine need not have. Unlike a test
+/// that is [`skipped`] it does not fail CI.
+///
+/// # Panics
+/// Where the file that [`SKIPS`] names cannot be written.
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "for who runs a single test; of many it is captured")]
+pub fn skipped_optional(why: &str) {
+    let (thread, place) = (std::thread::current(), Location::caller());
+    let line = skip_line(why, thread.name(), place);
+    println!("{line}");
+    if let Some(file) = std::env::var_os(SKIPS) {
+        record_skip(Path::new(&file), &format!("optional {line}"));
+    }
+}
+
 /// Tests run in threads of their name, but in `main` where they run one after the other.
 fn skip_line(why: &str, thread: Option<&str>, place: &Location<'_>) -> String {
     let test = thread.filter(|name| *name != "main").unwrap_or("a test");

@@ -7,13 +7,14 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("analysis", &["results", "cli-support", "domain", "sensitive"]),
     ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "results", "cli-support", "domain"]),
     ("probe", &["cli-support", "domain", "llm"]),
     (
         "worker",
         &[
+            "api-server",
             "engine",
             "paper",
             "corpus",
@@ -26,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "sensitive",
         ],
     ),
+    ("api-server", &["engine", "domain"]),
     ("engine", &["domain", "sensitive"]),
     ("paper", &["engine", "domain"]),
     ("corpus", &["engine", "results", "domain"]),
@@ -43,10 +45,11 @@ const ARROWS: [(&str, &[&str]); 15] = [
 const HEAVY: [&str; 3] = ["arrow", "datafusion", "polars"];
 
 /// What a crate must never bring, directly.
-const NEVER: [(&str, &[&str]); 8] = [
+const NEVER: [(&str, &[&str]); 9] = [
     ("domain", &["tokio", "tonic", "arrow-array", "parquet", "object_store"]),
     ("engine", &["tokio", "tonic", "arrow-array", "parquet", "rand"]),
     ("paper", &["tokio", "tonic", "arrow-array", "parquet", "rand"]),
+    ("api-server", &["tonic", "prost", "arrow-array", "parquet", "rusqlite"]),
     ("llm", &["tonic", "prost", "arrow-array", "parquet", "rusqlite", "kube", "json-patch"]),
     ("proto", &["arrow-array", "parquet", "rusqlite"]),
     ("results", &["tonic", "prost", "rusqlite"]),
