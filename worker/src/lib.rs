@@ -13,6 +13,7 @@ mod remote;
 mod repair;
 mod replay;
 mod sarif;
+pub mod server_judge;
 pub mod session;
 mod upload;
 mod verifier;

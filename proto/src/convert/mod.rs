@@ -10,6 +10,7 @@ mod llm;
 mod record;
 mod run;
 mod stored;
+mod verdict;
 mod worker;
 
 pub use config::{config_from_wire, config_to_wire};
@@ -20,4 +21,5 @@ pub use lease::{LeaseKey, PartHeader};
 pub use llm::{ANSWER_BYTES, AcquireCall, CallResult, Ticket};
 pub use run::{FAILURE_REASONS, LlmStatus, RunStatus, tally_from_wire, tally_to_wire};
 pub use stored::StoredRun;
+pub use verdict::{JudgeStatus, LeaseHolder, VERDICTS, verdict_from_wire, verdict_to_wire};
 pub use worker::WorkerStatus;
