@@ -38,14 +38,14 @@ impl Workers {
         address: &CoordinatorAddress,
         count: NonZeroUsize,
         providers: &Providers,
-        server: Option<Arc<ServerJudge>>,
+        server: Option<&Arc<ServerJudge>>,
     ) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
-            let (providers, server) = (providers.clone(), server.clone());
+            let (providers, server) = (providers.clone(), server.cloned());
             let options = Options { coordinator, name, slots, questions, providers, server };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }

@@ -96,7 +96,9 @@ impl<'k> Estimator<'k> {
         estimate.unasked += records - llm_records;
         estimate.shared += llm_records;
         for task in &plan.tasks {
-            let Step::Ask(messages) = Dialogue::begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1 else {
+            let Step::Ask(messages) =
+                Dialogue::begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1
+            else {
                 // The document is too long for a prompt.
                 estimate.unasked += 1;
                 estimate.shared -= 1;

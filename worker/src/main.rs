@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    worker::server_judge::supervise().unwrap_or_else(worker::cli::main)
+    worker::cli::main()
 }

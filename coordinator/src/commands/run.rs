@@ -22,7 +22,7 @@ use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
-use crate::embedded::{CorpusArgs, ServerArgs, Workers, connect_server, reader};
+use crate::embedded::{CorpusArgs, ServerArgs, ServerJudge, Workers, connect_server, reader};
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
@@ -119,10 +119,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let Settings { run: config, providers } = settings;
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen()?;
-    let api_server = tokio::select! {
-        connected = connect_server(&args.server, &args.corpus, &config) => connected?,
-        () = interrupts.next() => return Err(Interrupted).hint("the run was not begun"),
-    };
+    let api_server = api_server(args, &config, &mut interrupts).await?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
@@ -160,7 +157,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let mut workers = Workers::start(&address, worker_count(args), &providers, api_server)?;
+    let mut workers = Workers::start(&address, worker_count(args), &providers, api_server.as_ref())?;
     let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
@@ -201,6 +198,18 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     orderly?;
     let own = RunResources::of_process(wall, Usage::of_this_process());
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
+}
+
+/// The API server of a run that needs one.
+async fn api_server(
+    args: &Args,
+    config: &RunConfig,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Option<Arc<ServerJudge>>> {
+    tokio::select! {
+        connected = connect_server(&args.server, &args.corpus, config) => connected,
+        () = interrupts.next() => Err(Interrupted).hint("the run was not begun"),
+    }
 }
 
 fn worker_count(args: &Args) -> NonZeroUsize {

@@ -152,7 +152,7 @@ impl v1::fleet_server::Fleet for FleetService {
         let v1::PutVerdictsRequest { holder, verdicts } = request.into_inner();
         let holder = self.holder(holder)?;
         check_count(verdicts.len())?;
-        let verdicts = verdicts.into_iter().map(verdict_from_wire).collect::<Result<Vec<_>, _>>();
+        let verdicts = verdicts.iter().map(verdict_from_wire).collect::<Result<Vec<_>, _>>();
         self.coordinator.put_verdicts(&holder, verdicts.map_err(ApiError::from)?).await?;
         Ok(Response::new(v1::PutVerdictsResponse {}))
     }

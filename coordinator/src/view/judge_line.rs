@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use cli_support::escape::{one_line, visible};
 use domain::schema_depth::SchemaDepth;
+use domain::server_verdict::ServerIdentity;
 use proto::convert::RunStatus;
 use serde_json::{Value, json};
 
@@ -47,8 +48,8 @@ pub(crate) fn json(status: &RunStatus) -> Value {
     let both = judge.depth == SchemaDepth::Both;
     json!({
         "depth": judge.depth.as_str(),
-        "server_version": judge.server.as_ref().map(|server| server.version()),
-        "server_flags": judge.server.as_ref().map(|server| server.flags()),
+        "server_version": judge.server.as_ref().map(ServerIdentity::version),
+        "server_flags": judge.server.as_ref().map(ServerIdentity::flags),
         "waits_for": judge.waits_for,
         "disagreements": both.then_some(status.tally.disagreements),
         "disagreeing": both.then_some(examples),
@@ -59,7 +60,6 @@ pub(crate) fn json(status: &RunStatus) -> Value {
 mod tests {
     use domain::ids::RecordId;
     use domain::run::RunState;
-    use domain::server_verdict::ServerIdentity;
     use domain::tally::Disagreement;
     use proto::convert::JudgeStatus;
 

@@ -47,8 +47,8 @@ impl FakeServer {
     }
 
     /// A worker's view of it, without memory.
-    fn judge(&self) -> Option<Arc<ServerJudge>> {
-        Some(Arc::new(ServerJudge::new(self.clone())))
+    fn judge(&self) -> Arc<ServerJudge> {
+        Arc::new(ServerJudge::new(self.clone()))
     }
 }
 
@@ -98,11 +98,11 @@ async fn submit(served: &Served, corpus: &Path, run: &str, depth: SchemaDepth) -
 }
 
 /// Runs a corpus with so many workers that ask `server`.
-async fn run(served: &Served, corpus: &Path, run: &str, workers: usize, server: &FakeServer) -> RunStatus {
+async fn run(served: &Served, corpus: &Path, run: &str, workers: usize, fake: &FakeServer) -> RunStatus {
     let mut client = submit(served, corpus, run, SchemaDepth::Server).await;
     let count = NonZeroUsize::new(workers).unwrap();
     let workers =
-        Workers::start(&address(&served.url), count, &Providers::default(), server.judge()).unwrap();
+        Workers::start(&address(&served.url), count, &Providers::default(), Some(&fake.judge())).unwrap();
     let status = finished(&mut client, run).await;
     workers.drain().await;
     status
@@ -126,16 +126,16 @@ async fn a_second_run_asks_nothing_and_has_the_same_fingerprint_with_any_number_
     let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
     detections(&corpus, 120);
     let served = Served::start(&out, "first").await;
-    let server = FakeServer::new("v1.37.2");
-    let first = run(&served, &corpus, "first", 1, &server).await;
-    let asked = server.asked();
+    let fake = FakeServer::new("v1.37.2");
+    let first = run(&served, &corpus, "first", 1, &fake).await;
+    let asked = fake.asked();
     assert!(asked > 30, "{asked}");
     assert!(first.tally.rejected > 0 && first.tally.errors > 0, "{first:?}");
     let judge = first.judge.clone().unwrap();
     assert_eq!(judge.depth, SchemaDepth::Server);
     assert_eq!(judge.server.unwrap().version(), "v1.37.2");
-    let second = run(&served, &corpus, "second", 3, &server).await;
-    assert_eq!(server.asked(), asked, "every verdict was known");
+    let second = run(&served, &corpus, "second", 3, &fake).await;
+    assert_eq!(fake.asked(), asked, "every verdict was known");
     assert_eq!(second.fingerprint, first.fingerprint);
     let run_file = RunFile::load(&Store::local(&out.join("second")).unwrap()).await.unwrap();
     assert_eq!(run_file.judged_by, Some(ServerIdentity::new("v1.37.2", "").unwrap()));
@@ -162,15 +162,16 @@ async fn a_server_that_dies_in_the_middle_pauses_the_run_and_fails_no_record() {
 
     let elsewhere = folder.path().join("elsewhere");
     let served = Served::start(&elsewhere, "paused").await;
-    let server = FakeServer { dies_at: 20, ..FakeServer::new("v1.37.2") };
+    let fake = FakeServer { dies_at: 20, ..FakeServer::new("v1.37.2") };
     let mut client = submit(&served, &corpus, "paused", SchemaDepth::Server).await;
     let two = NonZeroUsize::new(2).unwrap();
-    let start = || Workers::start(&address(&served.url), two, &Providers::default(), server.judge()).unwrap();
+    let start =
+        || Workers::start(&address(&served.url), two, &Providers::default(), Some(&fake.judge())).unwrap();
     let workers = start();
     let begun = std::time::Instant::now();
     let waits_for = loop {
         let judge = status(&mut client, "paused").await.judge.unwrap();
-        if let Some(waits_for) = judge.waits_for.filter(|_| server.dead.load(Ordering::SeqCst)) {
+        if let Some(waits_for) = judge.waits_for.filter(|_| fake.dead.load(Ordering::SeqCst)) {
             break waits_for;
         }
         assert!(begun.elapsed() < 3 * PATIENCE, "it does not say that it waits");
@@ -181,7 +182,7 @@ async fn a_server_that_dies_in_the_middle_pauses_the_run_and_fails_no_record() {
     workers.drain().await;
     let paused = status(&mut client, "paused").await;
     assert_eq!((paused.state, paused.leased), (RunState::Running, 0), "{paused:?}");
-    server.dead.store(false, Ordering::SeqCst);
+    fake.dead.store(false, Ordering::SeqCst);
     let workers = start();
     let resumed = finished(&mut client, "paused").await;
     workers.drain().await;
@@ -273,7 +274,7 @@ async fn verdicts_are_of_holders_of_leases_alone_and_bounded() {
     client.put_verdicts(put(&holder, 1)).await.unwrap();
     let found = client.get_verdicts(get(&holder, asked)).await.unwrap().into_inner().verdicts;
     assert_eq!(found.len(), 1);
-    assert_eq!(verdict_from_wire(found[0].clone()).unwrap(), (text, verdict.clone()));
+    assert_eq!(verdict_from_wire(&found[0]).unwrap(), (text, verdict.clone()));
 
     let key = |change: fn(&mut v1::LeaseKey)| {
         let mut holder = holder.clone();

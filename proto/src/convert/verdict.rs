@@ -67,7 +67,7 @@ pub fn verdict_to_wire(text: &DocumentHash, verdict: &ServerVerdict) -> v1::Verd
 ///
 /// # Errors
 /// The hash has another length, or the verdict is too long or not valid.
-pub fn verdict_from_wire(verdict: v1::Verdict) -> Result<(DocumentHash, ServerVerdict), BadMessage> {
+pub fn verdict_from_wire(verdict: &v1::Verdict) -> Result<(DocumentHash, ServerVerdict), BadMessage> {
     let hash = hash_bytes("verdict.document", &verdict.document)?;
     if verdict.verdict_json.len() > VERDICT_BYTES {
         let reason = format!("has {} bytes, {VERDICT_BYTES} are allowed", verdict.verdict_json.len());
@@ -144,12 +144,12 @@ mod tests {
         };
         let text = DocumentHash::of(b"kind: Pod");
         let wire = verdict_to_wire(&text, &verdict);
-        assert_eq!(verdict_from_wire(wire.clone()).unwrap(), (text, verdict));
+        assert_eq!(verdict_from_wire(&wire).unwrap(), (text, verdict));
         let short = v1::Verdict { document: vec![1; 31], ..wire.clone() };
-        assert_eq!(verdict_from_wire(short).unwrap_err().field, "verdict.document");
+        assert_eq!(verdict_from_wire(&short).unwrap_err().field, "verdict.document");
         for json in ["{}".to_owned(), "[".repeat(100_000), " ".repeat(VERDICT_BYTES + 1)] {
             let bad = v1::Verdict { verdict_json: json, ..wire.clone() };
-            assert_eq!(verdict_from_wire(bad).unwrap_err().field, "verdict.verdict_json");
+            assert_eq!(verdict_from_wire(&bad).unwrap_err().field, "verdict.verdict_json");
         }
     }
 

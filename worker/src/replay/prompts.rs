@@ -115,9 +115,11 @@ mod tests {
         let sent: Vec<String> = plan
             .tasks
             .iter()
-            .filter_map(|task| match Dialogue::begin(&task.case(&slice, &config, &|| 0.0, &crate::verifier::verify)).1 {
-                Step::Ask(messages) => Some(messages[1].content.clone()),
-                _ => None,
+            .filter_map(|task| {
+                match Dialogue::begin(&task.case(&slice, &config, &|| 0.0, &crate::verifier::verify)).1 {
+                    Step::Ask(messages) => Some(messages[1].content.clone()),
+                    _ => None,
+                }
             })
             .collect();
         assert_eq!(built.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["1", "2"]);

@@ -43,7 +43,7 @@ impl CacheClient {
         let found = found.inspect_err(|status| tracing::debug!(%status, "cannot look up a verdict")).ok()?;
         let verdicts = found.into_inner().verdicts.into_iter();
         let (_, verdict) =
-            verdicts.filter_map(|verdict| verdict_from_wire(verdict).ok()).find(|(of, _)| of == text)?;
+            verdicts.filter_map(|verdict| verdict_from_wire(&verdict).ok()).find(|(of, _)| of == text)?;
         Some(verdict)
     }
 

@@ -16,12 +16,12 @@ use super::judge::{JudgeServer, ServerJudge, Unreachable};
 pub struct ServerArgs {
     /// Kubeconfig of the API server that judges the documents of runs with `verifier.depth` server or both; it is asked by
     /// dry runs alone. Without FILE: KUBECONFIG, ~/.kube/config, or the cluster that this pod runs in
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "control_plane")]
-    kubeconfig: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", conflicts_with = "control_plane")]
+    kubeconfig: Option<PathBuf>,
     /// Judge them by a throw-away API server that is started here, of this version [default: the newest that
     /// `scripts/control-plane` has built]
-    #[arg(long, value_name = "VERSION", num_args = 0..=1)]
-    control_plane: Option<Option<String>>,
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "")]
+    control_plane: Option<String>,
 }
 
 impl ServerArgs {
@@ -40,11 +40,13 @@ impl ServerArgs {
     /// # Errors
     /// There is none, or it cannot be asked.
     pub async fn connect<D: AsRef<str>>(&self, documents: &[D]) -> anyhow::Result<ServerJudge> {
+        // Without a value: the newest version, or the environment.
         let source = match (&self.kubeconfig, &self.control_plane) {
             (_, Some(version)) => {
-                Source::ControlPlane(Options { version: version.clone(), ..Options::default() })
+                let version = Some(version.clone()).filter(|version| !version.is_empty());
+                Source::ControlPlane(Options { version, ..Options::default() })
             }
-            (Some(Some(file)), None) => Source::Kubeconfig(file.clone()),
+            (Some(file), None) if !file.as_os_str().is_empty() => Source::Kubeconfig(file.clone()),
             (_, None) => Source::Environment,
         };
         let mut server = ApiServer::connect(&source, Limits::default()).await?;

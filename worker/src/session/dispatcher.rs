@@ -43,7 +43,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// Report of a task to the dispatcher.
 enum TaskReport {
-    Computed(LeaseKey, Result<Part, NotComputed>),
+    Computed(LeaseKey, Result<Box<Part>, NotComputed>),
     Sent(LeaseKey, CommitOutcome),
     /// The gateway client takes no more requests.
     Closed,
@@ -281,7 +281,8 @@ impl Dispatcher {
                         server.flush_blocking();
                     }
                     let outcomes = outcomes.ok_or(NotComputed::Stopped)?;
-                    Part::of(&run_id, &outcomes).map_err(|error| NotComputed::Failed(error.to_string()))
+                    let part = Part::of(&run_id, &outcomes);
+                    part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
                 })
                 .await
                 .unwrap_or_else(|crashed| Err(NotComputed::Failed(crashed.to_string())));
@@ -474,7 +475,7 @@ async fn run_llm_slice(
         }
         let rows = rows.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
         let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
-        part.map_err(|error| NotComputed::Failed(error.to_string()))
+        part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
     };
     let done = tokio::select! {
         done = computing => done,

@@ -117,8 +117,8 @@ mod tests {
         let (config, neighbours) = (RunConfig::default(), Neighbours::Unknown);
         let mut found = examine(&document, &neighbours, &config, &|| 0.0);
         judge_before(&mut found, before, depth, 2.0);
-        let path = Pointer::of(["spec", "containers", "0", "securityContext", "privileged"]);
-        let patch = Patch(vec![Op::Replace { path, value: false.into() }]);
+        let privileged = Pointer::of(["spec", "containers", "0", "securityContext", "privileged"]);
+        let patch = Patch(vec![Op::Replace { path: privileged, value: false.into() }]);
         let proposal = Proposal { patch, ..Proposal::default() };
         let policy = PolicyName::Known(PolicyId::NoPrivileged);
         let candidate = Candidate {
