@@ -61,12 +61,16 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     private::create_for_owner_alone();
+    // A control plane is supervised by this program, started anew.
+    if let Some(code) = api_server::control_plane::supervise() {
+        return code;
+    }
     let cli = Cli::parse();
     failure::finish("worker", run(cli))
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let ours = ["worker", "engine", "llm", "mock_llm", "results"];
+    let ours = ["worker", "api_server", "engine", "llm", "mock_llm", "results"];
     let _exporting = cli.logs.start_traced(&ours, &cli.traces, "worker")?;
     match cli.command {
         Command::Detect(args) => commands::detect::run(&args),

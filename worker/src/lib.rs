@@ -13,6 +13,7 @@ mod remote;
 mod repair;
 mod replay;
 mod sarif;
+mod server_gate;
 pub mod server_judge;
 pub mod session;
 mod upload;

@@ -56,6 +56,8 @@ fn foreign(config: kube::Config, limits: &Limits) -> Result<Parts, ConnectError>
 fn http(mut config: kube::Config, access: Access, limits: Limits) -> Result<Http, ConnectError> {
     let server = address(&config.cluster_url);
     config.connect_timeout = Some(limits.timeout);
+    // We ask again ourselves: bounded, and counted.
+    config.default_retry = false;
     match kube::Client::try_from(config) {
         Ok(client) => Ok(Http::new(client, server, access, limits)),
         Err(source) => Err(ConnectError::Client { server, source: Box::new(source) }),

@@ -1,6 +1,7 @@
 //! Which kinds a server serves: names in URLs, scope, and whether they can be created.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use serde::Deserialize;
 
@@ -47,7 +48,7 @@ pub(crate) fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
@@ -89,7 +90,7 @@ impl ServedKinds {
                 for resource in version.resources {
                     let Some(kind) = resource.response_kind else { continue };
                     let served = Served {
-                        plural: resource.resource,
+                        plural: resource.plural,
                         namespaced: resource.scope == "Namespaced",
                         creatable: resource.verbs.iter().any(|verb| verb == "create"),
                     };
@@ -142,7 +143,8 @@ struct Version {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Resource {
-    resource: String,
+    #[serde(rename = "resource")]
+    plural: String,
     response_kind: Option<Kind>,
     #[serde(default)]
     scope: String,

@@ -9,12 +9,12 @@
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
 
-use std::path::Path;
-
-use anyhow::Context;
+use api_server::Source;
+use clap::ValueEnum;
 use cli_support::failure::WithHint;
 use cli_support::{Exit, output};
 use domain::config::{Limits, RunConfig};
+use domain::outcome::Gate;
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use engine::detect;
@@ -24,13 +24,13 @@ use engine::rewrite::Style;
 use engine::yaml;
 use serde_json::Value;
 
+use super::companions::{companions_of, store};
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, patched_piece};
+use crate::server_gate::{Definitions, ServerArgs, ServerGate, ServerOpinion};
 use corpus::{FileScan, Inputs, Place, Scan};
-use results::input::encoding::TextEncoding;
-use results::root::Below;
 
 /// Arguments of `worker fix`.
 #[derive(Debug, clap::Args)]
@@ -50,8 +50,24 @@ pub struct Args {
     policy: Vec<PolicyId>,
     #[command(flatten)]
     context: ContextArg,
+    /// Who is the schema gate. A server without --kubeconfig or --control-plane: the one that KUBECONFIG, ~/.kube/config or
+    /// the pod names
+    #[arg(long, value_enum, default_value_t, value_name = "WHO")]
+    verify_with: VerifyWith,
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(flatten)]
     settings: Settings,
+}
+
+/// Who is the schema gate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum VerifyWith {
+    /// The rules that are built in
+    #[default]
+    Embedded,
+    /// An API server
+    Server,
 }
 
 /// Result of the repair of one file.
@@ -68,7 +84,7 @@ struct Repaired {
 
 /// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = args.settings.load()?;
+    let mut config = args.settings.load()?;
     let selected = selected(&args.policy);
     let inputs = Inputs::open(&args.paths, &config.limits)?;
     if args.write
@@ -77,20 +93,26 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(anyhow::anyhow!("cannot write into {path}"))
             .hint("unpack it first, or leave --write out to see the diff");
     }
+    let gate = open_gate(args, &inputs, &config)?;
+    if gate.is_some() {
+        // The server is the schema gate.
+        config.verifier.disabled_gates.insert(Gate::Schema);
+    }
     let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let mut tally = Tally::default();
     let (mut applied, mut left, mut changed, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
     scan.files::<_, anyhow::Error>(
         |file| {
-            let repaired = repair_file(&file, &selected, args.rewrite, &config);
+            let repaired = repair_file(&file, &selected, args.rewrite, &config, gate.as_ref());
             (file, repaired)
         },
         |(file, repaired)| {
+            let repaired = repaired?;
             tally.take(&file);
             left += repaired.left.len() as u64;
             repaired.left.iter().for_each(|line| output::say(line));
             let text = repaired.text.as_deref();
-            let companions = companions_of(&file, &repaired, &config).and_then(|companions| {
+            let companions = companions_of(&file, &repaired.companions, &config).and_then(|companions| {
                 if args.write && (text.is_some() || companions.is_some()) {
                     store(&file, text, companions.as_ref(), &config.limits)?;
                 }
@@ -130,8 +152,36 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::found(left > 0 || (changed > 0 && !args.write)))
 }
 
+/// Connects to the server, if one is asked for; a control plane is prepared with the definitions in the files.
+fn open_gate(args: &Args, inputs: &Inputs, config: &RunConfig) -> anyhow::Result<Option<ServerGate>> {
+    let named = args.server.source();
+    if args.verify_with == VerifyWith::Embedded {
+        return match named {
+            Some(_) => {
+                Err(anyhow::anyhow!("a server is named and not asked")).hint("add --verify-with server")
+            }
+            None => Ok(None),
+        };
+    }
+    let server = named.unwrap_or(Source::Environment);
+    let mut definitions = Definitions::default();
+    if matches!(server, Source::ControlPlane(_)) {
+        inputs.batches::<anyhow::Error>(&config.limits, |files| {
+            let texts = files.iter().flat_map(|file| file.content.iter());
+            texts.flat_map(|text| yaml::split(text)).try_for_each(|piece| definitions.take(piece.text))
+        })?;
+    }
+    ServerGate::open(&server, config, &definitions).map(Some)
+}
+
 /// Repairs the documents of a file, one after the other.
-fn repair_file(file: &FileScan, selected: &[PolicyId], rewrite: bool, config: &RunConfig) -> Repaired {
+fn repair_file(
+    file: &FileScan,
+    selected: &[PolicyId],
+    rewrite: bool,
+    config: &RunConfig,
+    gate: Option<&ServerGate>,
+) -> anyhow::Result<Repaired> {
     let mut repaired = Repaired::default();
     let mut text = String::new();
     let mut copied = 0;
@@ -152,8 +202,9 @@ fn repair_file(file: &FileScan, selected: &[PolicyId], rewrite: bool, config: &R
                 neighbours: object.neighbours.clone(),
                 rewrite,
                 config,
+                gate,
             };
-            repair.run(&mut piece, object.document.clone(), selected, &mut repaired);
+            repair.run(&mut piece, object.document.clone(), selected, &mut repaired)?;
         }
         text.push_str(&file.text[copied..place.offset]);
         text.push_str(&piece);
@@ -166,7 +217,7 @@ fn repair_file(file: &FileScan, selected: &[PolicyId], rewrite: bool, config: &R
     if text != file.text {
         repaired.text = Some(text);
     }
-    repaired
+    Ok(repaired)
 }
 
 /// Repairs one object of a file.
@@ -177,6 +228,8 @@ struct ObjectRepair<'a> {
     /// Whether a document may be written anew.
     rewrite: bool,
     config: &'a RunConfig,
+    /// The server that is the schema gate.
+    gate: Option<&'a ServerGate>,
 }
 
 impl ObjectRepair<'_> {
@@ -186,7 +239,7 @@ impl ObjectRepair<'_> {
         mut document: Document,
         selected: &[PolicyId],
         repaired: &mut Repaired,
-    ) {
+    ) -> anyhow::Result<()> {
         for policy in selected {
             let view = engine::k8s::View::new(&document, &self.neighbours);
             let found = detect::found(*policy, &view, &self.config.rules);
@@ -213,6 +266,10 @@ impl ObjectRepair<'_> {
                             "{subject}: the repair is not an edit of the text (an alias, an explicit key, or too many edits): \
                              --rewrite writes the document anew, without its comments"
                         ));
+                        continue;
+                    }
+                    if let Some(refusal) = self.refusal(piece, &rewritten.text, &proposal.companions)? {
+                        repaired.left.push(format!("{subject}: {refusal}"));
                         continue;
                     }
                     let mut notes: Vec<String> =
@@ -242,6 +299,21 @@ impl ObjectRepair<'_> {
                 Attempt::NotApplicable => repaired.left.push(format!("{subject}: {}", finding.message)),
             }
         }
+        Ok(())
+    }
+
+    /// Why the server refuses a repair, if there is a server and it does.
+    fn refusal(&self, before: &str, after: &str, companions: &[Value]) -> anyhow::Result<Option<String>> {
+        let Some(gate) = self.gate else { return Ok(None) };
+        let opinion = ServerOpinion {
+            before: gate.judge(before)?,
+            after: Some(gate.judge(after)?),
+            companions: companions
+                .iter()
+                .map(|companion| gate.judge(&yaml::to_yaml(companion)))
+                .collect::<anyhow::Result<_>>()?,
+        };
+        Ok(opinion.refusal(gate.version()))
     }
 
     /// Adds a companion to the neighbours of the object.
@@ -267,103 +339,4 @@ impl ObjectRepair<'_> {
 fn object_in(piece: &str, place: &Place, limits: &Limits) -> Option<Document> {
     let whole = Document::parse(piece, limits).ok()?;
     whole.flatten().into_iter().find(|(pointer, _)| *pointer == place.pointer).map(|(_, object)| object)
-}
-
-/// The companions' file before and after the repair.
-struct Companions {
-    /// Its path for people.
-    path: String,
-    /// Where it lies; `None` beside what cannot be written.
-    file: Option<Below>,
-    old: String,
-    new: String,
-    private: bool,
-}
-
-/// Adds the companions that are not in their file yet; `None` when there are none.
-fn companions_of(
-    file: &FileScan,
-    repaired: &Repaired,
-    config: &RunConfig,
-) -> anyhow::Result<Option<Companions>> {
-    if repaired.companions.is_empty() {
-        return Ok(None);
-    }
-    let path = Path::new(&file.path);
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = format!("{stem}.companions.yaml");
-    let beside = file.below.as_ref().map(|below| below.beside(&name));
-    let path = path.with_file_name(name).display().to_string();
-    let old = match &beside {
-        Some(beside) => read(beside, &config.limits).with_context(|| format!("not repaired: {path}"))?,
-        None => None,
-    };
-    let old = old.unwrap_or_default();
-    let mut known: Vec<Document> = yaml::split(&old)
-        .into_iter()
-        .filter_map(|piece| Document::parse(piece.text, &config.limits).ok())
-        .collect();
-    let mut new = old.clone();
-    let mut private = false;
-    for companion in &repaired.companions {
-        let companion = Document::from_value(companion.clone())?;
-        let identity = &companion.identity;
-        private |= identity.kind == "Secret";
-        if let Some(same) = known.iter().find(|known| known.identity == *identity) {
-            // An existing service account will do; of a Secret the content matters, because the repair refers to it.
-            anyhow::ensure!(
-                same.value == companion.value || identity.kind != "Secret",
-                "not repaired: {path} has a Secret {} with other content; merge them by hand or rename one",
-                identity.name
-            );
-            continue;
-        }
-        if !new.is_empty() {
-            if !new.ends_with('\n') {
-                new.push('\n');
-            }
-            new.push_str("---\n");
-        }
-        new.push_str(&yaml::to_yaml(&companion.value));
-        known.push(companion);
-    }
-    Ok((new != old).then_some(Companions { path, file: beside, old, new, private }))
-}
-
-/// The text of a file that is to be replaced; `None` where there is none.
-fn read(file: &Below, limits: &Limits) -> anyhow::Result<Option<String>> {
-    Ok(read_encoded(file, limits)?.map(|(text, _)| text))
-}
-
-fn read_encoded(file: &Below, limits: &Limits) -> anyhow::Result<Option<(String, TextEncoding)>> {
-    let Some(bytes) = file.read_to_replace(limits.file_bytes)? else { return Ok(None) };
-    let encoding = TextEncoding::of(&bytes);
-    Ok(Some((encoding.decode(bytes).context("save it as UTF-8")?, encoding)))
-}
-
-/// Writes both files, the companions first, so that a reference to them is never written without them. Neither is
-/// written where the other is refused.
-fn store(
-    file: &FileScan,
-    text: Option<&str>,
-    companions: Option<&Companions>,
-    limits: &Limits,
-) -> anyhow::Result<()> {
-    let place = file.below.as_ref().context("is not a file that can be written")?;
-    let now = read_encoded(place, limits).context("not repaired")?;
-    let Some((_, encoding)) = now.filter(|(now, _)| *now == file.text) else {
-        anyhow::bail!("the file changed while it was repaired; run the command again");
-    };
-    if let Some(companions) = companions
-        && let Some(beside) = &companions.file
-    {
-        let mode = if companions.private { 0o600 } else { 0o644 };
-        beside
-            .replace(companions.new.as_bytes(), mode)
-            .with_context(|| format!("not repaired: {}", companions.path))?;
-    }
-    if let Some(text) = text {
-        place.replace(&encoding.encode(text), 0o644).context("cannot write")?;
-    }
-    Ok(())
 }

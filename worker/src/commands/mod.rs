@@ -1,5 +1,6 @@
 //! One thin file per subcommand: its arguments, and the functions it calls.
 
+mod companions;
 pub mod completions;
 mod context;
 pub mod detect;
@@ -8,4 +9,5 @@ pub mod mock_llm;
 pub mod propose;
 pub mod serve;
 mod settings;
+mod verdicts;
 pub mod verify;

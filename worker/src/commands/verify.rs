@@ -1,6 +1,7 @@
 //! `worker verify --detections FILE --patches FILE`: verifies every patch by the gates.
 //!
-//! Patches are joined by id; of several with one id the last counts. Exit 0: all are accepted. 1: some are rejected.
+//! Patches are joined by id; of several with one id the last counts. With `--control-plane` or `--kubeconfig` an API server
+//! is the schema gate. Exit 0: all are accepted. 1: some are rejected.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,20 +13,20 @@ use clap::ValueEnum;
 use cli_support::{Exit, output};
 use domain::config::{Documents, GateProfile, RunConfig};
 use domain::ids::DocumentHash;
-use domain::outcome::{Fault, Gate, Gates, Proposal, Status, Verdict};
+use domain::outcome::{Fault, Gate, Proposal};
 use domain::patch::Patch;
 use domain::policy::PolicyName;
 use domain::published;
 use domain::record::{Record, SourceDocument};
 use engine::document::Document;
-use engine::verify::{Before, Candidate, Verification, examine};
-use engine::yaml::to_yaml;
+use engine::verify::{Before, Candidate, examine};
 use results::input::json::Elements;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::propose::{Form, Rows};
 use super::settings::Settings;
-use crate::repair::verdicts;
+use super::verdicts::{Judged, Proposed, Verdicts};
+use crate::server_gate::{Definitions, ServerArgs, ServerGate};
 use crate::verifier::verify;
 use corpus::{Source, read};
 
@@ -50,6 +51,8 @@ pub struct Args {
     /// How verdicts are written to stdout
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(flatten)]
     settings: Settings,
 }
@@ -85,30 +88,28 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let patches = patches(&args.patches, &config)?;
     let source = Source { corpus: args.detections.clone(), manifests: args.manifests.clone() };
-    let mut out = Rows::begin(args.output);
+    let gate = args.server.source().map(|server| open(&server, &source, &config)).transpose()?;
+    if gate.is_some() {
+        // The server is the schema gate.
+        config.verifier.disabled_gates.insert(Gate::Schema);
+    }
     let mut verifier = Verifier { config: &config, start: Instant::now(), last: None };
-    let (mut accepted, mut rejected) = (0_u64, 0_u64);
-    let mut faults: Vec<(Fault, u64)> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
+    let mut verdicts = Verdicts::begin(Rows::begin(args.output), gate);
     read::<anyhow::Error>(&source, &config, &mut |record, source| {
-        let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()).map(AsRef::as_ref));
-        if judged.status == Status::Accepted {
-            accepted += 1;
-        } else {
-            rejected += 1;
-            faults.iter_mut().filter(|(fault, _)| *fault == judged.fault).for_each(|(_, count)| *count += 1);
-        }
-        out.push(&judged.row(&record))?;
-        Ok(())
+        let proposed = patches.get(record.id.as_str());
+        let judged = verifier.verify(&record, &source, proposed.map(AsRef::as_ref));
+        verdicts.push(&record, &source.text, proposed, judged)
     })?;
-    out.end()?;
-    let faults: Vec<String> = faults
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(fault, count)| format!("{count} by fault of the {fault}"))
-        .collect();
-    let by_fault = if faults.is_empty() { String::new() } else { format!(" ({})", faults.join(", ")) };
-    output::say(&format!("{accepted} accepted, {rejected} rejected{by_fault}"));
-    Ok(Exit::found(rejected > 0))
+    verdicts.end()
+}
+
+/// Connects to a server; a control plane is prepared with the definitions of the corpus.
+fn open(server: &api_server::Source, source: &Source, config: &RunConfig) -> anyhow::Result<ServerGate> {
+    let mut definitions = Definitions::default();
+    if matches!(server, api_server::Source::ControlPlane(_)) {
+        read::<anyhow::Error>(source, config, &mut |_, source| definitions.take(&source.text))?;
+    }
+    ServerGate::open(server, config, &definitions)
 }
 
 /// Every patch by its record's id, as JSON text. A row without a patch of its own shares that of an earlier row, which it
@@ -137,12 +138,6 @@ fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Arc
     Ok(found)
 }
 
-/// A patch as it was read, and its companions.
-struct Proposed {
-    patch: String,
-    companions: Vec<Value>,
-}
-
 /// An examined document, or why it cannot be read.
 type Examined = Result<(Document, Before), String>;
 
@@ -151,77 +146,6 @@ struct Verifier<'c> {
     config: &'c RunConfig,
     start: Instant,
     last: Option<(DocumentHash, Examined)>,
-}
-
-/// The verdict on one record.
-struct Judged {
-    status: Status,
-    fault: Fault,
-    gates: Gates,
-    new_violations: Vec<String>,
-    collateral: Vec<String>,
-    errors: Vec<String>,
-    patched_yaml: Option<String>,
-    ms: f64,
-}
-
-impl Judged {
-    fn failed(fault: Fault, error: String) -> Self {
-        Self {
-            status: Status::Error,
-            fault,
-            gates: Gates::NOT_RUN,
-            new_violations: Vec::new(),
-            collateral: Vec::new(),
-            errors: vec![error],
-            patched_yaml: None,
-            ms: 0.0,
-        }
-    }
-
-    fn of(verification: Verification, ms: f64) -> Self {
-        let accepted = verification.accepted();
-        Self {
-            status: if accepted { Status::Accepted } else { Status::Rejected },
-            fault: if accepted { Fault::None } else { verification.fault },
-            errors: verification.errors(),
-            patched_yaml: verification.patched.as_ref().map(to_yaml),
-            new_violations: verification.new_violations,
-            collateral: verification.collateral,
-            gates: verification.gates,
-            ms,
-        }
-    }
-
-    /// The published columns, and further ones.
-    fn row(&self, record: &Record) -> Value {
-        let applied = self.gates.apply.verdict == Verdict::Passed;
-        // The published files have no "not run": after a patch that does not apply, all gates but the rescan are false.
-        let ok = |gate: Gate| match self.gates.of(gate).verdict {
-            Verdict::Passed => true,
-            Verdict::Failed => false,
-            Verdict::NotRun => applied || gate == Gate::Rescan,
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "whole ms, as published")]
-        let latency_ms = self.ms.round() as i64;
-        json!({
-            "id": record.id,
-            "policy_id": record.policy().as_str(),
-            "accepted": self.status == Status::Accepted,
-            "ok_schema": ok(Gate::Schema),
-            "ok_policy": ok(Gate::Policy),
-            "ok_safety": ok(Gate::Safety),
-            "ok_rescan": ok(Gate::Rescan),
-            "patched_yaml": self.patched_yaml,
-            "latency_ms": latency_ms,
-            "errors": self.errors,
-            "status": self.status,
-            "fault": self.fault,
-            "gates": verdicts(&self.gates),
-            "new_violations": self.new_violations,
-            "collateral": self.collateral,
-        })
-    }
 }
 
 impl Verifier<'_> {

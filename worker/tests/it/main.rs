@@ -11,6 +11,7 @@ mod mock_llm;
 mod repair;
 mod rewrite;
 mod rogue;
+mod server;
 mod session;
 mod surroundings;
 mod text;

@@ -95,15 +95,11 @@ impl ControlPlane {
         let (tell_started, started) = mpsc::channel();
         let (tell_ended, ended) = watch::channel(None);
         thread::spawn(move || listen(output, &tell_started, &tell_ended));
-        let folder = match started.recv_timeout(STARTED_WITHIN) {
-            Ok(folder) => folder,
-            Err(_) => {
-                drop(input);
-                end(&mut child);
-                let why =
-                    ended.borrow().clone().unwrap_or_else(|| "its supervisor did not start it".to_owned());
-                return Err(StartError::Ended { why });
-            }
+        let Ok(folder) = started.recv_timeout(STARTED_WITHIN) else {
+            drop(input);
+            end(&mut child);
+            let why = ended.borrow().clone().unwrap_or_else(|| "its supervisor did not start it".to_owned());
+            return Err(StartError::Ended { why });
         };
         Ok(Self { supervisor: child, input: Some(input), folder, ended })
     }

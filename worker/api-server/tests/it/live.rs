@@ -121,7 +121,9 @@ async fn a_server_that_may_not_be_started_again_gives_no_verdict() {
     let limits = Limits { restarts: 0, ..Limits::default() };
     let server = ApiServer::connect(&source, limits).await.unwrap();
     let folder = server.kubeconfig().await.unwrap().parent().unwrap().to_owned();
-    processes(&folder).iter().for_each(|(pid, _)| kill(*pid));
+    for (pid, _) in processes(&folder) {
+        kill(pid);
+    }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let error = server.judge(&pod("a")).await.unwrap_err();
     assert!(matches!(error, Unreachable::Ended { .. }), "{error}");

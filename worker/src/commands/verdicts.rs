@@ -1,0 +1,240 @@
+//! The verdicts of `worker verify`: one row a record, in the order of the corpus, and the counts.
+//!
+//! With a server, rows wait until their batch is asked, so that many documents are asked at the same time.
+
+use std::sync::Arc;
+
+use cli_support::{Exit, output};
+use domain::outcome::{Fault, Gate, Gates, Status, Verdict};
+use domain::policy::PolicyName;
+use domain::record::Record;
+use engine::verify::Verification;
+use engine::yaml::to_yaml;
+use serde_json::{Value, json};
+
+use super::propose::Rows;
+use crate::repair::verdicts;
+use crate::server_gate::{ServerGate, ServerOpinion};
+
+/// Rows that wait for a server at the same time.
+const BATCH: usize = 256;
+/// Bytes of documents that wait, about.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// A patch as it was read, and its companions.
+pub(super) struct Proposed {
+    pub(super) patch: String,
+    pub(super) companions: Vec<Value>,
+}
+
+/// Writes the rows, and counts.
+pub(super) struct Verdicts {
+    out: Rows,
+    gate: Option<ServerGate>,
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+    accepted: u64,
+    rejected: u64,
+    faults: Vec<(Fault, u64)>,
+}
+
+/// A row that waits for a server.
+struct Waiting {
+    id: String,
+    policy: PolicyName,
+    before: Arc<str>,
+    proposed: Option<Arc<Proposed>>,
+    judged: Judged,
+}
+
+impl Verdicts {
+    pub(super) fn begin(out: Rows, gate: Option<ServerGate>) -> Self {
+        let faults = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
+        Self { out, gate, waiting: Vec::new(), waiting_bytes: 0, accepted: 0, rejected: 0, faults }
+    }
+
+    /// Takes the verdict on one record.
+    pub(super) fn push(
+        &mut self,
+        record: &Record,
+        before: &Arc<str>,
+        proposed: Option<&Arc<Proposed>>,
+        judged: Judged,
+    ) -> anyhow::Result<()> {
+        let row = Waiting {
+            id: record.id.to_string(),
+            policy: record.policy(),
+            before: Arc::clone(before),
+            proposed: proposed.cloned(),
+            judged,
+        };
+        self.waiting_bytes += before.len() + row.judged.patched_yaml.as_ref().map_or(0, String::len);
+        self.waiting.push(row);
+        if self.gate.is_none() || self.waiting.len() >= BATCH || self.waiting_bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        let mut rows = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        if let Some(gate) = &self.gate {
+            ask(gate, &mut rows)?;
+        }
+        for row in rows {
+            if row.judged.status == Status::Accepted {
+                self.accepted += 1;
+            } else {
+                self.rejected += 1;
+                let fault = row.judged.fault;
+                self.faults
+                    .iter_mut()
+                    .filter(|(known, _)| *known == fault)
+                    .for_each(|(_, count)| *count += 1);
+            }
+            let server = self.gate.as_ref().map(ServerGate::version);
+            self.out.push(&row.judged.row(&row.id, &row.policy, server))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, and says the counts.
+    pub(super) fn end(mut self) -> anyhow::Result<Exit> {
+        self.flush()?;
+        self.out.end()?;
+        let faults: Vec<String> = self
+            .faults
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(fault, count)| format!("{count} by fault of the {fault}"))
+            .collect();
+        let by_fault = if faults.is_empty() { String::new() } else { format!(" ({})", faults.join(", ")) };
+        output::say(&format!("{} accepted, {} rejected{by_fault}", self.accepted, self.rejected));
+        Ok(Exit::found(self.rejected > 0))
+    }
+}
+
+/// Asks the server about the documents of rows, before and after, and their companions; decides anew.
+fn ask(gate: &ServerGate, rows: &mut [Waiting]) -> anyhow::Result<()> {
+    let companions: Vec<Vec<String>> = rows.iter().map(Waiting::companion_texts).collect();
+    let mut texts: Vec<&str> = Vec::new();
+    for (row, companions) in rows.iter().zip(&companions).filter(|(row, _)| row.is_asked()) {
+        texts.push(&row.before);
+        texts.extend(row.judged.patched_yaml.as_deref());
+        texts.extend(companions.iter().map(String::as_str));
+    }
+    let mut found = gate.judge_all(&texts)?.into_iter();
+    for (row, companions) in rows.iter_mut().zip(&companions).filter(|(row, _)| row.is_asked()) {
+        let Some(before) = found.next() else { anyhow::bail!("a verdict is missing") };
+        let after = if row.judged.patched_yaml.is_some() { found.next() } else { None };
+        let companions = found.by_ref().take(companions.len()).collect();
+        row.judged.take(ServerOpinion { before, after, companions });
+    }
+    Ok(())
+}
+
+impl Waiting {
+    /// A record that could not be processed has no document to ask about.
+    fn is_asked(&self) -> bool {
+        self.judged.status != Status::Error
+    }
+
+    fn companion_texts(&self) -> Vec<String> {
+        if !self.is_asked() || self.judged.patched_yaml.is_none() {
+            return Vec::new();
+        }
+        self.proposed.iter().flat_map(|proposed| &proposed.companions).map(to_yaml).collect()
+    }
+}
+
+/// The verdict on one record.
+pub(super) struct Judged {
+    status: Status,
+    fault: Fault,
+    gates: Gates,
+    new_violations: Vec<String>,
+    collateral: Vec<String>,
+    errors: Vec<String>,
+    patched_yaml: Option<String>,
+    ms: f64,
+    server: Option<ServerOpinion>,
+}
+
+impl Judged {
+    pub(super) fn failed(fault: Fault, error: String) -> Self {
+        Self {
+            status: Status::Error,
+            fault,
+            gates: Gates::NOT_RUN,
+            new_violations: Vec::new(),
+            collateral: Vec::new(),
+            errors: vec![error],
+            patched_yaml: None,
+            ms: 0.0,
+            server: None,
+        }
+    }
+
+    pub(super) fn of(verification: Verification, ms: f64) -> Self {
+        let accepted = verification.accepted();
+        Self {
+            status: if accepted { Status::Accepted } else { Status::Rejected },
+            fault: if accepted { Fault::None } else { verification.fault },
+            errors: verification.errors(),
+            patched_yaml: verification.patched.as_ref().map(to_yaml),
+            new_violations: verification.new_violations,
+            collateral: verification.collateral,
+            gates: verification.gates,
+            ms,
+            server: None,
+        }
+    }
+
+    /// Takes what a server says in the place of the embedded schema gate.
+    fn take(&mut self, opinion: ServerOpinion) {
+        self.fault = opinion.decide(&mut self.gates);
+        self.status = if self.fault == Fault::None { Status::Accepted } else { Status::Rejected };
+        self.errors = Gate::ALL.iter().flat_map(|gate| self.gates.of(*gate).errors.iter().cloned()).collect();
+        self.server = Some(opinion);
+    }
+
+    /// The published columns, and further ones. `server`: the version of the server that is asked.
+    fn row(&self, id: &str, policy: &PolicyName, server: Option<&str>) -> Value {
+        let applied = self.gates.apply.verdict == Verdict::Passed;
+        // The published files have no "not run": after a patch that does not apply, all gates but the rescan are false.
+        let ok = |gate: Gate| match self.gates.of(gate).verdict {
+            Verdict::Passed => true,
+            Verdict::Failed => false,
+            Verdict::NotRun => applied || gate == Gate::Rescan,
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "whole ms, as published")]
+        let latency_ms = self.ms.round() as i64;
+        let mut row = json!({
+            "id": id,
+            "policy_id": policy.as_str(),
+            "accepted": self.status == Status::Accepted,
+            "ok_schema": ok(Gate::Schema),
+            "ok_policy": ok(Gate::Policy),
+            "ok_safety": ok(Gate::Safety),
+            "ok_rescan": ok(Gate::Rescan),
+            "patched_yaml": self.patched_yaml,
+            "latency_ms": latency_ms,
+            "errors": self.errors,
+            "status": self.status,
+            "fault": self.fault,
+            "gates": verdicts(&self.gates),
+            "new_violations": self.new_violations,
+            "collateral": self.collateral,
+        });
+        if let Some(version) = server {
+            row["server"] = json!({
+                "version": version,
+                "before": self.server.as_ref().map(|server| &server.before),
+                "after": self.server.as_ref().and_then(|server| server.after.as_ref()),
+                "companions": self.server.as_ref().map(|server| &server.companions),
+            });
+        }
+        row
+    }
+}

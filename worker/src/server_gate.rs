@@ -1,0 +1,278 @@
+//! The schema gate at the depth of a server, for the commands on files: who is asked, and what its verdicts mean for a
+//! repair.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use api_server::control_plane::Options;
+use api_server::{ApiServer, Limits, Source};
+use cli_support::failure::WithHint;
+use cli_support::output;
+use domain::config::RunConfig;
+use domain::ids::DocumentHash;
+use domain::outcome::{Fault, Gate, GateResult, Gates, Verdict};
+use domain::server_verdict::ServerVerdict;
+use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::runtime::Runtime;
+
+/// Documents whose verdicts are remembered.
+const REMEMBERED: usize = 10_000;
+/// Bytes of custom resource definitions that are read from a corpus.
+const DEFINITION_BYTES: usize = 64 << 20;
+/// Refused definitions that are named.
+const NAMED: usize = 5;
+
+/// Which API server is asked.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// Ask the API server of this kubeconfig, in dry runs; nothing is written to the cluster
+    #[arg(long, value_name = "FILE", conflicts_with = "control_plane", help_heading = "API server")]
+    kubeconfig: Option<PathBuf>,
+    /// Ask a throw-away control plane of this version (1.37 or 1.37.2) [default version: the newest that is there, see
+    /// scripts/control-plane]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        help_heading = "API server"
+    )]
+    control_plane: Option<String>,
+}
+
+impl ServerArgs {
+    /// The server that was named.
+    pub(crate) fn source(&self) -> Option<Source> {
+        if let Some(path) = &self.kubeconfig {
+            return Some(Source::Kubeconfig(path.clone()));
+        }
+        let version = self.control_plane.as_ref()?;
+        let version = (!version.is_empty()).then(|| version.clone());
+        Some(Source::ControlPlane(Options { version, supervisor: None }))
+    }
+}
+
+/// The custom resource definitions of a corpus, as texts: what a control plane is prepared with.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions {
+    texts: Vec<String>,
+    bytes: usize,
+}
+
+impl Definitions {
+    /// Keeps `text` if it may hold definitions.
+    pub(crate) fn take(&mut self, text: &str) -> anyhow::Result<()> {
+        if !text.contains("CustomResourceDefinition") || self.texts.last().is_some_and(|last| last == text) {
+            return Ok(());
+        }
+        self.bytes += text.len();
+        anyhow::ensure!(
+            self.bytes <= DEFINITION_BYTES,
+            "the custom resource definitions have more than {DEFINITION_BYTES} bytes"
+        );
+        self.texts.push(text.to_owned());
+        Ok(())
+    }
+}
+
+/// A server, asked from threads that may wait. Dropping it ends a control plane.
+pub(crate) struct ServerGate {
+    runtime: Runtime,
+    server: Option<ApiServer>,
+    in_flight: usize,
+    known: Mutex<HashMap<DocumentHash, ServerVerdict>>,
+}
+
+impl ServerGate {
+    /// Connects to a server, and says which. A control plane is started, and prepared with the definitions of the corpus.
+    pub(crate) fn open(
+        source: &Source,
+        config: &RunConfig,
+        definitions: &Definitions,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !config.verifier.disabled_gates.contains(&Gate::Schema),
+            "an API server is asked for the schema gate, and that gate is disabled"
+        );
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let limits = Limits { document: config.limits, ..Limits::default() };
+        let in_flight = limits.in_flight;
+        if matches!(source, Source::ControlPlane(_)) {
+            output::say("starting a control plane");
+        }
+        let opened = runtime.block_on(async {
+            let mut server = ApiServer::connect(source, limits).await?;
+            let prepared =
+                server.prepare(&definitions.texts).await.context("cannot prepare the control plane")?;
+            anyhow::Ok((server, prepared))
+        });
+        let (server, prepared) = opened
+            .context("no API server")
+            .hint("leave the server's options out to verify with the embedded rules")?;
+        let url = runtime.block_on(server.url());
+        output::say(&format!("schema gate: API server {} at {url}", server.version()));
+        if prepared.definitions > 0 {
+            output::say(&format!("{} custom resource definitions installed", prepared.definitions));
+        }
+        for (name, why) in prepared.refused.iter().take(NAMED) {
+            output::say(&format!("not installed: custom resource definition {name}: {why}"));
+        }
+        Ok(Self { runtime, server: Some(server), in_flight, known: Mutex::default() })
+    }
+
+    /// The version of the server.
+    pub(crate) fn version(&self) -> &str {
+        self.server.as_ref().map_or("", ApiServer::version)
+    }
+
+    /// The verdict on a text.
+    pub(crate) fn judge(&self, text: &str) -> anyhow::Result<ServerVerdict> {
+        let mut found = self.judge_all(&[text])?;
+        found.pop().context("no verdict")
+    }
+
+    /// The verdicts on texts, in their order. They are asked at the same time.
+    pub(crate) fn judge_all(&self, texts: &[&str]) -> anyhow::Result<Vec<ServerVerdict>> {
+        let hashes: Vec<DocumentHash> = texts.iter().map(|text| DocumentHash::of(text.as_bytes())).collect();
+        let mut found: HashMap<DocumentHash, ServerVerdict> = HashMap::new();
+        {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = |hash: &DocumentHash| Some((*hash, known.get(hash)?.clone()));
+            found.extend(hashes.iter().filter_map(known));
+        }
+        let mut open: Vec<(DocumentHash, &str)> = hashes
+            .iter()
+            .copied()
+            .zip(texts.iter().copied())
+            .filter(|(hash, _)| !found.contains_key(hash))
+            .collect();
+        open.sort_unstable_by_key(|(hash, _)| *hash);
+        open.dedup_by_key(|(hash, _)| *hash);
+        let Some(server) = &self.server else { anyhow::bail!("the server was ended") };
+        let asked = futures::stream::iter(open)
+            .map(|(hash, text)| async move { server.judge(text).await.map(|verdict| (hash, verdict)) })
+            .buffer_unordered(self.in_flight)
+            .try_collect::<Vec<_>>();
+        let asked = self.runtime.block_on(asked).context("the API server gave no verdict")?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (hash, verdict) in asked {
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(hash, verdict.clone());
+            found.insert(hash, verdict);
+        }
+        hashes.iter().map(|hash| found.get(hash).cloned().context("no verdict")).collect()
+    }
+}
+
+impl Drop for ServerGate {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(server.stop());
+        }
+    }
+}
+
+/// What a server says of a repair.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerOpinion {
+    /// Of the document as it was written.
+    pub(crate) before: ServerVerdict,
+    /// Of the patched document; `None`: the patch does not apply.
+    pub(crate) after: Option<ServerVerdict>,
+    /// Of the companions.
+    pub(crate) companions: Vec<ServerVerdict>,
+}
+
+impl ServerOpinion {
+    /// Puts the opinion in the place of the embedded schema gate; returns the fault that all gates give.
+    pub(crate) fn decide(&self, gates: &mut Gates) -> Fault {
+        gates.schema_before = GateResult::from_errors(self.before.errors());
+        gates.schema = self.after.as_ref().map_or(GateResult::NOT_RUN, |after| {
+            let of_companions = self.companions.iter().flat_map(ServerVerdict::errors);
+            let of_companions = of_companions.map(|error| format!("companion: {error}"));
+            GateResult::from_errors(after.errors().into_iter().chain(of_companions).collect())
+        });
+        let failed = |gate: &Gate| gates.of(*gate).verdict == Verdict::Failed;
+        if [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan].iter().any(failed) {
+            Fault::Patch
+        } else if failed(&Gate::Schema) {
+            self.fault_of_refusal()
+        } else {
+            Fault::None
+        }
+    }
+
+    /// Why a repair is refused, in the server's words.
+    pub(crate) fn refusal(&self, version: &str) -> Option<String> {
+        let mut gates = Gates::NOT_RUN;
+        let who = match self.decide(&mut gates) {
+            Fault::None => return None,
+            Fault::Environment => format!("the API server {version} cannot judge the document"),
+            Fault::Document => {
+                format!("the API server {version} refuses the document, with the repair and without")
+            }
+            Fault::Patch | Fault::Proposer => {
+                format!("the API server {version} refuses the repaired document")
+            }
+        };
+        Some(format!("{who}: {}", gates.schema.errors.join("; ")))
+    }
+
+    fn fault_of_refusal(&self) -> Fault {
+        let refused = || self.after.iter().chain(&self.companions).filter(|verdict| !verdict.class.accepts());
+        let elsewhere = refused().all(|verdict| verdict.class.is_environment());
+        let companion =
+            self.companions.iter().any(|verdict| !verdict.class.accepts() && !verdict.class.is_environment());
+        match (elsewhere, companion || self.before.class.accepts()) {
+            (true, _) => Fault::Environment,
+            (false, true) => Fault::Patch,
+            (false, false) => Fault::Document,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::server_verdict::ServerClass;
+
+    use super::*;
+
+    fn verdict(class: ServerClass) -> ServerVerdict {
+        let message = (!class.accepts()).then(|| "its words".to_owned());
+        ServerVerdict { class, code: 0, causes: Vec::new(), message, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn a_refusal_has_the_fault_of_who_caused_it() {
+        use ServerClass::{Accepted, Conflict, Invalid, StrictDecoding, UnknownKind};
+        let fault = |before, after, companions: &[ServerClass]| {
+            let companions = companions.iter().map(|class| verdict(*class)).collect();
+            let opinion = ServerOpinion { before: verdict(before), after: Some(verdict(after)), companions };
+            let mut gates = Gates::NOT_RUN;
+            (opinion.decide(&mut gates), gates.schema.verdict)
+        };
+        assert_eq!(fault(Accepted, Conflict, &[]), (Fault::None, Verdict::Passed));
+        assert_eq!(fault(Accepted, Invalid, &[]), (Fault::Patch, Verdict::Failed));
+        assert_eq!(fault(StrictDecoding, Invalid, &[]), (Fault::Document, Verdict::Failed));
+        assert_eq!(fault(Invalid, Accepted, &[]), (Fault::None, Verdict::Passed));
+        assert_eq!(fault(UnknownKind, UnknownKind, &[]), (Fault::Environment, Verdict::Failed));
+        assert_eq!(fault(Accepted, Accepted, &[Invalid]), (Fault::Patch, Verdict::Failed));
+        assert_eq!(fault(Invalid, Invalid, &[Accepted]), (Fault::Document, Verdict::Failed));
+    }
+
+    #[test]
+    fn a_patch_that_does_not_apply_is_not_asked_about() {
+        let opinion =
+            ServerOpinion { before: verdict(ServerClass::Invalid), after: None, companions: Vec::new() };
+        let mut gates = Gates::NOT_RUN;
+        gates.apply = GateResult::from_errors(vec!["no such path".to_owned()]);
+        assert_eq!(opinion.decide(&mut gates), Fault::Patch);
+        assert_eq!(gates.schema.verdict, Verdict::NotRun);
+        assert_eq!(gates.schema_before.errors, ["its words"]);
+    }
+}
