@@ -6,7 +6,7 @@ use domain::run::RunState;
 use domain::tally::Tally;
 
 use super::BadMessage;
-use super::verdict::JudgeStatus;
+use super::judge::JudgeStatus;
 use crate::v1;
 
 /// Status of a run, as shown to clients.
