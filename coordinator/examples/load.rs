@@ -166,7 +166,7 @@ async fn work(
     let v1::JoinResponse { worker, session, .. } = client.join(join).await?.into_inner();
     let (requests, outbox) = mpsc::channel(64);
     let request = |message| v1::WorkRequest { message: Some(message) };
-    let open = v1::Open { worker, slots, version: String::new(), session: session.clone() };
+    let open = v1::Open { worker, slots, session: session.clone(), ..v1::Open::default() };
     requests.send(request(ToCoordinator::Open(open))).await?;
     requests.send(request(ToCoordinator::RequestShards(v1::RequestShards { shards: slots }))).await?;
     let mut responses = client.work(ReceiverStream::new(outbox)).await?.into_inner();

@@ -1,13 +1,16 @@
 //! In-process workers over gRPC, and the corpus readers. The only file that imports `worker`.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
-use domain::ids::{AnswerKey, WorkerName};
+use domain::ids::{AnswerKey, DocumentHash, WorkerName};
 use llm::providers::Providers;
 use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
@@ -16,6 +19,10 @@ use worker::session::{self, Options, SessionError, Stage, Summary};
 use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
+pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
+
+/// Most documents of a corpus that define custom resources.
+const MOST_DEFINITIONS: usize = 1_000;
 
 /// Workers in this process.
 #[derive(Debug)]
@@ -25,18 +32,21 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers.
+    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers and ask this API
+    /// server.
     pub fn start(
         address: &CoordinatorAddress,
         count: NonZeroUsize,
         providers: &Providers,
+        server: Option<&Arc<ServerJudge>>,
     ) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
-            let options = Options { coordinator, name, slots, questions, providers: providers.clone() };
+            let (providers, server) = (providers.clone(), server.cloned());
+            let options = Options { coordinator, name, slots, questions, providers, server };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -57,6 +67,53 @@ impl Workers {
         self.stage.send_replace(Stage::Drain);
         while self.sessions.join_next().await.is_some() {}
     }
+}
+
+/// Connects to the API server that judges the documents of a run; `None` where its configuration needs none. A throw-away one
+/// is given the custom resource definitions of the corpus first, unless that is read from standard input.
+pub async fn connect_server(
+    args: &ServerArgs,
+    corpus: &CorpusArgs,
+    config: &RunConfig,
+) -> anyhow::Result<Option<Arc<ServerJudge>>> {
+    if !config.verifier.depth.needs_server() {
+        anyhow::ensure!(
+            !args.is_given(),
+            "--kubeconfig and --control-plane are for --depth server or both: the embedded rules judge this run"
+        );
+        return Ok(None);
+    }
+    let definitions = if args.is_control_plane() && corpus.corpus.as_os_str() != "-" {
+        let (corpus, config) = (corpus.clone(), config.clone());
+        tokio::task::spawn_blocking(move || definitions(&corpus, &config)).await??
+    } else {
+        Vec::new()
+    };
+    Ok(Some(Arc::new(args.connect(&definitions).await?)))
+}
+
+/// The documents of the corpus that define custom resources, each once.
+fn definitions(args: &CorpusArgs, config: &RunConfig) -> anyhow::Result<Vec<Arc<str>>> {
+    let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
+    let mut found = BTreeMap::new();
+    corpus::read::<anyhow::Error>(&source, config, &mut |_, document| {
+        if document.text.contains("CustomResourceDefinition") {
+            anyhow::ensure!(
+                found.len() < MOST_DEFINITIONS,
+                "more than {MOST_DEFINITIONS} documents define resources"
+            );
+            found
+                .entry(DocumentHash::of(document.text.as_bytes()))
+                .or_insert_with(|| Arc::clone(&document.text));
+        }
+        Ok(())
+    })?;
+    Ok(found.into_values().collect())
+}
+
+/// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.
+pub fn supervise() -> Option<ExitCode> {
+    worker::server_judge::supervise()
 }
 
 /// Source of a corpus.

@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    coordinator::cli::main()
+    coordinator::embedded::supervise().unwrap_or_else(coordinator::cli::main)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
+use domain::schema_depth::SchemaDepth;
 use llm::settings::{Settings, is_of_provider};
 
 /// Keys of mappings whose entries the user names: any entry is accepted below them.
@@ -25,6 +26,10 @@ pub(crate) struct ConfigArgs {
     /// Records in a shard
     #[arg(long, value_name = "N")]
     pub(crate) shard_size: Option<u32>,
+    /// What decides the schema gate: the embedded rules, an API server that is asked by dry runs, or the embedded rules with a
+    /// server asked too (both)
+    #[arg(long, value_enum, value_name = "DEPTH")]
+    pub(crate) depth: Option<WhichDepth>,
     /// Switch a gate off (policy, safety, schema, rescan); may be repeated
     #[arg(long, value_name = "GATE")]
     pub(crate) disable_gate: Vec<String>,
@@ -54,6 +59,17 @@ pub(crate) enum WhichDocuments {
     Manifest,
 }
 
+/// What decides the schema gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhichDepth {
+    /// The embedded schemas and rules.
+    Embedded,
+    /// An API server.
+    Server,
+    /// The embedded rules; what a server disagrees about is recorded.
+    Both,
+}
+
 impl ConfigArgs {
     /// The resolved configuration with the origin of each value.
     pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
@@ -74,6 +90,14 @@ impl ConfigArgs {
         if let Some(size) = self.shard_size {
             flags.push(format!("fleet.shard_size={size}"));
         }
+        flags.extend(self.depth.map(|depth| {
+            let depth = match depth {
+                WhichDepth::Embedded => SchemaDepth::Embedded,
+                WhichDepth::Server => SchemaDepth::Server,
+                WhichDepth::Both => SchemaDepth::Both,
+            };
+            format!("verifier.depth={depth}")
+        }));
         if !self.disable_gate.is_empty() {
             flags.push(format!("verifier.disabled_gates={}", self.disable_gate.join(", ")));
         }
@@ -133,6 +157,7 @@ mod tests {
             set: vec!["rules.images.nginx=nginx:1.27".to_owned()],
             documents: Some(WhichDocuments::Manifest),
             shard_size: Some(7),
+            depth: Some(WhichDepth::Embedded),
             disable_gate: vec!["schema".to_owned(), "rescan".to_owned()],
             max_cost: Some(2.5),
             max_requests: Some(100),
@@ -150,6 +175,8 @@ mod tests {
         assert_eq!(config.documents, domain::config::Documents::Manifest);
         assert!(config.verifier.disabled_gates.contains(&Gate::Schema));
         assert_eq!(config.rules.images["nginx"], "nginx:1.27");
+        let args = ConfigArgs { depth: Some(WhichDepth::Both), ..ConfigArgs::default() };
+        assert_eq!(args.load().unwrap().run.verifier.depth, SchemaDepth::Both);
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn record_path(criterion: &mut Criterion) {
         attempt: 1,
         worker: WorkerName::new("bench").expect("a valid name"),
         arrived: Instant::now(),
+        server: None,
     };
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(slice.records.len() as u64));

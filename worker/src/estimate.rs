@@ -86,7 +86,7 @@ impl<'k> Estimator<'k> {
 
     fn flush(&mut self) {
         let slice = std::mem::take(&mut self.slice);
-        let plan = plan(&slice, &self.config, Instant::now());
+        let plan = plan(&slice, &self.config, Instant::now(), None);
         let config = &self.config;
         let Some(model) = config.model() else { return };
         let estimate = &mut self.estimate;
@@ -96,7 +96,9 @@ impl<'k> Estimator<'k> {
         estimate.unasked += records - llm_records;
         estimate.shared += llm_records;
         for task in &plan.tasks {
-            let Step::Ask(messages) = Dialogue::begin(&task.case(&slice, config, &|| 0.0)).1 else {
+            let Step::Ask(messages) =
+                Dialogue::begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1
+            else {
                 // The document is too long for a prompt.
                 estimate.unasked += 1;
                 estimate.shared -= 1;

@@ -14,6 +14,7 @@ mod repair;
 mod replay;
 mod sarif;
 mod server_gate;
+pub mod server_judge;
 pub mod session;
 mod upload;
 mod verifier;

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use domain::ids::WorkerName;
+use domain::server_verdict::ServerIdentity;
 use proto::channel::{Connection, CoordinatorAddress, connect, fleet_client};
 use proto::secret::SharedSecret;
 use proto::status::{ErrorReason, check_version, explained, is_transient};
@@ -83,19 +84,26 @@ impl Link {
     }
 }
 
-/// Address of the coordinator, and the name and slots to join with.
+/// Address of the coordinator, and what to join with.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     connection: Connection,
     address: CoordinatorAddress,
     name: WorkerName,
     slots: u32,
+    /// The API server that this worker can ask.
+    server: Option<ServerIdentity>,
 }
 
 impl Remote {
     /// Does not connect yet.
-    pub(crate) fn new(address: CoordinatorAddress, name: WorkerName, slots: u32) -> Self {
-        Self { connection: connect(&address), address, name, slots }
+    pub(crate) fn new(
+        address: CoordinatorAddress,
+        name: WorkerName,
+        slots: u32,
+        server: Option<ServerIdentity>,
+    ) -> Self {
+        Self { connection: connect(&address), address, name, slots, server }
     }
 
     /// Connection to the coordinator, shared with other calls.
@@ -167,6 +175,7 @@ impl Remote {
             slots: self.slots,
             version: OUR_VERSION.to_owned(),
             session: session.expose().to_vec(),
+            api_server: self.server.as_ref().map(Into::into),
         }));
         let stream = client.work(ReceiverStream::new(requests)).await?.into_inner();
         Ok((link, stream))

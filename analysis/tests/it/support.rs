@@ -240,6 +240,7 @@ fn write_run_file(
         peak_rss_mb: None,
         parts,
         imported_from,
+        judged_by: None,
         config_hash: config.hash(),
         config,
     };

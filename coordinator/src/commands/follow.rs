@@ -12,7 +12,7 @@ use domain::ids::RunId;
 use domain::run::RunState;
 
 use crate::client::Client;
-use crate::view::llm_line;
+use crate::view::{judge_line, llm_line};
 
 /// Between two updates of the progress while nothing changes.
 const TICK: Duration = Duration::from_secs(1);
@@ -84,14 +84,15 @@ impl View<'_> {
 
     /// The line about a wait that has begun, lasts or is over, if one is due.
     fn wait_line(&mut self, status: &RunStatus, now: Instant) -> Option<String> {
-        let wait = status.model.as_ref().and_then(|model| model.waits_for.as_deref());
+        let by_model = status.model.as_ref().and_then(|model| model.waits_for.as_deref());
+        let wait = judge_line::wait(status).or(by_model);
         let wait = wait.filter(|_| !status.state.has_ended() && status.trouble.is_none());
         match (wait, self.wait) {
             (None, None) => None,
             (None, Some(_)) => {
                 self.wait = None;
                 let goes_on = status.trouble.is_none() && !status.state.has_ended();
-                goes_on.then(|| format!("run {}: calls are answered again", self.run_id))
+                goes_on.then(|| format!("run {}: {}", self.run_id, goes_on_again(status)))
             }
             (Some(_), Some(printed)) if now.duration_since(printed) < WAIT_EVERY => None,
             (Some(reason), _) => {
@@ -100,6 +101,11 @@ impl View<'_> {
             }
         }
     }
+}
+
+/// What is said when a wait is over.
+fn goes_on_again(status: &RunStatus) -> &'static str {
+    if status.judge.is_some() { "it goes on" } else { "calls are answered again" }
 }
 
 fn standing(status: &RunStatus) -> Standing {

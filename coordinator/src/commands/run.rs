@@ -22,7 +22,7 @@ use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
-use crate::embedded::{CorpusArgs, Workers, reader};
+use crate::embedded::{CorpusArgs, ServerArgs, ServerJudge, Workers, connect_server, reader};
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
@@ -48,13 +48,15 @@ pub(crate) struct Args {
     corpus: CorpusArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Workers [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
     /// Folder or object-store URL for the results
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: String,
-    /// File of cached answers of models, shared by all runs [default: .answers.sqlite in the folder of the results]
+    /// File of cached answers of models and API servers, shared by all runs [default: .answers.sqlite in the folder of the results]
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
     /// Name of the run; an unfinished run of that name is resumed [default: a new one]
@@ -117,6 +119,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let Settings { run: config, providers } = settings;
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen()?;
+    let api_server = api_server(args, &config, &mut interrupts).await?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
@@ -154,7 +157,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let mut workers = Workers::start(&address, worker_count(args), &providers)?;
+    let mut workers = Workers::start(&address, worker_count(args), &providers, api_server.as_ref())?;
     let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
@@ -195,6 +198,18 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     orderly?;
     let own = RunResources::of_process(wall, Usage::of_this_process());
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
+}
+
+/// The API server of a run that needs one.
+async fn api_server(
+    args: &Args,
+    config: &RunConfig,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Option<Arc<ServerJudge>>> {
+    tokio::select! {
+        connected = connect_server(&args.server, &args.corpus, config) => connected,
+        () = interrupts.next() => Err(Interrupted).hint("the run was not begun"),
+    }
 }
 
 fn worker_count(args: &Args) -> NonZeroUsize {
@@ -255,8 +270,8 @@ fn stopped_by(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
     error
 }
 
-/// Opens the response cache beside the results, so that all runs there share it. A run without an LLM proposer leaves no
-/// file.
+/// Opens the response cache beside the results, so that all runs there share it. A run without an LLM proposer and an API
+/// server leaves no file.
 fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<ResponseCache> {
     Ok(match answers_path(args, store, config) {
         Some(path) => ResponseCache::open(&path)?,
@@ -266,7 +281,9 @@ fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Resul
 
 /// File of the response cache; `None` where there is none.
 fn answers_path(args: &Args, store: &Store, config: &RunConfig) -> Option<PathBuf> {
-    if args.answers.is_some() || config.model().is_none() {
+    // Verdicts of API servers are in the same file.
+    let needed = config.model().is_some() || config.verifier.depth.needs_server();
+    if args.answers.is_some() || !needed {
         return args.answers.clone();
     }
     let beside = format!(".{ANSWERS_FILE}");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{block_on, follow::follow};
 use crate::client::Client;
-use crate::view::status_table;
+use crate::view::{judge_line, status_table};
 
 /// Interval between two frames of the live view.
 const FRAME: Duration = Duration::from_millis(500);
@@ -200,5 +200,6 @@ fn value(run: &RunStatus) -> Value {
         "config_hash": run.config_hash.to_string(),
         "trouble": run.trouble,
         "model": run.model.as_ref().map(model),
+        "judge": judge_line::json(run),
     })
 }

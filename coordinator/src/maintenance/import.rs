@@ -86,6 +86,7 @@ pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyh
         peak_rss_mb: usage.map(|usage| usage.peak_rss_mb),
         parts: vec![PartEntry { name: PART.to_owned(), rows: tally.records, hash: part_hash }],
         imported_from: Some(imported_from),
+        judged_by: None,
         config_hash: config.hash(),
         config,
     };

@@ -126,6 +126,11 @@ impl Coordinator {
             lost: grant.lost,
             worker: lease.worker.clone(),
         };
+        let settled = self.settle_judge(&lease.run_id).await;
+        if !settled.map_err(|error| self.stalled(&lease.run_id, error))? {
+            // Another coordinator process chose before: the run is of the workers with that server.
+            return Ok(None);
+        }
         reach(Point::LeaseTentative);
         let span = tracing::info_span!(
             "lease", run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, worker = %lease.worker

@@ -6,6 +6,7 @@
 mod attribution;
 pub(crate) mod commit;
 pub(crate) mod finalize;
+mod judges;
 mod lease_reaper;
 mod lease_service;
 mod llm_policy;
@@ -23,7 +24,7 @@ mod upload_limit;
 mod workers;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -36,6 +37,7 @@ use results::store::Store;
 use crate::clock::Monotonic;
 use crate::ledger::Ledger;
 use crate::llm_gateway::RunLink;
+use crate::llm_gateway::response_cache::Verdicts;
 use crate::metrics::Metrics;
 use crate::refusals::storage;
 use crate::run::upload_limit::UploadLimit;
@@ -96,6 +98,8 @@ pub struct Coordinator {
     pub(crate) metrics: Arc<Metrics>,
     /// Messages from and to the LLM gateway, and its status snapshot.
     pub(crate) llm: Arc<RunLink>,
+    /// Verdicts of API servers; handed in when the server starts.
+    verdicts: OnceLock<Arc<dyn Verdicts>>,
     /// Background tasks. While they wait, they hold no strong reference to the coordinator, which owns them: such a
     /// cycle would keep both alive.
     background: Mutex<JoinSet<()>>,

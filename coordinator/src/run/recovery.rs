@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -29,7 +29,7 @@ use crate::run::commit::STAGED;
 use crate::run::upload_limit::UploadLimit;
 use crate::scheduler::leases::{CommitEffect, LeaseTerms, Leases};
 use crate::scheduler::state::Finish;
-use crate::scheduler::state::{ActiveRun, SchedulerState};
+use crate::scheduler::state::{ActiveRun, RunJudge, SchedulerState};
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
@@ -68,6 +68,7 @@ impl Coordinator {
             uploads: UploadLimit::default(),
             checking: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
             llm: Arc::new(RunLink::default()),
+            verdicts: OnceLock::new(),
             background: Mutex::new(JoinSet::new()),
             attribution: Attribution::new(parts.recovery == Recovery::Forfeit),
         });
@@ -109,6 +110,7 @@ impl Coordinator {
         let halt = Self::former_halt(&entry.plan).filter(|_| is_open);
         let run = ActiveRun {
             halted: None,
+            judge: RunJudge::of(&entry.plan.config),
             config: config_to_wire(&entry.plan.config).into(),
             plan: Arc::new(entry.plan),
             source: entry.source,

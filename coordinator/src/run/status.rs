@@ -8,6 +8,7 @@ use proto::convert::{LlmStatus, RunStatus};
 use proto::status::{ApiError, ErrorReason};
 
 use super::Coordinator;
+use super::judges::active_judge;
 use crate::ledger::{RunEntry, Swap, Totals};
 use crate::llm_gateway::RunChanged;
 use crate::refusals::{ledger_refusal, unknown_run};
@@ -72,6 +73,7 @@ impl Coordinator {
         let mut scheduler = self.scheduler();
         self.expire_leases(&mut scheduler, now);
         let workers = scheduler.workers.count();
+        let judge = scheduler.active.get(run_id).and_then(|run| active_judge(&scheduler, run));
         let run = scheduler.active.get_mut(run_id)?;
         Some(RunStatus {
             run_id: run_id.clone(),
@@ -95,6 +97,7 @@ impl Coordinator {
                 .status
                 .of(run_id)
                 .or_else(|| run.plan.config.model().map(|_| LlmStatus::default())),
+            judge,
         })
     }
 
@@ -105,6 +108,7 @@ impl Coordinator {
             None => self.count(&run_id).await?,
         };
         let model = self.llm.status.total(&run_id).await;
+        let judge = self.ended_judge(&entry.plan, entry.created_at_ms).await;
         Ok(RunStatus {
             state: entry.state,
             records: entry.plan.records,
@@ -123,6 +127,7 @@ impl Coordinator {
             trouble: entry.failure,
             records_per_s: 0.0,
             model,
+            judge,
             run_id,
         })
     }

@@ -1,6 +1,9 @@
 //! Connected workers: names, streams, draining, committed records.
 
+use std::sync::Arc;
+
 use domain::ids::WorkerName;
+use domain::server_verdict::ServerIdentity;
 use proto::convert::WorkerStatus;
 use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason};
@@ -51,12 +54,13 @@ impl Coordinator {
         ))
     }
 
-    /// Registers a stream of a worker. The returned flag turns true when the worker has to drain.
+    /// Registers a stream of a worker, which can ask `server`. The returned flag turns true when the worker has to drain.
     pub fn connect(
         &self,
         worker: &WorkerName,
         slots: u32,
         version: &str,
+        server: Option<ServerIdentity>,
     ) -> Result<watch::Receiver<bool>, ApiError> {
         let now = self.now();
         let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -64,7 +68,9 @@ impl Coordinator {
             let mut scheduler = self.scheduler();
             scheduler.workers.last_contact = now;
             let member = scheduler.workers.connect(worker, || ConnectedWorker::new(now, slots, version));
-            member.map_err(too_many)?.drain_requested.subscribe()
+            let member = member.map_err(too_many)?;
+            member.server = server.map(Arc::new);
+            member.drain_requested.subscribe()
         };
         self.notify_watchers(false);
         Ok(drain_requested)

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
+use domain::server_verdict::ServerIdentity;
 use domain::tally::Tally;
 use proto::convert::WorkerStatus;
 use results::corpus_copy::CorpusReader;
@@ -28,6 +30,22 @@ pub(crate) enum Finish {
     UnderWay,
     /// Given up for now: it begins again when the run is submitted again.
     Failed,
+}
+
+/// The API server of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RunJudge {
+    /// The server; `None` until a shard is leased to a worker, whose server it is from then on.
+    pub(crate) server: Option<Arc<ServerIdentity>>,
+    /// Whether that is recorded.
+    pub(crate) recorded: bool,
+}
+
+impl RunJudge {
+    /// Of a run with this configuration; `None` where the embedded rules alone judge.
+    pub(crate) fn of(config: &RunConfig) -> Option<Self> {
+        config.verifier.depth.needs_server().then(Self::default)
+    }
 }
 
 /// A run that has not ended.
@@ -62,12 +80,30 @@ pub(crate) struct ActiveRun {
     pub(crate) reopened: u32,
     /// Held while its end is recorded, so that a cancellation comes before all of that or after.
     pub(crate) ending: Arc<tokio::sync::Mutex<()>>,
+    /// The API server of a run that needs one.
+    pub(crate) judge: Option<RunJudge>,
 }
 
 impl ActiveRun {
     /// Whether its shards may be leased.
     fn is_open(&self) -> bool {
         self.state == RunState::Running && self.corpus.is_some() && self.halted.is_none()
+    }
+
+    /// Whether a worker with this API server may judge its documents: all of them are judged by one.
+    pub(crate) fn admits(&self, server: Option<&Arc<ServerIdentity>>) -> bool {
+        self.judge.as_ref().is_none_or(|judge| {
+            server.is_some_and(|server| judge.server.as_ref().is_none_or(|chosen| chosen == server))
+        })
+    }
+
+    /// Chooses the server of the first worker that is leased a shard.
+    fn choose_judge(&mut self, server: Option<&Arc<ServerIdentity>>) {
+        if let Some(judge) = &mut self.judge
+            && judge.server.is_none()
+        {
+            judge.server = server.cloned();
+        }
     }
 
     /// The lease that is sent to the worker once the ledger has recorded it.
@@ -126,19 +162,23 @@ impl SchedulerState {
     /// of a slow or disconnected worker is leased speculatively.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
         let fleet = self.workers.count();
+        let server = self.workers.server_of(worker);
+        let server = server.as_ref();
         let order = self.fair_share.order(self.active.keys());
         for run_id in &order {
             if let Some(run) = self.open_run(run_id)
+                && run.admits(server)
                 && let Some(grant) = run.leases.grant(now, worker, fleet)
                 && let Some(pending) = run.pending_lease(run_id, grant, worker)
             {
+                run.choose_judge(server);
                 self.fair_share.took(run_id, pending.lease.shard.len.into());
                 return Next::Lease(Box::new(pending));
             }
         }
         let mut wake = self.next_deadline();
         for run_id in &order {
-            let Some(run) = self.open_run(run_id) else { continue };
+            let Some(run) = self.open_run(run_id).filter(|run| run.admits(server)) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {

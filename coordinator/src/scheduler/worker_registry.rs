@@ -4,8 +4,10 @@
 //! reservations end in the order in which they began.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use domain::ids::WorkerName;
+use domain::server_verdict::ServerIdentity;
 use proto::secret::SharedSecret;
 use tokio::sync::watch;
 
@@ -46,6 +48,10 @@ pub(crate) struct ConnectedWorker {
     pub(crate) drained_because: Option<String>,
     /// Secret of its session.
     pub(crate) session: Option<SharedSecret>,
+    /// The API server that it can ask.
+    pub(crate) server: Option<Arc<ServerIdentity>>,
+    /// What its records wait for; empty: they do not.
+    pub(crate) waits_for: String,
 }
 
 impl ConnectedWorker {
@@ -64,6 +70,8 @@ impl ConnectedWorker {
             refused_parts: 0,
             drained_because: None,
             session: None,
+            server: None,
+            waits_for: String::new(),
         }
     }
 
@@ -206,6 +214,11 @@ impl WorkerRegistry {
         self.connected.remove(name);
         self.release_number(name);
         true
+    }
+
+    /// The API server that a connected worker can ask.
+    pub(crate) fn server_of(&self, name: &WorkerName) -> Option<Arc<ServerIdentity>> {
+        self.connected.get(name)?.server.clone()
     }
 
     fn is_free(&self, name: &WorkerName) -> bool {

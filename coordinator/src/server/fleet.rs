@@ -1,4 +1,4 @@
-//! gRPC service `Fleet`, for workers: `Join`, `Work`, `LlmCalls`, `CommitShard`.
+//! gRPC service `Fleet`, for workers: `Join`, `Work`, `LlmCalls`, `CommitShard`, `GetVerdicts`, `PutVerdicts`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use cli_support::traces;
-use domain::ids::WorkerName;
-use proto::convert::{BadMessage, PartHeader};
+use domain::ids::{DocumentHash, WorkerName};
+use proto::convert::{BadMessage, LeaseHolder, PartHeader, VERDICTS, verdict_from_wire, verdict_to_wire};
 use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason, check_version};
 use proto::v1;
@@ -127,4 +127,53 @@ impl v1::fleet_server::Fleet for FleetService {
         let committed = self.coordinator.commit(header, chunks).instrument(span).await?;
         Ok(Response::new(v1::CommitShardResponse { already: committed == Committed::Already }))
     }
+
+    async fn get_verdicts(
+        &self,
+        request: Request<v1::GetVerdictsRequest>,
+    ) -> Result<Response<v1::GetVerdictsResponse>, Status> {
+        let v1::GetVerdictsRequest { holder, documents } = request.into_inner();
+        let holder = self.holder(holder)?;
+        check_count(documents.len())?;
+        let texts: Vec<DocumentHash> = documents
+            .iter()
+            .map(|document| <[u8; 32]>::try_from(document.as_slice()).map(DocumentHash::from_bytes))
+            .collect::<Result<_, _>>()
+            .map_err(|_| ApiError::from(BadMessage::new("documents", "must be hashes of 32 bytes")))?;
+        let found = self.coordinator.verdicts(&holder, texts).await?;
+        let verdicts = found.iter().map(|(text, verdict)| verdict_to_wire(text, verdict)).collect();
+        Ok(Response::new(v1::GetVerdictsResponse { verdicts }))
+    }
+
+    async fn put_verdicts(
+        &self,
+        request: Request<v1::PutVerdictsRequest>,
+    ) -> Result<Response<v1::PutVerdictsResponse>, Status> {
+        let v1::PutVerdictsRequest { holder, verdicts } = request.into_inner();
+        let holder = self.holder(holder)?;
+        check_count(verdicts.len())?;
+        let verdicts = verdicts.iter().map(verdict_from_wire).collect::<Result<Vec<_>, _>>();
+        self.coordinator.put_verdicts(&holder, verdicts.map_err(ApiError::from)?).await?;
+        Ok(Response::new(v1::PutVerdictsResponse {}))
+    }
+}
+
+impl FleetService {
+    /// The sender of a message, which proves its session and its lease.
+    fn holder(&self, holder: Option<v1::LeaseHolder>) -> Result<LeaseHolder, ApiError> {
+        let holder = LeaseHolder::try_from(holder)?;
+        self.coordinator.check_session(&holder.worker, holder.session)?;
+        self.leases.check(&holder.key)?;
+        Ok(holder)
+    }
+}
+
+fn check_count(verdicts: usize) -> Result<(), ApiError> {
+    if verdicts <= VERDICTS {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorReason::TooLarge,
+        format!("a message may name {VERDICTS} verdicts at most, this one has {verdicts}"),
+    ))
 }

@@ -27,7 +27,7 @@ use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
 
 use crate::llm_gateway::GatewayHandle;
-use crate::llm_gateway::response_cache::ResponseCache;
+use crate::llm_gateway::response_cache::{ResponseCache, Verdicts};
 use crate::run::Coordinator;
 use crate::server::connections::{LimitRequests, Limits, Peers};
 use access::{AccessControl, AccessLayer};
@@ -87,6 +87,7 @@ pub async fn run_with(
     let limits = limits.into();
     let streams = limits.streams;
     let (drain, draining) = watch::channel(false);
+    coordinator.use_verdicts(Arc::clone(&answers) as Arc<dyn Verdicts>).await;
     let (gateway, gateway_shutdown) =
         GatewayHandle::open(Arc::clone(&coordinator.llm), Arc::clone(&coordinator.metrics), answers).await?;
     let fleet = FleetService {

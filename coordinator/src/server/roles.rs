@@ -137,6 +137,8 @@ mod tests {
             "Fleet.Work: worker",
             "Fleet.CommitShard: worker",
             "Fleet.LlmCalls: worker",
+            "Fleet.GetVerdicts: worker",
+            "Fleet.PutVerdicts: worker",
             "Runs.Submit: operator",
             "Runs.Get: viewer",
             "Runs.List: viewer",

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use domain::ids::WorkerName;
+use domain::server_verdict::ServerIdentity;
 use proto::convert::{BadMessage, LeaseKey, frames};
 use proto::known::KnownRuns;
 use proto::secret::SharedSecret;
@@ -92,7 +93,8 @@ async fn receive_loop(
         let (worker, open) = within(limits.first_message, "the first message", opened(&mut inbound)).await?;
         coordinator.check_session(&worker, SharedSecret::from_slice(&open.session).unwrap_or_default())?;
         let worker = Arc::new(worker);
-        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version)?;
+        let server = open.api_server.map(ServerIdentity::try_from).transpose().map_err(ApiError::from)?;
+        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version, server)?;
         let mut drain_sent = false;
         let connection = Connection { coordinator: Arc::clone(&coordinator), worker: Arc::clone(&worker) };
         let requested = Arc::new(Semaphore::new(0));
@@ -142,7 +144,9 @@ async fn receive_loop(
                     break Ok(());
                 }
                 Some(request) => {
-                    if let Err(status) = handle(&coordinator, &secrets, request, &requested, &replies) {
+                    if let Err(status) =
+                        handle((&coordinator, &secrets), &worker, request, &requested, &replies)
+                    {
                         break Err(status);
                     }
                 }
@@ -183,8 +187,8 @@ async fn opened(inbound: &mut Streaming<v1::WorkRequest>) -> Result<(WorkerName,
 }
 
 fn handle(
-    coordinator: &Coordinator,
-    secrets: &LeaseSecrets,
+    (coordinator, secrets): (&Coordinator, &LeaseSecrets),
+    worker: &WorkerName,
     request: v1::WorkRequest,
     requested: &Semaphore,
     replies: &mpsc::Sender<Outgoing>,
@@ -195,6 +199,7 @@ fn handle(
             requested.add_permits(usize::try_from(request.shards).unwrap_or(usize::MAX).min(room));
         }
         Some(Request::Heartbeat(heartbeat)) => {
+            coordinator.worker_waits(worker, &heartbeat.waits_for);
             let (held, foreign) = keys(heartbeat.leases, secrets)?;
             let Renewal { renewed, mut lost } = coordinator.renew(held);
             lost.extend(foreign);

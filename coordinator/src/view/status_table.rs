@@ -8,7 +8,7 @@ use cli_support::output::Align;
 use cli_support::progress::duration;
 use proto::convert::{RunStatus, WorkerStatus};
 
-use crate::view::llm_line;
+use crate::view::{judge_line, llm_line};
 
 /// Renders a table of runs, their problems, and a table of workers for a terminal of `width` columns.
 pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option<u16>) -> String {
@@ -21,6 +21,12 @@ pub(crate) fn render(runs: &[RunStatus], workers: &[WorkerStatus], width: Option
     for run in runs {
         if let Some(llm_line) = llm_line::line(run) {
             let _ = writeln!(text, "run {}: {llm_line}", run.run_id);
+        }
+        for line in judge_line::lines(run).lines() {
+            let _ = writeln!(text, "run {}: {line}", run.run_id);
+        }
+        if let Some(wait) = judge_line::wait(run) {
+            let _ = writeln!(text, "run {} waits: {}", run.run_id, one_line(wait));
         }
         if let Some(trouble) = &run.trouble {
             let _ = writeln!(text, "run {}: {}", run.run_id, one_line(trouble));
@@ -168,6 +174,7 @@ pub(crate) mod tests {
             trouble: None,
             records_per_s: if state == RunState::Running { 41.5 } else { 0.0 },
             model: None,
+            judge: None,
         }
     }
 

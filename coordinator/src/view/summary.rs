@@ -10,7 +10,7 @@ use proto::convert::{LlmStatus, RunStatus};
 use serde_json::{Value, json};
 
 use crate::ledger::{RunEntry, RunResources};
-use crate::view::llm_line;
+use crate::view::{judge_line, llm_line};
 
 /// Number of reasons shown for each status.
 const REASONS: usize = 5;
@@ -63,6 +63,7 @@ impl Summary {
             "accepted_by_model": by_model(tally),
             "accepted_by_rules": tally.accepted - by_model(tally),
             "by_rules": tally.by_rules,
+            "judge": judge_line::json(&self.status),
         })
     }
 
@@ -117,6 +118,9 @@ impl Summary {
             }
             text.push('\n');
             text.push_str(&llm_line::failures(status));
+        }
+        for line in judge_line::lines(status).lines() {
+            let _ = writeln!(text, "  {line}");
         }
         if let Some((cpu_s, peak_rss_mb)) = self.used.cpu_s().zip(self.used.peak_rss_mb()) {
             let _ = writeln!(text, "  {cpu_s:.1} s CPU, {peak_rss_mb:.0} MB peak");

@@ -166,8 +166,8 @@ async fn a_worker_cannot_act_for_another_one() {
         let open = v1::Open {
             worker: "victim".to_owned(),
             slots: 1,
-            version: String::new(),
             session: session.clone(),
+            ..v1::Open::default()
         };
         let open = v1::WorkRequest { message: Some(ToCoordinator::Open(open)) };
         let mut work = fleet.work(tokio_stream::iter([open])).await.unwrap().into_inner();

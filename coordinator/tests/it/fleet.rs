@@ -58,13 +58,23 @@ pub(crate) struct TestWorker {
 
 impl TestWorker {
     pub(crate) async fn join(url: &str, name: &str) -> Self {
+        Self::join_with(url, name, None).await
+    }
+
+    /// As [`Self::join`], with an API server that it can ask.
+    pub(crate) async fn join_with(url: &str, name: &str, api_server: Option<v1::ApiServer>) -> Self {
         let connection = connection(url);
         let mut client = fleet_client(connection.clone());
         let joined = client.join(join(name, proto::PROTOCOL_VERSION)).await.unwrap().into_inner();
         let (requests, outbox) = mpsc::channel(16);
         let (session, name) = (joined.session, joined.worker.clone());
-        let open =
-            v1::Open { worker: joined.worker, slots: 1, version: String::new(), session: session.clone() };
+        let open = v1::Open {
+            worker: joined.worker,
+            slots: 1,
+            session: session.clone(),
+            api_server,
+            ..v1::Open::default()
+        };
         let open = ToCoordinator::Open(open);
         requests.send(v1::WorkRequest { message: Some(open) }).await.unwrap();
         let responses = client.work(ReceiverStream::new(outbox)).await.unwrap().into_inner();
@@ -137,7 +147,12 @@ impl TestWorker {
 
     pub(crate) async fn renew(&mut self, lease: &Held) -> v1::Renewed {
         let leases = vec![lease.key.clone().into()];
-        self.send(ToCoordinator::Heartbeat(v1::Heartbeat { sequence: 7, leases })).await;
+        self.send(ToCoordinator::Heartbeat(v1::Heartbeat {
+            sequence: 7,
+            leases,
+            ..v1::Heartbeat::default()
+        }))
+        .await;
         loop {
             if let FromCoordinator::Renewed(renewed) = self.receive().await {
                 return renewed;

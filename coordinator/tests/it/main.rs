@@ -14,6 +14,7 @@ mod fleet;
 mod help;
 mod hostile;
 mod hostile_peers;
+mod judges;
 mod keys;
 mod layout;
 mod life;

@@ -40,6 +40,7 @@ impl SchemaDepth {
 
     /// Whether it is the default: a configuration at rest and on the wire leaves it out then, so that it reads, and
     /// hashes, as those of releases that knew no other.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
     pub(crate) const fn is_embedded(&self) -> bool {
         matches!(self, Self::Embedded)
     }

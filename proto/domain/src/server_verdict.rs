@@ -76,7 +76,7 @@ impl ServerClass {
 }
 
 /// One cause of a refusal, as `details.causes` of a `Status` gives it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServerCause {
     /// `spec.containers[0].name`.
     pub field: String,
@@ -126,6 +126,117 @@ pub struct ServerAnswer {
     pub causes: Vec<ServerCause>,
 }
 
+/// Most causes, and most warnings, of an answer that a row keeps.
+const MOST: usize = 100;
+
+/// Longest text of an answer that a row keeps, in characters.
+const LONGEST: usize = 2_000;
+
+impl ServerAnswer {
+    /// The answer of a verdict, its causes sorted and bounded.
+    pub fn of(verdict: &ServerVerdict) -> Self {
+        let mut causes: Vec<ServerCause> = verdict.causes.iter().map(ServerCause::bounded).collect();
+        if causes.is_empty()
+            && let Some(message) = &verdict.message
+        {
+            causes.push(ServerCause {
+                field: String::new(),
+                reason: String::new(),
+                message: bounded(message),
+            });
+        }
+        causes.sort();
+        causes.truncate(MOST);
+        Self { class: verdict.class, causes }
+    }
+
+    /// The refusal as lines `field: message`; empty where the server accepts.
+    pub fn errors(&self) -> Vec<String> {
+        if self.class.accepts() {
+            return Vec::new();
+        }
+        if self.causes.is_empty() {
+            return vec![self.class.as_str().to_owned()];
+        }
+        self.causes.iter().map(ServerCause::line).collect()
+    }
+}
+
+impl ServerVerdict {
+    /// The warnings that a row keeps.
+    pub fn bounded_warnings(&self) -> Vec<String> {
+        self.warnings.iter().take(MOST).map(|warning| bounded(warning)).collect()
+    }
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+/// Which API server judges: a run is judged by one alone, and a verdict is another one's under other flags.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "RawIdentity")]
+pub struct ServerIdentity {
+    version: String,
+    flags: String,
+}
+
+#[derive(Deserialize)]
+struct RawIdentity {
+    version: String,
+    flags: String,
+}
+
+impl TryFrom<RawIdentity> for ServerIdentity {
+    type Error = InvalidIdentity;
+
+    fn try_from(raw: RawIdentity) -> Result<Self, InvalidIdentity> {
+        Self::new(raw.version, raw.flags)
+    }
+}
+
+/// Why a version or flags are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidIdentity {
+    /// The version is empty, too long or holds other characters.
+    #[error("the version of an API server must be 1 to 64 letters, digits and any of . + - _")]
+    Version,
+    /// The flags are too long or hold control characters.
+    #[error("the flags of an API server must be at most 1024 bytes without control characters")]
+    Flags,
+}
+
+impl ServerIdentity {
+    /// The server of this version, with the flags that decide what it answers.
+    pub fn new(version: impl Into<String>, flags: impl Into<String>) -> Result<Self, InvalidIdentity> {
+        let (version, flags) = (version.into(), flags.into());
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || ".+-_".contains(c);
+        if version.is_empty() || version.len() > 64 || !version.chars().all(is_legal) {
+            return Err(InvalidIdentity::Version);
+        }
+        if flags.len() > 1024 || flags.chars().any(char::is_control) {
+            return Err(InvalidIdentity::Flags);
+        }
+        Ok(Self { version, flags })
+    }
+
+    /// Its version: `v1.37.2`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The flags that decide what it answers.
+    pub fn flags(&self) -> &str {
+        &self.flags
+    }
+}
+
+impl std::fmt::Display for ServerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.version)
+    }
+}
+
 /// What an API server answered about the document of a record, before and after its patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerAnswers {
@@ -142,6 +253,10 @@ pub struct ServerAnswers {
 }
 
 impl ServerCause {
+    fn bounded(&self) -> Self {
+        Self { field: bounded(&self.field), reason: bounded(&self.reason), message: bounded(&self.message) }
+    }
+
     fn line(&self) -> String {
         match (self.field.as_str(), self.reason.as_str()) {
             (field, "unknown_field") => format!("strict decoding error: unknown field \"{field}\""),
@@ -174,6 +289,42 @@ mod tests {
             assert_eq!((class.as_str(), serde_json::to_value(class).expect("writes")), (word, word.into()));
         }
         assert_eq!(ServerClass::parse("refused"), None);
+    }
+
+    #[test]
+    fn a_row_keeps_causes_sorted_and_bounded_and_a_message_without_causes() {
+        let verdict = |causes, message| ServerVerdict {
+            class: ServerClass::Invalid,
+            code: 422,
+            causes,
+            message,
+            warnings: vec!["w".repeat(9_000); 200],
+        };
+        let cause =
+            |field: String| ServerCause { field, reason: "r".to_owned(), message: "é".repeat(9_000) };
+        let many = verdict((0..500).rev().map(|number| cause(format!("f{number:03}"))).collect(), None);
+        let answer = ServerAnswer::of(&many);
+        assert_eq!((answer.causes.len(), answer.causes[0].field.as_str()), (MOST, "f000"));
+        assert_eq!(answer.causes[0].message.chars().count(), LONGEST);
+        assert_eq!((many.bounded_warnings().len(), many.bounded_warnings()[0].len()), (MOST, LONGEST));
+        let plain = ServerAnswer::of(&verdict(Vec::new(), Some("it is broken".to_owned())));
+        assert_eq!(plain.errors(), ["it is broken"]);
+        assert_eq!(ServerAnswer::of(&verdict(Vec::new(), None)).errors(), ["invalid"]);
+    }
+
+    #[test]
+    fn an_identity_is_printable_and_bounded() {
+        let identity = ServerIdentity::new("v1.37.2", "ServiceAccount=off").expect("legal");
+        assert_eq!(identity.to_string(), "v1.37.2");
+        let text = serde_json::to_string(&identity).expect("writes");
+        assert_eq!(serde_json::from_str::<ServerIdentity>(&text).expect("reads"), identity);
+        for (version, flags) in [("", ""), ("v1 .0", ""), ("v\n", ""), (&*"v".repeat(65), "")] {
+            assert_eq!(ServerIdentity::new(version, flags), Err(InvalidIdentity::Version), "{version:?}");
+        }
+        for flags in ["a\nb".to_owned(), "f".repeat(1025)] {
+            assert_eq!(ServerIdentity::new("v1", flags), Err(InvalidIdentity::Flags));
+        }
+        assert!(serde_json::from_str::<ServerIdentity>(r#"{"version": "", "flags": ""}"#).is_err());
     }
 
     #[test]

@@ -47,7 +47,28 @@ pub struct Tally {
     /// Of the repairs of the rules, the accepted ones.
     #[serde(skip_serializing_if = "is_zero")]
     pub by_rules_accepted: u64,
+    /// Records about whose document an API server contradicts the embedded rules, before or after the patch.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub disagreements: u64,
+    /// The first of them in the corpus, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disagreeing: Vec<Disagreement>,
 }
+
+/// A record about whose document an API server contradicts the embedded rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disagreement {
+    /// Place in the corpus.
+    pub position: u64,
+    /// The record.
+    pub record: RecordId,
+    /// What one says and the other does not, cut to a readable length.
+    pub message: String,
+}
+
+/// Disagreements that a tally names.
+const DISAGREEING: usize = 5;
 
 /// A release that does not know a count refuses it; runs without a model have none of them.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
@@ -113,6 +134,11 @@ impl Tally {
             self.by_rules += u64::from(by_rules);
             self.by_rules_accepted += u64::from(by_rules && outcome.status == Status::Accepted);
         }
+        if let Some(message) = disagreement(outcome) {
+            self.disagreements += 1;
+            let (position, record) = (outcome.position, outcome.record_id.clone());
+            self.add_disagreeing(&[Disagreement { position, record, message }]);
+        }
         if let Some(cause) = cause(outcome) {
             let reason = Reason {
                 status: outcome.status,
@@ -142,9 +168,11 @@ impl Tally {
             (&mut self.unanswered, other.unanswered),
             (&mut self.by_rules, other.by_rules),
             (&mut self.by_rules_accepted, other.by_rules_accepted),
+            (&mut self.disagreements, other.disagreements),
         ] {
             *sum = sum.saturating_add(count);
         }
+        self.add_disagreeing(&other.disagreeing);
         for reason in other.reasons.values() {
             self.add_reason(reason);
         }
@@ -160,6 +188,12 @@ impl Tally {
             self.reasons.values().filter(|reason| reason.status == status).collect();
         reasons.sort_by_key(|reason| (std::cmp::Reverse(reason.count), reason.position));
         reasons
+    }
+
+    fn add_disagreeing(&mut self, others: &[Disagreement]) {
+        self.disagreeing.extend(others.iter().take(DISAGREEING).cloned());
+        self.disagreeing.sort_by_key(|one| one.position);
+        self.disagreeing.truncate(DISAGREEING);
     }
 
     fn add_reason(&mut self, reason: &Reason) {
@@ -196,8 +230,40 @@ fn cause(outcome: &Outcome) -> Option<String> {
     Some(cause.to_owned())
 }
 
+/// What an API server answered that the embedded rules do not say, or the other way round; `None`: they agree, or are not
+/// compared.
+fn disagreement(outcome: &Outcome) -> Option<String> {
+    let server = outcome.server.as_ref().filter(|server| server.disagrees == Some(true))?;
+    let gates = &outcome.gates;
+    let compared = [
+        ("the patched document", &gates.schema, &server.after),
+        ("the document", &gates.schema_before, &server.before),
+    ];
+    for (what, embedded, answer) in compared {
+        let Some(answer) = answer else { continue };
+        let errors = answer.errors();
+        let refusal = match (embedded.verdict, answer.class.accepts()) {
+            (Verdict::Passed, false) => format!("the server refuses {what}: {}", first(&errors)),
+            (Verdict::Failed, true) => {
+                format!("the embedded rules alone refuse {what}: {}", first(&embedded.errors))
+            }
+            _ => continue,
+        };
+        return Some(readable(&refusal));
+    }
+    // Of a companion of the repair.
+    Some("the server contradicts the embedded rules about a companion".to_owned())
+}
+
+fn first(errors: &[String]) -> &str {
+    errors.first().map_or("", String::as_str)
+}
+
 fn first_error(outcome: &Outcome) -> String {
-    let text = outcome.errors.first().map_or("", String::as_str);
+    readable(first(&outcome.errors))
+}
+
+fn readable(text: &str) -> String {
     let mut cut: String = text.chars().take(MESSAGE_CHARS).collect();
     if cut.len() < text.len() {
         cut.push('…');
@@ -231,6 +297,7 @@ mod tests {
     use crate::ids::ShardIndex;
     use crate::outcome::{ErrorKind, Gate, GateResult, Gates, ModelUsage, Proposal, Timing};
     use crate::schema_depth::SchemaDepth;
+    use crate::server_verdict::{ServerAnswer, ServerAnswers, ServerClass};
 
     fn outcome(position: u64, status: Status, variant: usize) -> Outcome {
         let mut gates = Gates::NOT_RUN;
@@ -284,6 +351,35 @@ mod tests {
             server: None,
             published: None,
         }
+    }
+
+    #[test]
+    fn disagreements_are_counted_and_the_first_are_named() {
+        let disagreeing = |position| {
+            let mut row = outcome(position, Status::Accepted, 0);
+            let answer = ServerAnswer { class: ServerClass::Invalid, causes: Vec::new() };
+            row.server = Some(Arc::new(ServerAnswers {
+                version: "v1.37.2".to_owned(),
+                before: None,
+                after: Some(answer),
+                warnings: Vec::new(),
+                disagrees: Some(true),
+            }));
+            let mut gates = Gates::NOT_RUN;
+            gates.schema = GateResult::from_errors(Vec::new());
+            row.gates = Arc::new(gates);
+            row
+        };
+        let rows: Vec<Outcome> = (0..20).map(disagreeing).collect();
+        let (one, other) = rows.split_at(3);
+        let mut tally = Tally::of(other);
+        tally.add(&Tally::of(one));
+        assert_eq!(tally, Tally::of(&rows));
+        assert_eq!((tally.disagreements, tally.disagreeing.len()), (20, DISAGREEING));
+        assert_eq!(tally.disagreeing[0].record.as_str(), "r0");
+        assert_eq!(tally.disagreeing[0].message, "the server refuses the patched document: invalid");
+        let text = serde_json::to_string(&Tally::of(&[outcome(0, Status::Accepted, 0)])).unwrap();
+        assert!(!text.contains("disagree"), "a release that does not know them refuses them: {text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use domain::config::{Documents, RunConfig, StoredConfig};
 use domain::ids::{ConfigHash, CorpusHash, PartHash, RunId};
 use domain::outcome::Status;
 use domain::run::RunState;
+use domain::server_verdict::ServerIdentity;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::layout::RUN_FILE;
@@ -75,6 +76,9 @@ pub struct RunFile {
     /// The published files that an imported run was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported_from: Option<ImportedFrom>,
+    /// The API server that judged the documents, where one was asked (`verifier.depth`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_by: Option<ServerIdentity>,
     /// Hash of `config`, without what decides no outcome.
     pub config_hash: ConfigHash,
     /// The resolved configuration.
@@ -242,6 +246,7 @@ mod tests {
                 hash: PartHash::of(b"part"),
             }],
             imported_from: None,
+            judged_by: None,
             config_hash: config.hash(),
             config,
         }

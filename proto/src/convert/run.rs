@@ -6,6 +6,7 @@ use domain::run::RunState;
 use domain::tally::Tally;
 
 use super::BadMessage;
+use super::judge::JudgeStatus;
 use crate::v1;
 
 /// Status of a run, as shown to clients.
@@ -45,6 +46,8 @@ pub struct RunStatus {
     pub records_per_s: f64,
     /// LLM calls of the run; `None` when it made none.
     pub model: Option<LlmStatus>,
+    /// What judges the schema of its documents; `None` where the embedded rules alone do.
+    pub judge: Option<JudgeStatus>,
 }
 
 /// Reasons of failed calls in a status at most; the rest is one more.
@@ -204,6 +207,7 @@ impl From<RunStatus> for v1::RunStatus {
             trouble: status.trouble.unwrap_or_default(),
             records_per_s: status.records_per_s,
             model: status.model.map(Into::into),
+            judge: status.judge.map(Into::into),
         }
     }
 }
@@ -235,12 +239,15 @@ impl TryFrom<v1::RunStatus> for RunStatus {
             trouble: non_empty(status.trouble),
             records_per_s: rate(status.records_per_s),
             model: status.model.map(Into::into),
+            judge: status.judge.map(TryInto::try_into).transpose()?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::schema_depth::SchemaDepth;
+
     use super::*;
 
     #[test]
@@ -278,6 +285,11 @@ mod tests {
                 paused_until_ms: Some(1_764_000_000_000),
                 waits_for: Some("the provider answered 503".to_owned()),
                 failures: vec![("the provider answered 503".to_owned(), 7)],
+            }),
+            judge: Some(JudgeStatus {
+                depth: SchemaDepth::Server,
+                server: None,
+                waits_for: Some("no worker can ask an API server".to_owned()),
             }),
         };
         assert_eq!(RunStatus::try_from(v1::RunStatus::from(status.clone())).unwrap(), status);

@@ -412,6 +412,19 @@ pub struct Open {
     /// Secret returned by `Join`, 16 bytes.
     #[prost(bytes = "vec", tag = "4")]
     pub session: ::prost::alloc::vec::Vec<u8>,
+    /// The API server that it can ask; absent: none, and it is leased no shard of a run that needs one.
+    #[prost(message, optional, tag = "5")]
+    pub api_server: ::core::option::Option<ApiServer>,
+}
+/// An API server that judges documents by dry runs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApiServer {
+    /// Its version, as `v1.37.2`: at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// The flags that decide what it answers: at most 1024 bytes.
+    #[prost(string, tag = "2")]
+    pub flags: ::prost::alloc::string::String,
 }
 /// Requests more shards, in addition to earlier requests on this stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -430,6 +443,9 @@ pub struct Heartbeat {
     /// Every lease that the worker holds.
     #[prost(message, repeated, tag = "2")]
     pub leases: ::prost::alloc::vec::Vec<LeaseKey>,
+    /// What its records wait for; empty when they do not wait.
+    #[prost(string, tag = "3")]
+    pub waits_for: ::prost::alloc::string::String,
 }
 /// The worker exits: it holds no leases and cancels its requests for shards. Grants that it has not yet received are
 /// returned to the scheduler.
@@ -556,6 +572,54 @@ pub struct CommitShardResponse {
     /// Whether it was committed before, under the same fencing token.
     #[prost(bool, tag = "1")]
     pub already: bool,
+}
+/// A worker that holds a lease.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaseHolder {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<LeaseKey>,
+    #[prost(string, tag = "2")]
+    pub worker: ::prost::alloc::string::String,
+    /// Secret returned by `Join`, 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
+}
+/// Looks verdicts up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetVerdictsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub holder: ::core::option::Option<LeaseHolder>,
+    /// BLAKE3 of the texts that the server was asked about, 32 bytes each; at most 256.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub documents: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// The verdicts that are known, in any order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetVerdictsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
+}
+/// Stores verdicts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PutVerdictsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub holder: ::core::option::Option<LeaseHolder>,
+    /// At most 256.
+    #[prost(message, repeated, tag = "2")]
+    pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
+}
+/// The verdicts are durable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutVerdictsResponse {}
+/// What an API server answered about a text.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Verdict {
+    /// BLAKE3 of the text, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub document: ::prost::alloc::vec::Vec<u8>,
+    /// Class, code, causes, message and warnings as JSON, without secrets: at most 256 KiB.
+    #[prost(string, tag = "2")]
+    pub verdict_json: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod fleet_client {
@@ -752,6 +816,56 @@ pub mod fleet_client {
                 .insert(GrpcMethod::new("k8s_auto_fix.v1.Fleet", "LlmCalls"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Verdicts that the API server of a run gave before, for the holder of a lease of the run.
+        pub async fn get_verdicts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetVerdictsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVerdictsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k8s_auto_fix.v1.Fleet/GetVerdicts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k8s_auto_fix.v1.Fleet", "GetVerdicts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stores verdicts of the API server of a run, durably; for the holder of a lease of the run.
+        pub async fn put_verdicts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutVerdictsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutVerdictsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k8s_auto_fix.v1.Fleet/PutVerdicts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k8s_auto_fix.v1.Fleet", "PutVerdicts"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -806,6 +920,22 @@ pub mod fleet_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::LlmCallsRequest>>,
         ) -> std::result::Result<tonic::Response<Self::LlmCallsStream>, tonic::Status>;
+        /// Verdicts that the API server of a run gave before, for the holder of a lease of the run.
+        async fn get_verdicts(
+            &self,
+            request: tonic::Request<super::GetVerdictsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVerdictsResponse>,
+            tonic::Status,
+        >;
+        /// Stores verdicts of the API server of a run, durably; for the holder of a lease of the run.
+        async fn put_verdicts(
+            &self,
+            request: tonic::Request<super::PutVerdictsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutVerdictsResponse>,
+            tonic::Status,
+        >;
     }
     /// Leases shards to workers, accepts the parts that they upload, and admits their LLM calls.
     #[derive(Debug)]
@@ -1062,6 +1192,92 @@ pub mod fleet_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k8s_auto_fix.v1.Fleet/GetVerdicts" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetVerdictsSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::UnaryService<super::GetVerdictsRequest>
+                    for GetVerdictsSvc<T> {
+                        type Response = super::GetVerdictsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetVerdictsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::get_verdicts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetVerdictsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k8s_auto_fix.v1.Fleet/PutVerdicts" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutVerdictsSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::UnaryService<super::PutVerdictsRequest>
+                    for PutVerdictsSvc<T> {
+                        type Response = super::PutVerdictsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutVerdictsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::put_verdicts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutVerdictsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -1327,6 +1543,25 @@ pub struct RunStatus {
     /// LLM calls of the run; absent when it made none.
     #[prost(message, optional, tag = "17")]
     pub model: ::core::option::Option<LlmStatus>,
+    /// What judges the schema of its documents; absent where the embedded rules alone do.
+    #[prost(message, optional, tag = "18")]
+    pub judge: ::core::option::Option<JudgeStatus>,
+}
+/// The API server of a run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JudgeStatus {
+    /// `server`, or `both`: the embedded rules decide, and the server is asked too.
+    #[prost(string, tag = "1")]
+    pub depth: ::prost::alloc::string::String,
+    /// Version of the server; empty until a shard was leased.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    /// The flags that decide what it answers.
+    #[prost(string, tag = "3")]
+    pub flags: ::prost::alloc::string::String,
+    /// Why no shard can be leased, or what the records wait for; empty when they do not wait.
+    #[prost(string, tag = "4")]
+    pub waits_for: ::prost::alloc::string::String,
 }
 /// LLM calls of a run, over all processes that worked on it.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -169,6 +169,9 @@ prop_compose! {
                 calls: counts[7], failed: counts[8], throttled: counts[9], calls_per_min: rates[1], limit_per_min: rates[2],
                 usage: Some(usage), cost_usd: rates[3], ..v1::LlmStatus::default()
             }),
+            judge: Some(v1::JudgeStatus {
+                depth: "both".to_owned(), version: "v1.37.2".to_owned(), flags: texts[5].clone(), waits_for: texts[6].clone(),
+            }),
         }
     }
 }
@@ -204,6 +207,9 @@ fn what_is_said_of_runs_and_workers_is_bounded() {
                 assert!(rate.is_finite() && rate >= 0.0, "{rate}");
             }
             assert!(model.usage.total <= 1 << 53);
+            let judge = run.judge.unwrap();
+            assert!(judge.waits_for.is_none_or(|text| text.chars().count() <= 500));
+            assert!(judge.server.unwrap().flags().len() <= 1024);
             // Tallies are added up.
             let mut sum = run.tally.clone();
             sum.add(&run.tally);

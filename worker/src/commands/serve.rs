@@ -1,6 +1,7 @@
 //! `worker serve`: a worker of a fleet.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use cli_support::failure::{Interrupted, WithHint as _};
@@ -11,6 +12,7 @@ use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
 use crate::commands::settings::Settings;
+use crate::server_judge::ServerArgs;
 use crate::session::{self, Options, Stage};
 
 /// Remedy for a refusal whose message has none of its own.
@@ -24,7 +26,8 @@ const REFUSED_HINT: &str =
 /// that provider is called, and with which key, is the setting of this worker: the keys `grok.endpoint`,
 /// `grok.api_key_env`, `grok.auth_header` and `grok.auth_scheme` (the same for vendor and vllm) of --config, of the
 /// environment (`K8S_AUTO_FIX_<KEY>`, `__` for a dot) and of --set. A key is sent over https to the host that it is bound
-/// to, or to this machine. Ctrl-C (or SIGTERM)
+/// to, or to this machine. Runs whose schema gate asks an API server (`verifier.depth` server or both) go to workers with
+/// --kubeconfig or --control-plane alone. Ctrl-C (or SIGTERM)
 /// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends
 /// with exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker
 /// does the same and ends with exit code 0. Exit code 2: the coordinator refuses it.
@@ -46,6 +49,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = session::QUESTIONS)]
     questions: NonZeroUsize,
     #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
     settings: Settings,
 }
 
@@ -62,8 +67,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if coordinator.is_plain_text() {
         output::say(&proto::channel::plain_text_warning(&coordinator));
     }
-    let options = Options { coordinator, name, slots, questions: args.questions, providers };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let server = if args.server.is_given() {
+        Some(Arc::new(runtime.block_on(args.server.connect::<&str>(&[]))?))
+    } else {
+        None
+    };
+    let options = Options { coordinator, name, slots, questions: args.questions, providers, server };
     let ended = runtime.block_on(serve(options));
     // After a second Ctrl-C, abandon the work in progress.
     runtime.shutdown_background();
@@ -73,8 +83,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 async fn serve(options: Options) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
     output::say(&format!(
-        "worker {} serves {} with {} slots; Ctrl-C ends it",
-        options.name, options.coordinator, options.slots
+        "worker {} serves {} with {} slots{}; Ctrl-C ends it",
+        options.name,
+        options.coordinator,
+        options.slots,
+        options
+            .server
+            .as_ref()
+            .map(|server| format!(", API server {}", server.identity()))
+            .unwrap_or_default()
     ));
     let (stage, stages) = watch::channel(Stage::Work);
     let session = tokio::spawn(session::serve(options, stages));

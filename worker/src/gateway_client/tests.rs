@@ -175,6 +175,20 @@ impl Fleet for FakeCoordinator {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outbox))))
     }
+
+    async fn get_verdicts(
+        &self,
+        _request: Request<v1::GetVerdictsRequest>,
+    ) -> Result<Response<v1::GetVerdictsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn put_verdicts(
+        &self,
+        _request: Request<v1::PutVerdictsRequest>,
+    ) -> Result<Response<v1::PutVerdictsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
 }
 
 /// A fake coordinator in a runtime of its own, so that it can be killed with all its connections.

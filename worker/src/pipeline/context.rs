@@ -1,6 +1,7 @@
 //! What the records of a slice share: the run, the lease, and the start of their times.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use domain::config::{Limits, RunConfig};
@@ -8,6 +9,8 @@ use domain::ids::{ShardIndex, WorkerName};
 use domain::outcome::ErrorKind;
 use domain::record::Problem;
 use engine::steps::limited;
+
+use crate::server_judge::LeaseJudge;
 
 /// What the records of a slice share.
 #[derive(Debug, Clone)]
@@ -22,12 +25,19 @@ pub struct Context {
     pub worker: WorkerName,
     /// When the worker had received the whole slice: `queue_ms` and `total_ms` of its records start here.
     pub arrived: Instant,
+    /// The API server, where the run needs one.
+    pub server: Option<Arc<LeaseJudge>>,
 }
 
 impl Context {
     /// Milliseconds since the slice arrived.
     pub(super) fn now_ms(&self) -> f64 {
         ms_since(self.arrived)
+    }
+
+    /// Whether the slice cannot be finished, because the API server gave no answer.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.is_stopped())
     }
 }
 

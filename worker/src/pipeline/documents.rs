@@ -9,10 +9,11 @@ use domain::outcome::{ErrorKind, UNRENDERED, Verdict};
 use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};
 use engine::document::{Document, Identity};
 use engine::template;
-use engine::verify::{Before, Clock, examine};
+use engine::verify::{Before, Clock, examine, judge_before};
 
 use super::context::within_bounds;
 use super::row_masks::DocumentMasks;
+use crate::server_judge::LeaseJudge;
 
 /// A parsed document, examined before any patch.
 pub(super) struct ParsedDocument {
@@ -42,12 +43,14 @@ pub(super) struct DocumentCache<'s> {
     config: &'s RunConfig,
     sources: HashMap<DocumentHash, &'s SourceDocument>,
     parsed: HashMap<DocumentHash, Result<Arc<ParsedDocument>, Problem>>,
+    /// Asked about each document, where the run needs a server.
+    server: Option<&'s LeaseJudge>,
 }
 
 impl<'s> DocumentCache<'s> {
-    pub(super) fn new(slice: &'s Slice, config: &'s RunConfig) -> Self {
+    pub(super) fn new(slice: &'s Slice, config: &'s RunConfig, server: Option<&'s LeaseJudge>) -> Self {
         let sources = slice.documents.iter().map(|source| (source.hash, source)).collect();
-        Self { config, sources, parsed: HashMap::new() }
+        Self { config, sources, parsed: HashMap::new(), server }
     }
 
     /// The record's document, parsed on the first lookup.
@@ -80,6 +83,13 @@ impl<'s> DocumentCache<'s> {
             let document = Document::parse(&source.text, &config.limits)
                 .map_err(|error| Problem { kind: error.error_kind(), message: error.to_string() })?;
             let mut before = examine(&document, &source.neighbours, config, clock);
+            if let Some(server) = self.server {
+                let start = clock();
+                if let Some(answer) = server.ask(&source.text, &[&document.value]) {
+                    let answer = server.admit(answer, &document.value, &source.neighbours, &[]);
+                    judge_before(&mut before, answer, config.verifier.depth, clock() - start);
+                }
+            }
             let unrendered = unrendered(&document);
             if let Some(reason) = &unrendered
                 && before.schema.verdict != Verdict::NotRun

@@ -13,6 +13,7 @@ use domain::outcome::{ErrorKind, ModelUsage, Outcome};
 use domain::record::{Problem, Slice};
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::{Decision, prompt};
+use engine::verify::{Candidate, Clock};
 
 use super::context::{Context, ms_since, within_bounds};
 use super::plan::{Action, PlannedRecord, ProposalTask, SlicePlan, plan};
@@ -21,6 +22,7 @@ use super::record::FinishedRecord;
 use super::repair_result::RepairResult;
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::gateway_client::{Completion, LlmClient};
+use crate::verifier::verify_asking;
 
 /// Computes one outcome for each record, in the order of the slice; `None` when the run has stopped or the worker ends.
 pub(crate) async fn run_llm_slice(
@@ -31,8 +33,14 @@ pub(crate) async fn run_llm_slice(
     progress: &Progress,
 ) -> Result<Option<Vec<Outcome>>, Crashed> {
     let (planned_slice, planned_context) = (Arc::clone(&slice), Arc::clone(&context));
-    let SlicePlan { records, tasks } =
-        pool.run(move || plan(&planned_slice, &planned_context.config, planned_context.arrived)).await?;
+    let planning = move || {
+        let Context { config, arrived, server, .. } = &*planned_context;
+        plan(&planned_slice, config, *arrived, server.as_deref())
+    };
+    let SlicePlan { records, tasks } = pool.run(planning).await?;
+    if context.is_stopped() {
+        return Ok(None);
+    }
     let runner = LlmRunner { slice: Arc::clone(&slice), context: Arc::clone(&context), llm_client, pool };
     let mut running: FuturesUnordered<_> = tasks
         .into_iter()
@@ -156,6 +164,10 @@ impl LlmRunner<'_> {
         let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
         let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
+            // What the gates said without an answer of the API server does not count.
+            if self.context.is_stopped() {
+                return None;
+            }
             let (llm_client, config) = (self.llm_client, &self.context.config);
             let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
             let start = Instant::now();
@@ -198,7 +210,7 @@ impl LlmRunner<'_> {
         if let Some(result) = result {
             conversation.result = result;
         }
-        Some(conversation)
+        (!self.context.is_stopped()).then_some(conversation)
     }
 
     /// Runs `work` on the CPU pool and counts its time; `None`: it panicked or took too many steps, which becomes the
@@ -214,7 +226,11 @@ impl LlmRunner<'_> {
         let done = self.pool.run(move || {
             let start = Instant::now();
             let clock = || ms_since(start);
-            let case = task.case(&slice, &context.config, &clock);
+            let server = context.server.as_deref();
+            let verify = |candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>| {
+                verify_asking(candidate, config, clock, server)
+            };
+            let case = task.case(&slice, &context.config, &clock, &verify);
             let value = within_bounds("talking with the model", &context.config.limits, move || work(case));
             (value, clock())
         });

@@ -24,6 +24,6 @@ pub use rules_runner::{run_slice, run_slice_while};
 #[cfg(test)]
 mod corpus_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod timing_tests;

@@ -12,11 +12,13 @@ use engine::document::Identity;
 use engine::k8s::View;
 use engine::propose::dialogue::Case;
 use engine::propose::{Decision, review, rules};
+use engine::verify::Verifier;
 
 use super::context::{ms_since, unix_us, within_bounds};
 use super::documents::{DocumentCache, ParsedDocument};
 use super::record::Computed;
 use super::repair_result::RepairResult;
+use crate::server_judge::LeaseJudge;
 
 /// A slice that is ready for the LLM proposer.
 pub(crate) struct SlicePlan {
@@ -65,12 +67,18 @@ pub(crate) struct ProposalTask {
     pub(super) planned_ms: f64,
 }
 
-/// Parses the documents of a slice, which arrived at `arrived`, and plans its proposals. Blocks.
-pub(crate) fn plan(slice: &Slice, config: &RunConfig, arrived: Instant) -> SlicePlan {
+/// Parses the documents of a slice, which arrived at `arrived`, asks `server` about them where the run needs one, and plans
+/// the proposals. Blocks.
+pub(crate) fn plan(
+    slice: &Slice,
+    config: &RunConfig,
+    arrived: Instant,
+    server: Option<&LeaseJudge>,
+) -> SlicePlan {
     let mut planner = Planner {
         config,
         arrived,
-        documents: DocumentCache::new(slice, config),
+        documents: DocumentCache::new(slice, config, server),
         sources: slice.documents.iter().enumerate().map(|(index, source)| (source.hash, index)).collect(),
         numbers: HashMap::new(),
         plan: SlicePlan { records: Vec::with_capacity(slice.records.len()), tasks: Vec::new() },
@@ -178,6 +186,7 @@ impl ProposalTask {
         slice: &'a Slice,
         config: &'a RunConfig,
         clock: &'a dyn Fn() -> f64,
+        verify: Verifier<'a>,
     ) -> Case<'a> {
         Case {
             document: &self.parsed.document,
@@ -190,7 +199,7 @@ impl ProposalTask {
             violation: &self.violation,
             config,
             clock,
-            verify: crate::verifier::verify,
+            verify,
         }
     }
 }

@@ -72,7 +72,7 @@ impl FinishedRecord<'_> {
             attempt: context.attempt,
             error_kind: result.error_kind,
             schema_depth: Some(config.verifier.depth),
-            server: None,
+            server: result.server.clone(),
             published: None,
         }
     }

@@ -6,8 +6,9 @@ use domain::config::{ProposerMode, RunConfig};
 use domain::outcome::{Caution, ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
 use domain::policy::PolicyName;
 use domain::record::Problem;
+use domain::server_verdict::ServerAnswers;
 use engine::propose::Decision;
-use engine::verify::Verification;
+use engine::verify::{ServerResult, Verification};
 use engine::yaml::to_yaml;
 
 use super::documents::ParsedDocument;
@@ -29,6 +30,8 @@ pub(super) struct RepairResult {
     pub(super) errors: Vec<String>,
     pub(super) patched_yaml: Option<Arc<str>>,
     pub(super) error_kind: Option<ErrorKind>,
+    /// What the API server answered; `None`: it was not asked.
+    pub(super) server: Option<Arc<ServerAnswers>>,
     /// CPU time without the gates on the chosen patch; `None`: nothing was computed.
     pub(super) propose_ms: Option<f64>,
     /// Duration of LLM calls, failed ones included; `None`: there was none.
@@ -51,6 +54,7 @@ impl RepairResult {
             errors: Vec::new(),
             patched_yaml: None,
             error_kind: None,
+            server: None,
             propose_ms: None,
             llm_ms: None,
         }
@@ -124,6 +128,7 @@ impl RepairResult {
         // The document first: its masks have the lowest numbers.
         let patched = verification.patched.filter(|_| accepted).map(|patched| to_yaml(&masks.value(patched)));
         let proposal = masks.proposal(proposal);
+        let server = server_answers(parsed.before.server.as_ref(), verification.server.as_ref(), &masks);
         Self {
             source,
             status: if accepted { Status::Accepted } else { Status::Rejected },
@@ -133,6 +138,7 @@ impl RepairResult {
             errors,
             patched_yaml: patched.map(Arc::from),
             gates: Arc::new(masks.gates(verification.gates)),
+            server,
             ..Self::empty()
         }
     }
@@ -161,6 +167,25 @@ impl RepairResult {
     fn examined(mut self, parsed: &ParsedDocument, masks: &RowMasks<'_>) -> Self {
         let schema_before = parsed.before.schema.clone();
         self.gates = Arc::new(masks.gates(Gates { schema_before, ..Gates::NOT_RUN }));
+        self.server = server_answers(parsed.before.server.as_ref(), None, masks);
         self
     }
+}
+
+/// What a row keeps of the server's answers.
+fn server_answers(
+    before: Option<&ServerResult>,
+    after: Option<&ServerResult>,
+    masks: &RowMasks<'_>,
+) -> Option<Arc<ServerAnswers>> {
+    let version = before.or(after)?.version.to_string();
+    let answer = |result: &ServerResult| masks.answer(result.answer.clone());
+    let compared = || before.into_iter().chain(after).filter_map(|result| result.disagrees);
+    Some(Arc::new(ServerAnswers {
+        version,
+        before: before.map(answer),
+        after: after.map(answer),
+        warnings: masks.texts(after.map(|after| after.warnings.clone()).unwrap_or_default()),
+        disagrees: compared().reduce(|one, other| one || other),
+    }))
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use domain::config::{ProposerMode, RunConfig};
 use domain::outcome::{GateResult, Gates, Proposal};
 use domain::patch::Patch;
+use domain::server_verdict::{ServerAnswer, ServerCause};
 use engine::document::{Document, Identity};
 use sensitive::Masks;
 use serde_json::Value;
@@ -83,6 +84,17 @@ impl<'d> RowMasks<'d> {
             Some(masks) => texts.iter().map(|text| masks.scrub(text)).collect(),
             None => texts,
         }
+    }
+
+    /// An answer of an API server, which repeats values.
+    pub(super) fn answer(&self, answer: ServerAnswer) -> ServerAnswer {
+        let Some(masks) = &self.masks else { return answer };
+        let cause = |cause: ServerCause| ServerCause {
+            field: masks.scrub(&cause.field),
+            message: masks.scrub(&cause.message),
+            ..cause
+        };
+        ServerAnswer { causes: answer.causes.into_iter().map(cause).collect(), ..answer }
     }
 
     pub(super) fn gates(&self, gates: Gates) -> Gates {

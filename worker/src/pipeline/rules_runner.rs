@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::verifier::verify;
+use crate::verifier::verify_asking;
 use domain::config::{Documents, Guardrails, ProposerMode, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::Outcome;
@@ -24,10 +24,12 @@ pub fn run_slice(slice: &Slice, context: &Context) -> Vec<Outcome> {
     run_slice_while(slice, context, || true).unwrap_or_default()
 }
 
-/// Like [`run_slice`], but stops with `None` when `go_on` is false before a record.
+/// Like [`run_slice`], but stops with `None` when `go_on` is false before a record, or when a server that is needed gave no
+/// answer.
 pub fn run_slice_while(slice: &Slice, context: &Context, go_on: impl Fn() -> bool) -> Option<Vec<Outcome>> {
     let mut runner = RulesRunner::new(slice, context);
-    slice.records.iter().map(|record| go_on().then(|| runner.outcome(record))).collect()
+    let next = |record| go_on().then(|| runner.outcome(record)).filter(|_| !context.is_stopped());
+    slice.records.iter().map(next).collect()
 }
 
 /// Caches what records of a slice share, so that each document is parsed, and each policy applied to it, once.
@@ -39,7 +41,7 @@ struct RulesRunner<'s> {
 
 impl<'s> RulesRunner<'s> {
     fn new(slice: &'s Slice, context: &'s Context) -> Self {
-        let documents = DocumentCache::new(slice, &context.config);
+        let documents = DocumentCache::new(slice, &context.config, context.server.as_deref());
         Self { context, documents, repairs: HashMap::new() }
     }
 
@@ -133,7 +135,8 @@ impl<'s> RulesRunner<'s> {
                     policy,
                     proposal: &proposal,
                 };
-                let verification = verify(candidate, config, &|| context.now_ms());
+                let server = context.server.as_deref();
+                let verification = verify_asking(candidate, config, &|| context.now_ms(), server);
                 RepairResult::judged(ProposerMode::Rules, proposal, verification, parsed, config)
             }
             other => RepairResult::without_proposal(other, policy, parsed, config),

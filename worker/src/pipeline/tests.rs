@@ -9,13 +9,14 @@ use domain::record::{Neighbours, Problem, Slice, SourceDocument};
 use super::context::within_bounds;
 use super::*;
 
-pub(super) fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context {
         config: RunConfig::default(),
         shard: ShardIndex(0),
         attempt: 1,
         worker: WorkerName::new("test").unwrap(),
         arrived: Instant::now(),
+        server: None,
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn each_prompt(
     // Without guardrails only the prompt is computed.
     let prompting = RunConfig { guardrails: Guardrails::None, ..config.clone() };
     // The prompt does not depend on the findings.
-    let before = Before { findings: Vec::new(), schema: GateResult::NOT_RUN };
+    let before = Before { findings: Vec::new(), schema: GateResult::NOT_RUN, server: None };
     let mut last: Option<(DocumentHash, Option<Document>)> = None;
     read::<anyhow::Error>(source, config, &mut |record, source| {
         if record.problem.is_some() {
@@ -55,7 +55,7 @@ pub(super) fn each_prompt(
             violation: &record.violation_text,
             config: &prompting,
             clock: &|| 0.0,
-            verify: crate::verifier::verify,
+            verify: &crate::verifier::verify,
         };
         let (dialogue, step) = Dialogue::begin(&case);
         let Step::Ask(messages) = step else { return Ok(()) };
@@ -111,13 +111,15 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        let plan = plan(&slice, &config, Instant::now());
+        let plan = plan(&slice, &config, Instant::now(), None);
         let sent: Vec<String> = plan
             .tasks
             .iter()
-            .filter_map(|task| match Dialogue::begin(&task.case(&slice, &config, &|| 0.0)).1 {
-                Step::Ask(messages) => Some(messages[1].content.clone()),
-                _ => None,
+            .filter_map(|task| {
+                match Dialogue::begin(&task.case(&slice, &config, &|| 0.0, &crate::verifier::verify)).1 {
+                    Step::Ask(messages) => Some(messages[1].content.clone()),
+                    _ => None,
+                }
             })
             .collect();
         assert_eq!(built.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["1", "2"]);

@@ -13,7 +13,6 @@ use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::record::Slice;
 use domain::run::Lease;
-use llm::providers::Providers;
 use proto::channel::Connection;
 use proto::convert::{Assembly, BadMessage, LeaseKey, config_from_wire};
 use proto::v1;
@@ -23,11 +22,13 @@ use proto::v1::work_response::Message as Response;
 use super::configs::Configs;
 use super::lease_table::{LeaseStage, LeaseTable};
 use super::outcome::{SessionError, Stage, Summary};
+use super::services::{Services, stop};
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::deadline::{Deadline, DeadlineWatch, Heartbeats};
 use crate::gateway_client::{GatewayClient, LlmClient};
 use crate::pipeline;
 use crate::remote::{Event, Identity, Link};
+use crate::server_judge::CacheClient;
 use crate::upload::{self, CommitOutcome, Part};
 
 /// Longest time between two heartbeats, also without a lease: the coordinator ends a stream without messages.
@@ -42,7 +43,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// Report of a task to the dispatcher.
 enum TaskReport {
-    Computed(LeaseKey, Result<Part, NotComputed>),
+    Computed(LeaseKey, Result<Box<Part>, NotComputed>),
     Sent(LeaseKey, CommitOutcome),
     /// The gateway client takes no more requests.
     Closed,
@@ -70,8 +71,7 @@ pub(super) struct Dispatcher {
     pool: CpuPool,
     connection: Connection,
     gateway: GatewayClient,
-    /// The providers that runs may name.
-    providers: Providers,
+    services: Services,
     /// The name and session that the coordinator assigned, for the gateway client and for uploads.
     joined: watch::Sender<Option<Identity>>,
     tasks: JoinSet<TaskReport>,
@@ -88,7 +88,7 @@ impl Dispatcher {
         pool: CpuPool,
         connection: Connection,
         gateway: GatewayClient,
-        providers: Providers,
+        services: Services,
         joined: watch::Sender<Option<Identity>>,
     ) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Dispatcher {
             pool,
             connection,
             gateway,
-            providers,
+            services,
             joined,
             tasks: JoinSet::new(),
             task_leases: HashMap::new(),
@@ -182,8 +182,8 @@ impl Dispatcher {
                 let config = config_from_wire(&run.config_json)?;
                 let gateway = self.gateway.clone();
                 let env = cli_support::env::process;
-                let llm_client =
-                    LlmClient::new(gateway, run_id.clone(), &config, &self.providers, &self.name, env);
+                let providers = &self.services.providers;
+                let llm_client = LlmClient::new(gateway, run_id.clone(), &config, providers, &self.name, env);
                 self.configs.insert(run_id, (Arc::new(config), llm_client));
             }
             Response::Grant(lease) => {
@@ -238,15 +238,25 @@ impl Dispatcher {
             self.release(vec![key.clone()]);
             return Err(BadMessage::new("run.config_json", "was not sent before a grant of the run"));
         };
+        let (pool, key, watch) = (self.pool.clone(), key.clone(), entry.deadline.watch());
+        let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
+        let stop = stop(watch.clone(), Arc::clone(&draining));
+        let cache = CacheClient::new(self.connection.clone(), self.joined.subscribe(), key.clone());
+        let server = match self.services.judge(config, cache, &stop) {
+            Ok(server) => server,
+            Err(error) => {
+                self.release(vec![key]);
+                return Err(error);
+            }
+        };
         let context = pipeline::Context {
             config: RunConfig::clone(config),
             shard: entry.lease.shard.index,
             attempt: entry.lease.attempt,
             worker: self.name.clone(),
             arrived: std::time::Instant::now(),
+            server,
         };
-        let (pool, key, watch) = (self.pool.clone(), key.clone(), entry.deadline.watch());
-        let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         if let Some(llm_client) = llm_client.clone() {
             let Some(entry) = self.leases.advance(&key, LeaseStage::Proposing) else { return Ok(()) };
             let progress = entry.progress.clone();
@@ -266,13 +276,13 @@ impl Dispatcher {
                         return Err(NotComputed::Stopped);
                     }
                     tracing::debug!(records = slice.records.len(), "processing a shard");
-                    let go_on = || {
-                        let now = Instant::now();
-                        !watch.is_expired(now) && draining.get().is_none_or(|until| now < *until)
-                    };
-                    let outcomes =
-                        pipeline::run_slice_while(&slice, &context, go_on).ok_or(NotComputed::Stopped)?;
-                    Part::of(&run_id, &outcomes).map_err(|error| NotComputed::Failed(error.to_string()))
+                    let outcomes = pipeline::run_slice_while(&slice, &context, || !stop());
+                    if let Some(server) = &context.server {
+                        server.flush_blocking();
+                    }
+                    let outcomes = outcomes.ok_or(NotComputed::Stopped)?;
+                    let part = Part::of(&run_id, &outcomes);
+                    part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
                 })
                 .await
                 .unwrap_or_else(|crashed| Err(NotComputed::Failed(crashed.to_string())));
@@ -385,7 +395,8 @@ impl Dispatcher {
         if let Some(link) = &self.link {
             let leases = self.leases.keys().into_iter().map(Into::into).collect();
             let sequence = self.heartbeats.next_sequence(now);
-            link.send(Request::Heartbeat(v1::Heartbeat { sequence, leases }));
+            let waits_for = self.services.waits_for();
+            link.send(Request::Heartbeat(v1::Heartbeat { sequence, leases, waits_for }));
         }
     }
 
@@ -456,10 +467,15 @@ async fn run_llm_slice(
     let run_id = key.run_id.clone();
     let computing = async {
         let crashed = |error: Crashed| NotComputed::Failed(error.to_string());
+        let server = context.server.clone();
         let rows = pipeline::run_llm_slice(Arc::new(slice), Arc::new(context), &llm_client, &pool, &progress);
-        let rows = rows.await.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
+        let rows = rows.await;
+        if let Some(server) = server {
+            server.flush().await;
+        }
+        let rows = rows.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
         let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
-        part.map_err(|error| NotComputed::Failed(error.to_string()))
+        part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
     };
     let done = tokio::select! {
         done = computing => done,
@@ -498,7 +514,7 @@ mod tests {
             CpuPool::new(1),
             connection,
             gateway,
-            Providers::default(),
+            Services::default(),
             joined,
         );
         let (outbox, sent) = mpsc::channel(10_000);

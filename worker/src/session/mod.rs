@@ -10,6 +10,7 @@ mod lease_table;
 mod outcome;
 mod prefetch;
 mod serve;
+mod services;
 
 pub use outcome::{SessionError, Stage, Summary};
 pub use serve::{Options, QUESTIONS, serve};

@@ -1,6 +1,7 @@
 //! Starts the tasks of a session and awaits their end.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ids::WorkerName;
@@ -12,9 +13,11 @@ use tokio::time::{Instant, timeout};
 use super::dispatcher::Dispatcher;
 use super::lease_table::LeaseTable;
 use super::outcome::{SessionError, Stage, Summary};
+use super::services::Services;
 use crate::cpu_pool::CpuPool;
 use crate::gateway_client::GatewayClient;
 use crate::remote::Remote;
+use crate::server_judge::ServerJudge;
 
 /// Which coordinator to work for, and how much at a time.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct Options {
     pub questions: NonZeroUsize,
     /// The providers that runs may name.
     pub providers: Providers,
+    /// The API server that judges the documents of runs that need one; `None`: this worker is leased none of them.
+    pub server: Option<Arc<ServerJudge>>,
 }
 
 /// Default of [`Options::questions`]: two workers keep 2,000 calls in flight, and as many requests queued as the rate
@@ -44,7 +49,8 @@ const INBOX: usize = 16;
 /// Works until `stage` becomes [`Stage::Drain`] (or its sender is dropped), or the coordinator refuses for good.
 pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Summary, SessionError> {
     let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
-    let remote = Remote::new(options.coordinator, options.name.clone(), slots);
+    let server = options.server.as_ref().map(|server| server.identity().clone());
+    let remote = Remote::new(options.coordinator, options.name.clone(), slots, server);
     let (joined, identity) = watch::channel(None);
     let (gateway, gateway_task) = GatewayClient::start(remote.connection(), identity);
     let leases = LeaseTable::new(options.slots.get(), options.questions.get(), Instant::now());
@@ -55,7 +61,7 @@ pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Su
         pool,
         remote.connection(),
         gateway.clone(),
-        options.providers,
+        Services { providers: options.providers, server: options.server },
         joined,
     );
     let (events, inbox) = mpsc::channel(INBOX);

@@ -73,7 +73,7 @@ impl Fleet for Rogue {
                             let _ = answers.send(Ok(v1::WorkResponse { message: Some(message) })).await;
                         }
                     }
-                    Some(FromWorker::Heartbeat(v1::Heartbeat { sequence, leases })) => {
+                    Some(FromWorker::Heartbeat(v1::Heartbeat { sequence, leases, .. })) => {
                         let renewed = v1::Renewed { sequence, renewed: leases, lost: vec![] };
                         let message = Some(ToWorker::Renewed(renewed));
                         let _ = answers.send(Ok(v1::WorkResponse { message })).await;
@@ -120,6 +120,20 @@ impl Fleet for Rogue {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outbox))))
+    }
+
+    async fn get_verdicts(
+        &self,
+        _request: Request<v1::GetVerdictsRequest>,
+    ) -> Result<Response<v1::GetVerdictsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn put_verdicts(
+        &self,
+        _request: Request<v1::PutVerdictsRequest>,
+    ) -> Result<Response<v1::PutVerdictsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 }
 

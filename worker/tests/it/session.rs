@@ -197,6 +197,20 @@ impl Fleet for FakeCoordinator {
         }
         Ok(Response::new(v1::CommitShardResponse { already: false }))
     }
+
+    async fn get_verdicts(
+        &self,
+        _request: Request<v1::GetVerdictsRequest>,
+    ) -> Result<Response<v1::GetVerdictsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn put_verdicts(
+        &self,
+        _request: Request<v1::PutVerdictsRequest>,
+    ) -> Result<Response<v1::PutVerdictsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
 }
 
 struct Session {
@@ -221,6 +235,7 @@ impl Session {
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
             providers: llm::providers::Providers::default(),
+            server: None,
         };
         Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }

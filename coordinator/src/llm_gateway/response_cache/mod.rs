@@ -1,6 +1,7 @@
-//! Response cache: completions of LLM calls, durable before they are used, and shared by all runs.
+//! Response cache: completions of LLM calls, durable before they are used, and shared by all runs. Beside them the verdicts
+//! of API servers.
 //!
-//! *Owns* one `SQLite` file (write-ahead log, synced at every commit) with the answers and the usage of each run.
+//! *Owns* one `SQLite` file (write-ahead log, synced at every commit) with the answers, the usage of each run and the verdicts.
 //! *Invariants*: only complete answers are stored; a row with a wrong checksum is never served; opening the file loads no
 //! answers, each is read by its key.
 
@@ -12,6 +13,7 @@ mod store;
 mod tests;
 mod transfer;
 mod usage;
+mod verdicts;
 
 pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse};
 pub(crate) use failures::FailureCounts;
@@ -21,6 +23,7 @@ pub(crate) use store::{Answers, ByModel, CacheError, Selection};
 pub(crate) use transfer::{ImportError, Imported};
 pub(crate) use transfer::{export, import};
 pub(crate) use usage::LlmUsage;
+pub(crate) use verdicts::{JudgedRun, Verdicts};
 
 /// Name of the file in a coordinator's state folder.
 pub(crate) const ANSWERS_FILE: &str = "answers.sqlite";

@@ -23,6 +23,7 @@ const LAYOUT: Layout = Layout {
         include_str!("migrations/0002_permits.sql"),
         include_str!("migrations/0003_failures.sql"),
         include_str!("migrations/0004_estimates.sql"),
+        include_str!("migrations/0005_verdicts.sql"),
     ],
     name: "store of answers",
     elsewhere: "another file (--answers)",
@@ -144,19 +145,19 @@ impl ResponseCache {
         Ok(Self { writer: Mutex::new(writer), reader: None, place })
     }
 
-    fn write(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn write(&self) -> MutexGuard<'_, Connection> {
         // A transaction that a panic left open was rolled back when it was dropped.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn read(&self) -> MutexGuard<'_, Connection> {
         self.reader
             .as_ref()
             .map_or_else(|| self.write(), |reader| reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
-    fn failed(&self, error: rusqlite::Error) -> CacheError {
+    pub(super) fn failed(&self, error: rusqlite::Error) -> CacheError {
         at(&self.place, LAYOUT.classify(&error))
     }
 

@@ -220,6 +220,7 @@ impl Coordinator {
             return cancelled().await;
         };
         let _ending = ending.lock().await;
+        self.recall_judge(run_id).await;
         let described = self.with_run(run_id, |run| {
             let used = self.resources_of(run);
             (describe(run, RunState::Finished, merged.entries.clone(), used), used)
@@ -439,6 +440,7 @@ fn describe(run: &ActiveRun, state: RunState, parts: Vec<PartEntry>, used: RunRe
         peak_rss_mb: used.peak_rss_mb(),
         parts,
         imported_from: None,
+        judged_by: run.judge.as_ref().and_then(|judge| judge.server.as_deref().cloned()),
         config_hash: plan.config_hash,
         config: plan.config.clone(),
     }

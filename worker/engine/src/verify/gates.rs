@@ -7,6 +7,7 @@ use domain::policy::PolicyName;
 use domain::record::Neighbours;
 use serde_json::Value;
 
+use super::server_result::ServerResult;
 use super::{apply, collateral as extra, policy, rescan, safety, schema};
 use crate::detect::detect;
 use crate::document::{Document, Identity};
@@ -23,6 +24,8 @@ pub struct Before {
     pub findings: Vec<Finding>,
     /// The schema gate's verdict.
     pub schema: GateResult,
+    /// What an API server answered; `None`: none was asked.
+    pub server: Option<ServerResult>,
 }
 
 /// Runs all detectors on an unpatched document and, if it is enabled, the schema gate.
@@ -33,7 +36,7 @@ pub fn examine(document: &Document, neighbours: &Neighbours, config: &RunConfig,
     } else {
         GateResult::NOT_RUN
     };
-    Before { findings, schema }
+    Before { findings, schema, server: None }
 }
 
 /// A repair to verify, with its target policy and document.
@@ -65,6 +68,8 @@ pub struct Verification {
     pub collateral: Vec<String>,
     /// The patched document; `None` when the patch does not apply.
     pub patched: Option<Value>,
+    /// What an API server answered about the patched document; `None`: none was asked.
+    pub server: Option<ServerResult>,
 }
 
 impl Verification {
@@ -81,6 +86,9 @@ impl Verification {
 
 /// Signature of [`verify`]. The caller chooses the function, because the gates of the paper are in another crate.
 pub type Verify = fn(Candidate<'_>, &RunConfig, Clock<'_>) -> Verification;
+
+/// A function such as [`verify`] that may hold what it needs besides: who is asked at the server depth.
+pub type Verifier<'v> = &'v dyn Fn(Candidate<'_>, &RunConfig, Clock<'_>) -> Verification;
 
 /// Whether a gate is enabled in the configuration.
 pub fn runs(gate: Gate, config: &RunConfig) -> bool {
@@ -112,10 +120,11 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
             new_violations: Vec::new(),
             collateral: Vec::new(),
             patched: None,
+            server: None,
         };
     };
 
-    let patched_neighbours = neighbours_after(candidate.neighbours, candidate.proposal);
+    let patched_neighbours = neighbours_after(candidate.neighbours, &candidate.proposal.companions);
     let before = View::new(candidate.document, candidate.neighbours);
     let after = View::new(&patched, &patched_neighbours);
     let mut new_violations = Vec::new();
@@ -157,7 +166,14 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
         });
     }
     let fault = fault(&gates, candidate.document);
-    Verification { gates, fault, new_violations, collateral: needless, patched: Some(patched.value) }
+    Verification {
+        gates,
+        fault,
+        new_violations,
+        collateral: needless,
+        patched: Some(patched.value),
+        server: None,
+    }
 }
 
 /// The collateral of a repair whose patch gives `patched`, for gates that do not reject it.
@@ -170,9 +186,8 @@ pub fn collateral(candidate: Candidate<'_>, patched: &Value, config: &RunConfig)
 
 /// The neighbours of the patched document: those before the patch and what the companions offer. Unknown neighbours
 /// become the companions' offers alone, or stay unknown if there are none.
-fn neighbours_after(before: &Neighbours, proposal: &Proposal) -> Neighbours {
-    let offers: Vec<_> = proposal
-        .companions
+pub(super) fn neighbours_after(before: &Neighbours, companions: &[Value]) -> Neighbours {
+    let offers: Vec<_> = companions
         .iter()
         .filter_map(|companion| Document::from_value(companion.clone()).ok())
         .filter_map(|companion| neighbours::offer(&companion))

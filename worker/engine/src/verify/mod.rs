@@ -3,6 +3,7 @@
 //! *Invariant*: a failure that the patch causes is the fault `patch`, one that existed before is the fault `document`. A gate
 //! that did not run is reported as such.
 
+mod admission;
 mod apply;
 mod collateral;
 mod gates;
@@ -11,9 +12,14 @@ mod policy;
 mod rescan;
 mod safety;
 mod schema;
+mod server;
+mod server_result;
 
+pub use admission::admitted;
 pub use apply::{ApplyError, apply};
 pub use gates::{
-    Before, Candidate, Clock, Verification, Verify, collateral, examine, fault, runs, timed, verify,
+    Before, Candidate, Clock, Verification, Verifier, Verify, collateral, examine, fault, runs, timed, verify,
 };
 pub use schema::of_patched as schema_of_patched;
+pub use server::{judge_after, judge_before};
+pub use server_result::ServerResult;

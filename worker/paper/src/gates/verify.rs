@@ -35,5 +35,5 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     // Counted, and rejected by none of these gates.
     let collateral =
         patched.as_ref().map(|patched| collateral(candidate, patched, config)).unwrap_or_default();
-    Verification { gates, fault, new_violations: Vec::new(), collateral, patched }
+    Verification { gates, fault, new_violations: Vec::new(), collateral, patched, server: None }
 }

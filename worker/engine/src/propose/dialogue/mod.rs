@@ -16,7 +16,7 @@ use super::mask::Masked;
 use super::{Decision, guard, parse, prompt, rules, sanitise};
 use crate::document::Document;
 use crate::k8s::View;
-use crate::verify::{Before, Candidate, Clock, Verification, Verify};
+use crate::verify::{Before, Candidate, Clock, Verification, Verifier};
 
 /// Longest answer that is repeated to the model.
 const REPEATED: usize = 8 << 10;
@@ -37,7 +37,7 @@ pub struct Case<'a> {
     /// The settings.
     pub config: &'a RunConfig,
     /// The gates.
-    pub verify: Verify,
+    pub verify: Verifier<'a>,
     /// A clock that is handed in.
     pub clock: Clock<'a>,
 }

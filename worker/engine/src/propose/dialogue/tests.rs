@@ -43,7 +43,7 @@ fn with(yaml: &str, guardrails: Guardrails, play: impl FnOnce(&Case<'_>, Dialogu
         policy: &policy,
         violation: "container \"a\" is privileged",
         config: &config,
-        verify: crate::verify::verify,
+        verify: &crate::verify::verify,
         clock: &clock,
     };
     let (dialogue, step) = Dialogue::begin(&case);

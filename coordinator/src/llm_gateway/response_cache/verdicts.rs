@@ -1,0 +1,177 @@
+//! Verdicts of API servers, and which server judges a run: tables of the cache's file.
+
+use domain::ids::{DocumentHash, RunId};
+use domain::server_verdict::{ServerIdentity, ServerVerdict};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use super::store::{CacheError, ResponseCache};
+
+/// A run by its id and when it was created: an id is free again once its run was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JudgedRun(String);
+
+impl JudgedRun {
+    pub(crate) fn new(run_id: &RunId, created_at_ms: u64) -> Self {
+        Self(format!("{run_id} {created_at_ms}"))
+    }
+}
+
+/// What the coordinator needs of a store of verdicts. All calls block.
+pub(crate) trait Verdicts: std::fmt::Debug + Send + Sync {
+    /// The server that judges a run; `None`: none is recorded.
+    fn judge_of(&self, run: &JudgedRun) -> Result<Option<ServerIdentity>, CacheError>;
+
+    /// Records the server that judges a run, unless one is; returns the one that is recorded, durably.
+    fn settle_judge(&self, run: &JudgedRun, server: &ServerIdentity) -> Result<ServerIdentity, CacheError>;
+
+    /// The verdicts of a server that are known among those about these texts. A damaged one counts as missing.
+    fn verdicts(
+        &self,
+        server: &ServerIdentity,
+        texts: &[DocumentHash],
+    ) -> Result<Vec<(DocumentHash, ServerVerdict)>, CacheError>;
+
+    /// Stores verdicts of a server in one transaction. One that is stored stays as it is.
+    fn put_verdicts(
+        &self,
+        server: &ServerIdentity,
+        verdicts: &[(DocumentHash, ServerVerdict)],
+    ) -> Result<(), CacheError>;
+}
+
+impl Verdicts for ResponseCache {
+    fn judge_of(&self, run: &JudgedRun) -> Result<Option<ServerIdentity>, CacheError> {
+        let reader = self.read();
+        judge_of(&reader, run).map_err(|error| self.failed(error))
+    }
+
+    fn settle_judge(&self, run: &JudgedRun, server: &ServerIdentity) -> Result<ServerIdentity, CacheError> {
+        let mut writer = self.write();
+        let mut settle = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some(recorded) = judge_of(&transaction, run)? {
+                return Ok(recorded);
+            }
+            let number = number_of(&transaction, server)?;
+            transaction
+                .execute("INSERT OR REPLACE INTO judged_runs VALUES (?1, ?2)", params![run.0, number])?;
+            transaction.commit()?;
+            Ok(server.clone())
+        };
+        settle().map_err(|error| self.failed(error))
+    }
+
+    fn verdicts(
+        &self,
+        server: &ServerIdentity,
+        texts: &[DocumentHash],
+    ) -> Result<Vec<(DocumentHash, ServerVerdict)>, CacheError> {
+        let reader = self.read();
+        let look = || {
+            let mut found = Vec::new();
+            let mut statement = reader.prepare_cached(
+                "SELECT verdict FROM verdicts JOIN servers USING (server) \
+                 WHERE version = ?1 AND flags = ?2 AND document = ?3",
+            )?;
+            for text in texts {
+                let found_row = statement
+                    .query_row(params![server.version(), server.flags(), text.as_bytes()], |row| row.get(0));
+                let verdict: Option<String> = found_row.optional()?;
+                let verdict = verdict.and_then(|verdict| serde_json::from_str(&verdict).ok());
+                found.extend(verdict.map(|verdict| (*text, verdict)));
+            }
+            Ok(found)
+        };
+        look().map_err(|error| self.failed(error))
+    }
+
+    fn put_verdicts(
+        &self,
+        server: &ServerIdentity,
+        verdicts: &[(DocumentHash, ServerVerdict)],
+    ) -> Result<(), CacheError> {
+        let mut writer = self.write();
+        let mut put = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let number = number_of(&transaction, server)?;
+            for (text, verdict) in verdicts {
+                // Does not fail: a verdict has only texts and numbers.
+                let json = serde_json::to_string(verdict).unwrap_or_default();
+                transaction.execute(
+                    "INSERT OR IGNORE INTO verdicts VALUES (?1, ?2, ?3)",
+                    params![number, text.as_bytes(), json],
+                )?;
+            }
+            transaction.commit()
+        };
+        put().map_err(|error| self.failed(error))
+    }
+}
+
+fn judge_of(connection: &Connection, run: &JudgedRun) -> rusqlite::Result<Option<ServerIdentity>> {
+    let recorded = connection
+        .query_row(
+            "SELECT version, flags FROM judged_runs JOIN servers USING (server) WHERE run = ?1",
+            [&run.0],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+        )
+        .optional()?;
+    // What is not valid was not written by this program: it counts as missing, and is replaced.
+    Ok(recorded.and_then(|(version, flags)| ServerIdentity::new(version, flags).ok()))
+}
+
+/// The number of a server, which gets one where it has none.
+fn number_of(connection: &Connection, server: &ServerIdentity) -> rusqlite::Result<i64> {
+    let row = [server.version(), server.flags()];
+    connection.execute("INSERT OR IGNORE INTO servers (version, flags) VALUES (?1, ?2)", row)?;
+    connection
+        .query_row("SELECT server FROM servers WHERE version = ?1 AND flags = ?2", row, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::server_verdict::ServerClass;
+
+    use super::*;
+
+    fn verdict(class: ServerClass) -> ServerVerdict {
+        ServerVerdict { class, code: 0, causes: Vec::new(), message: None, warnings: Vec::new() }
+    }
+
+    fn server(version: &str, flags: &str) -> ServerIdentity {
+        ServerIdentity::new(version, flags).unwrap()
+    }
+
+    #[test]
+    fn a_verdict_is_found_again_for_the_same_server_and_flags_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.sqlite");
+        let text = |number: u8| DocumentHash::of(&[number]);
+        let (ours, accepted) = (server("v1.37.2", "a=b"), verdict(ServerClass::Accepted));
+        {
+            let store = ResponseCache::open(&path).unwrap();
+            store.put_verdicts(&ours, &[(text(1), accepted.clone())]).unwrap();
+            // The first answer stays: rows were built from it.
+            store.put_verdicts(&ours, &[(text(1), verdict(ServerClass::Invalid))]).unwrap();
+        }
+        let store = ResponseCache::open(&path).unwrap();
+        assert_eq!(store.verdicts(&ours, &[text(2), text(1)]).unwrap(), [(text(1), accepted)]);
+        for other in [server("v1.36.0", "a=b"), server("v1.37.2", "")] {
+            assert_eq!(store.verdicts(&other, &[text(1)]).unwrap(), []);
+        }
+        Connection::open(&path).unwrap().execute("UPDATE verdicts SET verdict = '{'", []).unwrap();
+        assert_eq!(store.verdicts(&ours, &[text(1)]).unwrap(), [], "a damaged one counts as missing");
+    }
+
+    #[test]
+    fn a_run_keeps_its_first_server() {
+        let store = ResponseCache::in_memory().unwrap();
+        let run = |created| JudgedRun::new(&RunId::new("r").unwrap(), created);
+        let (one, other) = (server("v1.37.2", ""), server("v1.36.0", ""));
+        assert_eq!(store.judge_of(&run(1)).unwrap(), None);
+        assert_eq!(store.settle_judge(&run(1), &one).unwrap(), one);
+        assert_eq!(store.settle_judge(&run(1), &other).unwrap(), one);
+        assert_eq!(store.judge_of(&run(1)).unwrap(), Some(one));
+        assert_eq!(store.settle_judge(&run(2), &other).unwrap(), other, "another run of that id");
+    }
+}
