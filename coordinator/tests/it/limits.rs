@@ -61,7 +61,7 @@ async fn a_stalled_upload_stops_no_other_commit() {
     let (mut stalls, mut works) =
         (TestWorker::join(&served.url, "stalls").await, TestWorker::join(&served.url, "works").await);
     let (first, second) = (stalls.lease().await, works.lease().await);
-    let uploads: Vec<Upload> = (0..28).map(|_| Upload::stalled(&stalls.connection, &first)).collect();
+    let uploads: Vec<Upload> = (0..12).map(|_| Upload::stalled(&stalls.connection, &first)).collect();
     served.receives(uploads.len()).await;
     let committed = tokio::time::timeout(PATIENCE, works.commit(&second)).await;
     assert!(!committed.expect("other commits go on").unwrap());
