@@ -184,7 +184,8 @@ impl<S: AsyncRead + Unpin> LimitedStream<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut little))?;
         buffer.put_slice(little.filled());
         self.seat.connection.received(now, little.filled().len());
-        self.yields = !little.filled().is_empty();
+        // A shorter piece was all that had arrived.
+        self.yields = little.filled().len() == UNKNOWN_READ;
         Poll::Ready(Ok(()))
     }
 }
