@@ -4,7 +4,7 @@
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::patch::Patch;
-use domain::policy::PolicyName;
+use domain::policy::{PolicyId, PolicyName};
 
 use crate::document::Document;
 use crate::k8s::{View, dependants, immutable, node_agent};
@@ -24,6 +24,9 @@ pub(super) enum Effect {
 /// document.
 pub fn reason(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Option<String> {
     let PolicyName::Known(id) = policy else { return None };
+    if let Some(reason) = policies::set_by_kustomization(view).filter(|_| *id == PolicyId::NoLatestTag) {
+        return Some(reason);
+    }
     let Fix::Repair { patch, cautions, .. } = policies::policy(*id).fix(view, rules) else { return None };
     match effect(view, &patch, cautions) {
         Effect::Fine(_) => None,
@@ -95,7 +98,6 @@ const fn taken(caution: Caution) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use domain::policy::PolicyId;
     use domain::record::Neighbours;
 
     use super::super::{Decision, rules};
