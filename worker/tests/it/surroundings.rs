@@ -176,6 +176,27 @@ fn a_tag_that_a_kustomization_sets_is_set_there() {
 }
 
 #[test]
+fn items_of_a_typed_list_are_repaired_without_a_kind_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let pod = "{metadata: {name: a}, spec: {containers: [{name: a, image: 'a:latest'}]}}";
+    let workload = "{metadata: {name: a}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: 'a:latest'}]}}}}";
+    for (head, item) in [
+        ("apiVersion: v1\nkind: PodList", pod),
+        ("apiVersion: apps/v1\nkind: DeploymentList", workload),
+        ("apiVersion: apps/v1\nkind: StatefulSetList", workload),
+    ] {
+        let list = format!("{head}\nitems:\n- {item}\n- {item}\n");
+        write(root, "list.yaml", &list);
+        let (_, stdout, stderr) = run(worker().current_dir(root).args(["propose", "."]));
+        assert!(stdout.contains("a:stable"), "{head}: {stdout}{stderr}");
+        let (code, stderr) = fix(root, &["-p", "no_latest_tag", "."]);
+        assert_eq!(code, 0, "{head}: {stderr}");
+        assert_eq!(text(root, "list.yaml"), list.replace("a:latest", "a:stable"));
+    }
+}
+
+#[test]
 fn a_service_is_never_pointed_at_another_folder() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
