@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (mut accepted, mut rejected) = (0_u64, 0_u64);
     let mut faults: Vec<(Fault, u64)> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
     read::<anyhow::Error>(&source, &config, &mut |record, source| {
-        let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()).map(AsRef::as_ref));
+        let judged = verifier.verify(&record, &source, patches.get(record.id.as_str()));
         if judged.status == Status::Accepted {
             accepted += 1;
         } else {
@@ -111,27 +111,37 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::found(rejected > 0))
 }
 
+/// What a file of patches holds for a record: its patch, or why its entry cannot be read.
+type Entry = Result<Arc<Proposed>, String>;
+
 /// Every patch by its record's id, as JSON text. A row without a patch of its own shares that of an earlier row, which it
 /// names in `same_as`.
-fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Arc<Proposed>>> {
-    let mut found: HashMap<String, Arc<Proposed>> = HashMap::new();
+fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Entry>> {
+    let mut found: HashMap<String, Entry> = HashMap::new();
     let mut elements = Elements::open(path, &config.limits)
-        .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?;
+        .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?
+        .of_patches();
     while let Some(element) = elements.next_element::<published::Patch>()? {
         match element.content {
             Ok(entry) => {
                 let shared = entry.rest.get("same_as").and_then(Value::as_str);
                 if let Some(shared) = shared.filter(|_| entry.patch.is_null()).and_then(|id| found.get(id)) {
-                    let shared = Arc::clone(shared);
+                    let shared = shared.clone();
                     found.insert(entry.id, shared);
                     continue;
                 }
                 let companions = entry.rest.get("companions").and_then(Value::as_array).cloned();
                 let companions = companions.unwrap_or_default();
                 let proposed = Proposed { patch: entry.patch.to_string(), companions };
-                found.insert(entry.id, Arc::new(proposed));
+                found.insert(entry.id, Ok(Arc::new(proposed)));
             }
-            Err(malformed) => output::say(&format!("{path}: {}", malformed.message)),
+            Err(malformed) => {
+                let message = format!("{path}: {}", malformed.message);
+                output::say(&message);
+                if let Some(id) = malformed.id {
+                    found.insert(id, Err(message));
+                }
+            }
         }
     }
     Ok(found)
@@ -225,12 +235,14 @@ impl Judged {
 }
 
 impl Verifier<'_> {
-    fn verify(&mut self, record: &Record, source: &SourceDocument, proposed: Option<&Proposed>) -> Judged {
+    fn verify(&mut self, record: &Record, source: &SourceDocument, entry: Option<&Entry>) -> Judged {
         if let Some(problem) = &record.problem {
             return Judged::failed(Fault::Document, problem.message.clone());
         }
-        let Some(proposed) = proposed else {
-            return Judged::failed(Fault::Proposer, "no patch for this record".to_owned());
+        let proposed = match entry {
+            Some(Ok(proposed)) => proposed,
+            Some(Err(unreadable)) => return Judged::failed(Fault::Proposer, unreadable.clone()),
+            None => return Judged::failed(Fault::Proposer, "no patch for this record".to_owned()),
         };
         let patch = match Patch::from_json(&proposed.patch) {
             Ok(patch) => patch,
