@@ -4,12 +4,13 @@
 //! one after the other, each proposed for the result of the previous ones. Without `--write` the diff is shown and no
 //! file is changed. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs
 //! them, after its present content. A file is replaced as a whole and keeps its mode. Nothing is written through a link,
-//! over a file with other names (hard links), or outside the folder that was named.
+//! over a file with other names (hard links) unless they all lie below the folder that was named and are replaced with it, or
+//! outside that folder.
 //!
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cli_support::failure::WithHint;
@@ -91,13 +92,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             repaired.left.iter().for_each(|line| output::say(line));
             let text = repaired.text.as_deref();
             let companions = companions_of(&file, &repaired, &config).and_then(|companions| {
+                let mut names = Vec::new();
                 if args.write && (text.is_some() || companions.is_some()) {
-                    store(&file, text, companions.as_ref(), &config.limits)?;
+                    names = store(&file, text, companions.as_ref(), &config.limits)?;
                 }
-                Ok(companions)
+                Ok((companions, names))
             });
-            let companions = match companions {
-                Ok(companions) => companions,
+            let (companions, names) = match companions {
+                Ok(done) => done,
                 Err(error) => {
                     failed += 1;
                     // What would have been repaired is left.
@@ -111,6 +113,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             (changed, applied) = (changed + 1, applied + repaired.applied.len() as u64);
             repaired.applied.iter().for_each(|line| output::say(line));
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
+                output::say(&format!(
+                    "{}: written under its other names too: {}",
+                    file.path,
+                    names.join(", ")
+                ));
+            }
             if !args.write {
                 output::print(&diff(&file.path, &file.text, text.unwrap_or(&file.text)))?;
                 if let Some(companions) = companions {
@@ -332,25 +342,26 @@ fn companions_of(
 
 /// The text of a file that is to be replaced; `None` where there is none.
 fn read(file: &Below, limits: &Limits) -> anyhow::Result<Option<String>> {
-    Ok(read_encoded(file, limits)?.map(|(text, _)| text))
+    let Some(bytes) = file.read_to_replace(limits.file_bytes)? else { return Ok(None) };
+    decoded(bytes).map(|(text, _)| Some(text))
 }
 
-fn read_encoded(file: &Below, limits: &Limits) -> anyhow::Result<Option<(String, TextEncoding)>> {
-    let Some(bytes) = file.read_to_replace(limits.file_bytes)? else { return Ok(None) };
+fn decoded(bytes: Vec<u8>) -> anyhow::Result<(String, TextEncoding)> {
     let encoding = TextEncoding::of(&bytes);
-    Ok(Some((encoding.decode(bytes).context("save it as UTF-8")?, encoding)))
+    Ok((encoding.decode(bytes).context("save it as UTF-8")?, encoding))
 }
 
 /// Writes both files, the companions first, so that a reference to them is never written without them. Neither is
-/// written where the other is refused.
+/// written where the other is refused. Returns the other names of the file, which were written with it.
 fn store(
     file: &FileScan,
     text: Option<&str>,
     companions: Option<&Companions>,
     limits: &Limits,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<PathBuf>> {
     let place = file.below.as_ref().context("is not a file that can be written")?;
-    let now = read_encoded(place, limits).context("not repaired")?;
+    let now = place.read_to_rewrite(limits.file_bytes).context("not repaired")?;
+    let now = now.map(decoded).transpose().context("not repaired")?;
     let Some((_, encoding)) = now.filter(|(now, _)| *now == file.text) else {
         anyhow::bail!("the file changed while it was repaired; run the command again");
     };
@@ -362,8 +373,8 @@ fn store(
             .replace(companions.new.as_bytes(), mode)
             .with_context(|| format!("not repaired: {}", companions.path))?;
     }
-    if let Some(text) = text {
-        place.replace(&encoding.encode(text), 0o644).context("cannot write")?;
+    match text {
+        Some(text) => place.rewrite(&encoding.encode(text)).context("not repaired"),
+        None => Ok(Vec::new()),
     }
-    Ok(())
 }
