@@ -88,7 +88,9 @@ impl Call {
             Err(failure) => {
                 self.status = match failure {
                     Failure::Refused(refusal) => Some(refusal.status.unwrap_or(200)),
-                    Failure::Redirected { status, .. } => Some(*status),
+                    Failure::Redirected { status, .. } | Failure::RedirectLoop { status, .. } => {
+                        Some(*status)
+                    }
                     Failure::Garbage(_)
                     | Failure::OtherFormat(_)
                     | Failure::Withheld { .. }

@@ -139,6 +139,13 @@ pub enum Neighbour {
         /// Labels that it has or gives.
         labels: BTreeMap<String, String>,
     },
+    /// An image that a kustomization above the document replaces when it is built (`images`).
+    ImageOverride {
+        /// The path of the kustomization.
+        kustomization: String,
+        /// The image that it names, as it is written in the manifests.
+        image: String,
+    },
 }
 
 impl Neighbour {
@@ -149,6 +156,7 @@ impl Neighbour {
             | Self::ServiceAccount { namespace, .. }
             | Self::PodSelector { namespace, .. }
             | Self::CustomResource { namespace, .. } => namespace,
+            Self::ImageOverride { .. } => "",
         }
     }
 }

@@ -144,7 +144,9 @@ columns! {
     COMPLETION_TOKENS "completion_tokens" U64OrNull Outcome
     /// Tokens of the model's reasoning.
     REASONING_TOKENS "reasoning_tokens" U64OrNull Outcome
-    /// All tokens billed.
+    /// All tokens of the answers that the record was given, as they are billed. A call without an answer (refused, cut off,
+    /// empty, withheld) is not among them: what the provider counts of it is part of the usage of the run, and of what bounds
+    /// its spending.
     TOTAL_TOKENS "total_tokens" U64OrNull Outcome
     /// The part of `total_tokens` that the provider did not count: a token for four bytes of text. Null also in parts of
     /// releases that did not estimate.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use domain::config::RunConfig;
 use domain::ids::RecordId;
+use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
 
 use crate::error::CorpusError;
 use crate::inputs::Inputs;
-use crate::scan::{FileScan, Scan, Trouble};
+use crate::scan::{FileScan, Scan, Scanned, Trouble};
 use crate::sink::Sink;
 use crate::split::Place;
 
@@ -21,7 +22,38 @@ pub(crate) fn read<E: From<CorpusError>>(
 ) -> Result<(), E> {
     let inputs = Inputs::open(&[path.to_owned()], &config.limits)?;
     let scan = Scan::survey(&inputs, config, PolicyId::ALL.to_vec(), config.context)?;
-    scan.files(|file| file, |file| records(&file, config, sink))
+    let (mut is_corpus, mut first) = (false, None);
+    scan.files(
+        |file| file,
+        |file| {
+            is_corpus |= has_manifest(&file);
+            if first.is_none() {
+                first = unlike(&file);
+            }
+            records(&file, config, sink)
+        },
+    )?;
+    match first {
+        Some(first) if !is_corpus => Err(CorpusError::NoRecord { path: path.to_owned(), first }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether something in the file is a manifest, or may be one that cannot be read.
+fn has_manifest(file: &FileScan) -> bool {
+    let is_object =
+        |object: &Scanned| !object.document.identity.kind.is_empty() || !object.findings.is_empty();
+    let is_other = |trouble: &Trouble| trouble.problem.kind != ErrorKind::NotAnObject;
+    file.objects.iter().any(is_object) || !file.skipped.is_empty() || file.troubles.iter().any(is_other)
+}
+
+/// What the first document of the file is, that is no manifest.
+fn unlike(file: &FileScan) -> Option<String> {
+    let object = file
+        .objects
+        .first()
+        .map(|object| format!("{}:{}: an object without kind", file.path, object.place.lines + 1));
+    object.or_else(|| file.troubles.first().map(|trouble| located(&file.path, trouble).message))
 }
 
 /// One record before it is numbered; the order of the fields is the order of the records of a file.

@@ -26,6 +26,18 @@ pub enum CorpusError {
          archive, or use documents: record"
     )]
     NoManifests,
+    /// Nothing in the input has the form of a record or of a manifest.
+    #[error(
+        "{path}: nothing in it is a record or a manifest ({first}); records are objects with id and policy_id: a JSON list, alone \
+         or under one key of an object, JSON lines, or Parquet; manifests are objects with kind: a folder, an archive or a file of \
+         YAML or JSON"
+    )]
+    NoRecord {
+        /// The input.
+        path: String,
+        /// What is wrong with the first entry.
+        first: String,
+    },
     /// A file of the input is damaged or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),

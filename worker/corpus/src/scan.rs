@@ -16,7 +16,7 @@ use results::root::Below;
 
 use crate::error::CorpusError;
 use crate::inputs::Inputs;
-use crate::kustomize::{self, Patches};
+use crate::kustomize::{self, Kustomization, Kustomizations};
 use crate::parallel;
 use crate::read::{FileProblem, SourceFile};
 use crate::split::{self, Place};
@@ -32,6 +32,8 @@ pub struct FileScan {
     pub objects: Vec<Scanned>,
     /// What could not be read.
     pub troubles: Vec<Trouble>,
+    /// What is no object and is not meant to be one, with the reason.
+    pub skipped: Vec<(Place, String)>,
     /// Where it lies, to be replaced; `None` in an archive and for standard input.
     pub below: Option<Below>,
 }
@@ -74,15 +76,15 @@ pub struct Scan<'a> {
     wanted: Vec<PolicyId>,
     rules: &'a RulesConfig,
     index: Index,
-    patches: Patches,
+    kustomizations: Kustomizations,
 }
 
 /// What the first look at a file gives.
 #[derive(Debug, Default)]
 struct Survey {
     offers: Vec<Neighbour>,
-    /// Patch files, each with the kustomization that lists it.
-    patches: Vec<(String, String)>,
+    /// What the file says as a kustomization.
+    kustomization: Option<Kustomization>,
 }
 
 impl<'a> Scan<'a> {
@@ -96,19 +98,19 @@ impl<'a> Scan<'a> {
     ) -> Result<Self, CorpusError> {
         let (limits, rules) = (&config.limits, &config.rules);
         let mut offers: Vec<(String, Neighbour)> = Vec::new();
-        let mut patches = Patches::default();
+        let mut kustomizations = Kustomizations::default();
         inputs.batches(limits, |files| {
             let surveys = parallel::map(&files, |file| survey_of(file, limits));
             for (file, survey) in files.iter().zip(surveys) {
-                patches.add(file, survey.patches, limits);
+                kustomizations.add(file, survey.kustomization, limits);
                 offers.extend(survey.offers.into_iter().map(|offer| (file.path.clone(), offer)));
             }
             Ok::<(), CorpusError>(())
         })?;
         // A patch offers nothing: what it belongs to does.
-        let offers = offers.into_iter().filter(|(path, _)| patches.kustomization_of(path).is_none());
+        let offers = offers.into_iter().filter(|(path, _)| kustomizations.kustomization_of(path).is_none());
         let index = Index::in_folders(offers.map(|(path, offer)| (folder(&path).to_owned(), offer)), context);
-        Ok(Self { inputs, limits, wanted, rules, index, patches })
+        Ok(Self { inputs, limits, wanted, rules, index, kustomizations })
     }
 
     /// Judges every file and does `work` on it, on as many threads as the machine has; hands the results to `each` in
@@ -130,17 +132,22 @@ impl<'a> Scan<'a> {
         self.wanted.iter().flat_map(|policy| detect::found(*policy, &view, self.rules)).collect()
     }
 
-    /// Related objects of an object in the file at `path` of this input.
+    /// Related objects of an object in the file at `path` of this input, and its images that a kustomization replaces.
     pub fn neighbours(&self, document: &Document, path: &str) -> Neighbours {
-        self.index.related_in(document, folder(path))
+        let related = self.index.related_in(document, folder(path));
+        match (related, self.kustomizations.image_overrides(document, path)) {
+            (Neighbours::Known(mut objects), overrides) if !overrides.is_empty() => {
+                objects.extend(overrides);
+                Neighbours::Known(objects)
+            }
+            (related, _) => related,
+        }
     }
 
     /// One object of a file, judged.
     fn object(&self, path: &str, place: Place, document: Document) -> Scanned {
-        let listed = self.patches.kustomization_of(path);
-        let fragment = listed
-            .map(|kustomization| format!("{kustomization} lists its file as a patch"))
-            .or_else(|| fragment::reason(&document));
+        let listed = self.kustomizations.kustomization_of(path);
+        let fragment = listed.map(listed_by).or_else(|| fragment::reason(&document));
         let is_unrendered = !template::unrendered(&document).is_empty();
         let neighbours = self.neighbours(&document, path);
         let found = if fragment.is_some() { Vec::new() } else { self.findings(&document, &neighbours) };
@@ -154,6 +161,7 @@ impl<'a> Scan<'a> {
             text: file.content.clone().unwrap_or_default(),
             objects: Vec::new(),
             troubles: Vec::new(),
+            skipped: Vec::new(),
             below: file.below.clone(),
         };
         let text = match &file.content {
@@ -166,15 +174,28 @@ impl<'a> Scan<'a> {
         for (place, content) in split::objects(text, self.limits) {
             match content {
                 Ok(document) => scan.objects.push(self.object(&file.path, place, document)),
-                Err(unreadable) => scan.troubles.push(Trouble {
-                    place: Some(place),
-                    line: Some(unreadable.line),
-                    problem: unreadable.problem,
-                }),
+                Err(unreadable) => {
+                    // The operations of a JSON Patch are a list.
+                    let listed = self.kustomizations.kustomization_of(&file.path);
+                    let listed = listed.filter(|_| unreadable.problem.kind == ErrorKind::NotAnObject);
+                    match listed {
+                        Some(kustomization) => scan.skipped.push((place, listed_by(kustomization))),
+                        None => scan.troubles.push(Trouble {
+                            place: Some(place),
+                            line: Some(unreadable.line),
+                            problem: unreadable.problem,
+                        }),
+                    }
+                }
             }
         }
         scan
     }
+}
+
+/// Why a patch of a kustomization is left alone.
+fn listed_by(kustomization: &str) -> String {
+    format!("{kustomization} lists its file as a patch")
 }
 
 fn trouble_with(problem: &FileProblem) -> Trouble {
@@ -196,7 +217,7 @@ fn survey_of(file: &SourceFile, limits: &Limits) -> Survey {
     let objects = documents.flat_map(Document::flatten).map(|(_, object)| object);
     let whole = objects.filter(|object| fragment::reason(object).is_none());
     let offers = whole.filter_map(|object| neighbours::offer(&object)).collect();
-    Survey { offers, patches: kustomize::listed_by(file, limits) }
+    Survey { offers, kustomization: kustomize::read(file, limits) }
 }
 
 /// The folder of a file, by its path.

@@ -67,11 +67,14 @@ pub fn read<E: From<CorpusError>>(
         }
         format => {
             let mut published = Published::new(config, resolver(source, config)?);
-            let mut take = |entry: Result<Entry, FileError>| {
-                let entry = entry.map_err(CorpusError::from)?;
+            let mut unlike = Unlike::default();
+            let mut put = |entry: Entry| {
                 let (record, document) =
                     published.record(entry, sink.next_position()).map_err(CorpusError::from)?;
                 sink.put(record, document)
+            };
+            let mut take = |entry: Result<Entry, FileError>| {
+                unlike.take(entry.map_err(CorpusError::from)?).into_iter().try_for_each(&mut put)
             };
             if format == Format::Parquet {
                 let mut entries = ParquetDetections::open(corpus, limits).map_err(CorpusError::from)?;
@@ -80,11 +83,51 @@ pub fn read<E: From<CorpusError>>(
                 let mut entries = Detections::open(corpus, limits).map_err(CorpusError::from)?;
                 entries.try_for_each(&mut take)?;
             }
+            unlike.check(corpus)?;
             Form::Detections
         }
     };
     let documents = if form == Form::Manifests { Documents::Manifest } else { config.documents };
     Ok(Summary { form, documents, records: sink.records, problems: sink.problems })
+}
+
+/// Entries of which nothing is like a record, held back as long as no other comes.
+#[derive(Debug, Default)]
+struct Unlike {
+    held: Vec<Entry>,
+    /// What is wrong with the first entry.
+    first: Option<String>,
+    /// Whether an entry was like a record.
+    is_corpus: bool,
+}
+
+impl Unlike {
+    /// Most entries that are held back.
+    const MOST: usize = 10_000;
+
+    /// The entries that may be passed on.
+    fn take(&mut self, entry: Entry) -> Vec<Entry> {
+        match &entry.content {
+            Err(malformed) if malformed.is_no_record() => {
+                self.first.get_or_insert_with(|| malformed.message.clone());
+            }
+            _ => self.is_corpus = true,
+        }
+        self.held.push(entry);
+        if self.is_corpus || self.held.len() > Self::MOST {
+            std::mem::take(&mut self.held)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Fails when there were entries, and none like a record.
+    fn check(self, path: &str) -> Result<(), CorpusError> {
+        match self.first {
+            Some(first) if !self.is_corpus => Err(CorpusError::NoRecord { path: path.to_owned(), first }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn text_of(path: &Path) -> Result<&str, CorpusError> {

@@ -96,7 +96,7 @@ impl Document {
         let flat = list.into_iter().enumerate().filter_map(|(index, item)| {
             let at = items.index(index);
             let mut document = Self::from_value(item).ok()?;
-            document.identity.take_kind_of(&list_of);
+            document.take_kind_of(&list_of);
             let below = format!("{at}/");
             let first = duplicates.partition_point(|pointer| pointer.as_str() < below.as_str());
             document.duplicate_keys = duplicates
@@ -115,6 +115,33 @@ impl Document {
         })
         .collect()
     }
+
+    /// Items of a typed list may go without a kind of their own: those of a `DeploymentList` are Deployments. The kind is put
+    /// into the object, so that it has it after a patch too, and where it stands alone.
+    fn take_kind_of(&mut self, list: &Identity) {
+        let kind = list.kind.strip_suffix("List").unwrap_or_default();
+        if !self.identity.kind.is_empty() || kind.is_empty() {
+            return;
+        }
+        if self.identity.api_version.is_empty() {
+            self.give("apiVersion", &list.api_version);
+        }
+        self.give("kind", kind);
+        let Self { value, identity, .. } = self;
+        let own = Identity::of(value);
+        // A kind that is no text stays what it is in the object.
+        kind.clone_into(&mut identity.kind);
+        identity.api_version =
+            if own.api_version.is_empty() { list.api_version.clone() } else { own.api_version };
+    }
+
+    fn give(&mut self, key: &str, text: &str) {
+        if let Value::Object(map) = &mut self.value
+            && map.get(key).is_none_or(Value::is_null)
+        {
+            map.insert(key.to_owned(), Value::from(text));
+        }
+    }
 }
 
 impl Identity {
@@ -130,17 +157,6 @@ impl Identity {
             kind: text(root, "kind"),
             namespace: text(metadata, "namespace"),
             name: text(metadata, "name"),
-        }
-    }
-
-    /// Items of a typed list may go without a kind of their own: those of a `DeploymentList` are Deployments.
-    fn take_kind_of(&mut self, list: &Self) {
-        let kind = list.kind.strip_suffix("List").unwrap_or_default();
-        if self.kind.is_empty() && !kind.is_empty() {
-            kind.clone_into(&mut self.kind);
-            if self.api_version.is_empty() {
-                self.api_version.clone_from(&list.api_version);
-            }
         }
     }
 
@@ -183,6 +199,7 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         assert_eq!(flat[1].1.identity.group(), "apps");
+        assert_eq!(Identity::of(&flat[1].1.value), flat[1].1.identity, "the object has its kind");
         assert_eq!(flat[1].1.duplicate_keys, [Pointer::of(["metadata", "x"])]);
     }
 

@@ -172,7 +172,15 @@ fn redirected(response: &Response, called: &Url) -> Failure {
     let location =
         response.headers().get(LOCATION).map(|location| String::from_utf8_lossy(location.as_bytes()));
     match location {
-        Some(location) => Failure::Redirected { status, location: redirect::shown(&location, called) },
+        Some(location) => {
+            let is_loop = redirect::is_loop(response.status(), &location, called);
+            let location = redirect::shown(&location, called);
+            if is_loop {
+                Failure::RedirectLoop { status, location }
+            } else {
+                Failure::Redirected { status, location }
+            }
+        }
         None => Failure::Refused(Refusal { status: Some(status), ..Refusal::default() }),
     }
 }

@@ -54,6 +54,17 @@ pub enum Failure {
         /// The address without user, password and query; shortened.
         location: String,
     },
+    /// The provider sends the call from one of its addresses to the next, or back to the same.
+    #[error(
+        "the provider answered {status} and sends the call on without an end, at last to {location}, an address of its own: \
+         check the path of its endpoint"
+    )]
+    RedirectLoop {
+        /// HTTP status code.
+        status: u16,
+        /// The address without user, password and query; shortened.
+        location: String,
+    },
     /// The response is longer than the limit.
     #[error("the answer is longer than {limit} bytes")]
     TooLarge {

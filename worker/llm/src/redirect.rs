@@ -11,8 +11,7 @@ const MOST: usize = 5;
 pub(crate) fn policy(own: &Url) -> redirect::Policy {
     let own = own.clone();
     redirect::Policy::custom(move |attempt| {
-        let is_same =
-            matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        let is_same = keeps_the_call(attempt.status());
         // The addresses before are those of the calls that were made: more of them than redirects, by one.
         if is_same && attempt.previous().len() <= MOST && attempt.url().origin() == own.origin() {
             attempt.follow()
@@ -20,6 +19,19 @@ pub(crate) fn policy(own: &Url) -> redirect::Policy {
             attempt.stop()
         }
     })
+}
+
+/// Whether a redirect asks for the same method and body.
+const fn keeps_the_call(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
+/// Whether a redirect that was not followed has no end: it names the address that was called, or is one more than are followed
+/// on the origin.
+pub(crate) fn is_loop(status: StatusCode, location: &str, called: &Url) -> bool {
+    let Ok(url) = called.join(location) else { return false };
+    let is_own = url.origin() == called.origin();
+    is_own && (url.path() == called.path() || keeps_the_call(status))
 }
 
 /// The address that a redirect of `called` names, for a message: without user, password, query and fragment, which can hold

@@ -255,7 +255,7 @@ pub fn kind(failure: &Failure) -> FailureKind {
             PROMPT
         }
         // Every call would be sent elsewhere.
-        Failure::Redirected { .. } => ACCOUNT,
+        Failure::Redirected { .. } | Failure::RedirectLoop { .. } => ACCOUNT,
         Failure::Refused(Refusal { status, code, words }) => {
             let lower = |text: &str| text.to_ascii_lowercase();
             let (code, words) = (lower(code.as_deref().unwrap_or_default()), lower(words));
@@ -277,7 +277,9 @@ fn by_status(status: Option<u16>) -> FailureKind {
 pub fn advice(failure: &Failure) -> &'static str {
     let kind = kind(failure);
     match failure {
-        Failure::Redirected { .. } => return "set the endpoint of the provider",
+        Failure::Redirected { .. } | Failure::RedirectLoop { .. } => {
+            return "set the endpoint of the provider";
+        }
         Failure::Connect { .. } if kind == ACCOUNT => {
             return "the certificate of the endpoint is not trusted: check the endpoint, or a proxy between";
         }
@@ -525,6 +527,7 @@ mod tests {
             (Failure::OtherFormat(text()), FailureKind::Unknown),
             (Failure::Refused(Refusal { words: text(), ..Refusal::default() }), PASSING),
             (Failure::Redirected { status: 308, location: text() }, ACCOUNT),
+            (Failure::RedirectLoop { status: 308, location: text() }, ACCOUNT),
             (Failure::CutOff, PROMPT),
             (Failure::Empty { why: text() }, PROMPT),
             (Failure::Withheld { why: text() }, PROMPT),

@@ -1,6 +1,6 @@
 //! Writes a repaired file and the file of its companions beside it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use corpus::FileScan;
@@ -74,25 +74,26 @@ pub(super) fn companions_of(
 
 /// The text of a file that is to be replaced; `None` where there is none.
 fn read(file: &Below, limits: &Limits) -> anyhow::Result<Option<String>> {
-    Ok(read_encoded(file, limits)?.map(|(text, _)| text))
+    let Some(bytes) = file.read_to_replace(limits.file_bytes)? else { return Ok(None) };
+    decoded(bytes).map(|(text, _)| Some(text))
 }
 
-fn read_encoded(file: &Below, limits: &Limits) -> anyhow::Result<Option<(String, TextEncoding)>> {
-    let Some(bytes) = file.read_to_replace(limits.file_bytes)? else { return Ok(None) };
+fn decoded(bytes: Vec<u8>) -> anyhow::Result<(String, TextEncoding)> {
     let encoding = TextEncoding::of(&bytes);
-    Ok(Some((encoding.decode(bytes).context("save it as UTF-8")?, encoding)))
+    Ok((encoding.decode(bytes).context("save it as UTF-8")?, encoding))
 }
 
 /// Writes both files, the companions first, so that a reference to them is never written without them. Neither is
-/// written where the other is refused.
+/// written where the other is refused. Returns the other names of the file, which were written with it.
 pub(super) fn store(
     file: &FileScan,
     text: Option<&str>,
     companions: Option<&Companions>,
     limits: &Limits,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<PathBuf>> {
     let place = file.below.as_ref().context("is not a file that can be written")?;
-    let now = read_encoded(place, limits).context("not repaired")?;
+    let now = place.read_to_rewrite(limits.file_bytes).context("not repaired")?;
+    let now = now.map(decoded).transpose().context("not repaired")?;
     let Some((_, encoding)) = now.filter(|(now, _)| *now == file.text) else {
         anyhow::bail!("the file changed while it was repaired; run the command again");
     };
@@ -104,8 +105,8 @@ pub(super) fn store(
             .replace(companions.new.as_bytes(), mode)
             .with_context(|| format!("not repaired: {}", companions.path))?;
     }
-    if let Some(text) = text {
-        place.replace(&encoding.encode(text), 0o644).context("cannot write")?;
+    match text {
+        Some(text) => place.rewrite(&encoding.encode(text)).context("not repaired"),
+        None => Ok(Vec::new()),
     }
-    Ok(())
 }

@@ -102,7 +102,7 @@ pub(crate) struct Tally {
     findings: u64,
     /// Findings that annotations except.
     excepted: u64,
-    /// Objects in which nothing is looked for.
+    /// Documents in which nothing is looked for.
     fragments: u64,
     /// Documents with placeholders of a template that was never rendered, whether or not they can be read.
     unrendered: u64,
@@ -137,6 +137,10 @@ impl Tally {
                 ));
             }
         }
+        for (place, reason) in &file.skipped {
+            self.fragments += 1;
+            output::say(&format!("{}:{}: left alone: {reason}", file.path, place.lines + 1));
+        }
         for trouble in &file.troubles {
             self.unrendered += u64::from(trouble.problem.kind == ErrorKind::UnrenderedTemplate);
             let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -153,7 +157,7 @@ impl Tally {
 
     /// Fails when nothing was read.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if self.objects > 0 {
+        if self.objects > 0 || self.fragments > 0 {
             return Ok(());
         }
         let unread = self.unread.len() as u64 + self.unread_beyond;

@@ -4,7 +4,8 @@
 //! one after the other, each proposed for the result of the previous ones. Without `--write` the diff is shown and no
 //! file is changed. Companions (service accounts, secrets) go to `<stem>.companions.yaml` beside the file that needs
 //! them, after its present content. A file is replaced as a whole and keeps its mode. Nothing is written through a link,
-//! over a file with other names (hard links), or outside the folder that was named.
+//! over a file with other names (hard links) unless they all lie below the folder that was named and are replaced with it, or
+//! outside that folder.
 //!
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
@@ -113,13 +114,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             repaired.left.iter().for_each(|line| output::say(line));
             let text = repaired.text.as_deref();
             let companions = companions_of(&file, &repaired.companions, &config).and_then(|companions| {
+                let mut names = Vec::new();
                 if args.write && (text.is_some() || companions.is_some()) {
-                    store(&file, text, companions.as_ref(), &config.limits)?;
+                    names = store(&file, text, companions.as_ref(), &config.limits)?;
                 }
-                Ok(companions)
+                Ok((companions, names))
             });
-            let companions = match companions {
-                Ok(companions) => companions,
+            let (companions, names) = match companions {
+                Ok(done) => done,
                 Err(error) => {
                     failed += 1;
                     // What would have been repaired is left.
@@ -133,6 +135,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             (changed, applied) = (changed + 1, applied + repaired.applied.len() as u64);
             repaired.applied.iter().for_each(|line| output::say(line));
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
+                output::say(&format!(
+                    "{}: written under its other names too: {}",
+                    file.path,
+                    names.join(", ")
+                ));
+            }
             if !args.write {
                 output::print(&diff(&file.path, &file.text, text.unwrap_or(&file.text)))?;
                 if let Some(companions) = companions {

@@ -96,9 +96,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut verifier = Verifier { config: &config, start: Instant::now(), last: None };
     let mut verdicts = Verdicts::begin(Rows::begin(args.output), gate);
     read::<anyhow::Error>(&source, &config, &mut |record, source| {
-        let proposed = patches.get(record.id.as_str());
-        let judged = verifier.verify(&record, &source, proposed.map(AsRef::as_ref));
-        verdicts.push(&record, &source.text, proposed, judged)
+        let entry = patches.get(record.id.as_str());
+        let judged = verifier.verify(&record, &source, entry);
+        verdicts.push(&record, &source.text, entry.and_then(|entry| entry.as_ref().ok()), judged)
     })?;
     verdicts.end()
 }
@@ -112,27 +112,37 @@ fn open(server: &api_server::Source, source: &Source, config: &RunConfig) -> any
     ServerGate::open(server, config, &definitions)
 }
 
+/// What a file of patches holds for a record: its patch, or why its entry cannot be read.
+type Entry = Result<Arc<Proposed>, String>;
+
 /// Every patch by its record's id, as JSON text. A row without a patch of its own shares that of an earlier row, which it
 /// names in `same_as`.
-fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Arc<Proposed>>> {
-    let mut found: HashMap<String, Arc<Proposed>> = HashMap::new();
+fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Entry>> {
+    let mut found: HashMap<String, Entry> = HashMap::new();
     let mut elements = Elements::open(path, &config.limits)
-        .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?;
+        .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?
+        .of_patches();
     while let Some(element) = elements.next_element::<published::Patch>()? {
         match element.content {
             Ok(entry) => {
                 let shared = entry.rest.get("same_as").and_then(Value::as_str);
                 if let Some(shared) = shared.filter(|_| entry.patch.is_null()).and_then(|id| found.get(id)) {
-                    let shared = Arc::clone(shared);
+                    let shared = shared.clone();
                     found.insert(entry.id, shared);
                     continue;
                 }
                 let companions = entry.rest.get("companions").and_then(Value::as_array).cloned();
                 let companions = companions.unwrap_or_default();
                 let proposed = Proposed { patch: entry.patch.to_string(), companions };
-                found.insert(entry.id, Arc::new(proposed));
+                found.insert(entry.id, Ok(Arc::new(proposed)));
             }
-            Err(malformed) => output::say(&format!("{path}: {}", malformed.message)),
+            Err(malformed) => {
+                let message = format!("{path}: {}", malformed.message);
+                output::say(&message);
+                if let Some(id) = malformed.id {
+                    found.insert(id, Err(message));
+                }
+            }
         }
     }
     Ok(found)
@@ -149,12 +159,14 @@ struct Verifier<'c> {
 }
 
 impl Verifier<'_> {
-    fn verify(&mut self, record: &Record, source: &SourceDocument, proposed: Option<&Proposed>) -> Judged {
+    fn verify(&mut self, record: &Record, source: &SourceDocument, entry: Option<&Entry>) -> Judged {
         if let Some(problem) = &record.problem {
             return Judged::failed(Fault::Document, problem.message.clone());
         }
-        let Some(proposed) = proposed else {
-            return Judged::failed(Fault::Proposer, "no patch for this record".to_owned());
+        let proposed = match entry {
+            Some(Ok(proposed)) => proposed,
+            Some(Err(unreadable)) => return Judged::failed(Fault::Proposer, unreadable.clone()),
+            None => return Judged::failed(Fault::Proposer, "no patch for this record".to_owned()),
         };
         let patch = match Patch::from_json(&proposed.patch) {
             Ok(patch) => patch,

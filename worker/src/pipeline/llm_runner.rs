@@ -358,11 +358,15 @@ fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     Some(one? + other?)
 }
 
+/// The usage as a row has it. No prompt has 0 tokens: such a count beside a total means that the provider counted the total
+/// alone.
 fn used(usage: Usage, cost_usd: Option<f64>, cache_hit: bool) -> ModelUsage {
+    let is_split = usage.prompt > 0 || usage.total == 0;
+    let told = |count: u64| (is_split || count > 0).then_some(count);
     ModelUsage {
-        prompt_tokens: Some(usage.prompt),
-        completion_tokens: Some(usage.completion),
-        reasoning_tokens: Some(usage.reasoning),
+        prompt_tokens: told(usage.prompt),
+        completion_tokens: told(usage.completion),
+        reasoning_tokens: told(usage.reasoning),
         total_tokens: Some(usage.total),
         estimated_tokens: Some(usage.estimated),
         cost_usd,

@@ -170,14 +170,31 @@ fn a_file_below_the_folder_is_read_once_whatever_links_to_it() {
 }
 
 #[test]
-fn a_file_with_two_names_is_said_once_and_its_link_is_not_cut() {
+fn a_file_with_two_names_is_repaired_once_and_keeps_both() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "b.yaml", PRIVILEGED);
-    let (first, second) = (folder.path().join("b.yaml"), folder.path().join("a.yaml"));
+    fs::create_dir(folder.path().join("deep")).unwrap();
+    let (first, second) = (folder.path().join("b.yaml"), folder.path().join("deep/a.yaml"));
     fs::hard_link(&first, &second).unwrap();
     let (_, found, _) = detect(folder.path(), ".");
     assert_eq!(serde_json::from_str::<Vec<Value>>(&found).unwrap().len(), 1, "{found}");
     let (code, stderr) = fix(folder.path(), "no_privileged", ".");
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stderr.matches("written under its other names too").count(), 1, "{stderr}");
+    assert!(stderr.contains("1 repair in 1 file written, 0 violations left"), "{stderr}");
+    assert!(text(&first).contains("privileged: false"));
+    let inode = |path: &Path| (fs::metadata(path).unwrap().ino(), fs::metadata(path).unwrap().nlink());
+    assert_eq!(inode(&first), inode(&second));
+    assert_eq!(inode(&first).1, 2);
+}
+
+#[test]
+fn a_file_with_a_name_elsewhere_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/b.yaml", PRIVILEGED);
+    let (first, second) = (folder.path().join("in/b.yaml"), folder.path().join("a.yaml"));
+    fs::hard_link(&first, &second).unwrap();
+    let (code, stderr) = fix(&folder.path().join("in"), "no_privileged", ".");
     assert_eq!(code, 2, "{stderr}");
     assert_eq!(stderr.matches("hard link").count(), 1, "{stderr}");
     assert!(stderr.contains("0 repairs in 0 files written, 1 violation left"), "{stderr}");

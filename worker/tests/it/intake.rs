@@ -76,6 +76,49 @@ fn a_folder_becomes_sorted_numbered_records() {
 }
 
 #[test]
+fn what_holds_no_record_at_all_is_refused_with_the_forms_that_are_read() {
+    const A: &str = r#"{"id":"1","policy_id":"no_latest_tag","manifest_yaml":"kind: Pod"}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let all = |name: &str, text: &str| {
+        write(folder.path(), name, text.as_bytes());
+        let source = Source { corpus: folder.path().join(name), manifests: None };
+        let mut records = 0;
+        let result = read::<CorpusError>(&source, &RunConfig::default(), &mut |_, _| {
+            records += 1;
+            Ok(())
+        });
+        (result, records)
+    };
+    for (name, text) in [
+        ("deep.json", format!(r#"{{"data":{{"detections":[{A}]}}}}"#)),
+        ("object.json", format!(r#"{{"1":{A},"2":{A}}}"#)),
+        ("nested.json", format!("[[{A},{A}]]")),
+        ("texts.json", r#"["a","b"]"#.to_owned()),
+        ("lines.jsonl", "{\"a\":1}\n{\"a\":2}\n".to_owned()),
+        ("list.yaml", format!("- {A}\n")),
+    ] {
+        let (result, records) = all(name, &text);
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("nothing in it is a record") && error.contains("under one key"), "{error}");
+        assert!(name == "list.yaml" || records == 0, "{name}: no row is written");
+    }
+    // One record among others is a corpus, and an empty one is too.
+    for (text, expected) in [(format!("[5,{A}]"), 2), (r#"[{"id":"1"}]"#.to_owned(), 1), ("[]".to_owned(), 0)]
+    {
+        let (result, records) = all("some.json", &text);
+        assert_eq!((result.unwrap().records, records), (expected, expected), "{text}");
+    }
+    // Files of detections are no manifests, wherever they stand.
+    std::fs::create_dir(folder.path().join("two")).unwrap();
+    for name in ["two/a.json", "two/b.json"] {
+        write(folder.path(), name, format!("[{A}]").as_bytes());
+    }
+    let source = Source { corpus: folder.path().join("two"), manifests: None };
+    let error = read::<CorpusError>(&source, &RunConfig::default(), &mut |_, _| Ok(())).unwrap_err();
+    assert!(error.to_string().contains("nothing in it is a record or a manifest"), "{error}");
+}
+
+#[test]
 fn manifest_mode_needs_manifests() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "d.json", b"[]");

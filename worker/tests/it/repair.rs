@@ -213,6 +213,33 @@ fn records_are_detected_repaired_and_verified() {
 }
 
 #[test]
+fn an_entry_of_patches_that_cannot_be_read_is_said_of_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: a}]}\n",
+    );
+    let step = |args: &[&str]| run(worker().current_dir(folder.path()).args(args));
+    let (_, detections, _) = step(&["detect", "-p", "no_latest_tag", "--output", "detections", "pod.yaml"]);
+    write(folder.path(), "d.json", &detections);
+    for (entry, said) in [
+        (r#"{"id": "001", "patch": [{"op": "remove", "op": "test", "path": "/a"}]}"#, "op"),
+        (r#"{"id": "001", "patch": [{"op": "add", "path": "/a", "value": {"b": 1, "b": 2}}]}"#, "b"),
+        (r#"{"id": "001"}"#, "patch"),
+    ] {
+        write(folder.path(), "p.json", &format!("[\n{entry}\n]\n"));
+        let (code, verdicts, stderr) = step(&["verify", "--detections", "d.json", "--patches", "p.json"]);
+        assert_eq!(code, 1, "{stderr}");
+        let verdicts: Vec<Value> = serde_json::from_str(&verdicts).unwrap();
+        let error = verdicts[0]["errors"][0].as_str().unwrap();
+        assert!(error.starts_with("p.json: entry 1, line 2 ") && error.contains(said), "{entry}: {error}");
+        assert!(error.ends_with("see the format of patches.json"), "{error}");
+        assert_eq!(verdicts[0]["fault"], "proposer");
+    }
+}
+
+#[test]
 fn settings_come_in_layers() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "pod.yaml", "kind: Pod\nspec: {containers: [{name: a, image: nginx}]}\n");

@@ -109,6 +109,94 @@ fn patches_of_a_kustomization_are_left_alone() {
 }
 
 #[test]
+fn operations_that_a_kustomization_lists_are_no_unreadable_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(
+        root,
+        "kustomization.yaml",
+        "resources: [shop.yaml]\npatches:\n- {path: ops.yaml}\n- path: ops.json\n",
+    );
+    write(root, "shop.yaml", &deployment("shop", "{app: shop}", "shop:1"));
+    write(root, "ops.yaml", "# more\n- op: replace\n  path: /spec/replicas\n  value: 3\n");
+    write(root, "ops.json", "[{\"op\": \"remove\", \"path\": \"/spec/paused\"}]\n");
+    let (code, _, stderr) = detect(root, &["-p", "no_latest_tag", "."]);
+    assert_eq!(code, 0, "{stderr}");
+    for file in ["ops.yaml", "ops.json"] {
+        let expected = format!("{file}:1: left alone: kustomization.yaml lists its file as a patch");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
+    assert!(stderr.contains("2 documents left alone") && !stderr.contains("unreadable"), "{stderr}");
+    let (code, stderr) = fix(root, &["-p", "no_latest_tag", "ops.json"]);
+    assert_eq!(code, 0, "{stderr}");
+    // A list that nothing lists is none of a kustomization's.
+    write(root, "other.yaml", "- op: test\n");
+    let (_, _, stderr) = detect(root, &["."]);
+    assert!(stderr.contains("other.yaml:1: ") && stderr.contains("1 unreadable"), "{stderr}");
+}
+
+#[test]
+fn a_tag_that_a_kustomization_sets_is_set_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let manifest = deployment("manager", "{app: manager}", "controller:latest");
+    write(root, "base/manager.yaml", &manifest);
+    write(root, "base/kustomization.yaml", "resources: [manager.yaml]\n");
+    let overlay =
+        "resources: [../base]\nimages:\n- name: controller\n  newName: r.example.com/manager\n  newTag: v4\n";
+    write(root, "prod/kustomization.yaml", overlay);
+    let expected = "the tag of the image \"controller:latest\" of container \"main\" is set by images of \"prod/kustomization.yaml\"";
+    let (code, stderr) = fix(root, &["-p", "no_latest_tag", "."]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("needs review: ") && stderr.contains(expected), "{stderr}");
+    assert_eq!(text(root, "base/manager.yaml"), manifest);
+    let (_, stdout, _) = run(worker().current_dir(root).args(["propose", "."]));
+    assert!(stdout.contains("is set by images of"), "{stdout}");
+    assert!(!stdout.contains("controller:stable"), "{stdout}");
+
+    // One file, and its kustomization beside it.
+    write(
+        root,
+        "base/kustomization.yaml",
+        "images: [{name: controller, digest: 'sha256:00'}]\nresources: [manager.yaml]\n",
+    );
+    let (code, stderr) = fix(&root.join("base"), &["-p", "no_latest_tag", "manager.yaml"]);
+    assert!(code == 1 && stderr.contains("images of \"kustomization.yaml\""), "{stderr}");
+
+    // What no kustomization replaces is repaired.
+    fs::remove_file(root.join("prod/kustomization.yaml")).unwrap();
+    write(
+        root,
+        "base/kustomization.yaml",
+        "images: [{name: other, newTag: v1}]\nresources: [manager.yaml]\n",
+    );
+    let (code, stderr) = fix(root, &["-p", "no_latest_tag", "."]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(text(root, "base/manager.yaml").contains("controller:stable"));
+}
+
+#[test]
+fn items_of_a_typed_list_are_repaired_without_a_kind_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let pod = "{metadata: {name: a}, spec: {containers: [{name: a, image: 'a:latest'}]}}";
+    let workload = "{metadata: {name: a}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: 'a:latest'}]}}}}";
+    for (head, item) in [
+        ("apiVersion: v1\nkind: PodList", pod),
+        ("apiVersion: apps/v1\nkind: DeploymentList", workload),
+        ("apiVersion: apps/v1\nkind: StatefulSetList", workload),
+    ] {
+        let list = format!("{head}\nitems:\n- {item}\n- {item}\n");
+        write(root, "list.yaml", &list);
+        let (_, stdout, stderr) = run(worker().current_dir(root).args(["propose", "."]));
+        assert!(stdout.contains("a:stable"), "{head}: {stdout}{stderr}");
+        let (code, stderr) = fix(root, &["-p", "no_latest_tag", "."]);
+        assert_eq!(code, 0, "{head}: {stderr}");
+        assert_eq!(text(root, "list.yaml"), list.replace("a:latest", "a:stable"));
+    }
+}
+
+#[test]
 fn a_service_is_never_pointed_at_another_folder() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

@@ -6,6 +6,7 @@
 //! read or written. On Linux the kernel resolves each path (`openat2` with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_MAGICLINKS`, Linux 5.6); where there is no such call, no link below the folder is followed at all.
 
+mod hard_links;
 mod kind;
 mod open;
 mod refused;
@@ -137,6 +138,22 @@ impl Below {
     /// As [`Root::read_to_replace`].
     pub fn read_to_replace(&self, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
         self.root.read_to_replace(&self.path, limit)
+    }
+
+    /// Its bytes as they are where a file is to be replaced under all its names.
+    ///
+    /// # Errors
+    /// As [`Root::read_to_rewrite`].
+    pub fn read_to_rewrite(&self, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
+        self.root.read_to_rewrite(&self.path, limit)
+    }
+
+    /// Replaces the file under all its names and returns the others; see [`Root::rewrite`].
+    ///
+    /// # Errors
+    /// As [`Root::rewrite`].
+    pub fn rewrite(&self, bytes: &[u8]) -> Result<Vec<PathBuf>, Refused> {
+        self.root.rewrite(&self.path, bytes)
     }
 
     /// Replaces or creates the file; see [`Root::replace`].

@@ -53,7 +53,7 @@ impl Root {
     }
 
     /// The open folder of a file, and the file's name in it.
-    fn folder_of(&self, below: &Path) -> Result<(OwnedFd, PathBuf), Refused> {
+    pub(super) fn folder_of(&self, below: &Path) -> Result<(OwnedFd, PathBuf), Refused> {
         let name = below.file_name().ok_or(Refused::Folder)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let folder = match below.parent() {
@@ -68,12 +68,19 @@ impl Root {
 
 /// The file of that name, unless it must not be replaced.
 fn replaceable(folder: &OwnedFd, name: &Path) -> Result<Option<Stat>, Refused> {
+    match writable(folder, name)? {
+        Some(stat) if stat.st_nlink > 1 => Err(Refused::HardLinks),
+        found => Ok(found),
+    }
+}
+
+/// As [`replaceable`], also with other names.
+pub(super) fn writable(folder: &OwnedFd, name: &Path) -> Result<Option<Stat>, Refused> {
     let stat = match sys::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         stat => stat?,
     };
     match Kind::of(FileType::from_raw_mode(stat.st_mode)) {
-        Kind::File if stat.st_nlink > 1 => Err(Refused::HardLinks),
         Kind::File => Ok(Some(stat)),
         Kind::Folder => Err(Refused::Folder),
         Kind::Link => Err(Refused::Link),
@@ -81,14 +88,19 @@ fn replaceable(folder: &OwnedFd, name: &Path) -> Result<Option<Stat>, Refused> {
     }
 }
 
+/// A name that is not taken, as good as surely.
+pub(super) fn temporary_name(salt: u64) -> String {
+    format!("{UNFINISHED}{:016x}", RandomState::new().hash_one(salt))
+}
+
 /// A new file that only its owner can read.
-fn temporary(folder: &OwnedFd) -> Result<(String, File), Refused> {
+pub(super) fn temporary(folder: &OwnedFd) -> Result<(String, File), Refused> {
     /// Names are random: a second try is for one that is taken all the same.
     const TRIES: u64 = 16;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut refused = Errno::EXIST;
     for attempt in 0..TRIES {
-        let name = format!("{UNFINISHED}{:016x}", RandomState::new().hash_one(attempt));
+        let name = temporary_name(attempt);
         match sys::openat(folder, &name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => return Ok((name, File::from(file))),
             Err(Errno::EXIST) => {}

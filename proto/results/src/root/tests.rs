@@ -151,3 +151,37 @@ fn nothing_is_written_through_a_link_or_over_what_is_not_a_file() {
     let left: Vec<_> = root.list(Path::new("")).unwrap();
     assert!(left.iter().all(|(name, _)| !name.to_string_lossy().starts_with(".unfinished")), "{left:?}");
 }
+
+#[test]
+fn a_file_with_several_names_is_rewritten_under_all_of_them() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (around, root) = checkout();
+    let inside = around.path().join("checkout");
+    fs::create_dir(inside.join(".hidden")).unwrap();
+    fs::set_permissions(inside.join("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    for other in ["sub/other", ".hidden/third"] {
+        fs::hard_link(inside.join("file"), inside.join(other)).unwrap();
+    }
+    assert_eq!(root.read_to_rewrite(Path::new("file"), 100), Ok(Some(b"file".to_vec())));
+    let others = root.rewrite(Path::new("file"), b"new").unwrap();
+    assert_eq!(others, [Path::new(".hidden/third"), Path::new("sub/other")]);
+    let stat = |name: &str| fs::metadata(inside.join(name)).unwrap();
+    let (inode, mode) = (stat("file").ino(), stat("file").permissions().mode() & 0o777);
+    assert_eq!((stat("file").nlink(), mode), (3, 0o640));
+    for name in ["file", "sub/other", ".hidden/third"] {
+        assert_eq!((read(&root, name).as_deref(), stat(name).ino()), (Ok("new"), inode), "{name}");
+    }
+    // One name is enough, too.
+    assert_eq!(root.rewrite(Path::new("sub/deep"), b"deeper"), Ok(Vec::new()));
+    assert_eq!(read(&root, "sub/deep").as_deref(), Ok("deeper"));
+    // A name outside keeps its text, and so do all.
+    fs::hard_link(inside.join("file"), around.path().join("away")).unwrap();
+    assert_eq!(root.rewrite(Path::new("file"), b"newer"), Err(Refused::HardLinks));
+    assert_eq!(read(&root, "sub/other").as_deref(), Ok("new"));
+    assert_eq!(root.rewrite(Path::new("same"), b"x"), Err(Refused::Link));
+    assert_eq!(root.rewrite(Path::new("no"), b"x"), Err(Refused::Missing));
+    for folder in ["", "sub", ".hidden"] {
+        let left = root.list(Path::new(folder)).unwrap();
+        assert!(left.iter().all(|(name, _)| !name.to_string_lossy().starts_with(".unfinished")), "{left:?}");
+    }
+}

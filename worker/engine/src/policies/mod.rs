@@ -13,6 +13,8 @@ mod resource_amounts;
 mod scope;
 mod security;
 
+pub(crate) use no_latest_tag::set_by_kustomization;
+
 pub use contract::{Check, Finding, Fix, Policy, Severity};
 pub use registry::{all, policy};
 pub use scope::{Anchors, Companion, Fit, May, Scope, Site, To};

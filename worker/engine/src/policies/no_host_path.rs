@@ -11,8 +11,9 @@
 //!
 //! # Repair
 //! An `emptyDir` takes the place of every `hostPath` outside the config's allowlist (`rules.host_path_allowlist`), so
-//! that the mounts still find their volume; with the caution `loses_host_access`. A socket or a file becomes an empty
-//! directory: what spoke to it fails, and should. Paths in the allowlist stay.
+//! that the mounts still find their volume; with the caution `loses_host_access`. Paths in the allowlist stay. Where a
+//! container mounts a socket of the node, such as the container runtime's, its program does nothing without it: a person
+//! must decide.
 //!
 //! # Example
 //! ```yaml

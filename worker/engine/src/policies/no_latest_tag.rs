@@ -12,7 +12,8 @@
 //! The image that the config maps it to (`rules.images`, first the image as written, then without its tag); otherwise
 //! the config's default tag, with the caution `tag_unverified`. Where no `imagePullPolicy` is written, the API server sets
 //! `Always` for `latest` and `IfNotPresent` for any other tag: the repair writes none, since a fixed tag is meant to stay
-//! what it is, and says so with the caution `pull_policy_relaxed`. No image is ever invented: where there is none, or what
+//! what it is, and says so with the caution `pull_policy_relaxed`. Where a kustomization names the image in its `images`, it
+//! gives the tag, and a person sets it there. No image is ever invented: where there is none, or what
 //! stands there is no image reference, a person must say which one to run.
 //!
 //! # Example
@@ -25,6 +26,7 @@ use domain::config::RulesConfig;
 use domain::image::ImageParts;
 use domain::outcome::Caution;
 use domain::policy::PolicyId;
+use domain::record::Neighbour;
 use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
@@ -119,6 +121,30 @@ fn replacement(container: &Container<'_>, rules: &RulesConfig) -> Result<(String
     Ok((new, mapped.is_some()))
 }
 
+/// Why a person must set the tag elsewhere: a kustomization replaces a blocked image when it is built.
+pub(crate) fn set_by_kustomization(view: &View<'_>) -> Option<String> {
+    let blocked = view.containers.iter().filter(|container| is_blocked(image(container)));
+    blocked.into_iter().find_map(|container| {
+        view.neighbours.objects().iter().find_map(|neighbour| match neighbour {
+            Neighbour::ImageOverride { kustomization, image: named } if is_named(image(container), named) => {
+                Some(format!(
+                    "the tag of the image {} of container {} is set by images of {}: set a fixed one there",
+                    quoted(image(container)),
+                    quoted(container.name),
+                    quoted(kustomization)
+                ))
+            }
+            _ => None,
+        })
+    })
+}
+
+/// Whether an entry of `images` means an image: by its name, or as it is written.
+fn is_named(image: &str, named: &str) -> bool {
+    let image = image.trim();
+    !image.is_empty() && (named == image || named == ImageParts::of(image).name)
+}
+
 /// Whether nodes that have the image asked for a newer one so far, because of the tag alone, and do no longer. A digest names
 /// one image for ever, so that nothing newer is missed.
 fn relaxes_pull_policy(container: &Container<'_>, new: &str) -> bool {
@@ -186,6 +212,9 @@ impl Policy for NoLatestTag {
     }
 
     fn fix(&self, view: &View<'_>, rules: &RulesConfig) -> Fix {
+        if let Some(reason) = set_by_kustomization(view) {
+            return Fix::NeedsReview { reason };
+        }
         let mut editor = Editor::new(view.value);
         let mut cautions = Vec::new();
         for container in view.containers.iter().filter(|container| is_blocked(image(container))) {
@@ -342,6 +371,30 @@ mod tests {
             let view = View::new(&document, &Neighbours::Unknown);
             let fix = NoLatestTag.fix(&view, &RulesConfig::default());
             assert!(matches!(fix, Fix::NotApplicable { .. }), "{image}");
+        }
+    }
+
+    #[test]
+    fn an_image_of_a_kustomization_is_set_there() {
+        let named = |image: &str| {
+            let kustomization = "manager/kustomization.yaml".to_owned();
+            Neighbours::Known(vec![Neighbour::ImageOverride { kustomization, image: image.to_owned() }])
+        };
+        for (image, entry) in [
+            ("controller:latest", "controller"),
+            ("controller", "controller"),
+            ("'r.example.com:5000/a/b:latest'", "r.example.com:5000/a/b"),
+            ("IMAGE_PLACEHOLDER", "IMAGE_PLACEHOLDER"),
+            ("controller:latest", "controller:latest"),
+        ] {
+            let reason = review_of(&NoLatestTag, &pod(image), &named(entry));
+            assert!(reason.contains("images of \"manager/kustomization.yaml\": set"), "{image}: {reason}");
+        }
+        for entry in ["control", "x/controller", ""] {
+            let document = pod("controller:latest");
+            let neighbours = named(entry);
+            let fix = NoLatestTag.fix(&View::new(&document, &neighbours), &RulesConfig::default());
+            assert!(matches!(fix, Fix::Repair { .. }), "{entry}");
         }
     }
 

@@ -1,13 +1,16 @@
 //! Repairs that a person must decide on because of what stands around the document: the node of its pods, the object that
 //! exists in a cluster, the neighbours that depend on it.
 
+use std::path::Path;
+
 use domain::config::RulesConfig;
 use domain::outcome::Caution;
-use domain::patch::Patch;
-use domain::policy::PolicyName;
+use domain::patch::{Op, Patch};
+use domain::policy::{PolicyId, PolicyName};
+use serde_json::Value;
 
 use crate::document::Document;
-use crate::k8s::{View, dependants, immutable, node_agent};
+use crate::k8s::{Container, View, dependants, immutable, node_agent};
 use crate::policies::{self, Fix};
 use crate::verify::apply;
 
@@ -24,6 +27,9 @@ pub(super) enum Effect {
 /// document.
 pub fn reason(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Option<String> {
     let PolicyName::Known(id) = policy else { return None };
+    if let Some(reason) = policies::set_by_kustomization(view).filter(|_| *id == PolicyId::NoLatestTag) {
+        return Some(reason);
+    }
     let Fix::Repair { patch, cautions, .. } = policies::policy(*id).fix(view, rules) else { return None };
     match effect(view, &patch, cautions) {
         Effect::Fine(_) => None,
@@ -34,6 +40,9 @@ pub fn reason(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Opti
 /// Judges a repair of the rules by its surroundings.
 pub(super) fn effect(view: &View<'_>, patch: &Patch, mut cautions: Vec<Caution>) -> Effect {
     if let Some(reason) = of_node_agent(view, &cautions) {
+        return Effect::NeedsReview(reason);
+    }
+    if let Some(reason) = of_socket(view, patch) {
         return Effect::NeedsReview(reason);
     }
     // Most patches touch nothing that the rest looks at, and are not applied here.
@@ -78,6 +87,33 @@ fn of_node_agent(view: &View<'_>, cautions: &[Caution]) -> Option<String> {
     ))
 }
 
+/// Why a repair would take the socket from a program that speaks to a service of its node, such as the container runtime: an
+/// empty directory in its place is nothing that the program can work with.
+fn of_socket(view: &View<'_>, patch: &Patch) -> Option<String> {
+    patch.0.iter().find_map(|op| {
+        let Op::Remove { path } = op else { return None };
+        let (volume, _) = path.split_last().filter(|(_, key)| key == "hostPath")?;
+        let host = path.resolve(view.value)?;
+        let socket = host.get("path")?.as_str()?.trim();
+        let is_socket = host.get("type").and_then(Value::as_str) == Some("Socket");
+        let name = volume.resolve(view.value)?.get("name")?.as_str()?;
+        let mounts = |container: &Container<'_>| {
+            container
+                .maps("volumeMounts")
+                .any(|(_, mount)| mount.get("name").and_then(Value::as_str) == Some(name))
+        };
+        let container = view.containers.iter().find(|container| mounts(container))?;
+        let is_named = Path::new(socket).extension().is_some_and(|end| end == "sock");
+        (is_socket || is_named).then(|| {
+            format!(
+                "container {:?} speaks to a service of its node by the socket {socket:?}, and does nothing without it: give \
+                 it another way to that service, or allow the path in rules.host_path_allowlist",
+                container.name
+            )
+        })
+    })
+}
+
 /// What a repair takes away that an agent of a node needs.
 const fn taken(caution: Caution) -> Option<&'static str> {
     match caution {
@@ -95,7 +131,6 @@ const fn taken(caution: Caution) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use domain::policy::PolicyId;
     use domain::record::Neighbours;
 
     use super::super::{Decision, rules};
@@ -152,6 +187,39 @@ mod tests {
         for policy in [PolicyId::NoLatestTag, PolicyId::ReadOnlyRootFs, PolicyId::SetRequestsLimits] {
             let decision = decide(&agent, &Neighbours::Unknown, policy);
             assert!(matches!(decision, Decision::Repair(_)), "{policy}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_of_the_node_is_not_emptied() {
+        let pod = |kind: &str, mount: &str, host: &str| {
+            let pod = format!(
+                "{{containers: [{{name: a, image: 'a:1', volumeMounts: [{{name: {mount}, mountPath: /s}}]}}], volumes: [{{name: v, hostPath: {host}}}]}}"
+            );
+            let spec = if kind == "Pod" { pod } else { format!("{{template: {{spec: {pod}}}}}") };
+            document(&format!("kind: {kind}\nmetadata: {{name: a}}\nspec: {spec}"))
+        };
+        for kind in ["Pod", "Deployment", "StatefulSet"] {
+            for host in [
+                "{path: /var/run/docker.sock}",
+                "{path: /run/containerd/containerd.sock, type: Socket}",
+                "{path: /run/k3s/containerd/containerd.sock}",
+                "{path: /var/run/crio/crio.sock/}",
+                "{path: /run/podman/podman.sock}",
+                "{path: /run/agent/api, type: Socket}",
+            ] {
+                let reason = review(&pod(kind, "v", host), &Neighbours::Unknown, PolicyId::NoHostPath);
+                assert!(reason.contains("speaks to a service of its node"), "{kind} {host}: {reason}");
+            }
+            // Nothing is lost by a socket that no container mounts, or by a folder.
+            for (mount, host) in [
+                ("w", "{path: /var/run/docker.sock}"),
+                ("v", "{path: /var/lib/x}"),
+                ("v", "{path: /x.sock.d}"),
+            ] {
+                let decision = decide(&pod(kind, mount, host), &Neighbours::Unknown, PolicyId::NoHostPath);
+                assert!(matches!(decision, Decision::Repair(_)), "{kind} {host}: {decision:?}");
+            }
         }
     }
 

@@ -150,6 +150,22 @@ impl<'a> Source<'a> {
         to
     }
 
+    /// As [`Self::with_comments_inside`], also behind blank lines.
+    fn with_all_comments_inside(&self, from: usize, column: usize) -> usize {
+        let (mut to, mut at) = (from, from);
+        loop {
+            let inside = self.with_comments_inside(at, column);
+            if inside > at {
+                to = inside;
+            }
+            let next = self.next_line(inside);
+            if next == inside || !self.text[inside..next].trim().is_empty() {
+                return to;
+            }
+            at = next;
+        }
+    }
+
     /// Behind the colon of a key or the dash of a list's entry.
     fn head_end(&self, at: &Pointer) -> Option<usize> {
         let position = self.spans.get(at)?;
@@ -322,7 +338,7 @@ impl<'a> Source<'a> {
         }
         let column = self.key_column(map, &first.position)?;
         let entry = render::entry(key, value, column, self.layout);
-        self.insert_below(&last.position, &entry)
+        self.insert_below(&last.position, &entry, column)
     }
 
     fn insert_item(&self, list: &Pointer, index: usize, value: &Value) -> Option<String> {
@@ -338,7 +354,7 @@ impl<'a> Source<'a> {
             }
             let column = column(self.text, self.dash_of(&list.index(children.len() - 1))?)?;
             let item = render::item(value, column, self.layout);
-            return self.insert_below(&end, &item);
+            return self.insert_below(&end, &item, column);
         };
         if flow {
             let start = child.position.value.0;
@@ -359,9 +375,9 @@ impl<'a> Source<'a> {
         Some(self.splice(dash, dash, &format!("{item}{newline}{}", " ".repeat(column))))
     }
 
-    /// Puts whole lines below a node.
-    fn insert_below(&self, node: &Position, lines: &str) -> Option<String> {
-        let at = self.line_below(self.end_of(node));
+    /// Puts whole lines that begin at `column` below a node and the comments inside it.
+    fn insert_below(&self, node: &Position, lines: &str, column: usize) -> Option<String> {
+        let at = self.with_all_comments_inside(self.line_below(self.end_of(node)), column);
         let newline = self.layout.newline;
         if self.text[..at].ends_with('\n') {
             return Some(self.splice(at, at, &format!("{lines}{newline}")));

@@ -60,6 +60,39 @@ fn what_the_patch_does_not_name_stays() {
 }
 
 #[test]
+fn comments_inside_an_entry_stay_in_it_when_another_follows() {
+    for (text, ops, expected) in [
+        (
+            "spec:\n  a:\n    b: 1\n    # of b\n  # of c\n",
+            json!([{"op": "add", "path": "/spec/c", "value": 2}]),
+            "spec:\n  a:\n    b: 1\n    # of b\n  c: 2\n  # of c\n",
+        ),
+        (
+            "l:\n- a: 1\n  # off\n  # b: 2\nend: 1\n",
+            json!([{"op": "add", "path": "/l/-", "value": {"a": 3}}]),
+            "l:\n- a: 1\n  # off\n  # b: 2\n- a: 3\nend: 1\n",
+        ),
+        (
+            "s:\n  a:\n    - 1\n\n    # - 2\n\nend: 1\n",
+            json!([{"op": "add", "path": "/s/c", "value": 2}]),
+            "s:\n  a:\n    - 1\n\n    # - 2\n  c: 2\n\nend: 1\n",
+        ),
+        (
+            "s:\n  a: |\n    # text\n   # of a\nend: 1\n",
+            json!([{"op": "add", "path": "/s/c", "value": 2}]),
+            "s:\n  a: |\n    # text\n   # of a\n  c: 2\nend: 1\n",
+        ),
+        (
+            "s:\n  a: 1\n    # of a",
+            json!([{"op": "add", "path": "/s/c", "value": 2}]),
+            "s:\n  a: 1\n    # of a\n  c: 2",
+        ),
+    ] {
+        assert_eq!(kept(text, ops), expected, "{text}");
+    }
+}
+
+#[test]
 fn lists_in_block_style() {
     let text = "l:\n- a: 1 # one\n# about two\n- a: 2\n  b: 3\n- a: 4\nend: 1\n";
     let edit = |ops| kept(text, ops);

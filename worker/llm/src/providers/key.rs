@@ -13,6 +13,8 @@ pub enum KeyFault {
     Scheme,
     /// It begins with the name of the variable.
     Assignment,
+    /// It stands for a key that was never put in its place.
+    Placeholder,
     /// There is a blank in it.
     Blank,
     /// There is a line break in it.
@@ -30,6 +32,7 @@ impl fmt::Display for KeyFault {
                 "holds the word before the key as well (as in `Bearer KEY`), which is sent anyway"
             }
             Self::Assignment => "holds its own name and a sign before the key (as in `NAME=KEY`)",
+            Self::Placeholder => "holds a placeholder in place of the key",
             Self::Blank => "holds a blank within the key",
             Self::Line => "holds a line break within the key",
             Self::Character => "holds characters that are not valid in a key",
@@ -57,6 +60,8 @@ pub(super) fn fault(key: &str, variable: &str, scheme: &str) -> Option<KeyFault>
         Some(KeyFault::Scheme)
     } else if name.is_some_and(|rest| rest.trim_start().starts_with(['=', ':'])) {
         Some(KeyFault::Assignment)
+    } else if is_placeholder(key, variable) {
+        Some(KeyFault::Placeholder)
     } else if key.contains(['\n', '\r']) {
         Some(KeyFault::Line)
     } else if key.contains(char::is_whitespace) {
@@ -66,4 +71,55 @@ pub(super) fn fault(key: &str, variable: &str, scheme: &str) -> Option<KeyFault>
     } else {
         None
     }
+}
+
+/// What templates and examples hold where the key should be, in letters and digits alone. Each is too long to stand in a key by
+/// chance.
+const STAND_INS: [&str; 13] = [
+    "apikeyhere",
+    "changeme",
+    "entertoken",
+    "enteryour",
+    "insertkey",
+    "insertyour",
+    "placeholder",
+    "replaceme",
+    "replacewith",
+    "yourapikey",
+    "yourkeyhere",
+    "yoursecret",
+    "yourtoken",
+];
+
+/// Beginnings and ends of what a template or a shell puts a value into.
+const MARKS: [(&str, &str); 9] = [
+    ("${", "}"),
+    ("$(", ")"),
+    ("$", ""),
+    ("{{", "}}"),
+    ("<", ">"),
+    ("[", "]"),
+    ("%", "%"),
+    ("__", "__"),
+    ("@", "@"),
+];
+
+/// Whether it only stands for a key. Short words such as `test` are none: servers of one's own take any key.
+fn is_placeholder(key: &str, variable: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    let letters: String = lower.chars().filter(char::is_ascii_alphanumeric).collect();
+    let of_name: String = variable.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    let is_marked = MARKS.iter().any(|(begin, end)| {
+        key.len() > begin.len() + end.len() && key.starts_with(begin) && key.ends_with(end)
+    });
+    // `xai-xxxxxxxx`, `sk-...`, `********`.
+    let is_filler = |part: &str| {
+        let length = part.chars().count();
+        part.contains('\u{2026}') || (length >= 3 && part.chars().all(|c| matches!(c, 'x' | '*' | '.')))
+    };
+    is_marked
+        || (!of_name.is_empty() && letters == of_name)
+        || matches!(letters.as_str(), "apikey" | "yourkey" | "null" | "undefined" | "todo")
+        || STAND_INS.iter().any(|word| letters.contains(word))
+        || lower.rsplit(['-', '_']).next().is_some_and(is_filler)
 }

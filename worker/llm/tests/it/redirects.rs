@@ -115,10 +115,13 @@ async fn a_loop_of_redirects_ends() {
     for status in STATUSES {
         let server = redirecting(status, "/v1/chat/completions").await;
         let reply = server.client(long_timeouts()).ask(&server.question()).await;
+        let failure = reply.result.unwrap_err();
         assert!(
-            matches!(reply.result, Err(Failure::Redirected { status: shown, .. }) if shown == number(status)),
-            "{status}: {reply:?}"
+            matches!(failure, Failure::RedirectLoop { status: shown, .. } if shown == number(status)),
+            "{status}: {failure:?}"
         );
+        let said = failure.to_string();
+        assert!(said.contains("without an end") && !said.contains("another address"), "{said}");
         let calls = server.seen.lock().unwrap().len();
         assert_eq!(calls, if number(status) < 307 { 1 } else { 6 }, "{status}");
     }

@@ -25,6 +25,15 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    /// The end of a message about an entry that has nothing of a record.
+    pub(super) const NO_RECORD: &str =
+        "a record has id and policy_id; a list of records stands alone, or under a key";
+
+    /// Whether the entry is of another form than a record, rather than a record with a fault.
+    pub fn is_no_record(&self) -> bool {
+        self.message.ends_with(Self::NO_RECORD)
+    }
+
     /// An entry of which nothing but this is known.
     pub fn of(message: String) -> Self {
         Self { id: None, policy_id: None, manifest_path: None, message }

@@ -23,11 +23,15 @@ pub use entry::{Entry, Malformed};
 /// Nesting that the JSON parser follows (its own limit is 128).
 const MAX_DEPTH: usize = 120;
 
+const DETECTIONS: &str = "detections.json";
+
 /// The elements of a JSON array, or the values of JSON lines, as typed entries.
 #[derive(Debug)]
 pub struct Elements<R> {
     splitter: Splitter<R>,
     index: u64,
+    /// The published file whose format the entries have, for messages.
+    format: &'static str,
 }
 
 /// One element: the value, or why it is none. `index` counts from 0.
@@ -51,7 +55,13 @@ impl Elements<Input> {
 impl<R: Read> Elements<R> {
     /// Takes any reader of plain (unpacked) text; `name` stands for it in errors.
     pub fn new(name: &str, reader: R, limits: &Limits) -> Self {
-        Self { splitter: Splitter::new(name, reader, limits.record_bytes), index: 0 }
+        Self { splitter: Splitter::new(name, reader, limits.record_bytes), index: 0, format: DETECTIONS }
+    }
+
+    /// Takes the entries for those of patches.json, where a message names the format.
+    #[must_use]
+    pub fn of_patches(self) -> Self {
+        Self { format: "patches.json", ..self }
     }
 
     /// The next element, `None` at the end. Broken JSON is an error of the file; an element of the wrong shape, size or
@@ -92,10 +102,12 @@ impl<R: Read> Elements<R> {
                         return Err(raw.syntax_error(&syntax));
                     } else {
                         let mut found = salvage(bytes);
-                        let remedy = if found.id.is_none() && found.policy_id.is_none() {
-                            "a record has id and policy_id; a list of records stands alone, or under a key"
+                        let is_record =
+                            self.format != DETECTIONS || found.id.is_some() || found.policy_id.is_some();
+                        let remedy = if is_record {
+                            format!("see the format of {}", self.format)
                         } else {
-                            "see the format of detections.json"
+                            Malformed::NO_RECORD.to_owned()
                         };
                         found.message = format!("entry {number}, {at}: {}; {remedy}", reason(&error));
                         Err(found)

@@ -75,6 +75,8 @@ impl Namespace {
                     self.custom_by_pair.entry(pair).or_default().push(at);
                 }
             }
+            // No document offers one: who reads the kustomizations adds it.
+            Neighbour::ImageOverride { .. } => {}
         }
     }
 }

@@ -21,6 +21,7 @@ fn names(neighbours: &Neighbours) -> Vec<String> {
         Neighbour::PodSelector { kind, name, .. } | Neighbour::CustomResource { kind, name, .. } => {
             format!("{kind} {name}")
         }
+        Neighbour::ImageOverride { image, .. } => image.clone(),
     };
     neighbours.objects().iter().map(name).collect()
 }
