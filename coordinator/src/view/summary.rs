@@ -89,17 +89,11 @@ impl Summary {
             tally.records,
             word(self.documents),
         );
+        let _ = writeln!(text, "  {}", acceptance(tally));
         let _ = writeln!(
             text,
             "  accepted {}, rejected {}, needs review {}, not applicable {}, errors {}",
             tally.accepted, tally.rejected, tally.needs_review, tally.not_applicable, tally.errors
-        );
-        let _ = writeln!(
-            text,
-            "  acceptance {} of all, {} of the {} whose document was valid before",
-            share(tally.accepted, tally.records),
-            share(tally.valid_accepted, tally.valid),
-            tally.valid
         );
         for (status, title) in [
             (Status::Rejected, "rejected by"),
@@ -178,6 +172,20 @@ fn reasons(text: &mut String, title: &str, reasons: &[&Reason]) {
         let rest: u64 = reasons.iter().skip(REASONS).map(|reason| reason.count).sum();
         let _ = writeln!(text, "    {rest:>7} for {} other reasons", reasons.len() - REASONS);
     }
+}
+
+/// Acceptance, first of the records whose document was valid before: of the others no patch that leaves their fault can be
+/// accepted. Whether the embedded rules or a server judged is said below.
+fn acceptance(tally: &Tally) -> String {
+    let all = share(tally.accepted, tally.records);
+    if tally.valid == 0 {
+        return format!("acceptance {all} of all");
+    }
+    format!(
+        "acceptance {} of the {} whose document was valid before by a server's rules, {all} of all",
+        share(tally.valid_accepted, tally.valid),
+        tally.valid
+    )
 }
 
 fn cautions(text: &mut String, tally: &Tally) {
