@@ -100,13 +100,22 @@ impl Pointer {
 
     /// Whether this pointer names `other` or something that holds it.
     pub fn covers(&self, other: &Self) -> bool {
-        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        covers(&self.0, &other.0)
+    }
+
+    /// Whether this pointer or the one written as `other` covers the other.
+    pub fn meets(&self, other: &str) -> bool {
+        covers(&self.0, other) || covers(other, &self.0)
     }
 
     /// The escaped text form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn covers(outer: &str, inner: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Nearly every key is what it looks like: looking a node up takes no memory.
@@ -157,6 +166,7 @@ mod tests {
         let spec = Pointer::of(["spec"]);
         assert!(spec.covers(&Pointer::of(["spec", "a"])));
         assert!(!spec.covers(&Pointer::of(["specs"])));
+        assert!(spec.meets("/spec") && spec.meets("/spec/a") && spec.meets("") && !spec.meets("/specs"));
     }
 
     #[test]

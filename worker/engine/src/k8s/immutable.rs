@@ -24,13 +24,7 @@ pub fn may_change(view: &View<'_>, patch: &Patch) -> bool {
         "Pod" => &["/spec"],
         kind => fields(kind),
     };
-    let meets = |at: &Pointer| {
-        places.iter().any(|place| {
-            let (longer, shorter) =
-                if at.as_str().len() > place.len() { (at.as_str(), *place) } else { (*place, at.as_str()) };
-            longer.strip_prefix(shorter).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
-    };
+    let meets = |at: &Pointer| places.iter().any(|place| at.meets(place));
     patch.0.iter().any(|op| match op {
         Op::Move { from, path } => meets(from) || meets(path),
         Op::Test { .. } => false,
