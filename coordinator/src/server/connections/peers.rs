@@ -286,11 +286,9 @@ impl Connection {
     /// Notes a call that was refused for want of a right: who repeats it is slowed down. Before the first permitted call
     /// each was counted when it began.
     pub(super) fn refused(&self, now: Instant) {
-        let mut state = lock(&self.state);
+        let state = lock(&self.state);
         if state.permitted {
-            state.overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
-            drop(state);
-            self.add_peer_overhead(now, REFUSED_CALL);
+            self.add_overhead(state, now, REFUSED_CALL);
         }
     }
 
@@ -299,9 +297,7 @@ impl Connection {
         let mut state = lock(&self.state);
         if !std::mem::replace(&mut state.permitted, true) {
             let credit = -REFUSED_CALL * f64::from(std::mem::take(&mut state.charged));
-            state.overhead.add(now, OWN_OVERHEAD_RATE, credit);
-            drop(state);
-            self.add_peer_overhead(now, credit);
+            self.add_overhead(state, now, credit);
         }
     }
 
@@ -324,9 +320,14 @@ impl Connection {
 
     /// Notes bytes of messages: as many bytes more are expected around them.
     pub(super) fn delivered(&self, now: Instant, bytes: usize) {
-        let credit = -2.0 * bytes as f64;
-        lock(&self.state).overhead.add(now, OWN_OVERHEAD_RATE, credit);
-        self.add_peer_overhead(now, credit);
+        self.add_overhead(lock(&self.state), now, -2.0 * bytes as f64);
+    }
+
+    /// Adds overhead of the connection, which is that of its peer too. The two are never locked at the same time.
+    fn add_overhead(&self, mut state: MutexGuard<'_, State>, now: Instant, bytes: f64) {
+        state.overhead.add(now, OWN_OVERHEAD_RATE, bytes);
+        drop(state);
+        self.add_peer_overhead(now, bytes);
     }
 
     /// Whether the peer as a whole has sent too much overhead.
@@ -362,11 +363,8 @@ impl Connection {
         let number = state.next;
         if !state.permitted {
             // Counted before it is answered: a peer without a right could send thousands before the first refusal.
-            let now = Instant::now();
             state.charged = state.charged.saturating_add(1);
-            state.overhead.add(now, OWN_OVERHEAD_RATE, REFUSED_CALL);
-            drop(state);
-            self.add_peer_overhead(now, REFUSED_CALL);
+            self.add_overhead(state, Instant::now(), REFUSED_CALL);
         }
         Ok(OpenRequest { connection: Arc::clone(self), number })
     }
