@@ -105,7 +105,7 @@ async fn reason(response: h2::client::ResponseFuture) -> Option<ErrorReason> {
 async fn connections_without_a_request_end_and_others_are_served() {
     let limits = ConnectionLimits { peer_connections: 9, first_request: SOON, ..ConnectionLimits::default() };
     let server = Server::start(limits).await;
-    // One connection for all its calls: when the place of one that it closes is free again, nobody tells.
+    // One connection for all its calls: the server frees the place of a closed one a little later.
     let mut honest = runs_client(connection(&server.served.url));
     assert!(honest.list(v1::ListRequest {}).await.is_ok());
     let half_header = [PREFACE, b"\0\0\x20\x01\x00\0\0\0\x01"].concat();

@@ -162,7 +162,7 @@ impl Connection {
     ) -> Result<ServerVerdict, Unreachable> {
         let path = format!("{path}?{DRY_RUN}&fieldValidation=Strict{further}");
         let reply = self.http.send(&Ask::send(method, path, content_type, content)).await?;
-        // A page of a proxy is no acceptance.
+        // A proxy may answer 200 with a page of its own.
         if reply.is_success() && reply.status.kind != identity.kind && reply.status.kind != "Status" {
             return Err(self.http.odd(&format!("HTTP {} without the object that was sent", reply.code)));
         }

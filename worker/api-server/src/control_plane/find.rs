@@ -36,7 +36,7 @@ pub enum FindError {
         /// Argument of the script that provides it.
         argument: String,
     },
-    /// The version is no version.
+    /// The text is not a version of Kubernetes.
     #[error("{0} is not a version of Kubernetes such as 1.37 or 1.37.2")]
     Version(String),
 }
