@@ -1,6 +1,5 @@
 //! In-process workers over gRPC, and the corpus readers. The only file that imports `worker`.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,19 +9,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig};
-use domain::ids::{AnswerKey, DocumentHash, WorkerName};
+use domain::ids::{AnswerKey, WorkerName};
 use llm::providers::Providers;
 use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
+use worker::server_judge::Definitions;
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
 use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
-
-/// Most documents of a corpus that define custom resources.
-const MOST_DEFINITIONS: usize = 1_000;
 
 /// Workers in this process.
 #[derive(Debug)]
@@ -87,28 +84,17 @@ pub async fn connect_server(
         let (corpus, config) = (corpus.clone(), config.clone());
         tokio::task::spawn_blocking(move || definitions(&corpus, &config)).await??
     } else {
-        Vec::new()
+        Definitions::default()
     };
-    Ok(Some(Arc::new(args.connect(&definitions).await?)))
+    Ok(Some(Arc::new(args.connect(definitions.texts()).await?)))
 }
 
-/// The documents of the corpus that define custom resources, each once.
-fn definitions(args: &CorpusArgs, config: &RunConfig) -> anyhow::Result<Vec<Arc<str>>> {
+/// The documents of the corpus that define custom resources.
+fn definitions(args: &CorpusArgs, config: &RunConfig) -> anyhow::Result<Definitions> {
     let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let mut found = BTreeMap::new();
-    corpus::read::<anyhow::Error>(&source, config, &mut |_, document| {
-        if document.text.contains("CustomResourceDefinition") {
-            anyhow::ensure!(
-                found.len() < MOST_DEFINITIONS,
-                "more than {MOST_DEFINITIONS} documents define resources"
-            );
-            found
-                .entry(DocumentHash::of(document.text.as_bytes()))
-                .or_insert_with(|| Arc::clone(&document.text));
-        }
-        Ok(())
-    })?;
-    Ok(found.into_values().collect())
+    let mut found = Definitions::default();
+    corpus::read::<anyhow::Error>(&source, config, &mut |_, document| Ok(found.take(&document.text)?))?;
+    Ok(found)
 }
 
 /// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use api_server::control_plane::Options;
-use api_server::{ApiServer, Limits, Source};
+use api_server::{ApiServer, Definitions, Limits, Source};
 use cli_support::failure::WithHint;
 use cli_support::output;
 use domain::config::RunConfig;
@@ -17,10 +17,8 @@ use domain::server_verdict::ServerVerdict;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
 
-/// Documents whose verdicts are remembered.
-const REMEMBERED: usize = 10_000;
-/// Bytes of custom resource definitions that are read from a corpus.
-const DEFINITION_BYTES: usize = 64 << 20;
+use crate::server_judge::Memory;
+
 /// Refused definitions that are named.
 const NAMED: usize = 5;
 
@@ -55,35 +53,12 @@ impl ServerArgs {
     }
 }
 
-/// The custom resource definitions of a corpus, as texts: what a control plane is prepared with.
-#[derive(Debug, Default)]
-pub(crate) struct Definitions {
-    texts: Vec<String>,
-    bytes: usize,
-}
-
-impl Definitions {
-    /// Keeps `text` if it may hold definitions.
-    pub(crate) fn take(&mut self, text: &str) -> anyhow::Result<()> {
-        if !text.contains("CustomResourceDefinition") || self.texts.last().is_some_and(|last| last == text) {
-            return Ok(());
-        }
-        self.bytes += text.len();
-        anyhow::ensure!(
-            self.bytes <= DEFINITION_BYTES,
-            "the custom resource definitions have more than {DEFINITION_BYTES} bytes"
-        );
-        self.texts.push(text.to_owned());
-        Ok(())
-    }
-}
-
 /// A server, asked from threads that may wait. Dropping it ends a control plane.
 pub(crate) struct ServerGate {
     runtime: Runtime,
     server: Option<ApiServer>,
     in_flight: usize,
-    known: Mutex<HashMap<DocumentHash, ServerVerdict>>,
+    known: Mutex<Memory>,
 }
 
 impl ServerGate {
@@ -106,7 +81,7 @@ impl ServerGate {
         let opened = runtime.block_on(async {
             let mut server = ApiServer::connect(source, limits).await?;
             let prepared =
-                server.prepare(&definitions.texts).await.context("cannot prepare the control plane")?;
+                server.prepare(definitions.texts()).await.context("cannot prepare the control plane")?;
             anyhow::Ok((server, prepared))
         });
         let (server, prepared) = opened
@@ -159,10 +134,7 @@ impl ServerGate {
         let asked = self.runtime.block_on(asked).context("the API server gave no verdict")?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (hash, verdict) in asked {
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert(hash, verdict.clone());
+            known.put(hash, verdict.clone());
             found.insert(hash, verdict);
         }
         hashes.iter().map(|hash| found.get(hash).cloned().context("no verdict")).collect()

@@ -58,6 +58,11 @@ impl Fixture {
     }
 }
 
+/// Whether a text may hold a definition: most documents hold none, and are not parsed for it.
+pub(crate) fn may_define(text: &str) -> bool {
+    text.contains(DEFINITION)
+}
+
 /// The kinds that a definition has served.
 fn served_by(definition: &Value) -> Vec<(String, String)> {
     let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
@@ -89,8 +94,7 @@ impl Fixtures {
 
     /// Adds the definitions that a text of the corpus holds.
     pub(crate) fn take(&mut self, text: &str, limits: &Limits) {
-        // Most documents are none, and are not read for it.
-        if !text.contains(DEFINITION) {
+        if !may_define(text) {
             return;
         }
         let Ok(document) = Document::parse(text, limits) else { return };

@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 pub mod control_plane;
+mod definitions;
 mod error;
 mod fixtures;
 mod limits;
@@ -14,6 +15,7 @@ mod server;
 mod source;
 mod transport;
 
+pub use definitions::{Definitions, TooMany};
 pub use error::{ConnectError, PrepareError, Unreachable};
 pub use fixtures::Prepared;
 pub use limits::Limits;

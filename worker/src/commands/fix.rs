@@ -10,7 +10,7 @@
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
 
-use api_server::Source;
+use api_server::{Definitions, Source};
 use clap::ValueEnum;
 use cli_support::failure::WithHint;
 use cli_support::{Exit, output};
@@ -30,7 +30,7 @@ use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, missing_break, patched_piece};
-use crate::server_gate::{Definitions, ServerArgs, ServerGate, ServerOpinion};
+use crate::server_gate::{ServerArgs, ServerGate, ServerOpinion};
 use corpus::{FileScan, Inputs, Place, Scan};
 
 /// Arguments of `worker fix`.
@@ -180,7 +180,7 @@ fn open_gate(args: &Args, inputs: &Inputs, config: &RunConfig) -> anyhow::Result
     if matches!(server, Source::ControlPlane(_)) {
         inputs.batches::<anyhow::Error>(&config.limits, |files| {
             let texts = files.iter().flat_map(|file| file.content.iter());
-            texts.flat_map(|text| yaml::split(text)).try_for_each(|piece| definitions.take(piece.text))
+            texts.flat_map(|text| yaml::split(text)).try_for_each(|piece| Ok(definitions.take(piece.text)?))
         })?;
     }
     ServerGate::open(&server, config, &definitions).map(Some)

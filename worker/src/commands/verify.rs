@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use api_server::Definitions;
 use clap::ValueEnum;
 use cli_support::{Exit, output};
 use domain::config::{Documents, GateProfile, RunConfig};
@@ -26,7 +27,7 @@ use serde_json::Value;
 use super::propose::{Form, Rows};
 use super::settings::Settings;
 use super::verdicts::{Judged, Proposed, Verdicts};
-use crate::server_gate::{Definitions, ServerArgs, ServerGate};
+use crate::server_gate::{ServerArgs, ServerGate};
 use crate::verifier::verify;
 use corpus::{Source, read};
 
@@ -107,7 +108,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn open(server: &api_server::Source, source: &Source, config: &RunConfig) -> anyhow::Result<ServerGate> {
     let mut definitions = Definitions::default();
     if matches!(server, api_server::Source::ControlPlane(_)) {
-        read::<anyhow::Error>(source, config, &mut |_, source| definitions.take(&source.text))?;
+        read::<anyhow::Error>(source, config, &mut |_, source| Ok(definitions.take(&source.text)?))?;
     }
     ServerGate::open(server, config, &definitions)
 }

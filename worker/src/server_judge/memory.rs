@@ -10,17 +10,17 @@ const MOST: usize = 4_096;
 
 /// Verdicts by the hash of the text that was asked about; the oldest is forgotten first.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     verdicts: HashMap<DocumentHash, ServerVerdict>,
     order: VecDeque<DocumentHash>,
 }
 
 impl Memory {
-    pub(super) fn get(&self, text: &DocumentHash) -> Option<&ServerVerdict> {
+    pub(crate) fn get(&self, text: &DocumentHash) -> Option<&ServerVerdict> {
         self.verdicts.get(text)
     }
 
-    pub(super) fn put(&mut self, text: DocumentHash, verdict: ServerVerdict) {
+    pub(crate) fn put(&mut self, text: DocumentHash, verdict: ServerVerdict) {
         if self.verdicts.insert(text, verdict).is_some() {
             return;
         }

@@ -11,8 +11,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use api_server::Definitions;
 pub(crate) use cache_client::CacheClient;
 pub use judge::{JudgeServer, ServerJudge, Unreachable};
 pub use lease_judge::LeaseJudge;
 pub(crate) use lease_judge::Stop;
+pub(crate) use memory::Memory;
 pub use source::{ServerArgs, supervise};
