@@ -8,7 +8,7 @@ use domain::ids::RunId;
 use llm::limit::Seconds;
 use proto::convert::CallResult;
 
-use super::rate_limit::{DIFFERENT, Health, RateLimiter};
+use super::rate_limit::{DIFFERENT, DIFFERENT_OF_PROVEN, Health, RateLimiter};
 use super::spend_limit::{QuestionCounts, SpendTracker};
 use super::state::GatewayState;
 
@@ -172,13 +172,14 @@ fn of_failure(
         FailureKind::Account => Verdict::Stop(reason.to_owned()),
         FailureKind::Key if tracker.questions.called == 0 => Verdict::Stop(reason.to_owned()),
         FailureKind::Key | FailureKind::Unknown => {
-            let never = tracker.spent.answered() == 0;
+            let answered = tracker.spent.answered();
+            let different = if answered < DIFFERENT as u64 { DIFFERENT } else { DIFFERENT_OF_PROVEN };
             let reason = reason.trim_end_matches('.');
-            if health.is_unknown_of_all() {
+            if health.is_unknown_of(different) {
                 Verdict::Stop(format!(
-                    "{reason}; {DIFFERENT} different questions in a row failed like this, and none was answered between"
+                    "{reason}; {different} different questions in a row failed like this, and none was answered between"
                 ))
-            } else if health.is_unknown_enough() && never {
+            } else if health.is_unknown_enough() && answered == 0 {
                 Verdict::Stop(format!("{reason}; no call of the run was answered"))
             } else {
                 ask_again(health.none_answered_within(tries) && !health.is_unknown_enough())

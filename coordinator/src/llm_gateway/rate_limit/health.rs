@@ -12,6 +12,10 @@ const OUTAGE_CALLS: u32 = 5;
 /// Different questions after which a failure is not one of a question.
 pub(crate) const DIFFERENT: usize = 3;
 
+/// As many where the provider has answered a run before: of a share of failures that the run survives a few come in a row
+/// by chance.
+pub(crate) const DIFFERENT_OF_PROVEN: usize = 12;
+
 /// Calls that failed for an unknown reason in a row after which nothing more is expected, if there are no other questions.
 const UNKNOWN_CALLS: u32 = 9;
 
@@ -63,7 +67,7 @@ struct Row {
     calls: u32,
     /// The last ones of them, that showed no sign of the provider.
     passing: u32,
-    /// Different questions of these, up to [`DIFFERENT`].
+    /// Different questions of these, up to [`DIFFERENT_OF_PROVEN`].
     questions: Vec<AnswerKey>,
     /// Calls that failed for an unknown reason.
     unknown: u32,
@@ -83,7 +87,7 @@ struct Outage {
 }
 
 fn note(questions: &mut Vec<AnswerKey>, key: AnswerKey) {
-    if questions.len() < DIFFERENT && !questions.contains(&key) {
+    if questions.len() < DIFFERENT_OF_PROVEN && !questions.contains(&key) {
         questions.push(key);
     }
 }
@@ -215,9 +219,10 @@ impl Health {
         self.row.as_ref().is_some_and(|row| row.passing > 0 && row.questions.len() < DIFFERENT)
     }
 
-    /// Whether several different questions failed for an unknown reason, with no answer between.
-    pub(crate) fn is_unknown_of_all(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| row.unknown_questions.len() >= DIFFERENT)
+    /// Whether so many different questions, at most [`DIFFERENT_OF_PROVEN`], failed for an unknown reason, with no answer
+    /// between.
+    pub(crate) fn is_unknown_of(&self, different: usize) -> bool {
+        self.row.as_ref().is_some_and(|row| row.unknown_questions.len() >= different)
     }
 
     /// Whether calls have failed for an unknown reason so often that no further question will tell more.

@@ -14,7 +14,7 @@ use llm::limit::{Controller, Seconds, Signal, Ticket, Turn};
 
 pub(crate) use fair_queue::{FairQueue, QueuedCall};
 use health::NextCall;
-pub(crate) use health::{DIFFERENT, Health, Waiting};
+pub(crate) use health::{DIFFERENT, DIFFERENT_OF_PROVEN, Health, Waiting};
 
 /// Permission to make a call.
 #[derive(Debug)]

@@ -331,6 +331,24 @@ fn an_unknown_failure_of_three_questions_in_a_row_ends_the_run() {
 }
 
 #[test]
+fn unknown_failures_that_come_in_a_row_by_chance_stop_nothing() {
+    for seed in 0..6 {
+        let dice = std::cell::RefCell::new(fastrand::Rng::with_seed(seed));
+        let mut scene = Scene::new(1_000, |config| config.limits.concurrency = Limit::at(20));
+        scene.play(6_000.0, |_, _| if dice.borrow_mut().f64() < 0.1 { unknown() } else { good() });
+        assert_eq!(scene.stopped(), 0, "seed {seed}: {:?}", scene.bench.halted);
+    }
+}
+
+#[test]
+fn unknown_failures_of_every_question_end_a_run_that_was_answered_before() {
+    let mut scene = Scene::new(200, |config| config.limits.concurrency = Limit::at(4));
+    scene.play(600.0, |_, which| if which < 100 { good() } else { unknown() });
+    assert!(scene.halted().contains("12 different questions in a row"), "{}", scene.halted());
+    assert!(scene.stopped() > 80, "{} stopped", scene.stopped());
+}
+
+#[test]
 fn an_unknown_failure_of_one_question_is_its_own() {
     for kind in [FailureKind::Unknown, FailureKind::Key] {
         let mut scene = Scene::new(40, |config| config.limits.concurrency = Limit::at(4));
