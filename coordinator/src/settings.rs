@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
+use domain::kubernetes::KubernetesRelease;
 use domain::schema_depth::SchemaDepth;
 use llm::settings::{Settings, is_of_provider};
 
@@ -30,6 +31,10 @@ pub(crate) struct ConfigArgs {
     /// server asked too (both)
     #[arg(long, value_enum, value_name = "DEPTH")]
     pub(crate) depth: Option<WhichDepth>,
+    /// Release of Kubernetes (1.30 to 1.37) whose API server the schema gate speaks for, and that a throw-away --control-plane
+    /// is of; `coordinator run` takes several, separated by commas, and judges the corpus by each in turn [default: 1.37]
+    #[arg(long, value_name = "RELEASE", value_delimiter = ',')]
+    pub(crate) kubernetes: Vec<KubernetesRelease>,
     /// Switch a gate off (policy, safety, schema, rescan); may be repeated
     #[arg(long, value_name = "GATE")]
     pub(crate) disable_gate: Vec<String>,
@@ -98,6 +103,11 @@ impl ConfigArgs {
             };
             format!("verifier.depth={depth}")
         }));
+        match self.kubernetes.as_slice() {
+            [] => {}
+            [release] => flags.push(format!("verifier.kubernetes=\"{release}\"")),
+            _ => anyhow::bail!("--kubernetes takes one release here; `coordinator run` takes several"),
+        }
         if !self.disable_gate.is_empty() {
             flags.push(format!("verifier.disabled_gates={}", self.disable_gate.join(", ")));
         }
@@ -158,6 +168,7 @@ mod tests {
             documents: Some(WhichDocuments::Manifest),
             shard_size: Some(7),
             depth: Some(WhichDepth::Embedded),
+            kubernetes: vec![KubernetesRelease::OLDEST],
             disable_gate: vec!["schema".to_owned(), "rescan".to_owned()],
             max_cost: Some(2.5),
             max_requests: Some(100),

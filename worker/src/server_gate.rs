@@ -12,12 +12,17 @@ use cli_support::failure::WithHint;
 use cli_support::output;
 use domain::config::RunConfig;
 use domain::ids::DocumentHash;
-use domain::outcome::{Fault, Gate, GateResult, Gates, Verdict};
-use domain::server_verdict::ServerVerdict;
+use domain::kubernetes::KubernetesRelease;
+use domain::outcome::{Fault, Gate, GateResult, Gates};
+use domain::record::Neighbours;
+use domain::server_verdict::{ServerAnswer, ServerIdentity, ServerVerdict};
+use engine::document::Document;
+use engine::verify::{ServerResult, decide, fault};
 use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::server_judge::Memory;
+use crate::server_judge::{Memory, admit};
 
 /// Refused definitions that are named.
 const NAMED: usize = 5;
@@ -57,6 +62,7 @@ impl ServerArgs {
 pub(crate) struct ServerGate {
     runtime: Runtime,
     server: Option<ApiServer>,
+    identity: ServerIdentity,
     in_flight: usize,
     known: Mutex<Memory>,
 }
@@ -95,12 +101,14 @@ impl ServerGate {
         for (name, why) in prepared.refused.iter().take(NAMED) {
             output::say(&format!("not installed: custom resource definition {name}: {why}"));
         }
-        Ok(Self { runtime, server: Some(server), in_flight, known: Mutex::default() })
+        let identity = ServerIdentity::new(server.version(), server.flags())
+            .context("the API server describes itself in an odd way")?;
+        Ok(Self { runtime, server: Some(server), identity, in_flight, known: Mutex::default() })
     }
 
-    /// The version of the server.
-    pub(crate) fn version(&self) -> &str {
-        self.server.as_ref().map_or("", ApiServer::version)
+    /// Which server it is.
+    pub(crate) fn identity(&self) -> &ServerIdentity {
+        &self.identity
     }
 
     /// The verdict on a text.
@@ -160,29 +168,41 @@ pub(crate) struct ServerOpinion {
     pub(crate) companions: Vec<ServerVerdict>,
 }
 
+/// The repair that a server was asked about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The unpatched document.
+    pub(crate) document: &'a Document,
+    /// The patched one; `None`: the patch does not apply.
+    pub(crate) patched: Option<&'a Value>,
+    /// Related objects of the same input.
+    pub(crate) neighbours: &'a Neighbours,
+    /// What the repair brings.
+    pub(crate) companions: &'a [Value],
+    /// The release of the configuration.
+    pub(crate) release: KubernetesRelease,
+}
+
 impl ServerOpinion {
-    /// Puts the opinion in the place of the embedded schema gate; returns the fault that all gates give.
-    pub(crate) fn decide(&self, gates: &mut Gates) -> Fault {
+    /// Puts the opinion in the place of the embedded schema gate; returns the fault that all gates give. `server`: whose
+    /// opinion it is.
+    pub(crate) fn decide(&self, gates: &mut Gates, asked: Asked<'_>, server: &ServerIdentity) -> Fault {
         gates.schema_before = GateResult::from_errors(self.before.errors());
-        gates.schema = self.after.as_ref().map_or(GateResult::NOT_RUN, |after| {
-            let of_companions = self.companions.iter().flat_map(ServerVerdict::errors);
-            let of_companions = of_companions.map(|error| format!("companion: {error}"));
-            GateResult::from_errors(after.errors().into_iter().chain(of_companions).collect())
-        });
-        let failed = |gate: &Gate| gates.of(*gate).verdict == Verdict::Failed;
-        if [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan].iter().any(failed) {
-            Fault::Patch
-        } else if failed(&Gate::Schema) {
-            self.fault_of_refusal()
-        } else {
-            Fault::None
-        }
+        gates.schema = GateResult::NOT_RUN;
+        let (Some(after), Some(patched)) = (&self.after, asked.patched) else {
+            return fault(gates, asked.document, asked.release);
+        };
+        let companions: Vec<_> = self.companions.iter().map(ServerAnswer::of).collect();
+        let after = ServerResult::new(server.version().into(), after);
+        let after = admit(after, patched, asked.neighbours, asked.companions, server);
+        decide(gates, asked.document, &companions.iter().collect::<Vec<_>>(), &after.answer, asked.release)
     }
 
     /// Why a repair is refused, in the server's words.
-    pub(crate) fn refusal(&self, version: &str) -> Option<String> {
+    pub(crate) fn refusal(&self, asked: Asked<'_>, server: &ServerIdentity) -> Option<String> {
         let mut gates = Gates::NOT_RUN;
-        let who = match self.decide(&mut gates) {
+        let version = server.version();
+        let who = match self.decide(&mut gates, asked, server) {
             Fault::None => return None,
             Fault::Environment => format!("the API server {version} cannot judge the document"),
             Fault::Document => {
@@ -194,43 +214,54 @@ impl ServerOpinion {
         };
         Some(format!("{who}: {}", gates.schema.errors.join("; ")))
     }
-
-    fn fault_of_refusal(&self) -> Fault {
-        let refused = || self.after.iter().chain(&self.companions).filter(|verdict| !verdict.class.accepts());
-        let elsewhere = refused().all(|verdict| verdict.class.is_environment());
-        let companion =
-            self.companions.iter().any(|verdict| !verdict.class.accepts() && !verdict.class.is_environment());
-        match (elsewhere, companion || self.before.class.accepts()) {
-            (true, _) => Fault::Environment,
-            (false, true) => Fault::Patch,
-            (false, false) => Fault::Document,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::server_verdict::ServerClass;
+    use domain::outcome::Verdict;
+    use domain::server_verdict::ServerClass::{
+        self, Accepted, Conflict, Invalid, StrictDecoding, UnknownKind,
+    };
+    use serde_json::json;
 
     use super::*;
 
     fn verdict(class: ServerClass) -> ServerVerdict {
-        let message = (!class.accepts()).then(|| "its words".to_owned());
+        let message = (!class.accepts()).then(|| format!("its words: {}", class.as_str()));
         ServerVerdict { class, code: 0, causes: Vec::new(), message, warnings: Vec::new() }
+    }
+
+    /// Fault and verdict of a repair of a Pod that names a service account.
+    fn decided(
+        before: ServerClass,
+        after: Option<ServerClass>,
+        companions: &[ServerClass],
+        flags: &str,
+        gates: &mut Gates,
+    ) -> (Fault, Verdict) {
+        let pod = json!({"kind": "Pod", "metadata": {"name": "a"}, "spec": {"serviceAccountName": "runner"}});
+        let document = Document::from_value(pod.clone()).expect("a document");
+        let companions = companions.iter().map(|class| verdict(*class)).collect();
+        let opinion = ServerOpinion { before: verdict(before), after: after.map(verdict), companions };
+        let server = ServerIdentity::new("v1.37.2", flags).expect("an identity");
+        let asked = Asked {
+            document: &document,
+            patched: after.map(|_| &pod),
+            neighbours: &Neighbours::Unknown,
+            companions: &[],
+            release: KubernetesRelease::NEWEST,
+        };
+        (opinion.decide(gates, asked, &server), gates.schema.verdict)
     }
 
     #[test]
     fn a_refusal_has_the_fault_of_who_caused_it() {
-        use ServerClass::{Accepted, Conflict, Invalid, StrictDecoding, UnknownKind};
         let fault = |before, after, companions: &[ServerClass]| {
-            let companions = companions.iter().map(|class| verdict(*class)).collect();
-            let opinion = ServerOpinion { before: verdict(before), after: Some(verdict(after)), companions };
-            let mut gates = Gates::NOT_RUN;
-            (opinion.decide(&mut gates), gates.schema.verdict)
+            decided(before, Some(after), companions, "", &mut { Gates::NOT_RUN })
         };
         assert_eq!(fault(Accepted, Conflict, &[]), (Fault::None, Verdict::Passed));
         assert_eq!(fault(Accepted, Invalid, &[]), (Fault::Patch, Verdict::Failed));
-        assert_eq!(fault(StrictDecoding, Invalid, &[]), (Fault::Document, Verdict::Failed));
+        assert_eq!(fault(StrictDecoding, StrictDecoding, &[]), (Fault::Document, Verdict::Failed));
         assert_eq!(fault(Invalid, Accepted, &[]), (Fault::None, Verdict::Passed));
         assert_eq!(fault(UnknownKind, UnknownKind, &[]), (Fault::Environment, Verdict::Failed));
         assert_eq!(fault(Accepted, Accepted, &[Invalid]), (Fault::Patch, Verdict::Failed));
@@ -238,13 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn an_account_that_nobody_makes_is_looked_up_where_the_server_does_not() {
+        let without = "--disable-admission-plugins=ServiceAccount";
+        let found = |flags| decided(Accepted, Some(Accepted), &[], flags, &mut { Gates::NOT_RUN });
+        assert_eq!(found(without), (Fault::Environment, Verdict::Failed));
+        assert_eq!(found("cluster=1"), (Fault::None, Verdict::Passed));
+    }
+
+    #[test]
     fn a_patch_that_does_not_apply_is_not_asked_about() {
-        let opinion =
-            ServerOpinion { before: verdict(ServerClass::Invalid), after: None, companions: Vec::new() };
         let mut gates = Gates::NOT_RUN;
         gates.apply = GateResult::from_errors(vec!["no such path".to_owned()]);
-        assert_eq!(opinion.decide(&mut gates), Fault::Patch);
-        assert_eq!(gates.schema.verdict, Verdict::NotRun);
-        assert_eq!(gates.schema_before.errors, ["its words"]);
+        assert_eq!(decided(Invalid, None, &[], "", &mut gates), (Fault::Patch, Verdict::NotRun));
+        assert_eq!(gates.schema_before.errors, ["its words: invalid"]);
     }
 }

@@ -46,6 +46,6 @@ fn ask(
     let answer = server.ask(&to_yaml(patched), &[document, patched])?;
     let answer = server.admit(answer, patched, candidate.neighbours, &candidate.proposal.companions);
     let ms = clock() - start;
-    judge_after(verification, candidate.document, config.verifier.depth, &companions, answer, ms);
+    judge_after(verification, candidate.document, &config.verifier, &companions, answer, ms);
     Some(())
 }

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod config;
 pub mod ids;
 pub mod image;
+pub mod kubernetes;
 pub mod outcome;
 pub mod patch;
 pub mod pointer;

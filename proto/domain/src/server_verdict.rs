@@ -229,6 +229,11 @@ impl ServerIdentity {
     pub fn flags(&self) -> &str {
         &self.flags
     }
+
+    /// Whether it refuses a Pod whose service account does not exist, as the admission plug-in `ServiceAccount` does.
+    pub fn looks_up_accounts(&self) -> bool {
+        !self.flags.contains("--disable-admission-plugins=ServiceAccount")
+    }
 }
 
 impl std::fmt::Display for ServerIdentity {

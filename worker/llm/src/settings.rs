@@ -22,9 +22,10 @@ pub struct Settings {
 pub fn defaults() -> serde_json::Result<Value> {
     let run = RunConfig::default();
     let mut tree = serde_json::to_value(&run)?;
-    // A run's text leaves it out where it is the default.
+    // A run's text leaves them out where they are the default.
     if let Some(verifier) = tree.get_mut("verifier").and_then(Value::as_object_mut) {
         verifier.insert("depth".to_owned(), serde_json::to_value(run.verifier.depth)?);
+        verifier.insert("kubernetes".to_owned(), serde_json::to_value(run.verifier.kubernetes)?);
     }
     for (name, mut section) in providers()? {
         if let (Some(run), Some(section)) = (tree.get_mut(&name), section.as_object_mut()) {

@@ -30,7 +30,7 @@ use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
 use crate::repair::{Attempt, attempt, diff, missing_break, patched_piece};
-use crate::server_gate::{ServerArgs, ServerGate, ServerOpinion};
+use crate::server_gate::{Asked, ServerArgs, ServerGate, ServerOpinion};
 use corpus::{FileScan, Inputs, Place, Scan};
 
 /// Arguments of `worker fix`.
@@ -278,7 +278,14 @@ impl ObjectRepair<'_> {
                         ));
                         continue;
                     }
-                    if let Some(refusal) = self.refusal(piece, &rewritten.text, &proposal.companions)? {
+                    let asked = Asked {
+                        document: &document,
+                        patched: Some(&next.value),
+                        neighbours: &self.neighbours,
+                        companions: &proposal.companions,
+                        release: self.config.verifier.kubernetes,
+                    };
+                    if let Some(refusal) = self.refusal(piece, &rewritten.text, asked)? {
                         repaired.left.push(format!("{subject}: {refusal}"));
                         continue;
                     }
@@ -312,18 +319,16 @@ impl ObjectRepair<'_> {
         Ok(())
     }
 
-    /// Why the server refuses a repair, if there is a server and it does.
-    fn refusal(&self, before: &str, after: &str, companions: &[Value]) -> anyhow::Result<Option<String>> {
+    /// Why the server refuses a repair, if there is a server and it does. `before` and `after`: the text around it.
+    fn refusal(&self, before: &str, after: &str, asked: Asked<'_>) -> anyhow::Result<Option<String>> {
         let Some(gate) = self.gate else { return Ok(None) };
+        let of_companion = |companion| gate.judge(&yaml::to_yaml(companion));
         let opinion = ServerOpinion {
             before: gate.judge(before)?,
             after: Some(gate.judge(after)?),
-            companions: companions
-                .iter()
-                .map(|companion| gate.judge(&yaml::to_yaml(companion)))
-                .collect::<anyhow::Result<_>>()?,
+            companions: asked.companions.iter().map(of_companion).collect::<anyhow::Result<_>>()?,
         };
-        Ok(opinion.refusal(gate.version()))
+        Ok(opinion.refusal(asked, gate.identity()))
     }
 
     /// Adds a companion to the neighbours of the object.

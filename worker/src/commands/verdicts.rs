@@ -5,16 +5,19 @@
 use std::sync::Arc;
 
 use cli_support::{Exit, output};
+use domain::kubernetes::KubernetesRelease;
 use domain::outcome::{Fault, Gate, Gates, Status, Verdict};
 use domain::policy::PolicyName;
-use domain::record::Record;
-use engine::verify::Verification;
+use domain::record::{Neighbours, Record};
+use domain::server_verdict::ServerIdentity;
+use engine::document::Document;
+use engine::verify::{Before, Verification};
 use engine::yaml::to_yaml;
 use serde_json::{Value, json};
 
 use super::propose::Rows;
 use crate::repair::verdicts;
-use crate::server_gate::{ServerGate, ServerOpinion};
+use crate::server_gate::{Asked, ServerGate, ServerOpinion};
 
 /// Rows that wait for a server at the same time.
 const BATCH: usize = 256;
@@ -47,6 +50,14 @@ struct Waiting {
     judged: Judged,
 }
 
+/// A document with what is known of it before any patch.
+pub(super) struct Examined {
+    pub(super) document: Document,
+    pub(super) neighbours: Neighbours,
+    pub(super) before: Before,
+    pub(super) release: KubernetesRelease,
+}
+
 impl Verdicts {
     pub(super) fn begin(out: Rows, gate: Option<ServerGate>) -> Self {
         let faults = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
@@ -57,18 +68,18 @@ impl Verdicts {
     pub(super) fn push(
         &mut self,
         record: &Record,
-        before: &Arc<str>,
+        text: &Arc<str>,
         proposed: Option<&Arc<Proposed>>,
         judged: Judged,
     ) -> anyhow::Result<()> {
         let row = Waiting {
             id: record.id.to_string(),
             policy: record.policy(),
-            before: Arc::clone(before),
+            before: Arc::clone(text),
             proposed: proposed.cloned(),
             judged,
         };
-        self.waiting_bytes += before.len() + row.judged.patched_yaml.as_ref().map_or(0, String::len);
+        self.waiting_bytes += text.len() + row.judged.patched_yaml.as_ref().map_or(0, String::len);
         self.waiting.push(row);
         if self.gate.is_none() || self.waiting.len() >= BATCH || self.waiting_bytes >= BATCH_BYTES {
             self.flush()?;
@@ -93,7 +104,7 @@ impl Verdicts {
                     .filter(|(known, _)| *known == fault)
                     .for_each(|(_, count)| *count += 1);
             }
-            let server = self.gate.as_ref().map(ServerGate::version);
+            let server = self.gate.as_ref().map(|gate| gate.identity().version());
             self.out.push(&row.judged.row(&row.id, &row.policy, server))?;
         }
         Ok(())
@@ -129,7 +140,8 @@ fn ask(gate: &ServerGate, rows: &mut [Waiting]) -> anyhow::Result<()> {
         let Some(before) = found.next() else { anyhow::bail!("a verdict is missing") };
         let after = if row.judged.patched_yaml.is_some() { found.next() } else { None };
         let companions = found.by_ref().take(companions.len()).collect();
-        row.judged.take(ServerOpinion { before, after, companions });
+        let proposed = row.proposed.as_deref();
+        row.judged.take(ServerOpinion { before, after, companions }, proposed, gate.identity());
     }
     Ok(())
 }
@@ -137,7 +149,7 @@ fn ask(gate: &ServerGate, rows: &mut [Waiting]) -> anyhow::Result<()> {
 impl Waiting {
     /// A record that could not be processed has no document to ask about.
     fn is_asked(&self) -> bool {
-        self.judged.status != Status::Error
+        self.judged.examined.is_some()
     }
 
     fn companion_texts(&self) -> Vec<String> {
@@ -156,6 +168,9 @@ pub(super) struct Judged {
     new_violations: Vec<String>,
     collateral: Vec<String>,
     errors: Vec<String>,
+    /// `None`: the record could not be processed.
+    examined: Option<Arc<Examined>>,
+    patched: Option<Value>,
     patched_yaml: Option<String>,
     ms: f64,
     server: Option<ServerOpinion>,
@@ -170,13 +185,15 @@ impl Judged {
             new_violations: Vec::new(),
             collateral: Vec::new(),
             errors: vec![error],
+            examined: None,
+            patched: None,
             patched_yaml: None,
             ms: 0.0,
             server: None,
         }
     }
 
-    pub(super) fn of(verification: Verification, ms: f64) -> Self {
+    pub(super) fn of(verification: Verification, examined: &Arc<Examined>, ms: f64) -> Self {
         let accepted = verification.accepted();
         Self {
             status: if accepted { Status::Accepted } else { Status::Rejected },
@@ -186,14 +203,24 @@ impl Judged {
             new_violations: verification.new_violations,
             collateral: verification.collateral,
             gates: verification.gates,
+            examined: Some(Arc::clone(examined)),
+            patched: verification.patched,
             ms,
             server: None,
         }
     }
 
     /// Takes what a server says in the place of the embedded schema gate.
-    fn take(&mut self, opinion: ServerOpinion) {
-        self.fault = opinion.decide(&mut self.gates);
+    fn take(&mut self, opinion: ServerOpinion, proposed: Option<&Proposed>, server: &ServerIdentity) {
+        let Some(examined) = &self.examined else { return };
+        let asked = Asked {
+            document: &examined.document,
+            patched: self.patched.as_ref(),
+            neighbours: &examined.neighbours,
+            companions: proposed.map_or(&[], |proposed| &proposed.companions),
+            release: examined.release,
+        };
+        self.fault = opinion.decide(&mut self.gates, asked, server);
         self.status = if self.fault == Fault::None { Status::Accepted } else { Status::Rejected };
         self.errors = Gate::ALL.iter().flat_map(|gate| self.gates.of(*gate).errors.iter().cloned()).collect();
         self.server = Some(opinion);

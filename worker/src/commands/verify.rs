@@ -20,14 +20,15 @@ use domain::policy::PolicyName;
 use domain::published;
 use domain::record::{Record, SourceDocument};
 use engine::document::Document;
-use engine::verify::{Before, Candidate, examine};
+use engine::verify::{Candidate, examine};
 use results::input::json::Elements;
 use serde_json::Value;
 
 use super::propose::{Form, Rows};
 use super::settings::Settings;
-use super::verdicts::{Judged, Proposed, Verdicts};
+use super::verdicts::{Examined, Judged, Proposed, Verdicts};
 use crate::server_gate::{ServerArgs, ServerGate};
+use crate::server_judge::definitions;
 use crate::verifier::verify;
 use corpus::{Source, read};
 
@@ -106,10 +107,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Connects to a server; a control plane is prepared with the definitions of the corpus.
 fn open(server: &api_server::Source, source: &Source, config: &RunConfig) -> anyhow::Result<ServerGate> {
-    let mut definitions = Definitions::default();
-    if matches!(server, api_server::Source::ControlPlane(_)) {
-        read::<anyhow::Error>(source, config, &mut |_, source| Ok(definitions.take(&source.text)?))?;
-    }
+    let definitions = if matches!(server, api_server::Source::ControlPlane(_)) {
+        definitions(source, config)?
+    } else {
+        Definitions::default()
+    };
     ServerGate::open(server, config, &definitions)
 }
 
@@ -149,14 +151,12 @@ fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Ent
     Ok(found)
 }
 
-/// An examined document, or why it cannot be read.
-type Examined = Result<(Document, Before), String>;
-
 /// Verifies record after record; consecutive records of one document share its examination.
 struct Verifier<'c> {
     config: &'c RunConfig,
     start: Instant,
-    last: Option<(DocumentHash, Examined)>,
+    /// The last document; `Err`: why it cannot be read.
+    last: Option<(DocumentHash, Result<Arc<Examined>, String>)>,
 }
 
 impl Verifier<'_> {
@@ -185,24 +185,29 @@ impl Verifier<'_> {
         let policy: PolicyName = record.policy();
         let clock = || self.start.elapsed().as_secs_f64() * 1e3;
         match &self.last {
-            Some((_, Ok((document, before)))) => {
-                let neighbours = &source.neighbours;
-                let candidate =
-                    Candidate { document, neighbours, before, policy: &policy, proposal: &proposal };
+            Some((_, Ok(examined))) => {
+                let candidate = Candidate {
+                    document: &examined.document,
+                    neighbours: &examined.neighbours,
+                    before: &examined.before,
+                    policy: &policy,
+                    proposal: &proposal,
+                };
                 let start = clock();
                 let verification = verify(candidate, self.config, &clock);
-                Judged::of(verification, clock() - start)
+                Judged::of(verification, examined, clock() - start)
             }
             Some((_, Err(error))) => Judged::failed(Fault::Document, error.clone()),
             None => Judged::failed(Fault::Document, "the document was not read".to_owned()),
         }
     }
 
-    fn examine(&self, source: &SourceDocument) -> Examined {
+    fn examine(&self, source: &SourceDocument) -> Result<Arc<Examined>, String> {
         let document =
             Document::parse(&source.text, &self.config.limits).map_err(|error| error.to_string())?;
         let clock = || self.start.elapsed().as_secs_f64() * 1e3;
-        let before = examine(&document, &source.neighbours, self.config, &clock);
-        Ok((document, before))
+        let neighbours = source.neighbours.clone();
+        let before = examine(&document, &neighbours, self.config, &clock);
+        Ok(Arc::new(Examined { document, neighbours, before, release: self.config.verifier.kubernetes }))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::ids::DocumentHash;
 use domain::record::Neighbours;
-use domain::server_verdict::{ServerCause, ServerVerdict};
+use domain::server_verdict::{ServerCause, ServerIdentity, ServerVerdict};
 use engine::verify::{ServerResult, admitted};
 use sensitive::Masks;
 use serde_json::Value;
@@ -23,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often a wait looks whether it has to end.
 const TICK: Duration = Duration::from_millis(50);
-
-/// The flag of a server that looks no service account up.
-const WITHOUT_ACCOUNTS: &str = "--disable-admission-plugins=ServiceAccount";
 
 /// Verdicts that wait to be stored together.
 const BATCH: usize = 64;
@@ -93,7 +90,7 @@ impl LeaseJudge {
         Some(ServerResult::new(self.judge.version(), &verdict?))
     }
 
-    /// Judges the service account of a Pod that a server without the admission plug-in `ServiceAccount` accepts.
+    /// As [`admit`], for this server.
     pub(crate) fn admit(
         &self,
         answer: ServerResult,
@@ -101,11 +98,7 @@ impl LeaseJudge {
         neighbours: &Neighbours,
         companions: &[Value],
     ) -> ServerResult {
-        if self.judge.identity().flags().contains(WITHOUT_ACCOUNTS) {
-            admitted(answer, object, neighbours, companions)
-        } else {
-            answer
-        }
+        admit(answer, object, neighbours, companions, self.judge.identity())
     }
 
     async fn find(&self, hash: DocumentHash, text: &str, objects: &[&Value]) -> Option<ServerVerdict> {
@@ -176,6 +169,20 @@ impl LeaseJudge {
             "cannot store verdicts of the API server: a later run asks for them again"
         );
     }
+}
+
+/// Judges the service account of a Pod that a server accepts which looks none up.
+pub(crate) fn admit(
+    answer: ServerResult,
+    object: &Value,
+    neighbours: &Neighbours,
+    companions: &[Value],
+    server: &ServerIdentity,
+) -> ServerResult {
+    if server.looks_up_accounts() {
+        return answer;
+    }
+    admitted(answer, object, neighbours, companions)
 }
 
 /// A server repeats values in its messages: those of secrets are masked before a verdict is kept anywhere.

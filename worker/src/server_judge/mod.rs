@@ -15,6 +15,6 @@ pub use api_server::Definitions;
 pub(crate) use cache_client::CacheClient;
 pub use judge::{JudgeServer, ServerJudge, Unreachable};
 pub use lease_judge::LeaseJudge;
-pub(crate) use lease_judge::Stop;
+pub(crate) use lease_judge::{Stop, admit};
 pub(crate) use memory::Memory;
-pub use source::{ServerArgs, supervise};
+pub use source::{ServerArgs, definitions, supervise};

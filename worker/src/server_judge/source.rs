@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use api_server::control_plane::{self, Options};
-use api_server::{ApiServer, Limits, Source};
+use api_server::{ApiServer, Definitions, Limits, Source};
+use domain::config::RunConfig;
+use domain::kubernetes::KubernetesRelease;
 use domain::server_verdict::{ServerIdentity, ServerVerdict};
 use futures::future::BoxFuture;
 
@@ -20,7 +22,7 @@ pub struct ServerArgs {
     kubeconfig: Option<PathBuf>,
     /// Judge them by a throw-away API server that is started here, of this version [default: the newest that
     /// `scripts/control-plane` has built]
-    #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     control_plane: Option<String>,
 }
 
@@ -33,6 +35,21 @@ impl ServerArgs {
     /// Whether it is one that is started here.
     pub const fn is_control_plane(&self) -> bool {
         self.control_plane.is_some()
+    }
+
+    /// The same, with a throw-away one of this release where no version is named.
+    ///
+    /// # Errors
+    /// Another release is named.
+    pub fn of_release(&self, release: KubernetesRelease) -> anyhow::Result<Self> {
+        let Some(version) = &self.control_plane else { return Ok(self.clone()) };
+        let minor = version.trim_start_matches('v').split('.').take(2).collect::<Vec<_>>().join(".");
+        anyhow::ensure!(
+            version.is_empty() || minor == release.to_string(),
+            "--control-plane={version} is not of the release of --kubernetes {release}: leave its version out"
+        );
+        let control_plane = Some(if version.is_empty() { release.to_string() } else { version.clone() });
+        Ok(Self { control_plane, ..self.clone() })
     }
 
     /// The server that was named, else that of the environment; a throw-away one knows the definitions in `documents`.
@@ -62,6 +79,16 @@ impl ServerArgs {
             .context("the API server describes itself in an odd way")?;
         Ok(ServerJudge::new(Connected { server, identity }))
     }
+}
+
+/// The documents of a corpus that define custom resources: what a throw-away server is given, so that it knows their kinds.
+///
+/// # Errors
+/// The corpus cannot be read, or it defines too many.
+pub fn definitions(source: &corpus::Source, config: &RunConfig) -> anyhow::Result<Definitions> {
+    let mut found = Definitions::default();
+    corpus::read::<anyhow::Error>(source, config, &mut |_, document| Ok(found.take(&document.text)?))?;
+    Ok(found)
 }
 
 /// A server that is connected.

@@ -15,6 +15,7 @@ pub use stored::StoredConfig;
 
 use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
+use crate::kubernetes::KubernetesRelease;
 use crate::outcome::Gate;
 use crate::schema_depth::SchemaDepth;
 
@@ -124,6 +125,9 @@ pub struct VerifierConfig {
     /// What decides the schema gate: `embedded`, `server` or `both`.
     #[serde(skip_serializing_if = "SchemaDepth::is_embedded")]
     pub depth: SchemaDepth,
+    /// The release whose API server the embedded schema gate speaks for, 1.30 to 1.37.
+    #[serde(skip_serializing_if = "KubernetesRelease::is_newest")]
+    pub kubernetes: KubernetesRelease,
 }
 
 /// Which demands the gates make.

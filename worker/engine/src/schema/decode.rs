@@ -8,8 +8,17 @@ use serde::Deserialize;
 use super::model::{Definition, DefinitionId, Field, Model, Resource, Type, TypeId, prefix};
 use super::required;
 
-/// The file `scripts/schemas` wrote.
-pub(super) const EMBEDDED: &[u8] = include_bytes!("../../schemas/kubernetes-1.37.0.json.gz");
+/// The files `scripts/schemas` wrote, of each release from the oldest to the newest.
+pub(super) const EMBEDDED: [&[u8]; 8] = [
+    include_bytes!("../../schemas/kubernetes-1.30.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.31.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.32.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.33.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.34.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.35.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.36.json.gz"),
+    include_bytes!("../../schemas/kubernetes-1.37.json.gz"),
+];
 
 /// The format this code reads.
 const FORMAT: u32 = 1;
@@ -90,7 +99,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Model, DecodeError> {
     if !kinds.is_sorted_by(|a, b| (&a.group, &a.version, &a.kind) < (&b.group, &b.version, &b.kind)) {
         return Err(DecodeError::Order("the table of kinds".to_owned()));
     }
-    Ok(Model { release: file.release, definitions, inner: compiler.inner, kinds })
+    Ok(Model { version: file.release, definitions, inner: compiler.inner, kinds })
 }
 
 struct Compiler {

@@ -1,7 +1,8 @@
 //! The embedded depth of the schema gate: would an API server accept this object?
 //!
-//! *Owns* the structure of every built-in kind of one Kubernetes release, embedded in the binary, and the server's own rules
-//! for the kinds that users write (`rules/`).
+//! *Owns* the structure of every built-in kind of each Kubernetes release from 1.30 on, embedded in the binary, and the
+//! server's own rules for the kinds that users write (`rules/`): those of the newest release, and what differs in older ones
+//! (`rules/features.rs`).
 //! *Never* judges what depends on a cluster: namespaces, classes and definitions that may exist, ranges of ports and
 //! addresses, webhooks.
 //! *Invariant*: the order is the server's. It decodes strictly; what it cannot decode it reports first and alone. Then it

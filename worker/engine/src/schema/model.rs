@@ -92,7 +92,8 @@ pub(super) struct Resource {
 /// Everything the embedded file says.
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) release: String,
+    /// The version it was published with.
+    pub(super) version: String,
     pub(super) definitions: Vec<Definition>,
     /// What lists and maps hold.
     pub(super) inner: Vec<Type>,

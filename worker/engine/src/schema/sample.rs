@@ -24,7 +24,7 @@ pub(crate) struct Addition {
 /// Every addition to a document of a built-in kind: to each field that is missing, and over each that is there. Lists get
 /// a new entry, and their first one is changed.
 pub(crate) fn additions(document: &Value) -> Vec<Addition> {
-    let model = &Structural::embedded().model;
+    let model = &Structural::newest().model;
     let text = |key| document.get(key).and_then(Value::as_str).unwrap_or_default();
     let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
     let id = model.definition_of(group, version, text("kind")).expect("a built-in kind");

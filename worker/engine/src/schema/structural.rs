@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use domain::kubernetes::KubernetesRelease;
 use domain::pointer::Pointer;
 use serde_json::{Map, Value};
 
@@ -45,31 +46,41 @@ impl Report {
     }
 }
 
-/// The structure of every built-in kind of one Kubernetes release.
+/// The structure of every built-in kind of one Kubernetes release, and which rules of its server hold.
 #[derive(Debug)]
 pub struct Structural {
     pub(super) model: Model,
+    pub(super) release: KubernetesRelease,
 }
 
 impl Structural {
-    /// The release embedded in the binary, decoded on first use.
+    /// A release, decoded on first use: each is embedded in the binary.
     ///
     /// # Panics
-    /// Never: the embedded file is fixed when the binary is built, and a test decodes it.
-    pub fn embedded() -> &'static Self {
-        static EMBEDDED_ONCE: OnceLock<Structural> = OnceLock::new();
-        EMBEDDED_ONCE
-            .get_or_init(|| Self::decode(EMBEDDED).expect("the embedded schemas decode: a test does it"))
+    /// Never: the embedded files are fixed when the binary is built, and a test decodes each.
+    pub fn of(release: KubernetesRelease) -> &'static Self {
+        static DECODED: [OnceLock<Structural>; EMBEDDED.len()] = [const { OnceLock::new() }; EMBEDDED.len()];
+        let at = usize::from(release.minor() - KubernetesRelease::OLDEST.minor());
+        let (once, bytes) =
+            DECODED.get(at).zip(EMBEDDED.get(at)).expect("each release is embedded: a test looks");
+        once.get_or_init(|| {
+            Self::decode(bytes, release).expect("the embedded schemas decode: a test does it")
+        })
+    }
+
+    /// The newest release.
+    pub fn newest() -> &'static Self {
+        Self::of(KubernetesRelease::NEWEST)
     }
 
     /// Decodes a file that `scripts/schemas` wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode(bytes).map(|model| Self { model })
+    pub fn decode(bytes: &[u8], release: KubernetesRelease) -> Result<Self, DecodeError> {
+        decode(bytes).map(|model| Self { model, release })
     }
 
-    /// The Kubernetes release, e.g. `1.37.0`.
-    pub fn release(&self) -> &str {
-        &self.model.release
+    /// The version that the structure was published with, e.g. `1.37.0`.
+    pub fn version(&self) -> &str {
+        &self.model.version
     }
 
     /// How many kinds (of a group and version) it knows.
@@ -79,7 +90,7 @@ impl Structural {
 
     /// Judges a document; `duplicate_keys` are the repeated keys its parser met, which the value cannot show.
     pub fn validate(&self, document: &Value, duplicate_keys: &[Pointer]) -> Report {
-        let mut walk = Walk::new(&self.model);
+        let mut walk = Walk::new(&self.model, self.release);
         let mut verdict = Verdict::default();
         document_of(&mut walk, document, None, &mut verdict);
         let mut errors = walk.into_errors();
@@ -103,7 +114,7 @@ impl Structural {
     /// What the server would say of a document if it ignored what it cannot decode, e.g. unknown fields: errors that these
     /// hide, and that show when they are mended.
     pub fn hidden_errors(&self, document: &Value) -> Vec<SchemaError> {
-        let mut walk = Walk::lenient(&self.model);
+        let mut walk = Walk::lenient(&self.model, self.release);
         document_of(&mut walk, document, None, &mut Verdict::default());
         let mut errors = walk.into_errors();
         errors.retain(|error| !error.kind.hides_validation());
@@ -180,7 +191,7 @@ fn object_of<'a>(walk: &mut Walk<'a>, kind: &'a Resource, object: &'a Value, fie
     }
     if !walk.settle(before) {
         let identity = (&*kind.group, &*kind.version, &*kind.kind);
-        walk.adopt(object, rules::check(identity, object, kind.is_namespaced()));
+        walk.adopt(object, rules::check(identity, object, kind.is_namespaced(), walk.release()));
     }
 }
 

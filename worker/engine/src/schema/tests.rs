@@ -1,5 +1,6 @@
 //! The embedded file, and the rules on small documents.
 
+use domain::kubernetes::KubernetesRelease;
 use domain::pointer::Pointer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,13 +14,13 @@ use super::{Report, Structural};
 use crate::testing::document;
 
 fn report(document: &Value) -> Report {
-    Structural::embedded().validate(document, &[])
+    Structural::newest().validate(document, &[])
 }
 
 /// The messages of a document given as YAML.
 fn messages(yaml: &str) -> Vec<String> {
     let document = document(yaml);
-    let report = Structural::embedded().validate(&document.value, &document.duplicate_keys);
+    let report = Structural::newest().validate(&document.value, &document.duplicate_keys);
     assert!(!matches!(report, Report::UnknownKind { .. }), "unknown kind: {yaml}");
     report.errors().iter().map(ToString::to_string).collect()
 }
@@ -36,25 +37,31 @@ fn in_deployment(lines: &str, container: &str) -> Vec<String> {
 const POD: &str = "spec.template.spec";
 
 #[test]
-fn the_embedded_file_is_the_recorded_one() {
-    let text = decompress(EMBEDDED).unwrap();
-    let hash = Sha256::digest(&text).iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
-    let recorded = include_str!("../../schemas/kubernetes-1.37.0.sha256");
-    assert_eq!(format!("{hash}  kubernetes-1.37.0.json\n"), recorded);
-    let embedded = Structural::embedded();
-    assert_eq!((embedded.release(), embedded.kinds()), ("1.37.0", 201));
+fn the_embedded_files_are_the_recorded_ones() {
+    let mut hashes = String::new();
+    for (release, embedded) in KubernetesRelease::all().zip(EMBEDDED) {
+        let text = decompress(embedded).unwrap();
+        let hash = Sha256::digest(&text).iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+        hashes.push_str(&format!("{hash}  kubernetes-{release}.json\n"));
+        assert_eq!(Structural::of(release).version(), format!("{release}.0"));
+    }
+    assert_eq!(hashes, include_str!("../../schemas/kubernetes.sha256"));
+    assert_eq!(KubernetesRelease::all().count(), EMBEDDED.len());
+    assert_eq!(Structural::newest().kinds(), 201);
+    assert_eq!(Structural::of(KubernetesRelease::OLDEST).kinds(), 158);
 }
 
 #[test]
 fn damaged_files_are_refused() {
-    assert!(Structural::decode(b"no gzip").is_err());
-    assert!(Structural::decode(&EMBEDDED[..EMBEDDED.len() / 2]).is_err());
+    let newest = EMBEDDED[EMBEDDED.len() - 1];
+    assert!(Structural::decode(b"no gzip", KubernetesRelease::NEWEST).is_err());
+    assert!(Structural::decode(&newest[..newest.len() / 2], KubernetesRelease::NEWEST).is_err());
 }
 
 /// A row that the publication agrees with, or that names nothing, must go.
 #[test]
 fn every_correction_of_required_fields_still_corrects_something() {
-    let file: Value = serde_json::from_slice(&decompress(EMBEDDED).unwrap()).unwrap();
+    let file: Value = serde_json::from_slice(&decompress(EMBEDDED[EMBEDDED.len() - 1]).unwrap()).unwrap();
     let definitions = file["definitions"].as_array().unwrap();
     for (name, field) in required::optional() {
         let suffix = format!(".{name}");
@@ -276,7 +283,7 @@ fn custom_resources_are_not_judged() {
         Report::UnknownKind { group: "example.org".into(), version: "v1".into(), kind: "Thing".into() };
     assert_eq!(report(&custom), expected);
     assert!(report(&custom).passes());
-    let twice = Structural::embedded().validate(&custom, &[Pointer::of(["anything"])]);
+    let twice = Structural::newest().validate(&custom, &[Pointer::of(["anything"])]);
     assert_eq!(
         twice.errors()[0].to_string(),
         "strict decoding error: duplicate field \"anything\"",

@@ -1,5 +1,6 @@
 //! Validates one object against one definition: fields, types, missing fields.
 
+use domain::kubernetes::KubernetesRelease;
 use domain::pointer::Pointer;
 use serde_json::{Map, Number, Value};
 
@@ -24,6 +25,7 @@ pub(super) enum Step<'a> {
 /// A validation in progress: where it is and what it found.
 pub(super) struct Walk<'a> {
     model: &'a Model,
+    release: KubernetesRelease,
     path: Vec<Step<'a>>,
     errors: Vec<SchemaError>,
     /// Off inside `status`, which the server drops before it validates.
@@ -33,17 +35,22 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(model: &'a Model) -> Self {
-        Self { model, path: Vec::with_capacity(16), errors: Vec::new(), requires: true, is_lenient: false }
+    pub(super) fn new(model: &'a Model, release: KubernetesRelease) -> Self {
+        let (path, errors) = (Vec::with_capacity(16), Vec::new());
+        Self { model, release, path, errors, requires: true, is_lenient: false }
     }
 
     /// One that validates what does not decode too.
-    pub(super) fn lenient(model: &'a Model) -> Self {
-        Self { is_lenient: true, ..Self::new(model) }
+    pub(super) fn lenient(model: &'a Model, release: KubernetesRelease) -> Self {
+        Self { is_lenient: true, ..Self::new(model, release) }
     }
 
     pub(super) fn model(&self) -> &'a Model {
         self.model
+    }
+
+    pub(super) fn release(&self) -> KubernetesRelease {
+        self.release
     }
 
     pub(super) fn into_errors(self) -> Vec<SchemaError> {

@@ -2,6 +2,7 @@
 //! fault of a failure.
 
 use domain::config::RunConfig;
+use domain::kubernetes::KubernetesRelease;
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
 use domain::policy::PolicyName;
 use domain::record::Neighbours;
@@ -32,7 +33,7 @@ pub struct Before {
 pub fn examine(document: &Document, neighbours: &Neighbours, config: &RunConfig, clock: Clock<'_>) -> Before {
     let findings = detect(&View::new(document, neighbours));
     let schema = if runs(Gate::Schema, config) {
-        timed(clock, || schema::of_document(document))
+        timed(clock, || schema::of_document(document, config.verifier.kubernetes))
     } else {
         GateResult::NOT_RUN
     };
@@ -149,7 +150,9 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
         gates.safety = safety;
     }
     if runs(Gate::Schema, config) {
-        gates.schema = timed(clock, || schema_after(candidate.document, &patched.value, candidate.proposal));
+        let release = config.verifier.kubernetes;
+        gates.schema =
+            timed(clock, || schema_after(candidate.document, &patched.value, candidate.proposal, release));
     }
     if runs(Gate::Rescan, config) {
         gates.rescan = timed(clock, || {
@@ -165,7 +168,7 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
             GateResult::from_errors(found.remaining.into_iter().chain(found.new).collect())
         });
     }
-    let fault = fault(&gates, candidate.document);
+    let fault = fault(&gates, candidate.document, config.verifier.kubernetes);
     Verification {
         gates,
         fault,
@@ -198,10 +201,15 @@ pub(super) fn neighbours_after(before: &Neighbours, companions: &[Value]) -> Nei
     Neighbours::Known(before.objects().iter().cloned().chain(offers).collect())
 }
 
-fn schema_after(document: &Document, patched: &Value, proposal: &Proposal) -> GateResult {
-    let mut result = schema::of_patched(document, patched);
+fn schema_after(
+    document: &Document,
+    patched: &Value,
+    proposal: &Proposal,
+    release: KubernetesRelease,
+) -> GateResult {
+    let mut result = schema::of_patched(document, patched, release);
     for companion in &proposal.companions {
-        let found = schema::of_value(companion);
+        let found = schema::of_value(companion, release);
         if found.verdict == Verdict::Failed {
             result.verdict = Verdict::Failed;
             result.errors.extend(found.errors.into_iter().map(|error| format!("companion: {error}")));
@@ -219,12 +227,12 @@ fn companion_findings(companions: &[Value]) -> Vec<String> {
 }
 
 /// Assigns the fault of a failure: `Patch` if the patch breaks anything, `Document` if the document had all of the
-/// errors before (or had them behind others that the patch mended), `None` if no gate failed.
-pub fn fault(gates: &Gates, document: &Document) -> Fault {
+/// errors before (or had them behind others that the patch mended, in the opinion of `release`), `None` if no gate failed.
+pub fn fault(gates: &Gates, document: &Document, release: KubernetesRelease) -> Fault {
     let by_patch = [Gate::Apply, Gate::Policy, Gate::Safety, Gate::Rescan]
         .iter()
         .any(|gate| gates.of(*gate).verdict == Verdict::Failed);
-    if by_patch || schema::is_worse(document, &gates.schema_before.errors, &gates.schema.errors) {
+    if by_patch || schema::is_worse(document, &gates.schema_before.errors, &gates.schema.errors, release) {
         Fault::Patch
     } else if gates.schema.verdict == Verdict::Failed {
         Fault::Document

@@ -21,5 +21,5 @@ pub use gates::{
     Before, Candidate, Clock, Verification, Verifier, Verify, collateral, examine, fault, runs, timed, verify,
 };
 pub use schema::of_patched as schema_of_patched;
-pub use server::{judge_after, judge_before};
+pub use server::{decide, judge_after, judge_before};
 pub use server_result::ServerResult;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::kubernetes::KubernetesRelease;
 use domain::outcome::GateResult;
 use serde_json::Value;
 
@@ -9,20 +10,20 @@ use crate::document::Document;
 use crate::schema::{Report, Structural};
 
 /// The verdict on a document as it was written.
-pub(super) fn of_document(document: &Document) -> GateResult {
-    result(&Structural::embedded().validate(&document.value, &document.duplicate_keys))
+pub(super) fn of_document(document: &Document, release: KubernetesRelease) -> GateResult {
+    result(&Structural::of(release).validate(&document.value, &document.duplicate_keys))
 }
 
 /// The verdict on a document after its patch. A key that was written twice still is, unless the patch removed it.
-pub fn of_patched(document: &Document, patched: &Value) -> GateResult {
+pub fn of_patched(document: &Document, patched: &Value, release: KubernetesRelease) -> GateResult {
     let twice: Vec<_> =
         document.duplicate_keys.iter().filter(|key| key.resolve(patched).is_some()).cloned().collect();
-    result(&Structural::embedded().validate(patched, &twice))
+    result(&Structural::of(release).validate(patched, &twice))
 }
 
 /// The verdict on an object that was made here: it has no duplicate keys.
-pub(super) fn of_value(value: &Value) -> GateResult {
-    result(&Structural::embedded().validate(value, &[]))
+pub(super) fn of_value(value: &Value, release: KubernetesRelease) -> GateResult {
+    result(&Structural::of(release).validate(value, &[]))
 }
 
 /// A kind that the schemas do not know has no verdict.
@@ -36,11 +37,16 @@ fn result(report: &Report) -> GateResult {
 
 /// Whether a patch adds an error to those that the document had, or had behind others: the server looks no further than
 /// what it cannot decode, so that a patch that mends this brings to light what was wrong all along.
-pub(super) fn is_worse(document: &Document, before: &[String], after: &[String]) -> bool {
+pub(super) fn is_worse(
+    document: &Document,
+    before: &[String],
+    after: &[String],
+    release: KubernetesRelease,
+) -> bool {
     if !adds(before, after) {
         return false;
     }
-    let hidden = Structural::embedded().hidden_errors(&document.value);
+    let hidden = Structural::of(release).hidden_errors(&document.value);
     let known: Vec<String> = before.iter().cloned().chain(hidden.iter().map(ToString::to_string)).collect();
     adds(&known, after)
 }
@@ -80,6 +86,8 @@ fn without_indices(error: &str) -> String {
 mod tests {
     use super::*;
 
+    const NEWEST: KubernetesRelease = KubernetesRelease::NEWEST;
+
     fn is_worse_in(before: &[&str], after: &[&str]) -> bool {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         adds(&owned(before), &owned(after))
@@ -92,13 +100,14 @@ mod tests {
                 "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: a, image: i, {container}}}]}}\n"
             ))
         };
+        let judge = |document: &Document| of_document(document, NEWEST);
         let document = pod("foo: 1, imagePullPolicy: Sometimes");
-        let (before, after) = (of_document(&document), of_document(&pod("imagePullPolicy: Sometimes")));
+        let (before, after) = (judge(&document), judge(&pod("imagePullPolicy: Sometimes")));
         assert_eq!(before.errors, ["strict decoding error: unknown field \"spec.containers[0].foo\""]);
         assert_eq!(after.errors.len(), 1, "{:?}", after.errors);
-        assert!(!is_worse(&document, &before.errors, &after.errors));
-        let other = of_document(&pod("terminationMessagePolicy: Never"));
-        assert!(is_worse(&document, &before.errors, &other.errors));
+        assert!(!is_worse(&document, &before.errors, &after.errors, NEWEST));
+        let other = judge(&pod("terminationMessagePolicy: Never"));
+        assert!(is_worse(&document, &before.errors, &other.errors, NEWEST));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Gate *schema*, at its server depth: what an API server answered decides, or is compared with the embedded verdict. The
 //! answers are handed in.
 
-use domain::outcome::{Fault, GateResult, Verdict};
+use domain::config::VerifierConfig;
+use domain::kubernetes::KubernetesRelease;
+use domain::outcome::{Fault, GateResult, Gates, Verdict};
 use domain::schema_depth::SchemaDepth;
 use domain::server_verdict::{ServerAnswer, ServerClass};
 
@@ -25,32 +27,55 @@ pub fn judge_before(before: &mut Before, mut result: ServerResult, depth: Schema
 pub fn judge_after(
     verification: &mut Verification,
     document: &Document,
-    depth: SchemaDepth,
+    verifier: &VerifierConfig,
     companions: &[ServerResult],
     mut patched: ServerResult,
     ms: f64,
 ) {
-    let answers = || std::iter::once(&patched.answer).chain(companions.iter().map(|of| &of.answer));
-    match depth {
+    match verifier.depth {
         SchemaDepth::Embedded => return,
-        SchemaDepth::Both => patched.disagrees = disagrees(&verification.gates.schema, answers()),
+        SchemaDepth::Both => {
+            let answers = std::iter::once(&patched.answer).chain(companions.iter().map(|of| &of.answer));
+            patched.disagrees = disagrees(&verification.gates.schema, answers);
+        }
         SchemaDepth::Server => {
-            let of_companions = companions.iter().flat_map(|companion| companion.answer.errors());
-            let of_companions = of_companions.map(|error| format!("companion: {error}"));
-            let errors = patched.answer.errors().into_iter().chain(of_companions).collect();
-            let elsewhere = answers().any(|answer| answer.class.is_environment());
-            verification.gates.schema = decided(&verification.gates.schema, errors);
-            verification.fault = match fault(&verification.gates, document) {
-                // Nothing else of the patch was refused: `fault` looks at the words of the errors alone.
-                Fault::Patch | Fault::Document if elsewhere && only_schema_failed(verification) => {
-                    Fault::Environment
-                }
-                other => other,
-            };
+            let companions: Vec<_> = companions.iter().map(|companion| &companion.answer).collect();
+            verification.fault =
+                decide(&mut verification.gates, document, &companions, &patched.answer, verifier.kubernetes);
         }
     }
     add_ms(&mut verification.gates.schema, ms);
     verification.server = Some(patched);
+}
+
+/// Puts the answers about the companions of a repair and about its patched document in the place of the embedded schema
+/// gate, and assigns the fault of all gates. `document`: the unpatched one; `release`: whose rules tell which errors it had
+/// behind others.
+pub fn decide(
+    gates: &mut Gates,
+    document: &Document,
+    companions: &[&ServerAnswer],
+    patched: &ServerAnswer,
+    release: KubernetesRelease,
+) -> Fault {
+    let errors = |counts: fn(&ServerAnswer) -> bool| -> Vec<String> {
+        let of_companions =
+            companions.iter().filter(|answer| counts(answer)).flat_map(|answer| answer.errors());
+        let of_companions = of_companions.map(|error| format!("companion: {error}"));
+        let of_patched = if counts(patched) { patched.errors() } else { Vec::new() };
+        of_patched.into_iter().chain(of_companions).collect()
+    };
+    // What this server lacks says nothing of the patch: it decides the fault where nothing else was refused.
+    let embedded = std::mem::replace(
+        &mut gates.schema,
+        GateResult::from_errors(errors(|answer| !answer.class.is_environment())),
+    );
+    let own = fault(gates, document, release);
+    gates.schema = decided(&embedded, errors(|_| true));
+    match own {
+        Fault::None if gates.schema.verdict == Verdict::Failed => Fault::Environment,
+        own => own,
+    }
 }
 
 /// The gate as the server decides it.
@@ -60,12 +85,6 @@ fn decided(embedded: &GateResult, errors: Vec<String>) -> GateResult {
 
 fn add_ms(gate: &mut GateResult, ms: f64) {
     gate.ms = Some(gate.ms.unwrap_or(0.0) + ms);
-}
-
-fn only_schema_failed(verification: &Verification) -> bool {
-    let gates = &verification.gates;
-    let others = [&gates.apply, &gates.policy, &gates.safety, &gates.rescan];
-    others.iter().all(|gate| gate.verdict != Verdict::Failed)
 }
 
 /// Whether the server contradicts the embedded verdict. An answer that says more of the server than of the document is not
@@ -130,7 +149,8 @@ mod tests {
         };
         let mut verification = verify(candidate, &config, &|| 0.0);
         assert!(verification.accepted(), "{verification:?}");
-        judge_after(&mut verification, &document, depth, &[], after, 3.0);
+        let verifier = VerifierConfig { depth, ..VerifierConfig::default() };
+        judge_after(&mut verification, &document, &verifier, &[], after, 3.0);
         (found, verification)
     }
 
@@ -156,6 +176,29 @@ mod tests {
             assert_eq!(verification.gates.schema.errors, after.answer.errors());
             assert_eq!(verification.server.and_then(|server| server.disagrees), None);
         }
+    }
+
+    #[test]
+    fn what_the_server_lacks_is_the_fault_only_where_nothing_else_is_refused() {
+        let document = crate::testing::document("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n");
+        let lacking = answered(ServerClass::Namespace, &[("", "no such namespace")]).answer;
+        let accepted = answered(ServerClass::Accepted, &[]).answer;
+        let refused = answered(ServerClass::Invalid, &[("spec.x", "Invalid value: 1: no")]).answer;
+        let judge = |before: &ServerAnswer, companion: &ServerAnswer, after: &ServerAnswer| {
+            let mut gates =
+                Gates { schema_before: decided(&GateResult::NOT_RUN, before.errors()), ..Gates::NOT_RUN };
+            (
+                decide(&mut gates, &document, &[companion], after, KubernetesRelease::NEWEST),
+                gates.schema.errors.len(),
+            )
+        };
+        assert_eq!(judge(&accepted, &accepted, &accepted), (Fault::None, 0));
+        assert_eq!(judge(&accepted, &lacking, &lacking), (Fault::Environment, 2));
+        assert_eq!(judge(&accepted, &lacking, &accepted), (Fault::Environment, 1));
+        assert_eq!(judge(&accepted, &lacking, &refused), (Fault::Patch, 2));
+        assert_eq!(judge(&refused, &lacking, &refused), (Fault::Document, 2));
+        assert_eq!(judge(&refused, &refused, &lacking), (Fault::Patch, 2), "a companion is the patch's");
+        assert_eq!(judge(&accepted, &refused, &accepted), (Fault::Patch, 1));
     }
 
     #[test]

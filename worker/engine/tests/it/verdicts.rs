@@ -100,7 +100,7 @@ fn judge(text: &str) -> Option<Vec<(String, String)>> {
     let Ok(document) = Document::parse(text, &Limits::default()) else {
         return Some(vec![(String::new(), "unreadable".to_owned())]);
     };
-    match Structural::embedded().validate(&document.value, &document.duplicate_keys) {
+    match Structural::newest().validate(&document.value, &document.duplicate_keys) {
         Report::Valid | Report::UnknownKind { .. } => None,
         Report::Invalid(errors) => Some(
             errors

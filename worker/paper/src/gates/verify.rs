@@ -18,7 +18,9 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
         Ok(value) => {
             gates.apply = GateResult::from_errors(Vec::new());
             if runs(Gate::Schema, config) {
-                gates.schema = timed(clock, || schema_of_patched(candidate.document, &value));
+                gates.schema = timed(clock, || {
+                    schema_of_patched(candidate.document, &value, config.verifier.kubernetes)
+                });
             }
             patched = Some(value);
         }
@@ -31,7 +33,7 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
     if runs(Gate::Safety, config) && patched.is_some() {
         gates.safety = GateResult::from_errors(judged.safety_errors);
     }
-    let fault = fault(&gates, candidate.document);
+    let fault = fault(&gates, candidate.document, config.verifier.kubernetes);
     // Counted, and rejected by none of these gates.
     let collateral =
         patched.as_ref().map(|patched| collateral(candidate, patched, config)).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Horizontal pod autoscalers.
 
 use super::errors::Errors;
+use super::features::Feature;
 use super::meta::{self, Naming};
 use super::node::Node;
 use super::resources;
@@ -44,7 +45,12 @@ fn common(errors: &mut Errors, object: &Node<'_, '_>, has_external: bool) {
     meta::object(errors, object, Naming::SUBDOMAIN.with_generation());
     let spec = object.get("spec");
     let (min, max) = (spec.get("minReplicas"), spec.get("maxReplicas"));
-    errors.not_negative(&min);
+    let scales_to_zero = errors.has(Feature::HpaScaleToZero);
+    if !scales_to_zero && min.int().is_some_and(|min| min < 1) {
+        errors.invalid(&min, "must be greater than or equal to 1");
+    } else {
+        errors.not_negative(&min);
+    }
     if max.number() == 0 {
         errors.required(&max, "must be set and greater than 0");
     } else if max.number() < 0 {
@@ -54,7 +60,7 @@ fn common(errors: &mut Errors, object: &Node<'_, '_>, has_external: bool) {
         errors.invalid_as(&max, max.number(), "must be greater than or equal to `minReplicas`");
     }
     reference(errors, &spec.get("scaleTargetRef"), true);
-    if min.int() == Some(0) && !has_external {
+    if scales_to_zero && min.int() == Some(0) && !has_external {
         errors.forbidden(
             &spec.get("metrics"),
             "must specify at least one Object or External metric to support scaling to zero replicas",

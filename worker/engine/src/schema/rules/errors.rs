@@ -2,17 +2,20 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use domain::kubernetes::KubernetesRelease;
 use domain::pointer::Pointer;
 use serde_json::Value;
 
 use super::super::error::{Reason, SchemaError, SchemaErrorKind, cut};
 use super::super::walk::MAX_ERRORS;
+use super::features::Feature;
 use super::node::Node;
 
-/// Errors so far.
-#[derive(Debug, Default)]
+/// Errors so far, and the release whose rules hold.
+#[derive(Debug)]
 pub(crate) struct Errors {
     found: Vec<SchemaError>,
+    release: KubernetesRelease,
 }
 
 /// A value as the server shows it: strings quoted, the rest as JSON.
@@ -34,6 +37,16 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 impl Errors {
+    /// None so far.
+    pub(crate) fn of(release: KubernetesRelease) -> Self {
+        Self { found: Vec::new(), release }
+    }
+
+    /// Whether the server of the release does so.
+    pub(crate) fn has(&self, feature: Feature) -> bool {
+        feature.is_in(self.release)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.found.len()

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::errors::Errors;
+use super::features::Feature;
 use super::node::Node;
 
 /// A block of addresses: the bits of the address, their number, and how many are fixed.
@@ -65,6 +66,7 @@ pub(crate) fn check(errors: &mut Errors, at: &Node<'_, '_>, text: &str) -> bool 
         None => {
             errors.invalid_text(at, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
         }
+        Some(_) if !errors.has(Feature::StrictIpCidrValidation) => {}
         Some(address) if is_mapped(address) => {
             errors.invalid_text(at, text, "must not be an IPv4-mapped IPv6 address");
         }
@@ -166,6 +168,9 @@ pub(crate) fn check_block(errors: &mut Errors, at: &Node<'_, '_>, text: &str) {
             "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
         );
     };
+    if !errors.has(Feature::StrictIpCidrValidation) {
+        return;
+    }
     let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
     let strict = address.parse::<IpAddr>().ok();
     if strict.is_none() || (prefix.len() > 1 && prefix.starts_with('0')) {

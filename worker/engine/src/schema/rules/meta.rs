@@ -24,6 +24,7 @@ impl Naming {
     pub(crate) const SUBDOMAIN: Self =
         Self { check: text::subdomain, checks_prefix: true, sets_generation: false, knows_finalizers: true };
     pub(crate) const LABEL: Self = Self { check: text::label, ..Self::SUBDOMAIN };
+    pub(crate) const LABEL_1035: Self = Self { check: text::label_1035, ..Self::SUBDOMAIN };
     pub(crate) const PATH: Self = Self { check: text::path_segment, ..Self::SUBDOMAIN };
 
     pub(crate) const fn with_any_finalizers(self) -> Self {

@@ -15,6 +15,7 @@ mod crd;
 mod cron;
 mod endpoints;
 mod errors;
+mod features;
 mod flow_control;
 mod ingress;
 mod ip;
@@ -37,6 +38,7 @@ mod workloads;
 #[cfg(test)]
 mod tests;
 
+use domain::kubernetes::KubernetesRelease;
 use serde_json::Value;
 
 use super::error::SchemaError;
@@ -113,14 +115,17 @@ pub(super) fn covers(group: &str, version: &str, kind: &str) -> bool {
     rules_of(group, version, kind).is_some()
 }
 
-/// The errors of an object that decodes, in the server's order; `is_namespaced` says whether its kind is.
+/// The errors of an object that decodes, in the server's order; `is_namespaced` says whether its kind is, `release` whose
+/// rules hold.
 pub(super) fn check(
     (group, version, kind): (&str, &str, &str),
     object: &Value,
     is_namespaced: bool,
+    release: KubernetesRelease,
 ) -> Vec<SchemaError> {
-    let mut errors = Errors::default();
-    let node = Node::root(object);
+    let mut errors = Errors::of(release);
+    let without = features::without_dropped(kind, object, release);
+    let node = Node::root(without.as_ref().unwrap_or(object));
     // A namespace that cannot exist is refused before anything else is looked at.
     if is_namespaced {
         let metadata = node.get("metadata");

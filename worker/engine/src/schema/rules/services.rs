@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::errors::Errors;
+use super::features::Feature;
 use super::ip;
 use super::meta::{self, Naming};
 use super::node::Node;
@@ -25,7 +26,9 @@ pub(crate) fn service(errors: &mut Errors, object: &Node<'_, '_>) {
     if errors.len() > before {
         return;
     }
-    meta::object(errors, object, Naming::LABEL);
+    let naming =
+        if errors.has(Feature::RelaxedServiceNameValidation) { Naming::LABEL } else { Naming::LABEL_1035 };
+    meta::object(errors, object, naming);
     topology(errors, &annotations);
     let is_headless = address(&spec) == "None";
     if spec.get("ports").is_empty() && !is_headless && kind != "ExternalName" {
@@ -308,5 +311,10 @@ fn traffic(errors: &mut Errors, spec: &Node<'_, '_>, kind: &str) {
         );
     }
     errors.one_of(&spec.get("internalTrafficPolicy"), &["Cluster", "Local"]);
-    errors.one_of(&spec.get("trafficDistribution"), &["PreferClose", "PreferSameZone", "PreferSameNode"]);
+    let distributions: &[&str] = if errors.has(Feature::PreferSameTrafficDistribution) {
+        &["PreferClose", "PreferSameZone", "PreferSameNode"]
+    } else {
+        &["PreferClose"]
+    };
+    errors.one_of(&spec.get("trafficDistribution"), distributions);
 }

@@ -11,7 +11,7 @@ use crate::testing::document;
 
 fn messages(yaml: &str) -> Vec<String> {
     let document = document(yaml);
-    let report = Structural::embedded().validate(&document.value, &document.duplicate_keys);
+    let report = Structural::newest().validate(&document.value, &document.duplicate_keys);
     report.errors().iter().map(ToString::to_string).collect()
 }
 
@@ -35,7 +35,7 @@ fn kinds_are_sorted_and_served() {
     for (group, version, kind, _) in KINDS {
         let version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
         let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}});
-        let report = Structural::embedded().validate(&object, &[]);
+        let report = Structural::newest().validate(&object, &[]);
         let said = report.errors().iter().map(ToString::to_string).collect::<String>();
         assert!(!matches!(report, Report::UnknownKind { .. }) && !said.contains("no matches"), "{said}");
     }
@@ -66,10 +66,10 @@ fn what_depends_on_the_cluster_passes() {
 fn errors_are_bounded() {
     let containers: Vec<Value> = (0..5_000).map(|n| json!({"name": format!("C{n}"), "env": [{}]})).collect();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": containers}});
-    assert_eq!(Structural::embedded().validate(&pod, &[]).errors().len(), MAX_ERRORS);
+    assert_eq!(Structural::newest().validate(&pod, &[]).errors().len(), MAX_ERRORS);
     let long = "é".repeat(100_000);
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": long}, "data": {long.clone(): "a"}});
-    for error in Structural::embedded().validate(&map, &[]).errors() {
+    for error in Structural::newest().validate(&map, &[]).errors() {
         assert!(error.to_string().len() < 3_000, "{}", error.to_string().len());
     }
 }
@@ -117,7 +117,7 @@ proptest! {
             fields.insert("kind".to_owned(), kind);
             fields.insert("apiVersion".to_owned(), version);
         }
-        let embedded = Structural::embedded();
+        let embedded = Structural::newest();
         let report = embedded.validate(&object, &[]);
         prop_assert!(report.errors().len() <= MAX_ERRORS);
         prop_assert_eq!(&report, &embedded.validate(&object, &[]));

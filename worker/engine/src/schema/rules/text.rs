@@ -249,6 +249,29 @@ pub(crate) fn variable(text: &str) -> Messages {
     vec!["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 }
 
+/// A name of a variable, before any printable one was allowed.
+pub(crate) fn strict_variable(text: &str) -> Messages {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let mut messages = Vec::new();
+    if text.is_empty()
+        || !text.bytes().all(is_inner)
+        || text.starts_with(|first: char| first.is_ascii_digit())
+    {
+        messages.push(
+            "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start \
+             with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is \
+             '[-._a-zA-Z][-._a-zA-Z0-9]*')",
+        );
+    }
+    match text {
+        "." => messages.push("must not be '.'"),
+        ".." => messages.push("must not be '..'"),
+        _ if text.starts_with("..") => messages.push("must not start with '..'"),
+        _ => {}
+    }
+    messages
+}
+
 /// A port's name.
 pub(crate) fn port_name(text: &str) -> Messages {
     let mut messages = Vec::new();

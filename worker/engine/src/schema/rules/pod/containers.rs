@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::errors::Errors;
+use super::super::features::Feature;
 use super::super::node::Node;
 use super::super::resources::{self, Owner};
 use super::super::text;
@@ -45,7 +46,11 @@ fn regular(errors: &mut Errors, list: &Node<'_, '_>, scope: &Scope<'_>) {
             errors.duplicate_text(&container.get("name"), container.get("name").str());
         }
         handlers::of_container(errors, &container, scope.grace_seconds);
-        restart_policy(errors, &container);
+        if errors.has(Feature::ContainerRestartRules) {
+            restart_policy(errors, &container);
+        } else if container.get("restartPolicy").is_set() {
+            errors.forbidden(&container.get("restartPolicy"), "may not be set for non-init containers");
+        }
     }
     host_ports(errors, list.entries(), scope);
 }

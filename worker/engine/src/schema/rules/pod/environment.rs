@@ -1,16 +1,27 @@
 //! Variables of containers.
 
 use super::super::errors::Errors;
+use super::super::features::Feature;
 use super::super::node::Node;
 use super::super::references;
 use super::super::text;
 
 const SOURCES: &[&str] = &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 
+/// What a name of a variable must be.
+fn naming(errors: &Errors) -> fn(&str) -> text::Messages {
+    if errors.has(Feature::RelaxedEnvironmentVariableValidation) {
+        text::variable
+    } else {
+        text::strict_variable
+    }
+}
+
 /// `env`.
 pub(super) fn variables(errors: &mut Errors, variables: &Node<'_, '_>) {
+    let naming = naming(errors);
     for variable in variables.entries() {
-        errors.needs_checked(&variable.get("name"), text::variable);
+        errors.needs_checked(&variable.get("name"), naming);
         let source = variable.get("valueFrom");
         if source.is_set() {
             value_from(errors, &source, !variable.get("value").is_empty());
@@ -53,8 +64,9 @@ fn value_from(errors: &mut Errors, source: &Node<'_, '_>, has_value: bool) {
 
 /// `envFrom`. The server places some errors at the list.
 pub(super) fn sources(errors: &mut Errors, list: &Node<'_, '_>) {
+    let naming = naming(errors);
     for source in list.entries() {
-        errors.check_if_any(&source.get("prefix"), text::variable);
+        errors.check_if_any(&source.get("prefix"), naming);
         let mut count = 0;
         for kind in ["configMapRef", "secretRef"] {
             let reference = source.get(kind);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::claims::shown;
 use super::super::errors::Errors;
+use super::super::features::Feature;
 use super::super::ip;
 use super::super::node::Node;
 use super::super::resources::{self, Owner as ResourceOwner};
@@ -211,9 +212,11 @@ fn dns(errors: &mut Errors, spec: &Node<'_, '_>) {
             "must not have more than 2048 characters (including spaces) in the search list",
         );
     }
-    for search in searches.entries().filter(|search| search.str() != ".") {
+    let is_relaxed = errors.has(Feature::RelaxedDnsSearchValidation);
+    for search in searches.entries().filter(|search| !is_relaxed || search.str() != ".") {
         let name = search.str().strip_suffix('.').unwrap_or(search.str());
-        errors.check_text(&search, name, text::subdomain_with_underscores);
+        let naming = if is_relaxed { text::subdomain_with_underscores } else { text::subdomain };
+        errors.check_text(&search, name, naming);
     }
     for option in config.get("options").entries() {
         if option.get("name").is_empty() {

@@ -1,0 +1,186 @@
+//! What the server does differently in older releases: features of validation, and the fields that it drops while the
+//! feature gate that they belong to is off by default.
+//!
+//! Source: the versioned defaults in `pkg/features/kube_features.go` of Kubernetes 1.37, and what `pkg/api/pod` and the
+//! strategies in `pkg/registry` do where a gate is off.
+
+use domain::kubernetes::KubernetesRelease;
+use serde_json::Value;
+
+/// A behaviour of the validation that is on by default from a release on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// A StatefulSet's claims, a Service's routes: `PreferSameZone` and `PreferSameNode`.
+    PreferSameTrafficDistribution,
+    /// Any printable name of a variable but `=`.
+    RelaxedEnvironmentVariableValidation,
+    /// Underscores and a single dot in a DNS search path.
+    RelaxedDnsSearchValidation,
+    /// `restartPolicy` of containers that are no init containers.
+    ContainerRestartRules,
+    /// A Service's name may begin with a digit.
+    RelaxedServiceNameValidation,
+    /// No leading zeros in addresses, no IPv4 in IPv6, no bits behind a prefix.
+    StrictIpCidrValidation,
+    /// `minReplicas: 0` of an autoscaler.
+    HpaScaleToZero,
+}
+
+impl Feature {
+    /// Whether the server of a release does so.
+    pub(crate) fn is_in(self, release: KubernetesRelease) -> bool {
+        let since = match self {
+            Self::RelaxedEnvironmentVariableValidation => 32,
+            Self::RelaxedDnsSearchValidation => 33,
+            Self::PreferSameTrafficDistribution => 34,
+            Self::ContainerRestartRules => 35,
+            Self::RelaxedServiceNameValidation | Self::StrictIpCidrValidation => 36,
+            Self::HpaScaleToZero => 37,
+        };
+        release.minor() >= since
+    }
+}
+
+/// Where the fields of a row stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    /// In pod specs.
+    Pod,
+    /// In objects of this kind.
+    Kind(&'static str),
+}
+
+/// Fields that the server drops before the release in which their gate is on by default. `*`: each entry of a list.
+const DROPPED: &[(Base, &[&str], u8)] = &[
+    (
+        Base::Pod,
+        &["containers|initContainers|ephemeralContainers", "*", "volumeMounts", "*", "recursiveReadOnly"],
+        31,
+    ),
+    (Base::Kind("CustomResourceDefinition"), &["spec", "versions", "*", "selectableFields"], 31),
+    (Base::Kind("Job"), &["spec", "successPolicy"], 31),
+    (Base::Kind("CronJob"), &["spec", "jobTemplate", "spec", "successPolicy"], 31),
+    (Base::Kind("Service"), &["spec", "trafficDistribution"], 31),
+    (Base::Kind("Job"), &["spec", "managedBy"], 32),
+    (Base::Kind("CronJob"), &["spec", "jobTemplate", "spec", "managedBy"], 32),
+    (Base::Pod, &["hostUsers"], 33),
+    (Base::Pod, &["containers|initContainers|ephemeralContainers", "*", "securityContext", "procMount"], 33),
+    (Base::Pod, &["containers|initContainers|ephemeralContainers", "*", "resizePolicy"], 33),
+    (Base::Pod, &["securityContext", "seLinuxChangePolicy"], 33),
+    (Base::Pod, &["securityContext", "supplementalGroupsPolicy"], 33),
+    (Base::Pod, &["resourceClaims"], 34),
+    (Base::Pod, &["resources"], 34),
+    (Base::Pod, &["containers|initContainers|ephemeralContainers", "*", "resources", "claims"], 34),
+    (Base::Kind("PersistentVolume"), &["spec", "volumeAttributesClassName"], 34),
+    (Base::Kind("PersistentVolumeClaim"), &["spec", "volumeAttributesClassName"], 34),
+    (
+        Base::Pod,
+        &["containers|initContainers|ephemeralContainers", "*", "env", "*", "valueFrom", "fileKeyRef"],
+        35,
+    ),
+    (Base::Pod, &["containers|initContainers|ephemeralContainers", "*", "restartPolicyRules"], 35),
+    (Base::Pod, &["hostnameOverride"], 35),
+    (Base::Pod, &["volumes", "*", "image"], 35),
+    (Base::Kind("CSIDriver"), &["spec", "nodeAllocatableUpdatePeriodSeconds"], 35),
+    (Base::Kind("HorizontalPodAutoscaler"), &["spec", "behavior", "scaleDown|scaleUp", "tolerance"], 35),
+    (Base::Pod, &["volumes", "*", "projected", "sources", "*", "clusterTrustBundle|podCertificate"], 37),
+    (Base::Kind("StatefulSet"), &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"], 37),
+];
+
+/// Where the pod spec of a kind stands.
+fn pod_spec(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "Pod" => &["spec"],
+        "PodTemplate" => &["template", "spec"],
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+        "DaemonSet" | "Deployment" | "Job" | "ReplicaSet" | "ReplicationController" | "StatefulSet" => {
+            &["spec", "template", "spec"]
+        }
+        _ => return None,
+    })
+}
+
+/// The object as the server of a release validates it; `None`: it drops nothing of it.
+pub(super) fn without_dropped(kind: &str, object: &Value, release: KubernetesRelease) -> Option<Value> {
+    let mut changed: Option<Value> = None;
+    for (base, path, since) in DROPPED.iter().filter(|(_, _, since)| release.minor() < *since) {
+        debug_assert!(*since > KubernetesRelease::OLDEST.minor());
+        let base = match base {
+            Base::Pod => pod_spec(kind),
+            Base::Kind(of) => (*of == kind).then_some(&[] as &[&str]),
+        };
+        let Some(base) = base else { continue };
+        let whole: Vec<&str> = base.iter().chain(*path).copied().collect();
+        if holds(changed.as_ref().unwrap_or(object), &whole) {
+            drop_at(changed.get_or_insert_with(|| object.clone()), &whole);
+        }
+    }
+    changed
+}
+
+/// Whether something stands at a path.
+fn holds(value: &Value, path: &[&str]) -> bool {
+    match path {
+        [] => true,
+        ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|entry| holds(entry, rest)),
+        [keys, rest @ ..] => {
+            keys.split('|').any(|key| value.get(key).is_some_and(|value| holds(value, rest)))
+        }
+    }
+}
+
+fn drop_at(value: &mut Value, path: &[&str]) {
+    match path {
+        [] => {}
+        ["*", rest @ ..] => {
+            value.as_array_mut().into_iter().flatten().for_each(|entry| drop_at(entry, rest));
+        }
+        [keys] => {
+            if let Value::Object(fields) = value {
+                keys.split('|').for_each(|key| drop(fields.remove(key)));
+            }
+        }
+        [keys, rest @ ..] => {
+            for key in keys.split('|') {
+                if let Some(value) = value.get_mut(key) {
+                    drop_at(value, rest);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn release(text: &str) -> KubernetesRelease {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_field_is_dropped_until_its_gate_is_on() {
+        let job = json!({"kind": "Job", "spec": {"managedBy": "a/b", "template": {"spec": {
+            "hostUsers": false,
+            "containers": [{"name": "a", "restartPolicyRules": []}, {"name": "b"}],
+        }}}});
+        let left = |at: &str| without_dropped("Job", &job, release(at));
+        assert_eq!(left("1.37"), None);
+        assert_eq!(left("1.35"), None);
+        let mut wanted = job.clone();
+        drop_at(&mut wanted, &["spec", "template", "spec", "containers", "*", "restartPolicyRules"]);
+        assert_eq!(left("1.34"), Some(wanted.clone()));
+        wanted["spec"].as_object_mut().unwrap().remove("managedBy");
+        wanted["spec"]["template"]["spec"].as_object_mut().unwrap().remove("hostUsers");
+        assert_eq!(left("1.30"), Some(wanted));
+        assert_eq!(without_dropped("Custom", &job, release("1.30")), None);
+    }
+
+    #[test]
+    fn every_dropped_field_is_known_to_the_newest_release_or_was_to_its_own() {
+        assert!(DROPPED.iter().all(|(_, _, since)| (31..=37).contains(since)));
+        assert!(DROPPED.is_sorted_by_key(|(_, _, since)| since), "by release");
+    }
+}
