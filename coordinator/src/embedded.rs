@@ -13,7 +13,7 @@ use domain::ids::{AnswerKey, WorkerName};
 use llm::providers::Providers;
 use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
-use worker::server_judge::Definitions;
+use worker::server_judge::{Definitions, definitions};
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
 use crate::client::Reader;
@@ -81,20 +81,12 @@ pub async fn connect_server(
         return Ok(None);
     }
     let definitions = if args.is_control_plane() && corpus.corpus.as_os_str() != "-" {
-        let (corpus, config) = (corpus.clone(), config.clone());
-        tokio::task::spawn_blocking(move || definitions(&corpus, &config)).await??
+        let (source, config) = (corpus.source(), config.clone());
+        tokio::task::spawn_blocking(move || definitions(&source, &config)).await??
     } else {
         Definitions::default()
     };
     Ok(Some(Arc::new(args.connect(definitions.texts()).await?)))
-}
-
-/// The documents of the corpus that define custom resources.
-fn definitions(args: &CorpusArgs, config: &RunConfig) -> anyhow::Result<Definitions> {
-    let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let mut found = Definitions::default();
-    corpus::read::<anyhow::Error>(&source, config, &mut |_, document| Ok(found.take(&document.text)?))?;
-    Ok(found)
 }
 
 /// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.
@@ -119,6 +111,10 @@ impl CorpusArgs {
     pub fn name(&self) -> String {
         self.corpus.display().to_string()
     }
+
+    fn source(&self) -> corpus::Source {
+        corpus::Source { corpus: self.corpus.clone(), manifests: self.manifests.clone() }
+    }
 }
 
 /// Summary of a corpus that was read.
@@ -132,8 +128,7 @@ pub struct Intake {
 
 /// A reader of the corpus.
 pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
-    let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let config = config.clone();
+    let (source, config) = (args.source(), config.clone());
     Box::new(move |each| {
         let summary = corpus::read(&source, &config, each)?;
         Ok(Intake { documents: summary.documents, records: summary.records })

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
@@ -42,7 +43,7 @@ use crate::view::summary::{Summary, used};
 /// to stderr. Ctrl-C (or SIGTERM) finishes the records that have begun and releases the rest; a second one stops at once.
 /// Exit code 0: the run finished, whatever became of its records; 2: it failed or stopped, or a model was asked and gave no
 /// answer at all; 130: it was interrupted.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     corpus: CorpusArgs,
@@ -90,17 +91,38 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Runs the corpus.
+/// Runs the corpus, once for each release that is named.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     #[cfg(debug_assertions)]
     args.crash.arm();
+    let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
+    let [_, _, ..] = args.config.kubernetes.as_slice() else {
+        return run_one(args, &run_id, quiet);
+    };
+    let (mut made, mut command) = (Vec::new(), "diff");
+    for release in &args.config.kubernetes {
+        let run_id: RunId =
+            format!("{run_id}-{release}").parse().context("the run's name gets its release")?;
+        output::say(&format!("Kubernetes {release}: run {run_id}"));
+        let config = ConfigArgs { kubernetes: vec![*release], ..args.config.clone() };
+        if config.load()?.run.verifier.depth.needs_server() {
+            command = "cross-version";
+        }
+        run_one(&Args { config, ..args.clone() }, &run_id, quiet)?;
+        made.push(format!("{}/{run_id}", args.out.trim_end_matches('/')));
+    }
+    output::say(&format!("compare them: analysis {command} {}", made.join(" ")));
+    Ok(Exit::Fine)
+}
+
+/// Runs the corpus.
+fn run_one(args: &Args, run_id: &RunId, quiet: bool) -> anyhow::Result<Exit> {
     let settings = args.config.load()?;
     let workers = args.workers.map_or(2, |workers| workers.get() as u64);
     // Each worker's connection, and the calls in flight.
     let calls = settings.run.model().and(settings.run.limits.concurrency.known()).unwrap_or(0);
     descriptors::ensure(descriptors::FILES + 2 * workers + calls)?;
-    let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
-    let summary = block_on(run_here(args, settings, &run_id, quiet))?;
+    let summary = block_on(run_here(args, settings, run_id, quiet))?;
     match args.output {
         Output::Text => output::print(&summary.text())?,
         Output::Json => output::print(&output::json_line(&summary.json()))?,
@@ -206,8 +228,12 @@ async fn api_server(
     config: &RunConfig,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Option<Arc<ServerJudge>>> {
+    let server = match args.config.kubernetes.as_slice() {
+        [release] => args.server.of_release(*release)?,
+        _ => args.server.clone(),
+    };
     tokio::select! {
-        connected = connect_server(&args.server, &args.corpus, config) => connected,
+        connected = connect_server(&server, &args.corpus, config) => connected,
         () = interrupts.next() => Err(Interrupted).hint("the run was not begun"),
     }
 }

@@ -1,18 +1,20 @@
 //! `worker serve`: a worker of a fleet.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::{Exit, descriptors, output};
+use domain::config::RunConfig;
 use domain::ids::WorkerName;
 use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
 use crate::commands::settings::Settings;
-use crate::server_judge::ServerArgs;
+use crate::server_judge::{Definitions, ServerArgs, definitions};
 use crate::session::{self, Options, Stage};
 
 /// Remedy for a refusal whose message has none of its own.
@@ -50,6 +52,10 @@ pub struct Args {
     questions: NonZeroUsize,
     #[command(flatten)]
     server: ServerArgs,
+    /// Corpus (as `coordinator submit` takes it) whose custom resource definitions the server of --control-plane is given, so
+    /// that it knows their kinds
+    #[arg(long, value_name = "PATH", requires = "control_plane")]
+    definitions: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -69,7 +75,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let server = if args.server.is_given() {
-        Some(Arc::new(runtime.block_on(args.server.connect::<&str>(&[]))?))
+        let definitions = match args.definitions {
+            Some(corpus) => definitions(&corpus::Source { corpus, manifests: None }, &RunConfig::default())?,
+            None => Definitions::default(),
+        };
+        Some(Arc::new(runtime.block_on(args.server.connect(definitions.texts()))?))
     } else {
         None
     };
