@@ -125,7 +125,8 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Simulation of the queue over time: arrivals, servers, retries, aging, learning bandits
     ///
-    /// Times and success rates are drawn from the measured records of runs. Rules: fifo, random, risk_only, told (the
+    /// Service times (what the rollout takes, as for `schedule`, plus the measured time to propose and verify) and success
+    /// rates are drawn from the judged records of runs. Rules: fifo, random, risk_only, told (the
     /// paper's score with the true rates and mean times), thompson and ucb (the same, with learnt rates and times),
     /// oracle (uses the future of each job: a bound). Bands of risk: top (85 and more), high (60 and more), rest.
     Simulate(Simulate),

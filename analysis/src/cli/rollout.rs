@@ -139,6 +139,9 @@ pub(crate) struct Simulate {
     /// Run folders, Parquet files, globs or file:// URLs
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<String>,
+    /// Times of a rollout (YAML or JSON, see `schedule`) [default: 10 minutes each]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rollout: Option<PathBuf>,
     /// Numbers of servers
     #[arg(long, value_delimiter = ',', default_values_t = [1], value_name = "K,…")]
     pub(crate) servers: Vec<usize>,

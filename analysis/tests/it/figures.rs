@@ -199,13 +199,21 @@ fn the_simulation_is_decided_by_its_seed() {
     assert_eq!(once, json(&args));
     let other = json(&[&args[..], &["--seed", "7"]].concat());
     assert_ne!(once["cells"], other["cells"]);
-    assert_eq!(once["measured_records"], 2);
+    let (records, unmeasured) =
+        (once["records"].as_u64().unwrap(), once["unmeasured_records"].as_u64().unwrap());
+    assert_eq!(records - unmeasured, 2);
+    assert!(once["mean_service"].as_f64().unwrap() > 600.0, "a rollout takes ten minutes: {once}");
     // Rules × servers × loads.
     assert_eq!(once["cells"].as_array().unwrap().len(), 7 * 2 * 3);
     assert!(stdout(&["simulate", &run, "--jobs", "20", "--output", "md"]).contains("| thompson |"));
     let dir = tempfile::tempdir().unwrap();
     let unmeasured = run_folder(dir.path(), "r2", &[&ten()[2..]], RunState::Finished);
-    assert!(failure(&["simulate", unmeasured.to_str().unwrap()]).contains("with a measured time"));
+    let unmeasured = unmeasured.to_str().unwrap();
+    let minutes = dir.path().join("rollout.yaml");
+    std::fs::write(&minutes, "default: 2m\n").unwrap();
+    let minutes = minutes.to_str().unwrap();
+    let by_rollout = json(&["simulate", unmeasured, "--rollout", minutes, "--jobs", "5", "--output", "json"]);
+    assert_eq!(by_rollout["mean_service"], 120.0);
 }
 
 /// Answers each connection with the next of some bodies, and says under which address.

@@ -9,6 +9,7 @@ use crate::report::block::{Block, figure, table};
 use crate::report::options::Options;
 use crate::report::run::Run;
 use crate::schedule::simulate::{BANDS, Cell, Pool, Setting, Spread, experiment};
+use crate::schedule::{Replicas, RolloutTimes};
 
 /// Maximum number of jobs of a repetition: enough for the p95 of a band, few enough for a report within seconds.
 const JOBS: usize = 2000;
@@ -20,10 +21,11 @@ const LOADS: [f64; 3] = [0.0, 0.9, 1.2];
 
 #[expect(clippy::unnecessary_wraps, reason = "a part may fail")]
 pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, AnalysisError> {
-    let pool = Pool::of(&run.cases);
+    // Ten minutes each, whatever the replicas.
+    let pool = Pool::of(&run.cases, &RolloutTimes::default(), &Replicas::default());
     if pool.is_empty() {
         return Ok(vec![Block::Text(format!(
-            "Run {} has no judged record with a measured time to propose and verify: its queue cannot be simulated.",
+            "Run {} has no judged record: its queue cannot be simulated.",
             run.id
         ))]);
     }
@@ -40,10 +42,10 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let cells = experiment(&pool, &setting);
     let backlog: Vec<&Cell> = cells.iter().filter(|cell| cell.load == 0.0 && cell.alpha == 0.0).collect();
     let jobs = format!("{} jobs × {}", thousands(setting.jobs as u64), setting.repetitions);
-    let n = format!("{jobs} repetitions, from {} measured records", thousands(pool.len() as u64));
+    let n = format!("{jobs} repetitions, from {} judged records", thousands(pool.len() as u64));
     let intro = format!(
-        "Jobs are drawn from the measured records: policy, time to propose and verify, and success with the measured \
-         rate. One server; a failed job is tried up to {} times. Rules: fifo, random, risk only; told: the paper's \
+        "Jobs are drawn from the judged records: policy, service time (ten minutes for the rollout, as published, plus the \
+         measured time to propose and verify), and success with the measured rate. One server; a failed job is tried up to {} times. Rules: fifo, random, risk only; told: the paper's \
          score with the true rates and times; thompson and ucb: the same score with learnt rates and times; oracle: \
          uses the future of each job, a bound. Bands by risk: top (85 and more), high (60 and more), rest. Times are \
          in mean service times of {} s.",

@@ -208,12 +208,12 @@ pub(crate) fn figures(cells: &[Cell], pool: &Pool, setting: &Setting) -> Figures
     }
     let value = json!({
         "unit": "s", "jobs": setting.jobs, "repetitions": setting.repetitions, "attempts": setting.attempts,
-        "seed": setting.seed, "mean_service": pool.mean(), "measured_records": pool.len(),
+        "seed": setting.seed, "mean_service": pool.mean(), "records": pool.len(),
         "unmeasured_records": pool.unmeasured, "bands": BANDS.map(|(name, from)| json!({"band": name, "risk_from": from})),
         "cells": cells,
     });
     let title = format!(
-        "The queue over time (n = {} jobs × {} repetitions, drawn from {} measured records, mean service {:.4} s; \
+        "The queue over time (n = {} jobs × {} repetitions, drawn from {} judged records, mean service {:.4} s; \
          means and the central 95 % of the repetitions)",
         setting.jobs,
         setting.repetitions,

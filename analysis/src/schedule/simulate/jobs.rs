@@ -8,6 +8,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::load::cases::Case;
 use crate::risk::RiskTable;
+use crate::schedule::{Replicas, RolloutTimes};
 
 /// An attempt of a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +52,7 @@ pub(crate) struct Arm {
     pub(crate) risk: f64,
     /// Share of its judged records that were accepted.
     pub(crate) probability: f64,
-    /// Measured times of its records.
+    /// Service times of its records.
     pub(crate) seconds: Vec<f64>,
     /// Mean of `seconds`.
     pub(crate) mean: f64,
@@ -66,33 +67,34 @@ pub(crate) enum Arrivals {
     Load(f64),
 }
 
-/// Measured records to draw from.
+/// Judged records to draw from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pool {
     /// The policies, in alphabetical order.
     pub(crate) arms: Vec<Arm>,
     /// The arm of each record.
     records: Vec<usize>,
-    /// Number of records without a measured time; they are not drawn.
+    /// Number of records without a measured time to propose and verify: their rollout alone is their service time.
     pub(crate) unmeasured: usize,
 }
 
 impl Pool {
-    /// The judged records whose times were measured.
-    pub(crate) fn of(cases: &[Case]) -> Self {
+    /// The judged records. The service time of one is what its rollout takes, plus the measured time to propose and verify.
+    pub(crate) fn of(cases: &[Case], times: &RolloutTimes, replicas: &Replicas) -> Self {
         let mut policies: BTreeMap<&str, (u64, u64, Vec<f64>)> = BTreeMap::new();
         let mut unmeasured = 0;
         for case in cases.iter().filter(|case| case.judged) {
             let (judged, accepted, seconds) = policies.entry(&case.policy).or_default();
             *judged += 1;
             *accepted += u64::from(case.accepted);
-            match case.times.seconds().filter(|seconds| seconds.is_finite() && *seconds > 0.0) {
-                Some(time) => seconds.push(time),
-                None => unmeasured += 1,
-            }
+            let computed = case.times.seconds().filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+            unmeasured += usize::from(computed.is_none());
+            let rollout = times.minutes(&case.kind, &case.policy, replicas.of(&case.run, &case.id)) * 60.0;
+            seconds.push(rollout + computed.unwrap_or(0.0));
         }
-        let measured = policies.into_iter().filter(|(_, (_, _, seconds))| !seconds.is_empty());
-        let arms: Vec<Arm> = measured
+        let arms: Vec<Arm> = policies
+            .into_iter()
+            .filter(|(_, (_, _, seconds))| seconds.iter().sum::<f64>() > 0.0)
             .map(|(policy, (judged, accepted, seconds))| Arm {
                 policy: policy.to_owned(),
                 risk: RiskTable::PolicyMetrics.risk(policy),
@@ -121,7 +123,7 @@ impl Pool {
         sum / self.len().max(1) as f64
     }
 
-    /// Draws `n` jobs: the policy of a record, and for each of `attempts` one of the policy's measured times, and
+    /// Draws `n` jobs: the policy of a record, and for each of `attempts` one of the policy's service times, and
     /// success with the policy's measured probability.
     pub(crate) fn draw(
         &self,

@@ -7,7 +7,7 @@ use super::measure::Measures;
 use super::rule::Rule;
 use super::server::{Served, serve};
 use crate::schedule::order::{Strategy, order, waits_hours};
-use crate::schedule::{Candidate, Terms, Weights};
+use crate::schedule::{Candidate, Replicas, RolloutTimes, Terms, Weights};
 use crate::stats::random;
 
 fn job(arm: usize, risk: f64, seconds: f64) -> Job {
@@ -166,7 +166,7 @@ fn aging_serves_those_who_waited() {
 #[test]
 fn the_same_seed_gives_the_same_figures() {
     let cases: Vec<crate::load::cases::Case> = vec![];
-    assert!(Pool::of(&cases).is_empty());
+    assert!(Pool::of(&cases, &RolloutTimes::default(), &Replicas::default()).is_empty());
     let (arms, jobs) = pool();
     let once = |seed| serve(&jobs, &arms, Rule::Thompson, 3, 0.1, seed);
     assert_eq!(once(5), once(5));
