@@ -67,10 +67,13 @@ fn adds(before: &[String], after: &[String]) -> bool {
     })
 }
 
-/// `spec.containers[0].name` → `spec.containers[].name`.
+/// `spec.containers[0].name` → `spec.containers[].name`. An object or a list that an error shows is left out: a patch of
+/// another field in it changes how it is shown.
 fn without_indices(error: &str) -> String {
     const DUPLICATE: &str = ": Duplicate value";
     let error = error.find(DUPLICATE).and_then(|at| error.get(..at + DUPLICATE.len())).unwrap_or(error);
+    let whole = without_shown(error);
+    let error = whole.as_deref().unwrap_or(error);
     let mut text = String::with_capacity(error.len());
     let mut is_index = false;
     for c in error.chars() {
@@ -80,6 +83,19 @@ fn without_indices(error: &str) -> String {
         }
     }
     text
+}
+
+/// `x: Invalid value: {"a":1}: message` → `x: Invalid value: message`; `None`: no object or list is shown.
+fn without_shown(error: &str) -> Option<String> {
+    const INVALID: &str = ": Invalid value: ";
+    let (place, rest) = error.split_once(INVALID)?;
+    let end = match rest.as_bytes().first()? {
+        b'{' => "}: ",
+        b'[' => "]: ",
+        _ => return None,
+    };
+    let (_, message) = rest.rsplit_once(end)?;
+    Some(format!("{place}{INVALID}{message}"))
 }
 
 #[cfg(test)]
@@ -120,5 +136,13 @@ mod tests {
         assert!(!is_worse_in(&["p[1]: Duplicate value: {a: 1}"], &["p[1]: Duplicate value: {a: 2}"]));
         assert!(is_worse_in(&["p[1]: Duplicate value: {a: 1}"], &["q[1]: Duplicate value: {a: 1}"]));
         assert!(is_worse_in(&["port 80"], &["port 81"]), "numbers outside of brackets count");
+        let shown =
+            |value: &str| format!("spec.c[0].securityContext: Invalid value: {value}: cannot set `a`");
+        assert!(
+            !is_worse_in(&[&shown("{\"b\":1}")], &[&shown("{\"b\":1,\"c\":{\"d\":2}}")]),
+            "another field of it"
+        );
+        assert!(is_worse_in(&[&shown("\"text\"")], &[&shown("\"other\"")]));
+        assert!(is_worse_in(&["x: Invalid value: [1]: a"], &["x: Invalid value: [1]: b"]));
     }
 }
