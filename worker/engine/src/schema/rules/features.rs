@@ -10,14 +10,22 @@ use serde_json::Value;
 /// A behaviour of the validation that is on by default from a release on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feature {
-    /// A StatefulSet's claims, a Service's routes: `PreferSameZone` and `PreferSameNode`.
+    /// Routes of a Service to the same zone or node: `PreferSameZone` and `PreferSameNode`.
     PreferSameTrafficDistribution,
+    /// `sleep` of a hook for no time.
+    PodLifecycleSleepActionAllowZero,
+    /// `serviceName` of a StatefulSet is looked at. (No gate: the rule was added.)
+    StatefulSetServiceName,
+    /// So are its pods and claims, beyond labels and annotations.
+    StatefulSetTemplates,
     /// Any printable name of a variable but `=`.
     RelaxedEnvironmentVariableValidation,
     /// Underscores and a single dot in a DNS search path.
     RelaxedDnsSearchValidation,
-    /// `restartPolicy` of containers that are no init containers.
+    /// `restartPolicy` of containers that are no init containers, and others than `Always` of those.
     ContainerRestartRules,
+    /// Volumes of images. Before, the field is dropped after defaulting, and a volume without a source is left.
+    ImageVolume,
     /// A Service's name may begin with a digit.
     RelaxedServiceNameValidation,
     /// No leading zeros in addresses, no IPv4 in IPv6, no bits behind a prefix.
@@ -31,9 +39,11 @@ impl Feature {
     pub(crate) fn is_in(self, release: KubernetesRelease) -> bool {
         let since = match self {
             Self::RelaxedEnvironmentVariableValidation => 32,
-            Self::RelaxedDnsSearchValidation => 33,
-            Self::PreferSameTrafficDistribution => 34,
-            Self::ContainerRestartRules => 35,
+            Self::PodLifecycleSleepActionAllowZero
+            | Self::RelaxedDnsSearchValidation
+            | Self::StatefulSetServiceName => 33,
+            Self::PreferSameTrafficDistribution | Self::StatefulSetTemplates => 34,
+            Self::ContainerRestartRules | Self::ImageVolume => 35,
             Self::RelaxedServiceNameValidation | Self::StrictIpCidrValidation => 36,
             Self::HpaScaleToZero => 37,
         };
@@ -80,7 +90,6 @@ const DROPPED: &[(Base, &[&str], u8)] = &[
     ),
     (Base::Pod, &["containers|initContainers|ephemeralContainers", "*", "restartPolicyRules"], 35),
     (Base::Pod, &["hostnameOverride"], 35),
-    (Base::Pod, &["volumes", "*", "image"], 35),
     (Base::Kind("CSIDriver"), &["spec", "nodeAllocatableUpdatePeriodSeconds"], 35),
     (Base::Kind("HorizontalPodAutoscaler"), &["spec", "behavior", "scaleDown|scaleUp", "tolerance"], 35),
     (Base::Pod, &["volumes", "*", "projected", "sources", "*", "clusterTrustBundle|podCertificate"], 37),

@@ -1,6 +1,7 @@
 //! The rules on small documents, each wrong in a few ways: `cases.txt` holds the documents and what is said of them.
 //! Every case was compared with the validation code of Kubernetes 1.37.2.
 
+use domain::kubernetes::KubernetesRelease;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -123,5 +124,55 @@ proptest! {
         prop_assert_eq!(&report, &embedded.validate(&object, &[]));
         // Rules see what does not decode too, to tell what stood behind it.
         prop_assert!(embedded.hidden_errors(&object).len() <= MAX_ERRORS);
+    }
+}
+
+/// What changed from release to release, each compared with the server of 1.30 or with the code of the release.
+#[test]
+fn rules_came_with_their_releases() {
+    let pod = |spec: &str| format!("kind: Pod\napiVersion: v1\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
+    let container = |fields: &str| pod(&format!("containers: [{{name: c, image: i, {fields}}}]"));
+    let set = |spec: &str, container: &str| {
+        format!(
+            "kind: StatefulSet\napiVersion: apps/v1\nmetadata: {{name: a}}\nspec: {{selector: {{matchLabels: {{a: b}}}}, {spec}\
+             template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: c, image: i{container}}}]}}}}}}\n"
+        )
+    };
+    let service = |name: &str, ip: &str| {
+        format!(
+            "kind: Service\napiVersion: v1\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]{ip}}}\n"
+        )
+    };
+    let scaler = "kind: HorizontalPodAutoscaler\napiVersion: autoscaling/v2\nmetadata: {name: a}\nspec: {minReplicas: 0, \
+                  maxReplicas: 2, scaleTargetRef: {kind: Deployment, name: a, apiVersion: apps/v1}, metrics: [{type: External, external: \
+                  {metric: {name: q}, target: {type: Value, value: 1}}}]}\n";
+    // The document, the first release that accepts it, and the first one after that which refuses it.
+    let cases = [
+        (container("env: [{name: '1 a', value: b}]"), 32, None),
+        (container("lifecycle: {preStop: {sleep: {seconds: 0}}}"), 33, None),
+        (
+            pod(
+                "dnsPolicy: None, dnsConfig: {nameservers: [1.1.1.1], searches: [.]}, containers: [{name: c, image: i}]",
+            ),
+            33,
+            None,
+        ),
+        (set("serviceName: A_, ", ""), 30, Some(33)),
+        (set("", ", imagePullPolicy: Sometimes"), 30, Some(34)),
+        (set("volumeClaimTemplates: [{metadata: {name: d}, spec: {}}], ", ""), 30, Some(34)),
+        (container("restartPolicy: Never"), 35, None),
+        (pod("containers: [{name: c, image: i}], volumes: [{name: v, image: {reference: r}}]"), 35, None),
+        (service("1a", ""), 36, None),
+        (service("a", ", externalIPs: [010.0.0.1]"), 30, Some(36)),
+        (scaler.to_owned(), 37, None),
+    ];
+    for (text, accepted, refused) in cases {
+        let document = document(&text);
+        for release in KubernetesRelease::all() {
+            let report = Structural::of(release).validate(&document.value, &[]);
+            let wanted =
+                release.minor() >= accepted && refused.is_none_or(|refused| release.minor() < refused);
+            assert_eq!(report.passes(), wanted, "{release}: {text}{:?}", report.errors());
+        }
     }
 }

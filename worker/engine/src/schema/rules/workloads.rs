@@ -2,6 +2,7 @@
 
 use super::claims;
 use super::errors::Errors;
+use super::features::Feature;
 use super::meta::{self, Naming};
 use super::node::Node;
 use super::pod::{self, Template};
@@ -230,13 +231,16 @@ pub(crate) fn stateful_set(errors: &mut Errors, object: &Node<'_, '_>) {
         errors.one_of_or_default(&retention.get(when), &["Retain", "Delete"]);
     }
     let claim_templates = spec.get("volumeClaimTemplates");
-    for claim in claim_templates.entries() {
+    let checks_templates = errors.has(Feature::StatefulSetTemplates);
+    for claim in claim_templates.entries().filter(|_| checks_templates) {
         claims::template(errors, &claim.get("spec"));
     }
     errors.not_negative(&spec.get("replicas"));
     errors.not_negative(&spec.get("minReadySeconds"));
     errors.not_negative(&spec.get("ordinals").get("start"));
-    errors.check_if_any(&spec.get("serviceName"), text::label);
+    if errors.has(Feature::StatefulSetServiceName) {
+        errors.check_if_any(&spec.get("serviceName"), text::label);
+    }
 
     let (selector, template) = (spec.get("selector"), spec.get("template"));
     if selector_of_workload(errors, &selector, "empty selector is invalid for statefulset") {
@@ -249,7 +253,11 @@ pub(crate) fn stateful_set(errors: &mut Errors, object: &Node<'_, '_>) {
                 names.push(name);
             }
         }
-        pod::template(errors, &template, Template { claims: &names, names_hosts: true });
+        if checks_templates {
+            pod::template(errors, &template, Template { claims: &names, names_hosts: true });
+        } else {
+            pod::template_metadata(errors, &template);
+        }
     } else {
         errors.invalid(&selector, "");
     }

@@ -63,7 +63,12 @@ fn initial(errors: &mut Errors, list: &Node<'_, '_>, own: &Node<'_, '_>, scope: 
     let mut names: BTreeSet<&str> = own.entries().map(|container| container.get("name").str()).collect();
     for container in list.entries() {
         common(errors, &container, scope);
-        if container.get("restartPolicy").is_set() || container.get("restartPolicyRules").is_empty() {
+        if !errors.has(Feature::ContainerRestartRules) {
+            let policy = container.get("restartPolicy");
+            if policy.is_set() {
+                errors.one_of(&policy, &["Always"]);
+            }
+        } else if container.get("restartPolicy").is_set() || container.get("restartPolicyRules").is_empty() {
             restart_policy(errors, &container);
         } else {
             errors.required(

@@ -1,6 +1,7 @@
 //! Probes and hooks of containers.
 
 use super::super::errors::Errors;
+use super::super::features::Feature;
 use super::super::meta;
 use super::super::node::Node;
 use super::super::text;
@@ -68,12 +69,17 @@ fn handler(errors: &mut Errors, handler: &Node<'_, '_>, kinds: &[&str], grace_se
             "grpc" => errors.port_number(&action.get("port")),
             _ => {
                 let seconds = action.get("seconds");
-                if !(0..=grace_seconds).contains(&seconds.number()) {
+                let (least, said) = if errors.has(Feature::PodLifecycleSleepActionAllowZero) {
+                    (0, "non-negative")
+                } else {
+                    (1, "greater than 0")
+                };
+                if !(least..=grace_seconds).contains(&seconds.number()) {
                     errors.invalid_as(
                         &action,
                         seconds.number(),
                         &format!(
-                            "must be non-negative and less than terminationGracePeriodSeconds ({grace_seconds})"
+                            "must be {said} and less than terminationGracePeriodSeconds ({grace_seconds})"
                         ),
                     );
                 }

@@ -14,4 +14,4 @@ mod templates;
 
 pub(crate) use placement::{node_terms, taint_effect, tolerations};
 pub(crate) use shared::Template;
-pub(crate) use templates::{pod, pod_template, template};
+pub(crate) use templates::{pod, pod_template, template, template_metadata};

@@ -42,16 +42,23 @@ pub(crate) fn pod_template(errors: &mut Errors, object: &Node<'_, '_>) {
     template(errors, &object.get("template"), Template::default());
 }
 
-/// The template of a workload.
-pub(crate) fn template(errors: &mut Errors, template: &Node<'_, '_>, kind: Template<'_>) {
+/// Labels and annotations of a pod template. The server's paths leave `metadata` out.
+pub(crate) fn template_metadata(errors: &mut Errors, template: &Node<'_, '_>) {
     let (metadata, spec) = (template.get("metadata"), template.get("spec"));
-    // The server's paths leave `metadata` out.
     let labels = template.get("labels");
     meta::labels(errors, &labels.in_place_of(&metadata.get("labels")));
     let notes = template.get("annotations");
     let notes = notes.in_place_of(&metadata.get("annotations"));
     meta::annotations(errors, &notes);
     annotations::of_pod(errors, &notes, &spec);
+}
+
+/// The template of a workload.
+pub(crate) fn template(errors: &mut Errors, template: &Node<'_, '_>, kind: Template<'_>) {
+    template_metadata(errors, template);
+    let (metadata, spec) = (template.get("metadata"), template.get("spec"));
+    let notes = template.get("annotations");
+    let notes = notes.in_place_of(&metadata.get("annotations"));
     spec::check(errors, &spec, Owner::Template(kind));
     annotations::match_fields(errors, &notes, &spec);
     let ephemeral = spec.get("ephemeralContainers");
