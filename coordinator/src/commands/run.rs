@@ -111,6 +111,10 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         run_one(&Args { config, ..args.clone() }, &run_id, quiet)?;
         made.push(format!("{}/{run_id}", args.out.trim_end_matches('/')));
     }
+    if command == "diff" {
+        // It compares two: the oldest and the newest release say most.
+        made.drain(1..made.len() - 1);
+    }
     output::say(&format!("compare them: analysis {command} {}", made.join(" ")));
     Ok(Exit::Fine)
 }
