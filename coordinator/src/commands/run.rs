@@ -143,7 +143,7 @@ fn run_one(args: &Args, run_id: &RunId, quiet: bool) -> anyhow::Result<Exit> {
 
 async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
     let Settings { run: config, providers } = settings;
-    let begun = Instant::now();
+    let (begun, usage) = (Instant::now(), Usage::of_this_process());
     let mut interrupts = Interrupts::listen()?;
     let api_server = api_server(args, &config, &mut interrupts).await?;
     let store = Store::open(&args.out)?;
@@ -222,7 +222,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     }
     let (status, intake) = ended?;
     orderly?;
-    let own = RunResources::of_process(wall, Usage::of_this_process());
+    let own = RunResources::of_process(wall, Usage::since(usage));
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
 }
 

@@ -31,6 +31,12 @@ impl Usage {
             peak_rss_mb: megabytes(highest(&PEAK_KIB, kib(&status, "VmHWM:")?)),
         })
     }
+
+    /// Of the process that asks, without the CPU time that it had spent before.
+    pub fn since(before: Option<Self>) -> Option<Self> {
+        let now = Self::of_this_process()?;
+        Some(Self { cpu_s: now.cpu_s - before?.cpu_s, ..now })
+    }
 }
 
 /// Fields 14 and 15 (utime, stime); the name in field 2 may hold blanks and parentheses.

@@ -22,10 +22,10 @@ pub(crate) enum Feature {
     RelaxedEnvironmentVariableValidation,
     /// Underscores and a single dot in a DNS search path.
     RelaxedDnsSearchValidation,
+    /// A `restartPolicy` that a container may not have is dropped, and no error.
+    DropsContainerRestartPolicy,
     /// `restartPolicy` of containers that are no init containers, and others than `Always` of those.
     ContainerRestartRules,
-    /// Volumes of images. Before, the field is dropped after defaulting, and a volume without a source is left.
-    ImageVolume,
     /// A Service's name may begin with a digit.
     RelaxedServiceNameValidation,
     /// No leading zeros in addresses, no IPv4 in IPv6, no bits behind a prefix.
@@ -42,8 +42,10 @@ impl Feature {
             Self::PodLifecycleSleepActionAllowZero
             | Self::RelaxedDnsSearchValidation
             | Self::StatefulSetServiceName => 33,
-            Self::PreferSameTrafficDistribution | Self::StatefulSetTemplates => 34,
-            Self::ContainerRestartRules | Self::ImageVolume => 35,
+            Self::DropsContainerRestartPolicy
+            | Self::PreferSameTrafficDistribution
+            | Self::StatefulSetTemplates => 34,
+            Self::ContainerRestartRules => 35,
             Self::RelaxedServiceNameValidation | Self::StrictIpCidrValidation => 36,
             Self::HpaScaleToZero => 37,
         };
@@ -124,7 +126,38 @@ pub(super) fn without_dropped(kind: &str, object: &Value, release: KubernetesRel
             drop_at(changed.get_or_insert_with(|| object.clone()), &whole);
         }
     }
+    if release.minor() < IMAGE_VOLUMES
+        && let Some(spec) = pod_spec(kind)
+        && holds(object, &[spec, &["volumes", "*", "image"]].concat())
+    {
+        drop_image_volumes(changed.get_or_insert_with(|| object.clone()), spec);
+    }
     changed
+}
+
+/// The release from which on volumes of images are on by default. Before, they are dropped with all their mounts.
+const IMAGE_VOLUMES: u8 = 35;
+
+fn drop_image_volumes(object: &mut Value, pod_spec: &[&str]) {
+    let spec = pod_spec.iter().try_fold(object, |value, key| value.get_mut(*key));
+    let Some(Value::Object(spec)) = spec else { return };
+    let mut dropped: Vec<Value> = Vec::new();
+    if let Some(Value::Array(volumes)) = spec.get_mut("volumes") {
+        volumes.retain(|volume| {
+            let is_image = volume.get("image").is_some_and(|image| !image.is_null());
+            if is_image {
+                dropped.extend(volume.get("name").cloned());
+            }
+            !is_image
+        });
+    }
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(Value::Array(mounts)) = container.get_mut("volumeMounts") {
+                mounts.retain(|mount| mount.get("name").is_none_or(|name| !dropped.contains(name)));
+            }
+        }
+    }
 }
 
 /// Whether something stands at a path.
@@ -185,6 +218,20 @@ mod tests {
         wanted["spec"]["template"]["spec"].as_object_mut().unwrap().remove("hostUsers");
         assert_eq!(left("1.30"), Some(wanted));
         assert_eq!(without_dropped("Custom", &job, release("1.30")), None);
+    }
+
+    #[test]
+    fn an_image_volume_goes_with_its_mounts() {
+        let pod = json!({"spec": {
+            "volumes": [{"name": "a", "image": {"reference": "r"}}, {"name": "b"}],
+            "containers": [{"name": "c", "volumeMounts": [{"name": "b"}, {"name": "a"}]}],
+        }});
+        let left = json!({"spec": {
+            "volumes": [{"name": "b"}],
+            "containers": [{"name": "c", "volumeMounts": [{"name": "b"}]}],
+        }});
+        assert_eq!(without_dropped("Pod", &pod, release("1.34")), Some(left));
+        assert_eq!(without_dropped("Pod", &pod, release("1.35")), None);
     }
 
     #[test]

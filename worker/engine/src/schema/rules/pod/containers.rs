@@ -48,7 +48,8 @@ fn regular(errors: &mut Errors, list: &Node<'_, '_>, scope: &Scope<'_>) {
         handlers::of_container(errors, &container, scope.grace_seconds);
         if errors.has(Feature::ContainerRestartRules) {
             restart_policy(errors, &container);
-        } else if container.get("restartPolicy").is_set() {
+        } else if container.get("restartPolicy").is_set() && !errors.has(Feature::DropsContainerRestartPolicy)
+        {
             errors.forbidden(&container.get("restartPolicy"), "may not be set for non-init containers");
         }
     }
@@ -65,7 +66,7 @@ fn initial(errors: &mut Errors, list: &Node<'_, '_>, own: &Node<'_, '_>, scope: 
         common(errors, &container, scope);
         if !errors.has(Feature::ContainerRestartRules) {
             let policy = container.get("restartPolicy");
-            if policy.is_set() {
+            if policy.is_set() && !errors.has(Feature::DropsContainerRestartPolicy) {
                 errors.one_of(&policy, &["Always"]);
             }
         } else if container.get("restartPolicy").is_set() || container.get("restartPolicyRules").is_empty() {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::super::claims;
 use super::super::errors::Errors;
-use super::super::features::Feature;
 use super::super::meta;
 use super::super::node::Node;
 use super::super::text;
@@ -113,9 +112,6 @@ fn kind(volume: &Node<'_, '_>) -> Volume {
 }
 
 fn source(errors: &mut Errors, volume: &Node<'_, '_>, pod: Option<&str>) {
-    if volume.get("image").is_set() && !errors.has(Feature::ImageVolume) {
-        return errors.required(volume, "must specify a volume type");
-    }
     let empty = volume.get("emptyDir");
     let mut is_taken = empty.is_set();
     if is_taken {
