@@ -126,8 +126,11 @@ impl<'a> Walk<'a> {
         match (was, is) {
             (Value::Object(was), Value::Object(is)) => self.maps(was, is),
             (Value::Array(old), Value::Array(new)) => self.lists((was, old), (is, new)),
-            // What stood where only a map can stand said nothing.
+            // What stood where only a map can stand said nothing, nor does a map or list of nothing.
             (_, Value::Object(_)) => self.report(None, Some(is)),
+            _ if was.as_array().is_some_and(Vec::is_empty) || was.as_object().is_some_and(Map::is_empty) => {
+                self.report(None, Some(is));
+            }
             (Value::Object(_) | Value::Array(_), _) | (_, Value::Array(_)) => {
                 self.report(Some(was), None);
                 self.report(None, Some(is));
@@ -243,7 +246,7 @@ impl Pairs {
         let is_plain = |entry: &Value| {
             entry
                 .as_object()
-                .filter(|map| KEYS.iter().all(|key| !map.contains_key(*key)))
+                .filter(|map| KEYS.iter().all(|key| field(map, key).is_none()))
                 .map(|_| String::new())
         };
         let found = pair((old, &mut gone), (new, &mut open), is_plain);
@@ -301,6 +304,17 @@ mod tests {
         let was = json!({"a": 1, "b": null, "c": {"d": [1, 2]}});
         assert_eq!(said(&was, &json!({"c": {"d": [1, 2]}, "a": 1.0, "e": null})), Vec::<String>::new());
         assert_eq!(said(&was, &json!({"a": "1", "c": {"d": [1, 2]}})), ["changed /a"]);
+        // A map or list of nothing where a scalar stands says nothing; one with something does.
+        assert_eq!(said(&json!({"a": []}), &json!({"a": true})), ["added /a"]);
+        assert_eq!(said(&json!({"a": {}}), &json!({"a": true})), ["added /a"]);
+        assert_eq!(said(&json!({"a": [1]}), &json!({"a": true})), ["removed /a", "added /a"]);
+    }
+
+    #[test]
+    fn an_entry_whose_key_is_null_is_told_apart_by_its_place() {
+        let (was, is) =
+            (json!([{"name": null, "image": "a"}]), json!([{"name": null, "image": "a", "tty": true}]));
+        assert_eq!(said(&was, &is), ["added /0/tty"]);
     }
 
     #[test]
