@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod budget;
+pub mod catalogue;
 pub mod config;
 pub mod ids;
 pub mod image;
@@ -11,6 +12,8 @@ pub mod pointer;
 pub mod policy;
 pub mod published;
 pub mod record;
+pub mod reference;
+pub mod references;
 pub mod run;
 pub mod schema_depth;
 pub mod secret;

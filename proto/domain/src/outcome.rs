@@ -184,6 +184,8 @@ words! {
         UserGuessed = "user_guessed",
         /// System calls outside the runtime's default seccomp profile fail from now on.
         SyscallsFiltered = "syscalls_filtered",
+        /// The runtime's `AppArmor` profile confines the container from now on.
+        AppArmorApplies = "app_armor_applies",
         /// The pod shares the host's network, which publishes its ports with any `hostPort`.
         HostNetworkKeepsPorts = "host_network_keeps_ports",
         /// The repair changes or brings more than the violation needs.
@@ -233,6 +235,9 @@ impl Caution {
             Self::UserGuessed => "the container runs as a user number that its image may not know",
             Self::SyscallsFiltered => {
                 "system calls outside the runtime's default seccomp profile fail from now on"
+            }
+            Self::AppArmorApplies => {
+                "the runtime's AppArmor profile confines the container from now on, where its node has AppArmor"
             }
             Self::HostNetworkKeepsPorts => {
                 "the pod shares the host's network, so its ports stay open on the node until it leaves that network"

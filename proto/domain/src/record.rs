@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{DocumentHash, RecordId};
 use crate::outcome::ErrorKind;
 use crate::policy::PolicyName;
+use crate::reference::Reference;
 
 /// One detection of the corpus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +147,8 @@ pub enum Neighbour {
         /// The image that it names, as it is written in the manifests.
         image: String,
     },
+    /// What the document refers to, for policies beyond those of the paper.
+    Reference(Reference),
 }
 
 impl Neighbour {
@@ -156,6 +159,7 @@ impl Neighbour {
             | Self::ServiceAccount { namespace, .. }
             | Self::PodSelector { namespace, .. }
             | Self::CustomResource { namespace, .. } => namespace,
+            Self::Reference(reference) => reference.namespace(),
             Self::ImageOverride { .. } => "",
         }
     }

@@ -22,9 +22,12 @@ pub struct Settings {
 pub fn defaults() -> serde_json::Result<Value> {
     let run = RunConfig::default();
     let mut tree = serde_json::to_value(&run)?;
-    // A run's text leaves it out where it is the default.
+    // A run's text leaves these out where they are the default.
     if let Some(verifier) = tree.get_mut("verifier").and_then(Value::as_object_mut) {
         verifier.insert("depth".to_owned(), serde_json::to_value(run.verifier.depth)?);
+    }
+    if let Some(tree) = tree.as_object_mut() {
+        tree.insert("detector".to_owned(), serde_json::to_value(run.detector)?);
     }
     for (name, mut section) in providers()? {
         if let (Some(run), Some(section)) = (tree.get_mut(&name), section.as_object_mut()) {

@@ -9,12 +9,14 @@ use clap::ValueEnum;
 use cli_support::failure::WithHint;
 use cli_support::output::{self, Align, Table};
 use cli_support::{Exit, escape};
+use domain::config::RunConfig;
 use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::published::Detection;
 
 use engine::exceptions::Exception;
 
+use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::settings::Settings;
 use crate::findings::{Located, locate};
@@ -33,6 +35,8 @@ pub struct Args {
     /// Look for this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
+    #[command(flatten)]
+    wanted: CatalogueArgs,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -63,17 +67,19 @@ pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
     })
 }
 
-/// The policies named by the user, or all.
-pub(crate) fn selected(named: &[PolicyId]) -> Vec<PolicyId> {
-    let all = PolicyId::ALL.iter().copied();
-    all.filter(|id| named.is_empty() || named.contains(id)).collect()
+/// The policies named by the user, or the configured ones.
+pub(crate) fn selected(named: &[PolicyId], config: &RunConfig) -> Vec<PolicyId> {
+    if named.is_empty() {
+        return config.detector.policies().to_vec();
+    }
+    PolicyId::ALL.iter().copied().filter(|id| named.contains(id)).collect()
 }
 
 /// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = args.settings.load()?;
+    let config = args.wanted.applied(args.settings.load()?);
     let limits = config.limits;
-    let selected = selected(&args.policy);
+    let selected = selected(&args.policy, &config);
     let inputs = Inputs::open(&args.paths, &limits)?;
     let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let mut writer = Writer::begin(args.output, &selected)?;

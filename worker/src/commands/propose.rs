@@ -18,6 +18,7 @@ use engine::document::Document;
 use engine::propose::Decision;
 use serde_json::{Value, json};
 
+use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::settings::Settings;
@@ -45,6 +46,8 @@ pub struct Args {
     /// How patches are written to stdout
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
+    #[command(flatten)]
+    wanted: CatalogueArgs,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -123,7 +126,7 @@ impl Counts {
 
 /// Proposes and prints the patches.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = args.settings.load()?;
+    let config = args.wanted.applied(args.settings.load()?);
     match &args.detections {
         Some(detections) => from_records(args, detections, &config),
         None => from_files(args, &config),
@@ -171,7 +174,7 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?;
-    let scan = Scan::survey(&inputs, config, selected(&args.policy), args.context.of(config))?;
+    let scan = Scan::survey(&inputs, config, selected(&args.policy, config), args.context.of(config))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
     let mut number = 0_u64;

@@ -8,6 +8,7 @@ mod files;
 mod help;
 mod intake;
 mod mock_llm;
+mod profiles;
 mod repair;
 mod rewrite;
 mod rogue;

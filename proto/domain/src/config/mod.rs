@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod detector;
 mod error;
 mod model;
 mod ranges;
 mod stored;
 
+pub use detector::DetectorConfig;
 pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
 pub use stored::StoredConfig;
@@ -32,6 +34,9 @@ pub struct RunConfig {
     pub documents: Documents,
     /// Where the objects stand that a document of manifests is judged with.
     pub context: Context,
+    /// Which policies are looked for.
+    #[serde(skip_serializing_if = "DetectorConfig::is_default")]
+    pub detector: DetectorConfig,
     /// Who proposes.
     pub proposer: ProposerConfig,
     /// The model that `proposer.mode: grok` asks.
@@ -278,6 +283,7 @@ impl Default for RunConfig {
             max_attempts: 3,
             documents: Documents::default(),
             context: Context::default(),
+            detector: DetectorConfig::default(),
             proposer: ProposerConfig::default(),
             grok: ModelConfig::grok(),
             vendor: ModelConfig::vendor(),

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::excerpt::excerpt;
 use super::mask::Masked;
+use crate::policies;
 
 /// What every question begins with.
 const SYSTEM: &str = "You repair Kubernetes manifests. You are given one manifest and one policy violation in it, and \
@@ -199,6 +200,7 @@ fn guidance(policy: PolicyId) -> &'static str {
         P::MismatchingSelector => {
             "let the labels of the pod template match spec.selector; the selector cannot change."
         }
+        further => policies::policy(further).checks().first().map_or("", |check| check.remedy),
     }
 }
 
