@@ -19,6 +19,7 @@ use worker::session::{self, Options, SessionError, Stage, Summary};
 use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
+pub use worker::programs::{self, Proposers};
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
 
 /// Workers in this process.
@@ -29,12 +30,12 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers and ask this API
-    /// server.
+    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers, start these programs
+    /// and ask this API server.
     pub fn start(
         address: &CoordinatorAddress,
         count: NonZeroUsize,
-        providers: &Providers,
+        (providers, programs): (&Providers, &Arc<Proposers>),
         server: Option<&Arc<ServerJudge>>,
     ) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
@@ -42,8 +43,8 @@ impl Workers {
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
-            let (providers, server) = (providers.clone(), server.cloned());
-            let options = Options { coordinator, name, slots, questions, providers, server };
+            let (providers, programs, server) = (providers.clone(), Arc::clone(programs), server.cloned());
+            let options = Options { coordinator, name, slots, questions, providers, programs, server };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -97,7 +98,7 @@ fn definitions(args: &CorpusArgs, config: &RunConfig) -> anyhow::Result<Definiti
     Ok(found)
 }
 
-/// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.
+/// Where this process was started as the supervisor of a control plane or of a program: runs as that. Called first in `main`.
 pub fn supervise() -> Option<ExitCode> {
     worker::server_judge::supervise()
 }

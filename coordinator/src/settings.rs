@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::schema_depth::SchemaDepth;
-use llm::settings::{Settings, is_of_provider};
+use llm::settings::{PROGRAMS, Settings, is_of_machine};
 
 /// Keys of mappings whose entries the user names: any entry is accepted below them.
-const OPEN_MAPS: &[&str] = &["rules.images"];
+const OPEN_MAPS: &[&str] = &["rules.images", PROGRAMS];
 
 /// Flags that set the configuration of a run.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -137,10 +137,10 @@ pub(crate) fn run_checked(resolved: &Resolved) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// What to say about the keys of providers that the user set for a run whose workers are elsewhere; `None`: none were set.
+/// What to say about the keys of providers and programs that the user set for a run whose workers are elsewhere; `None`: none were set.
 pub(crate) fn unsent(resolved: &Resolved) -> Option<String> {
-    resolved.set_keys(is_of_provider).map(|keys| {
-        format!("not sent: {keys}. Where a provider is called, and with which key, is the setting of each worker (`worker serve --config`)")
+    resolved.set_keys(is_of_machine).map(|keys| {
+        format!("not sent: {keys}. Where a provider is called, and with which key, and what a program is, are settings of each worker (`worker serve --config`)")
     })
 }
 

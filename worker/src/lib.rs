@@ -9,6 +9,7 @@ pub mod estimate;
 mod findings;
 mod gateway_client;
 pub mod pipeline;
+pub mod programs;
 mod remote;
 mod repair;
 mod replay;

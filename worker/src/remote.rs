@@ -93,6 +93,8 @@ pub(crate) struct Remote {
     slots: u32,
     /// The API server that this worker can ask.
     server: Option<ServerIdentity>,
+    /// Names of the programs that this worker can start.
+    programs: Vec<String>,
 }
 
 impl Remote {
@@ -102,8 +104,9 @@ impl Remote {
         name: WorkerName,
         slots: u32,
         server: Option<ServerIdentity>,
+        programs: Vec<String>,
     ) -> Self {
-        Self { connection: connect(&address), address, name, slots, server }
+        Self { connection: connect(&address), address, name, slots, server, programs }
     }
 
     /// Connection to the coordinator, shared with other calls.
@@ -176,6 +179,7 @@ impl Remote {
             version: OUR_VERSION.to_owned(),
             session: session.expose().to_vec(),
             api_server: self.server.as_ref().map(Into::into),
+            programs: self.programs.clone(),
         }));
         let stream = client.work(ReceiverStream::new(requests)).await?.into_inner();
         Ok((link, stream))

@@ -158,7 +158,7 @@ pub(super) fn active_judge(scheduler: &SchedulerState, run: &ActiveRun) -> Optio
 
 fn waits_for(scheduler: &SchedulerState, run: &ActiveRun) -> Option<String> {
     let workers = scheduler.workers.connected.values();
-    let able: Vec<_> = workers.filter(|worker| run.admits(worker.server.as_ref())).collect();
+    let able: Vec<_> = workers.filter(|worker| run.admits_server(worker.abilities.server.as_ref())).collect();
     if able.is_empty() {
         return Some(match run.judge.as_ref().and_then(|judge| judge.server.as_ref()) {
             None => format!("no worker can ask an API server: {START_ONE}"),

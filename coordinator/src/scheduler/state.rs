@@ -19,7 +19,7 @@ use crate::clock::Monotonic;
 use crate::clock::Rate;
 use crate::ledger::RunResources;
 use crate::scheduler::leases::{ExpiredLease, Grant, Leases, Speculation};
-use crate::scheduler::worker_registry::WorkerRegistry;
+use crate::scheduler::worker_registry::{Abilities, WorkerRegistry};
 
 /// State of a run's finalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +90,15 @@ impl ActiveRun {
         self.state == RunState::Running && self.corpus.is_some() && self.halted.is_none()
     }
 
+    /// Whether its shards may be leased to a worker with these abilities.
+    pub(crate) fn admits(&self, abilities: &Abilities) -> bool {
+        let has_program =
+            self.plan.config.program().is_none_or(|program| abilities.programs.contains(program));
+        has_program && self.admits_server(abilities.server.as_ref())
+    }
+
     /// Whether a worker with this API server may judge its documents: all of them are judged by one.
-    pub(crate) fn admits(&self, server: Option<&Arc<ServerIdentity>>) -> bool {
+    pub(crate) fn admits_server(&self, server: Option<&Arc<ServerIdentity>>) -> bool {
         self.judge.as_ref().is_none_or(|judge| {
             server.is_some_and(|server| judge.server.as_ref().is_none_or(|chosen| chosen == server))
         })
@@ -162,23 +169,22 @@ impl SchedulerState {
     /// of a slow or disconnected worker is leased speculatively.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
         let fleet = self.workers.count();
-        let server = self.workers.server_of(worker);
-        let server = server.as_ref();
+        let abilities = self.workers.abilities_of(worker);
         let order = self.fair_share.order(self.active.keys());
         for run_id in &order {
             if let Some(run) = self.open_run(run_id)
-                && run.admits(server)
+                && run.admits(&abilities)
                 && let Some(grant) = run.leases.grant(now, worker, fleet)
                 && let Some(pending) = run.pending_lease(run_id, grant, worker)
             {
-                run.choose_judge(server);
+                run.choose_judge(abilities.server.as_ref());
                 self.fair_share.took(run_id, pending.lease.shard.len.into());
                 return Next::Lease(Box::new(pending));
             }
         }
         let mut wake = self.next_deadline();
         for run_id in &order {
-            let Some(run) = self.open_run(run_id).filter(|run| run.admits(server)) else { continue };
+            let Some(run) = self.open_run(run_id).filter(|run| run.admits(&abilities)) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {

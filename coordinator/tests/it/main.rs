@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod cli;
+mod command;
 #[cfg(all(debug_assertions, unix))]
 mod crash;
 mod doctor;

@@ -146,12 +146,12 @@ columns! {
     REASONING_TOKENS "reasoning_tokens" U64OrNull Outcome
     /// All tokens of the answers that the record was given, as they are billed. A call without an answer (refused, cut off,
     /// empty, withheld) is not among them: what the provider counts of it is part of the usage of the run, and of what bounds
-    /// its spending.
+    /// its spending. Tokens and price of a program (`mode` command) are those that it reports.
     TOTAL_TOKENS "total_tokens" U64OrNull Outcome
     /// The part of `total_tokens` that the provider did not count: a token for four bytes of text. Null also in parts of
     /// releases that did not estimate.
     ESTIMATED_TOKENS "estimated_tokens" U64OrNull Execution
-    /// Price in US dollars; null where the model has no price.
+    /// Price in US dollars; null where the model has no price, or a program reports none.
     COST_USD "cost_usd" F64OrNull Outcome
     /// Whether the answer came from the cache.
     CACHE_HIT "cache_hit" BoolOrNull Execution
@@ -159,7 +159,7 @@ columns! {
     /// for a permit to call the model, between tries, for another record whose conversation it shares.
     /// `queue_ms + propose_ms + llm_ms + verify_ms <= total_ms`.
     QUEUE_MS "queue_ms" F64OrNull Execution
-    /// Computing a proposal, ms; null where the record shares the repair of an earlier one of its slice.
+    /// Computing a proposal, ms, the work of a program included; null where the record shares the repair of an earlier one of its slice.
     PROPOSE_MS "propose_ms" F64OrNull Execution
     /// Calls to the model under way, failed ones included, ms; null where none was made for this record.
     LLM_MS "llm_ms" F64OrNull Execution

@@ -415,6 +415,9 @@ pub struct Open {
     /// The API server that it can ask; absent: none, and it is leased no shard of a run that needs one.
     #[prost(message, optional, tag = "5")]
     pub api_server: ::core::option::Option<ApiServer>,
+    /// Names of the programs that it can start; it is leased no shard of a run that names another. At most 100.
+    #[prost(string, repeated, tag = "6")]
+    pub programs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// An API server that judges documents by dry runs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

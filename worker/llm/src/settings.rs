@@ -1,10 +1,13 @@
-//! What a user sets: the keys of a run, and the keys of this machine's providers. Files, variables and flags hold both in
-//! one tree (`grok.model` is of the run, `grok.endpoint` is of the machine); here they are told apart.
+//! What a user sets: the keys of a run, and the keys of this machine's providers and programs. Files, variables and flags hold
+//! both in one tree (`grok.model` is of the run, `grok.endpoint` is of the machine); here they are told apart.
 
 use domain::config::RunConfig;
 use serde_json::{Map, Value};
 
 use crate::providers::Providers;
+
+/// The key of this machine's programs, each under its name.
+pub const PROGRAMS: &str = "programs";
 
 /// The settings of a user.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,6 +16,8 @@ pub struct Settings {
     pub run: RunConfig,
     /// Stays on this machine.
     pub providers: Providers,
+    /// Stays on this machine: the programs that runs may name, as they were written.
+    pub programs: Map<String, Value>,
 }
 
 /// The tree of all keys with their defaults.
@@ -25,6 +30,12 @@ pub fn defaults() -> serde_json::Result<Value> {
     // A run's text leaves it out where it is the default.
     if let Some(verifier) = tree.get_mut("verifier").and_then(Value::as_object_mut) {
         verifier.insert("depth".to_owned(), serde_json::to_value(run.verifier.depth)?);
+    }
+    if let Some(proposer) = tree.get_mut("proposer").and_then(Value::as_object_mut) {
+        proposer.insert("program".to_owned(), serde_json::to_value(&run.proposer.program)?);
+    }
+    if let Some(keys) = tree.as_object_mut() {
+        keys.insert(PROGRAMS.to_owned(), Value::Object(Map::new()));
     }
     for (name, mut section) in providers()? {
         if let (Some(run), Some(section)) = (tree.get_mut(&name), section.as_object_mut()) {
@@ -43,6 +54,7 @@ impl Settings {
     /// # Errors
     /// A value of the tree is not valid.
     pub fn from_tree(mut tree: Value) -> serde_json::Result<Self> {
+        let programs = tree.as_object_mut().and_then(|keys| keys.shift_remove(PROGRAMS));
         let mut own = Map::new();
         for (name, section) in providers()? {
             let given = tree.get_mut(&name).and_then(Value::as_object_mut);
@@ -54,13 +66,17 @@ impl Settings {
         Ok(Self {
             run: serde_json::from_value(tree)?,
             providers: serde_json::from_value(Value::Object(own))?,
+            programs: programs.map_or_else(|| Ok(Map::new()), serde_json::from_value)?,
         })
     }
 }
 
-/// Whether a dotted key is one of a provider, and no part of a run.
-pub fn is_of_provider(key: &str) -> bool {
-    let Some((name, key)) = key.split_once('.') else { return false };
+/// Whether a dotted key is one of a provider or a program, and no part of a run.
+pub fn is_of_machine(key: &str) -> bool {
+    let Some((name, key)) = key.split_once('.') else { return key == PROGRAMS };
+    if name == PROGRAMS {
+        return true;
+    }
     providers().is_ok_and(|providers| providers.get(name).is_some_and(|section| section.get(key).is_some()))
 }
 
@@ -78,22 +94,37 @@ mod tests {
         assert_eq!(Settings::from_tree(tree.clone()).unwrap(), Settings::default());
         tree["grok"]["endpoint"] = "http://127.0.0.1:1".into();
         tree["grok"]["model"] = "m".into();
+        tree["programs"]["fixer"] = serde_json::json!({"command": ["/opt/fixer"]});
+        tree["proposer"]["program"] = "fixer".into();
         let settings = Settings::from_tree(tree).unwrap();
         assert_eq!(settings.providers.grok.endpoint, "http://127.0.0.1:1");
         assert_eq!(settings.run.grok.model, "m");
+        assert_eq!(settings.run.proposer.program, "fixer");
+        assert_eq!(settings.programs["fixer"]["command"][0], "/opt/fixer");
         let sent = serde_json::to_string(&settings.run).unwrap();
-        for key in ["endpoint", "api_key_env", "auth_header", "auth_scheme", "127.0.0.1", "XAI_API_KEY"] {
+        for key in [
+            "endpoint",
+            "api_key_env",
+            "auth_header",
+            "auth_scheme",
+            "127.0.0.1",
+            "XAI_API_KEY",
+            "programs",
+            "/opt/fixer",
+        ] {
             assert!(!sent.contains(key), "a run holds {key}: {sent}");
         }
     }
 
     #[test]
     fn a_key_belongs_to_the_run_or_to_the_machine() {
-        for key in ["grok.endpoint", "vendor.api_key_env", "vllm.auth_header", "vllm.auth_scheme"] {
-            assert!(is_of_provider(key), "{key}");
+        let of_machine =
+            ["grok.endpoint", "vendor.api_key_env", "vllm.auth_header", "vllm.auth_scheme", "programs.a"];
+        for key in of_machine {
+            assert!(is_of_machine(key), "{key}");
         }
-        for key in ["grok.model", "grok.price.input", "seed", "grok", "no.endpoint", ""] {
-            assert!(!is_of_provider(key), "{key}");
+        for key in ["grok.model", "grok.price.input", "seed", "grok", "no.endpoint", "proposer.program", ""] {
+            assert!(!is_of_machine(key), "{key}");
         }
     }
 }

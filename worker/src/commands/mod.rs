@@ -7,6 +7,7 @@ pub mod detect;
 pub mod fix;
 pub mod mock_llm;
 pub mod propose;
+mod propose_as_program;
 pub mod serve;
 mod settings;
 mod verdicts;

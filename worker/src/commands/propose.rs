@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
+use super::propose_as_program::{self, Protocol};
 use super::settings::Settings;
 use crate::repair::{diff, patched_file, propose};
 use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
@@ -28,7 +29,7 @@ use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders, YAML or JSON files, tar and zip archives; - for standard input
-    #[arg(required_unless_present = "detections", conflicts_with = "detections", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["detections", "protocol"], conflicts_with = "detections", value_name = "PATH")]
     paths: Vec<String>,
     /// Published detections (JSON, JSON lines, Parquet, plain or gz) instead of manifests
     #[arg(long, value_name = "FILE")]
@@ -42,6 +43,9 @@ pub struct Args {
     /// Show each patch as a diff of the user's own text; comments, order and quoting stay
     #[arg(long, conflicts_with = "output")]
     diff: bool,
+    /// Answer questions as a program that a worker asks (`proposer.mode: command`), instead of reading manifests
+    #[arg(long, value_enum, value_name = "PROTOCOL", conflicts_with_all = ["paths", "detections", "policy", "diff", "output"])]
+    protocol: Option<Protocol>,
     /// How patches are written to stdout
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
@@ -124,6 +128,9 @@ impl Counts {
 /// Proposes and prints the patches.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.settings.load()?;
+    if let Some(protocol) = args.protocol {
+        return propose_as_program::run(protocol, &config);
+    }
     match &args.detections {
         Some(detections) => from_records(args, detections, &config),
         None => from_files(args, &config),

@@ -11,7 +11,7 @@ use domain::ids::WorkerName;
 use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
-use crate::commands::settings::Settings;
+use crate::commands::settings::{Machine, Settings};
 use crate::server_judge::ServerArgs;
 use crate::session::{self, Options, Stage};
 
@@ -26,7 +26,8 @@ const REFUSED_HINT: &str =
 /// that provider is called, and with which key, is the setting of this worker: the keys `grok.endpoint`,
 /// `grok.api_key_env`, `grok.auth_header` and `grok.auth_scheme` (the same for vendor and vllm) of --config, of the
 /// environment (`K8S_AUTO_FIX_<KEY>`, `__` for a dot) and of --set. A key is sent over https to the host that it is bound
-/// to, or to this machine. Runs whose schema gate asks an API server (`verifier.depth` server or both) go to workers with
+/// to, or to this machine. A run may name a program as well (`proposer.mode: command`): what its name stands for are the keys
+/// `programs.NAME` of --config, and a worker is leased shards of the programs that it has alone. Runs whose schema gate asks an API server (`verifier.depth` server or both) go to workers with
 /// --kubeconfig or --control-plane alone. Ctrl-C (or SIGTERM)
 /// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends
 /// with exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker
@@ -59,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     descriptors::ensure(descriptors::FILES)?;
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let name = args.name.unwrap_or_else(host_name);
-    let (providers, unused) = args.settings.providers()?;
+    let Machine { providers, programs, unused } = args.settings.machine()?;
     if let Some(unused) = unused {
         output::say(&unused);
     }
@@ -73,7 +74,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     } else {
         None
     };
-    let options = Options { coordinator, name, slots, questions: args.questions, providers, server };
+    let options =
+        Options { coordinator, name, slots, questions: args.questions, providers, programs, server };
     let ended = runtime.block_on(serve(options));
     // After a second Ctrl-C, abandon the work in progress.
     runtime.shutdown_background();

@@ -80,7 +80,8 @@ impl JudgeServer for Connected {
     }
 }
 
-/// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.
+/// Where this process was started as the supervisor of a control plane, or of a program that proposes: runs as that. Called
+/// first in `main`.
 pub fn supervise() -> Option<ExitCode> {
-    control_plane::supervise()
+    control_plane::supervise().or_else(proposers::supervise)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::ids::WorkerName;
 use llm::providers::Providers;
+use proposers::Proposers;
 use proto::channel::CoordinatorAddress;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -32,6 +33,8 @@ pub struct Options {
     pub questions: NonZeroUsize,
     /// The providers that runs may name.
     pub providers: Providers,
+    /// The programs that runs may name; this worker is leased no shard of a run that names another.
+    pub programs: Arc<Proposers>,
     /// The API server that judges the documents of runs that need one; `None`: this worker is leased none of them.
     pub server: Option<Arc<ServerJudge>>,
 }
@@ -50,7 +53,8 @@ const INBOX: usize = 16;
 pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Summary, SessionError> {
     let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
     let server = options.server.as_ref().map(|server| server.identity().clone());
-    let remote = Remote::new(options.coordinator, options.name.clone(), slots, server);
+    let remote =
+        Remote::new(options.coordinator, options.name.clone(), slots, server, options.programs.names());
     let (joined, identity) = watch::channel(None);
     let (gateway, gateway_task) = GatewayClient::start(remote.connection(), identity);
     let leases = LeaseTable::new(options.slots.get(), options.questions.get(), Instant::now());
@@ -61,7 +65,7 @@ pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Su
         pool,
         remote.connection(),
         gateway.clone(),
-        Services { providers: options.providers, server: options.server },
+        Services { providers: options.providers, programs: options.programs, server: options.server },
         joined,
     );
     let (events, inbox) = mpsc::channel(INBOX);

@@ -1,9 +1,10 @@
-//! What a worker can ask by its own settings: providers of models, and an API server.
+//! What a worker can ask by its own settings: providers of models, programs, and an API server.
 
 use std::sync::{Arc, OnceLock};
 
 use domain::config::RunConfig;
 use llm::providers::Providers;
+use proposers::Proposers;
 use proto::convert::BadMessage;
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ use crate::server_judge::{CacheClient, LeaseJudge, ServerJudge, Stop};
 pub(super) struct Services {
     /// The providers that runs may name.
     pub(super) providers: Providers,
+    /// The programs that runs may name.
+    pub(super) programs: Arc<Proposers>,
     /// The API server, for the runs that need one.
     pub(super) server: Option<Arc<ServerJudge>>,
 }

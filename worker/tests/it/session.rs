@@ -235,6 +235,7 @@ impl Session {
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
             providers: llm::providers::Providers::default(),
+            programs: Arc::default(),
             server: None,
         };
         Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }

@@ -10,7 +10,7 @@ mod ranges;
 mod stored;
 
 pub use error::InvalidConfig;
-pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
+pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode, is_program_name};
 pub use stored::StoredConfig;
 
 use crate::budget::{BudgetLimits, Limit};
@@ -107,7 +107,7 @@ impl Guardrails {
         }
     }
 
-    /// Whether it stands around a model; the others stand around the rules.
+    /// Whether it stands around a model or a program; the others stand around the rules.
     pub const fn is_for_models(self) -> bool {
         matches!(self, Self::None | Self::Merge | Self::Fallback)
     }
@@ -355,31 +355,36 @@ impl RunConfig {
         self.vendor.check("vendor.price")?;
         self.vllm.check("vllm.price")?;
         let keys = match self.proposer.mode {
-            ProposerMode::Rules | ProposerMode::Grok => ["grok.model", "grok.price"],
+            ProposerMode::Rules | ProposerMode::Command | ProposerMode::Grok => ["grok.model", "grok.price"],
             ProposerMode::Vendor => ["vendor.model", "vendor.price"],
             ProposerMode::Vllm => ["vllm.model", "vllm.price"],
         };
         self.model().map_or(Ok(()), |model| model.check_asked(keys, self.spend.max_cost_usd))?;
-        let by_model = self.proposer.mode != ProposerMode::Rules;
-        if by_model == self.guardrails.is_for_models() {
+        let by_rules = self.proposer.mode == ProposerMode::Rules;
+        if by_rules != self.guardrails.is_for_models() {
             return Ok(());
         }
-        let reason = if by_model {
-            "must be none, merge or fallback where a model proposes"
-        } else {
+        let reason = if by_rules {
             "must be targeted or paper where the rules propose"
+        } else {
+            "must be none, merge or fallback where a model or a program proposes"
         };
         Err(InvalidConfig { key: "guardrails", reason: reason.to_owned() })
     }
 
-    /// The model that proposes; `None` where the rules do.
+    /// The model that proposes; `None` where the rules or a program do.
     pub fn model(&self) -> Option<&ModelConfig> {
         match self.proposer.mode {
-            ProposerMode::Rules => None,
+            ProposerMode::Rules | ProposerMode::Command => None,
             ProposerMode::Grok => Some(&self.grok),
             ProposerMode::Vendor => Some(&self.vendor),
             ProposerMode::Vllm => Some(&self.vllm),
         }
+    }
+
+    /// Name of the program that proposes; `None` where the rules or a model do.
+    pub fn program(&self) -> Option<&str> {
+        (self.proposer.mode == ProposerMode::Command).then_some(self.proposer.program.as_str())
     }
 
     /// Hash of what decides outcomes: everything but `fleet` and `spend`, and but how fast and how patiently a provider is asked.

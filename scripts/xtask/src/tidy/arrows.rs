@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("analysis", &["results", "cli-support", "domain", "sensitive"]),
     ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "results", "cli-support", "domain"]),
     ("probe", &["cli-support", "domain", "llm"]),
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "api-server",
             "engine",
             "paper",
+            "proposers",
             "corpus",
             "llm",
             "mock-llm",
@@ -30,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("api-server", &["engine", "domain"]),
     ("engine", &["domain", "sensitive"]),
     ("paper", &["engine", "domain"]),
+    ("proposers", &["engine", "domain", "sensitive"]),
     ("corpus", &["engine", "results", "domain"]),
     ("llm", &["domain"]),
     ("mock-llm", &["cli-support", "llm", "domain"]),

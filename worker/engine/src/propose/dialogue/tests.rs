@@ -1,5 +1,6 @@
 //! Answers good, bad and hostile.
 
+use domain::config::Guardrails;
 use domain::policy::PolicyId;
 use serde_json::json;
 

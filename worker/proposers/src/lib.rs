@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod folder;
+mod launch;
+mod lines;
+mod message;
+mod pool;
+mod program;
+mod running;
+mod scratch;
+mod stderr_tail;
+
+pub use config::{AnswerPlace, ProgramConfig, ProgramError, Programs, Protocol};
+pub use launch::{Confinement, confinement, supervise};
+pub use message::{Answer, Question, Usage};
+pub use pool::Proposers;
+pub use program::{Asked, Failure, Program, Stop, Working};
