@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use domain::config::{Documents, RunConfig};
+use domain::config::{DetectorConfig, Documents, RunConfig};
 use domain::ids::{AnswerKey, WorkerName};
 use llm::providers::Providers;
 use proto::channel::CoordinatorAddress;
@@ -20,6 +20,7 @@ use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
+pub use worker::session::Tool;
 
 /// Workers in this process.
 #[derive(Debug)]
@@ -29,21 +30,22 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers and ask this API
-    /// server.
+    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers, ask this API server
+    /// and start these scanners.
     pub fn start(
         address: &CoordinatorAddress,
         count: NonZeroUsize,
         providers: &Providers,
         server: Option<&Arc<ServerJudge>>,
+        scanners: &[Tool],
     ) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
-            let (providers, server) = (providers.clone(), server.cloned());
-            let options = Options { coordinator, name, slots, questions, providers, server };
+            let (providers, server, scanners) = (providers.clone(), server.cloned(), scanners.to_vec());
+            let options = Options { coordinator, name, slots, questions, providers, server, scanners };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -64,6 +66,12 @@ impl Workers {
         self.stage.send_replace(Stage::Drain);
         while self.sessions.join_next().await.is_some() {}
     }
+}
+
+/// Finds the scanners that a run asks besides the built-in one, and asks their versions.
+pub async fn open_scanners(config: &RunConfig, detector: DetectorConfig) -> anyhow::Result<Vec<Tool>> {
+    let wanted = config.verifier.rescan.clone();
+    Ok(tokio::task::spawn_blocking(move || Tool::open_all(wanted.tools(), &detector)).await??)
 }
 
 /// Connects to the API server that judges the documents of a run; `None` where its configuration needs none. A throw-away one

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::schema_depth::SchemaDepth;
-use llm::settings::{Settings, is_of_provider};
+use llm::settings::{Settings, is_of_machine};
 
 /// Keys of mappings whose entries the user names: any entry is accepted below them.
 const OPEN_MAPS: &[&str] = &["rules.images"];
@@ -134,12 +134,13 @@ pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<Settings> {
 pub(crate) fn run_checked(resolved: &Resolved) -> anyhow::Result<Settings> {
     let settings = Settings::from_tree(resolved.value.clone()).context("the configuration is not valid")?;
     settings.run.check().context("the configuration is not valid")?;
+    settings.detector.check().context("the configuration is not valid")?;
     Ok(settings)
 }
 
 /// What to say about the keys of providers that the user set for a run whose workers are elsewhere; `None`: none were set.
 pub(crate) fn unsent(resolved: &Resolved) -> Option<String> {
-    resolved.set_keys(is_of_provider).map(|keys| {
+    resolved.set_keys(is_of_machine).map(|keys| {
         format!("not sent: {keys}. Where a provider is called, and with which key, is the setting of each worker (`worker serve --config`)")
     })
 }

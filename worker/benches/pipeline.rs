@@ -62,6 +62,7 @@ fn record_path(criterion: &mut Criterion) {
         worker: WorkerName::new("bench").expect("a valid name"),
         arrived: Instant::now(),
         server: None,
+        rescans: None,
     };
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(slice.records.len() as u64));

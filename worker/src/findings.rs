@@ -1,21 +1,27 @@
 //! Findings with their location in the user's file.
 
+use std::borrow::Cow;
+
 use domain::config::Limits;
 use domain::pointer::Pointer;
-use domain::policy::PolicyId;
+use domain::policy::PolicyName;
+use domain::scanner::Scanner;
 use engine::document::Identity;
+use engine::k8s::View;
 use engine::policies::{self, Finding, Severity};
 use engine::yaml::{self, Spans};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use corpus::{FileScan, Place, Scanned};
 
 /// A finding and its location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Located {
-    pub(crate) policy: PolicyId,
+    /// The policy of ours; where there is none, the scanner's id of the check.
+    #[serde(serialize_with = "policy_text")]
+    pub(crate) policy: PolicyName,
     /// Scanner's id of the check.
-    pub(crate) check: &'static str,
+    pub(crate) check: Cow<'static, str>,
     /// `warning` or `error`.
     pub(crate) severity: &'static str,
     /// Message of the check.
@@ -34,6 +40,26 @@ pub(crate) struct Located {
     pub(crate) namespace: String,
     /// Name of the object; may be empty.
     pub(crate) name: String,
+    /// The scanner.
+    pub(crate) tool: Scanner,
+    /// The rule in the check; empty where checks have none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) rule: String,
+}
+
+/// What another scanner than the built-in detector found in an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutsideFinding {
+    pub(crate) tool: Scanner,
+    pub(crate) policy: PolicyName,
+    pub(crate) check: String,
+    pub(crate) rule: String,
+    pub(crate) message: String,
+    pub(crate) severe: bool,
+}
+
+fn policy_text<S: Serializer>(policy: &PolicyName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(policy.as_str())
 }
 
 /// Part of a file. Lines and columns count characters from 1; the end is exclusive.
@@ -54,12 +80,17 @@ pub(crate) const fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-/// The findings of a file in the order of its objects, each with its location.
-pub(crate) fn locate(file: &FileScan, limits: &Limits) -> Vec<Located> {
+/// The findings of a file in the order of its objects, each with its location. `outside`: what other scanners found in each
+/// object; empty: none was asked.
+pub(crate) fn locate(file: &FileScan, limits: &Limits, outside: &[Vec<OutsideFinding>]) -> Vec<Located> {
     let mut lines = None;
     let mut spans: Option<(usize, Spans)> = None;
     let mut located = Vec::new();
-    for object in file.objects.iter().filter(|object| !object.findings.is_empty()) {
+    for (at, object) in file.objects.iter().enumerate() {
+        let outside = outside.get(at).map(Vec::as_slice).unwrap_or_default();
+        if object.findings.is_empty() && outside.is_empty() {
+            continue;
+        }
         let lines = lines.get_or_insert_with(|| Lines::new(&file.text));
         let piece = object.place.piece;
         if spans.as_ref().is_none_or(|(known, _)| *known != piece) {
@@ -67,29 +98,90 @@ pub(crate) fn locate(file: &FileScan, limits: &Limits) -> Vec<Located> {
             spans = Some((piece, loaded.map(|loaded| loaded.spans).unwrap_or_default()));
         }
         let Some((_, spans)) = &spans else { continue };
-        located.extend(object.findings.iter().map(|finding| one(finding, object, file, lines, spans)));
+        let place = |pointer: Pointer| {
+            let pointer = below(&object.place.pointer, &pointer);
+            (region(&pointer, &object.place, &file.text, lines, spans), pointer)
+        };
+        located.extend(object.findings.iter().map(|finding| {
+            let (region, pointer) = place(finding.pointer.clone());
+            one(finding, object, file, region, pointer)
+        }));
+        if outside.is_empty() {
+            continue;
+        }
+        let view = View::new(&object.document, &object.neighbours);
+        located.extend(outside.iter().map(|finding| {
+            let (region, pointer) = place(node_of(finding, object, &view));
+            of_outside(finding, object, file, region, pointer)
+        }));
     }
     located
 }
 
-fn one(finding: &Finding, object: &Scanned, file: &FileScan, lines: &Lines, spans: &Spans) -> Located {
+fn one(finding: &Finding, object: &Scanned, file: &FileScan, region: Region, pointer: Pointer) -> Located {
     let checks = policies::policy(finding.policy).checks();
     let severity =
         checks.iter().find(|check| check.id == finding.check).map_or(Severity::Warning, |c| c.severity);
-    let pointer = below(&object.place.pointer, &finding.pointer);
     let Identity { kind, namespace, name, .. } = object.document.identity.clone();
     Located {
-        policy: finding.policy,
-        check: finding.check,
+        policy: PolicyName::Known(finding.policy),
+        check: Cow::Borrowed(finding.check),
         severity: severity_word(severity),
         message: sensitive::mask_text(&finding.message),
         path: file.path.clone(),
-        region: region(&pointer, &object.place, &file.text, lines, spans),
+        region,
         document: object.place.piece,
         pointer,
         kind,
         namespace,
         name,
+        tool: Scanner::Builtin,
+        rule: String::new(),
+    }
+}
+
+fn of_outside(
+    finding: &OutsideFinding,
+    object: &Scanned,
+    file: &FileScan,
+    region: Region,
+    pointer: Pointer,
+) -> Located {
+    let Identity { kind, namespace, name, .. } = object.document.identity.clone();
+    let severity = if finding.severe { Severity::Error } else { Severity::Warning };
+    Located {
+        policy: finding.policy.clone(),
+        check: Cow::Owned(finding.check.clone()),
+        severity: severity_word(severity),
+        message: sensitive::mask_text(&finding.message),
+        path: file.path.clone(),
+        region,
+        document: object.place.piece,
+        pointer,
+        kind,
+        namespace,
+        name,
+        tool: finding.tool,
+        rule: finding.rule.clone(),
+    }
+}
+
+/// Where another scanner's finding stands, which it does not say: where ours with the same message does; else at the path or
+/// the container that the message names; else at the object.
+fn node_of(finding: &OutsideFinding, object: &Scanned, view: &View<'_>) -> Pointer {
+    let same =
+        object.findings.iter().find(|ours| ours.check == finding.check && ours.message == finding.message);
+    if let Some(ours) = same {
+        return ours.pointer.clone();
+    }
+    let words = finding.message.split_whitespace();
+    let path = words.filter(|word| word.starts_with("/spec/") || word.starts_with("/metadata/")).last();
+    let path = path.and_then(|path| Pointer::parse(path.trim_end_matches(['/', '.', ','])).ok());
+    let named = |name: &str| !name.is_empty() && finding.message.contains(&format!("container \"{name}\""));
+    let container = || view.containers.iter().find(|container| named(container.name));
+    match path {
+        Some(path) => view.nearest(path),
+        None => container().map_or(Pointer::ROOT, |container| container.pointer.clone()),
     }
 }
 

@@ -11,8 +11,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use domain::ids::WorkerName;
+use domain::scanner::ScannerVersions;
 use domain::server_verdict::ServerIdentity;
 use proto::channel::{Connection, CoordinatorAddress, connect, fleet_client};
+use proto::convert::scanners_to_wire;
 use proto::secret::SharedSecret;
 use proto::status::{ErrorReason, check_version, explained, is_transient};
 use proto::v1;
@@ -93,6 +95,8 @@ pub(crate) struct Remote {
     slots: u32,
     /// The API server that this worker can ask.
     server: Option<ServerIdentity>,
+    /// The scanners that this worker can start.
+    scanners: ScannerVersions,
 }
 
 impl Remote {
@@ -102,8 +106,9 @@ impl Remote {
         name: WorkerName,
         slots: u32,
         server: Option<ServerIdentity>,
+        scanners: ScannerVersions,
     ) -> Self {
-        Self { connection: connect(&address), address, name, slots, server }
+        Self { connection: connect(&address), address, name, slots, server, scanners }
     }
 
     /// Connection to the coordinator, shared with other calls.
@@ -176,6 +181,7 @@ impl Remote {
             version: OUR_VERSION.to_owned(),
             session: session.expose().to_vec(),
             api_server: self.server.as_ref().map(Into::into),
+            scanners: scanners_to_wire(&self.scanners),
         }));
         let stream = client.work(ReceiverStream::new(requests)).await?.into_inner();
         Ok((link, stream))

@@ -2,6 +2,8 @@
 //!
 //! Our own: the crates for SARIF (`serde-sarif`) build the whole log in memory before it is written.
 //!
+//! One run a scanner.
+//!
 //! *Invariant*: results are written as they come; only their fingerprints are kept in memory.
 
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ use std::io::{self, Write};
 use cli_support::escape::{self, visible};
 use domain::ids::DocumentHash;
 use domain::policy::PolicyId;
+use domain::scanner::Scanner;
 use engine::policies::{self, Check};
 use serde_json::{Value, json};
 
@@ -18,39 +21,62 @@ use crate::findings::{Located, severity_word};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// Writes one log with one run.
+/// Writes one log, run by run.
 pub(crate) struct SarifWriter<W: Write> {
     out: W,
-    rule_index: BTreeMap<&'static str, usize>,
+    rule_index: BTreeMap<String, usize>,
     /// Occurrences of each fingerprint, so that equal findings have distinct ones.
     seen: BTreeMap<String, u32>,
+    runs: u64,
+    /// Results of the run.
     results: u64,
 }
 
+/// The driver of the built-in detector.
+pub(crate) fn builtin() -> Value {
+    json!({"name": "k8s-auto-fix", "semanticVersion": env!("CARGO_PKG_VERSION")})
+}
+
+/// The driver of another scanner.
+pub(crate) fn tool(scanner: Scanner, version: &str) -> Value {
+    json!({"name": scanner, "version": version})
+}
+
+/// The rules of policies.
+pub(crate) fn rules_of(policies: &[PolicyId]) -> Vec<Value> {
+    let mut seen = std::collections::BTreeSet::new();
+    let all = policies
+        .iter()
+        .flat_map(|policy| policies::policy(*policy).checks().iter().map(|check| (*policy, check)));
+    all.filter(|(_, check)| seen.insert(check.id)).map(|(policy, check)| rule(policy, check)).collect()
+}
+
+/// The rule of another scanner's check, of which the id is known.
+pub(crate) fn rule_of_check(check: &str) -> Value {
+    json!({"id": check, "shortDescription": {"text": check}, "defaultConfiguration": {"level": "warning"}})
+}
+
 impl<W: Write> SarifWriter<W> {
-    /// Begins the log with the tool and the rules of the `selected` policies.
-    pub(crate) fn begin(mut out: W, selected: &[PolicyId]) -> io::Result<Self> {
-        let mut rules = Vec::new();
-        let mut rule_index = BTreeMap::new();
-        for policy in selected {
-            for check in policies::policy(*policy).checks() {
-                if rule_index.insert(check.id, rules.len()).is_none() {
-                    rules.push(rule(*policy, check));
-                }
-            }
+    /// Begins the log.
+    pub(crate) fn begin(mut out: W) -> io::Result<Self> {
+        write!(out, "{{\"$schema\":{},\"version\":\"2.1.0\",\"runs\":[", json!(SCHEMA))?;
+        Ok(Self { out, rule_index: BTreeMap::new(), seen: BTreeMap::new(), runs: 0, results: 0 })
+    }
+
+    /// Begins a run with its tool and rules.
+    pub(crate) fn begin_run(&mut self, driver: &Value, rules: Vec<Value>) -> io::Result<()> {
+        let ids = rules.iter().filter_map(|rule| rule.get("id")?.as_str().map(str::to_owned));
+        self.rule_index = ids.enumerate().map(|(index, id)| (id, index)).collect();
+        let mut driver = driver.clone();
+        if let Some(fields) = driver.as_object_mut() {
+            fields.insert("rules".to_owned(), Value::Array(rules));
         }
-        let driver = json!({
-            "name": "k8s-auto-fix",
-            "semanticVersion": env!("CARGO_PKG_VERSION"),
-            "rules": rules,
-        });
-        write!(
-            out,
-            "{{\"$schema\":{},\"version\":\"2.1.0\",\"runs\":[{{\"tool\":{},\"columnKind\":\"unicodeCodePoints\",\"results\":[",
-            json!(SCHEMA),
-            json!({"driver": driver})
-        )?;
-        Ok(Self { out, rule_index, seen: BTreeMap::new(), results: 0 })
+        if self.runs > 0 {
+            self.out.write_all(b",")?;
+        }
+        (self.runs, self.results) = (self.runs + 1, 0);
+        let tool = json!({"driver": driver});
+        write!(self.out, "{{\"tool\":{tool},\"columnKind\":\"unicodeCodePoints\",\"results\":[")
     }
 
     /// Writes a finding.
@@ -80,16 +106,16 @@ impl<W: Write> SarifWriter<W> {
                 "logicalLocations": [{"fullyQualifiedName": object, "kind": "resource"}],
             }],
             "partialFingerprints": {"k8sAutoFix/v1": fingerprint},
-            "properties": {"policy": found.policy, "pointer": found.pointer, "document": found.document},
+            "properties": {"policy": found.policy.as_str(), "pointer": found.pointer, "document": found.document},
         });
-        if let (Some(index), Some(fields)) = (self.rule_index.get(found.check), result.as_object_mut()) {
+        if let (Some(index), Some(fields)) = (self.rule_index.get(&*found.check), result.as_object_mut()) {
             fields.insert("ruleIndex".to_owned(), json!(index));
         }
         write!(self.out, "\n{}", escape::json(&result.to_string()))
     }
 
-    /// Ends the log with notifications of unreadable documents: path, line, message.
-    pub(crate) fn end(mut self, unread: &[(String, Option<usize>, String)]) -> io::Result<W> {
+    /// Ends a run with notifications of unreadable documents: path, line, message.
+    pub(crate) fn end_run(&mut self, unread: &[(String, Option<usize>, String)]) -> io::Result<()> {
         let notifications: Vec<Value> = unread
             .iter()
             .map(|(path, line, message)| {
@@ -105,13 +131,22 @@ impl<W: Write> SarifWriter<W> {
             })
             .collect();
         let invocation = json!({"executionSuccessful": true, "toolExecutionNotifications": notifications});
-        writeln!(self.out, "\n],\"invocations\":[{invocation}]}}]}}")?;
+        write!(self.out, "\n],\"invocations\":[{invocation}]}}")
+    }
+
+    /// Ends the log.
+    pub(crate) fn end(mut self) -> io::Result<W> {
+        writeln!(self.out, "]}}")?;
         Ok(self.out)
     }
 
     /// Fingerprint of the object's identity and the message, which does not change when lines move.
     fn fingerprint(&mut self, found: &Located) -> String {
-        let parts = [&*found.path, &found.kind, &found.namespace, &found.name, found.check, &found.message];
+        let mut parts =
+            vec![&*found.path, &found.kind, &found.namespace, &found.name, &found.check, &found.message];
+        if found.tool != Scanner::Builtin {
+            parts.push(found.tool.as_str());
+        }
         let hash = DocumentHash::of(parts.join("\0").as_bytes()).to_string();
         let hash = hash.get(..32).unwrap_or_default().to_owned();
         let count = self.seen.entry(hash.clone()).or_default();
@@ -177,14 +212,15 @@ fn uri(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use domain::pointer::Pointer;
+    use domain::policy::PolicyName;
 
     use super::*;
     use crate::findings::Region;
 
     fn found(path: &str, message: &str) -> Located {
         Located {
-            policy: PolicyId::NoPrivileged,
-            check: "privileged-container",
+            policy: PolicyName::Known(PolicyId::NoPrivileged),
+            check: "privileged-container".into(),
             severity: "error",
             message: message.to_owned(),
             path: path.to_owned(),
@@ -194,15 +230,39 @@ mod tests {
             kind: "Pod".to_owned(),
             namespace: String::new(),
             name: "a".to_owned(),
+            tool: Scanner::Builtin,
+            rule: String::new(),
         }
     }
 
     fn log(findings: &[Located], unread: &[(String, Option<usize>, String)]) -> Value {
-        let mut writer = SarifWriter::begin(Vec::new(), PolicyId::ALL).unwrap();
+        let mut writer = SarifWriter::begin(Vec::new()).unwrap();
+        writer.begin_run(&builtin(), rules_of(PolicyId::ALL)).unwrap();
         for found in findings {
             writer.result(found).unwrap();
         }
-        serde_json::from_slice(&writer.end(unread).unwrap()).unwrap()
+        writer.end_run(unread).unwrap();
+        serde_json::from_slice(&writer.end().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_scanner_has_a_run_of_its_own() {
+        let mut writer = SarifWriter::begin(Vec::new()).unwrap();
+        writer.begin_run(&builtin(), rules_of(PolicyId::ALL)).unwrap();
+        writer.result(&found("a.yaml", "m")).unwrap();
+        writer.end_run(&[]).unwrap();
+        writer.begin_run(&tool(Scanner::Kyverno, "1.19.1"), vec![rule_of_check("mine")]).unwrap();
+        let of_kyverno = Located { tool: Scanner::Kyverno, check: "mine".into(), ..found("a.yaml", "m") };
+        writer.result(&of_kyverno).unwrap();
+        writer.end_run(&[]).unwrap();
+        let log: Value = serde_json::from_slice(&writer.end().unwrap()).unwrap();
+        let runs = log["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 2);
+        assert_eq!(runs[1]["tool"]["driver"]["name"], "kyverno");
+        assert_eq!(runs[1]["tool"]["driver"]["version"], "1.19.1");
+        assert_eq!(runs[1]["results"][0]["ruleIndex"], 0);
+        let print = |run: usize| &runs[run]["results"][0]["partialFingerprints"]["k8sAutoFix/v1"];
+        assert_ne!(print(0), print(1));
     }
 
     #[test]

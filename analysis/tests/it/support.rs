@@ -96,6 +96,7 @@ pub(crate) fn accepted(position: u64, policy: &str, ops: usize) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }
 
@@ -241,6 +242,7 @@ fn write_run_file(
         parts,
         imported_from,
         judged_by: None,
+        rescanned_by: domain::scanner::ScannerVersions::default(),
         config_hash: config.hash(),
         config,
     };

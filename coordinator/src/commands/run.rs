@@ -22,7 +22,7 @@ use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
-use crate::embedded::{CorpusArgs, ServerArgs, ServerJudge, Workers, connect_server, reader};
+use crate::embedded::{CorpusArgs, ServerArgs, ServerJudge, Workers, connect_server, open_scanners, reader};
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
@@ -116,9 +116,10 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
 }
 
 async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
-    let Settings { run: config, providers } = settings;
+    let Settings { run: config, providers, detector } = settings;
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen()?;
+    let scanners = open_scanners(&config, detector).await?;
     let api_server = api_server(args, &config, &mut interrupts).await?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
@@ -157,7 +158,8 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let mut workers = Workers::start(&address, worker_count(args), &providers, api_server.as_ref())?;
+    let (count, server) = (worker_count(args), api_server.as_ref());
+    let mut workers = Workers::start(&address, count, &providers, server, &scanners)?;
     let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {

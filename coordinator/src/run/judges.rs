@@ -25,6 +25,7 @@ impl Coordinator {
         let runs: Vec<RunId> = self.scheduler().active.keys().cloned().collect();
         for run_id in runs {
             self.recall_judge(&run_id).await;
+            self.recall_scanners(&run_id).await;
         }
     }
 
@@ -104,7 +105,7 @@ impl Coordinator {
     }
 
     /// Runs `call` with the store of verdicts, on a thread that may block.
-    async fn with_verdicts<T: Send + 'static>(
+    pub(super) async fn with_verdicts<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Verdicts) -> Result<T, CacheError> + Send + 'static,
     ) -> Result<T, ApiError> {
@@ -144,7 +145,7 @@ impl Coordinator {
     }
 }
 
-fn judged_run(run: &ActiveRun) -> JudgedRun {
+pub(super) fn judged_run(run: &ActiveRun) -> JudgedRun {
     JudgedRun::new(&run.plan.run_id, run.created_at_ms)
 }
 

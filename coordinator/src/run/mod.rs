@@ -18,6 +18,7 @@ pub(crate) mod removal;
 mod resources;
 mod retry;
 pub(crate) mod run_folder;
+mod scanners;
 mod status;
 mod submission;
 mod upload_limit;

@@ -9,6 +9,7 @@ use proto::status::{ApiError, ErrorReason};
 
 use super::Coordinator;
 use super::judges::active_judge;
+use super::scanners::scanners_wait_for;
 use crate::ledger::{RunEntry, Swap, Totals};
 use crate::llm_gateway::RunChanged;
 use crate::refusals::{ledger_refusal, unknown_run};
@@ -74,6 +75,9 @@ impl Coordinator {
         self.expire_leases(&mut scheduler, now);
         let workers = scheduler.workers.count();
         let judge = scheduler.active.get(run_id).and_then(|run| active_judge(&scheduler, run));
+        let running =
+            scheduler.active.get(run_id).filter(|run| run.state == RunState::Running && workers > 0);
+        let waits = running.and_then(|run| scanners_wait_for(&scheduler, run));
         let run = scheduler.active.get_mut(run_id)?;
         Some(RunStatus {
             run_id: run_id.clone(),
@@ -90,7 +94,12 @@ impl Coordinator {
             fingerprint: None,
             corpus_hash: run.plan.corpus_hash,
             config_hash: run.plan.config_hash,
-            trouble: run.trouble.clone().or_else(|| run.halted.clone()).or_else(|| run.stalled.clone()),
+            trouble: run
+                .trouble
+                .clone()
+                .or_else(|| run.halted.clone())
+                .or_else(|| run.stalled.clone())
+                .or(waits),
             records_per_s: run.rate.per_second(now),
             model: self
                 .llm

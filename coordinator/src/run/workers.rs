@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::ids::WorkerName;
+use domain::scanner::ScannerVersions;
 use domain::server_verdict::ServerIdentity;
 use proto::convert::WorkerStatus;
 use proto::secret::SharedSecret;
@@ -54,13 +55,14 @@ impl Coordinator {
         ))
     }
 
-    /// Registers a stream of a worker, which can ask `server`. The returned flag turns true when the worker has to drain.
+    /// Registers a stream of a worker, which can ask `server` and start `scanners`. The returned flag turns true when the worker has to drain.
     pub fn connect(
         &self,
         worker: &WorkerName,
         slots: u32,
         version: &str,
         server: Option<ServerIdentity>,
+        scanners: ScannerVersions,
     ) -> Result<watch::Receiver<bool>, ApiError> {
         let now = self.now();
         let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -70,6 +72,7 @@ impl Coordinator {
             let member = scheduler.workers.connect(worker, || ConnectedWorker::new(now, slots, version));
             let member = member.map_err(too_many)?;
             member.server = server.map(Arc::new);
+            member.scanners = scanners;
             member.drain_requested.subscribe()
         };
         self.notify_watchers(false);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use domain::ids::WorkerName;
+use domain::scanner::ScannerVersions;
 use domain::server_verdict::ServerIdentity;
 use proto::secret::SharedSecret;
 use tokio::sync::watch;
@@ -52,6 +53,8 @@ pub(crate) struct ConnectedWorker {
     pub(crate) server: Option<Arc<ServerIdentity>>,
     /// What its records wait for; empty: they do not.
     pub(crate) waits_for: String,
+    /// The scanners that it can start.
+    pub(crate) scanners: ScannerVersions,
 }
 
 impl ConnectedWorker {
@@ -72,6 +75,7 @@ impl ConnectedWorker {
             session: None,
             server: None,
             waits_for: String::new(),
+            scanners: ScannerVersions::default(),
         }
     }
 
@@ -214,6 +218,11 @@ impl WorkerRegistry {
         self.connected.remove(name);
         self.release_number(name);
         true
+    }
+
+    /// The scanners that a connected worker can start.
+    pub(crate) fn scanners_of(&self, name: &WorkerName) -> ScannerVersions {
+        self.connected.get(name).map(|worker| worker.scanners.clone()).unwrap_or_default()
     }
 
     /// The API server that a connected worker can ask.

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use domain::ids::WorkerName;
 use domain::server_verdict::ServerIdentity;
-use proto::convert::{BadMessage, LeaseKey, frames};
+use proto::convert::{BadMessage, LeaseKey, frames, scanners_from_wire};
 use proto::known::KnownRuns;
 use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason};
@@ -94,7 +94,9 @@ async fn receive_loop(
         coordinator.check_session(&worker, SharedSecret::from_slice(&open.session).unwrap_or_default())?;
         let worker = Arc::new(worker);
         let server = open.api_server.map(ServerIdentity::try_from).transpose().map_err(ApiError::from)?;
-        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version, server)?;
+        let scanners = scanners_from_wire(open.scanners).map_err(ApiError::from)?;
+        let mut drain_requested =
+            coordinator.connect(&worker, open.slots, &open.version, server, scanners)?;
         let mut drain_sent = false;
         let connection = Connection { coordinator: Arc::clone(&coordinator), worker: Arc::clone(&worker) };
         let requested = Arc::new(Semaphore::new(0));

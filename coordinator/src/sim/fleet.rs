@@ -113,7 +113,13 @@ impl Worker {
                 continue;
             };
             tokio::time::sleep(Duration::from_millis(self.dice.below(30))).await;
-            let _ = coordinator.connect(&self.profile.name, 1, "", None);
+            let _ = coordinator.connect(
+                &self.profile.name,
+                1,
+                "",
+                None,
+                domain::scanner::ScannerVersions::default(),
+            );
             let connection = Connection(Arc::clone(&coordinator), Arc::clone(&self.profile.name));
             let mut session = JoinSet::new();
             session.spawn(self.clone().dispatch_loop(Arc::clone(&coordinator), Arc::clone(&work)));

@@ -102,7 +102,8 @@ async fn run(served: &Served, corpus: &Path, run: &str, workers: usize, fake: &F
     let mut client = submit(served, corpus, run, SchemaDepth::Server).await;
     let count = NonZeroUsize::new(workers).unwrap();
     let workers =
-        Workers::start(&address(&served.url), count, &Providers::default(), Some(&fake.judge())).unwrap();
+        Workers::start(&address(&served.url), count, &Providers::default(), Some(&fake.judge()), &[])
+            .unwrap();
     let status = finished(&mut client, run).await;
     workers.drain().await;
     status
@@ -165,8 +166,9 @@ async fn a_server_that_dies_in_the_middle_pauses_the_run_and_fails_no_record() {
     let fake = FakeServer { dies_at: 20, ..FakeServer::new("v1.37.2") };
     let mut client = submit(&served, &corpus, "paused", SchemaDepth::Server).await;
     let two = NonZeroUsize::new(2).unwrap();
-    let start =
-        || Workers::start(&address(&served.url), two, &Providers::default(), Some(&fake.judge())).unwrap();
+    let start = || {
+        Workers::start(&address(&served.url), two, &Providers::default(), Some(&fake.judge()), &[]).unwrap()
+    };
     let workers = start();
     let begun = std::time::Instant::now();
     let waits_for = loop {

@@ -30,6 +30,7 @@ mod process;
 mod provider;
 mod replies;
 mod resume;
+mod scanners;
 mod support;
 mod traces;
 mod untrusted;

@@ -26,7 +26,7 @@ async fn an_abandoned_run_is_finished_by_the_same_command() {
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: corpus.name() };
     client.submit(request, reader(&corpus, &config)).await.unwrap();
     let workers =
-        Workers::start(&address(&served.url), NonZeroUsize::MIN, &Providers::default(), None).unwrap();
+        Workers::start(&address(&served.url), NonZeroUsize::MIN, &Providers::default(), None, &[]).unwrap();
     while client.status(&run_id).await.unwrap().committed < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

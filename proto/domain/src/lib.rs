@@ -12,6 +12,7 @@ pub mod policy;
 pub mod published;
 pub mod record;
 pub mod run;
+pub mod scanner;
 pub mod schema_depth;
 pub mod secret;
 pub mod server_verdict;

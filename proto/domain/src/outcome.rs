@@ -1,11 +1,13 @@
 //! The outcome of a record: the proposed patch, the verdicts of the gates, the fault of a rejection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DocumentHash, RecordId, ShardIndex};
 use crate::patch::Patch;
+use crate::scanner::Scanner;
 use crate::schema_depth::SchemaDepth;
 use crate::server_verdict::ServerAnswers;
 
@@ -416,6 +418,18 @@ pub struct Outcome {
     pub server: Option<Arc<ServerAnswers>>,
     /// Of an imported run: what the published records held beyond the other columns, as a JSON object.
     pub published: Option<String>,
+    /// What other scanners say of an accepted repair; a scanner that was not asked, or did not judge it, is not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tool_rescans: BTreeMap<Scanner, ToolRescan>,
+}
+
+/// What a scanner other than the built-in one says of an accepted repair.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolRescan {
+    /// Whether it no longer finds the target; `None`: it did not find it before.
+    pub cleared: Option<bool>,
+    /// Its ids of checks that it finds after the repair and not, or less often, before.
+    pub new: Vec<String>,
 }
 
 impl Outcome {

@@ -350,6 +350,7 @@ mod tests {
             schema_depth: Some(SchemaDepth::Embedded),
             server: None,
             published: None,
+            tool_rescans: std::collections::BTreeMap::new(),
         }
     }
 

@@ -70,6 +70,7 @@ pub fn outcome(record: &Record, shard: ShardIndex) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }
 

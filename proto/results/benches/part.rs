@@ -102,6 +102,7 @@ fn outcome(position: u64) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use domain::scanner::Scanner;
 
 /// Version of the schema, kept in the metadata of every part under [`FORMAT_KEY`].
 pub const FORMAT_VERSION: u32 = 2;
@@ -208,10 +209,30 @@ columns! {
     /// Of `both`: whether the server contradicts the embedded rules about either document; null where the two were not
     /// compared.
     SERVER_DISAGREES "server_disagrees" BoolOrNull LaterOutcome
+    /// Whether kube-linter no longer finds the target in the accepted repair. As all columns of scanners: null where it was not
+    /// asked (`verifier.rescan`) or could not judge the document; here also where it did not find the target before.
+    KUBE_LINTER_CLEARED "kube_linter_cleared" BoolOrNull LaterOutcome
+    /// Checks that kube-linter finds after the repair, and not, or less often, before.
+    KUBE_LINTER_NEW "kube_linter_new" TextListOrNull LaterOutcome
+    /// As `kube_linter_cleared`, of Kyverno with the policies of the worker.
+    KYVERNO_CLEARED "kyverno_cleared" BoolOrNull LaterOutcome
+    /// As `kube_linter_new`, of Kyverno: `policy/rule`.
+    KYVERNO_NEW "kyverno_new" TextListOrNull LaterOutcome
+    /// As `kube_linter_cleared`, of checkov.
+    CHECKOV_CLEARED "checkov_cleared" BoolOrNull LaterOutcome
+    /// As `kube_linter_new`, of checkov.
+    CHECKOV_NEW "checkov_new" TextListOrNull LaterOutcome
 }
 
+/// The columns of each scanner: whether the target is cleared, and what is new.
+pub const TOOL_RESCANS: [(Scanner, &str, &str); 3] = [
+    (Scanner::KubeLinter, KUBE_LINTER_CLEARED, KUBE_LINTER_NEW),
+    (Scanner::Kyverno, KYVERNO_CLEARED, KYVERNO_NEW),
+    (Scanner::Checkov, CHECKOV_CLEARED, CHECKOV_NEW),
+];
+
 /// Columns that parts of earlier releases of this format do not have: missing, they are null.
-pub const LATER: [&str; 9] = [
+pub const LATER: [&str; 15] = [
     ESTIMATED_TOKENS,
     SCHEMA_DEPTH,
     SERVER_VERSION,
@@ -221,6 +242,12 @@ pub const LATER: [&str; 9] = [
     SERVER_BEFORE_CLASS,
     SERVER_BEFORE_CAUSES,
     SERVER_DISAGREES,
+    KUBE_LINTER_CLEARED,
+    KUBE_LINTER_NEW,
+    KYVERNO_CLEARED,
+    KYVERNO_NEW,
+    CHECKOV_CLEARED,
+    CHECKOV_NEW,
 ];
 
 /// A batch of a part of an earlier release with the columns that came later, all null; any other batch as it is.

@@ -8,12 +8,14 @@ use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::{Exit, descriptors, output};
 use domain::ids::WorkerName;
+use domain::scanner::Scanner;
 use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
+use crate::commands::detect::scanner;
 use crate::commands::settings::Settings;
 use crate::server_judge::ServerArgs;
-use crate::session::{self, Options, Stage};
+use crate::session::{self, Options, Stage, Tool};
 
 /// Remedy for a refusal whose message has none of its own.
 const REFUSED_HINT: &str =
@@ -27,7 +29,7 @@ const REFUSED_HINT: &str =
 /// `grok.api_key_env`, `grok.auth_header` and `grok.auth_scheme` (the same for vendor and vllm) of --config, of the
 /// environment (`K8S_AUTO_FIX_<KEY>`, `__` for a dot) and of --set. A key is sent over https to the host that it is bound
 /// to, or to this machine. Runs whose schema gate asks an API server (`verifier.depth` server or both) go to workers with
-/// --kubeconfig or --control-plane alone. Ctrl-C (or SIGTERM)
+/// --kubeconfig or --control-plane alone, and runs that ask scanners (`verifier.rescan`) to workers with --scanners. Ctrl-C (or SIGTERM)
 /// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends
 /// with exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker
 /// does the same and ends with exit code 0. Exit code 2: the coordinator refuses it.
@@ -50,6 +52,10 @@ pub struct Args {
     questions: NonZeroUsize,
     #[command(flatten)]
     server: ServerArgs,
+    /// Scanners that runs may ask (`verifier.rescan`): kube-linter, kyverno, checkov (several with commas); where they are is set
+    /// by the keys of `detector`
+    #[arg(long, value_name = "SCANNER", value_delimiter = ',', value_parser = scanner)]
+    scanners: Vec<Scanner>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -59,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     descriptors::ensure(descriptors::FILES)?;
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let name = args.name.unwrap_or_else(host_name);
-    let (providers, unused) = args.settings.providers()?;
+    let (providers, detector, unused) = args.settings.of_machine()?;
     if let Some(unused) = unused {
         output::say(&unused);
     }
@@ -73,7 +79,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     } else {
         None
     };
-    let options = Options { coordinator, name, slots, questions: args.questions, providers, server };
+    let scanners = Tool::open_all(args.scanners, &detector)?;
+    let questions = args.questions;
+    let options = Options { coordinator, name, slots, questions, providers, server, scanners };
     let ended = runtime.block_on(serve(options));
     // After a second Ctrl-C, abandon the work in progress.
     runtime.shutdown_background();
@@ -82,8 +90,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 async fn serve(options: Options) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
+    let scanners = options.scanners.iter().map(|tool| format!(", {} {}", tool.scanner(), tool.version()));
+    let scanners: String = scanners.collect();
     output::say(&format!(
-        "worker {} serves {} with {} slots{}; Ctrl-C ends it",
+        "worker {} serves {} with {} slots{}{scanners}; Ctrl-C ends it",
         options.name,
         options.coordinator,
         options.slots,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use cli_support::settings::Resolved;
 use cli_support::{env, settings};
-use domain::config::RunConfig;
+use domain::config::{DetectorConfig, RunConfig};
 use llm::providers::Providers;
-use llm::settings::{Settings as Told, is_of_provider};
+use llm::settings::{Settings as Told, is_of_machine};
 
 /// Maps whose keys are chosen by the user.
 const OPEN_MAPS: &[&str] = &["rules.images"];
@@ -31,19 +31,28 @@ impl Settings {
         Ok(told.run)
     }
 
-    /// The checked providers of this machine, and what to say about keys of runs, which are not used: they come with each
-    /// run. `None`: none were set.
-    pub(crate) fn providers(&self) -> anyhow::Result<(Providers, Option<String>)> {
+    /// The checked configuration of a run, and the scanners of this machine.
+    pub(crate) fn with_detector(&self) -> anyhow::Result<(RunConfig, DetectorConfig)> {
+        let told = self.resolve()?.1;
+        told.run.check()?;
+        told.detector.check()?;
+        Ok((told.run, told.detector))
+    }
+
+    /// The checked providers and scanners of this machine, and what to say about keys of runs, which are not used: they come
+    /// with each run. `None`: none were set.
+    pub(crate) fn of_machine(&self) -> anyhow::Result<(Providers, DetectorConfig, Option<String>)> {
         let (resolved, told) = self.resolve()?;
         told.providers.check().context("the settings of the providers are not valid")?;
-        let unused = resolved.set_keys(|key| !is_of_provider(key));
+        told.detector.check()?;
+        let unused = resolved.set_keys(|key| !is_of_machine(key));
         let unused = unused.map(|keys| {
             format!("not used: {keys}. These keys come with each run (`coordinator submit --config`)")
         });
-        Ok((told.providers, unused))
+        Ok((told.providers, told.detector, unused))
     }
 
-    /// Resolves the layers, and tells the keys of runs and of providers apart.
+    /// Resolves the layers, and tells the keys of runs and of this machine apart.
     fn resolve(&self) -> anyhow::Result<(Resolved, Told)> {
         let defaults = llm::settings::defaults()?;
         let file = match &self.config {

@@ -13,6 +13,7 @@ mod record;
 mod repair_result;
 mod row_masks;
 mod rules_runner;
+mod tool_rescan;
 
 pub use context::Context;
 pub(crate) use documents::unrendered;
@@ -20,6 +21,7 @@ pub(crate) use llm_runner::{question, run_llm_slice};
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, Settled};
 pub use rules_runner::{run_slice, run_slice_while};
+pub use tool_rescan::ToolRescans;
 
 #[cfg(test)]
 mod corpus_tests;

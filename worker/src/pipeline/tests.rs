@@ -17,6 +17,7 @@ pub(crate) fn context() -> Context {
         worker: WorkerName::new("test").unwrap(),
         arrived: Instant::now(),
         server: None,
+        rescans: None,
     }
 }
 

@@ -242,8 +242,10 @@ impl Dispatcher {
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         let stop = stop(watch.clone(), Arc::clone(&draining));
         let cache = CacheClient::new(self.connection.clone(), self.joined.subscribe(), key.clone());
-        let server = match self.services.judge(config, cache, &stop) {
-            Ok(server) => server,
+        let services = self.services.judge(config, cache, &stop);
+        let (server, rescans) = match services.and_then(|server| Ok((server, self.services.rescans(config)?)))
+        {
+            Ok(services) => services,
             Err(error) => {
                 self.release(vec![key]);
                 return Err(error);
@@ -256,6 +258,7 @@ impl Dispatcher {
             worker: self.name.clone(),
             arrived: std::time::Instant::now(),
             server,
+            rescans,
         };
         if let Some(llm_client) = llm_client.clone() {
             let Some(entry) = self.leases.advance(&key, LeaseStage::Proposing) else { return Ok(()) };
@@ -280,7 +283,8 @@ impl Dispatcher {
                     if let Some(server) = &context.server {
                         server.flush_blocking();
                     }
-                    let outcomes = outcomes.ok_or(NotComputed::Stopped)?;
+                    let mut outcomes = outcomes.ok_or(NotComputed::Stopped)?;
+                    rescan(&context, &slice, &mut outcomes)?;
                     let part = Part::of(&run_id, &outcomes);
                     part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
                 })
@@ -454,6 +458,17 @@ impl Dispatcher {
     }
 }
 
+/// Lets the other scanners of the run judge the accepted repairs of a slice.
+fn rescan(
+    context: &pipeline::Context,
+    slice: &Slice,
+    outcomes: &mut [domain::outcome::Outcome],
+) -> Result<(), NotComputed> {
+    let Some(rescans) = &context.rescans else { return Ok(()) };
+    let judged = rescans.judge(slice, &context.config.limits, outcomes);
+    judged.map_err(|error| NotComputed::Failed(error.to_string()))
+}
+
 /// Runs the LLM proposer over a shard, until it is done or the lease has expired.
 async fn run_llm_slice(
     key: LeaseKey,
@@ -468,14 +483,19 @@ async fn run_llm_slice(
     let computing = async {
         let crashed = |error: Crashed| NotComputed::Failed(error.to_string());
         let server = context.server.clone();
-        let rows = pipeline::run_llm_slice(Arc::new(slice), Arc::new(context), &llm_client, &pool, &progress);
+        let (slice, context) = (Arc::new(slice), Arc::new(context));
+        let rows =
+            pipeline::run_llm_slice(Arc::clone(&slice), Arc::clone(&context), &llm_client, &pool, &progress);
         let rows = rows.await;
         if let Some(server) = server {
             server.flush().await;
         }
-        let rows = rows.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
-        let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
-        part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
+        let mut rows = rows.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
+        let part = pool.run(move || {
+            rescan(&context, &slice, &mut rows)?;
+            Part::of(&run_id, &rows).map_err(|error| NotComputed::Failed(error.to_string()))
+        });
+        part.await.map_err(crashed)?.map(Box::new)
     };
     let done = tokio::select! {
         done = computing => done,

@@ -236,6 +236,7 @@ impl Session {
             questions: session::QUESTIONS,
             providers: llm::providers::Providers::default(),
             server: None,
+            scanners: Vec::new(),
         };
         Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod detector;
 mod error;
 mod model;
 mod ranges;
 mod stored;
 
+pub use detector::{DetectorConfig, ToolPaths};
 pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
 pub use stored::StoredConfig;
@@ -16,6 +18,7 @@ pub use stored::StoredConfig;
 use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
 use crate::outcome::Gate;
+use crate::scanner::{Scanner, Scanners};
 use crate::schema_depth::SchemaDepth;
 
 /// Everything that decides the outcomes of a run, and how its work is cut.
@@ -124,6 +127,9 @@ pub struct VerifierConfig {
     /// What decides the schema gate: `embedded`, `server` or `both`.
     #[serde(skip_serializing_if = "SchemaDepth::is_embedded")]
     pub depth: SchemaDepth,
+    /// Which scanners judge what the repairs made. The built-in one decides the rescan gate; what the others find is recorded.
+    #[serde(skip_serializing_if = "Scanners::is_builtin_alone")]
+    pub rescan: Scanners,
 }
 
 /// Which demands the gates make.
@@ -410,6 +416,12 @@ impl VerifierConfig {
         }
         if self.depth.needs_server() && self.gates == GateProfile::Published {
             return refuse("verifier.depth", "must be embedded where verifier.gates is published");
+        }
+        if !self.rescan.contains(Scanner::Builtin) {
+            return refuse("verifier.rescan", "must hold builtin, which decides the rescan gate");
+        }
+        if !self.rescan.is_builtin_alone() && self.gates == GateProfile::Published {
+            return refuse("verifier.rescan", "must be [builtin] where verifier.gates is published");
         }
         if self.depth.needs_server() && self.disabled_gates.contains(&Gate::Schema) {
             return refuse("verifier.depth", "must be embedded where the schema gate is switched off");

@@ -1,25 +1,29 @@
 //! `worker detect PATH…`: finds the violations in manifests.
 //!
 //! Exit 0: no findings. 1: findings. 2: nothing could be read. A document that cannot be read is reported on stderr
-//! with file and line, counted, and changes the exit code only if no other document could be read.
+//! with file and line, counted, and changes the exit code only if no other document could be read. A scanner that cannot
+//! be started, or fails, is a failure of the command: 2.
 
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+mod outside;
+mod writer;
 
 use clap::ValueEnum;
+use cli_support::Exit;
 use cli_support::failure::WithHint;
-use cli_support::output::{self, Align, Table};
-use cli_support::{Exit, escape};
+use cli_support::output;
 use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
-use domain::published::Detection;
+use domain::scanner::Scanner;
 
 use engine::exceptions::Exception;
 
 use super::context::ContextArg;
 use super::settings::Settings;
-use crate::findings::{Located, locate};
-use crate::sarif::SarifWriter;
-use corpus::{FileScan, Inputs, Scan, rows};
+use crate::findings::locate;
+use corpus::{FileScan, Inputs, Scan};
+pub(crate) use outside::scanner;
+use outside::{Outside, ToolArgs};
+use writer::Writer;
 
 /// Arguments of `worker detect`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +37,8 @@ pub struct Args {
     /// Look for this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
+    #[command(flatten)]
+    tools: ToolArgs,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -71,27 +77,49 @@ pub(crate) fn selected(named: &[PolicyId]) -> Vec<PolicyId> {
 
 /// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = args.settings.load()?;
+    let (config, detector) = args.settings.with_detector()?;
     let limits = config.limits;
-    let selected = selected(&args.policy);
+    let wanted = selected(&args.policy);
+    let tools = args.tools.open(&detector)?;
+    let context = args.context.of(&config);
     let inputs = Inputs::open(&args.paths, &limits)?;
-    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
-    let mut writer = Writer::begin(args.output, &selected)?;
-    let mut tally = Tally::default();
-    let located = !matches!(args.output, Form::Detections);
+    let scan = Scan::survey(&inputs, &config, wanted.clone(), context)?;
+    let mut outside = Outside::scan(&tools, &scan, context)?;
+    if !args.policy.is_empty() {
+        outside.keep(&wanted);
+    }
+    let scanners = args.tools.scanners();
+    let has_builtin = scanners.contains(Scanner::Builtin);
+    let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
+    let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
+    let is_located = !matches!(args.output, Form::Detections);
     scan.files::<_, anyhow::Error>(
-        |file| {
-            let found = if located { locate(&file, &limits) } else { Vec::new() };
-            (file, found)
+        |mut file| {
+            if !has_builtin {
+                forget(&mut file);
+            }
+            let found = outside.of_file(&file);
+            let located = if is_located { locate(&file, &limits, &found) } else { Vec::new() };
+            (file, found, located)
         },
-        |(file, found)| {
+        |(file, found, located)| {
             tally.take(&file);
-            writer.file(&file, &found)?;
-            Ok(())
+            tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
+            outside::collect(&mut not_judged, outside.not_judged(&file));
+            writer.file(&file, located, &found)
         },
     )?;
-    writer.end(&tally.unread)?;
+    outside.say();
+    writer.end(&tally.unread, &outside, &not_judged)?;
     tally.close()
+}
+
+/// Takes away what the built-in detector found.
+fn forget(file: &mut FileScan) {
+    for object in &mut file.objects {
+        object.findings.clear();
+        object.excepted.clear();
+    }
 }
 
 /// Counts for the summary line and the exit code.
@@ -198,110 +226,4 @@ impl Tally {
 /// A number with its noun.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Writes findings to stdout.
-struct Writer {
-    kind: Kind,
-    /// Findings written so far.
-    written: u64,
-}
-
-enum Kind {
-    Table(Table),
-    Lines(BufWriter<StdoutLock<'static>>),
-    Json(BufWriter<StdoutLock<'static>>),
-    Jsonl(BufWriter<StdoutLock<'static>>),
-    Sarif(Box<SarifWriter<BufWriter<StdoutLock<'static>>>>),
-    Detections(BufWriter<StdoutLock<'static>>),
-}
-
-impl Writer {
-    fn begin(form: Form, selected: &[PolicyId]) -> io::Result<Self> {
-        let out = || BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        let kind = match form {
-            Form::Text if io::stdout().is_terminal() => Kind::Table(Table::new([
-                ("place", Align::Left),
-                ("object", Align::Left),
-                ("check", Align::Left),
-                ("message", Align::Left),
-            ])),
-            Form::Text => Kind::Lines(out()),
-            Form::Json => Kind::Json(out()),
-            Form::Jsonl => Kind::Jsonl(out()),
-            Form::Sarif => Kind::Sarif(Box::new(SarifWriter::begin(out(), selected)?)),
-            Form::Detections => Kind::Detections(out()),
-        };
-        Ok(Self { kind, written: 0 })
-    }
-
-    fn file(&mut self, file: &FileScan, found: &[Located]) -> anyhow::Result<()> {
-        if let Kind::Detections(out) = &mut self.kind {
-            for row in rows(file) {
-                let Some(object) = file.objects.get(row.at) else { continue };
-                let record = Detection {
-                    id: format!("{:03}", self.written + 1),
-                    manifest_path: Some(file.path.clone()),
-                    manifest_yaml: Some(object.place.object_text(&file.text, &object.document)),
-                    policy_id: row.rule.to_owned(),
-                    violation_text: sensitive::mask_text(row.message),
-                };
-                element(out, self.written, &escape::json(&serde_json::to_string(&record)?))?;
-                self.written += 1;
-            }
-            return Ok(());
-        }
-        for located in found {
-            match &mut self.kind {
-                Kind::Table(table) => table.push([
-                    format!("{}:{}:{}", located.path, located.region.line, located.region.column),
-                    object(located),
-                    located.check.to_owned(),
-                    located.message.clone(),
-                ]),
-                Kind::Lines(out) => out.write_all(line(located).as_bytes())?,
-                Kind::Json(out) => {
-                    element(out, self.written, &escape::json(&serde_json::to_string(located)?))?;
-                }
-                Kind::Jsonl(out) => writeln!(out, "{}", escape::json(&serde_json::to_string(located)?))?,
-                Kind::Sarif(writer) => writer.result(located)?,
-                Kind::Detections(_) => {}
-            }
-            self.written += 1;
-        }
-        Ok(())
-    }
-
-    fn end(self, unread: &[(String, Option<usize>, String)]) -> io::Result<()> {
-        match self.kind {
-            Kind::Table(table) if table.is_empty() => Ok(()),
-            Kind::Table(table) => output::print(&table.text(output::stdout_width())),
-            Kind::Lines(mut out) | Kind::Jsonl(mut out) => out.flush(),
-            Kind::Json(mut out) | Kind::Detections(mut out) => {
-                out.write_all(if self.written == 0 { b"[]\n" } else { b"\n]\n" })?;
-                out.flush()
-            }
-            Kind::Sarif(writer) => writer.end(unread)?.flush(),
-        }
-    }
-}
-
-fn element(out: &mut impl Write, before: u64, text: &str) -> io::Result<()> {
-    out.write_all(if before == 0 { b"[\n" } else { b",\n" })?;
-    out.write_all(text.as_bytes())
-}
-
-fn object(located: &Located) -> String {
-    let name = if located.name.is_empty() { "(unnamed)" } else { &located.name };
-    let namespace =
-        if located.namespace.is_empty() { String::new() } else { format!("{}/", located.namespace) };
-    format!("{} {namespace}{name}", located.kind)
-}
-
-/// A finding in the format of compiler messages.
-fn line(located: &Located) -> String {
-    let Located { path, region, severity, check, message, .. } = located;
-    let (line, column) = (region.line, region.column);
-    let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object(located));
-    format!("{}\n", escape::one_line(&text))
 }
