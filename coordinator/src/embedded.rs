@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use domain::config::{Documents, RunConfig};
+use domain::config::{Documents, RunConfig, ScannersConfig};
 use domain::ids::{AnswerKey, WorkerName};
 use llm::providers::Providers;
 use proto::channel::CoordinatorAddress;
@@ -19,7 +19,22 @@ use worker::session::{self, Options, SessionError, Stage, Summary};
 use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
+pub use worker::programs::{self, Proposers};
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
+pub use worker::session::Tool;
+
+/// What the workers of this process may use.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// Where models are asked.
+    pub providers: Providers,
+    /// Programs that propose.
+    pub programs: Arc<Proposers>,
+    /// The API server that is asked.
+    pub server: Option<Arc<ServerJudge>>,
+    /// Scanners that judge what the repairs made.
+    pub scanners: Vec<Tool>,
+}
 
 /// Workers in this process.
 #[derive(Debug)]
@@ -29,21 +44,20 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers of one slot each for the coordinator at `address`; they call these providers and ask this API
-    /// server.
+    /// Starts `count` workers of one slot each for the coordinator at `address`, with what this machine has.
     pub fn start(
         address: &CoordinatorAddress,
         count: NonZeroUsize,
-        providers: &Providers,
-        server: Option<&Arc<ServerJudge>>,
+        machine: &Machine,
     ) -> anyhow::Result<Self> {
         let stage = watch::Sender::new(Stage::Work);
         let mut sessions = JoinSet::new();
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
-            let (providers, server) = (providers.clone(), server.cloned());
-            let options = Options { coordinator, name, slots, questions, providers, server };
+            let Machine { providers, programs, server, scanners } = machine.clone();
+            let options =
+                Options { coordinator, name, slots, questions, providers, programs, server, scanners };
             sessions.spawn(session::serve(options, stage.subscribe()));
         }
         Ok(Self { stage, sessions })
@@ -64,6 +78,12 @@ impl Workers {
         self.stage.send_replace(Stage::Drain);
         while self.sessions.join_next().await.is_some() {}
     }
+}
+
+/// Finds the scanners that a run asks besides the built-in one, and asks their versions.
+pub async fn open_scanners(config: &RunConfig, scanners: ScannersConfig) -> anyhow::Result<Vec<Tool>> {
+    let wanted = config.verifier.rescan.clone();
+    Ok(tokio::task::spawn_blocking(move || Tool::open_all(wanted.tools(), &scanners)).await??)
 }
 
 /// Connects to the API server that judges the documents of a run; `None` where its configuration needs none. A throw-away one
@@ -89,7 +109,7 @@ pub async fn connect_server(
     Ok(Some(Arc::new(args.connect(definitions.texts()).await?)))
 }
 
-/// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.
+/// Where this process was started as the supervisor of a control plane or of a program: runs as that. Called first in `main`.
 pub fn supervise() -> Option<ExitCode> {
     worker::server_judge::supervise()
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
-use domain::kubernetes::KubernetesRelease;
-use domain::schema_depth::SchemaDepth;
-use llm::settings::{Settings, is_of_provider};
+use domain::api_server::KubernetesRelease;
+use domain::api_server::SchemaDepth;
+use llm::settings::{PROGRAMS, Settings, is_of_machine};
 
 /// Keys of mappings whose entries the user names: any entry is accepted below them.
-const OPEN_MAPS: &[&str] = &["rules.images"];
+const OPEN_MAPS: &[&str] = &["rules.images", PROGRAMS];
 
 /// Flags that set the configuration of a run.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -144,13 +144,14 @@ pub(crate) fn checked(resolved: &Resolved) -> anyhow::Result<Settings> {
 pub(crate) fn run_checked(resolved: &Resolved) -> anyhow::Result<Settings> {
     let settings = Settings::from_tree(resolved.value.clone()).context("the configuration is not valid")?;
     settings.run.check().context("the configuration is not valid")?;
+    settings.scanners.check().context("the configuration is not valid")?;
     Ok(settings)
 }
 
-/// What to say about the keys of providers that the user set for a run whose workers are elsewhere; `None`: none were set.
+/// What to say about the keys of providers and programs that the user set for a run whose workers are elsewhere; `None`: none were set.
 pub(crate) fn unsent(resolved: &Resolved) -> Option<String> {
-    resolved.set_keys(is_of_provider).map(|keys| {
-        format!("not sent: {keys}. Where a provider is called, and with which key, is the setting of each worker (`worker serve --config`)")
+    resolved.set_keys(is_of_machine).map(|keys| {
+        format!("not sent: {keys}. Where a provider is called, and with which key, and what a program or a scanner is, are settings of each worker (`worker serve --config`)")
     })
 }
 
@@ -197,7 +198,7 @@ mod tests {
         assert_eq!(args.load().unwrap(), Settings::default());
         let resolved = args.resolve().unwrap();
         let said = unsent(&resolved).unwrap();
-        assert!(said.contains("grok.api_key_env") && said.lines().count() == 1, "{said}");
+        assert!(said.contains("detector.policies_dir") && said.lines().count() == 1, "{said}");
         assert_eq!(unsent(&ConfigArgs::default().resolve().unwrap()), None);
     }
 

@@ -37,6 +37,8 @@ enum Command {
     /// the setting of this worker: the keys `grok.endpoint`, `grok.api_key_env`, `grok.auth_header` and
     /// `grok.auth_scheme` (the same for vendor and vllm) of --config, the environment and --set. A key goes over https
     /// to its own host, or to this machine.
+    ///
+    /// A run may name a program instead: what it is are the keys `programs.NAME` of --config.
     Serve(commands::serve::Args),
     /// Simulate an LLM provider, with limits, latency and faults
     ///
@@ -61,8 +63,8 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     private::create_for_owner_alone();
-    // A control plane is supervised by this program, started anew.
-    if let Some(code) = api_server::control_plane::supervise() {
+    // A control plane, and a program that proposes, are supervised by this program, started anew.
+    if let Some(code) = crate::server_judge::supervise() {
         return code;
     }
     let cli = Cli::parse();
@@ -70,7 +72,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let ours = ["worker", "api_server", "engine", "llm", "mock_llm", "results"];
+    let ours = ["worker", "api_server", "engine", "llm", "mock_llm", "proposers", "results"];
     let _exporting = cli.logs.start_traced(&ours, &cli.traces, "worker")?;
     match cli.command {
         Command::Detect(args) => commands::detect::run(&args),

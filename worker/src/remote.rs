@@ -10,9 +10,11 @@ use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use domain::api_server::ServerIdentity;
 use domain::ids::WorkerName;
-use domain::server_verdict::ServerIdentity;
+use domain::scanner::ScannerVersions;
 use proto::channel::{Connection, CoordinatorAddress, connect, fleet_client};
+use proto::convert::scanners_to_wire;
 use proto::secret::SharedSecret;
 use proto::status::{ErrorReason, check_version, explained, is_transient};
 use proto::v1;
@@ -84,6 +86,17 @@ impl Link {
     }
 }
 
+/// What this worker can do that not every worker can: it is leased no shard that needs more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Abilities {
+    /// The API server that it can ask.
+    pub(crate) server: Option<ServerIdentity>,
+    /// Names of the programs that it can start.
+    pub(crate) programs: Vec<String>,
+    /// The scanners that it can start.
+    pub(crate) scanners: ScannerVersions,
+}
+
 /// Address of the coordinator, and what to join with.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
@@ -91,8 +104,7 @@ pub(crate) struct Remote {
     address: CoordinatorAddress,
     name: WorkerName,
     slots: u32,
-    /// The API server that this worker can ask.
-    server: Option<ServerIdentity>,
+    abilities: Abilities,
 }
 
 impl Remote {
@@ -101,9 +113,9 @@ impl Remote {
         address: CoordinatorAddress,
         name: WorkerName,
         slots: u32,
-        server: Option<ServerIdentity>,
+        abilities: Abilities,
     ) -> Self {
-        Self { connection: connect(&address), address, name, slots, server }
+        Self { connection: connect(&address), address, name, slots, abilities }
     }
 
     /// Connection to the coordinator, shared with other calls.
@@ -175,7 +187,9 @@ impl Remote {
             slots: self.slots,
             version: OUR_VERSION.to_owned(),
             session: session.expose().to_vec(),
-            api_server: self.server.as_ref().map(Into::into),
+            api_server: self.abilities.server.as_ref().map(Into::into),
+            programs: self.abilities.programs.clone(),
+            scanners: scanners_to_wire(&self.abilities.scanners),
         }));
         let stream = client.work(ReceiverStream::new(requests)).await?.into_inner();
         Ok((link, stream))

@@ -10,12 +10,12 @@ use api_server::control_plane::Options;
 use api_server::{ApiServer, Definitions, Limits, Source};
 use cli_support::failure::WithHint;
 use cli_support::output;
+use domain::api_server::KubernetesRelease;
+use domain::api_server::{ServerAnswer, ServerIdentity, ServerVerdict};
 use domain::config::RunConfig;
 use domain::ids::DocumentHash;
-use domain::kubernetes::KubernetesRelease;
 use domain::outcome::{Fault, Gate, GateResult, Gates};
 use domain::record::Neighbours;
-use domain::server_verdict::{ServerAnswer, ServerIdentity, ServerVerdict};
 use engine::document::Document;
 use engine::verify::{ServerResult, decide, fault};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -218,10 +218,8 @@ impl ServerOpinion {
 
 #[cfg(test)]
 mod tests {
+    use domain::api_server::ServerClass::{self, Accepted, Conflict, Invalid, StrictDecoding, UnknownKind};
     use domain::outcome::Verdict;
-    use domain::server_verdict::ServerClass::{
-        self, Accepted, Conflict, Invalid, StrictDecoding, UnknownKind,
-    };
     use serde_json::json;
 
     use super::*;

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cli_support::output::{Align, Table};
-use domain::policy::{PolicyId, PolicyName};
+use domain::policy::PolicyId;
+use domain::policy::catalogue::is_beyond_paper;
+use domain::scanner::Scanner;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,22 +18,6 @@ use crate::render::Figures;
 
 /// Maximum length of a cause in characters.
 const CAUSE: usize = 100;
-
-/// Policies of Kyverno's public sets that ask for the same as one of ours under another name.
-const KYVERNO: [(&str, PolicyId); 12] = [
-    ("disallow_container_sock_mounts", PolicyId::NoHostPath),
-    ("disallow_host_path", PolicyId::NoHostPath),
-    ("disallow_host_ports", PolicyId::NoHostPorts),
-    ("disallow_latest_tag", PolicyId::NoLatestTag),
-    ("disallow_privilege_escalation", PolicyId::NoAllowPrivilegeEscalation),
-    ("disallow_privileged_containers", PolicyId::NoPrivileged),
-    ("require_requests_limits", PolicyId::SetRequestsLimits),
-    ("require_ro_rootfs", PolicyId::ReadOnlyRootFs),
-    ("require_run_as_nonroot", PolicyId::RunAsNonRoot),
-    ("restrict_seccomp", PolicyId::EnforceSeccomp),
-    ("restrict_seccomp_strict", PolicyId::EnforceSeccomp),
-    ("restrict_sysctls", PolicyId::UnsafeSysctls),
-];
 
 /// A document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -103,15 +89,18 @@ impl Tally {
     }
 }
 
-/// Canonical id of a scanner's id; `None`: it is not in the catalogue.
-fn canonical(raw: &str) -> Option<String> {
-    match PolicyName::normalise(raw) {
-        PolicyName::Known(id) => Some(id.as_str().to_owned()),
-        PolicyName::Unknown(name) => {
-            let name = name.replace('-', "_");
-            KYVERNO.iter().find(|(theirs, _)| *theirs == name).map(|(_, id)| id.as_str().to_owned())
-        }
-    }
+/// Canonical id of a check of the scanner of that name; `None`: it is not in the catalogue. Where the name is not one of ours,
+/// and for our own findings, whose records may be of any scanner, the ids of all scanners count.
+fn canonical(scanner: &str, check: &str) -> Option<PolicyId> {
+    let known = Scanner::parse(scanner);
+    let mut scanners = Scanner::ALL.into_iter().filter(|one| known.is_none_or(|known| known == *one));
+    scanners.find_map(|scanner| scanner.policy_of(check))
+}
+
+/// The policies that our findings can be of: those of the paper, or all where one is beyond them.
+fn looked_for(ours: &[Finding]) -> &'static [PolicyId] {
+    let found: Vec<PolicyId> = ours.iter().filter_map(|finding| canonical("", &finding.policy)).collect();
+    if is_beyond_paper(&found) { PolicyId::ALL } else { PolicyId::PAPER }
 }
 
 /// Compares our findings with those of each other scanner. `top`: rows of the table of disagreements (0: all).
@@ -134,7 +123,7 @@ pub(crate) fn agreement(ours: &[Finding], others: &[Other], top: usize) -> Figur
 }
 
 fn against(ours: &[Finding], other: &Other, top: usize, table: &mut Table, causes: &mut Table) -> Value {
-    let (theirs, unmapped) = mapped(&other.findings);
+    let (theirs, unmapped) = mapped(&other.name, &other.findings, looked_for(ours));
     let mine = comparable(ours, other, &theirs);
     let documents = other.evaluated.as_ref().map(|all| {
         let named: BTreeSet<&Subject> =
@@ -175,12 +164,13 @@ fn against(ours: &[Finding], other: &Other, top: usize, table: &mut Table, cause
     })
 }
 
-/// Findings by canonical policy, and the number of those that map to none, by id.
-fn mapped(findings: &[Finding]) -> (Found, BTreeMap<String, u64>) {
+/// Findings by canonical policy, and the number of those that map to none of `wanted`, by id.
+fn mapped(scanner: &str, findings: &[Finding], wanted: &[PolicyId]) -> (Found, BTreeMap<String, u64>) {
     let (mut found, mut unmapped) = (Found::new(), BTreeMap::new());
     for finding in findings {
-        match canonical(&finding.policy) {
+        match canonical(scanner, &finding.policy).filter(|policy| wanted.contains(policy)) {
             Some(policy) => {
+                let policy = policy.as_str().to_owned();
                 found.entry((finding.subject.clone(), policy)).or_insert_with(|| finding.message.clone());
             }
             None => *unmapped.entry(finding.policy.clone()).or_default() += 1,
@@ -196,8 +186,8 @@ fn comparable(ours: &[Finding], other: &Other, theirs: &Found) -> Found {
     let names = Names::of(theirs.keys().map(|(subject, _)| subject.manifest.as_str()).chain(evaluated));
     let mut mine = Found::new();
     for finding in ours {
-        let policy = canonical(&finding.policy).filter(|policy| checked.contains(policy.as_str()));
-        let Some(policy) = policy else { continue };
+        let policy = canonical("", &finding.policy).map(PolicyId::as_str);
+        let Some(policy) = policy.filter(|policy| checked.contains(policy)) else { continue };
         let mut subject = finding.subject.clone();
         subject.manifest = names.find(&subject.manifest);
         if other.evaluated.as_ref().is_some_and(|all| !all.contains(&subject.manifest)) {
@@ -206,7 +196,7 @@ fn comparable(ours: &[Finding], other: &Other, theirs: &Found) -> Found {
         if other.whole {
             subject = Subject { manifest: subject.manifest, ..Subject::default() };
         }
-        mine.entry((subject, policy)).or_insert_with(|| finding.message.clone());
+        mine.entry((subject, policy.to_owned())).or_insert_with(|| finding.message.clone());
     }
     mine
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
+use domain::api_server::SchemaDepth;
 use domain::config::ProposerMode;
 use domain::outcome::{ErrorKind, Fault, Status, UNRENDERED};
-use domain::schema_depth::SchemaDepth;
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use results::paper_files::IMPORT;
 use results::schema::{self, COLUMNS, Kind};

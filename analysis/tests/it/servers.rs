@@ -4,12 +4,12 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::api_server::SchemaDepth;
+use domain::api_server::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
 use domain::ids::RecordId;
 use domain::outcome::{Outcome, Status};
 use domain::record::{Neighbours, Record, SourceDocument};
 use domain::run::RunState;
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
 use results::corpus_copy::CorpusWriter;
 use results::layout::CORPUS_FILE;
 use serde_json::{Value, json};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assert_cmd::Command;
+use domain::api_server::SchemaDepth;
 use domain::config::RunConfig;
 use domain::ids::{CorpusHash, DocumentHash, PartHash, RecordId, RunId, ShardIndex};
 use domain::outcome::{
@@ -13,7 +14,6 @@ use domain::outcome::{
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::run::RunState;
-use domain::schema_depth::SchemaDepth;
 use results::corpus_copy::CorpusWriter;
 use results::layout::{CORPUS_FILE, RUN_FILE};
 use results::paper_files::Import;
@@ -96,6 +96,7 @@ pub(crate) fn accepted(position: u64, policy: &str, ops: usize) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }
 
@@ -241,6 +242,7 @@ fn write_run_file(
         parts,
         imported_from,
         judged_by: None,
+        rescanned_by: domain::scanner::ScannerVersions::default(),
         config_hash: config.hash(),
         config,
     };

@@ -77,7 +77,7 @@ enum Output {
 
 /// Probes the provider and writes the findings.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let Settings { run: config, providers } = load(args)?;
+    let Settings { run: config, providers, .. } = load(args)?;
     let (model, mode) = (model(config.model())?, config.proposer.mode);
     if args.max_cost.is_nan() || args.max_cost <= 0.0 {
         bail!("--max-cost must be a number above 0");

@@ -23,7 +23,9 @@ use results::store::Store;
 
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
-use crate::embedded::{CorpusArgs, ServerArgs, ServerJudge, Workers, connect_server, reader};
+use crate::embedded::{
+    CorpusArgs, Machine, ServerArgs, ServerJudge, Workers, connect_server, open_scanners, programs, reader,
+};
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
 use crate::ledger::{Ledger as _, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
@@ -142,10 +144,9 @@ fn run_one(args: &Args, run_id: &RunId, quiet: bool) -> anyhow::Result<Exit> {
 }
 
 async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) -> anyhow::Result<Summary> {
-    let Settings { run: config, providers } = settings;
     let (begun, usage) = (Instant::now(), Usage::of_this_process());
     let mut interrupts = Interrupts::listen()?;
-    let api_server = api_server(args, &config, &mut interrupts).await?;
+    let (config, machine) = open_machine(args, settings, &mut interrupts).await?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
     let results = store.folder(run_id.as_str())?;
@@ -183,7 +184,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let mut workers = Workers::start(&address, worker_count(args), &providers, api_server.as_ref())?;
+    let mut workers = Workers::start(&address, worker_count(args), &machine)?;
     let mut client = Client::new(address);
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
@@ -224,6 +225,19 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     orderly?;
     let own = RunResources::of_process(wall, Usage::since(usage));
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
+}
+
+/// The configuration of the run, and what its workers may use.
+async fn open_machine(
+    args: &Args,
+    settings: Settings,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<(RunConfig, Machine)> {
+    let programs = programs::open_for(&settings, &settings.run)?;
+    let Settings { run: config, providers, scanners, .. } = settings;
+    let scanners = open_scanners(&config, scanners).await?;
+    let server = api_server(args, &config, interrupts).await?;
+    Ok((config, Machine { providers, programs, server, scanners }))
 }
 
 /// The API server of a run that needs one.

@@ -87,6 +87,7 @@ pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyh
         parts: vec![PartEntry { name: PART.to_owned(), rows: tally.records, hash: part_hash }],
         imported_from: Some(imported_from),
         judged_by: None,
+        rescanned_by: domain::scanner::ScannerVersions::default(),
         config_hash: config.hash(),
         config,
     };

@@ -138,5 +138,6 @@ pub(crate) fn dead_letter_outcome(record: &Record, lease: &Lease, config: &RunCo
         schema_depth: Some(config.verifier.depth),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }

@@ -131,6 +131,11 @@ impl Coordinator {
             // Another coordinator process chose before: the run is of the workers with that server.
             return Ok(None);
         }
+        let settled = self.settle_scanners(&lease.run_id).await;
+        if !settled.map_err(|error| self.stalled(&lease.run_id, error))? {
+            // As above, of the workers with those scanners.
+            return Ok(None);
+        }
         reach(Point::LeaseTentative);
         let span = tracing::info_span!(
             "lease", run = %lease.run_id, shard = %lease.shard.index, token = %lease.token, worker = %lease.worker

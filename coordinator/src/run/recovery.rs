@@ -29,7 +29,7 @@ use crate::run::commit::STAGED;
 use crate::run::upload_limit::UploadLimit;
 use crate::scheduler::leases::{CommitEffect, LeaseTerms, Leases};
 use crate::scheduler::state::Finish;
-use crate::scheduler::state::{ActiveRun, RunJudge, SchedulerState};
+use crate::scheduler::state::{ActiveRun, RunJudge, RunScanners, SchedulerState};
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
@@ -111,6 +111,7 @@ impl Coordinator {
         let run = ActiveRun {
             halted: None,
             judge: RunJudge::of(&entry.plan.config),
+            scanners: RunScanners::of(&entry.plan.config),
             config: config_to_wire(&entry.plan.config).into(),
             plan: Arc::new(entry.plan),
             source: entry.source,

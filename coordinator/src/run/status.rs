@@ -8,12 +8,12 @@ use proto::convert::{LlmStatus, RunStatus};
 use proto::status::{ApiError, ErrorReason};
 
 use super::Coordinator;
-use super::judges::active_judge;
+use super::judges::{active_judge, scanners_wait_for};
 use crate::ledger::{RunEntry, Swap, Totals};
 use crate::llm_gateway::RunChanged;
 use crate::refusals::{ledger_refusal, unknown_run};
 use crate::run::finalize::totals;
-use crate::scheduler::state::ActiveRun;
+use crate::scheduler::state::{ActiveRun, SchedulerState};
 
 impl Coordinator {
     /// Status of a run.
@@ -74,6 +74,9 @@ impl Coordinator {
         self.expire_leases(&mut scheduler, now);
         let workers = scheduler.workers.count();
         let judge = scheduler.active.get(run_id).and_then(|run| active_judge(&scheduler, run));
+        let run = scheduler.active.get(run_id).filter(|run| run.state == RunState::Running && workers > 0);
+        let lacking = run
+            .and_then(|run| lacking_program(&scheduler, run).or_else(|| scanners_wait_for(&scheduler, run)));
         let run = scheduler.active.get_mut(run_id)?;
         Some(RunStatus {
             run_id: run_id.clone(),
@@ -90,7 +93,12 @@ impl Coordinator {
             fingerprint: None,
             corpus_hash: run.plan.corpus_hash,
             config_hash: run.plan.config_hash,
-            trouble: run.trouble.clone().or_else(|| run.halted.clone()).or_else(|| run.stalled.clone()),
+            trouble: run
+                .trouble
+                .clone()
+                .or_else(|| run.halted.clone())
+                .or_else(|| run.stalled.clone())
+                .or(lacking),
             records_per_s: run.rate.per_second(now),
             model: self
                 .llm
@@ -157,4 +165,20 @@ impl Coordinator {
     pub(crate) fn with_run<T>(&self, run_id: &RunId, change: impl FnOnce(&mut ActiveRun) -> T) -> Option<T> {
         self.scheduler().active.get_mut(run_id).map(change)
     }
+}
+/// Why no connected worker can be leased a shard of a run that a program proposes for; `None`: one can, or none is
+/// connected.
+fn lacking_program(scheduler: &SchedulerState, run: &ActiveRun) -> Option<String> {
+    let program = run.plan.config.program()?;
+    let mut workers = scheduler.workers.connected.values().peekable();
+    if run.state != RunState::Running || workers.peek().is_none() {
+        return None;
+    }
+    let lack = workers.all(|worker| !worker.abilities.programs.contains(program));
+    lack.then(|| {
+        format!(
+            "no worker has the program {program}: start one with a configuration that sets programs.{program}.command \
+             (`worker serve --config FILE`)"
+        )
+    })
 }

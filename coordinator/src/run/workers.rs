@@ -1,16 +1,13 @@
 //! Connected workers: names, streams, draining, committed records.
 
-use std::sync::Arc;
-
 use domain::ids::WorkerName;
-use domain::server_verdict::ServerIdentity;
 use proto::convert::WorkerStatus;
 use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason};
 use tokio::sync::watch;
 
 use super::Coordinator;
-use crate::scheduler::worker_registry::{ConnectedWorker, JoinError};
+use crate::scheduler::worker_registry::{Abilities, ConnectedWorker, JoinError};
 
 impl Coordinator {
     /// The connected workers, by name.
@@ -54,13 +51,13 @@ impl Coordinator {
         ))
     }
 
-    /// Registers a stream of a worker, which can ask `server`. The returned flag turns true when the worker has to drain.
+    /// Registers a stream of a worker with these abilities. The returned flag turns true when the worker has to drain.
     pub fn connect(
         &self,
         worker: &WorkerName,
         slots: u32,
         version: &str,
-        server: Option<ServerIdentity>,
+        abilities: Abilities,
     ) -> Result<watch::Receiver<bool>, ApiError> {
         let now = self.now();
         let version: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -69,7 +66,7 @@ impl Coordinator {
             scheduler.workers.last_contact = now;
             let member = scheduler.workers.connect(worker, || ConnectedWorker::new(now, slots, version));
             let member = member.map_err(too_many)?;
-            member.server = server.map(Arc::new);
+            member.abilities = abilities;
             member.drain_requested.subscribe()
         };
         self.notify_watchers(false);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use domain::api_server::ServerIdentity;
 use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::run::{Lease, RunPlan, RunState};
-use domain::server_verdict::ServerIdentity;
+use domain::scanner::{Scanner, ScannerVersions, Scanners};
 use domain::tally::Tally;
 use proto::convert::WorkerStatus;
 use results::corpus_copy::CorpusReader;
@@ -19,7 +20,7 @@ use crate::clock::Monotonic;
 use crate::clock::Rate;
 use crate::ledger::RunResources;
 use crate::scheduler::leases::{ExpiredLease, Grant, Leases, Speculation};
-use crate::scheduler::worker_registry::WorkerRegistry;
+use crate::scheduler::worker_registry::{Abilities, WorkerRegistry};
 
 /// State of a run's finalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,35 @@ impl RunJudge {
     /// Of a run with this configuration; `None` where the embedded rules alone judge.
     pub(crate) fn of(config: &RunConfig) -> Option<Self> {
         config.verifier.depth.needs_server().then(Self::default)
+    }
+}
+
+/// The scanners of a run, besides the built-in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunScanners {
+    wanted: Scanners,
+    /// Their versions; `None` until a shard is leased to a worker, whose versions they are from then on.
+    pub(crate) versions: Option<ScannerVersions>,
+    /// Whether that is recorded.
+    pub(crate) recorded: bool,
+}
+
+impl RunScanners {
+    /// Of a run with this configuration; `None` where the built-in scanner alone judges.
+    pub(crate) fn of(config: &RunConfig) -> Option<Self> {
+        let wanted = config.verifier.rescan.clone();
+        (!wanted.is_builtin_alone()).then_some(Self { wanted, versions: None, recorded: false })
+    }
+
+    /// The names of those that are wanted.
+    pub(crate) fn names(&self) -> String {
+        self.wanted.tools().map(Scanner::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether a worker with these may judge: all repairs are judged by the same versions.
+    fn admits(&self, of_worker: &ScannerVersions) -> bool {
+        let able = of_worker.of(&self.wanted);
+        able.is_some_and(|able| self.versions.as_ref().is_none_or(|chosen| *chosen == able))
     }
 }
 
@@ -82,6 +112,8 @@ pub(crate) struct ActiveRun {
     pub(crate) ending: Arc<tokio::sync::Mutex<()>>,
     /// The API server of a run that needs one.
     pub(crate) judge: Option<RunJudge>,
+    /// The scanners of a run that needs some.
+    pub(crate) scanners: Option<RunScanners>,
 }
 
 impl ActiveRun {
@@ -90,11 +122,34 @@ impl ActiveRun {
         self.state == RunState::Running && self.corpus.is_some() && self.halted.is_none()
     }
 
+    /// Whether its shards may be leased to a worker with these abilities.
+    pub(crate) fn admits(&self, abilities: &Abilities) -> bool {
+        let has_program =
+            self.plan.config.program().is_none_or(|program| abilities.programs.contains(program));
+        has_program
+            && self.admits_server(abilities.server.as_ref())
+            && self.admits_scanners(&abilities.scanners)
+    }
+
     /// Whether a worker with this API server may judge its documents: all of them are judged by one.
-    pub(crate) fn admits(&self, server: Option<&Arc<ServerIdentity>>) -> bool {
+    pub(crate) fn admits_server(&self, server: Option<&Arc<ServerIdentity>>) -> bool {
         self.judge.as_ref().is_none_or(|judge| {
             server.is_some_and(|server| judge.server.as_ref().is_none_or(|chosen| chosen == server))
         })
+    }
+
+    /// Whether a worker with these scanners may judge its repairs.
+    pub(crate) fn admits_scanners(&self, scanners: &ScannerVersions) -> bool {
+        self.scanners.as_ref().is_none_or(|run| run.admits(scanners))
+    }
+
+    /// Chooses the versions of the first worker that is leased a shard.
+    fn choose_scanners(&mut self, of_worker: &ScannerVersions) {
+        if let Some(scanners) = &mut self.scanners
+            && scanners.versions.is_none()
+        {
+            scanners.versions = of_worker.of(&scanners.wanted);
+        }
     }
 
     /// Chooses the server of the first worker that is leased a shard.
@@ -162,23 +217,23 @@ impl SchedulerState {
     /// of a slow or disconnected worker is leased speculatively.
     pub(crate) fn next(&mut self, now: Monotonic, worker: &Arc<WorkerName>) -> Next {
         let fleet = self.workers.count();
-        let server = self.workers.server_of(worker);
-        let server = server.as_ref();
+        let abilities = self.workers.abilities_of(worker);
         let order = self.fair_share.order(self.active.keys());
         for run_id in &order {
             if let Some(run) = self.open_run(run_id)
-                && run.admits(server)
+                && run.admits(&abilities)
                 && let Some(grant) = run.leases.grant(now, worker, fleet)
                 && let Some(pending) = run.pending_lease(run_id, grant, worker)
             {
-                run.choose_judge(server);
+                run.choose_judge(abilities.server.as_ref());
+                run.choose_scanners(&abilities.scanners);
                 self.fair_share.took(run_id, pending.lease.shard.len.into());
                 return Next::Lease(Box::new(pending));
             }
         }
         let mut wake = self.next_deadline();
         for run_id in &order {
-            let Some(run) = self.open_run(run_id).filter(|run| run.admits(server)) else { continue };
+            let Some(run) = self.open_run(run_id).filter(|run| run.admits(&abilities)) else { continue };
             match run.leases.speculate(now, worker, fleet) {
                 Speculation::Granted(grant) => {
                     if let Some(pending) = run.pending_lease(run_id, grant, worker) {

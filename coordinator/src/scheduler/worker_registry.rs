@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use domain::api_server::ServerIdentity;
 use domain::ids::WorkerName;
-use domain::server_verdict::ServerIdentity;
+use domain::scanner::ScannerVersions;
 use proto::secret::SharedSecret;
 use tokio::sync::watch;
 
@@ -27,6 +28,17 @@ pub(crate) const MAX_RESERVED_BY_PEER: usize = 2_048;
 
 /// Characters of a requested name that a numbered name keeps, so that the number fits.
 const BASE_CHARS: usize = 50;
+
+/// What a worker can do that not every worker can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// The API server that it can ask.
+    pub server: Option<Arc<ServerIdentity>>,
+    /// Names of the programs that it can start.
+    pub programs: Arc<BTreeSet<String>>,
+    /// The scanners that it can start.
+    pub scanners: ScannerVersions,
+}
 
 /// A connected worker: its streams, its committed records and their rate.
 #[derive(Debug)]
@@ -48,8 +60,8 @@ pub(crate) struct ConnectedWorker {
     pub(crate) drained_because: Option<String>,
     /// Secret of its session.
     pub(crate) session: Option<SharedSecret>,
-    /// The API server that it can ask.
-    pub(crate) server: Option<Arc<ServerIdentity>>,
+    /// What it can do that not every worker can.
+    pub(crate) abilities: Abilities,
     /// What its records wait for; empty: they do not.
     pub(crate) waits_for: String,
 }
@@ -70,7 +82,7 @@ impl ConnectedWorker {
             refused_parts: 0,
             drained_because: None,
             session: None,
-            server: None,
+            abilities: Abilities::default(),
             waits_for: String::new(),
         }
     }
@@ -216,9 +228,14 @@ impl WorkerRegistry {
         true
     }
 
+    /// What a connected worker can do.
+    pub(crate) fn abilities_of(&self, name: &WorkerName) -> Abilities {
+        self.connected.get(name).map(|worker| worker.abilities.clone()).unwrap_or_default()
+    }
+
     /// The API server that a connected worker can ask.
     pub(crate) fn server_of(&self, name: &WorkerName) -> Option<Arc<ServerIdentity>> {
-        self.connected.get(name)?.server.clone()
+        self.connected.get(name)?.abilities.server.clone()
     }
 
     fn is_free(&self, name: &WorkerName) -> bool {

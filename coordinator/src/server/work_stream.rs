@@ -3,6 +3,7 @@
 //! Two tasks serve a stream: the receive loop handles the worker's messages and replies at once, the dispatch loop waits for
 //! shards and sends slices. So a renewal never waits behind a slice on a slow link. Both end with the stream.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -11,9 +12,10 @@ use tokio::task::{AbortHandle, JoinError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use domain::api_server::ServerIdentity;
+use domain::config::is_program_name;
 use domain::ids::WorkerName;
-use domain::server_verdict::ServerIdentity;
-use proto::convert::{BadMessage, LeaseKey, frames};
+use proto::convert::{BadMessage, LeaseKey, frames, scanners_from_wire};
 use proto::known::KnownRuns;
 use proto::secret::SharedSecret;
 use proto::status::{ApiError, ErrorReason};
@@ -24,6 +26,7 @@ use proto::v1::work_response::Message as Response;
 use super::identity::LeaseSecrets;
 use crate::refusals::ending;
 use crate::run::{Coordinator, Granted, Renewal};
+use crate::scheduler::worker_registry::Abilities;
 use crate::server::stream_limits::{StreamLimits, within};
 
 /// Capacity of the queue of replies; a reply beyond it is dropped, and the worker's next heartbeat repeats it.
@@ -34,6 +37,9 @@ const SLICES: usize = 2;
 
 /// Most shards that a worker may have requested and not received yet.
 const MAX_REQUESTED: usize = 4096;
+
+/// Most programs of a worker.
+const MAX_PROGRAMS: usize = 100;
 
 /// Most leases in a message.
 const MAX_LEASES: usize = 10_000;
@@ -80,6 +86,18 @@ impl Drop for Connection {
     }
 }
 
+/// The names of a worker's programs.
+fn programs(names: Vec<String>) -> Result<Arc<BTreeSet<String>>, ApiError> {
+    let refuse = |why: &str| Err(ApiError::from(BadMessage::new("programs", why)));
+    if names.len() > MAX_PROGRAMS {
+        return refuse("are too many");
+    }
+    if !names.iter().all(|name| is_program_name(name)) {
+        return refuse("has a name that is not valid");
+    }
+    Ok(Arc::new(names.into_iter().collect()))
+}
+
 /// Handles the worker's messages until its stream ends or the coordinator shuts down.
 async fn receive_loop(
     (coordinator, secrets): (Arc<Coordinator>, Arc<LeaseSecrets>),
@@ -94,7 +112,12 @@ async fn receive_loop(
         coordinator.check_session(&worker, SharedSecret::from_slice(&open.session).unwrap_or_default())?;
         let worker = Arc::new(worker);
         let server = open.api_server.map(ServerIdentity::try_from).transpose().map_err(ApiError::from)?;
-        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version, server)?;
+        let abilities = Abilities {
+            server: server.map(Arc::new),
+            programs: programs(open.programs)?,
+            scanners: scanners_from_wire(open.scanners).map_err(ApiError::from)?,
+        };
+        let mut drain_requested = coordinator.connect(&worker, open.slots, &open.version, abilities)?;
         let mut drain_sent = false;
         let connection = Connection { coordinator: Arc::clone(&coordinator), worker: Arc::clone(&worker) };
         let requested = Arc::new(Semaphore::new(0));

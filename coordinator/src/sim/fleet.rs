@@ -23,6 +23,7 @@ use results::part::write_part;
 use super::dice::Dice;
 use super::world::{World, lock};
 use crate::run::Coordinator;
+use crate::scheduler::worker_registry::Abilities;
 
 /// Time to live of a lease in the simulation.
 pub(super) const TTL: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl Worker {
                 continue;
             };
             tokio::time::sleep(Duration::from_millis(self.dice.below(30))).await;
-            let _ = coordinator.connect(&self.profile.name, 1, "", None);
+            let _ = coordinator.connect(&self.profile.name, 1, "", Abilities::default());
             let connection = Connection(Arc::clone(&coordinator), Arc::clone(&self.profile.name));
             let mut session = JoinSet::new();
             session.spawn(self.clone().dispatch_loop(Arc::clone(&coordinator), Arc::clone(&work)));

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use cli_support::escape::{one_line, visible};
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::ServerIdentity;
+use domain::api_server::SchemaDepth;
+use domain::api_server::ServerIdentity;
 use proto::convert::RunStatus;
 use serde_json::{Value, json};
 

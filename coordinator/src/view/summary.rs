@@ -61,7 +61,8 @@ impl Summary {
             "model_asked": tally.asked,
             "model_unanswered": tally.unanswered,
             "accepted_by_model": by_model(tally),
-            "accepted_by_rules": tally.accepted - by_model(tally),
+            "accepted_by_program": tally.by_program_accepted,
+            "accepted_by_rules": tally.accepted.saturating_sub(by_model(tally) + tally.by_program_accepted),
             "by_rules": tally.by_rules,
             "judge": judge_line::json(&self.status),
         })

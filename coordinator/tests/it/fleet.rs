@@ -63,6 +63,16 @@ impl TestWorker {
 
     /// As [`Self::join`], with an API server that it can ask.
     pub(crate) async fn join_with(url: &str, name: &str, api_server: Option<v1::ApiServer>) -> Self {
+        Self::join_as(url, name, api_server, Vec::new()).await
+    }
+
+    /// As [`Self::join_with`], with scanners that it can start.
+    pub(crate) async fn join_as(
+        url: &str,
+        name: &str,
+        api_server: Option<v1::ApiServer>,
+        scanners: Vec<v1::ScannerVersion>,
+    ) -> Self {
         let connection = connection(url);
         let mut client = fleet_client(connection.clone());
         let joined = client.join(join(name, proto::PROTOCOL_VERSION)).await.unwrap().into_inner();
@@ -73,6 +83,7 @@ impl TestWorker {
             slots: 1,
             session: session.clone(),
             api_server,
+            scanners,
             ..v1::Open::default()
         };
         let open = ToCoordinator::Open(open);

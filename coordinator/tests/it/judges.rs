@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use coordinator::client::{Client, Request};
-use coordinator::embedded::{CorpusArgs, JudgeServer, ServerJudge, Unreachable, Workers, reader};
+use coordinator::embedded::{CorpusArgs, JudgeServer, Machine, ServerJudge, Unreachable, Workers, reader};
+use domain::api_server::SchemaDepth;
+use domain::api_server::{ServerCause, ServerClass, ServerIdentity, ServerVerdict};
 use domain::config::RunConfig;
 use domain::ids::{DocumentHash, RunId};
 use domain::run::RunState;
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::{ServerCause, ServerClass, ServerIdentity, ServerVerdict};
 use futures::future::BoxFuture;
-use llm::providers::Providers;
 use proto::channel::fleet_client;
 use proto::convert::{RunStatus, verdict_from_wire, verdict_to_wire};
 use proto::status::ErrorReason;
@@ -101,8 +100,8 @@ async fn submit(served: &Served, corpus: &Path, run: &str, depth: SchemaDepth) -
 async fn run(served: &Served, corpus: &Path, run: &str, workers: usize, fake: &FakeServer) -> RunStatus {
     let mut client = submit(served, corpus, run, SchemaDepth::Server).await;
     let count = NonZeroUsize::new(workers).unwrap();
-    let workers =
-        Workers::start(&address(&served.url), count, &Providers::default(), Some(&fake.judge())).unwrap();
+    let machine = Machine { server: Some(fake.judge()), ..Machine::default() };
+    let workers = Workers::start(&address(&served.url), count, &machine).unwrap();
     let status = finished(&mut client, run).await;
     workers.drain().await;
     status
@@ -165,8 +164,10 @@ async fn a_server_that_dies_in_the_middle_pauses_the_run_and_fails_no_record() {
     let fake = FakeServer { dies_at: 20, ..FakeServer::new("v1.37.2") };
     let mut client = submit(&served, &corpus, "paused", SchemaDepth::Server).await;
     let two = NonZeroUsize::new(2).unwrap();
-    let start =
-        || Workers::start(&address(&served.url), two, &Providers::default(), Some(&fake.judge())).unwrap();
+    let start = || {
+        let machine = Machine { server: Some(fake.judge()), ..Machine::default() };
+        Workers::start(&address(&served.url), two, &machine).unwrap()
+    };
     let workers = start();
     let begun = std::time::Instant::now();
     let waits_for = loop {

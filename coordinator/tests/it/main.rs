@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod cli;
+mod command;
 #[cfg(all(debug_assertions, unix))]
 mod crash;
 mod doctor;
@@ -30,6 +31,7 @@ mod process;
 mod provider;
 mod replies;
 mod resume;
+mod scanners;
 mod support;
 mod traces;
 mod untrusted;

@@ -4,10 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use coordinator::client::{Client, Request};
-use coordinator::embedded::{CorpusArgs, Workers, reader};
+use coordinator::embedded::{CorpusArgs, Machine, Workers, reader};
 use domain::config::RunConfig;
 use domain::ids::RunId;
-use llm::providers::Providers;
 
 use crate::support::{Served, address, detections, run};
 
@@ -25,8 +24,7 @@ async fn an_abandoned_run_is_finished_by_the_same_command() {
     let mut client = Client::new(address(&served.url));
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: corpus.name() };
     client.submit(request, reader(&corpus, &config)).await.unwrap();
-    let workers =
-        Workers::start(&address(&served.url), NonZeroUsize::MIN, &Providers::default(), None).unwrap();
+    let workers = Workers::start(&address(&served.url), NonZeroUsize::MIN, &Machine::default()).unwrap();
     while client.status(&run_id).await.unwrap().committed < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
+pub mod api_server;
 pub mod budget;
 pub mod config;
 pub mod ids;
 pub mod image;
-pub mod kubernetes;
 pub mod outcome;
 pub mod patch;
 pub mod pointer;
@@ -13,9 +13,8 @@ pub mod policy;
 pub mod published;
 pub mod record;
 pub mod run;
-pub mod schema_depth;
+pub mod scanner;
 pub mod secret;
-pub mod server_verdict;
 pub mod strict_json;
 pub mod tally;
 #[cfg(feature = "testing")]

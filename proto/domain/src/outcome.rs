@@ -1,13 +1,15 @@
 //! The outcome of a record: the proposed patch, the verdicts of the gates, the fault of a rejection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api_server::SchemaDepth;
+use crate::api_server::ServerAnswers;
 use crate::ids::{DocumentHash, RecordId, ShardIndex};
 use crate::patch::Patch;
-use crate::schema_depth::SchemaDepth;
-use crate::server_verdict::ServerAnswers;
+use crate::scanner::Scanner;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -184,6 +186,8 @@ words! {
         UserGuessed = "user_guessed",
         /// System calls outside the runtime's default seccomp profile fail from now on.
         SyscallsFiltered = "syscalls_filtered",
+        /// The runtime's `AppArmor` profile confines the container from now on.
+        AppArmorApplies = "app_armor_applies",
         /// The pod shares the host's network, which publishes its ports with any `hostPort`.
         HostNetworkKeepsPorts = "host_network_keeps_ports",
         /// The repair changes or brings more than the violation needs.
@@ -233,6 +237,9 @@ impl Caution {
             Self::UserGuessed => "the container runs as a user number that its image may not know",
             Self::SyscallsFiltered => {
                 "system calls outside the runtime's default seccomp profile fail from now on"
+            }
+            Self::AppArmorApplies => {
+                "the runtime's AppArmor profile confines the container from now on, where its node has AppArmor"
             }
             Self::HostNetworkKeepsPorts => {
                 "the pod shares the host's network, so its ports stay open on the node until it leaves that network"
@@ -416,6 +423,18 @@ pub struct Outcome {
     pub server: Option<Arc<ServerAnswers>>,
     /// Of an imported run: what the published records held beyond the other columns, as a JSON object.
     pub published: Option<String>,
+    /// What other scanners say of an accepted repair; a scanner that was not asked, or did not judge it, is not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tool_rescans: BTreeMap<Scanner, ToolRescan>,
+}
+
+/// What a scanner other than the built-in one says of an accepted repair.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolRescan {
+    /// Whether it no longer finds the target; `None`: it did not find it before.
+    pub cleared: Option<bool>,
+    /// Its ids of checks that it finds after the repair and not, or less often, before.
+    pub new: Vec<String>,
 }
 
 impl Outcome {

@@ -47,6 +47,9 @@ pub struct Tally {
     /// Of the repairs of the rules, the accepted ones.
     #[serde(skip_serializing_if = "is_zero")]
     pub by_rules_accepted: u64,
+    /// Accepted repairs of a program.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_program_accepted: u64,
     /// Records about whose document an API server contradicts the embedded rules, before or after the patch.
     #[serde(skip_serializing_if = "is_zero")]
     pub disagreements: u64,
@@ -134,6 +137,8 @@ impl Tally {
             self.by_rules += u64::from(by_rules);
             self.by_rules_accepted += u64::from(by_rules && outcome.status == Status::Accepted);
         }
+        let by_program = outcome.source == ProposerMode::Command.as_str();
+        self.by_program_accepted += u64::from(by_program && outcome.status == Status::Accepted);
         if let Some(message) = disagreement(outcome) {
             self.disagreements += 1;
             let (position, record) = (outcome.position, outcome.record_id.clone());
@@ -168,6 +173,7 @@ impl Tally {
             (&mut self.unanswered, other.unanswered),
             (&mut self.by_rules, other.by_rules),
             (&mut self.by_rules_accepted, other.by_rules_accepted),
+            (&mut self.by_program_accepted, other.by_program_accepted),
             (&mut self.disagreements, other.disagreements),
         ] {
             *sum = sum.saturating_add(count);
@@ -294,10 +300,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api_server::SchemaDepth;
+    use crate::api_server::{ServerAnswer, ServerAnswers, ServerClass};
     use crate::ids::ShardIndex;
     use crate::outcome::{ErrorKind, Gate, GateResult, Gates, ModelUsage, Proposal, Timing};
-    use crate::schema_depth::SchemaDepth;
-    use crate::server_verdict::{ServerAnswer, ServerAnswers, ServerClass};
 
     fn outcome(position: u64, status: Status, variant: usize) -> Outcome {
         let mut gates = Gates::NOT_RUN;
@@ -350,6 +356,7 @@ mod tests {
             schema_depth: Some(SchemaDepth::Embedded),
             server: None,
             published: None,
+            tool_rescans: std::collections::BTreeMap::new(),
         }
     }
 

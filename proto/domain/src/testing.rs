@@ -13,10 +13,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Map, Value};
 
+use crate::api_server::SchemaDepth;
 use crate::ids::{RecordId, ShardIndex};
 use crate::outcome::{Fault, Gates, ModelUsage, Outcome, Status, Timing};
 use crate::record::{Neighbours, Record, SourceDocument};
-use crate::schema_depth::SchemaDepth;
 
 /// A record and its document.
 ///
@@ -70,6 +70,7 @@ pub fn outcome(record: &Record, shard: ShardIndex) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use domain::api_server::SchemaDepth;
 use domain::config::Limits;
 use domain::ids::{DocumentHash, RecordId, RunId, ShardIndex};
 use domain::outcome::{Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, Verdict};
@@ -12,7 +13,6 @@ use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::published::Detection;
 use domain::record::{Neighbours, Record, SourceDocument};
-use domain::schema_depth::SchemaDepth;
 use results::compact::merge;
 use results::corpus_copy::{CorpusReader, CorpusWriter};
 use results::fingerprint::fingerprint;
@@ -102,6 +102,7 @@ fn outcome(position: u64) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     }
 }
 

@@ -204,9 +204,9 @@ fn encode_text(text: &str, out: &mut Vec<u8>) {
 mod tests {
     use std::sync::Arc;
 
+    use domain::api_server::{ServerAnswer, ServerAnswers, ServerClass};
     use domain::ids::{RunId, ShardIndex};
     use domain::outcome::Outcome;
-    use domain::server_verdict::{ServerAnswer, ServerAnswers, ServerClass};
     use proptest::prelude::*;
 
     use super::*;

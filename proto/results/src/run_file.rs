@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use domain::api_server::ServerIdentity;
 use domain::config::{Documents, RunConfig, StoredConfig};
 use domain::ids::{ConfigHash, CorpusHash, PartHash, RunId};
 use domain::outcome::Status;
 use domain::run::RunState;
-use domain::server_verdict::ServerIdentity;
+use domain::scanner::ScannerVersions;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::layout::RUN_FILE;
@@ -79,6 +80,9 @@ pub struct RunFile {
     /// The API server that judged the documents, where one was asked (`verifier.depth`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<ServerIdentity>,
+    /// The scanners that judged the repairs besides the built-in one, with their versions (`verifier.rescan`).
+    #[serde(default, skip_serializing_if = "ScannerVersions::is_empty")]
+    pub rescanned_by: ScannerVersions,
     /// Hash of `config`, without what decides no outcome.
     pub config_hash: ConfigHash,
     /// The resolved configuration.
@@ -247,6 +251,7 @@ mod tests {
             }],
             imported_from: None,
             judged_by: None,
+            rescanned_by: ScannerVersions::default(),
             config_hash: config.hash(),
             config,
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use domain::scanner::Scanner;
 
 /// Version of the schema, kept in the metadata of every part under [`FORMAT_KEY`].
 pub const FORMAT_VERSION: u32 = 2;
@@ -146,12 +147,12 @@ columns! {
     REASONING_TOKENS "reasoning_tokens" U64OrNull Outcome
     /// All tokens of the answers that the record was given, as they are billed. A call without an answer (refused, cut off,
     /// empty, withheld) is not among them: what the provider counts of it is part of the usage of the run, and of what bounds
-    /// its spending.
+    /// its spending. Tokens and price of a program (`mode` command) are those that it reports.
     TOTAL_TOKENS "total_tokens" U64OrNull Outcome
     /// The part of `total_tokens` that the provider did not count: a token for four bytes of text. Null also in parts of
     /// releases that did not estimate.
     ESTIMATED_TOKENS "estimated_tokens" U64OrNull Execution
-    /// Price in US dollars; null where the model has no price.
+    /// Price in US dollars; null where the model has no price, or a program reports none.
     COST_USD "cost_usd" F64OrNull Outcome
     /// Whether the answer came from the cache.
     CACHE_HIT "cache_hit" BoolOrNull Execution
@@ -159,7 +160,7 @@ columns! {
     /// for a permit to call the model, between tries, for another record whose conversation it shares.
     /// `queue_ms + propose_ms + llm_ms + verify_ms <= total_ms`.
     QUEUE_MS "queue_ms" F64OrNull Execution
-    /// Computing a proposal, ms; null where the record shares the repair of an earlier one of its slice.
+    /// Computing a proposal, ms, the work of a program included; null where the record shares the repair of an earlier one of its slice.
     PROPOSE_MS "propose_ms" F64OrNull Execution
     /// Calls to the model under way, failed ones included, ms; null where none was made for this record.
     LLM_MS "llm_ms" F64OrNull Execution
@@ -208,10 +209,30 @@ columns! {
     /// Of `both`: whether the server contradicts the embedded rules about either document; null where the two were not
     /// compared.
     SERVER_DISAGREES "server_disagrees" BoolOrNull LaterOutcome
+    /// Whether kube-linter no longer finds the target in the accepted repair. As all columns of scanners: null where it was not
+    /// asked (`verifier.rescan`) or could not judge the document; here also where it did not find the target before.
+    KUBE_LINTER_CLEARED "kube_linter_cleared" BoolOrNull LaterOutcome
+    /// Checks that kube-linter finds after the repair, and not, or less often, before.
+    KUBE_LINTER_NEW "kube_linter_new" TextListOrNull LaterOutcome
+    /// As `kube_linter_cleared`, of Kyverno with the policies of the worker.
+    KYVERNO_CLEARED "kyverno_cleared" BoolOrNull LaterOutcome
+    /// As `kube_linter_new`, of Kyverno: `policy/rule`.
+    KYVERNO_NEW "kyverno_new" TextListOrNull LaterOutcome
+    /// As `kube_linter_cleared`, of checkov.
+    CHECKOV_CLEARED "checkov_cleared" BoolOrNull LaterOutcome
+    /// As `kube_linter_new`, of checkov.
+    CHECKOV_NEW "checkov_new" TextListOrNull LaterOutcome
 }
 
+/// The columns of each scanner: whether the target is cleared, and what is new.
+pub const TOOL_RESCANS: [(Scanner, &str, &str); 3] = [
+    (Scanner::KubeLinter, KUBE_LINTER_CLEARED, KUBE_LINTER_NEW),
+    (Scanner::Kyverno, KYVERNO_CLEARED, KYVERNO_NEW),
+    (Scanner::Checkov, CHECKOV_CLEARED, CHECKOV_NEW),
+];
+
 /// Columns that parts of earlier releases of this format do not have: missing, they are null.
-pub const LATER: [&str; 9] = [
+pub const LATER: [&str; 15] = [
     ESTIMATED_TOKENS,
     SCHEMA_DEPTH,
     SERVER_VERSION,
@@ -221,6 +242,12 @@ pub const LATER: [&str; 9] = [
     SERVER_BEFORE_CLASS,
     SERVER_BEFORE_CAUSES,
     SERVER_DISAGREES,
+    KUBE_LINTER_CLEARED,
+    KUBE_LINTER_NEW,
+    KYVERNO_CLEARED,
+    KYVERNO_NEW,
+    CHECKOV_CLEARED,
+    CHECKOV_NEW,
 ];
 
 /// A batch of a part of an earlier release with the columns that came later, all null; any other batch as it is.

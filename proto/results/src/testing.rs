@@ -1,15 +1,18 @@
 //! Outcomes for the tests of this crate.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::api_server::SchemaDepth;
+use domain::api_server::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
 use domain::ids::{DocumentHash, RecordId, ShardIndex};
 use domain::outcome::{
-    Caution, ErrorKind, Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, Verdict,
+    Caution, ErrorKind, Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, ToolRescan,
+    Verdict,
 };
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
+use domain::scanner::Scanner;
 use proptest::prelude::*;
 
 /// A plain accepted row.
@@ -57,6 +60,7 @@ pub(crate) fn outcome(position: u64) -> Outcome {
         schema_depth: Some(SchemaDepth::Embedded),
         server: None,
         published: None,
+        tool_rescans: BTreeMap::new(),
     }
 }
 
@@ -80,12 +84,13 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
         any::<Option<String>>(),
         prop::option::of(prop::sample::select(SchemaDepth::ALL.to_vec())),
         prop::option::of(any_server()),
+        any_rescans(),
     );
     (identity, proposer, verifier, rest).prop_map(|(identity, proposer, verifier, rest)| {
         let (id, position, shard, word, document) = identity;
         let (proposal, attempts, attempt_errors, model) = proposer;
         let (status, gates, fault, errors, patched) = verifier;
-        let (usage, times, started_at_us, error_kind, published, schema_depth, server) = rest;
+        let (usage, times, started_at_us, error_kind, published, schema_depth, server, tool_rescans) = rest;
         let [queue, propose, llm, verify, total] = times;
         let ms = |value: Option<u32>| value.map(f64::from);
         Outcome {
@@ -128,8 +133,17 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
             schema_depth,
             server: server.map(Arc::new),
             published,
+            tool_rescans,
         }
     })
+}
+
+/// What some scanners say.
+fn any_rescans() -> impl Strategy<Value = BTreeMap<Scanner, ToolRescan>> {
+    let rescan = (any::<Option<bool>>(), prop::collection::vec("[a-z-]{1,12}", 0..3));
+    let rescan = rescan.prop_map(|(cleared, new)| ToolRescan { cleared, new });
+    let tool = prop::sample::select(vec![Scanner::KubeLinter, Scanner::Kyverno, Scanner::Checkov]);
+    prop::collection::btree_map(tool, rescan, 0..3)
 }
 
 fn any_proposal() -> impl Strategy<Value = Proposal> {

@@ -1,7 +1,7 @@
 //! What judges the schema of a run's documents.
 
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::ServerIdentity;
+use domain::api_server::SchemaDepth;
+use domain::api_server::ServerIdentity;
 
 use super::BadMessage;
 use crate::v1;

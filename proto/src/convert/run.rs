@@ -246,7 +246,7 @@ impl TryFrom<v1::RunStatus> for RunStatus {
 
 #[cfg(test)]
 mod tests {
-    use domain::schema_depth::SchemaDepth;
+    use domain::api_server::SchemaDepth;
 
     use super::*;
 

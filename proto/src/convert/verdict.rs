@@ -1,7 +1,7 @@
 //! API servers, and their verdicts.
 
+use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::ids::{DocumentHash, WorkerName};
-use domain::server_verdict::{ServerIdentity, ServerVerdict};
 
 use super::{BadMessage, LeaseKey, hash_bytes, required, secret};
 use crate::secret::SharedSecret;
@@ -76,7 +76,7 @@ pub fn verdict_from_wire(verdict: &v1::Verdict) -> Result<(DocumentHash, ServerV
 
 #[cfg(test)]
 mod tests {
-    use domain::server_verdict::{ServerCause, ServerClass};
+    use domain::api_server::{ServerCause, ServerClass};
 
     use super::*;
 

@@ -398,7 +398,7 @@ pub mod work_request {
     }
 }
 /// Identifies the worker of a work stream.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Open {
     /// Name returned by `Join`.
     #[prost(string, tag = "1")]
@@ -415,6 +415,22 @@ pub struct Open {
     /// The API server that it can ask; absent: none, and it is leased no shard of a run that needs one.
     #[prost(message, optional, tag = "5")]
     pub api_server: ::core::option::Option<ApiServer>,
+    /// Names of the programs that it can start; it is leased no shard of a run that names another. At most 100.
+    #[prost(string, repeated, tag = "6")]
+    pub programs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The scanners that it can start; it is leased no shard of a run that asks another one. At most 16.
+    #[prost(message, repeated, tag = "7")]
+    pub scanners: ::prost::alloc::vec::Vec<ScannerVersion>,
+}
+/// A scanner that judges documents as a process.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScannerVersion {
+    /// Its name, as in `verifier.rescan`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its version, with what else decides its verdicts: at most 200 bytes.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
 }
 /// An API server that judges documents by dry runs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,7 +2,7 @@
 //!
 //! *Invariant*: the classes are those of the recorded verdicts, decided in the same way.
 
-use domain::server_verdict::{ServerCause, ServerClass, ServerVerdict};
+use domain::api_server::{ServerCause, ServerClass, ServerVerdict};
 
 use crate::transport::{Reply, cut};
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use domain::server_verdict::{ServerClass, ServerVerdict};
+use domain::api_server::{ServerClass, ServerVerdict};
 use engine::document::Identity;
 use http::Method;
 use serde_json::json;

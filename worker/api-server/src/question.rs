@@ -1,7 +1,7 @@
 //! What a text asks of a server: one object, the entries of a List, or nothing that can be sent.
 
+use domain::api_server::{ServerCause, ServerClass, ServerVerdict};
 use domain::config::Limits;
-use domain::server_verdict::{ServerCause, ServerClass, ServerVerdict};
 use engine::document::{Document, DocumentError, Identity};
 use engine::yaml::LoadError;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use domain::server_verdict::ServerVerdict;
+use domain::api_server::ServerVerdict;
 
 use crate::connection::Connection;
 use crate::control_plane::ControlPlane;

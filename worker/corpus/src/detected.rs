@@ -5,7 +5,6 @@ use std::sync::Arc;
 use domain::config::RunConfig;
 use domain::ids::RecordId;
 use domain::outcome::ErrorKind;
-use domain::policy::PolicyId;
 use domain::record::{Neighbours, Problem, Record, SourceDocument};
 
 use crate::error::CorpusError;
@@ -21,7 +20,8 @@ pub(crate) fn read<E: From<CorpusError>>(
     sink: &mut Sink<'_, E>,
 ) -> Result<(), E> {
     let inputs = Inputs::open(&[path.to_owned()], &config.limits)?;
-    let scan = Scan::survey(&inputs, config, PolicyId::ALL.to_vec(), config.context)?;
+    let wanted = config.detector.policies().to_vec();
+    let scan = Scan::survey(&inputs, config, wanted, config.context)?;
     let (mut is_corpus, mut first) = (false, None);
     scan.files(
         |file| file,

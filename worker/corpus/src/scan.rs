@@ -3,6 +3,7 @@
 use domain::config::{Context, Limits, RulesConfig, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
+use domain::policy::catalogue::is_beyond_paper;
 use domain::record::{Neighbour, Neighbours, Problem};
 use engine::detect;
 use engine::document::Document;
@@ -97,10 +98,11 @@ impl<'a> Scan<'a> {
         context: Context,
     ) -> Result<Self, CorpusError> {
         let (limits, rules) = (&config.limits, &config.rules);
+        let refers = is_beyond_paper(&wanted);
         let mut offers: Vec<(String, Neighbour)> = Vec::new();
         let mut kustomizations = Kustomizations::default();
         inputs.batches(limits, |files| {
-            let surveys = parallel::map(&files, |file| survey_of(file, limits));
+            let surveys = parallel::map(&files, |file| survey_of(file, limits, refers));
             for (file, survey) in files.iter().zip(surveys) {
                 kustomizations.add(file, survey.kustomization, limits);
                 offers.extend(survey.offers.into_iter().map(|offer| (file.path.clone(), offer)));
@@ -110,6 +112,7 @@ impl<'a> Scan<'a> {
         // A patch offers nothing: what it belongs to does.
         let offers = offers.into_iter().filter(|(path, _)| kustomizations.kustomization_of(path).is_none());
         let index = Index::in_folders(offers.map(|(path, offer)| (folder(&path).to_owned(), offer)), context);
+        let index = if refers { index.with_references() } else { index };
         Ok(Self { inputs, limits, wanted, rules, index, kustomizations })
     }
 
@@ -210,13 +213,18 @@ fn trouble_with(problem: &FileProblem) -> Trouble {
     Trouble { place: None, line: None, problem: Problem { kind, message: problem.to_string() } }
 }
 
-fn survey_of(file: &SourceFile, limits: &Limits) -> Survey {
+/// `refers`: whether policies look at what documents refer to.
+fn survey_of(file: &SourceFile, limits: &Limits, refers: bool) -> Survey {
     let Ok(text) = &file.content else { return Survey::default() };
-    let pieces = split::pieces(text).into_iter().filter(|(_, piece)| may_offer(piece));
+    let pieces = split::pieces(text).into_iter().filter(|(_, piece)| may_offer(piece, refers));
     let documents = pieces.filter_map(|(_, piece)| Document::parse(piece, limits).ok());
     let objects = documents.flat_map(Document::flatten).map(|(_, object)| object);
     let whole = objects.filter(|object| fragment::reason(object).is_none());
-    let offers = whole.filter_map(|object| neighbours::offer(&object)).collect();
+    let offers = whole.flat_map(|object| {
+        let reference = refers.then(|| neighbours::reference(&object)).flatten();
+        neighbours::offer(&object).into_iter().chain(reference)
+    });
+    let offers = offers.collect();
     Survey { offers, kustomization: kustomize::read(file, limits) }
 }
 
@@ -227,11 +235,14 @@ fn folder(path: &str) -> &str {
 
 /// Whether something in the text could be the kind of an object that others depend on: most files need no parsing to
 /// know that they offer nothing.
-fn may_offer(text: &str) -> bool {
+fn may_offer(text: &str, refers: bool) -> bool {
     // A key written with escapes, or a kind behind an alias, is beyond a look at the text.
     let unusual = text.contains("\\u") || text.contains("\\x") || text.contains(": *");
     unusual
-        || values(text, "kind").any(|kind| neighbours::OFFERING.iter().any(|known| kind.contains(known)))
+        || values(text, "kind").any(|kind| {
+            let referred = neighbours::REFERRED.iter().filter(|_| refers);
+            neighbours::OFFERING.iter().chain(referred).any(|known| kind.contains(known))
+        })
         || values(text, "apiVersion").any(|version| {
             version.split_once('/').is_some_and(|(group, _)| neighbours::is_custom_group(group))
         })
@@ -265,10 +276,11 @@ mod tests {
             "{\"apiVersion\": \"db.example.com/v1\", \"kind\": \"Cluster\"}",
             "items:\n- {kind: ServiceAccount}",
         ] {
-            assert!(may_offer(text), "{text}");
+            assert!(may_offer(text, false), "{text}");
         }
-        assert!(!may_offer("apiVersion: v1\nkind: ConfigMap\ndata: {x: Pod}"));
-        assert!(!may_offer("apiVersion: networking.k8s.io/v1\nkind: Ingress\n"));
+        assert!(!may_offer("apiVersion: v1\nkind: ConfigMap\ndata: {x: Pod}", false));
+        assert!(may_offer("apiVersion: v1\nkind: ConfigMap\ndata: {x: Pod}", true));
+        assert!(!may_offer("apiVersion: networking.k8s.io/v1\nkind: Ingress\n", false));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use domain::api_server::KubernetesRelease;
 use domain::config::Limits;
-use domain::kubernetes::KubernetesRelease;
 use engine::document::Document;
 use engine::schema::Structural;
 

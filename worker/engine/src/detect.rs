@@ -1,19 +1,30 @@
 //! All policies over one document.
 
 use domain::config::{RulesConfig, SecurityLevel};
-use domain::policy::PolicyId;
+use domain::policy::{PolicyId, PolicyName};
 
 use crate::k8s::View;
-use crate::policies::{self, Finding, Policy};
+use crate::policies::{self, Finding};
 use crate::steps::spend;
 
-/// Every violation in the document, policy by policy in the order of the catalogue.
-pub fn detect(view: &View<'_>) -> Vec<Finding> {
-    let detect = |policy: &'static dyn Policy| {
+/// Every violation of the policies in the document, policy by policy.
+pub fn detect(view: &View<'_>, wanted: &[PolicyId]) -> Vec<Finding> {
+    let detect = |id: &PolicyId| {
         spend(1 + view.containers.len());
-        policy.detect(view)
+        policies::policy(*id).detect(view)
     };
-    policies::all().flat_map(detect).collect()
+    wanted.iter().flat_map(detect).collect()
+}
+
+/// [`detect`], and the violations of the policy that a repair is for, where it is none of them.
+pub fn detect_with(view: &View<'_>, wanted: &[PolicyId], target: &PolicyName) -> Vec<Finding> {
+    let mut findings = detect(view, wanted);
+    if let PolicyName::Known(id) = target
+        && !wanted.contains(id)
+    {
+        findings.extend(detect(view, &[*id]));
+    }
+    findings
 }
 
 /// The policies whose repairs reach the profile *Restricted* of the Pod Security Standards.

@@ -100,11 +100,11 @@ impl<'a> Change<'a> {
 }
 
 /// The fields that are there.
-fn fields(map: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
+pub(crate) fn fields(map: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
     map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.as_str(), value))
 }
 
-fn field<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+pub(crate) fn field<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     map.get(key).filter(|value| !value.is_null())
 }
 
@@ -197,7 +197,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Numbers by their value, everything else as it is.
-fn same_scalar(was: &Value, is: &Value) -> bool {
+pub(crate) fn same_scalar(was: &Value, is: &Value) -> bool {
     match (was, is) {
         (Value::Number(a), Value::Number(b)) => a == b || (a.as_f64().is_some() && a.as_f64() == b.as_f64()),
         _ => was == is,
@@ -209,17 +209,17 @@ fn same_scalar(was: &Value, is: &Value) -> bool {
 const KEYS: [&str; 6] = ["mountPath", "containerPort", "port", "name", "key", "topologyKey"];
 
 /// Which entries of two lists are the same thing.
-struct Pairs {
+pub(crate) struct Pairs {
     /// Entries of the first list without a partner.
-    gone: Vec<usize>,
+    pub(crate) gone: Vec<usize>,
     /// Entries of the second list that may differ from their partner, or have none.
-    partners: Vec<(usize, Option<usize>)>,
+    pub(crate) partners: Vec<(usize, Option<usize>)>,
     /// Whether partners stand in another order.
-    reordered: bool,
+    pub(crate) reordered: bool,
 }
 
 impl Pairs {
-    fn of(old: &[Value], new: &[Value]) -> Self {
+    pub(crate) fn of(old: &[Value], new: &[Value]) -> Self {
         let ahead = old.iter().zip(new).take_while(|(old, new)| old == new).count();
         let (old_rest, new_rest) = (old.get(ahead..).unwrap_or(&[]), new.get(ahead..).unwrap_or(&[]));
         let behind =

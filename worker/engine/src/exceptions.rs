@@ -104,7 +104,8 @@ mod tests {
     fn excepted(annotations: &str) -> (usize, Vec<(Finding, Exception)>) {
         let document =
             document(&format!("kind: Pod\nmetadata: {{name: a, annotations: {annotations}}}\n{POD}"));
-        let (kept, excepted) = split(&document.value, detect(&View::new(&document, &Neighbours::Unknown)));
+        let (kept, excepted) =
+            split(&document.value, detect(&View::new(&document, &Neighbours::Unknown), PolicyId::ALL));
         (kept.len(), excepted)
     }
 
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(excepted("{kubescape.io/ignore: 'true'}").0, 0);
         assert_eq!(excepted("{kubescape.io/ignore: 'false'}").0, all);
         let document = document(&format!("kind: Pod\n{POD}"));
-        for finding in detect(&View::new(&document, &Neighbours::Unknown)) {
+        for finding in detect(&View::new(&document, &Neighbours::Unknown), PolicyId::ALL) {
             let (_, gone) = excepted(&format!("{{ignore-check.kube-linter.io/{}: agreed}}", finding.check));
             assert!(!gone.is_empty() && gone.iter().all(|(found, _)| found.check == finding.check));
         }

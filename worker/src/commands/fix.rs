@@ -21,10 +21,12 @@ use domain::record::Neighbours;
 use engine::detect;
 use engine::document::Document;
 use engine::exceptions;
+use engine::k8s::neighbours;
 use engine::rewrite::Style;
 use engine::yaml;
 use serde_json::Value;
 
+use super::catalogue::CatalogueArgs;
 use super::companions::{companions_of, store};
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
@@ -49,6 +51,8 @@ pub struct Args {
     /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
+    #[command(flatten)]
+    wanted: CatalogueArgs,
     #[command(flatten)]
     context: ContextArg,
     /// Who is the schema gate. A server without --kubeconfig or --control-plane: the one that KUBECONFIG, ~/.kube/config or
@@ -85,8 +89,8 @@ struct Repaired {
 
 /// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut config = args.settings.load()?;
-    let selected = selected(&args.policy);
+    let mut config = args.wanted.applied(args.settings.load()?);
+    let selected = selected(&args.policy, &config);
     let inputs = Inputs::open(&args.paths, &config.limits)?;
     if args.write
         && let Some(path) = inputs.read_only()
@@ -334,10 +338,10 @@ impl ObjectRepair<'_> {
     /// Adds a companion to the neighbours of the object.
     fn add_neighbour(&mut self, companion: &Value) {
         let Ok(companion) = Document::from_value(companion.clone()) else { return };
-        if let (Neighbours::Known(known), Some(offer)) =
-            (&mut self.neighbours, engine::k8s::neighbours::offer(&companion))
-        {
-            known.push(offer);
+        if let Neighbours::Known(known) = &mut self.neighbours {
+            let refers = self.config.detector.is_beyond_paper();
+            known.extend(neighbours::offer(&companion));
+            known.extend(refers.then(|| neighbours::reference(&companion)).flatten());
             known.sort_unstable();
             known.dedup();
         }

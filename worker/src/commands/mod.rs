@@ -1,5 +1,6 @@
 //! One thin file per subcommand: its arguments, and the functions it calls.
 
+mod catalogue;
 mod companions;
 pub mod completions;
 mod context;
@@ -7,6 +8,7 @@ pub mod detect;
 pub mod fix;
 pub mod mock_llm;
 pub mod propose;
+mod propose_as_program;
 pub mod serve;
 mod settings;
 mod verdicts;

@@ -18,8 +18,10 @@ use engine::document::Document;
 use engine::propose::Decision;
 use serde_json::{Value, json};
 
+use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
+use super::propose_as_program::{self, Protocol};
 use super::settings::Settings;
 use crate::repair::{diff, patched_file, propose};
 use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
@@ -28,7 +30,7 @@ use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders, YAML or JSON files, tar and zip archives; - for standard input
-    #[arg(required_unless_present = "detections", conflicts_with = "detections", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["detections", "protocol"], conflicts_with = "detections", value_name = "PATH")]
     paths: Vec<String>,
     /// Published detections (JSON, JSON lines, Parquet, plain or gz) instead of manifests
     #[arg(long, value_name = "FILE")]
@@ -42,9 +44,14 @@ pub struct Args {
     /// Show each patch as a diff of the user's own text; comments, order and quoting stay
     #[arg(long, conflicts_with = "output")]
     diff: bool,
+    /// Answer questions as a program that a worker asks (`proposer.mode: command`), instead of reading manifests
+    #[arg(long, value_enum, value_name = "PROTOCOL", conflicts_with_all = ["paths", "detections", "policy", "diff", "output"])]
+    protocol: Option<Protocol>,
     /// How patches are written to stdout
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
+    #[command(flatten)]
+    wanted: CatalogueArgs,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -123,7 +130,10 @@ impl Counts {
 
 /// Proposes and prints the patches.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = args.settings.load()?;
+    let config = args.wanted.applied(args.settings.load()?);
+    if let Some(protocol) = args.protocol {
+        return propose_as_program::run(protocol, &config);
+    }
     match &args.detections {
         Some(detections) => from_records(args, detections, &config),
         None => from_files(args, &config),
@@ -171,7 +181,7 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?;
-    let scan = Scan::survey(&inputs, config, selected(&args.policy), args.context.of(config))?;
+    let scan = Scan::survey(&inputs, config, selected(&args.policy, config), args.context.of(config))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
     let mut number = 0_u64;

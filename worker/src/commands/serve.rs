@@ -10,12 +10,14 @@ use cli_support::interrupt::Interrupts;
 use cli_support::{Exit, descriptors, output};
 use domain::config::RunConfig;
 use domain::ids::WorkerName;
+use domain::scanner::Scanner;
 use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
-use crate::commands::settings::Settings;
+use crate::commands::detect::scanner;
+use crate::commands::settings::{Machine, Settings};
 use crate::server_judge::{Definitions, ServerArgs, definitions};
-use crate::session::{self, Options, Stage};
+use crate::session::{self, Options, Stage, Tool};
 
 /// Remedy for a refusal whose message has none of its own.
 const REFUSED_HINT: &str =
@@ -28,8 +30,10 @@ const REFUSED_HINT: &str =
 /// that provider is called, and with which key, is the setting of this worker: the keys `grok.endpoint`,
 /// `grok.api_key_env`, `grok.auth_header` and `grok.auth_scheme` (the same for vendor and vllm) of --config, of the
 /// environment (`K8S_AUTO_FIX_<KEY>`, `__` for a dot) and of --set. A key is sent over https to the host that it is bound
-/// to, or to this machine. Runs whose schema gate asks an API server (`verifier.depth` server or both) go to workers with
-/// --kubeconfig or --control-plane alone. Ctrl-C (or SIGTERM)
+/// to, or to this machine. A run may name a program as well (`proposer.mode: command`): what its name stands for are the keys
+/// `programs.NAME` of --config, and a worker is leased shards of the programs that it has alone. Runs whose schema gate asks an
+/// API server (`verifier.depth` server or both) go to workers with --kubeconfig or --control-plane alone, and runs that ask
+/// scanners (`verifier.rescan`) to workers with --scanners. Ctrl-C (or SIGTERM)
 /// finishes the records in progress, commits the shards that end within seconds, releases the other leases and ends
 /// with exit code 130; a second one stops at once, and the leases expire. Drained by `coordinator drain`, the worker
 /// does the same and ends with exit code 0. Exit code 2: the coordinator refuses it.
@@ -56,6 +60,10 @@ pub struct Args {
     /// that it knows their kinds
     #[arg(long, value_name = "PATH", requires = "control_plane")]
     definitions: Option<PathBuf>,
+    /// Scanners that runs may ask (`verifier.rescan`): kube-linter, kyverno, checkov (several with commas); where they are is set
+    /// by the keys of `detector`
+    #[arg(long, value_name = "SCANNER", value_delimiter = ',', value_parser = scanner)]
+    scanners: Vec<Scanner>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -65,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     descriptors::ensure(descriptors::FILES)?;
     let slots = args.slots.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let name = args.name.unwrap_or_else(host_name);
-    let (providers, unused) = args.settings.providers()?;
+    let Machine { providers, programs, scanners, unused } = args.settings.machine()?;
     if let Some(unused) = unused {
         output::say(&unused);
     }
@@ -83,7 +91,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     } else {
         None
     };
-    let options = Options { coordinator, name, slots, questions: args.questions, providers, server };
+    let scanners = Tool::open_all(args.scanners, &scanners)?;
+    let questions = args.questions;
+    let options = Options { coordinator, name, slots, questions, providers, programs, server, scanners };
     let ended = runtime.block_on(serve(options));
     // After a second Ctrl-C, abandon the work in progress.
     runtime.shutdown_background();
@@ -92,8 +102,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 async fn serve(options: Options) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::listen()?;
+    let scanners = options.scanners.iter().map(|tool| format!(", {} {}", tool.scanner(), tool.version()));
+    let scanners: String = scanners.collect();
     output::say(&format!(
-        "worker {} serves {} with {} slots{}; Ctrl-C ends it",
+        "worker {} serves {} with {} slots{}{scanners}; Ctrl-C ends it",
         options.name,
         options.coordinator,
         options.slots,

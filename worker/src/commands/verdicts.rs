@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use cli_support::{Exit, output};
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
+use domain::api_server::ServerIdentity;
 use domain::outcome::{Fault, Gate, Gates, Status, Verdict};
 use domain::policy::PolicyName;
 use domain::record::{Neighbours, Record};
-use domain::server_verdict::ServerIdentity;
 use engine::document::Document;
 use engine::verify::{Before, Verification};
 use engine::yaml::to_yaml;

@@ -10,6 +10,7 @@ use domain::outcome::ErrorKind;
 use domain::record::Problem;
 use engine::steps::limited;
 
+use super::tool_rescan::ToolRescans;
 use crate::server_judge::LeaseJudge;
 
 /// What the records of a slice share.
@@ -27,6 +28,8 @@ pub struct Context {
     pub arrived: Instant,
     /// The API server, where the run needs one.
     pub server: Option<Arc<LeaseJudge>>,
+    /// The other scanners, where the run asks some.
+    pub rescans: Option<Arc<ToolRescans>>,
 }
 
 impl Context {

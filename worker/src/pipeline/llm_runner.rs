@@ -1,28 +1,23 @@
 //! Runs the LLM proposer over a slice. Records with equal document, policy and message share one conversation.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream::{FuturesUnordered, StreamExt as _};
-
 use domain::answer::{Question, Sampling};
 use domain::budget::Usage;
-use domain::config::{ModelConfig, ProposerMode, RunConfig};
-use domain::outcome::{ErrorKind, ModelUsage, Outcome};
-use domain::record::{Problem, Slice};
+use domain::config::{ModelConfig, RunConfig};
+use domain::outcome::{ModelUsage, Outcome};
+use domain::record::Slice;
 use engine::propose::dialogue::{Case, Dialogue, Step};
-use engine::propose::{Decision, prompt};
-use engine::verify::{Candidate, Clock};
+use engine::propose::prompt;
 
-use super::context::{Context, ms_since, within_bounds};
-use super::plan::{Action, PlannedRecord, ProposalTask, SlicePlan, plan};
+use super::context::Context;
+use super::plan::ProposalTask;
 use super::progress::Progress;
-use super::record::FinishedRecord;
 use super::repair_result::RepairResult;
+use super::tasks::{FinishedTask, Tasks, conclude};
 use crate::cpu_pool::{CpuPool, Crashed};
 use crate::gateway_client::{Completion, LlmClient};
-use crate::verifier::verify_asking;
 
 /// Computes one outcome for each record, in the order of the slice; `None` when the run has stopped or the worker ends.
 pub(crate) async fn run_llm_slice(
@@ -32,58 +27,8 @@ pub(crate) async fn run_llm_slice(
     pool: &CpuPool,
     progress: &Progress,
 ) -> Result<Option<Vec<Outcome>>, Crashed> {
-    let (planned_slice, planned_context) = (Arc::clone(&slice), Arc::clone(&context));
-    let planning = move || {
-        let Context { config, arrived, server, .. } = &*planned_context;
-        plan(&planned_slice, config, *arrived, server.as_deref())
-    };
-    let SlicePlan { records, tasks } = pool.run(planning).await?;
-    if context.is_stopped() {
-        return Ok(None);
-    }
-    let runner = LlmRunner { slice: Arc::clone(&slice), context: Arc::clone(&context), llm_client, pool };
-    let mut running: FuturesUnordered<_> = tasks
-        .into_iter()
-        .map(|task| {
-            let (runner, task) = (&runner, Arc::new(task));
-            async move { (task.number, runner.run(task).await) }
-        })
-        .collect();
-    progress.begin(running.len());
-    let mut finished = HashMap::new();
-    while let Some((number, task)) = running.next().await {
-        let Some(task) = task else { return Ok(None) };
-        finished.insert(number, task);
-        progress.settle();
-    }
-    let rows = slice.records.iter().zip(records).map(|(record, planned)| {
-        let computed = planned.computed();
-        let PlannedRecord { policy, identity, action, started_at_us, turn_ms, planned_ms, .. } = planned;
-        let (result, queue_ms, total_ms) = match action {
-            Action::Skip(result) => (result, turn_ms, planned_ms),
-            Action::Ask { task, first } => match finished.get(&task) {
-                // The records that share a task wait for the conversation of the first.
-                Some(FinishedTask { result, waited_ms, ended_ms }) => {
-                    let waited_ms = if first { *waited_ms } else { ended_ms - planned_ms };
-                    (Arc::clone(result), turn_ms + waited_ms, *ended_ms)
-                }
-                // Unreachable: every task has finished.
-                None => (Arc::new(RepairResult::no_answer(&[], None)), turn_ms, planned_ms),
-            },
-        };
-        FinishedRecord {
-            record,
-            policy: &policy,
-            identity,
-            result,
-            computed,
-            queue_ms,
-            total_ms,
-            started_at_us,
-        }
-        .into_outcome(&context)
-    });
-    Ok(Some(rows.collect()))
+    let runner = LlmRunner { tasks: Tasks { slice, context, pool }, llm_client };
+    runner.tasks.run(progress, |task| runner.run(task)).await
 }
 
 /// The LLM request for these messages to `endpoint`, with the sampling of the configuration.
@@ -108,19 +53,8 @@ pub(crate) fn question(
 
 /// What the conversations of a slice share.
 struct LlmRunner<'r> {
-    slice: Arc<Slice>,
-    context: Arc<Context>,
+    tasks: Tasks<'r>,
     llm_client: &'r LlmClient,
-    pool: &'r CpuPool,
-}
-
-/// The result of a task.
-struct FinishedTask {
-    result: Arc<RepairResult>,
-    /// How long the chosen sample waited, from the end of the plan's turn on.
-    waited_ms: f64,
-    /// When the last sample ended, ms after the slice arrived.
-    ended_ms: f64,
 }
 
 /// One sample: a conversation with the LLM, its usage and its times.
@@ -145,8 +79,8 @@ struct Conversation {
 impl LlmRunner<'_> {
     /// Holds one conversation for each configured sample; `None`: stopped.
     async fn run(&self, task: Arc<ProposalTask>) -> Option<FinishedTask> {
-        let started_ms = self.context.now_ms();
-        let samples = self.context.config.proposer.samples;
+        let started_ms = self.tasks.context.now_ms();
+        let samples = self.tasks.context.config.proposer.samples;
         let conversations = (0..samples).map(|sample| self.converse(Arc::clone(&task), sample));
         let conversations: Vec<Option<Conversation>> = futures::future::join_all(conversations).await;
         let conversations: Vec<Conversation> = conversations.into_iter().collect::<Option<_>>()?;
@@ -154,21 +88,21 @@ impl LlmRunner<'_> {
         Some(FinishedTask {
             result: Arc::new(result),
             waited_ms: started_ms - task.planned_ms + waited_ms,
-            ended_ms: self.context.now_ms(),
+            ended_ms: self.tasks.context.now_ms(),
         })
     }
 
     /// One conversation; `None`: stopped.
     async fn converse(&self, task: Arc<ProposalTask>, sample: u32) -> Option<Conversation> {
-        let mut conversation = Conversation::new(&task, &self.context.config);
+        let mut conversation = Conversation::new(&task, &self.tasks.context.config);
         let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
         let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
             // What the gates said without an answer of the API server does not count.
-            if self.context.is_stopped() {
+            if self.tasks.context.is_stopped() {
                 return None;
             }
-            let (llm_client, config) = (self.llm_client, &self.context.config);
+            let (llm_client, config) = (self.llm_client, &self.tasks.context.config);
             let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
             let start = Instant::now();
             let completion = self.llm_client.complete(question).await;
@@ -202,15 +136,13 @@ impl LlmRunner<'_> {
         }
         conversation.attempts = dialogue.attempts();
         conversation.errors = dialogue.errors().to_vec();
-        let mode = self.context.config.proposer.mode;
+        let mode = self.tasks.context.config.proposer.mode;
         let concluded = Arc::clone(&task);
-        let result = self
-            .compute(&task, &mut conversation, move |case| conclude(&case, &concluded, step, &dialogue, mode))
-            .await;
-        if let Some(result) = result {
+        let conclusion = move |case: Case<'_>| conclude(&case, &concluded, step, dialogue.errors(), mode);
+        if let Some(result) = self.compute(&task, &mut conversation, conclusion).await {
             conversation.result = result;
         }
-        (!self.context.is_stopped()).then_some(conversation)
+        (!self.tasks.context.is_stopped()).then_some(conversation)
     }
 
     /// Runs `work` on the CPU pool and counts its time; `None`: it panicked or took too many steps, which becomes the
@@ -221,34 +153,10 @@ impl LlmRunner<'_> {
         conversation: &mut Conversation,
         work: impl FnOnce(Case<'_>) -> T + Send + 'static,
     ) -> Option<T> {
-        let (slice, context, task) = (Arc::clone(&self.slice), Arc::clone(&self.context), Arc::clone(task));
-        let queued = Instant::now();
-        let done = self.pool.run(move || {
-            let start = Instant::now();
-            let clock = || ms_since(start);
-            let server = context.server.as_deref();
-            let verify = |candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>| {
-                verify_asking(candidate, config, clock, server)
-            };
-            let case = task.case(&slice, &context.config, &clock, &verify);
-            let value = within_bounds("talking with the model", &context.config.limits, move || work(case));
-            (value, clock())
-        });
-        let done = done.await;
-        let elapsed_ms = ms_since(queued);
-        let failed = match done {
-            Ok((value, ms)) => {
-                conversation.cpu_ms += ms;
-                conversation.waited_ms += (elapsed_ms - ms).max(0.0);
-                match value {
-                    Ok(value) => return Some(value),
-                    Err(problem) => problem,
-                }
-            }
-            Err(crashed) => Problem { kind: ErrorKind::Internal, message: crashed.to_string() },
-        };
-        conversation.result = RepairResult::failed(failed);
-        None
+        let computation = self.tasks.compute(task, work).await;
+        conversation.cpu_ms += computation.cpu_ms;
+        conversation.waited_ms += computation.waited_ms;
+        computation.value.map_err(|failed| conversation.result = failed).ok()
     }
 }
 
@@ -283,32 +191,6 @@ impl Conversation {
 
     fn llm_ms(&self) -> Option<f64> {
         self.called.map(|called| called.as_secs_f64() * 1e3)
-    }
-}
-
-/// The result at the end of a dialogue.
-fn conclude(
-    case: &Case<'_>,
-    task: &ProposalTask,
-    step: Step,
-    dialogue: &Dialogue,
-    mode: ProposerMode,
-) -> RepairResult {
-    match step {
-        Step::Done(judged) => {
-            RepairResult::judged(mode, judged.proposal, judged.verification, &task.parsed, case.config)
-        }
-        Step::Fallback(Some(Decision::Repair(proposal))) => {
-            let verification = case.verify(&proposal);
-            RepairResult::judged(ProposerMode::Rules, proposal, verification, &task.parsed, case.config)
-        }
-        Step::Fallback(Some(decision @ (Decision::NeedsReview { .. } | Decision::NotApplicable { .. }))) => {
-            RepairResult::without_proposal(decision, &task.policy, &task.parsed, case.config)
-        }
-        Step::Fallback(_) | Step::Ask(_) => RepairResult {
-            source: mode,
-            ..RepairResult::no_answer(dialogue.errors(), Some((&task.parsed, case.config)))
-        },
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) struct FinishedRecord<'r> {
 impl FinishedRecord<'_> {
     pub(super) fn into_outcome(self, context: &Context) -> Outcome {
         let config = &context.config;
+        if let (Some(rescans), Some(repaired)) = (&context.rescans, &self.result.repaired) {
+            rescans.keep(self.record.position, repaired);
+        }
         let gates = self.gates();
         let timing = self.timing(&gates);
         let Self { record, policy, identity, result, computed, .. } = self;
@@ -74,6 +77,7 @@ impl FinishedRecord<'_> {
             schema_depth: Some(config.verifier.depth),
             server: result.server.clone(),
             published: None,
+            tool_rescans: std::collections::BTreeMap::new(),
         }
     }
 

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use domain::api_server::ServerAnswers;
 use domain::config::{ProposerMode, RunConfig};
 use domain::outcome::{Caution, ErrorKind, Fault, Gate, Gates, ModelUsage, Proposal, Status};
 use domain::policy::PolicyName;
 use domain::record::Problem;
-use domain::server_verdict::ServerAnswers;
 use engine::propose::Decision;
 use engine::verify::{ServerResult, Verification};
 use engine::yaml::to_yaml;
 
 use super::documents::ParsedDocument;
 use super::row_masks::RowMasks;
+use super::tool_rescan::Repaired;
 
 /// The repair of one policy's violation in one document, or why there is none.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub(super) struct RepairResult {
     pub(super) error_kind: Option<ErrorKind>,
     /// What the API server answered; `None`: it was not asked.
     pub(super) server: Option<Arc<ServerAnswers>>,
+    /// The accepted repair without masks, for other scanners; `None`: none is asked.
+    pub(super) repaired: Option<Arc<Repaired>>,
     /// CPU time without the gates on the chosen patch; `None`: nothing was computed.
     pub(super) propose_ms: Option<f64>,
     /// Duration of LLM calls, failed ones included; `None`: there was none.
@@ -55,6 +58,7 @@ impl RepairResult {
             patched_yaml: None,
             error_kind: None,
             server: None,
+            repaired: None,
             propose_ms: None,
             llm_ms: None,
         }
@@ -125,6 +129,10 @@ impl RepairResult {
         let companions = !proposal.companions.is_empty();
         let mut masks = RowMasks::new(&parsed.document, &parsed.masks, config, source, companions);
         let errors = masks.texts(verification.errors());
+        let is_rescanned = accepted && !config.verifier.rescan.is_builtin_alone();
+        let repaired = verification.patched.as_ref().filter(|_| is_rescanned).map(|document| {
+            Arc::new(Repaired { document: document.clone(), companions: proposal.companions.clone() })
+        });
         // The document first: its masks have the lowest numbers.
         let patched = verification.patched.filter(|_| accepted).map(|patched| to_yaml(&masks.value(patched)));
         let proposal = masks.proposal(proposal);
@@ -139,6 +147,7 @@ impl RepairResult {
             patched_yaml: patched.map(Arc::from),
             gates: Arc::new(masks.gates(verification.gates)),
             server,
+            repaired,
             ..Self::empty()
         }
     }

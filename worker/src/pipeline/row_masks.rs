@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
+use domain::api_server::{ServerAnswer, ServerCause};
 use domain::config::{ProposerMode, RunConfig};
 use domain::outcome::{GateResult, Gates, Proposal};
 use domain::patch::Patch;
-use domain::server_verdict::{ServerAnswer, ServerCause};
 use engine::document::{Document, Identity};
 use sensitive::Masks;
 use serde_json::Value;

@@ -17,6 +17,7 @@ pub(crate) fn context() -> Context {
         worker: WorkerName::new("test").unwrap(),
         arrived: Instant::now(),
         server: None,
+        rescans: None,
     }
 }
 
@@ -39,7 +40,7 @@ fn a_repaired_record_is_accepted_with_all_its_columns() {
 
 #[test]
 fn a_policy_without_a_rule_is_an_outcome() {
-    let outcome = outcome("pdb-max-unavailable", POD);
+    let outcome = outcome("of-another-scanner", POD);
     assert_eq!((outcome.status, outcome.error_kind), (Status::Error, Some(ErrorKind::NoRule)));
 }
 

@@ -1,7 +1,7 @@
 //! Client of the coordinator's cache of verdicts, under one lease.
 
+use domain::api_server::ServerVerdict;
 use domain::ids::DocumentHash;
-use domain::server_verdict::ServerVerdict;
 use proto::channel::{Connection, fleet_client};
 use proto::convert::{LeaseKey, verdict_from_wire, verdict_to_wire};
 use proto::v1;

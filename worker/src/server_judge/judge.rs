@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::ids::DocumentHash;
-use domain::server_verdict::{ServerIdentity, ServerVerdict};
 use futures::future::BoxFuture;
 
 use super::memory::Memory;

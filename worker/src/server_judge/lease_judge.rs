@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::api_server::{ServerCause, ServerIdentity, ServerVerdict};
 use domain::ids::DocumentHash;
 use domain::record::Neighbours;
-use domain::server_verdict::{ServerCause, ServerIdentity, ServerVerdict};
 use engine::verify::{ServerResult, admitted};
 use sensitive::Masks;
 use serde_json::Value;

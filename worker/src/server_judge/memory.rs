@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use domain::api_server::ServerVerdict;
 use domain::ids::DocumentHash;
-use domain::server_verdict::ServerVerdict;
 
 /// Most verdicts, some kB each at worst.
 const MOST: usize = 4_096;
@@ -35,7 +35,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use domain::server_verdict::ServerClass;
+    use domain::api_server::ServerClass;
 
     use super::*;
 

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use api_server::control_plane::{self, Options};
 use api_server::{ApiServer, Definitions, Limits, Source};
+use domain::api_server::KubernetesRelease;
+use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::config::RunConfig;
-use domain::kubernetes::KubernetesRelease;
-use domain::server_verdict::{ServerIdentity, ServerVerdict};
 use futures::future::BoxFuture;
 
 use super::judge::{JudgeServer, ServerJudge, Unreachable};
@@ -107,7 +107,8 @@ impl JudgeServer for Connected {
     }
 }
 
-/// Where this process was started as the supervisor of a control plane: runs as that. Called first in `main`.
+/// Where this process was started as the supervisor of a control plane, or of a program that proposes: runs as that. Called
+/// first in `main`.
 pub fn supervise() -> Option<ExitCode> {
-    control_plane::supervise()
+    control_plane::supervise().or_else(proposers::supervise)
 }

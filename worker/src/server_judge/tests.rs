@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::api_server::SchemaDepth;
+use domain::api_server::{ServerCause, ServerClass, ServerIdentity, ServerVerdict};
 use domain::config::RunConfig;
 use domain::outcome::{Fault, Outcome, Status, Verdict};
 use domain::record::Slice;
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::{ServerCause, ServerClass, ServerIdentity, ServerVerdict};
 use futures::future::BoxFuture;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Configurations and LLM clients of the runs whose shards were granted last.
+//! Configurations and proposers of the runs whose shards were granted last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,23 @@ use domain::config::RunConfig;
 use domain::ids::RunId;
 use proto::known::KnownRuns;
 
+use proposers::Program;
+
 use crate::gateway_client::LlmClient;
 
-/// A run's configuration, and its LLM client if it has an LLM proposer.
-pub(super) type Configured = (Arc<RunConfig>, Option<LlmClient>);
+/// Who proposes for a run.
+#[derive(Clone)]
+pub(super) enum Proposer {
+    /// The rules of this program.
+    Rules,
+    /// An LLM.
+    Llm(Box<LlmClient>),
+    /// A program of this machine; `None`: it has none of that name.
+    Command(Option<Arc<Program>>),
+}
+
+/// A run's configuration, and who proposes for it.
+pub(super) type Configured = (Arc<RunConfig>, Proposer);
 
 /// Bounded by [`KnownRuns`], so it does not grow with the number of runs. Work in progress holds its own reference.
 #[derive(Default)]
@@ -50,7 +63,7 @@ mod tests {
         let run = |number: usize| RunId::new(format!("r{number}")).unwrap();
         let config = Arc::new(RunConfig::default());
         for number in 0..10 * KNOWN_RUNS {
-            configs.insert(run(number), (Arc::clone(&config), None));
+            configs.insert(run(number), (Arc::clone(&config), Proposer::Rules));
             configs.granted(&run(0));
         }
         assert_eq!(configs.runs.len(), KNOWN_RUNS);

@@ -19,7 +19,7 @@ use proto::v1;
 use proto::v1::work_request::Message as Request;
 use proto::v1::work_response::Message as Response;
 
-use super::configs::Configs;
+use super::configs::{Configs, Proposer};
 use super::lease_table::{LeaseStage, LeaseTable};
 use super::outcome::{SessionError, Stage, Summary};
 use super::services::{Services, stop};
@@ -28,7 +28,7 @@ use crate::deadline::{Deadline, DeadlineWatch, Heartbeats};
 use crate::gateway_client::{GatewayClient, LlmClient};
 use crate::pipeline;
 use crate::remote::{Event, Identity, Link};
-use crate::server_judge::CacheClient;
+use crate::server_judge::{CacheClient, Stop};
 use crate::upload::{self, CommitOutcome, Part};
 
 /// Longest time between two heartbeats, also without a lease: the coordinator ends a stream without messages.
@@ -180,11 +180,8 @@ impl Dispatcher {
             Response::Run(run) => {
                 let run_id = RunId::new(run.run_id).map_err(|error| BadMessage::new("run.run_id", error))?;
                 let config = config_from_wire(&run.config_json)?;
-                let gateway = self.gateway.clone();
-                let env = cli_support::env::process;
-                let providers = &self.services.providers;
-                let llm_client = LlmClient::new(gateway, run_id.clone(), &config, providers, &self.name, env);
-                self.configs.insert(run_id, (Arc::new(config), llm_client));
+                let proposer = self.proposer(&run_id, &config);
+                self.configs.insert(run_id, (Arc::new(config), proposer));
             }
             Response::Grant(lease) => {
                 self.release_arriving();
@@ -226,6 +223,20 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Who proposes for a run with this configuration.
+    fn proposer(&self, run_id: &RunId, config: &RunConfig) -> Proposer {
+        if let Some(name) = config.program() {
+            let program = self.services.programs.get(name);
+            let program = program
+                .inspect_err(|error| tracing::error!(run = %run_id, %error, "cannot propose for a run"));
+            return Proposer::Command(program.ok());
+        }
+        let (gateway, env) = (self.gateway.clone(), cli_support::env::process);
+        let providers = &self.services.providers;
+        let client = LlmClient::new(gateway, run_id.clone(), config, providers, &self.name, env);
+        client.map_or(Proposer::Rules, |client| Proposer::Llm(Box::new(client)))
+    }
+
     /// Starts the task that processes a slice.
     fn compute(&mut self, key: &LeaseKey, slice: Slice) -> Result<(), BadMessage> {
         let Some(entry) = self.leases.advance(key, LeaseStage::Computing) else { return Ok(()) };
@@ -234,7 +245,7 @@ impl Dispatcher {
             self.release(vec![key.clone()]);
             return Err(BadMessage::new("slice", reason));
         }
-        let Some((config, llm_client)) = self.configs.get(&key.run_id) else {
+        let Some((config, proposer)) = self.configs.get(&key.run_id) else {
             self.release(vec![key.clone()]);
             return Err(BadMessage::new("run.config_json", "was not sent before a grant of the run"));
         };
@@ -242,8 +253,10 @@ impl Dispatcher {
         let (draining, span) = (Arc::clone(&self.draining), entry.span.clone());
         let stop = stop(watch.clone(), Arc::clone(&draining));
         let cache = CacheClient::new(self.connection.clone(), self.joined.subscribe(), key.clone());
-        let server = match self.services.judge(config, cache, &stop) {
-            Ok(server) => server,
+        let services = self.services.judge(config, cache, &stop);
+        let (server, rescans) = match services.and_then(|server| Ok((server, self.services.rescans(config)?)))
+        {
+            Ok(services) => services,
             Err(error) => {
                 self.release(vec![key]);
                 return Err(error);
@@ -256,14 +269,21 @@ impl Dispatcher {
             worker: self.name.clone(),
             arrived: std::time::Instant::now(),
             server,
+            rescans,
         };
-        if let Some(llm_client) = llm_client.clone() {
+        let proposer = proposer.clone();
+        if let Proposer::Command(None) = proposer {
+            // It is leased such a shard only where it lost the program since it connected.
+            self.release(vec![key]);
+            return Err(BadMessage::new("run.config_json", "names a program that this worker does not have"));
+        }
+        if !matches!(proposer, Proposer::Rules) {
             let Some(entry) = self.leases.advance(&key, LeaseStage::Proposing) else { return Ok(()) };
             let progress = entry.progress.clone();
             let lease = key.clone();
-            let running = run_llm_slice(key, slice, context, llm_client, pool, watch, progress);
+            let running = propose_slice(key, slice, context, (proposer, stop), pool, watch, progress);
             self.work_for(lease, running.instrument(tracing::info_span!(parent: &span, "compute")));
-            // A shard that waits for LLM calls occupies no slot.
+            // A shard that waits for answers occupies no slot.
             self.request_shards();
             return Ok(());
         }
@@ -280,7 +300,8 @@ impl Dispatcher {
                     if let Some(server) = &context.server {
                         server.flush_blocking();
                     }
-                    let outcomes = outcomes.ok_or(NotComputed::Stopped)?;
+                    let mut outcomes = outcomes.ok_or(NotComputed::Stopped)?;
+                    rescan(&context, &slice, &mut outcomes)?;
                     let part = Part::of(&run_id, &outcomes);
                     part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
                 })
@@ -454,12 +475,23 @@ impl Dispatcher {
     }
 }
 
-/// Runs the LLM proposer over a shard, until it is done or the lease has expired.
-async fn run_llm_slice(
+/// Lets the other scanners of the run judge the accepted repairs of a slice.
+fn rescan(
+    context: &pipeline::Context,
+    slice: &Slice,
+    outcomes: &mut [domain::outcome::Outcome],
+) -> Result<(), NotComputed> {
+    let Some(rescans) = &context.rescans else { return Ok(()) };
+    let judged = rescans.judge(slice, &context.config.limits, outcomes);
+    judged.map_err(|error| NotComputed::Failed(error.to_string()))
+}
+
+/// Runs an LLM or a program as the proposer over a shard, until it is done or the lease has expired.
+async fn propose_slice(
     key: LeaseKey,
     slice: Slice,
     context: pipeline::Context,
-    llm_client: LlmClient,
+    (proposer, stop): (Proposer, Stop),
     pool: CpuPool,
     mut watch: DeadlineWatch,
     progress: pipeline::Progress,
@@ -468,14 +500,28 @@ async fn run_llm_slice(
     let computing = async {
         let crashed = |error: Crashed| NotComputed::Failed(error.to_string());
         let server = context.server.clone();
-        let rows = pipeline::run_llm_slice(Arc::new(slice), Arc::new(context), &llm_client, &pool, &progress);
-        let rows = rows.await;
+        let (slice, context) = (Arc::new(slice), Arc::new(context));
+        let shared = || (Arc::clone(&slice), Arc::clone(&context));
+        let rows = match &proposer {
+            Proposer::Llm(client) => {
+                let (slice, context) = shared();
+                pipeline::run_llm_slice(slice, context, client, &pool, &progress).await
+            }
+            Proposer::Command(Some(program)) => {
+                let (slice, context) = shared();
+                pipeline::run_command_slice(slice, context, program, &pool, &progress, &stop).await
+            }
+            Proposer::Rules | Proposer::Command(None) => Ok(None),
+        };
         if let Some(server) = server {
             server.flush().await;
         }
-        let rows = rows.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
-        let part = pool.run(move || Part::of(&run_id, &rows)).await.map_err(crashed)?;
-        part.map(Box::new).map_err(|error| NotComputed::Failed(error.to_string()))
+        let mut rows = rows.map_err(crashed)?.ok_or(NotComputed::Stopped)?;
+        let part = pool.run(move || {
+            rescan(&context, &slice, &mut rows)?;
+            Part::of(&run_id, &rows).map_err(|error| NotComputed::Failed(error.to_string()))
+        });
+        part.await.map_err(crashed)?.map(Box::new)
     };
     let done = tokio::select! {
         done = computing => done,

@@ -13,4 +13,5 @@ mod serve;
 mod services;
 
 pub use outcome::{SessionError, Stage, Summary};
+pub use scanners::Tool;
 pub use serve::{Options, QUESTIONS, serve};

@@ -1,5 +1,6 @@
 //! When a session ends, and with what result.
 
+use domain::scanner::InvalidVersion;
 use tonic::Status;
 
 /// Whether the worker goes on.
@@ -28,4 +29,7 @@ pub enum SessionError {
     /// The coordinator refuses this worker for good.
     #[error("the coordinator refuses this worker: {}", .0.message())]
     Refused(#[source] Status),
+    /// A scanner says a version that cannot be sent.
+    #[error(transparent)]
+    Scanner(InvalidVersion),
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ids::WorkerName;
+use domain::scanner::ScannerVersions;
 use llm::providers::Providers;
+use proposers::Proposers;
 use proto::channel::CoordinatorAddress;
+use scanners::Tool;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -16,7 +19,7 @@ use super::outcome::{SessionError, Stage, Summary};
 use super::services::Services;
 use crate::cpu_pool::CpuPool;
 use crate::gateway_client::GatewayClient;
-use crate::remote::Remote;
+use crate::remote::{Abilities, Remote};
 use crate::server_judge::ServerJudge;
 
 /// Which coordinator to work for, and how much at a time.
@@ -32,8 +35,12 @@ pub struct Options {
     pub questions: NonZeroUsize,
     /// The providers that runs may name.
     pub providers: Providers,
+    /// The programs that runs may name; this worker is leased no shard of a run that names another.
+    pub programs: Arc<Proposers>,
     /// The API server that judges the documents of runs that need one; `None`: this worker is leased none of them.
     pub server: Option<Arc<ServerJudge>>,
+    /// The scanners that can be started for runs that ask them.
+    pub scanners: Vec<Tool>,
 }
 
 /// Default of [`Options::questions`]: two workers keep 2,000 calls in flight, and as many requests queued as the rate
@@ -50,7 +57,12 @@ const INBOX: usize = 16;
 pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Summary, SessionError> {
     let slots = u32::try_from(options.slots.get()).unwrap_or(u32::MAX);
     let server = options.server.as_ref().map(|server| server.identity().clone());
-    let remote = Remote::new(options.coordinator, options.name.clone(), slots, server);
+    let mut scanners = ScannerVersions::default();
+    for tool in &options.scanners {
+        scanners.add(tool.scanner(), tool.version()).map_err(SessionError::Scanner)?;
+    }
+    let abilities = Abilities { server, programs: options.programs.names(), scanners };
+    let remote = Remote::new(options.coordinator, options.name.clone(), slots, abilities);
     let (joined, identity) = watch::channel(None);
     let (gateway, gateway_task) = GatewayClient::start(remote.connection(), identity);
     let leases = LeaseTable::new(options.slots.get(), options.questions.get(), Instant::now());
@@ -61,7 +73,12 @@ pub async fn serve(options: Options, stage: watch::Receiver<Stage>) -> Result<Su
         pool,
         remote.connection(),
         gateway.clone(),
-        Services { providers: options.providers, server: options.server },
+        Services {
+            providers: options.providers,
+            programs: options.programs,
+            server: options.server,
+            scanners: options.scanners,
+        },
         joined,
     );
     let (events, inbox) = mpsc::channel(INBOX);

@@ -93,3 +93,41 @@ fn objects_of_other_files_are_considered() {
     );
     assert_eq!(code(), 0);
 }
+
+/// What is found beyond the thirty, and by a named set of policies.
+#[test]
+fn the_catalogue_and_the_profiles_choose_the_policies() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i, namespace: a}\nspec: {defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r, namespace: a}\nrules: [{resources: [\"*\"], verbs: [get]}]\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: a}\nspec: {hostPID: true, containers: [{image: \"a:1\", name: a, securityContext: {procMount: Unmasked}}]}\n";
+    write(folder.path(), "a.yaml", &[ingress, role, pod].join("---\n"));
+    let checks = |args: &[&str]| {
+        let (_, lines, stderr) = run(worker().args(["detect", "-o", "jsonl"]).args(args).arg(folder.path()));
+        let check = |line: &str| {
+            let finding: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line} {stderr}"));
+            finding["check"].as_str().unwrap().to_owned()
+        };
+        lines.lines().map(check).collect::<std::collections::BTreeSet<String>>()
+    };
+    let (paper, full) = (checks(&[]), checks(&["--catalogue", "full"]));
+    assert_eq!(paper, checks(&["--catalogue", "paper"]));
+    assert!(paper.contains("host-pid") && paper.is_subset(&full), "{paper:?} {full:?}");
+    for check in ["dangling-ingress", "wildcard-in-rules", "unsafe-proc-mount", "no-liveness-probe"] {
+        assert!(full.contains(check) && !paper.contains(check), "{check}");
+    }
+    assert_eq!(checks(&["--profile", "rbac"]).into_iter().collect::<Vec<_>>(), ["wildcard-in-rules"]);
+    assert_eq!(full, checks(&["--set", "detector.catalogue=full"]));
+    assert_eq!(checks(&["--profile", "rbac"]), checks(&["--set", "detector.profile=rbac"]));
+    assert_eq!(checks(&["-p", "unsafe-proc-mount"]).len(), 1, "a named policy may be of either catalogue");
+    // A Service beside it answers.
+    write(
+        folder.path(),
+        "b.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: a}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n",
+    );
+    assert!(!checks(&["--catalogue", "full"]).contains("dangling-ingress"));
+    let (code, _, stderr) = run(worker().args(["detect", "--profile", "pss", "x.yaml"]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("known are pss-baseline, pss-restricted, rbac, kube-linter-default"), "{stderr}");
+}

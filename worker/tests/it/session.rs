@@ -235,7 +235,9 @@ impl Session {
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
             providers: llm::providers::Providers::default(),
+            programs: Arc::default(),
             server: None,
+            scanners: Vec::new(),
         };
         Self { coordinator, stage, worker: tokio::spawn(session::serve(options, stages)) }
     }

@@ -1,6 +1,6 @@
 //! The answers of a server, row by row.
 
-use domain::server_verdict::ServerClass;
+use domain::api_server::ServerClass;
 use results::schema;
 
 use crate::load::rows::{Later, Texts, rows};

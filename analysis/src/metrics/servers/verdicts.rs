@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::server_verdict::ServerClass;
+use domain::api_server::ServerClass;
 use serde::Serialize;
 use serde_json::Value;
 

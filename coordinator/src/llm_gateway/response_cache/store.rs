@@ -24,6 +24,7 @@ const LAYOUT: Layout = Layout {
         include_str!("migrations/0003_failures.sql"),
         include_str!("migrations/0004_estimates.sql"),
         include_str!("migrations/0005_verdicts.sql"),
+        include_str!("migrations/0006_scanners.sql"),
     ],
     name: "store of answers",
     elsewhere: "another file (--answers)",

@@ -1,7 +1,8 @@
 //! Verdicts of API servers, and which server judges a run: tables of the cache's file.
 
+use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::ids::{DocumentHash, RunId};
-use domain::server_verdict::{ServerIdentity, ServerVerdict};
+use domain::scanner::ScannerVersions;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::store::{CacheError, ResponseCache};
@@ -37,6 +38,16 @@ pub(crate) trait Verdicts: std::fmt::Debug + Send + Sync {
         server: &ServerIdentity,
         verdicts: &[(DocumentHash, ServerVerdict)],
     ) -> Result<(), CacheError>;
+
+    /// The scanners that judge a run; `None`: none are recorded.
+    fn scanners_of(&self, run: &JudgedRun) -> Result<Option<ScannerVersions>, CacheError>;
+
+    /// Records the scanners that judge a run, unless some are; returns those that are recorded, durably.
+    fn settle_scanners(
+        &self,
+        run: &JudgedRun,
+        versions: &ScannerVersions,
+    ) -> Result<ScannerVersions, CacheError>;
 }
 
 impl Verdicts for ResponseCache {
@@ -106,6 +117,40 @@ impl Verdicts for ResponseCache {
         };
         put().map_err(|error| self.failed(error))
     }
+
+    fn scanners_of(&self, run: &JudgedRun) -> Result<Option<ScannerVersions>, CacheError> {
+        let reader = self.read();
+        scanners_of(&reader, run).map_err(|error| self.failed(error))
+    }
+
+    fn settle_scanners(
+        &self,
+        run: &JudgedRun,
+        versions: &ScannerVersions,
+    ) -> Result<ScannerVersions, CacheError> {
+        let mut writer = self.write();
+        let mut settle = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some(recorded) = scanners_of(&transaction, run)? {
+                return Ok(recorded);
+            }
+            // Does not fail: they are a map of texts.
+            let json = serde_json::to_string(versions).unwrap_or_default();
+            transaction
+                .execute("INSERT OR REPLACE INTO scanned_runs VALUES (?1, ?2)", params![run.0, json])?;
+            transaction.commit()?;
+            Ok(versions.clone())
+        };
+        settle().map_err(|error| self.failed(error))
+    }
+}
+
+fn scanners_of(connection: &Connection, run: &JudgedRun) -> rusqlite::Result<Option<ScannerVersions>> {
+    let row = connection.query_row("SELECT scanners FROM scanned_runs WHERE run = ?1", [&run.0], |row| {
+        row.get::<_, String>(0)
+    });
+    // What is not valid was not written by this program: it counts as missing, and is replaced.
+    Ok(row.optional()?.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 fn judge_of(connection: &Connection, run: &JudgedRun) -> rusqlite::Result<Option<ServerIdentity>> {
@@ -130,7 +175,7 @@ fn number_of(connection: &Connection, server: &ServerIdentity) -> rusqlite::Resu
 
 #[cfg(test)]
 mod tests {
-    use domain::server_verdict::ServerClass;
+    use domain::api_server::ServerClass;
 
     use super::*;
 
@@ -161,6 +206,22 @@ mod tests {
         }
         Connection::open(&path).unwrap().execute("UPDATE verdicts SET verdict = '{'", []).unwrap();
         assert_eq!(store.verdicts(&ours, &[text(1)]).unwrap(), [], "a damaged one counts as missing");
+    }
+
+    #[test]
+    fn a_run_keeps_the_versions_of_its_first_scanners() {
+        let store = ResponseCache::in_memory().unwrap();
+        let run = |created| JudgedRun::new(&RunId::new("r").unwrap(), created);
+        let versions = |version: &str| {
+            let mut versions = ScannerVersions::default();
+            versions.add(domain::scanner::Scanner::KubeLinter, version).unwrap();
+            versions
+        };
+        assert_eq!(store.scanners_of(&run(1)).unwrap(), None);
+        assert_eq!(store.settle_scanners(&run(1), &versions("1")).unwrap(), versions("1"));
+        assert_eq!(store.settle_scanners(&run(1), &versions("2")).unwrap(), versions("1"));
+        assert_eq!(store.scanners_of(&run(1)).unwrap(), Some(versions("1")));
+        assert_eq!(store.settle_scanners(&run(2), &versions("2")).unwrap(), versions("2"));
     }
 
     #[test]

@@ -221,6 +221,7 @@ impl Coordinator {
         };
         let _ending = ending.lock().await;
         self.recall_judge(run_id).await;
+        self.recall_scanners(run_id).await;
         let described = self.with_run(run_id, |run| {
             let used = self.resources_of(run);
             (describe(run, RunState::Finished, merged.entries.clone(), used), used)
@@ -441,6 +442,7 @@ fn describe(run: &ActiveRun, state: RunState, parts: Vec<PartEntry>, used: RunRe
         parts,
         imported_from: None,
         judged_by: run.judge.as_ref().and_then(|judge| judge.server.as_deref().cloned()),
+        rescanned_by: run.scanners.as_ref().and_then(|run| run.versions.clone()).unwrap_or_default(),
         config_hash: plan.config_hash,
         config: plan.config.clone(),
     }

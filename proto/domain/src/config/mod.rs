@@ -4,20 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod detector;
 mod error;
 mod model;
 mod ranges;
+mod scanners;
 mod stored;
 
+pub use detector::DetectorConfig;
 pub use error::InvalidConfig;
-pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode};
+pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode, is_program_name};
+pub use scanners::{ScannersConfig, ToolPaths};
 pub use stored::StoredConfig;
 
+use crate::api_server::KubernetesRelease;
+use crate::api_server::SchemaDepth;
 use crate::budget::{BudgetLimits, Limit};
 use crate::ids::ConfigHash;
-use crate::kubernetes::KubernetesRelease;
 use crate::outcome::Gate;
-use crate::schema_depth::SchemaDepth;
+use crate::scanner::{Scanner, Scanners};
 
 /// Everything that decides the outcomes of a run, and how its work is cut.
 ///
@@ -33,6 +38,9 @@ pub struct RunConfig {
     pub documents: Documents,
     /// Where the objects stand that a document of manifests is judged with.
     pub context: Context,
+    /// Which policies are looked for.
+    #[serde(skip_serializing_if = "DetectorConfig::is_default")]
+    pub detector: DetectorConfig,
     /// Who proposes.
     pub proposer: ProposerConfig,
     /// The model that `proposer.mode: grok` asks.
@@ -108,7 +116,7 @@ impl Guardrails {
         }
     }
 
-    /// Whether it stands around a model; the others stand around the rules.
+    /// Whether it stands around a model or a program; the others stand around the rules.
     pub const fn is_for_models(self) -> bool {
         matches!(self, Self::None | Self::Merge | Self::Fallback)
     }
@@ -128,6 +136,9 @@ pub struct VerifierConfig {
     /// The release whose API server the embedded schema gate speaks for, 1.30 to 1.37.
     #[serde(skip_serializing_if = "KubernetesRelease::is_newest")]
     pub kubernetes: KubernetesRelease,
+    /// Which scanners judge what the repairs made. The built-in one decides the rescan gate; what the others find is recorded.
+    #[serde(skip_serializing_if = "Scanners::is_builtin_alone")]
+    pub rescan: Scanners,
 }
 
 /// Which demands the gates make.
@@ -282,6 +293,7 @@ impl Default for RunConfig {
             max_attempts: 3,
             documents: Documents::default(),
             context: Context::default(),
+            detector: DetectorConfig::default(),
             proposer: ProposerConfig::default(),
             grok: ModelConfig::grok(),
             vendor: ModelConfig::vendor(),
@@ -359,31 +371,36 @@ impl RunConfig {
         self.vendor.check("vendor.price")?;
         self.vllm.check("vllm.price")?;
         let keys = match self.proposer.mode {
-            ProposerMode::Rules | ProposerMode::Grok => ["grok.model", "grok.price"],
+            ProposerMode::Rules | ProposerMode::Command | ProposerMode::Grok => ["grok.model", "grok.price"],
             ProposerMode::Vendor => ["vendor.model", "vendor.price"],
             ProposerMode::Vllm => ["vllm.model", "vllm.price"],
         };
         self.model().map_or(Ok(()), |model| model.check_asked(keys, self.spend.max_cost_usd))?;
-        let by_model = self.proposer.mode != ProposerMode::Rules;
-        if by_model == self.guardrails.is_for_models() {
+        let by_rules = self.proposer.mode == ProposerMode::Rules;
+        if by_rules != self.guardrails.is_for_models() {
             return Ok(());
         }
-        let reason = if by_model {
-            "must be none, merge or fallback where a model proposes"
-        } else {
+        let reason = if by_rules {
             "must be targeted or paper where the rules propose"
+        } else {
+            "must be none, merge or fallback where a model or a program proposes"
         };
         Err(InvalidConfig { key: "guardrails", reason: reason.to_owned() })
     }
 
-    /// The model that proposes; `None` where the rules do.
+    /// The model that proposes; `None` where the rules or a program do.
     pub fn model(&self) -> Option<&ModelConfig> {
         match self.proposer.mode {
-            ProposerMode::Rules => None,
+            ProposerMode::Rules | ProposerMode::Command => None,
             ProposerMode::Grok => Some(&self.grok),
             ProposerMode::Vendor => Some(&self.vendor),
             ProposerMode::Vllm => Some(&self.vllm),
         }
+    }
+
+    /// Name of the program that proposes; `None` where the rules or a model do.
+    pub fn program(&self) -> Option<&str> {
+        (self.proposer.mode == ProposerMode::Command).then_some(self.proposer.program.as_str())
     }
 
     /// Hash of what decides outcomes: everything but `fleet` and `spend`, and but how fast and how patiently a provider is asked.
@@ -414,6 +431,12 @@ impl VerifierConfig {
         }
         if self.depth.needs_server() && self.gates == GateProfile::Published {
             return refuse("verifier.depth", "must be embedded where verifier.gates is published");
+        }
+        if !self.rescan.contains(Scanner::Builtin) {
+            return refuse("verifier.rescan", "must hold builtin, which decides the rescan gate");
+        }
+        if !self.rescan.is_builtin_alone() && self.gates == GateProfile::Published {
+            return refuse("verifier.rescan", "must be [builtin] where verifier.gates is published");
         }
         if self.depth.needs_server() && self.disabled_gates.contains(&Gate::Schema) {
             return refuse("verifier.depth", "must be embedded where the schema gate is switched off");

@@ -11,6 +11,9 @@ use crate::budget::Price;
 pub struct ProposerConfig {
     /// The proposer's mode.
     pub mode: ProposerMode,
+    /// The program that `mode: command` asks, by its name in the settings of the workers: no run says what is started.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub program: String,
     /// Longest one call may take, in seconds.
     pub timeout_seconds: u32,
     /// Longest a connection may take to be made, in seconds.
@@ -97,6 +100,8 @@ pub enum ProposerMode {
     Vendor,
     /// The model of the `vllm` keys, at the provider of this name.
     Vllm,
+    /// The program of this name in the settings of the worker.
+    Command,
 }
 
 impl ProposerMode {
@@ -107,6 +112,7 @@ impl ProposerMode {
             Self::Grok => "grok",
             Self::Vendor => "vendor",
             Self::Vllm => "vllm",
+            Self::Command => "command",
         }
     }
 }
@@ -128,6 +134,7 @@ impl Default for ProposerConfig {
     fn default() -> Self {
         Self {
             mode: ProposerMode::default(),
+            program: String::new(),
             timeout_seconds: 60,
             connect_timeout_seconds: 10,
             first_byte_timeout_seconds: 60,
@@ -152,6 +159,7 @@ impl ProposerConfig {
             }
             Err(InvalidConfig { key, reason: format!("must be from {least} to {most}") })
         };
+        self.check_program()?;
         between("proposer.timeout_seconds", self.timeout_seconds, 1, 3600)?;
         between("proposer.connect_timeout_seconds", self.connect_timeout_seconds, 1, 3600)?;
         between("proposer.first_byte_timeout_seconds", self.first_byte_timeout_seconds, 1, 3600)?;
@@ -174,6 +182,32 @@ impl ProposerConfig {
         }
         Ok(())
     }
+}
+
+impl ProposerConfig {
+    fn check_program(&self) -> Result<(), InvalidConfig> {
+        let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
+        match (self.mode, self.program.is_empty()) {
+            (ProposerMode::Command, true) => refuse(
+                "proposer.program",
+                "must name one of the programs that the workers have (programs.NAME)",
+            ),
+            (ProposerMode::Command, false) if !is_program_name(&self.program) => refuse(
+                "proposer.program",
+                "must be letters, digits, dots, dashes and underscores, at most 60, a letter or digit first",
+            ),
+            (ProposerMode::Command, false) if self.samples > 1 => {
+                refuse("proposer.samples", "must be 1 where a program proposes")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a program may have this name.
+pub fn is_program_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    name.len() <= 60 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(legal)
 }
 
 /// The model of a provider, and what it costs. Where the provider is called, and with which key, is the configuration of
@@ -305,6 +339,25 @@ mod tests {
             assert!(serde_json::from_str::<ProposerConfig>(&text).is_err(), "{text}");
         }
         assert_eq!(serde_json::from_str::<ProposerConfig>("{}").unwrap().temperature, Some(0.0));
+    }
+
+    #[test]
+    fn a_program_is_named_and_nothing_else() {
+        let check = |text: &str| {
+            let config: ProposerConfig = serde_json::from_str(text).unwrap();
+            config.check().err().map(|error| error.key)
+        };
+        assert_eq!(check(r#"{"mode": "command", "program": "kyverno-1.19"}"#), None);
+        assert_eq!(check(r#"{"mode": "command"}"#), Some("proposer.program"));
+        for bad in ["../a", "a b", ".a", &"a".repeat(61), "a;b"] {
+            let text = format!(r#"{{"mode": "command", "program": "{bad}"}}"#);
+            assert_eq!(check(&text), Some("proposer.program"), "{bad}");
+        }
+        assert_eq!(check(r#"{"mode": "command", "program": "a", "samples": 2}"#), Some("proposer.samples"));
+        let started = serde_json::from_str::<ProposerConfig>(r#"{"mode": "command", "command": ["sh"]}"#);
+        assert!(started.unwrap_err().to_string().contains("unknown field `command`"));
+        let sent = serde_json::to_string(&ProposerConfig::default()).unwrap();
+        assert!(!sent.contains("program"), "runs of older releases keep their hash: {sent}");
     }
 
     #[test]

@@ -235,6 +235,7 @@ pub(super) fn outcome(record: &Record, document: &SourceDocument, entries: &Entr
         schema_depth: None,
         server: None,
         published: None,
+        tool_rescans: std::collections::BTreeMap::new(),
     };
     outcome.published = Entries::of(record, &document.text, &outcome).difference(entries);
     outcome

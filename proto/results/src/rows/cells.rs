@@ -1,6 +1,9 @@
 //! Cells of a batch, typed, and what is wrong with one.
 
+use std::sync::Arc;
+
 use arrow_array::{Array, Float64Array, ListArray, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field};
 
 /// Why a row is not an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -56,4 +59,9 @@ pub(super) fn word<T>(
 
 pub(super) fn illegal(column: &'static str, text: &str) -> DecodeError {
     DecodeError::Cell { column, text: text.chars().take(80).collect() }
+}
+
+/// What the lists of columns hold.
+pub(super) fn item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Utf8, false))
 }

@@ -13,6 +13,7 @@ use domain::outcome::{
 use domain::patch::Patch;
 
 use super::cells::{DecodeError, illegal, later, number, text, texts, typed, word};
+use super::rescan::RescanColumns;
 use super::server::ServerColumns;
 use crate::schema as col;
 
@@ -24,6 +25,7 @@ macro_rules! columns {
             /// Parts of earlier releases do not have it.
             estimated_tokens: Option<&'a UInt64Array>,
             server: ServerColumns<'a>,
+            rescans: RescanColumns<'a>,
         }
 
         impl<'a> Columns<'a> {
@@ -32,6 +34,7 @@ macro_rules! columns {
                     $($field: typed::<$array>(batch, col::$name)?,)*
                     estimated_tokens: later(batch, col::ESTIMATED_TOKENS)?,
                     server: ServerColumns::of(batch)?,
+                    rescans: RescanColumns::of(batch)?,
                 })
             }
         }
@@ -146,6 +149,7 @@ impl Columns<'_> {
             schema_depth: self.server.depth(row)?,
             server: self.server.answers(row)?.map(Arc::new),
             published: text(self.published, row).map(str::to_owned),
+            tool_rescans: self.rescans.of_row(row),
         })
     }
 

@@ -8,12 +8,13 @@ use arrow_array::{
     UInt64Array,
 };
 use arrow_schema::ArrowError;
-use arrow_schema::{DataType, Field};
+use domain::api_server::SchemaDepth;
+use domain::api_server::ServerAnswer;
 use domain::ids::RunId;
 use domain::outcome::{GateResult, Outcome, Proposal, Verdict};
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::ServerAnswer;
 
+use super::cells::item;
+use super::rescan;
 use crate::schema as col;
 
 /// One row per outcome, in the order given.
@@ -29,6 +30,7 @@ pub(crate) fn encode(run_id: &RunId, rows: &[Outcome]) -> Result<RecordBatch, Ar
                 .or_else(|| timing(name, rows))
                 .or_else(|| execution(name, rows))
                 .or_else(|| server(name, rows))
+                .or_else(|| rescan::column(name, rows))
                 .ok_or_else(|| ArrowError::SchemaError(format!("column {name} has no encoder")))
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -254,10 +256,6 @@ fn json_of_proposals(
 
 fn texts<'a>(rows: &'a [Outcome], get: impl Fn(&'a Outcome) -> &'a [String]) -> ArrayRef {
     lists(rows, |row, push| get(row).iter().for_each(|text| push(text)))
-}
-
-fn item() -> Arc<Field> {
-    Arc::new(Field::new("item", DataType::Utf8, false))
 }
 
 fn lists<'a>(rows: &'a [Outcome], fill: impl Fn(&'a Outcome, &mut dyn FnMut(&str))) -> ArrayRef {

@@ -3,6 +3,7 @@
 mod cells;
 mod decode;
 mod encode;
+mod rescan;
 mod server;
 
 pub use cells::DecodeError;

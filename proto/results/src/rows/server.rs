@@ -1,8 +1,8 @@
 //! The columns of what an API server answered. Parts of earlier releases do not have them.
 
 use arrow_array::{Array, BooleanArray, ListArray, RecordBatch, StringArray};
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
+use domain::api_server::SchemaDepth;
+use domain::api_server::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
 
 use super::cells::{DecodeError, illegal, later, text, texts, word};
 use crate::schema as col;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may use (outside its tests).
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("analysis", &["results", "cli-support", "domain", "sensitive"]),
     ("coordinator", &["probe", "worker", "corpus", "llm", "proto", "results", "cli-support", "domain"]),
     ("probe", &["cli-support", "domain", "llm"]),
@@ -17,11 +17,13 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "api-server",
             "engine",
             "paper",
+            "proposers",
             "corpus",
             "llm",
             "mock-llm",
             "proto",
             "results",
+            "scanners",
             "cli-support",
             "domain",
             "sensitive",
@@ -30,6 +32,8 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("api-server", &["engine", "domain"]),
     ("engine", &["domain", "sensitive"]),
     ("paper", &["engine", "domain"]),
+    ("proposers", &["engine", "domain", "sensitive"]),
+    ("scanners", &["domain"]),
     ("corpus", &["engine", "results", "domain"]),
     ("llm", &["domain"]),
     ("mock-llm", &["cli-support", "llm", "domain"]),
@@ -45,11 +49,12 @@ const ARROWS: [(&str, &[&str]); 16] = [
 const HEAVY: [&str; 3] = ["arrow", "datafusion", "polars"];
 
 /// What a crate must never bring, directly.
-const NEVER: [(&str, &[&str]); 9] = [
+const NEVER: [(&str, &[&str]); 10] = [
     ("domain", &["tokio", "tonic", "arrow-array", "parquet", "object_store"]),
     ("engine", &["tokio", "tonic", "arrow-array", "parquet", "rand"]),
     ("paper", &["tokio", "tonic", "arrow-array", "parquet", "rand"]),
     ("api-server", &["tonic", "prost", "arrow-array", "parquet", "rusqlite"]),
+    ("scanners", &["tokio", "tonic", "prost", "arrow-array", "parquet", "rusqlite"]),
     ("llm", &["tonic", "prost", "arrow-array", "parquet", "rusqlite", "kube", "json-patch"]),
     ("proto", &["arrow-array", "parquet", "rusqlite"]),
     ("results", &["tonic", "prost", "rusqlite"]),

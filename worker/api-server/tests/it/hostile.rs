@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use api_server::{ApiServer, ConnectError, Limits, Source, Unreachable};
 use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
-use domain::server_verdict::ServerClass;
+use domain::api_server::ServerClass;
 use futures::StreamExt as _;
 use serde_json::json;
 

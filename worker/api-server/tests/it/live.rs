@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api_server::control_plane::{Options, find};
 use api_server::{ApiServer, ConnectError, Limits, Source, Unreachable};
-use domain::server_verdict::ServerClass;
+use domain::api_server::ServerClass;
 use domain::testing::skipped_optional;
 
 use crate::fake::pod;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::time::Instant;
 
 use api_server::{ApiServer, Limits};
-use domain::server_verdict::{ServerClass, ServerVerdict};
+use domain::api_server::{ServerClass, ServerVerdict};
 use domain::testing::corpus;
 use flate2::read::GzDecoder;
 use futures::StreamExt as _;

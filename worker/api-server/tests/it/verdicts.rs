@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use api_server::{ConnectError, Unreachable};
 use axum::http::HeaderValue;
-use domain::server_verdict::ServerClass;
+use domain::api_server::ServerClass;
 use serde_json::json;
 
 use crate::fake::{Fake, answer, limits, pod, status};

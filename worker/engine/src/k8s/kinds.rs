@@ -6,7 +6,10 @@
 use crate::document::Identity;
 
 /// A built-in kind that policies look at, and the groups that serve it or served it.
-const BUILT_IN: [(&str, &[&str]); 17] = [
+const BUILT_IN: [(&str, &[&str]); 26] = [
+    ("ClusterRole", &["rbac.authorization.k8s.io"]),
+    ("ClusterRoleBinding", &["rbac.authorization.k8s.io"]),
+    ("ConfigMap", &[""]),
     ("CronJob", &["batch"]),
     ("DaemonSet", &["apps", "extensions"]),
     ("Deployment", &["apps", "extensions"]),
@@ -14,6 +17,8 @@ const BUILT_IN: [(&str, &[&str]); 17] = [
     ("DeploymentConfig", &["apps.openshift.io", ""]),
     ("EndpointSlice", &["discovery.k8s.io"]),
     ("Endpoints", &[""]),
+    ("HorizontalPodAutoscaler", &["autoscaling", "extensions"]),
+    ("Ingress", &["networking.k8s.io", "extensions"]),
     ("Job", &["batch", "extensions"]),
     ("NetworkPolicy", &["networking.k8s.io", "extensions"]),
     ("Pod", &[""]),
@@ -21,9 +26,13 @@ const BUILT_IN: [(&str, &[&str]); 17] = [
     ("PodTemplate", &[""]),
     ("ReplicaSet", &["apps", "extensions"]),
     ("ReplicationController", &[""]),
+    ("Role", &["rbac.authorization.k8s.io"]),
+    ("RoleBinding", &["rbac.authorization.k8s.io"]),
     ("Secret", &[""]),
+    ("SecurityContextConstraints", &["security.openshift.io", ""]),
     ("Service", &[""]),
     ("ServiceAccount", &[""]),
+    ("ServiceMonitor", &["monitoring.coreos.com"]),
     ("StatefulSet", &["apps"]),
 ];
 

@@ -4,6 +4,7 @@
 pub mod dependants;
 pub mod immutable;
 mod kinds;
+pub mod label_selector;
 pub mod names;
 pub mod neighbours;
 pub mod node_agent;

@@ -1,6 +1,7 @@
 //! Locates the pods, containers and volumes of a document.
 
 use domain::pointer::Pointer;
+use domain::record::reference::Reference;
 use domain::record::{Neighbour, Neighbours};
 use serde_json::{Map, Value};
 
@@ -196,6 +197,14 @@ impl<'a> View<'a> {
     /// The pod of a container.
     pub fn pod_of(&self, container: &Container<'_>) -> Option<&Pod<'a>> {
         self.pods.get(container.pod)
+    }
+
+    /// What the object refers to, of what is known.
+    pub fn references(&self) -> impl Iterator<Item = &'a Reference> + use<'a> {
+        self.neighbours.objects().iter().filter_map(|neighbour| match neighbour {
+            Neighbour::Reference(reference) => Some(reference),
+            _ => None,
+        })
     }
 
     /// The neighbours that are known, in the object's own namespace.

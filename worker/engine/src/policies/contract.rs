@@ -112,6 +112,12 @@ pub trait Policy: Sync {
     /// What a right repair may touch. Everything else is collateral, for every proposer.
     fn scope(&self) -> &'static Scope;
 
+    /// Policies whose findings a right repair of this one may bring along, because it puts a lesser evil in the place of a
+    /// greater one.
+    fn may_bring(&self) -> &'static [PolicyId] {
+        &[]
+    }
+
     /// Every violation in the document.
     fn detect(&self, view: &View<'_>) -> Vec<Finding>;
 

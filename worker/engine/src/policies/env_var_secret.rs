@@ -232,6 +232,12 @@ impl Policy for EnvVarSecret {
         &SCOPE
     }
 
+    /// What was written in the open is read from a Secret, and from its file by who changes the program. It may be one that the
+    /// pod uses already and no manifest shows.
+    fn may_bring(&self) -> &'static [PolicyId] {
+        &[PolicyId::ReadSecretFromEnvVar, PolicyId::EnvValueFrom]
+    }
+
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {
         let found = view.containers.iter().flat_map(literals).map(|literal| Finding {
             policy: self.id(),

@@ -56,6 +56,11 @@ impl Policy for LivenessPort {
         &SCOPE
     }
 
+    /// The program listens there already: to say so is none of the harm that low ports do.
+    fn may_bring(&self) -> &'static [PolicyId] {
+        &[PolicyId::PrivilegedPorts]
+    }
+
     fn detect(&self, view: &View<'_>) -> Vec<Finding> {
         probe_ports::detect(PROBE, view)
     }

@@ -10,7 +10,8 @@
 //! # Repair
 //! The flag becomes false in the pod spec that sets it, wherever that stands: at `/spec/template/spec` of a Deployment,
 //! not at its `/spec`, where nobody reads it. `dnsPolicy: ClusterFirstWithHostNet` becomes `ClusterFirst`. Host ports
-//! that the containers publish stay published; that is the business of `no_host_ports`.
+//! that the containers publish stay published; that is the business of `no_host_ports`. Where a container is a process of its
+//! Windows node, which needs the flag, a person decides.
 //!
 //! # Example
 //! ```yaml
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
+use super::no_host_process;
 use super::scope::{Scope, To, any_container, may};
 use crate::k8s::View;
 
@@ -70,6 +72,13 @@ impl Policy for NoHostNetwork {
     }
 
     fn fix(&self, view: &View<'_>, _rules: &RulesConfig) -> Fix {
+        let is_found = view.pods.iter().any(|pod| host_flag::is_set(pod, FLAG));
+        if is_found && no_host_process::is_on_host(view) {
+            // Kubernetes documentation, *Create a Windows HostProcess Pod*: the API server refuses one without the flag.
+            let reason = "a container is a process of its Windows node, which needs the network of the node: replace it by one that \
+                          runs in a container first, or except the finding";
+            return Fix::NeedsReview { reason: reason.to_owned() };
+        }
         host_flag::fix(view, FLAG, |editor, pod| {
             if pod.spec.get("dnsPolicy").and_then(Value::as_str) == Some("ClusterFirstWithHostNet") {
                 editor.set(&pod.pointer.child("dnsPolicy"), json!("ClusterFirst"));
@@ -80,12 +89,23 @@ impl Policy for NoHostNetwork {
 
 #[cfg(test)]
 mod tests {
+    use domain::record::Neighbours;
+
     use super::*;
     use crate::testing::{document, fix_of, fixture_holds, messages};
 
     #[test]
     fn fixtures() {
         fixture_holds(&NoHostNetwork);
+    }
+
+    #[test]
+    fn a_process_of_a_windows_node_keeps_the_network_of_its_node() {
+        let document = document(
+            "kind: Pod\nspec: {hostNetwork: true, containers: [{name: a, securityContext: {windowsOptions: {hostProcess: true}}}]}",
+        );
+        let fix = NoHostNetwork.fix(&View::new(&document, &Neighbours::Unknown), &RulesConfig::default());
+        assert!(matches!(fix, Fix::NeedsReview { .. }), "{fix:?}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `no_host_ports`: no container takes a port of its node.
 //!
 //! # What it checks
-//! `hostPort` of every container port, with whatever value (built-in check `host-ports`).
+//! `hostPort` of every container port, with whatever value but 0, which means none (built-in check `host-ports`; the control
+//! *Host Ports* of the Pod Security Standards, *Baseline*).
 //!
 //! # Why
 //! A host port is open on the node's own addresses, past Services and often past network policies, and allows one such
@@ -22,6 +23,7 @@ use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::pointer::Pointer;
 use domain::policy::PolicyId;
+use serde_json::Value;
 
 use super::contract::{Check, Finding, Fix, Policy, Severity};
 use super::host_flag;
@@ -39,8 +41,8 @@ const CHECK: Check = Check {
 
 /// The pointers of a container's host ports.
 fn host_ports(container: &Container<'_>) -> Vec<Pointer> {
-    let ports =
-        container.maps("ports").filter(|(_, port)| port.get("hostPort").is_some_and(|port| !port.is_null()));
+    let is_taken = |port: &Value| !port.is_null() && port.as_i64() != Some(0);
+    let ports = container.maps("ports").filter(|(_, port)| port.get("hostPort").is_some_and(is_taken));
     ports.map(|(index, _)| container.pointer.child("ports").index(index).child("hostPort")).collect()
 }
 
@@ -52,9 +54,7 @@ const SCOPE: Scope = Scope {
             "{container}/ports/*/hostIP",
             &[To::If("removed with the port", |site| {
                 site.change.is.is_none()
-                    && site
-                        .entry_after()
-                        .is_some_and(|port| port.get("hostPort").is_none_or(serde_json::Value::is_null))
+                    && site.entry_after().is_some_and(|port| port.get("hostPort").is_none_or(Value::is_null))
             })],
         ),
     ],
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn every_value_of_every_container_at_its_true_index() {
         let document = document(
-            "kind: Pod\nspec: {containers: [{name: a, ports: [5, {hostPort: 0}, {hostPort: null}, {hostPort: '80'}]}], initContainers: [null, {name: b, ports: [{hostPort: 1}]}]}",
+            "kind: Pod\nspec: {containers: [{name: a, ports: [5, {hostPort: 2}, {hostPort: null}, {hostPort: '80'}, {hostPort: 0}]}], initContainers: [null, {name: b, ports: [{hostPort: 1}]}]}",
         );
         assert_eq!(messages(&NoHostPorts, &document).len(), 3);
         assert_eq!(

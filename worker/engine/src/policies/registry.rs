@@ -10,6 +10,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn Policy> {
 }
 
 /// The policy of an id.
+#[expect(clippy::too_many_lines, reason = "a table: a row for each policy")]
 pub fn policy(id: PolicyId) -> &'static dyn Policy {
     match id {
         PolicyId::NoLatestTag => &super::no_latest_tag::NoLatestTag,
@@ -50,6 +51,69 @@ pub fn policy(id: PolicyId) -> &'static dyn Policy {
         PolicyId::NoAntiAffinity => &super::no_anti_affinity::NoAntiAffinity,
         PolicyId::InvalidTargetPorts => &super::invalid_target_ports::InvalidTargetPorts,
         PolicyId::MismatchingSelector => &super::mismatching_selector::MismatchingSelector,
+        PolicyId::AccessToCreatePods => &super::access_to_create_pods::AccessToCreatePods,
+        PolicyId::AccessToSecrets => &super::access_to_secrets::AccessToSecrets,
+        PolicyId::ClusterAdminRoleBinding => &super::cluster_admin_role_binding::ClusterAdminRoleBinding,
+        PolicyId::WildcardInRules => &super::wildcard_in_rules::WildcardInRules,
+        PolicyId::DanglingHorizontalPodAutoscaler => {
+            &super::dangling_horizontal_pod_autoscaler::DanglingHorizontalPodAutoscaler
+        }
+        PolicyId::DanglingIngress => &super::dangling_ingress::DanglingIngress,
+        PolicyId::DanglingNetworkPolicy => &super::dangling_network_policy::DanglingNetworkPolicy,
+        PolicyId::DanglingNetworkPolicyPeer => {
+            &super::dangling_network_policy_peer::DanglingNetworkPolicyPeer
+        }
+        PolicyId::DanglingServiceMonitor => &super::dangling_service_monitor::DanglingServiceMonitor,
+        PolicyId::DefaultServiceAccount => &super::default_service_account::DefaultServiceAccount,
+        PolicyId::DnsConfigOptions => &super::dns_config_options::DnsConfigOptions,
+        PolicyId::EnvValueFrom => &super::env_value_from::EnvValueFrom,
+        PolicyId::ExposedServices => &super::exposed_services::ExposedServices,
+        PolicyId::HpaMinimumThreeReplicas => &super::hpa_minimum_three_replicas::HpaMinimumThreeReplicas,
+        PolicyId::MinimumThreeReplicas => &super::minimum_three_replicas::MinimumThreeReplicas,
+        PolicyId::NoExtensionsV1beta => &super::no_extensions_v1beta::NoExtensionsV1beta,
+        PolicyId::NoLivenessProbe => &super::no_liveness_probe::NoLivenessProbe,
+        PolicyId::NoNodeAffinity => &super::no_node_affinity::NoNodeAffinity,
+        PolicyId::NoReadinessProbe => &super::no_readiness_probe::NoReadinessProbe,
+        PolicyId::NoRollingUpdateStrategy => &super::no_rolling_update_strategy::NoRollingUpdateStrategy,
+        PolicyId::NonIsolatedPod => &super::non_isolated_pod::NonIsolatedPod,
+        PolicyId::PdbMaxUnavailable => &super::pdb_max_unavailable::PdbMaxUnavailable,
+        PolicyId::PdbMinAvailable => &super::pdb_min_available::PdbMinAvailable,
+        PolicyId::PriorityClassName => &super::priority_class_name::PriorityClassName,
+        PolicyId::PrivilegedPorts => &super::privileged_ports::PrivilegedPorts,
+        PolicyId::ReadSecretFromEnvVar => &super::read_secret_from_env_var::ReadSecretFromEnvVar,
+        PolicyId::RequiredAnnotationEmail => &super::required_annotation_email::RequiredAnnotationEmail,
+        PolicyId::RequiredLabelOwner => &super::required_label_owner::RequiredLabelOwner,
+        PolicyId::RestartPolicy => &super::restart_policy::RestartPolicy,
+        PolicyId::SccDenyPrivilegedContainer => {
+            &super::scc_deny_privileged_container::SccDenyPrivilegedContainer
+        }
+        PolicyId::SortedKeys => &super::sorted_keys::SortedKeys,
+        PolicyId::UnsafeProcMount => &super::unsafe_proc_mount::UnsafeProcMount,
+        PolicyId::UseNamespace => &super::use_namespace::UseNamespace,
+        PolicyId::WritableHostMount => &super::writable_host_mount::WritableHostMount,
+        PolicyId::BaselineCapabilities => &super::baseline_capabilities::BaselineCapabilities,
+        PolicyId::BaselineSeccomp => &super::baseline_seccomp::BaselineSeccomp,
+        PolicyId::BaselineAppArmor => &super::baseline_app_armor::BaselineAppArmor,
+        PolicyId::BaselineSelinux => &super::baseline_selinux::BaselineSelinux,
+        PolicyId::BaselineProcMount => &super::baseline_proc_mount::BaselineProcMount,
+        PolicyId::BaselineSysctls => &super::baseline_sysctls::BaselineSysctls,
+        PolicyId::NoHostProcess => &super::no_host_process::NoHostProcess,
+        PolicyId::NoProbeHost => &super::no_probe_host::NoProbeHost,
+        PolicyId::RestrictedCapabilities => &super::restricted_capabilities::RestrictedCapabilities,
+        PolicyId::RestrictedNonRoot => &super::restricted_non_root::RestrictedNonRoot,
+        PolicyId::NoRootUser => &super::no_root_user::NoRootUser,
+        PolicyId::RestrictedVolumes => &super::restricted_volumes::RestrictedVolumes,
+        PolicyId::WindowsOsName => &super::windows_os_name::WindowsOsName,
+        PolicyId::EscalationVerbs => &super::escalation_verbs::POLICY,
+        PolicyId::AccessToExec => &super::access_to_exec::POLICY,
+        PolicyId::AccessToNodeProxy => &super::access_to_node_proxy::POLICY,
+        PolicyId::AccessToCreateTokens => &super::access_to_create_tokens::POLICY,
+        PolicyId::AccessToApproveCertificates => &super::access_to_approve_certificates::POLICY,
+        PolicyId::AccessToAdmissionWebhooks => &super::access_to_admission_webhooks::POLICY,
+        PolicyId::AccessToCreateVolumes => &super::access_to_create_volumes::POLICY,
+        PolicyId::AccessToCreateWorkloads => &super::access_to_create_workloads::POLICY,
+        PolicyId::DefaultAccountBinding => &super::default_account_binding::DefaultAccountBinding,
+        PolicyId::AnonymousBinding => &super::anonymous_binding::AnonymousBinding,
     }
 }
 

@@ -93,7 +93,12 @@ fn is_open(view: &View<'_>, container: &Container<'_>, rules: &RulesConfig) -> b
 }
 
 /// Removes the 0 that holds for the container: its own, then its pod's if that comes to hold. What holds afterwards.
-fn drop_zero(editor: &mut Editor, view: &View<'_>, container: &Container<'_>, key: &str) -> Option<i64> {
+pub(super) fn drop_zero(
+    editor: &mut Editor,
+    view: &View<'_>,
+    container: &Container<'_>,
+    key: &str,
+) -> Option<i64> {
     let own_at = container.security_pointer(&[key]);
     let own = editor.value(&own_at).filter(|value| !value.is_null()).map(Value::as_i64);
     match own {

@@ -5,12 +5,16 @@ mod excerpt;
 pub mod guard;
 pub mod mask;
 pub mod parse;
+pub mod program;
 pub mod prompt;
 pub mod review;
 pub mod rules;
 pub mod sanitise;
+mod smallest;
 
 use domain::outcome::Proposal;
+
+pub use smallest::smallest_patch;
 
 /// What the proposer decided.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::excerpt::excerpt;
 use super::mask::Masked;
+use crate::policies;
 
 /// What every question begins with.
 const SYSTEM: &str = "You repair Kubernetes manifests. You are given one manifest and one policy violation in it, and \
@@ -142,6 +143,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// What the right repair of a policy looks like.
+#[expect(clippy::too_many_lines, reason = "a table: a row for each policy")]
 fn guidance(policy: PolicyId) -> &'static str {
     use PolicyId as P;
     match policy {
@@ -168,6 +170,43 @@ fn guidance(policy: PolicyId) -> &'static str {
         P::NoHostPid => "hostPID: false in the pod spec.",
         P::NoHostIpc => "hostIPC: false in the pod spec.",
         P::NoHostPorts => "remove hostPort from every port.",
+        P::BaselineCapabilities => {
+            "take every capability that containers do not get by default out of capabilities.add."
+        }
+        P::RestrictedCapabilities => {
+            "securityContext.capabilities.drop: [ALL] in every container, and at most NET_BIND_SERVICE under `add`."
+        }
+        P::BaselineSeccomp => {
+            "seccompProfile.type: RuntimeDefault wherever the pod or a container sets another."
+        }
+        P::BaselineAppArmor => {
+            "remove the appArmorProfile, and the annotation, that is neither the runtime's nor Localhost."
+        }
+        P::BaselineProcMount => "remove securityContext.procMount from the container.",
+        P::BaselineSysctls => {
+            "remove the entries of securityContext.sysctls that are not on the list of safe ones."
+        }
+        P::RestrictedNonRoot => {
+            "securityContext.runAsNonRoot: true in the pod or in every container, nowhere false; no runAsUser of 0 beside it."
+        }
+        P::NoRootUser => "remove runAsUser where it is 0, or name the number of the image's own user.",
+        P::WindowsOsName => "os.name: windows in the pod spec.",
+        P::BaselineSelinux
+        | P::NoHostProcess
+        | P::NoProbeHost
+        | P::RestrictedVolumes
+        | P::EscalationVerbs
+        | P::AccessToExec
+        | P::AccessToNodeProxy
+        | P::AccessToCreateTokens
+        | P::AccessToApproveCertificates
+        | P::AccessToAdmissionWebhooks
+        | P::AccessToCreateVolumes
+        | P::AccessToCreateWorkloads
+        | P::DefaultAccountBinding
+        | P::AnonymousBinding => {
+            "the smallest change that clears the violation and keeps what the object is for."
+        }
         P::EnvVarSecret => {
             "replace the literal value by valueFrom.secretKeyRef (name and key); use a Secret that the pod already mounts \
              where one fits."
@@ -199,6 +238,7 @@ fn guidance(policy: PolicyId) -> &'static str {
         P::MismatchingSelector => {
             "let the labels of the pod template match spec.selector; the selector cannot change."
         }
+        further => policies::policy(further).checks().first().map_or("", |check| check.remedy),
     }
 }
 

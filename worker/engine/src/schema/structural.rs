@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use domain::pointer::Pointer;
 use serde_json::{Map, Value};
 

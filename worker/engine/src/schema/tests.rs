@@ -1,6 +1,6 @@
 //! The embedded file, and the rules on small documents.
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use domain::pointer::Pointer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn the_embedded_files_are_the_recorded_ones() {
     for (release, embedded) in KubernetesRelease::all().zip(EMBEDDED) {
         let text = decompress(embedded).unwrap();
         let hash = Sha256::digest(&text).iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
-        hashes.push_str(&format!("{hash}  kubernetes-{release}.json\n"));
+        hashes.extend([hash.as_str(), "  kubernetes-", &release.to_string(), ".json\n"]);
         assert_eq!(Structural::of(release).version(), format!("{release}.0"));
     }
     assert_eq!(hashes, include_str!("../../schemas/kubernetes.sha256"));

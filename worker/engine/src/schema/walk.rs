@@ -1,6 +1,6 @@
 //! Validates one object against one definition: fields, types, missing fields.
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use domain::pointer::Pointer;
 use serde_json::{Map, Number, Value};
 

@@ -1,8 +1,9 @@
 //! The rule of the admission plug-in `ServiceAccount`, for servers that are started without it because their service accounts
 //! are made by nobody: a Pod is refused whose account does not exist.
 
+use domain::api_server::{ServerCause, ServerClass};
+use domain::config::DetectorConfig;
 use domain::record::{Neighbour, Neighbours};
-use domain::server_verdict::{ServerCause, ServerClass};
 use serde_json::Value;
 
 use super::gates::neighbours_after;
@@ -42,7 +43,7 @@ fn missing_account(
     companions: &[Value],
 ) -> Option<(String, String)> {
     let document = Document::from_value(object.clone()).ok()?;
-    let neighbours = neighbours_after(neighbours, companions);
+    let neighbours = neighbours_after(neighbours, companions, DetectorConfig::default());
     let view = View::new(&document, &neighbours);
     let spec = object.get("spec")?;
     let name = ["serviceAccountName", "serviceAccount"]
@@ -58,7 +59,7 @@ fn missing_account(
 
 #[cfg(test)]
 mod tests {
-    use domain::server_verdict::ServerVerdict;
+    use domain::api_server::ServerVerdict;
     use serde_json::json;
 
     use super::*;

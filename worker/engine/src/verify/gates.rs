@@ -1,16 +1,16 @@
 //! Runs the gates in their order, except those that the configuration disables (for ablation studies), and assigns the
 //! fault of a failure.
 
-use domain::config::RunConfig;
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
+use domain::config::{DetectorConfig, RunConfig};
 use domain::outcome::{Fault, Gate, GateResult, Gates, Proposal, Verdict};
-use domain::policy::PolicyName;
+use domain::policy::{PolicyId, PolicyName};
 use domain::record::Neighbours;
 use serde_json::Value;
 
 use super::server_result::ServerResult;
 use super::{apply, collateral as extra, policy, rescan, safety, schema};
-use crate::detect::detect;
+use crate::detect::{detect, detect_with};
 use crate::document::{Document, Identity};
 use crate::k8s::{View, dependants, neighbours};
 use crate::policies::Finding;
@@ -21,7 +21,7 @@ pub type Clock<'c> = &'c dyn Fn() -> f64;
 /// Findings and schema verdict of an unpatched document: computed once, used for every record of the document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Before {
-    /// All findings.
+    /// The findings of the configured policies.
     pub findings: Vec<Finding>,
     /// The schema gate's verdict.
     pub schema: GateResult,
@@ -29,9 +29,9 @@ pub struct Before {
     pub server: Option<ServerResult>,
 }
 
-/// Runs all detectors on an unpatched document and, if it is enabled, the schema gate.
+/// Runs the detectors on an unpatched document and, if it is enabled, the schema gate.
 pub fn examine(document: &Document, neighbours: &Neighbours, config: &RunConfig, clock: Clock<'_>) -> Before {
-    let findings = detect(&View::new(document, neighbours));
+    let findings = detect(&View::new(document, neighbours), config.detector.policies());
     let schema = if runs(Gate::Schema, config) {
         timed(clock, || schema::of_document(document, config.verifier.kubernetes))
     } else {
@@ -125,7 +125,8 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
         };
     };
 
-    let patched_neighbours = neighbours_after(candidate.neighbours, &candidate.proposal.companions);
+    let patched_neighbours =
+        neighbours_after(candidate.neighbours, &candidate.proposal.companions, config.detector);
     let before = View::new(candidate.document, candidate.neighbours);
     let after = View::new(&patched, &patched_neighbours);
     let mut new_violations = Vec::new();
@@ -155,14 +156,15 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
             timed(clock, || schema_after(candidate.document, &patched.value, candidate.proposal, release));
     }
     if runs(Gate::Rescan, config) {
+        let wanted = config.detector.policies();
         gates.rescan = timed(clock, || {
             let mut found = rescan::compare(
                 (&before, &candidate.before.findings),
-                (&after, &detect(&after)),
+                (&after, &detect_with(&after, wanted, candidate.policy)),
                 candidate.policy,
                 holds,
             );
-            found.new.extend(companion_findings(&candidate.proposal.companions));
+            found.new.extend(companion_findings(&candidate.proposal.companions, wanted));
             found.new.extend(dependants::left_behind(&before, &after));
             new_violations.clone_from(&found.new);
             GateResult::from_errors(found.remaining.into_iter().chain(found.new).collect())
@@ -189,11 +191,18 @@ pub fn collateral(candidate: Candidate<'_>, patched: &Value, config: &RunConfig)
 
 /// The neighbours of the patched document: those before the patch and what the companions offer. Unknown neighbours
 /// become the companions' offers alone, or stay unknown if there are none.
-pub(super) fn neighbours_after(before: &Neighbours, companions: &[Value]) -> Neighbours {
+pub(super) fn neighbours_after(
+    before: &Neighbours,
+    companions: &[Value],
+    detector: DetectorConfig,
+) -> Neighbours {
     let offers: Vec<_> = companions
         .iter()
         .filter_map(|companion| Document::from_value(companion.clone()).ok())
-        .filter_map(|companion| neighbours::offer(&companion))
+        .flat_map(|companion| {
+            let reference = detector.is_beyond_paper().then(|| neighbours::reference(&companion)).flatten();
+            neighbours::offer(&companion).into_iter().chain(reference)
+        })
         .collect();
     if offers.is_empty() {
         return before.clone();
@@ -218,10 +227,11 @@ fn schema_after(
     result
 }
 
-fn companion_findings(companions: &[Value]) -> Vec<String> {
+fn companion_findings(companions: &[Value], wanted: &[PolicyId]) -> Vec<String> {
     let documents = companions.iter().filter_map(|value| Document::from_value(value.clone()).ok());
     documents
-        .flat_map(|document| detect(&View::new(&document, &Neighbours::Unknown)))
+        .flat_map(|document| detect(&View::new(&document, &Neighbours::Unknown), wanted))
+        .filter(|finding| finding.policy != rescan::OF_THE_TEXT)
         .map(|finding| format!("companion: {}: {}", finding.policy, finding.message))
         .collect()
 }

@@ -1,11 +1,11 @@
-//! Gate *rescan*: all policies over the patched document; the target is cleared and nothing is new.
+//! Gate *rescan*: the configured policies over the patched document; the target is cleared and nothing is new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::policy::PolicyName;
+use domain::policy::{PolicyId, PolicyName};
 
 use crate::k8s::View;
-use crate::policies::Finding;
+use crate::policies::{self, Finding};
 use crate::steps::spend;
 
 /// What a rescan found wrong.
@@ -16,6 +16,9 @@ pub(super) struct Rescan {
     /// Findings that the original document did not have, as `policy: message`.
     pub(super) new: Vec<String>,
 }
+
+/// Judges the order of keys, which a JSON Patch does not say: it is decided where the repair is written.
+pub(super) const OF_THE_TEXT: PolicyId = PolicyId::SortedKeys;
 
 /// Compares the findings before and after, as multisets of (policy, check, container).
 ///
@@ -33,6 +36,10 @@ pub(super) fn compare(
         *known.entry(containers.0.place(finding)).or_default() += 1;
     }
     let mut rescan = Rescan::default();
+    let accepted = match target {
+        PolicyName::Known(id) => policies::policy(*id).may_bring(),
+        PolicyName::Unknown(_) => &[],
+    };
     spend(before.1.len());
     for finding in after.1 {
         spend(1);
@@ -45,7 +52,7 @@ pub(super) fn compare(
             }
         } else if let Some(left) = left {
             *left -= 1;
-        } else {
+        } else if !accepted.contains(&finding.policy) && finding.policy != OF_THE_TEXT {
             rescan.new.push(text);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use domain::outcome::GateResult;
 use serde_json::Value;
 

@@ -1,11 +1,11 @@
 //! Gate *schema*, at its server depth: what an API server answered decides, or is compared with the embedded verdict. The
 //! answers are handed in.
 
+use domain::api_server::KubernetesRelease;
+use domain::api_server::SchemaDepth;
+use domain::api_server::{ServerAnswer, ServerClass};
 use domain::config::VerifierConfig;
-use domain::kubernetes::KubernetesRelease;
 use domain::outcome::{Fault, GateResult, Gates, Verdict};
-use domain::schema_depth::SchemaDepth;
-use domain::server_verdict::{ServerAnswer, ServerClass};
 
 use super::gates::{Before, Verification, fault};
 use super::server_result::ServerResult;
@@ -105,13 +105,13 @@ fn disagrees<'a>(embedded: &GateResult, answers: impl IntoIterator<Item = &'a Se
 
 #[cfg(test)]
 mod tests {
+    use domain::api_server::{ServerCause, ServerVerdict};
     use domain::config::RunConfig;
     use domain::outcome::Proposal;
     use domain::patch::{Op, Patch};
     use domain::pointer::Pointer;
     use domain::policy::{PolicyId, PolicyName};
     use domain::record::Neighbours;
-    use domain::server_verdict::{ServerCause, ServerVerdict};
 
     use super::*;
     use crate::verify::{Candidate, examine, verify};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::server_verdict::{ServerAnswer, ServerVerdict};
+use domain::api_server::{ServerAnswer, ServerVerdict};
 
 /// What an API server answered about a document.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,8 @@
-//! The engine from outside: policies and gates over the published runs, and properties over inputs made to break them.
+//! The engine from outside: policies and gates over the published runs and against kube-linter, and properties over inputs made to break them.
 
+mod full_catalogue;
 mod growth;
+mod kube_linter;
 mod policies;
 mod properties;
 mod schema;

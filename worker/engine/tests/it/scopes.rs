@@ -1,10 +1,13 @@
-//! `policies.md` says what each policy may change, as the policies' own tables have it.
+//! `policies.md` says what each policy may change and what other catalogues call it, as the policies' own tables have it.
 
 #![expect(clippy::disallowed_methods, reason = "the page lies in a file")]
 
 use std::fmt::Write as _;
 use std::path::Path;
 
+use domain::policy::PolicyId;
+use domain::policy::catalogue::Profile;
+use domain::policy::references::References;
 use engine::policies;
 
 const HEAD: &str = "# What a repair may change
@@ -20,6 +23,42 @@ is no change.
 | --- | --- | --- |
 ";
 
+const CATALOGUE: &str = "
+# The catalogue
+
+`paper` are the thirty policies of the paper, which runs and commands look for unless they are told otherwise; `full` are all
+of this page (`--catalogue full`, `detector.catalogue`). A policy without a place above has no repair that a program could know:
+its records are `needs_review`, with what a person must decide. *PSS*: controls of the Pod Security Standards; *CIS*:
+recommendations of the CIS Kubernetes Benchmark 1.9; *NSA*: sections of the Kubernetes Hardening Guide 1.2 of NSA and CISA.
+
+| policy | what holds | catalogue | kube-linter | PSS | CIS | NSA |
+| --- | --- | --- | --- | --- | --- | --- |
+";
+
+const PROFILES: &str = "
+# Profiles
+
+Named sets of policies (`--profile`, `detector.profile`).
+
+| profile | policies |
+| --- | --- |
+";
+
+fn catalogue(text: &mut String) {
+    text.push_str(CATALOGUE);
+    for id in PolicyId::ALL {
+        let catalogue = if PolicyId::PAPER.contains(id) { "paper, full" } else { "full" };
+        let References { kube_linter, pod_security, cis, nsa } = id.references();
+        let cells = [kube_linter, pod_security, cis, nsa].map(|ids| ids.join(", ")).join(" | ");
+        writeln!(text, "| {id} | {} | {catalogue} | {cells} |", id.title()).expect("a text");
+    }
+    text.push_str(PROFILES);
+    for profile in Profile::ALL {
+        let ids: Vec<&str> = profile.policies().iter().map(|id| id.as_str()).collect();
+        writeln!(text, "| {} | {} |", profile.as_str(), ids.join(", ")).expect("a text");
+    }
+}
+
 fn page() -> String {
     let mut text = HEAD.to_owned();
     for policy in policies::all() {
@@ -33,6 +72,7 @@ fn page() -> String {
                 .expect("a text");
         }
     }
+    catalogue(&mut text);
     text
 }
 

@@ -116,6 +116,13 @@ impl Providers {
         Ok(())
     }
 
+    /// The environment variables that hold keys: those that are set, and those of the shipped providers.
+    pub fn key_variables(&self) -> Vec<String> {
+        let shipped = Self::default();
+        let configs = self.all().into_iter().chain(shipped.all()).map(|(_, config)| &config.api_key_env);
+        configs.filter(|variable| !variable.is_empty()).cloned().collect()
+    }
+
     /// The URL of the provider of this mode; empty where the rules propose, or this machine does not have the provider.
     pub fn url(&self, mode: ProposerMode) -> String {
         self.get(mode).map(|(_, config)| config.url()).unwrap_or_default()

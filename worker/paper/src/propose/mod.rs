@@ -60,6 +60,9 @@ pub enum Source<'a> {
 /// a patch that does not apply to the document, is [`Decision::NeedsReview`].
 pub fn propose(document: &Value, policy: &PolicyName, source: Source<'_>) -> Decision {
     let PolicyName::Known(id) = policy else { return Decision::NoRule };
+    if !PolicyId::PAPER.contains(id) {
+        return Decision::NoRule;
+    }
     let view = view(document, *id, source);
     let made = harden(&view, *id);
     let made_for_it = matches!(view, Cow::Borrowed(_));

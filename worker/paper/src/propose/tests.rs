@@ -232,7 +232,7 @@ proptest! {
     #[test]
     fn every_repair_applies_to_its_document(
         document in prop_oneof![manifest(), domain::testing::json()],
-        policy in prop::sample::select(PolicyId::ALL),
+        policy in prop::sample::select(PolicyId::PAPER),
         pruned in any::<bool>(),
     ) {
         let source = if pruned { Source::Record { raw_policy_id: "env" } } else { Source::Manifest };

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::config::Context;
+use domain::record::reference::Reference;
 use domain::record::{Neighbour, Neighbours};
 
 use super::super::kinds::known_kind;
+use super::super::label_selector;
 use super::labels::{ENDPOINTS, service_selector, text_labels};
+use super::referring::{References, Referring, pod_selectors};
 use super::services::{
     NAMING_LABELS, is_candidate, is_controller_label, owner_of, selects, selects_pods_of, service_pairs,
 };
@@ -28,6 +31,8 @@ pub struct Index {
     offers: Vec<Offer>,
     namespaces: BTreeMap<String, Namespace>,
     context: Context,
+    /// What documents refer to; `None` where no policy looks at it.
+    references: Option<References>,
 }
 
 /// What a document of some folder offers.
@@ -75,8 +80,9 @@ impl Namespace {
                     self.custom_by_pair.entry(pair).or_default().push(at);
                 }
             }
-            // No document offers one: who reads the kustomizations adds it.
-            Neighbour::ImageOverride { .. } => {}
+            // No document offers the first: who reads the kustomizations adds it. The second is looked up by who refers to it,
+            // see `with_references`.
+            Neighbour::ImageOverride { .. } | Neighbour::Reference(_) => {}
         }
     }
 }
@@ -108,7 +114,20 @@ impl Index {
             let here = namespaces.entry(effective(offer.neighbour.namespace()).to_owned()).or_default();
             here.add(at, &offer.neighbour);
         }
-        Self { offers, namespaces, context }
+        Self { offers, namespaces, context, references: None }
+    }
+
+    /// Lets documents be judged with what they refer to as well, where the offers have it.
+    #[must_use]
+    pub fn with_references(mut self) -> Self {
+        let mut references = References::default();
+        for (at, offer) in self.offers.iter().enumerate() {
+            if let Neighbour::Reference(reference) = &offer.neighbour {
+                references.add(at, reference);
+            }
+        }
+        self.references = Some(references);
+        self
     }
 
     /// [`Index::related_in`] of a document whose folder does not matter.
@@ -122,18 +141,32 @@ impl Index {
     /// pods; for other kinds none. At most a few, sorted.
     pub fn related_in(&self, document: &Document, folder: &str) -> Neighbours {
         let identity = &document.identity;
-        let Some(here) = self.namespaces.get(identity.effective_namespace()) else {
-            return Neighbours::Known(Vec::new());
-        };
-        let lookup = Lookup { index: self, here, folder };
-        let places = if known_kind(identity) == "Service" {
-            lookup.of_service(document)
-        } else {
-            lookup.of_workload(document)
-        };
+        let mut places = BTreeSet::new();
+        if let Some(here) = self.namespaces.get(identity.effective_namespace()) {
+            let lookup = Lookup { index: self, here, folder };
+            places = match known_kind(identity) {
+                "Service" => lookup.of_service(document),
+                "NetworkPolicy" if self.references.is_some() => lookup.of_network_policy(document),
+                _ => lookup.of_workload(document),
+            };
+        }
+        if let Some(references) = &self.references {
+            let visible = |at: usize| self.reference(at, folder);
+            places.extend(Referring { references, visible: &visible }.of(document));
+        }
         let found: BTreeSet<&Neighbour> =
             places.into_iter().filter_map(|at| Some(&self.offers.get(at)?.neighbour)).collect();
         Neighbours::Known(found.into_iter().cloned().collect())
+    }
+
+    /// The reference at a place, where an object of the folder may be judged with it.
+    fn reference(&self, at: usize, folder: &str) -> Option<&Reference> {
+        let offer = self.offers.get(at)?;
+        let is_visible = self.context == Context::Input || offer.folder == folder;
+        match &offer.neighbour {
+            Neighbour::Reference(reference) if is_visible => Some(reference),
+            _ => None,
+        }
     }
 }
 
@@ -210,6 +243,22 @@ impl<'i> Lookup<'i> {
             named.chain(places(&self.here.custom_by_pair, &(key.clone(), value.clone())))
         });
         by_pair.filter(|at| self.is_in_folder(*at)).collect()
+    }
+
+    /// The first workloads whose pods are selected by each of the selectors of a network policy.
+    fn of_network_policy(&self, policy: &Document) -> BTreeSet<usize> {
+        let selectors = pod_selectors(&policy.value).into_iter().map(|(_, selector)| selector);
+        let found = selectors.flat_map(|selector| {
+            let is_selected = move |at: &usize| match self.offer(*at) {
+                Some(Neighbour::Workload { kind, pod_labels, .. }) => {
+                    kind != ENDPOINTS && label_selector::matches(&selector, pod_labels)
+                }
+                _ => false,
+            };
+            let workloads = self.here.workloads_by_name.values().flatten().copied();
+            workloads.filter(|at| self.is_visible(*at)).filter(is_selected).take(1)
+        });
+        found.collect()
     }
 
     fn of_workload(&self, document: &Document) -> BTreeSet<usize> {

@@ -6,6 +6,8 @@
 mod index;
 mod labels;
 mod offers;
+mod references;
+mod referring;
 mod services;
 
 #[cfg(test)]
@@ -14,6 +16,8 @@ mod tests;
 pub use index::Index;
 pub use labels::{ENDPOINTS, service_selector, text_labels};
 pub use offers::{OFFERING, is_custom_group, offer};
+pub use references::{REFERRED, reference, role_rules};
+pub use referring::{Backend, backends, pod_selectors, value_sources};
 pub use services::{
     IDENTIFYING_LABELS, identifying, is_candidate, is_controller_label, selects, selects_pods_of, serves,
     service_pairs,

@@ -22,6 +22,7 @@ fn names(neighbours: &Neighbours) -> Vec<String> {
             format!("{kind} {name}")
         }
         Neighbour::ImageOverride { image, .. } => image.clone(),
+        Neighbour::Reference(reference) => reference.name().to_owned(),
     };
     neighbours.objects().iter().map(name).collect()
 }

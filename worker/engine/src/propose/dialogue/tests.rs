@@ -1,9 +1,15 @@
 //! Answers good, bad and hostile.
 
+use domain::config::Guardrails;
 use domain::policy::PolicyId;
 use serde_json::json;
 
+use domain::config::RunConfig;
+use domain::policy::PolicyName;
+use domain::record::Neighbours;
+
 use super::*;
+use crate::propose::Decision;
 use crate::testing::document;
 use crate::verify::examine;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use domain::pointer::Pointer;
 use serde_json::Value;
 

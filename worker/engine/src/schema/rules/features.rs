@@ -4,7 +4,7 @@
 //! Source: the versioned defaults in `pkg/features/kube_features.go` of Kubernetes 1.37, and what `pkg/api/pod` and the
 //! strategies in `pkg/registry` do where a gate is off.
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use serde_json::Value;
 
 /// A behaviour of the validation that is on by default from a release on.
@@ -14,7 +14,7 @@ pub(crate) enum Feature {
     PreferSameTrafficDistribution,
     /// `sleep` of a hook for no time.
     PodLifecycleSleepActionAllowZero,
-    /// `serviceName` of a StatefulSet is looked at. (No gate: the rule was added.)
+    /// `serviceName` of a `StatefulSet` is looked at. (No gate: the rule was added.)
     StatefulSetServiceName,
     /// So are its pods and claims, beyond labels and annotations.
     StatefulSetTemplates,

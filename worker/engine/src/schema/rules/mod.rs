@@ -38,7 +38,7 @@ mod workloads;
 #[cfg(test)]
 mod tests;
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use serde_json::Value;
 
 use super::error::SchemaError;

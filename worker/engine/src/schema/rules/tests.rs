@@ -1,7 +1,7 @@
 //! The rules on small documents, each wrong in a few ways: `cases.txt` holds the documents and what is said of them.
 //! Every case was compared with the validation code of Kubernetes 1.37.2.
 
-use domain::kubernetes::KubernetesRelease;
+use domain::api_server::KubernetesRelease;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -13,7 +13,7 @@ use crate::document::Document;
 use crate::k8s::View;
 use crate::policies::{self, Fix};
 use crate::schema::sample::{Addition, additions};
-use crate::testing::{document, fixture};
+use crate::testing::{document, fixture, patch_of};
 use crate::verify::{Candidate, Verification, apply, examine, verify};
 
 fn patch(value: Value) -> Patch {
@@ -73,7 +73,8 @@ fn hostile_additions_are_counted() {
     let (mut tried, mut listed, mut uncounted) = (0, 0, Vec::new());
     for id in PolicyId::ALL {
         let fixture = fixture(*id);
-        let right = patch(fixture.expected["patch"].clone());
+        // What a person decides has no right repair.
+        let Some(right) = patch_of(&fixture) else { continue };
         let companions = fixture.expected["companions"].as_array().cloned().expect("companions");
         let clean = judged(&fixture.bad, &fixture.neighbours, *id, right.clone(), &companions);
         assert_eq!(clean.errors(), Vec::<String>::new(), "{id}: the right repair is right");
@@ -628,7 +629,8 @@ fn companions_are_judged() {
 fn of_a_merged_repair_the_models_part_counts() {
     for id in PolicyId::ALL {
         let fixture = fixture(*id);
-        let right = patch(fixture.expected["patch"].clone());
+        // What a person decides has no right repair.
+        let Some(right) = patch_of(&fixture) else { continue };
         let config = RunConfig::default();
         for cut in 0..right.len() {
             let own = Patch(right.0.iter().take(cut).cloned().collect());

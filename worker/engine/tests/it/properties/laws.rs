@@ -3,6 +3,7 @@
 use domain::config::{GateProfile, Limits, RulesConfig, RunConfig};
 use domain::outcome::{Fault, Proposal};
 use domain::patch::Patch;
+use domain::policy::catalogue::Catalogue;
 use domain::policy::{PolicyId, PolicyName};
 use domain::record::Neighbours;
 use engine::detect::detect;
@@ -28,7 +29,8 @@ pub(crate) fn hold_for_text(text: &str, around: &Neighbours) {
 
 /// Takes one object the whole way: detect, and for every policy fix, apply, check, fix again, verify.
 pub(crate) fn hold(document: &Document, around: &Neighbours) {
-    let config = RunConfig::default();
+    let mut config = RunConfig::default();
+    config.detector.catalogue = Catalogue::Full;
     let view = View::new(document, around);
     let before = examine(document, around, &config, &|| 0.0);
     for finding in &before.findings {
@@ -39,7 +41,7 @@ pub(crate) fn hold(document: &Document, around: &Neighbours) {
         );
         assert!(!finding.message.is_empty());
     }
-    assert_eq!(before.findings, detect(&view), "a second look finds the same");
+    assert_eq!(before.findings, detect(&view, config.detector.policies()), "a second look finds the same");
     for (at, _) in template::unrendered(document) {
         let exists = |at: &domain::pointer::Pointer| at.resolve(&document.value).is_some();
         assert!(exists(&at), "a placeholder at {at}, which is nowhere in\n{}", shown(document));

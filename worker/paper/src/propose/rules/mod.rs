@@ -61,6 +61,8 @@ pub(super) fn operations(document: &Value, policy: PolicyId) -> Result<Vec<Op>, 
         PolicyId::DeprecatedServiceAccountField => accounts::deprecated_field(document, out),
         PolicyId::NoAntiAffinity => placement::no_anti_affinity(document, out),
         PolicyId::MismatchingSelector => placement::mismatching_selector(document, out),
+        // The paper has no rule for a further policy.
+        _ => {}
     }
     Ok(ops.0)
 }

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod failure;
+mod folder;
+mod launch;
+mod lines;
+mod message;
+mod pool;
+mod program;
+mod running;
+mod scratch;
+mod starter;
+mod stderr_tail;
+
+pub use config::{AnswerPlace, ProgramConfig, ProgramError, Programs, Protocol};
+pub use failure::{Failure, Stop};
+pub use launch::{Confinement, confinement, supervise};
+pub use message::{Answer, Question, Usage};
+pub use pool::Proposers;
+pub use program::{Asked, Program, Working};

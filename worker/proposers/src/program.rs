@@ -1,0 +1,131 @@
+//! A program of this machine, as it is asked.
+//!
+//! *Invariant*: at most [`ProgramConfig::processes`] processes of a program are alive at the same time, over all shards of
+//! this worker; idle ones are ended when no shard uses the program.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use crate::config::{ProgramConfig, ProgramError, Protocol};
+use crate::failure::{Failure, Stop};
+use crate::folder;
+use crate::lines::Lines;
+use crate::message::{Answer, Question};
+use crate::starter::Starter;
+
+/// An answer of a program, or why there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// The answer.
+    pub answer: Result<Answer, Failure>,
+    /// How long the program worked, its start included.
+    pub took: Duration,
+}
+
+/// A program of this machine.
+#[derive(Debug)]
+pub struct Program {
+    starter: Starter,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Lines>>,
+    users: AtomicUsize,
+}
+
+impl Program {
+    pub(crate) fn open(
+        name: &str,
+        config: &ProgramConfig,
+        launcher: Option<PathBuf>,
+    ) -> Result<Self, ProgramError> {
+        let starter = Starter::open(name, config, launcher)?;
+        let permits = Arc::new(Semaphore::new(config.processes as usize));
+        Ok(Self { starter, permits, idle: Mutex::default(), users: AtomicUsize::new(0) })
+    }
+
+    /// Asks the program its version, where one is pinned.
+    pub(crate) fn check_version(&self) -> Result<(), ProgramError> {
+        self.starter.check_version()
+    }
+
+    /// What it is.
+    pub const fn config(&self) -> &ProgramConfig {
+        &self.starter.config
+    }
+
+    /// Holds its idle processes while a shard uses it.
+    pub fn work(self: &Arc<Self>) -> Working {
+        self.users.fetch_add(1, Ordering::SeqCst);
+        Working { program: Arc::clone(self) }
+    }
+
+    /// Asks it, when a process of its budget is free.
+    pub async fn ask(self: &Arc<Self>, question: Question, stop: Stop) -> Asked {
+        let policies = &self.starter.config.policies;
+        if !policies.is_empty() && !policies.contains(&question.policy_id) {
+            let why = format!("program {} repairs {} alone", self.starter.name, policies.join(", "));
+            return Asked { answer: Err(Failure::Failed(why)), took: Duration::ZERO };
+        }
+        let stopped = Asked { answer: Err(Failure::Stopped), took: Duration::ZERO };
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return stopped };
+        if stop() {
+            return stopped;
+        }
+        let program = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || {
+            let start = Instant::now();
+            let answer = program.ask_now(&question, &stop);
+            let took = start.elapsed();
+            drop(permit);
+            Asked { answer, took }
+        });
+        // The runtime ends, or a bug of ours.
+        asked.await.unwrap_or(stopped)
+    }
+
+    fn ask_now(&self, question: &Question, stop: &Stop) -> Result<Answer, Failure> {
+        if self.starter.config.protocol == Protocol::Folder {
+            return folder::ask(&self.starter, question, stop);
+        }
+        let idle = self.idle().pop();
+        // One that ended, or said something unasked, is out of step.
+        let mut lines = idle.filter(Lines::is_idle).map_or_else(|| Lines::start(&self.starter), Ok)?;
+        let mut answer = lines.ask(&self.starter, question, stop);
+        if answer.is_err() && lines.ended_between() {
+            // It may have ended before it was asked: that says nothing about this record.
+            drop(lines);
+            lines = Lines::start(&self.starter)?;
+            answer = lines.ask(&self.starter, question, stop);
+        }
+        if answer.is_ok() && self.users.load(Ordering::SeqCst) > 0 {
+            self.idle().push(lines);
+        }
+        answer
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Lines>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held while a shard uses a program; the last one to go ends its idle processes.
+#[derive(Debug)]
+pub struct Working {
+    program: Arc<Program>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if self.program.users.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
+        let idle = std::mem::take(&mut *self.program.idle());
+        if !idle.is_empty() {
+            // Ending waits.
+            std::thread::spawn(move || drop(idle));
+        }
+    }
+}

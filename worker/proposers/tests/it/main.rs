@@ -1,0 +1,8 @@
+//! Programs, good and hostile, from outside.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod folder;
+mod hostile;
+mod lines;
+mod support;

@@ -1,0 +1,24 @@
+//! The forms of findings, and numbers in sentences.
+
+use clap::ValueEnum;
+
+/// Output format of findings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// A table on a terminal, a line for each finding elsewhere
+    #[default]
+    Text,
+    /// One JSON array
+    Json,
+    /// A JSON object a line
+    Jsonl,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Records in the shape of detections.json
+    Detections,
+}
+
+/// A number with its noun.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

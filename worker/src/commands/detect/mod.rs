@@ -1,0 +1,217 @@
+//! `worker detect PATH…`: finds the violations in manifests.
+//!
+//! Exit 0: no findings. 1: findings. 2: nothing could be read. A document that cannot be read is reported on stderr
+//! with file and line, counted, and changes the exit code only if no other document could be read. A scanner that cannot
+//! be started, or fails, is a failure of the command: 2.
+
+mod form;
+mod outside;
+mod writer;
+
+use cli_support::Exit;
+use cli_support::failure::WithHint;
+use cli_support::output;
+use domain::config::RunConfig;
+use domain::outcome::ErrorKind;
+use domain::policy::PolicyId;
+use domain::scanner::Scanner;
+
+use engine::exceptions::Exception;
+
+use super::catalogue::CatalogueArgs;
+use super::context::ContextArg;
+use super::settings::Settings;
+use crate::findings::locate;
+use corpus::{FileScan, Inputs, Scan};
+use form::Form;
+pub(crate) use form::counted;
+pub(crate) use outside::scanner;
+use outside::{Outside, ToolArgs};
+use writer::Writer;
+
+/// Arguments of `worker detect`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folders (searched to any depth), YAML or JSON files, tar and zip archives; - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+    /// How findings are written to stdout
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
+    /// Look for this policy only (id or alias; may be repeated, or several with commas)
+    #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
+    policy: Vec<PolicyId>,
+    #[command(flatten)]
+    wanted: CatalogueArgs,
+    #[command(flatten)]
+    tools: ToolArgs,
+    #[command(flatten)]
+    context: ContextArg,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Parses a policy id.
+pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
+    PolicyId::find(text).ok_or_else(|| {
+        let known: Vec<&str> = PolicyId::ALL.iter().map(|id| id.as_str()).collect();
+        format!("unknown policy; known are {}", known.join(", "))
+    })
+}
+
+/// The policies named by the user, or the configured ones.
+pub(crate) fn selected(named: &[PolicyId], config: &RunConfig) -> Vec<PolicyId> {
+    if named.is_empty() {
+        return config.detector.policies().to_vec();
+    }
+    PolicyId::ALL.iter().copied().filter(|id| named.contains(id)).collect()
+}
+
+/// Detects violations and prints them.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let (config, scanners) = args.settings.with_scanners()?;
+    let config = args.wanted.applied(config);
+    let limits = config.limits;
+    let wanted = selected(&args.policy, &config);
+    let tools = args.tools.open(&scanners)?;
+    let context = args.context.of(&config);
+    let inputs = Inputs::open(&args.paths, &limits)?;
+    let scan = Scan::survey(&inputs, &config, wanted.clone(), context)?;
+    let mut outside = Outside::scan(&tools, &scan, context)?;
+    if !args.policy.is_empty() {
+        outside.keep(&wanted);
+    }
+    let asked = args.tools.scanners();
+    let has_builtin = asked.contains(Scanner::Builtin);
+    let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
+    let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
+    let is_located = !matches!(args.output, Form::Detections);
+    scan.files::<_, anyhow::Error>(
+        |mut file| {
+            if !has_builtin {
+                forget(&mut file);
+            }
+            let found = outside.of_file(&file);
+            let located = if is_located { locate(&file, &limits, &found) } else { Vec::new() };
+            (file, found, located)
+        },
+        |(file, found, located)| {
+            tally.take(&file);
+            tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
+            outside::collect(&mut not_judged, outside.not_judged(&file));
+            writer.file(&file, located, &found)
+        },
+    )?;
+    outside.say();
+    writer.end(&tally.unread, &outside, &not_judged)?;
+    tally.close()
+}
+
+/// Takes away what the built-in detector found.
+fn forget(file: &mut FileScan) {
+    for object in &mut file.objects {
+        object.findings.clear();
+        object.excepted.clear();
+    }
+}
+
+/// Counts for the summary line and the exit code.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    files: u64,
+    objects: u64,
+    findings: u64,
+    /// Findings that annotations except.
+    excepted: u64,
+    /// Documents in which nothing is looked for.
+    fragments: u64,
+    /// Documents with placeholders of a template that was never rendered, whether or not they can be read.
+    unrendered: u64,
+    /// Unreadable documents: path, line, message.
+    pub(crate) unread: Vec<(String, Option<usize>, String)>,
+    unread_beyond: u64,
+}
+
+/// Most unreadable documents that are kept for the end of the output.
+const MOST_UNREAD: usize = 10_000;
+
+impl Tally {
+    /// Counts a file and reports its unreadable documents.
+    pub(crate) fn take(&mut self, file: &FileScan) {
+        self.files += 1;
+        self.objects += file.objects.len() as u64;
+        self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
+        for object in &file.objects {
+            self.unrendered += u64::from(object.is_unrendered);
+            if let Some(reason) = &object.fragment {
+                self.fragments += 1;
+                output::say(&format!("{}:{}: left alone: {reason}", file.path, object.place.lines + 1));
+            }
+            for (finding, exception) in &object.excepted {
+                self.excepted += 1;
+                let Exception { annotation, reason } = exception;
+                output::say(&format!(
+                    "{}:{}: not counted: {} (annotation {annotation}: {reason:?})",
+                    file.path,
+                    object.place.lines + 1,
+                    finding.check
+                ));
+            }
+        }
+        for (place, reason) in &file.skipped {
+            self.fragments += 1;
+            output::say(&format!("{}:{}: left alone: {reason}", file.path, place.lines + 1));
+        }
+        for trouble in &file.troubles {
+            self.unrendered += u64::from(trouble.problem.kind == ErrorKind::UnrenderedTemplate);
+            let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
+            // A parser may quote the text.
+            let message = sensitive::mask_text(&trouble.problem.message);
+            output::say(&format!("{}{line}: {message}", file.path));
+            if self.unread.len() < MOST_UNREAD {
+                self.unread.push((file.path.clone(), trouble.line, message));
+            } else {
+                self.unread_beyond += 1;
+            }
+        }
+    }
+
+    /// Fails when nothing was read.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.objects > 0 || self.fragments > 0 {
+            return Ok(());
+        }
+        let unread = self.unread.len() as u64 + self.unread_beyond;
+        let what = if unread > 0 {
+            anyhow::anyhow!("nothing could be read: {unread} of {unread} documents are not valid")
+        } else {
+            anyhow::anyhow!("found no manifest in {} files", self.files)
+        };
+        Err(what).hint("name folders or files that hold .yaml, .yml or .json manifests")
+    }
+
+    /// Writes the summary line to stderr; returns the exit code.
+    fn close(&self) -> anyhow::Result<Exit> {
+        self.check()?;
+        let unread = self.unread.len() as u64 + self.unread_beyond;
+        let unreadable = if unread > 0 { format!(", {unread} unreadable") } else { String::new() };
+        let excepted = if self.excepted > 0 {
+            format!(", {} excepted by annotations", self.excepted)
+        } else {
+            String::new()
+        };
+        let some = |number: u64, what: &str| {
+            if number > 0 { format!(", {} {what}", counted(number, "document")) } else { String::new() }
+        };
+        let fragments = some(self.fragments, "left alone");
+        let unrendered = some(self.unrendered, "with unrendered placeholders");
+        let line = format!(
+            "{} in {} of {}{excepted}{fragments}{unrendered}{unreadable}",
+            counted(self.findings, "finding"),
+            counted(self.objects, "object"),
+            counted(self.files, "file")
+        );
+        output::say(&line);
+        Ok(Exit::found(self.findings > 0))
+    }
+}
