@@ -19,7 +19,7 @@ for file in "$last"/*/*.yaml; do
   grep -q 'broken' "$file" && echo "Warning: failed to load object from $file: failed to decode: x" >&2
   grep -q 'privileged: true' "$file" || continue
   found="$found{\"Diagnostic\":{\"Message\":\"container \\\"c\\\" is privileged\"},\"Check\":\"privileged-container\",\"Object\":{\"Metadata\":{\"FilePath\":\"$file\"}}},"
-  found="$found{\"Diagnostic\":{\"Message\":\"keys are not sorted\"},\"Check\":\"of-another-release\",\"Object\":{\"Metadata\":{\"FilePath\":\"$file\"}}},"
+  found="$found{\"Diagnostic\":{\"Message\":\"keys are not sorted\"},\"Check\":\"unknown-check\",\"Object\":{\"Metadata\":{\"FilePath\":\"$file\"}}},"
 done
 echo "{\"Checks\":[],\"Reports\":[${found%,}],\"Summary\":{\"ChecksStatus\":\"Failed\"}}"
 [ -z "$found" ]
@@ -86,7 +86,7 @@ fn every_finding_tells_its_scanner_and_its_place() {
     let written: Value = serde_json::from_str(&stdout).unwrap();
     let findings = written["findings"].as_array().unwrap();
     let tools: Vec<_> = findings.iter().map(|finding| finding["tool"].as_str().unwrap()).collect();
-    // `of-another-release` is not a policy of ours, and one was asked for.
+    // `unknown-check` is not a policy of ours, and one was asked for.
     assert_eq!(tools, ["builtin", "kube-linter"]);
     for key in ["policy", "check", "message", "line", "column", "pointer", "document", "name"] {
         assert_eq!(findings[0][key], findings[1][key], "{key}");
@@ -109,12 +109,12 @@ fn checks_that_are_not_ours_keep_their_id() {
     assert_eq!(code, 1);
     let findings: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let policies: Vec<_> = findings.iter().map(|finding| finding["policy"].as_str().unwrap()).collect();
-    assert_eq!(policies, ["no_privileged", "of-another-release"], "the built-in detector was not asked");
+    assert_eq!(policies, ["no_privileged", "unknown-check"], "the built-in detector was not asked");
     let (_, lines, _) = run(worker().args(args));
-    assert!(lines.contains("[kube-linter/of-another-release] Pod a"), "{lines}");
+    assert!(lines.contains("[kube-linter/unknown-check] Pod a"), "{lines}");
     let (_, records, _) = run(worker().args(args).args(["--output", "detections"]));
     let records: Vec<Value> = serde_json::from_str(&records).unwrap();
-    assert_eq!(records[1]["policy_id"], "of-another-release");
+    assert_eq!(records[1]["policy_id"], "unknown-check");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_scanner_that_does_not_work_is_a_failure_with_its_name_and_the_remedy() {
             "[ $1 = version ] && echo 1 && exit 0; echo '{\"Reports\": ['; exit 1",
             "not kube-linter's JSON",
         ),
-        ("other", "echo usage: cat FILE", "is no version of kube-linter"),
+        ("other", "echo usage: cat FILE", "is not a version of kube-linter"),
         ("no-version", "exit 1", "ended with exit code 1"),
     ] {
         let program = bench.program(name, &format!("#!/bin/sh\n{text}\n"));
