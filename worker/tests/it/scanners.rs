@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use domain::testing::skipped;
+use domain::testing::skipped_optional;
 use serde_json::Value;
 
 use crate::cli::{run, worker, write};
@@ -197,7 +197,7 @@ fn installed(scanner: &str) -> Option<PathBuf> {
         .chain(cached)
         .find(|path| path.is_file());
     if found.is_none() {
-        skipped(&format!("no {scanner}"));
+        skipped_optional(&format!("no {scanner} (scripts/scanners)"));
     }
     found
 }
