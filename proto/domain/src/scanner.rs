@@ -169,8 +169,8 @@ const KYVERNO: [(&str, PolicyId); 12] = [
     ("restrict-sysctls", PolicyId::UnsafeSysctls),
 ];
 
-/// Checks of Checkov that ask for the same as one of ours, or for a part of it.
-const CHECKOV: [(&str, PolicyId); 19] = [
+/// Checks of Checkov that ask for the same as one of ours, or for a part of it: [`Scanner::policy_of`] as a list.
+pub const CHECKOV: [(&str, PolicyId); 19] = [
     ("CKV_K8S_10", PolicyId::SetRequestsLimits),
     ("CKV_K8S_11", PolicyId::SetRequestsLimits),
     ("CKV_K8S_12", PolicyId::SetRequestsLimits),

@@ -28,6 +28,15 @@ pub(crate) fn messages(policy: &dyn Policy, document: &Document) -> Vec<String> 
     findings(policy, document).into_iter().map(|finding| finding.message).collect()
 }
 
+/// Holds that a policy finds so many violations in roles of one kind and rule each: (kind, rule, number).
+pub(crate) fn roles_hold(policy: &dyn Policy, cases: &[(&str, &str, usize)]) {
+    for (kind, rule, expected) in cases {
+        let role =
+            document(&format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nrules: [{rule}]"));
+        assert_eq!(messages(policy, &role).len(), *expected, "{kind} {rule}");
+    }
+}
+
 /// The patch the policy proposes, as JSON; checks that it applies, clears the policy and leaves nothing to do.
 pub(crate) fn fix_of(policy: &dyn Policy, document: &Document) -> Value {
     fix_among(policy, document, &Neighbours::Unknown)

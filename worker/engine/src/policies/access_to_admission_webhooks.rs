@@ -49,7 +49,7 @@ const POWERS: [Power; 1] = [Power {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{document, fixture_holds, messages};
+    use crate::testing::{fixture_holds, roles_hold};
 
     #[test]
     fn fixtures() {
@@ -58,31 +58,30 @@ mod tests {
 
     #[test]
     fn changes_count_also_of_a_named_one() {
-        for (kind, rule, expected) in [
-            (
-                "ClusterRole",
-                "{apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], verbs: [get, patch], resourceNames: [a]}",
-                1,
-            ),
-            (
-                "ClusterRole",
-                "{apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: ['*']}",
-                1,
-            ),
-            (
-                "ClusterRole",
-                "{apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: [get, list, watch]}",
-                0,
-            ),
-            (
-                "Role",
-                "{apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: [update]}",
-                0,
-            ),
-        ] {
-            let role =
-                document(&format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nrules: [{rule}]"));
-            assert_eq!(messages(&POLICY, &role).len(), expected, "{kind} {rule}");
-        }
+        roles_hold(
+            &POLICY,
+            &[
+                (
+                    "ClusterRole",
+                    "{apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], verbs: [get, patch], resourceNames: [a]}",
+                    1,
+                ),
+                (
+                    "ClusterRole",
+                    "{apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: ['*']}",
+                    1,
+                ),
+                (
+                    "ClusterRole",
+                    "{apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: [get, list, watch]}",
+                    0,
+                ),
+                (
+                    "Role",
+                    "{apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: [update]}",
+                    0,
+                ),
+            ],
+        );
     }
 }

@@ -47,7 +47,7 @@ const POWERS: [Power; 1] = [Power {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{document, fixture_holds, messages};
+    use crate::testing::{fixture_holds, roles_hold};
 
     #[test]
     fn fixtures() {
@@ -56,31 +56,30 @@ mod tests {
 
     #[test]
     fn approval_counts() {
-        for (kind, rule, expected) in [
-            (
-                "ClusterRole",
-                "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests, certificatesigningrequests/approval], verbs: [get, update]}",
-                1,
-            ),
-            (
-                "ClusterRole",
-                "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [update, create]}",
-                0,
-            ),
-            (
-                "ClusterRole",
-                "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval], verbs: [get]}",
-                0,
-            ),
-            (
-                "Role",
-                "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval], verbs: [update]}",
-                0,
-            ),
-        ] {
-            let role =
-                document(&format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nrules: [{rule}]"));
-            assert_eq!(messages(&POLICY, &role).len(), expected, "{kind} {rule}");
-        }
+        roles_hold(
+            &POLICY,
+            &[
+                (
+                    "ClusterRole",
+                    "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests, certificatesigningrequests/approval], verbs: [get, update]}",
+                    1,
+                ),
+                (
+                    "ClusterRole",
+                    "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [update, create]}",
+                    0,
+                ),
+                (
+                    "ClusterRole",
+                    "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval], verbs: [get]}",
+                    0,
+                ),
+                (
+                    "Role",
+                    "{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval], verbs: [update]}",
+                    0,
+                ),
+            ],
+        );
     }
 }

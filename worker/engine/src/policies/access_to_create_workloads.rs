@@ -74,7 +74,7 @@ const POWERS: [Power; 4] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{document, fixture_holds, messages};
+    use crate::testing::{fixture_holds, roles_hold};
 
     #[test]
     fn fixtures() {
@@ -83,16 +83,15 @@ mod tests {
 
     #[test]
     fn everything_that_makes_pods_counts() {
-        for (kind, rule, expected) in [
-            ("Role", "{apiGroups: [''], resources: [pods, replicationcontrollers], verbs: [create]}", 1),
-            ("Role", "{apiGroups: [apps, extensions], resources: [deployments], verbs: ['*']}", 2),
-            ("Role", "{apiGroups: [batch], resources: [cronjobs], verbs: [create]}", 1),
-            ("Role", "{apiGroups: [''], resources: [deployments, pods/log], verbs: [create]}", 0),
-            ("Role", "{apiGroups: [apps], resources: [deployments], verbs: [get, patch]}", 0),
-        ] {
-            let role =
-                document(&format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nrules: [{rule}]"));
-            assert_eq!(messages(&POLICY, &role).len(), expected, "{kind} {rule}");
-        }
+        roles_hold(
+            &POLICY,
+            &[
+                ("Role", "{apiGroups: [''], resources: [pods, replicationcontrollers], verbs: [create]}", 1),
+                ("Role", "{apiGroups: [apps, extensions], resources: [deployments], verbs: ['*']}", 2),
+                ("Role", "{apiGroups: [batch], resources: [cronjobs], verbs: [create]}", 1),
+                ("Role", "{apiGroups: [''], resources: [deployments, pods/log], verbs: [create]}", 0),
+                ("Role", "{apiGroups: [apps], resources: [deployments], verbs: [get, patch]}", 0),
+            ],
+        );
     }
 }
