@@ -1,9 +1,10 @@
 //! Commits an uploaded part: check it, stage it, put it if absent, then record it in one ledger transaction.
 //!
-//! *Invariants*: a part holds the results of its shard, as far as they can be told without computing them again
-//! ([`results::part::check`]), before store or ledger get it; a part is durable in the store before the ledger names it; its key holds shard, fencing token and hash, so
-//! a part under a stale token never replaces that of the current lease; commits are idempotent. An upload holds memory
-//! permits for the bytes that have arrived, and ends when its lease cannot be committed any more.
+//! *Invariants*: a part of another process holds the results of its shard, as far as they can be told without computing them
+//! again ([`results::part::check`]), before store or ledger get it; a part is durable in the store before the ledger names
+//! it; its key holds shard, fencing token and hash, so a part under a stale token never replaces that of the current lease;
+//! commits are idempotent. An upload holds memory permits for the bytes that have arrived, and ends when its lease cannot be
+//! committed any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,14 +44,24 @@ pub enum Committed {
     Already,
 }
 
+/// Who sends a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// This process: the part holds what it computed, and its counts are its own.
+    ThisProcess,
+    /// Another program, which may send anything.
+    Peer,
+}
+
 impl Coordinator {
     /// Receives a part and commits it.
     pub async fn commit(
         self: &Arc<Self>,
         header: PartHeader,
         chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+        sender: Sender,
     ) -> Result<Committed, ApiError> {
-        let committed = self.take(&header, chunks).await;
+        let committed = self.take(&header, chunks, sender).await;
         match &committed {
             Ok((Committed::New, tally)) => self.metrics.committed(header.bytes, tally),
             Ok((Committed::Already, _)) => self.metrics.committed_before(),
@@ -68,6 +79,7 @@ impl Coordinator {
         self: &Arc<Self>,
         header: &PartHeader,
         chunks: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+        sender: Sender,
     ) -> Result<(Committed, Tally), ApiError> {
         let key = header.key.clone();
         not_too_large(header)?;
@@ -80,6 +92,7 @@ impl Coordinator {
         let write = self.uploads.write().await.ok_or_else(ending)?;
         reach(Point::PartReceived);
         let tally = match self.admit(header)? {
+            Admission::New(_) if sender == Sender::ThisProcess => header.tally.clone(),
             Admission::New(shard) => self.check_part(header, shard, &bytes).await?,
             Admission::Over => {
                 return self.committed_before(&key).await.map(|()| (Committed::Already, Tally::default()));
@@ -112,8 +125,8 @@ impl Coordinator {
         }
     }
 
-    /// Reads the whole of a part and compares it with its shard; returns the counts over its rows. The counts in the header are
-    /// the worker's word and are not used.
+    /// Reads the whole of a part of a peer and compares it with its shard; returns the counts over its rows. The counts in the
+    /// header are the worker's word and are not used.
     async fn check_part(&self, header: &PartHeader, shard: Shard, bytes: &Bytes) -> Result<Tally, ApiError> {
         let run_id = &header.key.run_id;
         let corpus = self.with_run(run_id, |run| run.corpus.clone()).ok_or_else(|| unknown_run(run_id))?;

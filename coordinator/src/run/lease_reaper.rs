@@ -16,6 +16,7 @@ use proto::status::{ApiError, ErrorReason};
 use results::part::write_part;
 
 use super::Coordinator;
+use super::commit::Sender;
 use super::lease_service::Granted;
 use crate::refusals::storage_failed;
 
@@ -94,7 +95,7 @@ impl Coordinator {
             hash: PartHash::of(&bytes),
             tally: Tally::of(&rows),
         };
-        self.commit(header, stream::iter([Ok(bytes)])).await.map(drop)
+        self.commit(header, stream::iter([Ok(bytes)]), Sender::ThisProcess).await.map(drop)
     }
 }
 

@@ -98,6 +98,7 @@ impl v1::fleet_server::Fleet for FleetService {
     ) -> Result<Response<v1::CommitShardResponse>, Status> {
         let context = request.metadata().get(traces::TRACEPARENT);
         let context = context.and_then(|context| context.to_str().ok().map(str::to_owned));
+        let sender = roles::sender(request.extensions());
         let mut stream = request.into_inner();
         let first = within(self.limits.first_message, "the header of the part", stream.message()).await?;
         let first = first.and_then(|request| request.message);
@@ -124,7 +125,7 @@ impl v1::fleet_server::Fleet for FleetService {
         if let Some(context) = context {
             traces::follow(&span, &context);
         }
-        let committed = self.coordinator.commit(header, chunks).instrument(span).await?;
+        let committed = self.coordinator.commit(header, chunks, sender).instrument(span).await?;
         Ok(Response::new(v1::CommitShardResponse { already: committed == Committed::Already }))
     }
 

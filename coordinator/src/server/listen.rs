@@ -26,6 +26,7 @@ use super::access::AccessControl;
 use super::connections::{LimitedStream, PeerConnection, Peers, limited};
 use super::roles::{Peer, Roles};
 use super::tls;
+use crate::run::commit::Sender;
 
 /// Time limit of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +52,15 @@ pub(super) struct Connection {
 
 impl Connection {
     fn new(io: impl Io + 'static, address: impl Into<Arc<str>>, roles: Roles) -> Self {
-        Self { io: Box::new(io), peer: Peer { address: address.into(), roles, connection: None } }
+        let peer = Peer { address: address.into(), roles, sender: Sender::Peer, connection: None };
+        Self { io: Box::new(io), peer }
+    }
+
+    /// One without a socket: its other end is in this process.
+    fn in_process(io: impl Io + 'static) -> Self {
+        let mut connection = Self::new(io, "this process", Roles::all());
+        connection.peer.sender = Sender::ThisProcess;
+        connection
     }
 
     fn limited_by(mut self, connection: PeerConnection) -> Self {
@@ -207,7 +216,7 @@ impl Listener {
                 .filter_map(logged)
                 .boxed(),
             Self::InProcess(pipes) => ReceiverStream::new(pipes)
-                .map(|pipe| Ok(Connection::new(pipe, "this process", Roles::all())))
+                .map(|pipe| Ok(Connection::in_process(pipe)))
                 .chain(stream::pending())
                 .boxed(),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connections::PeerConnection;
+use crate::run::commit::Sender;
 
 /// What a peer may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +93,15 @@ pub struct Peer {
     pub(super) address: Arc<str>,
     /// The roles that its certificate or its user id proves; none where it has to send a token.
     pub(super) roles: Roles,
+    /// Whether it is another process.
+    pub(super) sender: Sender,
     /// Its connection among those that the limits count; none within this process.
     pub(super) connection: Option<PeerConnection>,
+}
+
+/// Who sends a request, by its extensions. What comes from this process came over no socket.
+pub(super) fn sender(extensions: &tonic::codegen::http::Extensions) -> Sender {
+    extensions.get::<Peer>().map_or(Sender::Peer, |peer| peer.sender)
 }
 
 /// The connection of a request among those that the limits count, by its extensions; none within this process.

@@ -23,6 +23,7 @@ use results::part::write_part;
 use super::dice::Dice;
 use super::world::{World, lock};
 use crate::run::Coordinator;
+use crate::run::commit::Sender;
 use crate::scheduler::worker_registry::Abilities;
 
 /// Time to live of a lease in the simulation.
@@ -237,7 +238,7 @@ impl Worker {
                     tokio::select! {
                         biased;
                         _ = duplicate_to.changed() => {}
-                        _ = coordinator.commit(header, stream::iter([Ok(bytes)])) => {}
+                        _ = coordinator.commit(header, stream::iter([Ok(bytes)]), Sender::Peer) => {}
                     }
                 });
             }
@@ -247,7 +248,7 @@ impl Worker {
             let committed = tokio::select! {
                 biased;
                 _ = endpoint.changed() => continue,
-                committed = coordinator.commit(header.clone(), stream::iter([Ok(bytes.clone())])) => committed,
+                committed = coordinator.commit(header.clone(), stream::iter([Ok(bytes.clone())]), Sender::Peer) => committed,
             };
             if self.world.happens(self.world.faults.loss) {
                 continue;

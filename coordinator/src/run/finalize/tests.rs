@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::ledger::faulty::FaultyLedger;
 use crate::ledger::{CommittedPart, Leased, Ledger as _, suite};
+use crate::run::commit::Sender;
 use crate::run::{Granted, Parts, Recovery};
 
 /// A run of ten records whose four shards are all committed, without a coordinator.
@@ -134,7 +135,7 @@ impl Scene {
             hash,
             tally: Tally::of(&rows),
         };
-        coordinator.commit(header, futures::stream::iter([Ok(bytes)])).await.unwrap();
+        coordinator.commit(header, futures::stream::iter([Ok(bytes)]), Sender::Peer).await.unwrap();
         (lease, self.folder.path().join("r").join(key))
     }
 }
