@@ -14,6 +14,7 @@ use results::schema::{self, COLUMNS, Kind};
 use serde::Serialize;
 
 use super::pass::{PassAtK, pass_at_k};
+use super::tool_rescan::{self, ToolRescan};
 use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::load::rows::{Gates, Later, NotFinite, Present, Texts, rows};
@@ -67,6 +68,8 @@ pub(crate) struct Extended {
     /// Effective, of the accepted rows that were verified here: the rescan passed without new violations, and no
     /// operation was collateral. Imported rows do not have this information.
     pub(crate) effective_of_accepted: Proportion,
+    /// What each scanner of `verifier.rescan` finds in the accepted repairs; empty where none was asked.
+    pub(crate) rescanned_by: BTreeMap<&'static str, ToolRescan>,
     pub(crate) needs_review: Proportion,
     /// Rows with a fault, by fault; every fault has a key.
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -161,6 +164,8 @@ rows! {
         depth: Later<Option<&'a str>> = [schema::SCHEMA_DEPTH],
         server: Later<Option<&'a str>> = [schema::SERVER_VERSION],
         disagrees: Later<Option<bool>> = [schema::SERVER_DISAGREES],
+        cleared: Later<[Option<bool>; tool_rescan::TOOLS]> = tool_rescan::CLEARED,
+        new: Later<[Option<Texts<'a>>; tool_rescan::TOOLS]> = tool_rescan::NEW,
     }
 }
 
@@ -204,6 +209,7 @@ struct Sums {
     /// Accepted, and verified here.
     accepted_here: u64,
     effective: u64,
+    rescanned: tool_rescan::Sums,
     faults: BTreeMap<String, u64>,
     /// Passed and failed verdicts by gate.
     gates: [(u64, u64); 6],
@@ -276,6 +282,7 @@ impl Sums {
             self.accepted_here += 1;
             self.effective += u64::from(clean && row.collateral_ops == 0);
         }
+        self.rescanned.add(row.cleared.0, &row.new.0);
         row.cautions.iter().for_each(|caution| count(&mut self.cautions, caution));
         if row.patch.0 {
             self.ops.add(row.patch_ops.into(), 1);
@@ -315,6 +322,7 @@ impl Extended {
             accepted_by_source: sums.by_source,
             model: (sums.model.asked > 0).then_some(sums.model),
             effective_of_accepted: Proportion::new(sums.effective, sums.accepted_here),
+            rescanned_by: sums.rescanned.finish(),
             needs_review: Proportion::new(needs_review, records),
             faults: Fault::ALL
                 .iter()
@@ -378,7 +386,7 @@ fn hash(document: &str) -> u128 {
     (half(0) << 64) | half(1)
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
+pub(super) fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
     match counts.get_mut(word) {
         Some(count) => *count += 1,
         None => {

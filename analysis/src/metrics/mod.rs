@@ -20,6 +20,7 @@ pub(crate) mod probe_report;
 pub(crate) mod servers;
 pub(crate) mod significance;
 pub(crate) mod tokens;
+mod tool_rescan;
 mod whole;
 
 pub(crate) use extended::Extended;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::outcome::{ErrorKind, GateResult, Gates, UNRENDERED};
+use domain::outcome::{ErrorKind, GateResult, Gates, ToolRescan, UNRENDERED};
 use domain::run::RunState;
+use domain::scanner::Scanner;
 use serde_json::{Value, json};
 
 use crate::support::{json, run_folder, stdout, ten};
@@ -195,4 +196,33 @@ fn policies_come_in_the_order_of_their_verdicts() {
             .contains("\nno_privileged,85.0,1.0,10.0,0.0,true,0.0,")
     );
     assert!(stdout(&["policy-metrics", run]).contains("drop_capabilities"));
+}
+
+#[test]
+fn scanners_that_judged_the_repairs_have_their_own_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = ten();
+    let judged = |cleared: Option<bool>, new: &[&str]| ToolRescan {
+        cleared,
+        new: new.iter().map(|check| (*check).to_owned()).collect(),
+    };
+    for (row, rescan) in [
+        (0, judged(Some(true), &[])),
+        (1, judged(Some(false), &["run-as-non-root", "run-as-non-root", "latest-tag"])),
+        (2, judged(None, &[])),
+        // Not accepted: the figures are about repairs that would be taken.
+        (4, judged(Some(false), &["latest-tag"])),
+    ] {
+        rows[row].tool_rescans.insert(Scanner::KubeLinter, rescan);
+    }
+    let run = run_folder(dir.path(), "r", &[&rows], RunState::Finished).display().to_string();
+    let tools = json(&["metrics", &run, "--output", "json"])["extended"]["rescanned_by"].take();
+    let [linter] = &tools.as_object().unwrap().values().collect::<Vec<_>>()[..] else { panic!("{tools}") };
+    assert_eq!((&linter["cleared"]["count"], &linter["cleared"]["of"]), (&json!(1), &json!(2)), "{tools}");
+    assert_eq!((&linter["with_new"]["count"], &linter["with_new"]["of"]), (&json!(1), &json!(3)), "{tools}");
+    assert_eq!(linter["new"], json!({"run-as-non-root": 2, "latest-tag": 1}));
+    let text = stdout(&["metrics", &run]);
+    assert!(text.contains("cleared for kube-linter, of the accepted that it had found"), "{text}");
+    let without = run_folder(dir.path(), "without", &[&ten()], RunState::Finished).display().to_string();
+    assert_eq!(json(&["metrics", &without, "--output", "json"])["extended"]["rescanned_by"], json!({}));
 }

@@ -96,6 +96,10 @@ fn shares(more: &Extended) -> Table {
         );
     }
     line("effective, of the accepted", more.effective_of_accepted);
+    for (tool, rescan) in &more.rescanned_by {
+        line(&format!("cleared for {tool}, of the accepted that it had found"), rescan.cleared);
+        line(&format!("new findings of {tool}, of the accepted that it judged"), rescan.with_new);
+    }
     for (status, count) in more.status.iter().filter(|(status, _)| **status != "accepted") {
         line(&status.replace('_', " "), Proportion::new(*count, more.records));
     }

@@ -3,6 +3,7 @@
 use cli_support::output::{Align, Table};
 
 use crate::load::AnalysisError;
+use crate::metrics::Extended;
 use crate::render::chart::{Axis, Ink, Stack, stacked};
 use crate::render::{Titled, interval, percent, thousands};
 use crate::report::block::{Block, figure, table};
@@ -43,14 +44,8 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
     {
         line(&format!("{name} (n = {})", thousands(share.of)), share);
     }
-    if let Some(disagrees) = metrics.server_disagrees {
-        line(
-            &format!(
-                "server and embedded rules disagree, of records asked (n = {})",
-                thousands(disagrees.of)
-            ),
-            disagrees,
-        );
+    for (name, share) in other_judges(metrics) {
+        line(&format!("{name} (n = {})", thousands(share.of)), share);
     }
     if let Some(model) = &metrics.model {
         for (source, count) in &metrics.accepted_by_source {
@@ -96,4 +91,17 @@ pub(super) fn blocks(run: &Run, _: &Options) -> Result<Vec<Block>, AnalysisError
         blocks.push(table(run.name("cautions"), Titled { title, table: cautions }));
     }
     Ok(blocks)
+}
+/// What servers and other scanners made of the same records.
+fn other_judges(metrics: &Extended) -> Vec<(String, Proportion)> {
+    let server = metrics.server_disagrees;
+    let server =
+        server.map(|share| ("server and embedded rules disagree, of records asked".to_owned(), share));
+    let tools = metrics.rescanned_by.iter().flat_map(|(tool, rescan)| {
+        [
+            (format!("target cleared for {tool}, of the accepted that it had found"), rescan.cleared),
+            (format!("new findings of {tool}, of the accepted that it judged"), rescan.with_new),
+        ]
+    });
+    server.into_iter().chain(tools).collect()
 }
