@@ -141,7 +141,7 @@ pub(super) fn is_new_port(probe: Probe, site: &Site<'_, '_>) -> bool {
 /// Whether a port without a name gets the one that the probe asked for.
 pub(super) fn is_asked_name(probe: Probe, site: &Site<'_, '_>) -> bool {
     let Some([before, _]) = site.containers else { return false };
-    let had_none = site.change.was.is_none_or(|was| was.as_str() == Some(""));
+    let had_none = site.change.was.is_none_or(|was| was.as_str().unwrap_or_default().is_empty());
     had_none && unexposed(before, probe.key).iter().any(|target| Some(target.port) == site.change.is)
 }
 

@@ -111,8 +111,8 @@ impl Structural {
         }
     }
 
-    /// What the server would say of a document if it ignored what it cannot decode, e.g. unknown fields: errors that these
-    /// hide, and that show when they are mended.
+    /// What the server would say of a document if it ignored what it cannot decode, e.g. unknown fields, and looked at what
+    /// is wrong already: errors that others hide, and that show when those are mended.
     pub fn hidden_errors(&self, document: &Value) -> Vec<SchemaError> {
         let mut walk = Walk::lenient(&self.model, self.release);
         document_of(&mut walk, document, None, &mut Verdict::default());
@@ -191,7 +191,8 @@ fn object_of<'a>(walk: &mut Walk<'a>, kind: &'a Resource, object: &'a Value, fie
     }
     if !walk.settle(before) {
         let identity = (&*kind.group, &*kind.version, &*kind.kind);
-        walk.adopt(object, rules::check(identity, object, kind.is_namespaced(), walk.release()));
+        let errors = rules::check(identity, object, kind.is_namespaced(), walk.release(), walk.is_lenient());
+        walk.adopt(object, errors);
     }
 }
 

@@ -53,6 +53,10 @@ impl<'a> Walk<'a> {
         self.release
     }
 
+    pub(super) fn is_lenient(&self) -> bool {
+        self.is_lenient
+    }
+
     pub(super) fn into_errors(self) -> Vec<SchemaError> {
         self.errors
     }

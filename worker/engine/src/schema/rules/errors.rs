@@ -16,6 +16,8 @@ use super::node::Node;
 pub(crate) struct Errors {
     found: Vec<SchemaError>,
     release: KubernetesRelease,
+    /// Whether what other errors hide from the server is looked for too.
+    is_lenient: bool,
 }
 
 /// A value as the server shows it: strings quoted, the rest as JSON.
@@ -38,8 +40,13 @@ pub(crate) fn quoted(text: &str) -> String {
 
 impl Errors {
     /// None so far.
-    pub(crate) fn of(release: KubernetesRelease) -> Self {
-        Self { found: Vec::new(), release }
+    pub(crate) fn of(release: KubernetesRelease, is_lenient: bool) -> Self {
+        Self { found: Vec::new(), release, is_lenient }
+    }
+
+    /// Whether what other errors hide from the server is looked for too.
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.is_lenient
     }
 
     /// Whether the server of the release does so.

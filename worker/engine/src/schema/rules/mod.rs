@@ -116,14 +116,15 @@ pub(super) fn covers(group: &str, version: &str, kind: &str) -> bool {
 }
 
 /// The errors of an object that decodes, in the server's order; `is_namespaced` says whether its kind is, `release` whose
-/// rules hold.
+/// rules hold. `is_lenient`: with those that the server does not get to because of others.
 pub(super) fn check(
     (group, version, kind): (&str, &str, &str),
     object: &Value,
     is_namespaced: bool,
     release: KubernetesRelease,
+    is_lenient: bool,
 ) -> Vec<SchemaError> {
-    let mut errors = Errors::of(release);
+    let mut errors = Errors::of(release, is_lenient);
     let without = features::without_dropped(kind, object, release);
     let node = Node::root(without.as_ref().unwrap_or(object));
     // A namespace that cannot exist is refused before anything else is looked at.
@@ -131,7 +132,7 @@ pub(super) fn check(
         let metadata = node.get("metadata");
         errors.check_if_any(&metadata.get("namespace"), text::label);
     }
-    if errors.len() == 0
+    if (errors.len() == 0 || is_lenient)
         && let Some(rules) = rules_of(group, version, kind)
     {
         rules(&mut errors, &node);

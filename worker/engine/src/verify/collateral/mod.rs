@@ -102,6 +102,10 @@ impl<'a> Judge<'_, 'a> {
             return true;
         }
         let site = self.site(change);
+        // What goes from a place that the policy may empty goes with all that stood there, of whatever type.
+        if change.is.is_none() && self.is_right(&site) {
+            return false;
+        }
         let is_scalar = !change.is.or(change.was).is_some_and(|value| value.is_object() || value.is_array());
         let parts = if is_scalar || !self.may_be_right(&site) { Vec::new() } else { change.parts() };
         let is_leaf = parts.is_empty();

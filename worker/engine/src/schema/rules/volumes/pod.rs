@@ -1,6 +1,6 @@
 //! The volumes of a pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::claims;
 use super::super::errors::Errors;
@@ -66,6 +66,8 @@ pub(crate) fn volumes<'v>(
     pod: Option<&str>,
 ) -> Volumes<'v> {
     let mut known = Volumes::new();
+    // The server takes the name of a wrong volume for free.
+    let mut of_wrong_ones = BTreeSet::new();
     for (index, name) in claims.iter().enumerate() {
         let before = errors.len();
         let at = volumes.index(usize::MAX);
@@ -87,11 +89,13 @@ pub(crate) fn volumes<'v>(
         source(errors, &volume, pod);
         let name = volume.get("name");
         errors.needs_checked(&name, text::label);
-        if known.contains_key(name.str()) {
+        if known.contains_key(name.str()) || of_wrong_ones.contains(name.str()) {
             errors.duplicate(&name);
         }
         if errors.len() == before {
             known.insert(name.str(), kind(&volume));
+        } else if errors.is_lenient() {
+            of_wrong_ones.insert(name.str());
         }
     }
     if let Some(pod) = pod.filter(|pod| !pod.is_empty()) {
