@@ -56,6 +56,10 @@ enum Command {
     ///
     /// Ctrl-C ends it and prints its statistics. Needs no key and no network; `configs/mock.yaml` points a run at it.
     MockLlm(commands::mock_llm::Args),
+    /// List the policies
+    Policies(commands::policies::ListArgs),
+    /// Say what a policy checks, why, and how it is repaired
+    Explain(commands::policies::ExplainArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::Args),
 }
@@ -81,6 +85,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Fix(args) => commands::fix::run(&args),
         Command::Serve(args) => commands::serve::run(args),
         Command::MockLlm(args) => commands::mock_llm::run(&args),
+        Command::Policies(args) => commands::policies::list(&args),
+        Command::Explain(args) => commands::policies::explain(&args),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     }
 }

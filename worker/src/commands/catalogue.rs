@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use domain::config::RunConfig;
+use domain::policy::PolicyId;
 use domain::policy::catalogue::{Catalogue, Profile};
 
 /// Which policies are looked for.
@@ -31,6 +32,12 @@ fn profile(text: &str) -> Result<Profile, String> {
 }
 
 impl CatalogueArgs {
+    /// The policies that were named; `None`: none were.
+    pub(crate) fn policies(self) -> Option<&'static [PolicyId]> {
+        let named = self.catalogue.is_some() || self.profile.is_some();
+        named.then(|| self.applied(RunConfig::default()).detector.policies())
+    }
+
     /// The configuration with what was named in place of what was configured.
     pub(crate) fn applied(self, mut config: RunConfig) -> RunConfig {
         if let Some(which) = self.catalogue {

@@ -7,6 +7,7 @@ mod context;
 pub mod detect;
 pub mod fix;
 pub mod mock_llm;
+pub mod policies;
 pub mod propose;
 mod propose_as_program;
 pub mod serve;

@@ -8,6 +8,7 @@ mod files;
 mod help;
 mod intake;
 mod mock_llm;
+mod policies;
 mod profiles;
 mod recorded_findings;
 mod repair;

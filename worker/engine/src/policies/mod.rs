@@ -5,6 +5,7 @@
 
 mod access;
 mod contract;
+mod explanation;
 mod host_flag;
 mod label_text;
 mod message;
@@ -24,6 +25,7 @@ mod workload;
 pub(crate) use no_latest_tag::set_by_kustomization;
 
 pub use contract::{Check, Finding, Fix, Policy, Severity};
+pub use explanation::explanation;
 pub use registry::{all, policy};
 pub use scope::{Anchors, Companion, Fit, May, Scope, Site, To};
 

@@ -1,5 +1,6 @@
 //! The engine from outside: policies and gates over the published runs and against kube-linter, and properties over inputs made to break them.
 
+mod explanations;
 mod full_catalogue;
 mod growth;
 mod kube_linter;
