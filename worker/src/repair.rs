@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cli_support::escape;
+use cli_support::output::{self, Paint};
 use domain::config::{Limits, RunConfig};
 use domain::outcome::{Gates, Proposal};
 use domain::patch::{Op, Patch};
@@ -162,4 +163,24 @@ pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
     let before = if old.is_empty() { "/dev/null".to_owned() } else { format!("a/{shown}") };
     let diff = lines.unified_diff().header(&before, &format!("b/{shown}")).to_string();
     escape::lines(&diff).into_owned()
+}
+
+/// Prints a [`diff`], in colours where they are wanted.
+pub(crate) fn print_diff(path: &str, old: &str, new: &str) -> std::io::Result<()> {
+    output::print(&coloured(&diff(path, old, new), Paint::stdout()))
+}
+
+fn coloured(diff: &str, paint: Paint) -> String {
+    let line = |line: &str| {
+        let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+        let text = match text.as_bytes().first() {
+            _ if text.starts_with("+++ ") || text.starts_with("--- ") => paint.strong(text),
+            Some(b'+') => paint.good(text),
+            Some(b'-') => paint.bad(text),
+            Some(b'@') => paint.faint(text),
+            _ => text.to_owned(),
+        };
+        text + end
+    };
+    diff.split_inclusive('\n').map(line).collect()
 }

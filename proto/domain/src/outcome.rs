@@ -196,6 +196,18 @@ words! {
 }
 
 impl Caution {
+    /// Whether a workload may run otherwise after the repair than before.
+    pub const fn changes_behaviour(self) -> bool {
+        !matches!(
+            self,
+            Self::NeedsCompanion
+                | Self::SecretInManifest
+                | Self::ShadowedValueRemoved
+                | Self::HostNetworkKeepsPorts
+                | Self::MustBeRecreated
+        )
+    }
+
     /// One sentence for people.
     pub const fn sentence(self) -> &'static str {
         match self {

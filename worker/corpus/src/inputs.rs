@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use domain::config::Limits;
+use glob::Pattern;
 
 use crate::error::CorpusError;
 use crate::read::{FileId, FileProblem, Files, SourceFile, as_text, is_archive};
@@ -17,6 +18,7 @@ const BATCH_BYTES: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct Inputs {
     roots: Vec<Root>,
+    excluded: Vec<Pattern>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +37,22 @@ impl Inputs {
     pub fn open(paths: &[String], limits: &Limits) -> Result<Self, CorpusError> {
         let roots: Result<Vec<Root>, CorpusError> =
             paths.iter().map(|path| Root::open(path, limits)).collect();
-        Ok(Self { roots: roots? })
+        Ok(Self { roots: roots?, excluded: Vec::new() })
+    }
+
+    /// Without the files that match a pattern: by their names where the pattern has no `/`, else by their paths.
+    #[must_use]
+    pub fn excluding(self, excluded: &[Pattern]) -> Self {
+        Self { excluded: excluded.to_vec(), ..self }
+    }
+
+    fn is_excluded(&self, path: &str) -> bool {
+        let path = path.strip_prefix("./").unwrap_or(path);
+        let name = path.rsplit('/').next().unwrap_or(path);
+        self.excluded.iter().any(|pattern| {
+            let by_name = !pattern.as_str().contains('/') && pattern.matches(name);
+            by_name || pattern.matches(path)
+        })
     }
 
     /// The first input whose files cannot be written to.
@@ -59,6 +76,9 @@ impl Inputs {
         let mut seen: HashSet<FileId> = HashSet::new();
         for root in &self.roots {
             for file in root.files(limits)? {
+                if self.is_excluded(&file.path) {
+                    continue;
+                }
                 let may_come_again = file.id.filter(|id| id.has_names || self.roots.len() > 1);
                 if may_come_again.is_some_and(|id| !seen.insert(id)) {
                     continue;

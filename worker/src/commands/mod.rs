@@ -5,6 +5,7 @@ mod companions;
 pub mod completions;
 mod context;
 pub mod detect;
+mod exclude;
 pub mod fix;
 pub mod mock_llm;
 pub mod policies;

@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
+use super::exclude::ExcludeArg;
 use super::propose_as_program::{self, Protocol};
 use super::settings::Settings;
-use crate::repair::{diff, patched_file, propose};
+use crate::repair::{patched_file, print_diff, propose};
 use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
 
 /// Arguments of `worker propose`.
@@ -52,6 +53,8 @@ pub struct Args {
     output: Form,
     #[command(flatten)]
     wanted: CatalogueArgs,
+    #[command(flatten)]
+    exclude: ExcludeArg,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -180,7 +183,7 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 }
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
-    let inputs = Inputs::open(&args.paths, &config.limits)?;
+    let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
     let scan = Scan::survey(&inputs, config, selected(&args.policy, config), args.context.of(config))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = (!args.diff).then(|| Rows::begin(args.output));
@@ -291,7 +294,7 @@ fn show(
             let cautions =
                 if cautions.is_empty() { String::new() } else { format!(" ({})", cautions.join(", ")) };
             output::print(&format!("# {policy}{cautions}\n", policy = policy.as_str()))?;
-            output::print(&diff(path, text, &rewritten.text))?;
+            print_diff(path, text, &rewritten.text)?;
             return companions(path, &proposal.companions);
         }
         Decision::NeedsReview { reason } => reason.as_str(),
@@ -305,7 +308,7 @@ fn show(
 fn companions(path: &str, companions: &[Value]) -> anyhow::Result<()> {
     for companion in companions {
         let text = engine::yaml::to_yaml(companion);
-        output::print(&diff(&format!("{path} (companion)"), "", &text))?;
+        print_diff(&format!("{path} (companion)"), "", &text)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Findings with their location in the user's file.
 
+pub(crate) mod ci;
+pub(crate) mod fingerprints;
 pub(crate) mod sarif;
 
 use std::borrow::Cow;
@@ -79,6 +81,21 @@ pub(crate) const fn severity_word(severity: Severity) -> &'static str {
     match severity {
         Severity::Warning => "warning",
         Severity::Error => "error",
+    }
+}
+
+/// The object of a finding, for people.
+pub(crate) fn object_name(found: &Located) -> String {
+    let name = if found.name.is_empty() { "(unnamed)" } else { &found.name };
+    let namespace = if found.namespace.is_empty() { String::new() } else { format!("{}/", found.namespace) };
+    format!("{} {namespace}{name}", found.kind)
+}
+
+/// The check, with its scanner where that is not the built-in detector.
+pub(crate) fn check_name(found: &Located) -> String {
+    match found.tool {
+        Scanner::Builtin => found.check.to_string(),
+        tool => format!("{tool}/{}", found.check),
     }
 }
 
@@ -229,6 +246,32 @@ impl Lines {
         let characters =
             text.get(begin..at).unwrap_or_default().trim_start_matches('\u{feff}').chars().count();
         (line, characters + 1)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use domain::policy::PolicyId;
+
+    use super::*;
+
+    /// A finding of a warning or error at line 3.
+    pub(crate) fn found(path: &str, message: &str) -> Located {
+        Located {
+            policy: PolicyName::Known(PolicyId::NoPrivileged),
+            check: "privileged-container".into(),
+            severity: "error",
+            message: message.to_owned(),
+            path: path.to_owned(),
+            region: Region { line: 3, column: 5, end_line: 3, end_column: 9 },
+            document: 0,
+            pointer: Pointer::of(["spec"]),
+            kind: "Pod".to_owned(),
+            namespace: String::new(),
+            name: "a".to_owned(),
+            tool: Scanner::Builtin,
+            rule: String::new(),
+        }
     }
 }
 

@@ -11,12 +11,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use cli_support::escape::{self, visible};
-use domain::ids::DocumentHash;
 use domain::policy::PolicyId;
 use domain::scanner::Scanner;
 use engine::policies::{self, Check};
 use serde_json::{Value, json};
 
+use crate::findings::fingerprints::{self, Fingerprints};
 use crate::findings::{Located, severity_word};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
@@ -25,8 +25,7 @@ const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 pub(crate) struct SarifWriter<W: Write> {
     out: W,
     rule_index: BTreeMap<String, usize>,
-    /// Occurrences of each fingerprint, so that equal findings have distinct ones.
-    seen: BTreeMap<String, u32>,
+    fingerprints: Fingerprints,
     runs: u64,
     /// Results of the run.
     results: u64,
@@ -60,7 +59,13 @@ impl<W: Write> SarifWriter<W> {
     /// Begins the log.
     pub(crate) fn begin(mut out: W) -> io::Result<Self> {
         write!(out, "{{\"$schema\":{},\"version\":\"2.1.0\",\"runs\":[", json!(SCHEMA))?;
-        Ok(Self { out, rule_index: BTreeMap::new(), seen: BTreeMap::new(), runs: 0, results: 0 })
+        Ok(Self {
+            out,
+            rule_index: BTreeMap::new(),
+            fingerprints: Fingerprints::default(),
+            runs: 0,
+            results: 0,
+        })
     }
 
     /// Begins a run with its tool and rules.
@@ -86,7 +91,7 @@ impl<W: Write> SarifWriter<W> {
         }
         self.results += 1;
         let uri = uri(&found.path);
-        let fingerprint = self.fingerprint(found);
+        let fingerprint = self.fingerprints.of(found);
         let region = &found.region;
         let object = qualified_name(found);
         let mut result = json!({
@@ -105,7 +110,7 @@ impl<W: Write> SarifWriter<W> {
                 },
                 "logicalLocations": [{"fullyQualifiedName": object, "kind": "resource"}],
             }],
-            "partialFingerprints": {"k8sAutoFix/v1": fingerprint},
+            "partialFingerprints": {(fingerprints::KEY): fingerprint},
             "properties": {"policy": found.policy.as_str(), "pointer": found.pointer, "document": found.document},
         });
         if let (Some(index), Some(fields)) = (self.rule_index.get(&*found.check), result.as_object_mut()) {
@@ -138,20 +143,6 @@ impl<W: Write> SarifWriter<W> {
     pub(crate) fn end(mut self) -> io::Result<W> {
         writeln!(self.out, "]}}")?;
         Ok(self.out)
-    }
-
-    /// Fingerprint of the object's identity and the message, which does not change when lines move.
-    fn fingerprint(&mut self, found: &Located) -> String {
-        let mut parts =
-            vec![&*found.path, &found.kind, &found.namespace, &found.name, &found.check, &found.message];
-        if found.tool != Scanner::Builtin {
-            parts.push(found.tool.as_str());
-        }
-        let hash = DocumentHash::of(parts.join("\0").as_bytes()).to_string();
-        let hash = hash.get(..32).unwrap_or_default().to_owned();
-        let count = self.seen.entry(hash.clone()).or_default();
-        *count += 1;
-        format!("{hash}:{count}")
     }
 }
 
@@ -211,29 +202,8 @@ fn uri(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::pointer::Pointer;
-    use domain::policy::PolicyName;
-
     use super::*;
-    use crate::findings::Region;
-
-    fn found(path: &str, message: &str) -> Located {
-        Located {
-            policy: PolicyName::Known(PolicyId::NoPrivileged),
-            check: "privileged-container".into(),
-            severity: "error",
-            message: message.to_owned(),
-            path: path.to_owned(),
-            region: Region { line: 3, column: 5, end_line: 3, end_column: 9 },
-            document: 0,
-            pointer: Pointer::of(["spec"]),
-            kind: "Pod".to_owned(),
-            namespace: String::new(),
-            name: "a".to_owned(),
-            tool: Scanner::Builtin,
-            rule: String::new(),
-        }
-    }
+    use crate::findings::testing::found;
 
     fn log(findings: &[Located], unread: &[(String, Option<usize>, String)]) -> Value {
         let mut writer = SarifWriter::begin(Vec::new()).unwrap();

@@ -131,3 +131,68 @@ fn the_catalogue_and_the_profiles_choose_the_policies() {
     assert_eq!(code, 2);
     assert!(stderr.contains("known are pss-baseline, pss-restricted, rbac, kube-linter-default"), "{stderr}");
 }
+
+#[test]
+fn findings_come_in_the_forms_of_ci_services() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "a, b.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: web\n    image: registry.example.com/web:1\n    securityContext: {privileged: true}\n",
+    );
+    let detect = |form: &str| {
+        let args = ["detect", "-p", "no_privileged", "--output", form, "."];
+        let (code, stdout, stderr) = run(worker().current_dir(folder.path()).args(args));
+        assert_eq!(code, 1, "{stderr}");
+        stdout
+    };
+    let annotation = detect("github");
+    assert!(annotation.starts_with("::error file=a%2C b.yaml,line=8,"), "{annotation}");
+    assert!(annotation.contains("title=privileged-container::"), "{annotation}");
+    let report: Value = serde_json::from_str(&detect("gitlab")).unwrap();
+    let [entry] = &report.as_array().unwrap()[..] else { panic!("{report}") };
+    assert_eq!(
+        (&entry["location"]["path"], &entry["location"]["lines"]["begin"]),
+        (&"a, b.yaml".into(), &8.into())
+    );
+    for key in ["description", "check_name", "fingerprint", "severity"] {
+        assert!(!entry[key].as_str().unwrap().is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn known_findings_and_excluded_files_are_left_out_and_warnings_need_not_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = |name: &str, image: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers:\n  - name: web\n    image: registry.example.com/{image}\n    securityContext: {{privileged: true}}\n"
+        )
+    };
+    write(folder.path(), "old.yaml", &pod("old", "web:1"));
+    let detect = |more: &[&str]| {
+        let policies = ["detect", "-p", "no_privileged,no_latest_tag"];
+        run(worker().current_dir(folder.path()).args(policies).args(more).arg("."))
+    };
+    let (_, log, _) = detect(&["--output", "sarif"]);
+    std::fs::write(folder.path().join("known.sarif"), log).unwrap();
+    let (code, stdout, stderr) = detect(&["--baseline", "known.sarif"]);
+    assert!(code == 0 && stdout.is_empty() && stderr.contains("1 of the baseline"), "{stdout}{stderr}");
+
+    write(folder.path(), "vendor/new.yaml", &pod("new", "web:latest"));
+    let (code, stdout, stderr) = detect(&["--baseline", "known.sarif"]);
+    assert_eq!((code, stdout.lines().count()), (1, 2), "{stdout}{stderr}");
+    assert!(stdout.lines().all(|line| line.starts_with("vendor/new.yaml")), "{stdout}");
+    for glob in ["vendor/*", "new.*"] {
+        let (code, _, stderr) = detect(&["--baseline", "known.sarif", "--exclude", glob]);
+        assert_eq!(code, 0, "{glob}: {stderr}");
+    }
+    let (code, _, stderr) = detect(&["--baseline", "old.yaml"]);
+    assert!(code == 2 && stderr.contains("baseline"), "{stderr}");
+
+    write(folder.path(), "old.yaml", &pod("old", "web:latest").replace("true", "false"));
+    let only = ["--exclude", "vendor/**"];
+    assert_eq!(detect(&only).0, 1, "a warning");
+    assert_eq!(detect(&[&only[..], &["--fail-on", "error"]].concat()).0, 0);
+    assert_eq!(detect(&["--fail-on", "error"]).0, 1, "the error in vendor");
+    assert_eq!(detect(&["--fail-on", "never"]).0, 0);
+}

@@ -24,7 +24,7 @@ const PRIVILEGED: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\
 /// `worker fix --write` with one policy, in `folder`.
 fn fix(folder: &Path, policy: &str, path: &str) -> (i32, String) {
     let (code, _, stderr) =
-        run(worker().current_dir(folder).args(["fix", "--write", "--policy", policy, path]));
+        run(worker().current_dir(folder).args(["fix", "--unsafe", "--write", "--policy", policy, path]));
     (code, stderr)
 }
 
@@ -216,7 +216,7 @@ fn a_file_that_is_named_twice_is_repaired_once() {
         write(folder.path(), "deep/x.txt", "");
         symlink("a.yaml", folder.path().join("link.yaml")).unwrap();
         let mut command = worker();
-        command.current_dir(folder.path()).args(["fix", "--policy", "no_privileged"]);
+        command.current_dir(folder.path()).args(["fix", "--unsafe", "--policy", "no_privileged"]);
         let (_, diff, stderr) = run(command.args(paths));
         assert_eq!(
             diff.matches("+    securityContext: {privileged: false}").count(),
@@ -228,7 +228,7 @@ fn a_file_that_is_named_twice_is_repaired_once() {
             continue;
         }
         let mut command = worker();
-        command.current_dir(folder.path()).args(["fix", "--write", "--policy", "no_privileged"]);
+        command.current_dir(folder.path()).args(["fix", "--unsafe", "--write", "--policy", "no_privileged"]);
         let (code, _, stderr) = run(command.args(paths));
         assert_eq!(code, 0, "{paths:?}: {stderr}");
         assert!(stderr.contains("1 repair in 1 file written, 0 violations left"), "{paths:?}: {stderr}");

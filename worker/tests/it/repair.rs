@@ -42,8 +42,13 @@ items:
 fn fix_shows_a_diff_and_changes_no_file() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "many.yaml", MANY);
-    let (code, stdout, stderr) =
-        run(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "many.yaml"]));
+    let (code, stdout, stderr) = run(worker().current_dir(folder.path()).args([
+        "fix",
+        "--unsafe",
+        "-p",
+        "no_privileged",
+        "many.yaml",
+    ]));
     assert_eq!(code, 1, "there is something to write");
     insta::assert_snapshot!(format!("{stdout}=====\n{stderr}"));
     assert_eq!(std::fs::read_to_string(folder.path().join("many.yaml")).unwrap(), MANY);
@@ -55,7 +60,10 @@ fn fix_writes_what_all_gates_accept() {
     write(folder.path(), "a/many.yaml", MANY);
     write(folder.path(), "a/windows.yaml", &MANY.replace('\n', "\r\n"));
     let fix = |more: &[&str]| {
-        run(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "--write"]).args(more))
+        run(worker()
+            .current_dir(folder.path())
+            .args(["fix", "--unsafe", "-p", "no_privileged", "--write"])
+            .args(more))
     };
     let (code, stdout, stderr) = fix(&["a"]);
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
@@ -86,7 +94,7 @@ fn json_objects_that_follow_each_other_keep_what_stands_between_them() {
                 pods.join(between) + end
             };
             write(folder.path(), "stream.json", &text(""));
-            let fix = ["fix", "-p", "read_only_root_fs", "--write", "stream.json"];
+            let fix = ["fix", "--unsafe", "-p", "read_only_root_fs", "--write", "stream.json"];
             let (code, stdout, stderr) = run(worker().current_dir(folder.path()).args(fix));
             assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
             let written = std::fs::read_to_string(folder.path().join("stream.json")).unwrap();
@@ -103,6 +111,7 @@ fn companions_are_written_beside_the_file_that_needs_them() {
     let fix = || {
         run(worker().current_dir(folder.path()).args([
             "fix",
+            "--unsafe",
             "-p",
             "non_existent_service_account",
             "--write",
@@ -127,7 +136,14 @@ fn a_companion_with_other_content_is_not_overwritten() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    image: registry.example.com/a:1\n    env:\n    - {name: DB_SECRET, value: hunter2hunter2}\n";
     write(folder.path(), "pod.yaml", pod);
     let fix = || {
-        run(worker().current_dir(folder.path()).args(["fix", "-p", "env_var_secret", "--write", "pod.yaml"]))
+        run(worker().current_dir(folder.path()).args([
+            "fix",
+            "--unsafe",
+            "-p",
+            "env_var_secret",
+            "--write",
+            "pod.yaml",
+        ]))
     };
     assert_eq!(fix().0, 0);
     let companions = std::fs::read_to_string(folder.path().join("pod.companions.yaml")).unwrap();
@@ -150,6 +166,7 @@ fn violations_that_need_review_are_left() {
     write(folder.path(), "service.yaml", service);
     let (code, stdout, stderr) = run(worker().current_dir(folder.path()).args([
         "fix",
+        "--unsafe",
         "-p",
         "dangling_service",
         "--write",
@@ -162,7 +179,8 @@ fn violations_that_need_review_are_left() {
 
 #[test]
 fn standard_input_cannot_be_written() {
-    let (code, _, stderr) = run(worker().args(["fix", "--write", "-"]).write_stdin("kind: Pod\n"));
+    let (code, _, stderr) =
+        run(worker().args(["fix", "--unsafe", "--write", "-"]).write_stdin("kind: Pod\n"));
     assert_eq!(code, 2);
     assert!(stderr.contains("cannot write into -"), "{stderr}");
 }
@@ -294,4 +312,33 @@ fn a_long_patch_is_written_once_and_verified_for_every_record_that_shares_it() {
     ]);
     let accepted = verdicts.lines().filter(|line| line.contains(r#""status":"accepted""#)).count();
     assert_eq!(accepted, 110, "{verdicts}");
+}
+
+#[test]
+fn repairs_that_change_how_a_workload_runs_are_held_back_unless_they_are_allowed() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  serviceAccountName: runner\n  containers:\n  - name: a\n    image: registry.example.com/a:latest\n    securityContext: {privileged: true}\n";
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "pod.yaml", pod);
+    let policies = "no_privileged,no_latest_tag,non_existent_service_account";
+    let fix = |more: &[&str]| {
+        run(worker().current_dir(folder.path()).args(["fix", "-p", policies]).args(more).arg("pod.yaml"))
+    };
+    let (code, stdout, stderr) = fix(&[]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(!stdout.contains("privileged: false") && !stdout.contains("latest"), "{stdout}");
+    assert!(stdout.contains("+kind: ServiceAccount"), "a companion changes nothing of the pod: {stdout}");
+    assert!(stderr.contains("2 repairs held back") && stderr.contains("--unsafe"), "{stderr}");
+    assert!(stderr.contains("loses_privilege 1") && stderr.contains("tag_unverified 1"), "{stderr}");
+
+    let (code, stdout, stderr) = fix(&["--allow", "loses_privilege"]);
+    assert!(code == 1 && stdout.contains("privileged: false"), "{stdout}");
+    assert!(stderr.contains("1 repair held back") && !stderr.contains("loses_privilege"), "{stderr}");
+    let (code, _, stderr) = fix(&["--allow", "everything"]);
+    assert!(code == 2 && stderr.contains("loses_privilege"), "the cautions are named: {stderr}");
+
+    let (code, _, stderr) = fix(&["--unsafe", "--write"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!stderr.contains("held back"), "{stderr}");
+    let written = std::fs::read_to_string(folder.path().join("pod.yaml")).unwrap();
+    assert!(written.contains("privileged: false") && !written.contains(":latest"), "{written}");
 }

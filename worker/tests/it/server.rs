@@ -170,6 +170,7 @@ fn fix_asks_the_server_before_it_writes() {
         let fake = Fake::start(folder.path(), refused);
         let (code, _, stderr) = run(worker().current_dir(folder.path()).args([
             "fix",
+            "--unsafe",
             "--write",
             "-p",
             "no_privileged",
@@ -198,7 +199,7 @@ fn fix_asks_the_server_before_it_writes() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "pod.yaml", POD);
     let (code, _, stderr) =
-        run(worker().current_dir(folder.path()).args(["fix", "pod.yaml", "--control-plane"]));
+        run(worker().current_dir(folder.path()).args(["fix", "--unsafe", "pod.yaml", "--control-plane"]));
     assert_eq!(code, 2);
     assert!(stderr.contains("hint: add --verify-with server"), "{stderr}");
 }
@@ -215,6 +216,7 @@ fn a_control_plane_verifies_where_its_programs_are() {
     write(folder.path(), "pod.yaml", POD);
     let (code, _, stderr) = run(worker().current_dir(folder.path()).env("XDG_CACHE_HOME", cache).args([
         "fix",
+        "--unsafe",
         "--write",
         "-p",
         "no_privileged",

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::{run, worker, write};
 
 fn fix(folder: &Path, args: &[&str]) -> (i32, String) {
-    let (code, _, stderr) = run(worker().current_dir(folder).args(["fix", "--write"]).args(args));
+    let (code, _, stderr) = run(worker().current_dir(folder).args(["fix", "--unsafe", "--write"]).args(args));
     (code, stderr)
 }
 

@@ -63,7 +63,7 @@ fn no_form_of_findings_steers_a_terminal() {
 fn no_diff_steers_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "\u{1b}]0;x.yaml", &pod());
-    for arguments in [&["propose", "--diff", "."] as &[&str], &["propose", "."], &["fix", "."]] {
+    for arguments in [&["propose", "--diff", "."] as &[&str], &["propose", "."], &["fix", "--unsafe", "."]] {
         let (_, stdout, stderr) = run(worker().current_dir(folder.path()).args(arguments));
         // What `fix` cannot repair, because no server takes the name, it tells on stderr.
         assert!(format!("{stdout}{stderr}").contains("privileged"), "{arguments:?}: {stdout}{stderr}");
@@ -78,6 +78,6 @@ fn a_diff_of_a_file_from_windows_can_be_applied() {
                 securityContext: {privileged: true}\n";
     write(folder.path(), "a.yaml", &text.replace('\n', "\r\n"));
     let (_, stdout, stderr) =
-        run(worker().current_dir(folder.path()).args(["fix", "-p", "no_privileged", "a.yaml"]));
+        run(worker().current_dir(folder.path()).args(["fix", "--unsafe", "-p", "no_privileged", "a.yaml"]));
     assert!(stdout.contains("+    securityContext: {privileged: false}\r\n"), "{stdout}{stderr}");
 }

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 /// Output format of findings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
-    /// A table on a terminal, a line for each finding elsewhere
+    /// By file on a terminal, a line for each finding elsewhere
     #[default]
     Text,
     /// One JSON array
@@ -14,6 +14,10 @@ pub(super) enum Form {
     Jsonl,
     /// SARIF 2.1.0, for code scanning
     Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+    /// Code quality report of GitLab
+    Gitlab,
     /// Records in the shape of detections.json
     Detections,
 }

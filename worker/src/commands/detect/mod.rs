@@ -4,8 +4,10 @@
 //! with file and line, counted, and changes the exit code only if no other document could be read. A scanner that cannot
 //! be started, or fails, is a failure of the command: 2.
 
+mod baseline;
 mod form;
 mod outside;
+mod text;
 mod writer;
 
 use cli_support::Exit;
@@ -20,8 +22,10 @@ use engine::exceptions::Exception;
 
 use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
+use super::exclude::ExcludeArg;
 use super::settings::Settings;
 use crate::findings::locate;
+use baseline::{Baseline, FailOn, FailureArgs};
 use corpus::{FileScan, Inputs, Scan};
 use form::Form;
 pub(crate) use form::counted;
@@ -45,6 +49,10 @@ pub struct Args {
     wanted: CatalogueArgs,
     #[command(flatten)]
     tools: ToolArgs,
+    #[command(flatten)]
+    failure: FailureArgs,
+    #[command(flatten)]
+    exclude: ExcludeArg,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -75,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = selected(&args.policy, &config);
     let tools = args.tools.open(&scanners)?;
     let context = args.context.of(&config);
-    let inputs = Inputs::open(&args.paths, &limits)?;
+    let inputs = Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude);
     let scan = Scan::survey(&inputs, &config, wanted.clone(), context)?;
     let mut outside = Outside::scan(&tools, &scan, context)?;
     if !args.policy.is_empty() {
@@ -86,6 +94,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
     let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
     let is_located = !matches!(args.output, Form::Detections);
+    anyhow::ensure!(
+        is_located || args.failure.is_default(),
+        "--output detections has every finding: leave out --baseline and --fail-on"
+    );
+    let mut baseline = args.failure.baseline.as_deref().map(Baseline::read).transpose()?;
     scan.files::<_, anyhow::Error>(
         |mut file| {
             if !has_builtin {
@@ -98,13 +111,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         |(file, found, located)| {
             tally.take(&file);
             tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
+            let located = match &mut baseline {
+                Some(baseline) => baseline.new_ones(located),
+                None => located,
+            };
+            tally.errors += located.iter().filter(|found| found.severity == "error").count() as u64;
             outside::collect(&mut not_judged, outside.not_judged(&file));
             writer.file(&file, located, &found)
         },
     )?;
     outside.say();
     writer.end(&tally.unread, &outside, &not_judged)?;
-    tally.close()
+    tally.known = baseline.map_or(0, |baseline| baseline.left_out());
+    tally.close(args.failure.fail_on)
 }
 
 /// Takes away what the built-in detector found.
@@ -121,6 +140,10 @@ pub(crate) struct Tally {
     files: u64,
     objects: u64,
     findings: u64,
+    /// Of the findings, the errors that are not known.
+    errors: u64,
+    /// Of the findings, those that the baseline holds.
+    known: u64,
     /// Findings that annotations except.
     excepted: u64,
     /// Documents in which nothing is looked for.
@@ -191,7 +214,7 @@ impl Tally {
     }
 
     /// Writes the summary line to stderr; returns the exit code.
-    fn close(&self) -> anyhow::Result<Exit> {
+    fn close(&self, fail_on: FailOn) -> anyhow::Result<Exit> {
         self.check()?;
         let unread = self.unread.len() as u64 + self.unread_beyond;
         let unreadable = if unread > 0 { format!(", {unread} unreadable") } else { String::new() };
@@ -205,13 +228,19 @@ impl Tally {
         };
         let fragments = some(self.fragments, "left alone");
         let unrendered = some(self.unrendered, "with unrendered placeholders");
+        let findings = self.findings.saturating_sub(self.known);
+        let known = if self.known > 0 { format!(", {} of the baseline", self.known) } else { String::new() };
         let line = format!(
-            "{} in {} of {}{excepted}{fragments}{unrendered}{unreadable}",
-            counted(self.findings, "finding"),
+            "{} in {} of {}{known}{excepted}{fragments}{unrendered}{unreadable}",
+            counted(findings, "finding"),
             counted(self.objects, "object"),
             counted(self.files, "file")
         );
         output::say(&line);
-        Ok(Exit::found(self.findings > 0))
+        Ok(Exit::found(match fail_on {
+            FailOn::Error => self.errors > 0,
+            FailOn::Warning => findings > 0,
+            FailOn::Never => false,
+        }))
     }
 }

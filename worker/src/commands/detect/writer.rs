@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use cli_support::escape;
-use cli_support::output::{self, Align, Table};
+use cli_support::output::Paint;
 use corpus::{FileScan, Row, rows};
 use domain::policy::PolicyId;
 use domain::published::Detection;
@@ -12,6 +12,9 @@ use domain::scanner::Scanner;
 
 use super::form::Form;
 use super::outside::{NotJudged, Outside};
+use super::text::{Grouped, line};
+use crate::findings::ci::{github, gitlab};
+use crate::findings::fingerprints::Fingerprints;
 use crate::findings::sarif::{self, SarifWriter};
 use crate::findings::{Located, OutsideFinding};
 
@@ -25,11 +28,13 @@ pub(super) struct Writer {
 }
 
 enum Kind {
-    Table(Table),
+    Grouped(Grouped, BufWriter<StdoutLock<'static>>),
     Lines(BufWriter<StdoutLock<'static>>),
     Json(BufWriter<StdoutLock<'static>>),
     Jsonl(BufWriter<StdoutLock<'static>>),
     Sarif(Box<Sarif>),
+    Github(BufWriter<StdoutLock<'static>>),
+    Gitlab(BufWriter<StdoutLock<'static>>, Fingerprints),
     Detections(BufWriter<StdoutLock<'static>>),
 }
 
@@ -45,12 +50,7 @@ impl Writer {
     pub(super) fn begin(form: Form, selected: Option<&[PolicyId]>, outside: &Outside) -> io::Result<Self> {
         let out = || BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let kind = match form {
-            Form::Text if io::stdout().is_terminal() => Kind::Table(Table::new([
-                ("place", Align::Left),
-                ("object", Align::Left),
-                ("check", Align::Left),
-                ("message", Align::Left),
-            ])),
+            Form::Text if io::stdout().is_terminal() => Kind::Grouped(Grouped::new(Paint::stdout()), out()),
             Form::Text => Kind::Lines(out()),
             Form::Json => {
                 let mut out = out();
@@ -68,6 +68,8 @@ impl Writer {
                 let has_builtin = selected.is_some();
                 Kind::Sarif(Box::new(Sarif { writer, has_builtin, later: BTreeMap::new() }))
             }
+            Form::Github => Kind::Github(out()),
+            Form::Gitlab => Kind::Gitlab(out(), Fingerprints::default()),
             Form::Detections => Kind::Detections(out()),
         };
         Ok(Self { kind, written: 0, with_tools: outside.has_tools() })
@@ -96,17 +98,17 @@ impl Writer {
         }
         for located in found {
             match &mut self.kind {
-                Kind::Table(table) => table.push([
-                    format!("{}:{}:{}", located.path, located.region.line, located.region.column),
-                    object(&located),
-                    check(&located),
-                    located.message.clone(),
-                ]),
+                Kind::Grouped(grouped, out) => out.write_all(grouped.entry(&located).as_bytes())?,
                 Kind::Lines(out) => out.write_all(line(&located).as_bytes())?,
                 Kind::Json(out) => {
                     element(out, self.written, &escape::json(&serde_json::to_string(&located)?))?;
                 }
                 Kind::Jsonl(out) => writeln!(out, "{}", escape::json(&serde_json::to_string(&located)?))?,
+                Kind::Github(out) => out.write_all(github(&located).as_bytes())?,
+                Kind::Gitlab(out, fingerprints) => {
+                    let entry = gitlab(&located, &fingerprints.of(&located));
+                    element(out, self.written, &escape::json(&entry.to_string()))?;
+                }
                 Kind::Sarif(sarif) if located.tool == Scanner::Builtin => sarif.writer.result(&located)?,
                 Kind::Sarif(sarif) => sarif.later.entry(located.tool).or_default().push(located),
                 Kind::Detections(_) => {}
@@ -126,9 +128,12 @@ impl Writer {
         let close =
             |out: &mut BufWriter<StdoutLock<'static>>| out.write_all(if is_empty { b"[]" } else { b"\n]" });
         match self.kind {
-            Kind::Table(table) if table.is_empty() => {}
-            Kind::Table(table) => output::print(&table.text(output::stdout_width()))?,
-            Kind::Lines(mut out) | Kind::Jsonl(mut out) => out.flush()?,
+            Kind::Grouped(_, mut out)
+            | Kind::Lines(mut out)
+            | Kind::Jsonl(mut out)
+            | Kind::Github(mut out) => {
+                out.flush()?;
+            }
             Kind::Json(mut out) => {
                 close(&mut out)?;
                 if with_tools {
@@ -138,7 +143,7 @@ impl Writer {
                 writeln!(out)?;
                 out.flush()?;
             }
-            Kind::Detections(mut out) => {
+            Kind::Detections(mut out) | Kind::Gitlab(mut out, _) => {
                 close(&mut out)?;
                 writeln!(out)?;
                 out.flush()?;
@@ -185,27 +190,4 @@ fn all_rows<'a>(file: &'a FileScan, outside: &'a [Vec<OutsideFinding>]) -> Vec<R
 fn element(out: &mut impl Write, before: u64, text: &str) -> io::Result<()> {
     out.write_all(if before == 0 { b"[\n" } else { b",\n" })?;
     out.write_all(text.as_bytes())
-}
-
-fn object(located: &Located) -> String {
-    let name = if located.name.is_empty() { "(unnamed)" } else { &located.name };
-    let namespace =
-        if located.namespace.is_empty() { String::new() } else { format!("{}/", located.namespace) };
-    format!("{} {namespace}{name}", located.kind)
-}
-
-/// The check, with its scanner where that is not the built-in detector.
-fn check(located: &Located) -> String {
-    match located.tool {
-        Scanner::Builtin => located.check.to_string(),
-        tool => format!("{tool}/{}", located.check),
-    }
-}
-
-/// A finding in the format of compiler messages.
-fn line(located: &Located) -> String {
-    let Located { path, region, severity, message, .. } = located;
-    let (line, column, check) = (region.line, region.column, check(located));
-    let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object(located));
-    format!("{}\n", escape::one_line(&text))
 }
