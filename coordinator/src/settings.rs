@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::api_server::KubernetesRelease;
 use domain::api_server::SchemaDepth;
+use llm::price::List;
 use llm::settings::{PROGRAMS, Settings, is_of_machine};
 
 /// Keys of mappings whose entries the user names: any entry is accepted below them.
@@ -121,7 +122,7 @@ impl ConfigArgs {
             flags.push("store_secrets=true".to_owned());
         }
         let mut resolved = resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?;
-        if let Some(taken) = llm::price::taken(&resolved.value)? {
+        if let Some(taken) = List::of(&resolved.value)?.taken(&resolved.value) {
             resolved.fill(&taken.key, taken.price, &taken.source);
         }
         Ok(resolved)
@@ -211,6 +212,8 @@ mod tests {
         let by_model = ["proposer.mode=grok", "guardrails=none"];
         let listed = load(&by_model).unwrap().run;
         assert_eq!(listed.grok.price.input, Some(1.25), "of the list");
+        let retired = [&by_model[..], &["grok.model=grok-4-fast-reasoning"]].concat();
+        assert!(load(&retired).is_err(), "a listed model without a price has none");
         let unlisted = [&by_model[..], &["grok.model=grok-9"]].concat();
         let error = format!("{:#}", load(&unlisted).unwrap_err());
         for needed in

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::answer::{Message, Question, Role, Sampling};
-use domain::budget::{Price, Usage};
+use domain::budget::{Charge, Price, Usage, Usd};
 use domain::config::{ModelConfig, ProposerConfig};
 use serde_json::{Value, json};
 
@@ -74,8 +74,11 @@ const fn usual(step: usize) -> u64 {
 }
 
 /// The cost of a call. One whose cost is not known counts as more than any bound, so that the probe ends.
-pub(crate) fn cost(price: &Price, call: &Usage) -> f64 {
-    price.of(call).unwrap_or(Price::MOST_USD)
+pub(crate) fn cost(price: &Price, call: &Usage, charge: &Charge) -> f64 {
+    if *call == Usage::default() && charge.billed.is_none() {
+        return 0.0;
+    }
+    price.of(call, charge).usd().map_or(Price::MOST_USD, Usd::as_f64)
 }
 
 const fn expected_usage(padding: u64) -> Usage {
@@ -193,7 +196,7 @@ impl Questions {
 
     /// Expected cost of a call.
     pub fn expected_cost(&self, padding: u64) -> f64 {
-        cost(&self.price, &expected_usage(padding))
+        cost(&self.price, &expected_usage(padding), &Charge::default())
     }
 }
 

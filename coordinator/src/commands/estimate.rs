@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cli_support::failure::WithHint as _;
 use cli_support::progress::{Progress, Standing, duration};
 use cli_support::{Exit, output};
-use domain::budget::{Price, Usage};
+use domain::budget::{Price, Tier, Usage, Usd};
 use domain::config::RunConfig;
 use domain::ids::AnswerKey;
 use serde_json::{Value, json};
@@ -154,12 +154,13 @@ fn cost(price: &Price, counted: &Estimate) -> Option<f64> {
     if price.long_from_tokens.is_some_and(|from| counted.longest_prompt >= from) {
         return None;
     }
-    flat.of(&Usage {
+    let all = Usage {
         prompt: counted.prompt_tokens,
         completion: counted.answer_tokens,
         total: counted.prompt_tokens + counted.answer_tokens,
         ..Usage::default()
-    })
+    };
+    flat.by_table(&all, Tier::Standard).map(Usd::as_f64)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::answer::Answer;
-use domain::budget::{BudgetLimits, Pool, Price};
+use domain::budget::{BudgetLimits, Pool, Price, Usd};
 use domain::config::{RunConfig, SpendConfig};
 use proto::convert::LlmStatus;
 
@@ -83,9 +83,14 @@ impl LlmPolicy {
         })
     }
 
-    /// Highest cost of a call of about `tokens` tokens in US dollars; 0 where it is not known.
-    pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        self.price.at_most(tokens).unwrap_or(0.0)
+    /// Highest cost of a call of about `tokens` tokens by the table; nothing where it is not known.
+    pub(super) fn estimate(&self, tokens: u64) -> Usd {
+        self.price.at_most(tokens).unwrap_or_default()
+    }
+
+    /// What the run may spend; `None`: it is not bounded.
+    pub(super) fn most(&self) -> Option<Usd> {
+        (self.spend.max_cost_usd > 0.0).then(|| Usd::from_f64(self.spend.max_cost_usd))
     }
 }
 
@@ -121,7 +126,7 @@ pub(super) struct SpendTracker {
     /// Requests that are calling, and orphaned calls.
     pub(super) calling: u64,
     /// Estimated cost of these calls.
-    pub(super) calling_usd: f64,
+    pub(super) calling_cost: Usd,
     /// Rate of ended calls without throttled ones.
     pub(super) rate: Rate,
     /// Why calls failed, since this process knows the run.
@@ -142,7 +147,7 @@ impl SpendTracker {
             spent,
             waiting: 0,
             calling: 0,
-            calling_usd: 0.0,
+            calling_cost: Usd::ZERO,
             rate: Rate::since(moment(now)),
             failures: FailureCounts::default(),
             questions: QuestionCounts::default(),
@@ -153,25 +158,26 @@ impl SpendTracker {
 
     /// Which spend limit the run has reached.
     pub(super) fn exhausted(&self) -> Option<String> {
-        let spend = self.policy.as_ref()?.spend;
+        let policy = self.policy.as_ref()?;
+        let spend = policy.spend;
         if spend.max_requests > 0 && self.spent.calls >= spend.max_requests {
             return Some(format!(
                 "the run has made {} calls of {} (spend.max_requests): raise it to go on",
                 self.spent.calls, spend.max_requests
             ));
         }
-        if spend.max_cost_usd > 0.0 && self.spent.unpriced > 0 {
+        let most = policy.most()?;
+        if self.spent.unpriced > 0 {
             return Some(format!(
                 "the cost of {} calls of the run is not known, so that spend.max_cost_usd cannot be kept: set the price of the \
                  model, with long_factor for long prompts, or bound the calls instead (spend.max_requests)",
                 self.spent.unpriced
             ));
         }
-        (spend.max_cost_usd > 0.0 && self.spent.cost_usd >= spend.max_cost_usd).then(|| {
+        (self.spent.cost >= most).then(|| {
             format!(
-                "the run has spent {} USD of {} (spend.max_cost_usd): raise it to go on",
-                (self.spent.cost_usd * 1e4).round() / 1e4,
-                spend.max_cost_usd
+                "the run has spent {} USD of {most} (spend.max_cost_usd): raise it to go on",
+                self.spent.cost
             )
         })
     }
@@ -183,14 +189,16 @@ impl SpendTracker {
         let calls = self.spent.calls + self.calling;
         self.halted.is_none()
             && (spend.max_requests == 0 || calls < spend.max_requests)
-            && (spend.max_cost_usd <= 0.0
-                || (self.spent.unpriced == 0 && self.spent.cost_usd + self.calling_usd < spend.max_cost_usd))
+            && policy
+                .most()
+                .is_none_or(|most| self.spent.unpriced == 0 && self.spent.cost.plus(self.calling_cost) < most)
     }
 
     /// Expected cost of a call: at least the mean of the run's calls so far.
-    pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        let mean = if self.spent.calls > 0 { self.spent.cost_usd / self.spent.calls as f64 } else { 0.0 };
-        self.policy.as_ref().map_or(0.0, |policy| policy.estimate(tokens)).max(mean)
+    pub(super) fn estimate(&self, tokens: u64) -> Usd {
+        let mean =
+            self.spent.cost.ticks().checked_div(self.spent.calls).map(Usd::from_ticks).unwrap_or_default();
+        self.policy.as_ref().map(|policy| policy.estimate(tokens)).unwrap_or_default().max(mean)
     }
 
     /// LLM status; `limit` is the rate limit of its pool in calls a minute, and whether it was measured.

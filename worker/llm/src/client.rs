@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::answer::{Answer, Question};
-use domain::budget::Usage;
+use domain::budget::{Charge, Usage};
 use domain::config::ProposerConfig;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode, Url};
@@ -58,6 +58,8 @@ pub struct Reply {
     pub result: Result<Answer, Failure>,
     /// Tokens that the provider counted, also of a failed call.
     pub usage: Usage,
+    /// What the provider says of the price, also of a failed call.
+    pub charge: Charge,
     /// Advertised rate limits.
     pub headers: RateHeaders,
     /// Duration of this call alone, without waits before it.
@@ -86,19 +88,20 @@ impl Client {
     /// Makes one call.
     pub async fn ask(&self, question: &Question) -> Reply {
         let start = Instant::now();
-        let (mut usage, mut headers) = (Usage::default(), RateHeaders::default());
-        let call = self.call(question, &mut usage, &mut headers);
+        let (mut paid, mut headers) = (reply::Paid::default(), RateHeaders::default());
+        let call = self.call(question, &mut paid, &mut headers);
         let result = match timeout(self.timeouts.total, call).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout(Phase::Total)),
         };
-        Reply { result, usage, headers, took: start.elapsed() }
+        let reply::Paid { usage, charge } = paid;
+        Reply { result, usage, charge, headers, took: start.elapsed() }
     }
 
     async fn call(
         &self,
         question: &Question,
-        usage: &mut Usage,
+        paid: &mut reply::Paid,
         headers: &mut RateHeaders,
     ) -> Result<Answer, Failure> {
         let Provider { url, auth, mask } = &*self.provider;
@@ -131,11 +134,11 @@ impl Client {
         let (sent, broken) = body(response, REPLY_BYTES).await;
         broken.map_or(Ok(()), Err)?;
         let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
-        let (answer, used) = reply::answer(&body, request::prompt_tokens(question), mask);
+        let (answer, read) = reply::answer(&body, request::prompt_tokens(question), mask);
         if matches!(answer, Err(Failure::Refused(_))) {
             *headers = headers.of_refusal(None, &body, SystemTime::now());
         }
-        *usage = used;
+        *paid = read;
         answer
     }
 

@@ -73,7 +73,7 @@ impl Settings {
         };
         let file = file.as_ref().map(|(path, value)| (path.as_str(), value.clone()));
         let mut resolved = settings::resolve(&defaults, OPEN_MAPS, file, env::settings(), &self.set)?;
-        if let Some(taken) = llm::price::taken(&resolved.value)? {
+        if let Some(taken) = llm::price::List::of(&resolved.value)?.taken(&resolved.value) {
             resolved.fill(&taken.key, taken.price, &taken.source);
         }
         let told =

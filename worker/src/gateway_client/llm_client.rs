@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::answer::{Answer, CallOutcome, FailureKind, Question};
+use domain::budget::{Charge, Usage};
 use domain::config::{ModelConfig, RunConfig};
 use domain::ids::{RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
@@ -245,7 +246,8 @@ async fn call(
         run_id,
         key: question.key(),
         outcome: CallOutcome::Unsent,
-        usage: domain::budget::Usage::default(),
+        usage: Usage::default(),
+        charge: Charge::default(),
         advertised_requests: None,
         advertised_tokens: None,
         // Known to the stream's task.
@@ -266,7 +268,7 @@ async fn call(
                 (result.tries, result.last) = (tries.made, !matches!(next, Next::Retry(_)));
             }
             result.outcome = outcome(reply);
-            result.usage = reply.usage;
+            (result.usage, result.charge) = (reply.usage, reply.charge);
             // The limits are taken as per minute; the headers do not name the period.
             result.advertised_requests = reply.headers.requests.limit;
             result.advertised_tokens = reply.headers.tokens.limit;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::answer::{Answer, Finish, Message, Question, Role, Sampling};
-use domain::budget::Usage;
+use domain::budget::{Charge, Usage};
 use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
@@ -90,6 +90,7 @@ impl FakeCoordinator {
                         content: "cached".to_owned(),
                         finish: Finish::Stop,
                         usage: Usage::default(),
+                        charge: Charge::default(),
                         model: String::new(),
                     };
                     (

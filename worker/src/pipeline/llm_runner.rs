@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::answer::{Question, Sampling};
-use domain::budget::Usage;
 use domain::config::{ModelConfig, RunConfig};
 use domain::outcome::{ModelUsage, Outcome};
 use domain::record::Slice;
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::prompt;
 
+use super::asked::Asked;
 use super::context::Context;
 use super::plan::ProposalTask;
 use super::progress::Progress;
@@ -62,13 +62,7 @@ struct Conversation {
     result: RepairResult,
     attempts: u32,
     errors: Vec<String>,
-    usage: Usage,
-    /// Cost of its calls in US dollars; `None`: that of one is not known. Added up by calls, because a long one has another
-    /// price.
-    cost_usd: Option<f64>,
-    answers: u32,
-    /// Whether a response came from a call and not from the cache.
-    paid: bool,
+    asked: Asked,
     /// Duration of the calls, failed ones included; `None`: there was none.
     called: Option<Duration>,
     cpu_ms: f64,
@@ -84,7 +78,7 @@ impl LlmRunner<'_> {
         let conversations = (0..samples).map(|sample| self.converse(Arc::clone(&task), sample));
         let conversations: Vec<Option<Conversation>> = futures::future::join_all(conversations).await;
         let conversations: Vec<Conversation> = conversations.into_iter().collect::<Option<_>>()?;
-        let (result, waited_ms) = combine(conversations, task.decided_ms);
+        let (result, waited_ms) = combine(conversations, self.llm_client.model(), task.decided_ms);
         Some(FinishedTask {
             result: Arc::new(result),
             waited_ms: started_ms - task.planned_ms + waited_ms,
@@ -104,17 +98,14 @@ impl LlmRunner<'_> {
             }
             let (llm_client, config) = (self.llm_client, &self.tasks.context.config);
             let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
+            conversation.asked.note_question();
             let start = Instant::now();
             let completion = self.llm_client.complete(question).await;
             let elapsed = start.elapsed();
             let next = match completion {
                 Completion::Stopped => return None,
                 Completion::Answered { answer, took } => {
-                    conversation.usage += answer.usage;
-                    conversation.cost_usd =
-                        sum(conversation.cost_usd, llm_client.model().price.of(&answer.usage));
-                    conversation.answers += 1;
-                    conversation.paid |= took.is_some();
+                    conversation.asked.add(&answer, llm_client.model(), took.is_some());
                     conversation.add_call(elapsed, took);
                     let advance = move |case: Case<'_>| {
                         let step = dialogue.answered(&case, &answer.content);
@@ -166,10 +157,7 @@ impl Conversation {
             result: RepairResult::no_answer(&[], Some((&task.parsed, config))),
             attempts: 0,
             errors: Vec::new(),
-            usage: Usage::default(),
-            cost_usd: Some(0.0),
-            answers: 0,
-            paid: false,
+            asked: Asked::default(),
             called: None,
             cpu_ms: 0.0,
             waited_ms: 0.0,
@@ -197,20 +185,17 @@ impl Conversation {
 /// Combines the samples of a task into one result, and returns how long the chosen sample waited. Chosen is the first
 /// whose own patch was accepted, else the first with an accepted fallback patch, else the first. Usage is that of all
 /// samples, times are those of the chosen one.
-fn combine(conversations: Vec<Conversation>, decided_ms: f64) -> (RepairResult, f64) {
+fn combine(conversations: Vec<Conversation>, model: &ModelConfig, decided_ms: f64) -> (RepairResult, f64) {
     let many = conversations.len() > 1;
     let samples = conversations.len();
     let passed = conversations.iter().filter(|conversation| conversation.result.is_passed_sample()).count();
-    let (mut usage, mut cost_usd, mut answers, mut paid) = (Usage::default(), Some(0.0), 0, false);
+    let mut asked = Asked::default();
     let (mut attempts, mut errors) = (0, Vec::new());
     let mut best: Option<(RepairResult, f64)> = None;
     for (sample, conversation) in conversations.into_iter().enumerate() {
-        usage += conversation.usage;
-        cost_usd = sum(cost_usd, conversation.cost_usd);
-        answers += conversation.answers;
         attempts += conversation.attempts;
-        paid |= conversation.paid;
         let (propose_ms, llm_ms) = (conversation.propose_ms(), conversation.llm_ms());
+        asked.join(conversation.asked);
         let sample_errors = conversation.errors.into_iter();
         errors.extend(
             sample_errors.map(|error| if many { format!("sample {sample}: {error}") } else { error }),
@@ -228,31 +213,9 @@ fn combine(conversations: Vec<Conversation>, decided_ms: f64) -> (RepairResult, 
         usage: ModelUsage {
             samples: u64::try_from(samples).ok(),
             samples_passed: u64::try_from(passed).ok(),
-            ..if answers == 0 { ModelUsage::default() } else { used(usage, cost_usd, !paid) }
+            ..asked.usage(model)
         },
         ..result
     };
     (result, waited_ms)
-}
-
-/// The sum of two costs; `None` where one is not known.
-fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
-    Some(one? + other?)
-}
-
-/// The usage as a row has it. No prompt has 0 tokens: such a count beside a total means that the provider counted the total
-/// alone.
-fn used(usage: Usage, cost_usd: Option<f64>, cache_hit: bool) -> ModelUsage {
-    let is_split = usage.prompt > 0 || usage.total == 0;
-    let told = |count: u64| (is_split || count > 0).then_some(count);
-    ModelUsage {
-        prompt_tokens: told(usage.prompt),
-        completion_tokens: told(usage.completion),
-        reasoning_tokens: told(usage.reasoning),
-        total_tokens: Some(usage.total),
-        estimated_tokens: Some(usage.estimated),
-        cost_usd,
-        cache_hit: Some(cache_hit),
-        ..ModelUsage::default()
-    }
 }

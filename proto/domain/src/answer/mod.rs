@@ -7,8 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::budget::Usage;
+use crate::budget::{Charge, Usage};
 use crate::ids::AnswerKey;
+
+mod served;
+
+pub use served::ServedModel;
 
 /// Longest wait after a refused call that a provider is believed to ask for; a longer one is cut to it. Limits by the day and
 /// by the week exist.
@@ -126,6 +130,8 @@ pub struct Answer {
     pub finish: Finish,
     /// Tokens of the call.
     pub usage: Usage,
+    /// What the provider says of its price.
+    pub charge: Charge,
     /// Model name in the provider's response; empty when it has none.
     pub model: String,
 }
@@ -252,6 +258,7 @@ mod tests {
             content: content.to_owned(),
             finish,
             usage: Usage::default(),
+            charge: Charge::default(),
             model: String::new(),
         };
         assert!(answer("[]", Finish::Stop).is_whole());
