@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::answer::Answer;
+use domain::answer::{Answer, ServedModel};
 use domain::budget::{BudgetLimits, Pool, Price, Usd};
-use domain::config::{RunConfig, SpendConfig};
+use domain::config::{OnModelMismatch, RunConfig, SpendConfig};
 use proto::convert::LlmStatus;
 
 use crate::clock::{Rate, moment, unix_ms};
@@ -45,6 +45,8 @@ pub(crate) struct LlmPolicy {
     pub(crate) spend: SpendConfig,
     /// Price of the model.
     pub(crate) price: Price,
+    /// What happens when another model answers.
+    pub(crate) on_model_mismatch: OnModelMismatch,
     /// How long a call counts after its worker has disconnected, in seconds.
     pub(crate) lease_s: f64,
     /// Longest time of a call, in seconds; after that its worker has ended it.
@@ -73,6 +75,7 @@ impl LlmPolicy {
             limits: config.limits.budget(),
             spend: config.spend,
             price: model.price,
+            on_model_mismatch: config.proposer.on_model_mismatch,
             lease_s: config.fleet.lease_seconds.into(),
             call_s: f64::from(seconds) + SLACK_S,
             retry_s: config.proposer.retry_seconds.into(),
@@ -86,6 +89,14 @@ impl LlmPolicy {
     /// Highest cost of a call of about `tokens` tokens by the table; nothing where it is not known.
     pub(super) fn estimate(&self, tokens: u64) -> Usd {
         self.price.at_most(tokens).unwrap_or_default()
+    }
+
+    /// The other model that gave an answer; `None`: it is the requested one, or not disclosed.
+    pub(super) fn other_model<'a>(&self, answer: &'a Answer) -> Option<&'a str> {
+        match ServedModel::of(&self.pool.model, &answer.model) {
+            ServedModel::Other(served) => Some(served),
+            ServedModel::Same(_) | ServedModel::NotDisclosed => None,
+        }
     }
 
     /// What the run may spend; `None`: it is not bounded.
@@ -137,6 +148,8 @@ pub(super) struct SpendTracker {
     pub(super) asking_since: f64,
     /// Its last request, or last result.
     pub(super) active_at: f64,
+    /// Whether the log says that another model answers.
+    pub(super) warned: bool,
 }
 
 impl SpendTracker {
@@ -153,6 +166,30 @@ impl SpendTracker {
             questions: QuestionCounts::default(),
             asking_since: now,
             active_at: now,
+            warned: false,
+        }
+    }
+
+    /// Why the run must stop at an answer: another model gave it. Where the run goes on all the same, the log says it once.
+    pub(super) fn mismatch(&mut self, answer: &Answer) -> Option<String> {
+        let policy = self.policy.as_ref()?;
+        let served = policy.other_model(answer)?;
+        let Pool { account, model } = &policy.pool;
+        match policy.on_model_mismatch {
+            OnModelMismatch::Stop => Some(format!(
+                "{model} was asked and {served} answered, another model at another price: set {account}.model to the one that is \
+                 meant, or proposer.on_model_mismatch to warn to take the answers of {served}"
+            )),
+            OnModelMismatch::Warn => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!(
+                        requested = model,
+                        served,
+                        "another model answers than the one that was asked"
+                    );
+                }
+                None
+            }
         }
     }
 

@@ -67,11 +67,13 @@ impl GatewayState {
         let limiter = tracker.policy.as_ref().and_then(|policy| self.pools.get(&policy.pool));
         let idle = Health::default();
         let health = limiter.map_or(&idle, |limiter| &limiter.health);
-        let is_answer = matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole());
-        if is_answer {
+        if let CallOutcome::Answered(answer) = &ended.outcome
+            && answer.is_whole()
+        {
             tracker.questions.answered += 1;
             tracker.questions.called += 1;
-            return Verdict::Settled;
+            // The answer is kept, because it was paid for: a run that allows it goes on from there.
+            return tracker.mismatch(answer).map_or(Verdict::Settled, Verdict::Stop);
         }
         let verdict = match &ended.outcome {
             CallOutcome::Answered(_) | CallOutcome::Unsent => Verdict::Settled,

@@ -32,6 +32,7 @@ mod provider;
 mod replies;
 mod resume;
 mod scanners;
+mod served;
 mod support;
 mod traces;
 mod untrusted;

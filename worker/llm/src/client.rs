@@ -15,11 +15,15 @@ use tokio::time::timeout;
 
 use crate::error::{Failure, Phase, Refusal, quoted};
 use crate::headers::RateHeaders;
+use crate::models::{self, ListedModel};
 use crate::providers::Provider;
 use crate::{packed, proxy, redirect, reply, request};
 
 /// Longest body of a response that is read.
 pub const REPLY_BYTES: usize = 4 << 20;
+
+/// Longest time for the list of models.
+const LISTING: Duration = Duration::from_secs(15);
 
 /// Longest body of an error reply that is read.
 const REFUSAL_BYTES: usize = 64 << 10;
@@ -83,6 +87,33 @@ impl Client {
         let proxy = if provider.sends_key_in_plain_text() { None } else { proxy::of(&provider.url) };
         let http = http(&provider, timeouts)?;
         Ok(Self { http, provider: Arc::new(provider), proxy: proxy.map(Arc::from), timeouts })
+    }
+
+    /// The models that the provider lists. Costs nothing.
+    pub async fn models(&self) -> Result<Vec<ListedModel>, Failure> {
+        let Provider { url, auth, mask } = &*self.provider;
+        let mut request = self.http.get(models::address(url));
+        if let Some((name, value)) = auth {
+            request = request.header(name, value.expose());
+        }
+        let listing = async {
+            let response = request.send().await.map_err(|error| self.failure(error))?;
+            let status = response.status();
+            if status.is_redirection() {
+                return Err(redirected(&response, url));
+            }
+            let encoding = encoding(response.headers());
+            let (sent, broken) = body(response, REPLY_BYTES).await;
+            let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
+            if !status.is_success() {
+                return Err(self.refusal(status, &body));
+            }
+            broken.map_or(Ok(()), Err)?;
+            models::read(&body, mask)
+        };
+        timeout(self.timeouts.first_byte.min(LISTING), listing)
+            .await
+            .unwrap_or(Err(Failure::Timeout(Phase::FirstByte)))
     }
 
     /// Makes one call.

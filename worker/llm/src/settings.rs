@@ -42,6 +42,8 @@ pub fn defaults() -> serde_json::Result<Value> {
     }
     if let Some(proposer) = tree.get_mut("proposer").and_then(Value::as_object_mut) {
         proposer.insert("program".to_owned(), serde_json::to_value(&run.proposer.program)?);
+        let on_mismatch = serde_json::to_value(run.proposer.on_model_mismatch)?;
+        proposer.insert("on_model_mismatch".to_owned(), on_mismatch);
     }
     if let Some(keys) = tree.as_object_mut() {
         keys.insert(DETECTOR.to_owned(), serde_json::to_value(run.detector)?);

@@ -240,6 +240,7 @@ impl Scene {
             latency: latency.parse().unwrap(),
             faults: faults.parse().unwrap(),
             answers: Arc::new(|prompt| Some(format!("answer to {prompt}"))),
+            manner: mock_llm::Manner::default(),
             speed: 1.0,
             seed: 1,
             silent: false,

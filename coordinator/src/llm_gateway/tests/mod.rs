@@ -19,6 +19,7 @@ use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
 mod behaviour;
 mod check;
 mod outage;
+mod served;
 mod task;
 mod world;
 
@@ -48,7 +49,7 @@ pub(super) fn answer(text: &str) -> Answer {
         finish: Finish::Stop,
         usage,
         charge: Charge::default(),
-        model: "m".to_owned(),
+        model: String::new(),
     }
 }
 

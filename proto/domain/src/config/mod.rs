@@ -13,7 +13,7 @@ mod stored;
 
 pub use detector::DetectorConfig;
 pub use error::InvalidConfig;
-pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode, is_program_name};
+pub use model::{AnswerFormat, ModelConfig, OnModelMismatch, ProposerConfig, ProposerMode, is_program_name};
 pub use scanners::{ScannersConfig, ToolPaths};
 pub use stored::StoredConfig;
 
@@ -415,6 +415,7 @@ impl RunConfig {
         canonical.proposer.retry_seconds = patient.retry_seconds;
         canonical.proposer.outage_minutes = patient.outage_minutes;
         canonical.proposer.max_failed_share = patient.max_failed_share;
+        canonical.proposer.on_model_mismatch = patient.on_model_mismatch;
         canonical.limits.requests_per_minute = Limit::Auto;
         canonical.limits.tokens_per_minute = Limit::Auto;
         canonical.limits.concurrency = Limit::Auto;
@@ -469,6 +470,7 @@ mod tests {
         config.limits.requests_per_minute = Limit::at(480);
         config.proposer.timeout_seconds = 7;
         config.spend.max_requests = 10;
+        config.proposer.on_model_mismatch = OnModelMismatch::Warn;
         assert_eq!(config.hash(), hash);
         config.seed += 1;
         assert_ne!(config.hash(), hash);

@@ -38,6 +38,9 @@ pub struct ProposerConfig {
     pub samples: u32,
     /// The form that the provider is asked for.
     pub answer_form: AnswerFormat,
+    /// What happens when another model answers than the one that was asked. Left out of a run's text where it is the default.
+    #[serde(skip_serializing_if = "OnModelMismatch::is_stop")]
+    pub on_model_mismatch: OnModelMismatch,
     /// Bytes of a document that a prompt may hold; of a longer one only the part that matters is sent.
     pub prompt_bytes: u32,
 }
@@ -117,6 +120,24 @@ impl ProposerMode {
     }
 }
 
+/// What happens when another model answers than the one that was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnModelMismatch {
+    /// The run stops at the first such answer, and can be resumed.
+    #[default]
+    Stop,
+    /// The log says it once, and the answers are used.
+    Warn,
+}
+
+impl OnModelMismatch {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
+    fn is_stop(&self) -> bool {
+        *self == Self::Stop
+    }
+}
+
 /// The form that a provider is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,6 +167,7 @@ impl Default for ProposerConfig {
             max_tokens: 0,
             samples: 1,
             answer_form: AnswerFormat::default(),
+            on_model_mismatch: OnModelMismatch::default(),
             prompt_bytes: 64 << 10,
         }
     }

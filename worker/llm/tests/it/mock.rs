@@ -31,6 +31,7 @@ fn settings(faults: &str) -> Settings {
         latency: Latency::Fixed(0.001),
         faults: faults.parse().unwrap(),
         answers: Arc::new(|question| Some(format!("answer to {question}"))),
+        manner: mock_llm::Manner::default(),
         speed: 1.0,
         seed: 7,
         silent: false,
