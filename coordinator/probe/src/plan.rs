@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::answer::{Message, Question, Role, Sampling};
 use domain::budget::{Charge, Price, Usage, Usd};
 use domain::config::{ModelConfig, ProposerConfig};
+use llm::providers::Destination;
 use serde_json::{Value, json};
 
 /// Expected tokens of an answer: reasoning models use hundreds for a single word, whatever the limit.
@@ -167,13 +168,25 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Prompts to a model behind `endpoint`, with answers of at most `max_tokens` (0: the provider's default).
-    pub fn new(endpoint: String, model: &ModelConfig, proposer: &ProposerConfig, max_tokens: u32) -> Self {
+    /// Prompts to a model at `destination`, with answers of at most `max_tokens` (0: the provider's default).
+    pub fn new(
+        destination: &Destination,
+        model: &ModelConfig,
+        proposer: &ProposerConfig,
+        max_tokens: u32,
+    ) -> Self {
         let sampling = Sampling {
             temperature: proposer.temperature,
             max_tokens: (max_tokens > 0).then_some(max_tokens),
+            max_tokens_as: proposer.max_tokens_as,
+            api: proposer.api,
+            reasoning_effort: Some(proposer.reasoning_effort.clone()).filter(|effort| !effort.is_empty()),
+            service_tier: proposer.service_tier,
+            extra_body: proposer.extra_body.clone(),
+            extra_headers: destination.headers.clone(),
             ..Sampling::default()
         };
+        let endpoint = destination.endpoint.clone();
         Self { endpoint, model: model.model.clone(), sampling, price: model.price }
     }
 
@@ -207,7 +220,9 @@ pub(super) mod testing {
     /// Prompts to an endpoint that does not exist.
     pub(crate) fn questions() -> Questions {
         let model = ModelConfig { model: "mock".to_owned(), price: Price::flat(0.2, Some(0.05), 0.5) };
-        Questions::new("http://127.0.0.1:1".to_owned(), &model, &ProposerConfig::default(), 16)
+        let endpoint = "http://127.0.0.1:1".to_owned();
+        let destination = Destination { endpoint, ..Destination::default() };
+        Questions::new(&destination, &model, &ProposerConfig::default(), 16)
     }
 
     /// Bounds that no test reaches by accident.

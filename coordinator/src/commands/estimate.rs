@@ -53,8 +53,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         let found = answers.as_ref().and_then(|answers| answers.look_up(&[*key]).ok());
         found.is_some_and(|found| found.iter().any(|(_, stored)| stored.is_some()))
     };
-    let endpoint = settings.providers.url(config.proposer.mode);
-    let counted = estimate(&args.corpus, &config, &endpoint, is_known, |records| {
+    let destination = settings.providers.destination(config.proposer.mode);
+    let counted = estimate(&args.corpus, &config, destination, is_known, |records| {
         progress.update(&Standing { done: records, ..Standing::default() });
     })?;
     drop(progress);

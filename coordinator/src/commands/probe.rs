@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
             "set {mode}.price.input and {mode}.price.output (US dollars per million tokens; 0 for a server of your own)"
         ));
     }
-    let questions = Questions::new(providers.url(mode), model, &config.proposer, args.max_tokens);
+    let questions = Questions::new(&providers.destination(mode), model, &config.proposer, args.max_tokens);
     let steps: Vec<usize> =
         if args.find { Vec::new() } else { args.steps.iter().copied().map(usize::from).collect() };
     let requests =

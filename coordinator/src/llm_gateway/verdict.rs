@@ -39,7 +39,8 @@ impl GatewayState {
         };
         match outcome {
             CallOutcome::Answered(answer) if answer.is_whole() => health.answered(now),
-            CallOutcome::Answered(_) | CallOutcome::Failed { kind: FailureKind::Prompt, .. } => {
+            CallOutcome::Answered(_)
+            | CallOutcome::Failed { kind: FailureKind::Prompt | FailureKind::Form, .. } => {
                 health.refused_prompt();
             }
             CallOutcome::Throttled { retry_after, reason, .. } => {
@@ -171,6 +172,8 @@ fn of_failure(
 ) -> Verdict {
     match kind {
         FailureKind::Prompt => Verdict::Settled,
+        // The worker asks again in another form, which is another question.
+        FailureKind::Form => Verdict::AskAgain,
         FailureKind::Account => Verdict::Stop(reason.to_owned()),
         FailureKind::Key if tracker.questions.called == 0 => Verdict::Stop(reason.to_owned()),
         FailureKind::Key | FailureKind::Unknown => {

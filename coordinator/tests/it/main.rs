@@ -24,6 +24,7 @@ mod llm_stream;
 mod model;
 mod older_release;
 mod outage;
+mod parameters;
 #[cfg(unix)]
 mod private;
 mod probe;

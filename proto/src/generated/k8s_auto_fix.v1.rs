@@ -273,7 +273,7 @@ pub struct CallFailed {
     /// Every call would fail: `kind` is `account`. Read where an older worker sends no `kind`.
     #[prost(bool, tag = "2")]
     pub stop: bool,
-    /// What the failure belongs to: `prompt`, `passing`, `key`, `account`, `unknown`.
+    /// What the failure belongs to: `prompt`, `passing`, `key`, `account`, `form`, `unknown`.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
 }

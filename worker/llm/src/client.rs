@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use domain::answer::{Answer, Question};
-use domain::budget::{Charge, Usage};
+use domain::answer::{Answer, Api, CacheName, Question, Sampling, ServiceTier};
+use domain::budget::{Charge, Tier, Usage};
 use domain::config::ProposerConfig;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode, Url};
@@ -92,7 +92,7 @@ impl Client {
     /// The models that the provider lists. Costs nothing.
     pub async fn models(&self) -> Result<Vec<ListedModel>, Failure> {
         let Provider { url, auth, mask } = &*self.provider;
-        let mut request = self.http.get(models::address(url));
+        let mut request = self.http.get(models::beside(url, "models"));
         if let Some((name, value)) = auth {
             request = request.header(name, value.expose());
         }
@@ -125,7 +125,7 @@ impl Client {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout(Phase::Total)),
         };
-        let reply::Paid { usage, charge } = paid;
+        let reply::Paid { usage, charge, .. } = paid;
         Reply { result, usage, charge, headers, took: start.elapsed() }
     }
 
@@ -137,11 +137,22 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let Provider { url, auth, mask } = &*self.provider;
         // The endpoint of the question is a part of its key in the cache, and decides nothing here.
+        let sampling = &question.sampling;
+        let url = match sampling.api {
+            Api::Chat => url.clone(),
+            Api::Responses => models::beside(url, "responses"),
+        };
         let mut request = self
             .http
             .post(url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(request::body(question));
+        for (name, value) in &sampling.extra_headers {
+            request = request.header(name, value);
+        }
+        if let Some(CacheName::XGrokConvId(name)) = &sampling.cache_name {
+            request = request.header(request::CONVERSATION, name);
+        }
         if let Some((name, value)) = auth {
             request = request.header(name, value.expose());
         }
@@ -152,7 +163,7 @@ impl Client {
         *headers = RateHeaders::read(response.headers(), SystemTime::now());
         let status = response.status();
         if status.is_redirection() {
-            return Err(redirected(&response, url));
+            return Err(redirected(&response, &url));
         }
         let encoding = encoding(response.headers());
         if !status.is_success() {
@@ -165,7 +176,10 @@ impl Client {
         let (sent, broken) = body(response, REPLY_BYTES).await;
         broken.map_or(Ok(()), Err)?;
         let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
-        let (answer, read) = reply::answer(&body, request::prompt_tokens(question), mask);
+        let (answer, mut read) =
+            reply::answer_of(sampling.api, &body, request::prompt_tokens(question), mask);
+        read.charge = as_asked(read, sampling);
+        let answer = answer.map(|answer| Answer { charge: read.charge, ..answer });
         if matches!(answer, Err(Failure::Refused(_))) {
             *headers = headers.of_refusal(None, &body, SystemTime::now());
         }
@@ -198,6 +212,14 @@ impl Client {
         let host = self.provider.url.host_str().unwrap_or("the endpoint").to_owned();
         Failure::Connect { host, proxy: self.proxy.as_deref().map(str::to_owned), reason }
     }
+}
+
+/// The charge of a call by its reply; where another tier than the usual one was asked for and the reply names none, the tier is
+/// not known.
+fn as_asked(paid: reply::Paid, sampling: &Sampling) -> Charge {
+    let special = sampling.service_tier.is_some_and(ServiceTier::is_special);
+    let tier = if special && !paid.names_tier { Tier::Unknown } else { paid.charge.tier };
+    Charge { tier, ..paid.charge }
 }
 
 /// A redirect that was not followed, with the address that it names.

@@ -46,13 +46,13 @@ impl Presence {
     }
 }
 
-/// Where the models of the provider at `url` are listed.
-pub(crate) fn address(url: &Url) -> Url {
-    let mut models = url.clone();
+/// Another address of the provider whose chat completions are at `url`.
+pub(crate) fn beside(url: &Url, end: &str) -> Url {
+    let mut other = url.clone();
     let path = url.path();
     let base = ["/chat/completions", "/responses"].iter().find_map(|end| path.strip_suffix(end));
-    models.set_path(&format!("{}/models", base.unwrap_or(path).trim_end_matches('/')));
-    models
+    other.set_path(&format!("{}/{end}", base.unwrap_or(path).trim_end_matches('/')));
+    other
 }
 
 /// Reads a list of models.
@@ -109,7 +109,7 @@ mod tests {
             ("https://h/openai/v1/responses", "https://h/openai/v1/models"),
             ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1/models"),
         ] {
-            assert_eq!(address(&Url::parse(called).unwrap()).as_str(), models);
+            assert_eq!(beside(&Url::parse(called).unwrap(), "models").as_str(), models);
         }
     }
 }

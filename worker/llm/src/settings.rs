@@ -2,7 +2,7 @@
 //! and flags hold both in one tree (`grok.model` is of the run, `grok.endpoint` is of the machine); here they are told apart.
 
 use domain::budget::Price;
-use domain::config::{RunConfig, ScannersConfig};
+use domain::config::{ProposerConfig, RunConfig, ScannersConfig};
 use serde_json::{Map, Value};
 
 use crate::price::PRICES;
@@ -10,6 +10,16 @@ use crate::providers::Providers;
 
 /// The key of this machine's programs, each under its name.
 pub const PROGRAMS: &str = "programs";
+
+/// Keys of mappings whose entries the user names: any entry is accepted below them.
+pub const OPEN_MAPS: &[&str] = &[
+    "rules.images",
+    PROGRAMS,
+    "proposer.extra_body",
+    "grok.extra_headers",
+    "vendor.extra_headers",
+    "vllm.extra_headers",
+];
 
 /// The section with the keys of this machine's scanners, beside those of the run's detector.
 const DETECTOR: &str = "detector";
@@ -42,8 +52,9 @@ pub fn defaults() -> serde_json::Result<Value> {
     }
     if let Some(proposer) = tree.get_mut("proposer").and_then(Value::as_object_mut) {
         proposer.insert("program".to_owned(), serde_json::to_value(&run.proposer.program)?);
-        let on_mismatch = serde_json::to_value(run.proposer.on_model_mismatch)?;
-        proposer.insert("on_model_mismatch".to_owned(), on_mismatch);
+        for (key, value) in ProposerConfig::left_out() {
+            proposer.insert(key.to_owned(), value);
+        }
     }
     if let Some(keys) = tree.as_object_mut() {
         keys.insert(DETECTOR.to_owned(), serde_json::to_value(run.detector)?);

@@ -8,12 +8,9 @@ use cli_support::settings::Resolved;
 use cli_support::{env, settings};
 use domain::config::{RunConfig, ScannersConfig};
 use llm::providers::Providers;
-use llm::settings::{PROGRAMS, Settings as Told, is_of_machine};
+use llm::settings::{OPEN_MAPS, Settings as Told, is_of_machine};
 
 use crate::programs::{self, Proposers};
-
-/// Maps whose keys are chosen by the user.
-const OPEN_MAPS: &[&str] = &["rules.images", PROGRAMS];
 
 /// What a worker of a fleet has by its own settings.
 pub(crate) struct Machine {

@@ -2,7 +2,7 @@
 
 use domain::answer::{Answer, ServedModel};
 use domain::budget::{Cost, Usage, Usd};
-use domain::config::ModelConfig;
+use domain::config::{AnswerFormat, ModelConfig};
 use domain::outcome::ModelUsage;
 
 /// The answers of one or several conversations.
@@ -18,6 +18,8 @@ pub(super) struct Asked {
     paid: bool,
     /// The disclosed names of the models that answered, in the order of their first answers.
     served: Vec<String>,
+    /// The form of the last answer.
+    form: Option<AnswerFormat>,
 }
 
 impl Default for Asked {
@@ -29,6 +31,7 @@ impl Default for Asked {
             answers: 0,
             paid: false,
             served: Vec::new(),
+            form: None,
         }
     }
 }
@@ -39,8 +42,9 @@ impl Asked {
         self.is_asked = true;
     }
 
-    /// Adds an answer of `model`; `paid`: it came from a call.
-    pub(super) fn add(&mut self, answer: &Answer, model: &ModelConfig, paid: bool) {
+    /// Adds an answer of `model` in a form; `paid`: it came from a call.
+    pub(super) fn add(&mut self, answer: &Answer, model: &ModelConfig, form: AnswerFormat, paid: bool) {
+        self.form = Some(form);
         self.usage += answer.usage;
         self.cost = self.cost.plus(model.price.of(&answer.usage, &answer.charge));
         self.answers += 1;
@@ -51,6 +55,7 @@ impl Asked {
     /// Adds the answers of another conversation.
     pub(super) fn join(&mut self, other: Self) {
         self.is_asked |= other.is_asked;
+        self.form = other.form.or(self.form);
         self.usage += other.usage;
         self.cost = self.cost.plus(other.cost);
         self.answers += other.answers;
@@ -86,6 +91,7 @@ impl Asked {
             cost_source: Some(self.cost.source()),
             model_requested,
             model_served: (!self.served.is_empty()).then(|| self.served.join(", ")),
+            answer_form: self.form.map(|form| form.as_str().to_owned()),
             cache_hit: Some(!self.paid),
             ..ModelUsage::default()
         }
@@ -116,7 +122,7 @@ mod tests {
         // 10,000 and 20,000 ticks a token.
         let row = |model: &ModelConfig, answers: &[Answer]| {
             let mut asked = Asked::default();
-            answers.iter().for_each(|answer| asked.add(answer, model, true));
+            answers.iter().for_each(|answer| asked.add(answer, model, AnswerFormat::Text, true));
             let usage = asked.usage(model);
             (usage.cost_usd, usage.cost_source, usage.model_served)
         };
@@ -152,7 +158,7 @@ mod tests {
         for name in ["x", "y"] {
             let mut one = Asked::default();
             one.note_question();
-            one.add(&answer(name, None), &model, false);
+            one.add(&answer(name, None), &model, AnswerFormat::JsonObject, false);
             all.join(one);
         }
         let usage = all.usage(&model);
@@ -162,6 +168,7 @@ mod tests {
         );
         let (requested, served) = (usage.model_requested.as_deref(), usage.model_served.as_deref());
         assert_eq!((requested, served), (Some("m"), Some("x, y")));
+        assert_eq!(usage.answer_form.as_deref(), Some("json_object"));
         assert_eq!(Asked::default().usage(&model).model_requested, None, "a document too long for a prompt");
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::answer::{Question, Sampling};
-use domain::config::{ModelConfig, RunConfig};
+use domain::answer::{CacheName, Message, Question, Sampling, StickyCache};
+use domain::config::{AnswerFormat, ModelConfig, ProposerConfig, RunConfig};
+use domain::ids::DocumentHash;
 use domain::outcome::{ModelUsage, Outcome};
 use domain::record::Slice;
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::prompt;
+use llm::providers::Destination;
 
 use super::asked::Asked;
 use super::context::Context;
@@ -31,24 +33,42 @@ pub(crate) async fn run_llm_slice(
     runner.tasks.run(progress, |task| runner.run(task)).await
 }
 
-/// The LLM request for these messages to `endpoint`, with the sampling of the configuration.
-pub(crate) fn question(
-    endpoint: &str,
-    model: &ModelConfig,
-    config: &RunConfig,
-    messages: Vec<domain::answer::Message>,
-    sample: u32,
-) -> Question {
-    let proposer = &config.proposer;
-    // Without sampling a seed has no effect, and some providers refuse it.
-    let draws = proposer.temperature.is_none_or(|temperature| temperature > 0.0) || proposer.samples > 1;
-    let sampling = Sampling {
-        temperature: proposer.temperature,
-        seed: draws.then(|| config.seed.wrapping_add(sample.into())),
-        max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
-        form: prompt::form(proposer.answer_form),
-    };
-    Question { endpoint: endpoint.to_owned(), model: model.model.clone(), messages, sampling, sample }
+/// How the questions about a document are put.
+pub(crate) struct Asking<'a> {
+    pub(crate) destination: &'a Destination,
+    pub(crate) model: &'a ModelConfig,
+    pub(crate) proposer: &'a ProposerConfig,
+    /// The form that answers are asked in.
+    pub(crate) form: AnswerFormat,
+    /// The document.
+    pub(crate) document: Option<DocumentHash>,
+}
+
+impl Asking<'_> {
+    /// The LLM request for these messages, with the parameters of the configuration.
+    pub(crate) fn question(&self, messages: Vec<Message>, sample: u32) -> Question {
+        let Self { destination, model, proposer, form, document } = self;
+        let name = document.map(|hash| hash.to_string());
+        let sampling = Sampling {
+            temperature: proposer.temperature,
+            seed: proposer.seed.map(|seed| seed.wrapping_add(sample.into())),
+            max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
+            form: prompt::form(*form),
+            api: proposer.api,
+            max_tokens_as: proposer.max_tokens_as,
+            reasoning_effort: Some(proposer.reasoning_effort.clone()).filter(|effort| !effort.is_empty()),
+            service_tier: proposer.service_tier,
+            cache_name: match proposer.sticky_cache {
+                StickyCache::Off => None,
+                StickyCache::PromptCacheKey => name.map(CacheName::PromptCacheKey),
+                StickyCache::XGrokConvId => name.map(CacheName::XGrokConvId),
+            },
+            extra_body: proposer.extra_body.clone(),
+            extra_headers: destination.headers.clone(),
+        };
+        let endpoint = destination.endpoint.clone();
+        Question { endpoint, model: model.model.clone(), messages, sampling, sample }
+    }
 }
 
 /// What the conversations of a slice share.
@@ -96,16 +116,15 @@ impl LlmRunner<'_> {
             if self.tasks.context.is_stopped() {
                 return None;
             }
-            let (llm_client, config) = (self.llm_client, &self.tasks.context.config);
-            let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
+            let llm_client = self.llm_client;
             conversation.asked.note_question();
             let start = Instant::now();
-            let completion = self.llm_client.complete(question).await;
+            let (completion, form) = self.ask(&task, messages, sample).await;
             let elapsed = start.elapsed();
             let next = match completion {
-                Completion::Stopped => return None,
+                Completion::Stopped | Completion::FormRefused => return None,
                 Completion::Answered { answer, took } => {
-                    conversation.asked.add(&answer, llm_client.model(), took.is_some());
+                    conversation.asked.add(&answer, llm_client.model(), form, took.is_some());
                     conversation.add_call(elapsed, took);
                     let advance = move |case: Case<'_>| {
                         let step = dialogue.answered(&case, &answer.content);
@@ -134,6 +153,30 @@ impl LlmRunner<'_> {
             conversation.result = result;
         }
         (!self.tasks.context.is_stopped()).then_some(conversation)
+    }
+
+    /// Puts a question in the strictest form that the provider takes; returns that form too.
+    async fn ask(
+        &self,
+        task: &ProposalTask,
+        messages: Vec<Message>,
+        sample: u32,
+    ) -> (Completion, AnswerFormat) {
+        let llm_client = self.llm_client;
+        loop {
+            let asking = Asking {
+                destination: llm_client.destination(),
+                model: llm_client.model(),
+                proposer: &self.tasks.context.config.proposer,
+                form: llm_client.form(),
+                document: task.document(&self.tasks.slice),
+            };
+            let question = asking.question(messages.clone(), sample);
+            let completion = llm_client.complete(question, asking.form).await;
+            if completion != Completion::FormRefused {
+                return (completion, asking.form);
+            }
+        }
     }
 
     /// Runs `work` on the CPU pool and counts its time; `None`: it panicked or took too many steps, which becomes the

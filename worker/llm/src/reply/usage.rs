@@ -95,8 +95,12 @@ pub(super) fn charge(value: &Value) -> Charge {
     let ticks =
         text(BILLED_TICKS).and_then(|ticks| Usd::parse(&format!("{}e-10", without_exponent(&ticks)?)));
     let billed = ticks.or_else(|| text(BILLED).and_then(|usd| Usd::parse(&usd)));
-    let tier = TIERS.iter().find_map(|place| value.pointer(place)?.as_str()).map(Tier::read);
-    Charge { billed, tier: tier.unwrap_or_default() }.of_one_call()
+    Charge { billed, tier: tier(value).unwrap_or_default() }.of_one_call()
+}
+
+/// The tier that a reply names.
+pub(super) fn tier(value: &Value) -> Option<Tier> {
+    TIERS.iter().find_map(|place| value.pointer(place)?.as_str()).map(Tier::read)
 }
 
 /// The text of a number, unless it has an exponent.

@@ -142,6 +142,7 @@ async fn a_call_without_the_key_is_refused_for_good() {
             api_key_env: "KEY".to_owned(),
             auth_header: header.to_owned(),
             auth_scheme: scheme.to_owned(),
+            ..ProviderConfig::default()
         };
         let client = client(provider, key, long_timeouts());
         let reply = client.ask(&mock.question("a")).await;

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 
 mod refusals;
+mod responses;
 mod usage;
 
 fn read(value: &Value) -> Result<Answer, Failure> {
