@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use domain::config::{Documents, RunConfig, ScannersConfig};
 use domain::ids::{AnswerKey, WorkerName};
-use llm::providers::Providers;
+use llm::providers::{Destination, Providers};
 use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
 use worker::server_judge::{Definitions, definitions};
@@ -155,17 +155,17 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
     })
 }
 
-/// Estimates the LLM calls to `endpoint` that the corpus needs under `config`, without those that `is_known` finds in the response
+/// Estimates the LLM calls to `destination` that the corpus needs under `config`, without those that `is_known` finds in the response
 /// cache. Calls `seen` with the number of records read so far.
 pub fn estimate(
     args: &CorpusArgs,
     config: &RunConfig,
-    endpoint: &str,
+    destination: Destination,
     is_known: impl FnMut(&AnswerKey) -> bool,
     mut seen: impl FnMut(u64),
 ) -> anyhow::Result<Estimate> {
     let source = corpus::Source { corpus: args.corpus.clone(), manifests: args.manifests.clone() };
-    let mut estimator = Estimator::new(config.clone(), endpoint, is_known);
+    let mut estimator = Estimator::new(config.clone(), destination, is_known);
     let mut records = 0;
     corpus::read::<anyhow::Error>(&source, config, &mut |record, document| {
         estimator.add(record, document);

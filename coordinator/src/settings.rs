@@ -7,10 +7,8 @@ use clap::ValueEnum;
 use cli_support::settings::{Resolved, read_yaml, resolve};
 use domain::api_server::KubernetesRelease;
 use domain::api_server::SchemaDepth;
-use llm::settings::{PROGRAMS, Settings, is_of_machine};
-
-/// Keys of mappings whose entries the user names: any entry is accepted below them.
-const OPEN_MAPS: &[&str] = &["rules.images", PROGRAMS];
+use llm::price::List;
+use llm::settings::{OPEN_MAPS, Settings, is_of_machine};
 
 /// Flags that set the configuration of a run.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -121,7 +119,7 @@ impl ConfigArgs {
             flags.push("store_secrets=true".to_owned());
         }
         let mut resolved = resolve(&defaults, OPEN_MAPS, file, cli_support::env::settings(), &flags)?;
-        if let Some(taken) = llm::price::taken(&resolved.value)? {
+        if let Some(taken) = List::of(&resolved.value)?.taken(&resolved.value) {
             resolved.fill(&taken.key, taken.price, &taken.source);
         }
         Ok(resolved)
@@ -146,6 +144,15 @@ pub(crate) fn run_checked(resolved: &Resolved) -> anyhow::Result<Settings> {
     settings.run.check().context("the configuration is not valid")?;
     settings.scanners.check().context("the configuration is not valid")?;
     Ok(settings)
+}
+
+/// What the list of prices says of the end of the model that is asked; `None`: nothing, or no model is asked.
+pub(crate) fn end_of_model(resolved: &Resolved) -> anyhow::Result<Option<String>> {
+    let tree = &resolved.value;
+    let mode = tree.pointer("/proposer/mode").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let model = tree.get(mode).and_then(|section| section.get("model")?.as_str());
+    let list = List::of(tree)?;
+    Ok(model.and_then(|model| list.find(model)).and_then(llm::price::Listed::end))
 }
 
 /// What to say about the keys of providers and programs that the user set for a run whose workers are elsewhere; `None`: none were set.
@@ -211,6 +218,8 @@ mod tests {
         let by_model = ["proposer.mode=grok", "guardrails=none"];
         let listed = load(&by_model).unwrap().run;
         assert_eq!(listed.grok.price.input, Some(1.25), "of the list");
+        let retired = [&by_model[..], &["grok.model=grok-4-fast-reasoning"]].concat();
+        assert!(load(&retired).is_err(), "a listed model without a price has none");
         let unlisted = [&by_model[..], &["grok.model=grok-9"]].concat();
         let error = format!("{:#}", load(&unlisted).unwrap_err());
         for needed in
@@ -235,6 +244,17 @@ mod tests {
         let line = shown.lines().find(|line| line.starts_with("grok.price.input,1.25,")).unwrap();
         assert!(line.contains("list configs/prices.yaml (20") && line.contains("https://"), "{line}");
         assert_eq!(resolved.set_keys(|_| true).as_deref(), Some("proposer.mode"), "nobody set it");
+    }
+
+    #[test]
+    fn the_end_of_a_model_is_said() {
+        let end = |set: &[&str]| {
+            let set = set.iter().map(|&set| set.to_owned()).collect();
+            end_of_model(&ConfigArgs { set, ..ConfigArgs::default() }.resolve().unwrap()).unwrap()
+        };
+        assert_eq!((end(&[]), end(&["proposer.mode=grok"])), (None, None));
+        let said = end(&["proposer.mode=grok", "grok.model=grok-4-fast-reasoning"]).unwrap();
+        assert!(said.contains("2026-05-15") && said.contains("grok-4.3 answers in its place"), "{said}");
     }
 
     #[test]

@@ -7,10 +7,11 @@ use domain::config::RunConfig;
 use domain::ids::AnswerKey;
 use domain::record::{Record, Slice, SourceDocument};
 use engine::propose::dialogue::{Dialogue, Step};
+use llm::providers::Destination;
 use llm::request::estimated_tokens;
 
 use crate::gateway_client::USUAL_ANSWER;
-use crate::pipeline::{plan, question};
+use crate::pipeline::{Asking, plan};
 
 /// Records of a batch, in which each document is parsed once.
 const BATCH: usize = 500;
@@ -40,7 +41,7 @@ pub struct Estimate {
 /// Accumulates the estimate while a corpus is read.
 pub struct Estimator<'k> {
     config: RunConfig,
-    endpoint: String,
+    destination: Destination,
     slice: Slice,
     seen: HashSet<AnswerKey>,
     is_known: Box<dyn FnMut(&AnswerKey) -> bool + 'k>,
@@ -54,12 +55,16 @@ impl std::fmt::Debug for Estimator<'_> {
 }
 
 impl<'k> Estimator<'k> {
-    /// An estimator for runs of `config`, which has an LLM proposer; its provider is called at `endpoint`. `is_known`
+    /// An estimator for runs of `config`, which has an LLM proposer; its provider is called at `destination`. `is_known`
     /// returns whether a response is cached.
-    pub fn new(config: RunConfig, endpoint: &str, is_known: impl FnMut(&AnswerKey) -> bool + 'k) -> Self {
+    pub fn new(
+        config: RunConfig,
+        destination: Destination,
+        is_known: impl FnMut(&AnswerKey) -> bool + 'k,
+    ) -> Self {
         Self {
             config,
-            endpoint: endpoint.to_owned(),
+            destination,
             slice: Slice::default(),
             seen: HashSet::new(),
             is_known: Box::new(is_known),
@@ -104,8 +109,15 @@ impl<'k> Estimator<'k> {
                 estimate.shared -= 1;
                 continue;
             };
+            let asking = Asking {
+                destination: &self.destination,
+                model,
+                proposer: &config.proposer,
+                form: config.proposer.answer_form.first(),
+                document: task.document(&slice),
+            };
             for sample in 0..config.proposer.samples {
-                let question = question(&self.endpoint, model, config, messages.clone(), sample);
+                let question = asking.question(messages.clone(), sample);
                 let key = question.key();
                 if !self.seen.insert(key) {
                     continue;
@@ -142,7 +154,7 @@ mod tests {
             )
         };
         let estimate = |config: &RunConfig, known: bool| {
-            let mut estimator = Estimator::new(config.clone(), "http://h", |_| known);
+            let mut estimator = Estimator::new(config.clone(), Destination::default(), |_| known);
             for (position, name) in ["a", "a", "b"].iter().enumerate() {
                 let (record, document) =
                     domain::testing::record(position as u64, "privileged-container", &pod(name));

@@ -6,7 +6,7 @@ use results::schema;
 
 use super::error::AnalysisError;
 use super::results::Results;
-use super::rows::{Gates, Present, Texts, rows};
+use super::rows::{Gates, Later, Present, Texts, rows};
 use super::words::Words;
 
 /// A record's row without its long texts.
@@ -40,6 +40,10 @@ pub(crate) struct Case {
     pub(crate) patch_ops: Option<u32>,
     pub(crate) times: Times,
     pub(crate) tokens: Usage,
+    /// Where its cost is known from.
+    pub(crate) cost_source: Option<Arc<str>>,
+    /// The model that answered, see [`label`].
+    pub(crate) model: Option<Arc<str>>,
 }
 
 /// Verdicts by gate; `None`: the gate did not run.
@@ -107,7 +111,17 @@ rows! {
         reasoning: Option<u64> = [schema::REASONING_TOKENS],
         total: Option<u64> = [schema::TOTAL_TOKENS],
         cost_usd: Option<f64> = [schema::COST_USD],
+        cost_source: Later<Option<&'a str>> = [schema::COST_SOURCE],
+        requested: Later<Option<&'a str>> = [schema::MODEL_REQUESTED],
+        served: Later<Option<&'a str>> = [schema::MODEL_SERVED],
     }
+}
+
+/// The name of a group of rows: the model that answered, or the requested one where the replies do not disclose it. `None`:
+/// no model was asked, or the row is of a release that did not say.
+pub(crate) fn label(requested: Option<&str>, served: Option<&str>) -> Option<String> {
+    let requested = requested?;
+    Some(served.map_or_else(|| format!("{requested} (not disclosed)"), str::to_owned))
 }
 
 /// The rows of results in the order of the corpus. Refuses results in which a record occurs twice.
@@ -156,5 +170,7 @@ fn case(row: &Row<'_>, words: &mut Words) -> Case {
             total: row.total,
             cost_usd: row.cost_usd,
         },
+        cost_source: row.cost_source.0.map(|source| words.of(source)),
+        model: label(row.requested.0, row.served.0).map(|model| words.of(&model)),
     }
 }

@@ -6,6 +6,7 @@ use cli_support::output::{Align, Table};
 use serde::Serialize;
 use serde_json::json;
 
+use super::served::{Pairing, Pairings, pairing_table};
 use crate::load::cases::Case;
 use crate::render::{Figures, percent};
 use crate::stats::{McNemar, Proportion, mcnemar};
@@ -37,6 +38,8 @@ pub(crate) struct Diff {
     pub(crate) changes: Vec<Change>,
     pub(crate) only_before: u64,
     pub(crate) only_after: u64,
+    /// Acceptance by the models that answered; empty where no model was asked.
+    pub(crate) by_model: Vec<Pairing>,
 }
 
 /// Compares two runs record by record. Records are equal if id, policy and document are.
@@ -45,12 +48,14 @@ pub(crate) fn diff(before: &[Case], after: &[Case]) -> Diff {
     let mut known: HashMap<_, &Case> = before.iter().map(|case| (key(case), case)).collect();
     let (mut changes, mut pairs, mut accepted) = (vec![], 0_u64, (0_u64, 0_u64));
     let (mut lost, mut won, mut only_after) = (0, 0, 0);
+    let mut pairings = Pairings::default();
     for now in after {
         let Some(was) = known.remove(&key(now)) else {
             only_after += 1;
             continue;
         };
         pairs += 1;
+        pairings.add(was, now);
         accepted.0 += u64::from(was.accepted);
         accepted.1 += u64::from(now.accepted);
         lost += u64::from(was.accepted && !now.accepted);
@@ -80,6 +85,7 @@ pub(crate) fn diff(before: &[Case], after: &[Case]) -> Diff {
         changes,
         only_before: known.len() as u64,
         only_after,
+        by_model: pairings.groups(),
     }
 }
 
@@ -119,6 +125,12 @@ impl Diff {
         );
         let changed =
             format!("Records whose outcome changed ({} of {})", table.rows().len(), self.changes.len());
-        Figures::new(json!(self)).with(title, sums).with(changed, table)
+        let figures = Figures::new(json!(self)).with(title, sums);
+        let figures = if self.by_model.is_empty() {
+            figures
+        } else {
+            figures.with("Acceptance by the models that answered".to_owned(), pairing_table(&self.by_model))
+        };
+        figures.with(changed, table)
     }
 }

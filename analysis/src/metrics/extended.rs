@@ -14,9 +14,11 @@ use results::schema::{self, COLUMNS, Kind};
 use serde::Serialize;
 
 use super::pass::{PassAtK, pass_at_k};
+use super::served::ByModel;
 use super::tool_rescan::{self, ToolRescan};
 use crate::load::AnalysisError;
 use crate::load::Results;
+use crate::load::cases::label;
 use crate::load::rows::{Gates, Later, NotFinite, Present, Texts, rows};
 use crate::stats::{Counts, Median, Proportion, Sample};
 
@@ -94,6 +96,8 @@ pub(crate) struct Extended {
     pub(crate) tokens: BTreeMap<&'static str, u64>,
     /// Cost of all rows in US dollars; null when no row has one.
     pub(crate) cost_usd: Option<f64>,
+    /// Rows about which a model was asked, by the one that answered.
+    pub(crate) by_model: ByModel,
     /// pass@k for each `k`; empty without a model.
     pub(crate) pass_at_k: Vec<PassAtK>,
     /// Non-finite timings and prices; they count as not measured.
@@ -159,6 +163,9 @@ rows! {
         not_finite: NotFinite = reals(),
         source: &'a str = [schema::SOURCE],
         total_tokens: Option<u64> = [schema::TOTAL_TOKENS],
+        cost_source: Later<Option<&'a str>> = [schema::COST_SOURCE],
+        requested: Later<Option<&'a str>> = [schema::MODEL_REQUESTED],
+        served: Later<Option<&'a str>> = [schema::MODEL_SERVED],
         samples: u64 = [schema::SAMPLES],
         samples_passed: u64 = [schema::SAMPLES_PASSED],
         depth: Later<Option<&'a str>> = [schema::SCHEMA_DEPTH],
@@ -220,6 +227,7 @@ struct Sums {
     with_companions: u64,
     tokens: [u64; 4],
     costs: Vec<f64>,
+    by_model: ByModel,
     times: [Vec<f64>; 10],
     not_finite: u64,
     /// Rows by samples drawn and passed.
@@ -258,6 +266,8 @@ impl Sums {
         self.collateral_ops += u64::from(row.collateral_ops);
         self.tokens.iter_mut().zip(row.tokens).for_each(|(sum, tokens)| *sum += tokens);
         self.costs.extend(row.cost_usd);
+        let model = label(row.requested.0, row.served.0);
+        self.by_model.add(model, row.accepted, (row.cost_usd, row.cost_source.0));
         for (times, time) in self.times.iter_mut().zip(row.times) {
             // Every stage that ran took some time: exactly 0 means that it did not run, or was not timed.
             times.extend(time.filter(|time| *time > 0.0));
@@ -340,6 +350,7 @@ impl Extended {
             latency_ms: latencies(sums.times),
             tokens: TOKENS.into_iter().zip(sums.tokens).collect(),
             cost_usd: (!costs.is_empty()).then(|| costs.sum()),
+            by_model: sums.by_model,
             pass_at_k: pass_at_k(&sums.samples),
             not_finite: sums.not_finite,
         })

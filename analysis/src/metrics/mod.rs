@@ -17,6 +17,7 @@ mod pass;
 pub(crate) mod patch_stats;
 pub(crate) mod policy_metrics;
 pub(crate) mod probe_report;
+pub(crate) mod served;
 pub(crate) mod servers;
 pub(crate) mod significance;
 pub(crate) mod tokens;

@@ -243,6 +243,7 @@ fn write_run_file(
         imported_from,
         judged_by: None,
         rescanned_by: domain::scanner::ScannerVersions::default(),
+        models: domain::tally::ModelTally::default(),
         config_hash: config.hash(),
         config,
     };

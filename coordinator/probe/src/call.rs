@@ -1,6 +1,6 @@
 //! A call of a probe: when it was sent, and its result.
 
-use domain::budget::Usage;
+use domain::budget::{Charge, Usage};
 use llm::client::Reply;
 use llm::error::Failure;
 use llm::limit::Scarce;
@@ -43,6 +43,10 @@ pub struct Call {
     pub retry_after: Option<Seconds>,
     /// Tokens as the provider counts them.
     pub usage: Usage,
+    /// What the provider says of its price.
+    pub charge: Charge,
+    /// The model that answered, as the reply names it; empty: it names none.
+    pub model: String,
     /// Limits on calls and tokens that the provider advertises.
     pub advertised: (Option<u64>, Option<u64>),
     /// The beginning of the answer.
@@ -63,6 +67,8 @@ impl Call {
             status: None,
             retry_after: None,
             usage: Usage::default(),
+            charge: Charge::default(),
+            model: String::new(),
             advertised: (None, None),
             content: None,
             error: None,
@@ -72,13 +78,14 @@ impl Call {
     /// Records the reply.
     pub fn end(&mut self, reply: &Reply) {
         self.took = reply.took.as_secs_f64();
-        self.usage = reply.usage;
+        (self.usage, self.charge) = (reply.usage, reply.charge);
         self.retry_after = reply.headers.retry_after.map(|wait| wait.as_secs_f64());
         self.advertised = (reply.headers.requests.limit, reply.headers.tokens.limit);
         match &reply.result {
             Ok(answer) => {
                 (self.ended, self.status) = (Ended::Answered, Some(200));
                 self.content = Some(answer.content.chars().take(CONTENT).collect());
+                self.model.clone_from(&answer.model);
             }
             // An answer that is cut off at the few tokens that a probe allows is as requested.
             Err(Failure::CutOff | Failure::Empty { .. }) => {
@@ -159,7 +166,13 @@ mod tests {
     fn ended(failure: Failure, headers: RateHeaders) -> Call {
         let took = Duration::from_millis(1500);
         let mut call = Call::sent(1, 0, 10.0);
-        call.end(&Reply { result: Err(failure), usage: Usage::default(), headers, took });
+        call.end(&Reply {
+            result: Err(failure),
+            usage: Usage::default(),
+            charge: Charge::default(),
+            headers,
+            took,
+        });
         call
     }
 

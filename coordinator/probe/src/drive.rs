@@ -280,7 +280,7 @@ impl<A: Ask> Drive<A> {
         let Some(call) = self.calls.get_mut(index) else { return };
         call.end(&reply);
         let (ended, asked) = (call.ended, call.retry_after);
-        let cost = cost(&self.questions.price, &reply.usage);
+        let cost = cost(&self.questions.price, &reply.usage, &reply.charge);
         self.cost += cost;
         self.dearest = self.dearest.max(cost);
         match ended {

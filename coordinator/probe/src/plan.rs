@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use domain::answer::{Message, Question, Role, Sampling};
-use domain::budget::{Price, Usage};
+use domain::budget::{Charge, Price, Usage, Usd};
 use domain::config::{ModelConfig, ProposerConfig};
+use llm::providers::Destination;
 use serde_json::{Value, json};
 
 /// Expected tokens of an answer: reasoning models use hundreds for a single word, whatever the limit.
@@ -74,8 +75,11 @@ const fn usual(step: usize) -> u64 {
 }
 
 /// The cost of a call. One whose cost is not known counts as more than any bound, so that the probe ends.
-pub(crate) fn cost(price: &Price, call: &Usage) -> f64 {
-    price.of(call).unwrap_or(Price::MOST_USD)
+pub(crate) fn cost(price: &Price, call: &Usage, charge: &Charge) -> f64 {
+    if *call == Usage::default() && charge.billed.is_none() {
+        return 0.0;
+    }
+    price.of(call, charge).usd().map_or(Price::MOST_USD, Usd::as_f64)
 }
 
 const fn expected_usage(padding: u64) -> Usage {
@@ -164,13 +168,25 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Prompts to a model behind `endpoint`, with answers of at most `max_tokens` (0: the provider's default).
-    pub fn new(endpoint: String, model: &ModelConfig, proposer: &ProposerConfig, max_tokens: u32) -> Self {
+    /// Prompts to a model at `destination`, with answers of at most `max_tokens` (0: the provider's default).
+    pub fn new(
+        destination: &Destination,
+        model: &ModelConfig,
+        proposer: &ProposerConfig,
+        max_tokens: u32,
+    ) -> Self {
         let sampling = Sampling {
             temperature: proposer.temperature,
             max_tokens: (max_tokens > 0).then_some(max_tokens),
+            max_tokens_as: proposer.max_tokens_as,
+            api: proposer.api,
+            reasoning_effort: Some(proposer.reasoning_effort.clone()).filter(|effort| !effort.is_empty()),
+            service_tier: proposer.service_tier,
+            extra_body: proposer.extra_body.clone(),
+            extra_headers: destination.headers.clone(),
             ..Sampling::default()
         };
+        let endpoint = destination.endpoint.clone();
         Self { endpoint, model: model.model.clone(), sampling, price: model.price }
     }
 
@@ -193,7 +209,7 @@ impl Questions {
 
     /// Expected cost of a call.
     pub fn expected_cost(&self, padding: u64) -> f64 {
-        cost(&self.price, &expected_usage(padding))
+        cost(&self.price, &expected_usage(padding), &Charge::default())
     }
 }
 
@@ -204,7 +220,9 @@ pub(super) mod testing {
     /// Prompts to an endpoint that does not exist.
     pub(crate) fn questions() -> Questions {
         let model = ModelConfig { model: "mock".to_owned(), price: Price::flat(0.2, Some(0.05), 0.5) };
-        Questions::new("http://127.0.0.1:1".to_owned(), &model, &ProposerConfig::default(), 16)
+        let endpoint = "http://127.0.0.1:1".to_owned();
+        let destination = Destination { endpoint, ..Destination::default() };
+        Questions::new(&destination, &model, &ProposerConfig::default(), 16)
     }
 
     /// Bounds that no test reaches by accident.

@@ -105,7 +105,7 @@ impl Figures {
                 .entry(call.status.map_or_else(|| "none".to_owned(), |code| code.to_string()))
                 .or_default() += 1;
             usage += call.usage;
-            cost += crate::plan::cost(price, &call.usage);
+            cost += crate::plan::cost(price, &call.usage, &call.charge);
         }
         let count = |what: fn(&Call) -> bool| mine.iter().filter(|call| what(call)).count();
         let (answered, refused) = (count(Call::is_answered), count(Call::is_throttled));

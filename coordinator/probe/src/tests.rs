@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cli_support::progress::Progress;
 use domain::answer::{Answer, Finish, Question};
-use domain::budget::Usage;
+use domain::budget::{Charge, Usage};
 use llm::client::Reply;
 use llm::error::{Failure, Refusal};
 use llm::headers::{Left, RateHeaders};
@@ -80,7 +80,13 @@ impl Ask for SimProvider {
                 let (prompt, total) = (whole(tokens) - 10, whole(tokens));
                 let usage = Usage { prompt, completion: 10, total, ..Usage::default() };
                 let content = "OK".to_owned();
-                let answer = Answer { content, finish: Finish::Stop, usage, model: String::new() };
+                let answer = Answer {
+                    content,
+                    finish: Finish::Stop,
+                    usage,
+                    charge: Charge::default(),
+                    model: String::new(),
+                };
                 (self.fails.clone().map_or(Ok(answer), Err), headers, work + waits.unwrap_or(0.0))
             }
         };
@@ -91,7 +97,7 @@ impl Ask for SimProvider {
         }
         sleep(Duration::from_millis(20)).await;
         let usage = result.as_ref().map(|answer| answer.usage).unwrap_or_default();
-        Reply { result, usage, headers, took: sent.elapsed() }
+        Reply { result, usage, charge: Charge::default(), headers, took: sent.elapsed() }
     }
 }
 

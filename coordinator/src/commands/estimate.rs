@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use cli_support::failure::WithHint as _;
 use cli_support::progress::{Progress, Standing, duration};
 use cli_support::{Exit, output};
-use domain::budget::{Price, Usage};
+use domain::budget::{Price, Tier, Usage, Usd};
 use domain::config::RunConfig;
 use domain::ids::AnswerKey;
+use llm::price::List;
 use serde_json::{Value, json};
 
+use super::model_check::ModelCheck;
 use super::run::Output;
 use crate::embedded::{CorpusArgs, Estimate, estimate};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, Answers as _, ResponseCache};
@@ -36,8 +38,9 @@ pub(crate) struct Args {
 
 /// Prints the estimate.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let settings = run_checked(&args.config.resolve()?)?;
-    let config = settings.run;
+    let resolved = args.config.resolve()?;
+    let settings = run_checked(&resolved)?;
+    let config = settings.run.clone();
     if config.model().is_none() {
         let refused: anyhow::Result<Exit> =
             Err(anyhow::anyhow!("proposer.mode is rules: the run calls no model and costs nothing"));
@@ -50,15 +53,24 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         let found = answers.as_ref().and_then(|answers| answers.look_up(&[*key]).ok());
         found.is_some_and(|found| found.iter().any(|(_, stored)| stored.is_some()))
     };
-    let endpoint = settings.providers.url(config.proposer.mode);
-    let counted = estimate(&args.corpus, &config, &endpoint, is_known, |records| {
+    let destination = settings.providers.destination(config.proposer.mode);
+    let counted = estimate(&args.corpus, &config, destination, is_known, |records| {
         progress.update(&Standing { done: records, ..Standing::default() });
     })?;
     drop(progress);
     let bill = Bill::of(&counted, &config);
+    let model = ModelCheck::ask(&settings, &List::of(&resolved.value)?)?;
     match args.output {
-        Output::Text => output::print(&bill.text(&counted, &config))?,
-        Output::Json => output::print(&output::json_line(&bill.json(&counted)))?,
+        Output::Text => {
+            let lines = model.iter().flat_map(ModelCheck::lines);
+            let lines: String = lines.map(|line| format!("  model: {line}\n")).collect();
+            output::print(&(bill.text(&counted, &config) + &lines))?;
+        }
+        Output::Json => {
+            let mut json = bill.json(&counted);
+            json["model"] = model.as_ref().map_or(Value::Null, ModelCheck::json);
+            output::print(&output::json_line(&json))?;
+        }
     }
     Ok(Exit::Fine)
 }
@@ -154,12 +166,13 @@ fn cost(price: &Price, counted: &Estimate) -> Option<f64> {
     if price.long_from_tokens.is_some_and(|from| counted.longest_prompt >= from) {
         return None;
     }
-    flat.of(&Usage {
+    let all = Usage {
         prompt: counted.prompt_tokens,
         completion: counted.answer_tokens,
         total: counted.prompt_tokens + counted.answer_tokens,
         ..Usage::default()
-    })
+    };
+    flat.by_table(&all, Tier::Standard).map(Usd::as_f64)
 }
 
 #[cfg(test)]

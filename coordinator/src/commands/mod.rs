@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod estimate;
 pub(crate) mod import;
+mod model_check;
 pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -10,14 +10,17 @@ use cli_support::interrupt::Interrupts;
 use cli_support::output::say;
 use cli_support::progress::Progress;
 use cli_support::{Exit, env, output};
+use domain::answer::ServedModel;
 use domain::config::ModelConfig;
 use llm::client::{Client, Timeouts};
+use llm::price::List;
 use llm::settings::Settings;
 use results::probe::{ProbeCall, write_calls};
 use tokio::sync::watch;
 
+use super::model_check::ModelCheck;
 use super::{block_on, run_id::fresh};
-use crate::settings::ConfigArgs;
+use crate::settings::{ConfigArgs, checked};
 use probe::call::Call;
 use probe::drive::Pace;
 use probe::findings::{Log, Verdict};
@@ -77,7 +80,9 @@ enum Output {
 
 /// Probes the provider and writes the findings.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let Settings { run: config, providers, .. } = load(args)?;
+    let resolved = config_args(args).resolve()?;
+    let settings = checked(&resolved)?;
+    let Settings { run: config, providers, .. } = &settings;
     let (model, mode) = (model(config.model())?, config.proposer.mode);
     if args.max_cost.is_nan() || args.max_cost <= 0.0 {
         bail!("--max-cost must be a number above 0");
@@ -90,7 +95,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
             "set {mode}.price.input and {mode}.price.output (US dollars per million tokens; 0 for a server of your own)"
         ));
     }
-    let questions = Questions::new(providers.url(mode), model, &config.proposer, args.max_tokens);
+    let questions = Questions::new(&providers.destination(mode), model, &config.proposer, args.max_tokens);
     let steps: Vec<usize> =
         if args.find { Vec::new() } else { args.steps.iter().copied().map(usize::from).collect() };
     let requests =
@@ -104,6 +109,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         })?;
         return Ok(Exit::Fine);
     }
+    let model = ModelCheck::ask(&settings, &List::of(&resolved.value)?)?;
+    model.iter().flat_map(ModelCheck::lines).for_each(|line| say(&line));
     let provider = providers
         .open(mode, env::process)
         .hint("the key is read from the environment only; --dry-run and `worker mock-llm` need none")?;
@@ -116,6 +123,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         return ended(found);
     }
     write(&report, &out)?;
+    say(&answered_by(found));
     output::print(&match args.output {
         Output::Text => report.text(output::stdout_width()),
         Output::Json => output::json(&report.json()),
@@ -128,8 +136,28 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     ended(found)
 }
 
-fn load(args: &Args) -> anyhow::Result<Settings> {
-    ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() }.load()
+fn config_args(args: &Args) -> ConfigArgs {
+    ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() }
+}
+
+/// Which models answered, in one sentence.
+fn answered_by(found: &Findings) -> String {
+    let asked = &found.model;
+    let answered = || found.calls.iter().filter(|call| call.is_answered() && !call.model.is_empty());
+    let other = answered().find_map(|call| match ServedModel::of(asked, &call.model) {
+        ServedModel::Other(name) => Some(name),
+        ServedModel::Same(_) | ServedModel::NotDisclosed => None,
+    });
+    let named = answered().find_map(|call| ServedModel::of(asked, &call.model).name());
+    match (other, named) {
+        (Some(other), _) => {
+            format!(
+                "warning: {asked} was asked and {other} answered: what is measured and paid is that of {other}"
+            )
+        }
+        (None, Some(named)) => format!("{asked} was asked, and {named} answered"),
+        (None, None) => format!("{asked} was asked; the replies do not disclose which model answered"),
+    }
 }
 
 /// The model of the configured proposer.

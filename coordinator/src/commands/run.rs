@@ -35,7 +35,7 @@ use crate::server::access::AccessControl;
 use crate::server::identity::LeaseSecrets;
 use crate::server::listen::Listener;
 use crate::server::{self, Endpoints};
-use crate::settings::ConfigArgs;
+use crate::settings::{ConfigArgs, checked, end_of_model};
 use crate::view::llm_line;
 use crate::view::summary::{Summary, used};
 
@@ -123,7 +123,11 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
 
 /// Runs the corpus.
 fn run_one(args: &Args, run_id: &RunId, quiet: bool) -> anyhow::Result<Exit> {
-    let settings = args.config.load()?;
+    let resolved = args.config.resolve()?;
+    let settings = checked(&resolved)?;
+    if let Some(end) = end_of_model(&resolved)?.filter(|_| !quiet) {
+        output::say(&end);
+    }
     let workers = args.workers.map_or(2, |workers| workers.get() as u64);
     // Each worker's connection, and the calls in flight.
     let calls = settings.run.model().and(settings.run.limits.concurrency.known()).unwrap_or(0);

@@ -12,7 +12,7 @@ use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{CorpusArgs, reader};
 use crate::ledger::RunResources;
-use crate::settings::{ConfigArgs, run_checked, unsent};
+use crate::settings::{ConfigArgs, end_of_model, run_checked, unsent};
 use crate::view::summary::Summary;
 
 /// Reads a corpus here, sends it to a coordinator, and by default returns once the run is planned. Where a provider is called
@@ -43,6 +43,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let resolved = args.config.resolve()?;
     let config = run_checked(&resolved)?.run;
+    if let Some(end) = end_of_model(&resolved)?.filter(|_| !quiet) {
+        output::say(&end);
+    }
     if let Some(unsent) = unsent(&resolved).filter(|_| !quiet) {
         output::say(&unsent);
     }

@@ -1,7 +1,7 @@
 //! Calls in flight: permitted, completed, adopted from an earlier process, expired.
 
 use domain::answer::CallOutcome;
-use domain::budget::Pool;
+use domain::budget::{Pool, Usd};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use llm::limit::{Scarce, Seconds, Signal};
 use proto::convert::{AcquireCall, CallResult};
@@ -44,15 +44,15 @@ impl GatewayState {
                 if let Some(tracker) = trackers.get_mut(&run_id) {
                     // Counted at once, so that this loop does not exceed a limit.
                     tracker.calling += 1;
-                    tracker.calling_usd += tracker.estimate(entry.tokens);
+                    tracker.calling_cost += tracker.estimate(entry.tokens);
                 }
                 started.push((pool.clone(), permit, entry, run_id));
             }
         }
         for (pool, permit, entry, run_id) in started {
-            let estimate_usd =
-                self.trackers.get(&run_id).map_or(0.0, |tracker| tracker.estimate(entry.tokens));
-            self.begin(now, (pool, permit), entry.key, estimate_usd);
+            let tracker = self.trackers.get(&run_id);
+            let estimated_cost = tracker.map_or(Usd::ZERO, |tracker| tracker.estimate(entry.tokens));
+            self.begin(now, (pool, permit), entry.key, estimated_cost);
         }
     }
 
@@ -72,7 +72,7 @@ impl GatewayState {
     }
 
     /// Permits the call of the first waiter of `key`. The spend tracker has counted it already.
-    fn begin(&mut self, now: Seconds, permit: (Pool, Started), key: AnswerKey, estimate_usd: f64) {
+    fn begin(&mut self, now: Seconds, permit: (Pool, Started), key: AnswerKey, estimated_cost: Usd) {
         let front = self.flights.get_mut(&key).and_then(|flight| {
             flight.turn = None;
             flight.waiters.pop_front()
@@ -112,7 +112,8 @@ impl GatewayState {
         let (request_id, number) = (Some(request_id), request_id.number);
         let (pool, Started { ticket, probe }) = permit;
         let permit = Some((pool, ticket));
-        let call = Call { permit, probe, run_id, key, worker, number, request_id, estimate_usd, deadline_ms };
+        let call =
+            Call { permit, probe, run_id, key, worker, number, request_id, estimated_cost, deadline_ms };
         self.calls.insert(id, call);
         self.effects.extend(request_id.map(|request_id| {
             Effect::Send(request_id, Reply::CallPermit { valid_ms: VALID_MS, ticket: None })
@@ -162,11 +163,11 @@ impl GatewayState {
             let limiter = self.pools.get_mut(&policy.pool)?;
             Some((policy.pool.clone(), limiter.adopt(now, asked.tokens as f64)))
         });
-        let mut estimate_usd = 0.0;
+        let mut estimated_cost = Usd::ZERO;
         if let Some(tracker) = tracker {
-            estimate_usd = tracker.estimate(asked.tokens);
+            estimated_cost = tracker.estimate(asked.tokens);
             tracker.calling += 1;
-            tracker.calling_usd += estimate_usd;
+            tracker.calling_cost += estimated_cost;
         }
         self.flights.entry(asked.key).or_default().calling += 1;
         let (run_id, key, number) = (asked.run_id.clone(), asked.key, asked.number);
@@ -178,7 +179,7 @@ impl GatewayState {
             worker,
             number,
             request_id: None,
-            estimate_usd,
+            estimated_cost,
             deadline_ms: 0,
         };
         self.calls.insert(id, call);
@@ -285,7 +286,8 @@ impl GatewayState {
         }
         let Some(tracker) = self.trackers.get_mut(&ended.run_id) else { return };
         let policy = tracker.policy.clone();
-        let spent = LlmUsage::of(&ended.outcome, ended.usage, policy.as_ref().map(|policy| &policy.price));
+        let price = policy.as_ref().map(|policy| &policy.price);
+        let spent = LlmUsage::of(&ended.outcome, ended.usage, ended.charge, price);
         tracker.spent += spent;
         if spent.throttled == 0 {
             tracker.rate.add(moment(now), 1);
@@ -341,10 +343,10 @@ impl GatewayState {
         }
         if let Some(tracker) = self.trackers.get_mut(&call.run_id) {
             tracker.calling = tracker.calling.saturating_sub(1);
-            tracker.calling_usd = match tracker.calling {
-                // Discard floating-point residue.
-                0 => 0.0,
-                _ => (tracker.calling_usd - call.estimate_usd).max(0.0),
+            tracker.calling_cost = match tracker.calling {
+                // Nothing is under way: discard by what the estimates of a call differed.
+                0 => Usd::ZERO,
+                _ => tracker.calling_cost.minus(call.estimated_cost),
             };
         }
         if let Some(flight) = self.flights.get_mut(&call.key) {

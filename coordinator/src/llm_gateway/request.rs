@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use domain::budget::Pool;
+use domain::budget::{Pool, Usd};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use llm::limit::Ticket;
 
@@ -91,6 +91,6 @@ pub(super) struct Call {
     /// Its request; `None` while its worker is disconnected.
     pub(super) request_id: Option<RequestId>,
     /// Estimated cost.
-    pub(super) estimate_usd: f64,
+    pub(super) estimated_cost: Usd,
     pub(super) deadline_ms: u64,
 }

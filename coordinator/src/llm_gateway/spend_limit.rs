@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::answer::Answer;
-use domain::budget::{BudgetLimits, Pool, Price};
-use domain::config::{RunConfig, SpendConfig};
+use domain::answer::{Answer, ServedModel};
+use domain::budget::{BudgetLimits, Pool, Price, Usd};
+use domain::config::{OnModelMismatch, RunConfig, SpendConfig};
 use proto::convert::LlmStatus;
 
 use crate::clock::{Rate, moment, unix_ms};
@@ -45,6 +45,8 @@ pub(crate) struct LlmPolicy {
     pub(crate) spend: SpendConfig,
     /// Price of the model.
     pub(crate) price: Price,
+    /// What happens when another model answers.
+    pub(crate) on_model_mismatch: OnModelMismatch,
     /// How long a call counts after its worker has disconnected, in seconds.
     pub(crate) lease_s: f64,
     /// Longest time of a call, in seconds; after that its worker has ended it.
@@ -73,6 +75,7 @@ impl LlmPolicy {
             limits: config.limits.budget(),
             spend: config.spend,
             price: model.price,
+            on_model_mismatch: config.proposer.on_model_mismatch,
             lease_s: config.fleet.lease_seconds.into(),
             call_s: f64::from(seconds) + SLACK_S,
             retry_s: config.proposer.retry_seconds.into(),
@@ -83,9 +86,22 @@ impl LlmPolicy {
         })
     }
 
-    /// Highest cost of a call of about `tokens` tokens in US dollars; 0 where it is not known.
-    pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        self.price.at_most(tokens).unwrap_or(0.0)
+    /// Highest cost of a call of about `tokens` tokens by the table; nothing where it is not known.
+    pub(super) fn estimate(&self, tokens: u64) -> Usd {
+        self.price.at_most(tokens).unwrap_or_default()
+    }
+
+    /// The other model that gave an answer; `None`: it is the requested one, or not disclosed.
+    pub(super) fn other_model<'a>(&self, answer: &'a Answer) -> Option<&'a str> {
+        match ServedModel::of(&self.pool.model, &answer.model) {
+            ServedModel::Other(served) => Some(served),
+            ServedModel::Same(_) | ServedModel::NotDisclosed => None,
+        }
+    }
+
+    /// What the run may spend; `None`: it is not bounded.
+    pub(super) fn most(&self) -> Option<Usd> {
+        (self.spend.max_cost_usd > 0.0).then(|| Usd::from_f64(self.spend.max_cost_usd))
     }
 }
 
@@ -121,7 +137,7 @@ pub(super) struct SpendTracker {
     /// Requests that are calling, and orphaned calls.
     pub(super) calling: u64,
     /// Estimated cost of these calls.
-    pub(super) calling_usd: f64,
+    pub(super) calling_cost: Usd,
     /// Rate of ended calls without throttled ones.
     pub(super) rate: Rate,
     /// Why calls failed, since this process knows the run.
@@ -132,6 +148,8 @@ pub(super) struct SpendTracker {
     pub(super) asking_since: f64,
     /// Its last request, or last result.
     pub(super) active_at: f64,
+    /// Whether the log says that another model answers.
+    pub(super) warned: bool,
 }
 
 impl SpendTracker {
@@ -142,36 +160,61 @@ impl SpendTracker {
             spent,
             waiting: 0,
             calling: 0,
-            calling_usd: 0.0,
+            calling_cost: Usd::ZERO,
             rate: Rate::since(moment(now)),
             failures: FailureCounts::default(),
             questions: QuestionCounts::default(),
             asking_since: now,
             active_at: now,
+            warned: false,
+        }
+    }
+
+    /// Why the run must stop at an answer: another model gave it. Where the run goes on all the same, the log says it once.
+    pub(super) fn mismatch(&mut self, answer: &Answer) -> Option<String> {
+        let policy = self.policy.as_ref()?;
+        let served = policy.other_model(answer)?;
+        let Pool { account, model } = &policy.pool;
+        match policy.on_model_mismatch {
+            OnModelMismatch::Stop => Some(format!(
+                "{model} was asked and {served} answered, another model at another price: set {account}.model to the one that is \
+                 meant, or proposer.on_model_mismatch to warn to take the answers of {served}"
+            )),
+            OnModelMismatch::Warn => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!(
+                        requested = model,
+                        served,
+                        "another model answers than the one that was asked"
+                    );
+                }
+                None
+            }
         }
     }
 
     /// Which spend limit the run has reached.
     pub(super) fn exhausted(&self) -> Option<String> {
-        let spend = self.policy.as_ref()?.spend;
+        let policy = self.policy.as_ref()?;
+        let spend = policy.spend;
         if spend.max_requests > 0 && self.spent.calls >= spend.max_requests {
             return Some(format!(
                 "the run has made {} calls of {} (spend.max_requests): raise it to go on",
                 self.spent.calls, spend.max_requests
             ));
         }
-        if spend.max_cost_usd > 0.0 && self.spent.unpriced > 0 {
+        let most = policy.most()?;
+        if self.spent.unpriced > 0 {
             return Some(format!(
                 "the cost of {} calls of the run is not known, so that spend.max_cost_usd cannot be kept: set the price of the \
                  model, with long_factor for long prompts, or bound the calls instead (spend.max_requests)",
                 self.spent.unpriced
             ));
         }
-        (spend.max_cost_usd > 0.0 && self.spent.cost_usd >= spend.max_cost_usd).then(|| {
+        (self.spent.cost >= most).then(|| {
             format!(
-                "the run has spent {} USD of {} (spend.max_cost_usd): raise it to go on",
-                (self.spent.cost_usd * 1e4).round() / 1e4,
-                spend.max_cost_usd
+                "the run has spent {} USD of {most} (spend.max_cost_usd): raise it to go on",
+                self.spent.cost
             )
         })
     }
@@ -183,14 +226,16 @@ impl SpendTracker {
         let calls = self.spent.calls + self.calling;
         self.halted.is_none()
             && (spend.max_requests == 0 || calls < spend.max_requests)
-            && (spend.max_cost_usd <= 0.0
-                || (self.spent.unpriced == 0 && self.spent.cost_usd + self.calling_usd < spend.max_cost_usd))
+            && policy
+                .most()
+                .is_none_or(|most| self.spent.unpriced == 0 && self.spent.cost.plus(self.calling_cost) < most)
     }
 
     /// Expected cost of a call: at least the mean of the run's calls so far.
-    pub(super) fn estimate(&self, tokens: u64) -> f64 {
-        let mean = if self.spent.calls > 0 { self.spent.cost_usd / self.spent.calls as f64 } else { 0.0 };
-        self.policy.as_ref().map_or(0.0, |policy| policy.estimate(tokens)).max(mean)
+    pub(super) fn estimate(&self, tokens: u64) -> Usd {
+        let mean =
+            self.spent.cost.ticks().checked_div(self.spent.calls).map(Usd::from_ticks).unwrap_or_default();
+        self.policy.as_ref().map(|policy| policy.estimate(tokens)).unwrap_or_default().max(mean)
     }
 
     /// LLM status; `limit` is the rate limit of its pool in calls a minute, and whether it was measured.

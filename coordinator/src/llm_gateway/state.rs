@@ -424,12 +424,17 @@ impl GatewayState {
         }
     }
 
-    /// Answers a request with a cached response.
+    /// Answers a request with a cached response, unless another model gave it than its run may use.
     fn answer(&mut self, request_id: RequestId, answer: &Arc<Answer>) {
-        let stream = self.streams.get_mut(&request_id.stream);
-        let Some(request) = stream.and_then(|stream| stream.requests.remove(&request_id.number)) else {
+        let Some(stream) = self.streams.get_mut(&request_id.stream) else { return };
+        let Some(request) = stream.requests.get(&request_id.number) else { return };
+        let run_id = request.run_id.clone();
+        if let Some(reason) = self.trackers.get_mut(&run_id).and_then(|tracker| tracker.mismatch(answer)) {
+            // Stops this request with all that wait.
+            self.halt(&run_id, &reason);
             return;
-        };
+        }
+        let Some(request) = stream.requests.remove(&request_id.number) else { return };
         let reused = LlmUsage { reused: 1, ..LlmUsage::default() };
         if let Some(tracker) = self.trackers.get_mut(&request.run_id) {
             tracker.waiting = tracker.waiting.saturating_sub(1);

@@ -39,7 +39,8 @@ impl GatewayState {
         };
         match outcome {
             CallOutcome::Answered(answer) if answer.is_whole() => health.answered(now),
-            CallOutcome::Answered(_) | CallOutcome::Failed { kind: FailureKind::Prompt, .. } => {
+            CallOutcome::Answered(_)
+            | CallOutcome::Failed { kind: FailureKind::Prompt | FailureKind::Form, .. } => {
                 health.refused_prompt();
             }
             CallOutcome::Throttled { retry_after, reason, .. } => {
@@ -67,11 +68,13 @@ impl GatewayState {
         let limiter = tracker.policy.as_ref().and_then(|policy| self.pools.get(&policy.pool));
         let idle = Health::default();
         let health = limiter.map_or(&idle, |limiter| &limiter.health);
-        let is_answer = matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole());
-        if is_answer {
+        if let CallOutcome::Answered(answer) = &ended.outcome
+            && answer.is_whole()
+        {
             tracker.questions.answered += 1;
             tracker.questions.called += 1;
-            return Verdict::Settled;
+            // The answer is kept, because it was paid for: a run that allows it goes on from there.
+            return tracker.mismatch(answer).map_or(Verdict::Settled, Verdict::Stop);
         }
         let verdict = match &ended.outcome {
             CallOutcome::Answered(_) | CallOutcome::Unsent => Verdict::Settled,
@@ -169,6 +172,8 @@ fn of_failure(
 ) -> Verdict {
     match kind {
         FailureKind::Prompt => Verdict::Settled,
+        // The worker asks again in another form, which is another question.
+        FailureKind::Form => Verdict::AskAgain,
         FailureKind::Account => Verdict::Stop(reason.to_owned()),
         FailureKind::Key if tracker.questions.called == 0 => Verdict::Stop(reason.to_owned()),
         FailureKind::Key | FailureKind::Unknown => {

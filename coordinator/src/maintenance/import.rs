@@ -88,6 +88,7 @@ pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyh
         imported_from: Some(imported_from),
         judged_by: None,
         rescanned_by: domain::scanner::ScannerVersions::default(),
+        models: domain::tally::ModelTally::default(),
         config_hash: config.hash(),
         config,
     };

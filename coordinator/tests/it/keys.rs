@@ -81,7 +81,7 @@ pub(crate) fn http(status: &str, body: &str) -> String {
 pub(crate) fn completion(content: &str) -> String {
     let choice = json!({"message": {"role": "assistant", "content": content}, "finish_reason": "stop"});
     let usage = json!({"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18});
-    http("200 OK", &json!({"model": "m", "choices": [choice], "usage": usage}).to_string())
+    http("200 OK", &json!({"choices": [choice], "usage": usage}).to_string())
 }
 
 /// Settings as flags.

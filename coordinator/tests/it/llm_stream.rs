@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, reader};
 use domain::answer::{Answer, CallOutcome, Finish};
-use domain::budget::{Limit, Price, Usage};
+use domain::budget::{Charge, Limit, Price, Usage};
 use domain::config::{Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId};
 use futures::StreamExt as _;
@@ -99,6 +99,7 @@ impl TestStream {
             key,
             outcome,
             usage,
+            charge: Charge::default(),
             advertised_requests: None,
             advertised_tokens: None,
             ticket: self.ticket(number),
@@ -175,7 +176,8 @@ pub(crate) fn answered(content: &str) -> CallOutcome {
         content: content.to_owned(),
         finish: Finish::Stop,
         usage: Usage { prompt: 600, completion: 400, total: 1000, ..Usage::default() },
-        model: "mock".to_owned(),
+        charge: Charge::default(),
+        model: String::new(),
     })
 }
 

@@ -24,6 +24,7 @@ mod llm_stream;
 mod model;
 mod older_release;
 mod outage;
+mod parameters;
 #[cfg(unix)]
 mod private;
 mod probe;
@@ -32,6 +33,7 @@ mod provider;
 mod replies;
 mod resume;
 mod scanners;
+mod served;
 mod support;
 mod traces;
 mod untrusted;

@@ -24,6 +24,7 @@ pub(crate) fn plain() -> Settings {
         latency: latency("0.001"),
         faults: "".parse().unwrap(),
         answers: answers(|_| "OK".to_owned()),
+        manner: mock_llm::Manner::default(),
         speed: 1.0,
         seed: 7,
     }

@@ -44,7 +44,7 @@ fn run_at(folder: &Path, provider: &Recorder, more: &[&str]) -> Ended {
 fn changed(change: impl FnOnce(&mut Value)) -> String {
     let usage = json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120});
     let choice = json!({"message": {"role": "assistant", "content": right()}, "finish_reason": "stop"});
-    let mut body = json!({"model": "m", "choices": [choice], "usage": usage});
+    let mut body = json!({"choices": [choice], "usage": usage});
     change(&mut body);
     http("200 OK", &body.to_string())
 }

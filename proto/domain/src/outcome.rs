@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_server::SchemaDepth;
 use crate::api_server::ServerAnswers;
+use crate::budget::CostSource;
 use crate::ids::{DocumentHash, RecordId, ShardIndex};
 use crate::patch::Patch;
 use crate::scanner::Scanner;
@@ -357,8 +358,16 @@ pub struct ModelUsage {
     pub total_tokens: Option<u64>,
     /// The part of `total_tokens` that the provider did not count, and that is estimated from the texts.
     pub estimated_tokens: Option<u64>,
-    /// `None`: the model has no price.
+    /// `None`: it is not known.
     pub cost_usd: Option<f64>,
+    /// Where the cost is known from; `None`: no model was asked, or a program reported the cost.
+    pub cost_source: Option<CostSource>,
+    /// The model that was asked; `None`: none was.
+    pub model_requested: Option<String>,
+    /// The model that answered, as its provider names it; of several, each once. `None`: not disclosed.
+    pub model_served: Option<String>,
+    /// The form that the last answer was asked in.
+    pub answer_form: Option<String>,
     /// Whether the answer came from the answer cache.
     pub cache_hit: Option<bool>,
 }

@@ -10,6 +10,7 @@ use domain::ids::{ConfigHash, CorpusHash, PartHash, RunId};
 use domain::outcome::Status;
 use domain::run::RunState;
 use domain::scanner::ScannerVersions;
+use domain::tally::ModelTally;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::layout::RUN_FILE;
@@ -83,6 +84,9 @@ pub struct RunFile {
     /// The scanners that judged the repairs besides the built-in one, with their versions (`verifier.rescan`).
     #[serde(default, skip_serializing_if = "ScannerVersions::is_empty")]
     pub rescanned_by: ScannerVersions,
+    /// The models that were asked, and those that answered, with the number of their records.
+    #[serde(default, skip_serializing_if = "ModelTally::is_empty")]
+    pub models: ModelTally,
     /// Hash of `config`, without what decides no outcome.
     pub config_hash: ConfigHash,
     /// The resolved configuration.
@@ -252,6 +256,7 @@ mod tests {
             imported_from: None,
             judged_by: None,
             rescanned_by: ScannerVersions::default(),
+            models: ModelTally::default(),
             config_hash: config.hash(),
             config,
         }

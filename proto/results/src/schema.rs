@@ -154,6 +154,17 @@ columns! {
     ESTIMATED_TOKENS "estimated_tokens" U64OrNull Execution
     /// Price in US dollars; null where the model has no price, or a program reports none.
     COST_USD "cost_usd" F64OrNull Outcome
+    /// Where the price is known from: `billed` (the provider named it), `table` (by the prices of the configuration), `unknown`
+    /// (then `cost_usd` is null); of several calls the least certain. Null where no model was asked, where a program reported the
+    /// price, and in parts of releases that did not say.
+    COST_SOURCE "cost_source" TextOrNull Execution
+    /// The model that was asked; null where none was, and in parts of releases that did not say.
+    MODEL_REQUESTED "model_requested" TextOrNull Execution
+    /// The model that answered, as its provider names it in the replies; several are separated by commas. Null where it is not
+    /// disclosed: the reply names none, or repeats the name that was asked for.
+    MODEL_SERVED "model_served" TextOrNull Execution
+    /// The form that the last answer was asked in (`strict_schema`, `json_schema`, `json_object`, `text`), after any fallback.
+    ANSWER_FORM "answer_form" TextOrNull Execution
     /// Whether the answer came from the cache.
     CACHE_HIT "cache_hit" BoolOrNull Execution
     /// Waiting, ms: until the record's turn came (counted from the arrival of the whole slice at the worker), for CPU,
@@ -232,8 +243,12 @@ pub const TOOL_RESCANS: [(Scanner, &str, &str); 3] = [
 ];
 
 /// Columns that parts of earlier releases of this format do not have: missing, they are null.
-pub const LATER: [&str; 15] = [
+pub const LATER: [&str; 19] = [
     ESTIMATED_TOKENS,
+    COST_SOURCE,
+    MODEL_REQUESTED,
+    MODEL_SERVED,
+    ANSWER_FORM,
     SCHEMA_DEPTH,
     SERVER_VERSION,
     SERVER_CLASS,

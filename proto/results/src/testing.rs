@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::api_server::SchemaDepth;
 use domain::api_server::{ServerAnswer, ServerAnswers, ServerCause, ServerClass};
+use domain::budget::CostSource;
 use domain::ids::{DocumentHash, RecordId, ShardIndex};
 use domain::outcome::{
     Caution, ErrorKind, Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, ToolRescan,
@@ -212,7 +213,9 @@ fn any_server() -> impl Strategy<Value = ServerAnswers> {
 }
 
 fn any_usage() -> impl Strategy<Value = ModelUsage> {
-    (any::<[Option<u64>; 7]>(), any::<Option<u32>>(), any::<Option<bool>>()).prop_map(
+    let source = prop::option::of(prop::sample::select(CostSource::ALL.to_vec()));
+    let words = any::<[Option<String>; 3]>();
+    (any::<[Option<u64>; 7]>(), any::<Option<u32>>(), any::<Option<bool>>(), source, words).prop_map(
         |(
             [
                 samples,
@@ -225,6 +228,8 @@ fn any_usage() -> impl Strategy<Value = ModelUsage> {
             ],
             cost,
             cache_hit,
+            cost_source,
+            [model_requested, model_served, answer_form],
         )| ModelUsage {
             samples,
             samples_passed,
@@ -234,6 +239,10 @@ fn any_usage() -> impl Strategy<Value = ModelUsage> {
             total_tokens,
             estimated_tokens,
             cost_usd: cost.map(|cost| f64::from(cost) / 1e6),
+            cost_source,
+            model_requested,
+            model_served,
+            answer_form,
             cache_hit,
         },
     )

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::answer::{Answer, CallOutcome, FailureKind, Finish, LONGEST_WAIT};
-use domain::budget::Usage;
+use domain::budget::{Charge, Tier, Usage, Usd};
 use domain::ids::{AnswerKey, RunId};
 
 use super::{BadMessage, hash_bytes, required};
@@ -83,6 +83,8 @@ pub struct CallResult {
     pub outcome: CallOutcome,
     /// Billed tokens, also of calls without a response.
     pub usage: Usage,
+    /// What the provider says of the price.
+    pub charge: Charge,
     /// Limit of calls a minute from the provider's headers.
     pub advertised_requests: Option<u64>,
     /// Limit of tokens a minute from the provider's headers.
@@ -145,6 +147,19 @@ impl From<v1::Usage> for Usage {
     }
 }
 
+/// A charge on the wire; one that says nothing is left out.
+fn charge_to_wire(charge: Charge) -> Option<v1::Charge> {
+    (!charge.is_usual()).then(|| v1::Charge {
+        billed_ticks: charge.billed.map(Usd::ticks),
+        tier: charge.tier.as_str().to_owned(),
+    })
+}
+
+fn charge_from_wire(charge: Option<v1::Charge>) -> Charge {
+    let v1::Charge { billed_ticks, tier } = charge.unwrap_or_default();
+    Charge { billed: billed_ticks.map(Usd::from_ticks), tier: Tier::read(&tier) }.of_one_call()
+}
+
 impl From<Answer> for v1::Answer {
     fn from(answer: Answer) -> Self {
         Self {
@@ -157,6 +172,7 @@ impl From<Answer> for v1::Answer {
             },
             usage: Some(answer.usage.into()),
             model: answer.model,
+            charge: charge_to_wire(answer.charge),
         }
     }
 }
@@ -178,6 +194,7 @@ impl TryFrom<v1::Answer> for Answer {
             },
             usage: Usage::from(answer.usage.unwrap_or_default()).of_one_call(),
             model: answer.model.chars().take(200).collect(),
+            charge: charge_from_wire(answer.charge),
         })
     }
 }
@@ -238,6 +255,7 @@ impl From<&CallResult> for v1::CallResult {
             ticket: Ticket::to_wire(result.ticket),
             tries: result.tries,
             last: result.last,
+            charge: charge_to_wire(result.charge),
         }
     }
 }
@@ -258,6 +276,7 @@ impl TryFrom<v1::CallResult> for CallResult {
             ticket: Ticket::from_wire("call_result.ticket", &result.ticket)?,
             tries: result.tries,
             last: result.last,
+            charge: charge_from_wire(result.charge),
         })
     }
 }
@@ -278,6 +297,7 @@ mod tests {
             ticket: Some(Ticket::from_bytes([7; 32])),
             tries: 3,
             last: true,
+            charge: Charge { billed: Some(Usd::from_ticks(37)), tier: Tier::Flex },
         }
     }
 
@@ -287,6 +307,7 @@ mod tests {
             content: "[]".to_owned(),
             finish,
             usage: Usage { total: 9, ..Usage::default() },
+            charge: Charge { billed: None, tier: Tier::Unknown },
             model: "m".to_owned(),
         };
         for outcome in [
@@ -307,6 +328,15 @@ mod tests {
             let sent = result(outcome);
             assert_eq!(CallResult::try_from(v1::CallResult::from(&sent)).unwrap(), sent);
         }
+    }
+
+    #[test]
+    fn an_absurd_bill_is_not_believed_and_a_usual_charge_is_not_sent() {
+        let mut sent = v1::CallResult::from(&result(CallOutcome::Unsent));
+        sent.charge = Some(v1::Charge { billed_ticks: Some(u64::MAX), tier: "new".to_owned() });
+        let read = CallResult::try_from(sent).unwrap().charge;
+        assert_eq!(read, Charge { billed: None, tier: Tier::Unknown });
+        assert_eq!((charge_to_wire(Charge::default()), charge_from_wire(None)), (None, Charge::default()));
     }
 
     #[test]

@@ -184,6 +184,9 @@ pub struct CallResult {
     /// The worker does not repeat the call by itself: its retries are used up, or it could not help.
     #[prost(bool, tag = "13")]
     pub last: bool,
+    /// What the provider says of the price, also of a call without a response.
+    #[prost(message, optional, tag = "20")]
+    pub charge: ::core::option::Option<Charge>,
     #[prost(oneof = "call_result::Outcome", tags = "4, 5, 6, 7")]
     pub outcome: ::core::option::Option<call_result::Outcome>,
 }
@@ -214,6 +217,19 @@ pub struct Answer {
     /// Model name in the provider's response.
     #[prost(string, tag = "4")]
     pub model: ::prost::alloc::string::String,
+    /// What the provider says of the price.
+    #[prost(message, optional, tag = "5")]
+    pub charge: ::core::option::Option<Charge>,
+}
+/// What a provider says of the price of a call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Charge {
+    /// What it bills, in ticks of 10^-10 US dollars; absent: it does not say.
+    #[prost(uint64, optional, tag = "1")]
+    pub billed_ticks: ::core::option::Option<u64>,
+    /// How it served the call: `standard`, `flex`, `priority`, `batch`, `unknown`; empty: `standard`.
+    #[prost(string, tag = "2")]
+    pub tier: ::prost::alloc::string::String,
 }
 /// Tokens, as counted by the provider, or estimated where it did not count them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -257,7 +273,7 @@ pub struct CallFailed {
     /// Every call would fail: `kind` is `account`. Read where an older worker sends no `kind`.
     #[prost(bool, tag = "2")]
     pub stop: bool,
-    /// What the failure belongs to: `prompt`, `passing`, `key`, `account`, `unknown`.
+    /// What the failure belongs to: `prompt`, `passing`, `key`, `account`, `form`, `unknown`.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
 }

@@ -71,7 +71,7 @@ prop_compose! {
 fn outcome() -> impl Strategy<Value = Outcome> {
     let answer =
         (text(), text(), prop::option::of(usage()), text()).prop_map(|(content, finish, usage, model)| {
-            Outcome::Answer(v1::Answer { content, finish, usage, model })
+            Outcome::Answer(v1::Answer { content, finish, usage, model, charge: None })
         });
     prop_oneof![
         answer,
@@ -92,10 +92,12 @@ prop_compose! {
         number in number(), run_id in text(), key in bytes(), outcome in prop::option::of(outcome()),
         usage in prop::option::of(usage()), requests in number(), tokens in number(), ticket in bytes(),
         tries in any::<u32>(), last in any::<bool>(),
+        charge in prop::option::of((prop::option::of(number()), text())),
     ) -> v1::CallResult {
         v1::CallResult {
             number, run_id, key, outcome, usage, advertised_requests_per_minute: requests,
             advertised_tokens_per_minute: tokens, ticket, tries, last,
+            charge: charge.map(|(billed_ticks, tier)| v1::Charge { billed_ticks, tier }),
         }
     }
 }
@@ -119,6 +121,7 @@ fn assert_believable(usage: Usage) {
 /// What a worker sends about a call can be added up, waited for and stored.
 fn assert_bounded(result: &CallResult) {
     assert_believable(result.usage);
+    assert!(result.charge.billed.is_none_or(|billed| billed.as_f64() <= 10_000.0));
     match &result.outcome {
         CallOutcome::Answered(Answer { content, usage, model, .. }) => {
             assert_believable(*usage);

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use domain::answer::{Answer, Question};
-use domain::budget::Usage;
+use domain::answer::{Answer, Api, CacheName, Question, Sampling, ServiceTier};
+use domain::budget::{Charge, Tier, Usage};
 use domain::config::ProposerConfig;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode, Url};
@@ -15,11 +15,15 @@ use tokio::time::timeout;
 
 use crate::error::{Failure, Phase, Refusal, quoted};
 use crate::headers::RateHeaders;
+use crate::models::{self, ListedModel};
 use crate::providers::Provider;
 use crate::{packed, proxy, redirect, reply, request};
 
 /// Longest body of a response that is read.
 pub const REPLY_BYTES: usize = 4 << 20;
+
+/// Longest time for the list of models.
+const LISTING: Duration = Duration::from_secs(15);
 
 /// Longest body of an error reply that is read.
 const REFUSAL_BYTES: usize = 64 << 10;
@@ -58,6 +62,8 @@ pub struct Reply {
     pub result: Result<Answer, Failure>,
     /// Tokens that the provider counted, also of a failed call.
     pub usage: Usage,
+    /// What the provider says of the price, also of a failed call.
+    pub charge: Charge,
     /// Advertised rate limits.
     pub headers: RateHeaders,
     /// Duration of this call alone, without waits before it.
@@ -83,31 +89,70 @@ impl Client {
         Ok(Self { http, provider: Arc::new(provider), proxy: proxy.map(Arc::from), timeouts })
     }
 
+    /// The models that the provider lists. Costs nothing.
+    pub async fn models(&self) -> Result<Vec<ListedModel>, Failure> {
+        let Provider { url, auth, mask } = &*self.provider;
+        let mut request = self.http.get(models::beside(url, "models"));
+        if let Some((name, value)) = auth {
+            request = request.header(name, value.expose());
+        }
+        let listing = async {
+            let response = request.send().await.map_err(|error| self.failure(error))?;
+            let status = response.status();
+            if status.is_redirection() {
+                return Err(redirected(&response, url));
+            }
+            let encoding = encoding(response.headers());
+            let (sent, broken) = body(response, REPLY_BYTES).await;
+            let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
+            if !status.is_success() {
+                return Err(self.refusal(status, &body));
+            }
+            broken.map_or(Ok(()), Err)?;
+            models::read(&body, mask)
+        };
+        timeout(self.timeouts.first_byte.min(LISTING), listing)
+            .await
+            .unwrap_or(Err(Failure::Timeout(Phase::FirstByte)))
+    }
+
     /// Makes one call.
     pub async fn ask(&self, question: &Question) -> Reply {
         let start = Instant::now();
-        let (mut usage, mut headers) = (Usage::default(), RateHeaders::default());
-        let call = self.call(question, &mut usage, &mut headers);
+        let (mut paid, mut headers) = (reply::Paid::default(), RateHeaders::default());
+        let call = self.call(question, &mut paid, &mut headers);
         let result = match timeout(self.timeouts.total, call).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout(Phase::Total)),
         };
-        Reply { result, usage, headers, took: start.elapsed() }
+        let reply::Paid { usage, charge, .. } = paid;
+        Reply { result, usage, charge, headers, took: start.elapsed() }
     }
 
     async fn call(
         &self,
         question: &Question,
-        usage: &mut Usage,
+        paid: &mut reply::Paid,
         headers: &mut RateHeaders,
     ) -> Result<Answer, Failure> {
         let Provider { url, auth, mask } = &*self.provider;
         // The endpoint of the question is a part of its key in the cache, and decides nothing here.
+        let sampling = &question.sampling;
+        let url = match sampling.api {
+            Api::Chat => url.clone(),
+            Api::Responses => models::beside(url, "responses"),
+        };
         let mut request = self
             .http
             .post(url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(request::body(question));
+        for (name, value) in &sampling.extra_headers {
+            request = request.header(name, value);
+        }
+        if let Some(CacheName::XGrokConvId(name)) = &sampling.cache_name {
+            request = request.header(request::CONVERSATION, name);
+        }
         if let Some((name, value)) = auth {
             request = request.header(name, value.expose());
         }
@@ -118,7 +163,7 @@ impl Client {
         *headers = RateHeaders::read(response.headers(), SystemTime::now());
         let status = response.status();
         if status.is_redirection() {
-            return Err(redirected(&response, url));
+            return Err(redirected(&response, &url));
         }
         let encoding = encoding(response.headers());
         if !status.is_success() {
@@ -131,11 +176,14 @@ impl Client {
         let (sent, broken) = body(response, REPLY_BYTES).await;
         broken.map_or(Ok(()), Err)?;
         let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
-        let (answer, used) = reply::answer(&body, request::prompt_tokens(question), mask);
+        let (answer, mut read) =
+            reply::answer_of(sampling.api, &body, request::prompt_tokens(question), mask);
+        read.charge = as_asked(read, sampling);
+        let answer = answer.map(|answer| Answer { charge: read.charge, ..answer });
         if matches!(answer, Err(Failure::Refused(_))) {
             *headers = headers.of_refusal(None, &body, SystemTime::now());
         }
-        *usage = used;
+        *paid = read;
         answer
     }
 
@@ -164,6 +212,14 @@ impl Client {
         let host = self.provider.url.host_str().unwrap_or("the endpoint").to_owned();
         Failure::Connect { host, proxy: self.proxy.as_deref().map(str::to_owned), reason }
     }
+}
+
+/// The charge of a call by its reply; where another tier than the usual one was asked for and the reply names none, the tier is
+/// not known.
+fn as_asked(paid: reply::Paid, sampling: &Sampling) -> Charge {
+    let special = sampling.service_tier.is_some_and(ServiceTier::is_special);
+    let tier = if special && !paid.names_tier { Tier::Unknown } else { paid.charge.tier };
+    Charge { tier, ..paid.charge }
 }
 
 /// A redirect that was not followed, with the address that it names.

@@ -5,6 +5,7 @@ pub mod error;
 pub mod headers;
 pub mod limit;
 pub mod mask;
+pub mod models;
 mod packed;
 pub mod price;
 pub mod providers;

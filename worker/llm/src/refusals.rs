@@ -214,6 +214,13 @@ const ROWS: &[Row] = &[
             "response format*not support",
             "not support*json_schema",
             "not support*json schema",
+            "invalid schema for response_format",
+            "invalid_json_schema",
+            "structured output*not support",
+            "not support*structured output",
+            "text.format*not support",
+            "strict*not support",
+            "failed to parse grammar",
         ],
         kind: ACCOUNT,
     },
@@ -273,6 +280,16 @@ fn by_status(status: Option<u16>) -> FailureKind {
     }
 }
 
+/// Whether a failure that every call would share is about the form of answers that was asked for, so that a weaker form helps.
+pub fn is_about_form(failure: &Failure) -> bool {
+    let Failure::Refused(Refusal { code, words, .. }) = failure else { return false };
+    let text = format!("{} {words}", code.as_deref().unwrap_or_default()).to_ascii_lowercase();
+    let about =
+        ["response_format", "response format", "json_schema", "json schema", "json_object", "text.format"];
+    let also = ["structured output", "strict", "grammar"];
+    kind(failure) == ACCOUNT && about.iter().chain(&also).any(|word| text.contains(word))
+}
+
 /// What to do about a failure that ends a run, for its message.
 pub fn advice(failure: &Failure) -> &'static str {
     let kind = kind(failure);
@@ -308,7 +325,15 @@ pub fn advice(failure: &Failure) -> &'static str {
             "set proposer.temperature to what the model takes, or to auto to leave it out"
         }
         ACCOUNT if has(&["format", "json"]) => "set proposer.answer_form to json_object or text",
+        ACCOUNT if has(&["max_completion_tokens"]) => {
+            "set proposer.max_tokens_as to max_completion_tokens, or proposer.max_tokens to 0 to leave it out"
+        }
         ACCOUNT if has(&["max_tokens"]) => "set proposer.max_tokens to 0 to leave it out",
+        ACCOUNT if has(&["reasoning"]) => {
+            "set proposer.reasoning_effort to what the model takes, or to nothing"
+        }
+        ACCOUNT if has(&["service_tier"]) => "set proposer.service_tier to null to leave it out",
+        ACCOUNT if has(&["seed"]) => "set proposer.seed to null to leave it out",
         ACCOUNT if has(&["model"]) && !has(&["argument", "parameter"]) => {
             "set the model of the provider to one that it has"
         }
@@ -499,6 +524,43 @@ mod tests {
         ];
         for (status, code, words, kind) in seen {
             assert_eq!(refused(*status, code, words), *kind, "{status} {code}: {words}");
+        }
+    }
+
+    #[test]
+    fn a_refused_form_is_told_from_other_parameters() {
+        let about = |code: &str, words: &str| is_about_form(&Failure::refused(400, code, words));
+        for (code, words) in [
+            (
+                "",
+                "Invalid schema for response_format 'json_patch': In context=(), 'additionalProperties' is required",
+            ),
+            (
+                "unsupported_parameter",
+                "Unsupported parameter: 'response_format.json_schema.strict' is not supported with this model.",
+            ),
+            ("invalid_request_error", "This response_format type is unavailable now"),
+            (
+                "",
+                "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+            ),
+            (
+                "unsupported_parameter",
+                "Unsupported parameter: 'text.format' is not supported with this model.",
+            ),
+        ] {
+            assert!(about(code, words), "{words}");
+        }
+        for (code, words) in [
+            ("unsupported_value", "Unsupported value: 'temperature' does not support 0 with this model."),
+            ("model_not_found", "The model `json` does not exist"),
+            ("", "the body is not valid JSON"),
+            (
+                "context_length_exceeded",
+                "This model's maximum context length is 4096 tokens, response_format included",
+            ),
+        ] {
+            assert!(!about(code, words), "{words}");
         }
     }
 

@@ -51,7 +51,11 @@ pub fn remedy(failure: &Failure) -> Remedy {
         // An empty answer again, but once: `Failure::most_retries`.
         FailureKind::Prompt if !matches!(failure, Failure::Empty { .. }) => Remedy::GiveUp,
         FailureKind::Account => Remedy::Stop,
-        FailureKind::Prompt | FailureKind::Passing | FailureKind::Key | FailureKind::Unknown => Remedy::Again,
+        FailureKind::Prompt
+        | FailureKind::Passing
+        | FailureKind::Key
+        | FailureKind::Form
+        | FailureKind::Unknown => Remedy::Again,
     }
 }
 

@@ -1,13 +1,25 @@
 //! What a user sets: the keys of a run, and the keys of this machine: its providers, programs and scanners. Files, variables
 //! and flags hold both in one tree (`grok.model` is of the run, `grok.endpoint` is of the machine); here they are told apart.
 
-use domain::config::{RunConfig, ScannersConfig};
+use domain::budget::Price;
+use domain::config::{ProposerConfig, RunConfig, ScannersConfig};
 use serde_json::{Map, Value};
 
+use crate::price::PRICES;
 use crate::providers::Providers;
 
 /// The key of this machine's programs, each under its name.
 pub const PROGRAMS: &str = "programs";
+
+/// Keys of mappings whose entries the user names: any entry is accepted below them.
+pub const OPEN_MAPS: &[&str] = &[
+    "rules.images",
+    PROGRAMS,
+    "proposer.extra_body",
+    "grok.extra_headers",
+    "vendor.extra_headers",
+    "vllm.extra_headers",
+];
 
 /// The section with the keys of this machine's scanners, beside those of the run's detector.
 const DETECTOR: &str = "detector";
@@ -40,10 +52,20 @@ pub fn defaults() -> serde_json::Result<Value> {
     }
     if let Some(proposer) = tree.get_mut("proposer").and_then(Value::as_object_mut) {
         proposer.insert("program".to_owned(), serde_json::to_value(&run.proposer.program)?);
+        for (key, value) in ProposerConfig::left_out() {
+            proposer.insert(key.to_owned(), value);
+        }
     }
     if let Some(keys) = tree.as_object_mut() {
         keys.insert(DETECTOR.to_owned(), serde_json::to_value(run.detector)?);
         keys.insert(PROGRAMS.to_owned(), Value::Object(Map::new()));
+        keys.insert(PRICES.to_owned(), Value::String(String::new()));
+    }
+    for provider in ["grok", "vendor", "vllm"] {
+        let price = tree.get_mut(provider).and_then(|section| section.get_mut("price"));
+        if let Some(keys) = price.and_then(Value::as_object_mut) {
+            keys.extend(Price::LEFT_OUT.map(|key| (key.to_owned(), Value::Null)));
+        }
     }
     for (name, mut section) in machine_sections()? {
         if let (Some(run), Some(section)) = (tree.get_mut(&name), section.as_object_mut()) {
@@ -63,6 +85,8 @@ impl Settings {
     /// A value of the tree is not valid.
     pub fn from_tree(mut tree: Value) -> serde_json::Result<Self> {
         let programs = tree.as_object_mut().and_then(|keys| keys.shift_remove(PROGRAMS));
+        // Prices have been taken from the list by now.
+        let _ = tree.as_object_mut().and_then(|keys| keys.shift_remove(PRICES));
         let mut own = Map::new();
         for (name, section) in machine_sections()? {
             let given = tree.get_mut(&name).and_then(Value::as_object_mut);
@@ -83,7 +107,7 @@ impl Settings {
 
 /// Whether a dotted key is one of a provider, a program or a scanner, and no part of a run.
 pub fn is_of_machine(key: &str) -> bool {
-    let Some((name, key)) = key.split_once('.') else { return key == PROGRAMS };
+    let Some((name, key)) = key.split_once('.') else { return [PROGRAMS, PRICES].contains(&key) };
     let key = key.split('.').next().unwrap_or_default();
     name == PROGRAMS
         || machine_sections()

@@ -3,6 +3,7 @@
 pub mod faults;
 pub mod latency;
 pub mod limits;
+pub mod manner;
 pub mod replay;
 mod respond;
 pub mod server;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use faults::{Fault, Faults};
 pub use latency::Latency;
 pub use limits::Allowed;
+pub use manner::Manner;
 pub use replay::PromptAnswers;
 pub use server::{Provider, serve};
 pub use stats::{Report, Second};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub faults: Faults,
     /// Responses by prompt.
     pub answers: Answers,
+    /// How it departs from a provider that serves what it is asked for.
+    pub manner: Manner,
     /// How many times faster than the clock time runs.
     pub speed: f64,
     /// Seed of latency and faults.

@@ -61,8 +61,18 @@ struct Changing {
     times: BTreeMap<AnswerKey, u64>,
 }
 
+/// Which API a request is made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Api {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/responses`.
+    Responses,
+}
+
 /// A parsed request.
 struct ChatRequest {
+    api: Api,
     model: String,
     /// Hash of all messages.
     key: AnswerKey,
@@ -130,16 +140,20 @@ impl Provider {
         })
     }
 
-    async fn complete(self, head: HeaderMap, body: Bytes) -> Response<Body> {
+    async fn complete(self, api: Api, head: HeaderMap, body: Bytes) -> Response<Body> {
         if !self.is_authorised(&head) {
             self.state().stats.unauthorised();
             let message = "Incorrect API key provided.";
             return error(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
         }
-        let request = match read(&body) {
+        let request = match read(api, &body) {
             Ok(request) => request,
             Err(why) => return error(StatusCode::BAD_REQUEST, "invalid_request", why),
         };
+        if let Some(refused) = self.refusal(&request.model, &body) {
+            self.state().stats.refused_request();
+            return refused;
+        }
         // An answer may take minutes.
         drop(body);
         let settings = &self.0.settings;
@@ -196,6 +210,18 @@ impl Provider {
         self.faulty(fault, &request, &answer, usage, head, latency)
     }
 
+    /// The refusal of a request that asks for what the provider does not have.
+    fn refusal(&self, model: &str, body: &[u8]) -> Option<Response<Body>> {
+        let manner = &self.0.settings.manner;
+        if !manner.has(model) {
+            let message = format!("The model `{model}` does not exist or you do not have access to it.");
+            return Some(error(StatusCode::NOT_FOUND, "model_not_found", &message));
+        }
+        let value: Value = serde_json::from_slice(body).unwrap_or_default();
+        let (code, message) = manner.refuses.first_in(&value)?;
+        Some(error(StatusCode::BAD_REQUEST, code, &message))
+    }
+
     fn faulty(
         &self,
         fault: Option<Fault>,
@@ -205,7 +231,13 @@ impl Provider {
         head: HeaderMap,
         latency: f64,
     ) -> Response<Body> {
-        let whole = |text: &str| completion(request, text, usage);
+        let whole = |text: &str| {
+            let mut reply = completion(request, text, usage);
+            let tokens = (u64::try_from(usage.0), u64::try_from(usage.1));
+            let tokens = (tokens.0.unwrap_or(u64::MAX), tokens.1.unwrap_or(u64::MAX));
+            self.0.settings.manner.sign(&mut reply, &request.model, tokens);
+            reply
+        };
         match fault {
             Some(Fault::Internal) => {
                 error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the model fell over")
@@ -259,10 +291,26 @@ impl Provider {
 }
 
 fn completion(request: &ChatRequest, text: &str, (prompt, answer): (usize, usize)) -> Value {
+    let id = format!("mock-{}", &request.key.to_string()[..16]);
+    if request.api == Api::Responses {
+        return json!({
+            "id": id, "object": "response", "status": "completed",
+            "output": [
+                {"type": "reasoning", "id": "rs-1", "summary": []},
+                {"type": "message", "role": "assistant", "status": "completed",
+                    "content": [{"type": "output_text", "text": text, "annotations": []}]},
+            ],
+            "usage": {
+                "input_tokens": prompt, "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": answer, "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": prompt + answer,
+            },
+        });
+    }
     let choice = |index: usize| json!({"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
     let choices: Vec<Value> = (0..request.samples).map(choice).collect();
     json!({
-        "id": format!("mock-{}", &request.key.to_string()[..16]), "object": "chat.completion", "model": request.model,
+        "id": id, "object": "chat.completion",
         "choices": choices,
         "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
     })
@@ -279,10 +327,13 @@ fn random(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(u64::from_le_bytes(first))
 }
 
-fn read(body: &[u8]) -> Result<ChatRequest, &'static str> {
+fn read(api: Api, body: &[u8]) -> Result<ChatRequest, &'static str> {
     let value: Value = serde_json::from_slice(body).map_err(|_| "the body is not valid JSON")?;
-    let messages =
-        value["messages"].as_array().filter(|list| !list.is_empty()).ok_or("messages is missing")?;
+    let (list, missing) = match api {
+        Api::Chat => (&value["messages"], "messages is missing"),
+        Api::Responses => (&value["input"], "input is missing"),
+    };
+    let messages = list.as_array().filter(|list| !list.is_empty()).ok_or(missing)?;
     let text = |message: &Value| message["content"].as_str().unwrap_or_default().to_owned();
     let user = messages
         .iter()
@@ -290,6 +341,7 @@ fn read(body: &[u8]) -> Result<ChatRequest, &'static str> {
         .ok_or("a message with the role user is missing")?;
     let whole = serde_json::to_vec(messages).map_err(|_| "messages cannot be read")?;
     Ok(ChatRequest {
+        api,
         model: value["model"].as_str().ok_or("model is missing")?.to_owned(),
         key: AnswerKey::of(&whole),
         prompt: text(user),
@@ -298,9 +350,11 @@ fn read(body: &[u8]) -> Result<ChatRequest, &'static str> {
     })
 }
 
-async fn models() -> Response<Body> {
-    let list = json!({"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "mock"}]});
-    json_reply(StatusCode::OK, HeaderMap::new(), &list)
+async fn models(State(provider): State<Provider>, head: HeaderMap) -> Response<Body> {
+    if !provider.is_authorised(&head) {
+        return error(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.");
+    }
+    json_reply(StatusCode::OK, HeaderMap::new(), &provider.0.settings.manner.list())
 }
 
 async fn stats(State(provider): State<Provider>) -> Response<Body> {
@@ -351,10 +405,15 @@ pub async fn serve(
     provider: Provider,
     end: impl Future<Output = ()> + Send + 'static,
 ) {
-    let complete =
-        |State(provider): State<Provider>, head: HeaderMap, body: Bytes| provider.complete(head, body);
+    let complete = |State(provider): State<Provider>, head: HeaderMap, body: Bytes| {
+        provider.complete(Api::Chat, head, body)
+    };
+    let respond = |State(provider): State<Provider>, head: HeaderMap, body: Bytes| {
+        provider.complete(Api::Responses, head, body)
+    };
     let routes = Router::new()
         .route("/v1/chat/completions", post(complete))
+        .route("/v1/responses", post(respond))
         .route("/v1/models", get(models))
         .route("/stats", get(stats))
         .route("/limits", post(change))

@@ -16,6 +16,7 @@ pub struct Stats {
     accepted: u64,
     refused: u64,
     unauthorised: u64,
+    bad_requests: u64,
     unknown: u64,
     faults: BTreeMap<&'static str, u64>,
     prompts: BTreeSet<AnswerKey>,
@@ -56,6 +57,8 @@ pub struct Report {
     pub refused_429: u64,
     /// Calls that were refused for a wrong key.
     pub refused_401: u64,
+    /// Calls that were refused for what they ask: a parameter, or a model.
+    pub refused_400: u64,
     /// Accepted calls with an unknown prompt.
     pub unknown: u64,
     /// Injected faults by name.
@@ -152,6 +155,11 @@ impl Stats {
         self.unauthorised += 1;
     }
 
+    /// Counts a call that asks for what there is not.
+    pub fn refused_request(&mut self) {
+        self.bad_requests += 1;
+    }
+
     /// Counts an accepted call with an unknown prompt.
     pub fn unknown(&mut self) {
         self.unknown += 1;
@@ -182,6 +190,7 @@ impl Stats {
             accepted: self.accepted,
             refused_429: self.refused,
             refused_401: self.unauthorised,
+            refused_400: self.bad_requests,
             unknown: self.unknown,
             faults: self.faults.clone(),
             distinct_prompts: self.prompts.len() as u64,

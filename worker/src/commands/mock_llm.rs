@@ -10,6 +10,7 @@ use cli_support::interrupt::Interrupts;
 use cli_support::{Exit, env, output};
 use domain::config::RunConfig;
 use domain::secret::Secret;
+use mock_llm::manner::{Bill, Listed, Manner, Refusals, Served};
 use mock_llm::{Allowed, Answers, EMPTY_PATCH, Faults, Latency, Provider, Report, Settings, serve};
 use tokio::net::TcpListener;
 
@@ -52,6 +53,27 @@ pub struct Args {
     /// truncated, empty, refusal, prose, wrong, slow. NAME@FROM-TO: every call between these seconds, e.g. 503@5-15
     #[arg(long, value_name = "SPEC", default_value = "")]
     faults: Faults,
+    /// Name the model in replies: echo (the requested name again), nothing, or a name in which {model} stands for the
+    /// requested one, e.g. openai/{model} or {model}-2026-05-14
+    #[arg(long, value_name = "NAME", default_value = "echo")]
+    served: Served,
+    /// Refuse requests that have one of these: temperature, max_tokens, max_completion_tokens, seed, reasoning_effort,
+    /// service_tier, strict (a schema that is kept strictly), json_schema, json_object
+    #[arg(long, value_name = "NAME,…", default_value = "")]
+    refuse: Refusals,
+    /// Bill in replies: ticks:IN:OUT (usage.cost_in_usd_ticks) or usd:IN:OUT (usage.cost), with the ticks (10^-10 USD) for a
+    /// token of prompt and answer
+    #[arg(long, value_name = "SPEC")]
+    bill: Option<Bill>,
+    /// Name a service tier in replies
+    #[arg(long, value_name = "NAME")]
+    tier: Option<String>,
+    /// Count no tokens in replies
+    #[arg(long)]
+    no_usage: bool,
+    /// The only models that there are, each with the day after which it is not served, e.g. a,b=2027-01-14
+    #[arg(long, value_name = "NAME[=DAY],…", value_delimiter = ',')]
+    models: Vec<Listed>,
     /// Answer with the patches of the rules; takes the same corpus as `coordinator run --corpus`
     #[arg(long, value_name = "PATH", conflicts_with = "replay")]
     corpus: Option<PathBuf>,
@@ -113,6 +135,14 @@ fn settings(args: &Args) -> anyhow::Result<(Settings, String)> {
         latency: latency(&args.latency)?,
         faults: args.faults.clone(),
         answers,
+        manner: Manner {
+            served: args.served.clone(),
+            refuses: args.refuse.clone(),
+            bill: args.bill,
+            tier: args.tier.clone(),
+            uncounted: args.no_usage,
+            models: args.models.clone(),
+        },
         speed: args.speed,
         seed: args.seed,
     };
@@ -219,7 +249,7 @@ fn summary(report: &Report) -> String {
     let also = |count: u64, what: &str| if count > 0 { format!("{count} {what}, ") } else { String::new() };
     format!(
         "{} calls accepted in {seconds:.1} s ({used}), {} refused (429), {} distinct prompts, {} tokens, at most {} in flight, \
-         {}{}faults: {}",
+         {}{}{}faults: {}",
         report.accepted,
         report.refused_429,
         report.distinct_prompts,
@@ -227,6 +257,7 @@ fn summary(report: &Report) -> String {
         report.max_in_flight,
         also(report.unknown, "with an unknown prompt"),
         also(report.refused_401, "refused for a wrong key (401)"),
+        also(report.refused_400, "refused for what they ask (400, 404)"),
         if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }
     )
 }

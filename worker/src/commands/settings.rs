@@ -8,12 +8,9 @@ use cli_support::settings::Resolved;
 use cli_support::{env, settings};
 use domain::config::{RunConfig, ScannersConfig};
 use llm::providers::Providers;
-use llm::settings::{PROGRAMS, Settings as Told, is_of_machine};
+use llm::settings::{OPEN_MAPS, Settings as Told, is_of_machine};
 
 use crate::programs::{self, Proposers};
-
-/// Maps whose keys are chosen by the user.
-const OPEN_MAPS: &[&str] = &["rules.images", PROGRAMS];
 
 /// What a worker of a fleet has by its own settings.
 pub(crate) struct Machine {
@@ -73,7 +70,7 @@ impl Settings {
         };
         let file = file.as_ref().map(|(path, value)| (path.as_str(), value.clone()));
         let mut resolved = settings::resolve(&defaults, OPEN_MAPS, file, env::settings(), &self.set)?;
-        if let Some(taken) = llm::price::taken(&resolved.value)? {
+        if let Some(taken) = llm::price::List::of(&resolved.value)?.taken(&resolved.value) {
             resolved.fill(&taken.key, taken.price, &taken.source);
         }
         let told =

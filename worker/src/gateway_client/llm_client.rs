@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::answer::{Answer, CallOutcome, FailureKind, Question};
-use domain::config::{ModelConfig, RunConfig};
+use domain::budget::{Charge, Usage};
+use domain::config::{AnswerFormat, ModelConfig, RunConfig};
 use domain::ids::{RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::{Failure, Refusal};
-use llm::providers::Providers;
-use llm::refusals::{advice, kind};
+use llm::providers::{Destination, Providers};
+use llm::refusals::{advice, is_about_form, kind};
 use llm::request::estimated_tokens;
 use llm::retry::{Remedy, RetryPolicy, is_throttled, remedy, wait};
 use proto::convert::{AcquireCall, CallResult};
 
+use super::answer_form::FormLadder;
 use super::client::{GatewayClient, OpenRequest};
 use super::pending::GatewayEvent;
 
@@ -42,6 +44,8 @@ pub(crate) enum Completion {
         /// Duration of its calls together; `None`: no call was made.
         took: Option<Duration>,
     },
+    /// The provider refuses the form of answers: the same is to be asked in the present form.
+    FormRefused,
     /// The run has stopped, or the worker ends.
     Stopped,
 }
@@ -56,7 +60,8 @@ pub(crate) struct LlmClient {
     client: Result<Client, String>,
     retry_policy: RetryPolicy,
     model: ModelConfig,
-    endpoint: String,
+    destination: Destination,
+    forms: FormLadder,
 }
 
 /// Result of one call, after the coordinator has persisted it.
@@ -82,6 +87,8 @@ struct FailedCall {
 enum Next {
     Retry(Duration),
     GiveUp,
+    /// Ask in a weaker form.
+    OtherForm,
     Stop,
 }
 
@@ -152,13 +159,19 @@ impl LlmClient {
         let client = client.map_err(|error| {
             format!("worker {worker}: {error}; set it for that worker, start the worker again, and submit the run again")
         });
-        let endpoint = providers.url(mode);
-        Some(Self { gateway, run_id, client, retry_policy, model: model.clone(), endpoint })
+        let (destination, forms) =
+            (providers.destination(mode), FormLadder::new(config.proposer.answer_form));
+        Some(Self { gateway, run_id, client, retry_policy, model: model.clone(), destination, forms })
     }
 
-    /// The URL that is called; a part of the key of each response.
-    pub(crate) fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// Where the provider is called; a part of the key of each response.
+    pub(crate) const fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// The form of answers to ask for at present.
+    pub(crate) fn form(&self) -> AnswerFormat {
+        self.forms.form()
     }
 
     /// The configured model.
@@ -166,8 +179,8 @@ impl LlmClient {
         &self.model
     }
 
-    /// Calls until there is a response, or the retries are used up.
-    pub(crate) async fn complete(&self, question: Question) -> Completion {
+    /// Calls until there is a response, or the retries are used up. `form` is that of the question.
+    pub(crate) async fn complete(&self, question: Question, form: AnswerFormat) -> Completion {
         let question = Arc::new(question);
         let mut tries = Tries::default();
         loop {
@@ -188,7 +201,7 @@ impl LlmClient {
                 self.run_id.clone(),
                 open,
                 until,
-                (tries, self.retry_policy),
+                (tries, self.retry_policy, self.forms.may_step_down(form)),
             ));
             let failed = match call.await {
                 Ok(CallAttempt::Answered(answer, last)) => {
@@ -202,6 +215,14 @@ impl LlmClient {
             tries = failed.tries;
             let pause = match failed.next {
                 Next::Stop => return Completion::Stopped,
+                Next::OtherForm => {
+                    if let Some(weaker) = self.forms.step_down(form) {
+                        let (form, weaker) = (form.as_str(), weaker.as_str());
+                        let words = failed.failure.to_string();
+                        tracing::warn!(run = %self.run_id, form, weaker, words, "the provider refuses this form of answers: asking in a weaker one from now on");
+                    }
+                    return Completion::FormRefused;
+                }
                 Next::Retry(pause) => pause,
                 Next::GiveUp if failed.ask_again => {
                     tries.renew();
@@ -233,7 +254,7 @@ async fn call(
     run_id: RunId,
     mut open: OpenRequest,
     until: tokio::time::Instant,
-    (mut tries, policy): (Tries, RetryPolicy),
+    (mut tries, policy, may_step_down): (Tries, RetryPolicy, bool),
 ) -> CallAttempt {
     let reply = match &client {
         _ if tokio::time::Instant::now() >= until => None,
@@ -245,7 +266,8 @@ async fn call(
         run_id,
         key: question.key(),
         outcome: CallOutcome::Unsent,
-        usage: domain::budget::Usage::default(),
+        usage: Usage::default(),
+        charge: Charge::default(),
         advertised_requests: None,
         advertised_tokens: None,
         // Known to the stream's task.
@@ -262,11 +284,17 @@ async fn call(
         }
         Some(Ok(reply)) => {
             if let Err(failure) = &reply.result {
-                next = tries.count(failure, reply, &policy);
-                (result.tries, result.last) = (tries.made, !matches!(next, Next::Retry(_)));
+                let by_form = may_step_down && is_about_form(failure);
+                next = if by_form { Next::OtherForm } else { tries.count(failure, reply, &policy) };
+                (result.tries, result.last) = (tries.made, !matches!(next, Next::Retry(_) | Next::OtherForm));
             }
-            result.outcome = outcome(reply);
-            result.usage = reply.usage;
+            result.outcome = match (&reply.result, next) {
+                (Err(failure), Next::OtherForm) => {
+                    CallOutcome::Failed { reason: failure.to_string(), kind: FailureKind::Form }
+                }
+                _ => outcome(reply),
+            };
+            (result.usage, result.charge) = (reply.usage, reply.charge);
             // The limits are taken as per minute; the headers do not name the period.
             result.advertised_requests = reply.headers.requests.limit;
             result.advertised_tokens = reply.headers.tokens.limit;
@@ -302,7 +330,9 @@ fn outcome(reply: &Reply) -> CallOutcome {
                 FailureKind::Key | FailureKind::Account => {
                     format!("{}; {}", failure.to_string().trim_end_matches('.'), advice(failure))
                 }
-                FailureKind::Prompt | FailureKind::Passing | FailureKind::Unknown => failure.to_string(),
+                FailureKind::Prompt | FailureKind::Passing | FailureKind::Form | FailureKind::Unknown => {
+                    failure.to_string()
+                }
             };
             CallOutcome::Failed { reason, kind }
         }

@@ -3,6 +3,7 @@
 //!
 //! *Invariant*: no call without a permit, and no response is used before the coordinator has persisted it.
 
+mod answer_form;
 mod client;
 mod llm_client;
 mod pending;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use domain::answer::{Answer, CallOutcome};
-use domain::budget::Usage;
+use domain::budget::{Charge, Usage};
 use proto::convert::{AcquireCall, CallResult, Ticket};
 use proto::v1;
 use proto::v1::llm_calls_request::Message as Request;
@@ -291,6 +291,7 @@ fn unsent(request: &AcquireCall) -> CallResult {
         key: request.key,
         outcome: CallOutcome::Unsent,
         usage: Usage::default(),
+        charge: Charge::default(),
         advertised_requests: None,
         advertised_tokens: None,
         ticket: request.ticket,
@@ -320,6 +321,7 @@ mod tests {
             key,
             outcome,
             usage: Usage::default(),
+            charge: Charge::default(),
             advertised_requests: None,
             advertised_tokens: None,
             ticket: None,

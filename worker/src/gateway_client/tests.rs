@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::answer::{Answer, Finish, Message, Question, Role, Sampling};
-use domain::budget::Usage;
-use domain::config::{Guardrails, ProposerMode, RunConfig};
+use domain::budget::{Charge, Usage};
+use domain::config::{AnswerFormat, Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
 use llm::providers::Providers;
@@ -90,6 +90,7 @@ impl FakeCoordinator {
                         content: "cached".to_owned(),
                         finish: Finish::Stop,
                         usage: Usage::default(),
+                        charge: Charge::default(),
                         model: String::new(),
                     };
                     (
@@ -239,6 +240,7 @@ impl Scene {
             latency: latency.parse().unwrap(),
             faults: faults.parse().unwrap(),
             answers: Arc::new(|prompt| Some(format!("answer to {prompt}"))),
+            manner: mock_llm::Manner::default(),
             speed: 1.0,
             seed: 1,
             silent: false,
@@ -291,7 +293,7 @@ fn llm_client(gateway: &GatewayClient, endpoint: &str, env: impl Fn(&str) -> Opt
 
 fn question(scene: &Scene, text: &str) -> Question {
     Question {
-        endpoint: scene.llm_client.endpoint().to_owned(),
+        endpoint: scene.llm_client.destination().endpoint.clone(),
         model: "m".to_owned(),
         messages: vec![Message::new(Role::User, text)],
         sampling: Sampling::default(),
@@ -321,7 +323,10 @@ fn text(completion: Completion) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_is_persisted_before_it_is_used() {
     let scene = Scene::start(Behaviour::Permits, "", "0.01").await;
-    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "answer to a");
+    assert_eq!(
+        text(scene.llm_client.complete(question(&scene, "a"), AnswerFormat::Text).await),
+        "answer to a"
+    );
     scene.coordinator.see(|seen| assert!(matches!(seen.results.values().next(), Some(Outcome::Answer(_)))));
     assert_eq!(scene.provider.report().accepted, 1);
 }
@@ -329,14 +334,14 @@ async fn a_response_is_persisted_before_it_is_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cached_response_needs_no_call() {
     let scene = Scene::start(Behaviour::Cached, "", "0.01").await;
-    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "cached");
+    assert_eq!(text(scene.llm_client.complete(question(&scene, "a"), AnswerFormat::Text).await), "cached");
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_permit_no_call_is_made() {
     let scene = Scene::start(Behaviour::Silent, "", "0.01").await;
-    let waiting = scene.llm_client.complete(question(&scene, "a"));
+    let waiting = scene.llm_client.complete(question(&scene, "a"), AnswerFormat::Text);
     assert!(tokio::time::timeout(Duration::from_millis(500), waiting).await.is_err());
     until("the cancellation", || scene.coordinator.see(|seen| seen.cancelled == 1)).await;
     assert_eq!(scene.provider.report().accepted, 0);
@@ -345,7 +350,10 @@ async fn without_a_permit_no_call_is_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_outlives_its_stream_and_is_made_once() {
     let scene = Scene::start(Behaviour::Breaks, "", "0.5").await;
-    assert_eq!(text(scene.llm_client.complete(question(&scene, "a")).await), "answer to a");
+    assert_eq!(
+        text(scene.llm_client.complete(question(&scene, "a"), AnswerFormat::Text).await),
+        "answer to a"
+    );
     assert_eq!(scene.provider.report().accepted, 1);
     scene
         .coordinator
@@ -355,14 +363,17 @@ async fn a_call_outlives_its_stream_and_is_made_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_result_of_an_abandoned_call_is_persisted() {
     let scene = Scene::start(Behaviour::Permits, "", "0.3").await;
-    let waiting = scene.llm_client.complete(question(&scene, "a"));
+    let waiting = scene.llm_client.complete(question(&scene, "a"), AnswerFormat::Text);
     assert!(tokio::time::timeout(Duration::from_millis(150), waiting).await.is_err());
     scene.gateway.close("ending").await;
     scene.gateway.wait_for_calls().await;
     scene
         .coordinator
         .see(|seen| assert!(matches!(seen.results.values().next(), Some(Outcome::Answer(_))), "{seen:?}"));
-    assert_eq!(scene.llm_client.complete(question(&scene, "b")).await, Completion::Stopped);
+    assert_eq!(
+        scene.llm_client.complete(question(&scene, "b"), AnswerFormat::Text).await,
+        Completion::Stopped
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -384,7 +395,10 @@ async fn failed_calls_are_retried_until_there_is_a_response() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_has_stopped_makes_no_call() {
     let scene = Scene::start(Behaviour::Stops, "", "0.01").await;
-    assert_eq!(scene.llm_client.complete(question(&scene, "a")).await, Completion::Stopped);
+    assert_eq!(
+        scene.llm_client.complete(question(&scene, "a"), AnswerFormat::Text).await,
+        Completion::Stopped
+    );
     assert_eq!(scene.provider.report().accepted, 0);
 }
 
@@ -393,7 +407,7 @@ async fn a_missing_key_stops_the_run_and_names_its_variable() {
     let scene = Scene::start(Behaviour::Permits, "", "0.01").await;
     let keyless = llm_client(&scene.gateway, "http://127.0.0.1:9", |_| Some(String::new()));
     // The fake coordinator persists it as any other failure; the flag stops the run.
-    let _ = keyless.complete(question(&scene, "a")).await;
+    let _ = keyless.complete(question(&scene, "a"), AnswerFormat::Text).await;
     scene.coordinator.see(|seen| {
         let Some(Outcome::Failed(failed)) = seen.results.values().next() else { panic!("{seen:?}") };
         assert!(failed.stop, "{failed:?}");

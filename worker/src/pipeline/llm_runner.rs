@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::answer::{Question, Sampling};
-use domain::budget::Usage;
-use domain::config::{ModelConfig, RunConfig};
+use domain::answer::{CacheName, Message, Question, Sampling, StickyCache};
+use domain::config::{AnswerFormat, ModelConfig, ProposerConfig, RunConfig};
+use domain::ids::DocumentHash;
 use domain::outcome::{ModelUsage, Outcome};
 use domain::record::Slice;
 use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::prompt;
+use llm::providers::Destination;
 
+use super::asked::Asked;
 use super::context::Context;
 use super::plan::ProposalTask;
 use super::progress::Progress;
@@ -31,24 +33,42 @@ pub(crate) async fn run_llm_slice(
     runner.tasks.run(progress, |task| runner.run(task)).await
 }
 
-/// The LLM request for these messages to `endpoint`, with the sampling of the configuration.
-pub(crate) fn question(
-    endpoint: &str,
-    model: &ModelConfig,
-    config: &RunConfig,
-    messages: Vec<domain::answer::Message>,
-    sample: u32,
-) -> Question {
-    let proposer = &config.proposer;
-    // Without sampling a seed has no effect, and some providers refuse it.
-    let draws = proposer.temperature.is_none_or(|temperature| temperature > 0.0) || proposer.samples > 1;
-    let sampling = Sampling {
-        temperature: proposer.temperature,
-        seed: draws.then(|| config.seed.wrapping_add(sample.into())),
-        max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
-        form: prompt::form(proposer.answer_form),
-    };
-    Question { endpoint: endpoint.to_owned(), model: model.model.clone(), messages, sampling, sample }
+/// How the questions about a document are put.
+pub(crate) struct Asking<'a> {
+    pub(crate) destination: &'a Destination,
+    pub(crate) model: &'a ModelConfig,
+    pub(crate) proposer: &'a ProposerConfig,
+    /// The form that answers are asked in.
+    pub(crate) form: AnswerFormat,
+    /// The document.
+    pub(crate) document: Option<DocumentHash>,
+}
+
+impl Asking<'_> {
+    /// The LLM request for these messages, with the parameters of the configuration.
+    pub(crate) fn question(&self, messages: Vec<Message>, sample: u32) -> Question {
+        let Self { destination, model, proposer, form, document } = self;
+        let name = document.map(|hash| hash.to_string());
+        let sampling = Sampling {
+            temperature: proposer.temperature,
+            seed: proposer.seed.map(|seed| seed.wrapping_add(sample.into())),
+            max_tokens: (proposer.max_tokens > 0).then_some(proposer.max_tokens),
+            form: prompt::form(*form),
+            api: proposer.api,
+            max_tokens_as: proposer.max_tokens_as,
+            reasoning_effort: Some(proposer.reasoning_effort.clone()).filter(|effort| !effort.is_empty()),
+            service_tier: proposer.service_tier,
+            cache_name: match proposer.sticky_cache {
+                StickyCache::Off => None,
+                StickyCache::PromptCacheKey => name.map(CacheName::PromptCacheKey),
+                StickyCache::XGrokConvId => name.map(CacheName::XGrokConvId),
+            },
+            extra_body: proposer.extra_body.clone(),
+            extra_headers: destination.headers.clone(),
+        };
+        let endpoint = destination.endpoint.clone();
+        Question { endpoint, model: model.model.clone(), messages, sampling, sample }
+    }
 }
 
 /// What the conversations of a slice share.
@@ -62,13 +82,7 @@ struct Conversation {
     result: RepairResult,
     attempts: u32,
     errors: Vec<String>,
-    usage: Usage,
-    /// Cost of its calls in US dollars; `None`: that of one is not known. Added up by calls, because a long one has another
-    /// price.
-    cost_usd: Option<f64>,
-    answers: u32,
-    /// Whether a response came from a call and not from the cache.
-    paid: bool,
+    asked: Asked,
     /// Duration of the calls, failed ones included; `None`: there was none.
     called: Option<Duration>,
     cpu_ms: f64,
@@ -84,7 +98,7 @@ impl LlmRunner<'_> {
         let conversations = (0..samples).map(|sample| self.converse(Arc::clone(&task), sample));
         let conversations: Vec<Option<Conversation>> = futures::future::join_all(conversations).await;
         let conversations: Vec<Conversation> = conversations.into_iter().collect::<Option<_>>()?;
-        let (result, waited_ms) = combine(conversations, task.decided_ms);
+        let (result, waited_ms) = combine(conversations, self.llm_client.model(), task.decided_ms);
         Some(FinishedTask {
             result: Arc::new(result),
             waited_ms: started_ms - task.planned_ms + waited_ms,
@@ -102,19 +116,15 @@ impl LlmRunner<'_> {
             if self.tasks.context.is_stopped() {
                 return None;
             }
-            let (llm_client, config) = (self.llm_client, &self.tasks.context.config);
-            let question = question(llm_client.endpoint(), llm_client.model(), config, messages, sample);
+            let llm_client = self.llm_client;
+            conversation.asked.note_question();
             let start = Instant::now();
-            let completion = self.llm_client.complete(question).await;
+            let (completion, form) = self.ask(&task, messages, sample).await;
             let elapsed = start.elapsed();
             let next = match completion {
-                Completion::Stopped => return None,
+                Completion::Stopped | Completion::FormRefused => return None,
                 Completion::Answered { answer, took } => {
-                    conversation.usage += answer.usage;
-                    conversation.cost_usd =
-                        sum(conversation.cost_usd, llm_client.model().price.of(&answer.usage));
-                    conversation.answers += 1;
-                    conversation.paid |= took.is_some();
+                    conversation.asked.add(&answer, llm_client.model(), form, took.is_some());
                     conversation.add_call(elapsed, took);
                     let advance = move |case: Case<'_>| {
                         let step = dialogue.answered(&case, &answer.content);
@@ -145,6 +155,30 @@ impl LlmRunner<'_> {
         (!self.tasks.context.is_stopped()).then_some(conversation)
     }
 
+    /// Puts a question in the strictest form that the provider takes; returns that form too.
+    async fn ask(
+        &self,
+        task: &ProposalTask,
+        messages: Vec<Message>,
+        sample: u32,
+    ) -> (Completion, AnswerFormat) {
+        let llm_client = self.llm_client;
+        loop {
+            let asking = Asking {
+                destination: llm_client.destination(),
+                model: llm_client.model(),
+                proposer: &self.tasks.context.config.proposer,
+                form: llm_client.form(),
+                document: task.document(&self.tasks.slice),
+            };
+            let question = asking.question(messages.clone(), sample);
+            let completion = llm_client.complete(question, asking.form).await;
+            if completion != Completion::FormRefused {
+                return (completion, asking.form);
+            }
+        }
+    }
+
     /// Runs `work` on the CPU pool and counts its time; `None`: it panicked or took too many steps, which becomes the
     /// result.
     async fn compute<T: Send + 'static>(
@@ -166,10 +200,7 @@ impl Conversation {
             result: RepairResult::no_answer(&[], Some((&task.parsed, config))),
             attempts: 0,
             errors: Vec::new(),
-            usage: Usage::default(),
-            cost_usd: Some(0.0),
-            answers: 0,
-            paid: false,
+            asked: Asked::default(),
             called: None,
             cpu_ms: 0.0,
             waited_ms: 0.0,
@@ -197,20 +228,17 @@ impl Conversation {
 /// Combines the samples of a task into one result, and returns how long the chosen sample waited. Chosen is the first
 /// whose own patch was accepted, else the first with an accepted fallback patch, else the first. Usage is that of all
 /// samples, times are those of the chosen one.
-fn combine(conversations: Vec<Conversation>, decided_ms: f64) -> (RepairResult, f64) {
+fn combine(conversations: Vec<Conversation>, model: &ModelConfig, decided_ms: f64) -> (RepairResult, f64) {
     let many = conversations.len() > 1;
     let samples = conversations.len();
     let passed = conversations.iter().filter(|conversation| conversation.result.is_passed_sample()).count();
-    let (mut usage, mut cost_usd, mut answers, mut paid) = (Usage::default(), Some(0.0), 0, false);
+    let mut asked = Asked::default();
     let (mut attempts, mut errors) = (0, Vec::new());
     let mut best: Option<(RepairResult, f64)> = None;
     for (sample, conversation) in conversations.into_iter().enumerate() {
-        usage += conversation.usage;
-        cost_usd = sum(cost_usd, conversation.cost_usd);
-        answers += conversation.answers;
         attempts += conversation.attempts;
-        paid |= conversation.paid;
         let (propose_ms, llm_ms) = (conversation.propose_ms(), conversation.llm_ms());
+        asked.join(conversation.asked);
         let sample_errors = conversation.errors.into_iter();
         errors.extend(
             sample_errors.map(|error| if many { format!("sample {sample}: {error}") } else { error }),
@@ -228,31 +256,9 @@ fn combine(conversations: Vec<Conversation>, decided_ms: f64) -> (RepairResult, 
         usage: ModelUsage {
             samples: u64::try_from(samples).ok(),
             samples_passed: u64::try_from(passed).ok(),
-            ..if answers == 0 { ModelUsage::default() } else { used(usage, cost_usd, !paid) }
+            ..asked.usage(model)
         },
         ..result
     };
     (result, waited_ms)
-}
-
-/// The sum of two costs; `None` where one is not known.
-fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
-    Some(one? + other?)
-}
-
-/// The usage as a row has it. No prompt has 0 tokens: such a count beside a total means that the provider counted the total
-/// alone.
-fn used(usage: Usage, cost_usd: Option<f64>, cache_hit: bool) -> ModelUsage {
-    let is_split = usage.prompt > 0 || usage.total == 0;
-    let told = |count: u64| (is_split || count > 0).then_some(count);
-    ModelUsage {
-        prompt_tokens: told(usage.prompt),
-        completion_tokens: told(usage.completion),
-        reasoning_tokens: told(usage.reasoning),
-        total_tokens: Some(usage.total),
-        estimated_tokens: Some(usage.estimated),
-        cost_usd,
-        cache_hit: Some(cache_hit),
-        ..ModelUsage::default()
-    }
 }

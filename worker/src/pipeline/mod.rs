@@ -4,6 +4,7 @@
 //! program, end each record as a `FinishedRecord`, from which the row is built in one place. *Invariant*: total. A bad record, or a
 //! bug in a policy, is a row with an `error_kind`; it never ends a run or affects another record.
 
+mod asked;
 mod command_runner;
 mod context;
 mod documents;
@@ -20,7 +21,7 @@ mod tool_rescan;
 pub(crate) use command_runner::run_command_slice;
 pub use context::Context;
 pub(crate) use documents::unrendered;
-pub(crate) use llm_runner::{question, run_llm_slice};
+pub(crate) use llm_runner::{Asking, run_llm_slice};
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, Settled};
 pub use rules_runner::{run_slice, run_slice_while};

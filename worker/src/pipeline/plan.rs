@@ -67,6 +67,13 @@ pub(crate) struct ProposalTask {
     pub(super) planned_ms: f64,
 }
 
+impl ProposalTask {
+    /// The document of the task in its slice.
+    pub(crate) fn document(&self, slice: &Slice) -> Option<DocumentHash> {
+        slice.documents.get(self.source).map(|document| document.hash)
+    }
+}
+
 /// Parses the documents of a slice, which arrived at `arrived`, asks `server` about them where the run needs one, and plans
 /// the proposals. Blocks.
 pub(crate) fn plan(

@@ -155,6 +155,48 @@ fn limits_change_while_it_runs_and_a_wrong_key_is_refused() {
 }
 
 #[test]
+fn it_names_another_model_bills_refuses_and_lists_as_it_is_told() {
+    let mock = Mock::start(&[
+        "--served",
+        "openai/{model}-2026-05-14",
+        "--bill",
+        "ticks:7:11",
+        "--tier",
+        "flex",
+        "--refuse",
+        "temperature,strict",
+        "--models",
+        "mock=2027-01-14,other",
+    ]);
+    let ask = |path: &str, body: Value| mock.call("POST", path, "", &body.to_string());
+    let message = json!([{"role": "user", "content": "12345678"}]);
+    let (status, chat) = ask("/v1/chat/completions", json!({"model": "mock", "messages": message}));
+    assert_eq!(
+        (status, &chat["model"], &chat["service_tier"]),
+        (200, &json!("openai/mock-2026-05-14"), &json!("flex"))
+    );
+    // Two tokens of the prompt, four of the answer.
+    assert_eq!(chat["usage"]["cost_in_usd_ticks"], 2 * 7 + 4 * 11, "{chat}");
+    let (status, reply) = ask("/v1/responses", json!({"model": "mock", "input": message}));
+    assert_eq!(
+        (status, &reply["status"], &reply["usage"]["input_tokens"]),
+        (200, &json!("completed"), &json!(2))
+    );
+    assert_eq!(reply["output"][1]["content"][0]["text"], chat["choices"][0]["message"]["content"]);
+    let hot = json!({"model": "mock", "messages": message, "temperature": 0});
+    let (status, refused) = ask("/v1/chat/completions", hot);
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("unsupported_value")));
+    let (status, refused) = ask("/v1/responses", json!({"model": "gone", "input": message}));
+    assert_eq!((status, &refused["error"]["code"]), (404, &json!("model_not_found")));
+    let (_, models) = mock.call("GET", "/v1/models", "", "");
+    assert_eq!(
+        models["data"][0],
+        json!({"id": "mock", "object": "model", "owned_by": "mock", "shutdown_date": "2027-01-14"})
+    );
+    assert_eq!((&mock.stats()["accepted"], &mock.stats()["refused_400"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn what_cannot_be_replayed_is_an_error_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "patches.json", "[]");
@@ -167,6 +209,8 @@ fn what_cannot_be_replayed_is_an_error_with_its_reason() {
         (&["--replay", &patches, "--corpus", &patches], "cannot be used with"),
         (&["--corpus", &patches], "has a prompt"),
         (&["--latency", "queue:0:1"], "queue:N"),
+        (&["--refuse", "heat"], "none of: temperature"),
+        (&["--bill", "eur:1:2"], "neither ticks:IN:OUT"),
     ] {
         let (code, _, stderr) = run(worker().args(["mock-llm", "--listen", "127.0.0.1:0"]).args(more));
         assert_eq!(code, 2, "{stderr}");

@@ -59,7 +59,14 @@ fn text(metrics: &Metrics) -> String {
         );
     }
     text.push_str(&shares(more).text(width));
-    for table in [paper_keys(&metrics.paper), gates(more), sizes(more), samples(more), times(more)] {
+    for table in [
+        paper_keys(&metrics.paper),
+        gates(more),
+        sizes(more),
+        more.by_model.table(),
+        samples(more),
+        times(more),
+    ] {
         if !table.is_empty() {
             text.push('\n');
             text.push_str(&table.text(width));

@@ -75,6 +75,19 @@ fn facts(file: &RunFile) -> Vec<(String, String)> {
         ("peak memory, MB", number(file.peak_rss_mb)),
         ("parts", thousands(file.parts.len() as u64)),
     ];
+    let names = |counts: &std::collections::BTreeMap<String, u64>| {
+        let named = counts.iter().map(|(name, records)| format!("{name} ({} records)", thousands(*records)));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    if !file.models.is_empty() {
+        let served = &file.models.served;
+        facts.push(("models requested", names(&file.models.requested)));
+        facts.push((
+            "models that answered",
+            if served.is_empty() { "not disclosed".to_owned() } else { names(served) },
+        ));
+        facts.push(("forms of answers", names(&file.models.answer_forms)));
+    }
     if let Some(from) = &file.imported_from {
         facts.push(("imported from", from.detections.clone()));
         facts.extend(from.patches.clone().map(|patches| ("and", patches)));

@@ -1,6 +1,7 @@
 //! Tokens and cost of the calls to a model.
 
 use crate::load::AnalysisError;
+use crate::metrics::served::ByModel;
 use crate::metrics::tokens::tokens;
 use crate::render::{Titled, thousands};
 use crate::report::block::{Block, table};
@@ -21,8 +22,15 @@ pub(super) fn blocks(run: &Run, options: &Options) -> Result<Vec<Block>, Analysi
     let title =
         run.title("Tokens and cost of the patches that a model wrote", &unit, thousands(sums.by_model));
     let tables = sums.figures().tables;
-    Ok(tables
-        .into_iter()
-        .map(|titled| table(run.name("tokens"), Titled { title: title.clone(), ..titled }))
-        .collect())
+    let tables =
+        tables.into_iter().map(|titled| table(run.name("tokens"), Titled { title: title.clone(), ..titled }));
+    Ok(tables.chain(by_model(run)).collect())
+}
+
+/// The records by the model that answered; `None` where the rows do not say.
+fn by_model(run: &Run) -> Option<Block> {
+    let groups = ByModel::of(&run.cases);
+    let records: u64 = groups.0.values().map(|group| group.records).sum();
+    let title = run.title("Records by the model that answered", "records and US dollars", thousands(records));
+    (records > 0).then(|| table(run.name("models"), Titled { title, table: groups.table() }))
 }

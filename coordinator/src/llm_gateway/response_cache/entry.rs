@@ -105,6 +105,10 @@ pub(super) fn checksum(key: &AnswerKey, answer: &Answer) -> [u8; 32] {
     if usage.estimated > 0 {
         text(&usage.estimated.to_le_bytes());
     }
+    if !answer.charge.is_usual() {
+        text(answer.charge.tier.as_str().as_bytes());
+        text(&answer.charge.billed.map_or([0xff; 8], |billed| billed.ticks().to_le_bytes()));
+    }
     *hasher.finalize().as_bytes()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::answer::Answer;
-use domain::budget::Usage;
+use domain::budget::{Charge, Tier, Usage, Usd};
 use domain::ids::{AnswerKey, RunId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -16,7 +16,8 @@ type Sql<T> = rusqlite::Result<T>;
 
 /// Columns of an answer, in the order of [`read`].
 pub(super) const COLUMNS: &str = "key, endpoint, model, answered_by, content, finish, prompt_tokens, \
-    completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum, estimated_tokens";
+    completion_tokens, reasoning_tokens, cached_tokens, total_tokens, created_at_ms, run_id, checksum, estimated_tokens, \
+    billed_ticks, tier";
 
 /// Row to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,12 +36,14 @@ pub(super) fn read(row: &Row<'_>) -> Sql<Option<CachedRow>> {
     let (Ok(key), Some(content)) = (<[u8; 32]>::try_from(key), unpack(&packed)) else { return Ok(None) };
     let key = AnswerKey::from_bytes(key);
     let usage = usage(row, 6, 14)?;
-    let mut answer = Answer { content, finish: finish_of(row.get(5)?), usage, model: row.get(3)? };
+    let charge = charge(row, 15)?;
+    let mut answer = Answer { content, finish: finish_of(row.get(5)?), usage, charge, model: row.get(3)? };
     if checksum(&key, &answer) != *check || !answer.is_whole() {
         return Ok(None);
     }
     // A row of an earlier release may hold any count that a provider sent.
     answer.usage = answer.usage.of_one_call();
+    answer.charge = answer.charge.of_one_call();
     let stored = CachedResponse { answer: Arc::new(answer), created_at_ms: unsigned(row.get(11)?) };
     Ok(Some(CachedRow { key, provider: row.get(1)?, model: row.get(2)?, run_id: row.get(12)?, stored }))
 }
@@ -55,6 +58,12 @@ fn usage(row: &Row<'_>, first: usize, estimated: usize) -> Sql<Usage> {
         total: count(first + 4)?,
         estimated: count(estimated)?,
     })
+}
+
+fn charge(row: &Row<'_>, first: usize) -> Sql<Charge> {
+    let billed: Option<i64> = row.get(first)?;
+    let tier: String = row.get(first + 1)?;
+    Ok(Charge { billed: billed.map(unsigned).map(Usd::from_ticks), tier: Tier::read(&tier) })
 }
 
 /// Cached response of a key. A damaged one counts as missing.
@@ -91,7 +100,7 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
     let Usage { prompt, completion, reasoning, cached, total, estimated } = answer.usage;
     let mut statement = connection.prepare_cached(&format!(
         "INSERT OR REPLACE INTO answers ({COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     ))?;
     statement.execute(params![
         key.as_bytes(),
@@ -109,6 +118,8 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
         run_id,
         checksum(key, answer),
         signed(estimated),
+        answer.charge.billed.map(|billed| signed(billed.ticks())),
+        answer.charge.tier.as_str(),
     ])?;
     Ok(())
 }
@@ -148,17 +159,16 @@ fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<(
     // A sum beyond the range of an integer becomes a REAL, which a STRICT column refuses: `min` keeps it an integer.
     let mut statement = connection.prepare_cached(
         "INSERT INTO spend (run_id, calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, \
-         cached_tokens, total_tokens, cost_usd, estimated_tokens, unpriced_calls) \
+         cached_tokens, total_tokens, cost_ticks, estimated_tokens, unpriced_calls) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, ?14) ON CONFLICT (run_id) DO UPDATE SET \
          calls = min(calls + ?2, ?12), failed = min(failed + ?3, ?12), throttled = min(throttled + ?4, ?12), \
          reused = min(reused + ?5, ?12), prompt_tokens = min(prompt_tokens + ?6, ?12), \
          completion_tokens = min(completion_tokens + ?7, ?12), reasoning_tokens = min(reasoning_tokens + ?8, ?12), \
          cached_tokens = min(cached_tokens + ?9, ?12), total_tokens = min(total_tokens + ?10, ?12), \
-         cost_usd = min(cost_usd + ?11, ?12), estimated_tokens = min(estimated_tokens + ?13, ?12), \
+         cost_ticks = min(cost_ticks + ?11, ?15), estimated_tokens = min(estimated_tokens + ?13, ?12), \
          unpriced_calls = min(unpriced_calls + ?14, ?12)",
     )?;
     let bounded = |count: u64| signed(count).min(MOST);
-    let most_usd = MOST as f64;
     statement.execute(params![
         run_id.as_str(),
         bounded(spent.calls),
@@ -170,11 +180,11 @@ fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<(
         bounded(reasoning),
         bounded(cached),
         bounded(total),
-        // Neither a NaN, which is stored as NULL, nor infinite.
-        if spent.cost_usd.is_finite() { spent.cost_usd.clamp(0.0, most_usd) } else { most_usd },
+        signed(spent.cost.ticks()),
         MOST,
         bounded(estimated),
         bounded(spent.unpriced),
+        signed(Usd::MOST.ticks()),
     ])?;
     Ok(())
 }
@@ -197,10 +207,13 @@ const COUNTS: [&str; 11] = [
 /// Sets usage that is out of bounds to its bound; returns for how many runs. An earlier release stored what a provider or a
 /// worker sent, and could not add anything to it any more.
 pub(super) fn repair(connection: &Connection) -> Sql<usize> {
-    let bad = |column: &&str| format!("{column} NOT BETWEEN 0 AND {MOST}");
-    let set = |column: &&str| format!("{column} = min(max({column}, 0), {MOST})");
-    let columns = COUNTS.iter().chain(&["cost_usd"]);
-    let (set, bad): (Vec<String>, Vec<String>) = columns.map(|column| (set(column), bad(column))).unzip();
+    let bounded = |(column, most): (&str, i64)| {
+        let set = format!("{column} = min(max({column}, 0), {most})");
+        (set, format!("{column} NOT BETWEEN 0 AND {most}"))
+    };
+    let counts = COUNTS.iter().map(|column| (*column, MOST));
+    let columns = counts.chain([("cost_ticks", signed(Usd::MOST.ticks()))]);
+    let (set, bad): (Vec<String>, Vec<String>) = columns.map(bounded).unzip();
     connection.execute(&format!("UPDATE spend SET {} WHERE {}", set.join(", "), bad.join(" OR ")), [])
 }
 
@@ -208,7 +221,7 @@ pub(super) fn repair(connection: &Connection) -> Sql<usize> {
 pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<LlmUsage>> {
     let mut statement = connection.prepare_cached(
         "SELECT calls, failed, throttled, reused, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, \
-         total_tokens, cost_usd, estimated_tokens, unpriced_calls FROM spend WHERE run_id = ?1",
+         total_tokens, cost_ticks, estimated_tokens, unpriced_calls FROM spend WHERE run_id = ?1",
     )?;
     let read = |row: &Row<'_>| {
         Ok(LlmUsage {
@@ -217,7 +230,7 @@ pub(super) fn spent_of(connection: &Connection, run_id: &RunId) -> Sql<Option<Ll
             throttled: row.get(2).map(unsigned)?,
             reused: row.get(3).map(unsigned)?,
             usage: usage(row, 4, 10)?,
-            cost_usd: row.get(9)?,
+            cost: row.get(9).map(unsigned).map(Usd::from_ticks)?,
             unpriced: row.get(11).map(unsigned)?,
         })
     };

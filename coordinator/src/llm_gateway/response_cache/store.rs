@@ -25,6 +25,7 @@ const LAYOUT: Layout = Layout {
         include_str!("migrations/0004_estimates.sql"),
         include_str!("migrations/0005_verdicts.sql"),
         include_str!("migrations/0006_scanners.sql"),
+        include_str!("migrations/0007_charges.sql"),
     ],
     name: "store of answers",
     elsewhere: "another file (--answers)",

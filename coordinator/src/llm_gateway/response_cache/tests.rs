@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::answer::{Answer, Finish};
-use domain::budget::Usage;
+use domain::budget::{Charge, Tier, Usage, Usd};
 use domain::ids::{AnswerKey, RunId};
 use rusqlite::Connection;
 
@@ -24,6 +24,7 @@ fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
             content: text.to_owned(),
             finish: Finish::Other("tool".to_owned()),
             usage,
+            charge: Charge { billed: Some(Usd::from_ticks(37_756_000)), tier: Tier::Flex },
             model: "grok-4".to_owned(),
         }),
         provider: "grok".to_owned(),
@@ -35,7 +36,7 @@ fn entry(text: &str, created_at_ms: u64) -> CacheEntry {
 
 fn insert(key: AnswerKey, entry: CacheEntry) -> CacheWrite {
     let usage = entry.answer.usage;
-    let spent = LlmUsage { calls: 1, usage, cost_usd: 0.5, ..LlmUsage::default() };
+    let spent = LlmUsage { calls: 1, usage, cost: Usd::from_f64(0.5), ..LlmUsage::default() };
     CacheWrite { run_id: run_id(), spent, entry: Some((key, entry)), failure: None, perhaps_repeated: false }
 }
 
@@ -71,7 +72,7 @@ fn what_was_kept_is_there_for_the_next_process_and_is_what_it_was() {
     assert_eq!(found, [(key(2), None), (key(1), Some(one))]);
     let spent = spent(&store);
     assert_eq!((spent.calls, spent.throttled, spent.usage.total), (2, 1, 95));
-    assert!((spent.cost_usd - 0.5).abs() < 1e-12);
+    assert_eq!(spent.cost, Usd::from_f64(0.5));
 }
 
 #[test]
@@ -259,7 +260,9 @@ fn a_file_of_a_release_that_did_not_estimate_is_taken_over() {
     let counted = Usage { prompt: 3, completion: 4, total: 7, ..Usage::default() };
     rows::write(&file, &key(1), &whole(counted), "r").unwrap();
     file.execute_batch(
-        "INSERT INTO spend VALUES ('r', 1, 0, 0, 0, 3, 4, 0, 0, 7, 1.5, 0, 0); \
+        "ALTER TABLE spend ADD COLUMN cost_usd REAL NOT NULL DEFAULT 0; ALTER TABLE spend DROP COLUMN cost_ticks; \
+         INSERT INTO spend VALUES ('r', 1, 0, 0, 0, 3, 4, 0, 0, 7, 0, 0, 1.5); \
+         ALTER TABLE answers DROP COLUMN billed_ticks; ALTER TABLE answers DROP COLUMN tier; \
          ALTER TABLE answers DROP COLUMN estimated_tokens; ALTER TABLE spend DROP COLUMN estimated_tokens; \
          ALTER TABLE spend DROP COLUMN unpriced_calls; DROP TABLE failures; DROP TABLE scanned_runs; DROP TABLE judged_runs; DROP TABLE verdicts; DROP TABLE servers; PRAGMA user_version = 2",
     )
@@ -269,7 +272,10 @@ fn a_file_of_a_release_that_did_not_estimate_is_taken_over() {
     let store = ResponseCache::open(&path).unwrap();
     let found = store.look_up(&[key(1)]).unwrap().pop().unwrap().1.expect("its checksum holds");
     assert_eq!(found.answer.usage, counted);
-    assert_eq!(spent(&store), LlmUsage { calls: 1, usage: counted, cost_usd: 1.5, ..LlmUsage::default() });
+    assert_eq!(
+        spent(&store),
+        LlmUsage { calls: 1, usage: counted, cost: Usd::from_f64(1.5), ..LlmUsage::default() }
+    );
     // An estimate is a part of the checksum.
     let estimated = whole(Usage { estimated: 7, ..counted });
     let file = Connection::open(&path).unwrap();
@@ -293,8 +299,9 @@ fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
     drop(ResponseCache::open(&path).unwrap());
     let file = Connection::open(&path).unwrap();
     file.execute(
-        "INSERT INTO spend VALUES ('r', 1, -4, 0, 0, 3, 4, 0, 0, 9223372036854775807, 9e999, -1, 9223372036854775807), \
-         ('another', 1, 0, 0, 0, 0, 0, 0, 0, 5, 1.5, 0, 0)",
+        "INSERT INTO spend VALUES \
+         ('r', 1, -4, 0, 0, 3, 4, 0, 0, 9223372036854775807, -1, 9223372036854775807, 9223372036854775807), \
+         ('another', 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 15000000000)",
         [],
     )
     .unwrap();
@@ -304,8 +311,8 @@ fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
     let store = ResponseCache::open(&path).unwrap();
     let all = store.spent_of(&[run_id(), RunId::new("another").unwrap()]).unwrap();
     assert_eq!((all[0].1.failed, all[0].1.usage.total), (0, 1 << 53));
-    assert_eq!((all[0].1.usage.estimated, all[0].1.unpriced), (0, 1 << 53));
-    assert_eq!((all[1].1.usage.total, all[1].1.cost_usd.to_bits()), (5, 1.5_f64.to_bits()));
+    assert_eq!((all[0].1.usage.estimated, all[0].1.unpriced, all[0].1.cost), (0, 1 << 53, Usd::MOST));
+    assert_eq!((all[1].1.usage.total, all[1].1.cost), (5, Usd::from_f64(1.5)));
     let found = store.look_up(&[key(1)]).unwrap().pop().unwrap().1.unwrap();
     assert_eq!(found.answer.usage, absurd.of_one_call());
     assert_eq!(store.by_model(&Selection::default()).unwrap()[0].tokens, Usage::MOST);
@@ -320,9 +327,9 @@ fn a_poisoned_file_heals_when_it_is_opened_and_takes_what_is_honest() {
 fn no_usage_of_a_call_wedges_the_file() {
     let store = ResponseCache::in_memory().unwrap();
     let counts = [0, 1, (1 << 53) - 1, 1 << 53, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX];
-    let costs = [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308];
+    let costs = [Usd::ZERO, Usd::from_ticks(1), Usd::MOST];
     for total in counts {
-        for cost_usd in costs {
+        for cost in costs {
             let usage = Usage {
                 prompt: total,
                 completion: total,
@@ -337,16 +344,16 @@ fn no_usage_of_a_call_wedges_the_file() {
                 throttled: total,
                 reused: total,
                 usage,
-                cost_usd,
+                cost,
                 unpriced: total,
             };
             let write =
                 CacheWrite { run_id: run_id(), spent, entry: None, failure: None, perhaps_repeated: false };
             for _ in 0..2 {
-                assert_eq!(store.insert(std::slice::from_ref(&write)), Ok(vec![true]), "{total} {cost_usd}");
+                assert_eq!(store.insert(std::slice::from_ref(&write)), Ok(vec![true]), "{total} {cost}");
             }
         }
     }
     let kept = store.spent_of(&[run_id()]).unwrap()[0].1;
-    assert!(kept.calls == 1 << 53 && kept.usage.total == 1 << 53 && kept.cost_usd.is_finite(), "{kept:?}");
+    assert!(kept.calls == 1 << 53 && kept.usage.total == 1 << 53 && kept.cost == Usd::MOST, "{kept:?}");
 }

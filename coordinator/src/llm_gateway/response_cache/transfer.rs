@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use domain::answer::Answer;
-use domain::budget::Usage;
+use domain::budget::{Charge, Usage};
 use domain::ids::AnswerKey;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ struct Line {
     content: String,
     finish: String,
     usage: Usage,
+    #[serde(default, skip_serializing_if = "Charge::is_usual")]
+    charge: Charge,
     created_at_ms: u64,
     #[serde(default)]
     run_id: String,
@@ -82,6 +84,7 @@ pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64,
             content: answer.content.clone(),
             finish: finish_word(&answer.finish).to_owned(),
             usage: answer.usage,
+            charge: answer.charge,
             created_at_ms: kept.stored.created_at_ms,
             run_id: kept.run_id.clone(),
         };
@@ -140,6 +143,7 @@ fn parse(text: &[u8]) -> Result<(AnswerKey, CacheEntry, String), String> {
         content: line.content,
         finish: finish_of(line.finish),
         usage: line.usage.of_one_call(),
+        charge: line.charge.of_one_call(),
         model: line.answered_by,
     };
     if answer.content.len() > proto::convert::ANSWER_BYTES {

@@ -1,7 +1,7 @@
 //! LLM usage of a run: calls, tokens, cost.
 
 use domain::answer::CallOutcome;
-use domain::budget::{Price, Usage};
+use domain::budget::{Charge, Price, Usage, Usd};
 use proto::convert::LlmStatus;
 
 /// Counts over the calls of a run.
@@ -17,20 +17,21 @@ pub(crate) struct LlmUsage {
     pub(crate) reused: u64,
     /// Billed tokens.
     pub(crate) usage: Usage,
-    /// Cost in US dollars, without that of the calls in `unpriced`.
-    pub(crate) cost_usd: f64,
+    /// Cost, without that of the calls in `unpriced`.
+    pub(crate) cost: Usd,
     /// Billed calls whose cost is not known.
     pub(crate) unpriced: u64,
 }
 
 impl LlmUsage {
-    /// Usage of one call. `price` is `None` where the run is not known any more.
-    pub(crate) fn of(outcome: &CallOutcome, usage: Usage, price: Option<&Price>) -> Self {
-        let usage = match outcome {
-            CallOutcome::Answered(answer) if usage == Usage::default() => answer.usage,
-            _ => usage,
+    /// Usage of one call. `price` is `None` where the run is not known any more: then only what the provider bills is known.
+    pub(crate) fn of(outcome: &CallOutcome, usage: Usage, charge: Charge, price: Option<&Price>) -> Self {
+        let (usage, charge) = match outcome {
+            CallOutcome::Answered(answer) if usage == Usage::default() => (answer.usage, answer.charge),
+            _ => (usage, charge),
         };
-        let cost_usd = price.and_then(|price| price.of(&usage));
+        let unknown = Price::default();
+        let cost = price.unwrap_or(&unknown).of(&usage, &charge).usd();
         Self {
             calls: 1,
             failed: u64::from(match outcome {
@@ -41,8 +42,8 @@ impl LlmUsage {
             throttled: u64::from(matches!(outcome, CallOutcome::Throttled { .. })),
             reused: 0,
             usage,
-            cost_usd: cost_usd.unwrap_or(0.0),
-            unpriced: u64::from(cost_usd.is_none() && usage.total > 0),
+            cost: cost.unwrap_or_default(),
+            unpriced: u64::from(cost.is_none() && usage.total > 0),
         }
     }
 
@@ -62,7 +63,7 @@ impl LlmUsage {
             total: total.saturating_sub(other.usage.total),
             estimated: estimated.saturating_sub(other.usage.estimated),
         };
-        self.cost_usd = (self.cost_usd - other.cost_usd).max(0.0);
+        self.cost = self.cost.minus(other.cost);
     }
 
     /// Calls that were answered.
@@ -78,7 +79,7 @@ impl LlmUsage {
             throttled: self.throttled,
             reused: self.reused,
             usage: self.usage,
-            cost_usd: self.cost_usd,
+            cost_usd: self.cost.as_f64(),
             unpriced: self.unpriced,
             ..LlmStatus::default()
         }
@@ -92,13 +93,12 @@ impl std::ops::AddAssign for LlmUsage {
         self.throttled = self.throttled.saturating_add(other.throttled);
         self.reused = self.reused.saturating_add(other.reused);
         self.usage += other.usage;
-        self.cost_usd += other.cost_usd;
+        self.cost += other.cost;
         self.unpriced = self.unpriced.saturating_add(other.unpriced);
     }
 }
 
-/// Most of a count in the usage of a run, and most US dollars: far above what a run can use, and exact in every type that
-/// holds it.
+/// Most of a count in the usage of a run: far above what a run can use, and exact in every type that holds it.
 pub(super) const MOST: i64 = 1 << 53;
 
 /// A stored count.
@@ -121,20 +121,34 @@ mod tests {
     fn what_was_counted_can_be_taken_back() {
         let price = Price::flat(1.0, Some(0.5), 2.0);
         let usage = Usage { prompt: 100, completion: 50, total: 150, ..Usage::default() };
-        let answer = Answer { content: "{}".to_owned(), finish: Finish::Stop, usage, model: String::new() };
-        let one = LlmUsage::of(&CallOutcome::Answered(answer), Usage::default(), Some(&price));
-        assert!((one.cost_usd - 200.0 / 1e6).abs() < 1e-12 && one.usage == usage, "{one:?}");
+        let answer = Answer {
+            content: "{}".to_owned(),
+            finish: Finish::Stop,
+            usage,
+            charge: Charge::default(),
+            model: String::new(),
+        };
+        let charge = Charge::default();
+        let one = LlmUsage::of(&CallOutcome::Answered(answer), Usage::default(), charge, Some(&price));
+        // 10,000 and 20,000 ticks a token.
+        assert_eq!((one.cost, one.usage), (Usd::from_ticks(2_000_000), usage));
         let mut all = one;
         all += one;
         all.take_back(&one);
-        assert_eq!((all.calls, all.usage), (1, usage));
+        assert_eq!((all.calls, all.usage, all.cost), (1, usage, one.cost));
     }
 
     #[test]
     fn a_cut_off_answer_failed_and_was_paid_for() {
         let usage = Usage { total: 9, ..Usage::default() };
-        let answer = Answer { content: "[{".to_owned(), finish: Finish::Length, usage, model: String::new() };
-        let spent = LlmUsage::of(&CallOutcome::Answered(answer), usage, None);
+        let answer = Answer {
+            content: "[{".to_owned(),
+            finish: Finish::Length,
+            usage,
+            charge: Charge::default(),
+            model: String::new(),
+        };
+        let spent = LlmUsage::of(&CallOutcome::Answered(answer), usage, Charge::default(), None);
         assert_eq!((spent.calls, spent.failed, spent.usage.total), (1, 1, 9));
     }
 
@@ -149,11 +163,17 @@ mod tests {
             (billed, Some(Price::flat(0.0, None, 0.0)), 0),
             (Usage::default(), None, 0),
         ] {
-            let mut spent = LlmUsage::of(&refused, usage, price.as_ref());
-            assert_eq!((spent.unpriced, spent.cost_usd.to_bits()), (unpriced, 0), "{usage:?} {price:?}");
+            let mut spent = LlmUsage::of(&refused, usage, Charge::default(), price.as_ref());
+            assert_eq!((spent.unpriced, spent.cost), (unpriced, Usd::ZERO), "{usage:?} {price:?}");
             spent += spent;
             assert_eq!(spent.status().unpriced, 2 * unpriced);
             assert_eq!(spent.status().whole_cost_usd(), (unpriced == 0).then_some(0.0));
+        }
+        // What is billed is known without any price, also of a call that failed.
+        let charge = Charge { billed: Some(Usd::from_ticks(37_756_001)), ..Charge::default() };
+        for price in [None, Some(Price::flat(9.0, None, 9.0))] {
+            let spent = LlmUsage::of(&refused, billed, charge, price.as_ref());
+            assert_eq!((spent.unpriced, spent.cost), (0, Usd::from_ticks(37_756_001)));
         }
     }
 }

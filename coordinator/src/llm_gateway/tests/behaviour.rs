@@ -141,7 +141,7 @@ fn a_coordinator_that_was_restarted_keeps_what_it_did_not_allow() {
 #[test]
 fn what_an_earlier_process_counted_is_not_counted_again() {
     let mut bench = Bench::new();
-    let before = LlmUsage { calls: 5, cost_usd: 1.0, ..LlmUsage::default() };
+    let before = LlmUsage { calls: 5, cost: Usd::from_f64(1.0), ..LlmUsage::default() };
     bench.state = GatewayState::new([(id("r"), before)].into());
     let allowed = allowed(|_| ());
     bench.open(1, "w");
@@ -303,7 +303,7 @@ fn a_run_spends_no_more_than_it_may_and_one_call() {
     for number in 1..7 {
         bench.end(1, complete("r", number, key(number), CallOutcome::Answered(answer("a"))), &bound);
     }
-    assert!((bench.spent("r").cost_usd - 0.006).abs() < 1e-9);
+    assert_eq!(bench.spent("r").cost, Usd::from_f64(0.006));
     let reason = "the run has spent 0.006 USD of 0.0055 (spend.max_cost_usd): raise it to go on";
     assert_eq!(bench.halted, [(id("r"), reason.to_owned())]);
 }

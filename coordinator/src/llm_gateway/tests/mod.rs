@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::answer::{Answer, CallOutcome, FailureKind, Finish};
-use domain::budget::{Limit, Price, Usage};
+use domain::budget::{Charge, Limit, Price, Usage, Usd};
 use domain::config::{ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use proto::convert::{AcquireCall, CallResult};
@@ -19,6 +19,7 @@ use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
 mod behaviour;
 mod check;
 mod outage;
+mod served;
 mod task;
 mod world;
 
@@ -43,7 +44,13 @@ pub(super) fn allowed(change: impl FnOnce(&mut RunConfig)) -> LlmAccess {
 
 pub(super) fn answer(text: &str) -> Answer {
     let usage = Usage { prompt: 600, completion: 400, total: 1000, ..Usage::default() };
-    Answer { content: text.to_owned(), finish: Finish::Stop, usage, model: "m".to_owned() }
+    Answer {
+        content: text.to_owned(),
+        finish: Finish::Stop,
+        usage,
+        charge: Charge::default(),
+        model: String::new(),
+    }
 }
 
 pub(super) fn acquire(run: &str, number: u64, key: AnswerKey) -> AcquireCall {
@@ -61,6 +68,7 @@ pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutc
         key,
         outcome,
         usage,
+        charge: Charge::default(),
         advertised_requests: None,
         advertised_tokens: None,
         ticket: None,
@@ -214,7 +222,7 @@ impl Bench {
             throttled: status.throttled,
             reused: status.reused,
             usage: status.usage,
-            cost_usd: status.cost_usd,
+            cost: Usd::from_f64(status.cost_usd),
             unpriced: status.unpriced,
         }
     }

@@ -179,7 +179,7 @@ async fn a_full_disk_holds_workers_up_and_every_result_is_kept_in_the_end() {
 #[tokio::test(start_paused = true)]
 async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks() {
     let store = Frail::with_panics(0, 0);
-    let spent = LlmUsage { calls: 7, cost_usd: 0.5, ..LlmUsage::default() };
+    let spent = LlmUsage { calls: 7, cost: domain::budget::Usd::from_f64(0.5), ..LlmUsage::default() };
     for number in 0..100 {
         let run_id = id(&format!("old{number}"));
         store

@@ -443,6 +443,7 @@ fn describe(run: &ActiveRun, state: RunState, parts: Vec<PartEntry>, used: RunRe
         imported_from: None,
         judged_by: run.judge.as_ref().and_then(|judge| judge.server.as_deref().cloned()),
         rescanned_by: run.scanners.as_ref().and_then(|run| run.versions.clone()).unwrap_or_default(),
+        models: run.tally.models.clone(),
         config_hash: plan.config_hash,
         config: plan.config.clone(),
     }

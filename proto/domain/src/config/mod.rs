@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 mod detector;
 mod error;
 mod model;
+mod parameters;
 mod ranges;
 mod scanners;
 mod stored;
 
 pub use detector::DetectorConfig;
 pub use error::InvalidConfig;
-pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode, is_program_name};
+pub use model::{ModelConfig, ProposerConfig, ProposerMode, is_program_name};
+pub use parameters::{AnswerFormat, OnModelMismatch};
 pub use scanners::{ScannersConfig, ToolPaths};
 pub use stored::StoredConfig;
 
@@ -415,6 +417,12 @@ impl RunConfig {
         canonical.proposer.retry_seconds = patient.retry_seconds;
         canonical.proposer.outage_minutes = patient.outage_minutes;
         canonical.proposer.max_failed_share = patient.max_failed_share;
+        canonical.proposer.on_model_mismatch = patient.on_model_mismatch;
+        if self.model().is_none() {
+            // No model is asked: a run of an earlier release, whose defaults were these, stays the same run.
+            canonical.proposer.temperature = Some(0.0);
+            canonical.proposer.answer_form = AnswerFormat::JsonSchema;
+        }
         canonical.limits.requests_per_minute = Limit::Auto;
         canonical.limits.tokens_per_minute = Limit::Auto;
         canonical.limits.concurrency = Limit::Auto;
@@ -469,9 +477,20 @@ mod tests {
         config.limits.requests_per_minute = Limit::at(480);
         config.proposer.timeout_seconds = 7;
         config.spend.max_requests = 10;
+        config.proposer.on_model_mismatch = OnModelMismatch::Warn;
         assert_eq!(config.hash(), hash);
         config.seed += 1;
         assert_ne!(config.hash(), hash);
+    }
+
+    #[test]
+    fn a_run_of_the_rules_keeps_its_hash_when_defaults_of_models_change() {
+        let mut earlier = RunConfig::default();
+        (earlier.proposer.temperature, earlier.proposer.answer_form) = (Some(0.0), AnswerFormat::JsonSchema);
+        assert_eq!(RunConfig::default().hash(), earlier.hash());
+        let (mut now, mut then) = (RunConfig::default(), earlier);
+        (now.proposer.mode, then.proposer.mode) = (ProposerMode::Grok, ProposerMode::Grok);
+        assert_ne!(now.hash(), then.hash(), "a model is asked otherwise");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The keys of the model proposer: provider, parameters of its calls, prices.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::error::InvalidConfig;
+use super::parameters::{self, AnswerFormat, OnModelMismatch};
+use crate::answer::{Api, MaxTokensName, ServiceTier, StickyCache};
 use crate::budget::Price;
 
 /// Who proposes, and how a model is asked.
@@ -29,15 +32,40 @@ pub struct ProposerConfig {
     /// Share of the questions that may fail, from 0 to 1: above it the run stops, and can be resumed. Counted from the 20th
     /// question on.
     pub max_failed_share: f64,
+    /// The API of the provider that is called. Left out of a run's text where it is the default, as all keys below that came
+    /// later.
+    #[serde(skip_serializing_if = "Api::is_chat")]
+    pub api: Api,
     /// Sampling temperature; `None`, written `auto`: it is not sent.
     #[serde(with = "temperature")]
     pub temperature: Option<f64>,
     /// Longest answer in tokens; 0 leaves it to the provider.
     pub max_tokens: u32,
+    /// The name by which the longest answer is sent to chat completions.
+    #[serde(skip_serializing_if = "MaxTokensName::is_older")]
+    pub max_tokens_as: MaxTokensName,
+    /// Seed of the model's draws, one more for each further sample; `None`: none is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How much the model is to reason, a word of the provider; empty: its default.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning_effort: String,
+    /// The tier that is asked for; `None`: the provider's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
+    /// How the provider is told which calls are about one document.
+    #[serde(skip_serializing_if = "StickyCache::is_off")]
+    pub sticky_cache: StickyCache,
+    /// Further keys of the request's body, as they are.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extra_body: Map<String, Value>,
     /// How many answers are asked for; the first that passes every gate wins.
     pub samples: u32,
     /// The form that the provider is asked for.
     pub answer_form: AnswerFormat,
+    /// What happens when another model answers than the one that was asked. Left out of a run's text where it is the default.
+    #[serde(skip_serializing_if = "OnModelMismatch::is_stop")]
+    pub on_model_mismatch: OnModelMismatch,
     /// Bytes of a document that a prompt may hold; of a longer one only the part that matters is sent.
     pub prompt_bytes: u32,
 }
@@ -117,19 +145,6 @@ impl ProposerMode {
     }
 }
 
-/// The form that a provider is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnswerFormat {
-    /// JSON of our schema; for providers with structured output.
-    #[default]
-    JsonSchema,
-    /// Any JSON object.
-    JsonObject,
-    /// Plain text.
-    Text,
-}
-
 impl Default for ProposerConfig {
     fn default() -> Self {
         Self {
@@ -142,10 +157,18 @@ impl Default for ProposerConfig {
             retry_seconds: 300,
             outage_minutes: 30,
             max_failed_share: 0.2,
-            temperature: Some(0.0),
+            api: Api::default(),
+            temperature: None,
             max_tokens: 0,
+            max_tokens_as: MaxTokensName::default(),
+            seed: None,
+            reasoning_effort: String::new(),
+            service_tier: None,
+            sticky_cache: StickyCache::default(),
+            extra_body: Map::new(),
             samples: 1,
             answer_form: AnswerFormat::default(),
+            on_model_mismatch: OnModelMismatch::default(),
             prompt_bytes: 64 << 10,
         }
     }
@@ -174,6 +197,7 @@ impl ProposerConfig {
                 reason: "must be from 0 to 1".to_owned(),
             });
         }
+        parameters::check(self.api, self.seed, &self.reasoning_effort, &self.extra_body)?;
         if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             return Err(InvalidConfig {
                 key: "proposer.temperature",
@@ -185,6 +209,22 @@ impl ProposerConfig {
 }
 
 impl ProposerConfig {
+    /// The keys that a run's text leaves out where they are the default, with their defaults: a tree of settings shows them.
+    pub fn left_out() -> [(&'static str, Value); 8] {
+        let default = Self::default();
+        let text = |value: serde_json::Result<Value>| value.unwrap_or_default();
+        [
+            ("api", text(serde_json::to_value(default.api))),
+            ("max_tokens_as", text(serde_json::to_value(default.max_tokens_as))),
+            ("seed", Value::Null),
+            ("reasoning_effort", Value::String(String::new())),
+            ("service_tier", Value::Null),
+            ("sticky_cache", text(serde_json::to_value(default.sticky_cache))),
+            ("extra_body", Value::Object(Map::new())),
+            ("on_model_mismatch", text(serde_json::to_value(default.on_model_mismatch))),
+        ]
+    }
+
     fn check_program(&self) -> Result<(), InvalidConfig> {
         let refuse = |key, reason: &str| Err(InvalidConfig { key, reason: reason.to_owned() });
         match (self.mode, self.program.is_empty()) {
@@ -338,7 +378,27 @@ mod tests {
             let text = format!(r#"{{"temperature": {bad}}}"#);
             assert!(serde_json::from_str::<ProposerConfig>(&text).is_err(), "{text}");
         }
-        assert_eq!(serde_json::from_str::<ProposerConfig>("{}").unwrap().temperature, Some(0.0));
+        assert_eq!(serde_json::from_str::<ProposerConfig>("{}").unwrap().temperature, None);
+    }
+
+    #[test]
+    fn what_we_send_ourselves_is_no_further_key_of_a_body() {
+        let check = |text: &str| {
+            let config: ProposerConfig = serde_json::from_str(text).unwrap();
+            config.check().err().map(|error| error.key)
+        };
+        assert_eq!(check(r#"{"extra_body": {"top_k": 5, "search": {"mode": "off"}}}"#), None);
+        for own in ["model", "temperature", "max_tokens", "stream", "store", "reasoning", "n"] {
+            let text = format!(r#"{{"extra_body": {{"top_k": 5, "{own}": 1}}}}"#);
+            assert_eq!(check(&text), Some("proposer.extra_body"), "{own}");
+        }
+        assert_eq!(check(r#"{"reasoning_effort": "low", "service_tier": "flex", "seed": 7}"#), None);
+        assert_eq!(check(r#"{"reasoning_effort": "very low"}"#), Some("proposer.reasoning_effort"));
+        assert_eq!(check(r#"{"api": "responses", "seed": 7}"#), Some("proposer.seed"));
+        let text = serde_json::to_string(&ProposerConfig::default()).unwrap();
+        for (key, _) in ProposerConfig::left_out() {
+            assert!(!text.contains(&format!("\"{key}\"")), "{key} is left out of {text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use arrow_array::{
     Array, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
     UInt32Array, UInt64Array,
 };
+use domain::budget::CostSource;
 use domain::ids::{DocumentHash, RecordId, ShardIndex};
 use domain::outcome::{
     Caution, ErrorKind, Fault, GateResult, Gates, ModelUsage, Outcome, Proposal, Status, Timing, Verdict,
@@ -22,8 +23,12 @@ macro_rules! columns {
         /// The columns of one batch, typed.
         struct Columns<'a> {
             $($field: &'a $array,)*
-            /// Parts of earlier releases do not have it.
+            /// Parts of earlier releases do not have these.
             estimated_tokens: Option<&'a UInt64Array>,
+            cost_source: Option<&'a StringArray>,
+            model_requested: Option<&'a StringArray>,
+            model_served: Option<&'a StringArray>,
+            answer_form: Option<&'a StringArray>,
             server: ServerColumns<'a>,
             rescans: RescanColumns<'a>,
         }
@@ -33,6 +38,10 @@ macro_rules! columns {
                 Ok(Self {
                     $($field: typed::<$array>(batch, col::$name)?,)*
                     estimated_tokens: later(batch, col::ESTIMATED_TOKENS)?,
+                    cost_source: later(batch, col::COST_SOURCE)?,
+                    model_requested: later(batch, col::MODEL_REQUESTED)?,
+                    model_served: later(batch, col::MODEL_SERVED)?,
+                    answer_form: later(batch, col::ANSWER_FORM)?,
                     server: ServerColumns::of(batch)?,
                     rescans: RescanColumns::of(batch)?,
                 })
@@ -139,7 +148,7 @@ impl Columns<'_> {
             new_violations: texts(self.new_violations, row),
             errors: texts(self.errors, row),
             patched_yaml: text(self.patched_yaml, row).map(Arc::from),
-            usage: self.usage(row),
+            usage: self.usage(row)?,
             timing: self.timing(row),
             worker: self.worker.value(row).to_owned(),
             attempt: self.attempt.value(row),
@@ -200,9 +209,11 @@ impl Columns<'_> {
         }
     }
 
-    fn usage(&self, row: usize) -> ModelUsage {
+    fn usage(&self, row: usize) -> Result<ModelUsage, DecodeError> {
         let count = |column: &UInt64Array| column.is_valid(row).then(|| column.value(row));
-        ModelUsage {
+        let later = |column: Option<&StringArray>| text(column?, row).map(str::to_owned);
+        let source = self.cost_source.and_then(|column| text(column, row));
+        Ok(ModelUsage {
             samples: count(self.samples),
             samples_passed: count(self.samples_passed),
             prompt_tokens: count(self.prompt_tokens),
@@ -211,8 +222,12 @@ impl Columns<'_> {
             total_tokens: count(self.total_tokens),
             estimated_tokens: self.estimated_tokens.and_then(count),
             cost_usd: number(self.cost_usd, row),
+            cost_source: source.map(|it| word(col::COST_SOURCE, it, CostSource::parse)).transpose()?,
+            model_requested: later(self.model_requested),
+            model_served: later(self.model_served),
+            answer_form: later(self.answer_form),
             cache_hit: self.cache_hit.is_valid(row).then(|| self.cache_hit.value(row)),
-        }
+        })
     }
 
     fn timing(&self, row: usize) -> Timing {

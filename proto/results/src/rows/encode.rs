@@ -10,6 +10,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 use domain::api_server::SchemaDepth;
 use domain::api_server::ServerAnswer;
+use domain::budget::CostSource;
 use domain::ids::RunId;
 use domain::outcome::{GateResult, Outcome, Proposal, Verdict};
 
@@ -128,6 +129,10 @@ fn usage(name: &str, rows: &[Outcome]) -> Option<ArrayRef> {
         col::TOTAL_TOKENS => u64s(|row| row.usage.total_tokens),
         col::ESTIMATED_TOKENS => u64s(|row| row.usage.estimated_tokens),
         col::COST_USD => f64s(rows, |row| row.usage.cost_usd),
+        col::COST_SOURCE => text_or_null(rows, |row| row.usage.cost_source.map(CostSource::as_str)),
+        col::MODEL_REQUESTED => text_or_null(rows, |row| row.usage.model_requested.as_deref()),
+        col::MODEL_SERVED => text_or_null(rows, |row| row.usage.model_served.as_deref()),
+        col::ANSWER_FORM => text_or_null(rows, |row| row.usage.answer_form.as_deref()),
         col::CACHE_HIT => Arc::new(rows.iter().map(|row| row.usage.cache_hit).collect::<BooleanArray>()),
         _ => return None,
     })

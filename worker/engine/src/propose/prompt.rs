@@ -3,7 +3,7 @@
 use domain::answer::{AnswerForm, Message, Role};
 use domain::config::AnswerFormat;
 use domain::policy::{PolicyId, PolicyName};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::excerpt::excerpt;
 use super::mask::Masked;
@@ -114,8 +114,12 @@ pub fn form(format: AnswerFormat) -> AnswerForm {
     match format {
         AnswerFormat::Text => AnswerForm::Text,
         AnswerFormat::JsonObject => AnswerForm::JsonObject,
+        AnswerFormat::Auto | AnswerFormat::StrictSchema => {
+            AnswerForm::JsonSchema { name: "json_patch".to_owned(), schema: strict_schema(), strict: true }
+        }
         AnswerFormat::JsonSchema => AnswerForm::JsonSchema {
             name: "json_patch".to_owned(),
+            strict: false,
             schema: json!({
                 "type": "object",
                 "properties": {"patch": {
@@ -135,6 +139,34 @@ pub fn form(format: AnswerFormat) -> AnswerForm {
             }),
         },
     }
+}
+
+/// The schema within what every provider keeps strictly: each field required, null for what is optional, no further fields, no
+/// bounds. A value of any type has no place in it, so it comes as JSON text in `value_json`.
+fn strict_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"patch": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "op": {"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
+                    "path": {"type": "string", "description": "JSON pointer (RFC 6901)"},
+                    "from": {"type": ["string", "null"], "description": "JSON pointer, for move and copy; null for the others"},
+                    "value_json": {
+                        "type": ["string", "null"],
+                        "description":
+                            "the value of add, replace or test as JSON text, such as true, 7, \"a text\" or {\"a\": [1]}; null for the others",
+                    },
+                },
+                "required": ["op", "path", "from", "value_json"],
+                "additionalProperties": false,
+            },
+        }},
+        "required": ["patch"],
+        "additionalProperties": false,
+    })
 }
 
 fn one_line(text: &str) -> String {
@@ -253,6 +285,42 @@ mod tests {
         opening(&masked, &policy, "container hunter2\nis privileged", 4096).unwrap().messages[1]
             .content
             .clone()
+    }
+
+    /// Whether a schema keeps to what all providers take strictly.
+    fn is_strict(schema: &Value) -> bool {
+        const KNOWN: [&str; 8] = [
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "enum",
+            "description",
+            "anyOf",
+        ];
+        let Some(fields) = schema.as_object() else { return false };
+        let known = fields.keys().all(|key| KNOWN.contains(&key.as_str())) && fields.contains_key("type");
+        let within = schema["items"].is_null() || is_strict(&schema["items"]);
+        let Some(properties) = schema["properties"].as_object() else { return known && within };
+        let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        known
+            && within
+            && names == required
+            && schema["additionalProperties"] == json!(false)
+            && properties.values().all(is_strict)
+    }
+
+    #[test]
+    fn the_strict_form_keeps_to_what_all_providers_take() {
+        for format in [AnswerFormat::Auto, AnswerFormat::StrictSchema] {
+            let AnswerForm::JsonSchema { schema, strict, .. } = form(format) else { panic!("{format:?}") };
+            assert!(strict && is_strict(&schema), "{schema}");
+        }
+        let AnswerForm::JsonSchema { schema, strict, .. } = form(AnswerFormat::JsonSchema) else { panic!() };
+        assert!(!strict && !is_strict(&schema), "that of earlier releases is as it was");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! *Invariant*: a key goes to the host that it is bound to, and there over TLS, or to this machine. A run names a provider;
 //! nothing that arrives from elsewhere names an address, a header or an environment variable.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use domain::config::ProposerMode;
@@ -30,6 +31,17 @@ pub struct ProviderConfig {
     pub auth_header: String,
     /// The word before the key; empty: the key alone.
     pub auth_scheme: String,
+    /// Further headers of each call, as they are; never a key.
+    pub extra_headers: BTreeMap<String, String>,
+}
+
+/// Where the questions of a run go: a part of the key of each response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// The URL of chat completions.
+    pub endpoint: String,
+    /// Further headers.
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Default for ProviderConfig {
@@ -39,6 +51,7 @@ impl Default for ProviderConfig {
             api_key_env: String::new(),
             auth_header: "Authorization".to_owned(),
             auth_scheme: "Bearer".to_owned(),
+            extra_headers: BTreeMap::new(),
         }
     }
 }
@@ -128,6 +141,12 @@ impl Providers {
         self.get(mode).map(|(_, config)| config.url()).unwrap_or_default()
     }
 
+    /// Where the questions of a run of this mode go.
+    pub fn destination(&self, mode: ProposerMode) -> Destination {
+        let headers = self.get(mode).map(|(_, config)| config.extra_headers.clone()).unwrap_or_default();
+        Destination { endpoint: self.url(mode), headers }
+    }
+
     /// The provider of this mode with its key; `env` reads the environment variable of the key.
     pub fn open(
         &self,
@@ -200,6 +219,12 @@ impl ProviderConfig {
         if HeaderValue::from_str(&self.auth_scheme).is_err() {
             return invalid("auth_scheme", "must be a word such as Bearer");
         }
+        for (name, value) in &self.extra_headers {
+            if let Some(fault) = header_fault(name, value, &self.auth_header) {
+                let reason = format!("{name:?} {fault}");
+                return Err(ProviderError::Invalid { provider, key: "extra_headers", reason });
+            }
+        }
         let variable = &self.api_key_env;
         if !variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return invalid("api_key_env", "must be the name of an environment variable, not a key");
@@ -242,6 +267,36 @@ impl ProviderConfig {
         value.set_sensitive(true);
         let name = HeaderName::from_bytes(self.auth_header.as_bytes()).map_err(|_| illegal())?;
         Ok(Provider { url, auth: Some((name, Secret::new(value))), mask: KeyMask::new(key.expose()) })
+    }
+}
+
+/// Headers that a call has anyway, or that carry keys.
+const OWN_HEADERS: [&str; 14] = [
+    "authorization",
+    "proxy-authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "cookie",
+    "host",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "accept-encoding",
+    "connection",
+    "x-grok-conv-id",
+];
+
+/// What is wrong with a further header.
+fn header_fault(name: &str, value: &str, auth_header: &str) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+        Some("must be the name of a header with a value of visible characters")
+    } else if OWN_HEADERS.contains(&lower.as_str()) || lower == auth_header.to_ascii_lowercase() {
+        Some("is a header that calls have anyway, or that carries a key: keys come from the environment")
+    } else {
+        None
     }
 }
 

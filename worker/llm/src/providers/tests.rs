@@ -354,3 +354,32 @@ fn a_provider_shows_no_key() {
     assert!(open("http://localhost", "MINE").unwrap().sends_key_in_plain_text());
     assert!(!open("http://localhost", "").unwrap().sends_key_in_plain_text());
 }
+
+#[test]
+fn further_headers_are_of_the_machine_and_carry_no_key() {
+    let with = |name: &str, value: &str| {
+        let mut providers = Providers::default();
+        providers.grok.extra_headers.insert(name.to_owned(), value.to_owned());
+        providers.check().map_err(|error| error.to_string())
+    };
+    assert_eq!(with("OpenAI-Project", "proj-1"), Ok(()));
+    for (name, value) in [
+        ("Authorization", "Bearer x"),
+        ("x-api-key", "k"),
+        ("Host", "h"),
+        ("x-grok-conv-id", "c"),
+        ("bad name", "v"),
+        ("a", "b\nc"),
+    ] {
+        let error = with(name, value).unwrap_err();
+        assert!(error.starts_with("grok.extra_headers: "), "{error}");
+    }
+    let mut providers = Providers::default();
+    providers.grok.extra_headers.insert("a".to_owned(), "b".to_owned());
+    let destination = providers.destination(ProposerMode::Grok);
+    assert_eq!(
+        (destination.endpoint.as_str(), destination.headers.len()),
+        ("https://api.x.ai/v1/chat/completions", 1)
+    );
+    assert_eq!(providers.destination(ProposerMode::Rules), Destination::default());
+}

@@ -3,10 +3,11 @@
 mod content;
 mod page;
 mod refusal;
+mod responses;
 mod usage;
 
-use domain::answer::Answer;
-use domain::budget::Usage;
+use domain::answer::{Answer, Api};
+use domain::budget::{Charge, Usage};
 use serde_json::Value;
 
 pub use refusal::refusal;
@@ -17,27 +18,53 @@ use crate::mask::KeyMask;
 /// Longest model name in a reply that is kept, in characters.
 const MODEL_NAME: usize = 200;
 
+/// What a call cost, as its reply says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Paid {
+    /// Its tokens.
+    pub usage: Usage,
+    /// What the provider says of the price.
+    pub charge: Charge,
+    /// Whether it says by which tier the call was served.
+    pub names_tier: bool,
+}
+
 /// Parses the body of a reply with status 2xx; the key is masked in every text of it. The usage is returned also for a
 /// failure, because it was paid for. Of a response whose tokens the provider does not count they are estimated, those of
 /// its prompt as `prompt_tokens`; what is not the response of a model costs what its body says.
-pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer, Failure>, Usage) {
+pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer, Failure>, Paid) {
+    answer_of(Api::Chat, body, prompt_tokens, mask)
+}
+
+/// The same of a reply of either API.
+pub fn answer_of(
+    api: Api,
+    body: &[u8],
+    prompt_tokens: u64,
+    mask: &KeyMask,
+) -> (Result<Answer, Failure>, Paid) {
     let mut value: Value = match serde_json::from_slice(page::without_mark(body)) {
         Ok(value) => value,
-        Err(error) => return (Err(page::not_json(body, &error, mask)), Usage::default()),
+        Err(error) => return (Err(page::not_json(body, &error, mask)), Paid::default()),
     };
+    if api == Api::Responses {
+        value = responses::as_chat(value);
+    }
     let is_answer = content::has_choices(&value) && refusal::within_answer(&value).is_none();
     if is_answer {
         mask.answer(&mut value);
     } else {
         mask.error(&mut value);
     }
-    let counted = usage::counted(&value);
+    let (counted, charge) = (usage::counted(&value), usage::charge(&value));
+    let names_tier = usage::tier(&value).is_some();
+    let as_counted = Paid { usage: counted.usage(), charge, names_tier };
     if let Some(refusal) = refusal::within_answer(&value) {
-        return (Err(Failure::Refused(refusal)), counted.usage());
+        return (Err(Failure::Refused(refusal)), as_counted);
     }
     let choice = match content::choice(&value) {
         Ok(choice) => choice,
-        Err(failure) => return (Err(failure), counted.usage()),
+        Err(failure) => return (Err(failure), as_counted),
     };
     let usage = counted.completed(prompt_tokens, choice.written());
     let model = value.get("model").and_then(Value::as_str).unwrap_or_default();
@@ -45,9 +72,10 @@ pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer
         content,
         finish,
         usage,
+        charge,
         model: model.chars().take(MODEL_NAME).collect(),
     });
-    (answer, usage)
+    (answer, Paid { usage, charge, names_tier })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The tokens of a call: counted by the provider in whatever spelling, or estimated and marked as such.
+//! The tokens of a call: counted by the provider in whatever spelling, or estimated and marked as such; and what it bills.
 
-use domain::budget::Usage;
+use domain::budget::{Charge, Tier, Usage, Usd};
 use serde_json::Value;
 
 /// Where the counts of a reply may lie.
@@ -52,6 +52,13 @@ const CACHED: [&str; 7] = [
 /// All tokens.
 const TOTAL: [&str; 4] = ["/total_tokens", "/totalTokens", "/totalTokenCount", "/total_token_count"];
 
+/// Where a reply may bill the call in ticks of 10⁻¹⁰ US dollars, and where in US dollars.
+const BILLED_TICKS: &str = "/usage/cost_in_usd_ticks";
+const BILLED: &str = "/usage/cost";
+
+/// Where a reply may say how the call was served.
+const TIERS: [&str; 2] = ["/service_tier", "/usage/service_tier"];
+
 /// What a reply counts; `None`: it does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counted {
@@ -75,6 +82,31 @@ pub(super) fn counted(value: &Value) -> Counted {
         cached: find(&CACHED),
         total: find(&TOTAL),
     }
+}
+
+/// What a reply says of the price of its call. Amounts come as numbers and as texts; one that no call can cost says nothing.
+pub(super) fn charge(value: &Value) -> Charge {
+    let text = |place: &str| match value.pointer(place)? {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    };
+    // A whole number of ticks, also where it is spelt with a fraction of zeros.
+    let ticks =
+        text(BILLED_TICKS).and_then(|ticks| Usd::parse(&format!("{}e-10", without_exponent(&ticks)?)));
+    let billed = ticks.or_else(|| text(BILLED).and_then(|usd| Usd::parse(&usd)));
+    Charge { billed, tier: tier(value).unwrap_or_default() }.of_one_call()
+}
+
+/// The tier that a reply names.
+pub(super) fn tier(value: &Value) -> Option<Tier> {
+    TIERS.iter().find_map(|place| value.pointer(place)?.as_str()).map(Tier::read)
+}
+
+/// The text of a number, unless it has an exponent.
+fn without_exponent(text: &str) -> Option<&str> {
+    let text = text.trim();
+    (!text.contains(['e', 'E'])).then_some(text)
 }
 
 /// A count: a number from 0 that a call can have, also with a fraction of zeros or as a text. A broken token counts whole.

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use domain::answer::LONGEST_WAIT;
-use domain::budget::{Price, Usage};
+use domain::budget::{Price, Tier, Usage};
 use domain::testing::{Inputs, property};
 use llm::headers::RateHeaders;
 use llm::mask::KeyMask;
@@ -94,13 +94,14 @@ fn assert_bounded(usage: Usage) {
     assert!([prompt, completion, reasoning, cached].iter().all(|count| *count <= Usage::MOST), "{usage:?}");
     assert!(total <= 2 * Usage::MOST && estimated <= total, "{usage:?}");
     for price in [1e-9, 1.0, 1e308] {
-        let cost = Price::flat(price, Some(price), price).of(&usage).unwrap();
-        assert!((0.0..=Price::MOST_USD).contains(&cost), "{cost}");
+        let cost = Price::flat(price, Some(price), price).by_table(&usage, Tier::Standard).unwrap();
+        assert!((0.0..=Price::MOST_USD).contains(&cost.as_f64()), "{cost}");
     }
 }
 
 fn read(body: &[u8]) {
-    let (read, usage) = answer(body, 100, &KeyMask::default());
+    let (read, paid) = answer(body, 100, &KeyMask::default());
+    let usage = paid.usage;
     assert_bounded(usage);
     if let Ok(read) = read {
         assert!(read.usage == usage && read.model.chars().count() <= 200 && !read.content.trim().is_empty());

@@ -31,6 +31,7 @@ fn settings(faults: &str) -> Settings {
         latency: Latency::Fixed(0.001),
         faults: faults.parse().unwrap(),
         answers: Arc::new(|question| Some(format!("answer to {question}"))),
+        manner: mock_llm::Manner::default(),
         speed: 1.0,
         seed: 7,
         silent: false,
@@ -141,6 +142,7 @@ async fn a_call_without_the_key_is_refused_for_good() {
             api_key_env: "KEY".to_owned(),
             auth_header: header.to_owned(),
             auth_scheme: scheme.to_owned(),
+            ..ProviderConfig::default()
         };
         let client = client(provider, key, long_timeouts());
         let reply = client.ask(&mock.question("a")).await;

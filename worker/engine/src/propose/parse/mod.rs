@@ -66,12 +66,32 @@ pub fn parse(answer: &str) -> Result<Patch, ParseError> {
         return Err(ParseError::TooMany { count: operations.len() });
     }
     let op = |(index, value)| {
-        serde_json::from_value::<Op>(value).map_err(|error| ParseError::BadOp {
+        serde_json::from_value::<Op>(plain(value)).map_err(|error| ParseError::BadOp {
             index,
             reason: error.to_string().chars().take(200).collect(),
         })
     };
     Ok(Patch(operations.into_iter().enumerate().map(op).collect::<Result<_, _>>()?))
+}
+
+/// An operation in the form of RFC 6902. In that of the strict schema the value is JSON text in `value_json`, and what does not
+/// belong to the operation is null. A text that is not JSON stands for itself.
+fn plain(mut operation: Value) -> Value {
+    let Some(fields) = operation.as_object_mut() else { return operation };
+    let Some(text) = fields.shift_remove("value_json") else { return operation };
+    if fields.get("from").is_some_and(Value::is_null) {
+        fields.shift_remove("from");
+    }
+    let value = match text {
+        Value::Null => None,
+        Value::String(text) => Some(strict_json::from_str(&text).unwrap_or(Value::String(text))),
+        other => Some(other),
+    };
+    let takes_value = matches!(fields.get("op").and_then(Value::as_str), Some("add" | "replace" | "test"));
+    if let Some(value) = value.filter(|_| takes_value && !fields.contains_key("value")) {
+        fields.insert("value".to_owned(), value);
+    }
+    operation
 }
 
 /// Without white space and byte order marks at both ends.

@@ -204,3 +204,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_operation_of_the_strict_schema_has_its_value_as_json_text() {
+    let strict = |op: &str, text: Value| {
+        let op = json!({"op": op, "path": "/a", "from": null, "value_json": text});
+        parse(&json!({"patch": [op]}).to_string()).map(|patch| serde_json::to_value(patch).unwrap())
+    };
+    for (text, value) in [
+        ("true", json!(true)),
+        ("\"true\"", json!("true")),
+        ("nginx:1.27", json!("nginx:1.27")),
+        ("{\"drop\": [\"ALL\"]}", json!({"drop": ["ALL"]})),
+        ("null", Value::Null),
+        ("", json!("")),
+    ] {
+        assert_eq!(
+            strict("add", json!(text)),
+            Ok(json!([{"op": "add", "path": "/a", "value": value}])),
+            "{text}"
+        );
+    }
+    assert_eq!(strict("add", json!(7)), Ok(json!([{"op": "add", "path": "/a", "value": 7}])));
+    for text in [Value::Null, json!("1")] {
+        assert_eq!(strict("remove", text), Ok(json!([{"op": "remove", "path": "/a"}])));
+    }
+    assert!(matches!(strict("replace", Value::Null), Err(ParseError::BadOp { .. })));
+    // In the form of RFC 6902 nothing is read twice.
+    let plain = r#"{"patch": [{"op": "add", "path": "/a", "value": "true"}]}"#;
+    let patch = serde_json::to_value(parse(plain).unwrap()).unwrap();
+    assert_eq!(patch, json!([{"op": "add", "path": "/a", "value": "true"}]));
+}

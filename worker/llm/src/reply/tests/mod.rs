@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 
 mod refusals;
+mod responses;
 mod usage;
 
 fn read(value: &Value) -> Result<Answer, Failure> {
@@ -181,8 +182,8 @@ fn what_came_in_place_of_an_answer_is_said() {
 #[test]
 fn the_usage_of_a_failed_call_is_kept() {
     let body = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"length"}],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#;
-    let (answer, usage) = answer(body.as_bytes(), 0, &KeyMask::default());
-    assert_eq!((answer, usage.total), (Err(Failure::CutOff), 14));
+    let (answer, paid) = answer(body.as_bytes(), 0, &KeyMask::default());
+    assert_eq!((answer, paid.usage.total), (Err(Failure::CutOff), 14));
 }
 
 #[test]

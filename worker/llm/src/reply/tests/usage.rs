@@ -1,8 +1,9 @@
-use domain::budget::Usage;
+use domain::budget::{Charge, Tier, Usage, Usd};
 use serde_json::{Value, json};
 
 use crate::mask::KeyMask;
-use crate::reply::usage::counted;
+use crate::reply::Paid;
+use crate::reply::usage::{charge, counted};
 
 fn usage(prompt: u64, completion: u64, total: u64) -> Usage {
     Usage { prompt, completion, total, ..Usage::default() }
@@ -98,12 +99,58 @@ fn what_is_no_response_is_not_estimated() {
 fn an_answer_without_usage_is_estimated_and_a_broken_one_is_not() {
     let read = |body: &Value| crate::reply::answer(body.to_string().as_bytes(), 50, &KeyMask::default());
     let whole = json!({"choices": [{"message": {"content": "x".repeat(40)}, "finish_reason": "stop"}]});
-    let (answer, usage) = read(&whole);
+    let (answer, Paid { usage, .. }) = read(&whole);
     assert_eq!((answer.unwrap().usage, usage.total, usage.estimated), (usage, 60, 60));
     let reasoned = json!({"choices": [{"message": {"content": null, "reasoning_content": "y".repeat(400)},
         "finish_reason": "length"}]});
-    assert_eq!(read(&reasoned).1.estimated, 150, "what was thought was paid for");
+    assert_eq!(read(&reasoned).1.usage.estimated, 150, "what was thought was paid for");
     for broken in [json!({"choices": []}), json!({"error": {"message": "overloaded"}}), json!([])] {
-        assert_eq!(read(&broken).1, Usage::default(), "{broken}");
+        assert_eq!(read(&broken).1, Paid::default(), "{broken}");
     }
+}
+
+#[test]
+fn what_is_billed_counts_to_the_tick_in_every_spelling() {
+    let billed = |ticks| Some(Usd::from_ticks(ticks));
+    for (body, expected) in [
+        (json!({"usage": {"cost_in_usd_ticks": 37_756_000}}), billed(37_756_000)),
+        (json!({"usage": {"cost_in_usd_ticks": "37756001"}}), billed(37_756_001)),
+        (json!({"usage": {"cost_in_usd_ticks": 12.0}}), billed(12)),
+        (json!({"usage": {"cost_in_usd_ticks": 0}}), billed(0)),
+        (json!({"usage": {"cost": 0.0037756001}}), billed(37_756_001)),
+        (json!({"usage": {"cost": "1.5e-7"}}), billed(1_500)),
+        (json!({"usage": {"cost": 1.5e-7}}), billed(1_500)),
+        // The ticks are exact, and win.
+        (json!({"usage": {"cost_in_usd_ticks": 7, "cost": 0.5}}), billed(7)),
+        (json!({"usage": {"cost_in_usd_ticks": null, "cost": 0.5}}), billed(5_000_000_000)),
+        // What says nothing.
+        (json!({"usage": {"cost": null}}), None),
+        (json!({"usage": {"cost": {"total": 1}}}), None),
+        (json!({"usage": {"cost": -0.5}}), None),
+        (json!({"usage": {"cost": "free"}}), None),
+        (json!({"usage": {"cost": 1e6, "num_sources_used": 3}}), None),
+        (json!({"usage": {"cost_in_usd_ticks": u64::MAX}}), None),
+        (json!({}), None),
+    ] {
+        assert_eq!(charge(&body), Charge { billed: expected, tier: Tier::Standard }, "{body}");
+    }
+    for (body, tier) in [
+        (json!({"service_tier": "default"}), Tier::Standard),
+        (json!({"service_tier": "flex"}), Tier::Flex),
+        (json!({"usage": {"service_tier": "priority"}}), Tier::Priority),
+        (json!({"service_tier": "scale"}), Tier::Unknown),
+        (json!({"service_tier": null}), Tier::Standard),
+    ] {
+        assert_eq!(charge(&body).tier, tier, "{body}");
+    }
+}
+
+#[test]
+fn a_failed_call_costs_what_its_reply_bills() {
+    let read = |body: &Value| crate::reply::answer(body.to_string().as_bytes(), 50, &KeyMask::default()).1;
+    let cut = json!({"choices": [{"message": {"content": "x"}, "finish_reason": "length"}],
+        "service_tier": "flex", "usage": {"cost_in_usd_ticks": 9}});
+    assert_eq!(read(&cut).charge, Charge { billed: Some(Usd::from_ticks(9)), tier: Tier::Flex });
+    let refused = json!({"error": {"message": "overloaded"}, "usage": {"cost_in_usd_ticks": 8}});
+    assert_eq!(read(&refused).charge.billed, Some(Usd::from_ticks(8)));
 }

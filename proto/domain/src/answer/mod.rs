@@ -2,13 +2,20 @@
 //!
 //! *Invariant*: the key depends on everything that may change the response, and on nothing else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::budget::Usage;
+use crate::budget::{Charge, Usage};
 use crate::ids::AnswerKey;
+
+mod parameters;
+mod served;
+
+pub use parameters::{Api, CacheName, MaxTokensName, ServiceTier, StickyCache};
+pub use served::ServedModel;
 
 /// Longest wait after a refused call that a provider is believed to ask for; a longer one is cut to it. Limits by the day and
 /// by the week exist.
@@ -57,10 +64,18 @@ pub enum AnswerForm {
         name: String,
         /// The JSON schema itself.
         schema: Value,
+        /// Whether the provider is to keep it strictly.
+        #[serde(default, skip_serializing_if = "is_false")]
+        strict: bool,
     },
 }
 
-/// How the model is to choose its words.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// How the model is to choose its words, and how it is asked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// `None`: the provider's default.
@@ -71,6 +86,27 @@ pub struct Sampling {
     pub max_tokens: Option<u32>,
     /// The form that is asked for.
     pub form: AnswerForm,
+    /// The API that is called.
+    #[serde(default, skip_serializing_if = "Api::is_chat")]
+    pub api: Api,
+    /// The name by which the longest answer is sent.
+    #[serde(default, skip_serializing_if = "MaxTokensName::is_older")]
+    pub max_tokens_as: MaxTokensName,
+    /// How much the model is to reason, a word of the provider. `None`: its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<String>,
+    /// The tier that is asked for. `None`: the provider's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
+    /// The name that the calls about a document share. `None`: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_name: Option<CacheName>,
+    /// Further keys of the body, as they are.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra_body: Map<String, Value>,
+    /// Further headers, as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_headers: BTreeMap<String, String>,
 }
 
 /// Everything that decides an answer.
@@ -126,6 +162,8 @@ pub struct Answer {
     pub finish: Finish,
     /// Tokens of the call.
     pub usage: Usage,
+    /// What the provider says of its price.
+    pub charge: Charge,
     /// Model name in the provider's response; empty when it has none.
     pub model: String,
 }
@@ -176,13 +214,16 @@ pub enum FailureKind {
     /// The account or the configuration, as an account without credit, an unknown model or an unsupported parameter:
     /// every call would fail.
     Account,
+    /// The form of answers that was asked for: the worker asks for a weaker one from now on.
+    Form,
     /// Not known to be any of these.
     Unknown,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Prompt, Self::Passing, Self::Key, Self::Account, Self::Unknown];
+    pub const ALL: [Self; 6] =
+        [Self::Prompt, Self::Passing, Self::Key, Self::Account, Self::Form, Self::Unknown];
 
     /// The word for messages and the wire.
     pub const fn as_str(self) -> &'static str {
@@ -191,6 +232,7 @@ impl FailureKind {
             Self::Passing => "passing",
             Self::Key => "key",
             Self::Account => "account",
+            Self::Form => "form",
             Self::Unknown => "unknown",
         }
     }
@@ -216,15 +258,43 @@ mod tests {
     }
 
     #[test]
+    fn a_question_of_an_earlier_release_has_the_key_that_it_had() {
+        let mut old = question();
+        old.sampling.temperature = Some(0.0);
+        old.sampling.form =
+            AnswerForm::JsonSchema { name: "n".to_owned(), schema: Value::Null, strict: false };
+        let text = concat!(
+            r#"{"endpoint":"http://localhost/v1/chat/completions","model":"m","messages":[{"role":"system","content":"a"},"#,
+            r#"{"role":"user","content":"b"}],"sampling":{"temperature":0.0,"seed":null,"max_tokens":null,"#,
+            r#""form":{"json_schema":{"name":"n","schema":null}}},"sample":0}"#
+        );
+        assert_eq!(serde_json::to_string(&old).unwrap(), text, "recorded answers stay usable");
+        assert_eq!(old.key(), AnswerKey::of(format!("answer 1\n{text}").as_bytes()));
+        assert_eq!(serde_json::from_str::<Question>(text).unwrap(), old);
+    }
+
+    #[test]
     fn every_part_of_a_question_changes_its_key() {
-        let changes: [fn(&mut Question); 8] = [
+        let changes: [fn(&mut Question); 17] = [
             |question| question.endpoint.push('x'),
             |question| question.model.push('x'),
             |question| question.messages[1].content.push('x'),
             |question| question.messages[1].role = Role::Assistant,
             |question| question.sampling.temperature = Some(0.0),
             |question| question.sampling.seed = Some(1),
+            |question| question.sampling.max_tokens = Some(1),
             |question| question.sampling.form = AnswerForm::JsonObject,
+            |question| {
+                question.sampling.form =
+                    AnswerForm::JsonSchema { name: String::new(), schema: Value::Null, strict: true };
+            },
+            |question| question.sampling.api = Api::Responses,
+            |question| question.sampling.max_tokens_as = MaxTokensName::MaxCompletionTokens,
+            |question| question.sampling.reasoning_effort = Some("low".to_owned()),
+            |question| question.sampling.service_tier = Some(ServiceTier::Flex),
+            |question| question.sampling.cache_name = Some(CacheName::XGrokConvId("d".to_owned())),
+            |question| drop(question.sampling.extra_body.insert("k".to_owned(), Value::Null)),
+            |question| drop(question.sampling.extra_headers.insert("k".to_owned(), String::new())),
             |question| question.sample = 1,
         ];
         let mut keys = vec![question().key()];
@@ -235,7 +305,7 @@ mod tests {
         }
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len(), 9);
+        assert_eq!(keys.len(), 18);
         assert_eq!(question().key(), question().key());
     }
 
@@ -252,6 +322,7 @@ mod tests {
             content: content.to_owned(),
             finish,
             usage: Usage::default(),
+            charge: Charge::default(),
             model: String::new(),
         };
         assert!(answer("[]", Finish::Stop).is_whole());

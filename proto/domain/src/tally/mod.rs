@@ -9,6 +9,10 @@ use crate::ids::RecordId;
 use crate::outcome::{Caution, Fault, Outcome, Status, Verdict};
 use crate::policy::PolicyId;
 
+mod models;
+
+pub use models::ModelTally;
+
 /// Counts over outcomes, and why records were not accepted.
 ///
 /// *Invariant*: adding up the tallies of any partition of a run, in any order, gives the tally of the run.
@@ -56,6 +60,9 @@ pub struct Tally {
     /// The first of them in the corpus, in its order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disagreeing: Vec<Disagreement>,
+    /// Which models were asked, and which answered.
+    #[serde(skip_serializing_if = "ModelTally::is_empty")]
+    pub models: ModelTally,
 }
 
 /// A record about whose document an API server contradicts the embedded rules.
@@ -137,6 +144,7 @@ impl Tally {
             self.by_rules += u64::from(by_rules);
             self.by_rules_accepted += u64::from(by_rules && outcome.status == Status::Accepted);
         }
+        self.models.count(&outcome.usage);
         let by_program = outcome.source == ProposerMode::Command.as_str();
         self.by_program_accepted += u64::from(by_program && outcome.status == Status::Accepted);
         if let Some(message) = disagreement(outcome) {
@@ -178,6 +186,7 @@ impl Tally {
         ] {
             *sum = sum.saturating_add(count);
         }
+        self.models.add(&other.models);
         self.add_disagreeing(&other.disagreeing);
         for reason in other.reasons.values() {
             self.add_reason(reason);

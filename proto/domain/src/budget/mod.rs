@@ -5,6 +5,12 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+mod money;
+mod price;
+
+pub use money::{Charge, Cost, CostSource, Tier, Usd};
+pub use price::Price;
+
 /// A limit of a provider: a number, or `auto` when it is to be learnt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Limit {
@@ -162,84 +168,6 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
-/// What a model costs, in US dollars per million tokens. Without `input` and `output` the model has no price: what it costs is
-/// not known, which is something else than nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Price {
-    /// Tokens of prompts.
-    pub input: Option<f64>,
-    /// Tokens of prompts that the provider had cached; not known: they count as others, so that a cost is at most too high.
-    pub cached_input: Option<f64>,
-    /// Tokens of answers, reasoning among them.
-    pub output: Option<f64>,
-    /// A call whose prompt has so many tokens, or more, is long; `None`: none is.
-    pub long_from_tokens: Option<u64>,
-    /// How many times the prices a long call costs; `None`: what a long call costs is not known.
-    pub long_factor: Option<f64>,
-}
-
-impl Price {
-    /// Most US dollars that one call is counted with.
-    pub const MOST_USD: f64 = 1e9;
-
-    /// A price that is the same for calls of any length.
-    pub const fn flat(input: f64, cached_input: Option<f64>, output: f64) -> Self {
-        let (input, output) = (Some(input), Some(output));
-        Self { input, cached_input, output, long_from_tokens: None, long_factor: None }
-    }
-
-    /// Whether no key of it is set.
-    pub fn is_unset(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether it is known what a usual call costs.
-    pub const fn is_known(&self) -> bool {
-        self.input.is_some() && self.output.is_some()
-    }
-
-    /// What is wrong with it; `None`: every price is a number that can be paid, from 0 to 1,000,000, and none lacks another.
-    pub fn fault(&self) -> Option<&'static str> {
-        let prices = [self.input, self.cached_input, self.output, self.long_factor];
-        if !prices.iter().flatten().all(|price| (0.0..=1e6).contains(price)) {
-            Some("must be numbers from 0 to 1000000")
-        } else if self.input.is_some() != self.output.is_some() {
-            Some("must have both input and output, or neither (the model has no price then)")
-        } else if !self.is_known() && !self.is_unset() {
-            Some("must have input and output where it has anything")
-        } else if self.long_factor.is_some() && self.long_from_tokens.is_none() {
-            Some("must have long_from_tokens where it has long_factor")
-        } else {
-            None
-        }
-    }
-
-    /// The cost of one call in US dollars; `None`: it is not known.
-    pub fn of(&self, call: &Usage) -> Option<f64> {
-        let (input, output) = (self.input?, self.output?);
-        let cached = call.cached.min(call.prompt);
-        let fresh = call.prompt - cached;
-        let cached_input = self.cached_input.unwrap_or(input);
-        let parts = [(fresh, input), (cached, cached_input), (call.output(), output)];
-        let cost: f64 = parts.iter().map(|(tokens, price)| *tokens as f64 * price / 1e6).sum();
-        let cost = cost * self.factor(call.prompt)?;
-        // Legal prices can give an infinite product, and a difference of two infinities is not a number.
-        Some(if cost.is_finite() { cost.clamp(0.0, Self::MOST_USD) } else { Self::MOST_USD })
-    }
-
-    /// The highest cost of a call of `tokens` tokens in US dollars: all of them at the higher price. `None`: it is not known.
-    pub fn at_most(&self, tokens: u64) -> Option<f64> {
-        let highest = self.input?.max(self.output?);
-        Some((tokens as f64 * highest * self.factor(tokens)? / 1e6).min(Self::MOST_USD))
-    }
-
-    /// How many times the prices a call costs.
-    fn factor(&self, prompt: u64) -> Option<f64> {
-        if self.long_from_tokens.is_some_and(|from| prompt >= from) { self.long_factor } else { Some(1.0) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,63 +202,5 @@ mod tests {
         let usual =
             Usage { prompt: 407, completion: 148, reasoning: 1345, cached: 7, total: 1900, estimated: 0 };
         assert_eq!(usual.of_one_call(), usual);
-    }
-
-    #[test]
-    fn reasoning_is_billed_whether_or_not_completion_counts_it() {
-        let price = Price::flat(0.2, Some(0.05), 0.5);
-        let cost = |usage: &Usage| price.of(usage).unwrap();
-        // 407 + 148 + 1345 = 1900: reasoning beside the completion.
-        let apart =
-            Usage { prompt: 407, completion: 148, reasoning: 1345, cached: 7, total: 1900, estimated: 0 };
-        assert_eq!(apart.output(), 1493);
-        let within =
-            Usage { prompt: 407, completion: 1493, reasoning: 1345, cached: 7, total: 1900, estimated: 0 };
-        assert!((cost(&apart) - cost(&within)).abs() < 1e-12);
-        assert!((cost(&apart) - (400.0 * 0.2 + 7.0 * 0.05 + 1493.0 * 0.5) / 1e6).abs() < 1e-12);
-        let no_total = Usage { prompt: 10, completion: 5, ..Usage::default() };
-        assert_eq!(no_total.output(), 5);
-    }
-
-    #[test]
-    fn what_is_not_known_costs_not_nothing() {
-        let call =
-            Usage { prompt: 1_000_000, completion: 0, cached: 500_000, total: 1_000_000, ..Usage::default() };
-        assert_eq!(Price::default().of(&call), None);
-        assert_eq!(Price::flat(0.0, None, 0.0).of(&call), Some(0.0), "a server of one's own");
-        assert_eq!(Price::flat(2.0, Some(0.5), 6.0).of(&call), Some(1.25));
-        assert_eq!(Price::flat(2.0, None, 6.0).of(&call), Some(2.0), "cached tokens count as others");
-        let stepped = Price { long_from_tokens: Some(200_000), ..Price::flat(2.0, Some(0.5), 6.0) };
-        let short = Usage { prompt: 199_999, total: 199_999, ..Usage::default() };
-        assert_eq!((stepped.of(&call), stepped.at_most(200_000)), (None, None));
-        assert!((stepped.of(&short).unwrap() - 0.399_998).abs() < 1e-9);
-        let doubled = Price { long_factor: Some(2.0), ..stepped };
-        assert_eq!(doubled.of(&call), Some(2.5));
-        assert_eq!((doubled.at_most(100_000), doubled.at_most(1_000_000)), (Some(0.6), Some(12.0)));
-    }
-
-    #[test]
-    fn a_price_is_whole_or_none() {
-        let flat = Price::flat(1.0, None, 2.0);
-        let price = |change: fn(&mut Price)| {
-            let mut price = flat;
-            change(&mut price);
-            price.fault().is_none()
-        };
-        assert!(Price::default().fault().is_none() && price(|_| {}));
-        assert!(price(|price| (price.long_from_tokens, price.long_factor) = (Some(7), Some(2.0))));
-        assert!(price(|price| price.long_from_tokens = Some(7)));
-        for broken in [
-            |price: &mut Price| price.input = None,
-            |price: &mut Price| price.output = None,
-            |price: &mut Price| price.input = Some(-1.0),
-            |price: &mut Price| price.cached_input = Some(f64::NAN),
-            |price: &mut Price| price.output = Some(1e7),
-            |price: &mut Price| price.long_factor = Some(2.0),
-            |price: &mut Price| *price = Price { cached_input: Some(1.0), ..Price::default() },
-            |price: &mut Price| *price = Price { long_from_tokens: Some(1), ..Price::default() },
-        ] {
-            assert!(!price(broken));
-        }
     }
 }
