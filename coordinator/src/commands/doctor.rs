@@ -6,10 +6,11 @@ use clap::ValueEnum;
 use cli_support::{Exit, output};
 
 use super::block_on;
+use super::ledger_args::LedgerArgs;
 use crate::maintenance::doctor;
 
 /// Examines a run: the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced
-/// files.
+/// files. With --ledger it also checks that the PostgreSQL server cannot forget what it acknowledges.
 ///
 /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. Exit code 0: all is as it
 /// should be; 1: something is wrong; 2: it could not be examined.
@@ -21,6 +22,8 @@ pub(crate) struct Args {
     /// Folder of the runs that are given by name
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// Delete unreferenced files: parts of lost leases, unfinished files of a killed process
     #[arg(long)]
     repair: bool,
@@ -43,7 +46,8 @@ enum Output {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let reports = block_on(async {
         let mut reports = Vec::new();
-        for place in doctor::find(&args.run, &args.out)? {
+        let engine = doctor::engine(args.ledger.address()?);
+        for place in doctor::find(&args.run, &args.out, engine.as_ref())? {
             if args.repair {
                 for gone in doctor::repair(&place).await? {
                     output::say(&format!("deleted {gone}"));

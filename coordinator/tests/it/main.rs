@@ -9,6 +9,7 @@ mod command;
 #[cfg(all(debug_assertions, unix))]
 mod crash;
 mod doctor;
+mod engine;
 #[cfg(all(debug_assertions, unix))]
 mod failures;
 mod fleet;
@@ -24,6 +25,8 @@ mod llm_stream;
 mod model;
 mod older_release;
 mod outage;
+#[path = "../../src/postgres/test_server.rs"]
+mod postgres_server;
 #[cfg(unix)]
 mod private;
 mod probe;
