@@ -34,8 +34,9 @@ enum Command {
     Run(commands::run::Args),
     /// Serve workers and clients until it is interrupted
     ///
-    /// Workers connect by `worker serve`, clients by `submit`, `status` and `cancel`. All durable state lies in --state:
-    /// started again with the same folder, whatever ended it, it goes on with all unfinished runs.
+    /// Workers connect by `worker serve`, clients by `submit`, `status` and `cancel`. All durable state lies in --state, but
+    /// for the ledger where --ledger names a PostgreSQL server: started again with the same arguments, whatever ended it, it
+    /// goes on with all unfinished runs.
     Serve(commands::serve::Args),
     /// Send a corpus to a coordinator that serves
     ///
@@ -53,8 +54,9 @@ enum Command {
     /// Examine a run where it lies
     ///
     /// Checks the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced files.
-    /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. Exit code 0: all is as
-    /// it should be; 1: something is wrong; 2: it could not be examined.
+    /// With --ledger also that the PostgreSQL server cannot forget what it acknowledges. Works on finished runs without a
+    /// ledger, and only reads, also while a coordinator works there. Exit code 0: all is as it should be; 1: something is
+    /// wrong; 2: it could not be examined.
     Doctor(commands::doctor::Args),
     /// Drain a worker: let it finish its work and end
     ///

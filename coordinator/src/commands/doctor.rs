@@ -8,12 +8,13 @@ use cli_support::{Exit, output};
 use llm::price::List;
 
 use super::block_on;
+use super::ledger_args::LedgerArgs;
 use super::model_check::ModelCheck;
 use crate::maintenance::doctor;
 use crate::settings::{ConfigArgs, checked};
 
 /// Examines a run: the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced
-/// files.
+/// files. With --ledger it also checks that the PostgreSQL server cannot forget what it acknowledges.
 ///
 /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. With --config or --set, asks
 /// the provider whether it has the model, and until when; that costs nothing, and no run has to be named. Exit code 0: all is as
@@ -32,6 +33,8 @@ pub(crate) struct Args {
     /// Folder of the runs that are given by name
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// Delete unreferenced files: parts of lost leases, unfinished files of a killed process
     #[arg(long)]
     repair: bool,
@@ -56,7 +59,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let Some(run) = &args.run else { return of_model_alone(args, model) };
     let reports = block_on(async {
         let mut reports = Vec::new();
-        for place in doctor::find(run, &args.out)? {
+        let engine = doctor::engine(args.ledger.address()?);
+        for place in doctor::find(run, &args.out, engine.as_ref())? {
             if args.repair {
                 for gone in doctor::repair(&place).await? {
                     output::say(&format!("deleted {gone}"));

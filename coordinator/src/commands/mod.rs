@@ -23,6 +23,7 @@ pub(crate) mod submit;
 pub(crate) mod synth;
 
 mod follow;
+mod ledger_args;
 mod run_id;
 
 /// How long blocking work may go on after its command has ended.

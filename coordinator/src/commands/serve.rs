@@ -16,8 +16,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::block_on;
-use crate::ledger::state_folder::StateFolder;
+use super::ledger_args::LedgerArgs;
+use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, StateFolder};
+use crate::ledger::{Ledger, PostgresLedger};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::postgres::{Engine, Trust};
 use crate::run::{Coordinator, Parts, Recovery};
 use crate::server::access::{AccessControl, Credentials};
 use crate::server::connections::Limits;
@@ -33,8 +36,8 @@ const FEWEST_CONNECTIONS: u64 = 16;
 
 /// Serves workers (`worker serve`) and clients (`coordinator submit`, `status`, `cancel`).
 ///
-/// All durable state lies in --state: started again with the same folder, after whatever ended it, it goes on with all
-/// unfinished runs. Ctrl-C (or SIGTERM) notifies workers and clients and ends with exit code 130; workers go on with what
+/// All durable state lies in --state, but for the ledger where --ledger names a PostgreSQL server: started again with the
+/// same arguments, after whatever ended it, it goes on with all unfinished runs. Ctrl-C (or SIGTERM) notifies workers and clients and ends with exit code 130; workers go on with what
 /// they have begun and reconnect to the next coordinator on the same address. Serves gRPC with the standard health and
 /// reflection services.
 ///
@@ -68,6 +71,12 @@ pub(crate) struct Args {
     /// Folder of the ledger
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Use a PostgreSQL server that may forget what it acknowledged (fsync off, standbys that lag behind, an older timeline):
+    /// a run may lose commits and pay twice
+    #[arg(long)]
+    engine_may_forget: bool,
     /// Folder or object-store URL for the results [default: results in the state folder]
     #[arg(long, value_name = "DIR")]
     out: Option<String>,
@@ -205,6 +214,30 @@ fn announce(address: SocketAddr, page: &PageAccess, state: &std::path::Path) -> 
     Ok(())
 }
 
+/// Opens the ledger: a file in the state folder, or in the PostgreSQL server that the arguments name. A state folder belongs
+/// to one of the two.
+async fn open_ledger(args: &Args, state: &StateFolder) -> anyhow::Result<Arc<dyn Ledger>> {
+    let (file, record) = (state.join(LEDGER_FILE), state.join(ENGINE_FILE));
+    let Some(address) = args.ledger.address()? else {
+        if record.exists() {
+            let refused: anyhow::Result<_> =
+                Err(anyhow::anyhow!("the ledger of {} is in a PostgreSQL server", args.state.display()));
+            return refused.hint("name the server (--ledger or --ledger-file), or use another state folder");
+        }
+        return Ok(Arc::new(state.ledger()?));
+    };
+    if file.exists() {
+        let refused: anyhow::Result<_> =
+            Err(anyhow::anyhow!("{} has a ledger of its own in {LEDGER_FILE}", args.state.display()));
+        return refused.hint("use another state folder with --ledger");
+    }
+    let trust = Trust::open(&record, args.engine_may_forget)
+        .with_context(|| format!("cannot read {}: delete it if it is damaged", record.display()))?;
+    output::say(&format!("the ledger is in {address}"));
+    let engine = Engine::new(address, trust);
+    Ok(Arc::new(PostgresLedger::open(Arc::new(engine)).await?))
+}
+
 async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let limits = Limits::within(descriptors::ensure(descriptors::FILES + FEWEST_CONNECTIONS)?);
     let mut interrupts = Interrupts::listen()?;
@@ -223,7 +256,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let answers = args.answers.clone().unwrap_or_else(|| state.join(ANSWERS_FILE));
     let answers = Arc::new(ResponseCache::open(&answers)?);
     let coordinator = Coordinator::open(Parts {
-        ledger: Arc::new(state.ledger()?),
+        ledger: open_ledger(args, &state).await?,
         store,
         scratch,
         recovery: Recovery::Grace,

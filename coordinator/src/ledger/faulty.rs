@@ -1,4 +1,4 @@
-//! Test ledger in memory that counts its calls and injects failures.
+//! Test ledger that counts the calls of another one and injects failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,11 +15,18 @@ use super::{
     RunResources, ShardEntry, Swap, Totals,
 };
 
-/// Counts the calls of a [`MemoryLedger`] and lets some fail.
-#[derive(Debug, Default)]
-pub(crate) struct FaultyLedger {
-    pub(crate) inner: MemoryLedger,
+/// Counts the calls of a ledger and lets some fail.
+#[derive(Default)]
+pub(crate) struct FaultyLedger<L = MemoryLedger> {
+    pub(crate) inner: L,
     state: Mutex<State>,
+    before: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl<L> std::fmt::Debug for FaultyLedger<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaultyLedger").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +38,17 @@ struct State {
     finish_attempts: Vec<Instant>,
 }
 
-impl FaultyLedger {
+impl<L> FaultyLedger<L> {
+    /// Wraps `inner`.
+    pub(crate) fn of(inner: L) -> Self {
+        Self { inner, state: Mutex::default(), before: None }
+    }
+
+    /// Calls `before` first, in each call.
+    pub(crate) fn before_each_call(self, before: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { before: Some(Box::new(before)), ..self }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,11 +69,14 @@ impl FaultyLedger {
     }
 
     fn count(&self, step: &'static str) {
+        if let Some(before) = &self.before {
+            before();
+        }
         *self.state().calls.entry(step).or_default() += 1;
     }
 }
 
-impl Ledger for FaultyLedger {
+impl<L: Ledger> Ledger for FaultyLedger<L> {
     fn create_run(&self, run: RunEntry) -> BoxFuture<'_, LedgerResult<Created>> {
         self.count("create_run");
         self.inner.create_run(run)

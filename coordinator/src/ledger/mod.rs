@@ -4,6 +4,7 @@ mod contract;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod memory;
+mod postgres;
 mod sqlite;
 pub mod state_folder;
 #[cfg(test)]
@@ -15,5 +16,6 @@ pub use contract::{
     ShardEntry, Swap, Totals,
 };
 pub use memory::MemoryLedger;
+pub(crate) use postgres::PostgresLedger;
 pub use sqlite::SqliteLedger;
 pub(crate) use timed::TimedLedger;

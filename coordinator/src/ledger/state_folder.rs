@@ -12,6 +12,9 @@ use crate::ledger::{Ledger, LedgerError, SqliteLedger};
 /// File name of the ledger in the folder.
 pub(crate) const LEDGER_FILE: &str = "ledger.sqlite";
 
+/// File name of the record of the PostgreSQL server that holds the ledger instead.
+pub(crate) const ENGINE_FILE: &str = "engine.json";
+
 /// Name of a run's own state folder, in the folder of its results.
 pub(crate) const RUN_STATE: &str = ".coordinator";
 

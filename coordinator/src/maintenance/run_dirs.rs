@@ -13,7 +13,7 @@ use results::run_file::RunFile;
 use results::store::Store;
 
 use crate::ledger::SqliteLedger;
-use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, StateFolder};
+use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, StateFolder};
 use crate::run::removal::{REMOVING, RunStorage, remove_folder, size};
 
 /// A folder with runs.
@@ -28,6 +28,11 @@ impl RunDirs {
     /// Opens the folder. Read-only.
     pub(crate) fn at(folder: &Path) -> anyhow::Result<Self> {
         anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
+        anyhow::ensure!(
+            !folder.join(ENGINE_FILE).is_file(),
+            "the ledger of {} is in a PostgreSQL server: ask the coordinator that serves it",
+            folder.display()
+        );
         Ok(Self { folder: folder.to_owned(), served: folder.join(LEDGER_FILE).is_file() })
     }
 

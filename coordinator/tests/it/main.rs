@@ -9,6 +9,7 @@ mod command;
 #[cfg(all(debug_assertions, unix))]
 mod crash;
 mod doctor;
+mod engine;
 #[cfg(all(debug_assertions, unix))]
 mod failures;
 mod fleet;
@@ -25,6 +26,8 @@ mod model;
 mod older_release;
 mod outage;
 mod parameters;
+#[path = "../../src/postgres/test_server.rs"]
+mod postgres_server;
 #[cfg(unix)]
 mod private;
 mod probe;

@@ -12,12 +12,29 @@ use results::layout::{CORPUS_FILE, RUN_FILE, is_part};
 use results::scan::Part;
 
 use super::report::Check;
+use crate::database::Trouble;
 use super::subject::{ExpectedPart, Subject, committed};
 
 /// Most findings that are listed; the rest is only counted.
 const LISTED: usize = 5;
 
 const RUN_AGAIN: &str = "run the same corpus and configuration again under another --run-id";
+
+/// Checks that the server of the ledger, where there is one, cannot forget what it acknowledges.
+pub(super) fn engine(subject: &Subject) -> Option<Check> {
+    const NAME: &str = "engine";
+    let engine = subject.engine.as_ref()?;
+    Some(match &engine.facts {
+        Err(Trouble::Unavailable(reason) | Trouble::Unusable(reason)) => {
+            Check::failed(NAME, reason, "see that it runs, and that the URL names it")
+        }
+        Ok(facts) => {
+            let dangers: Vec<String> =
+                facts.dangers(engine.seen.as_ref()).iter().map(ToString::to_string).collect();
+            Check::of(NAME, &dangers, facts.summary(), "change the configuration of the server")
+        }
+    })
+}
 
 /// Checks that the ledger opens and contains the run.
 pub(super) fn ledger(subject: &Subject) -> Check {

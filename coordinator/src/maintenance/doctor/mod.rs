@@ -7,6 +7,7 @@ mod report;
 mod subject;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::ids::RunId;
@@ -15,17 +16,20 @@ pub(crate) use report::Report;
 pub(crate) use subject::{Place, places};
 
 use crate::ledger::state_folder::StateFolder;
+use crate::postgres::{Engine, EngineAddress, Trust};
 use subject::Subject;
 
 /// Examines one run.
 pub(crate) async fn examine(place: Place) -> anyhow::Result<Report> {
     let subject = Subject::read(place).await?;
-    let mut checks = vec![
+    let mut checks = vec![];
+    checks.extend(checks::engine(&subject));
+    checks.extend([
         checks::ledger(&subject),
         checks::run_file(&subject),
         checks::plan(&subject),
         checks::corpus(&subject).await,
-    ];
+    ]);
     checks.extend(checks::parts(&subject).await);
     checks.push(checks::orphans(&subject));
     Ok(Report {
@@ -57,13 +61,20 @@ fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
-/// The runs at the path `target`, or the run of the name `target` in the folder `around`.
-pub(crate) fn find(target: &str, around: &Path) -> anyhow::Result<Vec<Place>> {
+/// The server of the ledger, to be read: whether it may forget is a check, and does not keep it from being read.
+pub(crate) fn engine(address: Option<EngineAddress>) -> Option<Arc<Engine>> {
+    address.map(|address| Arc::new(Engine::new(address, Trust::in_memory(true))))
+}
+
+/// The runs at the path `target`, or the run of the name `target` in the folder `around`. `engine`: the server that holds the
+/// ledger of the state folder `target`.
+pub(crate) fn find(target: &str, around: &Path, engine: Option<&Arc<Engine>>) -> anyhow::Result<Vec<Place>> {
     let path = Path::new(target);
     if path.is_dir() {
-        return places(path, None);
+        return places(path, None, engine);
     }
+    anyhow::ensure!(engine.is_none(), "{target} is not a folder: with --ledger, name the state folder of `serve`");
     let run_id: RunId = target.parse().with_context(|| format!("{target} is not a folder"))?;
-    places(around, Some(&run_id))
+    places(around, Some(&run_id), None)
         .with_context(|| format!("{target} is neither a folder nor a run in {}", around.display()))
 }

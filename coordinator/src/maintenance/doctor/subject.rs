@@ -1,6 +1,7 @@
 //! Input of the doctor: a run's folder and its ledger entries. Read-only.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::ids::{PartHash, RunId, ShardIndex};
@@ -9,20 +10,31 @@ use results::layout::{MARK_FILE, RUN_FILE};
 use results::run_file::{RunFile, RunFileError};
 use results::store::{Listed, Store, StoreError};
 
-use crate::ledger::state_folder::{LEDGER_FILE, RUN_STATE, is_taken};
-use crate::ledger::{Ledger, LedgerError, RunEntry, ShardEntry, SqliteLedger};
+use crate::database::Trouble;
+use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, is_taken};
+use crate::ledger::{Ledger, LedgerError, PostgresLedger, RunEntry, ShardEntry, SqliteLedger};
+use crate::postgres::{Engine, EngineFacts, EngineRecord};
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
 
 /// Location of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) run_id: RunId,
     /// The folder of its results.
     pub(crate) folder: PathBuf,
     /// The folder of its ledger, if there is one.
     pub(crate) state: Option<PathBuf>,
+    /// The server that holds the ledger instead.
+    pub(crate) engine: Option<Arc<Engine>>,
+}
+
+/// What the server of the ledger says of itself, and what was seen of it before.
+#[derive(Debug)]
+pub(crate) struct ExaminedEngine {
+    pub(crate) facts: Result<EngineFacts, Trouble>,
+    pub(crate) seen: Option<EngineRecord>,
 }
 
 /// State of a run on disk.
@@ -35,6 +47,7 @@ pub(crate) struct Subject {
     pub(crate) objects: Vec<Listed>,
     /// Files that are being written, or that a killed process left.
     pub(crate) unfinished: Vec<PathBuf>,
+    pub(crate) engine: Option<ExaminedEngine>,
     pub(crate) ledger: Option<Result<Recorded, LedgerError>>,
     pub(crate) run_file: Result<RunFile, RunFileError>,
 }
@@ -55,9 +68,19 @@ pub(crate) struct ExpectedPart {
 }
 
 /// The runs at `path`: a run's own folder, a state folder of `serve`, or a folder with runs. `which`: this one alone.
-pub(crate) fn places(path: &Path, which: Option<&RunId>) -> anyhow::Result<Vec<Place>> {
+/// `engine`: the server that holds the ledger of this state folder.
+pub(crate) fn places(
+    path: &Path,
+    which: Option<&RunId>,
+    engine: Option<&Arc<Engine>>,
+) -> anyhow::Result<Vec<Place>> {
     anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
-    let served = path.join(LEDGER_FILE).is_file();
+    anyhow::ensure!(
+        engine.is_some() || !path.join(ENGINE_FILE).is_file(),
+        "the ledger of {} is in a PostgreSQL server: name it with --ledger or --ledger-file",
+        path.display()
+    );
+    let served = engine.is_some() || path.join(LEDGER_FILE).is_file();
     if !served && is_run(path) {
         let whole = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
         let name = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -74,7 +97,8 @@ pub(crate) fn places(path: &Path, which: Option<&RunId>) -> anyhow::Result<Vec<P
             continue;
         }
         if served {
-            found.push(at(run_id, folder, Some(path.to_owned())));
+            let state = Some(path.to_owned());
+            found.push(Place { run_id, folder, state, engine: engine.cloned() });
         } else if is_run(&folder) {
             let state = own_state(&folder);
             found.push(at(run_id, folder, state));
@@ -90,7 +114,7 @@ pub(crate) fn places(path: &Path, which: Option<&RunId>) -> anyhow::Result<Vec<P
 }
 
 fn at(run_id: RunId, folder: PathBuf, state: Option<PathBuf>) -> Place {
-    Place { run_id, folder, state }
+    Place { run_id, folder, state, engine: None }
 }
 
 fn own_state(folder: &Path) -> Option<PathBuf> {
@@ -109,12 +133,20 @@ impl Subject {
         let active = place.state.as_deref().is_some_and(is_taken);
         let objects = store.list().await?;
         let unfinished = unfinished(&place.folder);
-        let ledger = match &place.state {
-            None => None,
-            Some(state) => Some(read_ledger(&state.join(LEDGER_FILE), &place.run_id).await),
+        let engine = match (&place.engine, &place.state) {
+            (Some(engine), Some(state)) => Some(ExaminedEngine {
+                facts: engine.facts().await,
+                seen: EngineRecord::load(&state.join(ENGINE_FILE)).unwrap_or_default(),
+            }),
+            _ => None,
+        };
+        let ledger = match (&place.engine, &place.state) {
+            (Some(engine), _) => Some(read_engine(engine, &place.run_id).await),
+            (None, None) => None,
+            (None, Some(state)) => Some(read_ledger(&state.join(LEDGER_FILE), &place.run_id).await),
         };
         let run_file = RunFile::load(&store).await;
-        Ok(Self { place, store, active, objects, unfinished, ledger, run_file })
+        Ok(Self { place, store, active, objects, unfinished, engine, ledger, run_file })
     }
 
     /// The run's entries in the ledger, where there are any.
@@ -172,6 +204,15 @@ async fn read_ledger(path: &Path, run_id: &RunId) -> Result<Recorded, LedgerErro
     }
     let ledger = SqliteLedger::open_read_only(path)?;
     ledger.check().await?;
+    recorded(&ledger, run_id).await
+}
+
+async fn read_engine(engine: &Arc<Engine>, run_id: &RunId) -> Result<Recorded, LedgerError> {
+    let ledger = PostgresLedger::open_read_only(Arc::clone(engine)).await?;
+    recorded(&ledger, run_id).await
+}
+
+async fn recorded(ledger: &dyn Ledger, run_id: &RunId) -> Result<Recorded, LedgerError> {
     let entry = ledger.run(run_id).await?;
     let mut shards: Vec<ShardEntry> = Vec::new();
     if entry.is_some() {
