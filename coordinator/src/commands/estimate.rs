@@ -87,11 +87,10 @@ impl Bill {
         let calls = counted.questions - counted.known;
         let tokens = counted.prompt_tokens + counted.answer_tokens;
         let cost_usd = config.model().and_then(|model| cost(&model.price, counted));
-        let minutes = |amount: u64, limit: Option<u64>| limit.map(|limit| amount as f64 / limit as f64);
         let limits = config.limits.budget();
-        let by_requests = minutes(calls, limits.requests_per_minute.known());
-        let by_tokens = minutes(tokens, limits.tokens_per_minute.known());
-        let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max).map(|minutes| minutes * 60.0);
+        let by_requests = limits.requests_a_second().map(|limit| calls as f64 / limit);
+        let by_tokens = limits.tokens_per_minute.known().map(|limit| tokens as f64 / limit as f64 * 60.0);
+        let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max);
         let worst_cost_usd = cost_usd.map(|cost| cost * f64::from(config.max_attempts));
         Self { calls, tokens, cost_usd, worst_cost_usd, seconds }
     }

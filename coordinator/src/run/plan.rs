@@ -82,11 +82,13 @@ pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash
 }
 
 /// Keys that do not affect outcomes: a difference in them is allowed.
-const UNHASHED: [&str; 12] = [
+const UNHASHED: [&str; 14] = [
     "fleet",
     "spend",
     "limits.requests_per_minute",
+    "limits.requests_per_second",
     "limits.tokens_per_minute",
+    "limits.cached_tokens_count",
     "limits.concurrency",
     "proposer.timeout_seconds",
     "proposer.connect_timeout_seconds",

@@ -19,7 +19,7 @@ pub use stored::StoredConfig;
 
 use crate::api_server::KubernetesRelease;
 use crate::api_server::SchemaDepth;
-use crate::budget::{BudgetLimits, Limit};
+use crate::budget::{BudgetLimits, CachedTokens, Limit};
 use crate::ids::ConfigHash;
 use crate::outcome::Gate;
 use crate::scanner::{Scanner, Scanners};
@@ -248,8 +248,14 @@ pub struct Limits {
     pub record_steps: u64,
     /// Calls a minute that the provider allows, over all workers and runs.
     pub requests_per_minute: Limit,
+    /// Calls a second that the provider allows.
+    #[serde(skip_serializing_if = "is_auto")]
+    pub requests_per_second: Limit,
     /// Tokens a minute that the provider allows.
     pub tokens_per_minute: Limit,
+    /// Whether tokens that the provider had in its cache use the limit of tokens.
+    #[serde(skip_serializing_if = "is_true")]
+    pub cached_tokens_count: bool,
     /// Calls in flight that the provider allows.
     pub concurrency: Limit,
 }
@@ -265,10 +271,24 @@ impl Default for Limits {
             record_bytes: 16 << 20,
             record_steps: 200_000_000,
             requests_per_minute: Limit::Auto,
+            requests_per_second: Limit::Auto,
             tokens_per_minute: Limit::Auto,
+            cached_tokens_count: true,
             concurrency: Limit::Auto,
         }
     }
+}
+
+/// Left out of a run's text where it is the default: runs that do not set it keep their hash.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_auto(limit: &Limit) -> bool {
+    matches!(limit, Limit::Auto)
+}
+
+/// As [`is_auto`].
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 /// What a run may spend on a model, and before whom it is served. Decides no outcome: a run that has spent what it may
@@ -342,7 +362,7 @@ impl RunConfig {
     }
 
     /// The numbers without a check of their own: key, value, and the range that is allowed.
-    fn numbers(&self) -> [(&'static str, u64, (u64, u64)); 13] {
+    fn numbers(&self) -> [(&'static str, u64, (u64, u64)); 14] {
         let limits = &self.limits;
         let known = |limit: Limit| limit.known().unwrap_or(1);
         let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
@@ -359,6 +379,7 @@ impl RunConfig {
             ("limits.record_bytes", size(limits.record_bytes), (1, 256 << 20)),
             ("limits.record_steps", limits.record_steps, (1_000, 1_000_000_000_000)),
             ("limits.requests_per_minute", known(limits.requests_per_minute), (1, 100_000_000)),
+            ("limits.requests_per_second", known(limits.requests_per_second), (1, 1_000_000)),
             ("limits.tokens_per_minute", known(limits.tokens_per_minute), (1, 1_000_000_000_000)),
             ("limits.concurrency", known(limits.concurrency), (1, 100_000)),
             ("spend.max_requests", self.spend.max_requests, (0, 1_000_000_000_000)),
@@ -416,7 +437,9 @@ impl RunConfig {
         canonical.proposer.outage_minutes = patient.outage_minutes;
         canonical.proposer.max_failed_share = patient.max_failed_share;
         canonical.limits.requests_per_minute = Limit::Auto;
+        canonical.limits.requests_per_second = Limit::Auto;
         canonical.limits.tokens_per_minute = Limit::Auto;
+        canonical.limits.cached_tokens_count = true;
         canonical.limits.concurrency = Limit::Auto;
         // Struct fields keep their order and maps are ordered: equal configurations give equal text.
         ConfigHash::of(&serde_json::to_vec(&canonical).unwrap_or_default())
@@ -450,7 +473,9 @@ impl Limits {
     pub const fn budget(&self) -> BudgetLimits {
         BudgetLimits {
             requests_per_minute: self.requests_per_minute,
+            requests_per_second: self.requests_per_second,
             tokens_per_minute: self.tokens_per_minute,
+            cached_tokens: if self.cached_tokens_count { CachedTokens::Counted } else { CachedTokens::Free },
             concurrency: self.concurrency,
         }
     }
@@ -467,6 +492,8 @@ mod tests {
         config.fleet.shard_size = 7;
         assert_eq!(config.hash(), hash);
         config.limits.requests_per_minute = Limit::at(480);
+        config.limits.requests_per_second = Limit::at(30);
+        config.limits.cached_tokens_count = false;
         config.proposer.timeout_seconds = 7;
         config.spend.max_requests = 10;
         assert_eq!(config.hash(), hash);
