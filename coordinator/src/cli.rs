@@ -50,6 +50,8 @@ enum Command {
     Runs(commands::runs::Args),
     /// Inspect, export, import and prune cached answers of models
     Answers(commands::answers::Args),
+    /// List and cancel batches at providers
+    Batches(commands::batches::Args),
     /// Examine a run where it lies
     ///
     /// Checks the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced files.
@@ -113,6 +115,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
         Command::Runs(args) => commands::runs::run(&args),
+        Command::Batches(args) => commands::batches::run(&args),
         Command::Answers(args) => commands::answers::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),

@@ -80,6 +80,10 @@ struct Bill {
     worst_cost_usd: Option<f64>,
     /// Least time at the known limits; `None` where no limit is known.
     seconds: Option<f64>,
+    /// The files of questions that batches would need.
+    batch_files: u64,
+    /// The longest time of a batch.
+    batch_hours: u32,
 }
 
 impl Bill {
@@ -92,7 +96,9 @@ impl Bill {
         let by_tokens = limits.tokens_per_minute.known().map(|limit| tokens as f64 / limit as f64 * 60.0);
         let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max);
         let worst_cost_usd = cost_usd.map(|cost| cost * f64::from(config.max_attempts));
-        Self { calls, tokens, cost_usd, worst_cost_usd, seconds }
+        let (batch_files, batch_hours) =
+            (calls.div_ceil(config.batch.file_lines.max(1).into()), config.batch.window_hours);
+        Self { calls, tokens, cost_usd, worst_cost_usd, seconds, batch_files, batch_hours }
     }
 
     fn json(&self, counted: &Estimate) -> Value {
@@ -108,6 +114,7 @@ impl Bill {
             "cost_usd": self.cost_usd,
             "worst_cost_usd": self.worst_cost_usd,
             "seconds": self.seconds,
+            "batch": {"files": self.batch_files, "hours": self.batch_hours},
         })
     }
 
@@ -133,7 +140,9 @@ impl Bill {
         };
         format!(
             "{} records for {model}: {} calls\n  {} prompts, {} of them answered already; {} records share the prompt \
-             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: {cost}\n  time: {time}\n",
+             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: {cost}\n  time: {time}\n  by \
+             batches (proposer.delivery: batch): files of questions: {}, each within {} h, at the provider's price of batches; \
+             further attempts live\n",
             counted.records,
             self.calls,
             counted.questions,
@@ -143,6 +152,8 @@ impl Bill {
             self.tokens,
             counted.prompt_tokens,
             counted.answer_tokens,
+            self.batch_files,
+            self.batch_hours,
         )
     }
 }

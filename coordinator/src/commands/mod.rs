@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) mod answers;
+pub(crate) mod batches;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -21,6 +22,7 @@ pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod synth;
 
+mod by_batches;
 mod follow;
 mod run_id;
 

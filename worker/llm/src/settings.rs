@@ -40,6 +40,7 @@ pub fn defaults() -> serde_json::Result<Value> {
     }
     if let Some(proposer) = tree.get_mut("proposer").and_then(Value::as_object_mut) {
         proposer.insert("program".to_owned(), serde_json::to_value(&run.proposer.program)?);
+        proposer.insert("delivery".to_owned(), serde_json::to_value(run.proposer.delivery)?);
     }
     if let Some(limits) = tree.get_mut("limits").and_then(Value::as_object_mut) {
         limits
@@ -47,6 +48,7 @@ pub fn defaults() -> serde_json::Result<Value> {
         limits.insert("cached_tokens_count".to_owned(), Value::Bool(run.limits.cached_tokens_count));
     }
     if let Some(keys) = tree.as_object_mut() {
+        keys.insert("batch".to_owned(), serde_json::to_value(run.batch)?);
         keys.insert(DETECTOR.to_owned(), serde_json::to_value(run.detector)?);
         keys.insert(PROGRAMS.to_owned(), Value::Object(Map::new()));
     }

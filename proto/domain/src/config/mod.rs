@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod batch;
 mod detector;
 mod error;
 mod model;
@@ -11,6 +12,7 @@ mod ranges;
 mod scanners;
 mod stored;
 
+pub use batch::{AfterWindow, BatchConfig, Delivery};
 pub use detector::DetectorConfig;
 pub use error::InvalidConfig;
 pub use model::{AnswerFormat, ModelConfig, ProposerConfig, ProposerMode, is_program_name};
@@ -61,6 +63,9 @@ pub struct RunConfig {
     pub limits: Limits,
     /// What a run may spend on a model. Decides no outcome.
     pub spend: SpendConfig,
+    /// How batches are submitted and waited for, under `proposer.delivery: batch`.
+    #[serde(skip_serializing_if = "BatchConfig::is_default")]
+    pub batch: BatchConfig,
     /// Whether the results hold the secrets of the documents; else they hold masks.
     pub store_secrets: bool,
 }
@@ -324,6 +329,7 @@ impl Default for RunConfig {
             fleet: FleetConfig::default(),
             limits: Limits::default(),
             spend: SpendConfig::default(),
+            batch: BatchConfig::default(),
             store_secrets: false,
         }
     }
@@ -358,6 +364,7 @@ impl RunConfig {
         if !(0.0..=1e9).contains(&self.spend.max_cost_usd) {
             return refuse("spend.max_cost_usd", "must be a number from 0 to 1000000000");
         }
+        self.batch.check()?;
         self.check_models()
     }
 
@@ -397,6 +404,16 @@ impl RunConfig {
             ProposerMode::Vllm => ["vllm.model", "vllm.price"],
         };
         self.model().map_or(Ok(()), |model| model.check_asked(keys, self.spend.max_cost_usd))?;
+        if self.proposer.delivery == Delivery::Batch {
+            let refuse =
+                |reason: &str| Err(InvalidConfig { key: "proposer.delivery", reason: reason.to_owned() });
+            if self.model().is_none() {
+                return refuse("must be live where the rules or a program propose");
+            }
+            if self.spend.refresh {
+                return refuse("must be live where spend.refresh asks again for what was answered before");
+            }
+        }
         let by_rules = self.proposer.mode == ProposerMode::Rules;
         if by_rules != self.guardrails.is_for_models() {
             return Ok(());
@@ -436,6 +453,8 @@ impl RunConfig {
         canonical.proposer.retry_seconds = patient.retry_seconds;
         canonical.proposer.outage_minutes = patient.outage_minutes;
         canonical.proposer.max_failed_share = patient.max_failed_share;
+        canonical.proposer.delivery = patient.delivery;
+        canonical.batch = BatchConfig::default();
         canonical.limits.requests_per_minute = Limit::Auto;
         canonical.limits.requests_per_second = Limit::Auto;
         canonical.limits.tokens_per_minute = Limit::Auto;
@@ -494,6 +513,8 @@ mod tests {
         config.limits.requests_per_minute = Limit::at(480);
         config.limits.requests_per_second = Limit::at(30);
         config.limits.cached_tokens_count = false;
+        config.proposer.delivery = Delivery::Batch;
+        config.batch.poll_seconds = 7;
         config.proposer.timeout_seconds = 7;
         config.spend.max_requests = 10;
         assert_eq!(config.hash(), hash);

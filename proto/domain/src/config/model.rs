@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::batch::Delivery;
 use super::error::InvalidConfig;
 use crate::budget::Price;
 
@@ -14,6 +15,9 @@ pub struct ProposerConfig {
     /// The program that `mode: command` asks, by its name in the settings of the workers: no run says what is started.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub program: String,
+    /// How the first question about each record goes to the model.
+    #[serde(skip_serializing_if = "Delivery::is_live")]
+    pub delivery: Delivery,
     /// Longest one call may take, in seconds.
     pub timeout_seconds: u32,
     /// Longest a connection may take to be made, in seconds.
@@ -135,6 +139,7 @@ impl Default for ProposerConfig {
         Self {
             mode: ProposerMode::default(),
             program: String::new(),
+            delivery: Delivery::default(),
             timeout_seconds: 60,
             connect_timeout_seconds: 10,
             first_byte_timeout_seconds: 60,
