@@ -25,10 +25,6 @@ const KNOWN_CUT: f64 = 0.9;
 /// account, or the limit is wrong.
 const TRUSTED: f64 = 0.8;
 
-/// Shortest holding time in waits that a refusal asks for: where they are caught up on, and where they are lost.
-const WAITS: f64 = 3.0;
-const LOST_WAITS: f64 = 25.0;
-
 /// Fewest units that pass before the limit is probed again.
 const HOLD_UNITS: f64 = 150.0;
 
@@ -96,9 +92,7 @@ impl Learner {
         };
         let rate = self.known().filter(|known| (TRUSTED..1.1).contains(&(rate / known))).unwrap_or(rate);
         // The cost of a probe determines how often it is made.
-        // What passes in a wait is lost where the provider's burst is too short to catch up.
-        let waits = if self.haste_fails { LOST_WAITS } else { WAITS };
-        let hold = HOLD.max(HOLD_UNITS * self.size / rate).max(waits * wait);
+        let hold = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
         let before = self.before(rate);
         self.earlier = self.measured;
         let drop = match self.dropped {

@@ -49,9 +49,6 @@ const HASTE: f64 = 1.25;
 /// Burst in seconds, so that tasks that wake up late waste no share of the limit.
 const BURST: Seconds = 0.1;
 
-/// The same where the provider's burst is short.
-const SHORT_BURST: Seconds = 0.05;
-
 /// How late a call may start without delaying the next one, where the provider's burst may be a single call.
 const LATENESS: Seconds = 0.003;
 
@@ -198,9 +195,6 @@ impl Learner {
             // The allowance during a long wait is unknown, so the measurement leaves it out.
             full.at += now - since;
             self.skipped = true;
-        } else if let Some(full) = self.full.as_mut().filter(|_| self.haste_fails) {
-            // With a short burst hardly any of the allowance of a wait is left after it.
-            full.at += now - since;
         }
         self.hold_until += now - since;
         self.grown_at = now;
@@ -319,11 +313,8 @@ impl Learner {
 
     fn apply(&mut self, now: Seconds) {
         let pace = if self.catching_up { self.pace * HASTE } else { self.pace };
-        let late = self.size + pace * LATENESS;
         if self.even {
-            self.bucket.set(now, pace * EVEN, late);
-        } else if self.haste_fails {
-            self.bucket.set(now, pace, (pace * SHORT_BURST).max(late));
+            self.bucket.set(now, pace * EVEN, self.size + pace * LATENESS);
         } else {
             // At least a call and a quarter: at a low pace every late call would waste a share of the limit.
             self.bucket.set(now, pace, (pace * BURST).max(self.size * LATE));
