@@ -50,7 +50,9 @@ enum Command {
     /// List runs, and remove runs that have ended
     Runs(commands::runs::Args),
     /// Inspect, export, import and prune cached answers of models
-    Answers(commands::answers::Args),
+    Answers(commands::models::answers::Args),
+    /// List and cancel batches at providers
+    Batches(commands::models::batches::Args),
     /// Examine a run where it lies
     ///
     /// Checks the ledger, run.json, every part's length and hash, every row's place, the corpus, and unreferenced files.
@@ -66,7 +68,7 @@ enum Command {
     /// Estimate what a model will cost before anything is spent
     ///
     /// Reads the corpus, builds every prompt that would be sent, and counts calls, tokens, US dollars and time.
-    Estimate(commands::estimate::Args),
+    Estimate(commands::models::estimate::Args),
     /// Measure the rate limits and the latency of a provider of models
     ///
     /// Without --find: steps of so many calls in flight; for each latency (of single calls, no wait and no retry in it),
@@ -83,7 +85,7 @@ enum Command {
     /// from the environment variable that the configuration names. Whatever bound is reached first ends the probe, and so
     /// does Ctrl-C (a second one does not wait for calls in flight): what was measured is written either way. Exit code 0:
     /// done, or a bound was reached; 2: it failed (a wrong key ends it at once); 130: interrupted.
-    Probe(commands::probe::Args),
+    Probe(commands::models::probe::Args),
     /// Write a synthetic corpus of any size
     Synth(commands::synth::Args),
     /// Make a finished run of published JSON files
@@ -115,11 +117,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::run(&args, quiet),
         Command::Cancel(args) => commands::cancel::run(&args),
         Command::Runs(args) => commands::runs::run(&args),
-        Command::Answers(args) => commands::answers::run(&args),
+        Command::Batches(args) => commands::models::batches::run(&args),
+        Command::Answers(args) => commands::models::answers::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),
-        Command::Estimate(args) => commands::estimate::run(&args, quiet),
-        Command::Probe(args) => commands::probe::run(&args, quiet),
+        Command::Estimate(args) => commands::models::estimate::run(&args, quiet),
+        Command::Probe(args) => commands::models::probe::run(&args, quiet),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Config(args) => commands::config::run(&args),

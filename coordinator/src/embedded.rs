@@ -13,6 +13,7 @@ use domain::ids::{AnswerKey, WorkerName};
 use llm::providers::{Destination, Providers};
 use proto::channel::CoordinatorAddress;
 use worker::estimate::Estimator;
+use worker::questions::FirstQuestions;
 use worker::server_judge::{Definitions, definitions};
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
@@ -20,6 +21,7 @@ use crate::client::Reader;
 
 pub use worker::estimate::Estimate;
 pub use worker::programs::{self, Proposers};
+pub use worker::questions::FirstQuestion;
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
 pub use worker::session::Tool;
 
@@ -153,6 +155,20 @@ pub fn reader(args: &CorpusArgs, config: &RunConfig) -> Reader<Intake> {
         let summary = corpus::read(&source, &config, each)?;
         Ok(Intake { documents: summary.documents, records: summary.records })
     })
+}
+
+/// Passes the first question about each record of the corpus to `each`; equal ones come as often as records have them.
+pub fn first_questions<E: From<corpus::CorpusError>>(
+    args: &CorpusArgs,
+    config: &RunConfig,
+    destination: Destination,
+    each: &mut dyn FnMut(FirstQuestion) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut questions = FirstQuestions::new(config.clone(), destination);
+    corpus::read::<E>(&args.source(), config, &mut |record, document| {
+        questions.add(record, document).into_iter().try_for_each(&mut *each)
+    })?;
+    questions.flush().into_iter().try_for_each(each)
 }
 
 /// Estimates the LLM calls to `destination` that the corpus needs under `config`, without those that `is_known` finds in the response

@@ -3,6 +3,7 @@
 #[macro_use]
 mod sim;
 
+mod batches;
 pub mod cli;
 pub mod client;
 mod clock;

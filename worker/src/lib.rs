@@ -10,6 +10,7 @@ mod findings;
 mod gateway_client;
 pub mod pipeline;
 pub mod programs;
+pub mod questions;
 mod remote;
 mod repair;
 mod replay;

@@ -9,7 +9,7 @@ use llm::price::List;
 
 use super::block_on;
 use super::ledger_args::LedgerArgs;
-use super::model_check::ModelCheck;
+use super::models::model_check::ModelCheck;
 use crate::maintenance::doctor;
 use crate::settings::{ConfigArgs, checked};
 

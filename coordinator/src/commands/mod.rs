@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) mod answers;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -11,10 +10,8 @@ pub(crate) mod config;
 pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod drain;
-pub(crate) mod estimate;
 pub(crate) mod import;
-mod model_check;
-pub(crate) mod probe;
+pub(crate) mod models;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;

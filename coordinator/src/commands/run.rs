@@ -12,7 +12,7 @@ use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::usage::Usage;
 use cli_support::{Exit, descriptors, output};
-use domain::config::RunConfig;
+use domain::config::{Delivery, RunConfig};
 use domain::ids::RunId;
 use domain::run::RunState;
 use llm::settings::Settings;
@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use results::store::Store;
 
+use super::models::by_batches::ByBatches;
 use super::{block_on, follow::follow, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{
@@ -48,7 +49,7 @@ use crate::view::summary::{Summary, used};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    corpus: CorpusArgs,
+    pub(super) corpus: CorpusArgs,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
@@ -163,6 +164,12 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let answers = Arc::new(open_answers(args, &store, &config)?);
     let ledger = Arc::new(state.ledger()?);
     let mut before = ledger.run(run_id).await?;
+    let is_over =
+        before.as_ref().is_some_and(|run| run.state.has_ended() || run.state == RunState::Finishing);
+    if config.proposer.delivery == Delivery::Batch && !is_over {
+        let by_batches = ByBatches { args, run_id, config: &config, providers: &machine.providers, quiet };
+        by_batches.deliver(&answers, answers_path(args, &store, &config), &mut interrupts).await?;
+    }
     let coordinator = Coordinator::open(Parts {
         ledger,
         store,

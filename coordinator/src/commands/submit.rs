@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use cli_support::failure::WithHint as _;
 use cli_support::{Exit, output};
-use domain::config::Documents;
+use domain::config::{Delivery, Documents};
 use domain::ids::RunId;
 use proto::channel::Access;
 
@@ -45,6 +46,13 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let config = run_checked(&resolved)?.run;
     if let Some(end) = end_of_model(&resolved)?.filter(|_| !quiet) {
         output::say(&end);
+    }
+    if config.proposer.delivery == Delivery::Batch {
+        let refused: anyhow::Result<Exit> = Err(anyhow::anyhow!(
+            "proposer.delivery is batch: a coordinator that serves has no keys to submit batches with"
+        ));
+        return refused
+            .hint("use `coordinator run`, whose answers later runs find, or set proposer.delivery to live");
     }
     if let Some(unsent) = unsent(&resolved).filter(|_| !quiet) {
         output::say(&unsent);

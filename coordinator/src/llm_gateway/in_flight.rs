@@ -406,14 +406,16 @@ impl GatewayState {
 
     /// Signal of a result to the rate limiter. A billed failure counts as an answer.
     fn signal(&self, ended: &CallResult) -> Signal {
-        let tokens = ended.usage.total as f64;
+        let tracker = self.trackers.get(&ended.run_id);
+        let policy = tracker.and_then(|tracker| tracker.policy.as_ref());
+        let limits = policy.map(|policy| policy.limits).unwrap_or_default();
+        let tokens = limits.metered(&ended.usage) as f64;
         match &ended.outcome {
             CallOutcome::Answered(answer) => {
-                Signal::Answered { tokens: if tokens > 0.0 { tokens } else { answer.usage.total as f64 } }
+                let told = limits.metered(&answer.usage) as f64;
+                Signal::Answered { tokens: if tokens > 0.0 { tokens } else { told } }
             }
             CallOutcome::Throttled { retry_after, tokens, .. } => {
-                let tracker = self.trackers.get(&ended.run_id);
-                let policy = tracker.and_then(|tracker| tracker.policy.as_ref());
                 // A longer wait is tried from time to time: it may be a mistake, or a limit that was raised.
                 let longest = policy.map_or(UNKNOWN_CALL_S, |policy| policy.retry_s);
                 Signal::Throttled {

@@ -82,12 +82,16 @@ pub(crate) fn same_corpus(known: &RunPlan, records: u64, corpus_hash: CorpusHash
 }
 
 /// Keys that do not affect outcomes: a difference in them is allowed.
-const UNHASHED: [&str; 12] = [
+const UNHASHED: [&str; 16] = [
     "fleet",
     "spend",
     "limits.requests_per_minute",
+    "limits.requests_per_second",
     "limits.tokens_per_minute",
+    "limits.cached_tokens_count",
     "limits.concurrency",
+    "batch",
+    "proposer.delivery",
     "proposer.timeout_seconds",
     "proposer.connect_timeout_seconds",
     "proposer.first_byte_timeout_seconds",

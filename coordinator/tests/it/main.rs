@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod batches;
 mod cli;
 mod command;
 #[cfg(all(debug_assertions, unix))]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::secret::Secret;
-use mock_llm::{Allowed, Answers, Latency, Provider, Settings, serve};
+use mock_llm::{Allowed, Answers, BatchSettings, Cached, HeaderStyle, Latency, Provider, Settings, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -20,7 +20,9 @@ pub(crate) struct Mock {
 pub(crate) fn plain() -> Settings {
     Settings {
         allowed: Allowed::default(),
-        silent: false,
+        style: HeaderStyle::default(),
+        cached: Cached::default(),
+        batches: BatchSettings::default(),
         latency: latency("0.001"),
         faults: "".parse().unwrap(),
         answers: answers(|_| "OK".to_owned()),
@@ -46,7 +48,7 @@ impl Mock {
         let key = key.map(|key| Secret::new(key.to_owned()));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let provider = Provider::guarded(settings, key.as_ref());
+        let provider = Provider::guarded(settings, key.as_ref()).unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
         runtime.spawn(serve(listener, provider.clone(), std::future::pending()));

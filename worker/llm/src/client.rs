@@ -249,7 +249,7 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
 }
 
 /// What arrives of a body, and why that is not all of it.
-async fn body(mut response: Response, limit: usize) -> (Vec<u8>, Option<Failure>) {
+pub(crate) async fn body(mut response: Response, limit: usize) -> (Vec<u8>, Option<Failure>) {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
@@ -266,7 +266,7 @@ async fn body(mut response: Response, limit: usize) -> (Vec<u8>, Option<Failure>
     }
 }
 
-fn http(provider: &Provider, timeouts: Timeouts) -> Result<reqwest::Client, TlsError> {
+pub(crate) fn http(provider: &Provider, timeouts: Timeouts) -> Result<reqwest::Client, TlsError> {
     // An error means that an earlier client has installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
@@ -290,7 +290,7 @@ fn http(provider: &Provider, timeouts: Timeouts) -> Result<reqwest::Client, TlsE
 }
 
 /// An error with its causes in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -35,18 +35,27 @@ impl RateHeaders {
     /// Reads the headers; one that is not valid counts as absent. `now` turns a date into a wait.
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let left = |what: &str| Left {
-            limit: text(&format!("x-ratelimit-limit{what}")).and_then(|text| text.parse().ok()),
-            remaining: text(&format!("x-ratelimit-remaining{what}")).and_then(|text| text.parse().ok()),
-            reset: text(&format!("x-ratelimit-reset{what}")).and_then(|text| reset(text, now)),
+        let left = |[limit, remaining, until]: [String; 3]| Left {
+            // 0 and -1 stand for a limit that is not set.
+            limit: text(&limit).and_then(count).filter(|limit| *limit > 0),
+            remaining: text(&remaining).and_then(count),
+            reset: text(&until).and_then(|text| reset(text, now)),
+        };
+        let openai = |what: &str| {
+            left(["limit", "remaining", "reset"].map(|part| format!("x-ratelimit-{part}{what}")))
+        };
+        let anthropic = |what: &str| {
+            left(["limit", "remaining", "reset"].map(|part| format!("anthropic-ratelimit-{what}-{part}")))
         };
         // Without a name it is the limit on calls, of a period that may be a day: how many it allows is not believed.
-        let (named, unnamed) = (left("-requests"), left(""));
+        let unnamed = Left { limit: None, ..openai("") };
+        let requests = [openai("-requests"), openai("-project-requests"), anthropic("requests")];
+        let tokens = [openai("-tokens"), openai("-project-tokens"), anthropic("tokens")];
         let exact = text("retry-after-ms").and_then(|text| seconds(text, 1e-3));
         Self {
             retry_after: exact.or_else(|| text("retry-after").and_then(|text| retry_after(text, now))),
-            requests: if named == Left::default() { Left { limit: None, ..unnamed } } else { named },
-            tokens: left("-tokens"),
+            requests: tightest(requests).unwrap_or(unnamed),
+            tokens: tightest(tokens).unwrap_or_default(),
         }
     }
 
@@ -63,6 +72,26 @@ impl RateHeaders {
         }
         self
     }
+}
+
+/// Of the limits that count at the same time (of an organisation, and of a project in it), the lowest; of their states, the one
+/// with the least left.
+fn tightest(all: [Left; 3]) -> Option<Left> {
+    let said = || all.iter().copied().filter(|left| *left != Left::default());
+    let state =
+        said().min_by_key(|left| (left.remaining.unwrap_or(u64::MAX), std::cmp::Reverse(left.reset)))?;
+    Some(Left { limit: said().filter_map(|left| left.limit).min(), ..state })
+}
+
+/// Parses a count, which some providers write with a fraction; a negative one stands for a limit that is not set.
+fn count(text: &str) -> Option<u64> {
+    if let Ok(whole) = text.parse() {
+        return Some(whole);
+    }
+    let number: f64 = text.parse().ok().filter(|number| (0.0..1e15).contains(number))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range")]
+    let whole = number as u64;
+    Some(whole)
 }
 
 /// The wait that the body of a refusal asks for: `retryDelay` of Google, the headers that `OpenRouter` passes on, or a sentence.
@@ -95,7 +124,7 @@ pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     seconds(text, 1.0).or_else(|| until(text, now))
 }
 
-/// Parses `x-ratelimit-reset-*`: `6m0s`, `1s`, `20ms`, seconds, a date, or seconds or milliseconds since 1970.
+/// Parses `x-ratelimit-reset-*`: `6m0s`, `1s`, `20ms`, seconds, a date of either form, or seconds or milliseconds since 1970.
 pub fn reset(text: &str, now: SystemTime) -> Option<Duration> {
     let plain = seconds(text, 1.0);
     if plain == Some(LONGEST)
@@ -118,7 +147,7 @@ fn seconds(text: &str, unit: f64) -> Option<Duration> {
 }
 
 fn until(text: &str, now: SystemTime) -> Option<Duration> {
-    let date = httpdate::parse_http_date(text).ok()?;
+    let date = httpdate::parse_http_date(text).ok().or_else(|| humantime::parse_rfc3339_weak(text).ok())?;
     Some(date.duration_since(now).unwrap_or_default().min(LONGEST))
 }
 
@@ -212,6 +241,76 @@ mod tests {
             Left { limit: Some(480), remaining: Some(0), reset: Some(Duration::from_millis(125)) }
         );
         assert_eq!(read.tokens, Left::default());
+    }
+
+    fn read(pairs: &[(&'static str, &'static str)], now: SystemTime) -> RateHeaders {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
+        RateHeaders::read(&headers, now)
+    }
+
+    #[test]
+    fn limits_come_in_many_styles() {
+        let now = at(1_763_929_952);
+        let minute = Some(Duration::from_secs(60));
+        for (pairs, requests, tokens) in [
+            (&[][..], Left::default(), Left::default()),
+            (
+                &[("x-ratelimit-limit-requests", "0"), ("x-ratelimit-limit-tokens", "-1")],
+                Left::default(),
+                Left::default(),
+            ),
+            (
+                &[("x-ratelimit-limit-requests", "480.0"), ("x-ratelimit-remaining-requests", "3.7")],
+                Left { limit: Some(480), remaining: Some(3), reset: None },
+                Left::default(),
+            ),
+            (
+                &[
+                    ("x-ratelimit-limit-tokens", "150000000"),
+                    ("x-ratelimit-remaining-tokens", "149984992"),
+                    ("x-ratelimit-reset-tokens", "6ms"),
+                    ("x-ratelimit-limit-project-tokens", "1000000"),
+                    ("x-ratelimit-remaining-project-tokens", "0"),
+                    ("x-ratelimit-reset-project-tokens", "60s"),
+                ],
+                Left::default(),
+                Left { limit: Some(1_000_000), remaining: Some(0), reset: minute },
+            ),
+            (
+                &[
+                    ("anthropic-ratelimit-requests-limit", "50"),
+                    ("anthropic-ratelimit-requests-remaining", "0"),
+                    ("anthropic-ratelimit-requests-reset", "2025-11-23T20:33:32Z"),
+                    ("anthropic-ratelimit-tokens-limit", "40000"),
+                ],
+                Left { limit: Some(50), remaining: Some(0), reset: minute },
+                Left { limit: Some(40_000), ..Left::default() },
+            ),
+        ] {
+            let found = read(pairs, now);
+            assert_eq!((found.requests, found.tokens), (requests, tokens), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_comes_in_many_styles() {
+        let now = at(1_763_929_952);
+        for (pairs, ms) in [
+            (&[("retry-after", "3")][..], Some(3000)),
+            (&[("retry-after", "2.5")], Some(2500)),
+            (&[("retry-after", "Sun, 23 Nov 2025 20:33:32 GMT")], Some(60_000)),
+            (&[("retry-after-ms", "125.5")], Some(125)),
+            (&[("retry-after", "1"), ("retry-after-ms", "125")], Some(125)),
+            (&[("retry-after", "0")], Some(0)),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+        ] {
+            assert_eq!(read(pairs, now).retry_after.map(|wait| wait.as_millis()), ms, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -55,8 +55,15 @@ pub fn defaults() -> serde_json::Result<Value> {
         for (key, value) in ProposerConfig::left_out() {
             proposer.insert(key.to_owned(), value);
         }
+        proposer.insert("delivery".to_owned(), serde_json::to_value(run.proposer.delivery)?);
+    }
+    if let Some(limits) = tree.get_mut("limits").and_then(Value::as_object_mut) {
+        limits
+            .insert("requests_per_second".to_owned(), serde_json::to_value(run.limits.requests_per_second)?);
+        limits.insert("cached_tokens_count".to_owned(), Value::Bool(run.limits.cached_tokens_count));
     }
     if let Some(keys) = tree.as_object_mut() {
+        keys.insert("batch".to_owned(), serde_json::to_value(run.batch)?);
         keys.insert(DETECTOR.to_owned(), serde_json::to_value(run.detector)?);
         keys.insert(PROGRAMS.to_owned(), Value::Object(Map::new()));
         keys.insert(PRICES.to_owned(), Value::String(String::new()));

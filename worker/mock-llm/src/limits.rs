@@ -10,6 +10,8 @@ use llm::limit::bucket::Bucket;
 pub struct Allowed {
     /// Calls a minute.
     pub rpm: Option<f64>,
+    /// Calls a second, counted anew each second.
+    pub rps: Option<f64>,
     /// Tokens a minute.
     pub tpm: Option<f64>,
     /// Calls in flight.
@@ -21,9 +23,14 @@ pub struct Allowed {
 }
 
 impl Allowed {
+    /// Calls a minute by the lower limit on calls.
+    pub fn calls_a_minute(&self) -> Option<f64> {
+        self.rpm.into_iter().chain(self.rps.map(|rps| rps * 60.0)).reduce(f64::min)
+    }
+
     /// Whether every number is valid for a limit.
     pub fn is_legal(&self) -> bool {
-        let numbers = [self.rpm, self.tpm, self.burst, self.window_seconds];
+        let numbers = [self.rpm, self.rps, self.tpm, self.burst, self.window_seconds];
         numbers.iter().flatten().all(|number| number.is_finite() && *number > 0.0)
             && self.max_in_flight != Some(0)
     }
@@ -99,6 +106,7 @@ pub type Left = Option<(f64, f64, f64)>;
 pub struct Meters {
     allowed: Allowed,
     requests: Option<Meter>,
+    second: Option<Meter>,
     tokens: Option<Meter>,
 }
 
@@ -109,6 +117,7 @@ impl Meters {
         Self {
             allowed,
             requests: allowed.rpm.map(|rpm| Meter::new(rpm, allowed.burst, window, now)),
+            second: allowed.rps.map(|rps| Meter::new(rps * 60.0, None, Some(1.0), now)),
             // The bucket of tokens covers the same time as that of calls, and at least a few calls.
             tokens: allowed.tpm.map(|tpm| {
                 let seconds = match (allowed.burst, allowed.rpm) {
@@ -131,6 +140,8 @@ impl Meters {
             return Err(Refused { wait: 1.0, tokens: false });
         }
         let wait = self.requests.as_mut().map_or(0.0, |meter| meter.wait(now, 1.0));
+        let second = self.second.as_mut().map_or(0.0, |meter| meter.wait(now, 1.0));
+        let wait = wait.max(second);
         if wait > 0.0 {
             return Err(Refused { wait, tokens: false });
         }
@@ -138,7 +149,7 @@ impl Meters {
         if wait > 0.0 {
             return Err(Refused { wait, tokens: true });
         }
-        if let Some(meter) = &mut self.requests {
+        for meter in [&mut self.requests, &mut self.second].into_iter().flatten() {
             meter.take(now, 1.0);
         }
         if let Some(meter) = &mut self.tokens {
@@ -184,6 +195,14 @@ mod tests {
         let mut meters = Meters::new(Allowed { rpm: Some(1.0), ..allowed }, 0.0);
         assert!(meters.pass(10.0, 0.0, 0).is_ok());
         assert_eq!(meters.pass(20.0, 0.0, 0), Err(Refused { wait: 40.0, tokens: false }));
+    }
+
+    #[test]
+    fn a_limit_by_the_second_counts_each_second_anew() {
+        let allowed = Allowed { rps: Some(30.0), ..Allowed::default() };
+        assert_eq!(passed(allowed, 100, 10, 0.0), 300);
+        assert_eq!(Allowed { rpm: Some(600.0), ..allowed }.calls_a_minute(), Some(600.0));
+        assert_eq!(passed(Allowed { rpm: Some(6000.0), ..allowed }, 30, 10, 0.0), 300);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use crate::chat::{ChatRequest, Tokens, completion};
+
 /// The name of the model in replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Served {
@@ -265,8 +267,15 @@ impl Manner {
         json!({"object": "list", "data": models.iter().map(entry).collect::<Vec<_>>()})
     }
 
+    /// The body of a reply with this text.
+    pub(crate) fn reply(&self, request: &ChatRequest, text: &str, tokens: Tokens) -> Value {
+        let mut reply = completion(request, text, tokens);
+        self.sign(&mut reply, &request.model, tokens.counted());
+        reply
+    }
+
     /// Adds to a reply what it says of model, tier and price. `tokens` are those of prompt and answer.
-    pub(crate) fn sign(&self, reply: &mut Value, model: &str, tokens: (u64, u64)) {
+    fn sign(&self, reply: &mut Value, model: &str, tokens: (u64, u64)) {
         let Some(fields) = reply.as_object_mut() else { return };
         if let Some(name) = self.served.name(model) {
             fields.insert("model".to_owned(), json!(name));

@@ -1,6 +1,7 @@
 //! HTTP replies of the simulated provider.
 
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -8,6 +9,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::limits::{Left, Refused};
+use crate::style::{LimitStyle, WaitStyle};
 
 /// A reply with a JSON body.
 pub(crate) fn json_reply(status: StatusCode, headers: HeaderMap, value: &Value) -> Response<Body> {
@@ -35,30 +37,71 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
 }
 
 /// A 429 with the wait in real seconds.
-pub(crate) fn too_many(refused: Refused, headers: HeaderMap, speed: f64) -> Response<Body> {
+pub(crate) fn too_many(refused: Refused, headers: HeaderMap, speed: f64, style: WaitStyle) -> Response<Body> {
     let mut headers = headers;
     let wait = (refused.wait / speed).max(0.001);
-    // Real providers send whole seconds; where time runs faster that is too coarse.
-    set(&mut headers, "retry-after", &wait.ceil().to_string());
-    if (speed - 1.0).abs() > 1e-9 {
-        set(&mut headers, "retry-after-ms", &format!("{:.3}", wait * 1e3));
+    match style {
+        WaitStyle::Seconds => {
+            // Real providers send whole seconds; where time runs faster that is too coarse.
+            set(&mut headers, "retry-after", &wait.ceil().to_string());
+            if (speed - 1.0).abs() > 1e-9 {
+                set(&mut headers, "retry-after-ms", &format!("{:.3}", wait * 1e3));
+            }
+        }
+        WaitStyle::Float => set(&mut headers, "retry-after", &format!("{wait:.3}")),
+        WaitStyle::Millis => set(&mut headers, "retry-after-ms", &format!("{:.3}", wait * 1e3)),
+        WaitStyle::Date => {
+            // Dates are in whole seconds: a wait must not end too early.
+            let then = SystemTime::now() + Duration::from_secs_f64(wait.min(1e6) + 1.0);
+            set(&mut headers, "retry-after", &httpdate::fmt_http_date(then));
+        }
+        WaitStyle::Absent => {}
     }
     let what = if refused.tokens { "tokens" } else { "requests" };
-    let value = json!({"error": {
-        "message": format!("Rate limit reached on {what} per min. Please try again in {wait:.3}s."),
-        "type": what, "code": "rate_limit_exceeded",
-    }});
+    let mut message = format!("Rate limit reached on {what} per min.");
+    if style != WaitStyle::Absent {
+        let _ = write!(message, " Please try again in {wait:.3}s.");
+    }
+    let value = json!({"error": {"message": message, "type": what, "code": "rate_limit_exceeded"}});
     json_reply(StatusCode::TOO_MANY_REQUESTS, headers, &value)
 }
 
-/// The `x-ratelimit-*` headers.
-pub(crate) fn headers(left: (Left, Left), speed: f64) -> HeaderMap {
+/// The headers that state the limits and what is left of them.
+pub(crate) fn headers(left: (Left, Left), speed: f64, style: LimitStyle) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (what, left) in [("requests", left.0), ("tokens", left.1)] {
         let Some((limit, left, whole)) = left else { continue };
-        set(&mut headers, &format!("x-ratelimit-limit-{what}"), &format!("{:.0}", limit * speed));
-        set(&mut headers, &format!("x-ratelimit-remaining-{what}"), &format!("{:.0}", left.floor()));
-        set(&mut headers, &format!("x-ratelimit-reset-{what}"), &format!("{:.0}ms", whole / speed * 1e3));
+        let (limit, left, whole) = (limit * speed, left.floor(), whole / speed);
+        let [limit_name, left_name, reset_name] =
+            ["limit", "remaining", "reset"].map(|part| format!("x-ratelimit-{part}-{what}"));
+        match style {
+            LimitStyle::Absent => {}
+            LimitStyle::Zero => set(&mut headers, &limit_name, "0"),
+            LimitStyle::MinusOne => {
+                set(&mut headers, &limit_name, "-1");
+                set(&mut headers, &left_name, "-1");
+            }
+            LimitStyle::Anthropic => {
+                let name = |part: &str| format!("anthropic-ratelimit-{what}-{part}");
+                set(&mut headers, &name("limit"), &format!("{limit:.0}"));
+                set(&mut headers, &name("remaining"), &format!("{left:.0}"));
+                let then = SystemTime::now() + Duration::from_secs_f64(whole.clamp(0.0, 1e6));
+                set(&mut headers, &name("reset"), &humantime::format_rfc3339_millis(then).to_string());
+            }
+            LimitStyle::OpenAi | LimitStyle::Float | LimitStyle::Project => {
+                let places = usize::from(style == LimitStyle::Float);
+                let higher = if style == LimitStyle::Project { 10.0 } else { 1.0 };
+                set(&mut headers, &limit_name, &format!("{:.places$}", limit * higher));
+                set(&mut headers, &left_name, &format!("{:.places$}", left * higher));
+                set(&mut headers, &reset_name, &format!("{:.0}ms", whole * 1e3));
+            }
+        }
+        if style == LimitStyle::Project {
+            let name = |part: &str| format!("x-ratelimit-{part}-project-{what}");
+            set(&mut headers, &name("limit"), &format!("{limit:.0}"));
+            set(&mut headers, &name("remaining"), &format!("{left:.0}"));
+            set(&mut headers, &name("reset"), &format!("{:.3}s", whole));
+        }
     }
     headers
 }

@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use crate::batches::{self, Batches, Worker};
+use crate::chat::{Api, ChatRequest, Tokens, random, read};
 use crate::latency::Queue;
 use crate::limits::{Allowed, Meters};
 use crate::respond::{broken, error, headers, in_pieces, json_reply, text_reply, too_many};
@@ -51,6 +53,7 @@ struct Inner {
     key: Option<AnswerKey>,
     began: Instant,
     state: Mutex<Changing>,
+    batches: Mutex<Batches>,
 }
 
 struct Changing {
@@ -59,27 +62,6 @@ struct Changing {
     stats: Stats,
     /// How often each prompt was sent.
     times: BTreeMap<AnswerKey, u64>,
-}
-
-/// Which API a request is made to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Api {
-    /// `/v1/chat/completions`.
-    Chat,
-    /// `/v1/responses`.
-    Responses,
-}
-
-/// A parsed request.
-struct ChatRequest {
-    api: Api,
-    model: String,
-    /// Hash of all messages.
-    key: AnswerKey,
-    /// The first user message.
-    prompt: String,
-    bytes: usize,
-    samples: usize,
 }
 
 /// An accepted call is in flight until this is dropped.
@@ -93,22 +75,56 @@ impl Drop for InFlight {
 
 impl Provider {
     /// A provider that starts now.
-    pub fn new(settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// There is no room for the files of batches.
+    pub fn new(settings: Settings) -> std::io::Result<Self> {
         Self::guarded(settings, None)
     }
 
     /// A provider that starts now and refuses calls without `key`.
-    pub fn guarded(settings: Settings, key: Option<&Secret<String>>) -> Self {
+    ///
+    /// # Errors
+    /// There is no room for the files of batches.
+    pub fn guarded(settings: Settings, key: Option<&Secret<String>>) -> std::io::Result<Self> {
         let meters = Meters::new(settings.allowed, 0.0);
         let state =
             Changing { meters, queue: Queue::default(), stats: Stats::default(), times: BTreeMap::new() };
         let key = key.map(|key| AnswerKey::of(key.expose().as_bytes()));
-        Self(Arc::new(Inner { settings, key, began: Instant::now(), state: Mutex::new(state) }))
+        let (state, batches) = (Mutex::new(state), Mutex::new(Batches::new()?));
+        Ok(Self(Arc::new(Inner { settings, key, began: Instant::now(), state, batches })))
     }
 
     /// The statistics until now.
     pub fn report(&self) -> Report {
-        self.state().stats.report()
+        let batches = self.batches().report();
+        Report { batches, ..self.state().stats.report() }
+    }
+
+    /// The files and batches.
+    pub(crate) fn batches(&self) -> MutexGuard<'_, Batches> {
+        self.0.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the work on batches needs.
+    pub(crate) fn batch_worker(&self) -> Worker {
+        let Settings { batches, answers, manner, cached, seed, .. } = &self.0.settings;
+        Worker {
+            settings: batches.clone(),
+            answers: answers.clone(),
+            manner: manner.clone(),
+            cached_share: cached.share,
+            seed: *seed,
+        }
+    }
+
+    /// The refusal of a caller without the right key.
+    pub(crate) fn refused(&self, head: &HeaderMap) -> Option<Response<Body>> {
+        if self.is_authorised(head) {
+            return None;
+        }
+        self.state().stats.unauthorised();
+        Some(error(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided."))
     }
 
     fn state(&self) -> MutexGuard<'_, Changing> {
@@ -117,7 +133,7 @@ impl Provider {
     }
 
     /// Seconds since the start, in the provider's time.
-    fn now(&self) -> f64 {
+    pub(crate) fn now(&self) -> f64 {
         self.0.began.elapsed().as_secs_f64() * self.0.settings.speed
     }
 
@@ -141,10 +157,8 @@ impl Provider {
     }
 
     async fn complete(self, api: Api, head: HeaderMap, body: Bytes) -> Response<Body> {
-        if !self.is_authorised(&head) {
-            self.state().stats.unauthorised();
-            let message = "Incorrect API key provided.";
-            return error(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        if let Some(refused) = self.refused(&head) {
+            return refused;
         }
         let request = match read(api, &body) {
             Ok(request) => request,
@@ -160,8 +174,9 @@ impl Provider {
         let known = (settings.answers)(&request.prompt);
         let unknown = known.is_none();
         let answer = known.unwrap_or_else(|| EMPTY_PATCH.to_owned());
-        let (prompt_tokens, answer_tokens) = (request.bytes.div_ceil(4), answer.len().div_ceil(4));
-        let tokens = (prompt_tokens + answer_tokens) as f64;
+        let tokens = Tokens::of(request.bytes, &answer, settings.cached.share);
+        let free = if settings.cached.free { tokens.cached } else { 0 };
+        let metered = (tokens.total() - free) as f64;
         let (passed, head, time) = {
             let now = self.now();
             let mut state = self.state();
@@ -169,33 +184,33 @@ impl Provider {
             state.stats.arrived(now, request.key, state.meters.allowed());
             let time = state.times.entry(request.key).or_default();
             *time += 1;
-            let passed = state.meters.pass(now, tokens, state.stats.in_flight());
+            let passed = state.meters.pass(now, metered, state.stats.in_flight());
             match passed {
                 Ok(()) => {
-                    state.stats.accepted(tokens);
+                    state.stats.accepted(metered);
                     if unknown {
                         state.stats.unknown();
                     }
                 }
                 Err(_) => state.stats.refused(),
             }
-            let left = if settings.silent { (None, None) } else { state.meters.left(now) };
-            (passed, headers(left, settings.speed), *time)
+            let left = state.meters.left(now);
+            (passed, headers(left, settings.speed, settings.style.limits), *time)
         };
         let _in_flight = match passed {
             Ok(()) => InFlight(self.clone()),
-            Err(refused) => return too_many(refused, head, settings.speed),
+            Err(refused) => return too_many(refused, head, settings.speed, settings.style.waits),
         };
         let mut random = random(settings.seed, &request.key, time);
         let drawn = settings.faults.at(random.f64());
         let fault = settings.faults.during(self.now()).or(drawn);
-        let latency = settings.latency.at(random.f64(), answer_tokens as f64);
+        let latency = settings.latency.at(random.f64(), tokens.answer as f64);
         if let Some(fault) = fault {
             self.state().stats.fault(fault.as_str());
         }
         if fault == Some(Fault::TooMany) {
             let refused = crate::limits::Refused { wait: 1.0, tokens: false };
-            return too_many(refused, head, settings.speed);
+            return too_many(refused, head, settings.speed, settings.style.waits);
         }
         if fault == Some(Fault::Timeout) {
             // The caller gives up, which drops this future and ends the call.
@@ -206,8 +221,7 @@ impl Provider {
             self.state().queue.wait(now, latency, servers)
         });
         self.sleep(latency + waiting.unwrap_or(0.0)).await;
-        let usage = (prompt_tokens, answer_tokens);
-        self.faulty(fault, &request, &answer, usage, head, latency)
+        self.faulty(fault, &request, &answer, tokens, head, latency)
     }
 
     /// The refusal of a request that asks for what the provider does not have.
@@ -227,17 +241,11 @@ impl Provider {
         fault: Option<Fault>,
         request: &ChatRequest,
         answer: &str,
-        usage: (usize, usize),
+        tokens: Tokens,
         head: HeaderMap,
         latency: f64,
     ) -> Response<Body> {
-        let whole = |text: &str| {
-            let mut reply = completion(request, text, usage);
-            let tokens = (u64::try_from(usage.0), u64::try_from(usage.1));
-            let tokens = (tokens.0.unwrap_or(u64::MAX), tokens.1.unwrap_or(u64::MAX));
-            self.0.settings.manner.sign(&mut reply, &request.model, tokens);
-            reply
-        };
+        let whole = |text: &str| self.0.settings.manner.reply(request, text, tokens);
         match fault {
             Some(Fault::Internal) => {
                 error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the model fell over")
@@ -290,69 +298,9 @@ impl Provider {
     }
 }
 
-fn completion(request: &ChatRequest, text: &str, (prompt, answer): (usize, usize)) -> Value {
-    let id = format!("mock-{}", &request.key.to_string()[..16]);
-    if request.api == Api::Responses {
-        return json!({
-            "id": id, "object": "response", "status": "completed",
-            "output": [
-                {"type": "reasoning", "id": "rs-1", "summary": []},
-                {"type": "message", "role": "assistant", "status": "completed",
-                    "content": [{"type": "output_text", "text": text, "annotations": []}]},
-            ],
-            "usage": {
-                "input_tokens": prompt, "input_tokens_details": {"cached_tokens": 0},
-                "output_tokens": answer, "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": prompt + answer,
-            },
-        });
-    }
-    let choice = |index: usize| json!({"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
-    let choices: Vec<Value> = (0..request.samples).map(choice).collect();
-    json!({
-        "id": id, "object": "chat.completion",
-        "choices": choices,
-        "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
-    })
-}
-
-/// Random generator of one call: the same for the same seed, prompt and number.
-fn random(seed: u64, key: &AnswerKey, time: u64) -> fastrand::Rng {
-    let mut text = key.as_bytes().to_vec();
-    text.extend(seed.to_le_bytes());
-    text.extend(time.to_le_bytes());
-    let hash = AnswerKey::of(&text);
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_bytes()[..8]);
-    fastrand::Rng::with_seed(u64::from_le_bytes(first))
-}
-
-fn read(api: Api, body: &[u8]) -> Result<ChatRequest, &'static str> {
-    let value: Value = serde_json::from_slice(body).map_err(|_| "the body is not valid JSON")?;
-    let (list, missing) = match api {
-        Api::Chat => (&value["messages"], "messages is missing"),
-        Api::Responses => (&value["input"], "input is missing"),
-    };
-    let messages = list.as_array().filter(|list| !list.is_empty()).ok_or(missing)?;
-    let text = |message: &Value| message["content"].as_str().unwrap_or_default().to_owned();
-    let user = messages
-        .iter()
-        .find(|message| message["role"] == "user")
-        .ok_or("a message with the role user is missing")?;
-    let whole = serde_json::to_vec(messages).map_err(|_| "messages cannot be read")?;
-    Ok(ChatRequest {
-        api,
-        model: value["model"].as_str().ok_or("model is missing")?.to_owned(),
-        key: AnswerKey::of(&whole),
-        prompt: text(user),
-        bytes: messages.iter().map(|message| text(message).len()).sum(),
-        samples: value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(1).clamp(1, 16),
-    })
-}
-
 async fn models(State(provider): State<Provider>, head: HeaderMap) -> Response<Body> {
-    if !provider.is_authorised(&head) {
-        return error(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.");
+    if let Some(refused) = provider.refused(&head) {
+        return refused;
     }
     json_reply(StatusCode::OK, HeaderMap::new(), &provider.0.settings.manner.list())
 }
@@ -364,7 +312,7 @@ async fn stats(State(provider): State<Provider>) -> Response<Body> {
 
 async fn change(State(provider): State<Provider>, body: Bytes) -> Response<Body> {
     let Some(allowed) = serde_json::from_slice::<Allowed>(&body).ok().filter(Allowed::is_legal) else {
-        let message = "send {\"rpm\": N, \"tpm\": N, \"max_in_flight\": N, \"burst\": N}; what is left out is unlimited";
+        let message = "send {\"rpm\": N, \"rps\": N, \"tpm\": N, \"max_in_flight\": N, \"burst\": N}; what is left out is unlimited";
         return error(StatusCode::BAD_REQUEST, "bad_limits", message);
     };
     let now = provider.now();
@@ -417,8 +365,10 @@ pub async fn serve(
         .route("/v1/models", get(models))
         .route("/stats", get(stats))
         .route("/limits", post(change))
+        .merge(batches::routes())
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .layer(from_fn_with_state(Arc::new(Semaphore::new(BODIES_KIB)), read_body))
+        .merge(batches::upload_route())
         .with_state(provider);
     serve_within(listener, routes, LIMITS, end).await;
 }

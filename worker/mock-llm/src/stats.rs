@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use domain::ids::AnswerKey;
 use serde::Serialize;
 
+use crate::batches::BatchReport;
 use crate::limits::Allowed;
 
 /// How many of the last seconds are kept one by one.
@@ -77,6 +78,8 @@ pub struct Report {
     pub tokens: u64,
     /// Share of the limit that was used between the first and the last call: of calls or of tokens, the higher one.
     pub utilisation: Option<f64>,
+    /// What was asked for and paid by batches.
+    pub batches: BatchReport,
     /// Counts of the last 900 seconds with a call.
     pub by_second: Vec<Second>,
 }
@@ -91,7 +94,7 @@ impl Stats {
     fn allow(&mut self, now: f64, allowed: &Allowed) {
         if self.first_at.is_some() && now > self.counted_to {
             let minutes = (now - self.counted_to) / 60.0;
-            self.allowed.0 += allowed.rpm.unwrap_or(0.0) * minutes;
+            self.allowed.0 += allowed.calls_a_minute().unwrap_or(0.0) * minutes;
             self.allowed.1 += allowed.tpm.unwrap_or(0.0) * minutes;
         }
         self.counted_to = self.counted_to.max(now);
@@ -113,7 +116,7 @@ impl Stats {
             if self.seconds.len() == SECONDS {
                 self.seconds.pop_front();
             }
-            let allowed = (allowed.rpm.unwrap_or(0.0) / 60.0, allowed.tpm.unwrap_or(0.0) / 60.0);
+            let allowed = (allowed.calls_a_minute().unwrap_or(0.0) / 60.0, allowed.tpm.unwrap_or(0.0) / 60.0);
             self.seconds.push_back(Second {
                 second,
                 accepted: 0,
@@ -205,6 +208,7 @@ impl Stats {
             )]
             tokens: self.tokens as u64,
             utilisation: higher((self.accepted as f64, self.tokens), self.allowed),
+            batches: BatchReport::default(),
             by_second: self.seconds.iter().map(shown).collect(),
         }
     }

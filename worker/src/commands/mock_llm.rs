@@ -11,7 +11,10 @@ use cli_support::{Exit, env, output};
 use domain::config::RunConfig;
 use domain::secret::Secret;
 use mock_llm::manner::{Bill, Listed, Manner, Refusals, Served};
-use mock_llm::{Allowed, Answers, EMPTY_PATCH, Faults, Latency, Provider, Report, Settings, serve};
+use mock_llm::{
+    Allowed, Answers, BatchFaults, BatchSettings, Cached, EMPTY_PATCH, Faults, HeaderStyle, Latency,
+    LimitStyle, Provider, Report, Settings, WaitStyle, serve,
+};
 use tokio::net::TcpListener;
 
 use super::settings;
@@ -30,6 +33,9 @@ pub struct Args {
     /// Calls a minute
     #[arg(long, value_name = "N")]
     rpm: Option<f64>,
+    /// Calls a second, counted anew each second
+    #[arg(long, value_name = "N")]
+    rps: Option<f64>,
     /// Tokens a minute, prompts and answers together
     #[arg(long, value_name = "N")]
     tpm: Option<f64>,
@@ -43,8 +49,21 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
     /// Send no x-ratelimit-* headers; the limits apply all the same
-    #[arg(long)]
+    #[arg(long, conflicts_with = "headers")]
     silent: bool,
+    /// How headers state the limits: openai, absent, zero, minus-one, float, project (beside those of an organisation),
+    /// anthropic
+    #[arg(long, value_name = "STYLE", default_value = "openai")]
+    headers: LimitStyle,
+    /// How a refusal states its wait: seconds, float, ms, date, absent
+    #[arg(long, value_name = "STYLE", default_value = "seconds")]
+    waits: WaitStyle,
+    /// Share of each prompt that is in the provider's cache
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    cached: f64,
+    /// Tokens in the cache use none of the limit of tokens
+    #[arg(long)]
+    cached_free: bool,
     /// How long answers take: seconds, lognormal:MEDIAN:SPREAD, tokens:FIRST:EACH, queue:N:SPEC (N calls at once, the
     /// others wait their turn), or a file: a recorded probe (JSON) or a latency summary (CSV)
     #[arg(long, value_name = "FILE|SPEC", default_value = "lognormal:2.7:0.45")]
@@ -74,6 +93,13 @@ pub struct Args {
     /// The only models that there are, each with the day after which it is not served, e.g. a,b=2027-01-14
     #[arg(long, value_name = "NAME[=DAY],…", value_delimiter = ',')]
     models: Vec<Listed>,
+    /// How long a batch takes, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    batch_seconds: f64,
+    /// Faults of batches and their shares, e.g. expire=0.3,lose-create=0.5; also fail, lose-upload, late-output, poll-500,
+    /// break, duplicate, missing, line-500, line-403, shuffle
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    batch_faults: BatchFaults,
     /// Answer with the patches of the rules; takes the same corpus as `coordinator run --corpus`
     #[arg(long, value_name = "PATH", conflicts_with = "replay")]
     corpus: Option<PathBuf>,
@@ -118,20 +144,32 @@ fn settings(args: &Args) -> anyhow::Result<(Settings, String)> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         bail!("--speed must be a number above 0");
     }
+    if !(args.batch_seconds.is_finite() && args.batch_seconds >= 0.0) {
+        bail!("--batch-seconds must be a number from 0");
+    }
     let allowed = Allowed {
         rpm: args.rpm,
+        rps: args.rps,
         tpm: args.tpm,
         max_in_flight: args.max_in_flight,
         burst: args.burst,
         window_seconds: args.window,
     };
+    if !(0.0..=1.0).contains(&args.cached) {
+        bail!("--cached must be a share from 0 to 1");
+    }
     if !allowed.is_legal() {
         bail!("limits must be numbers above 0");
     }
     let Responses { answers, what } = responses(args)?;
     let settings = Settings {
         allowed,
-        silent: args.silent,
+        style: HeaderStyle {
+            limits: if args.silent { LimitStyle::Absent } else { args.headers },
+            waits: args.waits,
+        },
+        cached: Cached { share: args.cached, free: args.cached_free },
+        batches: BatchSettings { delay: args.batch_seconds, faults: args.batch_faults.clone() },
         latency: latency(&args.latency)?,
         faults: args.faults.clone(),
         answers,
@@ -233,7 +271,7 @@ async fn provide(
          Ctrl-C ends it",
         settings.latency, settings.faults, settings.speed
     ));
-    let provider = Provider::guarded(settings, key.as_ref());
+    let provider = Provider::guarded(settings, key.as_ref()).context("no room for the files of batches")?;
     serve(listener, provider.clone(), async move { interrupts.next().await }).await;
     output::say(&summary(&provider.report()));
     Ok(Exit::Fine)

@@ -12,7 +12,7 @@ use domain::config::{AnswerFormat, Guardrails, ProposerMode, RunConfig};
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use futures::Stream;
 use llm::providers::Providers;
-use mock_llm::{Allowed, Provider, Settings};
+use mock_llm::{Allowed, BatchSettings, Cached, HeaderStyle, Provider, Settings};
 use proto::channel::{Access, Connection, CoordinatorAddress, OPEN_QUESTIONS, connect};
 use proto::convert::AcquireCall;
 use proto::v1;
@@ -243,8 +243,11 @@ impl Scene {
             manner: mock_llm::Manner::default(),
             speed: 1.0,
             seed: 1,
-            silent: false,
-        });
+            style: HeaderStyle::default(),
+            cached: Cached::default(),
+            batches: BatchSettings::default(),
+        })
+        .unwrap();
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", socket.local_addr().unwrap());
         tokio::spawn(mock_llm::serve(socket, provider.clone(), std::future::pending()));

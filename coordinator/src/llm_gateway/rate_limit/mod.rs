@@ -58,7 +58,9 @@ impl RateLimiter {
         if submitted_at_ms < self.limits_of_ms {
             return;
         }
-        let known = [limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency]
+        let BudgetLimits { requests_per_minute, requests_per_second, tokens_per_minute, concurrency, .. } =
+            *limits;
+        let known = [requests_per_minute, requests_per_second, tokens_per_minute, concurrency]
             .iter()
             .any(|limit| limit.known().is_some());
         if known {

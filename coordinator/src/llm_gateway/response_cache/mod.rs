@@ -5,6 +5,7 @@
 //! *Invariants*: only complete answers are stored; a row with a wrong checksum is never served; opening the file loads no
 //! answers, each is read by its key.
 
+mod batches;
 mod entry;
 mod failures;
 mod rows;
@@ -15,6 +16,7 @@ mod transfer;
 mod usage;
 mod verdicts;
 
+pub(crate) use batches::{Claim, Tick, Ticked};
 pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse};
 pub(crate) use failures::FailureCounts;
 pub use store::ResponseCache;

@@ -26,6 +26,7 @@ const LAYOUT: Layout = Layout {
         include_str!("migrations/0005_verdicts.sql"),
         include_str!("migrations/0006_scanners.sql"),
         include_str!("migrations/0007_charges.sql"),
+        include_str!("migrations/0008_batches.sql"),
     ],
     name: "store of answers",
     elsewhere: "another file (--answers)",
@@ -226,7 +227,7 @@ impl ResponseCache {
     }
 
     /// Inserts the answers whose keys are missing; returns for each whether it was inserted.
-    pub(super) fn put_absent(&self, batch: &[(AnswerKey, CacheEntry, String)]) -> Result<u64, CacheError> {
+    pub(crate) fn put_absent(&self, batch: &[(AnswerKey, CacheEntry, String)]) -> Result<u64, CacheError> {
         let mut writer = self.write();
         let mut write = || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -12,8 +12,8 @@ use results::layout::{CORPUS_FILE, RUN_FILE, is_part};
 use results::scan::Part;
 
 use super::report::Check;
-use crate::database::Trouble;
 use super::subject::{ExpectedPart, Subject, committed};
+use crate::database::Trouble;
 
 /// Most findings that are listed; the rest is only counted.
 const LISTED: usize = 5;

@@ -73,7 +73,10 @@ pub(crate) fn find(target: &str, around: &Path, engine: Option<&Arc<Engine>>) ->
     if path.is_dir() {
         return places(path, None, engine);
     }
-    anyhow::ensure!(engine.is_none(), "{target} is not a folder: with --ledger, name the state folder of `serve`");
+    anyhow::ensure!(
+        engine.is_none(),
+        "{target} is not a folder: with --ledger, name the state folder of `serve`"
+    );
     let run_id: RunId = target.parse().with_context(|| format!("{target} is not a folder"))?;
     places(around, Some(&run_id), None)
         .with_context(|| format!("{target} is neither a folder nor a run in {}", around.display()))

@@ -91,10 +91,48 @@ impl<'de> Deserialize<'de> for Limit {
 pub struct BudgetLimits {
     /// Calls a minute.
     pub requests_per_minute: Limit,
+    /// Calls a second: a limit that leaves no burst of a minute's calls.
+    pub requests_per_second: Limit,
     /// Tokens a minute, prompts and answers together.
     pub tokens_per_minute: Limit,
+    /// Whether tokens of a prompt that the provider had in its cache use the limit of tokens.
+    pub cached_tokens: CachedTokens,
     /// Calls in flight.
     pub concurrency: Limit,
+}
+
+/// Whether tokens of a prompt that the provider had in its cache use the limit of tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CachedTokens {
+    /// They do, as most accounts have it.
+    #[default]
+    Counted,
+    /// They do not.
+    Free,
+}
+
+impl BudgetLimits {
+    /// The known limit in calls a second: the lower one of a minute's and a second's.
+    pub fn requests_a_second(&self) -> Option<f64> {
+        let minute = self.requests_per_minute.known().map(|limit| limit as f64 / 60.0);
+        let second = self.requests_per_second.known().map(|limit| limit as f64);
+        minute.into_iter().chain(second).reduce(f64::min)
+    }
+
+    /// Whether the known limit is that of a second.
+    pub fn is_by_second(&self) -> bool {
+        let second = self.requests_per_second.known().map(|limit| limit as f64);
+        second.is_some() && second == self.requests_a_second()
+    }
+
+    /// Tokens of a call that use the limit of tokens.
+    pub const fn metered(&self, usage: &Usage) -> u64 {
+        match self.cached_tokens {
+            CachedTokens::Counted => usage.total,
+            CachedTokens::Free => usage.total.saturating_sub(usage.cached),
+        }
+    }
 }
 
 /// Whose budget a call uses: a tight model must not throttle a loose one.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+mod batch;
 mod detector;
 mod error;
 mod model;
@@ -12,6 +13,7 @@ mod ranges;
 mod scanners;
 mod stored;
 
+pub use batch::{AfterWindow, BatchConfig, Delivery};
 pub use detector::DetectorConfig;
 pub use error::InvalidConfig;
 pub use model::{ModelConfig, ProposerConfig, ProposerMode, is_program_name};
@@ -21,7 +23,7 @@ pub use stored::StoredConfig;
 
 use crate::api_server::KubernetesRelease;
 use crate::api_server::SchemaDepth;
-use crate::budget::{BudgetLimits, Limit};
+use crate::budget::{BudgetLimits, CachedTokens, Limit};
 use crate::ids::ConfigHash;
 use crate::outcome::Gate;
 use crate::scanner::{Scanner, Scanners};
@@ -63,6 +65,9 @@ pub struct RunConfig {
     pub limits: Limits,
     /// What a run may spend on a model. Decides no outcome.
     pub spend: SpendConfig,
+    /// How batches are submitted and waited for, under `proposer.delivery: batch`.
+    #[serde(skip_serializing_if = "BatchConfig::is_default")]
+    pub batch: BatchConfig,
     /// Whether the results hold the secrets of the documents; else they hold masks.
     pub store_secrets: bool,
 }
@@ -250,8 +255,14 @@ pub struct Limits {
     pub record_steps: u64,
     /// Calls a minute that the provider allows, over all workers and runs.
     pub requests_per_minute: Limit,
+    /// Calls a second that the provider allows.
+    #[serde(skip_serializing_if = "is_auto")]
+    pub requests_per_second: Limit,
     /// Tokens a minute that the provider allows.
     pub tokens_per_minute: Limit,
+    /// Whether tokens that the provider had in its cache use the limit of tokens.
+    #[serde(skip_serializing_if = "is_true")]
+    pub cached_tokens_count: bool,
     /// Calls in flight that the provider allows.
     pub concurrency: Limit,
 }
@@ -267,10 +278,24 @@ impl Default for Limits {
             record_bytes: 16 << 20,
             record_steps: 200_000_000,
             requests_per_minute: Limit::Auto,
+            requests_per_second: Limit::Auto,
             tokens_per_minute: Limit::Auto,
+            cached_tokens_count: true,
             concurrency: Limit::Auto,
         }
     }
+}
+
+/// Left out of a run's text where it is the default: runs that do not set it keep their hash.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_auto(limit: &Limit) -> bool {
+    matches!(limit, Limit::Auto)
+}
+
+/// As [`is_auto`].
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 /// What a run may spend on a model, and before whom it is served. Decides no outcome: a run that has spent what it may
@@ -306,6 +331,7 @@ impl Default for RunConfig {
             fleet: FleetConfig::default(),
             limits: Limits::default(),
             spend: SpendConfig::default(),
+            batch: BatchConfig::default(),
             store_secrets: false,
         }
     }
@@ -340,11 +366,12 @@ impl RunConfig {
         if !(0.0..=1e9).contains(&self.spend.max_cost_usd) {
             return refuse("spend.max_cost_usd", "must be a number from 0 to 1000000000");
         }
+        self.batch.check()?;
         self.check_models()
     }
 
     /// The numbers without a check of their own: key, value, and the range that is allowed.
-    fn numbers(&self) -> [(&'static str, u64, (u64, u64)); 13] {
+    fn numbers(&self) -> [(&'static str, u64, (u64, u64)); 14] {
         let limits = &self.limits;
         let known = |limit: Limit| limit.known().unwrap_or(1);
         let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
@@ -361,6 +388,7 @@ impl RunConfig {
             ("limits.record_bytes", size(limits.record_bytes), (1, 256 << 20)),
             ("limits.record_steps", limits.record_steps, (1_000, 1_000_000_000_000)),
             ("limits.requests_per_minute", known(limits.requests_per_minute), (1, 100_000_000)),
+            ("limits.requests_per_second", known(limits.requests_per_second), (1, 1_000_000)),
             ("limits.tokens_per_minute", known(limits.tokens_per_minute), (1, 1_000_000_000_000)),
             ("limits.concurrency", known(limits.concurrency), (1, 100_000)),
             ("spend.max_requests", self.spend.max_requests, (0, 1_000_000_000_000)),
@@ -378,6 +406,16 @@ impl RunConfig {
             ProposerMode::Vllm => ["vllm.model", "vllm.price"],
         };
         self.model().map_or(Ok(()), |model| model.check_asked(keys, self.spend.max_cost_usd))?;
+        if self.proposer.delivery == Delivery::Batch {
+            let refuse =
+                |reason: &str| Err(InvalidConfig { key: "proposer.delivery", reason: reason.to_owned() });
+            if self.model().is_none() {
+                return refuse("must be live where the rules or a program propose");
+            }
+            if self.spend.refresh {
+                return refuse("must be live where spend.refresh asks again for what was answered before");
+            }
+        }
         let by_rules = self.proposer.mode == ProposerMode::Rules;
         if by_rules != self.guardrails.is_for_models() {
             return Ok(());
@@ -417,6 +455,8 @@ impl RunConfig {
         canonical.proposer.retry_seconds = patient.retry_seconds;
         canonical.proposer.outage_minutes = patient.outage_minutes;
         canonical.proposer.max_failed_share = patient.max_failed_share;
+        canonical.proposer.delivery = patient.delivery;
+        canonical.batch = BatchConfig::default();
         canonical.proposer.on_model_mismatch = patient.on_model_mismatch;
         if self.model().is_none() {
             // No model is asked: a run of an earlier release, whose defaults were these, stays the same run.
@@ -424,7 +464,9 @@ impl RunConfig {
             canonical.proposer.answer_form = AnswerFormat::JsonSchema;
         }
         canonical.limits.requests_per_minute = Limit::Auto;
+        canonical.limits.requests_per_second = Limit::Auto;
         canonical.limits.tokens_per_minute = Limit::Auto;
+        canonical.limits.cached_tokens_count = true;
         canonical.limits.concurrency = Limit::Auto;
         // Struct fields keep their order and maps are ordered: equal configurations give equal text.
         ConfigHash::of(&serde_json::to_vec(&canonical).unwrap_or_default())
@@ -458,7 +500,9 @@ impl Limits {
     pub const fn budget(&self) -> BudgetLimits {
         BudgetLimits {
             requests_per_minute: self.requests_per_minute,
+            requests_per_second: self.requests_per_second,
             tokens_per_minute: self.tokens_per_minute,
+            cached_tokens: if self.cached_tokens_count { CachedTokens::Counted } else { CachedTokens::Free },
             concurrency: self.concurrency,
         }
     }
@@ -475,6 +519,10 @@ mod tests {
         config.fleet.shard_size = 7;
         assert_eq!(config.hash(), hash);
         config.limits.requests_per_minute = Limit::at(480);
+        config.limits.requests_per_second = Limit::at(30);
+        config.limits.cached_tokens_count = false;
+        config.proposer.delivery = Delivery::Batch;
+        config.batch.poll_seconds = 7;
         config.proposer.timeout_seconds = 7;
         config.spend.max_requests = 10;
         config.proposer.on_model_mismatch = OnModelMismatch::Warn;

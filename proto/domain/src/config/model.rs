@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::batch::Delivery;
 use super::error::InvalidConfig;
 use super::parameters::{self, AnswerFormat, OnModelMismatch};
 use crate::answer::{Api, MaxTokensName, ServiceTier, StickyCache};
@@ -17,6 +18,9 @@ pub struct ProposerConfig {
     /// The program that `mode: command` asks, by its name in the settings of the workers: no run says what is started.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub program: String,
+    /// How the first question about each record goes to the model.
+    #[serde(skip_serializing_if = "Delivery::is_live")]
+    pub delivery: Delivery,
     /// Longest one call may take, in seconds.
     pub timeout_seconds: u32,
     /// Longest a connection may take to be made, in seconds.
@@ -150,6 +154,7 @@ impl Default for ProposerConfig {
         Self {
             mode: ProposerMode::default(),
             program: String::new(),
+            delivery: Delivery::default(),
             timeout_seconds: 60,
             connect_timeout_seconds: 10,
             first_byte_timeout_seconds: 60,
@@ -198,6 +203,12 @@ impl ProposerConfig {
             });
         }
         parameters::check(self.api, self.seed, &self.reasoning_effort, &self.extra_body)?;
+        if self.delivery == Delivery::Batch && !self.api.is_chat() {
+            return Err(InvalidConfig {
+                key: "proposer.api",
+                reason: "must be chat where proposer.delivery is batch: batches are of chat completions".to_owned(),
+            });
+        }
         if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             return Err(InvalidConfig {
                 key: "proposer.temperature",

@@ -106,7 +106,8 @@ impl Controller {
     pub fn new(limits: &BudgetLimits, now: Seconds) -> Self {
         let a_second = |limit: Option<u64>| limit.map(|limit| limit as f64 / 60.0);
         let tokens = a_second(limits.tokens_per_minute.known());
-        let mut requests = Learner::new(a_second(limits.requests_per_minute.known()), 1.0, now);
+        let mut requests = Learner::new(limits.requests_a_second(), 1.0, now);
+        requests.keep_even(now, limits.is_by_second());
         if let (None, Some(tokens)) = (requests.known(), tokens) {
             // As many calls as the token limit allows, until that is refused.
             requests.begin(now, requests.pace().max(tokens / USUAL_TOKENS));
@@ -289,8 +290,9 @@ impl Controller {
     /// Replaces the configured limits; `auto` leaves a limit as it is. Measurements stay.
     pub fn allow(&mut self, now: Seconds, limits: &BudgetLimits) {
         let a_second = |limit: Limit| limit.known().map(|limit| limit as f64 / 60.0);
-        if let Some(limit) = a_second(limits.requests_per_minute) {
+        if let Some(limit) = limits.requests_a_second() {
             self.requests.allow(now, limit);
+            self.requests.keep_even(now, limits.is_by_second());
         }
         if let Some(limit) = a_second(limits.tokens_per_minute) {
             let size = self.sizes.typical().unwrap_or(USUAL_TOKENS);

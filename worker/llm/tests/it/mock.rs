@@ -8,7 +8,9 @@ use domain::secret::Secret;
 use llm::client::{Client, Timeouts};
 use llm::error::{Failure, Phase};
 use llm::providers::ProviderConfig;
-use mock_llm::{Allowed, Latency, Provider, Settings, serve};
+use mock_llm::{
+    Allowed, BatchSettings, Cached, HeaderStyle, Latency, LimitStyle, Provider, Settings, WaitStyle, serve,
+};
 use tokio::net::TcpListener;
 
 use crate::support::{client, long_timeouts};
@@ -34,14 +36,16 @@ fn settings(faults: &str) -> Settings {
         manner: mock_llm::Manner::default(),
         speed: 1.0,
         seed: 7,
-        silent: false,
+        style: HeaderStyle::default(),
+        cached: Cached::default(),
+        batches: BatchSettings::default(),
     }
 }
 
 async fn start(settings: Settings) -> Mock {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
-    let provider = Provider::new(settings);
+    let provider = Provider::new(settings).unwrap();
     let task = tokio::spawn(serve(listener, provider.clone(), std::future::pending()));
     Mock { endpoint, provider, task }
 }
@@ -92,6 +96,56 @@ async fn its_limit_is_a_real_429_with_headers() {
 }
 
 #[tokio::test]
+async fn it_states_limits_and_waits_in_every_style() {
+    let allowed = Allowed { rpm: Some(60.0), burst: Some(1.0), ..Allowed::default() };
+    let both = async |limits, waits| {
+        let style = HeaderStyle { limits, waits };
+        let mock = start(Settings { allowed, style, ..settings("") }).await;
+        let client = mock.client(long_timeouts());
+        assert!(client.ask(&mock.question("a")).await.result.is_ok());
+        client.ask(&mock.question("b")).await
+    };
+    for (limits, limit, left) in [
+        (LimitStyle::OpenAi, Some(60), Some(0)),
+        (LimitStyle::Absent, None, None),
+        (LimitStyle::Zero, None, None),
+        (LimitStyle::MinusOne, None, None),
+        (LimitStyle::Float, Some(60), Some(0)),
+        (LimitStyle::Project, Some(60), Some(0)),
+        (LimitStyle::Anthropic, Some(60), Some(0)),
+    ] {
+        let requests = both(limits, WaitStyle::Seconds).await.headers.requests;
+        assert_eq!((requests.limit, requests.remaining), (limit, left), "{limits:?}");
+    }
+    for (waits, least, most) in [
+        (WaitStyle::Seconds, 1000, 1000),
+        (WaitStyle::Float, 500, 1000),
+        (WaitStyle::Millis, 500, 1000),
+        (WaitStyle::Date, 900, 2000),
+    ] {
+        let wait = both(LimitStyle::Absent, waits).await.headers.retry_after.unwrap().as_millis();
+        assert!((least..=most).contains(&wait), "{waits:?}: {wait} ms");
+    }
+    assert_eq!(both(LimitStyle::Absent, WaitStyle::Absent).await.headers.retry_after, None);
+}
+
+#[tokio::test]
+async fn tokens_in_its_cache_are_told_and_may_be_free() {
+    for (free, refused) in [(false, 1), (true, 0)] {
+        let cached = Cached { share: 0.9, free };
+        // Two calls of 104 tokens each, of which 45 are in the cache, share a bucket of 150.
+        let allowed = Allowed { tpm: Some(150.0), ..Allowed::default() };
+        let mock = start(Settings { allowed, cached, ..settings("") }).await;
+        let client = mock.client(long_timeouts());
+        let question = mock.question(&"x".repeat(200));
+        let reply = client.ask(&question).await;
+        assert_eq!(reply.usage.cached, 45, "{:?}", reply.usage);
+        client.ask(&question).await;
+        assert_eq!(mock.provider.report().refused_429, refused, "free: {free}");
+    }
+}
+
+#[tokio::test]
 async fn every_fault_is_distinguished_by_the_client() {
     let short = Timeouts { total: Duration::from_millis(300), ..long_timeouts() };
     for (fault, expected) in [
@@ -128,7 +182,7 @@ async fn every_fault_is_distinguished_by_the_client() {
 async fn a_call_without_the_key_is_refused_for_good() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
-    let provider = Provider::guarded(settings(""), Some(&Secret::new("right".to_owned())));
+    let provider = Provider::guarded(settings(""), Some(&Secret::new("right".to_owned()))).unwrap();
     let task = tokio::spawn(serve(listener, provider.clone(), std::future::pending()));
     let mock = Mock { endpoint, provider, task };
     for (key, scheme, header, right) in [

@@ -46,6 +46,15 @@ const CATCH_UP: Seconds = 2.0;
 /// Factor on the pace while catching up.
 const HASTE: f64 = 1.25;
 
+/// Burst in seconds, so that tasks that wake up late waste no share of the limit.
+const BURST: Seconds = 0.1;
+
+/// How late a call may start without delaying the next one, where the provider's burst may be a single call.
+const LATENESS: Seconds = 0.003;
+
+/// Share of a limit by the second that is used: calls arrive a little less evenly than they are sent.
+const EVEN: f64 = 0.99;
+
 /// Smallest burst in calls, so that a call that starts late does not delay the following ones.
 const LATE: f64 = 1.25;
 
@@ -80,6 +89,8 @@ pub struct Learner {
     catching_up: bool,
     /// Whether catching up was ever refused: the provider's burst is too small for it.
     haste_fails: bool,
+    /// Whether the limit is one of calls in a second, which leaves no burst.
+    even: bool,
     /// Usual size of a call in units.
     size: f64,
     pace: f64,
@@ -114,6 +125,7 @@ impl Learner {
             deficit: 0.0,
             catching_up: false,
             haste_fails: false,
+            even: false,
             size,
             pace,
             grown_at: now,
@@ -132,6 +144,12 @@ impl Learner {
     /// Sets the first pace.
     pub fn begin(&mut self, now: Seconds, pace: f64) {
         self.pace = pace;
+        self.apply(now);
+    }
+
+    /// Whether units pass evenly, because the limit is one of a second.
+    pub fn keep_even(&mut self, now: Seconds, even: bool) {
+        self.even = even;
         self.apply(now);
     }
 
@@ -180,7 +198,7 @@ impl Learner {
         }
         self.hold_until += now - since;
         self.grown_at = now;
-        if !self.haste_fails {
+        if !self.haste_fails && !self.even {
             self.deficit = (self.deficit + (now - since) * self.pace).min(CATCH_UP * self.pace);
             self.catching_up = self.deficit > 0.0;
         }
@@ -295,8 +313,11 @@ impl Learner {
 
     fn apply(&mut self, now: Seconds) {
         let pace = if self.catching_up { self.pace * HASTE } else { self.pace };
-        // The burst is a tenth of a second, and at least a call and a quarter: tasks wake up late, and at a low pace
-        // every late call would waste a share of the limit.
-        self.bucket.set(now, pace, (pace * 0.1).max(self.size * LATE));
+        if self.even {
+            self.bucket.set(now, pace * EVEN, self.size + pace * LATENESS);
+        } else {
+            // At least a call and a quarter: at a low pace every late call would waste a share of the limit.
+            self.bucket.set(now, pace, (pace * BURST).max(self.size * LATE));
+        }
     }
 }

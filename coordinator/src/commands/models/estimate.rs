@@ -12,7 +12,7 @@ use llm::price::List;
 use serde_json::{Value, json};
 
 use super::model_check::ModelCheck;
-use super::run::Output;
+use crate::commands::run::Output;
 use crate::embedded::{CorpusArgs, Estimate, estimate};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, Answers as _, ResponseCache};
 use crate::settings::{ConfigArgs, run_checked};
@@ -92,20 +92,28 @@ struct Bill {
     worst_cost_usd: Option<f64>,
     /// Least time at the known limits; `None` where no limit is known.
     seconds: Option<f64>,
+    /// The same by batches; `None`: what they cost is not known.
+    batch_cost_usd: Option<f64>,
+    /// The files of questions that batches would need.
+    batch_files: u64,
+    /// The longest time of a batch.
+    batch_hours: u32,
 }
 
 impl Bill {
     fn of(counted: &Estimate, config: &RunConfig) -> Self {
         let calls = counted.questions - counted.known;
         let tokens = counted.prompt_tokens + counted.answer_tokens;
-        let cost_usd = config.model().and_then(|model| cost(&model.price, counted));
-        let minutes = |amount: u64, limit: Option<u64>| limit.map(|limit| amount as f64 / limit as f64);
+        let by = |tier| config.model().and_then(|model| cost(&model.price, counted, tier));
+        let (cost_usd, batch_cost_usd) = (by(Tier::Standard), by(Tier::Batch));
         let limits = config.limits.budget();
-        let by_requests = minutes(calls, limits.requests_per_minute.known());
-        let by_tokens = minutes(tokens, limits.tokens_per_minute.known());
-        let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max).map(|minutes| minutes * 60.0);
+        let by_requests = limits.requests_a_second().map(|limit| calls as f64 / limit);
+        let by_tokens = limits.tokens_per_minute.known().map(|limit| tokens as f64 / limit as f64 * 60.0);
+        let seconds = by_requests.into_iter().chain(by_tokens).reduce(f64::max);
         let worst_cost_usd = cost_usd.map(|cost| cost * f64::from(config.max_attempts));
-        Self { calls, tokens, cost_usd, worst_cost_usd, seconds }
+        let (batch_files, batch_hours) =
+            (calls.div_ceil(config.batch.file_lines.max(1).into()), config.batch.window_hours);
+        Self { calls, tokens, cost_usd, worst_cost_usd, seconds, batch_cost_usd, batch_files, batch_hours }
     }
 
     fn json(&self, counted: &Estimate) -> Value {
@@ -121,6 +129,7 @@ impl Bill {
             "cost_usd": self.cost_usd,
             "worst_cost_usd": self.worst_cost_usd,
             "seconds": self.seconds,
+            "batch": {"files": self.batch_files, "hours": self.batch_hours, "cost_usd": self.batch_cost_usd},
         })
     }
 
@@ -144,9 +153,15 @@ impl Bill {
                 config.proposer.mode.as_str()
             ),
         };
+        let batch_cost = match self.batch_cost_usd {
+            Some(cost) => format!("about {cost:.2} USD"),
+            None => "at a price that is not known".to_owned(),
+        };
         format!(
             "{} records for {model}: {} calls\n  {} prompts, {} of them answered already; {} records share the prompt \
-             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: {cost}\n  time: {time}\n",
+             of another; {} need no model\n  about {} tokens ({} of prompts, {} of answers)\n  cost: {cost}\n  time: {time}\n  by \
+             batches (proposer.delivery: batch): files of questions: {}, each within {} h, {batch_cost}; further attempts \
+             live\n",
             counted.records,
             self.calls,
             counted.questions,
@@ -156,12 +171,14 @@ impl Bill {
             self.tokens,
             counted.prompt_tokens,
             counted.answer_tokens,
+            self.batch_files,
+            self.batch_hours,
         )
     }
 }
 
 /// The cost of all calls, where the longest prompt is none that has another price; `None`: it is not known.
-fn cost(price: &Price, counted: &Estimate) -> Option<f64> {
+fn cost(price: &Price, counted: &Estimate, tier: Tier) -> Option<f64> {
     let flat = Price { long_from_tokens: None, long_factor: None, ..*price };
     if price.long_from_tokens.is_some_and(|from| counted.longest_prompt >= from) {
         return None;
@@ -172,7 +189,7 @@ fn cost(price: &Price, counted: &Estimate) -> Option<f64> {
         total: counted.prompt_tokens + counted.answer_tokens,
         ..Usage::default()
     };
-    flat.by_table(&all, Tier::Standard).map(Usd::as_f64)
+    flat.by_table(&all, tier).map(Usd::as_f64)
 }
 
 #[cfg(test)]
@@ -205,6 +222,10 @@ mod tests {
         // 60,000 × 0.20 and 60,000 × 0.50 a million.
         let (cost, worst) = bill.cost_usd.zip(bill.worst_cost_usd).unwrap();
         assert!((cost - 0.042).abs() < 1e-9 && (worst - 0.126).abs() < 1e-9);
+        assert_eq!(bill.batch_cost_usd, None, "no factor is known");
+        config.grok.price.batch_factor = Some(0.5);
+        let batch = Bill::of(&counted, &config);
+        assert!((batch.batch_cost_usd.unwrap() - 0.021).abs() < 1e-9 && batch.cost_usd == bill.cost_usd);
         // All prompts together are long, none of them is.
         config.grok.price.long_from_tokens = Some(50_000);
         let known =

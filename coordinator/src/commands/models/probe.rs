@@ -19,7 +19,7 @@ use results::probe::{ProbeCall, write_calls};
 use tokio::sync::watch;
 
 use super::model_check::ModelCheck;
-use super::{block_on, run_id::fresh};
+use crate::commands::{block_on, run_id::fresh};
 use crate::settings::{ConfigArgs, checked};
 use probe::call::Call;
 use probe::drive::Pace;

@@ -8,7 +8,7 @@ use llm::price::List;
 use llm::settings::Settings;
 use serde_json::{Value, json};
 
-use super::block_on;
+use crate::commands::block_on;
 
 /// What is known of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
