@@ -9,7 +9,7 @@ use crate::postgres_server::{TestServer, is_here};
 use crate::process::{PATIENCE, Process, serve, worker_binary};
 use crate::support::{coordinator, detections, run};
 
-const RECORDS: usize = 1200;
+const RECORDS: usize = 500;
 
 /// A coordinator with its ledger in a server, on the same address after each restart.
 struct Scene {
