@@ -16,6 +16,7 @@ pub mod status;
     unreachable_pub,
     clippy::pedantic,
     clippy::derive_partial_eq_without_eq,
+    clippy::large_enum_variant,
     reason = "generated from the .proto files, which carry the documentation"
 )]
 pub mod v1 {

@@ -358,7 +358,7 @@ fn judge(failure: &Failure, watch: &mut Watch) -> Result<(), BatchError> {
     watch.failures += 1;
     let ends = match kind(failure) {
         FailureKind::Account | FailureKind::Key => true,
-        FailureKind::Unknown | FailureKind::Prompt => watch.failures >= UNKNOWN_FAILURES,
+        FailureKind::Unknown | FailureKind::Prompt | FailureKind::Form => watch.failures >= UNKNOWN_FAILURES,
         FailureKind::Passing => false,
     };
     if !ends {

@@ -48,9 +48,8 @@ pub(crate) fn next(phase: &Phase, is_mine: bool, has_file: bool, patience: &Pati
     match phase {
         // Another process that is gone was collecting: what it knew is gone with it.
         Phase::Gathering if is_mine => Step::Nothing,
-        Phase::Gathering => Step::Drop,
         Phase::Ready if has_file => Step::Upload,
-        Phase::Ready => Step::Drop,
+        Phase::Gathering | Phase::Ready => Step::Drop,
         Phase::Uploaded { input } => Step::Create { input: input.clone() },
         Phase::Creating { .. } => Step::Find,
         Phase::Submitted { at_ms, cancelled, .. } => {

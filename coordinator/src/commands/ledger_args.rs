@@ -7,7 +7,7 @@ use crate::postgres::{AddressError, EngineAddress};
 /// Which PostgreSQL server holds the ledger; none: the ledger is a file in the state folder.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct LedgerArgs {
-    /// PostgreSQL server that holds the ledger, as postgres://USER@HOST/DATABASE; its password comes from the environment
+    /// PostgreSQL server that holds the ledger, as `postgres://USER@HOST/DATABASE`; its password comes from the environment
     /// variable PGPASSWORD [default: a file in the state folder]
     #[arg(long, value_name = "URL", conflicts_with = "ledger_file")]
     ledger: Option<String>,

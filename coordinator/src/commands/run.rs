@@ -12,10 +12,11 @@ use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::usage::Usage;
 use cli_support::{Exit, descriptors, output};
-use domain::config::{Delivery, RunConfig};
+use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
 use llm::settings::Settings;
+use proto::channel::CoordinatorAddress;
 use proto::convert::RunStatus;
 use tokio::sync::oneshot;
 
@@ -28,7 +29,7 @@ use crate::embedded::{
     CorpusArgs, Machine, ServerArgs, ServerJudge, Workers, connect_server, open_scanners, programs, reader,
 };
 use crate::ledger::state_folder::{RUN_STATE, StateFolder};
-use crate::ledger::{Ledger as _, RunResources};
+use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
 use crate::run::run_folder::{Maker, check_free};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
@@ -154,19 +155,17 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let (config, machine) = open_machine(args, settings, &mut interrupts).await?;
     let store = Store::open(&args.out)?;
     let state_path = state_path(&store, run_id);
-    let results = store.folder(run_id.as_str())?;
     if !state_path.exists() {
         // Before the state folder is made in it.
-        check_free(&results, run_id, Maker::Coordinator, None).await?;
+        check_free(&store.folder(run_id.as_str())?, run_id, Maker::Coordinator, None).await?;
     }
     let state = StateFolder::open(&state_path)?;
     let had_answers = answers_path(args, &store, &config).is_none_or(|path| path.exists());
     let answers = Arc::new(open_answers(args, &store, &config)?);
     let ledger = Arc::new(state.ledger()?);
     let mut before = ledger.run(run_id).await?;
-    let is_over =
-        before.as_ref().is_some_and(|run| run.state.has_ended() || run.state == RunState::Finishing);
-    if config.proposer.delivery == Delivery::Batch && !is_over {
+    let is_over = |run: &RunEntry| run.state.has_ended() || run.state == RunState::Finishing;
+    if !before.as_ref().is_some_and(is_over) {
         let by_batches = ByBatches { args, run_id, config: &config, providers: &machine.providers, quiet };
         by_batches.deliver(&answers, answers_path(args, &store, &config), &mut interrupts).await?;
     }
@@ -182,9 +181,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         retry(&coordinator, run_id, had_answers).await?;
         before = coordinator.ledger.run(run_id).await?;
     }
-    let (listener, address) = Listener::in_process();
-    let access = Arc::new(AccessControl::default());
-    let endpoints = Endpoints { listeners: vec![listener], access, leases: LeaseSecrets::of_process()? };
+    let (endpoints, address) = of_this_process()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(server::run(endpoints, Arc::clone(&coordinator), answers, async move {
         // A dropped sender is a stop request, too.
@@ -236,6 +233,14 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     orderly?;
     let own = RunResources::of_process(wall, Usage::since(usage));
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
+}
+
+/// What the workers of this process reach, over no socket, and where.
+fn of_this_process() -> anyhow::Result<(Endpoints, CoordinatorAddress)> {
+    let (listener, address) = Listener::in_process();
+    let access = Arc::new(AccessControl::default());
+    let leases = LeaseSecrets::of_process()?;
+    Ok((Endpoints { listeners: vec![listener], access, leases }, address))
 }
 
 /// The configuration of the run, and what its workers may use.

@@ -270,6 +270,7 @@ impl GatewayTask {
                 }
             }
             GatewayMessage::Complete(stream, result) => {
+                let result = *result;
                 let (event, tokens) = (LlmEvent::from(&result.outcome), result.usage.total);
                 let ticket = self.permit_key.of_call(&result.run_id, &result.key, result.number);
                 let permitted = PermitKey::is_right(result.ticket, ticket);

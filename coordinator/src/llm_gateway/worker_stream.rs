@@ -20,7 +20,7 @@ pub(super) enum GatewayMessage {
     /// With the ticket of the worker's last stream, and the queue of its replies.
     Connected(StreamId, WorkerName, Option<Ticket>, mpsc::Sender<(u64, Reply)>),
     Acquire(StreamId, AcquireCall),
-    Complete(StreamId, CallResult),
+    Complete(StreamId, Box<CallResult>),
     Cancel(RequestId),
     Disconnected(StreamId),
 }
@@ -93,7 +93,7 @@ impl WorkerStream {
 
     /// Sends the result of a call.
     pub(crate) async fn complete(&self, ended: CallResult) -> Result<(), ApiError> {
-        self.messages.send(GatewayMessage::Complete(self.stream, ended)).await
+        self.messages.send(GatewayMessage::Complete(self.stream, Box::new(ended))).await
     }
 
     /// Cancels a request.

@@ -21,7 +21,11 @@ fn mock(delay: f64, faults: &str) -> Mock {
 
 fn made(folder: &Path) -> Vec<(String, bool, String)> {
     let told = |outcome: &Outcome| {
-        (outcome.record_id.to_string(), outcome.accepted(), outcome.patched_yaml.clone().unwrap_or_default())
+        (
+            outcome.record_id.to_string(),
+            outcome.accepted(),
+            outcome.patched_yaml.as_deref().unwrap_or_default().to_owned(),
+        )
     };
     let mut made: Vec<_> = outcomes(folder).iter().map(told).collect();
     made.sort();

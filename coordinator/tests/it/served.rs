@@ -49,7 +49,7 @@ fn an_alias_nothing_and_a_dated_snapshot_are_taken_and_stand_in_the_columns() {
         assert_eq!(models["requested"]["grok-4.3"], RECORDS, "{models}");
         match column {
             Some(name) => {
-                assert_eq!((&models["served"][name], &models["not_disclosed"]), (&RECORDS.into(), &0.into()))
+                assert_eq!((&models["served"][name], &models["not_disclosed"]), (&RECORDS.into(), &0.into()));
             }
             None => assert_eq!(models["not_disclosed"], RECORDS, "{models}"),
         }

@@ -100,7 +100,7 @@ pub(crate) fn headers(left: (Left, Left), speed: f64, style: LimitStyle) -> Head
             let name = |part: &str| format!("x-ratelimit-{part}-project-{what}");
             set(&mut headers, &name("limit"), &format!("{limit:.0}"));
             set(&mut headers, &name("remaining"), &format!("{left:.0}"));
-            set(&mut headers, &name("reset"), &format!("{:.3}s", whole));
+            set(&mut headers, &name("reset"), &format!("{whole:.3}s"));
         }
     }
     headers

@@ -23,6 +23,7 @@ use corpus::Source;
 
 /// Arguments of `worker mock-llm`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
@@ -76,11 +77,11 @@ pub struct Args {
     /// requested one, e.g. openai/{model} or {model}-2026-05-14
     #[arg(long, value_name = "NAME", default_value = "echo")]
     served: Served,
-    /// Refuse requests that have one of these: temperature, max_tokens, max_completion_tokens, seed, reasoning_effort,
-    /// service_tier, strict (a schema that is kept strictly), json_schema, json_object
+    /// Refuse requests that have one of these: `temperature`, `max_tokens`, `max_completion_tokens`, `seed`,
+    /// `reasoning_effort`, `service_tier`, `strict` (a schema that is kept strictly), `json_schema`, `json_object`
     #[arg(long, value_name = "NAME,…", default_value = "")]
     refuse: Refusals,
-    /// Bill in replies: ticks:IN:OUT (usage.cost_in_usd_ticks) or usd:IN:OUT (usage.cost), with the ticks (10^-10 USD) for a
+    /// Bill in replies: ticks:IN:OUT (`usage.cost_in_usd_ticks`) or usd:IN:OUT (`usage.cost`), with the ticks (10^-10 USD) for a
     /// token of prompt and answer
     #[arg(long, value_name = "SPEC")]
     bill: Option<Bill>,

@@ -384,8 +384,8 @@ async fn failed_calls_are_retried_until_there_is_a_response() {
     let faults = "429=0.2,500=0.2,reset=0.1,garbage=0.1,truncated=0.1";
     let scene = Scene::start(Behaviour::Permits, faults, "0.001").await;
     let questions: Vec<_> = (0..8).map(|number| question(&scene, &number.to_string())).collect();
-    let completion =
-        futures::future::join_all(questions.into_iter().map(|question| scene.llm_client.complete(question)));
+    let complete = |question| scene.llm_client.complete(question, AnswerFormat::Text);
+    let completion = futures::future::join_all(questions.into_iter().map(complete));
     for (number, completion) in completion.await.into_iter().enumerate() {
         assert_eq!(text(completion), format!("answer to {number}"));
     }

@@ -9,7 +9,7 @@ use domain::outcome::ModelUsage;
 #[derive(Debug)]
 pub(super) struct Asked {
     /// Whether a question was put, answered or not.
-    is_asked: bool,
+    put: bool,
     usage: Usage,
     /// Added up by calls, because each has a price of its own.
     cost: Cost,
@@ -25,7 +25,7 @@ pub(super) struct Asked {
 impl Default for Asked {
     fn default() -> Self {
         Self {
-            is_asked: false,
+            put: false,
             usage: Usage::default(),
             cost: Cost::NOTHING,
             answers: 0,
@@ -39,7 +39,7 @@ impl Default for Asked {
 impl Asked {
     /// A question is put.
     pub(super) const fn note_question(&mut self) {
-        self.is_asked = true;
+        self.put = true;
     }
 
     /// Adds an answer of `model` in a form; `paid`: it came from a call.
@@ -54,7 +54,7 @@ impl Asked {
 
     /// Adds the answers of another conversation.
     pub(super) fn join(&mut self, other: Self) {
-        self.is_asked |= other.is_asked;
+        self.put |= other.put;
         self.form = other.form.or(self.form);
         self.usage += other.usage;
         self.cost = self.cost.plus(other.cost);
@@ -74,7 +74,7 @@ impl Asked {
     /// The usage as a row has it. No prompt has 0 tokens: such a count beside a total means that the provider counted the
     /// total alone.
     pub(super) fn usage(self, model: &ModelConfig) -> ModelUsage {
-        let model_requested = self.is_asked.then(|| model.model.clone());
+        let model_requested = self.put.then(|| model.model.clone());
         if self.answers == 0 {
             return ModelUsage { model_requested, ..ModelUsage::default() };
         }
@@ -122,7 +122,9 @@ mod tests {
         // 10,000 and 20,000 ticks a token.
         let row = |model: &ModelConfig, answers: &[Answer]| {
             let mut asked = Asked::default();
-            answers.iter().for_each(|answer| asked.add(answer, model, AnswerFormat::Text, true));
+            for answer in answers {
+                asked.add(answer, model, AnswerFormat::Text, true);
+            }
             let usage = asked.usage(model);
             (usage.cost_usd, usage.cost_source, usage.model_served)
         };

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::answer::{Message, Question, Role, Sampling};
-use domain::budget::Price;
+use domain::budget::{Price, Usd};
 use domain::config::ProposerMode;
 use domain::ids::RunId;
 use llm::batch::BatchClient;
 use llm::providers::{ProviderConfig, Providers};
+use mock_llm::manner::Manner;
 use mock_llm::{Allowed, BatchReport, BatchSettings, Cached, HeaderStyle, Provider, Settings};
 
 use crate::batches::collect::Collected;
@@ -35,6 +36,7 @@ impl Scene {
             allowed: Allowed::default(),
             style: HeaderStyle::default(),
             cached: Cached::default(),
+            manner: Manner::default(),
             batches: BatchSettings { delay, faults: faults.parse().unwrap() },
             latency: "0".parse().unwrap(),
             faults: "".parse().unwrap(),
@@ -143,7 +145,7 @@ async fn all_questions_are_answered_by_batches() {
     assert_eq!((report.created, report.lines_paid, report.distinct_paid), (5, 120, 120));
     let spent = process.driver.cache.spent_of(&[RunId::new("r").unwrap()]).unwrap();
     assert_eq!((spent[0].1.calls, spent[0].1.failed), (120, 0));
-    assert!(spent[0].1.cost_usd > 0.0);
+    assert!(spent[0].1.cost > Usd::ZERO);
     // A second run asks nothing.
     assert_eq!(scene.process("s", 0..120).deliver().await.unwrap().answered, 0);
     assert_eq!(scene.report().created, 5);

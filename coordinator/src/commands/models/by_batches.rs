@@ -9,7 +9,7 @@ use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::progress::duration;
 use cli_support::{env, output};
-use domain::config::RunConfig;
+use domain::config::{self, RunConfig};
 use domain::ids::RunId;
 use llm::providers::Providers;
 
@@ -27,13 +27,16 @@ pub(crate) struct ByBatches<'a> {
 }
 
 impl ByBatches<'_> {
-    /// Delivers the first questions; an interruption leaves the batches at the provider.
+    /// Delivers the first questions where the run asks for it; an interruption leaves the batches at the provider.
     pub(crate) async fn deliver(
         &self,
         answers: &Arc<ResponseCache>,
         path: Option<PathBuf>,
         interrupts: &mut Interrupts,
     ) -> anyhow::Result<()> {
+        if self.config.proposer.delivery == config::Delivery::Live {
+            return Ok(());
+        }
         if self.args.corpus.corpus.as_os_str() == "-" {
             let refused: anyhow::Result<()> =
                 Err(anyhow::anyhow!("proposer.delivery: batch reads the corpus twice"));

@@ -63,8 +63,8 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     match args.output {
         Output::Text => {
             let lines = model.iter().flat_map(ModelCheck::lines);
-            let lines: String = lines.map(|line| format!("  model: {line}\n")).collect();
-            output::print(&(bill.text(&counted, &config) + &lines))?;
+            let lines = lines.map(|line| format!("  model: {line}\n"));
+            output::print(&(bill.text(&counted, &config) + &lines.collect::<Vec<_>>().concat()))?;
         }
         Output::Json => {
             let mut json = bill.json(&counted);

@@ -111,15 +111,16 @@ pub(super) async fn apply(open: &Open, steps: &mut [Queued]) -> Result<(), tokio
     });
     commits.sort_by(|one, other| (&one.run_id, one.shard).cmp(&(&other.run_id, other.shard)));
     // Both are sent at once: one way to the server and back.
-    let (leased, committed) = futures::try_join!(lease(open, &leases), commit(open, &commits))?;
-    let refused_leases = leases.iter().zip(&leased).filter(|(_, effect)| **effect == Effect::Refused);
-    let refused_commits = commits.iter().zip(&committed).filter(|(_, effect)| **effect == Effect::Refused);
+    let (lease_effects, commit_effects) = futures::try_join!(lease(open, &leases), commit(open, &commits))?;
+    let refused_leases = leases.iter().zip(&lease_effects).filter(|(_, effect)| **effect == Effect::Refused);
+    let refused_commits =
+        commits.iter().zip(&commit_effects).filter(|(_, effect)| **effect == Effect::Refused);
     let refused: Vec<(String, i64)> = refused_leases
         .map(|(step, _)| (step.run_id.to_string(), step.leased.shard.index.0.into()))
         .chain(refused_commits.map(|(step, _)| (step.run_id.to_string(), step.shard.0.into())))
         .collect();
     let mut known = entries(open, &refused).await?;
-    for (step, effect) in leases.into_iter().zip(leased) {
+    for (step, effect) in leases.into_iter().zip(lease_effects) {
         let found = known.remove(&(step.run_id.to_string(), step.leased.shard.index.0)).transpose();
         let result = match effect {
             Effect::UnknownRun => Err(StepError::UnknownRun(step.run_id.clone())),
@@ -128,7 +129,7 @@ pub(super) async fn apply(open: &Open, steps: &mut [Queued]) -> Result<(), tokio
         };
         step.pending.note(result)?;
     }
-    for (step, effect) in commits.into_iter().zip(committed) {
+    for (step, effect) in commits.into_iter().zip(commit_effects) {
         let found = known.remove(&(step.run_id.to_string(), step.shard.0)).transpose();
         let result = match effect {
             Effect::UnknownRun => Err(StepError::UnknownRun(step.run_id.clone())),

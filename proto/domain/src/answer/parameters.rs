@@ -16,7 +16,6 @@ pub enum Api {
 
 impl Api {
     /// Whether it is that of chat completions.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
     pub fn is_chat(&self) -> bool {
         *self == Self::Chat
     }
@@ -35,7 +34,6 @@ pub enum MaxTokensName {
 
 impl MaxTokensName {
     /// Whether it is the older one.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
     pub fn is_older(&self) -> bool {
         *self == Self::MaxTokens
     }
@@ -87,7 +85,6 @@ pub enum StickyCache {
 
 impl StickyCache {
     /// Whether it is not told.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
     pub fn is_off(&self) -> bool {
         *self == Self::Off
     }

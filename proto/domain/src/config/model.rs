@@ -206,7 +206,8 @@ impl ProposerConfig {
         if self.delivery == Delivery::Batch && !self.api.is_chat() {
             return Err(InvalidConfig {
                 key: "proposer.api",
-                reason: "must be chat where proposer.delivery is batch: batches are of chat completions".to_owned(),
+                reason: "must be chat where proposer.delivery is batch: batches are of chat completions"
+                    .to_owned(),
             });
         }
         if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {

@@ -99,7 +99,9 @@ mod tests {
         let names: Vec<String> = (0..200).map(|number| format!("m{:03}", number * 37 % 200)).collect();
         let tally = |names: &[String]| {
             let mut tally = ModelTally::default();
-            names.iter().for_each(|name| tally.count(&usage(Some(name), Some(1))));
+            for name in names {
+                tally.count(&usage(Some(name), Some(1)));
+            }
             tally
         };
         let twice = [&names[..], &names[..]].concat();

@@ -142,13 +142,13 @@ impl BatchClient {
             // A batch of others that cannot be read is not ours.
             let batches: Vec<RemoteBatch> =
                 list.iter().filter_map(|batch| RemoteBatch::read(batch).ok()).collect();
-            let last = batches.last().map(|batch| batch.id.clone());
+            let newest = batches.last().map(|batch| batch.id.clone());
             found.extend(batches.into_iter().filter(|batch| batch.mark.as_ref() == Some(mark)));
             let more = value.get("has_more").and_then(Value::as_bool).unwrap_or(false);
-            if !more || last.is_none() || last == after {
+            if !more || newest.is_none() || newest == after {
                 break;
             }
-            after = last;
+            after = newest;
         }
         Ok(found)
     }

@@ -198,7 +198,7 @@ mod tests {
     fn a_line_without_an_end_is_left_out() {
         let key = question().key();
         let good = format!("{{\"custom_id\":\"{key}\"}}");
-        let long = "x".repeat(2 * LINE_BYTES as usize + 7);
+        let long = "x".repeat(2 * usize::try_from(LINE_BYTES).unwrap() + 7);
         let text = format!("{good}\n\n{long}\n{good}");
         let mut lines = LineReader::new(text.as_bytes());
         let mut read =

@@ -39,12 +39,12 @@ pub(super) fn take_apart(form: &Path, boundary: &str, to: &Path) -> io::Result<F
             continue;
         }
         if !in_content {
-            let head = String::from_utf8_lossy(&line).trim().to_owned();
-            if head.is_empty() {
+            let field = String::from_utf8_lossy(&line).trim().to_owned();
+            if field.is_empty() {
                 in_content = true;
-            } else if head.to_ascii_lowercase().starts_with("content-disposition:") {
-                part = quoted(&head, " name=").unwrap_or_default();
-                found.name = quoted(&head, " filename=").unwrap_or(found.name);
+            } else if field.to_ascii_lowercase().starts_with("content-disposition:") {
+                part = quoted(&field, " name=").unwrap_or_default();
+                found.name = quoted(&field, " filename=").unwrap_or(found.name);
             }
             continue;
         }

@@ -66,7 +66,7 @@ struct StoredFile {
 pub(crate) struct Batches {
     folder: TempDir,
     files: BTreeMap<String, StoredFile>,
-    batches: Vec<Batch>,
+    all: Vec<Batch>,
     /// Hashes of the bodies that were paid for.
     paid: BTreeSet<AnswerKey>,
     report: BatchReport,
@@ -79,7 +79,7 @@ impl Batches {
         Ok(Self {
             folder: TempDir::new()?,
             files: BTreeMap::new(),
-            batches: Vec::new(),
+            all: Vec::new(),
             paid: BTreeSet::new(),
             report: BatchReport::default(),
             numbers: 0,
@@ -102,18 +102,18 @@ impl Batches {
     }
 
     fn find(&mut self, id: &str) -> Option<&mut Batch> {
-        self.batches.iter_mut().find(|batch| batch.id == id)
+        self.all.iter_mut().find(|batch| batch.id == id)
     }
 
     /// The batches, newest first.
     fn list(&self) -> impl Iterator<Item = &Batch> {
-        self.batches.iter().rev()
+        self.all.iter().rev()
     }
 
     fn add(&mut self, batch: Batch) {
         self.report.created += 1;
         self.report.lines += batch.lines;
-        self.batches.push(batch);
+        self.all.push(batch);
     }
 }
 

@@ -145,15 +145,15 @@ struct Output {
 impl Batches {
     /// Writes the files of every batch that has ended by now.
     pub(super) fn catch_up(&mut self, worker: &Worker, now: f64) -> io::Result<()> {
-        for index in 0..self.batches.len() {
-            let Some(batch) = self.batches.get(index).filter(|batch| batch.result.is_none()) else {
+        for index in 0..self.all.len() {
+            let Some(batch) = self.all.get(index).filter(|batch| batch.result.is_none()) else {
                 continue;
             };
             let Some((ending, part)) = batch.ended(now, worker.settings.delay) else { continue };
             let batch = batch.clone();
             let result = self.work(worker, &batch, ending, part)?;
             *self.report.ended.entry(ending.as_str()).or_default() += 1;
-            if let Some(batch) = self.batches.get_mut(index) {
+            if let Some(batch) = self.all.get_mut(index) {
                 batch.result = Some(result);
             }
         }

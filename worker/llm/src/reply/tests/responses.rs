@@ -7,7 +7,7 @@ use crate::mask::KeyMask;
 use crate::reply::{Paid, answer_of};
 
 /// A reply as the responses API sends it, with these outputs.
-fn reply(status: &str, output: Value) -> Value {
+fn reply(status: &str, output: &Value) -> Value {
     json!({
         "id": "resp_1", "object": "response", "status": status, "error": null, "incomplete_details": null,
         "model": "m-2026-05-14", "output": output, "service_tier": "default",
@@ -29,7 +29,7 @@ fn read(value: &Value) -> (Result<domain::answer::Answer, Failure>, Paid) {
 
 #[test]
 fn a_whole_reply_is_read_with_its_usage_model_and_bill() {
-    let (answer, paid) = read(&reply("completed", said("[]")));
+    let (answer, paid) = read(&reply("completed", &said("[]")));
     let answer = answer.unwrap();
     assert_eq!(
         (answer.content.as_str(), &answer.finish, answer.model.as_str()),
@@ -45,19 +45,19 @@ fn a_whole_reply_is_read_with_its_usage_model_and_bill() {
 
 #[test]
 fn what_is_not_whole_is_a_failure_that_was_paid_for() {
-    let mut cut = reply("incomplete", said("[{"));
+    let mut cut = reply("incomplete", &said("[{"));
     cut["incomplete_details"] = json!({"reason": "max_output_tokens"});
-    let mut withheld = reply("incomplete", said(""));
+    let mut withheld = reply("incomplete", &said(""));
     withheld["incomplete_details"] = json!({"reason": "content_filter"});
     let refusal = json!([{"type": "message", "content": [{"type": "refusal", "refusal": "I cannot"}]}]);
-    let mut failed = reply("failed", json!([]));
+    let mut failed = reply("failed", &json!([]));
     failed["error"] = json!({"code": "server_error", "message": "it fell over"});
     for (value, expected) in [
         (cut, "cut off"),
         (withheld, "withheld"),
-        (reply("completed", refusal), "I cannot"),
+        (reply("completed", &refusal), "I cannot"),
         (failed, "it fell over"),
-        (reply("completed", json!([])), "empty"),
+        (reply("completed", &json!([])), "empty"),
         (json!({"error": {"message": "overloaded"}}), "overloaded"),
         (json!({"choices": []}), "choices is missing or empty"),
     ] {

@@ -117,7 +117,7 @@ fn what_is_billed_counts_to_the_tick_in_every_spelling() {
         (json!({"usage": {"cost_in_usd_ticks": "37756001"}}), billed(37_756_001)),
         (json!({"usage": {"cost_in_usd_ticks": 12.0}}), billed(12)),
         (json!({"usage": {"cost_in_usd_ticks": 0}}), billed(0)),
-        (json!({"usage": {"cost": 0.0037756001}}), billed(37_756_001)),
+        (json!({"usage": {"cost": 0.003_775_600_1}}), billed(37_756_001)),
         (json!({"usage": {"cost": "1.5e-7"}}), billed(1_500)),
         (json!({"usage": {"cost": 1.5e-7}}), billed(1_500)),
         // The ticks are exact, and win.
