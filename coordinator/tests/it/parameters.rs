@@ -72,7 +72,8 @@ fn the_strictest_form_that_the_provider_takes_is_asked_for_and_said() {
         ("json_object", "text", 3),
     ] {
         let (mock, folder) = (refusing(refuses), tempfile::tempdir().unwrap());
-        let ended = run(folder.path(), &mock, &[]);
+        // One after the other: calls under way when the first refusal comes have the form that is refused.
+        let ended = run(folder.path(), &mock, &["limits.concurrency=1"]);
         assert_eq!(ended.status.code(), Some(0), "{refuses}: {}", ended.stderr);
         assert_eq!(answer_forms(folder.path())[form], RECORDS, "{refuses}");
         let report = mock.provider.report();

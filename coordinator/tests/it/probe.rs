@@ -110,7 +110,8 @@ fn a_wrong_key_ends_the_probe_at_once() {
     let (code, _, talk) = result(&coordinator(&arguments(&mock, folder.path(), &["--steps", "1"])));
     assert_eq!(code, Some(2));
     assert!(talk.contains("401: Incorrect API key provided."), "{talk}");
-    assert_eq!(mock.provider.report().refused_401, 1);
+    // One call, and the question for its models.
+    assert_eq!(mock.provider.report().refused_401, 2);
     let written: Value =
         serde_json::from_reader(File::open(folder.path().join("probe.json")).unwrap()).unwrap();
     assert_eq!(written["summary"]["status_counts"]["401"], 1);

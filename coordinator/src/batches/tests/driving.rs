@@ -82,7 +82,7 @@ impl Scene {
             patience: Patience { unseen_ms: 300, window_ms: 60_000, cancels: false },
             look: Duration::from_millis(100),
             window: "24h".to_owned(),
-            price: Price::flat(1.0, None, 2.0),
+            price: Price { batch_factor: Some(0.5), ..Price::flat(1.0, None, 2.0) },
         };
         Process { scene: self, driver, run_id: RunId::new(run_id).unwrap(), questions }
     }

@@ -264,7 +264,8 @@ fn a_file_of_a_release_that_did_not_estimate_is_taken_over() {
          INSERT INTO spend VALUES ('r', 1, 0, 0, 0, 3, 4, 0, 0, 7, 0, 0, 1.5); \
          ALTER TABLE answers DROP COLUMN billed_ticks; ALTER TABLE answers DROP COLUMN tier; \
          ALTER TABLE answers DROP COLUMN estimated_tokens; ALTER TABLE spend DROP COLUMN estimated_tokens; \
-         ALTER TABLE spend DROP COLUMN unpriced_calls; DROP TABLE failures; DROP TABLE scanned_runs; DROP TABLE judged_runs; DROP TABLE verdicts; DROP TABLE servers; PRAGMA user_version = 2",
+         ALTER TABLE spend DROP COLUMN unpriced_calls; DROP TABLE failures; DROP TABLE scanned_runs; DROP TABLE judged_runs; DROP TABLE verdicts; DROP TABLE servers; \
+         DROP TABLE batch_lines; DROP TABLE batches; PRAGMA user_version = 2",
     )
     .unwrap();
     drop(file);

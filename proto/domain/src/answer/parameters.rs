@@ -76,6 +76,7 @@ impl ServiceTier {
 pub enum StickyCache {
     /// It is not told.
     #[default]
+    #[serde(rename = "none")]
     Off,
     /// By `prompt_cache_key` in the body.
     PromptCacheKey,
