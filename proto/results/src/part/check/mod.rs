@@ -1,6 +1,7 @@
 //! Checks a part before it is committed: it can be read whole, its rows are the records of its shard, and every cell means
 //! something. What this admits, every reader of results can read.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::LazyLock;
 
 use arrow_array::RecordBatch;
@@ -64,6 +65,9 @@ pub enum PartFault {
     /// A batch cannot be decoded.
     #[error("it cannot be read: {0}")]
     Arrow(#[from] ArrowError),
+    /// The reader of Parquet panicked.
+    #[error("it cannot be read: its pages contradict each other")]
+    Reader,
     /// It is too large when it is decoded.
     #[error("{0}")]
     Size(#[from] SizeError),
@@ -87,6 +91,11 @@ pub enum PartFault {
 /// # Errors
 /// Why the part is refused.
 pub fn check_part(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
+    // Damaged pages find bugs of the reader, which counts what it has read by what another page said.
+    panic::catch_unwind(AssertUnwindSafe(|| read(bytes, expected))).unwrap_or(Err(PartFault::Reader))
+}
+
+fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
     same_columns(builder.schema())?;
     let metadata = builder.metadata();
