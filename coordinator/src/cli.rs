@@ -50,7 +50,7 @@ enum Command {
     /// List runs, and remove runs that have ended
     Runs(commands::runs::Args),
     /// Inspect, export, import and prune cached answers of models
-    Answers(commands::models::answers::Args),
+    Answers(commands::answers::Args),
     /// List and cancel batches at providers
     Batches(commands::models::batches::Args),
     /// Examine a run where it lies
@@ -118,7 +118,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Cancel(args) => commands::cancel::run(&args),
         Command::Runs(args) => commands::runs::run(&args),
         Command::Batches(args) => commands::models::batches::run(&args),
-        Command::Answers(args) => commands::models::answers::run(&args),
+        Command::Answers(args) => commands::answers::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Drain(args) => commands::drain::run(&args),
         Command::Estimate(args) => commands::models::estimate::run(&args, quiet),

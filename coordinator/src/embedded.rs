@@ -12,16 +12,16 @@ use domain::config::{Documents, RunConfig, ScannersConfig};
 use domain::ids::{AnswerKey, WorkerName};
 use llm::providers::{Destination, Providers};
 use proto::channel::CoordinatorAddress;
-use worker::estimate::Estimator;
-use worker::questions::FirstQuestions;
+use worker::preview::estimate::Estimator;
+use worker::preview::questions::FirstQuestions;
 use worker::server_judge::{Definitions, definitions};
 use worker::session::{self, Options, SessionError, Stage, Summary};
 
 use crate::client::Reader;
 
-pub use worker::estimate::Estimate;
+pub use worker::preview::estimate::Estimate;
+pub use worker::preview::questions::FirstQuestion;
 pub use worker::programs::{self, Proposers};
-pub use worker::questions::FirstQuestion;
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
 pub use worker::session::Tool;
 

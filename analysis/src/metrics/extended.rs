@@ -20,7 +20,7 @@ use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::load::cases::label;
 use crate::load::rows::{Gates, Later, NotFinite, Present, Texts, rows};
-use crate::stats::{Counts, Median, Proportion, Sample};
+use crate::stats::{Counts, Median, Proportion, Sample, count};
 
 /// Columns of tokens.
 const TOKENS: [&str; 4] =
@@ -395,15 +395,6 @@ fn hash(document: &str) -> u128 {
         u128::from(hasher.finish())
     };
     (half(0) << 64) | half(1)
-}
-
-pub(super) fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
-    match counts.get_mut(word) {
-        Some(count) => *count += 1,
-        None => {
-            counts.insert(word.to_owned(), 1);
-        }
-    }
 }
 
 fn every(word: &'static str, counts: &mut BTreeMap<String, u64>) -> (&'static str, u64) {

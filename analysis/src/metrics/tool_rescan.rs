@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use results::schema::TOOL_RESCANS;
 use serde::Serialize;
 
-use super::extended::count;
 use crate::load::rows::Texts;
-use crate::stats::Proportion;
+use crate::stats::{Proportion, count};
 
 /// Scanners with columns of their own.
 pub(super) const TOOLS: usize = TOOL_RESCANS.len();

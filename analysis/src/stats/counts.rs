@@ -74,6 +74,16 @@ impl Counts {
     }
 }
 
+/// Counts one more of a word.
+pub(crate) fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
+    match counts.get_mut(word) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(word.to_owned(), 1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

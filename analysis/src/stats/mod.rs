@@ -10,7 +10,7 @@ mod sample;
 
 pub(crate) use bootstrap::{Interval, accepted_by_cluster, quantile_interval, random};
 pub(crate) use compare::{McNemar, benjamini_hochberg, fisher_exact, holm, mcnemar, two_proportions};
-pub(crate) use counts::{Counts, Median};
+pub(crate) use counts::{Counts, Median, count};
 pub(crate) use proportion::Proportion;
 pub(crate) use rounding::round;
 pub(crate) use sample::Sample;

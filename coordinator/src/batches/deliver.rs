@@ -14,7 +14,7 @@ use super::collect::Collected;
 use super::driver::{Driver, Event};
 use super::error::BatchError;
 use super::gather::{FileBounds, Gathered, Gatherer};
-use super::machine::Patience;
+use super::lifecycle::Patience;
 use super::owner::{OwnerLock, folder_of};
 use super::record::{Phase, Target};
 use crate::clock::unix_ms;

@@ -13,7 +13,7 @@ use llm::refusals::{advice, kind};
 use super::collect::{Collected, collect};
 use super::error::BatchError;
 use super::gather::questions_file;
-use super::machine::{self, Patience, Step};
+use super::lifecycle::{self, Patience, Step};
 use super::owner::OwnerLock;
 use super::record::{BatchRecord, Phase, Target};
 use crate::clock::unix_ms;
@@ -134,7 +134,7 @@ impl Driver {
         let mut all = Collected::default();
         while watch.due.is_none_or(|due| due <= Instant::now()) {
             let has_file = questions_file(&self.lock, &batch.mark).is_file();
-            let step = machine::next(&batch.phase, false, has_file, &self.patience, unix_ms());
+            let step = lifecycle::next(&batch.phase, false, has_file, &self.patience, unix_ms());
             if step == Step::Nothing {
                 break;
             }
@@ -186,18 +186,18 @@ impl Driver {
             Step::Drop => Done::Advanced(Phase::Dropped),
             Step::Upload => {
                 match self.client.upload(&questions_file(&self.lock, &batch.mark), &batch.mark).await {
-                    Ok(input) => Done::Advanced(machine::uploaded(input)),
+                    Ok(input) => Done::Advanced(lifecycle::uploaded(input)),
                     Err(failure) => Done::Failed(failure),
                 }
             }
             Step::Create { input } => {
                 // From here on it may exist.
-                if !self.advance(batch, machine::creating(input.clone(), unix_ms()))? {
+                if !self.advance(batch, lifecycle::creating(input.clone(), unix_ms()))? {
                     return Ok(Done::Later);
                 }
                 match self.client.create(&input, &batch.mark, &self.window).await {
                     Ok(shown) => {
-                        let phase = machine::created(&batch.phase, &shown, unix_ms());
+                        let phase = lifecycle::created(&batch.phase, &shown, unix_ms());
                         say(Event::Submitted(&BatchRecord { phase: phase.clone(), ..batch.clone() }));
                         Done::Advanced(phase)
                     }
@@ -211,7 +211,7 @@ impl Driver {
             Step::Look => self.look_at(batch, watch, say).await,
             Step::Cancel => match batch.phase.remote() {
                 Some(remote) => match self.client.cancel(remote).await {
-                    Ok(shown) => Done::Advanced(machine::cancelled(&batch.phase, &shown)),
+                    Ok(shown) => Done::Advanced(lifecycle::cancelled(&batch.phase, &shown)),
                     Err(failure) => Done::Failed(failure),
                 },
                 None => Done::Later,
@@ -233,11 +233,13 @@ impl Driver {
                 // The file is gone: it is uploaded again, or the questions are free.
                 Some(404) => Some(Phase::Ready),
                 Some(status) if (400..500).contains(&status) && !matches!(status, 408 | 409) => {
-                    Some(machine::refused(&batch.phase))
+                    Some(lifecycle::refused(&batch.phase))
                 }
                 _ => None,
             },
-            Failure::Connect { .. } | Failure::Timeout(Wait::Connect) => Some(machine::refused(&batch.phase)),
+            Failure::Connect { .. } | Failure::Timeout(Wait::Connect) => {
+                Some(lifecycle::refused(&batch.phase))
+            }
             _ => None,
         };
         if let Some(phase) = phase {
@@ -252,7 +254,7 @@ impl Driver {
         list: &[llm::batch::RemoteBatch],
         say: &mut (dyn FnMut(Event<'_>) + Send),
     ) -> Done {
-        let (phase, surplus) = machine::found(&batch.phase, list, &self.patience, unix_ms());
+        let (phase, surplus) = lifecycle::found(&batch.phase, list, &self.patience, unix_ms());
         for other in surplus.iter().filter(|other| !other.status.is_final()) {
             tracing::warn!(batch = %batch.mark, id = %other.id, "a batch was created twice: the later one is cancelled");
             if let Err(failure) = self.client.cancel(&other.id).await {
@@ -281,7 +283,7 @@ impl Driver {
                     watch.counts = shown.counts;
                     say(Event::Progress(batch, shown.counts));
                 }
-                let phase = machine::looked(&batch.phase, &shown);
+                let phase = lifecycle::looked(&batch.phase, &shown);
                 match phase {
                     // How often it was looked at is worth no write to the disk until it has ended.
                     Phase::Submitted { looks: 0, .. } => Done::Later,
@@ -293,7 +295,7 @@ impl Driver {
                 }
             }
             Err(Failure::Refused(refusal)) if refusal.status == Some(404) => {
-                Done::Advanced(machine::gone(&batch.phase))
+                Done::Advanced(lifecycle::gone(&batch.phase))
             }
             Err(failure) => Done::Failed(failure),
         }
@@ -328,7 +330,7 @@ impl Driver {
     ) -> Result<Done, BatchError> {
         say(Event::Collected(batch, &collected));
         let ended = batch.clone();
-        self.advance(batch, machine::collected(&ended.phase))?;
+        self.advance(batch, lifecycle::collected(&ended.phase))?;
         let Phase::Ended { remote, status, words, .. } = &ended.phase else { return Ok(Done::Later) };
         let Collected { answered, failed, again, unasked, surplus, .. } = collected;
         let worked = answered + failed + again + unasked + surplus > 0;

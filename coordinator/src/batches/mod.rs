@@ -5,7 +5,7 @@ mod deliver;
 mod driver;
 mod error;
 mod gather;
-mod machine;
+mod lifecycle;
 mod owner;
 pub(crate) mod record;
 #[cfg(test)]

@@ -166,7 +166,8 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let mut before = ledger.run(run_id).await?;
     let is_over = |run: &RunEntry| run.state.has_ended() || run.state == RunState::Finishing;
     if !before.as_ref().is_some_and(is_over) {
-        let by_batches = ByBatches { args, run_id, config: &config, providers: &machine.providers, quiet };
+        let by_batches =
+            ByBatches { corpus: &args.corpus, run_id, config: &config, providers: &machine.providers, quiet };
         by_batches.deliver(&answers, answers_path(args, &store, &config), &mut interrupts).await?;
     }
     let coordinator = Coordinator::open(Parts {

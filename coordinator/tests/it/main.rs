@@ -27,7 +27,7 @@ mod model;
 mod older_release;
 mod outage;
 mod parameters;
-#[path = "../../src/postgres/test_server.rs"]
+#[path = "../../src/ledger/connection/test_server.rs"]
 mod postgres_server;
 #[cfg(unix)]
 mod private;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answers;
 pub mod batches;
 mod chat;
 pub mod faults;
@@ -8,27 +9,22 @@ pub mod limits;
 pub mod manner;
 pub mod replay;
 mod respond;
+mod router;
 pub mod server;
 pub mod stats;
 pub mod style;
 
-use std::sync::Arc;
-
+pub use answers::{Answers, EMPTY_PATCH};
 pub use batches::{BatchFault, BatchFaults, BatchReport, BatchSettings};
 pub use faults::{Fault, Faults};
 pub use latency::Latency;
 pub use limits::Allowed;
 pub use manner::Manner;
 pub use replay::PromptAnswers;
-pub use server::{Provider, serve};
+pub use router::serve;
+pub use server::Provider;
 pub use stats::{Report, Second};
 pub use style::{HeaderStyle, LimitStyle, WaitStyle};
-
-/// A response that changes nothing; also the response to an unknown prompt.
-pub const EMPTY_PATCH: &str = "{\"patch\": []}";
-
-/// Returns the response to a prompt (the first user message); `None` for an unknown prompt.
-pub type Answers = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The tokens of prompts that the provider has in its cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use domain::ids::AnswerKey;
 
-use crate::Answers;
+use crate::answers::Answers;
 
 /// Responses by the hash of the first user message.
 #[derive(Debug, Default)]

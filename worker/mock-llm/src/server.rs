@@ -1,47 +1,26 @@
-//! HTTP interface of the simulated provider.
+//! The simulated provider: what it answers to a call, by its limits, faults and manner.
 
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Response, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::routing::{get, post};
-use cli_support::http::{HttpLimits, serve_within};
 use domain::ids::AnswerKey;
 use domain::secret::Secret;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::batches::{self, Batches, Worker};
+use crate::answers::EMPTY_PATCH;
+use crate::batches::batch::Worker;
+use crate::batches::store::Batches;
 use crate::chat::{Api, ChatRequest, Tokens, random, read};
 use crate::latency::Queue;
 use crate::limits::{Allowed, Meters};
 use crate::respond::{broken, error, headers, in_pieces, json_reply, text_reply, too_many};
 use crate::stats::{Report, Stats};
-use crate::{EMPTY_PATCH, Fault, Settings};
-
-/// Longest request that is read.
-const REQUEST_BYTES: usize = 16 << 20;
-
-/// Longest time for a request to arrive.
-const REQUEST_TIME: Duration = Duration::from_secs(30);
-
-/// Memory of all requests that are arriving, in KiB.
-const BODIES_KIB: usize = 64 << 10;
-
-/// Limits of connections: as many as a client may have calls in flight, and longer than any answer takes.
-const LIMITS: HttpLimits = HttpLimits {
-    connections: 16_384,
-    header: Duration::from_secs(120),
-    lifetime: Duration::from_secs(24 * 3600),
-};
+use crate::{Fault, Settings};
 
 /// Handle of the provider; cheap to clone.
 #[derive(Clone)]
@@ -118,6 +97,20 @@ impl Provider {
         }
     }
 
+    /// The models that there are.
+    pub(crate) fn models(&self) -> Value {
+        self.0.settings.manner.list()
+    }
+
+    /// Other limits from now on.
+    pub(crate) fn change(&self, allowed: Allowed) {
+        let now = self.now();
+        let mut state = self.state();
+        let before = *state.meters.allowed();
+        state.stats.limits_change(now, &before);
+        state.meters = Meters::new(allowed, now);
+    }
+
     /// The refusal of a caller without the right key.
     pub(crate) fn refused(&self, head: &HeaderMap) -> Option<Response<Body>> {
         if self.is_authorised(head) {
@@ -156,7 +149,7 @@ impl Provider {
         })
     }
 
-    async fn complete(self, api: Api, head: HeaderMap, body: Bytes) -> Response<Body> {
+    pub(crate) async fn complete(self, api: Api, head: HeaderMap, body: Bytes) -> Response<Body> {
         if let Some(refused) = self.refused(&head) {
             return refused;
         }
@@ -296,79 +289,4 @@ impl Provider {
             Some(Fault::TooMany | Fault::Timeout) | None => json_reply(StatusCode::OK, head, &whole(answer)),
         }
     }
-}
-
-async fn models(State(provider): State<Provider>, head: HeaderMap) -> Response<Body> {
-    if let Some(refused) = provider.refused(&head) {
-        return refused;
-    }
-    json_reply(StatusCode::OK, HeaderMap::new(), &provider.0.settings.manner.list())
-}
-
-async fn stats(State(provider): State<Provider>) -> Response<Body> {
-    let report = serde_json::to_value(provider.report()).unwrap_or_default();
-    json_reply(StatusCode::OK, HeaderMap::new(), &report)
-}
-
-async fn change(State(provider): State<Provider>, body: Bytes) -> Response<Body> {
-    let Some(allowed) = serde_json::from_slice::<Allowed>(&body).ok().filter(Allowed::is_legal) else {
-        let message = "send {\"rpm\": N, \"rps\": N, \"tpm\": N, \"max_in_flight\": N, \"burst\": N}; what is left out is unlimited";
-        return error(StatusCode::BAD_REQUEST, "bad_limits", message);
-    };
-    let now = provider.now();
-    let mut state = provider.state();
-    let before = *state.meters.allowed();
-    state.stats.limits_change(now, &before);
-    state.meters = Meters::new(allowed, now);
-    json_reply(StatusCode::OK, HeaderMap::new(), &json!(allowed))
-}
-
-/// Reads a request's body, within the memory of all bodies that are arriving and within a time.
-async fn read_body(
-    State(memory): State<Arc<Semaphore>>,
-    request: axum::extract::Request,
-    next: Next,
-) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let length = head.headers.get(axum::http::header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(REQUEST_BYTES);
-    if length > REQUEST_BYTES {
-        return error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too large");
-    }
-    let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
-    let read = async {
-        let _permit = memory.acquire_many(kib).await.ok()?;
-        axum::body::to_bytes(body, REQUEST_BYTES).await.ok()
-    };
-    match tokio::time::timeout(REQUEST_TIME, read).await {
-        Ok(Some(bytes)) => next.run(axum::extract::Request::from_parts(head, Body::from(bytes))).await,
-        Ok(None) => error(StatusCode::BAD_REQUEST, "bad_request", "the request broke off"),
-        Err(_) => error(StatusCode::REQUEST_TIMEOUT, "timeout", "the request did not arrive in time"),
-    }
-}
-
-/// Serves until `end`. Calls in flight are dropped with the server, as by a provider that crashes.
-pub async fn serve(
-    listener: TcpListener,
-    provider: Provider,
-    end: impl Future<Output = ()> + Send + 'static,
-) {
-    let complete = |State(provider): State<Provider>, head: HeaderMap, body: Bytes| {
-        provider.complete(Api::Chat, head, body)
-    };
-    let respond = |State(provider): State<Provider>, head: HeaderMap, body: Bytes| {
-        provider.complete(Api::Responses, head, body)
-    };
-    let routes = Router::new()
-        .route("/v1/chat/completions", post(complete))
-        .route("/v1/responses", post(respond))
-        .route("/v1/models", get(models))
-        .route("/stats", get(stats))
-        .route("/limits", post(change))
-        .merge(batches::routes())
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES))
-        .layer(from_fn_with_state(Arc::new(Semaphore::new(BODIES_KIB)), read_body))
-        .merge(batches::upload_route())
-        .with_state(provider);
-    serve_within(listener, routes, LIMITS, end).await;
 }

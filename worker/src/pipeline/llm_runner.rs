@@ -12,8 +12,8 @@ use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::prompt;
 use llm::providers::Destination;
 
-use super::asked::Asked;
 use super::context::Context;
+use super::model_usage::Asked;
 use super::plan::ProposalTask;
 use super::progress::Progress;
 use super::repair_result::RepairResult;

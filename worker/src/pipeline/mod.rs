@@ -4,11 +4,11 @@
 //! program, end each record as a `FinishedRecord`, from which the row is built in one place. *Invariant*: total. A bad record, or a
 //! bug in a policy, is a row with an `error_kind`; it never ends a run or affects another record.
 
-mod asked;
 mod command_runner;
 mod context;
 mod documents;
 mod llm_runner;
+mod model_usage;
 mod plan;
 mod progress;
 mod record;

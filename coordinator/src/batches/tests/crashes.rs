@@ -1,10 +1,10 @@
-//! The machine under crashes at every step, lost answers, and batches that end early. Simulated: time is a number.
+//! The life cycle of batches under crashes at every step, lost answers, and batches that end early. Simulated: time is a number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use llm::batch::{BatchId, Counts, FileId, Mark, RemoteBatch, RemoteStatus};
 
-use crate::batches::machine::{self, Patience, Step};
+use crate::batches::lifecycle::{self, Patience, Step};
 use crate::batches::record::Phase;
 
 const PATIENCE: Patience = Patience { unseen_ms: 5_000, window_ms: 600_000, cancels: true };
@@ -117,7 +117,7 @@ impl World {
         let mut phase = Phase::Ready;
         for _ in 0..10_000 {
             self.now += self.random.u64(10..3_000);
-            let step = machine::next(&phase, false, true, &PATIENCE, self.now);
+            let step = lifecycle::next(&phase, false, true, &PATIENCE, self.now);
             if step == Step::Nothing {
                 return phase;
             }
@@ -139,17 +139,17 @@ impl World {
             Step::Upload => {
                 let file = FileId::new(self.name()).unwrap();
                 self.provider.files.insert(file.clone(), lines.to_vec());
-                Some(machine::uploaded(file))
+                Some(lifecycle::uploaded(file))
             }
             Step::Create { input } => {
-                *phase = machine::creating(input.clone(), self.now);
+                *phase = lifecycle::creating(input.clone(), self.now);
                 if self.crashes() {
                     return None;
                 }
                 match self.random.u32(0..10) {
                     // It never arrives, and nothing says so.
                     0 => return None,
-                    1 => return Some(machine::refused(phase)),
+                    1 => return Some(lifecycle::refused(phase)),
                     _ => {}
                 }
                 self.creations += 1;
@@ -159,17 +159,17 @@ impl World {
                     return None;
                 }
                 let shown = self.provider.shown(self.provider.batches.len() - 1, self.now);
-                Some(machine::created(phase, &shown, self.now))
+                Some(lifecycle::created(phase, &shown, self.now))
             }
             Step::Find => {
                 let list = self.provider.find(mark, self.now);
-                let (next, surplus) = machine::found(phase, &list, &PATIENCE, self.now);
+                let (next, surplus) = lifecycle::found(phase, &list, &PATIENCE, self.now);
                 assert!(surplus.is_empty(), "a batch was created twice");
                 Some(next)
             }
             Step::Look => {
                 let index = Provider::index(phase.remote().unwrap().as_str());
-                Some(machine::looked(phase, &self.provider.shown(index, self.now)))
+                Some(lifecycle::looked(phase, &self.provider.shown(index, self.now)))
             }
             Step::Cancel => panic!("within its window"),
             Step::Collect => {
@@ -183,7 +183,7 @@ impl World {
                     }
                     self.answered.insert(line);
                 }
-                Some(machine::collected(phase))
+                Some(lifecycle::collected(phase))
             }
             Step::Drop | Step::Nothing => panic!("{step:?} after {phase:?}"),
         }
@@ -226,7 +226,7 @@ fn every_line_is_paid_for_once_whatever_dies() {
 
 #[test]
 fn what_another_process_was_collecting_is_freed_and_a_lost_file_too() {
-    let next = |phase: &Phase, is_mine, has_file| machine::next(phase, is_mine, has_file, &PATIENCE, 0);
+    let next = |phase: &Phase, is_mine, has_file| lifecycle::next(phase, is_mine, has_file, &PATIENCE, 0);
     assert_eq!(next(&Phase::Gathering, true, true), Step::Nothing);
     assert_eq!(next(&Phase::Gathering, false, true), Step::Drop);
     assert_eq!(next(&Phase::Ready, false, true), Step::Upload);
@@ -254,12 +254,12 @@ fn shown(status: RemoteStatus, completed: u64) -> RemoteBatch {
 fn a_batch_whose_window_is_over_is_cancelled_once_if_the_configuration_says_so() {
     let phase = submitted(1_000);
     let at = |phase: &Phase, now, cancels| {
-        machine::next(phase, false, false, &Patience { cancels, ..PATIENCE }, now)
+        lifecycle::next(phase, false, false, &Patience { cancels, ..PATIENCE }, now)
     };
     assert_eq!(at(&phase, 601_000, true), Step::Look);
     assert_eq!(at(&phase, 601_001, true), Step::Cancel);
     assert_eq!(at(&phase, 601_001, false), Step::Look);
-    let cancelled = machine::cancelled(&phase, &shown(RemoteStatus::Underway, 0));
+    let cancelled = lifecycle::cancelled(&phase, &shown(RemoteStatus::Underway, 0));
     assert_eq!(at(&cancelled, 601_001, true), Step::Look);
 }
 
@@ -267,12 +267,12 @@ fn a_batch_whose_window_is_over_is_cancelled_once_if_the_configuration_says_so()
 fn a_finished_batch_that_names_no_file_is_looked_at_again_but_not_for_ever() {
     let mut phase = submitted(0);
     for _ in 0..20 {
-        phase = machine::looked(&phase, &shown(RemoteStatus::Completed, 9));
+        phase = lifecycle::looked(&phase, &shown(RemoteStatus::Completed, 9));
         assert_eq!(phase.as_str(), "submitted");
     }
-    assert_eq!(machine::looked(&phase, &shown(RemoteStatus::Completed, 9)).as_str(), "ended");
+    assert_eq!(lifecycle::looked(&phase, &shown(RemoteStatus::Completed, 9)).as_str(), "ended");
     assert_eq!(
-        machine::looked(&submitted(0), &shown(RemoteStatus::Completed, 0)).as_str(),
+        lifecycle::looked(&submitted(0), &shown(RemoteStatus::Completed, 0)).as_str(),
         "ended",
         "no answers"
     );
@@ -280,10 +280,10 @@ fn a_finished_batch_that_names_no_file_is_looked_at_again_but_not_for_ever() {
 
 #[test]
 fn of_two_batches_with_one_mark_the_older_counts() {
-    let creating = machine::creating(FileId::new("f").unwrap(), 0);
+    let creating = lifecycle::creating(FileId::new("f").unwrap(), 0);
     let named = |id: &str| RemoteBatch { id: BatchId::new(id).unwrap(), ..shown(RemoteStatus::Underway, 0) };
     let list = [named("newer"), named("older")];
-    let (phase, surplus) = machine::found(&creating, &list, &PATIENCE, 10);
+    let (phase, surplus) = lifecycle::found(&creating, &list, &PATIENCE, 10);
     assert_eq!(phase.remote().unwrap().as_str(), "older");
     assert_eq!((surplus.len(), surplus[0].id.as_str()), (1, "newer"));
 }

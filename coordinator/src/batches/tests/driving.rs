@@ -17,7 +17,7 @@ use crate::batches::collect::Collected;
 use crate::batches::driver::Driver;
 use crate::batches::error::BatchError;
 use crate::batches::gather::{FileBounds, Gathered, Gatherer};
-use crate::batches::machine::Patience;
+use crate::batches::lifecycle::Patience;
 use crate::batches::owner::OwnerLock;
 use crate::batches::record::Target;
 use crate::embedded::FirstQuestion;

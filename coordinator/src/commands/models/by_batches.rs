@@ -14,12 +14,12 @@ use domain::ids::RunId;
 use llm::providers::Providers;
 
 use crate::batches::{Delivery, Event, Target, deliver};
-use crate::commands::run::Args;
+use crate::embedded::CorpusArgs;
 use crate::llm_gateway::response_cache::ResponseCache;
 
 /// What a delivery needs of the command.
 pub(crate) struct ByBatches<'a> {
-    pub(crate) args: &'a Args,
+    pub(crate) corpus: &'a CorpusArgs,
     pub(crate) run_id: &'a RunId,
     pub(crate) config: &'a RunConfig,
     pub(crate) providers: &'a Providers,
@@ -37,7 +37,7 @@ impl ByBatches<'_> {
         if self.config.proposer.delivery == config::Delivery::Live {
             return Ok(());
         }
-        if self.args.corpus.corpus.as_os_str() == "-" {
+        if self.corpus.corpus.as_os_str() == "-" {
             let refused: anyhow::Result<()> =
                 Err(anyhow::anyhow!("proposer.delivery: batch reads the corpus twice"));
             return refused.hint("give --corpus a file in place of -, or set proposer.delivery to live");
@@ -51,7 +51,7 @@ impl ByBatches<'_> {
         let delivery = Delivery {
             run_id: self.run_id.clone(),
             config: self.config.clone(),
-            corpus: self.args.corpus.clone(),
+            corpus: self.corpus.clone(),
             cache: Arc::clone(answers),
             destination: self.providers.destination(mode),
             target: Target {

@@ -1,6 +1,5 @@
-//! Subcommands about models: what a run would ask them, what was kept of it, batches, limits, whether they are there.
+//! Subcommands about models: what a run would ask them, batches, limits, whether they are there.
 
-pub(crate) mod answers;
 pub(crate) mod batches;
 pub(crate) mod by_batches;
 pub(crate) mod estimate;

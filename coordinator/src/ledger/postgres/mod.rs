@@ -29,7 +29,7 @@ use super::contract::{
     CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
     ShardEntry, Swap, Totals,
 };
-use crate::postgres::Engine;
+use crate::ledger::connection::Engine;
 use connector::{Connector, Mode};
 use step::{CommitStep, LeaseStep, Pending, Queued, StepResult};
 

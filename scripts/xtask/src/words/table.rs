@@ -336,7 +336,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
         found: "You repair Kubernetes manifests",
         reason: "keys of the response cache hash the prompt",
     },
-    Allowed { path: "worker/src/commands/detect/writer.rs", found: "Table", reason: "an output format" },
     Allowed {
         path: "worker/llm/src/limit/mod.rs",
         found: "Seconds",

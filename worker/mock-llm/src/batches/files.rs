@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use super::{Batches, StoredFile};
+use super::store::{Batches, StoredFile};
 
 /// Longest file of a batch, in bytes.
 pub(super) const FILE_BYTES: u64 = 200 << 20;

@@ -13,10 +13,10 @@ use domain::ids::AnswerKey;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::batch::{Batch, Worker};
 use super::faults::BatchFault;
 use super::files::{FILE_BYTES, take_apart};
-use super::work::{Batch, Worker};
-use super::{Batches, text};
+use super::store::{Batches, text};
 use crate::chat::random;
 use crate::respond::{broken, error, json_reply};
 use crate::server::Provider;
