@@ -164,7 +164,6 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let answers = Arc::new(open_answers(args, &store, &config)?);
     let ledger = Arc::new(state.ledger()?);
     let mut before = ledger.run(run_id).await?;
-    let is_over = |run: &RunEntry| run.state.has_ended() || run.state == RunState::Finishing;
     if !before.as_ref().is_some_and(is_over) {
         let by_batches =
             ByBatches { corpus: &args.corpus, run_id, config: &config, providers: &machine.providers, quiet };
@@ -234,6 +233,11 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     orderly?;
     let own = RunResources::of_process(wall, Usage::since(usage));
     Ok(Summary { status, documents: intake.documents, used: used(before.as_ref(), own) })
+}
+
+/// Whether no question of a run will be asked any more.
+fn is_over(run: &RunEntry) -> bool {
+    run.state.has_ended() || run.state == RunState::Finishing
 }
 
 /// What the workers of this process reach, over no socket, and where.
