@@ -30,6 +30,11 @@ impl FormLadder {
         (0..steps).fold(first, |form, _| form.weaker().unwrap_or(form))
     }
 
+    /// Whether the provider has refused `form`, which was the one to ask for earlier.
+    pub(crate) fn is_refused(&self, form: AnswerFormat) -> bool {
+        self.configured == AnswerFormat::Auto && self.form() != form
+    }
+
     /// Whether a weaker form may take the place of `form`.
     pub(crate) fn may_step_down(&self, form: AnswerFormat) -> bool {
         self.configured == AnswerFormat::Auto && form.weaker().is_some()
@@ -59,6 +64,9 @@ mod tests {
         assert_eq!(forms.step_down(AnswerFormat::StrictSchema), Some(AnswerFormat::JsonSchema));
         assert_eq!(shared.step_down(AnswerFormat::StrictSchema), None, "of a call that was in flight");
         assert_eq!(shared.form(), AnswerFormat::JsonSchema);
+        assert!(
+            shared.is_refused(AnswerFormat::StrictSchema) && !shared.is_refused(AnswerFormat::JsonSchema)
+        );
         assert_eq!(forms.step_down(AnswerFormat::JsonSchema), Some(AnswerFormat::JsonObject));
         assert_eq!(forms.step_down(AnswerFormat::JsonObject), Some(AnswerFormat::Text));
         assert_eq!((forms.step_down(AnswerFormat::Text), forms.form()), (None, AnswerFormat::Text));
@@ -67,7 +75,9 @@ mod tests {
     #[test]
     fn a_form_that_was_chosen_stays() {
         let forms = FormLadder::new(AnswerFormat::JsonSchema);
-        assert!(!forms.may_step_down(AnswerFormat::JsonSchema));
+        assert!(
+            !forms.may_step_down(AnswerFormat::JsonSchema) && !forms.is_refused(AnswerFormat::JsonSchema)
+        );
         assert_eq!(
             (forms.step_down(AnswerFormat::JsonSchema), forms.form()),
             (None, AnswerFormat::JsonSchema)

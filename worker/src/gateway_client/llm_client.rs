@@ -190,6 +190,8 @@ impl LlmClient {
                     let took = (tries.took > Duration::ZERO).then_some(tries.took);
                     return Completion::Answered { answer, took };
                 }
+                // The form was refused while this question waited: the permit goes back unused.
+                GatewayEvent::CallPermit(_) if self.forms.is_refused(form) => tokio::time::Instant::now(),
                 GatewayEvent::CallPermit(until) => until,
                 GatewayEvent::Stopped(_) | GatewayEvent::ResultPersisted { .. } => {
                     return Completion::Stopped;
@@ -207,6 +209,7 @@ impl LlmClient {
                 Ok(CallAttempt::Answered(answer, last)) => {
                     return Completion::Answered { answer, took: Some(tries.took + last) };
                 }
+                Ok(CallAttempt::Unsent) if self.forms.is_refused(form) => return Completion::FormRefused,
                 Ok(CallAttempt::Unsent) => continue,
                 Ok(CallAttempt::Failed(failed)) => failed,
                 // The runtime ends, or the call panicked: the lease is released.
