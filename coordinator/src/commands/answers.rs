@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Opens an existing file: a mistyped name must not create an empty one.
-fn open(path: &Path) -> anyhow::Result<ResponseCache> {
+pub(crate) fn open(path: &Path) -> anyhow::Result<ResponseCache> {
     if !path.exists() {
         let missing: anyhow::Result<ResponseCache> =
             Err(anyhow::anyhow!("{} does not exist", path.display()));

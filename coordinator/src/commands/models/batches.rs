@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::batches::record::BatchRecord;
 use crate::clock::unix_ms;
+use crate::commands::answers::open;
 use crate::commands::block_on;
 use crate::embedded::{CorpusArgs, first_questions};
 use crate::llm_gateway::response_cache::{Answers as _, CacheEntry, ResponseCache};
@@ -113,15 +114,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Export(args) => export(args),
         Command::Import(args) => import(args),
     }
-}
-
-/// Opens an existing file: a mistyped name must not create an empty one.
-fn open(path: &Path) -> anyhow::Result<Arc<ResponseCache>> {
-    if !path.exists() {
-        let missing: anyhow::Result<_> = Err(anyhow::anyhow!("{} does not exist", path.display()));
-        return missing.hint("`run` caches answers in OUT/.answers.sqlite");
-    }
-    Ok(Arc::new(ResponseCache::open(path)?))
 }
 
 fn list(args: &ListArgs) -> anyhow::Result<Exit> {
