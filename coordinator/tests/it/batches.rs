@@ -168,7 +168,8 @@ fn an_offline_round_trip_needs_no_provider() {
             "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}});
         let response = serde_json::json!({"status_code": 200, "request_id": "r", "body": body});
         let whole = serde_json::json!({"id": "v", "custom_id": line["custom_id"], "response": response, "error": null});
-        lines.push_str(&format!("{whole}\n"));
+        lines += &whole.to_string();
+        lines.push('\n');
     }
     assert_eq!(lines.lines().count(), 20);
     std::fs::write(&results, lines).unwrap();
