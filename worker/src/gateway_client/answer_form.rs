@@ -32,7 +32,7 @@ impl FormLadder {
 
     /// Whether the provider has refused `form`, which was the one to ask for earlier.
     pub(crate) fn is_refused(&self, form: AnswerFormat) -> bool {
-        self.configured == AnswerFormat::Auto && self.form() != form
+        (0..self.steps.load(Ordering::Acquire)).any(|steps| self.after(steps) == form)
     }
 
     /// Whether a weaker form may take the place of `form`.
