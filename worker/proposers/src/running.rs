@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Stop};
@@ -19,6 +19,8 @@ use crate::stderr_tail::StderrTail;
 const STARTED_WITHIN: Duration = Duration::from_secs(20);
 /// Longest end. A supervisor whose connection is closed takes milliseconds.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
+/// Longest wait for the last lines of a program that has ended. Its supervisor, which ends next, closes the pipe.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
 /// Events that wait: a program that writes without end waits for us.
@@ -105,15 +107,13 @@ impl Running {
         };
         let (events, inbox) = sync_channel(EVENTS);
         let stderr = StderrTail::default();
-        if let Some(output) = supervisor.stderr.take() {
-            stderr.follow(output);
-        }
+        let last_lines = supervisor.stderr.take().map(|output| stderr.follow(output));
         if let Some(output) = supervisor.stdout.take() {
             let (how, events) = (start.output, events.clone());
             thread::spawn(move || read_output(output, how, &events));
         }
         let ends = connection.try_clone()?;
-        thread::spawn(move || read_end(ends, &events));
+        thread::spawn(move || read_end(ends, last_lines.as_ref(), &events));
         let input = supervisor.stdin.take().map(write_input);
         Ok(Self { supervisor, connection, events: inbox, input, stderr, scratch })
     }
@@ -240,10 +240,43 @@ fn read_output(output: impl Read, how: Output, events: &SyncSender<Event>) {
     let _ = events.send(Event::OutputEnded);
 }
 
-fn read_end(connection: UnixStream, events: &SyncSender<Event>) {
+/// The end of a program comes with what it wrote before: `last_lines` reads that.
+fn read_end(connection: UnixStream, last_lines: Option<&JoinHandle<()>>, events: &SyncSender<Event>) {
     let mut line = String::new();
     let read = BufReader::new(connection).take(END_BYTES).read_line(&mut line);
+    let start = Instant::now();
+    while last_lines.is_some_and(|thread| !thread.is_finished()) && start.elapsed() < LAST_LINES_WITHIN {
+        thread::sleep(Duration::from_millis(1));
+    }
     let end = read.ok().and_then(|_| serde_json::from_str(&line).ok());
     let gone = || End { how: "its supervisor was killed".to_owned(), code: None };
     let _ = events.send(Event::Ended(end.unwrap_or_else(gone)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An output whose only line comes late.
+    struct Late(io::Cursor<&'static [u8]>);
+
+    impl Read for Late {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            thread::sleep(Duration::from_millis(100));
+            self.0.read(buffer)
+        }
+    }
+
+    #[test]
+    fn an_end_comes_after_the_last_lines() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let end = End { how: "it ended with exit code 1".to_owned(), code: Some(1) };
+        writeln!(theirs, "{}", serde_json::to_string(&end).unwrap()).unwrap();
+        let (events, inbox) = sync_channel(EVENTS);
+        let stderr = StderrTail::default();
+        let last_lines = stderr.follow(Late(io::Cursor::new(b"wrong\n")));
+        read_end(ours, Some(&last_lines), &events);
+        assert!(matches!(inbox.recv().unwrap(), Event::Ended(End { code: Some(1), .. })));
+        assert!(stderr.text(&[]).contains("wrong"));
+    }
 }
