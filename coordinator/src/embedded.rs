@@ -46,27 +46,42 @@ pub struct Workers {
 }
 
 impl Workers {
+    /// No workers, until some are started.
+    pub fn none() -> Self {
+        Self { stage: watch::Sender::new(Stage::Work), sessions: JoinSet::new() }
+    }
+
     /// Starts `count` workers of one slot each for the coordinator at `address`, with what this machine has.
     pub fn start(
+        &mut self,
         address: &CoordinatorAddress,
         count: NonZeroUsize,
         machine: &Machine,
-    ) -> anyhow::Result<Self> {
-        let stage = watch::Sender::new(Stage::Work);
-        let mut sessions = JoinSet::new();
+    ) -> anyhow::Result<()> {
         for number in 1..=count.get() {
             let name = WorkerName::new(format!("local-{number}"))?;
             let (coordinator, slots, questions) = (address.clone(), NonZeroUsize::MIN, session::QUESTIONS);
             let Machine { providers, programs, server, scanners } = machine.clone();
             let options =
                 Options { coordinator, name, slots, questions, providers, programs, server, scanners };
-            sessions.spawn(session::serve(options, stage.subscribe()));
+            self.sessions.spawn(session::serve(options, self.stage.subscribe()));
         }
-        Ok(Self { stage, sessions })
+        Ok(())
+    }
+
+    /// The result of `task`, or the fault of a worker that has ended before.
+    pub async fn while_working<T>(
+        &mut self,
+        task: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            done = task => done,
+            error = self.failed() => Err(error),
+        }
     }
 
     /// Waits until a worker has ended by itself, which happens only after a fault.
-    pub async fn failed(&mut self) -> anyhow::Error {
+    async fn failed(&mut self) -> anyhow::Error {
         match self.sessions.join_next().await {
             Some(Ok(Ok(_))) => anyhow::anyhow!("a worker ended early"),
             Some(Ok(Err(error))) => error.into(),

@@ -192,21 +192,22 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         drop(stop);
         anyhow::Ok(server.await??)
     };
-    let mut workers = Workers::start(&address, worker_count(args), &machine)?;
-    let mut client = Client::new(address);
+    let mut workers = Workers::none();
+    let mut client = Client::new(address.clone());
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
     let mut processing = Box::pin(async {
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
             output::say(&resumed(run_id, &status));
         }
-        let status = follow(&mut client, run_id, quiet).await?;
+        // Not before: a run that goes on goes on with the configuration that was just submitted.
+        workers.start(&address, worker_count(args), &machine)?;
+        let status = workers.while_working(follow(&mut client, run_id, quiet)).await?;
         anyhow::Ok((status, intake))
     });
     let mut stalled = false;
     let ended = tokio::select! {
         ended = &mut processing => ended,
-        error = workers.failed() => Err(error),
         standstill = coordinator.wait_for_standstill(run_id) => {
             stalled = matches!(standstill, Standstill::Stalled(_));
             Err(stopped_by(run_id, standstill))

@@ -101,7 +101,8 @@ async fn run(served: &Served, corpus: &Path, run: &str, workers: usize, fake: &F
     let mut client = submit(served, corpus, run, SchemaDepth::Server).await;
     let count = NonZeroUsize::new(workers).unwrap();
     let machine = Machine { server: Some(fake.judge()), ..Machine::default() };
-    let workers = Workers::start(&address(&served.url), count, &machine).unwrap();
+    let mut workers = Workers::none();
+    workers.start(&address(&served.url), count, &machine).unwrap();
     let status = finished(&mut client, run).await;
     workers.drain().await;
     status
@@ -166,7 +167,9 @@ async fn a_server_that_dies_in_the_middle_pauses_the_run_and_fails_no_record() {
     let two = NonZeroUsize::new(2).unwrap();
     let start = || {
         let machine = Machine { server: Some(fake.judge()), ..Machine::default() };
-        Workers::start(&address(&served.url), two, &machine).unwrap()
+        let mut workers = Workers::none();
+        workers.start(&address(&served.url), two, &machine).unwrap();
+        workers
     };
     let workers = start();
     let begun = std::time::Instant::now();

@@ -24,7 +24,8 @@ async fn an_abandoned_run_is_finished_by_the_same_command() {
     let mut client = Client::new(address(&served.url));
     let request = Request { run_id: run_id.clone(), config: config.clone(), source: corpus.name() };
     client.submit(request, reader(&corpus, &config)).await.unwrap();
-    let workers = Workers::start(&address(&served.url), NonZeroUsize::MIN, &Machine::default()).unwrap();
+    let mut workers = Workers::none();
+    workers.start(&address(&served.url), NonZeroUsize::MIN, &Machine::default()).unwrap();
     while client.status(&run_id).await.unwrap().committed < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

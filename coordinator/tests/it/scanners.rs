@@ -64,7 +64,8 @@ async fn run(served: &Served, corpus: &Path, run: &str, config: &RunConfig, tool
     let mut client = submit(served, corpus, run, config).await;
     let two = NonZeroUsize::new(2).unwrap();
     let machine = Machine { scanners: tools.to_vec(), ..Machine::default() };
-    let workers = Workers::start(&address(&served.url), two, &machine).unwrap();
+    let mut workers = Workers::none();
+    workers.start(&address(&served.url), two, &machine).unwrap();
     let run_id = RunId::new(run).unwrap();
     let ended = tokio::time::timeout(3 * PATIENCE, client.follow(&run_id, |_| {})).await;
     let status = ended.expect("it ends").unwrap();
