@@ -1,13 +1,13 @@
 //! Entries of the response cache, and how they are packed.
 
-use std::io::{Read as _, Write as _};
+use std::cell::RefCell;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use domain::answer::{Answer, Finish};
 use domain::ids::{AnswerKey, RunId};
-use flate2::Compression;
 use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::LlmUsage;
 
@@ -72,10 +72,26 @@ pub(super) fn finish_of(word: String) -> Finish {
 
 /// Compresses a text.
 pub(super) fn pack(text: &str) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    // Writing to memory does not fail.
-    let _ = encoder.write_all(text.as_bytes());
-    encoder.finish().unwrap_or_default()
+    thread_local! {
+        /// A compressor has 300 kB of tables: far more than an answer is long.
+        static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), true));
+    }
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.reset();
+        let mut packed = Vec::new();
+        let mut rest = text.as_bytes();
+        loop {
+            packed.reserve(rest.len() / 2 + 64);
+            match compressor.compress_vec(rest, &mut packed, FlushCompress::Finish) {
+                Ok(Status::StreamEnd) => return packed,
+                Ok(Status::Ok | Status::BufError) => {}
+                // Only of a compressor that is used wrongly. A row without content counts as damaged.
+                Err(_) => return Vec::new(),
+            }
+            let taken = usize::try_from(compressor.total_in()).unwrap_or(text.len());
+            rest = text.as_bytes().get(taken..).unwrap_or_default();
+        }
+    })
 }
 
 /// Decompresses a text; `None` where the data are damaged, or the text is longer than an answer may be.
