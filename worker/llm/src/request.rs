@@ -108,6 +108,8 @@ pub fn prompt_tokens(question: &Question) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use domain::answer::ServiceTier;
 
     use super::*;
@@ -134,7 +136,7 @@ mod tests {
             max_tokens: Some(100),
             form: AnswerForm::JsonSchema {
                 name: "patch".to_owned(),
-                schema: json!({"type": "object"}),
+                schema: Arc::new(json!({"type": "object"})),
                 strict: true,
             },
             api,
@@ -154,7 +156,7 @@ mod tests {
         assert_eq!(text(Sampling::default()), plain);
         let form = AnswerForm::JsonSchema {
             name: "patch".to_owned(),
-            schema: json!({"type": "object"}),
+            schema: Arc::new(json!({"type": "object"})),
             strict: false,
         };
         let older = Sampling {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::answer::{Answer, CallOutcome, FailureKind, Question};
 use domain::budget::{Charge, Usage};
 use domain::config::{AnswerFormat, ModelConfig, RunConfig};
-use domain::ids::{RunId, WorkerName};
+use domain::ids::{AnswerKey, RunId, WorkerName};
 use llm::client::{Client, Reply, Timeouts};
 use llm::error::{Failure, Refusal};
 use llm::providers::{Destination, Providers};
@@ -180,11 +180,11 @@ impl LlmClient {
     }
 
     /// Calls until there is a response, or the retries are used up. `form` is that of the question.
-    pub(crate) async fn complete(&self, question: Question, form: AnswerFormat) -> Completion {
-        let question = Arc::new(question);
+    pub(crate) async fn complete(&self, question: Arc<Question>, form: AnswerFormat) -> Completion {
         let mut tries = Tries::default();
+        let key = question.key();
         loop {
-            let mut open = self.acquire(&question).await;
+            let mut open = self.acquire(&question, key).await;
             let until = match open.next_event().await {
                 GatewayEvent::CachedResponse(answer) => {
                     let took = (tries.took > Duration::ZERO).then_some(tries.took);
@@ -199,7 +199,7 @@ impl LlmClient {
             };
             let call = self.gateway.call(call(
                 self.client.clone(),
-                Arc::clone(&question),
+                (key, Arc::clone(&question)),
                 self.run_id.clone(),
                 open,
                 until,
@@ -241,8 +241,8 @@ impl LlmClient {
         }
     }
 
-    async fn acquire(&self, question: &Question) -> OpenRequest {
-        let (run_id, key) = (self.run_id.clone(), question.key());
+    async fn acquire(&self, question: &Question, key: AnswerKey) -> OpenRequest {
+        let run_id = self.run_id.clone();
         let tokens = estimated_tokens(question, USUAL_ANSWER);
         self.gateway
             .acquire(|number| AcquireCall { number, run_id, key, tokens, under_way: false, ticket: None })
@@ -253,7 +253,7 @@ impl LlmClient {
 /// Makes the call, sends its result and waits until it is persisted. Runs in a task of its own, see [`GatewayClient::call`].
 async fn call(
     client: Result<Client, String>,
-    question: Arc<Question>,
+    (key, question): (AnswerKey, Arc<Question>),
     run_id: RunId,
     mut open: OpenRequest,
     until: tokio::time::Instant,
@@ -267,7 +267,7 @@ async fn call(
     let mut result = CallResult {
         number: open.number(),
         run_id,
-        key: question.key(),
+        key,
         outcome: CallOutcome::Unsent,
         usage: Usage::default(),
         charge: Charge::default(),

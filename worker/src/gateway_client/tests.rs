@@ -294,14 +294,14 @@ fn llm_client(gateway: &GatewayClient, endpoint: &str, env: impl Fn(&str) -> Opt
     LlmClient::new(gateway.clone(), run_id, &config, &providers, &worker, |_| None).unwrap()
 }
 
-fn question(scene: &Scene, text: &str) -> Question {
-    Question {
+fn question(scene: &Scene, text: &str) -> Arc<Question> {
+    Arc::new(Question {
         endpoint: scene.llm_client.destination().endpoint.clone(),
         model: "m".to_owned(),
         messages: vec![Message::new(Role::User, text)],
         sampling: Sampling::default(),
         sample: 0,
-    }
+    })
 }
 
 /// Time limit of a step, long enough for a busy machine.

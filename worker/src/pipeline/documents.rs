@@ -1,13 +1,15 @@
 //! The documents of a slice, each parsed and examined once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use domain::config::RunConfig;
 use domain::ids::DocumentHash;
 use domain::outcome::{ErrorKind, UNRENDERED, Verdict};
 use domain::record::{Neighbours, Problem, Record, Slice, SourceDocument};
 use engine::document::{Document, Identity};
+use engine::propose::dialogue::Dialogue;
+use engine::propose::mask::Masked;
 use engine::template;
 use engine::verify::{Before, Clock, examine, judge_before};
 
@@ -22,12 +24,20 @@ pub(super) struct ParsedDocument {
     /// Why it cannot be repaired, if it is an unrendered template.
     pub(super) unrendered: Option<String>,
     pub(super) masks: DocumentMasks,
+    /// What a model is shown of it, computed for the first question about it.
+    masked: OnceLock<Arc<Masked>>,
 }
 
 impl ParsedDocument {
     /// What identifies the object, for a row.
     pub(super) fn identity(&self, config: &RunConfig) -> Identity {
         self.masks.identity(&self.document, config)
+    }
+
+    /// The document as a model is shown it: one for all questions about it, which may be in flight at once.
+    pub(super) fn masked(&self, config: &RunConfig) -> Arc<Masked> {
+        let masked = || Arc::new(Dialogue::masked_document(&self.document.value, config));
+        Arc::clone(self.masked.get_or_init(masked))
     }
 }
 
@@ -97,7 +107,8 @@ impl<'s> DocumentCache<'s> {
                 before.schema.verdict = Verdict::Failed;
                 before.schema.errors.push(reason.clone());
             }
-            Ok(ParsedDocument { document, before, unrendered, masks: DocumentMasks::default() })
+            let masks = DocumentMasks::default();
+            Ok(ParsedDocument { document, before, unrendered, masks, masked: OnceLock::new() })
         })
         .unwrap_or_else(Err)
     }

@@ -8,7 +8,7 @@ use domain::config::{AnswerFormat, ModelConfig, ProposerConfig, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::{ModelUsage, Outcome};
 use domain::record::Slice;
-use engine::propose::dialogue::{Case, Dialogue, Step};
+use engine::propose::dialogue::{Case, Step};
 use engine::propose::prompt;
 use llm::providers::Destination;
 
@@ -109,7 +109,8 @@ impl LlmRunner<'_> {
     /// One conversation; `None`: stopped.
     async fn converse(&self, task: Arc<ProposalTask>, sample: u32) -> Option<Conversation> {
         let mut conversation = Conversation::new(&task, &self.tasks.context.config);
-        let first = self.compute(&task, &mut conversation, |case| Dialogue::begin(&case)).await;
+        let begun = Arc::clone(&task);
+        let first = self.compute(&task, &mut conversation, move |case| begun.begin(&case)).await;
         let Some((mut dialogue, mut step)) = first else { return Some(conversation) };
         while let Step::Ask(messages) = step {
             // What the gates said without an answer of the API server does not count.
@@ -163,19 +164,21 @@ impl LlmRunner<'_> {
         sample: u32,
     ) -> (Completion, AnswerFormat) {
         let llm_client = self.llm_client;
+        let mut asking = Asking {
+            destination: llm_client.destination(),
+            model: llm_client.model(),
+            proposer: &self.tasks.context.config.proposer,
+            form: llm_client.form(),
+            document: task.document(&self.tasks.slice),
+        };
+        let mut question = Arc::new(asking.question(messages, sample));
         loop {
-            let asking = Asking {
-                destination: llm_client.destination(),
-                model: llm_client.model(),
-                proposer: &self.tasks.context.config.proposer,
-                form: llm_client.form(),
-                document: task.document(&self.tasks.slice),
-            };
-            let question = asking.question(messages.clone(), sample);
-            let completion = llm_client.complete(question, asking.form).await;
+            let completion = llm_client.complete(Arc::clone(&question), asking.form).await;
             if completion != Completion::FormRefused {
                 return (completion, asking.form);
             }
+            asking.form = llm_client.form();
+            question = Arc::new(asking.question(question.messages.clone(), sample));
         }
     }
 

@@ -10,7 +10,7 @@ use domain::policy::PolicyName;
 use domain::record::{Neighbours, Record, Slice};
 use engine::document::Identity;
 use engine::k8s::View;
-use engine::propose::dialogue::Case;
+use engine::propose::dialogue::{Case, Dialogue, Step};
 use engine::propose::{Decision, review, rules};
 use engine::verify::Verifier;
 
@@ -208,6 +208,11 @@ impl ProposalTask {
             clock,
             verify,
         }
+    }
+
+    /// Begins the dialogue about this task, of which `case` is the case.
+    pub(crate) fn begin(&self, case: &Case<'_>) -> (Dialogue, Step) {
+        Dialogue::begin(case, self.parsed.masked(case.config))
     }
 }
 

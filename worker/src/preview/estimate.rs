@@ -6,7 +6,7 @@ use std::time::Instant;
 use domain::config::RunConfig;
 use domain::ids::AnswerKey;
 use domain::record::{Record, Slice, SourceDocument};
-use engine::propose::dialogue::{Dialogue, Step};
+use engine::propose::dialogue::Step;
 use llm::providers::Destination;
 use llm::request::estimated_tokens;
 
@@ -102,7 +102,7 @@ impl<'k> Estimator<'k> {
         estimate.shared += llm_records;
         for task in &plan.tasks {
             let Step::Ask(messages) =
-                Dialogue::begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1
+                task.begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1
             else {
                 // The document is too long for a prompt.
                 estimate.unasked += 1;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use domain::answer::Question;
 use domain::config::RunConfig;
 use domain::record::{Record, Slice, SourceDocument};
-use engine::propose::dialogue::{Dialogue, Step};
+use engine::propose::dialogue::Step;
 use llm::providers::Destination;
 use llm::request::{estimated_tokens, prompt_tokens};
 
@@ -58,7 +58,7 @@ impl FirstQuestions {
         let mut questions = Vec::new();
         for task in &plan.tasks {
             let Step::Ask(messages) =
-                Dialogue::begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1
+                task.begin(&task.case(&slice, config, &|| 0.0, &crate::verifier::verify)).1
             else {
                 // The document is too long for a prompt.
                 continue;

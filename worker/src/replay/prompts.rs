@@ -1,5 +1,7 @@
 //! Builds the prompts of a corpus as a run builds them.
 
+use std::sync::Arc;
+
 use domain::answer::Role;
 use domain::config::{Guardrails, RunConfig};
 use domain::ids::DocumentHash;
@@ -57,7 +59,8 @@ pub(super) fn each_prompt(
             clock: &|| 0.0,
             verify: &crate::verifier::verify,
         };
-        let (dialogue, step) = Dialogue::begin(&case);
+        let masked = Arc::new(Dialogue::masked_document(&document.value, &prompting));
+        let (dialogue, step) = Dialogue::begin(&case, masked);
         let Step::Ask(messages) = step else { return Ok(()) };
         let Some(message) = messages.iter().find(|message| message.role == Role::User) else { return Ok(()) };
         each(&Prompt {
@@ -116,8 +119,8 @@ mod tests {
             .tasks
             .iter()
             .filter_map(|task| {
-                match Dialogue::begin(&task.case(&slice, &config, &|| 0.0, &crate::verifier::verify)).1 {
-                    Step::Ask(messages) => Some(messages[1].content.clone()),
+                match task.begin(&task.case(&slice, &config, &|| 0.0, &crate::verifier::verify)).1 {
+                    Step::Ask(messages) => Some(messages[1].content.to_string()),
                     _ => None,
                 }
             })

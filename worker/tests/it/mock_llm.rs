@@ -81,7 +81,7 @@ fn question(policy: &str, violation: &str) -> String {
     let limit = RunConfig::default().proposer.prompt_bytes as usize;
     let messages =
         prompt::opening(&masked, &PolicyName::normalise(policy), violation, limit).unwrap().messages;
-    messages[1].content.clone()
+    messages[1].content.to_string()
 }
 
 fn recorded(folder: &Path) -> String {

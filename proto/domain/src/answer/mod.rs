@@ -3,6 +3,7 @@
 //! *Invariant*: the key depends on everything that may change the response, and on nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -38,13 +39,13 @@ pub enum Role {
 pub struct Message {
     /// Role of its author.
     pub role: Role,
-    /// Text of the message.
-    pub content: String,
+    /// Text of the message, shared by the questions of a conversation.
+    pub content: Arc<str>,
 }
 
 impl Message {
     /// Creates a message.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
+    pub fn new(role: Role, content: impl Into<Arc<str>>) -> Self {
         Self { role, content: content.into() }
     }
 }
@@ -62,8 +63,8 @@ pub enum AnswerForm {
     JsonSchema {
         /// Name of the schema, which providers require.
         name: String,
-        /// The JSON schema itself.
-        schema: Value,
+        /// The JSON schema itself, shared by all questions.
+        schema: Arc<Value>,
         /// Whether the provider is to keep it strictly.
         #[serde(default, skip_serializing_if = "is_false")]
         strict: bool,
@@ -262,7 +263,7 @@ mod tests {
         let mut old = question();
         old.sampling.temperature = Some(0.0);
         old.sampling.form =
-            AnswerForm::JsonSchema { name: "n".to_owned(), schema: Value::Null, strict: false };
+            AnswerForm::JsonSchema { name: "n".to_owned(), schema: Arc::new(Value::Null), strict: false };
         let text = concat!(
             r#"{"endpoint":"http://localhost/v1/chat/completions","model":"m","messages":[{"role":"system","content":"a"},"#,
             r#"{"role":"user","content":"b"}],"sampling":{"temperature":0.0,"seed":null,"max_tokens":null,"#,
@@ -278,15 +279,18 @@ mod tests {
         let changes: [fn(&mut Question); 17] = [
             |question| question.endpoint.push('x'),
             |question| question.model.push('x'),
-            |question| question.messages[1].content.push('x'),
+            |question| question.messages[1].content = "b ".into(),
             |question| question.messages[1].role = Role::Assistant,
             |question| question.sampling.temperature = Some(0.0),
             |question| question.sampling.seed = Some(1),
             |question| question.sampling.max_tokens = Some(1),
             |question| question.sampling.form = AnswerForm::JsonObject,
             |question| {
-                question.sampling.form =
-                    AnswerForm::JsonSchema { name: String::new(), schema: Value::Null, strict: true };
+                question.sampling.form = AnswerForm::JsonSchema {
+                    name: String::new(),
+                    schema: Arc::new(Value::Null),
+                    strict: true,
+                };
             },
             |question| question.sampling.api = Api::Responses,
             |question| question.sampling.max_tokens_as = MaxTokensName::MaxCompletionTokens,

@@ -11,7 +11,7 @@ use domain::pointer::Pointer;
 use sensitive::{Masks, Secret};
 use serde_json::{Map, Value};
 
-use crate::verify::apply;
+use crate::verify::{ApplyError, apply};
 
 /// A document without its secrets.
 #[derive(Debug, Clone)]
@@ -90,7 +90,16 @@ impl Masked {
 
     /// A patch for the masked document as one for the document itself.
     pub fn restore(&self, patch: &Patch) -> Result<Patch, MaskError> {
-        let patched = apply(&self.value, patch).map_err(|error| MaskError::Apply(error.to_string()))?;
+        self.restore_applied(patch, apply(&self.value, patch))
+    }
+
+    /// [`Self::restore`] where the patch has been applied to [`Self::value`].
+    pub(crate) fn restore_applied(
+        &self,
+        patch: &Patch,
+        patched: Result<Value, ApplyError>,
+    ) -> Result<Patch, MaskError> {
+        let patched = patched.map_err(|error| MaskError::Apply(error.to_string()))?;
         let mut fault = None;
         walk(&patched, "", &mut |place, text| {
             for token in self.tokens(text) {

@@ -1,5 +1,7 @@
 //! Builds the prompt for a record.
 
+use std::sync::{Arc, LazyLock};
+
 use domain::answer::{AnswerForm, Message, Role};
 use domain::config::AnswerFormat;
 use domain::policy::{PolicyId, PolicyName};
@@ -114,31 +116,41 @@ pub fn form(format: AnswerFormat) -> AnswerForm {
     match format {
         AnswerFormat::Text => AnswerForm::Text,
         AnswerFormat::JsonObject => AnswerForm::JsonObject,
-        AnswerFormat::Auto | AnswerFormat::StrictSchema => {
-            AnswerForm::JsonSchema { name: "json_patch".to_owned(), schema: strict_schema(), strict: true }
-        }
+        AnswerFormat::Auto | AnswerFormat::StrictSchema => AnswerForm::JsonSchema {
+            name: "json_patch".to_owned(),
+            schema: Arc::clone(&STRICT_SCHEMA),
+            strict: true,
+        },
         AnswerFormat::JsonSchema => AnswerForm::JsonSchema {
             name: "json_patch".to_owned(),
             strict: false,
-            schema: json!({
-                "type": "object",
-                "properties": {"patch": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "op": {"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
-                            "path": {"type": "string"},
-                            "from": {"type": "string"},
-                            "value": {},
-                        },
-                        "required": ["op", "path"],
-                    },
-                }},
-                "required": ["patch"],
-            }),
+            schema: Arc::clone(&SCHEMA),
         },
     }
+}
+
+static SCHEMA: LazyLock<Arc<Value>> = LazyLock::new(|| Arc::new(schema()));
+static STRICT_SCHEMA: LazyLock<Arc<Value>> = LazyLock::new(|| Arc::new(strict_schema()));
+
+/// The schema of a JSON patch.
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"patch": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "op": {"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
+                    "path": {"type": "string"},
+                    "from": {"type": "string"},
+                    "value": {},
+                },
+                "required": ["op", "path"],
+            },
+        }},
+        "required": ["patch"],
+    })
 }
 
 /// The schema within what every provider keeps strictly: each field required, null for what is optional, no further fields, no
@@ -284,7 +296,7 @@ mod tests {
         let policy = PolicyName::Known(PolicyId::NoPrivileged);
         opening(&masked, &policy, "container hunter2\nis privileged", 4096).unwrap().messages[1]
             .content
-            .clone()
+            .to_string()
     }
 
     /// Whether a schema keeps to what all providers take strictly.

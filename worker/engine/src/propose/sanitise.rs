@@ -6,15 +6,26 @@ use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use serde_json::{Map, Value};
 
-use crate::verify::apply;
+use crate::verify::{ApplyError, MAX_INSERTED, apply_op};
 
 /// Maps with string values: the rest of a pointer below them is one key.
 const FLAT: [&str; 4] = ["labels", "annotations", "matchLabels", "nodeSelector"];
 
-/// The patch with its pointers mended, and what was mended.
-pub fn sanitise(patch: &Patch, document: &Value) -> (Patch, Vec<String>) {
-    let mut cursor = document.clone();
-    let (mut ops, mut repairs) = (Vec::new(), Vec::new());
+/// A patch with its pointers mended.
+#[derive(Debug)]
+pub struct Sanitised {
+    /// The patch.
+    pub patch: Patch,
+    /// What was mended.
+    pub repairs: Vec<String>,
+    /// The document with the patch applied, or why it does not apply.
+    pub patched: Result<Value, ApplyError>,
+}
+
+/// Mends the pointers of `patch` on its way through `document`.
+pub fn sanitise(patch: &Patch, document: &Value) -> Sanitised {
+    let (mut cursor, mut room) = (document.clone(), MAX_INSERTED);
+    let (mut ops, mut repairs, mut failed) = (Vec::new(), Vec::new(), None);
     for (index, op) in patch.0.iter().enumerate() {
         let Some(mended) = mend(op, &cursor) else {
             repairs.push(format!("operation {index} removed what is not there: {}", op.path()));
@@ -23,16 +34,20 @@ pub fn sanitise(patch: &Patch, document: &Value) -> (Patch, Vec<String>) {
         if mended != *op {
             repairs.push(format!("operation {index}: {} became {}", op.path(), mended.path()));
         }
-        let one = Patch(vec![mended.clone()]);
+        let applied = apply_op(&mut cursor, &mended, &mut room);
+        failed = applied.err().map(|reason| ApplyError {
+            index: ops.len(),
+            path: mended.path().to_string(),
+            reason,
+        });
         ops.push(mended);
-        let Ok(next) = apply(&cursor, &one) else {
-            // It does not apply, and says so when the whole patch is tried; what follows is for another document.
+        if failed.is_some() {
+            // What follows is for another document.
             ops.extend(patch.0.iter().skip(index + 1).cloned());
             break;
-        };
-        cursor = next;
+        }
     }
-    (Patch(ops), repairs)
+    Sanitised { patch: Patch(ops), repairs, patched: failed.map_or(Ok(cursor), Err) }
 }
 
 /// The operation with its pointer mended; `None`: there is nothing to do.
@@ -178,8 +193,7 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "tests write it in place")]
     fn mended(document: &Value, op: Value) -> Value {
         let patch: Patch = serde_json::from_value(json!([op])).unwrap();
-        let (patch, _) = sanitise(&patch, document);
-        serde_json::to_value(patch.0.first()).unwrap()
+        serde_json::to_value(sanitise(&patch, document).patch.0.first()).unwrap()
     }
 
     fn pod() -> Value {
@@ -226,6 +240,17 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_that_grows_a_document_without_bound_is_left_alone_from_there() {
+        let document = json!({"a": "x".repeat(1 << 20), "l": []});
+        let mut ops = vec![json!({"op": "copy", "from": "/a", "path": "/l/-"}); 200];
+        ops.push(json!({"op": "remove", "path": "/missing"}));
+        let patch: Patch = serde_json::from_value(Value::from(ops)).unwrap();
+        let same = sanitise(&patch, &document);
+        assert_eq!((&same.patch, same.repairs), (&patch, Vec::new()));
+        assert_eq!(same.patched.unwrap_err(), crate::verify::apply(&document, &patch).unwrap_err());
+    }
+
+    #[test]
     fn nothing_is_removed_where_nothing_is() {
         assert_eq!(mended(&pod(), json!({"op": "remove", "path": "/spec/hostNetwork"})), Value::Null);
         let index = json!({"op": "remove", "path": "/spec/containers/5"});
@@ -241,9 +266,10 @@ mod tests {
             all_paths(&document["root"], &Pointer::of(["root"]), &mut paths);
             for path in paths {
                 let patch = Patch(vec![Op::Replace { path, value: value.clone() }]);
-                let (same, repairs) = sanitise(&patch, &document);
-                prop_assert_eq!(&same, &patch);
-                prop_assert!(repairs.is_empty());
+                let same = sanitise(&patch, &document);
+                prop_assert_eq!(&same.patch, &patch);
+                prop_assert!(same.repairs.is_empty());
+                prop_assert_eq!(same.patched, crate::verify::apply(&document, &patch));
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct ApplyError {
 }
 
 /// Bytes of memory that all operations together may insert: so much a result may grow beyond its document.
-const MAX_INSERTED: usize = 32 << 20;
+pub(crate) const MAX_INSERTED: usize = 32 << 20;
 
 /// Bytes of memory that a node takes beside its text, with its place in a mapping.
 const NODE_BYTES: usize = 96;
@@ -39,28 +39,34 @@ pub fn apply(document: &Value, patch: &Patch) -> Result<Value, ApplyError> {
     let mut copy = document.clone();
     let mut room = MAX_INSERTED;
     for (index, op) in patch.0.iter().enumerate() {
-        let fail = |reason: String| ApplyError { index, path: op.path().to_string(), reason };
-        room = room_after(room, op, &copy).map_err(|reason| fail(reason.to_owned()))?;
-        spend(1 + moved(&copy, op));
-        match op {
-            Op::Move { from, path } if from != path && from.covers(path) => {
-                Err("a node cannot move into itself".to_owned())
-            }
-            // Section 4.4: the same as to remove and to add there, which leaves the document as it was.
-            Op::Move { from, path } if from == path && from.resolve(&copy).is_some() => Ok(()),
-            Op::Move { from, path } => match take(&mut copy, from) {
-                Some(value) => apply_one_to(&mut copy, &Op::Add { path: path.clone(), value }),
-                None => apply_one_to(&mut copy, op),
-            },
-            Op::Test { path, value } if path.resolve(&copy).is_some_and(|found| equal(found, value)) => {
-                Ok(())
-            }
-            Op::Remove { path } if take(&mut copy, path).is_some() => Ok(()),
-            _ => apply_one_to(&mut copy, op),
-        }
-        .map_err(fail)?;
+        apply_op(&mut copy, op, &mut room).map_err(|reason| ApplyError {
+            index,
+            path: op.path().to_string(),
+            reason,
+        })?;
     }
     Ok(copy)
+}
+
+/// Applies one operation to `document` itself, or says why it does not apply: then the document may be changed in part.
+/// What it inserts is taken from `room`, in bytes of memory, at most [`MAX_INSERTED`] for a whole patch.
+pub(crate) fn apply_op(document: &mut Value, op: &Op, room: &mut usize) -> Result<(), String> {
+    *room = room_after(*room, op, document)?;
+    spend(1 + moved(document, op));
+    match op {
+        Op::Move { from, path } if from != path && from.covers(path) => {
+            Err("a node cannot move into itself".to_owned())
+        }
+        // Section 4.4: the same as to remove and to add there, which leaves the document as it was.
+        Op::Move { from, path } if from == path && from.resolve(document).is_some() => Ok(()),
+        Op::Move { from, path } => match take(document, from) {
+            Some(value) => apply_one_to(document, &Op::Add { path: path.clone(), value }),
+            None => apply_one_to(document, op),
+        },
+        Op::Test { path, value } if path.resolve(document).is_some_and(|found| equal(found, value)) => Ok(()),
+        Op::Remove { path } if take(document, path).is_some() => Ok(()),
+        _ => apply_one_to(document, op),
+    }
 }
 
 fn apply_one_to(document: &mut Value, op: &Op) -> Result<(), String> {

@@ -30,7 +30,7 @@ fn prompt_of(shape: &Shape) -> String {
         shape.secrets.iter().map(String::as_str).filter(|secret| is_value(&shape.document, secret)).collect();
     let violation = format!("the value {} is a literal", quoted.join(" and "));
     let opening = prompt::opening(&masked, &policy, &violation, 64 << 10).unwrap();
-    opening.messages.into_iter().map(|message| message.content).collect()
+    opening.messages.into_iter().map(|message| message.content.to_string()).collect()
 }
 
 /// Whether a text is a scalar of the document.

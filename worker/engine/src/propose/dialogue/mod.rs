@@ -8,13 +8,18 @@
 mod attempts;
 mod case;
 
+use std::sync::Arc;
+
 use domain::answer::{Message, Role};
+use domain::config::RunConfig;
+use serde_json::Value;
 
 pub(crate) use attempts::{Attempts, judge};
 pub use case::{Case, Judged, Step};
 
 use super::mask::Masked;
-use super::{parse, prompt, sanitise};
+use super::sanitise::sanitise;
+use super::{parse, prompt};
 
 /// Why a patch without operations is refused.
 pub(crate) const EMPTY: &str = "the patch is empty, and the violation stands";
@@ -25,7 +30,7 @@ const REPEATED: usize = 8 << 10;
 /// The dialogue.
 #[derive(Debug, Clone)]
 pub struct Dialogue {
-    masked: Masked,
+    masked: Arc<Masked>,
     question: Vec<Message>,
     /// What notes of left-out parts begin with.
     mark: String,
@@ -33,10 +38,15 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// Begins with the first question, or with the fallback where the document cannot be shown to a model.
-    pub fn begin(case: &Case<'_>) -> (Self, Step) {
-        let limit = case.config.proposer.prompt_bytes as usize;
-        let masked = Masked::new(&case.document.value, (limit / 4).min(4096));
+    /// A document as a model is shown it, for all dialogues about it.
+    pub fn masked_document(document: &Value, config: &RunConfig) -> Masked {
+        Masked::new(document, (prompt_bytes(config) / 4).min(4096))
+    }
+
+    /// Begins with the first question, or with the fallback where the document cannot be shown to a model. `masked` is the
+    /// case's document by [`Self::masked_document`].
+    pub fn begin(case: &Case<'_>, masked: Arc<Masked>) -> (Self, Step) {
+        let limit = prompt_bytes(case.config);
         let (question, mark, errors) = match prompt::opening(&masked, case.policy, case.violation, limit) {
             Ok(opening) => (opening.messages, opening.mark, Vec::new()),
             Err(error) => (Vec::new(), String::new(), vec![error.to_string()]),
@@ -49,7 +59,7 @@ impl Dialogue {
     }
 
     /// The document as the model is shown it.
-    pub const fn masked(&self) -> &Masked {
+    pub fn masked(&self) -> &Masked {
         &self.masked
     }
 
@@ -89,10 +99,15 @@ impl Dialogue {
         if answer.contains(&self.mark) {
             return Err(format!("the patch writes {}, which stands for a part that was left out", self.mark));
         }
-        let (patch, _) = sanitise::sanitise(&patch, &self.masked.value);
-        let patch = self.masked.restore(&patch).map_err(|error| error.to_string())?;
+        let sanitised = sanitise(&patch, &self.masked.value);
+        let restored = self.masked.restore_applied(&sanitised.patch, sanitised.patched);
+        let patch = restored.map_err(|error| error.to_string())?;
         Ok(judge(case, patch))
     }
+}
+
+const fn prompt_bytes(config: &RunConfig) -> usize {
+    config.proposer.prompt_bytes as usize
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ fn with(yaml: &str, guardrails: Guardrails, play: impl FnOnce(&Case<'_>, Dialogu
         verify: &crate::verify::verify,
         clock: &clock,
     };
-    let (dialogue, step) = Dialogue::begin(&case);
+    let masked = Arc::new(Dialogue::masked_document(&document.value, &config));
+    let (dialogue, step) = Dialogue::begin(&case, masked);
     play(&case, dialogue, step);
 }
 
@@ -173,7 +174,7 @@ fn what_a_manifest_says_is_data() {
     for metadata in hostile {
         let yaml = POD.replace("metadata: {name: web}", metadata);
         with(&yaml, Guardrails::Merge, |case, mut dialogue, step| {
-            let text = asked(step)[1].content.clone();
+            let text = asked(step)[1].content.to_string();
             let marks: Vec<&str> =
                 text.lines().filter(|line| line.len() >= 5 && line.chars().all(|c| c == '=')).collect();
             let widest = marks.iter().map(|mark| mark.len()).max().unwrap();

@@ -96,7 +96,8 @@ impl ProgramDialogue {
             attempt: self.attempts.taken + 1,
             violation: self.violation.clone(),
             manifest: self.manifest.clone(),
-            feedback: (!errors.is_empty()).then(|| prompt::feedback(errors, &self.masked).content),
+            feedback: (!errors.is_empty())
+                .then(|| prompt::feedback(errors, &self.masked).content.to_string()),
         }
     }
 
