@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use domain::answer::FailureKind;
 use domain::budget::Price;
 use llm::batch::{BatchClient, Counts, Mark};
-use llm::error::{Failure, Phase as Wait};
+use llm::error::{Failure, Phase as Wait, Refusal};
 use llm::refusals::{advice, kind};
 
 use super::collect::{Collected, collect};
@@ -355,6 +355,16 @@ impl Watch {
     }
 }
 
+/// What to do about a failure of the endpoint of batches.
+fn remedy(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Refused(Refusal { status: Some(404 | 405 | 501), .. }) => {
+            "where the endpoint has no batches, set proposer.delivery to live"
+        }
+        _ => advice(failure),
+    }
+}
+
 /// Whether the work goes on after a failure.
 fn judge(failure: &Failure, watch: &mut Watch) -> Result<(), BatchError> {
     watch.failures += 1;
@@ -367,7 +377,7 @@ fn judge(failure: &Failure, watch: &mut Watch) -> Result<(), BatchError> {
         return Ok(());
     }
     let what = "the provider refuses the batch";
-    Err(BatchError::Refused { what, failure: failure.clone(), remedy: advice(failure) })
+    Err(BatchError::Refused { what, failure: failure.clone(), remedy: remedy(failure) })
 }
 
 /// How long nothing is to be done.

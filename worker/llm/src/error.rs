@@ -21,6 +21,17 @@ impl std::fmt::Display for Phase {
     }
 }
 
+impl Phase {
+    /// The key of the configuration that bounds it.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Connect => "proposer.connect_timeout_seconds",
+            Self::FirstByte => "proposer.first_byte_timeout_seconds",
+            Self::Total => "proposer.timeout_seconds",
+        }
+    }
+}
+
 /// Why a call gave no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -35,7 +46,7 @@ pub enum Failure {
         reason: String,
     },
     /// A time limit was exceeded.
-    #[error("{0} took too long")]
+    #[error("{phase} took too long ({key})", phase = .0, key = .0.key())]
     Timeout(Phase),
     /// The connection broke.
     #[error("the connection broke: {0}")]
@@ -79,7 +90,9 @@ pub enum Failure {
     #[error("the provider's answer cannot be read: {0}")]
     OtherFormat(String),
     /// The response was cut off at `max_tokens`.
-    #[error("the answer is cut off at the longest answer (finish reason length): raise proposer.max_tokens")]
+    #[error(
+        "the answer is cut off at the longest answer (finish reason length): raise proposer.max_tokens, or the context of the server where that is 0"
+    )]
     CutOff,
     /// The response has no text.
     #[error("the answer is empty{}{why}", if .why.is_empty() { "" } else { ": " })]
@@ -150,13 +163,22 @@ const LONGEST: usize = 300;
 /// A provider text for an error: one line, shortened, without characters that steer a terminal, and with what looks like an
 /// API key masked. Our own key was masked before ([`crate::mask`]); this is for keys of others, and for parts of ours.
 pub(crate) fn quoted(text: &str) -> String {
+    shortened(text, masked)
+}
+
+/// The same of a name, which is compared with another: no part of it is taken for a key.
+pub(crate) fn named(text: &str) -> String {
+    shortened(text, str::to_owned)
+}
+
+fn shortened(text: &str, shown: impl Fn(&str) -> String) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
         let word: String = word.chars().filter(|c| !steers(*c)).collect();
         if word.is_empty() {
             continue;
         }
-        let word = masked(&word);
+        let word = shown(&word);
         if line.len() + word.len() + 1 > LONGEST {
             line.push_str(" …");
             break;
@@ -242,7 +264,10 @@ mod tests {
             "cannot connect to api.example through the proxy http://proxy:9: refused"
         );
         assert_eq!(Failure::Empty { why: String::new() }.to_string(), "the answer is empty");
-        assert_eq!(Failure::Timeout(Phase::Total).to_string(), "the call took too long");
+        assert_eq!(
+            Failure::Timeout(Phase::Total).to_string(),
+            "the call took too long (proposer.timeout_seconds)"
+        );
         assert_eq!(Failure::Withheld { why: "no".to_owned() }.to_string(), "the answer was withheld: no");
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::error::{Failure, quoted};
+use crate::error::{Failure, named};
 use crate::mask::KeyMask;
 
 /// Most models of a list that are read.
@@ -65,7 +65,7 @@ pub(crate) fn read(body: &[u8], mask: &KeyMask) -> Result<Vec<ListedModel>, Fail
     let list = list.as_array().ok_or_else(|| garbage("there is no list of models in it"))?;
     let text = |entry: &Value, keys: &[&str]| {
         let found = keys.iter().find_map(|key| match entry.get(*key)? {
-            Value::String(text) if !text.trim().is_empty() => Some(quoted(text)),
+            Value::String(text) if !text.trim().is_empty() => Some(named(text)),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         });
@@ -88,12 +88,16 @@ mod tests {
     fn a_list_is_read_and_asked_for_a_model() {
         let body =
             br#"{"object":"list","data":[{"id":"grok-4.3"},{"id":"gpt-4o-mini","shutdown_date":"2027-01-14"},
-            {"id":"grok-4.5","shutdown_date":null},{"object":"model"},7]}"#;
+            {"id":"grok-4.5","shutdown_date":null},{"object":"model"},7,
+            {"id":"meta-llama/Meta-Llama-3-8B-Instruct"},{"id":"/models/SmolLM2-135M-Instruct.Q4_1.gguf"}]}"#;
         let models = read(body, &KeyMask::default()).unwrap();
-        assert_eq!(models.len(), 3);
+        assert_eq!(models.len(), 5);
         let of = |model| Presence::of(model, &models);
         assert_eq!(of("gpt-4o-mini"), Presence::Listed { shutdown: Some("2027-01-14".to_owned()) });
         assert_eq!(of("grok-4.5"), Presence::Listed { shutdown: None });
+        for long in ["meta-llama/Meta-Llama-3-8B-Instruct", "/models/SmolLM2-135M-Instruct.Q4_1.gguf"] {
+            assert_eq!(of(long), Presence::Listed { shutdown: None }, "a long name is no key");
+        }
         let like = vec!["grok-4.3".to_owned(), "grok-4.5".to_owned()];
         assert_eq!(of("grok-4-fast-reasoning"), Presence::Missing { like });
         assert_eq!(of("x"), Presence::Missing { like: Vec::new() });

@@ -70,12 +70,13 @@ const ROWS: &[Row] = &[
     },
     // Too long.
     Row {
-        provider: "OpenAI, xAI, vLLM, Anthropic, Gemini, Z.ai",
+        provider: "OpenAI, xAI, vLLM, Anthropic, Gemini, Z.ai, llama.cpp",
         statuses: &[400, 413, 422, 429, 500],
-        codes: &["context_length_exceeded", "string_above_max_length", "1261"],
+        codes: &["context_length_exceeded", "string_above_max_length", "1261", "exceed_context_size_error"],
         words: &[
             "context length",
             "context window",
+            "context size",
             "maximum prompt length",
             "prompt is too long",
             "input is too long",
@@ -221,6 +222,8 @@ const ROWS: &[Row] = &[
             "text.format*not support",
             "strict*not support",
             "failed to parse grammar",
+            "response_format type must be one of",
+            "parser generation failed*json schema",
         ],
         kind: ACCOUNT,
     },
@@ -409,6 +412,12 @@ mod tests {
                 "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
                 Prompt,
             ),
+            (
+                400,
+                "exceed_context_size_error",
+                "request (12031 tokens) exceeds the available context size (4096 tokens), try increasing it",
+                Prompt,
+            ),
             (413, "", "Request Entity Too Large", Prompt),
             (
                 413,
@@ -540,6 +549,14 @@ mod tests {
                 "Unsupported parameter: 'response_format.json_schema.strict' is not supported with this model.",
             ),
             ("invalid_request_error", "This response_format type is unavailable now"),
+            (
+                "invalid_request_error",
+                "response_format type must be one of \"text\" or \"json_object\", but got: json_schema",
+            ),
+            (
+                "invalid_request_error",
+                "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at #: unrecognized type",
+            ),
             (
                 "",
                 "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
