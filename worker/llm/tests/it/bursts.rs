@@ -48,3 +48,26 @@ fn of_two_known_limits_the_lower_counts() {
         assert!((controller.pace() - pace).abs() < 1e-9, "{limits:?}: {}", controller.pace());
     }
 }
+
+/// The shares include the time in which the limit is learnt.
+#[test]
+fn hidden_limits_with_short_bursts_are_mostly_used() {
+    for burst_seconds in [0.1, 0.3, 1.0] {
+        let mut shares = Vec::new();
+        for limit in [3.0, 10.0, 30.0, 100.0] {
+            let curve = limited(limit, burst_seconds);
+            for seed in 0..3 {
+                let seen = play(&curve, &mut Controller::new(&BudgetLimits::default(), 0.0), seed);
+                let refused = seen.refused();
+                assert!(
+                    refused <= 0.01,
+                    "{limit} a second, {burst_seconds} s: {:.2} % refused",
+                    100.0 * refused
+                );
+                shares.push(seen.share(&curve, 0.0, curve.seconds));
+            }
+        }
+        let share = shares.iter().sum::<f64>() / shares.len() as f64;
+        assert!(share >= 0.9, "bursts of {burst_seconds} s: {share:.3} of {shares:.3?}");
+    }
+}

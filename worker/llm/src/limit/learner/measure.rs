@@ -12,7 +12,7 @@ const UNUSED: f64 = 0.1;
 const SAME: f64 = 0.1;
 
 /// Pace as a multiple of a limit measured again, from which that limit is taken to be a little higher.
-const BEYOND: f64 = 1.15;
+pub(super) const BEYOND: f64 = 1.15;
 
 /// Factor on such a limit.
 const CONFIRMED: f64 = 1.02;
@@ -25,6 +25,11 @@ const KNOWN_CUT: f64 = 0.9;
 /// account, or the limit is wrong.
 const TRUSTED: f64 = 0.8;
 
+/// Shortest holding time in waits that a refusal asks for: where the provider keeps the allowance of a wait, and where
+/// it is lost.
+const WAITS: f64 = 3.0;
+const LOST_WAITS: f64 = 24.0;
+
 /// Fewest units that pass before the limit is probed again.
 const HOLD_UNITS: f64 = 150.0;
 
@@ -35,7 +40,11 @@ impl Learner {
     /// Measures the limit at a refusal, and sets the pace by it.
     pub(super) fn measure(&mut self, mark: Mark, wait: Seconds) {
         let climbed = self.measured.is_some_and(|measured| self.pace > measured * MOVED);
-        let rate = self.full.and_then(|full| self.rate(full, mark));
+        let passed = self.full.and_then(|full| self.rate(full, mark));
+        if let Some(rate) = self.judge(passed) {
+            return self.settle(mark, rate, wait);
+        }
+        let rate = passed;
         let same = rate.and_then(|rate| self.same(rate));
         // Far above the measured limit, the time since the last refusal spans two limits and measures neither: unless
         // the rate is the same as before, and the provider's burst allowed the pace to climb.
@@ -46,6 +55,7 @@ impl Learner {
         let rate = rate.or_else(|| (!self.ever_refused).then(windowed).flatten());
         self.ever_refused = true;
         if let Some(rate) = rate {
+            let rate = passed.map_or(rate, |passed| self.raise(mark, passed, rate));
             self.settle(mark, rate, wait);
         } else {
             // Too early to measure: keep the last mark, so that the next refusal measures from there.
@@ -69,17 +79,22 @@ impl Learner {
         if from.unused < UNUSED * time {
             Some(rate)
         } else {
-            self.measured.map(|measured| measured.max(rate))
+            // A raised limit is not a measurement.
+            let measured = self.raised.map(|raised| raised.from).or(self.measured);
+            measured.map(|measured| measured.max(rate))
         }
     }
 
     /// The limit, if `rate` confirms the previous measurement. A rate misses the allowance that is unused while the
     /// provider's burst is full, so the greater of the two is more accurate; and if the pace had to go well beyond to
-    /// be refused, the held pace was safe and may be higher. A limit that is too high is refused earlier and so
-    /// corrected.
+    /// be refused, the held pace was safe and may be higher. If it was refused while it was held, the limit is lower:
+    /// but not as low as the rate, which misses the allowance of the wait if that is lost.
     fn same(&self, rate: f64) -> Option<f64> {
         let measured =
             self.measured.filter(|measured| !self.long_waits && (rate / measured - 1.0).abs() < SAME)?;
+        if self.pace <= measured {
+            return Some(f64::midpoint(rate, measured));
+        }
         Some(rate.max(measured) * if self.pace > measured * BEYOND { CONFIRMED } else { 1.0 })
     }
 
@@ -92,7 +107,8 @@ impl Learner {
         };
         let rate = self.known().filter(|known| (TRUSTED..1.1).contains(&(rate / known))).unwrap_or(rate);
         // The cost of a probe determines how often it is made.
-        let hold = HOLD.max(HOLD_UNITS * self.size / rate).max(3.0 * wait);
+        let waits = if self.loses() { LOST_WAITS } else { WAITS };
+        let hold = HOLD.max(HOLD_UNITS * self.size / rate).max(waits * wait);
         let before = self.before(rate);
         self.earlier = self.measured;
         let drop = match self.dropped {

@@ -1,16 +1,18 @@
 //! Learns one rate: calls a second, or tokens a second.
 //!
 //! At a refusal the provider's allowance is used up, so between two refusals exactly the allowance passed: the units
-//! that passed from one refusal to the next, divided by the time between, are the limit, for any burst. The pace is
-//! held a little below that for a while, then raised ever faster until it is refused again: a probe of the limit
-//! costs one or two refused calls. The holding time counts calls as well as seconds, so that the refused share stays
-//! small at low rates.
+//! that passed from one refusal to the next, divided by the time between, are the limit. The pace is held a little below
+//! that for a while, then raised ever faster until it is refused again: a probe of the limit costs one or two refused
+//! calls. The holding time counts calls as well as seconds, so that the refused share stays small at low rates. Where
+//! the provider's burst is too short to keep what is not used, the units that passed are fewer than the allowance: see
+//! `raise`.
 
 mod drops;
 mod measure;
+mod raise;
 mod types;
 
-use types::{BACK, BELOW, LONG_WAIT, LimitDrop, Mark, PreviousDrop};
+use types::{BACK, BELOW, Burst, LONG_WAIT, LimitDrop, Mark, PreviousDrop, Raise};
 
 use super::Seconds;
 use super::bucket::Bucket;
@@ -106,6 +108,10 @@ pub struct Learner {
     skipped: bool,
     /// Whether there ever was congestion.
     seen_slow: bool,
+    /// What is known of the provider's burst.
+    burst: Burst,
+    /// The last raise of the limit, until the next refusal tells whether it was right.
+    raised: Option<Raise>,
 }
 
 impl Learner {
@@ -136,6 +142,8 @@ impl Learner {
             ever_refused: false,
             skipped: false,
             seen_slow: false,
+            burst: Burst::Unknown,
+            raised: None,
         };
         learner.apply(now);
         learner
@@ -284,6 +292,7 @@ impl Learner {
                 return;
             }
             (self.measured, self.full, self.dropped) = (None, None, None);
+            self.raised = None;
             self.hold_until = now;
         }
         self.advertised = Some((limit, now));

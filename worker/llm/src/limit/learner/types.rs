@@ -63,3 +63,26 @@ pub(super) struct PreviousDrop {
     /// Estimated duration of the drop.
     pub(super) lasted: Seconds,
 }
+
+/// What is known of the provider's burst.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Burst {
+    /// Nothing yet.
+    Unknown,
+    /// It keeps the allowance that is not used, so measurements are right.
+    Keeps,
+    /// It is too short to keep the allowance that is not used, so measurements are too low.
+    Loses {
+        /// Share of the way to the refused pace by which the limit is raised.
+        reach: f64,
+    },
+}
+
+/// A raise of the limit beyond its measurement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raise {
+    /// Units a second that had passed.
+    pub(super) passed: f64,
+    /// Limit that was measured.
+    pub(super) from: f64,
+}
