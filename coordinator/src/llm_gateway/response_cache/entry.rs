@@ -1,13 +1,14 @@
 //! Entries of the response cache, and how they are packed.
 
 use std::cell::RefCell;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use domain::answer::{Answer, Finish};
 use domain::ids::{AnswerKey, RunId};
+use flate2::Compression;
 use flate2::read::ZlibDecoder;
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::write::ZlibEncoder;
 
 use super::LlmUsage;
 
@@ -74,23 +75,13 @@ pub(super) fn finish_of(word: String) -> Finish {
 pub(super) fn pack(text: &str) -> Vec<u8> {
     thread_local! {
         /// A compressor has 300 kB of tables: far more than an answer is long.
-        static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), true));
+        static ENCODER: RefCell<ZlibEncoder<Vec<u8>>> =
+            RefCell::new(ZlibEncoder::new(Vec::new(), Compression::fast()));
     }
-    COMPRESSOR.with_borrow_mut(|compressor| {
-        compressor.reset();
-        let mut packed = Vec::new();
-        let mut rest = text.as_bytes();
-        loop {
-            packed.reserve(rest.len() / 2 + 64);
-            match compressor.compress_vec(rest, &mut packed, FlushCompress::Finish) {
-                Ok(Status::StreamEnd) => return packed,
-                Ok(Status::Ok | Status::BufError) => {}
-                // Only of a compressor that is used wrongly. A row without content counts as damaged.
-                Err(_) => return Vec::new(),
-            }
-            let taken = usize::try_from(compressor.total_in()).unwrap_or(text.len());
-            rest = text.as_bytes().get(taken..).unwrap_or_default();
-        }
+    ENCODER.with_borrow_mut(|encoder| {
+        // Writing to memory does not fail.
+        let _ = encoder.write_all(text.as_bytes());
+        encoder.reset(Vec::new()).unwrap_or_default()
     })
 }
 
@@ -138,6 +129,7 @@ mod tests {
         let mut packed = pack(&text);
         assert!(packed.len() * 10 < text.len());
         assert_eq!(unpack(&packed).as_deref(), Some(text.as_str()));
+        assert_eq!(unpack(&pack("next")).as_deref(), Some("next"), "nothing of the text before is left");
         let middle = packed.len() / 2;
         packed[middle] ^= 1;
         assert_eq!(unpack(&packed), None);
