@@ -65,6 +65,14 @@ fn a_part_with_changed_bytes_is_refused_or_still_right() {
 
 #[test]
 fn a_part_that_is_cut_or_joined_is_refused() {
+    let footer = u32::from_le_bytes(*PART[PART.len() - 8..].first_chunk().expect("eight bytes"));
+    let data = PART.len() - 8 - usize::try_from(footer).expect("a small footer");
+    // The last values of the last column, which then reads those of the footer: every cut that ends there.
+    for from in data.saturating_sub(200)..data {
+        assert!(!admitted(&[&PART[..from], &PART[data..]].concat().into()), "{} bytes cut", data - from);
+    }
+    // Bytes that nobody reads, before the footer.
+    assert!(!admitted(&[&PART[..data], b"hidden", &PART[data..]].concat().into()));
     let cut = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..3_u8);
     property("part-cut", Inputs { usual: 200, share: 20 }, &cut, |(from, upto, how)| {
         let (from, upto) = (from.index(PART.len()), upto.index(PART.len()));

@@ -16,6 +16,7 @@ use domain::record::Record;
 use domain::tally::Tally;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::bounded::decoded_size::{SizeError, decoded_sizes};
 use crate::rows::{DecodeError, decode};
@@ -32,6 +33,9 @@ const BATCH_BYTES: u64 = 16 << 20;
 
 /// Rows of a batch at most.
 const BATCH_ROWS: usize = 1024;
+
+/// Bytes of the mark at both ends of a Parquet file (`PAR1`).
+const MARK_BYTES: u64 = 4;
 
 /// Longest time that a cell can hold, in ms: a year.
 const LONGEST_MS: f64 = 366.0 * 24.0 * 3600.0 * 1000.0;
@@ -68,6 +72,9 @@ pub enum PartFault {
     /// The reader of Parquet panicked.
     #[error("it cannot be read: its pages contradict each other")]
     Reader,
+    /// Its columns do not fill it: bytes were cut out, or nobody reads them.
+    #[error("its columns end at byte {found}, where byte {expected} was due: it was cut, or hides something")]
+    Gap { found: u64, expected: u64 },
     /// It is too large when it is decoded.
     #[error("{0}")]
     Size(#[from] SizeError),
@@ -108,6 +115,7 @@ fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
     if usize::try_from(found) != Ok(records) || in_groups != Some(found) {
         return Err(PartFault::Rows { found, expected: records });
     }
+    without_gaps(metadata, bytes)?;
     let sizes = decoded_sizes(metadata, bytes, GROUP_BYTES)?;
     if sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size)) > PART_BYTES {
         return Err(SizeError::TooLarge { limit: PART_BYTES }.into());
@@ -141,6 +149,23 @@ fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
         let found = i64::try_from(next).unwrap_or(i64::MAX);
         Err(PartFault::Rows { found, expected: records })
     }
+}
+
+/// Columns fill a part from its mark to its footer, each where the one before ends: a part from which bytes were cut
+/// could otherwise have its last column read out of what follows.
+fn without_gaps(metadata: &ParquetMetaData, bytes: &Bytes) -> Result<(), PartFault> {
+    let mut end = MARK_BYTES;
+    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        let (start, length) = column.byte_range();
+        if start != end {
+            return Err(PartFault::Gap { found: end, expected: start });
+        }
+        end = end.saturating_add(length);
+    }
+    let footer = bytes.len().checked_sub(8).and_then(|at| bytes.get(at..)?.first_chunk::<4>());
+    let footer = footer.map_or(0, |length| u64::from(u32::from_le_bytes(*length)));
+    let expected = (bytes.len() as u64).saturating_sub(footer + 4 + MARK_BYTES);
+    if end == expected { Ok(()) } else { Err(PartFault::Gap { found: end, expected }) }
 }
 
 fn same_columns(found: &SchemaRef) -> Result<(), PartFault> {

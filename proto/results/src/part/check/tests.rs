@@ -4,10 +4,10 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array
 use domain::ids::{DocumentHash, RecordId};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::*;
-use crate::part::write_part;
+use crate::part::{properties, write_part};
 use crate::rows;
 use crate::testing::outcome;
 
@@ -54,7 +54,8 @@ fn with_column(name: &str, column: ArrayRef) -> Bytes {
 }
 
 fn written(batch: &RecordBatch) -> Bytes {
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    let properties = Some(properties(|_| true));
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), properties).unwrap();
     writer.write(batch).unwrap();
     writer.into_inner().unwrap().into()
 }
@@ -136,6 +137,8 @@ fn a_dictionary_that_swells_is_refused_before_it_is_decoded() {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_page_size_limit(1 << 30)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), col::outcomes(), Some(properties)).unwrap();
     for first in (0..ROWS).step_by(20) {
