@@ -1,7 +1,7 @@
 //! What really differs between two documents, whatever operations led from one to the other.
 //!
 //! A field that is null is absent. An entry of a list that only moves, because another one went or came, is unchanged:
-//! equal entries are paired first, then entries with the same key.
+//! equal entries are paired first, then entries with the same key, then those that stand in one place and differ in their name alone.
 //!
 //! *Invariant*: linear in the size of both documents, but for sorting.
 
@@ -226,36 +226,51 @@ impl Pairs {
         let mut open: Vec<usize> = (ahead..new.len() - behind).collect();
         let mut partners: Vec<(usize, Option<usize>)> = Vec::new();
         let mut order: Vec<(usize, usize)> = Vec::new();
-        let rounds = std::iter::once(None).chain(KEYS.iter().copied().map(Some));
-        // An entry of each is left: they are not equal, or it would not be.
-        let one = gone.len() == 1 && open.len() == 1;
-        for round in rounds.skip(usize::from(one)) {
-            let key = |entry: &Value| match round {
-                None => Some(entry.to_string()),
-                Some(key) => field(entry.as_object()?, key).map(Value::to_string),
-            };
+        let mut pair_by = |may_differ: bool, key: &dyn Fn(&Value) -> Option<String>| {
             let found = pair((old, &mut gone), (new, &mut open), key);
-            if round.is_some() {
+            if may_differ {
                 partners.extend(found.iter().map(|(old, new)| (*new, Some(*old))));
             }
             order.extend(found);
+        };
+        // Where an entry of each is left they are not equal, or they would not be.
+        if old_rest.len() - behind != 1 || new_rest.len() - behind != 1 {
+            pair_by(false, &|entry| Some(entry.to_string()));
+        }
+        for name in KEYS {
+            pair_by(true, &|entry| field(entry.as_object()?, name).map(Value::to_string));
         }
         // What has none of the keys is told apart by its place.
-        let is_plain = |entry: &Value| {
-            entry
-                .as_object()
-                .filter(|map| KEYS.iter().all(|key| field(map, key).is_none()))
-                .map(|_| String::new())
+        pair_by(true, &|entry| {
+            let map = entry.as_object()?;
+            KEYS.iter().all(|key| field(map, key).is_none()).then(String::new)
+        });
+        // So is an entry that was renamed and nothing else, and has no key but its name (a port without a number).
+        let is_renamed = |at: &usize| match (old.get(*at), new.get(*at)) {
+            (Some(Value::Object(old)), Some(Value::Object(new))) => differ_in_name_alone(old, new),
+            _ => false,
         };
-        let found = pair((old, &mut gone), (new, &mut open), is_plain);
-        partners.extend(found.iter().map(|(old, new)| (*new, Some(*old))));
-        order.extend(found);
+        let renamed: Vec<usize> =
+            gone.iter().copied().filter(|at| open.binary_search(at).is_ok() && is_renamed(at)).collect();
+        gone.retain(|at| renamed.binary_search(at).is_err());
+        open.retain(|at| renamed.binary_search(at).is_err());
+        partners.extend(renamed.iter().map(|at| (*at, Some(*at))));
+        order.extend(renamed.iter().map(|at| (*at, *at)));
         partners.extend(open.into_iter().map(|new| (new, None)));
         partners.sort_unstable();
         order.sort_unstable();
         let reordered = order.is_sorted_by(|(_, first), (_, second)| first < second);
         Self { gone, partners, reordered: !reordered }
     }
+}
+
+/// Whether both have a name, and everything else is equal.
+fn differ_in_name_alone(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
+    let rest = |map: &Map<String, Value>| fields(map).filter(|(key, _)| *key != "name").count();
+    let both_named = field(old, "name").is_some() && field(new, "name").is_some();
+    both_named
+        && rest(old) == rest(new)
+        && fields(old).all(|(key, value)| key == "name" || field(new, key) == Some(value))
 }
 
 /// Pairs entries with equal keys, the first with the first, and takes them out of what is left of both lists.
@@ -340,6 +355,9 @@ mod tests {
             json!({"ports": [{"containerPort": 80, "name": "A"}, {"containerPort": 81, "hostPort": 81}]});
         let is = json!({"ports": [{"containerPort": 80, "name": "a"}, {"containerPort": 81}]});
         assert_eq!(said(&was, &is), ["changed /ports/0/name", "removed /ports/1/hostPort"]);
+        let port = |name: &str, protocol: &str| json!([{"name": name, "protocol": protocol}]);
+        assert_eq!(said(&port("A", "TCP"), &port("a", "TCP")), ["changed /0/name"]);
+        assert_eq!(said(&port("A", "TCP"), &port("a", "UDP")), ["removed /0", "added /0"]);
         let term = |zone: &str| json!([{"weight": 1, "podAffinityTerm": {"topologyKey": zone}}]);
         assert_eq!(said(&term("a"), &term("b")), ["changed /0/podAffinityTerm/topologyKey"]);
     }
