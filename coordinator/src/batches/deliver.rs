@@ -99,7 +99,7 @@ async fn gather(delivery: &Delivery) -> Result<Gathered, BatchError> {
     let work = move || {
         let bounds = FileBounds { lines: config.batch.file_lines.into(), bytes: FILE_BYTES };
         let mut gatherer = Gatherer::new(&cache, &lock, run_id, target, bounds);
-        first_questions(&corpus, &config, destination, &mut |first| gatherer.add(&first))?;
+        first_questions(&corpus, &config, destination, &mut |first| gatherer.add(first))?;
         gatherer.finish()
     };
     tokio::task::spawn_blocking(work).await?

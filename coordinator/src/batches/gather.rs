@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::ids::{AnswerKey, RunId};
-use llm::batch::{self, Mark};
+use llm::batch::Mark;
 
 use super::error::BatchError;
 use super::owner::{OwnerLock, new_mark};
@@ -53,18 +53,11 @@ pub(crate) struct Gatherer<'g> {
     run_id: RunId,
     target: Target,
     bounds: FileBounds,
-    waiting: Vec<Waiting>,
+    /// Questions that are not yet claimed.
+    waiting: Vec<FirstQuestion>,
     waiting_bytes: usize,
     open: Option<OpenBatch>,
     gathered: Gathered,
-}
-
-/// A question that is not yet claimed.
-struct Waiting {
-    key: AnswerKey,
-    prompt_tokens: u64,
-    answer_tokens: u64,
-    line: Vec<u8>,
 }
 
 /// The batch that questions are put into.
@@ -102,17 +95,9 @@ impl<'g> Gatherer<'g> {
     }
 
     /// Adds a question.
-    pub(crate) fn add(&mut self, first: &FirstQuestion) -> Result<(), BatchError> {
-        let FirstQuestion { question, prompt_tokens, answer_tokens } = first;
-        let key = question.key();
-        let line = batch::line(&key, question);
-        self.waiting_bytes += line.len();
-        self.waiting.push(Waiting {
-            key,
-            prompt_tokens: *prompt_tokens,
-            answer_tokens: *answer_tokens,
-            line,
-        });
+    pub(crate) fn add(&mut self, first: FirstQuestion) -> Result<(), BatchError> {
+        self.waiting_bytes += first.line.len();
+        self.waiting.push(first);
         let most = usize::try_from(self.bounds.lines).unwrap_or(TOGETHER).min(TOGETHER);
         if self.waiting.len() >= most || self.waiting_bytes >= TOGETHER_BYTES { self.flush() } else { Ok(()) }
     }
@@ -144,7 +129,9 @@ impl<'g> Gatherer<'g> {
         let questions: Vec<(AnswerKey, u64)> =
             waiting.iter().map(|waits| (waits.key, waits.prompt_tokens)).collect();
         let claims = self.cache.claim(&open.record.mark, &questions)?;
-        for (claim, Waiting { prompt_tokens, answer_tokens, line, .. }) in claims.into_iter().zip(&waiting) {
+        for (claim, FirstQuestion { prompt_tokens, answer_tokens, line, .. }) in
+            claims.into_iter().zip(&waiting)
+        {
             match claim {
                 Claim::Claimed => {
                     open.file.write_all(line).map_err(|error| BatchError::file(&open.path, error))?;

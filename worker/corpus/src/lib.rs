@@ -7,7 +7,7 @@ mod findings;
 mod identity;
 mod inputs;
 mod kustomize;
-mod parallel;
+pub mod parallel;
 pub mod read;
 mod resolve;
 mod scan;

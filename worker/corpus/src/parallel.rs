@@ -10,7 +10,7 @@ use std::thread;
 const MOST_THREADS: usize = 16;
 
 /// `work` on every item, by as many threads as the machine has cores. Results in the order of the items.
-pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(items.len());
     if threads < 2 {
         return items.iter().map(work).collect();

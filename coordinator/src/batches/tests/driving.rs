@@ -114,9 +114,9 @@ impl Process<'_> {
         let mut gatherer =
             Gatherer::new(&self.driver.cache, &self.driver.lock, self.run_id.clone(), target, bounds);
         for number in self.questions.clone() {
-            let first =
-                FirstQuestion { question: self.scene.question(number), prompt_tokens: 5, answer_tokens: 7 };
-            gatherer.add(&first).unwrap();
+            let question = self.scene.question(number);
+            let (key, line) = (question.key(), llm::batch::line(&question.key(), &question));
+            gatherer.add(FirstQuestion { key, line, prompt_tokens: 5, answer_tokens: 7 }).unwrap();
         }
         gatherer.finish().unwrap()
     }

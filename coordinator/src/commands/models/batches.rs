@@ -223,7 +223,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     let mut writer = BufWriter::new(file);
     let (mut seen, mut known) = (HashSet::new(), 0_u64);
     first_questions::<anyhow::Error>(&args.corpus, &settings.run, destination, &mut |first| {
-        let key = first.question.key();
+        let key = first.key;
         if !seen.insert(key) {
             return Ok(());
         }
@@ -233,7 +233,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
             known += 1;
             return Ok(());
         }
-        writer.write_all(&batch::line(&key, &first.question)).with_context(|| format!("cannot write {name}"))
+        writer.write_all(&first.line).with_context(|| format!("cannot write {name}"))
     })?;
     writer.flush().with_context(|| format!("cannot write {name}"))?;
     let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
