@@ -18,7 +18,7 @@ use crate::settings::{ConfigArgs, checked};
 ///
 /// Works on finished runs without a ledger, and only reads, also while a coordinator works there. With --config or --set, asks
 /// the provider whether it has the model, and until when; that costs nothing, and no run has to be named. Exit code 0: all is as
-/// it should be; 1: something is wrong; 2: it could not be examined.
+/// it should be; 1: something is wrong; 2: it could not be examined, or the provider could not be asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of a run, state folder of `serve`, folder with runs, or the name of a run in --out
@@ -80,8 +80,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     for line in model.iter().flat_map(ModelCheck::lines) {
         output::say(&line);
     }
-    let is_missing = model.as_ref().is_some_and(ModelCheck::is_missing);
-    Ok(Exit::found(is_missing || reports.iter().any(doctor::Report::has_failed)))
+    let is_wrong = reports.iter().any(doctor::Report::has_failed);
+    Ok(model.as_ref().map_or_else(|| Exit::found(is_wrong), |model| exit(is_wrong, model)))
+}
+
+/// A fault that was found comes before what could not be asked.
+const fn exit(is_wrong: bool, model: &ModelCheck) -> Exit {
+    match (is_wrong || model.is_missing(), model.is_not_asked()) {
+        (false, true) => Exit::Failure,
+        (is_wrong, _) => Exit::found(is_wrong),
+    }
 }
 
 /// What the provider says of the model of the configuration; `None` where none was given.
@@ -105,5 +113,5 @@ fn of_model_alone(args: &Args, model: Option<ModelCheck>) -> anyhow::Result<Exit
         Output::Text => model.lines().join("\n") + "\n",
         Output::Json => output::json(&model.json()),
     })?;
-    Ok(Exit::found(model.is_missing()))
+    Ok(exit(false, &model))
 }

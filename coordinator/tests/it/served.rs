@@ -222,5 +222,5 @@ fn doctor_probe_and_estimate_ask_whether_the_provider_has_the_model() {
     );
     let (code, said, _) = with(&["doctor"], &["--set", &nowhere]);
     assert!(said.contains("whether grok has grok-4.3 is not known: cannot connect"), "{said}");
-    assert_eq!(code, Some(0), "not known is no fault");
+    assert_eq!(code, Some(2), "a run would fail as well");
 }

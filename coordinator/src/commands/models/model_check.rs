@@ -3,6 +3,7 @@
 use cli_support::env;
 use domain::config::RunConfig;
 use llm::client::{Client, Timeouts};
+use llm::error::{Failure, Refusal};
 use llm::models::Presence;
 use llm::price::List;
 use llm::settings::Settings;
@@ -15,10 +16,34 @@ use crate::commands::block_on;
 pub(crate) struct ModelCheck {
     provider: &'static str,
     model: String,
-    /// `Err`: why the provider was not asked, or did not say.
-    presence: Result<Presence, String>,
+    presence: Result<Presence, NotKnown>,
     /// What the list of prices says of its end.
     end: Option<String>,
+}
+
+/// Why it is not known whether a provider has a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NotKnown {
+    /// It lists no models at all, which is no fault.
+    NotListed(String),
+    /// It could not be asked: a run would fail as well.
+    NotAsked(String),
+}
+
+impl NotKnown {
+    fn of(failure: &Failure) -> Self {
+        let why = failure.to_string();
+        match failure {
+            Failure::Refused(Refusal { status: Some(404 | 405 | 501), .. }) => Self::NotListed(why),
+            _ => Self::NotAsked(why),
+        }
+    }
+
+    fn why(&self) -> &str {
+        match self {
+            Self::NotListed(why) | Self::NotAsked(why) => why,
+        }
+    }
 }
 
 impl ModelCheck {
@@ -27,8 +52,10 @@ impl ModelCheck {
         let config = &settings.run;
         let Some(model) = config.model().map(|model| model.model.clone()) else { return Ok(None) };
         let presence = match client(settings, config) {
-            Ok(client) => block_on(async { Ok(client.models().await) })?.map_err(|error| error.to_string()),
-            Err(why) => Err(why),
+            Ok(client) => {
+                block_on(async { Ok(client.models().await) })?.map_err(|failure| NotKnown::of(&failure))
+            }
+            Err(why) => Err(NotKnown::NotAsked(why)),
         };
         Ok(Some(Self {
             provider: config.proposer.mode.as_str(),
@@ -41,6 +68,11 @@ impl ModelCheck {
     /// Whether the provider says that it does not have the model.
     pub(crate) const fn is_missing(&self) -> bool {
         matches!(self.presence, Ok(Presence::Missing { .. }))
+    }
+
+    /// Whether the provider could not be asked.
+    pub(crate) const fn is_not_asked(&self) -> bool {
+        matches!(self.presence, Err(NotKnown::NotAsked(_)))
     }
 
     /// A line for each thing that is known.
@@ -58,7 +90,7 @@ impl ModelCheck {
                 "{provider} does not list {model}: set {provider}.model to one that it has, such as {}",
                 like.join(", ")
             ),
-            Err(why) => format!("whether {provider} has {model} is not known: {why}"),
+            Err(not_known) => format!("whether {provider} has {model} is not known: {}", not_known.why()),
         };
         std::iter::once(listed).chain(end.clone()).collect()
     }
@@ -68,7 +100,7 @@ impl ModelCheck {
         let (listed, shutdown, error) = match &self.presence {
             Ok(Presence::Listed { shutdown }) => (Some(true), shutdown.clone(), None),
             Ok(Presence::Missing { .. }) => (Some(false), None, None),
-            Err(why) => (None, None, Some(why.clone())),
+            Err(not_known) => (None, None, Some(not_known.why())),
         };
         json!({
             "provider": self.provider, "model": self.model, "listed": listed, "shutdown_date": shutdown,
@@ -110,8 +142,12 @@ mod tests {
         let until = check(Ok(Presence::Listed { shutdown: Some("2027-01-14".to_owned()) }));
         assert!(!until.is_missing() && until.lines()[0].ends_with("until 2027-01-14"));
         assert_eq!(until.json()["shutdown_date"], "2027-01-14");
-        let unknown = check(Err("no key".to_owned()));
-        assert!(!unknown.is_missing() && unknown.lines()[0].ends_with("not known: no key"));
+        let unknown = check(Err(NotKnown::NotAsked("no key".to_owned())));
+        assert!(
+            !unknown.is_missing()
+                && unknown.is_not_asked()
+                && unknown.lines()[0].ends_with("not known: no key")
+        );
         assert_eq!(unknown.json()["listed"], Value::Null);
     }
 }
