@@ -35,7 +35,11 @@ impl GatewayState {
                 (Some(reason), Some(self.wall_ms(until)))
             }
             Some(Waiting::Unanswered { since, words: "" }) => {
-                (Some(format!("no call was answered since {}", self.wall_text(since))), asked_until_ms)
+                let reason = format!(
+                    "no answer since {}, and no failure: the provider is slow",
+                    self.wall_text(since)
+                );
+                (Some(reason), asked_until_ms)
             }
             Some(Waiting::Unanswered { since, words }) => {
                 let reason = format!("no call was answered since {}: {words}", self.wall_text(since));

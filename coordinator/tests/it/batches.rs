@@ -54,6 +54,29 @@ fn a_run_by_batches_comes_to_what_a_live_one_does() {
     assert_eq!(made(by_batches.path()), made(live.path()));
 }
 
+#[test]
+fn an_endpoint_without_batches_is_named_with_the_key_that_asks_it_live() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    corpus(&folder.path().join("detections.json"), 3);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("grok.endpoint=http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 27\r\n\r\n\
+                  {\"detail\":  \"Not Found\"   }",
+            );
+        }
+    });
+    let mock = mock(0.2, "");
+    let ended = start(folder.path(), &mock, &[&BY_BATCHES[..], &["--set", &endpoint]].concat()).end();
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("proposer.delivery to live"), "{}", ended.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interruption_leaves_the_batch_and_the_same_command_picks_it_up() {
