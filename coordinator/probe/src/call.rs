@@ -79,13 +79,13 @@ impl Call {
     pub fn end(&mut self, reply: &Reply) {
         self.took = reply.took.as_secs_f64();
         (self.usage, self.charge) = (reply.usage, reply.charge);
+        self.model.clone_from(&reply.model);
         self.retry_after = reply.headers.retry_after.map(|wait| wait.as_secs_f64());
         self.advertised = (reply.headers.requests.limit, reply.headers.tokens.limit);
         match &reply.result {
             Ok(answer) => {
                 (self.ended, self.status) = (Ended::Answered, Some(200));
                 self.content = Some(answer.content.chars().take(CONTENT).collect());
-                self.model.clone_from(&answer.model);
             }
             // An answer that is cut off at the few tokens that a probe allows is as requested.
             Err(Failure::CutOff | Failure::Empty { .. }) => {
@@ -170,6 +170,7 @@ mod tests {
             result: Err(failure),
             usage: Usage::default(),
             charge: Charge::default(),
+            model: "served".to_owned(),
             headers,
             took,
         });

@@ -97,7 +97,8 @@ impl Ask for SimProvider {
         }
         sleep(Duration::from_millis(20)).await;
         let usage = result.as_ref().map(|answer| answer.usage).unwrap_or_default();
-        Reply { result, usage, charge: Charge::default(), headers, took: sent.elapsed() }
+        let model = result.as_ref().map(|answer| answer.model.clone()).unwrap_or_default();
+        Reply { result, usage, charge: Charge::default(), model, headers, took: sent.elapsed() }
     }
 }
 

@@ -146,7 +146,7 @@ impl Collector<'_> {
                 let (reason, kind) = (failure.to_string(), kind(&failure));
                 let for_good = kind == FailureKind::Prompt;
                 let tick = if for_good { Tick::Failed(reason.clone()) } else { Tick::Again(reason.clone()) };
-                (tick, CallOutcome::Failed { reason, kind })
+                (tick, CallOutcome::failed(reason, kind))
             }
         };
         let spent =

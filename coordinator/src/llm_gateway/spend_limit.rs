@@ -91,9 +91,9 @@ impl LlmPolicy {
         self.price.at_most(tokens).unwrap_or_default()
     }
 
-    /// The other model that gave an answer; `None`: it is the requested one, or not disclosed.
-    pub(super) fn other_model<'a>(&self, answer: &'a Answer) -> Option<&'a str> {
-        match ServedModel::of(&self.pool.model, &answer.model) {
+    /// The other model, where an answer names one; `None`: it is the requested one, or not disclosed.
+    pub(super) fn other_model<'a>(&self, answered: &'a str) -> Option<&'a str> {
+        match ServedModel::of(&self.pool.model, answered) {
             ServedModel::Other(served) => Some(served),
             ServedModel::Same(_) | ServedModel::NotDisclosed => None,
         }
@@ -170,10 +170,10 @@ impl SpendTracker {
         }
     }
 
-    /// Why the run must stop at an answer: another model gave it. Where the run goes on all the same, the log says it once.
-    pub(super) fn mismatch(&mut self, answer: &Answer) -> Option<String> {
+    /// Why the run must stop at an answer of the model that names itself so: it is another one. Where the run goes on all the same, the log says it once.
+    pub(super) fn mismatch(&mut self, answered: &str) -> Option<String> {
         let policy = self.policy.as_ref()?;
-        let served = policy.other_model(answer)?;
+        let served = policy.other_model(answered)?;
         let Pool { account, model } = &policy.pool;
         match policy.on_model_mismatch {
             OnModelMismatch::Stop => Some(format!(

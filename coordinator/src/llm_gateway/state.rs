@@ -429,7 +429,9 @@ impl GatewayState {
         let Some(stream) = self.streams.get_mut(&request_id.stream) else { return };
         let Some(request) = stream.requests.get(&request_id.number) else { return };
         let run_id = request.run_id.clone();
-        if let Some(reason) = self.trackers.get_mut(&run_id).and_then(|tracker| tracker.mismatch(answer)) {
+        if let Some(reason) =
+            self.trackers.get_mut(&run_id).and_then(|tracker| tracker.mismatch(&answer.model))
+        {
             // Stops this request with all that wait.
             self.halt(&run_id, &reason);
             return;

@@ -46,7 +46,7 @@ impl GatewayState {
             CallOutcome::Throttled { retry_after, reason, .. } => {
                 health.throttled(now, retry_after.map(|wait| wait.as_secs_f64()), reason);
             }
-            CallOutcome::Failed { kind: FailureKind::Passing, reason } => {
+            CallOutcome::Failed { kind: FailureKind::Passing, reason, .. } => {
                 health.failed(now, *key, reason, others);
             }
             CallOutcome::Failed { reason, .. } => health.failed_unknown(now, *key, reason),
@@ -74,12 +74,18 @@ impl GatewayState {
             tracker.questions.answered += 1;
             tracker.questions.called += 1;
             // The answer is kept, because it was paid for: a run that allows it goes on from there.
-            return tracker.mismatch(answer).map_or(Verdict::Settled, Verdict::Stop);
+            return tracker.mismatch(&answer.model).map_or(Verdict::Settled, Verdict::Stop);
+        }
+        // An answer that is cut off was served and paid for as well.
+        if let CallOutcome::Failed { model, .. } = &ended.outcome
+            && let Some(reason) = tracker.mismatch(model)
+        {
+            return Verdict::Stop(reason);
         }
         let verdict = match &ended.outcome {
             CallOutcome::Answered(_) | CallOutcome::Unsent => Verdict::Settled,
             CallOutcome::Throttled { .. } => ask_again(health.none_answered_within(ended.tries)),
-            CallOutcome::Failed { kind, reason } => {
+            CallOutcome::Failed { kind, reason, .. } => {
                 of_failure(now, *kind, reason, ended.tries, tracker, health)
             }
         };

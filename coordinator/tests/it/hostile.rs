@@ -131,7 +131,7 @@ async fn a_result_without_a_permit_is_refused_and_not_stored() {
         tokens: false,
         reason: String::new(),
     };
-    let stop = CallOutcome::Failed { reason: "the key is wrong".to_owned(), kind: FailureKind::Account };
+    let stop = CallOutcome::failed("the key is wrong", FailureKind::Account);
     let lies = [("none", answered("forged")), ("r", answered("forged")), ("r", wait), ("r", stop)];
     for (number, (run, outcome)) in (1..).zip(lies) {
         liar.complete(run, number, key(7), outcome).await;

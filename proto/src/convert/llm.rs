@@ -17,6 +17,9 @@ pub const ANSWER_BYTES: usize = 4 << 20;
 /// Characters after which the reason of a failed call is cut off.
 const REASON_CHARS: usize = 1000;
 
+/// Characters after which the name of a model is cut off.
+const MODEL_CHARS: usize = 200;
+
 /// Largest limit of calls or tokens a minute that is believed.
 const MOST_A_MINUTE: u64 = 1_000_000_000_000;
 
@@ -193,7 +196,7 @@ impl TryFrom<v1::Answer> for Answer {
                 other => Finish::Other(other.chars().take(50).collect()),
             },
             usage: Usage::from(answer.usage.unwrap_or_default()).of_one_call(),
-            model: answer.model.chars().take(200).collect(),
+            model: answer.model.chars().take(MODEL_CHARS).collect(),
             charge: charge_from_wire(answer.charge),
         })
     }
@@ -207,9 +210,9 @@ impl From<CallOutcome> for Outcome {
                 let ms = retry_after.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
                 Self::Throttled(v1::Throttled { retry_after_ms: ms, tokens, reason })
             }
-            CallOutcome::Failed { reason, kind } => {
+            CallOutcome::Failed { reason, kind, model } => {
                 let stop = kind == FailureKind::Account;
-                Self::Failed(v1::CallFailed { reason, stop, kind: kind.as_str().to_owned() })
+                Self::Failed(v1::CallFailed { reason, stop, kind: kind.as_str().to_owned(), model })
             }
             CallOutcome::Unsent => Self::Unsent(v1::Unsent {}),
         }
@@ -236,6 +239,7 @@ impl TryFrom<Outcome> for CallOutcome {
                     None if failed.stop => FailureKind::Account,
                     None => FailureKind::Unknown,
                 },
+                model: failed.model.chars().take(MODEL_CHARS).collect(),
             },
             Outcome::Unsent(v1::Unsent {}) => Self::Unsent,
         })
@@ -323,8 +327,10 @@ mod tests {
             CallOutcome::Unsent,
         ]
         .into_iter()
-        .chain(FailureKind::ALL.map(|kind| CallOutcome::Failed { reason: "why".to_owned(), kind }))
-        {
+        .chain(FailureKind::ALL.map(|kind| {
+            let (reason, model) = ("why".to_owned(), "m".to_owned());
+            CallOutcome::Failed { reason, kind, model }
+        })) {
             let sent = result(outcome);
             assert_eq!(CallResult::try_from(v1::CallResult::from(&sent)).unwrap(), sent);
         }
@@ -342,9 +348,10 @@ mod tests {
     #[test]
     fn a_failure_of_an_older_worker_has_a_kind() {
         for (stop, kind) in [(true, FailureKind::Account), (false, FailureKind::Unknown)] {
-            let failed = v1::CallFailed { reason: "why".to_owned(), stop, kind: String::new() };
+            let failed = v1::CallFailed { reason: "why".to_owned(), stop, ..v1::CallFailed::default() };
             let read = CallOutcome::try_from(Outcome::Failed(failed)).unwrap();
-            assert_eq!(read, CallOutcome::Failed { reason: "why".to_owned(), kind });
+            let (reason, model) = ("why".to_owned(), String::new());
+            assert_eq!(read, CallOutcome::Failed { reason, kind, model });
         }
     }
 

@@ -276,6 +276,9 @@ pub struct CallFailed {
     /// What the failure belongs to: `prompt`, `passing`, `key`, `account`, `form`, `unknown`.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
+    /// Model name in the provider's incomplete response; empty: there is none.
+    #[prost(string, tag = "4")]
+    pub model: ::prost::alloc::string::String,
 }
 /// The call was not sent; its permit is unused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -78,11 +78,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         (number(), any::<bool>(), text()).prop_map(|(retry_after_ms, tokens, reason)| Outcome::Throttled(
             v1::Throttled { retry_after_ms, tokens, reason }
         )),
-        (text(), any::<bool>(), text()).prop_map(|(reason, stop, kind)| Outcome::Failed(v1::CallFailed {
-            reason,
-            stop,
-            kind
-        })),
+        (text(), any::<bool>(), text(), text()).prop_map(|(reason, stop, kind, model)| Outcome::Failed(
+            v1::CallFailed { reason, stop, kind, model }
+        )),
         Just(Outcome::Unsent(v1::Unsent {})),
     ]
 }
@@ -131,7 +129,9 @@ fn assert_bounded(result: &CallResult) {
             assert!(retry_after.is_none_or(|wait| wait <= LONGEST_WAIT));
             assert!(reason.chars().count() <= 1000);
         }
-        CallOutcome::Failed { reason, .. } => assert!(reason.chars().count() <= 1000),
+        CallOutcome::Failed { reason, model, .. } => {
+            assert!(reason.chars().count() <= 1000 && model.chars().count() <= 200);
+        }
         CallOutcome::Unsent => {}
     }
     for limit in [result.advertised_requests, result.advertised_tokens].into_iter().flatten() {

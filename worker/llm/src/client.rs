@@ -64,6 +64,8 @@ pub struct Reply {
     pub usage: Usage,
     /// What the provider says of the price, also of a failed call.
     pub charge: Charge,
+    /// The model that the reply names, also of a response that is of no use; empty: it names none.
+    pub model: String,
     /// Advertised rate limits.
     pub headers: RateHeaders,
     /// Duration of this call alone, without waits before it.
@@ -125,8 +127,8 @@ impl Client {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout(Phase::Total)),
         };
-        let reply::Paid { usage, charge, .. } = paid;
-        Reply { result, usage, charge, headers, took: start.elapsed() }
+        let reply::Paid { usage, charge, model, .. } = paid;
+        Reply { result, usage, charge, model, headers, took: start.elapsed() }
     }
 
     async fn call(
@@ -176,9 +178,8 @@ impl Client {
         let (sent, broken) = body(response, REPLY_BYTES).await;
         broken.map_or(Ok(()), Err)?;
         let body = packed::unpacked(&sent, encoding.as_deref(), REPLY_BYTES)?;
-        let (answer, mut read) =
-            reply::answer_of(sampling.api, &body, request::prompt_tokens(question), mask);
-        read.charge = as_asked(read, sampling);
+        let (answer, mut read) = reply::answer_of(sampling, &body, request::prompt_tokens(question), mask);
+        read.charge = as_asked(&read, sampling);
         let answer = answer.map(|answer| Answer { charge: read.charge, ..answer });
         if matches!(answer, Err(Failure::Refused(_))) {
             *headers = headers.of_refusal(None, &body, SystemTime::now());
@@ -216,7 +217,7 @@ impl Client {
 
 /// The charge of a call by its reply; where another tier than the usual one was asked for and the reply names none, the tier is
 /// not known.
-fn as_asked(paid: reply::Paid, sampling: &Sampling) -> Charge {
+fn as_asked(paid: &reply::Paid, sampling: &Sampling) -> Charge {
     let special = sampling.service_tier.is_some_and(ServiceTier::is_special);
     let tier = if special && !paid.names_tier { Tier::Unknown } else { paid.charge.tier };
     Charge { tier, ..paid.charge }

@@ -41,6 +41,8 @@ pub(crate) enum Completion {
     /// There is no response; the record goes on without one.
     Unanswered {
         why: String,
+        /// The model that the last reply names, of which no response was of use; empty: it names none.
+        model: String,
         /// Duration of its calls together; `None`: no call was made.
         took: Option<Duration>,
     },
@@ -75,6 +77,8 @@ enum CallAttempt {
 
 struct FailedCall {
     failure: Failure,
+    /// The model that the reply names.
+    model: String,
     /// The tries of the request, this one included.
     tries: Tries,
     next: Next,
@@ -233,7 +237,7 @@ impl LlmClient {
                 }
                 Next::GiveUp => {
                     let why = failed.failure.to_string();
-                    return Completion::Unanswered { why, took: Some(tries.took) };
+                    return Completion::Unanswered { why, model: failed.model, took: Some(tries.took) };
                 }
             };
             tries.spent += pause;
@@ -282,7 +286,7 @@ async fn call(
     match &reply {
         None => {}
         Some(Err(why)) => {
-            result.outcome = CallOutcome::Failed { reason: why.clone(), kind: FailureKind::Account };
+            result.outcome = CallOutcome::failed(why, FailureKind::Account);
             (result.tries, result.last) = (tries.made + 1, true);
         }
         Some(Ok(reply)) => {
@@ -292,9 +296,7 @@ async fn call(
                 (result.tries, result.last) = (tries.made, !matches!(next, Next::Retry(_) | Next::OtherForm));
             }
             result.outcome = match (&reply.result, next) {
-                (Err(failure), Next::OtherForm) => {
-                    CallOutcome::Failed { reason: failure.to_string(), kind: FailureKind::Form }
-                }
+                (Err(failure), Next::OtherForm) => CallOutcome::failed(failure, FailureKind::Form),
                 _ => outcome(reply),
             };
             (result.usage, result.charge) = (reply.usage, reply.charge);
@@ -308,7 +310,10 @@ async fn call(
         (GatewayEvent::ResultPersisted { .. }, None) => CallAttempt::Unsent,
         (GatewayEvent::ResultPersisted { ask_again }, Some(Ok(reply))) => match reply.result {
             Ok(answer) => CallAttempt::Answered(answer, reply.took),
-            Err(failure) => CallAttempt::Failed(Box::new(FailedCall { failure, tries, next, ask_again })),
+            Err(failure) => {
+                let model = reply.model;
+                CallAttempt::Failed(Box::new(FailedCall { failure, model, tries, next, ask_again }))
+            }
         },
         _ => CallAttempt::Stopped,
     }
@@ -320,6 +325,7 @@ fn outcome(reply: &Reply) -> CallOutcome {
         Ok(_) => CallOutcome::Failed {
             reason: Failure::Empty { why: String::new() }.to_string(),
             kind: FailureKind::Prompt,
+            model: reply.model.clone(),
         },
         Err(failure) if is_throttled(failure) => CallOutcome::Throttled {
             retry_after: reply.headers.retry_after,
@@ -337,7 +343,7 @@ fn outcome(reply: &Reply) -> CallOutcome {
                     failure.to_string()
                 }
             };
-            CallOutcome::Failed { reason, kind }
+            CallOutcome::Failed { reason, kind, model: reply.model.clone() }
         }
     }
 }

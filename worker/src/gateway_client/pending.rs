@@ -314,7 +314,7 @@ mod tests {
 
     fn result(number: u64) -> CallResult {
         let AcquireCall { run_id, key, .. } = request(number);
-        let outcome = CallOutcome::Failed { reason: "500".to_owned(), kind: FailureKind::Passing };
+        let outcome = CallOutcome::failed("500", FailureKind::Passing);
         CallResult {
             number,
             run_id,

@@ -133,7 +133,8 @@ impl LlmRunner<'_> {
                     };
                     self.compute(&task, &mut conversation, advance).await
                 }
-                Completion::Unanswered { why, took } => {
+                Completion::Unanswered { why, model, took } => {
+                    conversation.asked.note_model(&model, llm_client.model());
                     conversation.add_call(elapsed, took);
                     let advance = move |case: Case<'_>| {
                         let step = dialogue.unanswered(&case, &why);

@@ -49,7 +49,12 @@ impl Asked {
         self.cost = self.cost.plus(model.price.of(&answer.usage, &answer.charge));
         self.answers += 1;
         self.paid |= paid;
-        self.served_by(ServedModel::of(&model.model, &answer.model).name());
+        self.note_model(&answer.model, model);
+    }
+
+    /// A reply names the model that gave it, also where it is of no use.
+    pub(super) fn note_model(&mut self, named: &str, model: &ModelConfig) {
+        self.served_by(ServedModel::of(&model.model, named).name());
     }
 
     /// Adds the answers of another conversation.

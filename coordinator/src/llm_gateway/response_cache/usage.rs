@@ -154,8 +154,7 @@ mod tests {
 
     #[test]
     fn a_call_without_a_price_costs_not_nothing() {
-        let refused =
-            CallOutcome::Failed { reason: String::new(), kind: domain::answer::FailureKind::Unknown };
+        let refused = CallOutcome::failed("", domain::answer::FailureKind::Unknown);
         let billed = Usage { total: 9, ..Usage::default() };
         for (usage, price, unpriced) in [
             (billed, None, 1),

@@ -221,7 +221,7 @@ fn good() -> CallOutcome {
 }
 
 fn passing() -> CallOutcome {
-    CallOutcome::Failed { reason: "503: upstream connect error".to_owned(), kind: FailureKind::Passing }
+    CallOutcome::failed("503: upstream connect error", FailureKind::Passing)
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn sporadic_failures_slow_a_run_down_but_stop_nothing() {
 }
 
 fn unknown() -> CallOutcome {
-    CallOutcome::Failed { reason: "418: I am a teapot".to_owned(), kind: FailureKind::Unknown }
+    CallOutcome::failed("418: I am a teapot", FailureKind::Unknown)
 }
 
 #[test]

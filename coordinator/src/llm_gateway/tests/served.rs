@@ -10,13 +10,17 @@ fn by(model: &str) -> Answer {
 
 /// The replies after an answer of `model`, and why the run was halted.
 fn after(model: &str, access: &LlmAccess) -> (Bench, Vec<(u64, u64, Reply)>) {
+    after_call(CallOutcome::Answered(by(model)), access)
+}
+
+fn after_call(outcome: CallOutcome, access: &LlmAccess) -> (Bench, Vec<(u64, u64, Reply)>) {
     let mut bench = Bench::new();
     bench.open(1, "w");
     bench.ask(1, &acquire("r", 1, key(1)), access);
     bench.pass(1.0);
     bench.heard();
     bench.ask(1, &acquire("r", 2, key(1)), access);
-    bench.end(1, complete("r", 1, key(1), CallOutcome::Answered(by(model))), access);
+    bench.end(1, complete("r", 1, key(1), outcome), access);
     bench.keep_all();
     let heard = bench.heard();
     (bench, heard)
@@ -49,6 +53,20 @@ fn an_answer_of_another_model_stops_the_run_and_is_kept_for_one_that_takes_it() 
     bench.ask(1, &acquire("r", 3, key(1)), &warned);
     assert_eq!(bench.heard(), [(1, 3, Reply::CachedResponse(Arc::new(by("grok-4.7"))))]);
     assert_eq!(bench.spent("r").calls, 1, "nothing is paid twice");
+}
+
+#[test]
+fn an_answer_that_is_cut_off_names_its_model_too() {
+    let cut = |model: &str| {
+        let (reason, model) = ("the response is cut off".to_owned(), model.to_owned());
+        CallOutcome::Failed { reason, kind: FailureKind::Prompt, model }
+    };
+    let (bench, _) = after_call(cut("grok-4.7"), &allowed(|_| ()));
+    assert!(matches!(&bench.halted[..], [(_, reason)] if reason.contains("grok-4.7 answered")));
+    assert_eq!((bench.store.len(), bench.spent("r").calls), (0, 1));
+    for same in ["", "grok-4.3-2026-05-14"] {
+        assert_eq!(after_call(cut(same), &allowed(|_| ())).0.halted, [], "{same}");
+    }
 }
 
 #[test]

@@ -197,9 +197,18 @@ pub enum CallOutcome {
         reason: String,
         /// What the failure belongs to.
         kind: FailureKind,
+        /// The model that an incomplete response names; empty: there is none, or it names none.
+        model: String,
     },
     /// It was never made.
     Unsent,
+}
+
+impl CallOutcome {
+    /// A failure without any response.
+    pub fn failed(reason: impl ToString, kind: FailureKind) -> Self {
+        Self::Failed { reason: reason.to_string(), kind, model: String::new() }
+    }
 }
 
 /// What a failed call belongs to, and so what becomes of its record and its run.

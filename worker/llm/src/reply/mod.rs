@@ -6,7 +6,7 @@ mod refusal;
 mod responses;
 mod usage;
 
-use domain::answer::{Answer, Api};
+use domain::answer::{Answer, Api, Sampling};
 use domain::budget::{Charge, Usage};
 use serde_json::Value;
 
@@ -18,8 +18,8 @@ use crate::mask::KeyMask;
 /// Longest model name in a reply that is kept, in characters.
 const MODEL_NAME: usize = 200;
 
-/// What a call cost, as its reply says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a call cost and who served it, as its reply says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paid {
     /// Its tokens.
     pub usage: Usage,
@@ -27,18 +27,20 @@ pub struct Paid {
     pub charge: Charge,
     /// Whether it says by which tier the call was served.
     pub names_tier: bool,
+    /// The model that it names, also where its response is of no use; empty: it names none.
+    pub model: String,
 }
 
 /// Parses the body of a reply with status 2xx; the key is masked in every text of it. The usage is returned also for a
 /// failure, because it was paid for. Of a response whose tokens the provider does not count they are estimated, those of
 /// its prompt as `prompt_tokens`; what is not the response of a model costs what its body says.
 pub fn answer(body: &[u8], prompt_tokens: u64, mask: &KeyMask) -> (Result<Answer, Failure>, Paid) {
-    answer_of(Api::Chat, body, prompt_tokens, mask)
+    answer_of(&Sampling::default(), body, prompt_tokens, mask)
 }
 
-/// The same of a reply of either API.
+/// The same of a reply to a question that was put in this way.
 pub fn answer_of(
-    api: Api,
+    asked: &Sampling,
     body: &[u8],
     prompt_tokens: u64,
     mask: &KeyMask,
@@ -47,8 +49,8 @@ pub fn answer_of(
         Ok(value) => value,
         Err(error) => return (Err(page::not_json(body, &error, mask)), Paid::default()),
     };
-    if api == Api::Responses {
-        value = responses::as_chat(value);
+    if asked.api == Api::Responses {
+        value = responses::as_chat(value, asked.max_tokens);
     }
     let is_answer = content::has_choices(&value) && refusal::within_answer(&value).is_none();
     if is_answer {
@@ -58,7 +60,9 @@ pub fn answer_of(
     }
     let (counted, charge) = (usage::counted(&value), usage::charge(&value));
     let names_tier = usage::tier(&value).is_some();
-    let as_counted = Paid { usage: counted.usage(), charge, names_tier };
+    let model = value.get("model").and_then(Value::as_str).unwrap_or_default();
+    let model: String = model.chars().take(MODEL_NAME).collect();
+    let as_counted = Paid { usage: counted.usage(), charge, names_tier, model: model.clone() };
     if let Some(refusal) = refusal::within_answer(&value) {
         return (Err(Failure::Refused(refusal)), as_counted);
     }
@@ -67,15 +71,14 @@ pub fn answer_of(
         Err(failure) => return (Err(failure), as_counted),
     };
     let usage = counted.completed(prompt_tokens, choice.written());
-    let model = value.get("model").and_then(Value::as_str).unwrap_or_default();
     let answer = choice.whole().map(|(content, finish)| Answer {
         content,
         finish,
         usage,
         charge,
-        model: model.chars().take(MODEL_NAME).collect(),
+        model: model.clone(),
     });
-    (answer, Paid { usage, charge, names_tier })
+    (answer, Paid { usage, charge, names_tier, model })
 }
 
 #[cfg(test)]

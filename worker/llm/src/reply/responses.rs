@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 /// Fields that mean the same in both.
 const SHARED: [&str; 4] = ["model", "usage", "service_tier", "error"];
 
-/// The reply as one of chat completions; one without a list of outputs stays as it is.
-pub(super) fn as_chat(reply: Value) -> Value {
+/// The reply as one of chat completions; one without a list of outputs stays as it is. `most`: the tokens that it was allowed.
+pub(super) fn as_chat(reply: Value, most: Option<u32>) -> Value {
     let Some(output) = reply.get("output").and_then(Value::as_array) else { return reply };
     let mut chat = Map::new();
     for key in SHARED {
@@ -15,7 +15,10 @@ pub(super) fn as_chat(reply: Value) -> Value {
     // A reply that failed has the reason in `error`.
     if reply.get("status").and_then(Value::as_str) != Some("failed") {
         let message = message(output);
-        chat.insert("choices".to_owned(), json!([{"message": message, "finish_reason": finish(&reply)}]));
+        chat.insert(
+            "choices".to_owned(),
+            json!([{"message": message, "finish_reason": finish(&reply, most)}]),
+        );
     }
     Value::Object(chat)
 }
@@ -47,11 +50,15 @@ fn message(output: &[Value]) -> Value {
     message
 }
 
-/// The finish reason by the names of chat completions.
-fn finish(reply: &Value) -> &str {
+/// The finish reason by the names of chat completions. Servers call a response *completed* that ended at the tokens that it
+/// was allowed (llama.cpp does).
+fn finish(reply: &Value, most: Option<u32>) -> &str {
+    let written = reply.pointer("/usage/output_tokens").and_then(Value::as_u64);
+    let is_full = most.zip(written).is_some_and(|(most, written)| written >= u64::from(most));
     match reply.pointer("/incomplete_details/reason").and_then(Value::as_str) {
         Some(reason) => reason,
         None => match reply.get("status").and_then(Value::as_str) {
+            Some("completed") if is_full => "length",
             Some("completed") => "stop",
             Some(status) => status,
             None => "",

@@ -1,4 +1,4 @@
-use domain::answer::{Api, Finish};
+use domain::answer::{Api, Finish, Sampling};
 use domain::budget::{Tier, Usage, Usd};
 use serde_json::{Value, json};
 
@@ -24,7 +24,20 @@ fn said(text: &str) -> Value {
 }
 
 fn read(value: &Value) -> (Result<domain::answer::Answer, Failure>, Paid) {
-    answer_of(Api::Responses, value.to_string().as_bytes(), 50, &KeyMask::default())
+    read_with(value, None)
+}
+
+fn read_with(value: &Value, max_tokens: Option<u32>) -> (Result<domain::answer::Answer, Failure>, Paid) {
+    let asked = Sampling { api: Api::Responses, max_tokens, ..Sampling::default() };
+    answer_of(&asked, value.to_string().as_bytes(), 50, &KeyMask::default())
+}
+
+#[test]
+fn a_response_that_ends_at_the_tokens_it_was_allowed_is_cut_off_whatever_it_is_called() {
+    let full = reply("completed", &said("[{"));
+    let (answer, paid) = read_with(&full, Some(50));
+    assert_eq!((answer, paid.model.as_str()), (Err(Failure::CutOff), "m-2026-05-14"));
+    assert!(read_with(&full, Some(51)).0.is_ok());
 }
 
 #[test]
