@@ -5,6 +5,9 @@
 /// Most structures inside each other in a page header.
 const DEPTH: u32 = 8;
 
+/// The same in a footer: a page's encoding in the metadata of a column of a row group is the deepest.
+const FOOTER_DEPTH: u32 = 16;
+
 /// What a page header says.
 #[derive(Debug, Default)]
 pub(super) struct PageHeader {
@@ -59,6 +62,11 @@ impl Compact<'_> {
         }
         (page.values, page.encoding) = (values?, encoded?);
         Some(())
+    }
+
+    /// Reads any structure, as that of a footer.
+    pub(super) fn structure(&mut self) -> Option<()> {
+        self.skip(12, FOOTER_DEPTH)
     }
 
     fn byte(&mut self) -> Option<u8> {

@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 
+use super::footer;
 use crate::scan::{Part, Problem, ScanError};
 
 /// Rows of a batch: few, because a batch holds the pages of all its rows.
@@ -43,6 +44,7 @@ fn with_views(schema: &Schema) -> SchemaRef {
 pub fn view_reader<R: ChunkReader + 'static>(
     reader: R,
 ) -> Result<ParquetRecordBatchReaderBuilder<R>, ParquetError> {
+    footer::check(&reader)?;
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let found = ArrowReaderMetadata::load(&reader, options())?;
     let options = options().with_schema(with_views(found.schema()));

@@ -19,6 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::bounded::decoded_size::{SizeError, decoded_sizes};
+use crate::bounded::footer;
 use crate::rows::{DecodeError, decode};
 use crate::schema as col;
 
@@ -103,6 +104,7 @@ pub fn check_part(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartF
 }
 
 fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
+    footer::check(bytes)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
     same_columns(builder.schema())?;
     let metadata = builder.metadata();
