@@ -11,7 +11,7 @@ use domain::record::{Neighbours, Record, Slice};
 use engine::document::Identity;
 use engine::k8s::View;
 use engine::propose::dialogue::{Case, Dialogue, Step};
-use engine::propose::{Decision, review, rules};
+use engine::propose::{Decision, rules};
 use engine::verify::Verifier;
 
 use super::context::{ms_since, unix_us, within_bounds};
@@ -232,9 +232,5 @@ fn skip_reason(
         return Some(Decision::NeedsReview { reason: reason.clone() });
     }
     let view = View::new(&parsed.document, neighbours);
-    if let Some(reason) = review::reason(&view, policy, &config.rules) {
-        return Some(Decision::NeedsReview { reason });
-    }
-    let decision = rules::propose(&view, policy, &config.rules);
-    matches!(decision, Decision::NotApplicable { .. }).then_some(decision)
+    rules::decided_without_model(&view, policy, &config.rules)
 }

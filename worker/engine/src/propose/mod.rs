@@ -7,7 +7,7 @@ pub mod mask;
 pub mod parse;
 pub mod program;
 pub mod prompt;
-pub mod review;
+mod review;
 pub mod rules;
 pub mod sanitise;
 mod smallest;

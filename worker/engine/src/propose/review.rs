@@ -3,15 +3,12 @@
 
 use std::path::Path;
 
-use domain::config::RulesConfig;
 use domain::outcome::Caution;
 use domain::patch::{Op, Patch};
-use domain::policy::{PolicyId, PolicyName};
 use serde_json::Value;
 
 use crate::document::Document;
 use crate::k8s::{Container, View, dependants, immutable, node_agent};
-use crate::policies::{self, Fix};
 use crate::verify::apply;
 
 /// What a repair is beyond its document.
@@ -21,20 +18,6 @@ pub(super) enum Effect {
     Fine(Vec<Caution>),
     /// A person must decide on it.
     NeedsReview(String),
-}
-
-/// Why a person must decide on the repair of the rules, whoever proposes: a model is not shown what stands around the
-/// document.
-pub fn reason(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Option<String> {
-    let PolicyName::Known(id) = policy else { return None };
-    if let Some(reason) = policies::set_by_kustomization(view).filter(|_| *id == PolicyId::NoLatestTag) {
-        return Some(reason);
-    }
-    let Fix::Repair { patch, cautions, .. } = policies::policy(*id).fix(view, rules) else { return None };
-    match effect(view, &patch, cautions) {
-        Effect::Fine(_) => None,
-        Effect::NeedsReview(reason) => Some(reason),
-    }
 }
 
 /// Judges a repair of the rules by its surroundings.
@@ -131,6 +114,8 @@ const fn taken(caution: Caution) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use domain::config::RulesConfig;
+    use domain::policy::{PolicyId, PolicyName};
     use domain::record::Neighbours;
 
     use super::super::{Decision, rules};

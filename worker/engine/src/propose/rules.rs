@@ -3,12 +3,12 @@
 use domain::config::RulesConfig;
 use domain::outcome::Proposal;
 use domain::pointer::Pointer;
-use domain::policy::PolicyName;
+use domain::policy::{PolicyId, PolicyName};
 
 use super::Decision;
 use super::review::{self, Effect};
 use crate::k8s::View;
-use crate::policies::{self, Fix};
+use crate::policies::{self, Fix, Policy};
 
 /// Proposes the smallest patch that clears the violation rightly.
 ///
@@ -27,25 +27,49 @@ pub fn propose(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Dec
             Effect::NeedsReview(reason) => Decision::NeedsReview { reason },
         },
         Fix::NeedsReview { reason } => Decision::NeedsReview { reason },
-        Fix::NotApplicable { reason } if policy.cleared(view, rules).is_empty() => {
-            Decision::NotApplicable { reason }
-        }
-        Fix::NotApplicable { reason } => match policy.detect(view).into_iter().next() {
-            None => Decision::NotApplicable { reason },
-            Some(finding) => Decision::NeedsReview {
-                reason: format!(
-                    "{}, but no operation reaches it: a node on the way from {} is no map or list; correct its type",
-                    finding.message,
-                    if finding.pointer == Pointer::ROOT { "the root" } else { finding.pointer.as_str() }
-                ),
-            },
+        Fix::NotApplicable { reason } => nothing_done(view, policy, rules, reason),
+    }
+}
+
+/// What is decided about a document without a model, which is not shown what stands around it: there is nothing to fix, or a
+/// person must decide on the repair of the rules, whoever proposes. `None`: the model is asked.
+pub fn decided_without_model(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Option<Decision> {
+    let PolicyName::Known(id) = policy else { return None };
+    if let Some(reason) = policies::set_by_kustomization(view).filter(|_| *id == PolicyId::NoLatestTag) {
+        return Some(Decision::NeedsReview { reason });
+    }
+    let policy = policies::policy(*id);
+    match policy.fix(view, rules) {
+        Fix::Repair { patch, cautions, .. } => match review::effect(view, &patch, cautions) {
+            Effect::Fine(_) => None,
+            Effect::NeedsReview(reason) => Some(Decision::NeedsReview { reason }),
+        },
+        // The rules have no right repair; the model may.
+        Fix::NeedsReview { .. } => None,
+        Fix::NotApplicable { reason } => Some(nothing_done(view, policy, rules, reason))
+            .filter(|decision| matches!(decision, Decision::NotApplicable { .. })),
+    }
+}
+
+/// The decision where the policy's repair does nothing, for this reason.
+fn nothing_done(view: &View<'_>, policy: &dyn Policy, rules: &RulesConfig, reason: String) -> Decision {
+    if policy.cleared(view, rules).is_empty() {
+        return Decision::NotApplicable { reason };
+    }
+    match policy.detect(view).into_iter().next() {
+        None => Decision::NotApplicable { reason },
+        Some(finding) => Decision::NeedsReview {
+            reason: format!(
+                "{}, but no operation reaches it: a node on the way from {} is no map or list; correct its type",
+                finding.message,
+                if finding.pointer == Pointer::ROOT { "the root" } else { finding.pointer.as_str() }
+            ),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::policy::PolicyId;
     use domain::record::Neighbours;
 
     use super::*;

@@ -20,7 +20,7 @@ use domain::record::Neighbours;
 use engine::document::Document;
 use engine::k8s::View;
 use engine::policies::{self, Finding, Fix, Policy};
-use engine::propose::review;
+use engine::propose::{Decision, rules};
 use engine::template;
 use engine::verify::{self, Candidate};
 
@@ -104,7 +104,8 @@ fn judge(document: &Document, recorded: &Recorded, rows: &mut BTreeMap<PolicyId,
         let fix = policy.fix(&view, &config.rules);
         row.times[0] += examined + start.elapsed();
         // What stands around the document leaves the repair to a person, whatever the policy itself would do.
-        if let Some(reason) = review::reason(&view, &PolicyName::Known(*id), &config.rules) {
+        let decided = rules::decided_without_model(&view, &PolicyName::Known(*id), &config.rules);
+        if let Some(Decision::NeedsReview { reason }) = decided {
             assert!(matches!(fix, Fix::Repair { .. }), "{who}: {reason}");
             row.surroundings.push(format!("{who}: {reason}"));
             continue;
