@@ -162,7 +162,9 @@ impl<'a> Walk<'a> {
             return;
         }
         let pairs = Pairs::of(old, new);
-        for (index, entry) in pairs.gone.iter().filter_map(|at| Some((*at, old.get(*at)?))) {
+        let gone = pairs.gone.iter().filter_map(|at| Some((*at, old.get(*at)?)));
+        // An entry that is null says nothing.
+        for (index, entry) in gone.filter(|(_, entry)| !entry.is_null()) {
             let at = Entry { was: Some(entry), is: None };
             self.below(Step::Index(index), at, |walk| walk.report(Some(entry), None));
         }
@@ -245,7 +247,7 @@ impl Pairs {
             let map = entry.as_object()?;
             KEYS.iter().all(|key| field(map, key).is_none()).then(String::new)
         });
-        // So is an entry that was renamed and nothing else, and has no key but its name (a port without a number).
+        // So is an entry that was given a name, or another one, and nothing else (a port without a number).
         let is_renamed = |at: &usize| match (old.get(*at), new.get(*at)) {
             (Some(Value::Object(old)), Some(Value::Object(new))) => differ_in_name_alone(old, new),
             _ => false,
@@ -264,13 +266,10 @@ impl Pairs {
     }
 }
 
-/// Whether both have a name, and everything else is equal.
+/// Whether everything but the name is equal.
 fn differ_in_name_alone(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
     let rest = |map: &Map<String, Value>| fields(map).filter(|(key, _)| *key != "name").count();
-    let both_named = field(old, "name").is_some() && field(new, "name").is_some();
-    both_named
-        && rest(old) == rest(new)
-        && fields(old).all(|(key, value)| key == "name" || field(new, key) == Some(value))
+    rest(old) == rest(new) && fields(old).all(|(key, value)| key == "name" || field(new, key) == Some(value))
 }
 
 /// Pairs entries with equal keys, the first with the first, and takes them out of what is left of both lists.
@@ -331,6 +330,12 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_was_null_is_not_removed() {
+        assert_eq!(said(&json!({"a": [null]}), &json!({"a": [{"name": "b"}]})), ["added /a/0"]);
+        assert_eq!(said(&json!({"a": [null, 1]}), &json!({"a": [1]})), Vec::<String>::new());
+    }
+
+    #[test]
     fn entries_that_move_are_not_changes() {
         let entry = |name: &str, value: &str| json!({"name": name, "value": value});
         let was = json!([entry("A", "1"), entry("B", "2"), entry("A", "3"), entry("C", "4")]);
@@ -358,6 +363,7 @@ mod tests {
         let port = |name: &str, protocol: &str| json!([{"name": name, "protocol": protocol}]);
         assert_eq!(said(&port("A", "TCP"), &port("a", "TCP")), ["changed /0/name"]);
         assert_eq!(said(&port("A", "TCP"), &port("a", "UDP")), ["removed /0", "added /0"]);
+        assert_eq!(said(&json!([{}]), &json!([{"name": "a"}])), ["added /0/name"]);
         let term = |zone: &str| json!([{"weight": 1, "podAffinityTerm": {"topologyKey": zone}}]);
         assert_eq!(said(&term("a"), &term("b")), ["changed /0/podAffinityTerm/topologyKey"]);
     }

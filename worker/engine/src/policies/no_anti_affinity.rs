@@ -158,11 +158,17 @@ fn spread_labels(view: &View<'_>, pod: &Pod<'_>) -> Option<Map<String, Value>> {
 
 /// Labels for pods that have none that can be used.
 fn new_labels(view: &View<'_>) -> Option<Map<String, Value>> {
+    let selector = view.spec()?.get("selector").filter(|selector| !selector.is_null());
     if let Some(own) = controller_labels(view) {
-        let legal = own.values().all(|value| names::is_label_value(&scalar(value)));
-        return legal.then(|| own.iter().map(|(key, value)| (key.clone(), json!(scalar(value)))).collect());
+        let legal = own.values().all(|value| !value.is_null() && names::is_label_value(&scalar(value)));
+        let labels = own.iter().map(|(key, value)| (key.clone(), json!(scalar(value)))).collect();
+        // Expressions may want more than the labels beside them, or forbid those.
+        let expressions = selector.and_then(|selector| selector.get("matchExpressions"));
+        let rest =
+            expressions.map(|list| ("matchExpressions".to_owned(), list.clone())).into_iter().collect();
+        return Some(labels).filter(|labels| legal && selectors::selects(&rest, Some(labels)));
     }
-    if view.spec()?.get("selector").is_some_and(|selector| !selector.is_null()) {
+    if selector.is_some() {
         return None;
     }
     let name = names::to_dns_label(&view.identity.name)?;
@@ -314,6 +320,21 @@ mod tests {
 
     fn term(labels: &Value) -> Value {
         json!({"weight": 100, "podAffinityTerm": {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}})
+    }
+
+    #[test]
+    fn labels_that_the_selector_cannot_select_are_not_made() {
+        for selector in [
+            "{matchLabels: {app: a}, matchExpressions: [{key: app, operator: NotIn, values: [a]}]}",
+            "{matchLabels: {app: null}}",
+        ] {
+            let document = document(&format!(
+                "kind: Deployment\napiVersion: apps/v1\nspec: {{replicas: 3, selector: {selector}, template: {{spec: {{containers: [{{name: a}}]}}}}}}"
+            ));
+            let view = View::new(&document, &Neighbours::Unknown);
+            let fix = NoAntiAffinity.fix(&view, &RulesConfig::default());
+            assert!(matches!(fix, Fix::NeedsReview { .. }), "{selector}: {fix:?}");
+        }
     }
 
     #[test]

@@ -92,13 +92,29 @@ impl Policy for NoHostPorts {
         for container in &view.containers {
             for pointer in host_ports(container) {
                 editor.remove(&pointer);
-                if view.pod_of(container).is_some_and(|pod| host_flag::is_set(pod, "hostNetwork")) {
+                let on_host = view.pod_of(container).is_some_and(|pod| host_flag::is_set(pod, "hostNetwork"));
+                if on_host && let Some(number) = no_port(view.value, &pointer) {
+                    return Fix::NeedsReview {
+                        reason: format!(
+                            "containerPort {number} is no port number, and becomes the hostPort on the network of the \
+                             host; correct it first"
+                        ),
+                    };
+                }
+                if on_host {
                     cautions = vec![Caution::HostNetworkKeepsPorts];
                 }
             }
         }
         Fix::of(editor, cautions)
     }
+}
+
+/// The `containerPort` beside a `hostPort`, where it is a number that no port has.
+fn no_port(document: &Value, host_port: &Pointer) -> Option<i64> {
+    let (port, _) = host_port.split_last()?;
+    let number = port.child("containerPort").resolve(document)?.as_i64()?;
+    (!(1..=65535).contains(&number)).then_some(number)
 }
 
 #[cfg(test)]
@@ -140,6 +156,18 @@ mod tests {
                 {"op": "remove", "path": "/spec/initContainers/1/ports/0/hostPort"}
             ])
         );
+    }
+
+    #[test]
+    fn a_number_that_no_port_has_is_for_a_person_on_the_hosts_network() {
+        let of = |network: bool| {
+            let document = document(&format!(
+                "kind: Pod\nspec: {{hostNetwork: {network}, containers: [{{ports: [{{containerPort: 70000, hostPort: 80}}]}}]}}"
+            ));
+            NoHostPorts.fix(&View::new(&document, &Neighbours::Unknown), &RulesConfig::default())
+        };
+        assert!(matches!(of(true), Fix::NeedsReview { reason } if reason.contains("70000")));
+        assert!(matches!(of(false), Fix::Repair { .. }));
     }
 
     #[test]
