@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
+use cli_support::version::Version;
 use cli_support::{Exit, failure, private};
 
 use crate::commands;
+use crate::ledger::{PostgresLedger, SqliteLedger};
+use crate::llm_gateway::response_cache::ResponseCache;
 
 /// Runs a corpus of Kubernetes misconfigurations through workers and commits each result exactly once.
 ///
@@ -99,10 +102,17 @@ enum Command {
     Completions(commands::completions::Args),
 }
 
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was started with. `commit` is what the program was built from.
+pub fn main(commit: Option<&str>) -> ExitCode {
     private::create_for_owner_alone();
-    let cli = Cli::parse();
+    let formats: [(&str, &dyn std::fmt::Display); 5] = [
+        ("protocol", &proto::PROTOCOL_VERSION),
+        ("results format", &results::schema::FORMAT_VERSION),
+        ("ledger layout", &SqliteLedger::LAYOUT_VERSION),
+        ("ledger layout in PostgreSQL", &PostgresLedger::LAYOUT_VERSION),
+        ("layout of cached answers", &ResponseCache::LAYOUT_VERSION),
+    ];
+    let cli = Version { commit, formats: &formats }.parse();
     failure::finish("coordinator", run(cli))
 }
 

@@ -8,5 +8,7 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    coordinator::embedded::supervise().unwrap_or_else(coordinator::cli::main)
+    // Here and not in a library, so that a build that is told another commit compiles this file alone.
+    let commit = option_env!("K8S_AUTO_FIX_COMMIT");
+    coordinator::embedded::supervise().unwrap_or_else(|| coordinator::cli::main(commit))
 }

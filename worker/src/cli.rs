@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use cli_support::telemetry::Logs;
 use cli_support::traces::Traces;
+use cli_support::version::Version;
 use cli_support::{Exit, failure, private};
 
 use crate::commands;
@@ -65,14 +66,16 @@ enum Command {
     Completions(commands::completions::Args),
 }
 
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was started with. `commit` is what the program was built from.
+pub fn main(commit: Option<&str>) -> ExitCode {
     private::create_for_owner_alone();
     // A control plane, and a program that proposes, are supervised by this program, started anew.
     if let Some(code) = crate::server_judge::supervise() {
         return code;
     }
-    let cli = Cli::parse();
+    let formats: [(&str, &dyn std::fmt::Display); 2] =
+        [("protocol", &proto::PROTOCOL_VERSION), ("results format", &results::schema::FORMAT_VERSION)];
+    let cli = Version { commit, formats: &formats }.parse();
     failure::finish("worker", run(cli))
 }
 

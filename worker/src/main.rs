@@ -8,5 +8,6 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    worker::cli::main()
+    // Here and not in a library, so that a build that is told another commit compiles this file alone.
+    worker::cli::main(option_env!("K8S_AUTO_FIX_COMMIT"))
 }

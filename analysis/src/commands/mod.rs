@@ -10,16 +10,18 @@ mod runs;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use cli_support::failure::WithHint as _;
+use cli_support::version::Version;
 use cli_support::{Exit, completions, private};
 
 use crate::cli::{Cli, Command};
 
-/// Parses the arguments, runs the command and reports its failure: the whole program.
-pub fn main() -> ExitCode {
+/// Parses the arguments, runs the command and reports its failure: the whole program. `commit` is what it was built from.
+pub fn main(commit: Option<&str>) -> ExitCode {
     private::create_for_owner_alone();
-    cli_support::failure::finish("analysis", run(Cli::parse()))
+    let cli = Version { commit, formats: &[("results format", &results::schema::FORMAT_VERSION)] }.parse();
+    cli_support::failure::finish("analysis", run(cli))
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {

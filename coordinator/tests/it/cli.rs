@@ -206,3 +206,43 @@ fn too_few_file_descriptors_are_refused_at_the_start() {
         assert!(!std::path::Path::new(&out).exists(), "nothing was begun");
     }
 }
+
+#[test]
+fn the_version_names_every_format() {
+    let output = coordinator(&["--version"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    for name in [
+        "coordinator",
+        "commit",
+        "protocol",
+        "results format",
+        "ledger layout",
+        "ledger layout in PostgreSQL",
+        "layout of cached answers",
+    ] {
+        let said =
+            stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_default();
+        assert!(!said.is_empty() && !said.contains(char::is_whitespace), "{name}: {stdout}");
+    }
+}
+
+#[test]
+fn the_deployment_gives_flags_that_exist() {
+    let help = String::from_utf8(coordinator(&["serve", "--help"]).stdout).unwrap();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/deploy");
+    let files = [
+        "base/coordinator.yaml",
+        "overlays/postgres/kustomization.yaml",
+        "systemd/k8s-auto-fix-coordinator.service",
+    ];
+    for file in files {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let words = text.split_whitespace().filter(|word| word.starts_with("--") && !word.starts_with("---"));
+        let flags: Vec<&str> =
+            words.map(|word| word.split_once('=').map_or(word, |(flag, _)| flag)).collect();
+        assert!(flags.len() >= 2, "{file}");
+        for flag in flags {
+            assert!(help.contains(&format!("      {flag}")), "{file}: {flag}");
+        }
+    }
+}

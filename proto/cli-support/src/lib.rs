@@ -20,6 +20,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod traces;
 pub mod usage;
+pub mod version;
 
 pub use exit::Exit;
 pub use output::{Format, Table};

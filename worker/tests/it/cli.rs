@@ -44,3 +44,15 @@ fn completions_contain_the_commands() {
     assert_eq!(code, 0);
     assert!(stdout.contains("detect"));
 }
+
+#[test]
+fn the_version_says_what_the_program_speaks_and_writes() {
+    let (code, stdout, _) = run(worker().arg("--version"));
+    let lines: Vec<&str> = stdout.lines().collect();
+    let protocol = format!("protocol {}", proto::PROTOCOL_VERSION);
+    let results = format!("results format {}", results::schema::FORMAT_VERSION);
+    assert_eq!((code, lines.len()), (0, 4), "{stdout}");
+    assert!(lines[0].starts_with("worker ") && lines[1].starts_with("commit "), "{stdout}");
+    assert_eq!(lines[2..], [protocol, results]);
+    assert_eq!(run(worker().arg("-V")).1.lines().count(), 1);
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod cli;
+mod deploy;
 mod detect;
 mod files;
 mod help;

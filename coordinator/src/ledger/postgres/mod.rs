@@ -46,6 +46,9 @@ pub(crate) struct PostgresLedger {
 }
 
 impl PostgresLedger {
+    /// Version of the tables.
+    pub(crate) const LAYOUT_VERSION: usize = connector::LAYOUT.migrations.len();
+
     /// Opens the ledger, and migrates it to the newest layout.
     ///
     /// # Errors

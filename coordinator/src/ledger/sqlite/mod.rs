@@ -54,6 +54,9 @@ type Step = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Reply + Send>;
 type Reply = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 
 impl SqliteLedger {
+    /// Version of the file's layout.
+    pub const LAYOUT_VERSION: usize = open::LAYOUT_VERSION;
+
     /// Opens the ledger at `path`, creating it where it is missing, and migrates it to the newest layout.
     ///
     /// # Errors

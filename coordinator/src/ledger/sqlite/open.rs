@@ -21,6 +21,9 @@ const LAYOUT: Layout = Layout {
     elsewhere: "another state folder or run",
 };
 
+/// Version of the layout: the number of its migrations.
+pub(super) const LAYOUT_VERSION: usize = LAYOUT.migrations.len();
+
 /// Opens the file, refuses files of other programs, migrates to the newest layout.
 pub(super) fn open(path: &Path, place: &str) -> LedgerResult<Connection> {
     LAYOUT.open(path).map_err(|trouble| at(place, trouble))

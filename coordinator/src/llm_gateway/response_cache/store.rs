@@ -111,6 +111,9 @@ pub(crate) struct ByModel {
 }
 
 impl ResponseCache {
+    /// Version of the file's layout.
+    pub(crate) const LAYOUT_VERSION: usize = LAYOUT.migrations.len();
+
     /// Opens the file at `path`, or creates it.
     ///
     /// # Errors
