@@ -13,5 +13,4 @@ pub mod propose;
 mod propose_as_program;
 pub mod serve;
 mod settings;
-mod verdicts;
 pub mod verify;

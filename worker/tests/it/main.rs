@@ -19,3 +19,4 @@ mod server;
 mod session;
 mod surroundings;
 mod text;
+mod verify;
