@@ -11,6 +11,7 @@ pub mod mock_llm;
 pub mod policies;
 pub mod propose;
 mod propose_as_program;
+mod propose_diff;
 pub mod serve;
 mod settings;
 pub mod verify;

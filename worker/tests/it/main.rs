@@ -12,6 +12,8 @@ mod policies;
 mod profiles;
 mod recorded_findings;
 mod repair;
+mod revert;
+mod reviews;
 mod rewrite;
 mod rogue;
 mod scanners;

@@ -18,6 +18,12 @@ pub(super) enum Form {
     Github,
     /// Code quality report of GitLab
     Gitlab,
+    /// Reviewdog Diagnostic Format
+    Rdjson,
+    /// JUnit XML
+    Junit,
+    /// A summary for a comment
+    Markdown,
     /// Records in the shape of detections.json
     Detections,
 }

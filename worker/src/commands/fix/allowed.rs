@@ -8,7 +8,7 @@ use crate::commands::detect::counted;
 
 /// Arguments that allow repairs.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct Allowed {
+pub(in crate::commands) struct Allowed {
     /// Make repairs too that may change how a workload runs (unverified tags, guessed users and resources, read-only root
     /// file systems, removed privileges). Without it they are counted and not made
     #[arg(long)]
@@ -19,6 +19,11 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
+    /// What a caller allows who is no command line.
+    pub(in crate::commands) fn of(all: bool, allow: Vec<Caution>) -> Self {
+        Self { r#unsafe: all, allow }
+    }
+
     /// The cautions of a repair for which it is not made; empty: it is.
     pub(super) fn held_back(&self, cautions: &[Caution]) -> Vec<Caution> {
         let refused = |caution: &&Caution| {
@@ -65,7 +70,7 @@ impl HeldBack {
     }
 }
 
-fn caution(text: &str) -> Result<Caution, String> {
+pub(in crate::commands) fn caution(text: &str) -> Result<Caution, String> {
     Caution::parse(text).ok_or_else(|| {
         let all: Vec<&str> = Caution::ALL
             .iter()
