@@ -7,6 +7,7 @@ mod detect;
 mod files;
 mod help;
 mod intake;
+mod integrations;
 mod mock_llm;
 mod policies;
 mod profiles;
