@@ -1,4 +1,4 @@
-//! Findings as JUnit XML, which CI services show as tests: a suite a file, a case a finding.
+//! Findings as `JUnit` XML, which CI services show as tests: a suite a file, a case a finding.
 //!
 //! Our own: a few lines, where a crate for it would bring a parser of XML.
 
@@ -22,10 +22,10 @@ pub(crate) fn suite(
     found: &[(&Located, Option<&Reviewed<'_>>)],
     written: bool,
 ) -> io::Result<()> {
-    let passes = |reviewed: &Option<&Reviewed<'_>>| {
+    let passes = |reviewed: Option<&Reviewed<'_>>| {
         written && reviewed.is_some_and(|reviewed| reviewed.outcome.is_fixed())
     };
-    let failures = found.iter().filter(|(_, reviewed)| !passes(reviewed)).count();
+    let failures = found.iter().filter(|(_, reviewed)| !passes(*reviewed)).count();
     let path = attribute(path);
     let mut text =
         format!("<testsuite name=\"{path}\" tests=\"{}\" failures=\"{failures}\">\n", found.len().max(1));
@@ -43,7 +43,7 @@ pub(crate) fn suite(
             "<testcase classname=\"{path}\" name=\"{name}\" file=\"{path}\" line=\"{}\">",
             region.line
         );
-        if passes(reviewed) {
+        if passes(*reviewed) {
             let _ = write!(text, "<system-out>{message}</system-out>");
         } else {
             let _ = write!(text, "<failure type=\"{policy}\" message=\"{message}\"/>");

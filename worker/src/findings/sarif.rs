@@ -182,7 +182,7 @@ impl<W: Write> SarifWriter<W> {
 
 /// A change as a `fix`: the replacements in the file, and the companions that come with it.
 fn fix_of(fix: &Fix<'_>, path: &str, text: &str, lines: &Lines) -> Value {
-    let changed = |path: &str, replacements: Vec<Replacement>| {
+    let artifact_change = |path: &str, replacements: Vec<Replacement>| {
         let replacements: Vec<Value> = replacements
             .into_iter()
             .map(|Replacement { region, text }| {
@@ -201,13 +201,13 @@ fn fix_of(fix: &Fix<'_>, path: &str, text: &str, lines: &Lines) -> Value {
     };
     let mut changes = Vec::new();
     if !fix.change.edits.is_empty() {
-        changes.push(changed(path, replacements(&fix.change.edits, text, lines, Lines::region)));
+        changes.push(artifact_change(path, replacements(&fix.change.edits, text, lines, Lines::region)));
     }
     if let Some(Beside { path, old, new }) = fix.companions {
         // Companions are added behind what the file has.
         let added = new.strip_prefix(old).unwrap_or(new);
         let edit = Edit { old: old.len()..old.len(), new: added.to_owned() };
-        changes.push(changed(path, replacements(&[edit], old, &Lines::new(old), Lines::region)));
+        changes.push(artifact_change(path, replacements(&[edit], old, &Lines::new(old), Lines::region)));
     }
     let policies: Vec<&str> = fix.policies.iter().map(|policy| policy.as_str()).collect();
     json!({

@@ -20,7 +20,7 @@ pub(super) enum Form {
     Gitlab,
     /// Reviewdog Diagnostic Format
     Rdjson,
-    /// JUnit XML
+    #[value(help = "JUnit XML")]
     Junit,
     /// A summary for a comment
     Markdown,

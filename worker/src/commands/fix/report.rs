@@ -35,7 +35,7 @@ pub(super) enum Form {
     Github,
     /// Code quality report of GitLab
     Gitlab,
-    /// JUnit XML: a finding that is not fixed is a failure
+    #[value(help = "JUnit XML: a finding that is not fixed is a failure")]
     Junit,
     /// A summary for a comment
     Markdown,
@@ -220,7 +220,9 @@ impl Report {
         let lines = Lines::new(&file.text);
         let mut all = review.reviewed(companions);
         if self.written {
-            all.iter_mut().for_each(|reviewed| reviewed.fix = None);
+            for reviewed in &mut all {
+                reviewed.fix = None;
+            }
         }
         if let Kind::Junit(out) = &mut self.kind {
             let found: Vec<_> = all.iter().map(|reviewed| (reviewed.found, Some(reviewed))).collect();

@@ -113,7 +113,9 @@ impl Tracking {
                 Line::Old(number) => {
                     owners.extend(self.gone.range(from..*number).map(|(_, repair)| *repair));
                     if let Some(first) = owners.first().copied() {
-                        owners.iter().for_each(|owner| self.groups.join(first, *owner));
+                        for owner in &owners {
+                            self.groups.join(first, *owner);
+                        }
                         edits.push((
                             Edit { old: begin(from)..begin(*number), new: std::mem::take(&mut new) },
                             first,

@@ -56,7 +56,7 @@ struct Back<'a> {
 
 impl Back<'_> {
     /// Undoes the repairs of one file. What cannot be undone is said and left.
-    fn entry(&mut self, entry: &Entry) -> anyhow::Result<()> {
+    fn entry(&mut self, entry: &Entry) {
         let undone = self.file(entry).and_then(|changed| {
             let companions = entry.companions.as_ref().map(|companions| self.companions(companions));
             Ok(companions.transpose()?.unwrap_or(false) || changed)
@@ -69,7 +69,6 @@ impl Back<'_> {
                 output::say(&format!("{}: not restored: {error:#}", entry.path));
             }
         }
-        Ok(())
     }
 
     /// Whether the file differs from what it was.

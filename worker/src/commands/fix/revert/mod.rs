@@ -94,7 +94,7 @@ struct CompanionsEntry {
 }
 
 /// Hands over the entries of a file one after the other.
-fn read(path: &Path, mut each: impl FnMut(Entry) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn read(path: &Path, mut each: impl FnMut(Entry)) -> anyhow::Result<()> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     let mut lines = BufReader::new(file);
@@ -121,7 +121,7 @@ fn read(path: &Path, mut each: impl FnMut(Entry) -> anyhow::Result<()>) -> anyho
         }
         // A process that was killed while it wrote an entry had not yet written the file that the entry is for.
         match serde_json::from_str(&line) {
-            Ok(entry) => each(entry)?,
+            Ok(entry) => each(entry),
             Err(_) if !line.ends_with('\n') => {}
             Err(error) => return Err(error).with_context(invalid),
         }
