@@ -19,11 +19,6 @@ pub(in crate::commands) struct Allowed {
 }
 
 impl Allowed {
-    /// What a caller allows who is no command line.
-    pub(in crate::commands) fn of(all: bool, allow: Vec<Caution>) -> Self {
-        Self { r#unsafe: all, allow }
-    }
-
     /// The cautions of a repair for which it is not made; empty: it is.
     pub(super) fn held_back(&self, cautions: &[Caution]) -> Vec<Caution> {
         let refused = |caution: &&Caution| {
@@ -70,7 +65,7 @@ impl HeldBack {
     }
 }
 
-pub(in crate::commands) fn caution(text: &str) -> Result<Caution, String> {
+fn caution(text: &str) -> Result<Caution, String> {
     Caution::parse(text).ok_or_else(|| {
         let all: Vec<&str> = Caution::ALL
             .iter()

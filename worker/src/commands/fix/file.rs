@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::config::RunConfig;
-use domain::outcome::{Caution, Gates};
+use domain::outcome::Caution;
 use domain::patch::Patch;
 use domain::policy::PolicyId;
 use serde_json::Value;
@@ -51,8 +51,6 @@ pub(in crate::commands) struct Repair {
     /// The patch of the object that undoes it, once later repairs are undone.
     pub(in crate::commands) inverse: Option<Patch>,
     pub(in crate::commands) has_companion: bool,
-    /// The verdicts on its proposal.
-    pub(in crate::commands) gates: Box<Gates>,
 }
 
 impl Repair {

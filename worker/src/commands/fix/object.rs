@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::outcome::{Caution, Fault, Gates, Proposal};
+use domain::outcome::{Caution, Fault, Proposal};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use engine::detect;
@@ -50,8 +50,8 @@ impl ObjectRepair<'_> {
         let mut left: BTreeMap<PolicyId, String> = BTreeMap::new();
         for policy in self.manner.selected {
             let Some(message) = self.violation(&document, *policy) else { continue };
-            let (proposal, gates) = match attempt(&document, &self.neighbours, *policy, self.manner.config) {
-                Attempt::Accepted(proposal, gates) => (proposal, gates),
+            let proposal = match attempt(&document, &self.neighbours, *policy, self.manner.config) {
+                Attempt::Accepted(proposal) => proposal,
                 Attempt::Rejected(fault, errors) => {
                     left.insert(*policy, rejection(fault, &errors));
                     continue;
@@ -77,7 +77,7 @@ impl ObjectRepair<'_> {
                     if let Some(tracking) = tracking {
                         tracking.step(piece, &written.text, repaired.repairs.len());
                     }
-                    self.take(*policy, &document, (proposal, gates), &written, repaired);
+                    self.take(*policy, &document, proposal, &written, repaired);
                     *piece = written.text;
                     document = written.document;
                 }
@@ -148,7 +148,7 @@ impl ObjectRepair<'_> {
         &mut self,
         policy: PolicyId,
         document: &Document,
-        (proposal, gates): (Proposal, Box<Gates>),
+        proposal: Proposal,
         written: &Written,
         repaired: &mut Repaired,
     ) {
@@ -161,7 +161,6 @@ impl ObjectRepair<'_> {
             // A patch that was applied has an inverse, unless that is larger than a patch may be.
             inverse: inverse(&document.value, &proposal.patch).ok(),
             has_companion: !proposal.companions.is_empty(),
-            gates,
         });
         for companion in proposal.companions {
             self.add_neighbour(&companion);

@@ -10,7 +10,6 @@ use domain::config::RunConfig;
 use domain::outcome::{Fault, Gate, Verdict};
 use domain::patch::Patch;
 use domain::policy::PolicyId;
-use engine::propose::mask::Masked;
 use engine::propose::smallest_patch;
 use engine::steps::limited;
 use engine::yaml::to_yaml;
@@ -89,28 +88,6 @@ impl Repair {
         let is_changed = changes.iter().any(|(_, patch)| !patch.is_empty());
         anyhow::ensure!(is_changed || !new.is_empty() || !gone.is_empty(), "nothing differs between the two");
         Ok(Self { changes, companions: new, gone, paths: Vec::new() })
-    }
-
-    /// The verdicts of the embedded gates as rows, without the values of the documents.
-    pub(in crate::commands) fn rows(
-        &self,
-        named: &[PolicyId],
-        config: &RunConfig,
-    ) -> anyhow::Result<Vec<Value>> {
-        let (judged, needless) = self.judged(named, config)?;
-        let mut rows = Vec::new();
-        for judged in &judged {
-            let mut row = judged.row();
-            if let Some(fields) = row.as_object_mut() {
-                fields.remove("patch");
-            }
-            rows.push(Masked::new(&judged.object.document.value, usize::MAX).scrub(&row.to_string()));
-        }
-        let mut rows: Vec<Value> =
-            rows.iter().map(|row| serde_json::from_str(row)).collect::<serde_json::Result<_>>()?;
-        rows.extend(self.gone.iter().map(|object| whole(GONE, object).1));
-        rows.extend(needless.into_iter().map(|object| whole(NEEDLESS, object).1));
-        Ok(rows)
     }
 
     /// Judges every object that the repair changes, and writes the verdicts. `named`: the policies that it has to clear.
