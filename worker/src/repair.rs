@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cli_support::escape;
 use cli_support::output::{self, Paint};
 use domain::config::{Limits, RunConfig};
-use domain::outcome::{Gates, Proposal};
+use domain::outcome::{Fault, Gates, Proposal};
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::policy::{PolicyId, PolicyName};
@@ -56,8 +56,8 @@ pub(crate) fn verify_proposal(
 pub(crate) enum Attempt {
     /// Every gate accepted the proposal.
     Accepted(Proposal),
-    /// A gate rejected it: the errors.
-    Rejected(Vec<String>),
+    /// A gate rejected it: whose fault that is, and the errors.
+    Rejected(Fault, Vec<String>),
     /// There is no proposal: the reason.
     NeedsReview(String),
     /// There is nothing to repair.
@@ -82,7 +82,7 @@ pub(crate) fn attempt(
             if verification.accepted() {
                 Attempt::Accepted(proposal)
             } else {
-                Attempt::Rejected(verification.errors())
+                Attempt::Rejected(verification.fault, verification.errors())
             }
         }
         Decision::NeedsReview { reason } => Attempt::NeedsReview(reason),
@@ -99,6 +99,12 @@ pub(crate) fn patched_piece(
     limits: &Limits,
 ) -> Result<Rewritten, RewriteError> {
     rewrite(piece, &moved(patch, object), limits)
+}
+
+/// The object at `place` in the new text of its document.
+pub(crate) fn object_in(piece: &str, place: &Place, limits: &Limits) -> Option<Document> {
+    let whole = Document::parse(piece, limits).ok()?;
+    whole.flatten().into_iter().find(|(pointer, _)| *pointer == place.pointer).map(|(_, object)| object)
 }
 
 /// The text of a file after a patch of one of its objects.
@@ -161,7 +167,8 @@ pub(crate) fn diff(path: &str, old: &str, new: &str) -> String {
     let lines = similar::TextDiff::configure().timeout(LONGEST_DIFF).diff_lines(old, new);
     let shown = escape::one_line(path.trim_start_matches("./").trim_start_matches('/'));
     let before = if old.is_empty() { "/dev/null".to_owned() } else { format!("a/{shown}") };
-    let diff = lines.unified_diff().header(&before, &format!("b/{shown}")).to_string();
+    let after = if new.is_empty() { "/dev/null".to_owned() } else { format!("b/{shown}") };
+    let diff = lines.unified_diff().header(&before, &after).to_string();
     escape::lines(&diff).into_owned()
 }
 

@@ -10,6 +10,7 @@ use api_server::control_plane::Options;
 use api_server::{ApiServer, Definitions, Limits, Source};
 use cli_support::failure::WithHint;
 use cli_support::output;
+use corpus::Inputs;
 use domain::api_server::KubernetesRelease;
 use domain::api_server::{ServerAnswer, ServerIdentity, ServerVerdict};
 use domain::config::RunConfig;
@@ -18,6 +19,7 @@ use domain::outcome::{Fault, Gate, GateResult, Gates};
 use domain::record::Neighbours;
 use engine::document::Document;
 use engine::verify::{ServerResult, decide, fault};
+use engine::yaml;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -56,6 +58,22 @@ impl ServerArgs {
         let version = (!version.is_empty()).then(|| version.clone());
         Some(Source::ControlPlane(Options { version, supervisor: None }))
     }
+}
+
+/// The definitions of custom resources in files, for a control plane; another server has its own.
+pub(crate) fn definitions_in(
+    inputs: &Inputs,
+    server: &Source,
+    config: &RunConfig,
+) -> anyhow::Result<Definitions> {
+    let mut definitions = Definitions::default();
+    if matches!(server, Source::ControlPlane(_)) {
+        inputs.batches::<anyhow::Error>(&config.limits, |files| {
+            let texts = files.iter().flat_map(|file| file.content.iter());
+            texts.flat_map(|text| yaml::split(text)).try_for_each(|piece| Ok(definitions.take(piece.text)?))
+        })?;
+    }
+    Ok(definitions)
 }
 
 /// A server, asked from threads that may wait. Dropping it ends a control plane.

@@ -28,8 +28,8 @@ enum Root {
         folder: bool,
         archive: bool,
     },
-    /// Standard input can be read once only, so its text is kept.
-    Stdin(SourceFile),
+    /// What was read already: standard input can be read once only.
+    Text(SourceFile),
 }
 
 impl Inputs {
@@ -38,6 +38,12 @@ impl Inputs {
         let roots: Result<Vec<Root>, CorpusError> =
             paths.iter().map(|path| Root::open(path, limits)).collect();
         Ok(Self { roots: roots?, excluded: Vec::new() })
+    }
+
+    /// Texts under their paths.
+    pub fn of_texts(texts: impl IntoIterator<Item = (String, String)>) -> Self {
+        let file = |(path, text)| Root::Text(SourceFile { path, content: Ok(text), below: None, id: None });
+        Self { roots: texts.into_iter().map(file).collect(), excluded: Vec::new() }
     }
 
     /// Without the files that match a pattern: by their names where the pattern has no `/`, else by their paths.
@@ -58,7 +64,7 @@ impl Inputs {
     /// The first input whose files cannot be written to.
     pub fn read_only(&self) -> Option<&str> {
         self.roots.iter().find_map(|root| match root {
-            Root::Stdin(_) => Some("-"),
+            Root::Text(_) => Some("-"),
             Root::Path { path, archive: true, .. } => Some(path),
             Root::Path { .. } => None,
         })
@@ -101,7 +107,7 @@ impl Inputs {
 impl Root {
     fn open(path: &str, limits: &Limits) -> Result<Self, CorpusError> {
         if path == "-" {
-            return Ok(Self::Stdin(stdin(limits.file_bytes)?));
+            return Ok(Self::Text(stdin(limits.file_bytes)?));
         }
         let metadata = std::fs::metadata(path).map_err(|error| CorpusError::Path(path.to_owned(), error))?;
         let folder = metadata.is_dir();
@@ -111,7 +117,7 @@ impl Root {
 
     fn files(&self, limits: &Limits) -> Result<Box<dyn Iterator<Item = SourceFile> + '_>, CorpusError> {
         match self {
-            Self::Stdin(file) => Ok(Box::new(std::iter::once(file.clone()))),
+            Self::Text(file) => Ok(Box::new(std::iter::once(file.clone()))),
             Self::Path { path, folder, archive } => {
                 let root = if path.is_empty() { "/" } else { path };
                 let files = Files::open(root, limits)?;

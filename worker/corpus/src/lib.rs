@@ -22,4 +22,4 @@ pub use findings::findings;
 pub use inputs::Inputs;
 pub use scan::{FileScan, Scan, Scanned, Trouble};
 pub use source::{Form, Source, Summary, read};
-pub use split::Place;
+pub use split::{Place, objects_at};

@@ -72,6 +72,11 @@ pub(crate) fn objects(
     })
 }
 
+/// The objects of a file's text that can be read, each with its place.
+pub fn objects_at(file: &str, limits: &Limits) -> Vec<(Place, Document)> {
+    objects(file, limits).filter_map(|(place, object)| Some((place, object.ok()?))).collect()
+}
+
 /// The documents of a file that are not empty.
 pub(crate) fn pieces(file: &str) -> Vec<(Place, &str)> {
     // The splitter does not count a byte-order mark.

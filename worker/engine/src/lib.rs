@@ -6,6 +6,7 @@ pub mod document;
 pub mod edit;
 pub mod exceptions;
 pub mod fragment;
+pub mod inverse;
 pub mod k8s;
 pub mod policies;
 pub mod propose;

@@ -17,9 +17,12 @@ pub(super) struct Companions {
     pub(super) path: String,
     /// Where it lies; `None` beside what cannot be written.
     file: Option<Below>,
+    /// Whether there was such a file.
+    pub(super) was_there: bool,
     pub(super) old: String,
     pub(super) new: String,
-    private: bool,
+    /// Whether it holds secrets.
+    pub(super) private: bool,
 }
 
 /// Adds the companions that are not in their file yet; `None` when there are none.
@@ -40,6 +43,7 @@ pub(super) fn companions_of(
         Some(beside) => read(beside, &config.limits).with_context(|| format!("not repaired: {path}"))?,
         None => None,
     };
+    let was_there = old.is_some();
     let old = old.unwrap_or_default();
     let mut known: Vec<Document> = yaml::split(&old)
         .into_iter()
@@ -69,7 +73,7 @@ pub(super) fn companions_of(
         new.push_str(&yaml::to_yaml(&companion.value));
         known.push(companion);
     }
-    Ok((new != old).then_some(Companions { path, file: beside, old, new, private }))
+    Ok((new != old).then_some(Companions { path, file: beside, was_there, old, new, private }))
 }
 
 /// The text of a file that is to be replaced; `None` where there is none.

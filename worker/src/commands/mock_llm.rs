@@ -43,7 +43,7 @@ pub struct Args {
     /// Calls in flight
     #[arg(long, value_name = "N")]
     max_in_flight: Option<u64>,
-    /// Calls that pass at once [default: a second's worth]
+    /// Burst size: calls that are let through at once [default: a second's worth]
     #[arg(long, value_name = "N")]
     burst: Option<f64>,
     /// Count in fixed windows of so many seconds, not in a token bucket
@@ -113,7 +113,7 @@ pub struct Args {
     /// Answer 401 to calls without the key in this environment variable
     #[arg(long, value_name = "VARIABLE")]
     require_key: Option<String>,
-    /// Run so many times faster than the clock, limits included
+    /// Time scale: run so many times faster than real time, limits included
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
     /// Seed of latency and faults

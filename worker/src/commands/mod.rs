@@ -11,7 +11,7 @@ pub mod mock_llm;
 pub mod policies;
 pub mod propose;
 mod propose_as_program;
+mod propose_diff;
 pub mod serve;
 mod settings;
-mod verdicts;
 pub mod verify;

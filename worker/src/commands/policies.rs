@@ -63,16 +63,7 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let id = args.policy;
     let policy = implementation(id);
     if args.output == Form::Json {
-        let mut value = summary(id);
-        value["may_change"] = policy
-            .scope()
-            .may
-            .iter()
-            .map(|may| json!({"place": may.at, "to": may.to.iter().map(ToString::to_string).collect::<Vec<_>>()}))
-            .collect();
-        value["companion"] = json!(policy.scope().companion.map(|companion| companion.words));
-        value["explanation"] = json!(explanation(id));
-        output::print(&output::json(&value))?;
+        output::print(&output::json(&explained(id)))?;
         return Ok(Exit::Fine);
     }
     output::print(&format!("{id}: {}\n\n", explanation(id).replace("### ", "")))?;
@@ -91,6 +82,21 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Fine)
+}
+
+/// The explanation of a policy as JSON.
+pub(super) fn explained(id: PolicyId) -> Value {
+    let policy = implementation(id);
+    let mut value = summary(id);
+    value["may_change"] = policy
+        .scope()
+        .may
+        .iter()
+        .map(|may| json!({"place": may.at, "to": may.to.iter().map(ToString::to_string).collect::<Vec<_>>()}))
+        .collect();
+    value["companion"] = json!(policy.scope().companion.map(|companion| companion.words));
+    value["explanation"] = json!(explanation(id));
+    value
 }
 
 fn is_repaired(policy: &dyn Policy) -> bool {

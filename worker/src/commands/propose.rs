@@ -23,6 +23,7 @@ use super::context::ContextArg;
 use super::detect::{Tally, counted, policy, selected};
 use super::exclude::ExcludeArg;
 use super::propose_as_program::{self, Protocol};
+use super::propose_diff::{Proposed, heading};
 use super::settings::Settings;
 use crate::repair::{patched_file, print_diff, propose};
 use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
@@ -42,7 +43,8 @@ pub struct Args {
     /// Repair violations of this policy only (id or alias; may be repeated, or several with commas)
     #[arg(short, long, value_name = "ID", value_delimiter = ',', value_parser = policy)]
     policy: Vec<PolicyId>,
-    /// Show each patch as a diff of the user's own text; comments, order and quoting stay
+    /// Show the patches as a diff of each file, which `git apply` takes; comments, order and quoting stay. No gate has judged
+    /// them. With --detections: a diff of each record
     #[arg(long, conflicts_with = "output")]
     diff: bool,
     /// Answer questions as a program that a worker asks (`proposer.mode: command`), instead of reading manifests
@@ -123,7 +125,7 @@ impl Counts {
     fn close(&self) -> Exit {
         output::say(&format!(
             "{}, {} without a patch, {} with nothing to fix",
-            counted(self.proposed, "patch").replace("patchs", "patches"),
+            counted(self.proposed, "patch"),
             self.without,
             self.nothing_to_fix
         ));
@@ -139,6 +141,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     match &args.detections {
         Some(detections) => from_records(args, detections, &config),
+        None if args.diff => diffs_of_files(args, &config),
         None => from_files(args, &config),
     }
 }
@@ -186,7 +189,7 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
     let scan = Scan::survey(&inputs, config, selected(&args.policy, config), args.context.of(config))?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
-    let mut out = (!args.diff).then(|| Rows::begin(args.output));
+    let mut out = Rows::begin(args.output);
     let mut number = 0_u64;
     scan.files::<_, anyhow::Error>(
         |file| {
@@ -200,14 +203,9 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
                 number += 1;
                 counts.take(&decision);
                 let (id, name) = (format!("{number:03}"), PolicyName::Known(policy));
-                match (&mut out, first_rows.get(&(at, policy))) {
-                    (Some(out), Some(first)) => out.push(&shared_row(&id, first, &name, &decision))?,
-                    (Some(out), None) => out.push(&row(&id, &name, &decision))?,
-                    (None, Some(_)) => continue,
-                    (None, None) => {
-                        let place = &file.objects[at].place;
-                        show(&file.path, &file.text, Some(place), &name, &decision, config)?;
-                    }
+                match first_rows.get(&(at, policy)) {
+                    Some(first) => out.push(&shared_row(&id, first, &name, &decision))?,
+                    None => out.push(&row(&id, &name, &decision))?,
                 }
                 first_rows.entry((at, policy)).or_insert(id);
             }
@@ -215,7 +213,28 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
         },
     )?;
     tally.check()?;
-    out.map_or(Ok(()), Rows::end)?;
+    out.end()?;
+    Ok(counts.close())
+}
+
+/// One diff for each file.
+fn diffs_of_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
+    let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
+    let selected = selected(&args.policy, config);
+    let scan = Scan::survey(&inputs, config, selected.clone(), args.context.of(config))?;
+    let (mut tally, mut counts) = (Tally::default(), Counts::default());
+    scan.files::<_, anyhow::Error>(
+        |file| {
+            let proposed = Proposed::of(&file, &selected, config);
+            (file, proposed)
+        },
+        |(file, proposed)| {
+            tally.take(&file);
+            proposed.decisions.iter().for_each(|decision| counts.take(decision));
+            proposed.show(&file, config)
+        },
+    )?;
+    tally.check()?;
     Ok(counts.close())
 }
 
@@ -258,7 +277,7 @@ fn from_records(args: &Args, detections: &std::path::Path, config: &RunConfig) -
             out.push(&row(record.id.as_str(), &name, &decision))?;
         } else if shown.insert((source.hash, name.as_str().to_owned())) {
             // Records that share policy and document share one diff.
-            show(&record.manifest_path, &source.text, None, &name, &decision, &config)?;
+            show(&record.manifest_path, &source.text, &name, &decision, &config)?;
         }
         Ok(())
     };
@@ -281,19 +300,14 @@ fn decide(record: &Record, source: &SourceDocument, name: &PolicyName, config: &
 fn show(
     path: &str,
     text: &str,
-    place: Option<&Place>,
     policy: &PolicyName,
     decision: &Decision,
     config: &RunConfig,
 ) -> anyhow::Result<()> {
     let reason = match decision {
         Decision::Repair(proposal) => {
-            let whole = Place::whole(text);
-            let rewritten = patched_file(text, place.unwrap_or(&whole), &proposal.patch, &config.limits)?;
-            let cautions: Vec<&str> = proposal.cautions.iter().map(|caution| caution.as_str()).collect();
-            let cautions =
-                if cautions.is_empty() { String::new() } else { format!(" ({})", cautions.join(", ")) };
-            output::print(&format!("# {policy}{cautions}\n", policy = policy.as_str()))?;
+            let rewritten = patched_file(text, &Place::whole(text), &proposal.patch, &config.limits)?;
+            output::print(&format!("# {}\n", heading(policy, &proposal.cautions)))?;
             print_diff(path, text, &rewritten.text)?;
             return companions(path, &proposal.companions);
         }

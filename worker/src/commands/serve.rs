@@ -14,7 +14,7 @@ use domain::scanner::Scanner;
 use proto::channel::{Access, CoordinatorAddress};
 use tokio::sync::watch;
 
-use crate::commands::detect::scanner;
+use crate::commands::detect::{counted, scanner};
 use crate::commands::settings::{Machine, Settings};
 use crate::server_judge::{Definitions, ServerArgs, definitions};
 use crate::session::{self, Options, Stage, Tool};
@@ -105,10 +105,10 @@ async fn serve(options: Options) -> anyhow::Result<Exit> {
     let scanners = options.scanners.iter().map(|tool| format!(", {} {}", tool.scanner(), tool.version()));
     let scanners: String = scanners.collect();
     output::say(&format!(
-        "worker {} serves {} with {} slots{}{scanners}; Ctrl-C ends it",
+        "worker {} serves {} with {}{}{scanners}; Ctrl-C ends it",
         options.name,
         options.coordinator,
-        options.slots,
+        counted(options.slots.get() as u64, "slot"),
         options
             .server
             .as_ref()

@@ -1,7 +1,13 @@
 //! Findings with their location in the user's file.
 
+pub(crate) mod change;
 pub(crate) mod ci;
 pub(crate) mod fingerprints;
+pub(crate) mod junit;
+pub(crate) mod markdown;
+pub(crate) mod outcome;
+pub(crate) mod rdjson;
+pub(crate) mod review;
 pub(crate) mod sarif;
 
 use std::borrow::Cow;
@@ -225,18 +231,48 @@ fn region(pointer: &Pointer, place: &Place, text: &str, lines: &Lines, spans: &S
 }
 
 /// Byte offsets of the beginnings of lines.
-struct Lines(Vec<usize>);
+#[derive(Debug)]
+pub(crate) struct Lines(Vec<usize>);
 
 impl Lines {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self(std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect())
     }
 
-    fn region(&self, text: &str, start: usize, end: usize) -> Region {
+    pub(crate) fn region(&self, text: &str, start: usize, end: usize) -> Region {
         let (line, column) = self.of(text, start);
         let (end_line, end_column) = self.of(text, end);
         Region { line, column, end_line, end_column }
+    }
+
+    /// As [`Self::region`], with columns that count bytes.
+    pub(crate) fn byte_region(&self, text: &str, start: usize, end: usize) -> Region {
+        let Region { line, end_line, .. } = self.region(text, start, end);
+        let column = |line: usize, at: usize| at - self.begin(text, line) + 1;
+        Region { line, column: column(line, start), end_line, end_column: column(end_line, end) }
+    }
+
+    /// A region with columns that count bytes.
+    pub(crate) fn in_bytes(&self, text: &str, region: &Region) -> Region {
+        let column = |line: usize, column: usize| {
+            let line = text.get(self.begin(text, line)..).unwrap_or_default();
+            line.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum::<usize>() + 1
+        };
+        let Region { line, end_line, .. } = *region;
+        Region {
+            line,
+            column: column(line, region.column),
+            end_line,
+            end_column: column(end_line, region.end_column),
+        }
+    }
+
+    /// Where a line begins, behind a byte-order mark.
+    fn begin(&self, text: &str, line: usize) -> usize {
+        let begin = self.0.get(line.wrapping_sub(1)).copied().unwrap_or(0);
+        let mark = text.get(begin..).is_some_and(|line| line.starts_with('\u{feff}'));
+        begin + if mark && begin == 0 { '\u{feff}'.len_utf8() } else { 0 }
     }
 
     fn of(&self, text: &str, at: usize) -> (usize, usize) {

@@ -16,8 +16,10 @@ use domain::scanner::Scanner;
 use engine::policies::{self, Check};
 use serde_json::{Value, json};
 
+use crate::findings::change::Edit;
 use crate::findings::fingerprints::{self, Fingerprints};
-use crate::findings::{Located, severity_word};
+use crate::findings::review::{Beside, Fix, Replacement, Reviewed, replacements};
+use crate::findings::{Lines, Located, severity_word};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -86,10 +88,42 @@ impl<W: Write> SarifWriter<W> {
 
     /// Writes a finding.
     pub(crate) fn result(&mut self, found: &Located) -> io::Result<()> {
+        let result = self.value(found);
+        self.write(&result)
+    }
+
+    /// Writes a finding with what became of it, and with its fix. `text`: that of its file; `written`: the fixes are made.
+    pub(crate) fn reviewed(
+        &mut self,
+        reviewed: &Reviewed<'_>,
+        text: &str,
+        lines: &Lines,
+        written: bool,
+    ) -> io::Result<()> {
+        let mut result = self.value(reviewed.found);
+        let sentence = reviewed.sentence();
+        result["message"]["text"] = json!(visible(&reviewed.told().message));
+        result["properties"]["outcome"] = json!(reviewed.outcome.word());
+        result["properties"]["reason"] = json!(visible(&sentence));
+        if written && reviewed.outcome.is_fixed() {
+            result["kind"] = json!("pass");
+            result["level"] = json!("none");
+        }
+        if let Some(fix) = reviewed.fix.as_ref().filter(|_| !written) {
+            result["fixes"] = json!([fix_of(fix, &reviewed.found.path, text, lines)]);
+        }
+        self.write(&result)
+    }
+
+    fn write(&mut self, result: &Value) -> io::Result<()> {
         if self.results > 0 {
             self.out.write_all(b",")?;
         }
         self.results += 1;
+        write!(self.out, "\n{}", escape::json(&result.to_string()))
+    }
+
+    fn value(&mut self, found: &Located) -> Value {
         let uri = uri(&found.path);
         let fingerprint = self.fingerprints.of(found);
         let region = &found.region;
@@ -116,7 +150,7 @@ impl<W: Write> SarifWriter<W> {
         if let (Some(index), Some(fields)) = (self.rule_index.get(&*found.check), result.as_object_mut()) {
             fields.insert("ruleIndex".to_owned(), json!(index));
         }
-        write!(self.out, "\n{}", escape::json(&result.to_string()))
+        result
     }
 
     /// Ends a run with notifications of unreadable documents: path, line, message.
@@ -144,6 +178,42 @@ impl<W: Write> SarifWriter<W> {
         writeln!(self.out, "]}}")?;
         Ok(self.out)
     }
+}
+
+/// A change as a `fix`: the replacements in the file, and the companions that come with it.
+fn fix_of(fix: &Fix<'_>, path: &str, text: &str, lines: &Lines) -> Value {
+    let artifact_change = |path: &str, replacements: Vec<Replacement>| {
+        let replacements: Vec<Value> = replacements
+            .into_iter()
+            .map(|Replacement { region, text }| {
+                json!({
+                    "deletedRegion": {
+                        "startLine": region.line,
+                        "startColumn": region.column,
+                        "endLine": region.end_line,
+                        "endColumn": region.end_column,
+                    },
+                    "insertedContent": {"text": text},
+                })
+            })
+            .collect();
+        json!({"artifactLocation": artifact(&uri(path)), "replacements": replacements})
+    };
+    let mut changes = Vec::new();
+    if !fix.change.edits.is_empty() {
+        changes.push(artifact_change(path, replacements(&fix.change.edits, text, lines, Lines::region)));
+    }
+    if let Some(Beside { path, old, new }) = fix.companions {
+        // Companions are added behind what the file has.
+        let added = new.strip_prefix(old).unwrap_or(new);
+        let edit = Edit { old: old.len()..old.len(), new: added.to_owned() };
+        changes.push(artifact_change(path, replacements(&[edit], old, &Lines::new(old), Lines::region)));
+    }
+    let policies: Vec<&str> = fix.policies.iter().map(|policy| policy.as_str()).collect();
+    json!({
+        "description": {"text": format!("Repairs {}.", policies.join(", "))},
+        "artifactChanges": changes,
+    })
 }
 
 fn qualified_name(found: &Located) -> String {

@@ -163,4 +163,12 @@ impl Below {
     pub fn replace(&self, bytes: &[u8], mode: u32) -> Result<(), Refused> {
         self.root.replace(&self.path, bytes, mode)
     }
+
+    /// Removes the file; see [`Root::remove`].
+    ///
+    /// # Errors
+    /// As [`Root::remove`].
+    pub fn remove(&self) -> Result<(), Refused> {
+        self.root.remove(&self.path)
+    }
 }

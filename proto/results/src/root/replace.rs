@@ -52,6 +52,19 @@ impl Root {
         open::whole(file, limit).map(Some)
     }
 
+    /// Removes the file at `below`.
+    ///
+    /// # Errors
+    /// As [`Root::replace`], and where there is none.
+    pub fn remove(&self, below: &Path) -> Result<(), Refused> {
+        let (folder, name) = self.folder_of(below)?;
+        if replaceable(&folder, &name)?.is_none() {
+            return Err(Refused::Missing);
+        }
+        sys::unlinkat(&folder, &name, AtFlags::empty())?;
+        Ok(sys::fsync(&folder)?)
+    }
+
     /// The open folder of a file, and the file's name in it.
     pub(super) fn folder_of(&self, below: &Path) -> Result<(OwnedFd, PathBuf), Refused> {
         let name = below.file_name().ok_or(Refused::Folder)?;

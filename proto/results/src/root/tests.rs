@@ -185,3 +185,18 @@ fn a_file_with_several_names_is_rewritten_under_all_of_them() {
         assert!(left.iter().all(|(name, _)| !name.to_string_lossy().starts_with(".unfinished")), "{left:?}");
     }
 }
+
+#[test]
+fn files_alone_are_removed_and_below_the_folder_alone() {
+    let (around, root) = checkout();
+    assert_eq!(root.remove(Path::new("sub/deep")), Ok(()));
+    assert!(!around.path().join("checkout/sub/deep").exists());
+    assert_eq!(root.remove(Path::new("sub/deep")), Err(Refused::Missing));
+    assert_eq!(root.remove(Path::new("sub")), Err(Refused::Folder));
+    assert_eq!(root.remove(Path::new("up")), Err(Refused::Link));
+    assert_eq!(root.remove(Path::new("same")), Err(Refused::Link));
+    for below in ["../outside", "parent/outside"] {
+        assert_eq!(root.remove(Path::new(below)), Err(Refused::Outside), "{below}");
+    }
+    assert!(around.path().join("outside").exists() && around.path().join("checkout/file").exists());
+}

@@ -122,7 +122,8 @@ fn room_after(room: usize, op: &Op, document: &Value) -> Result<usize, &'static 
     inserted.map_or(Ok(room), |value| room_beside(room, value, above))
 }
 
-fn room_beside(mut room: usize, value: &Value, above: usize) -> Result<usize, &'static str> {
+/// What may still be inserted beside `value`, which stands `above` levels deep.
+pub(crate) fn room_beside(mut room: usize, value: &Value, above: usize) -> Result<usize, &'static str> {
     let mut open = vec![(value, above)];
     while let Some((value, depth)) = open.pop() {
         if depth > MAX_DEPTH {

@@ -17,7 +17,7 @@ mod server_result;
 
 pub use admission::admitted;
 pub use apply::{ApplyError, apply};
-pub(crate) use apply::{MAX_INSERTED, apply_op};
+pub(crate) use apply::{MAX_INSERTED, apply_op, room_beside};
 pub use gates::{
     Before, Candidate, Clock, Verification, Verifier, Verify, collateral, examine, fault, runs, timed, verify,
 };

@@ -3,6 +3,7 @@
 mod explanations;
 mod full_catalogue;
 mod growth;
+mod inverse;
 mod kube_linter;
 mod policies;
 mod properties;

@@ -18,11 +18,22 @@ pub(super) enum Form {
     Github,
     /// Code quality report of GitLab
     Gitlab,
+    /// Reviewdog Diagnostic Format
+    Rdjson,
+    #[value(help = "JUnit XML")]
+    Junit,
+    /// A summary for a comment
+    Markdown,
     /// Records in the shape of detections.json
     Detections,
 }
 
 /// A number with its noun.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{ending}")
 }

@@ -26,7 +26,7 @@ use super::exclude::ExcludeArg;
 use super::settings::Settings;
 use crate::findings::locate;
 use baseline::{Baseline, FailOn, FailureArgs};
-use corpus::{FileScan, Inputs, Scan};
+use corpus::{FileScan, Inputs, Scan, Scanned};
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
@@ -155,6 +155,11 @@ pub(crate) struct Tally {
     unread_beyond: u64,
 }
 
+/// Whether a document is an object, or something is wrong with it as one. Others are values of a chart, settings of a program.
+fn is_object(object: &Scanned) -> bool {
+    !object.document.identity.kind.is_empty() || !object.findings.is_empty() || object.fragment.is_some()
+}
+
 /// Most unreadable documents that are kept for the end of the output.
 const MOST_UNREAD: usize = 10_000;
 
@@ -162,7 +167,13 @@ impl Tally {
     /// Counts a file and reports its unreadable documents.
     pub(crate) fn take(&mut self, file: &FileScan) {
         self.files += 1;
-        self.objects += file.objects.len() as u64;
+        let (objects, others): (Vec<&Scanned>, Vec<&Scanned>) =
+            file.objects.iter().partition(|object| is_object(object));
+        self.objects += objects.len() as u64;
+        for other in others {
+            self.fragments += 1;
+            output::say(&format!("{}:{}: left alone: it has no kind", file.path, other.place.lines + 1));
+        }
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
         for object in &file.objects {
             self.unrendered += u64::from(object.is_unrendered);
@@ -205,12 +216,11 @@ impl Tally {
             return Ok(());
         }
         let unread = self.unread.len() as u64 + self.unread_beyond;
-        let what = if unread > 0 {
-            anyhow::anyhow!("nothing could be read: {unread} of {unread} documents are not valid")
-        } else {
-            anyhow::anyhow!("found no manifest in {} files", self.files)
-        };
-        Err(what).hint("name folders or files that hold .yaml, .yml or .json manifests")
+        if unread > 0 {
+            anyhow::bail!("nothing could be read: {} cannot be parsed", counted(unread, "document"));
+        }
+        Err(anyhow::anyhow!("found no manifest in {}", counted(self.files, "file")))
+            .hint("name folders or files that hold .yaml, .yml or .json manifests")
     }
 
     /// Writes the summary line to stderr; returns the exit code.

@@ -15,8 +15,9 @@ use super::outside::{NotJudged, Outside};
 use super::text::{Grouped, line};
 use crate::findings::ci::{github, gitlab};
 use crate::findings::fingerprints::Fingerprints;
+use crate::findings::markdown::Summary;
 use crate::findings::sarif::{self, SarifWriter};
-use crate::findings::{Located, OutsideFinding};
+use crate::findings::{Lines, Located, OutsideFinding, junit, rdjson};
 
 /// Writes findings to stdout.
 pub(super) struct Writer {
@@ -35,6 +36,9 @@ enum Kind {
     Sarif(Box<Sarif>),
     Github(BufWriter<StdoutLock<'static>>),
     Gitlab(BufWriter<StdoutLock<'static>>, Fingerprints),
+    Rdjson(BufWriter<StdoutLock<'static>>),
+    Junit(BufWriter<StdoutLock<'static>>),
+    Markdown(BufWriter<StdoutLock<'static>>, Box<Summary>),
     Detections(BufWriter<StdoutLock<'static>>),
 }
 
@@ -70,6 +74,17 @@ impl Writer {
             }
             Form::Github => Kind::Github(out()),
             Form::Gitlab => Kind::Gitlab(out(), Fingerprints::default()),
+            Form::Rdjson => {
+                let mut out = out();
+                write!(out, "{{\"source\":{},\"diagnostics\":", rdjson::source())?;
+                Kind::Rdjson(out)
+            }
+            Form::Junit => {
+                let mut out = out();
+                junit::begin(&mut out)?;
+                Kind::Junit(out)
+            }
+            Form::Markdown => Kind::Markdown(out(), Box::default()),
             Form::Detections => Kind::Detections(out()),
         };
         Ok(Self { kind, written: 0, with_tools: outside.has_tools() })
@@ -96,6 +111,11 @@ impl Writer {
             }
             return Ok(());
         }
+        if let Kind::Junit(out) = &mut self.kind {
+            let found: Vec<_> = found.iter().map(|located| (located, None)).collect();
+            junit::suite(out, &file.path, &found, false)?;
+        }
+        let mut lines = None;
         for located in found {
             match &mut self.kind {
                 Kind::Grouped(grouped, out) => out.write_all(grouped.entry(&located).as_bytes())?,
@@ -109,9 +129,15 @@ impl Writer {
                     let entry = gitlab(&located, &fingerprints.of(&located));
                     element(out, self.written, &escape::json(&entry.to_string()))?;
                 }
+                Kind::Rdjson(out) => {
+                    let lines = lines.get_or_insert_with(|| Lines::new(&file.text));
+                    let entry = rdjson::diagnostic(&located, None, &file.text, lines);
+                    element(out, self.written, &escape::json(&entry.to_string()))?;
+                }
+                Kind::Markdown(_, summary) => summary.add(&located, None),
                 Kind::Sarif(sarif) if located.tool == Scanner::Builtin => sarif.writer.result(&located)?,
                 Kind::Sarif(sarif) => sarif.later.entry(located.tool).or_default().push(located),
-                Kind::Detections(_) => {}
+                Kind::Junit(_) | Kind::Detections(_) => {}
             }
             self.written += 1;
         }
@@ -146,6 +172,19 @@ impl Writer {
             Kind::Detections(mut out) | Kind::Gitlab(mut out, _) => {
                 close(&mut out)?;
                 writeln!(out)?;
+                out.flush()?;
+            }
+            Kind::Rdjson(mut out) => {
+                close(&mut out)?;
+                writeln!(out, "}}")?;
+                out.flush()?;
+            }
+            Kind::Junit(mut out) => {
+                junit::end(&mut out)?;
+                out.flush()?;
+            }
+            Kind::Markdown(mut out, summary) => {
+                out.write_all(summary.text(false, false).as_bytes())?;
                 out.flush()?;
             }
             Kind::Sarif(sarif) => sarif.end(unread, outside)?,

@@ -8,7 +8,7 @@ use crate::commands::detect::counted;
 
 /// Arguments that allow repairs.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct Allowed {
+pub(in crate::commands) struct Allowed {
     /// Make repairs too that may change how a workload runs (unverified tags, guessed users and resources, read-only root
     /// file systems, removed privileges). Without it they are counted and not made
     #[arg(long)]

@@ -6,43 +6,69 @@
 //! them, after its present content. A file is replaced as a whole and keeps its mode. Nothing is written through a link,
 //! over a file with other names (hard links) unless they all lie below the folder that was named and are replaced with it, or
 //! outside that folder. Repairs that may change how a workload runs are counted and not made, unless they are allowed.
+//! `--revert-file FILE` records what undoes the repairs, and `worker fix --revert FILE` undoes them.
 //!
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
 
-mod allowed;
+pub(super) mod allowed;
+mod done;
+pub(super) mod file;
 mod object;
+mod report;
+mod revert;
+mod target;
+mod tracking;
 
-use api_server::{Definitions, Source};
+use std::path::PathBuf;
+
+use api_server::Source;
 use clap::ValueEnum;
+use cli_support::Exit;
 use cli_support::failure::WithHint;
-use cli_support::{Exit, output};
 use domain::config::RunConfig;
 use domain::outcome::Gate;
 use domain::policy::PolicyId;
-use engine::yaml;
 
-use self::allowed::{Allowed, HeldBack};
-use self::object::{Manner, Repaired, repair_file};
+use self::allowed::Allowed;
+use self::done::{Counts, Done};
+use self::file::{Manner, repair_file};
+use self::report::{Form, Report, Review};
+use self::revert::Recorder;
+use self::target::Target;
 use super::catalogue::CatalogueArgs;
-use super::companions::{companions_of, store};
 use super::context::ContextArg;
-use super::detect::{Tally, counted, policy, selected};
+use super::detect::{policy, selected};
 use super::exclude::ExcludeArg;
 use super::settings::Settings;
-use crate::repair::print_diff;
-use crate::server_gate::{ServerArgs, ServerGate};
-use corpus::{FileScan, Inputs, Scan};
+use crate::findings::locate;
+use crate::server_gate::{ServerArgs, ServerGate, definitions_in};
+use corpus::{Inputs, Scan};
 
 /// Arguments of `worker fix`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folders, YAML or JSON files; with the diff alone also tar and zip archives, and - for standard input
-    #[arg(required = true, value_name = "PATH")]
+    /// Folders, YAML or JSON files; without --write also tar and zip archives, and - for standard input. With --revert: the
+    /// folder that holds the files [default: .]
+    #[arg(required_unless_present = "revert", value_name = "PATH")]
     paths: Vec<String>,
     /// Write the repairs into the files; without it the diff is shown and no file is changed
     #[arg(short, long)]
     write: bool,
+    /// Write the repaired files into this new folder, at the same paths, and change none of the files
+    #[arg(long, value_name = "DIR", conflicts_with = "write")]
+    output_dir: Option<PathBuf>,
+    /// What is written to stdout. Places are those of the files before their repairs
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
+    /// Record in this new file what undoes the repairs. It holds what they remove, secrets too: only its owner can read it
+    #[arg(long, value_name = "FILE", requires = "write")]
+    revert_file: Option<PathBuf>,
+    /// Undo the repairs that --revert-file recorded: shows the diff, or writes it with --write. A file that was not changed
+    /// since is restored byte for byte. In one that was, the inverse patches are applied where what they take back is
+    /// unchanged
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "output_dir", "revert_file", "policy", "unsafe", "allow"])]
+    revert: Option<PathBuf>,
     /// Write a document anew where a repair cannot be an edit of its text: comments and layout are lost. Without it such a
     /// document is left alone
     #[arg(long)]
@@ -81,6 +107,15 @@ enum VerifyWith {
 /// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut config = args.wanted.applied(args.settings.load()?);
+    if let Some(file) = &args.revert {
+        let folder = match &args.paths[..] {
+            [] => ".",
+            [folder] => folder,
+            _ => anyhow::bail!("--revert takes one folder"),
+        };
+        let manner = revert::Manner { write: args.write, rewrite: args.rewrite, limits: &config.limits };
+        return revert::run(file, folder, &manner);
+    }
     let selected = selected(&args.policy, &config);
     let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
     if args.write
@@ -89,109 +124,48 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(anyhow::anyhow!("cannot write into {path}"))
             .hint("unpack it first, or leave --write out to see the diff");
     }
+    let (target, recorder) = (args.target()?, args.revert_file.as_deref().map(Recorder::new).transpose()?);
     let gate = open_gate(args, &inputs, &config)?;
     if gate.is_some() {
         // The server is the schema gate.
         config.verifier.disabled_gates.insert(Gate::Schema);
     }
     let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
+    let report = Report::begin(args.output, &selected, target.writes())?;
+    let tracked = report.is_some();
     let manner = Manner {
         selected: &selected,
         rewrite: args.rewrite,
+        tracked,
         allowed: &args.allowed,
         config: &config,
         gate: gate.as_ref(),
     };
-    let mut done = Done::default();
+    let mut done = Done { target, recorder, report, config: &config, counts: Counts::default() };
     scan.files::<_, anyhow::Error>(
         |file| {
-            let repaired = repair_file(&file, manner);
+            let repaired = repair_file(&file, manner).map(|repaired| {
+                let found = || locate(&file, &config.limits, &[]);
+                let review = tracked.then(|| Review::new(&file, found(), &repaired));
+                (repaired, review)
+            });
             (file, repaired)
         },
-        |(file, repaired)| done.take(args.write, &file, &repaired?, &config),
+        |(file, repaired)| {
+            let (repaired, review) = repaired?;
+            done.take(&file, repaired, review)
+        },
     )?;
-    done.finish(args.write)
+    done.finish()
 }
 
-/// What was repaired so far, in numbers.
-#[derive(Debug, Default)]
-struct Done {
-    tally: Tally,
-    held_back: HeldBack,
-    applied: u64,
-    left: u64,
-    /// Files with repairs.
-    changed: u64,
-    /// Files that could not be written.
-    failed: u64,
-}
-
-impl Done {
-    /// Writes the repairs of a file, or shows them.
-    fn take(
-        &mut self,
-        write: bool,
-        file: &FileScan,
-        repaired: &Repaired,
-        config: &RunConfig,
-    ) -> anyhow::Result<()> {
-        self.tally.take(file);
-        self.left += repaired.left.len() as u64;
-        repaired.left.iter().for_each(|line| output::say(line));
-        self.held_back.add(&repaired.held_back);
-        let text = repaired.text.as_deref();
-        let companions = companions_of(file, &repaired.companions, config).and_then(|companions| {
-            let mut names = Vec::new();
-            if write && (text.is_some() || companions.is_some()) {
-                names = store(file, text, companions.as_ref(), &config.limits)?;
-            }
-            Ok((companions, names))
-        });
-        let (companions, names) = match companions {
-            Ok(done) => done,
-            Err(error) => {
-                self.failed += 1;
-                // What would have been repaired is left.
-                self.left += repaired.applied.len() as u64;
-                output::say(&format!("{}: {error:#}", file.path));
-                return Ok(());
-            }
-        };
-        if text.is_none() && companions.is_none() {
-            return Ok(());
+impl Args {
+    fn target(&self) -> anyhow::Result<Target> {
+        match &self.output_dir {
+            Some(folder) => Target::folder(folder),
+            None if self.write => Ok(Target::InPlace),
+            None => Ok(Target::None),
         }
-        self.changed += 1;
-        self.applied += repaired.applied.len() as u64;
-        repaired.applied.iter().for_each(|line| output::say(line));
-        if !names.is_empty() {
-            let names: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
-            output::say(&format!("{}: written under its other names too: {}", file.path, names.join(", ")));
-        }
-        if !write {
-            print_diff(&file.path, &file.text, text.unwrap_or(&file.text))?;
-            if let Some(companions) = companions {
-                print_diff(&companions.path, &companions.old, &companions.new)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the summary to stderr; returns the exit code.
-    fn finish(&self, write: bool) -> anyhow::Result<Exit> {
-        self.tally.check()?;
-        let verb = if write { "written" } else { "to be written (--write)" };
-        output::say(&format!(
-            "{} in {} {verb}, {} left",
-            counted(self.applied, "repair"),
-            counted(self.changed, "file"),
-            counted(self.left, "violation")
-        ));
-        if let Some(line) = self.held_back.line() {
-            output::say(&line);
-        }
-        anyhow::ensure!(self.failed == 0, "{} could not be written", counted(self.failed, "file"));
-        let is_left = self.left > 0 || self.held_back.count() > 0;
-        Ok(Exit::found(is_left || (self.changed > 0 && !write)))
     }
 }
 
@@ -207,12 +181,5 @@ fn open_gate(args: &Args, inputs: &Inputs, config: &RunConfig) -> anyhow::Result
         };
     }
     let server = named.unwrap_or(Source::Environment);
-    let mut definitions = Definitions::default();
-    if matches!(server, Source::ControlPlane(_)) {
-        inputs.batches::<anyhow::Error>(&config.limits, |files| {
-            let texts = files.iter().flat_map(|file| file.content.iter());
-            texts.flat_map(|text| yaml::split(text)).try_for_each(|piece| Ok(definitions.take(piece.text)?))
-        })?;
-    }
-    ServerGate::open(&server, config, &definitions).map(Some)
+    ServerGate::open(&server, config, &definitions_in(inputs, &server, config)?).map(Some)
 }

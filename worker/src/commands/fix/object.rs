@@ -1,168 +1,197 @@
-//! Repairs the objects of one file, one after the other.
+//! Repairs one object of a file, policy after policy.
 
-use domain::config::{Limits, RunConfig};
-use domain::outcome::Caution;
+use std::collections::BTreeMap;
+
+use domain::outcome::{Caution, Fault, Proposal};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use engine::detect;
 use engine::document::Document;
 use engine::exceptions;
-use engine::k8s::neighbours;
-use engine::rewrite::Style;
+use engine::inverse::inverse;
+use engine::k8s::{View, neighbours};
+use engine::rewrite::{Rewritten, Style};
 use engine::yaml;
 use serde_json::Value;
 
-use super::allowed::Allowed;
-use crate::repair::{Attempt, attempt, missing_break, patched_piece};
-use crate::server_gate::{Asked, ServerGate, ServerOpinion};
+use super::file::{Manner, Repair, Repaired};
+use super::tracking::Tracking;
+use crate::findings::outcome::Outcome;
+use crate::repair::{Attempt, attempt, object_in, patched_piece};
+use crate::server_gate::{Asked, ServerOpinion};
 use corpus::{FileScan, Place};
 
-/// Result of the repair of one file.
-#[derive(Debug, Default)]
-pub(super) struct Repaired {
-    /// The new text; `None` when nothing changed.
-    pub(super) text: Option<String>,
-    pub(super) companions: Vec<Value>,
-    /// Messages about the applied repairs, with their cautions.
-    pub(super) applied: Vec<String>,
-    /// Messages about the violations that are left, with their reasons.
-    pub(super) left: Vec<String>,
-    /// The cautions of each repair that was not allowed.
-    pub(super) held_back: Vec<Vec<Caution>>,
-}
-
-/// How files are repaired.
-#[derive(Clone, Copy)]
-pub(super) struct Manner<'a> {
-    pub(super) selected: &'a [PolicyId],
-    /// Whether a document may be written anew.
-    pub(super) rewrite: bool,
-    pub(super) allowed: &'a Allowed,
-    pub(super) config: &'a RunConfig,
-    /// The server that is the schema gate.
-    pub(super) gate: Option<&'a ServerGate>,
-}
-
-/// Repairs the documents of a file, one after the other.
-pub(super) fn repair_file(file: &FileScan, manner: Manner<'_>) -> anyhow::Result<Repaired> {
-    let mut repaired = Repaired::default();
-    let mut text = String::new();
-    let mut copied = 0;
-    let mut at = 0;
-    while let Some(first) = file.objects.get(at) {
-        let place = &first.place;
-        let objects = file.objects[at..].iter().take_while(|object| object.place.piece == place.piece);
-        let objects: Vec<_> = objects.collect();
-        at += objects.len();
-        if objects.iter().all(|object| object.findings.is_empty()) {
-            continue;
-        }
-        let mut piece = place.text(&file.text).to_owned();
-        for object in objects.iter().filter(|object| !object.findings.is_empty()) {
-            let mut repair =
-                ObjectRepair { file, place: &object.place, neighbours: object.neighbours.clone(), manner };
-            repair.run(&mut piece, object.document.clone(), &mut repaired)?;
-        }
-        text.push_str(&file.text[copied..place.offset]);
-        text.push_str(&piece);
-        copied = place.offset + place.length;
-        text.push_str(missing_break(place.text(&file.text), &piece, &file.text[copied..]));
-    }
-    text.push_str(&file.text[copied..]);
-    if text != file.text {
-        repaired.text = Some(text);
-    }
-    Ok(repaired)
-}
-
 /// Repairs one object of a file.
-struct ObjectRepair<'a> {
-    file: &'a FileScan,
-    place: &'a Place,
-    neighbours: Neighbours,
-    manner: Manner<'a>,
+pub(super) struct ObjectRepair<'a> {
+    pub(super) file: &'a FileScan,
+    pub(super) place: &'a Place,
+    /// The number of the object in its file.
+    pub(super) number: usize,
+    pub(super) neighbours: Neighbours,
+    pub(super) manner: Manner<'a>,
+}
+
+/// A repair whose text is known.
+struct Written {
+    text: String,
+    style: Style,
+    document: Document,
 }
 
 impl ObjectRepair<'_> {
-    fn run(
+    /// Repairs the object in the text of its document, `piece`.
+    pub(super) fn run(
         &mut self,
         piece: &mut String,
         mut document: Document,
+        tracking: &mut Option<Tracking>,
         repaired: &mut Repaired,
     ) -> anyhow::Result<()> {
-        let Manner { selected, rewrite, allowed, config, .. } = self.manner;
-        for policy in selected {
-            let view = engine::k8s::View::new(&document, &self.neighbours);
-            let found = detect::found(*policy, &view, &config.rules);
-            let (found, _) = exceptions::split(&document.value, found);
-            let Some(finding) = found.first() else { continue };
-            let subject = self.subject(&document, *policy);
-            match attempt(&document, &self.neighbours, *policy, config) {
-                Attempt::Accepted(proposal) => {
-                    let held_back = allowed.held_back(&proposal.cautions);
-                    if !held_back.is_empty() {
-                        repaired.held_back.push(held_back);
-                        continue;
-                    }
-                    let rewritten =
-                        patched_piece(piece, &self.place.pointer, &proposal.patch, &config.limits);
-                    let rewritten = match rewritten {
-                        Ok(rewritten) => rewritten,
-                        Err(error) => {
-                            repaired.left.push(format!("{subject}: {error}"));
-                            continue;
-                        }
-                    };
-                    let Some(next) = object_in(&rewritten.text, self.place, &config.limits) else {
-                        repaired.left.push(format!("{subject}: the repaired document cannot be read"));
-                        continue;
-                    };
-                    if rewritten.style == Style::Reserialised && !rewrite {
-                        repaired.left.push(format!(
-                            "{subject}: the repair is not an edit of the text (an alias, an explicit key, or too many edits): \
-                             --rewrite writes the document anew, without its comments"
-                        ));
-                        continue;
-                    }
-                    let asked = Asked {
-                        document: &document,
-                        patched: Some(&next.value),
-                        neighbours: &self.neighbours,
-                        companions: &proposal.companions,
-                        release: config.verifier.kubernetes,
-                    };
-                    if let Some(refusal) = self.refusal(piece, &rewritten.text, asked)? {
-                        repaired.left.push(format!("{subject}: {refusal}"));
-                        continue;
-                    }
-                    let mut notes: Vec<String> =
-                        proposal.cautions.iter().map(|caution| caution.sentence().to_owned()).collect();
-                    if rewritten.style == Style::Reserialised {
-                        notes.push("the document had to be re-serialised: its comments are lost".to_owned());
-                    }
-                    let notes =
-                        if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-                    repaired.applied.push(format!("{subject}: repaired{notes}"));
-                    for companion in proposal.companions {
-                        self.add_neighbour(&companion);
-                        if !repaired.companions.contains(&companion) {
-                            repaired.companions.push(companion);
-                        }
-                    }
-                    *piece = rewritten.text;
-                    document = next;
-                }
-                Attempt::Rejected(errors) => {
-                    let why = errors.first().map_or("a gate rejected it", String::as_str);
-                    repaired.left.push(format!("{subject}: no patch passes the gates: {why}"));
+        let mut left: BTreeMap<PolicyId, String> = BTreeMap::new();
+        for policy in self.manner.selected {
+            let Some(message) = self.violation(&document, *policy) else { continue };
+            let proposal = match attempt(&document, &self.neighbours, *policy, self.manner.config) {
+                Attempt::Accepted(proposal) => proposal,
+                Attempt::Rejected(fault, errors) => {
+                    left.insert(*policy, rejection(fault, &errors));
+                    continue;
                 }
                 Attempt::NeedsReview(reason) => {
-                    repaired.left.push(format!("{subject}: needs review: {reason}"));
+                    left.insert(*policy, format!("needs review: {reason}"));
+                    continue;
                 }
-                Attempt::NotApplicable => repaired.left.push(format!("{subject}: {}", finding.message)),
+                Attempt::NotApplicable => {
+                    left.insert(*policy, message);
+                    continue;
+                }
+            };
+            let held_back = self.manner.allowed.held_back(&proposal.cautions);
+            if !held_back.is_empty() {
+                repaired.outcomes.insert((self.number, *policy), Outcome::HeldBack(held_back.clone()));
+                repaired.held_back.push(held_back);
+                continue;
+            }
+            match self.written(piece, &document, &proposal)? {
+                Err(reason) => drop(left.insert(*policy, reason)),
+                Ok(written) => {
+                    if let Some(tracking) = tracking {
+                        tracking.step(piece, &written.text, repaired.repairs.len());
+                    }
+                    self.take(*policy, &document, proposal, &written, repaired);
+                    *piece = written.text;
+                    document = written.document;
+                }
             }
         }
+        self.settle(&document, left, repaired);
+        self.note_cautions(&document, repaired);
         Ok(())
+    }
+
+    /// Notes the cautions of the repairs. Where every container has a user by now, which one it is is known.
+    fn note_cautions(&self, document: &Document, repaired: &mut Repaired) {
+        let view = View::new(document, &self.neighbours);
+        let user_is_known = detect::found(PolicyId::RunAsUser, &view, &self.manner.config.rules).is_empty();
+        for repair in repaired.repairs.iter_mut().filter(|repair| repair.object == self.number) {
+            repair.cautions.retain(|caution| !user_is_known || *caution != Caution::ImageUserUnknown);
+            let outcome = Outcome::Fixed(repair.cautions.clone());
+            repaired.outcomes.insert((self.number, repair.policy), outcome);
+        }
+    }
+
+    /// The message of a violation of a policy that no annotation excepts.
+    fn violation(&self, document: &Document, policy: PolicyId) -> Option<String> {
+        let view = View::new(document, &self.neighbours);
+        let found = detect::found(policy, &view, &self.manner.config.rules);
+        let (found, _) = exceptions::split(&document.value, found);
+        found.into_iter().next().map(|finding| finding.message)
+    }
+
+    /// The text of the document with a repair that all gates accepted; `Err`: why it cannot be written.
+    fn written(
+        &self,
+        piece: &str,
+        document: &Document,
+        proposal: &Proposal,
+    ) -> anyhow::Result<Result<Written, String>> {
+        let config = self.manner.config;
+        let rewritten = patched_piece(piece, &self.place.pointer, &proposal.patch, &config.limits);
+        let Rewritten { text, style } = match rewritten {
+            Ok(rewritten) => rewritten,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some(next) = object_in(&text, self.place, &config.limits) else {
+            return Ok(Err("the repaired document cannot be read".to_owned()));
+        };
+        if style == Style::Reserialised && !self.manner.rewrite {
+            return Ok(Err(
+                "the repair is not an edit of the text (an alias, an explicit key, or too many edits): \
+                           --rewrite writes the document anew, without its comments"
+                    .to_owned(),
+            ));
+        }
+        let asked = Asked {
+            document,
+            patched: Some(&next.value),
+            neighbours: &self.neighbours,
+            companions: &proposal.companions,
+            release: config.verifier.kubernetes,
+        };
+        if let Some(refusal) = self.refusal(piece, &text, asked)? {
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(Written { text, style, document: next }))
+    }
+
+    /// Notes an applied repair.
+    fn take(
+        &mut self,
+        policy: PolicyId,
+        document: &Document,
+        proposal: Proposal,
+        written: &Written,
+        repaired: &mut Repaired,
+    ) {
+        repaired.repairs.push(Repair {
+            object: self.number,
+            policy,
+            subject: self.subject(document),
+            cautions: proposal.cautions,
+            is_reserialised: written.style == Style::Reserialised,
+            // A patch that was applied has an inverse, unless that is larger than a patch may be.
+            inverse: inverse(&document.value, &proposal.patch).ok(),
+            has_companion: !proposal.companions.is_empty(),
+        });
+        for companion in proposal.companions {
+            self.add_neighbour(&companion);
+            if !repaired.companions.contains(&companion) {
+                repaired.companions.push(companion);
+            }
+        }
+    }
+
+    /// Notes what is left. A violation that the repair of another policy cleared later is not. Policies with one reason are
+    /// named together.
+    fn settle(&self, document: &Document, left: BTreeMap<PolicyId, String>, repaired: &mut Repaired) {
+        let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+        let mut left = left;
+        for policy in self.manner.selected {
+            let Some(reason) = left.remove(policy) else { continue };
+            if self.violation(document, *policy).is_none() {
+                continue;
+            }
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, policies)) => policies.push(policy.as_str()),
+                None => reasons.push((reason.clone(), vec![policy.as_str()])),
+            }
+            repaired.left += 1;
+            repaired.outcomes.insert((self.number, *policy), Outcome::Left(reason));
+        }
+        let subject = self.subject(document);
+        let line = |(reason, policies): &(String, Vec<&str>)| {
+            format!("{subject}: {}: {reason}", policies.join(", "))
+        };
+        repaired.reasons.extend(reasons.iter().map(line));
     }
 
     /// Why the server refuses a repair, if there is a server and it does. `before` and `after`: the text around it.
@@ -189,15 +218,17 @@ impl ObjectRepair<'_> {
         }
     }
 
-    fn subject(&self, document: &Document, policy: PolicyId) -> String {
+    fn subject(&self, document: &Document) -> String {
         let identity = &document.identity;
         let name = if identity.name.is_empty() { "(unnamed)" } else { &identity.name };
-        format!("{}:{}: {} {name}: {policy}", self.file.path, self.place.lines + 1, identity.kind)
+        format!("{}:{}: {} {name}", self.file.path, self.place.lines + 1, identity.kind)
     }
 }
 
-/// The object at `place` in the new text of its document.
-fn object_in(piece: &str, place: &Place, limits: &Limits) -> Option<Document> {
-    let whole = Document::parse(piece, limits).ok()?;
-    whole.flatten().into_iter().find(|(pointer, _)| *pointer == place.pointer).map(|(_, object)| object)
+fn rejection(fault: Fault, errors: &[String]) -> String {
+    let why = errors.first().map_or("a gate rejected it", String::as_str);
+    match fault {
+        Fault::Document => format!("the document is invalid before any repair: {why}"),
+        _ => format!("no patch passes the gates: {why}"),
+    }
 }

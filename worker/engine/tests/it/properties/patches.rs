@@ -3,6 +3,7 @@
 use domain::patch::{Op, Patch};
 use domain::pointer::Pointer;
 use domain::testing::{Inputs, property};
+use engine::inverse::inverse;
 use engine::verify::apply;
 use serde_json::{Value, json};
 
@@ -97,6 +98,32 @@ fn patches_made_to_hurt_are_bounded() {
 
 /// Nodes and bytes that an applied patch may leave at most, in a document that was small.
 const MOST: usize = 9 << 20;
+
+#[test]
+fn a_patch_and_its_inverse_leave_the_document_as_it_was() {
+    let inputs = (domain::testing::json(), made(120, patch));
+    property("patch-inverse", Inputs { usual: 1500, share: 8 }, &inputs, |(document, patch)| {
+        is_undone(&document, &patch);
+    });
+    let document = json!({"a": {"a": ["0123456789"], "b": 1}, "l": [0, [1], {"a": []}], "-": {"0": {}}});
+    property("patch-inverse-evil", Inputs { usual: 300, share: 4 }, &made(400, evil), |patch| {
+        is_undone(&document, &patch);
+    });
+}
+
+fn is_undone(document: &Value, patch: &Patch) {
+    let Ok(patched) = apply(document, patch) else {
+        assert!(inverse(document, patch).is_err(), "{}", patch.to_json());
+        return;
+    };
+    match inverse(document, patch) {
+        Ok(back) => {
+            assert_eq!(apply(&patched, &back).as_ref(), Ok(document), "{}", patch.to_json());
+            assert_eq!(oracle::apply(&patched, &back).as_ref(), Some(document), "{}", patch.to_json());
+        }
+        Err(error) => assert!(error.reason.starts_with("the document would become"), "{error}"),
+    }
+}
 
 fn agrees(document: &Value, patch: &Patch) {
     let original = document.clone();

@@ -1,18 +1,17 @@
-//! `worker verify --detections FILE --patches FILE`: verifies every patch by the gates.
+//! The patches of records: `worker verify --detections FILE --patches FILE`.
 //!
-//! Patches are joined by id; of several with one id the last counts. With `--control-plane` or `--kubeconfig` an API server
-//! is the schema gate. Exit 0: all are accepted. 1: some are rejected.
+//! Patches are joined by id; of several with one id the last counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
 use api_server::Definitions;
-use clap::ValueEnum;
+use cli_support::failure::WithHint as _;
 use cli_support::{Exit, output};
-use domain::config::{Documents, GateProfile, RunConfig};
+use domain::config::{Documents, RunConfig};
 use domain::ids::DocumentHash;
 use domain::outcome::{Fault, Gate, Proposal};
 use domain::patch::Patch;
@@ -24,85 +23,75 @@ use engine::verify::{Candidate, examine};
 use results::input::json::Elements;
 use serde_json::Value;
 
-use super::propose::{Form, Rows};
-use super::settings::Settings;
+use super::rows::Rows;
 use super::verdicts::{Examined, Judged, Proposed, Verdicts};
+use crate::commands::detect::counted;
 use crate::server_gate::{ServerArgs, ServerGate};
 use crate::server_judge::definitions;
 use crate::verifier::verify;
 use corpus::{Source, read};
 
-/// Arguments of `worker verify`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Published detections (JSON, JSON lines, Parquet, plain or gz)
-    #[arg(long, value_name = "FILE")]
-    detections: PathBuf,
-    /// Patches for them (JSON or JSON lines, plain or gz)
-    #[arg(long, value_name = "FILE")]
-    patches: String,
-    /// Where the whole documents lie; they are verified instead of the records' own
-    #[arg(long, value_name = "PATH")]
-    manifests: Option<PathBuf>,
-    /// Which gates to use [default: as configured, strict]
-    #[arg(long, value_enum, value_name = "PROFILE")]
-    gates: Option<Profile>,
-    /// Disable a gate (may be repeated)
-    #[arg(long, value_name = "GATE", value_delimiter = ',', value_parser = gate)]
-    disable_gate: Vec<Gate>,
-    /// How verdicts are written to stdout
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Form,
-    #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    settings: Settings,
+/// Where the records and their patches are.
+pub(super) struct Files<'a> {
+    pub(super) detections: &'a Path,
+    pub(super) patches: &'a str,
+    pub(super) manifests: Option<PathBuf>,
 }
 
-/// Which gates to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Profile {
-    /// The last published gates with their defects fixed
-    Strict,
-    /// The gates of the published runs
-    Published,
-}
-
-fn gate(text: &str) -> Result<Gate, String> {
-    let known = || Gate::ALL.iter().filter(|gate| **gate != Gate::Apply);
-    known().copied().find(|gate| gate.as_str() == text).ok_or_else(|| {
-        let known: Vec<&str> = known().map(|gate| gate.as_str()).collect();
-        format!("unknown gate; these can be disabled: {}", known.join(", "))
-    })
-}
-
-/// Verifies and prints the verdicts.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut config = args.settings.load()?;
-    match args.gates {
-        Some(Profile::Strict) => config.verifier.gates = GateProfile::Strict,
-        Some(Profile::Published) => config.verifier.gates = GateProfile::Published,
-        None => {}
-    }
-    config.verifier.disabled_gates.extend(&args.disable_gate);
-    if args.manifests.is_some() {
+/// Verifies every patch and writes the verdicts.
+pub(super) fn run(
+    files: Files<'_>,
+    server: &ServerArgs,
+    out: Rows,
+    mut config: RunConfig,
+) -> anyhow::Result<Exit> {
+    if files.manifests.is_some() {
         config.documents = Documents::Manifest;
     }
-    let patches = patches(&args.patches, &config)?;
-    let source = Source { corpus: args.detections.clone(), manifests: args.manifests.clone() };
-    let gate = args.server.source().map(|server| open(&server, &source, &config)).transpose()?;
+    let Entries { patches, without_id } = patches(files.patches, &config)?;
+    let source = Source { corpus: files.detections.to_owned(), manifests: files.manifests };
+    let gate = server.source().map(|server| open(&server, &source, &config)).transpose()?;
     if gate.is_some() {
         // The server is the schema gate.
         config.verifier.disabled_gates.insert(Gate::Schema);
     }
     let mut verifier = Verifier { config: &config, start: Instant::now(), last: None };
-    let mut verdicts = Verdicts::begin(Rows::begin(args.output), gate);
+    let mut verdicts = Verdicts::begin(out, gate, config.verifier.gates);
+    let mut open: HashSet<&str> = patches.keys().map(String::as_str).collect();
     read::<anyhow::Error>(&source, &config, &mut |record, source| {
         let entry = patches.get(record.id.as_str());
+        open.remove(record.id.as_str());
         let judged = verifier.verify(&record, &source, entry);
         verdicts.push(&record, &source.text, entry.and_then(|entry| entry.as_ref().ok()), judged)
     })?;
-    verdicts.end()
+    let exit = verdicts.end()?;
+    all_taken(files.patches, open, without_id)?;
+    Ok(exit)
+}
+
+/// Most ids that a message names.
+const NAMED: usize = 10;
+
+/// Fails where patches have no record: they were judged by nothing.
+fn all_taken(path: &str, open: HashSet<&str>, without_id: u64) -> anyhow::Result<()> {
+    let mut ids: Vec<&str> = open.into_iter().collect();
+    ids.sort_unstable();
+    let mut what = Vec::new();
+    if !ids.is_empty() {
+        let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = ids.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        what.push(format!("no record has the id of {}: {named}{more}", counted(ids.len() as u64, "patch")));
+    }
+    if without_id > 0 {
+        let entries = if without_id == 1 { "entry has" } else { "entries have" };
+        what.push(format!("{without_id} {entries} no id"));
+    }
+    if what.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow::anyhow!("{path}: {}", what.join("; ")))
+        .hint("each patch needs the id of a record of --detections; `worker verify --patch PATCH FILE` judges one without")
 }
 
 /// Connects to a server; a control plane is prepared with the definitions of the corpus.
@@ -118,10 +107,18 @@ fn open(server: &api_server::Source, source: &Source, config: &RunConfig) -> any
 /// What a file of patches holds for a record: its patch, or why its entry cannot be read.
 type Entry = Result<Arc<Proposed>, String>;
 
+/// What a file of patches holds.
+struct Entries {
+    patches: HashMap<String, Entry>,
+    /// Entries that name no record.
+    without_id: u64,
+}
+
 /// Every patch by its record's id, as JSON text. A row without a patch of its own shares that of an earlier row, which it
 /// names in `same_as`.
-fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Entry>> {
+fn patches(path: &str, config: &RunConfig) -> anyhow::Result<Entries> {
     let mut found: HashMap<String, Entry> = HashMap::new();
+    let mut without_id = 0;
     let mut elements = Elements::open(path, &config.limits)
         .with_context(|| format!("cannot read the patches {}", Path::new(path).display()))?
         .of_patches();
@@ -142,13 +139,14 @@ fn patches(path: &str, config: &RunConfig) -> anyhow::Result<HashMap<String, Ent
             Err(malformed) => {
                 let message = format!("{path}: {}", malformed.message);
                 output::say(&message);
-                if let Some(id) = malformed.id {
-                    found.insert(id, Err(message));
+                match malformed.id {
+                    Some(id) => drop(found.insert(id, Err(message))),
+                    None => without_id += 1,
                 }
             }
         }
     }
-    Ok(found)
+    Ok(Entries { patches: found, without_id })
 }
 
 /// Verifies record after record; consecutive records of one document share its examination.
@@ -167,7 +165,7 @@ impl Verifier<'_> {
         let proposed = match entry {
             Some(Ok(proposed)) => proposed,
             Some(Err(unreadable)) => return Judged::failed(Fault::Proposer, unreadable.clone()),
-            None => return Judged::failed(Fault::Proposer, "no patch for this record".to_owned()),
+            None => return Judged::without_patch(),
         };
         let patch = match Patch::from_json(&proposed.patch) {
             Ok(patch) => patch,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cli_support::{Exit, output};
 use domain::api_server::KubernetesRelease;
 use domain::api_server::ServerIdentity;
+use domain::config::GateProfile;
 use domain::outcome::{Fault, Gate, Gates, Status, Verdict};
 use domain::policy::PolicyName;
 use domain::record::{Neighbours, Record};
@@ -15,7 +16,7 @@ use engine::verify::{Before, Verification};
 use engine::yaml::to_yaml;
 use serde_json::{Value, json};
 
-use super::propose::Rows;
+use super::rows::Rows;
 use crate::repair::verdicts;
 use crate::server_gate::{Asked, ServerGate, ServerOpinion};
 
@@ -36,8 +37,11 @@ pub(super) struct Verdicts {
     gate: Option<ServerGate>,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
+    gates: GateProfile,
     accepted: u64,
     rejected: u64,
+    /// Of the rejected, the records without a patch.
+    without_patch: u64,
     faults: Vec<(Fault, u64)>,
 }
 
@@ -59,9 +63,19 @@ pub(super) struct Examined {
 }
 
 impl Verdicts {
-    pub(super) fn begin(out: Rows, gate: Option<ServerGate>) -> Self {
+    pub(super) fn begin(out: Rows, gate: Option<ServerGate>, gates: GateProfile) -> Self {
         let faults = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
-        Self { out, gate, waiting: Vec::new(), waiting_bytes: 0, accepted: 0, rejected: 0, faults }
+        Self {
+            out,
+            gate,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            gates,
+            accepted: 0,
+            rejected: 0,
+            without_patch: 0,
+            faults,
+        }
     }
 
     /// Takes the verdict on one record.
@@ -99,13 +113,16 @@ impl Verdicts {
             } else {
                 self.rejected += 1;
                 let fault = row.judged.fault;
-                self.faults
-                    .iter_mut()
-                    .filter(|(known, _)| *known == fault)
-                    .for_each(|(_, count)| *count += 1);
+                if row.judged.is_without_patch {
+                    self.without_patch += 1;
+                } else {
+                    let same = self.faults.iter_mut().filter(|(known, _)| *known == fault);
+                    same.for_each(|(_, count)| *count += 1);
+                }
             }
             let server = self.gate.as_ref().map(|gate| gate.identity().version());
-            self.out.push(&row.judged.row(&row.id, &row.policy, server))?;
+            let verdict = row.judged.line(&row.id, &row.policy);
+            self.out.push(&verdict, || row.judged.row(&row.id, &row.policy, server, self.gates))?;
         }
         Ok(())
     }
@@ -114,12 +131,15 @@ impl Verdicts {
     pub(super) fn end(mut self) -> anyhow::Result<Exit> {
         self.flush()?;
         self.out.end()?;
-        let faults: Vec<String> = self
+        let mut faults: Vec<String> = self
             .faults
             .iter()
             .filter(|(_, count)| *count > 0)
             .map(|(fault, count)| format!("{count} by fault of the {fault}"))
             .collect();
+        if self.without_patch > 0 {
+            faults.push(format!("{} had no patch", self.without_patch));
+        }
         let by_fault = if faults.is_empty() { String::new() } else { format!(" ({})", faults.join(", ")) };
         output::say(&format!("{} accepted, {} rejected{by_fault}", self.accepted, self.rejected));
         Ok(Exit::found(self.rejected > 0))
@@ -174,9 +194,16 @@ pub(super) struct Judged {
     patched_yaml: Option<String>,
     ms: f64,
     server: Option<ServerOpinion>,
+    is_without_patch: bool,
 }
 
 impl Judged {
+    /// The record has no patch.
+    pub(super) fn without_patch() -> Self {
+        let judged = Self::failed(Fault::Proposer, "no patch for this record".to_owned());
+        Self { is_without_patch: true, ..judged }
+    }
+
     pub(super) fn failed(fault: Fault, error: String) -> Self {
         Self {
             status: Status::Error,
@@ -190,6 +217,7 @@ impl Judged {
             patched_yaml: None,
             ms: 0.0,
             server: None,
+            is_without_patch: false,
         }
     }
 
@@ -207,6 +235,7 @@ impl Judged {
             patched: verification.patched,
             ms,
             server: None,
+            is_without_patch: false,
         }
     }
 
@@ -226,14 +255,28 @@ impl Judged {
         self.server = Some(opinion);
     }
 
-    /// The published columns, and further ones. `server`: the version of the server that is asked.
-    fn row(&self, id: &str, policy: &PolicyName, server: Option<&str>) -> Value {
+    /// The verdict for people.
+    fn line(&self, id: &str, policy: &PolicyName) -> String {
+        let policy = policy.as_str();
+        if self.status == Status::Accepted {
+            return format!("{id}  accepted  {policy}");
+        }
+        let why =
+            if self.is_without_patch { String::new() } else { format!(", by fault of the {}", self.fault) };
+        let errors: Vec<String> = self.errors.iter().map(|error| format!("\n    {error}")).collect();
+        format!("{id}  {}  {policy}{why}{}", self.status, errors.concat())
+    }
+
+    /// The published columns, and further ones. `server`: the version of the server that is asked; `gates`: those that
+    /// judged.
+    fn row(&self, id: &str, policy: &PolicyName, server: Option<&str>, gates: GateProfile) -> Value {
         let applied = self.gates.apply.verdict == Verdict::Passed;
-        // The published files have no "not run": after a patch that does not apply, all gates but the rescan are false.
+        // In published files, which have no "not run", the rescan of a patch that does not apply is true.
+        let rescan = |gate: Gate| gate == Gate::Rescan && gates == GateProfile::Published;
         let ok = |gate: Gate| match self.gates.of(gate).verdict {
             Verdict::Passed => true,
             Verdict::Failed => false,
-            Verdict::NotRun => applied || gate == Gate::Rescan,
+            Verdict::NotRun => applied || (rescan(gate) && self.examined.is_some()),
         };
         #[expect(clippy::cast_possible_truncation, reason = "whole ms, as published")]
         let latency_ms = self.ms.round() as i64;
