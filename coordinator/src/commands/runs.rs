@@ -227,7 +227,8 @@ fn age(ms: u64) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+/// Formats a size in its largest unit.
+pub(super) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {

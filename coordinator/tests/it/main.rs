@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod batches;
+mod bundle;
 mod cli;
 mod command;
 #[cfg(all(debug_assertions, unix))]
