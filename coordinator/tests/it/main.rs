@@ -23,6 +23,7 @@ mod keys;
 mod layout;
 mod life;
 mod limits;
+mod live;
 mod llm_stream;
 mod model;
 mod older_release;
