@@ -96,6 +96,20 @@ enum Command {
     /// Each file may be plain or .gz. Rows follow the detections; patches and verdicts are joined by id. `analysis`
     /// treats the result like any other run.
     Import(commands::import::Args),
+    /// Write a finished run as one archive that others can replay
+    ///
+    /// It holds documents, configuration, versions, recorded answers of the model and verdicts of the API server, outcomes and
+    /// their fingerprint. The run is repeated from what was recorded before anything is written, so that what it used is
+    /// known and the archive is known to replay. Give the configuration (--config, --set) that the run was given: the key
+    /// of an answer depends on the URL that was called. Exit code 0: written; 1: written, and its replay differs from the
+    /// run as printed; 2: it failed.
+    Bundle(commands::bundle::write::Args),
+    /// Repeat the run of an archive without network, and compare the outcomes
+    ///
+    /// No model, API server or scanner is asked: answers and verdicts are those in the archive. Data goes to stdout,
+    /// messages to stderr. Exit code 0: same fingerprint; 1: it differs, and the records and causes are printed; 2: it
+    /// cannot be replayed.
+    Replay(commands::bundle::replay::Args),
     /// Show the configuration in force
     Config(commands::config::Args),
     /// Print the completion script for a shell
@@ -135,6 +149,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Probe(args) => commands::models::probe::run(&args, quiet),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Import(args) => commands::import::run(&args),
+        Command::Bundle(args) => commands::bundle::write::run(&args, quiet),
+        Command::Replay(args) => commands::bundle::replay::run(&args, quiet),
         Command::Config(args) => commands::config::run(&args),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     }

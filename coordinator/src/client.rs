@@ -1,17 +1,20 @@
 //! Client of the `Runs` service: submits a corpus, follows a run.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use cli_support::failure::WithHint as _;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use domain::config::RunConfig;
 use domain::ids::{RunId, WorkerName};
 use domain::record::{Record, Slice, SourceDocument};
 use proto::channel::{Access, Connection, CoordinatorAddress, connect, plain_text_warning, runs_client};
 use proto::convert::{FRAME_BYTES, RunStatus, StoredRun, WorkerStatus, config_to_wire, frames};
+use proto::status::ErrorReason;
 use proto::v1;
 use proto::v1::runs_client::RunsClient;
 use proto::v1::submit_request::Message;
@@ -27,6 +30,46 @@ const FRAME_RECORDS: usize = 1000;
 pub struct Client {
     runs: RunsClient<Connection>,
     address: CoordinatorAddress,
+    /// Whether a coordinator that was reached before is waited for when it is away.
+    waits: bool,
+}
+
+/// Pause before the coordinator is asked again.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The connection to the coordinator is broken, or the coordinator ends: it may come back.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach the coordinator at {0}")]
+struct Lost(String);
+
+/// A coordinator that may be away: says once that it is, and once that it answers again.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    reached: bool,
+    is_lost: bool,
+}
+
+impl Patience {
+    /// Takes an answer: `None` where the coordinator is away and was reached before, after a pause.
+    pub(crate) async fn take<T>(&mut self, answer: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+        match answer {
+            Ok(value) => {
+                self.reached = true;
+                if std::mem::take(&mut self.is_lost) {
+                    cli_support::output::say("the coordinator answers again");
+                }
+                Ok(Some(value))
+            }
+            Err(error) if self.reached && error.is::<Lost>() => {
+                if !std::mem::replace(&mut self.is_lost, true) {
+                    cli_support::output::say(&format!("{error}; waiting for it, Ctrl-C ends that"));
+                }
+                tokio::time::sleep(RECONNECT_PAUSE).await;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A run to submit.
@@ -47,7 +90,7 @@ pub type Reader<S> =
 impl Client {
     /// A client of the coordinator at `address`; connects at the first call.
     pub fn new(address: CoordinatorAddress) -> Self {
-        Self { runs: runs_client(connect(&address)), address }
+        Self { runs: runs_client(connect(&address)), address, waits: false }
     }
 
     /// A client of the coordinator at `url`, which warns where that is plain text.
@@ -56,7 +99,7 @@ impl Client {
         if address.is_plain_text() {
             cli_support::output::say(&plain_text_warning(&address));
         }
-        Ok(Self::new(address))
+        Ok(Self { waits: true, ..Self::new(address) })
     }
 
     /// Sends the corpus that `read` produces. Returns the run's status, whether the run existed, and the result of `read`.
@@ -139,32 +182,52 @@ impl Client {
         answer.map(drop).map_err(|status| self.failed(&status))
     }
 
-    /// Follows a run to its end; calls `each` with every status on the way.
+    /// Follows a run to its end; calls `each` with every status on the way. A coordinator at a URL that was reached before is
+    /// waited for when it is away.
     pub async fn follow(
         &mut self,
         run_id: &RunId,
         mut each: impl FnMut(&RunStatus),
     ) -> anyhow::Result<RunStatus> {
-        let answer = self.runs.watch(v1::WatchRequest { run_id: run_id.to_string() }).await;
-        let mut states = answer.map_err(|status| self.failed(&status))?.into_inner();
-        while let Some(state) = states.next().await {
-            let run = RunStatus::try_from(state.map_err(|status| self.failed(&status))?)?;
-            each(&run);
-            if run.state.has_ended() {
-                return Ok(run);
+        let mut patience = Patience::default();
+        loop {
+            let watched = self.watch(run_id).await;
+            let Some(mut states) = (if self.waits { patience.take(watched).await? } else { Some(watched?) })
+            else {
+                continue;
+            };
+            loop {
+                let next = match states.next().await {
+                    Some(Ok(state)) => Ok(RunStatus::try_from(state)?),
+                    Some(Err(status)) => Err(self.failed(&status)),
+                    None => Err(anyhow::Error::from(Lost(self.address.to_string()))
+                        .context(format!("the coordinator ended before run {run_id} did"))),
+                };
+                let next = if self.waits { patience.take(next).await? } else { Some(next?) };
+                let Some(run) = next else { break };
+                each(&run);
+                if run.state.has_ended() {
+                    return Ok(run);
+                }
             }
         }
-        anyhow::bail!("the coordinator at {} ended before run {run_id} did", self.address)
+    }
+
+    async fn watch(&mut self, run_id: &RunId) -> anyhow::Result<Streaming<v1::RunStatus>> {
+        let answer = self.runs.watch(v1::WatchRequest { run_id: run_id.to_string() }).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.failed(&status))
     }
 
     fn failed(&self, status: &Status) -> anyhow::Error {
         let error = anyhow::anyhow!("{}", proto::status::explained(status));
-        if proto::status::ErrorReason::of(status).is_some() {
-            return error;
+        let lost = || Lost(self.address.to_string());
+        match proto::status::ErrorReason::of(status) {
+            Some(ErrorReason::Draining) => return error.context(lost()),
+            Some(_) => return error,
+            // Not an error of the coordinator: the connection is broken.
+            None => {}
         }
-        // Not an error of the coordinator: the connection is broken.
-        let unreachable: anyhow::Result<()> =
-            Err(error.context(format!("cannot reach the coordinator at {}", self.address)));
+        let unreachable: anyhow::Result<()> = Err(error.context(lost()));
         match unreachable.hint("is it running? start it with `coordinator serve`, and check the address") {
             Err(error) => error,
             Ok(()) => anyhow::anyhow!("cannot reach the coordinator at {}", self.address),

@@ -19,8 +19,10 @@ use worker::session::{self, Options, SessionError, Stage, Summary};
 
 use crate::client::Reader;
 
+pub use worker::preview::NOT_RECORDED;
 pub use worker::preview::estimate::Estimate;
 pub use worker::preview::questions::FirstQuestion;
+pub use worker::preview::secrets::holds_secrets;
 pub use worker::programs::{self, Proposers};
 pub use worker::server_judge::{JudgeServer, ServerArgs, ServerJudge, Unreachable};
 pub use worker::session::Tool;

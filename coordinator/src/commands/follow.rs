@@ -108,7 +108,7 @@ fn goes_on_again(status: &RunStatus) -> &'static str {
     if status.judge.is_some() { "it goes on" } else { "calls are answered again" }
 }
 
-fn standing(status: &RunStatus) -> Standing {
+pub(super) fn standing(status: &RunStatus) -> Standing {
     let tally = &status.tally;
     Standing {
         done: tally.records,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) mod answers;
+pub(crate) mod bundle;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;

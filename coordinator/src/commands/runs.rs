@@ -15,7 +15,7 @@ use super::block_on;
 use crate::client::Client;
 use crate::clock::unix_ms;
 use crate::maintenance::retention::{Rules, select};
-use crate::maintenance::run_dirs::RunDirs;
+use crate::maintenance::run_dirs::{INTERRUPTED, RunDirs};
 
 /// Lists and removes the runs of a coordinator, or of a folder.
 #[derive(Debug, clap::Args)]
@@ -126,6 +126,17 @@ impl RunSource {
         }
     }
 
+    /// State of a run in a word. One that has not ended and that no coordinator works on is interrupted; what a coordinator
+    /// serves, it works on.
+    fn state_of(&self, run: &StoredRun) -> &'static str {
+        match self {
+            Self::Folders(folders) if !run.state.has_ended() && !folders.is_worked_on(&run.run_id) => {
+                INTERRUPTED
+            }
+            _ => run.state.as_str(),
+        }
+    }
+
     async fn remove(&mut self, run: &StoredRun) -> anyhow::Result<()> {
         match self {
             Self::Served(client) => client.remove(&run.run_id).await,
@@ -138,8 +149,10 @@ impl RunSource {
 }
 
 async fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let runs = RunSource::at(&args.reach)?.inventory().await?;
-    print(&runs.iter().map(|run| (run, "")).collect::<Vec<_>>(), args.output)
+    let mut source = RunSource::at(&args.reach)?;
+    let runs = source.inventory().await?;
+    let shown = runs.iter().map(|run| Shown { run, state: source.state_of(run), done: "" });
+    print(&shown.collect::<Vec<_>>(), args.output)
 }
 
 async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
@@ -156,12 +169,13 @@ async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     let mut source = RunSource::at(&args.reach)?;
     let runs = source.inventory().await?;
     let selected = select(&runs, &rules, unix_ms());
-    let mut shown: Vec<(&StoredRun, &str)> = Vec::new();
+    let mut shown = Vec::new();
     for run in runs.iter().filter(|run| selected.contains(&run.run_id)) {
         if args.yes {
             source.remove(run).await?;
         }
-        shown.push((run, if args.yes { "removed" } else { "would be removed" }));
+        let done = if args.yes { "removed" } else { "would be removed" };
+        shown.push(Shown { run, state: run.state.as_str(), done });
     }
     print(&shown, args.output)?;
     if !args.yes && !shown.is_empty() {
@@ -170,17 +184,25 @@ async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(runs: &[(&StoredRun, &str)], format: Format) -> anyhow::Result<()> {
+/// A run as it is listed.
+struct Shown<'r> {
+    run: &'r StoredRun,
+    state: &'static str,
+    /// What was done with it.
+    done: &'static str,
+}
+
+fn print(runs: &[Shown<'_>], format: Format) -> anyhow::Result<()> {
     let now = unix_ms();
     output::print(&match format {
         Format::Text => table(runs, now).text(output::stdout_width()),
         Format::Csv => table(runs, now).csv(),
-        Format::Json => output::json(&runs.iter().map(|(run, done)| value(run, done)).collect()),
+        Format::Json => output::json(&runs.iter().map(value).collect()),
     })?;
     Ok(())
 }
 
-fn table(runs: &[(&StoredRun, &str)], now_ms: u64) -> Table {
+fn table(runs: &[Shown<'_>], now_ms: u64) -> Table {
     let mut table = Table::new([
         ("run", Align::Left),
         ("state", Align::Left),
@@ -190,10 +212,10 @@ fn table(runs: &[(&StoredRun, &str)], now_ms: u64) -> Table {
         ("results", Align::Left),
         ("", Align::Left),
     ]);
-    for (run, done) in runs {
+    for Shown { run, state, done } in runs {
         table.push([
             run.run_id.to_string(),
-            run.state.as_str().to_owned(),
+            (*state).to_owned(),
             run.records.to_string(),
             age(now_ms.saturating_sub(run.created_at_ms)),
             size(run.bytes),
@@ -204,16 +226,17 @@ fn table(runs: &[(&StoredRun, &str)], now_ms: u64) -> Table {
     table
 }
 
-fn value(run: &StoredRun, done: &str) -> Value {
+fn value(shown: &Shown<'_>) -> Value {
+    let Shown { run, state, done } = shown;
     let created = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(run.created_at_ms));
     json!({
         "run_id": run.run_id.as_str(),
-        "state": run.state.as_str(),
+        "state": state,
         "records": run.records,
         "created_at": created.to_string(),
         "bytes": run.bytes,
         "path": run.results,
-        "removed": done == "removed",
+        "removed": *done == "removed",
     })
 }
 
@@ -227,7 +250,8 @@ fn age(ms: u64) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+/// Formats a size in its largest unit.
+pub(super) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {

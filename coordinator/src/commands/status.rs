@@ -11,7 +11,7 @@ use proto::convert::{LlmStatus, RunStatus, WorkerStatus};
 use serde_json::{Value, json};
 
 use super::{block_on, follow::follow};
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::view::{judge_line, status_table};
 
 /// Interval between two frames of the live view.
@@ -20,7 +20,7 @@ const FRAME: Duration = Duration::from_millis(500);
 /// Shows all runs of a coordinator, or one.
 ///
 /// With --watch it shows them until they have ended: a live table on a terminal, elsewhere a line for each change (with
-/// --output json a JSON object a line).
+/// --output json a JSON object a line). A coordinator that is away meanwhile is waited for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Show this run only
@@ -52,10 +52,16 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
                 show(args, &[ended], &[])
             }
             (None, true, _) => {
-                while query(args, &mut client).await?.iter().any(|run| !run.state.has_ended()) {
+                let mut patience = Patience::default();
+                loop {
+                    let runs = query(args, &mut client).await;
+                    if let Some(runs) = patience.take(runs).await?
+                        && runs.iter().all(|run| run.state.has_ended())
+                    {
+                        return show(args, &runs, &[]);
+                    }
                     tokio::time::sleep(FRAME).await;
                 }
-                show(args, &query(args, &mut client).await?, &[])
             }
             (_, false, _) => show(args, &query(args, &mut client).await?, &client.workers().await?),
         }
@@ -82,10 +88,14 @@ fn show(args: &Args, runs: &[RunStatus], workers: &[WorkerStatus]) -> anyhow::Re
 
 /// The live view, redrawn in place until every run has ended or the command is interrupted.
 async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
-    let mut drawn = 0;
+    let (mut drawn, mut patience) = (0, Patience::default());
     loop {
-        let runs = query(args, client).await?;
-        let view = status_table::render(&runs, &client.workers().await?, output::stdout_width());
+        let Some((runs, workers)) = patience.take(everything(args, client).await).await? else {
+            // What was said of it stands below the table.
+            drawn = 0;
+            continue;
+        };
+        let view = status_table::render(&runs, &workers, output::stdout_width());
         output::redraw(drawn, &view)?;
         drawn = view.lines().count();
         if !runs.is_empty() && runs.iter().all(|run| run.state.has_ended()) {
@@ -95,11 +105,15 @@ async fn watch(args: &Args, client: &mut Client) -> anyhow::Result<()> {
     }
 }
 
+async fn everything(args: &Args, client: &mut Client) -> anyhow::Result<(Vec<RunStatus>, Vec<WorkerStatus>)> {
+    Ok((query(args, client).await?, client.workers().await?))
+}
+
 /// A JSON object for each run that changed, a line each, until every run has ended.
 async fn lines(args: &Args, client: &mut Client) -> anyhow::Result<()> {
-    let mut printed: BTreeMap<RunId, Value> = BTreeMap::new();
+    let (mut printed, mut patience) = (BTreeMap::<RunId, Value>::new(), Patience::default());
     loop {
-        let runs = query(args, client).await?;
+        let Some(runs) = patience.take(query(args, client).await).await? else { continue };
         for run in &runs {
             let now = value(run);
             if printed.get(&run.run_id) != Some(&now) {

@@ -13,8 +13,11 @@ use results::run_file::RunFile;
 use results::store::Store;
 
 use crate::ledger::SqliteLedger;
-use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, StateFolder};
+use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, StateFolder, is_taken};
 use crate::run::removal::{REMOVING, RunStorage, remove_folder, size};
+
+/// State of a run that has not ended and that no coordinator works on.
+pub(crate) const INTERRUPTED: &str = "interrupted";
 
 /// A folder with runs.
 #[derive(Debug)]
@@ -58,6 +61,15 @@ impl RunDirs {
         }
         stored.sort_by(|a, b| (a.created_at_ms, &a.run_id).cmp(&(b.created_at_ms, &b.run_id)));
         Ok(stored)
+    }
+
+    /// Whether a coordinator works on a run that has not ended.
+    pub(crate) fn is_worked_on(&self, run_id: &RunId) -> bool {
+        is_taken(&if self.served {
+            self.folder.clone()
+        } else {
+            self.folder.join(run_id.as_str()).join(RUN_STATE)
+        })
     }
 
     /// Removes a run that has ended. Fails while a coordinator uses the folder.

@@ -1,5 +1,10 @@
 //! Metrics and health of the coordinator.
 
+use std::collections::BTreeMap;
+
+use domain::config::SpendConfig;
+use domain::ids::RunId;
+
 use super::Coordinator;
 use crate::metrics::Depths;
 
@@ -15,6 +20,12 @@ impl Coordinator {
             Some(trouble) => Err(trouble),
             None => Ok(()),
         }
+    }
+
+    /// What each run that has not ended may spend.
+    pub(crate) fn spend_bounds(&self) -> BTreeMap<RunId, SpendConfig> {
+        let scheduler = self.scheduler();
+        scheduler.active.iter().map(|(run_id, run)| (run_id.clone(), run.plan.config.spend)).collect()
     }
 
     fn depths(&self) -> Depths {

@@ -1,25 +1,30 @@
-//! HTTP endpoints for metrics, health and the status page; read-only, for viewers.
+//! HTTP endpoints for metrics, health and the live page: who may read them, and who may do something by them.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
-use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::get;
+use axum::response::{IntoResponse as _, Response};
 use proto::secret::SharedSecret;
 
 use super::access::{AccessControl, bearer};
+use super::live;
 use super::roles::Role;
 use super::secrets::{FOLDER, hex, random};
-use super::status_page;
 use crate::run::Coordinator;
 
-/// Content security policy: the page loads nothing and cannot be framed.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// Content security policy: the page loads its own script, style and events, nothing else, and cannot be framed.
+static POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
+);
 
 /// Name of the cookie that stands for a viewer's token.
 const COOKIE_NAME: &str = "k8s-auto-fix-viewer";
@@ -53,23 +58,38 @@ impl PageAccess {
         Ok(format!("/?{LOGIN}{}", hex(secret.expose())))
     }
 
-    /// Lets a request pass, or answers it.
+    /// Lets a request pass, or answers it. What may change something needs the token of an operator in a header: a browser
+    /// sends no such header for another site, as it may send a cookie.
     #[expect(clippy::result_large_err, reason = "the answer is sent at once")]
-    fn admit(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<(), Response> {
+    fn admit(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<(), Response> {
         self.check_host(headers)?;
-        if path == "/healthz" {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        if path == "/healthz" && reads {
             return Ok(());
+        }
+        let needed = if reads { Role::Viewer } else { Role::Operator };
+        if !reads {
+            check_origin(headers)?;
         }
         if let Some(value) = headers.get(AUTHORIZATION) {
             let roles = bearer(value).map(|token| self.access.roles_of_token(token)).unwrap_or_default();
             return match roles {
-                roles if roles.allow(Role::Viewer) => Ok(()),
+                roles if roles.allow(needed) => Ok(()),
                 roles if roles.is_empty() => Err(self.unauthorized("the token is not known")),
                 roles => {
-                    let text = format!("this needs the role viewer; the caller has: {roles}\n");
+                    let text = format!("this needs the role {needed}; the caller has: {roles}\n");
                     Err((StatusCode::FORBIDDEN, text).into_response())
                 }
             };
+        }
+        if !reads {
+            return Err(self.unauthorized("the token of an operator was not sent"));
         }
         if cookie(headers) == Some(self.cookie) {
             return Ok(());
@@ -127,6 +147,19 @@ impl PageAccess {
     }
 }
 
+/// Refuses what another site's page sends.
+#[expect(clippy::result_large_err, reason = "the answer is sent at once")]
+fn check_origin(headers: &HeaderMap) -> Result<(), Response> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(HOST.as_str()).unwrap_or_default();
+    let is_own = |origin: &str| origin.split_once("://").is_some_and(|(_, from)| from == host);
+    let site = text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+    if site && text(ORIGIN.as_str()).is_none_or(is_own) {
+        return Ok(());
+    }
+    Err((StatusCode::FORBIDDEN, "another site's page may not do this\n").into_response())
+}
+
 /// The bytes of 32 hexadecimal digits.
 fn secret_of(code: &str) -> Option<SharedSecret> {
     let number = (code.len() == 2 * SharedSecret::BYTES).then(|| u128::from_str_radix(code, 16).ok())??;
@@ -143,30 +176,26 @@ fn cookie(headers: &HeaderMap) -> Option<SharedSecret> {
         .and_then(|(_, value)| secret_of(value))
 }
 
-/// Router of `/metrics`, `/healthz` and `/`.
+/// Router of `/metrics`, `/healthz` and the live page.
 pub(crate) fn router(coordinator: Arc<Coordinator>, page: Arc<PageAccess>) -> Router {
     let (counted, healthy) = (Arc::clone(&coordinator), Arc::clone(&coordinator));
     cli_support::http::router(move || counted.metrics_text(), move || healthy.health())
-        .route("/", get(move || show(Arc::clone(&coordinator))))
+        .merge(live::router(coordinator))
         .layer(from_fn(move |request: Request, next: Next| {
-            let admitted = page.admit(request.uri().path(), request.uri().query(), request.headers());
+            let uri = request.uri();
+            let admitted = page.admit(request.method(), uri.path(), uri.query(), request.headers());
             async move {
-                match admitted {
+                let mut answer = match admitted {
                     Ok(()) => next.run(request).await,
                     Err(answer) => answer,
-                }
+                };
+                let headers = answer.headers_mut();
+                headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+                headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+                answer
             }
         }))
-}
-
-async fn show(coordinator: Arc<Coordinator>) -> Response {
-    match coordinator.list().await {
-        Ok(list) => {
-            let html = status_page::render(&list, &coordinator.workers());
-            ([(CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response()
-        }
-        Err(refusal) => (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response(),
-    }
 }
 
 #[cfg(test)]
@@ -203,12 +232,51 @@ mod tests {
             line.split_whitespace().nth(1).unwrap().to_owned()
         };
         for (role, expected) in [(Role::Viewer, 200), (Role::Operator, 200), (Role::Worker, 403)] {
-            assert_eq!(status(page.admit("/metrics", None, &with(&token(role)))), expected, "{role}");
+            assert_eq!(
+                status(page.admit(&Method::GET, "/metrics", None, &with(&token(role)))),
+                expected,
+                "{role}"
+            );
         }
-        assert_eq!(status(page.admit("/", None, &with("0123456789abcdef"))), 401);
+        assert_eq!(status(page.admit(&Method::GET, "/", None, &with("0123456789abcdef"))), 401);
         let bare = headers("127.0.0.1:9090", None);
-        assert_eq!(status(page.admit("/", None, &bare)), 401);
-        assert_eq!(status(page.admit("/healthz", None, &bare)), 200);
+        assert_eq!(status(page.admit(&Method::GET, "/", None, &bare)), 401);
+        assert_eq!(status(page.admit(&Method::GET, "/healthz", None, &bare)), 200);
+    }
+
+    #[test]
+    fn only_the_token_of_an_operator_in_a_header_changes_something() {
+        let state = tempfile::tempdir().unwrap();
+        let page = page(state.path());
+        let token = |role| {
+            let line = std::fs::read_to_string(tokens::path(state.path(), role)).unwrap();
+            line.split_whitespace().nth(1).unwrap().to_owned()
+        };
+        let post = |headers: &HeaderMap| status(page.admit(&Method::POST, "/runs/r/cancel", None, headers));
+        let with = |role| headers("127.0.0.1:9090", Some((AUTHORIZATION, format!("Bearer {}", token(role)))));
+        for (role, expected) in [(Role::Viewer, 403), (Role::Operator, 200), (Role::Worker, 403)] {
+            assert_eq!(post(&with(role)), expected, "{role}");
+        }
+        assert_eq!(post(&headers("127.0.0.1:9090", None)), 401);
+        // The cookie of a viewer, which a browser sends by itself, is no proof.
+        let link = page.one_time_link().unwrap();
+        let answer = page.admit(&Method::GET, "/", link.strip_prefix("/?"), &headers("127.0.0.1", None));
+        let set = answer.unwrap_err().headers()[SET_COOKIE].to_str().unwrap().to_owned();
+        let pair = set.split(';').next().unwrap().to_owned();
+        assert_eq!(post(&headers("127.0.0.1:9090", Some((COOKIE, pair)))), 401);
+        // Another site's page, even with a token.
+        for (name, value, expected) in [
+            ("origin", "http://127.0.0.1:9090", 200),
+            ("origin", "https://evil.example.org", 403),
+            ("origin", "null", 403),
+            ("sec-fetch-site", "same-origin", 200),
+            ("sec-fetch-site", "cross-site", 403),
+        ] {
+            let mut sent = with(Role::Operator);
+            sent.insert(name, value.parse().unwrap());
+            assert_eq!(post(&sent), expected, "{name}: {value}");
+        }
+        assert_eq!(status(page.admit(&Method::POST, "/healthz", None, &headers("127.0.0.1", None))), 401);
     }
 
     #[test]
@@ -224,7 +292,11 @@ mod tests {
             ("127.0.0.1.example.org", 421),
             ("", 421),
         ] {
-            assert_eq!(status(page.admit("/healthz", None, &headers(host, None))), expected, "{host}");
+            assert_eq!(
+                status(page.admit(&Method::GET, "/healthz", None, &headers(host, None))),
+                expected,
+                "{host}"
+            );
         }
     }
 
@@ -233,21 +305,24 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let page = page(state.path());
         let bare = headers("127.0.0.1", None);
-        assert_eq!(status(page.admit("/", Some("login=00000000000000000000000000000000"), &bare)), 401);
+        assert_eq!(
+            status(page.admit(&Method::GET, "/", Some("login=00000000000000000000000000000000"), &bare)),
+            401
+        );
         let link = page.one_time_link().unwrap();
         let query = link.strip_prefix("/?").unwrap();
-        let answer = page.admit("/", Some(query), &bare).unwrap_err();
+        let answer = page.admit(&Method::GET, "/", Some(query), &bare).unwrap_err();
         assert_eq!(
             (answer.status(), answer.headers()[LOCATION].to_str().unwrap()),
             (StatusCode::SEE_OTHER, "/")
         );
         let set = answer.headers()[SET_COOKIE].to_str().unwrap();
         assert!(set.contains("; HttpOnly; SameSite=Strict"), "{set}");
-        assert_eq!(status(page.admit("/", Some(query), &bare)), 401, "it was used");
+        assert_eq!(status(page.admit(&Method::GET, "/", Some(query), &bare)), 401, "it was used");
         let pair = set.split(';').next().unwrap();
         let kept = headers("127.0.0.1", Some((COOKIE, format!("a=b; {pair}"))));
-        assert_eq!(status(page.admit("/metrics", None, &kept)), 200);
+        assert_eq!(status(page.admit(&Method::GET, "/metrics", None, &kept)), 200);
         let forged = headers("127.0.0.1", Some((COOKIE, format!("{COOKIE_NAME}={}", "0".repeat(32)))));
-        assert_eq!(status(page.admit("/metrics", None, &forged)), 401);
+        assert_eq!(status(page.admit(&Method::GET, "/metrics", None, &forged)), 401);
     }
 }

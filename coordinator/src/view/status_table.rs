@@ -104,6 +104,7 @@ fn remark(worker: &WorkerStatus) -> String {
     match (&worker.drained_because, worker.draining, worker.refused_parts) {
         (Some(reason), ..) => format!("draining: {reason}"),
         (None, true, _) => "draining".to_owned(),
+        (None, false, 0) if worker.leased == 0 => "idle".to_owned(),
         (None, false, 0) => String::new(),
         (None, false, parts) => format!("{parts} refused"),
     }

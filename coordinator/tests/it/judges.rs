@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use coordinator::client::{Client, Request};
 use coordinator::embedded::{CorpusArgs, JudgeServer, Machine, ServerJudge, Unreachable, Workers, reader};
+use coordinator::llm_gateway::response_cache::ResponseCache;
 use domain::api_server::SchemaDepth;
 use domain::api_server::{ServerCause, ServerClass, ServerIdentity, ServerVerdict};
 use domain::config::RunConfig;
@@ -23,7 +24,7 @@ use results::store::Store;
 
 use crate::fleet::{Held, TestWorker};
 use crate::process::PATIENCE;
-use crate::support::{Served, address, detections};
+use crate::support::{Served, address, coordinator, detections};
 
 /// An API server that refuses Pods without a privileged container, with causes in an order that changes.
 #[derive(Clone)]
@@ -149,6 +150,29 @@ async fn a_second_run_asks_nothing_and_has_the_same_fingerprint_with_any_number_
     assert!(other.asked() > asked);
     assert_eq!(third.fingerprint, first.fingerprint);
     served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_judged_run_is_replayed_without_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (corpus, out) = (folder.path().join("detections.json"), folder.path().join("out"));
+    detections(&corpus, 60);
+    let served = Served::start(&out, "judged").await;
+    run(&served, &corpus, "judged", 2, &FakeServer::new("v1.37.2")).await;
+    served.stop().await;
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let bundle = |answers: &str, to: &str| {
+        let output = coordinator(&["bundle", &at("out/judged"), "--answers", answers, "--out", to]);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = bundle(&at("out/judged/.coordinator/answers.sqlite"), &at("whole.tar.gz"));
+    assert_eq!((code, said.starts_with("same fingerprint: ")), (Some(0), true), "{said}");
+    let output = coordinator(&["replay", &at("whole.tar.gz")]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(ResponseCache::open(&folder.path().join("empty.sqlite")).unwrap());
+    let (code, said) = bundle(&at("empty.sqlite"), &at("without.tar.gz"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("without a recorded verdict of the API server"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

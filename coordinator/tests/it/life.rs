@@ -301,7 +301,7 @@ fn metrics_health_and_a_page_are_served() {
     let (head, body) = self::get(&address, "/healthz", "");
     assert!(head.contains("200 OK") && body.contains("ok"), "{head}\n{body}");
     let (head, page) = get("/");
-    assert!(head.contains("default-src 'none'") && page.contains("<td>r</td>"), "{head}\n{page}");
+    assert!(head.contains("default-src 'none'") && page.contains("href=\"/runs/r\""), "{head}\n{page}");
     assert!(get("/no-such-page").0.contains("404"));
     served.signal("TERM");
     assert_eq!(served.end().status.code(), Some(130));

@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod batches;
+mod bundle;
 mod cli;
 mod command;
 #[cfg(all(debug_assertions, unix))]
@@ -22,6 +23,7 @@ mod keys;
 mod layout;
 mod life;
 mod limits;
+mod live;
 mod llm_stream;
 mod model;
 mod older_release;

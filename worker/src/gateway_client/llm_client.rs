@@ -29,6 +29,9 @@ const MOST_THROTTLED: u32 = 100;
 /// decides when the next call starts.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Why a question of a replayed run has no answer. A replay finds its records by these words.
+pub const NOT_RECORDED: &str = "no answer to this question was recorded";
+
 /// Result of a completion.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Completion {
@@ -64,6 +67,8 @@ pub(crate) struct LlmClient {
     model: ModelConfig,
     destination: Destination,
     forms: FormLadder,
+    /// Nothing is called: a question that is not in the cache has no answer.
+    recorded_only: bool,
 }
 
 /// Result of one call, after the coordinator has persisted it.
@@ -165,7 +170,8 @@ impl LlmClient {
         });
         let (destination, forms) =
             (providers.destination(mode), FormLadder::new(config.proposer.answer_form));
-        Some(Self { gateway, run_id, client, retry_policy, model: model.clone(), destination, forms })
+        let (model, recorded_only) = (model.clone(), providers.recorded_only);
+        Some(Self { gateway, run_id, client, retry_policy, model, destination, forms, recorded_only })
     }
 
     /// Where the provider is called; a part of the key of each response.
@@ -194,8 +200,10 @@ impl LlmClient {
                     let took = (tries.took > Duration::ZERO).then_some(tries.took);
                     return Completion::Answered { answer, took };
                 }
-                // The form was refused while this question waited: the permit goes back unused.
-                GatewayEvent::CallPermit(_) if self.forms.is_refused(form) => tokio::time::Instant::now(),
+                // The form was refused while this question waited, or nothing is called: the permit goes back unused.
+                GatewayEvent::CallPermit(_) if self.recorded_only || self.forms.is_refused(form) => {
+                    tokio::time::Instant::now()
+                }
                 GatewayEvent::CallPermit(until) => until,
                 GatewayEvent::Stopped(_) | GatewayEvent::ResultPersisted { .. } => {
                     return Completion::Stopped;
@@ -212,6 +220,9 @@ impl LlmClient {
             let failed = match call.await {
                 Ok(CallAttempt::Answered(answer, last)) => {
                     return Completion::Answered { answer, took: Some(tries.took + last) };
+                }
+                Ok(CallAttempt::Unsent) if self.recorded_only => {
+                    return Completion::Unanswered { why: NOT_RECORDED.to_owned(), took: None };
                 }
                 Ok(CallAttempt::Unsent) if self.forms.is_refused(form) => return Completion::FormRefused,
                 Ok(CallAttempt::Unsent) => continue,

@@ -10,6 +10,7 @@ mod pending;
 mod queue;
 
 pub(crate) use client::GatewayClient;
+pub use llm_client::NOT_RECORDED;
 pub(crate) use llm_client::{Completion, LlmClient, USUAL_ANSWER};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! answers, each is read by its key.
 
 mod batches;
+mod below;
 mod entry;
 mod failures;
 mod rows;
@@ -17,13 +18,14 @@ mod usage;
 mod verdicts;
 
 pub(crate) use batches::{Claim, Tick, Ticked};
+pub(crate) use below::Used;
 pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse};
 pub(crate) use failures::FailureCounts;
 pub use store::ResponseCache;
 pub(crate) use store::{Answers, ByModel, CacheError, Selection};
 #[cfg(test)]
 pub(crate) use transfer::{ImportError, Imported};
-pub(crate) use transfer::{export, import};
+pub(crate) use transfer::{export, import, import_verdicts};
 pub(crate) use usage::LlmUsage;
 pub(crate) use verdicts::{JudgedRun, Verdicts};
 

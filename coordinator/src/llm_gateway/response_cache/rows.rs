@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::answer::Answer;
+use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::budget::{Charge, Tier, Usage, Usd};
-use domain::ids::{AnswerKey, RunId};
+use domain::ids::{AnswerKey, DocumentHash, RunId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::entry::{checksum, finish_of, finish_word, pack, unpack};
@@ -75,6 +76,27 @@ pub(super) fn look_up(connection: &Connection, key: &AnswerKey) -> Sql<Option<Ca
         tracing::warn!(%key, "a cached response is damaged: the model is called again");
     }
     Ok(found.flatten().map(|kept| kept.stored))
+}
+
+/// The verdicts of a server that are known among those about `texts`. A damaged one counts as missing.
+pub(super) fn verdicts(
+    connection: &Connection,
+    server: &ServerIdentity,
+    texts: &[DocumentHash],
+) -> Sql<Vec<(DocumentHash, ServerVerdict)>> {
+    let mut found = Vec::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT verdict FROM verdicts JOIN servers USING (server) \
+         WHERE version = ?1 AND flags = ?2 AND document = ?3",
+    )?;
+    for text in texts {
+        let found_row =
+            statement.query_row(params![server.version(), server.flags(), text.as_bytes()], |row| row.get(0));
+        let verdict: Option<String> = found_row.optional()?;
+        let verdict = verdict.and_then(|verdict| serde_json::from_str(&verdict).ok());
+        found.extend(verdict.map(|verdict| (*text, verdict)));
+    }
+    Ok(found)
 }
 
 /// Writes an answer, unless one is stored that it does not replace. Returns whether the same answer was stored before.

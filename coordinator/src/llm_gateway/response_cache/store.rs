@@ -8,6 +8,7 @@ use domain::ids::{AnswerKey, RunId};
 use results::crash::{Point, reach};
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::below::{Below, Used};
 use super::rows::{self, CachedRow};
 use super::usage::signed;
 use super::{CacheEntry, CacheWrite, CachedResponse, FailureCounts, LlmUsage, failures};
@@ -40,6 +41,8 @@ pub struct ResponseCache {
     /// close merges the write-ahead log into the file, and this one may not write.
     reader: Option<Mutex<Connection>>,
     writer: Mutex<Connection>,
+    /// A cache that is read for what this one does not have.
+    pub(super) below: Option<Below>,
 }
 
 /// Failure of the response cache. Text for users; the variants by what the caller can do.
@@ -138,7 +141,7 @@ impl ResponseCache {
             );
         }
         let reader = LAYOUT.open_read_only(path).map_err(failed)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)), place })
+        Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)), place, below: None })
     }
 
     /// A cache in memory, for runs without a model and for tests.
@@ -148,7 +151,23 @@ impl ResponseCache {
     pub fn in_memory() -> Result<Self, CacheError> {
         let place = ":memory:".to_owned();
         let writer = LAYOUT.open(Path::new(&place)).map_err(|trouble| at(&place, trouble))?;
-        Ok(Self { writer: Mutex::new(writer), reader: None, place })
+        Ok(Self { writer: Mutex::new(writer), reader: None, place, below: None })
+    }
+
+    /// A cache in memory above the file at `path`, which is only read: a run finds what the file holds, and leaves no trace
+    /// in it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and for a file of an earlier release, which is migrated when it is opened to be written.
+    pub(crate) fn above(path: &Path) -> Result<Self, CacheError> {
+        let place = path.display().to_string();
+        let reader = LAYOUT.open_read_only(path).map_err(|trouble| at(&place, trouble))?;
+        Ok(Self { below: Some(Below::of(place, reader)), ..Self::in_memory()? })
+    }
+
+    /// What was found in the file below so far, counted anew from now on; nothing where there is no such file.
+    pub(crate) fn take_used(&self) -> Used {
+        self.below.as_ref().map(Below::take_used).unwrap_or_default()
     }
 
     pub(super) fn write(&self) -> MutexGuard<'_, Connection> {
@@ -269,7 +288,11 @@ impl Answers for ResponseCache {
             let found = keys.iter().map(|key| Ok((*key, rows::look_up(&transaction, key)?)));
             found.collect::<rusqlite::Result<Vec<_>>>()
         };
-        look().map_err(|error| self.failed(error))
+        let mut found = look().map_err(|error| self.failed(error))?;
+        if let Some(below) = &self.below {
+            below.add_answers(&mut found).map_err(|error| failed_below(below, &error))?;
+        }
+        Ok(found)
     }
 
     fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError> {
@@ -294,6 +317,11 @@ impl Answers for ResponseCache {
 /// Condition of a [`Selection`], with parameters 1 and 2.
 const SELECTED: &str =
     "(?1 IS NULL OR created_at_ms < ?1) AND (?2 IS NULL OR model = ?2 OR answered_by = ?2)";
+
+/// Failure of the file below a cache.
+pub(super) fn failed_below(below: &Below, error: &rusqlite::Error) -> CacheError {
+    at(&below.place, LAYOUT.classify(error))
+}
 
 fn at(place: &str, trouble: Trouble) -> CacheError {
     let place = place.to_owned();

@@ -4,12 +4,15 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use domain::answer::Answer;
+use domain::api_server::{ServerIdentity, ServerVerdict};
 use domain::budget::{Charge, Usage};
-use domain::ids::AnswerKey;
+use domain::ids::{AnswerKey, DocumentHash};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{finish_of, finish_word};
-use super::{CacheEntry, CacheError, ResponseCache};
+use super::rows::CachedRow;
+use super::verdicts::Verdicts as _;
+use super::{CacheEntry, CacheError, ResponseCache, Used};
 
 /// Longest line that is read, in bytes: an answer of the greatest length with every byte escaped, and the other fields.
 const LINE_BYTES: u64 = 6 * proto::convert::ANSWER_BYTES as u64 + (1 << 16);
@@ -75,8 +78,23 @@ pub(crate) enum ImportError {
 pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64, u64), ImportError> {
     let mut count = 0;
     let damaged = store.each(|kept| {
+        count += 1;
+        write_line(&Line::of(kept), count, out)
+    })?;
+    out.flush().map_err(|source| ImportError::File { line: count, source })?;
+    Ok((count, damaged))
+}
+
+fn write_line(line: &impl Serialize, number: u64, out: &mut dyn Write) -> Result<(), ImportError> {
+    let failed = |source| ImportError::File { line: number, source };
+    serde_json::to_writer(&mut *out, line).map_err(|error| failed(error.into()))?;
+    out.write_all(b"\n").map_err(failed)
+}
+
+impl Line {
+    fn of(kept: &CachedRow) -> Self {
         let answer = &kept.stored.answer;
-        let line = Line {
+        Self {
             key: kept.key,
             provider: kept.provider.clone(),
             model: kept.model.clone(),
@@ -87,14 +105,56 @@ pub(crate) fn export(store: &ResponseCache, out: &mut dyn Write) -> Result<(u64,
             charge: answer.charge,
             created_at_ms: kept.stored.created_at_ms,
             run_id: kept.run_id.clone(),
-        };
-        count += 1;
-        let failed = |source| ImportError::File { line: count, source };
-        serde_json::to_writer(&mut *out, &line).map_err(|error| failed(error.into()))?;
-        out.write_all(b"\n").map_err(failed)
-    })?;
-    out.flush().map_err(|source| ImportError::File { line: count, source })?;
-    Ok((count, damaged))
+        }
+    }
+}
+
+impl Used {
+    /// Writes the answers that were used, one a line, in the order of their keys.
+    pub(crate) fn export_answers(&self, out: &mut dyn Write) -> Result<(), ImportError> {
+        for (number, kept) in (1..).zip(self.answers.values()) {
+            write_line(&Line::of(kept), number, out)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the verdicts that were used, one a line, in the order of the texts that they are about.
+    pub(crate) fn export_verdicts(&self, out: &mut dyn Write) -> Result<(), ImportError> {
+        for (number, ((version, flags, text), verdict)) in (1..).zip(&self.verdicts) {
+            let (version, flags, verdict) = (version.clone(), flags.clone(), verdict.clone());
+            write_line(&VerdictLine { version, flags, text: *text, verdict }, number, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Line of an export of verdicts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct VerdictLine {
+    /// Version and flags of the server.
+    version: String,
+    flags: String,
+    /// Hash of the text that it was asked about.
+    text: DocumentHash,
+    verdict: ServerVerdict,
+}
+
+/// Imports verdicts; stored ones stay. Returns how many lines there are.
+pub(crate) fn import_verdicts(store: &ResponseCache, from: &mut dyn BufRead) -> Result<u64, ImportError> {
+    let (mut number, mut text) = (0, Vec::new());
+    loop {
+        number += 1;
+        text.clear();
+        let read = std::io::Read::take(&mut *from, LINE_BYTES).read_until(b'\n', &mut text);
+        if read.map_err(|source| ImportError::File { line: number, source })? == 0 {
+            return Ok(number - 1);
+        }
+        let bad = |reason: String| ImportError::Line { line: number, reason };
+        let line: VerdictLine =
+            serde_json::from_slice(&text).map_err(|error| bad(format!("is not a verdict: {error}")))?;
+        let server = ServerIdentity::new(line.version, line.flags).map_err(|error| bad(error.to_string()))?;
+        store.put_verdicts(&server, &[(line.text, line.verdict)])?;
+    }
 }
 
 /// Imports answers; stored ones are not overwritten.

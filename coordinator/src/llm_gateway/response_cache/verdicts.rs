@@ -5,7 +5,8 @@ use domain::ids::{DocumentHash, RunId};
 use domain::scanner::ScannerVersions;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::store::{CacheError, ResponseCache};
+use super::rows;
+use super::store::{CacheError, ResponseCache, failed_below};
 
 /// A run by its id and when it was created: an id is free again once its run was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,23 +78,13 @@ impl Verdicts for ResponseCache {
         server: &ServerIdentity,
         texts: &[DocumentHash],
     ) -> Result<Vec<(DocumentHash, ServerVerdict)>, CacheError> {
-        let reader = self.read();
-        let look = || {
-            let mut found = Vec::new();
-            let mut statement = reader.prepare_cached(
-                "SELECT verdict FROM verdicts JOIN servers USING (server) \
-                 WHERE version = ?1 AND flags = ?2 AND document = ?3",
-            )?;
-            for text in texts {
-                let found_row = statement
-                    .query_row(params![server.version(), server.flags(), text.as_bytes()], |row| row.get(0));
-                let verdict: Option<String> = found_row.optional()?;
-                let verdict = verdict.and_then(|verdict| serde_json::from_str(&verdict).ok());
-                found.extend(verdict.map(|verdict| (*text, verdict)));
-            }
-            Ok(found)
-        };
-        look().map_err(|error| self.failed(error))
+        let found = rows::verdicts(&self.read(), server, texts);
+        let mut found = found.map_err(|error| self.failed(error))?;
+        if let Some(below) = &self.below {
+            let added = below.add_verdicts(server, texts, &mut found);
+            added.map_err(|error| failed_below(below, &error))?;
+        }
+        Ok(found)
     }
 
     fn put_verdicts(

@@ -46,9 +46,9 @@ pub(super) fn ledger(subject: &Subject) -> Check {
         }
         Some(Ok(recorded)) => match &recorded.entry {
             None => Check::failed(NAME, "the run is not in it", "delete the folder if it is not needed"),
-            Some(entry) => Check::ok(
+            Some(_) => Check::ok(
                 NAME,
-                format!("{}, {} shards leased so far", entry.state.as_str(), recorded.shards.len()),
+                format!("{}, {} shards have been leased", subject.state_word(), recorded.shards.len()),
             ),
         },
     }

@@ -35,7 +35,7 @@ pub(crate) async fn examine(place: Place) -> anyhow::Result<Report> {
     Ok(Report {
         run: subject.place.run_id.to_string(),
         place: subject.place.folder.display().to_string(),
-        state: subject.state().map_or("unknown", |state| state.as_str()).to_owned(),
+        state: subject.state_word().to_owned(),
         checks,
     })
 }

@@ -14,6 +14,7 @@ use crate::database::Trouble;
 use crate::ledger::connection::{Engine, EngineFacts, EngineRecord};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, is_taken};
 use crate::ledger::{Ledger, LedgerError, PostgresLedger, RunEntry, ShardEntry, SqliteLedger};
+use crate::maintenance::run_dirs::INTERRUPTED;
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
@@ -161,6 +162,15 @@ impl Subject {
     pub(crate) fn state(&self) -> Option<RunState> {
         let described = self.run_file.as_ref().ok().map(|file| file.state);
         self.recorded().map(|(entry, _)| entry.state).or(described)
+    }
+
+    /// The state in a word: of a run that has not ended and that no coordinator works on, that it is interrupted.
+    pub(crate) fn state_word(&self) -> &'static str {
+        match self.state() {
+            None => "unknown",
+            Some(state) if !state.has_ended() && !self.active => INTERRUPTED,
+            Some(state) => state.as_str(),
+        }
     }
 
     /// The parts that hold the run's rows: those in `run.json` for a finished run, otherwise those in the ledger.

@@ -5,11 +5,14 @@
 //! run. What the footer says of sizes is the writer's word; the header of a page is what its reader obeys, for the compressions
 //! that `obeys_headers` names.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type;
 use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
@@ -38,6 +41,33 @@ pub enum SizeError {
     /// It is larger than the limit.
     #[error("it has more than {limit} bytes when it is decoded")]
     TooLarge { limit: u64 },
+}
+
+/// Why a file is refused before it is decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum FileRefused {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// It is not Parquet, or is damaged.
+    #[error("it cannot be read as Parquet: {0}")]
+    Parquet(#[from] ParquetError),
+    /// It is too large when it is decoded.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+}
+
+/// Checks that a Parquet file has no row group with more than `group` decoded bytes, and not more than `whole` in all. Takes
+/// the memory of the packed file.
+///
+/// # Errors
+/// Why it is refused.
+pub fn check_file(path: &Path, group: u64, whole: u64) -> Result<(), FileRefused> {
+    let bytes = Bytes::from(std::fs::read(path)?);
+    let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
+    let sizes = decoded_sizes(metadata.metadata(), &bytes, group)?;
+    let sum = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+    if sum > whole { Err(SizeError::TooLarge { limit: whole }.into()) } else { Ok(()) }
 }
 
 /// Upper bound of the decoded bytes of each row group of a file with these `bytes`.

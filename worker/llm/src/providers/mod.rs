@@ -66,6 +66,10 @@ pub struct Providers {
     pub vendor: ProviderConfig,
     /// Called under `proposer.mode: vllm`.
     pub vllm: ProviderConfig,
+    /// Whether no provider is called: a question without a recorded answer gets none. Not a setting, but of a run that is
+    /// replayed.
+    #[serde(skip)]
+    pub recorded_only: bool,
 }
 
 impl Default for Providers {
@@ -79,6 +83,7 @@ impl Default for Providers {
             grok: provider("https://api.x.ai/v1/chat/completions", "XAI_API_KEY"),
             vendor: provider("https://api.openai.com/v1/chat/completions", "OPENAI_API_KEY"),
             vllm: provider("http://localhost:8000/v1/chat/completions", ""),
+            recorded_only: false,
         }
     }
 }
@@ -119,6 +124,23 @@ pub enum ProviderError {
 }
 
 impl Providers {
+    /// Providers that are not called. The answers to a run of this mode are those that were recorded for `destination`.
+    pub fn recorded(mode: ProposerMode, destination: &Destination) -> Self {
+        let config = ProviderConfig {
+            endpoint: destination.endpoint.clone(),
+            extra_headers: destination.headers.clone(),
+            ..ProviderConfig::default()
+        };
+        let mut providers = Self { recorded_only: true, ..Self::default() };
+        match mode {
+            ProposerMode::Rules | ProposerMode::Command => {}
+            ProposerMode::Grok => providers.grok = config,
+            ProposerMode::Vendor => providers.vendor = config,
+            ProposerMode::Vllm => providers.vllm = config,
+        }
+        providers
+    }
+
     /// Checks every provider that this machine has. Reads no key.
     pub fn check(&self) -> Result<(), ProviderError> {
         for (name, config) in self.all() {

@@ -5,6 +5,8 @@
 //! are added up lane by lane: the sum equals that of the rows sorted by position without sorting them, in constant memory. Construction: `LtHash` ("A New Paradigm for Collision-Free Hashing: Incrementality at Reduced Cost",
 //! EUROCRYPT 1997) with 1,024 lanes of 16 bits, drawn from BLAKE3 in its extendable-output mode.
 
+mod compare;
+
 use std::fmt;
 
 use arrow_array::cast::AsArray;
@@ -15,6 +17,8 @@ use arrow_array::{
 
 use crate::scan::{DecodeError, Part, Problem, ScanError, batches};
 use crate::schema::{COLUMNS, FORMAT_VERSION, Kind, Role};
+
+pub use compare::{RowDifference, compare};
 
 /// Lanes of 16 bits.
 const LANES: usize = 1024;
