@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cite;
 mod cli;
 mod commands;
 mod load;

@@ -13,7 +13,7 @@ use super::queue::Queued;
 use super::report::Report;
 use super::rollout::{Compare, Risk, Schedule, Simulate, Sweep};
 use super::runs::{
-    Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
+    Ablation, Cite, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
 };
 
 /// Metrics, failures and JSON files of evaluation runs.
@@ -140,6 +140,11 @@ pub(crate) enum Command {
     /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
     /// records changed their outcome. The report contains documents of failed records unless --examples is 0.
     Report(Report),
+    /// What a paper must state about a run: n, dates, versions, model, prices, cost, tokens, hashes
+    ///
+    /// Cost and tokens are those of the answers that the records were given. What a run does not record, and what was not
+    /// measured, is said to be so, and null in JSON. Prices have a date where they are those of this program's list.
+    Cite(Cite),
     /// Two runs over the same records: whose outcome changed, and why
     ///
     /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.

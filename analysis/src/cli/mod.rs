@@ -21,6 +21,6 @@ pub(crate) use queue::{Order, QueueCommand, Queued};
 pub(crate) use report::Report;
 pub(crate) use rollout::{Compare, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
 pub(crate) use runs::{
-    Ablation, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, TaxonomyTable,
-    Tokens,
+    Ablation, Cite, CiteForm, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance,
+    TaxonomyTable, Tokens,
 };

@@ -133,6 +133,32 @@ pub(crate) struct Diff {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Cite {
+    /// The folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: CiteForm,
+}
+
+/// The form in which a run is cited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CiteForm {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON value
+    Json,
+    /// A Markdown table
+    Md,
+    /// A LaTeX table (booktabs, array, longtable)
+    Tex,
+    /// An entry for BibTeX, and a sentence that cites it
+    Bibtex,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Fingerprint {
     #[command(flatten)]
     pub(crate) input: Input,

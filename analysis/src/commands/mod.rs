@@ -53,6 +53,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Simulate(args) => rollout::simulate::run(&args),
         Command::Queue(args) => rollout::queue::run(&args),
         Command::Report(args) => runs::report::run(&args),
+        Command::Cite(args) => runs::cite::run(&args),
         Command::Diff(args) => runs::diff::run(&args),
         Command::Parity(args) => paper::parity::run(&args),
         Command::Audit(args) => paper::audit::run(&args),
