@@ -24,7 +24,8 @@ use super::runs::{
 /// Results are plain Parquet. Other questions are for SQL and data frames, e.g.
 /// duckdb -c "select status, count(*) from 'results/RUN/part-*.parquet' group by 1".
 ///
-/// Exit code: 0 success, 1 findings (where a command has them), 2 failure or wrong usage, 130 interrupted.
+/// Exit code: 0 success; 1 findings: fewer accepted than before (diff), a file that differs (parity), nothing to claim
+/// (queue next); 2 failure or wrong usage; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "analysis", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -137,8 +138,9 @@ pub(crate) enum Command {
     /// A full report of runs as one HTML page, Markdown, LaTeX, CSV and figures
     ///
     /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,
-    /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
-    /// records changed their outcome. The report contains documents of failed records unless --examples is 0.
+    /// figures/*.svg (by --figures pdf also *.pdf) and manifest.json with the SHA-256 of each. With two runs over the same
+    /// corpus, also which records changed their outcome. The report contains documents of failed records unless --examples
+    /// is 0.
     Report(Report),
     /// What a paper must state about a run: n, dates, versions, model, prices, cost, tokens, hashes
     ///

@@ -18,7 +18,7 @@ pub(crate) use paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
-pub(crate) use report::Report;
+pub(crate) use report::{FigureForm, Report};
 pub(crate) use rollout::{Compare, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
 pub(crate) use runs::{
     Ablation, Cite, CiteForm, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance,

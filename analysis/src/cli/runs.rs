@@ -104,7 +104,7 @@ pub(crate) struct ProbeReport {
     /// Output of `coordinator probe` (JSON)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Also draw latency over calls in flight into this SVG file; of a single probe
+    /// Also draw latency over calls in flight into this SVG file, or PDF by its name (X.pdf); of a single probe
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]

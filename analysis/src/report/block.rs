@@ -4,6 +4,7 @@ use results::run_file::RunFile;
 
 use super::records::Records;
 use crate::render::Titled;
+use crate::render::chart::Drawing;
 use crate::stats::{Interval, Proportion};
 
 #[derive(Debug, Clone)]
@@ -75,7 +76,7 @@ pub(crate) struct Figure {
     pub(crate) title: String,
     /// Explains how to read it.
     pub(crate) note: String,
-    pub(crate) svg: String,
+    pub(crate) drawing: Drawing,
 }
 
 /// An example record with its proposal and the messages of the gates.
@@ -106,9 +107,9 @@ pub(super) fn figure(
     name: impl Into<String>,
     title: impl Into<String>,
     note: impl Into<String>,
-    draw: impl FnOnce(&str) -> String,
+    draw: impl FnOnce(&str) -> Drawing,
 ) -> Block {
     let title = title.into();
-    let svg = draw(&title);
-    Block::Figure(Figure { name: name.into(), title, note: note.into(), svg })
+    let drawing = draw(&title);
+    Block::Figure(Figure { name: name.into(), title, note: note.into(), drawing })
 }

@@ -176,6 +176,41 @@ fn two_runs_are_held_against_each_other() {
 }
 
 #[test]
+fn figures_are_pdf_too_where_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let plain = report(&[&run], dir.path());
+    assert!(!plain.join("figures/ended.pdf").exists());
+    let out = dir.path().join("pdf");
+    stdout(&["report", "--figures", "pdf", "--out", out.to_str().unwrap(), run.to_str().unwrap()]);
+    let mut drawn = 0;
+    for entry in std::fs::read_dir(out.join("figures")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "svg") {
+            let pdf = std::fs::read(path.with_extension("pdf")).unwrap();
+            assert!(pdf.starts_with(b"%PDF-"), "{}", path.display());
+            drawn += 1;
+        }
+    }
+    assert!(drawn > 5, "{drawn}");
+}
+
+#[test]
+fn every_latex_table_has_a_label_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = run_folder(dir.path(), "one", &[&ten()], RunState::Finished);
+    let two = run_folder(dir.path(), "two", &[&ten()], RunState::Finished);
+    let text = read(&report(&[&one, &two], dir.path()), "tables.tex");
+    let labels: Vec<&str> =
+        text.split("\\label{").skip(1).map(|rest| rest.split_once('}').unwrap().0).collect();
+    let distinct: std::collections::BTreeSet<&str> = labels.iter().copied().collect();
+    assert_eq!(labels.len(), distinct.len(), "{labels:?}");
+    let tables = text.matches("\\begin{table}").count() + text.matches("\\begin{longtable}").count();
+    assert_eq!(labels.len(), tables);
+    assert!(text.contains("\\begin{longtable}"), "a configuration is longer than a page");
+}
+
+#[test]
 fn examples_can_be_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);

@@ -85,7 +85,7 @@ fn figure(of: &Figure) -> Markup {
     html! {
         figure {
             div.drawing tabindex="0" role="group" aria-label={ (shown(&of.title)) ", drawn" } {
-                div role="img" aria-label=(shown(&of.title)) { (PreEscaped(&of.svg)) }
+                div role="img" aria-label=(shown(&of.title)) { (PreEscaped(&of.drawing.svg)) }
             }
             @if !of.note.is_empty() { figcaption { (of.note) } }
         }
