@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod load;
 mod metrics;
+mod packet;
 mod paper;
 pub mod queue;
 mod render;

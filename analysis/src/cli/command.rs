@@ -11,7 +11,7 @@ use super::paper::{
 };
 use super::queue::Queued;
 use super::report::Report;
-use super::rollout::{Compare, Risk, Schedule, Simulate, Sweep};
+use super::rollout::{Compare, Packet, Risk, Schedule, Simulate, Sweep};
 use super::runs::{
     Ablation, Cite, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
 };
@@ -135,6 +135,12 @@ pub(crate) enum Command {
     ///
     /// One SQLite file. A claim has a deadline and a token; an answer with an outdated token is refused.
     Queue(Queued),
+    /// A packet for review: each accepted repair by document, with its rollout, and a plan for a repository
+    ///
+    /// Writes packet.md, packet.json, plan.txt and repairs/*.md: effect, verdicts, cautions, risk, companions, patch, and the
+    /// patch that takes it back, which was tried. Documents are in the order of the rollout: the smallest blast radius first,
+    /// then by score. The plan names the branches and commits that would be made; nothing is made or pushed. Secrets are masked.
+    Packet(Packet),
     /// A full report of runs as one HTML page, Markdown, LaTeX, CSV and figures
     ///
     /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,

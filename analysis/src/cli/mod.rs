@@ -19,7 +19,7 @@ pub(crate) use paper::{
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
 pub(crate) use report::{FigureForm, Report};
-pub(crate) use rollout::{Compare, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
+pub(crate) use rollout::{Compare, Packet, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
 pub(crate) use runs::{
     Ablation, Cite, CiteForm, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance,
     TaxonomyTable, Tokens,

@@ -52,6 +52,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Sweep(args) => rollout::schedule::sweep(&args),
         Command::Simulate(args) => rollout::simulate::run(&args),
         Command::Queue(args) => rollout::queue::run(&args),
+        Command::Packet(args) => rollout::packet::run(&args),
         Command::Report(args) => runs::report::run(&args),
         Command::Cite(args) => runs::cite::run(&args),
         Command::Diff(args) => runs::diff::run(&args),

@@ -2,6 +2,7 @@
 
 use results::run_file::RunFile;
 
+use super::documents::Document;
 use super::records::Records;
 use crate::render::Titled;
 use crate::render::chart::Drawing;
@@ -91,12 +92,6 @@ pub(crate) struct Example {
     pub(crate) patch: Option<String>,
     /// The effect of the patch as a diff, or the document if there is no patch that applies.
     pub(crate) document: Option<Document>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Document {
-    Diff(String),
-    Plain(String),
 }
 
 pub(super) fn table(name: impl Into<String>, titled: Titled) -> Block {

@@ -11,7 +11,7 @@ use sensitive::{Masks, mask_text};
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::block::{Document, Example};
+use super::block::Example;
 use super::run::Run;
 use crate::load::AnalysisError;
 use crate::load::rows::{Texts, rows};
@@ -20,6 +20,21 @@ use crate::load::rows::{Texts, rows};
 const DOCUMENT: usize = 6000;
 const PATCH: usize = 4000;
 const MESSAGE: usize = 600;
+
+/// A document, or what a patch does to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Document {
+    Diff(String),
+    Plain(String),
+}
+
+impl Document {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Diff(text) | Self::Plain(text) => text,
+        }
+    }
+}
 
 /// A record to show, and the reason.
 pub(super) struct Wanted {
@@ -132,7 +147,7 @@ fn example(row: &Row<'_>, wanted: &Wanted, corpus: Option<&Result<CorpusReader, 
 /// The effect of the patch, without the secrets of either side. Both sides are written by the same emitter, so that
 /// they differ only by the patch. A document that is not valid YAML (`value` is `None`), or to which the patch does not
 /// apply, is shown unchanged.
-fn document(
+pub(crate) fn document(
     original: Option<&str>,
     value: Option<&Value>,
     patch: Option<&str>,
@@ -181,7 +196,11 @@ fn patched_by(value: &Value, patch: Option<&str>) -> Option<Value> {
 }
 
 /// The document of a record, from the run's copy of its corpus; `None` if that has another record at this position.
-fn original(corpus: &CorpusReader, position: u64, record: &str) -> Result<Option<Arc<str>>, FileError> {
+pub(crate) fn original(
+    corpus: &CorpusReader,
+    position: u64,
+    record: &str,
+) -> Result<Option<Arc<str>>, FileError> {
     let slice = corpus.slice(position, 1)?;
     let ours = slice.records.first().is_some_and(|found| found.id.as_str() == record);
     Ok(slice.documents.into_iter().next().filter(|_| ours).map(|document| document.text))

@@ -7,7 +7,7 @@
 
 mod block;
 mod build;
-mod documents;
+pub(crate) mod documents;
 mod forms;
 mod options;
 mod parts;

@@ -11,6 +11,7 @@ mod head_to_head;
 mod help;
 mod metrics;
 
+mod packet;
 mod paper_files;
 mod parity;
 mod places;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::render::markdown::escape;
-use crate::render::{ends, interval, markdown, percent, shown, thousands};
-use crate::report::block::{Block, Document, Example, Headline, Report};
+use crate::render::markdown::{escape, fenced};
+use crate::render::{ends, interval, markdown, percent, thousands};
+use crate::report::block::{Block, Example, Headline, Report};
+use crate::report::documents::Document;
 
 pub(super) fn report(report: &Report) -> String {
     let mut text = format!("# {}\n\n", escape(&report.title));
@@ -101,25 +102,5 @@ fn example_of(text: &mut String, example: &Example) {
     }
     if let Some(patch) = &example.patch {
         fenced(text, "json", patch);
-    }
-}
-
-/// A code block with a fence longer than any in its text.
-fn fenced(text: &mut String, language: &str, body: &str) {
-    let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    let _ = write!(text, "{fence}{language}\n{}\n{fence}\n\n", shown(body.trim_end()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn code_cannot_leave_its_fence() {
-        let mut text = String::new();
-        fenced(&mut text, "yaml", "a: |\n  ````\n  <script>\n");
-        assert_eq!(text, "`````yaml\na: |\n  ````\n  <script>\n`````\n\n");
-        assert_eq!(escape("<img src=x>\n[a](b)"), "\\<img src=x\\> \\[a\\](b)");
     }
 }
