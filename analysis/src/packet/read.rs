@@ -1,9 +1,11 @@
 //! Reads the accepted repairs of a run, by document, with the texts of those that the packet shows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::outcome::Caution;
-use results::corpus_copy::CorpusReader;
+use domain::record::Slice;
+use results::corpus_copy::{CorpusReader, FileError};
 use results::layout::CORPUS_FILE;
 use results::schema;
 use sensitive::Masks;
@@ -17,7 +19,7 @@ use crate::load::cases::{self, Case};
 use crate::load::rows::{Gates, Texts, rows};
 use crate::load::{AnalysisError, Results};
 use crate::metrics::Extended;
-use crate::report::documents::{document, original};
+use crate::report::documents::document;
 use crate::schedule::{Replicas, RiskEntries, RolloutTimes, Terms, Weights, from_cases};
 
 /// Bytes of a patch, of its revert and of companions that a packet holds; longer ones are named by their length.
@@ -33,7 +35,7 @@ pub(crate) enum PacketError {
     #[error(transparent)]
     Rows(#[from] AnalysisError),
     #[error("the copy of the corpus cannot be read")]
-    Corpus(#[from] results::corpus_copy::FileError),
+    Corpus(#[from] FileError),
 }
 
 rows! {
@@ -166,12 +168,13 @@ fn fill(results: &Results, units: &mut [Draft], corpus: Option<&CorpusReader>) -
         }
     }
     let mut trouble = None;
+    let mut originals = Originals { corpus, start: 0, slice: None };
     results.each::<Row>(|row| {
         let key = (row.record.to_owned(), row.policy.to_owned());
         let Some((place, risk)) = wanted.get(&key).filter(|_| row.accepted) else { return };
         let Some(draft) = units.get_mut(*place) else { return };
-        let text = match corpus.map(|corpus| original(corpus, row.position, row.record)).transpose() {
-            Ok(text) => text.flatten(),
+        let text = match originals.text(row.position, row.record) {
+            Ok(text) => text,
             Err(error) => {
                 trouble.get_or_insert(error);
                 None
@@ -192,6 +195,33 @@ fn fill(results: &Results, units: &mut [Draft], corpus: Option<&CorpusReader>) -
     match trouble {
         Some(error) => Err(error.into()),
         None => Ok(()),
+    }
+}
+
+/// The documents of a run's copy of its corpus, read by slices: rows come in its order.
+struct Originals<'a> {
+    corpus: Option<&'a CorpusReader>,
+    start: u64,
+    slice: Option<Slice>,
+}
+
+impl Originals<'_> {
+    /// Records of a slice.
+    const RECORDS: u64 = 500;
+
+    /// The document of a record; `None`: there is no copy, or it has another record at this position.
+    fn text(&mut self, position: u64, record: &str) -> Result<Option<Arc<str>>, FileError> {
+        let Some(corpus) = self.corpus else { return Ok(None) };
+        let start = position - position % Self::RECORDS;
+        if self.slice.is_none() || self.start != start {
+            self.slice = Some(corpus.slice(start, Self::RECORDS)?);
+            self.start = start;
+        }
+        let Some(slice) = &self.slice else { return Ok(None) };
+        let place = usize::try_from(position - start).unwrap_or(usize::MAX);
+        let found = slice.records.get(place).filter(|found| found.id.as_str() == record);
+        let document = found.and_then(|found| slice.documents.iter().find(|of| of.hash == found.document));
+        Ok(document.map(|document| Arc::clone(&document.text)))
     }
 }
 

@@ -196,11 +196,7 @@ fn patched_by(value: &Value, patch: Option<&str>) -> Option<Value> {
 }
 
 /// The document of a record, from the run's copy of its corpus; `None` if that has another record at this position.
-pub(crate) fn original(
-    corpus: &CorpusReader,
-    position: u64,
-    record: &str,
-) -> Result<Option<Arc<str>>, FileError> {
+fn original(corpus: &CorpusReader, position: u64, record: &str) -> Result<Option<Arc<str>>, FileError> {
     let slice = corpus.slice(position, 1)?;
     let ours = slice.records.first().is_some_and(|found| found.id.as_str() == record);
     Ok(slice.documents.into_iter().next().filter(|_| ours).map(|document| document.text))

@@ -9,6 +9,7 @@ mod block;
 mod build;
 pub(crate) mod documents;
 mod forms;
+mod head;
 mod options;
 mod parts;
 mod records;

@@ -36,7 +36,7 @@ pub(crate) fn write(report: &Report, dir: &Path, with_pdf: bool) -> io::Result<V
     for block in report.sections.iter().flat_map(|section| &section.blocks) {
         match block {
             Block::Table(table) => {
-                files.push((format!("tables/{}.csv", table.name), table.titled.table.csv().into_bytes()));
+                files.push((format!("tables/{}.csv", table.name), table.csv().into_bytes()));
             }
             Block::Figure(figure) => {
                 let drawing = &figure.drawing;
