@@ -115,6 +115,9 @@ pub(super) fn page(unit: &Unit, packet: &Packet) -> String {
     if unit.repairs.len() > 1 {
         text.push_str("\nEach repair was judged alone, on the document as it was.\n");
     }
+    if unit.repairs_left_out > 0 {
+        let _ = writeln!(text, "\n{} further repairs of the document are left out.", unit.repairs_left_out);
+    }
     for repair in &unit.repairs {
         text.push('\n');
         text.push_str(&one(repair));

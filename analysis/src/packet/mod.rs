@@ -88,6 +88,8 @@ pub(crate) struct Unit {
     /// Expected time of its rollout.
     pub(crate) minutes: f64,
     pub(crate) repairs: Vec<Repair>,
+    /// Accepted repairs of the document beyond the first forty.
+    pub(crate) repairs_left_out: usize,
 }
 
 /// An accepted repair.

@@ -23,7 +23,10 @@ use crate::report::documents::document;
 use crate::schedule::{Replicas, RiskEntries, RolloutTimes, Terms, Weights, from_cases};
 
 /// Bytes of a patch, of its revert and of companions that a packet holds; longer ones are named by their length.
-const LONGEST: usize = 64 << 10;
+const LONGEST: usize = 32 << 10;
+
+/// Repairs of a document that a packet holds; the others are counted.
+const REPAIRS: usize = 40;
 
 /// Why there is no packet.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +140,7 @@ fn units(cases: &[Case], risk: &RiskEntries, times: &RolloutTimes, replicas: &Re
             score: 0.0,
             minutes: 0.0,
             repairs: vec![],
+            repairs_left_out: 0,
         };
         drafts.push((Draft { unit, records: vec![record] }, terms));
     }
@@ -173,6 +177,10 @@ fn fill(results: &Results, units: &mut [Draft], corpus: Option<&CorpusReader>) -
         let key = (row.record.to_owned(), row.policy.to_owned());
         let Some((place, risk)) = wanted.get(&key).filter(|_| row.accepted) else { return };
         let Some(draft) = units.get_mut(*place) else { return };
+        if draft.unit.repairs.len() >= REPAIRS {
+            draft.unit.repairs_left_out += 1;
+            return;
+        }
         let text = match originals.text(row.position, row.record) {
             Ok(text) => text,
             Err(error) => {

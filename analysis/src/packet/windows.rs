@@ -50,6 +50,7 @@ mod tests {
             score: 1.0,
             minutes,
             repairs: vec![],
+            repairs_left_out: 0,
         }
     }
 

@@ -49,7 +49,8 @@ fn check(dir: &Path) -> io::Result<()> {
     for entry in entries {
         let name = entry?.file_name();
         if !known.iter().any(|known| name == *known) {
-            let problem = format!("{} holds {}, which is no part of a packet", dir.display(), name.display());
+            let problem =
+                format!("{} holds {}, which does not belong to a packet", dir.display(), name.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, problem));
         }
     }

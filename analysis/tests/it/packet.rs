@@ -174,7 +174,7 @@ fn other_folders_are_not_written() {
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("notes.md"), "mine").unwrap();
     let text = failure(&["packet", "--out", other.to_str().unwrap(), run]);
-    assert!(text.contains("notes.md, which is no part of a packet") && text.contains("hint:"), "{text}");
+    assert!(text.contains("notes.md, which does not belong to a packet") && text.contains("hint:"), "{text}");
     let linked = dir.path().join("linked");
     std::fs::create_dir(&linked).unwrap();
     std::os::unix::fs::symlink(&other, linked.join("repairs")).unwrap();

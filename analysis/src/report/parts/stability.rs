@@ -88,7 +88,7 @@ fn repeats(runs: &[Run]) -> Vec<Block> {
     };
     if !runs.iter().all(|run| first.has_corpus_of(run)) {
         return vec![Block::Text(
-            "The runs have different corpora: they are no repeats of each other.".to_owned(),
+            "The runs have different corpora: they do not repeat each other.".to_owned(),
         )];
     }
     let mut seen: HashMap<Key<'_>, Vec<&Case>> = HashMap::new();
