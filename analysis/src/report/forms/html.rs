@@ -21,7 +21,7 @@ pub(super) fn versus(of: &Versus) -> Markup {
     html! {
         section.headline.versus aria-label="The two runs compared" {
             div {
-                p.share class=(class) {
+                p class={ "share " (class) } {
                     (of.points()) " "
                     small { "percentage points from run " (shown(&of.before)) " to run " (shown(&of.after)) }
                 }
