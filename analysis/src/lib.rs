@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod cite;
 mod cli;
 mod commands;
 mod load;
 mod metrics;
+mod packet;
 mod paper;
 pub mod queue;
 mod render;

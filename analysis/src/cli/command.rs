@@ -11,9 +11,9 @@ use super::paper::{
 };
 use super::queue::Queued;
 use super::report::Report;
-use super::rollout::{Compare, Risk, Schedule, Simulate, Sweep};
+use super::rollout::{Compare, Packet, Risk, Schedule, Simulate, Sweep};
 use super::runs::{
-    Ablation, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
+    Ablation, Cite, Diff, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, Tokens,
 };
 
 /// Metrics, failures and JSON files of evaluation runs.
@@ -24,7 +24,8 @@ use super::runs::{
 /// Results are plain Parquet. Other questions are for SQL and data frames, e.g.
 /// duckdb -c "select status, count(*) from 'results/RUN/part-*.parquet' group by 1".
 ///
-/// Exit code: 0 success, 1 findings (where a command has them), 2 failure or wrong usage, 130 interrupted.
+/// Exit code: 0 success; 1 findings: fewer accepted than before (diff), a file that differs (parity), nothing to claim
+/// (queue next); 2 failure or wrong usage; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "analysis", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -134,12 +135,24 @@ pub(crate) enum Command {
     ///
     /// One SQLite file. A claim has a deadline and a token; an answer with an outdated token is refused.
     Queue(Queued),
+    /// A packet for review: each accepted repair by document, with its rollout, and a plan for a repository
+    ///
+    /// Writes packet.md, packet.json, plan.txt and repairs/*.md: effect, verdicts, cautions, risk, companions, patch, and the
+    /// patch that takes it back, which was tried. Documents are in the order of the rollout: the smallest blast radius first,
+    /// then by score. The plan names the branches and commits that would be made; nothing is made or pushed. Secrets are masked.
+    Packet(Packet),
     /// A full report of runs as one HTML page, Markdown, LaTeX, CSV and figures
     ///
     /// Writes report.html (one page that needs no network), report.md, tables.tex, tables/*.csv, records.csv,
-    /// figures/*.svg and manifest.json with the SHA-256 of each. With two runs over the same corpus, also which
-    /// records changed their outcome. The report contains documents of failed records unless --examples is 0.
+    /// figures/*.svg (by --figures pdf also *.pdf) and manifest.json with the SHA-256 of each. With two runs over the same
+    /// corpus, also which records changed their outcome. The report contains documents of failed records unless --examples
+    /// is 0.
     Report(Report),
+    /// What a paper must state about a run: n, dates, versions, model, prices, cost, tokens, hashes
+    ///
+    /// Cost and tokens are those of the answers that the records were given. What a run does not record, and what was not
+    /// measured, is said to be so, and null in JSON. Prices have a date where they are those of this program's list.
+    Cite(Cite),
     /// Two runs over the same records: whose outcome changed, and why
     ///
     /// Exit code 1 when fewer are accepted than before, or, with --fail-under, a smaller share than that.

@@ -18,9 +18,9 @@ pub(crate) use paper::{
     Baselines, Calibration, CrossVersion, DetectorEval, Fairness, MultiSeed, Paper, Throughput,
 };
 pub(crate) use queue::{Order, QueueCommand, Queued};
-pub(crate) use report::Report;
-pub(crate) use rollout::{Compare, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
+pub(crate) use report::{FigureForm, Report};
+pub(crate) use rollout::{Compare, Packet, Page, Queue, Risk, Schedule, Simulate, Sweep, Weighted};
 pub(crate) use runs::{
-    Ablation, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance, TaxonomyTable,
-    Tokens,
+    Ablation, Cite, CiteForm, Diff, Ended, Export, Failures, Fingerprint, Metrics, ProbeReport, Significance,
+    TaxonomyTable, Tokens,
 };

@@ -2,9 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::args::Input;
+
+/// A form of figures besides SVG.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FigureForm {
+    /// For \includegraphics; texts are Helvetica, not embedded
+    Pdf,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -25,6 +32,9 @@ pub(crate) struct Report {
     /// Maximum number of records in the page's table; if there are more, those that were not accepted come first
     #[arg(long, default_value_t = 30_000, value_name = "N")]
     pub(crate) rows: usize,
+    /// Further form of the figures; they are SVG anyway
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) figures: Option<FigureForm>,
     /// US dollars for a million tokens of prompts
     #[arg(long, value_name = "USD", requires = "price_completion")]
     pub(crate) price_prompt: Option<f64>,

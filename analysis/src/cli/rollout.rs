@@ -1,6 +1,7 @@
 //! Arguments of the commands about risk, orders and the simulated queue.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -132,6 +133,31 @@ pub(crate) struct Risk {
     pub(crate) scan: Vec<Named>,
     #[command(flatten)]
     pub(crate) print: Print,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Packet {
+    /// The folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Output folder: a new one, or that of an earlier packet, whose files are replaced
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Documents in the packet, at most; those that would be rolled out last are left out
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) most: usize,
+    /// Length of a change window, e.g. 90m
+    #[arg(long, default_value = "4h", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) window: Duration,
+    /// The branch that the plan begins from
+    #[arg(long, default_value = "main", value_name = "BRANCH")]
+    pub(crate) base: String,
+    /// Risk by record (JSON, as `risk` writes)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) risk: Option<PathBuf>,
+    /// Times of a rollout (YAML or JSON, see `schedule`) [default: 10 minutes each]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rollout: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -104,7 +104,7 @@ pub(crate) struct ProbeReport {
     /// Output of `coordinator probe` (JSON)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Also draw latency over calls in flight into this SVG file; of a single probe
+    /// Also draw latency over calls in flight into this SVG file, or PDF by its name (X.pdf); of a single probe
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
@@ -130,6 +130,32 @@ pub(crate) struct Diff {
     pub(crate) top: usize,
     #[command(flatten)]
     pub(crate) print: Print,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cite {
+    /// The folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: CiteForm,
+}
+
+/// The form in which a run is cited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CiteForm {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON value
+    Json,
+    /// A Markdown table
+    Md,
+    /// A LaTeX table (booktabs, array, longtable)
+    Tex,
+    /// An entry for BibTeX, and a sentence that cites it
+    Bibtex,
 }
 
 #[derive(Debug, Args)]

@@ -44,6 +44,8 @@ pub(crate) struct Case {
     pub(crate) cost_source: Option<Arc<str>>,
     /// The model that answered, see [`label`].
     pub(crate) model: Option<Arc<str>>,
+    /// Samples of a model, and those of them whose own patch every gate accepted; 0: none was asked.
+    pub(crate) samples: (u64, u64),
 }
 
 /// Verdicts by gate; `None`: the gate did not run.
@@ -114,6 +116,8 @@ rows! {
         cost_source: Later<Option<&'a str>> = [schema::COST_SOURCE],
         requested: Later<Option<&'a str>> = [schema::MODEL_REQUESTED],
         served: Later<Option<&'a str>> = [schema::MODEL_SERVED],
+        samples: u64 = [schema::SAMPLES],
+        samples_passed: u64 = [schema::SAMPLES_PASSED],
     }
 }
 
@@ -172,5 +176,6 @@ fn case(row: &Row<'_>, words: &mut Words) -> Case {
         },
         cost_source: row.cost_source.0.map(|source| words.of(source)),
         model: label(row.requested.0, row.served.0).map(|model| words.of(&model)),
+        samples: (row.samples, row.samples_passed),
     }
 }

@@ -28,11 +28,11 @@ pub(crate) trait Rows {
 
 /// Declares a row: each field with its type, a [`Cell`], and the columns from which it is read.
 macro_rules! rows {
-    ($(#[$doc:meta])* struct $name:ident<$life:lifetime> {
+    ($(#[$doc:meta])* $sight:vis struct $name:ident<$life:lifetime> {
         $($(#[$note:meta])* $field:ident: $cell:ty = $columns:expr,)*
     }) => {
         $(#[$doc])*
-        struct $name<$life> { $($(#[$note])* $field: $cell,)* }
+        $sight struct $name<$life> { $($(#[$note])* $sight $field: $cell,)* }
 
         impl $crate::load::rows::Rows for $name<'static> {
             type Row<$life> = $name<$life>;

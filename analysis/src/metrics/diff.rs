@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::served::{Pairing, Pairings, pairing_table};
 use crate::load::cases::Case;
-use crate::render::{Figures, percent};
+use crate::render::{Figures, p_equals, percent};
 use crate::stats::{McNemar, Proportion, mcnemar};
 
 /// A record whose outcome changed.
@@ -116,10 +116,10 @@ impl Diff {
             ]);
         }
         let title = format!(
-            "Acceptance of the records that both have ({} lost, {} gained, p = {:.2e}; {} only before, {} only after)",
+            "Acceptance of the records that both have ({} lost, {} gained, {}; {} only before, {} only after)",
             self.mcnemar.only_first,
             self.mcnemar.only_second,
-            self.mcnemar.p,
+            p_equals(self.mcnemar.p),
             self.only_before,
             self.only_after
         );

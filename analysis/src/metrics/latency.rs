@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::load::cases::Case;
-use crate::render::Figures;
+use crate::render::{Figures, number};
 use crate::stats::{Interval, Sample, quantile_interval};
 
 /// Resamples of the bootstrap.
@@ -68,9 +68,10 @@ pub(crate) fn figures(latencies: &[Latency], records: usize) -> Figures {
         ["n", "min", "median", "95 % interval", "p90", "p95", "95 % interval", "p99", "max", "mean"];
     let mut table =
         Table::new(std::iter::once(("stage", Align::Left)).chain(numbers.map(|name| (name, Align::Right))));
-    let ms = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.1}"));
-    let span =
-        |x: Option<Interval>| x.map_or_else(|| "-".to_owned(), |x| format!("{:.1} – {:.1}", x.low, x.high));
+    let ms = number;
+    let span = |x: Option<Interval>| {
+        x.map_or_else(|| "-".to_owned(), |x| format!("{} – {}", number(Some(x.low)), number(Some(x.high))))
+    };
     for of in latencies {
         table.push([
             of.stage.to_owned(),

@@ -11,7 +11,7 @@ mod extended;
 pub(crate) mod failures;
 pub(crate) mod head_to_head;
 pub(crate) mod latency;
-mod pairs;
+pub(crate) mod pairs;
 mod paper;
 mod pass;
 pub(crate) mod patch_stats;

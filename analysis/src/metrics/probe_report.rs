@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::load::files::{number, text};
 use crate::render::Figures;
-use crate::render::chart::{Ink, Line, lines};
+use crate::render::chart::{Drawing, Ink, Line, lines};
 use crate::stats::Sample;
 
 /// The paper's summary, computed from the results of a probe. `wall_clock_sec` and `concurrency` are not in the results
@@ -91,7 +91,7 @@ pub(crate) fn report(probes: &[(String, Value)]) -> Figures {
 const PERCENTILES: [(&str, Ink); 3] = [("median", Ink::Good), ("p90", Ink::Review), ("p99", Ink::Bad)];
 
 /// Draws the latency over the calls in flight, from the steps of a probe; `None` if no step has answered calls.
-pub(crate) fn chart(probe: &Value) -> Option<String> {
+pub(crate) fn chart(probe: &Value) -> Option<Drawing> {
     let steps = probe.get("steps")?.as_array()?;
     let of = |key: &str| -> Vec<(f64, f64)> {
         let point =
@@ -126,7 +126,7 @@ mod tests {
         };
         let steps = [step(4, 2.0), step(1, 0.5), step(2, 1.0), json!({"concurrency": 8, "latency_sec": {}})];
         let probe = json!({"model": "a < b", "steps": steps, "knee": {"concurrency": 2.0}});
-        let svg = chart(&probe).unwrap();
+        let svg = chart(&probe).unwrap().svg;
         assert_eq!(svg.matches("<circle").count(), 9, "{svg}");
         assert!(svg.contains("a &lt; b") && svg.contains("knee") && !svg.contains("NaN"), "{svg}");
         for label in ["median", "p90", "p99"] {

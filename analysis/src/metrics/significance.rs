@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::pairs::{Pair, by_run, paired};
 use crate::load::cases::Case;
 use crate::load::files::Csv;
-use crate::render::{Figures, ends, interval, percent};
+use crate::render::{Figures, ends, interval, p_value, percent};
 use crate::stats::{
     Interval, Proportion, accepted_by_cluster, benjamini_hochberg, fisher_exact, holm, round, two_proportions,
 };
@@ -94,7 +94,7 @@ pub(crate) fn pairs(counts: &[Counted]) -> (Vec<Value>, Table) {
             "rate_a": rate(a), "rate_b": rate(b),
             "extended": {"p_value": test.p, "fisher": of(&exact), "holm": of(&by_holm), "bh": of(&by_bh)},
         }));
-        let cells = [test.p, of(&exact), of(&by_holm), of(&by_bh)].map(|p| format!("{p:.2e}"));
+        let cells = [test.p, of(&exact), of(&by_holm), of(&by_bh)].map(p_value);
         let words = [a.corpus.clone(), b.corpus.clone(), format!("{:.3}", test.z)];
         table.push(words.into_iter().chain(cells));
     }
@@ -142,8 +142,8 @@ pub(crate) fn of_runs(cases: &[Case], seed: u64) -> Figures {
                 records.to_string(),
                 test.only_first.to_string(),
                 test.only_second.to_string(),
-                format!("{:.2e}", test.p),
-                format!("{holm:.2e}"),
+                p_value(test.p),
+                p_value(holm),
             ]);
             entries.push(
                 json!({"run_a": a, "run_b": b, "pairs": records, "mcnemar": test, "holm": round(holm, 12)}),

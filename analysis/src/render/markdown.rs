@@ -1,5 +1,7 @@
 //! Tables as Markdown.
 
+use std::fmt::Write as _;
+
 use cli_support::output::Align;
 
 use super::shown;
@@ -47,11 +49,26 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// A code block with a fence longer than any in its text.
+pub(crate) fn fenced(text: &mut String, language: &str, body: &str) {
+    let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let _ = write!(text, "{fence}{language}\n{}\n{fence}\n\n", shown(body.trim_end()));
+}
+
 #[cfg(test)]
 mod tests {
     use cli_support::output::Table;
 
     use super::*;
+
+    #[test]
+    fn code_cannot_leave_its_fence() {
+        let mut text = String::new();
+        fenced(&mut text, "yaml", "a: |\n  ````\n  <script>\n");
+        assert_eq!(text, "`````yaml\na: |\n  ````\n  <script>\n`````\n\n");
+        assert_eq!(escape("<img src=x>\n[a](b)"), "\\<img src=x\\> \\[a\\](b)");
+    }
 
     #[test]
     fn cells_keep_to_themselves() {

@@ -14,5 +14,5 @@ pub(crate) use cli_support::escape::visible as shown;
 pub(crate) use figures::{Figures, Form};
 pub(crate) use latex::latex;
 pub(crate) use markdown::markdown;
-pub(crate) use numbers::{ends, interval, number, percent, thousands};
+pub(crate) use numbers::{ends, grouped, interval, number, p_equals, p_value, percent, plain, thousands};
 pub(crate) use titled::Titled;

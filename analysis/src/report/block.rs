@@ -1,15 +1,20 @@
 //! The data model of a report.
 
+use cli_support::output::{Align, Table};
 use results::run_file::RunFile;
 
+use super::documents::Document;
 use super::records::Records;
-use crate::render::Titled;
+use crate::render::chart::Drawing;
+use crate::render::{Titled, grouped, plain, thousands};
 use crate::stats::{Interval, Proportion};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     pub(crate) title: String,
-    /// One for each run, at the top.
+    /// The comparison of the first two runs, if they have the same corpus; at the top.
+    pub(crate) versus: Option<Versus>,
+    /// One for each run.
     pub(crate) headlines: Vec<Headline>,
     pub(crate) sections: Vec<Section>,
     /// The table of records at the end.
@@ -22,6 +27,10 @@ pub(crate) struct Report {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Headline {
     pub(crate) run: String,
+    /// Accepted of all records by who made the repair, if that is not one alone: `by the model (grok)`.
+    pub(crate) by_source: Vec<(String, Proportion)>,
+    /// When it ran and who proposed: name and value.
+    pub(crate) facts: Vec<(&'static str, String)>,
     /// Accepted, of all records, with Wilson's interval.
     pub(crate) accepted: Proportion,
     /// The bootstrap interval that resamples whole documents.
@@ -41,8 +50,54 @@ pub(crate) struct Lead {
     /// The status.
     pub(crate) what: String,
     pub(crate) count: u64,
-    /// The most frequent reason and its count.
-    pub(crate) mostly: Option<(String, u64)>,
+    pub(crate) mostly: Option<Mostly>,
+}
+
+/// The most frequent kind of reason of a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mostly {
+    /// Policy and reason.
+    pub(crate) reason: String,
+    pub(crate) count: u64,
+    /// Whether more than half of the records have it.
+    pub(crate) is_most: bool,
+}
+
+impl Mostly {
+    /// `mostly (883)`, or `most often (120)` where fewer than half have it.
+    pub(crate) fn how_often(&self) -> String {
+        format!("{} ({})", if self.is_most { "mostly" } else { "most often" }, thousands(self.count))
+    }
+}
+
+/// Two runs over the same records.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Versus {
+    pub(crate) before: String,
+    pub(crate) after: String,
+    /// Acceptance of the records that both have.
+    pub(crate) shares: [Proportion; 2],
+    /// Accepted in the first alone, and in the second alone.
+    pub(crate) lost: u64,
+    pub(crate) gained: u64,
+    /// `p = …`.
+    pub(crate) test: String,
+    /// What these pairs could have shown.
+    pub(crate) power: String,
+}
+
+impl Versus {
+    /// The difference of the shares: `+1.20 percentage points`.
+    pub(crate) fn difference(&self) -> String {
+        format!("{} percentage points", self.points())
+    }
+
+    /// The same without its unit.
+    pub(crate) fn points(&self) -> String {
+        let [before, after] = &self.shares;
+        let points = (after.rate.unwrap_or(0.0) - before.rate.unwrap_or(0.0)) * 100.0;
+        format!("{points:+.2}")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +130,7 @@ pub(crate) struct Figure {
     pub(crate) title: String,
     /// Explains how to read it.
     pub(crate) note: String,
-    pub(crate) svg: String,
+    pub(crate) drawing: Drawing,
 }
 
 /// An example record with its proposal and the messages of the gates.
@@ -92,23 +147,41 @@ pub(crate) struct Example {
     pub(crate) document: Option<Document>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Document {
-    Diff(String),
-    Plain(String),
+/// A table; its numbers get separators of thousands.
+pub(super) fn table(name: impl Into<String>, titled: Titled) -> Block {
+    let header = titled.table.header();
+    let mut table = Table::new(header.iter().map(|(name, align)| (name.clone(), *align)));
+    for row in titled.table.rows() {
+        let shown = |(cell, (_, align)): (&String, &(String, Align))| {
+            if *align == Align::Right { grouped(cell) } else { cell.clone() }
+        };
+        table.push(row.iter().zip(header).map(shown));
+    }
+    Block::Table(NamedTable { name: name.into(), titled: Titled { title: titled.title, table } })
 }
 
-pub(super) fn table(name: impl Into<String>, titled: Titled) -> Block {
-    Block::Table(NamedTable { name: name.into(), titled })
+impl NamedTable {
+    /// The table for programs: numbers without separators.
+    pub(super) fn csv(&self) -> String {
+        let (header, rows) = (self.titled.table.header(), self.titled.table.rows());
+        let mut table = Table::new(header.iter().map(|(name, align)| (name.clone(), *align)));
+        for row in rows {
+            let written = |(cell, (_, align)): (&String, &(String, Align))| {
+                if *align == Align::Right { plain(cell) } else { cell.clone() }
+            };
+            table.push(row.iter().zip(header).map(written));
+        }
+        table.csv()
+    }
 }
 
 pub(super) fn figure(
     name: impl Into<String>,
     title: impl Into<String>,
     note: impl Into<String>,
-    draw: impl FnOnce(&str) -> String,
+    draw: impl FnOnce(&str) -> Drawing,
 ) -> Block {
     let title = title.into();
-    let svg = draw(&title);
-    Block::Figure(Figure { name: name.into(), title, note: note.into(), svg })
+    let drawing = draw(&title);
+    Block::Figure(Figure { name: name.into(), title, note: note.into(), drawing })
 }

@@ -1,13 +1,14 @@
 //! Builds the report of runs.
 
-use super::block::{Headline, Lead, Report, Section};
+use super::block::{Report, Section};
+use super::head;
 use super::options::Options;
 use super::parts;
 use super::records::Records;
 use super::run::Run;
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::metrics::significance;
+use crate::metrics::diff::diff;
 
 /// Builds the report of all runs of some results. Fails if a record occurs twice.
 pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, AnalysisError> {
@@ -20,9 +21,15 @@ pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, Anal
         }
         sections.push(Section { id: part.id, title: part.title, blocks });
     }
+    let mut versus = None;
     if let [before, after, ..] = runs.as_slice() {
-        sections.push(parts::comparison::section(before, after, runs.len()));
+        let compared = before.has_corpus_of(after).then(|| diff(&before.cases, &after.cases));
+        versus = compared.as_ref().map(|diff| head::versus(before, after, diff));
+        let section = parts::comparison::section(before, after, compared.as_ref(), runs.len());
+        // What is asked of two runs comes first.
+        sections.insert(0, section);
     }
+    sections.push(parts::stability::section(&runs));
     if let Some((_, findings)) = &options.audit {
         sections.push(parts::audit::section(findings));
     }
@@ -30,9 +37,10 @@ pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, Anal
     let names: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
     Ok(Report {
         title: format!("Automatic repair of Kubernetes manifests: {}", title(&names)),
-        headlines: runs.iter().map(|run| headline(run, options)).collect(),
+        versus,
+        headlines: runs.iter().map(|run| head::headline(run, options)).collect(),
         sections,
-        records: Records::read(results, options.rows)?,
+        records: Records::read(results, &runs, options.rows)?,
         runs: runs.iter().filter_map(|run| run.file.as_ref()).map(|(_, file)| file.clone()).collect(),
     })
 }
@@ -44,36 +52,4 @@ fn title(names: &[&str]) -> String {
         [first, second] => format!("runs {first} and {second}"),
         [first, rest @ ..] => format!("run {first} and {} more", rest.len()),
     }
-}
-
-fn headline(run: &Run, options: &Options) -> Headline {
-    let metrics = &run.metrics;
-    let statuses = metrics.status.iter().filter(|(status, count)| **status != "accepted" && **count > 0);
-    let mut others: Vec<Lead> = statuses
-        .map(|(status, count)| Lead {
-            what: status.replace('_', " "),
-            count: *count,
-            mostly: mostly(run, status),
-        })
-        .collect();
-    others.sort_by_key(|lead| std::cmp::Reverse(lead.count));
-    Headline {
-        run: run.id.clone(),
-        accepted: metrics.accepted_of_all,
-        by_document: significance::by_document(run.cases.iter(), options.seed).0,
-        documents: metrics.documents,
-        of_valid: metrics.accepted_of_valid,
-        judged_by: metrics.judges(),
-        others,
-    }
-}
-
-/// The most frequent reason of a status.
-fn mostly(run: &Run, status: &str) -> Option<(String, u64)> {
-    let mut reasons: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
-    for group in run.failures.groups.iter().filter(|group| group.status == status) {
-        *reasons.entry(&group.reason).or_default() += group.count;
-    }
-    let most = reasons.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)))?;
-    Some((most.0.to_owned(), most.1))
 }

@@ -7,8 +7,9 @@
 
 mod block;
 mod build;
-mod documents;
+pub(crate) mod documents;
 mod forms;
+mod head;
 mod options;
 mod parts;
 mod records;

@@ -9,7 +9,7 @@ use crate::load::AnalysisError;
 use crate::load::Results;
 use crate::load::cases::{self, Case};
 use crate::metrics::Extended;
-use crate::metrics::failures::Failures;
+use crate::metrics::failures::{Failures, Kind};
 
 pub(super) struct Run {
     pub(super) id: String,
@@ -22,6 +22,8 @@ pub(super) struct Run {
     pub(super) results: Results,
     pub(super) metrics: Extended,
     pub(super) failures: Failures,
+    /// The failures by kind of reason.
+    pub(super) kinds: Vec<Kind>,
     pub(super) cases: Vec<Case>,
 }
 
@@ -40,14 +42,14 @@ impl Run {
                 let of = results.of_run(id);
                 let file =
                     of.folders().zip(of.runs()).next().map(|(path, run)| (path.to_owned(), run.clone()));
+                let failures =
+                    Failures::compute(&of, &[Status::Rejected, Status::Error, Status::NeedsReview])?;
                 Ok(Self {
                     prefix: if alone { String::new() } else { format!("run{}-", index + 1) },
                     suffix: if alone { String::new() } else { format!(", run {id}") },
                     metrics: Extended::compute(&of)?,
-                    failures: Failures::compute(
-                        &of,
-                        &[Status::Rejected, Status::Error, Status::NeedsReview],
-                    )?,
+                    kinds: failures.kinds(),
+                    failures,
                     cases: cases::read(&of)?,
                     id: id.clone(),
                     file,
@@ -55,6 +57,12 @@ impl Run {
                 })
             })
             .collect()
+    }
+
+    /// Whether both have the same corpus, as far as their `run.json` says.
+    pub(super) fn has_corpus_of(&self, other: &Self) -> bool {
+        let corpus = |run: &Self| run.file.as_ref().map(|(_, file)| file.corpus_hash);
+        corpus(self).zip(corpus(other)).is_none_or(|(ours, others)| ours == others)
     }
 
     pub(super) fn name(&self, name: &str) -> String {

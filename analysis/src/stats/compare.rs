@@ -48,15 +48,36 @@ pub(crate) struct McNemar {
     pub(crate) only_first: u64,
     /// Pairs where only the second succeeded.
     pub(crate) only_second: u64,
-    /// Two-sided exact p (binomial with one half).
+    /// Two-sided exact p (binomial with one half); 0 where it is less than a double holds.
     pub(crate) p: f64,
+    /// Its decimal logarithm, which does not underflow.
+    pub(crate) log10_p: f64,
 }
 
 /// `McNemar`'s exact test.
 pub(crate) fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
     let pairs = only_first + only_second;
-    let tail = Binomial::new(0.5, pairs).map_or(1.0, |half| half.cdf(only_first.min(only_second)));
-    McNemar { only_first, only_second, p: if pairs == 0 { 1.0 } else { (2.0 * tail).min(1.0) } }
+    let least = only_first.min(only_second);
+    let (p, log10_p) = match Binomial::new(0.5, pairs) {
+        Ok(half) if pairs > 0 => {
+            let logarithm = (std::f64::consts::LN_2 + half.ln_pmf(least) + tail(pairs, least).ln())
+                / std::f64::consts::LN_10;
+            ((2.0 * half.cdf(least)).min(1.0), logarithm.min(0.0))
+        }
+        _ => (1.0, 0.0),
+    };
+    McNemar { only_first, only_second, p, log10_p }
+}
+
+/// The probability of at most `most` of `pairs` heads, over that of exactly `most`.
+fn tail(pairs: u64, most: u64) -> f64 {
+    let (mut sum, mut term, mut heads) = (1.0, 1.0, most);
+    while heads > 0 && term > 1e-18 * sum {
+        term *= heads as f64 / (pairs - heads + 1) as f64;
+        sum += term;
+        heads -= 1;
+    }
+    sum
 }
 
 /// p values adjusted for the family-wise error rate (Holm 1979), in the given order.
@@ -126,6 +147,13 @@ mod tests {
         close(mcnemar(0, 0).p, 1.0, 0.0);
         close(mcnemar(1, 9).p, 2.0 * 11.0 / 1024.0, 1e-12);
         close(mcnemar(9, 1).p, mcnemar(1, 9).p, 0.0);
+        for (first, second) in [(0, 0), (1, 9), (9, 1), (0, 40), (5, 5), (100, 180)] {
+            let test = mcnemar(first, second);
+            close(test.log10_p, test.p.log10(), 1e-9);
+        }
+        let far = mcnemar(0, 2000);
+        assert!(far.p < 1e-300);
+        close(far.log10_p, 1999.0 * 0.5_f64.log10(), 1e-6);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod cite;
 mod export;
 mod failures;
 mod figures;
@@ -10,6 +11,7 @@ mod head_to_head;
 mod help;
 mod metrics;
 
+mod packet;
 mod paper_files;
 mod parity;
 mod places;

@@ -147,9 +147,18 @@ fn every_table_and_figure_says_of_how_many() {
     for title in titles {
         assert!(title.contains("n = ") && title.contains('('), "{title}");
     }
-    for anchor in
-        ["ended", "failures", "acceptance", "patches", "times", "tokens", "queue", "comparison", "provenance"]
-    {
+    for anchor in [
+        "ended",
+        "failures",
+        "acceptance",
+        "patches",
+        "times",
+        "tokens",
+        "queue",
+        "comparison",
+        "stability",
+        "provenance",
+    ] {
         assert!(page.contains(&format!("<h2 id=\"{anchor}\"")), "{anchor}");
     }
 }
@@ -169,10 +178,140 @@ fn two_runs_are_held_against_each_other() {
         read(&out, "report.md").contains("Fewer are accepted than before: 1 lost and 0 gained of 10 records")
     );
     let changes = read(&out, "tables/comparison-changes.csv");
-    assert_eq!(changes, "records,before,after,mostly because\n1,accepted,rejected,a container was lost\n");
+    assert_eq!(
+        changes,
+        "records,before,after,with the most frequent reason,most frequent reason\n1,accepted,rejected,1,a container was lost\n"
+    );
     assert!(
         read(&out, "tables/comparison-records.csv").contains("001,no_latest_tag,accepted,rejected,patch,")
     );
+}
+
+#[test]
+fn the_top_says_when_who_and_how_two_runs_differ() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = ten();
+    for row in other.iter_mut().take(2) {
+        row.status = Status::Rejected;
+        row.errors = vec!["a container \"c1\" was lost".to_owned()];
+    }
+    let before = run_folder(dir.path(), "one", &[&ten()], RunState::Finished);
+    let after = run_folder(dir.path(), "two", &[&other], RunState::Finished);
+    for run in [&before, &after] {
+        let path = run.join("run.json");
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        file["finished_at"] = "2026-11-30T23:59:58.000Z".into();
+        file["wall_s"] = 5.0.into();
+        file["models"] = serde_json::json!({"requested": {"m-1": 3}, "served": {"m-1-0709": 3}});
+        std::fs::write(path, file.to_string()).unwrap();
+    }
+    let out = report(&[&before, &after], dir.path());
+    let text = read(&out, "report.md");
+    let top = text.split("## ").next().unwrap();
+    assert!(
+        top.contains("**-20.00 percentage points** from run one (40.00 % accepted) to run two (20.00 %)"),
+        "{top}"
+    );
+    assert!(top.contains("2 lost and 0 gained of 10 records that both have"), "{top}");
+    assert!(top.contains("p = 5.00e-1") && top.contains("10 pairs"), "{top}");
+    for fact in [
+        "- finished: 2026-11-30 23:59:58 UTC",
+        "- proposer: rules, guardrails targeted",
+        "- model asked: m-1\n",
+        "- model that answered: m-1-0709",
+        "- rate: 2 records a second over 5 s of work",
+    ] {
+        assert!(top.contains(fact), "{fact}: {top}");
+    }
+    let page = read(&out, "report.html");
+    let order = [
+        "-20.00 <small>percentage points from run one to run two",
+        "Run one",
+        "id=\"comparison\"",
+        "id=\"acceptance\"",
+        "class=\"example\"",
+    ];
+    let places: Vec<usize> = order.iter().map(|what| page.find(what).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    // Side by side: a row has both outcomes, and says which differ.
+    let records = read(&out, "records.csv");
+    assert!(records.starts_with("record,change,status before,status after,"), "{records}");
+    assert!(records.contains("001,lost,accepted,rejected,"), "{records}");
+    assert!(records.contains("003,same,accepted,accepted,"), "{records}");
+    assert_eq!(records.lines().count(), 11);
+    assert!(page.contains("id=\"different\""));
+    assert!(read(&out, "tables/stability.csv").contains("accepted in some runs,2,20.00 %"));
+}
+
+#[test]
+fn one_run_has_nothing_to_compare() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "one", &[&ten()], RunState::Finished);
+    let out = report(&[&run], dir.path());
+    let page = read(&out, "report.html");
+    assert!(!page.contains("id=\"different\"") && !page.contains("McNemar"), "a comparison of one");
+    assert!(read(&out, "report.md").contains("could show a difference of"), "the power of a run");
+}
+
+#[test]
+fn reasons_are_kinds_and_mostly_means_more_than_half() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = ten();
+    for (place, row) in rows.iter_mut().enumerate().take(5) {
+        row.status = Status::NeedsReview;
+        row.policy_id = if place < 3 { "dangling_service" } else { "no_host_path" }.to_owned();
+        row.errors =
+            vec![format!("the Service selects app=web-{place}, which no pod carries; give its workload")];
+    }
+    let run = run_folder(dir.path(), "r1", &[&rows], RunState::Finished);
+    let out = report(&[&run], dir.path());
+    // Six need review: three of one kind, two of another, one of ten().
+    let text = read(&out, "report.md");
+    assert!(
+        text.contains("6 needs review, most often (3): dangling\\_service: the Service selects …"),
+        "{text}"
+    );
+    let reasons = read(&out, "tables/failures.csv");
+    assert!(reasons.lines().nth(1).unwrap().starts_with("3,needs review,"), "{reasons}");
+    rows[3].policy_id = "dangling_service".to_owned();
+    let run = run_folder(dir.path(), "r2", &[&rows], RunState::Finished);
+    let text = read(&report(&[&run], dir.path()), "report.md");
+    assert!(text.contains("6 needs review, mostly (4): dangling\\_service"), "{text}");
+}
+
+#[test]
+fn figures_are_pdf_too_where_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
+    let plain = report(&[&run], dir.path());
+    assert!(!plain.join("figures/ended.pdf").exists());
+    let out = dir.path().join("pdf");
+    stdout(&["report", "--figures", "pdf", "--out", out.to_str().unwrap(), run.to_str().unwrap()]);
+    let mut drawn = 0;
+    for entry in std::fs::read_dir(out.join("figures")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "svg") {
+            let pdf = std::fs::read(path.with_extension("pdf")).unwrap();
+            assert!(pdf.starts_with(b"%PDF-"), "{}", path.display());
+            drawn += 1;
+        }
+    }
+    assert!(drawn > 5, "{drawn}");
+}
+
+#[test]
+fn every_latex_table_has_a_label_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = run_folder(dir.path(), "one", &[&ten()], RunState::Finished);
+    let two = run_folder(dir.path(), "two", &[&ten()], RunState::Finished);
+    let text = read(&report(&[&one, &two], dir.path()), "tables.tex");
+    let labels: Vec<&str> =
+        text.split("\\label{").skip(1).map(|rest| rest.split_once('}').unwrap().0).collect();
+    let distinct: std::collections::BTreeSet<&str> = labels.iter().copied().collect();
+    assert_eq!(labels.len(), distinct.len(), "{labels:?}");
+    let tables = text.matches("\\begin{table}").count() + text.matches("\\begin{longtable}").count();
+    assert_eq!(labels.len(), tables);
+    assert!(text.contains("\\begin{longtable}"), "a configuration is longer than a page");
 }
 
 #[test]
@@ -180,10 +319,10 @@ fn examples_can_be_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let run = run_folder(dir.path(), "r1", &[&ten()], RunState::Finished);
     let out = report(&[&run], dir.path());
-    assert!(read(&out, "report.html").contains("<article"));
+    assert!(read(&out, "report.html").contains("<details class=\"example\""));
     let to = dir.path().join("bare");
     stdout(&["report", "--examples", "0", "--out", to.to_str().unwrap(), run.to_str().unwrap()]);
-    assert!(!read(&to, "report.html").contains("<article"));
+    assert!(!read(&to, "report.html").contains("<details class=\"example\""));
 }
 
 #[test]

@@ -222,7 +222,11 @@ impl LlmClient {
                     return Completion::Answered { answer, took: Some(tries.took + last) };
                 }
                 Ok(CallAttempt::Unsent) if self.recorded_only => {
-                    return Completion::Unanswered { why: NOT_RECORDED.to_owned(), took: None };
+                    return Completion::Unanswered {
+                        why: NOT_RECORDED.to_owned(),
+                        model: String::new(),
+                        took: None,
+                    };
                 }
                 Ok(CallAttempt::Unsent) if self.forms.is_refused(form) => return Completion::FormRefused,
                 Ok(CallAttempt::Unsent) => continue,

@@ -2,6 +2,7 @@
 
 pub(super) mod ablation;
 pub(super) mod agreement;
+pub(super) mod cite;
 pub(super) mod cross_version;
 pub(super) mod diff;
 pub(super) mod export;

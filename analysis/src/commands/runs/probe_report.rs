@@ -18,10 +18,12 @@ pub(crate) fn run(args: &cli::ProbeReport) -> anyhow::Result<Exit> {
         let [(name, probe)] = probes.as_slice() else {
             bail!("--svg draws a single probe, {} were given", probes.len());
         };
-        let Some(svg) = chart(probe) else {
+        let Some(drawing) = chart(probe) else {
             bail!("{name} has no steps with answered calls, so there is nothing to draw");
         };
-        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+        let is_pdf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pdf"));
+        let bytes = if is_pdf { drawing.pdf } else { drawing.svg.into_bytes() };
+        std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     show(&report(&probes), &args.print)
 }

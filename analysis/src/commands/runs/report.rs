@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use cli_support::failure::WithHint as _;
 use cli_support::{Exit, output};
 
-use crate::cli;
+use crate::cli::{self, FigureForm};
 use crate::commands::input::load;
 use crate::commands::print::print;
 use crate::metrics::tokens::Prices;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &cli::Report) -> anyhow::Result<Exit> {
         audit,
     };
     let report = report::build(&results, &options)?;
-    let written = report::write(&report, &args.out)
+    let written = report::write(&report, &args.out, args.figures == Some(FigureForm::Pdf))
         .context("cannot write the report")
         .hint("--out is a folder; it is created when missing")?;
     let bytes: u64 = written.iter().map(|file| file.bytes).sum();

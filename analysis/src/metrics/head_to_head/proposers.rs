@@ -12,7 +12,7 @@ use crate::load::{AnalysisError, Results};
 use crate::metrics::Extended;
 use crate::metrics::pairs::{Pair, by_run, paired};
 use crate::metrics::policy_metrics::{self, PolicyMetrics};
-use crate::render::{Figures, interval, number, percent};
+use crate::render::{Figures, interval, number, p_value, percent};
 use crate::stats::{Median, Proportion, holm, round};
 
 /// Columns of the time that was spent on a record, without waiting.
@@ -177,8 +177,8 @@ fn tests(pairs: &[Pair]) -> (Vec<Value>, Table) {
             test.only_first.to_string(),
             test.only_second.to_string(),
             format!("{:+.2}", difference * 100.0),
-            format!("{:.2e}", test.p),
-            format!("{holm:.2e}"),
+            p_value(test.p),
+            p_value(holm),
         ]);
         entries.push(json!({
             "run_a": first, "run_b": second, "pairs": records, "difference": difference, "mcnemar": test,

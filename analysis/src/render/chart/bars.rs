@@ -4,6 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Axis, Beside, FOOT, label, label_width, mesh, rows, sheet, words};
+use super::drawing::Drawing;
 use super::ink::Ink;
 
 /// Pixels of a row.
@@ -21,7 +22,7 @@ pub(crate) struct Stack {
 }
 
 /// Draws one stacked bar per row.
-pub(crate) fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -> String {
+pub(crate) fn stacked(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Stack]) -> Drawing {
     let left = label_width(of.iter().map(|stack| stack.label.as_str()));
     let height = i32::try_from(of.len().max(1)).unwrap_or(1) * ROW + FOOT + 4;
     sheet(title, legend, height, |area| {
@@ -54,7 +55,7 @@ pub(crate) struct Column {
 }
 
 /// Draws counts as columns.
-pub(crate) fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> String {
+pub(crate) fn columns(title: &str, (below, beside): (&str, &str), of: &[Column]) -> Drawing {
     let most = of.iter().map(|column| column.count).fold(1.0, f64::max);
     sheet(title, &[], COLUMNS, |area| {
         let axis = Axis { title: below.to_owned(), range: 0.0..of.len().max(1) as f64, log: false };

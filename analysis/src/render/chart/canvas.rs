@@ -7,7 +7,9 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::drawing::{Canvas, Drawing};
 use super::ink::Ink;
+use super::pdf::Page;
 use crate::render::shown;
 
 /// Width of every chart, in pixels.
@@ -20,8 +22,8 @@ const LEGEND: i32 = 22;
 /// Height of the labels and the title of the horizontal axis, in pixels.
 pub(super) const FOOT: i32 = 48;
 
-pub(super) type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub(super) type Sheet<'a> = DrawingArea<Canvas<'a>, Shift>;
+pub(super) type Plane<'a, 'b> = ChartContext<'a, Canvas<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Drawing into a string does not fail; if it did, the chart would be incomplete.
 pub(super) type Drawn = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -97,7 +99,7 @@ pub(super) fn words(size: f64, ink: Ink, h: HPos, v: VPos) -> TextStyle<'static>
 }
 
 /// Maximum length of a label in characters.
-const LETTERS: usize = 34;
+const LETTERS: usize = 48;
 
 /// A text without control characters, cut to the maximum length.
 pub(super) fn label(text: &str) -> String {
@@ -120,18 +122,18 @@ pub(super) fn sheet(
     legend: &[(&str, Ink)],
     height: i32,
     draw: impl FnOnce(&Sheet<'_>) -> Drawn,
-) -> String {
+) -> Drawing {
     let head = TITLE + if legend.is_empty() { 0 } else { LEGEND };
-    let mut svg = String::new();
+    let size = (WIDTH, u32::try_from(height + head).unwrap_or(400));
+    let (mut svg, mut page) = (String::new(), Page::new(size));
     {
-        let size = (WIDTH, u32::try_from(height + head).unwrap_or(400));
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        let root = Canvas::new(&mut svg, &mut page, size).into_drawing_area();
         let (top, rest) = root.split_vertically(head);
         let drawn =
             head_of(&top, title, legend).and_then(|()| draw(&rest)).and_then(|()| Ok(root.present()?));
         debug_assert!(drawn.is_ok(), "{title}: {:?}", drawn.err());
     }
-    svg
+    Drawing { svg, pdf: page.finish() }
 }
 
 fn head_of(top: &Sheet<'_>, title: &str, legend: &[(&str, Ink)]) -> Drawn {

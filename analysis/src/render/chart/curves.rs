@@ -3,6 +3,7 @@
 use plotters::prelude::*;
 
 use super::canvas::{Axis, Beside, FOOT, mesh, sheet};
+use super::drawing::Drawing;
 use super::ink::Ink;
 use crate::stats::Sample;
 
@@ -19,7 +20,7 @@ pub(crate) struct Curve {
 }
 
 /// Draws cumulative distributions over one axis, the share in percent.
-pub(crate) fn curves(title: &str, axis: &Axis, of: &[Curve]) -> String {
+pub(crate) fn curves(title: &str, axis: &Axis, of: &[Curve]) -> Drawing {
     let legend: Vec<(&str, Ink)> =
         of.iter().enumerate().map(|(place, curve)| (curve.name.as_str(), Ink::series(place))).collect();
     sheet(title, &legend, HEIGHT, |area| {

@@ -4,6 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Axis, FOOT, WIDTH, label, label_width, rows, sheet, words};
+use super::drawing::Drawing;
 use super::ink::Ink;
 
 /// Height of a row in pixels.
@@ -24,7 +25,7 @@ pub(crate) struct Dot {
 }
 
 /// Draws one dot per row, with whiskers for its interval.
-pub(crate) fn dots(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Dot]) -> String {
+pub(crate) fn dots(title: &str, legend: &[(&str, Ink)], axis: &Axis, of: &[Dot]) -> Drawing {
     let left = label_width(of.iter().map(|dot| dot.label.as_str()));
     let height = i32::try_from(of.len().max(1)).unwrap_or(1) * ROW + FOOT + 4;
     sheet(title, legend, height, |area| {

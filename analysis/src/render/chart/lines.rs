@@ -4,6 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Axis, Beside, FOOT, label, mesh, sheet, words};
+use super::drawing::Drawing;
 use super::ink::Ink;
 use crate::render::number;
 
@@ -27,7 +28,7 @@ pub(crate) fn lines(
     (below, beside): (&str, &str),
     of: &[Line],
     mark: Option<(f64, &str)>,
-) -> String {
+) -> Drawing {
     let legend: Vec<(&str, Ink)> = of.iter().map(|line| (line.name.as_str(), line.ink)).collect();
     let mut places: Vec<f64> = of.iter().flat_map(|line| &line.points).map(|(x, _)| *x).collect();
     places.retain(|x| x.is_finite() && *x > 0.0);

@@ -13,7 +13,7 @@ fn dot(label: &str, value: f64) -> Dot {
     }
 }
 
-fn all() -> Vec<String> {
+fn all() -> Vec<Drawing> {
     let share = Axis { title: "share, %".to_owned(), range: 0.0..100.0, log: false };
     let sample: Sample = (1..500).map(f64::from).collect();
     let curve = Curve { name: "verify".to_owned(), sample };
@@ -43,7 +43,7 @@ fn all() -> Vec<String> {
 #[test]
 fn a_chart_is_one_svg_in_the_inks_of_the_palette() {
     let dark = dark_style(".drawing");
-    for svg in all() {
+    for Drawing { svg, .. } in all() {
         assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
         assert_eq!(svg.matches("<svg").count(), 1);
         for part in svg.split('"').filter(|part| part.starts_with('#')) {
@@ -54,9 +54,27 @@ fn a_chart_is_one_svg_in_the_inks_of_the_palette() {
 
 #[test]
 fn words_from_outside_stay_words() {
-    let svg = all().swap_remove(0);
+    let svg = all().swap_remove(0).svg;
     assert!(svg.contains("a&lt;b&gt;&amp;\\u{1b}&quot;c") && !svg.contains('\u{1b}'), "{svg}");
     assert!(svg.contains("3 / 4") && svg.contains("Dots (n = 2)"));
+}
+
+#[test]
+fn a_chart_is_one_page_of_pdf_with_the_same_texts() {
+    let holds = |pdf: &[u8], text: &[u8]| pdf.windows(text.len()).any(|window| window == text);
+    for Drawing { svg, pdf } in all() {
+        assert!(pdf.starts_with(b"%PDF-1.7") && pdf.trim_ascii_end().ends_with(b"%%EOF"));
+        assert_eq!(
+            pdf.windows(6).filter(|window| *window == b"/Pages").count(),
+            2,
+            "the tree and what names it"
+        );
+        assert!(holds(&pdf, b"Helvetica"));
+        assert!(!holds(&pdf, b"\x1b"), "what acts");
+        let texts = svg.matches("<text").count();
+        let shown = pdf.windows(3).filter(|window| *window == b" Tj" || *window == b")Tj").count();
+        assert_eq!(shown, texts, "{svg}");
+    }
 }
 
 #[test]

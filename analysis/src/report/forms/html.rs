@@ -4,21 +4,56 @@ use cli_support::output::Align;
 use maud::{Markup, PreEscaped, html};
 
 use crate::render::{Titled, ends, interval, percent, shown, thousands};
-use crate::report::block::{Block, Document, Example, Figure, Headline, Section};
+use crate::report::block::{Block, Example, Figure, Headline, Section, Versus};
+use crate::report::documents::Document;
 
 /// Maximum number of rows of a table that is not folded.
 const OPEN: usize = 45;
+
+/// The comparison of two runs, above both.
+pub(super) fn versus(of: &Versus) -> Markup {
+    let [before, after] = &of.shares;
+    let (verdict, class) = if after.count < before.count {
+        ("Fewer are accepted than before", "fell")
+    } else {
+        ("No fewer are accepted than before", "held")
+    };
+    html! {
+        section.headline.versus aria-label="The two runs compared" {
+            div {
+                p class={ "share " (class) } {
+                    (of.points()) " "
+                    small { "percentage points from run " (shown(&of.before)) " to run " (shown(&of.after)) }
+                }
+            }
+            div {
+                p.what { (verdict) }
+                dl {
+                    dt { "before" } dd { (percent(before.rate)) " accepted (" (interval(before)) ")" }
+                    dt { "after" } dd { (percent(after.rate)) " accepted (" (interval(after)) ")" }
+                    dt { "changed" }
+                    dd { (thousands(of.lost)) " lost, " (thousands(of.gained)) " gained of " (thousands(before.of)) " records that both have" }
+                    dt { "paired test" } dd { (of.test) " (McNemar's exact test)" }
+                    dt { "power" } dd { (of.power) }
+                }
+                p.why { a href="#?different=1" { "Only the records whose outcome differs" } }
+            }
+        }
+    }
+}
 
 pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
     html! {
         section.headline aria-label={ "Acceptance of run " (shown(&of.run)) } {
             @if !alone { h2 { "Run " (shown(&of.run)) } }
+            ul.facts { @for (name, value) in &of.facts { li { span { (name) } " " (shown(value)) } } }
             div {
                 @if of.of_valid.of > 0 {
                     p.share {
                         (percent(of.of_valid.rate)) " "
                         small { "accepted by a server's rules, of the documents that were valid before" }
                     }
+                    (sources(of))
                     dl {
                         dt { "95 % interval" } dd { (interval(&of.of_valid)) " (Wilson)" }
                         dt { "n" } dd { (thousands(of.of_valid.count)) " of " (thousands(of.of_valid.of)) " records" }
@@ -29,6 +64,7 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
                     }
                 } @else {
                     p.share { (percent(of.accepted.rate)) " " small { "accepted" } }
+                    (sources(of))
                     dl {
                         (intervals(of))
                         dt { "n" } dd { (thousands(of.accepted.count)) " of " (thousands(of.accepted.of)) " records" }
@@ -43,12 +79,24 @@ pub(super) fn headline(of: &Headline, alone: bool) -> Markup {
                         li {
                             span class={ "count " (lead.what.replace(' ', "-")) } { (thousands(lead.count)) }
                             " " (lead.what)
-                            @if let Some((reason, count)) = &lead.mostly {
-                                span.why { "mostly (" (thousands(*count)) "): " (shown(reason)) }
+                            @if let Some(mostly) = &lead.mostly {
+                                span.why { (mostly.how_often()) ": " (shown(&mostly.reason)) }
                             }
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Who made the accepted repairs.
+fn sources(of: &Headline) -> Markup {
+    html! {
+        @if !of.by_source.is_empty() {
+            ul.sources {
+                @for (who, share) in &of.by_source { li { b { (percent(share.rate)) } " " (shown(who)) } }
+                li.why { "of all records" }
             }
         }
     }
@@ -85,7 +133,7 @@ fn figure(of: &Figure) -> Markup {
     html! {
         figure {
             div.drawing tabindex="0" role="group" aria-label={ (shown(&of.title)) ", drawn" } {
-                div role="img" aria-label=(shown(&of.title)) { (PreEscaped(&of.svg)) }
+                div role="img" aria-label=(shown(&of.title)) { (PreEscaped(&of.drawing.svg)) }
             }
             @if !of.note.is_empty() { figcaption { (of.note) } }
         }
@@ -118,8 +166,8 @@ fn table(of: &Titled) -> Markup {
 
 fn example(of: &Example) -> Markup {
     html! {
-        article aria-label=(shown(&of.title)) {
-            h3 { (shown(&of.title)) }
+        details.example {
+            summary { (shown(&of.title)) }
             dl { @for (name, value) in &of.facts { dt { (name) } dd { (shown(value)) } } }
             @if !of.messages.is_empty() {
                 ul {

@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 
-use crate::render::markdown::escape;
-use crate::render::{ends, interval, markdown, percent, shown, thousands};
-use crate::report::block::{Block, Document, Example, Headline, Report};
+use crate::render::markdown::{escape, fenced};
+use crate::render::{ends, interval, markdown, percent, thousands};
+use crate::report::block::{Block, Example, Headline, Report, Versus};
+use crate::report::documents::Document;
 
 pub(super) fn report(report: &Report) -> String {
     let mut text = format!("# {}\n\n", escape(&report.title));
+    if let Some(versus) = &report.versus {
+        versus_of(&mut text, versus);
+    }
     for headline in &report.headlines {
         headline_of(&mut text, headline);
     }
@@ -43,6 +47,25 @@ pub(super) fn report(report: &Report) -> String {
     text
 }
 
+fn versus_of(text: &mut String, of: &Versus) {
+    let [before, after] = &of.shares;
+    let _ = writeln!(
+        text,
+        "**{}** from run {} ({} accepted) to run {} ({}): {} lost and {} gained of {} records that both have; McNemar's exact \
+         test: {}; {}.\n",
+        of.difference(),
+        escape(&of.before),
+        percent(before.rate),
+        escape(&of.after),
+        percent(after.rate),
+        thousands(of.lost),
+        thousands(of.gained),
+        thousands(before.of),
+        escape(&of.test),
+        of.power
+    );
+}
+
 fn headline_of(text: &mut String, headline: &Headline) {
     let share = &headline.accepted;
     let by_document = headline
@@ -73,10 +96,17 @@ fn headline_of(text: &mut String, headline: &Headline) {
         thousands(headline.documents)
     );
     text.push('\n');
+    for (who, share) in &headline.by_source {
+        let _ = writeln!(text, "- {} {}, of all records", percent(share.rate), escape(who));
+    }
+    for (name, value) in &headline.facts {
+        let _ = writeln!(text, "- {name}: {}", escape(value));
+    }
     for lead in &headline.others {
-        let mostly = lead.mostly.as_ref().map_or_else(String::new, |(reason, count)| {
-            format!(", mostly ({}): {}", thousands(*count), escape(reason))
-        });
+        let mostly = lead
+            .mostly
+            .as_ref()
+            .map_or_else(String::new, |most| format!(", {}: {}", most.how_often(), escape(&most.reason)));
         let _ = writeln!(text, "- {} {}{mostly}", thousands(lead.count), lead.what);
     }
     text.push('\n');
@@ -101,25 +131,5 @@ fn example_of(text: &mut String, example: &Example) {
     }
     if let Some(patch) = &example.patch {
         fenced(text, "json", patch);
-    }
-}
-
-/// A code block with a fence longer than any in its text.
-fn fenced(text: &mut String, language: &str, body: &str) {
-    let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    let _ = write!(text, "{fence}{language}\n{}\n{fence}\n\n", shown(body.trim_end()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn code_cannot_leave_its_fence() {
-        let mut text = String::new();
-        fenced(&mut text, "yaml", "a: |\n  ````\n  <script>\n");
-        assert_eq!(text, "`````yaml\na: |\n  ````\n  <script>\n`````\n\n");
-        assert_eq!(escape("<img src=x>\n[a](b)"), "\\<img src=x\\> \\[a\\](b)");
     }
 }

@@ -26,19 +26,25 @@ pub(crate) struct Written {
 
 /// Writes a report into a folder, which is created if missing. Files of the same names are replaced. The manifest is
 /// written last: if it exists, all its files are complete.
-pub(crate) fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
-    let mut files: Vec<(String, String)> = vec![
-        ("report.html".to_owned(), page::page(report)),
-        ("report.md".to_owned(), markdown::report(report)),
-        ("tables.tex".to_owned(), tex::tables(report)),
-        ("records.csv".to_owned(), report.records.table().csv()),
+pub(crate) fn write(report: &Report, dir: &Path, with_pdf: bool) -> io::Result<Vec<Written>> {
+    let mut files: Vec<(String, Vec<u8>)> = vec![
+        ("report.html".to_owned(), page::page(report).into_bytes()),
+        ("report.md".to_owned(), markdown::report(report).into_bytes()),
+        ("tables.tex".to_owned(), tex::tables(report).into_bytes()),
+        ("records.csv".to_owned(), report.records.table().csv().into_bytes()),
     ];
     for block in report.sections.iter().flat_map(|section| &section.blocks) {
         match block {
             Block::Table(table) => {
-                files.push((format!("tables/{}.csv", table.name), table.titled.table.csv()));
+                files.push((format!("tables/{}.csv", table.name), table.csv().into_bytes()));
             }
-            Block::Figure(figure) => files.push((format!("figures/{}.svg", figure.name), figure.svg.clone())),
+            Block::Figure(figure) => {
+                let drawing = &figure.drawing;
+                files.push((format!("figures/{}.svg", figure.name), drawing.svg.clone().into_bytes()));
+                if with_pdf {
+                    files.push((format!("figures/{}.pdf", figure.name), drawing.pdf.clone()));
+                }
+            }
             Block::Text(_) | Block::Example(_) => {}
         }
     }
@@ -46,10 +52,10 @@ pub(crate) fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
         fs::create_dir_all(dir.join(folder)).map_err(|error| at(&dir.join(folder), &error))?;
     }
     let mut written = vec![];
-    for (file, text) in files {
-        put(&dir.join(&file), &text)?;
-        let sha256 = sha256(text.as_bytes());
-        written.push(Written { file, bytes: text.len() as u64, sha256 });
+    for (file, bytes) in files {
+        put(&dir.join(&file), &bytes)?;
+        let sha256 = sha256(&bytes);
+        written.push(Written { file, bytes: bytes.len() as u64, sha256 });
     }
     let manifest = json!({
         "analysis": env!("CARGO_PKG_VERSION"),
@@ -59,14 +65,14 @@ pub(crate) fn write(report: &Report, dir: &Path) -> io::Result<Vec<Written>> {
         })).collect::<Vec<_>>(),
         "files": written,
     });
-    put(&dir.join("manifest.json"), &cli_support::output::json(&manifest))?;
+    put(&dir.join("manifest.json"), cli_support::output::json(&manifest).as_bytes())?;
     Ok(written)
 }
 
 /// Replaces a file atomically.
-fn put(path: &Path, text: &str) -> io::Result<()> {
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let half: PathBuf = path.with_extension("part");
-    fs::write(&half, text).and_then(|()| fs::rename(&half, path)).map_err(|error| at(path, &error))
+    fs::write(&half, bytes).and_then(|()| fs::rename(&half, path)).map_err(|error| at(path, &error))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::html::{headline, section};
+use super::html::{headline, section, versus};
 use crate::render::chart::dark_style;
 use crate::render::{shown, thousands};
 use crate::report::block::Report;
@@ -46,7 +46,8 @@ pub(super) fn page(report: &Report) -> String {
                     }
                 }
                 main id="content" {
-                    @for of in &report.headlines { (headline(of, report.headlines.len() == 1)) }
+                    @if let Some(of) = &report.versus { (versus(of)) }
+                    div.headlines { @for of in &report.headlines { (headline(of, report.headlines.len() == 1)) } }
                     @for of in &report.sections { (section(of)) }
                     (records(&report.records))
                 }
@@ -64,14 +65,25 @@ pub(super) fn page(report: &Report) -> String {
 
 fn records(of: &Records) -> Markup {
     let (rows, all) = (thousands(of.rows as u64), thousands(of.all as u64));
-    let which = if of.rows < of.all { " Those that were not accepted come first." } else { "" };
+    let which = match (of.rows < of.all, of.is_paired) {
+        (false, _) => "",
+        (true, false) => " Those that were not accepted come first.",
+        (true, true) => " Those whose outcome differs come first, then those that were not accepted.",
+    };
     html! {
         section aria-labelledby="records-title" {
             h2 id="records-title" { "Records" }
-            p { (rows) " of " (all) " records, in the order of the corpus." (which) " A click on a heading sorts." }
+            p {
+                (rows) " of " (all) " records, in the order of the corpus." (which) " A click on a heading sorts. The address of the page \
+                keeps what is chosen here."
+            }
             noscript { p { "The table requires JavaScript; records.csv has the same rows." } }
             div.filters role="search" aria-label="Filter records" {
                 label { "search in all columns" input id="search" type="search" autocomplete="off" spellcheck="false"; }
+                label.sort { "sort by" select id="sort" {} }
+                @if of.is_paired {
+                    label.check { input id="different" type="checkbox"; "different only" }
+                }
                 button id="clear" type="button" { "Clear" }
             }
             div.scroll tabindex="0" role="group" aria-label="Table of records" {

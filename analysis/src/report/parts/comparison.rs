@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use cli_support::output::{Align, Table};
 
-use crate::metrics::diff::{Diff, diff};
+use crate::metrics::diff::Diff;
+use crate::metrics::failures::folded;
 use crate::render::chart::{Axis, Dot, Ink, dots};
-use crate::render::{Titled, interval, percent, thousands};
+use crate::render::{Titled, interval, p_equals, percent, thousands};
 use crate::report::block::{Block, Section, figure, table};
 use crate::report::run::Run;
 use crate::stats::Proportion;
@@ -14,33 +15,32 @@ use crate::stats::Proportion;
 /// Maximum number of changed records in the table.
 const LINES: usize = 200;
 
-pub(in crate::report) fn section(before: &Run, after: &Run, runs: usize) -> Section {
+/// `diff` is `None` if the runs have different corpora.
+pub(in crate::report) fn section(before: &Run, after: &Run, diff: Option<&Diff>, runs: usize) -> Section {
     let mut blocks = vec![];
     if runs > 2 {
         blocks.push(Block::Text(format!("The first two of {runs} runs are compared.")));
     }
-    let corpus = |run: &Run| run.file.as_ref().map(|(_, file)| file.corpus_hash);
-    match (corpus(before), corpus(after)) {
-        (Some(a), Some(b)) if a != b => blocks.push(Block::Text(format!(
+    match diff {
+        None => blocks.push(Block::Text(format!(
             "Runs {} and {} have different corpora, so their records are not compared.",
             before.id, after.id
         ))),
-        _ => blocks.extend(compared(before, after)),
+        Some(diff) => blocks.extend(compared(before, after, diff)),
     }
     Section { id: "comparison", title: "Run against run", blocks }
 }
 
-fn compared(before: &Run, after: &Run) -> Vec<Block> {
-    let diff = diff(&before.cases, &after.cases);
+fn compared(before: &Run, after: &Run, diff: &Diff) -> Vec<Block> {
     let pairs = thousands(diff.before.of);
     let verdict =
         if diff.fell() { "Fewer are accepted than before" } else { "No fewer are accepted than before" };
     let text = format!(
-        "{verdict}: {} lost and {} gained of {pairs} records that both runs have (McNemar's exact test: p = {:.2e}); {} \
+        "{verdict}: {} lost and {} gained of {pairs} records that both runs have (McNemar's exact test: {}); {} \
          only in the first, {} only in the second. Records are compared by id, policy and document.",
         thousands(diff.mcnemar.only_first),
         thousands(diff.mcnemar.only_second),
-        diff.mcnemar.p,
+        p_equals(diff.mcnemar.p),
         thousands(diff.only_before),
         thousands(diff.only_after)
     );
@@ -63,8 +63,8 @@ fn compared(before: &Run, after: &Run) -> Vec<Block> {
         Block::Text(text),
         acceptance(&shares, &pairs),
         table("comparison", Titled { title, table: sums }),
-        table("comparison-changes", transitions(&diff)),
-        table("comparison-records", changed(&diff)),
+        table("comparison-changes", transitions(diff)),
+        table("comparison-records", changed(diff)),
     ]
 }
 
@@ -91,23 +91,35 @@ fn acceptance(shares: &[(&String, Proportion); 2], pairs: &str) -> Block {
 }
 
 /// Number of records, and number by reason.
-type Reasons<'a> = (u64, BTreeMap<&'a str, u64>);
+type Reasons = (u64, BTreeMap<String, u64>);
 
 /// Number of records and most frequent reason by status before and after.
 fn transitions(diff: &Diff) -> Titled {
-    let mut groups: BTreeMap<(&str, &str), Reasons<'_>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), Reasons> = BTreeMap::new();
     for change in &diff.changes {
         let group = groups.entry((&change.before, &change.after)).or_default();
         group.0 += 1;
-        *group.1.entry(&change.reason).or_default() += 1;
+        *group.1.entry(folded(&change.reason)).or_default() += 1;
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-    let words = ["before", "after", "mostly because"].map(|name| (name, Align::Left));
-    let mut lines = Table::new([("records", Align::Right)].into_iter().chain(words));
+    let mut lines = Table::new([
+        ("records", Align::Right),
+        ("before", Align::Left),
+        ("after", Align::Left),
+        ("with the most frequent reason", Align::Right),
+        ("most frequent reason", Align::Left),
+    ]);
     for ((before, after), (count, reasons)) in groups {
-        let why = reasons.into_iter().max_by_key(|(_, count)| *count).map_or("", |(reason, _)| reason);
-        lines.push([thousands(count), before.replace('_', " "), after.replace('_', " "), why.to_owned()]);
+        let most = reasons.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+        let (why, times) = most.unwrap_or_default();
+        lines.push([
+            thousands(count),
+            before.replace('_', " "),
+            after.replace('_', " "),
+            thousands(times),
+            why,
+        ]);
     }
     let changed = thousands(diff.changes.len() as u64);
     Titled {

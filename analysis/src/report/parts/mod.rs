@@ -8,6 +8,7 @@ mod failures;
 mod measured;
 pub(super) mod provenance;
 mod queue;
+pub(super) mod stability;
 mod tokens;
 
 use super::block::Block;
@@ -26,8 +27,8 @@ pub(super) struct Part {
 /// The sections in order.
 pub(super) const OF_A_RUN: &[Part] = &[
     Part { id: "ended", title: "How records ended", of: ended::blocks },
-    Part { id: "failures", title: "What failed", of: failures::blocks },
     Part { id: "acceptance", title: "Acceptance", of: acceptance::blocks },
+    Part { id: "failures", title: "What failed", of: failures::blocks },
     Part { id: "patches", title: "Patches", of: measured::patches },
     Part { id: "times", title: "Times", of: measured::times },
     Part { id: "tokens", title: "Tokens and cost", of: tokens::blocks },

@@ -1,15 +1,19 @@
-//! The table of records of a report, stored by columns to be compact in the page.
+//! The table of records of a report, stored by columns to be compact in the page. Of two runs over the same records a row has
+//! both outcomes.
+
+mod pairs;
+mod row;
 
 use std::collections::{BTreeMap, HashMap};
 
 use cli_support::output::{Align, Table};
-use results::schema;
 use serde_json::{Map, Value, json};
 
+use super::run::Run;
 use crate::load::AnalysisError;
 use crate::load::Results;
-use crate::load::rows::{Gates, Present, Texts, rows};
 use crate::render::shown;
+use row::Row;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Records {
@@ -17,6 +21,8 @@ pub(crate) struct Records {
     pub(crate) all: usize,
     /// Number of records in the table.
     pub(crate) rows: usize,
+    /// Whether each row has the outcomes of two runs.
+    pub(crate) is_paired: bool,
     columns: Vec<Column>,
 }
 
@@ -44,58 +50,17 @@ const NUMBERS: [(&str, usize); 3] = [("operations", 0), ("time, ms", 2), ("token
 /// Maximum length of a cell in characters.
 const LETTERS: usize = 240;
 
-rows! {
-    struct Row<'a> {
-        run: &'a str = [schema::RUN_ID],
-        record: &'a str = [schema::RECORD_ID],
-        position: u64 = [schema::POSITION],
-        accepted: bool = [schema::ACCEPTED],
-        status: &'a str = [schema::STATUS],
-        policy: &'a str = [schema::POLICY_ID],
-        kind: &'a str = [schema::KIND],
-        namespace: &'a str = [schema::NAMESPACE],
-        name: &'a str = [schema::NAME],
-        gates: Gates = Gates::COLUMNS,
-        fault: &'a str = [schema::FAULT],
-        errors: Texts<'a> = [schema::ERRORS],
-        manifest: &'a str = [schema::MANIFEST_PATH],
-        patch: Present = [schema::PATCH],
-        patch_ops: u32 = [schema::PATCH_OPS],
-        total_ms: Option<f64> = [schema::TOTAL_MS],
-        total_tokens: Option<u64> = [schema::TOTAL_TOKENS],
-    }
-}
-
-impl Row<'_> {
-    /// Cells of [`WORDS`] and [`NUMBERS`].
-    fn cells(&self) -> ([String; 10], [Option<f64>; 3]) {
-        let object = if self.namespace.is_empty() {
-            self.name.to_owned()
-        } else {
-            format!("{}/{}", self.namespace, self.name)
-        };
-        let reason = self.errors.first().unwrap_or_default();
-        let words = [
-            self.run,
-            self.record,
-            self.status,
-            self.policy,
-            self.kind,
-            &object,
-            self.gates.first_failed(),
-            self.fault,
-            reason,
-            self.manifest,
-        ];
-        let operations = self.patch.0.then(|| f64::from(self.patch_ops));
-        let tokens = self.total_tokens.map(|tokens| tokens as f64);
-        (words.map(str::to_owned), [operations, self.total_ms, tokens])
-    }
-}
-
 impl Records {
-    /// Reads at most `most` records in corpus order. If there are more, those that were not accepted come first.
-    pub(super) fn read(results: &Results, most: usize) -> Result<Self, AnalysisError> {
+    /// Reads at most `most` records in corpus order. If there are more, those that were not accepted come first, and before
+    /// them those whose outcome differs between two runs.
+    pub(super) fn read(results: &Results, runs: &[Run], most: usize) -> Result<Self, AnalysisError> {
+        match runs {
+            [before, after] if before.has_corpus_of(after) => pairs::read(results, before, after, most),
+            _ => Self::of_rows(results, most),
+        }
+    }
+
+    fn of_rows(results: &Results, most: usize) -> Result<Self, AnalysisError> {
         let all = results.count()?;
         let mut kept = BTreeMap::new();
         let mut index = 0_u64;
@@ -109,23 +74,18 @@ impl Records {
                 kept.pop_last();
             }
         })?;
-        let rows = kept.len();
         let (words, numbers): (Vec<_>, Vec<_>) = kept.into_values().unzip();
-        let mut columns = vec![];
-        for (place, name) in WORDS.into_iter().enumerate() {
-            let cells = words.iter().map(|row| row.get(place).map_or("", String::as_str));
-            columns.push(Column { name, cells: dictionary(cells) });
-        }
-        for (place, (name, decimals)) in NUMBERS.into_iter().enumerate() {
-            let cells = numbers.iter().map(|row| row.get(place).copied().flatten()).collect();
-            columns.push(Column { name, cells: Cells::Numbers(cells, decimals) });
-        }
-        // Columns without information are left out.
+        let columns = columns(&WORDS, &words).chain(number_columns(&NUMBERS, &numbers)).collect();
+        Ok(Self::new(all, words.len(), false, columns))
+    }
+
+    /// Without columns that have no information.
+    fn new(all: usize, rows: usize, is_paired: bool, mut columns: Vec<Column>) -> Self {
         columns.retain(|column| match &column.cells {
             Cells::Words(words, _) => column.name != "run" || words.len() > 1,
             Cells::Numbers(values, _) => values.iter().any(Option::is_some),
         });
-        Ok(Self { all, rows, columns })
+        Self { all, rows, is_paired, columns }
     }
 
     /// The records as compact JSON.
@@ -165,6 +125,28 @@ impl Records {
         }
         table
     }
+}
+
+/// Columns of words: a name for each place of the rows.
+fn columns<'a, const N: usize>(
+    names: &'a [&'static str; N],
+    rows: &'a [[String; N]],
+) -> impl Iterator<Item = Column> + 'a {
+    names.iter().copied().enumerate().map(|(place, name)| {
+        let cells = rows.iter().map(|row| row.get(place).map_or("", String::as_str));
+        Column { name, cells: dictionary(cells) }
+    })
+}
+
+/// Columns of numbers, with their decimals.
+fn number_columns<'a, const N: usize>(
+    names: &'a [(&'static str, usize); N],
+    rows: &'a [[Option<f64>; N]],
+) -> impl Iterator<Item = Column> + 'a {
+    names.iter().copied().enumerate().map(|(place, (name, decimals))| {
+        let cells = rows.iter().map(|row| row.get(place).copied().flatten()).collect();
+        Column { name, cells: Cells::Numbers(cells, decimals) }
+    })
 }
 
 /// A number rounded to `decimals`; an integer without a decimal point.

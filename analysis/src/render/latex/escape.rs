@@ -1,42 +1,8 @@
-//! Tables as LaTeX (booktabs).
+//! Escapes texts for LaTeX.
 
 use std::fmt::Write as _;
 
-use cli_support::output::Align;
-
-use super::shown;
-use super::titled::Titled;
-
-/// A `table` with its caption.
-pub(crate) fn latex(titled: &Titled) -> String {
-    let columns: String = titled
-        .table
-        .header()
-        .iter()
-        .map(|(_, align)| if *align == Align::Left { 'l' } else { 'r' })
-        .collect();
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "\\begin{{table}}\n\\caption{{{}}}\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-        escape(&titled.title)
-    );
-    text.push_str("\\toprule\n");
-    let header = titled.table.header().iter().map(|(name, _)| format!("\\textbf{{{}}}", escape(name)));
-    row(&mut text, header);
-    text.push_str("\\midrule\n");
-    for cells in titled.table.rows() {
-        row(&mut text, cells.iter().map(|cell| escape(cell)));
-    }
-    text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table}\n");
-    text
-}
-
-/// Appends a row of escaped cells.
-pub(crate) fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
-    text.push_str(&cells.into_iter().collect::<Vec<_>>().join(" & "));
-    text.push_str(" \\\\\n");
-}
+use crate::render::shown;
 
 /// Escapes a text for LaTeX: its special characters, those that act on a reader, and those that its fonts lack.
 ///
@@ -100,7 +66,36 @@ const fn named(c: char) -> Option<&'static str> {
         '·' => "$\\cdot$",
         'µ' | 'μ' => "$\\mu$",
         'Δ' => "$\\Delta$",
+        'Σ' | '∑' => "$\\Sigma$",
+        'Φ' => "$\\Phi$",
+        'α' => "$\\alpha$",
+        'β' => "$\\beta$",
+        'γ' => "$\\gamma$",
+        'ε' => "$\\epsilon$",
+        'λ' => "$\\lambda$",
+        'ρ' => "$\\rho$",
+        'σ' => "$\\sigma$",
         'τ' => "$\\tau$",
+        'φ' => "$\\phi$",
+        '≈' => "$\\approx$",
+        '≠' => "$\\neq$",
+        '∞' => "$\\infty$",
+        '√' => "$\\surd$",
+        '∈' => "$\\in$",
+        '⌊' => "$\\lfloor$",
+        '⌋' => "$\\rfloor$",
+        '⌈' => "$\\lceil$",
+        '⌉' => "$\\rceil$",
+        '←' => "$\\leftarrow$",
+        '↔' => "$\\leftrightarrow$",
+        '•' => "$\\bullet$",
+        '°' => "$^\\circ$",
+        '²' => "$^2$",
+        '³' => "$^3$",
+        '⁻' => "$^-$",
+        '½' => "$\\frac{1}{2}$",
+        '§' => "\\S{}",
+        '€' => "EUR",
         'ß' => "\\ss{}",
         'æ' => "\\ae{}",
         'Æ' => "\\AE{}",
@@ -117,27 +112,12 @@ const fn named(c: char) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use cli_support::output::Table;
-
     use super::*;
 
     #[test]
     fn what_latex_reads_is_escaped() {
-        let mut table = Table::new([("policy", Align::Left), ("n", Align::Right)]);
-        table.push(["a_b & 5 %", "1"]);
-        let text = latex(&Titled { title: "50 % of $x$".to_owned(), table });
-        assert!(text.contains("\\begin{tabular}{@{}lr@{}}"), "{text}");
-        assert!(text.contains("a\\_b \\& 5 \\% & 1 \\\\\n") && text.contains("50 \\% of \\$x\\$"), "{text}");
+        assert_eq!(escape("a_b & 5 % of $x$"), "a\\_b \\& 5 \\% of \\$x\\$");
         assert_eq!(escape("\\^~"), "\\textbackslash{}\\textasciicircum{}\\textasciitilde{}");
-    }
-
-    #[test]
-    fn a_row_is_no_argument_of_the_one_before() {
-        let mut table = Table::new([("[1in]", Align::Left)]);
-        table.push(["[2in]"]);
-        table.push(["* x"]);
-        let text = latex(&Titled { title: String::new(), table });
-        assert!(text.contains("\\midrule\n{[}2in{]} \\\\\n{*} x \\\\\n"), "{text}");
     }
 
     #[test]
@@ -147,5 +127,6 @@ mod tests {
             "Gr\u{f6}\\ss{}e \\texttt{U+6F22} 1--2 \\textless{}x\\textbar{}y\\textgreater{}"
         );
         assert_eq!(escape("\u{1b}\u{202e}"), "\\textbackslash{}u\\{1b\\}\\textbackslash{}u\\{202e\\}");
+        assert_eq!(escape("1 − Φ(z) ≈ ⌊x⌋"), "1 $-$ $\\Phi$(z) $\\approx$ $\\lfloor$x$\\rfloor$");
     }
 }
