@@ -8,6 +8,7 @@
 mod batches;
 mod entry;
 mod failures;
+mod owner;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod verdicts;
 pub(crate) use batches::{Claim, Tick, Ticked};
 pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse};
 pub(crate) use failures::FailureCounts;
+pub(crate) use owner::{Owner, OwnerLock, random_name};
 pub use store::ResponseCache;
 pub(crate) use store::{Answers, ByModel, CacheError, Selection};
 #[cfg(test)]
