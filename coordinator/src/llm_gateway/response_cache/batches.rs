@@ -272,5 +272,5 @@ fn write(run_id: &RunId, line: Ticked) -> CacheWrite {
         Tick::Answered(entry) => (Some((line.key, entry)), None),
         Tick::Failed(reason) | Tick::Again(reason) => (None, Some(reason)),
     };
-    CacheWrite { run_id: run_id.clone(), spent: line.spent, entry, failure, perhaps_repeated: false }
+    CacheWrite { run_id: run_id.clone(), spent: line.spent, entry, failure, call: None }
 }
