@@ -17,6 +17,7 @@ mod fleet;
 mod help;
 mod hostile;
 mod hostile_peers;
+mod in_flight;
 mod judges;
 mod keys;
 mod layout;
