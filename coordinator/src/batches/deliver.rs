@@ -1,6 +1,6 @@
 //! The delivery of a run's first questions, from its corpus to the last answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +15,10 @@ use super::driver::{Driver, Event};
 use super::error::BatchError;
 use super::gather::{FileBounds, Gathered, Gatherer};
 use super::lifecycle::Patience;
-use super::owner::{OwnerLock, folder_of};
 use super::record::{Phase, Target};
 use crate::clock::unix_ms;
 use crate::embedded::{CorpusArgs, first_questions};
-use crate::llm_gateway::response_cache::{Answers as _, ResponseCache};
+use crate::llm_gateway::response_cache::{Answers as _, OwnerLock, ResponseCache};
 
 /// A run whose first questions go through batches.
 pub(crate) struct Delivery {
@@ -42,6 +41,13 @@ impl Delivery {
         let folder = folder_of(answers);
         OwnerLock::take(&folder).map(Arc::new).map_err(|error| BatchError::file(&folder, error))
     }
+}
+
+/// The folder beside a file of answers that holds the files of batches and the locks of their processes.
+fn folder_of(answers: &Path) -> PathBuf {
+    let mut name = answers.as_os_str().to_owned();
+    name.push(".batches");
+    PathBuf::from(name)
 }
 
 /// Gets the answers to the first questions of a run into the store, through batches: until every question is answered, has

@@ -14,10 +14,9 @@ use super::collect::{Collected, collect};
 use super::error::BatchError;
 use super::gather::questions_file;
 use super::lifecycle::{self, Patience, Step};
-use super::owner::OwnerLock;
 use super::record::{BatchRecord, Phase, Target};
 use crate::clock::unix_ms;
-use crate::llm_gateway::response_cache::ResponseCache;
+use crate::llm_gateway::response_cache::{OwnerLock, ResponseCache};
 
 /// First time between two looks at a batch; it grows to that of the configuration.
 const FIRST_LOOK: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,11 +10,10 @@ use domain::ids::{AnswerKey, RunId};
 use llm::batch::Mark;
 
 use super::error::BatchError;
-use super::owner::{OwnerLock, new_mark};
 use super::record::{BatchRecord, Phase, Target};
 use crate::clock::unix_ms;
 use crate::embedded::FirstQuestion;
-use crate::llm_gateway::response_cache::{Claim, ResponseCache};
+use crate::llm_gateway::response_cache::{Claim, OwnerLock, ResponseCache, random_name};
 
 /// Questions that are claimed in one transaction, and their bytes.
 const TOGETHER: usize = 500;
@@ -156,7 +155,8 @@ impl<'g> Gatherer<'g> {
     }
 
     fn begin(&self) -> Result<OpenBatch, BatchError> {
-        let mark = new_mark().map_err(BatchError::Random)?;
+        let mark = random_name().and_then(|name| Mark::new(name).map_err(io::Error::other));
+        let mark = mark.map_err(BatchError::Random)?;
         let path = questions_file(self.lock, &mark);
         let record = BatchRecord {
             mark,

@@ -6,7 +6,6 @@ mod driver;
 mod error;
 mod gather;
 mod lifecycle;
-mod owner;
 pub(crate) mod record;
 #[cfg(test)]
 mod tests;

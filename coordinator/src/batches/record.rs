@@ -6,20 +6,7 @@ use domain::ids::RunId;
 use llm::batch::{BatchId, FileId, Mark, RemoteStatus};
 use serde::{Deserialize, Serialize};
 
-/// Who works on a batch: the name of a lock that its process holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner(String);
-
-impl Owner {
-    /// An owner by the name of its lock.
-    pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+use crate::llm_gateway::response_cache::Owner;
 
 /// How far a batch is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use cli_support::{Exit, Format, Table, output};
 use serde_json::{Value, json};
 
 use crate::clock::unix_ms;
-use crate::llm_gateway::response_cache::{ByModel, ResponseCache, Selection, export, import};
+use crate::llm_gateway::response_cache::{ByModel, CallsOfRun, ResponseCache, Selection, export, import};
 
 /// Inspects, exports, imports and prunes cached answers of models.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the number and size of cached answers of each model
+    /// Show the number and size of cached answers of each model, and calls under way
     Stats(StatsArgs),
     /// Write every answer as a line of JSON: key, model, content, usage
     Export(ExportArgs),
@@ -98,6 +98,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Stats(args) => {
             let store = open(&args.store.answers)?;
             show(&store.by_model(&Selection::default())?, args.output)?;
+            say_calls(&store.calls_by_run()?);
         }
         Command::Export(args) => export_answers(args)?,
         Command::Import(args) => import_answers(args)?,
@@ -123,6 +124,14 @@ fn show(models: &[ByModel], format: Format) -> anyhow::Result<()> {
         Format::Json => output::json(&models.iter().map(value).collect()),
     })?;
     Ok(())
+}
+
+/// Says which runs have calls under way, on stderr: they are no answers.
+fn say_calls(runs: &[CallsOfRun]) {
+    for CallsOfRun { run_id, calls, oldest_ms } in runs {
+        let oldest = timestamp(*oldest_ms);
+        output::say(&format!("run {run_id}: calls under way: {calls}, the oldest since {oldest}"));
+    }
 }
 
 fn table(models: &[ByModel]) -> Table {

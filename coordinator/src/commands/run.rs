@@ -340,7 +340,7 @@ fn stopped_by(run_id: &RunId, standstill: Standstill) -> anyhow::Error {
 /// server leaves no file.
 fn open_answers(args: &Args, store: &Store, config: &RunConfig) -> anyhow::Result<ResponseCache> {
     Ok(match answers_path(args, store, config) {
-        Some(path) => ResponseCache::open(&path)?,
+        Some(path) => ResponseCache::open(&path)?.with_workers_of_this_process(),
         None => ResponseCache::in_memory()?,
     })
 }

@@ -2,26 +2,23 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use domain::ids::{AnswerKey, WorkerName};
+use super::response_cache::CallId;
 
 /// Calls that are remembered.
 const MOST: usize = 50_000;
 
-/// Name of a call: its worker, its number there, and its key.
-pub(super) type Name = (WorkerName, u64, AnswerKey);
-
 /// The last calls that ended.
 #[derive(Debug, Default)]
 pub(super) struct RecentCalls {
-    known: HashSet<Name>,
-    order: VecDeque<Name>,
+    known: HashSet<CallId>,
+    order: VecDeque<CallId>,
 }
 
 impl RecentCalls {
     /// Adds a call, and drops the oldest one beyond the limit.
-    pub(super) fn add(&mut self, name: Name) {
-        if self.known.insert(name.clone()) {
-            self.order.push_back(name);
+    pub(super) fn add(&mut self, id: CallId) {
+        if self.known.insert(id) {
+            self.order.push_back(id);
         }
         if self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
@@ -31,7 +28,7 @@ impl RecentCalls {
     }
 
     /// Whether the call has ended recently.
-    pub(super) fn has(&self, name: &Name) -> bool {
-        self.known.contains(name)
+    pub(super) fn has(&self, id: CallId) -> bool {
+        self.known.contains(&id)
     }
 }

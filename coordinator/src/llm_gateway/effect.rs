@@ -6,7 +6,7 @@ use domain::answer::Answer;
 use domain::ids::{AnswerKey, RunId};
 use proto::convert::Ticket;
 
-use crate::llm_gateway::response_cache::CacheWrite;
+use crate::llm_gateway::response_cache::{CallId, StoreWrite};
 
 /// One stream of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +27,7 @@ pub(crate) enum Reply {
     /// First reply of a stream: its ticket.
     Opened(Ticket),
     /// The call may start within so many ms. The task adds the ticket.
-    CallPermit { valid_ms: u64, ticket: Option<Ticket> },
+    CallPermit { call: CallId, valid_ms: u64, ticket: Option<Ticket> },
     /// The result of the call is durable.
     ResultPersisted,
     /// The same, and its failure is not held against the record: the worker requests again, whatever its retries.
@@ -36,11 +36,12 @@ pub(crate) enum Reply {
     Stopped(String),
 }
 
-/// Write to the response cache, and the request that is acknowledged after it: a request in state *persisting*.
+/// Write to the response cache, and the request that is acknowledged after it: a request in state *persisting*. That of a call
+/// which is about to be permitted has none: its request is known by the call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PendingWrite {
     pub(crate) request_id: Option<RequestId>,
-    pub(crate) write: CacheWrite,
+    pub(crate) write: StoreWrite,
     /// Acknowledge it by [`Reply::AskAgain`].
     pub(crate) ask_again: bool,
 }

@@ -7,7 +7,7 @@ use domain::ids::{AnswerKey, RunId, WorkerName};
 use llm::limit::Ticket;
 
 use super::effect::RequestId;
-use super::response_cache::CachedResponse;
+use super::response_cache::{CachedResponse, CallId};
 
 /// State of a request at the gateway. A worker's requests have states of the same names, see the table in the README: one
 /// that is queued is not known here, one that is persisting is a [`PendingWrite`](super::effect::PendingWrite).
@@ -15,6 +15,8 @@ use super::response_cache::CachedResponse;
 pub(super) enum RequestState {
     /// Waits for a cached response, or for its turn to call the model.
     Waiting,
+    /// Its call is about to be permitted: that is not durable yet. For its worker it is waiting.
+    Recording(CallId),
     /// Its worker has a permit and calls the model.
     Calling(CallId),
 }
@@ -29,8 +31,9 @@ pub(super) struct PendingRequest {
 }
 
 impl PendingRequest {
-    pub(super) fn is_waiting(&self) -> bool {
-        self.state == RequestState::Waiting
+    /// Whether its permit was sent.
+    pub(super) const fn is_calling(&self) -> bool {
+        matches!(self.state, RequestState::Calling(_))
     }
 }
 
@@ -73,10 +76,6 @@ impl InFlightKey {
     }
 }
 
-/// Identifier of a call in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CallId(pub(super) u64);
-
 /// Call under way, as far as the gateway knows.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -86,8 +85,6 @@ pub(super) struct Call {
     pub(super) probe: bool,
     pub(super) run_id: RunId,
     pub(super) key: AnswerKey,
-    pub(super) worker: WorkerName,
-    pub(super) number: u64,
     /// Its request; `None` while its worker is disconnected.
     pub(super) request_id: Option<RequestId>,
     /// Estimated cost.

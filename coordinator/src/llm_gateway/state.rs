@@ -11,12 +11,11 @@ use proto::convert::{AcquireCall, LlmStatus};
 
 use super::dedup::RecentCalls;
 use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
-use super::request::{Call, CallId, InFlightKey, PendingRequest, RequestState, Stream};
+use super::request::{Call, InFlightKey, PendingRequest, RequestState, Stream};
 use super::runs::RunChanged;
 use super::spend_limit::{LlmAccess, LlmPolicy, RunPolicy, SpendTracker};
-use crate::clock::unix_ms;
 use crate::llm_gateway::rate_limit::{QueuedCall, RateLimiter};
-use crate::llm_gateway::response_cache::{CacheWrite, CachedResponse, LlmUsage};
+use crate::llm_gateway::response_cache::{CacheWrite, CachedResponse, CallId, LlmUsage, StoreWrite};
 
 /// Why the requests of a run without a model are refused.
 const NO_MODEL: &str = "the run's configuration names no model";
@@ -38,11 +37,17 @@ pub(super) const NO_PERMIT: &str =
 
 /// All requests, calls and runs. Pure: time and events come as arguments, [`Effect`]s go out. The invariants are in the
 /// docs of the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GatewayState {
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) flights: HashMap<AnswerKey, InFlightKey>,
     pub(super) calls: BTreeMap<CallId, Call>,
+    /// Calls whose rows are not durable yet, and when they were begun. Their permits are not sent.
+    pub(super) recording: BTreeMap<CallId, Seconds>,
+    /// The last call that was begun.
+    pub(super) last_call: CallId,
+    /// No further calls are begun: the process ends.
+    pub(super) closing: bool,
     /// Deadlines of calls, in ms.
     pub(super) deadlines: BTreeSet<(u64, CallId)>,
     pub(super) pools: BTreeMap<Pool, RateLimiter>,
@@ -59,9 +64,31 @@ pub(crate) struct GatewayState {
 }
 
 impl GatewayState {
-    /// State without requests; `spent` is the usage of each active run so far.
-    pub(crate) fn new(spent: BTreeMap<RunId, LlmUsage>) -> Self {
-        Self { spent_before: spent, zero_ms: unix_ms(), ..Self::default() }
+    /// State without requests; `spent` is the usage of each active run so far, `zero_ms` the wall time at zero, and `before` an
+    /// identifier that the calls of this process follow.
+    pub(crate) fn new(spent: BTreeMap<RunId, LlmUsage>, zero_ms: u64, before: CallId) -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            flights: HashMap::new(),
+            calls: BTreeMap::new(),
+            recording: BTreeMap::new(),
+            last_call: before,
+            closing: false,
+            deadlines: BTreeSet::new(),
+            pools: BTreeMap::new(),
+            trackers: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            spent_before: spent,
+            recent: RecentCalls::default(),
+            counter: 0,
+            effects: Vec::new(),
+            zero_ms,
+        }
+    }
+
+    /// Begins no further calls, because the process ends.
+    pub(crate) const fn stop(&mut self) {
+        self.closing = true;
     }
 
     /// Takes the effects, to be carried out in this order.
@@ -104,10 +131,16 @@ impl GatewayState {
             match request.state {
                 RequestState::Calling(call) if mutated!(CallEndsWithStream) => self.expire_call(now, call),
                 RequestState::Calling(call) => self.orphan(now, call),
+                RequestState::Recording(call) => self.withdraw(now, call),
                 RequestState::Waiting => self.drop_waiter(RequestId { stream, number }, &request),
             }
         }
         self.start_calls(now);
+    }
+
+    /// Wall time of a moment of this process, in ms since the Unix epoch.
+    pub(super) const fn unix_ms(&self, moment_ms: u64) -> u64 {
+        self.zero_ms.saturating_add(moment_ms)
     }
 
     /// How many requests of a stream are open.
@@ -115,35 +148,35 @@ impl GatewayState {
         self.streams.get(&stream).map_or(0, |stream| stream.requests.len())
     }
 
-    /// A worker requests an answer, or reports a call that an earlier stream permitted; `permitted`: its ticket shows that.
+    /// A worker requests an answer, or reports a call that an earlier stream permitted: `permitted`, as its ticket shows.
     pub(crate) fn acquire(
         &mut self,
         now: Seconds,
         stream: StreamId,
         asked: &AcquireCall,
-        permitted: bool,
+        permitted: Option<CallId>,
     ) -> Accepted {
         let request_id = RequestId { stream, number: asked.number };
         let Some(known) = self.streams.get(&stream) else { return Accepted::Repeated };
-        if asked.under_way && !permitted {
+        let under_way = if asked.under_way { permitted } else { None };
+        if asked.under_way && under_way.is_none() {
             self.effects.push(Effect::Send(request_id, Reply::Stopped(NO_PERMIT.to_owned())));
             return Accepted::Refused;
         }
         if let Some(request) = known.requests.get(&asked.number) {
             // A repeated request counts once, unless its call has begun meanwhile.
-            if request.is_waiting() && asked.under_way {
-                self.remove_waiting(request_id);
-            } else {
+            if request.is_calling() || under_way.is_none() {
                 return Accepted::Repeated;
             }
+            self.remove_waiting(now, request_id);
         }
         let access = self.access(&asked.run_id);
         self.register_run(now, &asked.run_id, &access);
         if let Some(tracker) = self.trackers.get_mut(&asked.run_id) {
             tracker.note_activity(now);
         }
-        if asked.under_way {
-            self.take_over(now, request_id, asked);
+        if let Some(call) = under_way {
+            self.take_over(now, request_id, asked, call);
             return Accepted::Counted;
         }
         if let Some(reason) = self.closed(&asked.run_id, &access) {
@@ -168,7 +201,7 @@ impl GatewayState {
             flight.looking = true;
             self.effects.push(Effect::LookUp(asked.key));
         }
-        self.serve_stored(asked.key);
+        self.serve_stored(now, asked.key);
         self.requeue(asked.key, false);
         self.start_calls(now);
         Accepted::Counted
@@ -176,7 +209,7 @@ impl GatewayState {
 
     /// A worker cancels a request. One that is calling stays open until its result arrives.
     pub(crate) fn cancel(&mut self, now: Seconds, request_id: RequestId) {
-        self.remove_waiting(request_id);
+        self.remove_waiting(now, request_id);
         self.start_calls(now);
     }
 
@@ -185,52 +218,8 @@ impl GatewayState {
         let Some(flight) = self.flights.get_mut(&key) else { return };
         (flight.looking, flight.looked) = (false, true);
         flight.stored = found;
-        self.serve_stored(key);
+        self.serve_stored(now, key);
         self.requeue(key, false);
-        self.start_calls(now);
-    }
-
-    /// A write is durable. `counted` is false for a repeated result, which the store has counted before.
-    pub(crate) fn persisted(&mut self, now: Seconds, pending_write: PendingWrite, counted: bool) {
-        let PendingWrite { request_id, write, ask_again } = pending_write;
-        if !counted && let Some(tracker) = self.trackers.get_mut(&write.run_id) {
-            tracker.spent.take_back(&write.spent);
-        }
-        if let Some(request_id) = request_id {
-            let reply = if ask_again { Reply::AskAgain } else { Reply::ResultPersisted };
-            self.effects.push(Effect::Send(request_id, reply));
-        }
-        if let Some((key, entry)) = write.entry {
-            if let Some(flight) = self.flights.get_mut(&key) {
-                flight.persisting = flight.persisting.saturating_sub(1);
-                flight.looked = true;
-                flight.stored = Some(CachedResponse {
-                    answer: Arc::clone(&entry.answer),
-                    created_at_ms: entry.created_at_ms,
-                });
-                let waiters = std::mem::take(&mut flight.waiters);
-                for request_id in waiters {
-                    self.answer(request_id, &entry.answer);
-                }
-            }
-            self.requeue(key, false);
-        }
-        self.start_calls(now);
-    }
-
-    /// A write failed permanently: its request is stopped with the reason, and so is the run.
-    pub(crate) fn not_kept(&mut self, now: Seconds, pending_write: PendingWrite, reason: &str) {
-        let PendingWrite { request_id, write, .. } = pending_write;
-        if let Some(request_id) = request_id {
-            self.effects.push(Effect::Send(request_id, Reply::Stopped(reason.to_owned())));
-        }
-        self.halt(&write.run_id, reason);
-        if let Some((key, _)) = write.entry {
-            if let Some(flight) = self.flights.get_mut(&key) {
-                flight.persisting = flight.persisting.saturating_sub(1);
-            }
-            self.requeue(key, true);
-        }
         self.start_calls(now);
     }
 
@@ -258,7 +247,7 @@ impl GatewayState {
         let access = self.access(&run_id);
         self.register_run(now, &run_id, &access);
         if let Some(reason) = self.closed(&run_id, &access) {
-            self.stop_waiting(&run_id, &reason);
+            self.stop_waiting(now, &run_id, &reason);
         }
         self.start_calls(now);
     }
@@ -355,7 +344,7 @@ impl GatewayState {
     }
 
     /// Stops a run: its waiting requests are stopped with the reason.
-    pub(super) fn halt(&mut self, run_id: &RunId, reason: &str) {
+    pub(super) fn halt(&mut self, now: Seconds, run_id: &RunId, reason: &str) {
         if let Some(tracker) = self.trackers.get_mut(run_id)
             && tracker.halted.is_none()
         {
@@ -364,31 +353,34 @@ impl GatewayState {
                 run.halted = Some(reason.to_owned());
             }
             self.effects.push(Effect::Halt(run_id.clone(), reason.to_owned()));
-            self.stop_waiting(run_id, reason);
+            self.stop_waiting(now, run_id, reason);
         }
     }
 
-    fn stop_waiting(&mut self, run_id: &RunId, reason: &str) {
+    fn stop_waiting(&mut self, now: Seconds, run_id: &RunId, reason: &str) {
         let waiting = self.streams.iter().flat_map(|(stream, known)| {
             let waits = known
                 .requests
                 .iter()
-                .filter(|(_, request)| request.is_waiting() && request.run_id == *run_id);
+                .filter(|(_, request)| !request.is_calling() && request.run_id == *run_id);
             waits.map(|(number, _)| RequestId { stream: *stream, number: *number })
         });
         for request_id in waiting.collect::<Vec<_>>() {
-            self.remove_waiting(request_id);
+            self.remove_waiting(now, request_id);
             self.effects.push(Effect::Send(request_id, Reply::Stopped(reason.to_owned())));
         }
     }
 
-    /// Removes a request if it is waiting; one that is calling stays.
-    pub(super) fn remove_waiting(&mut self, request_id: RequestId) {
+    /// Removes a request if it is waiting, for its worker; one that is calling stays.
+    pub(super) fn remove_waiting(&mut self, now: Seconds, request_id: RequestId) {
         let Some(stream) = self.streams.get_mut(&request_id.stream) else { return };
-        if stream.requests.get(&request_id.number).is_some_and(super::request::PendingRequest::is_waiting)
-            && let Some(request) = stream.requests.remove(&request_id.number)
-        {
-            self.drop_waiter(request_id, &request);
+        if stream.requests.get(&request_id.number).is_none_or(PendingRequest::is_calling) {
+            return;
+        }
+        let Some(request) = stream.requests.remove(&request_id.number) else { return };
+        match request.state {
+            RequestState::Recording(call) => self.withdraw(now, call),
+            RequestState::Waiting | RequestState::Calling(_) => self.drop_waiter(request_id, &request),
         }
     }
 
@@ -403,7 +395,7 @@ impl GatewayState {
     }
 
     /// Answers the waiters that the cached response is fresh enough for.
-    fn serve_stored(&mut self, key: AnswerKey) {
+    fn serve_stored(&mut self, now: Seconds, key: AnswerKey) {
         let Some(flight) = self.flights.get(&key) else { return };
         let Some(stored) = flight.stored.clone() else { return };
         let policy = |request_id: &RequestId| {
@@ -420,12 +412,12 @@ impl GatewayState {
             flight.waiters = left.into();
         }
         for request_id in served {
-            self.answer(request_id, &stored.answer);
+            self.answer(now, request_id, &stored.answer);
         }
     }
 
     /// Answers a request with a cached response, unless another model gave it than its run may use.
-    fn answer(&mut self, request_id: RequestId, answer: &Arc<Answer>) {
+    pub(super) fn answer(&mut self, now: Seconds, request_id: RequestId, answer: &Arc<Answer>) {
         let Some(stream) = self.streams.get_mut(&request_id.stream) else { return };
         let Some(request) = stream.requests.get(&request_id.number) else { return };
         let run_id = request.run_id.clone();
@@ -433,7 +425,7 @@ impl GatewayState {
             self.trackers.get_mut(&run_id).and_then(|tracker| tracker.mismatch(&answer.model))
         {
             // Stops this request with all that wait.
-            self.halt(&run_id, &reason);
+            self.halt(now, &run_id, &reason);
             return;
         }
         let Some(request) = stream.requests.remove(&request_id.number) else { return };
@@ -444,19 +436,12 @@ impl GatewayState {
             tracker.questions.answered += 1;
         }
         self.effects.push(Effect::Send(request_id, Reply::CachedResponse(Arc::clone(answer))));
-        self.write(
-            None,
-            CacheWrite {
-                run_id: request.run_id,
-                spent: reused,
-                entry: None,
-                failure: None,
-                perhaps_repeated: false,
-            },
-        );
+        let run_id = request.run_id;
+        let write = CacheWrite { run_id, spent: reused, entry: None, failure: None, call: None };
+        self.write(None, StoreWrite::End(write));
     }
 
-    pub(super) fn write(&mut self, request_id: Option<RequestId>, write: CacheWrite) {
+    pub(super) fn write(&mut self, request_id: Option<RequestId>, write: StoreWrite) {
         let pending_write = PendingWrite { request_id, write, ask_again: false };
         self.effects.push(Effect::Persist(Box::new(pending_write)));
     }
@@ -491,4 +476,10 @@ impl GatewayState {
             limiter.queue.push(&request.run_id, policy.spend.priority, entry);
         }
     }
+}
+
+/// Whether an entry of the fair queue is the turn of its key.
+pub(super) fn has_turn(flights: &HashMap<AnswerKey, InFlightKey>, entry: &QueuedCall) -> bool {
+    let turn = flights.get(&entry.key).and_then(|flight| flight.turn.as_ref());
+    turn.is_some_and(|(_, sequence)| *sequence == entry.sequence)
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use domain::ids::{AnswerKey, RunId, WorkerName};
 use proto::channel::OPEN_QUESTIONS;
-use proto::convert::Ticket;
+use proto::convert::{AcquireCall, CallResult, Ticket};
 use proto::status::{ApiError, ErrorReason};
 
 use super::batcher::{BatchResult, Batcher};
@@ -23,7 +23,10 @@ use super::permit_key::PermitKey;
 use super::runs::{RunChanged, RunHalted, RunLink};
 use super::state::{Accepted, GatewayState};
 use super::worker_stream::{GatewayMessage, MessageQueue, QueuedMessage, WorkerStream};
-use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, CachedResponse, LlmUsage};
+use crate::clock::unix_ms;
+use crate::llm_gateway::response_cache::{
+    Answers, CacheError, CachedResponse, CallId, Counted, LlmUsage, StoreWrite,
+};
 use crate::metrics::{LlmEvent, Metrics};
 
 /// Capacity of the task's queue of worker messages; further ones wait on their connections.
@@ -75,20 +78,31 @@ impl GatewayHandle {
         store: Arc<dyn Answers>,
     ) -> Result<(Self, ShutdownHandle), ApiError> {
         let changes = runs.changed.take();
-        let llm_runs: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
+        let mut llm_runs: BTreeSet<RunId> = changes.iter().filter_map(RunChanged::asking).cloned().collect();
         let reader = Arc::clone(&store);
         let read = tokio::task::spawn_blocking(move || {
-            Ok::<_, CacheError>((reader.spent_of(&Vec::from_iter(llm_runs))?, reader.permit_key()?))
+            let orphans = reader.take_up_calls(&Vec::from_iter(llm_runs.clone()))?;
+            llm_runs.extend(orphans.iter().map(|orphan| orphan.call.run_id.clone()));
+            Ok::<_, CacheError>((orphans, reader.spent_of(&Vec::from_iter(llm_runs))?, reader.permit_key()?))
         });
-        let read = read.await.map_err(|error| ApiError::new(ErrorReason::Internal, error.to_string()))?;
-        let (spent, permit_key) =
+        let internal = |error: String| ApiError::new(ErrorReason::Internal, error);
+        let read = read.await.map_err(|error| internal(error.to_string()))?;
+        let (orphans, spent, permit_key) =
             read.map_err(|error| ApiError::new(ErrorReason::Storage, error.to_string()))?;
         runs.status.attach(Arc::clone(&store));
         let (messages, queue) = MessageQueue::queue(QUEUE_CAPACITY);
-        let mut state = GatewayState::new(spent.into_iter().collect());
+        let before = CallId::random().map_err(|error| internal(error.to_string()))?;
+        let mut state = GatewayState::new(spent.into_iter().collect(), unix_ms(), before);
         for change in changes {
             state.run_changed(0.0, change);
         }
+        if !orphans.is_empty() {
+            tracing::info!(
+                calls = orphans.len(),
+                "calls were under way when the process before ended: they count until their workers report them, at most until their deadlines"
+            );
+        }
+        state.take_up(0.0, orphans);
         let task = GatewayTask {
             runs,
             metrics,
@@ -139,8 +153,8 @@ struct GatewayTask {
     reply_queues: HashMap<StreamId, mpsc::Sender<(u64, Reply)>>,
     /// Reads cached responses.
     lookups: Batcher<AnswerKey, Found>,
-    /// Makes results of calls durable.
-    writes: Batcher<PendingWrite, Vec<bool>>,
+    /// Makes calls that are to be permitted, and results of calls, durable.
+    writes: Batcher<PendingWrite, Vec<Counted>>,
     /// Reads the usage of runs that are not in memory.
     totals: Batcher<RunId, Vec<(RunId, LlmUsage)>>,
     /// Message that waits for this usage; the task takes no other one meanwhile.
@@ -181,6 +195,7 @@ impl GatewayTask {
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
                     messages.close();
+                    self.state.stop();
                 }
                 result = self.writes.done() => self.persisted(result),
                 result = self.lookups.done() => self.looked_up(result),
@@ -212,9 +227,8 @@ impl GatewayTask {
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         self.writes.begin(move |batch| {
             let begun = std::time::Instant::now();
-            let batch: Vec<CacheWrite> =
-                batch.iter().map(|pending_write| pending_write.write.clone()).collect();
-            let counted = store.insert(&batch)?;
+            let batch: Vec<&StoreWrite> = batch.iter().map(|pending_write| &pending_write.write).collect();
+            let counted = store.apply(&batch)?;
             metrics.answers_kept(begun.elapsed());
             Ok(counted)
         });
@@ -263,8 +277,8 @@ impl GatewayTask {
                     self.state.disconnected(now, stream);
                     return;
                 }
-                let ticket = self.permit_key.of_call(&request.run_id, &request.key, request.number);
-                let permitted = PermitKey::is_right(request.ticket, ticket);
+                let AcquireCall { run_id, key, number, .. } = &request;
+                let permitted = self.permit_key.call_of(request.ticket, run_id, key, *number);
                 if self.state.acquire(now, stream, &request, permitted) == Accepted::Refused {
                     self.metrics.question(LlmEvent::Refused, 0);
                 }
@@ -272,8 +286,8 @@ impl GatewayTask {
             GatewayMessage::Complete(stream, result) => {
                 let result = *result;
                 let (event, tokens) = (LlmEvent::from(&result.outcome), result.usage.total);
-                let ticket = self.permit_key.of_call(&result.run_id, &result.key, result.number);
-                let permitted = PermitKey::is_right(result.ticket, ticket);
+                let CallResult { run_id, key, number, .. } = &result;
+                let permitted = self.permit_key.call_of(result.ticket, run_id, key, *number);
                 match self.state.complete(now, stream, result, permitted) {
                     Accepted::Counted => self.metrics.question(event, tokens),
                     Accepted::Repeated => self.metrics.question(LlmEvent::Repeated, 0),
@@ -326,21 +340,24 @@ impl GatewayTask {
         }
     }
 
-    fn persisted(&mut self, result: BatchResult<PendingWrite, Vec<bool>>) {
+    fn persisted(&mut self, result: BatchResult<PendingWrite, Vec<Counted>>) {
         let now = self.now();
         self.dirty = true;
         match result {
             BatchResult::Done(batch, counted) => {
                 self.cache_recovered();
+                let has_results = batch.iter().any(|write| matches!(write.write, StoreWrite::End(_)));
                 for (pending_write, counted) in batch.into_iter().zip(counted) {
                     self.state.persisted(now, pending_write, counted);
                 }
-                // Before the replies: the run may end with these answers, and its status has to include their usage.
-                self.publish();
+                if has_results {
+                    // Before the replies: the run may end with these answers, and its status has to include their usage.
+                    self.publish();
+                }
             }
             BatchResult::Failed(reason) => self.cache_failed(&reason),
             BatchResult::GivenUp(pending_write, reason) => {
-                tracing::error!(run = %pending_write.write.run_id, reason, "the result of a call cannot be persisted");
+                tracing::error!(run = %pending_write.write.run_id(), reason, "a call or its result cannot be recorded");
                 self.state.not_kept(now, pending_write, &reason);
             }
         }
@@ -377,7 +394,7 @@ impl GatewayTask {
     /// Drops ended runs from memory, except those with usage that is not durable yet.
     fn drop_ended_runs(&mut self) {
         for run_id in self.state.runs() {
-            let pending = || self.writes.any(|pending_write| pending_write.write.run_id == run_id);
+            let pending = || self.writes.any(|pending_write| *pending_write.write.run_id() == run_id);
             if !self.state.is_active(&run_id) && !pending() {
                 self.dirty |= self.state.forget_run(&run_id);
             }
@@ -408,9 +425,10 @@ impl GatewayTask {
         match &mut reply {
             Reply::CachedResponse(_) => self.metrics.question(LlmEvent::Reused, 0),
             Reply::Stopped(_) => self.metrics.question(LlmEvent::Stopped, 0),
-            Reply::CallPermit { ticket, .. } => {
-                let call = self.state.call_of(request_id);
-                *ticket = call.map(|(run_id, key)| self.permit_key.of_call(run_id, &key, request_id.number));
+            Reply::CallPermit { call, ticket, .. } => {
+                let request = self.state.call_of(request_id);
+                *ticket = request
+                    .map(|(run_id, key)| self.permit_key.of_call(run_id, &key, request_id.number, *call));
             }
             Reply::Opened(_) | Reply::ResultPersisted | Reply::AskAgain => {}
         }

@@ -120,7 +120,7 @@ impl GatewayState {
         };
         let halted: Vec<_> = self.trackers.iter().filter_map(due).collect();
         for (run_id, reason) in halted {
-            self.halt(&run_id, &reason);
+            self.halt(now, &run_id, &reason);
         }
     }
 

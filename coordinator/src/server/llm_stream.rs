@@ -148,7 +148,7 @@ fn response(number: u64, reply: Reply) -> v1::LlmCallsResponse {
             Response::CachedResponse(v1::CachedResponse { number, answer: Some(answer.into()) })
         }
         Reply::Opened(ticket) => Response::Opened(v1::StreamOpened { resume: Ticket::to_wire(Some(ticket)) }),
-        Reply::CallPermit { valid_ms, ticket } => {
+        Reply::CallPermit { valid_ms, ticket, .. } => {
             Response::CallPermit(v1::CallPermit { number, valid_ms, ticket: Ticket::to_wire(ticket) })
         }
         Reply::ResultPersisted => Response::ResultPersisted(v1::ResultPersisted { number, ask_again: false }),

@@ -49,6 +49,12 @@ pub(crate) enum Mutation {
     AdoptedUncounted,
     /// The permit of a call that was not sent is never released.
     PermitLeaks,
+    /// A permit is sent before its call is durable.
+    PermitBeforeRecord,
+    /// A restart does not count the calls that the process before has permitted.
+    FlightsForgotten,
+    /// The end of a call leaves its row in the store.
+    RecordOutlivesCall,
 }
 
 #[cfg(test)]
@@ -59,12 +65,15 @@ std::thread_local! {
 #[cfg(test)]
 impl Mutation {
     /// Bugs of the LLM gateway, found by its own simulation.
-    pub(crate) const OF_GATEWAY: [Self; 5] = [
+    pub(crate) const OF_GATEWAY: [Self; 8] = [
         Self::SingleFlightBroken,
         Self::CallEndsWithStream,
         Self::SentBeforePersisted,
         Self::AdoptedUncounted,
         Self::PermitLeaks,
+        Self::PermitBeforeRecord,
+        Self::FlightsForgotten,
+        Self::RecordOutlivesCall,
     ];
 
     /// Bugs of leases and commits.

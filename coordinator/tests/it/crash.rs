@@ -69,9 +69,15 @@ points! { of_answers, is_survived_by_an_answer:
     answers_durable = AnswersDurable,
 }
 
+// Points before the permit of a call.
+points! { of_calls, is_survived_by_a_call:
+    calls_applied = CallsApplied,
+    calls_durable = CallsDurable,
+}
+
 #[test]
 fn every_point_has_a_test() {
-    let mut tested = [once::TESTED, of_answers::TESTED].concat();
+    let mut tested = [once::TESTED, of_calls::TESTED, of_answers::TESTED].concat();
     let place = |point: &Point| Point::ALL.iter().position(|known| known == point);
     tested.sort_by_key(place);
     assert_eq!(tested, Point::ALL);
@@ -205,5 +211,39 @@ fn is_survived_by_an_answer(point: Point) {
         other.expect_cached(2, "paid").await;
         let model = status(&url, "r").await.model.unwrap();
         assert_eq!((model.calls, model.usage.total), (1, 1000), "after {}", point.as_str());
+    });
+}
+
+/// The coordinator ends while a call is being recorded: its worker has no permit. The next one permits it if the row is not there;
+/// otherwise it cannot know that the call was not made, and lets no second one start.
+fn is_survived_by_a_call(point: Point) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let (process, url) = serve(&state, &["--crash-at", point.as_str()]);
+        submit(&url, folder.path(), "r", config(|_| ())).await;
+        let stream = TestStream::open(&url, "w").await;
+        stream.acquire("r", 1, key(1)).await;
+        assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
+
+        let (_process, url) = serve(&state, &[]);
+        let mut stream = TestStream::rejoin(&url, stream).await;
+        stream.acquire("r", 1, key(1)).await;
+        stream.acquire("r", 2, key(2)).await;
+        if point == Point::CallsApplied {
+            stream.expect_permit(1).await;
+            stream.expect_permit(2).await;
+            stream.complete("r", 1, key(1), answered("paid")).await;
+            stream.expect_persisted(1).await;
+        } else {
+            stream.expect_permit(2).await;
+            assert_eq!(stream.soon().await, None, "the call may have been made");
+        }
+        stream.complete("r", 2, key(2), answered("paid")).await;
+        stream.expect_persisted(2).await;
+        let (calls, under_way) = if point == Point::CallsApplied { (2, 0) } else { (1, 1) };
+        let model = status(&url, "r").await.model.unwrap();
+        assert_eq!((model.calls, model.under_way), (calls, under_way), "after {}", point.as_str());
     });
 }

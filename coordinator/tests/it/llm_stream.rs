@@ -133,7 +133,7 @@ impl TestStream {
     }
 
     /// The next message, if one arrives soon.
-    async fn soon(&mut self) -> Option<FromGateway> {
+    pub(crate) async fn soon(&mut self) -> Option<FromGateway> {
         let next = tokio::time::timeout(Duration::from_millis(300), self.next_reply()).await.ok()?;
         Some(next.unwrap().unwrap().message.unwrap())
     }

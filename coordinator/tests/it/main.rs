@@ -18,6 +18,7 @@ mod fleet;
 mod help;
 mod hostile;
 mod hostile_peers;
+mod in_flight;
 mod judges;
 mod keys;
 mod layout;

@@ -37,6 +37,10 @@ points! {
     LedgerDurable = "ledger-durable",
     /// A lease is recorded; its worker was not told.
     LeaseRecorded = "lease-recorded",
+    /// Calls that are to be permitted are recorded in the transaction of the answers, which is still open.
+    CallsApplied = "calls-applied",
+    /// The transaction is durable; the permits were not sent.
+    CallsDurable = "calls-durable",
     /// What calls to a model came to is applied in the transaction of the answers, which is still open.
     AnswersApplied = "answers-applied",
     /// The transaction is durable; the workers were not told.

@@ -18,9 +18,9 @@ use crate::batches::driver::Driver;
 use crate::batches::error::BatchError;
 use crate::batches::gather::{FileBounds, Gathered, Gatherer};
 use crate::batches::lifecycle::Patience;
-use crate::batches::owner::OwnerLock;
 use crate::batches::record::Target;
 use crate::embedded::FirstQuestion;
+use crate::llm_gateway::response_cache::OwnerLock;
 use crate::llm_gateway::response_cache::{Answers as _, ResponseCache};
 
 /// A provider, and the disk of its client.

@@ -4,10 +4,11 @@ use domain::ids::{AnswerKey, RunId};
 use llm::batch::{Mark, RemoteStatus};
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
+use super::owner::Owner;
 use super::store::{CacheError, ResponseCache};
 use super::usage::{signed, unsigned};
 use super::{CacheEntry, CacheWrite, LlmUsage, rows};
-use crate::batches::record::{BatchRecord, Owner, Phase, Target};
+use crate::batches::record::{BatchRecord, Phase, Target};
 
 type Sql<T> = rusqlite::Result<T>;
 
@@ -271,5 +272,5 @@ fn write(run_id: &RunId, line: Ticked) -> CacheWrite {
         Tick::Answered(entry) => (Some((line.key, entry)), None),
         Tick::Failed(reason) | Tick::Again(reason) => (None, Some(reason)),
     };
-    CacheWrite { run_id: run_id.clone(), spent: line.spent, entry, failure, perhaps_repeated: false }
+    CacheWrite { run_id: run_id.clone(), spent: line.spent, entry, failure, call: None }
 }

@@ -10,7 +10,46 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
-use super::LlmUsage;
+use super::calls::{CallId, RecordedCall};
+use super::usage::LlmUsage;
+
+/// A write to the store. Those of a batch take effect in its order, and together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StoreWrite {
+    /// A call is about to be permitted.
+    Begin(RecordedCall),
+    /// It was not made: nothing of it counts.
+    Unused {
+        /// The call.
+        call: CallId,
+        /// The run that would have paid for it.
+        run_id: RunId,
+    },
+    /// It has ended, or a request was answered without one.
+    End(CacheWrite),
+}
+
+impl StoreWrite {
+    /// The run that it belongs to.
+    pub(crate) const fn run_id(&self) -> &RunId {
+        match self {
+            Self::Begin(call) => &call.run_id,
+            Self::Unused { run_id, .. } => run_id,
+            Self::End(write) => &write.run_id,
+        }
+    }
+}
+
+/// What of a write counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// All of it.
+    Whole,
+    /// What the call has used. The call itself was counted as lost before its answer came.
+    Usage,
+    /// Nothing: it was counted before.
+    Nothing,
+}
 
 /// Result of a call, to be written to the store.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +61,8 @@ pub(crate) struct CacheWrite {
     pub(crate) entry: Option<(AnswerKey, CacheEntry)>,
     /// Why the call gave no answer, if it was made and gave none.
     pub(crate) failure: Option<String>,
-    /// This process did not permit the call: it may repeat a result that an earlier process stored.
-    pub(crate) perhaps_repeated: bool,
+    /// The call, whose row is deleted; it counts if the row was there. `None`: no call was made now, and it counts.
+    pub(crate) call: Option<CallId>,
 }
 
 /// Answer to be written to the store.

@@ -1,14 +1,17 @@
 //! Response cache: completions of LLM calls, durable before they are used, and shared by all runs. Beside them the verdicts
 //! of API servers.
 //!
-//! *Owns* one `SQLite` file (write-ahead log, synced at every commit) with the answers, the usage of each run and the verdicts.
+//! *Owns* one `SQLite` file (write-ahead log, synced at every commit) with the answers, the calls under way, the usage of each run
+//! and the verdicts.
 //! *Invariants*: only complete answers are stored; a row with a wrong checksum is never served; opening the file loads no
 //! answers, each is read by its key.
 
 mod batches;
 mod below;
+mod calls;
 mod entry;
 mod failures;
+mod owner;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -19,8 +22,10 @@ mod verdicts;
 
 pub(crate) use batches::{Claim, Tick, Ticked};
 pub(crate) use below::Used;
-pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse};
+pub(crate) use calls::{CallId, CallsOfRun, OrphanedCall, RecordedCall};
+pub(crate) use entry::{CacheEntry, CacheWrite, CachedResponse, Counted, StoreWrite};
 pub(crate) use failures::FailureCounts;
+pub(crate) use owner::{Owner, OwnerLock, random_name};
 pub use store::ResponseCache;
 pub(crate) use store::{Answers, ByModel, CacheError, Selection};
 #[cfg(test)]

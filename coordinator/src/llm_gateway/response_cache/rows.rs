@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::entry::{checksum, finish_of, finish_word, pack, unpack};
 use super::usage::{MOST, signed, unsigned};
-use super::{CacheEntry, CacheWrite, CachedResponse, FailureCounts, LlmUsage, failures};
+use super::{CacheEntry, CacheWrite, CachedResponse, Counted, FailureCounts, LlmUsage, calls, failures};
 
 type Sql<T> = rusqlite::Result<T>;
 
@@ -146,34 +146,64 @@ pub(super) fn write(connection: &Connection, key: &AnswerKey, entry: &CacheEntry
     Ok(())
 }
 
-/// Writes a batch; returns for each item whether it counts: a repeated result that was counted before does not.
-pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<Vec<bool>> {
-    let mut spent: BTreeMap<&RunId, LlmUsage> = BTreeMap::new();
-    let mut failed: BTreeMap<&RunId, FailureCounts> = BTreeMap::new();
-    let mut counted = Vec::with_capacity(batch.len());
-    for item in batch {
-        let before = match &item.entry {
-            Some((key, entry)) => insert(connection, key, entry, item.run_id.as_str())?,
-            None => false,
+/// What a batch adds to the usage of each run: added once, after the last of its results.
+#[derive(Debug, Default)]
+pub(super) struct Sums<'b> {
+    spent: BTreeMap<&'b RunId, LlmUsage>,
+    failed: BTreeMap<&'b RunId, FailureCounts>,
+}
+
+impl<'b> Sums<'b> {
+    /// Writes the result of a call and deletes its row; returns what of it counts.
+    ///
+    /// A call without a row was counted before: by the result that this one repeats, or as lost. In the second case its
+    /// answer is not stored, and what it used is not counted.
+    pub(super) fn end(&mut self, connection: &Connection, write: &'b CacheWrite) -> Sql<Counted> {
+        let is_open = match write.call {
+            Some(call) => calls::delete(connection, call)?,
+            None => true,
         };
-        let counts = !(before && item.perhaps_repeated);
-        if counts {
-            *spent.entry(&item.run_id).or_default() += item.spent;
-            if let Some(reason) = &item.failure {
-                failed.entry(&item.run_id).or_default().add(reason);
+        let is_stored = match &write.entry {
+            Some((key, entry)) => insert(connection, key, entry, write.run_id.as_str())?,
+            None => true,
+        };
+        let mut spent = write.spent;
+        let counted = match (is_open, is_stored) {
+            (true, _) => Counted::Whole,
+            (false, false) => {
+                spent.take_back(&write.spent.calls_alone());
+                Counted::Usage
+            }
+            (false, true) => return Ok(Counted::Nothing),
+        };
+        *self.spent.entry(&write.run_id).or_default() += spent;
+        if let Some(reason) = write.failure.as_ref().filter(|_| is_open) {
+            self.failed.entry(&write.run_id).or_default().add(reason);
+        }
+        Ok(counted)
+    }
+
+    /// Adds the sums to the usage of the runs.
+    pub(super) fn add(self, connection: &Connection) -> Sql<()> {
+        for (run_id, spent) in self.spent {
+            if spent != LlmUsage::default() {
+                add_spent(connection, run_id, &spent)?;
             }
         }
-        counted.push(counts);
-    }
-    for (run_id, spent) in spent {
-        if spent != LlmUsage::default() {
-            add_spent(connection, run_id, &spent)?;
+        for (run_id, counts) in self.failed {
+            failures::add(connection, run_id, &counts)?;
         }
+        Ok(())
     }
-    for (run_id, counts) in failed {
-        failures::add(connection, run_id, &counts)?;
+}
+
+/// Writes results of which each counts.
+pub(super) fn insert_all(connection: &Connection, batch: &[CacheWrite]) -> Sql<()> {
+    let mut sums = Sums::default();
+    for write in batch {
+        sums.end(connection, write)?;
     }
-    Ok(counted)
+    sums.add(connection)
 }
 
 fn add_spent(connection: &Connection, run_id: &RunId, spent: &LlmUsage) -> Sql<()> {

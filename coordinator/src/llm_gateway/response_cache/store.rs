@@ -1,7 +1,7 @@
 //! The cache's file: opened, read, written in batches, listed, pruned.
 
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use domain::budget::Usage;
 use domain::ids::{AnswerKey, RunId};
@@ -9,9 +9,10 @@ use results::crash::{Point, reach};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::below::{Below, Used};
+use super::calls::{self, CallsOfRun, OrphanedCall, Process};
 use super::rows::{self, CachedRow};
 use super::usage::signed;
-use super::{CacheEntry, CacheWrite, CachedResponse, FailureCounts, LlmUsage, failures};
+use super::{CacheEntry, CachedResponse, Counted, FailureCounts, LlmUsage, StoreWrite, failures};
 use crate::database::{Layout, Trouble};
 use crate::llm_gateway::PermitKey;
 
@@ -28,6 +29,7 @@ const LAYOUT: Layout = Layout {
         include_str!("migrations/0006_scanners.sql"),
         include_str!("migrations/0007_charges.sql"),
         include_str!("migrations/0008_batches.sql"),
+        include_str!("migrations/0009_calls.sql"),
     ],
     name: "store of answers",
     elsewhere: "another file (--answers)",
@@ -43,6 +45,12 @@ pub struct ResponseCache {
     writer: Mutex<Connection>,
     /// A cache that is read for what this one does not have.
     pub(super) below: Option<Below>,
+    /// `None`: it is in memory.
+    path: Option<PathBuf>,
+    /// This process among those that permit calls, once it does.
+    process: OnceLock<Process>,
+    /// Whether the workers of this process may live longer than it.
+    workers_may_return: bool,
 }
 
 /// Failure of the response cache. Text for users; the variants by what the caller can do.
@@ -77,9 +85,12 @@ pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
     /// Cached responses of keys. A damaged one counts as missing.
     fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError>;
 
-    /// Makes a batch durable in one transaction. Returns for each item whether it counts: a repeated result that an earlier
-    /// process stored does not.
-    fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError>;
+    /// Makes a batch durable, in its order and in one transaction. Returns for each item what of it counts.
+    fn apply(&self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, CacheError>;
+
+    /// Gives this process the calls under way of processes that have ended, and those of `runs`, which no other process drives
+    /// any more. Returns each once.
+    fn take_up_calls(&self, runs: &[RunId]) -> Result<Vec<OrphanedCall>, CacheError>;
 
     /// The key of the tickets of permits.
     fn permit_key(&self) -> Result<PermitKey, CacheError>;
@@ -141,7 +152,21 @@ impl ResponseCache {
             );
         }
         let reader = LAYOUT.open_read_only(path).map_err(failed)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)), place, below: None })
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: Some(Mutex::new(reader)),
+            place,
+            path: Some(path.to_owned()),
+            process: OnceLock::new(),
+            workers_may_return: true,
+            below: None,
+        })
+    }
+
+    /// The calls of this process are made by workers that end with it: none of them is waited for after that.
+    #[must_use]
+    pub fn with_workers_of_this_process(self) -> Self {
+        Self { workers_may_return: false, ..self }
     }
 
     /// A cache in memory, for runs without a model and for tests.
@@ -151,7 +176,15 @@ impl ResponseCache {
     pub fn in_memory() -> Result<Self, CacheError> {
         let place = ":memory:".to_owned();
         let writer = LAYOUT.open(Path::new(&place)).map_err(|trouble| at(&place, trouble))?;
-        Ok(Self { writer: Mutex::new(writer), reader: None, place, below: None })
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: None,
+            place,
+            path: None,
+            process: OnceLock::new(),
+            workers_may_return: true,
+            below: None,
+        })
     }
 
     /// A cache in memory above the file at `path`, which is only read: a run finds what the file holds, and leaves no trace
@@ -184,6 +217,30 @@ impl ResponseCache {
     #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
     pub(super) fn failed(&self, error: rusqlite::Error) -> CacheError {
         at(&self.place, LAYOUT.classify(&error))
+    }
+
+    /// Enters this process among those that permit calls.
+    fn process(&self, writer: &mut Connection) -> Result<&Process, CacheError> {
+        if let Some(process) = self.process.get() {
+            return Ok(process);
+        }
+        let lock = Process::lock(self.path.as_deref()).map_err(|error| CacheError::Unusable {
+            place: self.place.clone(),
+            reason: format!("cannot make the lock of this process beside it: {error}"),
+        })?;
+        let enter = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let process = Process::enter(&transaction, lock)?;
+            transaction.commit()?;
+            Ok(process)
+        };
+        let process = enter().map_err(|error| self.failed(error))?;
+        Ok(self.process.get_or_init(|| process))
+    }
+
+    /// Calls under way of each run.
+    pub(crate) fn calls_by_run(&self) -> Result<Vec<CallsOfRun>, CacheError> {
+        calls::by_run(&self.read()).map_err(|error| self.failed(error))
     }
 
     /// Stored answers of each model.
@@ -295,17 +352,57 @@ impl Answers for ResponseCache {
         Ok(found)
     }
 
-    fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError> {
+    fn apply(&self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, CacheError> {
         let mut writer = self.write();
+        let begins = |write: &&StoreWrite| matches!(write, StoreWrite::Begin(_));
+        let process = if batch.iter().any(begins) { Some(self.process(&mut writer)?) } else { None };
+        let pass = |calls, answers| {
+            if batch.iter().any(begins) {
+                reach(calls);
+            }
+            if batch.iter().any(|write| !begins(write)) {
+                reach(answers);
+            }
+        };
         let mut write = || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let counted = rows::insert_all(&transaction, batch)?;
-            reach(Point::AnswersApplied);
+            let mut sums = rows::Sums::default();
+            let mut counted = Vec::with_capacity(batch.len());
+            for write in batch {
+                counted.push(match write {
+                    StoreWrite::Begin(call) => {
+                        if let Some(process) = process {
+                            calls::record(&transaction, process, call, self.workers_may_return)?;
+                        }
+                        Counted::Whole
+                    }
+                    StoreWrite::Unused { call, .. } => {
+                        calls::delete(&transaction, *call)?;
+                        Counted::Whole
+                    }
+                    StoreWrite::End(write) => sums.end(&transaction, write)?,
+                });
+            }
+            sums.add(&transaction)?;
+            pass(Point::CallsApplied, Point::AnswersApplied);
             transaction.commit()?;
-            reach(Point::AnswersDurable);
+            pass(Point::CallsDurable, Point::AnswersDurable);
             Ok(counted)
         };
         write().map_err(|error| self.failed(error))
+    }
+
+    fn take_up_calls(&self, runs: &[RunId]) -> Result<Vec<OrphanedCall>, CacheError> {
+        let mut writer = self.write();
+        let process = self.process(&mut writer)?;
+        let mut take_up = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (taken, gone) = calls::take_up(&transaction, process, runs)?;
+            transaction.commit()?;
+            process.clean_up(&gone);
+            Ok(taken)
+        };
+        take_up().map_err(|error| self.failed(error))
     }
 
     fn permit_key(&self) -> Result<PermitKey, CacheError> {

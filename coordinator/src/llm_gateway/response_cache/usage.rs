@@ -66,6 +66,11 @@ impl LlmUsage {
         self.cost = self.cost.minus(other.cost);
     }
 
+    /// Of this usage, the counts of calls without what they used.
+    pub(crate) fn calls_alone(&self) -> Self {
+        Self { calls: self.calls, failed: self.failed, throttled: self.throttled, ..Self::default() }
+    }
+
     /// Calls that were answered.
     pub(crate) const fn answered(&self) -> u64 {
         self.calls.saturating_sub(self.failed).saturating_sub(self.throttled)

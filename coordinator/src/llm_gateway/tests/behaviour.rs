@@ -2,7 +2,7 @@
 
 use super::*;
 
-const GO: Reply = Reply::CallPermit { valid_ms: 5000, ticket: None };
+pub(super) const GO: Reply = Reply::CallPermit { call: CallId::new(0), valid_ms: 5000, ticket: None };
 
 fn known(text: &str) -> Reply {
     Reply::CachedResponse(Arc::new(answer(text)))
@@ -12,7 +12,7 @@ fn known(text: &str) -> Reply {
 fn a_kept_answer_comes_back_without_a_call() {
     let mut bench = Bench::new();
     let stored = CachedResponse { answer: Arc::new(answer("kept")), created_at_ms: 5 };
-    bench.store.insert(key(1), stored);
+    bench.durable.answers.insert(key(1), stored);
     bench.open(1, "w");
     bench.ask(1, &acquire("r", 7, key(1)), &allowed(|_| ()));
     assert_eq!(bench.heard(), [(1, 7, known("kept"))]);
@@ -72,7 +72,7 @@ fn empty_cut_off_and_withheld_answers_are_not_kept() {
         bench.ask(1, &acquire("r", 1, key(1)), &allowed);
         bench.end(1, complete("r", 1, key(1), CallOutcome::Answered(bad)), &allowed);
         bench.keep_all();
-        assert!(bench.store.is_empty(), "{number}");
+        assert!(bench.durable.answers.is_empty(), "{number}");
         assert_eq!((bench.spent("r").failed, bench.spent("r").usage.total), (1, 1000), "it was paid for");
     }
 }
@@ -131,9 +131,10 @@ fn a_coordinator_that_was_restarted_keeps_what_it_did_not_allow() {
     let allowed = allowed(|_| ());
     bench.open(1, "w");
     bench.end(1, complete("r", 41, key(1), CallOutcome::Answered(answer("paid"))), &allowed);
-    assert!(bench.write[0].write.perhaps_repeated);
     bench.keep_all();
     assert_eq!(bench.heard(), [(1, 41, Reply::ResultPersisted)]);
+    let usage = bench.spent("r");
+    assert_eq!((usage.calls, usage.usage.total), (0, 1000), "counted as lost when its row was deleted");
     bench.ask(1, &acquire("r", 42, key(1)), &allowed);
     assert_eq!(bench.heard(), [(1, 42, known("paid"))]);
 }
@@ -142,13 +143,13 @@ fn a_coordinator_that_was_restarted_keeps_what_it_did_not_allow() {
 fn what_an_earlier_process_counted_is_not_counted_again() {
     let mut bench = Bench::new();
     let before = LlmUsage { calls: 5, cost: Usd::from_f64(1.0), ..LlmUsage::default() };
-    bench.state = GatewayState::new([(id("r"), before)].into());
+    bench.restart_with([(id("r"), before)].into());
     let allowed = allowed(|_| ());
     bench.open(1, "w");
     bench.end(1, complete("r", 41, key(1), CallOutcome::Answered(answer("paid"))), &allowed);
     assert_eq!(bench.spent("r").calls, 6);
     let pending_write = bench.write.remove(0);
-    bench.state.persisted(bench.now, pending_write, false);
+    bench.state.persisted(bench.now, pending_write, Counted::Nothing);
     bench.take();
     assert_eq!(bench.spent("r").calls, 5);
 }
@@ -169,7 +170,7 @@ fn a_call_under_way_is_taken_over_by_the_next_stream_and_the_next_process() {
     assert_eq!(bench.state.calls_under_way(), 1, "it is the same call");
     assert_eq!(bench.heard(), []);
     // A process that does not know it counts it all the same, and lets no second one through.
-    bench.state = GatewayState::new(BTreeMap::new());
+    bench.restart();
     bench.open(4, "w");
     bench.open(5, "v");
     bench.ask(4, &again, &allowed);
@@ -249,7 +250,7 @@ fn a_wrong_key_stops_the_run_and_no_other() {
     // What was under way is kept all the same, and the run goes on when it is submitted again.
     bench.end(1, complete("r", 2, key(2), CallOutcome::Answered(answer("a"))), &closed);
     bench.keep_all();
-    assert!(bench.store.contains_key(&key(2)));
+    assert!(bench.durable.answers.contains_key(&key(2)));
     bench.heard();
     bench.pass(1.0);
     bench.ask(1, &acquire("r", 6, key(6)), &allowed);
@@ -312,8 +313,8 @@ fn a_run_spends_no_more_than_it_may_and_one_call() {
 fn a_refreshing_run_asks_again_for_what_is_older_than_itself_and_nobody_pays_with_it() {
     let mut bench = Bench::new();
     let stored = |text, created_at_ms| CachedResponse { answer: Arc::new(answer(text)), created_at_ms };
-    bench.store.insert(key(1), stored("old", 999));
-    bench.store.insert(key(2), stored("young", 1000));
+    bench.durable.answers.insert(key(1), stored("old", 999));
+    bench.durable.answers.insert(key(2), stored("young", 1000));
     let (fresh, usual) = (allowed(|config| config.spend.refresh = true), allowed(|_| ()));
     bench.open(1, "w");
     bench.ask(1, &acquire("fresh", 1, key(1)), &fresh);
@@ -322,7 +323,7 @@ fn a_refreshing_run_asks_again_for_what_is_older_than_itself_and_nobody_pays_wit
     assert_eq!(bench.heard(), [(1, 1, GO), (1, 2, known("young")), (1, 3, known("old"))]);
     bench.end(1, complete("fresh", 1, key(1), CallOutcome::Answered(answer("new"))), &fresh);
     bench.keep_all();
-    assert_eq!(*bench.store[&key(1)].answer, answer("new"));
+    assert_eq!(*bench.durable.answers[&key(1)].answer, answer("new"));
     bench.heard();
     bench.ask(1, &acquire("fresh", 4, key(1)), &fresh);
     assert_eq!(bench.heard(), [(1, 4, known("new"))]);
@@ -506,21 +507,22 @@ fn without_a_permit_neither_a_result_nor_a_wait_counts() {
         (3, "none", failed(FailureKind::Account)),
     ] {
         let end = complete(run, number, key(number), outcome);
-        assert_eq!(bench.state.complete(bench.now, StreamId(2), end, false), Accepted::Refused);
+        assert_eq!(bench.state.complete(bench.now, StreamId(2), end, None), Accepted::Refused);
     }
     let claimed = AcquireCall { under_way: true, ..acquire("r", 4, key(4)) };
-    assert_eq!(bench.state.acquire(bench.now, StreamId(2), &claimed, false), Accepted::Refused);
+    assert_eq!(bench.state.acquire(bench.now, StreamId(2), &claimed, None), Accepted::Refused);
     // The own stream's permit is for this run, and for one result.
     let end = complete("r", 1, key(1), CallOutcome::Answered(answer("a")));
     let elsewhere = CallResult { run_id: id("other"), ..end.clone() };
-    assert_eq!(bench.state.complete(bench.now, StreamId(1), elsewhere, false), Accepted::Refused);
-    assert_eq!(bench.state.complete(bench.now, StreamId(1), end.clone(), false), Accepted::Counted);
-    assert_eq!(bench.state.complete(bench.now, StreamId(1), end, false), Accepted::Repeated);
+    let ticket = Some(bench.ticket(1, key(1)));
+    assert_eq!(bench.state.complete(bench.now, StreamId(1), elsewhere, None), Accepted::Refused);
+    assert_eq!(bench.state.complete(bench.now, StreamId(1), end.clone(), None), Accepted::Counted);
+    assert_eq!(bench.state.complete(bench.now, StreamId(1), end, ticket), Accepted::Repeated);
     bench.take();
     bench.keep_all();
     let refused =
         bench.heard().iter().filter(|(.., reply)| *reply == Reply::Stopped(NO_PERMIT.to_owned())).count();
-    assert_eq!((refused, bench.store.len(), bench.spent("r").calls), (5, 1, 1));
+    assert_eq!((refused, bench.durable.answers.len(), bench.spent("r").calls), (5, 1, 1));
     bench.ask(1, &acquire("r", 5, key(5)), &allowed);
     bench.pass(0.5);
     assert_eq!(bench.heard(), [(1, 5, GO)], "the rate is as it was");

@@ -14,11 +14,14 @@ use super::effect::{Effect, PendingWrite, Reply, RequestId, StreamId};
 use super::runs::RunChanged;
 use super::spend_limit::{LlmAccess, LlmPolicy};
 use super::state::{Accepted, GatewayState, NO_PERMIT};
-use crate::llm_gateway::response_cache::{CachedResponse, LlmUsage};
+use crate::llm_gateway::response_cache::{
+    CacheWrite, CachedResponse, CallId, Counted, LlmUsage, OrphanedCall, RecordedCall, StoreWrite,
+};
 
 mod behaviour;
 mod check;
 mod outage;
+mod recording;
 mod served;
 mod task;
 mod world;
@@ -86,48 +89,137 @@ pub(super) fn throttled(wait_s: f64) -> CallOutcome {
     CallOutcome::Throttled { retry_after, tokens: false, reason: "429: slow down".to_owned() }
 }
 
+/// What is durable: lives longer than the process of a [`Bench`].
+#[derive(Debug, Default)]
+pub(super) struct Durable {
+    pub(super) answers: BTreeMap<AnswerKey, CachedResponse>,
+    pub(super) calls: BTreeMap<CallId, RecordedCall>,
+    pub(super) spent: BTreeMap<RunId, LlmUsage>,
+    /// How often each call was counted.
+    pub(super) counted: BTreeMap<CallId, u32>,
+}
+
+impl Durable {
+    /// Does what a store has to do, see the suite of the response cache.
+    pub(super) fn apply(&mut self, write: &StoreWrite) -> Counted {
+        match write {
+            StoreWrite::Begin(call) => {
+                self.calls.insert(call.id, call.clone());
+                Counted::Whole
+            }
+            StoreWrite::Unused { call, .. } => {
+                self.calls.remove(call);
+                Counted::Whole
+            }
+            StoreWrite::End(write) => self.end(write),
+        }
+    }
+
+    fn end(&mut self, write: &CacheWrite) -> Counted {
+        let is_open = write.call.is_none_or(|call| self.calls.remove(&call).is_some());
+        let mut is_stored = true;
+        if let Some((key, entry)) = &write.entry {
+            let old = self.answers.get(key);
+            let stays = old
+                .is_some_and(|old| entry.replaces_before_ms.is_none_or(|before| old.created_at_ms >= before));
+            is_stored = stays && old.is_some_and(|old| old.answer == entry.answer);
+            if !stays {
+                let created_at_ms = entry.created_at_ms;
+                self.answers
+                    .insert(*key, CachedResponse { answer: Arc::clone(&entry.answer), created_at_ms });
+            }
+        }
+        let mut spent = write.spent;
+        let counted = match (is_open, is_stored) {
+            (true, _) => Counted::Whole,
+            (false, true) => return Counted::Nothing,
+            (false, false) => {
+                spent.take_back(&write.spent.calls_alone());
+                Counted::Usage
+            }
+        };
+        *self.spent.entry(write.run_id.clone()).or_default() += spent;
+        if counted == Counted::Whole
+            && let Some(call) = write.call
+        {
+            *self.counted.entry(call).or_default() += 1;
+        }
+        counted
+    }
+
+    /// The calls that the next process takes up.
+    pub(super) fn orphans(&self) -> Vec<OrphanedCall> {
+        self.calls.values().map(|call| OrphanedCall { call: call.clone(), may_return: true }).collect()
+    }
+}
+
 /// The state machine with a store that does what it is told when it is told.
 pub(super) struct Bench {
     pub(super) state: GatewayState,
     pub(super) now: f64,
-    pub(super) store: BTreeMap<AnswerKey, CachedResponse>,
+    pub(super) durable: Durable,
     pub(super) look: Vec<AnswerKey>,
     pub(super) write: Vec<PendingWrite>,
+    /// Whether calls are recorded at once. Results are durable when a test says so.
+    pub(super) records: bool,
     pub(super) halted: Vec<(RunId, String)>,
     pub(super) told: Vec<(RequestId, Reply)>,
+    /// The last call that was permitted for a number and key.
+    pub(super) permitted: BTreeMap<(u64, AnswerKey), CallId>,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
+        let zero_ms = crate::clock::unix_ms();
         Self {
-            state: GatewayState::new(BTreeMap::new()),
+            state: GatewayState::new(BTreeMap::new(), zero_ms, CallId::new(1 << 32)),
             now: 0.0,
-            store: BTreeMap::new(),
+            durable: Durable::default(),
             look: Vec::new(),
             write: Vec::new(),
+            records: true,
             halted: Vec::new(),
             told: Vec::new(),
+            permitted: BTreeMap::new(),
         }
     }
 
     /// Takes the effects in.
     pub(super) fn take(&mut self) {
-        for effect in self.state.effects() {
-            match effect {
-                Effect::Send(request_id, reply) => self.told.push((request_id, reply)),
-                Effect::LookUp(key) => self.look.push(key),
-                Effect::Persist(pending_write) => self.write.push(*pending_write),
-                Effect::Halt(run_id, reason) => self.halted.push((run_id, reason)),
-                Effect::Close(_) => {}
+        loop {
+            let effects = self.state.effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Send(request_id, reply) => self.tell(request_id, reply),
+                    Effect::LookUp(key) => self.look.push(key),
+                    Effect::Persist(write) if self.records && !matches!(write.write, StoreWrite::End(_)) => {
+                        self.make_durable(*write);
+                    }
+                    Effect::Persist(pending_write) => self.write.push(*pending_write),
+                    Effect::Halt(run_id, reason) => self.halted.push((run_id, reason)),
+                    Effect::Close(_) => {}
+                }
             }
         }
         self.state.check();
     }
 
+    fn tell(&mut self, request_id: RequestId, reply: Reply) {
+        if let Reply::CallPermit { call, .. } = &reply
+            && let Some((_, key)) = self.state.call_of(request_id)
+        {
+            self.permitted.insert((request_id.number, key), *call);
+        }
+        self.told.push((request_id, reply));
+    }
+
     /// The store answers every question it was asked.
     pub(super) fn look_all(&mut self) {
         for key in std::mem::take(&mut self.look) {
-            self.state.looked_up(self.now, key, self.store.get(&key).cloned());
+            self.state.looked_up(self.now, key, self.durable.answers.get(&key).cloned());
         }
         self.take();
     }
@@ -136,24 +228,33 @@ impl Bench {
     pub(super) fn keep_all(&mut self) {
         while !self.write.is_empty() {
             for pending_write in std::mem::take(&mut self.write) {
-                self.make_durable(&pending_write);
-                self.state.persisted(self.now, pending_write, true);
+                self.make_durable(pending_write);
             }
             self.take();
         }
     }
 
-    pub(super) fn make_durable(&mut self, pending_write: &PendingWrite) {
-        if let Some((key, entry)) = &pending_write.write.entry {
-            let stored =
-                CachedResponse { answer: Arc::clone(&entry.answer), created_at_ms: entry.created_at_ms };
-            let old = self.store.get(key);
-            let stays = old
-                .is_some_and(|old| entry.replaces_before_ms.is_none_or(|before| old.created_at_ms >= before));
-            if !stays {
-                self.store.insert(*key, stored);
-            }
-        }
+    pub(super) fn make_durable(&mut self, pending_write: PendingWrite) {
+        let counted = self.durable.apply(&pending_write.write);
+        self.state.persisted(self.now, pending_write, counted);
+    }
+
+    /// The process ends; the next one has what is durable.
+    pub(super) fn restart(&mut self) {
+        self.restart_with(self.durable.spent.clone());
+    }
+
+    /// The same, with other usage of its runs.
+    pub(super) fn restart_with(&mut self, spent: BTreeMap<RunId, LlmUsage>) {
+        // As far from the calls of this process as a random number is.
+        let before = u64::from_le_bytes(self.state.last_call.to_bytes()) + (1 << 32);
+        self.state = GatewayState::new(spent, self.state.zero_ms, CallId::new(before));
+        (self.look, self.write) = (Vec::new(), Vec::new());
+    }
+
+    /// The call that a worker's ticket names: the one that was permitted, or one of an earlier process.
+    pub(super) fn ticket(&self, number: u64, key: AnswerKey) -> CallId {
+        self.permitted.get(&(number, key)).copied().unwrap_or(CallId::new(number))
     }
 
     pub(super) fn open(&mut self, stream: u64, worker: &str) {
@@ -188,7 +289,8 @@ impl Bench {
 
     pub(super) fn ask(&mut self, stream: u64, asked: &AcquireCall, access: &LlmAccess) {
         self.set_access(&asked.run_id, access);
-        self.state.acquire(self.now, StreamId(stream), asked, true);
+        let permitted = Some(self.ticket(asked.number, asked.key));
+        self.state.acquire(self.now, StreamId(stream), asked, permitted);
         self.take();
         self.look_all();
     }
@@ -196,7 +298,8 @@ impl Bench {
     /// The worker has the ticket of the call.
     pub(super) fn end(&mut self, stream: u64, ended: CallResult, access: &LlmAccess) {
         self.set_access(&ended.run_id, access);
-        assert_ne!(self.state.complete(self.now, StreamId(stream), ended, true), Accepted::Refused);
+        let permitted = Some(self.ticket(ended.number, ended.key));
+        assert_ne!(self.state.complete(self.now, StreamId(stream), ended, permitted), Accepted::Refused);
         self.take();
     }
 
@@ -210,7 +313,13 @@ impl Bench {
     pub(super) fn heard(&mut self) -> Vec<(u64, u64, Reply)> {
         std::mem::take(&mut self.told)
             .into_iter()
-            .map(|(request_id, reply)| (request_id.stream.0, request_id.number, reply))
+            .map(|(request_id, mut reply)| {
+                // Identifiers tell nothing.
+                if let Reply::CallPermit { call, .. } = &mut reply {
+                    *call = CallId::new(0);
+                }
+                (request_id.stream.0, request_id.number, reply)
+            })
             .collect()
     }
 

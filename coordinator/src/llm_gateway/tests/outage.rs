@@ -131,7 +131,7 @@ impl Scene {
                     self.number += 1;
                     question.state = State::Asking(self.number);
                     let asked = acquire("r", self.number, key(which));
-                    self.bench.state.acquire(now, StreamId(1), &asked, true);
+                    self.bench.state.acquire(now, StreamId(1), &asked, None);
                     self.bench.take();
                     self.bench.look_all();
                 }
@@ -149,7 +149,7 @@ impl Scene {
                     question.state = State::Persisting { number, last, answered };
                     let tries = question.made;
                     let end = CallResult { tries, last, ..complete("r", number, key(which), outcome) };
-                    self.bench.state.complete(now, StreamId(1), end, true);
+                    self.bench.state.complete(now, StreamId(1), end, None);
                     self.bench.take();
                 }
                 _ => {}

@@ -47,7 +47,7 @@ fn an_answer_of_another_model_stops_the_run_and_is_kept_for_one_that_takes_it() 
     }
     let stopped = Reply::Stopped(reason.clone());
     assert!(heard.contains(&(1, 2, stopped)) && heard.contains(&(1, 1, Reply::AskAgain)), "{heard:?}");
-    assert_eq!((bench.store.len(), bench.spent("r").calls), (1, 1), "it was paid for, and is kept");
+    assert_eq!((bench.durable.answers.len(), bench.spent("r").calls), (1, 1), "it was paid for, and is kept");
     // The same run, submitted again.
     let warned = allowed(|config| config.proposer.on_model_mismatch = OnModelMismatch::Warn);
     bench.ask(1, &acquire("r", 3, key(1)), &warned);
@@ -63,7 +63,7 @@ fn an_answer_that_is_cut_off_names_its_model_too() {
     };
     let (bench, _) = after_call(cut("grok-4.7"), &allowed(|_| ()));
     assert!(matches!(&bench.halted[..], [(_, reason)] if reason.contains("grok-4.7 answered")));
-    assert_eq!((bench.store.len(), bench.spent("r").calls), (0, 1));
+    assert_eq!((bench.durable.answers.len(), bench.spent("r").calls), (0, 1));
     for same in ["", "grok-4.3-2026-05-14"] {
         assert_eq!(after_call(cut(same), &allowed(|_| ())).0.halted, [], "{same}");
     }
@@ -72,7 +72,10 @@ fn an_answer_that_is_cut_off_names_its_model_too() {
 #[test]
 fn a_cached_answer_of_another_model_stops_the_run_too() {
     let mut bench = Bench::new();
-    bench.store.insert(key(1), CachedResponse { answer: Arc::new(by("grok-4.7")), created_at_ms: 9 });
+    bench
+        .durable
+        .answers
+        .insert(key(1), CachedResponse { answer: Arc::new(by("grok-4.7")), created_at_ms: 9 });
     bench.open(1, "w");
     bench.ask(1, &acquire("r", 1, key(1)), &allowed(|_| ()));
     let heard = bench.heard();

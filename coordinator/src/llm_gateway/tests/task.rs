@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::ledger::{Ledger as _, MemoryLedger, suite};
 use crate::llm_gateway::batcher::FULL;
-use crate::llm_gateway::response_cache::{Answers, CacheError, CacheWrite, FailureCounts, ResponseCache};
+use crate::llm_gateway::response_cache::{Answers, CacheError, FailureCounts, ResponseCache};
 use crate::llm_gateway::task::{GatewayHandle, ShutdownHandle};
 use crate::llm_gateway::{PermitKey, WorkerStream};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
@@ -19,14 +19,14 @@ use crate::run::{Coordinator, Parts, Recovery, Standstill};
 #[derive(Debug)]
 struct Frail {
     store: ResponseCache,
-    /// How many looks, and how many times of keeping, end in a panic.
-    panics: [AtomicU32; 2],
+    /// How many looks, how many times of keeping results and of recording calls end in a panic.
+    panics: [AtomicU32; 3],
     full: AtomicBool,
 }
 
 impl Frail {
-    fn with_panics(looking: u32, pending_write: u32) -> Arc<Self> {
-        let panics = [AtomicU32::new(looking), AtomicU32::new(pending_write)];
+    fn with_panics(panics: [u32; 3]) -> Arc<Self> {
+        let panics = panics.map(AtomicU32::new);
         Arc::new(Self { store: ResponseCache::in_memory().unwrap(), panics, full: AtomicBool::new(false) })
     }
 
@@ -51,13 +51,18 @@ impl Answers for Frail {
         self.store.look_up(keys)
     }
 
-    fn insert(&self, batch: &[CacheWrite]) -> Result<Vec<bool>, CacheError> {
-        self.perhaps_panic(1);
+    fn take_up_calls(&self, runs: &[RunId]) -> Result<Vec<OrphanedCall>, CacheError> {
+        self.store.take_up_calls(runs)
+    }
+
+    fn apply(&self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, CacheError> {
+        let records = batch.iter().any(|write| matches!(write, StoreWrite::Begin(_)));
+        self.perhaps_panic(if records { 2 } else { 1 });
         if self.full.load(Ordering::SeqCst) {
             let (place, reason) = ("here".to_owned(), "the disk is full".to_owned());
             return Err(CacheError::Unavailable { place, reason });
         }
-        self.store.insert(batch)
+        self.store.apply(batch)
     }
 
     fn permit_key(&self) -> Result<PermitKey, CacheError> {
@@ -104,7 +109,20 @@ impl Scene {
 
 /// The result with the ticket that an earlier process gave for it.
 fn with_ticket(store: &Frail, result: CallResult) -> CallResult {
-    let ticket = store.permit_key().unwrap().of_call(&result.run_id, &result.key, result.number);
+    let (run_id, key, number) = (result.run_id.clone(), result.key, result.number);
+    let id = CallId::new(1 << 40 | number);
+    let ticket = store.permit_key().unwrap().of_call(&run_id, &key, number, id);
+    let call = RecordedCall {
+        id,
+        key,
+        run_id,
+        worker: worker(),
+        tokens: 1000,
+        estimated_cost: Usd::ZERO,
+        started_at_ms: 0,
+        deadline_ms: 0,
+    };
+    store.store.apply(&[&StoreWrite::Begin(call)]).unwrap();
     CallResult { ticket: Some(ticket), ..result }
 }
 
@@ -123,7 +141,7 @@ fn whole(text: &str) -> CallOutcome {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_once_keeps_nobody_waiting_and_loses_nothing() {
-    let scene = Scene::set(&Frail::with_panics(1, 1)).await;
+    let scene = Scene::set(&Frail::with_panics([1, 1, 1])).await;
     let (inbox, mut replies) = scene.connect().await;
     inbox.acquire(acquire("r", 1, key(1))).await.unwrap();
     assert!(matches!(next(&mut replies).await, (1, Reply::CallPermit { .. })));
@@ -135,7 +153,7 @@ async fn a_store_that_panics_once_keeps_nobody_waiting_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_the_store_cannot_take_stops_its_run_with_the_reason() {
-    let scene = Scene::set(&Frail::with_panics(0, u32::MAX)).await;
+    let scene = Scene::set(&Frail::with_panics([0, u32::MAX, 0])).await;
     let (inbox, mut replies) = scene.connect().await;
     for number in [1, 2] {
         inbox.acquire(acquire("r", number, key(1))).await.unwrap();
@@ -158,7 +176,7 @@ async fn a_result_that_the_store_cannot_take_stops_its_run_with_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_holds_workers_up_and_every_result_is_kept_in_the_end() {
-    let store = Frail::with_panics(0, 0);
+    let store = Frail::with_panics([0; 3]);
     let scene = Scene::set(&store).await;
     let (inbox, mut replies) = scene.connect().await;
     store.full.store(true, Ordering::SeqCst);
@@ -178,13 +196,12 @@ async fn a_full_disk_holds_workers_up_and_every_result_is_kept_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks() {
-    let store = Frail::with_panics(0, 0);
+    let store = Frail::with_panics([0; 3]);
     let spent = LlmUsage { calls: 7, cost: domain::budget::Usd::from_f64(0.5), ..LlmUsage::default() };
     for number in 0..100 {
         let run_id = id(&format!("old{number}"));
-        store
-            .insert(&[CacheWrite { run_id, spent, entry: None, failure: None, perhaps_repeated: false }])
-            .unwrap();
+        let write = CacheWrite { run_id, spent, entry: None, failure: None, call: None };
+        store.apply(&[&StoreWrite::End(write)]).unwrap();
     }
     let scene = Scene::set(&store).await;
     let llm_status = &scene.runs.llm.status;
@@ -214,7 +231,7 @@ async fn what_is_known_of_runs_that_ended_is_dropped_and_read_when_somebody_asks
 
 #[tokio::test(start_paused = true)]
 async fn only_the_ticket_of_a_permit_makes_a_result_count() {
-    let store = Frail::with_panics(0, 0);
+    let store = Frail::with_panics([0; 3]);
     let scene = Scene::set(&store).await;
     let (inbox, mut replies) = scene.connect().await;
     let refused = |(number, reply): (u64, Reply)| match reply {
@@ -246,4 +263,54 @@ async fn only_the_ticket_of_a_permit_makes_a_result_count() {
     assert_eq!(store.spent_of(&[id("r")]).unwrap()[0].1.calls, 1);
     let text = scene.runs.metrics.text(crate::metrics::Depths::default());
     assert!(text.contains("questions_total{outcome=\"refused\"} 4"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_record_there_is_no_permit_until_the_store_works_again() {
+    let store = Frail::with_panics([0; 3]);
+    let scene = Scene::set(&store).await;
+    let (inbox, mut replies) = scene.connect().await;
+    store.full.store(true, Ordering::SeqCst);
+    for number in 1..=3 {
+        inbox.acquire(acquire("r", number, key(number))).await.unwrap();
+    }
+    assert!(
+        timeout(Duration::from_secs(5), replies.recv()).await.is_err(),
+        "not recorded, and so not permitted"
+    );
+    let Standstill::Stalled(reason) = scene.runs.wait_for_standstill(&id("r")).await else { panic!() };
+    assert!(reason.contains("the disk is full"), "{reason}");
+    // A worker that leaves meanwhile has not called.
+    inbox.cancel(3).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    store.full.store(false, Ordering::SeqCst);
+    for number in [1, 2] {
+        let (permitted, reply) = next(&mut replies).await;
+        assert!(permitted == number && matches!(reply, Reply::CallPermit { .. }), "{permitted} {reply:?}");
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.store.calls_by_run().unwrap()[0].calls, 2);
+    for number in [1, 2] {
+        inbox.complete(complete("r", number, key(number), whole("{}"))).await.unwrap();
+        assert_eq!(next(&mut replies).await, (number, Reply::ResultPersisted));
+    }
+    assert_eq!(store.store.calls_by_run().unwrap(), []);
+    assert_eq!(store.spent_of(&[id("r")]).unwrap()[0].1.calls, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_cannot_be_recorded_stops_its_run_with_the_reason() {
+    let scene = Scene::set(&Frail::with_panics([0, 0, u32::MAX])).await;
+    let (inbox, mut replies) = scene.connect().await;
+    for number in [1, 2] {
+        inbox.acquire(acquire("r", number, key(1))).await.unwrap();
+    }
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        let (number, Reply::Stopped(reason)) = next(&mut replies).await else { panic!() };
+        assert!(reason.contains("cannot be used"), "{reason}");
+        numbers.push(number);
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2]);
 }

@@ -1,7 +1,7 @@
 //! A simulated world of seeded faults: workers that die, lose their links and repeat themselves, a coordinator that is
 //! killed, a slow cache, calls that fail in every way. A failing seed is played again by `play(seed)`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::sim::mutation::{self, Mutation};
@@ -17,20 +17,27 @@ const RUNS: [&str; 3] = ["a", "b", "fresh"];
 #[derive(Debug, Clone)]
 enum RequestState {
     Waiting,
-    /// `excused`: the coordinator cannot know of the call any more, or has to consider it expired.
-    Calling {
-        excused: bool,
-        since: f64,
-    },
+    Calling(CallId),
     /// The call has ended, and its result is not acknowledged.
-    Persisting(Box<CallResult>),
+    Persisting(CallId, Box<CallResult>),
+}
+
+/// A call that was permitted.
+#[derive(Debug)]
+struct Permitted {
+    which: u64,
+    /// When the gateway may count it as expired.
+    until: f64,
+    /// Its worker was told, and goes on until the call ends.
+    is_made: bool,
+    /// Its worker returned it unused.
+    is_unused: bool,
 }
 
 #[derive(Debug)]
 struct Member {
     name: String,
     stream: Option<u64>,
-    lost_at: f64,
     number: u64,
     open: BTreeMap<u64, (&'static str, u64, RequestState)>,
 }
@@ -44,7 +51,9 @@ struct World {
     let_through: f64,
     given_back: f64,
     resolved: u64,
-    spent: BTreeMap<RunId, LlmUsage>,
+    permitted: BTreeMap<CallId, Permitted>,
+    /// Calls that were durable when a process ended before it sent their permits.
+    unsent: BTreeSet<CallId>,
 }
 
 fn access(run: &str) -> LlmAccess {
@@ -55,28 +64,22 @@ fn access(run: &str) -> LlmAccess {
     })
 }
 
-/// A bench whose coordinator has sent every run.
-fn bench(spent: BTreeMap<RunId, LlmUsage>, now: f64) -> Bench {
-    let mut bench = Bench::new();
-    bench.now = now;
-    bench.state = GatewayState::new(spent);
+/// The coordinator sends every run.
+fn set_accesses(bench: &mut Bench) {
     for run in RUNS {
         bench.set_access(&id(run), &access(run));
     }
-    bench
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let member = |number| Member {
-            name: format!("w{number}"),
-            stream: None,
-            lost_at: f64::NEG_INFINITY,
-            number: 0,
-            open: BTreeMap::new(),
-        };
+        let member =
+            |number| Member { name: format!("w{number}"), stream: None, number: 0, open: BTreeMap::new() };
+        let mut bench = Bench::new();
+        bench.records = false;
+        set_accesses(&mut bench);
         Self {
-            bench: bench(BTreeMap::new(), 0.0),
+            bench,
             dice: fastrand::Rng::with_seed(seed),
             members: (0..4).map(member).collect(),
             streams: 0,
@@ -84,7 +87,8 @@ impl World {
             let_through: 0.0,
             given_back: 0.0,
             resolved: 0,
-            spent: BTreeMap::new(),
+            permitted: BTreeMap::new(),
+            unsent: BTreeSet::new(),
         }
     }
 
@@ -93,33 +97,41 @@ impl World {
         self.streams += 1;
         let (stream, now) = (self.streams, self.bench.now);
         let member = &mut self.members[index];
-        let away = now - member.lost_at;
         member.stream = Some(stream);
         let name = WorkerName::new(member.name.clone()).unwrap();
         self.bench.state.connected(now, StreamId(stream), name, None);
-        for (number, (run, which, state)) in &mut member.open {
+        for (number, (run, which, state)) in &member.open {
             let question = acquire(run, *number, key(*which));
             match state {
                 RequestState::Waiting => {
-                    self.bench.state.acquire(now, StreamId(stream), &question, false);
+                    self.bench.state.acquire(now, StreamId(stream), &question, None);
                 }
-                RequestState::Calling { excused, .. } => {
-                    *excused |= away >= LEASE_S;
+                RequestState::Calling(call) => {
+                    let permitted = self.permitted.get_mut(call).unwrap();
+                    // One that comes too late may run beside another.
+                    if now < permitted.until {
+                        permitted.until = now + LONGEST_S;
+                    }
                     let question = AcquireCall { under_way: true, ..question };
-                    self.bench.state.acquire(now, StreamId(stream), &question, true);
+                    self.bench.state.acquire(now, StreamId(stream), &question, Some(*call));
                 }
-                RequestState::Persisting(ended) => {
-                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended), true);
+                RequestState::Persisting(call, ended) => {
+                    self.bench.state.complete(now, StreamId(stream), CallResult::clone(ended), Some(*call));
                 }
             }
         }
     }
 
     fn disconnect(&mut self, index: usize) {
-        let member = &mut self.members[index];
+        let (member, now) = (&mut self.members[index], self.bench.now);
         if let Some(stream) = member.stream.take() {
-            member.lost_at = self.bench.now;
-            self.bench.state.disconnected(self.bench.now, StreamId(stream));
+            for open in member.open.values() {
+                if let RequestState::Calling(call) = &open.2 {
+                    let permitted = self.permitted.get_mut(call).unwrap();
+                    permitted.until = permitted.until.min(now + LEASE_S);
+                }
+            }
+            self.bench.state.disconnected(now, StreamId(stream));
         }
     }
 
@@ -130,13 +142,13 @@ impl World {
         let (run, which) = (RUNS[self.dice.usize(..3)], self.dice.u64(..KEYS));
         member.open.insert(member.number, (run, which, RequestState::Waiting));
         let question = acquire(run, member.number, key(which));
-        self.bench.state.acquire(self.bench.now, StreamId(stream), &question, false);
+        self.bench.state.acquire(self.bench.now, StreamId(stream), &question, None);
     }
 
     /// One of a worker's calls ends.
     fn end_a_call(&mut self, index: usize) {
         let calls = |member: &Member| -> Vec<u64> {
-            let calls = member.open.iter().filter(|(_, open)| matches!(open.2, RequestState::Calling { .. }));
+            let calls = member.open.iter().filter(|(_, open)| matches!(open.2, RequestState::Calling(_)));
             calls.map(|(number, _)| *number).collect()
         };
         let member = &mut self.members[index];
@@ -146,6 +158,9 @@ impl World {
         }
         let number = calls[self.dice.usize(..calls.len())];
         let open = member.open.get_mut(&number).unwrap();
+        let RequestState::Calling(call) = open.2 else { unreachable!() };
+        let permitted = self.permitted.get_mut(&call).unwrap();
+        permitted.is_made = false;
         let outcome = match self.dice.u32(..20) {
             0..3 => CallOutcome::Unsent,
             3 => throttled(0.2),
@@ -156,13 +171,14 @@ impl World {
         };
         if outcome == CallOutcome::Unsent {
             self.given_back += 1.0;
+            permitted.is_unused = true;
         }
         let (tries, last) = (self.dice.u32(1..4), self.dice.bool());
         let end = CallResult { tries, last, ..complete(open.0, number, key(open.1), outcome) };
-        open.2 = RequestState::Persisting(Box::new(end.clone()));
+        open.2 = RequestState::Persisting(call, Box::new(end.clone()));
         if let Some(stream) = member.stream {
             for _ in 0..=u32::from(self.dice.u32(..8) == 0) {
-                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone(), true);
+                self.bench.state.complete(self.bench.now, StreamId(stream), end.clone(), Some(call));
             }
         }
     }
@@ -188,33 +204,38 @@ impl World {
 
     /// The coordinator's process ends; the next one has the durable data.
     fn restart(&mut self) {
-        let next = bench(self.spent.clone(), self.bench.now);
-        let before = std::mem::replace(&mut self.bench, next);
-        self.bench.store = before.store;
-        self.lives += 1;
-        for member in &mut self.members {
-            member.stream = None;
-            member.lost_at = before.now;
-            for open in member.open.values_mut() {
-                if let RequestState::Calling { excused, .. } = &mut open.2 {
-                    *excused = true;
+        let now = self.bench.now;
+        self.bench.restart();
+        set_accesses(&mut self.bench);
+        let orphans = self.bench.durable.orphans();
+        for OrphanedCall { call, .. } in &orphans {
+            match self.permitted.get_mut(&call.id) {
+                // The next process waits for its worker until the call has ended in any case.
+                Some(permitted) if now < permitted.until => {
+                    let deadline = (call.deadline_ms - self.bench.state.zero_ms) as f64 / 1000.0;
+                    permitted.until = deadline.max(now + LEASE_S);
+                }
+                Some(_) => {}
+                None => {
+                    self.unsent.insert(call.id);
                 }
             }
         }
+        self.bench.state.take_up(now, orphans);
+        self.lives += 1;
+        self.members.iter_mut().for_each(|member| member.stream = None);
     }
 
     /// The store does some of its work, in order.
     fn store(&mut self, all: bool) {
         let now = self.bench.now;
         for key in std::mem::take(&mut self.bench.look) {
-            let found = self.bench.store.get(&key).cloned();
+            let found = self.bench.durable.answers.get(&key).cloned();
             self.bench.state.looked_up(now, key, found);
         }
         let count = if all { self.bench.write.len() } else { self.dice.usize(..=self.bench.write.len()) };
         for pending_write in self.bench.write.drain(..count).collect::<Vec<_>>() {
-            self.bench.make_durable(&pending_write);
-            *self.spent.entry(pending_write.write.run_id.clone()).or_default() += pending_write.write.spent;
-            self.bench.state.persisted(now, pending_write, true);
+            self.bench.make_durable(pending_write);
         }
     }
 
@@ -222,64 +243,88 @@ impl World {
     fn hear(&mut self) {
         self.bench.take();
         for (request_id, reply) in std::mem::take(&mut self.bench.told) {
-            let Some(index) =
-                self.members.iter().position(|member| member.stream == Some(request_id.stream.0))
-            else {
-                // A permit that never arrives comes back at its deadline only.
-                self.let_through += f64::from(u8::from(matches!(reply, Reply::CallPermit { .. })));
+            let place = self.members.iter().position(|member| member.stream == Some(request_id.stream.0));
+            if let Reply::CallPermit { call, .. } = reply {
+                self.permit(place, request_id, call);
                 continue;
-            };
-            let Some((run, which, state)) = self.members[index].open.get(&request_id.number).cloned() else {
-                if matches!(reply, Reply::CallPermit { .. }) {
-                    // Cancelled while the permit was on its way: the worker returns it unsent.
-                    self.let_through += 1.0;
-                    self.given_back += 1.0;
-                    let call =
-                        self.bench.state.call_of(request_id).map(|(run, which)| (run.to_string(), which));
-                    let (run, which) = call.unwrap_or_else(|| (RUNS[0].to_owned(), AnswerKey::of(b"none")));
-                    let end = complete(&run, request_id.number, which, CallOutcome::Unsent);
-                    self.bench.state.complete(self.bench.now, request_id.stream, end, true);
-                }
+            }
+            let Some(index) = place else { continue };
+            let Some((_, which, state)) = self.members[index].open.get(&request_id.number).cloned() else {
                 continue;
             };
             match reply {
-                Reply::CallPermit { .. } => {
-                    self.let_through += 1.0;
-                    let twice = self.members.iter().flat_map(|member| member.open.values()).any(|open| {
-                        open.1 == which && matches!(open.2, RequestState::Calling { excused: false, .. })
-                    });
-                    assert!(!twice, "two calls under way for key {which}");
-                    assert!(matches!(state, RequestState::Waiting), "a permit for {state:?}");
-                    let since = self.bench.now;
-                    let call = (run, which, RequestState::Calling { excused: false, since });
-                    self.members[index].open.insert(request_id.number, call);
-                }
                 Reply::CachedResponse(answer) => {
-                    assert_eq!(self.bench.store[&key(which)].answer, answer, "not durable, or another one");
+                    assert_eq!(
+                        self.bench.durable.answers[&key(which)].answer,
+                        answer,
+                        "not durable, or another one"
+                    );
                     self.resolve(index, request_id.number);
                 }
                 Reply::AskAgain => {
-                    let RequestState::Persisting(ended) = &state else { panic!("acknowledged: {state:?}") };
+                    let RequestState::Persisting(_, ended) = &state else {
+                        panic!("acknowledged: {state:?}")
+                    };
                     let is_answer =
                         matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole());
                     assert!(!is_answer, "an answer is not asked for again");
                     self.resolve(index, request_id.number);
                 }
                 Reply::ResultPersisted => {
-                    if let RequestState::Persisting(ended) = &state
+                    if let RequestState::Persisting(_, ended) = &state
                         && matches!(&ended.outcome, CallOutcome::Answered(answer) if answer.is_whole())
                     {
-                        assert!(self.bench.store.contains_key(&key(which)), "acknowledged, and not durable");
+                        assert!(
+                            self.bench.durable.answers.contains_key(&key(which)),
+                            "acknowledged, and not durable"
+                        );
                     }
-                    assert!(matches!(state, RequestState::Persisting(_)), "acknowledged: {state:?}");
+                    assert!(matches!(state, RequestState::Persisting(..)), "acknowledged: {state:?}");
                     self.resolve(index, request_id.number);
                 }
                 Reply::Stopped(reason) => panic!("{reason}"),
-                Reply::Opened(_) => panic!("the task sends it"),
+                Reply::Opened(_) | Reply::CallPermit { .. } => panic!("not from the state, or taken above"),
             }
         }
         let allowed = RATE * self.bench.now + f64::from(self.lives) * 2.0 + self.given_back;
         assert!(self.let_through <= allowed, "{} calls, {allowed} allowed", self.let_through);
+    }
+
+    /// A permit arrives at the worker at `place`, or nowhere.
+    fn permit(&mut self, place: Option<usize>, request_id: RequestId, call: CallId) {
+        let now = self.bench.now;
+        self.let_through += 1.0;
+        assert!(self.bench.durable.calls.contains_key(&call), "a permit of a call that is not durable");
+        let recorded = &self.bench.durable.calls[&call];
+        let which = (0..KEYS).find(|which| key(*which) == recorded.key).unwrap();
+        // The gateway counts in whole ms.
+        let is_under_way = |other: &Permitted| other.is_made && now + 0.001 < other.until;
+        let twice = self.permitted.values().any(|other| other.which == which && is_under_way(other));
+        assert!(!twice, "two calls under way for key {which}");
+        let until = (recorded.deadline_ms - self.bench.state.zero_ms) as f64 / 1000.0;
+        let mut permitted = Permitted { which, until, is_made: true, is_unused: false };
+        let open = place.and_then(|index| self.members[index].open.get_mut(&request_id.number));
+        match open {
+            Some(open) => {
+                assert!(matches!(open.2, RequestState::Waiting), "a permit for {:?}", open.2);
+                open.2 = RequestState::Calling(call);
+                self.permitted.insert(call, permitted);
+            }
+            // Cancelled while the permit was on its way: the worker returns it unsent.
+            None if place.is_some() => {
+                self.given_back += 1.0;
+                (permitted.is_made, permitted.is_unused) = (false, true);
+                self.permitted.insert(call, permitted);
+                let run = self.bench.durable.calls[&call].run_id.to_string();
+                let end = complete(&run, request_id.number, key(which), CallOutcome::Unsent);
+                self.bench.state.complete(now, request_id.stream, end, Some(call));
+            }
+            // A permit that never arrives comes back at its deadline only.
+            None => {
+                permitted.is_made = false;
+                self.permitted.insert(call, permitted);
+            }
+        }
     }
 
     fn resolve(&mut self, index: usize, number: u64) {
@@ -311,15 +356,6 @@ impl World {
     fn pass(&mut self, seconds: f64) {
         self.bench.now += seconds;
         self.bench.state.tick(self.bench.now);
-        let now = self.bench.now;
-        for member in &mut self.members {
-            let away = member.stream.is_none() && now - member.lost_at >= LEASE_S;
-            for open in member.open.values_mut() {
-                if let RequestState::Calling { excused, since } = &mut open.2 {
-                    *excused |= away || now - *since >= LONGEST_S;
-                }
-            }
-        }
     }
 
     /// Without further faults, every request ends.
@@ -346,7 +382,34 @@ impl World {
         self.pass(200.0);
         self.store(true);
         self.hear();
+        self.store(true);
         self.bench.state.assert_idle();
+        self.assert_counted();
+    }
+
+    /// Every call that was permitted was counted once, unless its worker returned it; and no other.
+    fn assert_counted(&self) {
+        let Durable { calls, counted, spent, .. } = &self.bench.durable;
+        assert!(calls.is_empty(), "calls that nothing will end: {calls:?}");
+        for (call, permitted) in &self.permitted {
+            let times = counted.get(call).copied().unwrap_or(0);
+            assert!(
+                times == 1 || (permitted.is_unused && times == 0),
+                "{times} times {call:?} {permitted:?}"
+            );
+        }
+        for (call, times) in counted {
+            assert!(
+                self.permitted.contains_key(call) || (self.unsent.contains(call) && *times == 1),
+                "{call:?}"
+            );
+        }
+        let calls: u64 = spent.values().map(|spent| spent.calls).sum();
+        assert_eq!(calls, counted.values().map(|times| u64::from(*times)).sum::<u64>());
+        let known = self.bench.state.statuses(self.bench.now);
+        for (run_id, spent) in spent {
+            assert_eq!(known.get(run_id).map(|status| status.calls), Some(spent.calls), "calls of {run_id}");
+        }
     }
 }
 

@@ -1,18 +1,25 @@
-//! Which process works on a batch: a lock on a file, which the system frees when the process ends in any way.
+//! Which process owns a piece of work: a lock on a file, which the system frees when the process ends in any way.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use llm::batch::Mark;
+/// How often a lock is tried whose folder another process has just removed.
+const TRIES: u32 = 10;
 
-use super::record::Owner;
+/// The owner of work: the name of a lock that its process holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owner(String);
 
-/// The folder beside a file of answers that holds the files of batches and the locks of their processes.
-pub(crate) fn folder_of(answers: &Path) -> PathBuf {
-    let mut name = answers.as_os_str().to_owned();
-    name.push(".batches");
-    PathBuf::from(name)
+impl Owner {
+    /// An owner by the name of its lock.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A text of 128 random bits.
@@ -22,12 +29,7 @@ pub(crate) fn random_name() -> io::Result<String> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-/// A new mark.
-pub(crate) fn new_mark() -> io::Result<Mark> {
-    Mark::new(random_name()?).map_err(io::Error::other)
-}
-
-/// The lock of this process. Batches that bear its name are this process's until it ends.
+/// The lock of this process. Work that bears its name is this process's until it ends.
 #[derive(Debug)]
 pub(crate) struct OwnerLock {
     owner: Owner,
@@ -38,9 +40,16 @@ pub(crate) struct OwnerLock {
 impl OwnerLock {
     /// Takes a new lock in the folder, creating that where it is missing.
     pub(crate) fn take(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
         let name = random_name()?;
-        let lock = File::options().create_new(true).write(true).open(path(folder, &name))?;
+        let mut tries = 0;
+        let lock = loop {
+            std::fs::create_dir_all(folder)?;
+            match File::options().create_new(true).write(true).open(path(folder, &name)) {
+                // The last process in the folder has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+                opened => break opened?,
+            }
+        };
         lock.try_lock().map_err(io::Error::from)?;
         Ok(Self { owner: Owner::new(name), folder: folder.to_owned(), _lock: lock })
     }
@@ -68,12 +77,19 @@ impl OwnerLock {
             },
         }
     }
+
+    /// Deletes what a process that [is gone](Self::is_gone) has left of its lock.
+    pub(crate) fn remove(&self, gone: &Owner) {
+        // What stays behind says the same: nobody holds it.
+        let _ = std::fs::remove_file(path(&self.folder, gone.as_str()));
+    }
 }
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
-        // What stays behind says the same: nobody holds it.
-        let _ = std::fs::remove_file(path(&self.folder, self.owner.as_str()));
+        self.remove(&self.owner);
+        // Fails while anything is in it.
+        let _ = std::fs::remove_dir(&self.folder);
     }
 }
 
@@ -87,14 +103,19 @@ mod tests {
 
     #[test]
     fn a_process_is_gone_when_its_lock_is_free() {
-        let folder = tempfile::tempdir().unwrap();
-        let (one, other) = (OwnerLock::take(folder.path()).unwrap(), OwnerLock::take(folder.path()).unwrap());
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("locks");
+        let (one, other) = (OwnerLock::take(&folder).unwrap(), OwnerLock::take(&folder).unwrap());
         assert!(!one.is_gone(other.owner()) && !one.is_gone(one.owner()));
         let name = other.owner().clone();
         drop(other);
         assert!(one.is_gone(&name));
         // As a process leaves it that was killed.
-        std::fs::write(path(folder.path(), name.as_str()), "").unwrap();
+        std::fs::write(path(&folder, name.as_str()), "").unwrap();
         assert!(one.is_gone(&name));
+        one.remove(&name);
+        assert!(one.is_gone(&name) && !path(&folder, name.as_str()).exists());
+        drop(one);
+        assert!(!folder.exists(), "nothing is left");
     }
 }
