@@ -199,7 +199,7 @@ impl Client {
             loop {
                 let next = match states.next().await {
                     Some(Ok(state)) => Ok(RunStatus::try_from(state)?),
-                    Some(Err(status)) => Err(self.failed(&status)),
+                    Some(Err(refusal)) => Err(self.failed(&refusal)),
                     None => Err(anyhow::Error::from(Lost(self.address.to_string()))
                         .context(format!("the coordinator ended before run {run_id} did"))),
                 };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use cli_support::output::{Align, Table};
 use serde_json::json;
 
-use super::{Citation, Cost, Judged, Proposer, Tokens};
+use super::{Citation, Cost, Judgement, Proposer, Tokens};
 use crate::render::latex::escape;
 use crate::render::{Figures, interval, number, percent, shown, thousands};
 use crate::stats::Proportion;
@@ -146,7 +146,7 @@ impl Proposer {
     }
 }
 
-impl Judged {
+impl Judgement {
     fn facts(&self) -> Facts {
         let set = |value: Option<String>| value.unwrap_or_else(|| NOT_RECORDED.to_owned());
         let policies = self.policies.as_ref().zip(self.number_of_policies);

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub(crate) use forms::bibtex;
 use prices::Priced;
-use rows::Sums;
+use rows::{Sums, Tokens};
 
 use crate::load::{AnalysisError, Results};
 use crate::metrics::Extended;
@@ -46,7 +46,7 @@ pub(crate) struct Citation {
     pub(crate) finished: Option<String>,
     pub(crate) records: Records,
     pub(crate) versions: Versions,
-    pub(crate) judged: Judged,
+    pub(crate) judged: Judgement,
     pub(crate) proposer: Proposer,
     pub(crate) cost: Cost,
     pub(crate) tokens: Tokens,
@@ -88,7 +88,7 @@ pub(crate) struct Versions {
 
 /// What judged the repairs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Judged {
+pub(crate) struct Judgement {
     /// Which policies were looked for: a catalogue or a profile. As all keys of a configuration: null for an imported run.
     pub(crate) policies: Option<String>,
     pub(crate) number_of_policies: Option<usize>,
@@ -147,18 +147,6 @@ pub(crate) struct Cost {
     pub(crate) rows_without: u64,
     /// The prices of the model that was asked; null: none are configured, or none was asked.
     pub(crate) prices: Option<Priced>,
-}
-
-/// Tokens of the answers that the records were given; null: no row has any.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Tokens {
-    pub(crate) rows: u64,
-    pub(crate) prompt: Option<u64>,
-    pub(crate) completion: Option<u64>,
-    pub(crate) reasoning: Option<u64>,
-    pub(crate) total: Option<u64>,
-    /// The part of the total that the provider did not count.
-    pub(crate) estimated: Option<u64>,
 }
 
 /// What the run took.
@@ -255,7 +243,7 @@ impl Citation {
     }
 }
 
-fn judged(file: &RunFile, own: Option<&RunConfig>, metrics: &Extended) -> Judged {
+fn judged(file: &RunFile, own: Option<&RunConfig>, metrics: &Extended) -> Judgement {
     let word = |value: serde_json::Result<serde_json::Value>| {
         value.ok().and_then(|value| value.as_str().map(str::to_owned))
     };
@@ -266,7 +254,7 @@ fn judged(file: &RunFile, own: Option<&RunConfig>, metrics: &Extended) -> Judged
             |profile| format!("profile {}", profile.as_str()),
         )
     });
-    Judged {
+    Judgement {
         policies,
         number_of_policies: own.map(|config| config.detector.policies().len()),
         gates: own.and_then(|config| word(serde_json::to_value(config.verifier.gates))),

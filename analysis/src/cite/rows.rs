@@ -4,11 +4,23 @@ use std::collections::BTreeMap;
 
 use domain::budget::Usd;
 use results::schema;
+use serde::Serialize;
 
-use super::Tokens;
 use crate::load::rows::{Later, rows};
 use crate::load::{AnalysisError, Results};
 use crate::stats::count;
+
+/// Tokens of the answers that the records were given; null: no row has any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Tokens {
+    pub(crate) rows: u64,
+    pub(crate) prompt: Option<u64>,
+    pub(crate) completion: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+    pub(crate) total: Option<u64>,
+    /// The part of the total that the provider did not count.
+    pub(crate) estimated: Option<u64>,
+}
 
 /// Names that are kept of each kind: rows of other programs may name anything.
 const NAMES: usize = 32;

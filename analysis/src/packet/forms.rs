@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Packet, Plan, Repair, Revert, Unit};
 use crate::render::markdown::{escape, fenced};
 use crate::render::{Titled, markdown, number, shown, thousands};
-use crate::report::documents::Document;
+use crate::report::block::Document;
 
 /// The whole packet on one page.
 pub(crate) fn overview(packet: &Packet, plan: &Plan) -> String {
@@ -157,7 +157,7 @@ fn one(repair: &Repair) -> String {
     section(&mut text, "Patch", repair.patch.as_ref());
     match &repair.revert {
         Revert::Proven(ops) => {
-            section(&mut text, "Revert: behind the patch it gives the document again", Some(ops))
+            section(&mut text, "Revert: behind the patch it gives the document again", Some(ops));
         }
         Revert::None(why) => {
             let _ = writeln!(text, "### Revert\n\nNone: {}.\n", escape(why));

@@ -23,7 +23,7 @@ pub(crate) use read::read;
 use revert::Revert;
 pub(crate) use write::write;
 
-use crate::report::documents::Document;
+use crate::report::block::Document;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]

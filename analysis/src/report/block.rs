@@ -3,7 +3,6 @@
 use cli_support::output::{Align, Table};
 use results::run_file::RunFile;
 
-use super::documents::Document;
 use super::records::Records;
 use crate::render::chart::Drawing;
 use crate::render::{Titled, grouped, plain, thousands};
@@ -145,6 +144,21 @@ pub(crate) struct Example {
     pub(crate) patch: Option<String>,
     /// The effect of the patch as a diff, or the document if there is no patch that applies.
     pub(crate) document: Option<Document>,
+}
+
+/// A document, or what a patch does to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Document {
+    Diff(String),
+    Plain(String),
+}
+
+impl Document {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Diff(text) | Self::Plain(text) => text,
+        }
+    }
 }
 
 /// A table; its numbers get separators of thousands.

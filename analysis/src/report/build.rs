@@ -4,7 +4,7 @@ use super::block::{Report, Section};
 use super::head;
 use super::options::Options;
 use super::parts;
-use super::records::Records;
+use super::records;
 use super::run::Run;
 use crate::load::AnalysisError;
 use crate::load::Results;
@@ -40,7 +40,7 @@ pub(crate) fn build(results: &Results, options: &Options) -> Result<Report, Anal
         versus,
         headlines: runs.iter().map(|run| head::headline(run, options)).collect(),
         sections,
-        records: Records::read(results, &runs, options.rows)?,
+        records: records::read(results, &runs, options.rows)?,
         runs: runs.iter().filter_map(|run| run.file.as_ref()).map(|(_, file)| file.clone()).collect(),
     })
 }

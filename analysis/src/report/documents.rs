@@ -11,7 +11,7 @@ use sensitive::{Masks, mask_text};
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::block::Example;
+use super::block::{Document, Example};
 use super::run::Run;
 use crate::load::AnalysisError;
 use crate::load::rows::{Texts, rows};
@@ -20,21 +20,6 @@ use crate::load::rows::{Texts, rows};
 const DOCUMENT: usize = 6000;
 const PATCH: usize = 4000;
 const MESSAGE: usize = 600;
-
-/// A document, or what a patch does to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Document {
-    Diff(String),
-    Plain(String),
-}
-
-impl Document {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Diff(text) | Self::Plain(text) => text,
-        }
-    }
-}
 
 /// A record to show, and the reason.
 pub(super) struct Wanted {

@@ -5,7 +5,7 @@
 //! *Invariant*: the same results give the same bytes. Every table and figure has a title with its unit and n. Texts
 //! from manifests are escaped in every form.
 
-mod block;
+pub(crate) mod block;
 mod build;
 pub(crate) mod documents;
 mod forms;

@@ -21,9 +21,9 @@ const DOCUMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: 
 /// An accepted repair of [`DOCUMENT`].
 fn repair(position: u64, policy: &str, op: Op) -> Outcome {
     let mut row = accepted(position, policy, 1);
-    row.kind = "Deployment".to_owned();
+    "Deployment".clone_into(&mut row.kind);
     row.document = Some(DocumentHash::of(DOCUMENT.as_bytes()));
-    row.manifest_path = "apps/web.yaml".to_owned();
+    "apps/web.yaml".clone_into(&mut row.manifest_path);
     row.patched_yaml = None;
     let cautions = vec![Caution::TagUnverified];
     row.proposal = Some(Arc::new(Proposal { patch: Patch(vec![op]), cautions, ..Proposal::default() }));
@@ -34,19 +34,19 @@ fn path(keys: &[&str]) -> Pointer {
     Pointer::of(keys.iter().copied())
 }
 
-/// A run of two repairs of one document, one of a DaemonSet and one of a path that leaves its folder.
+/// A run of two repairs of one document, one of a `DaemonSet` and one of a path that leaves its folder.
 fn run(dir: &Path) -> PathBuf {
     let image = path(&["spec", "template", "spec", "containers", "0", "image"]);
     let env = path(&["spec", "template", "spec", "containers", "0", "env"]);
     let mut daemons =
         repair(2, "no_latest_tag", Op::Replace { path: image.clone(), value: json!("nginx:1") });
-    daemons.kind = "DaemonSet".to_owned();
+    "DaemonSet".clone_into(&mut daemons.kind);
     daemons.document = Some(DocumentHash::of(b"another"));
     let mut outside =
         repair(3, "no_latest_tag", Op::Replace { path: image.clone(), value: json!("nginx:1") });
-    outside.kind = "CronJob".to_owned();
+    "CronJob".clone_into(&mut outside.kind);
     outside.document = Some(DocumentHash::of(b"a third"));
-    outside.manifest_path = "../../etc/passwd\n\u{1b}[31m".to_owned();
+    "../../etc/passwd\n\u{1b}[31m".clone_into(&mut outside.manifest_path);
     let rows = [
         repair(0, "no_latest_tag", Op::Replace { path: image, value: json!("nginx:stable") }),
         repair(1, "env_var_secret", Op::Remove { path: env }),

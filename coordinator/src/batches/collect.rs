@@ -107,7 +107,7 @@ impl Collector<'_> {
             {
                 collected.shared.get_or_insert_with(|| failure.clone());
             }
-            match self.ticked(line, outcome, paid) {
+            match self.ticked(line, outcome, &paid) {
                 Some(line) => ticked.push(line),
                 None => collected.unasked += 1,
             }
@@ -129,7 +129,7 @@ impl Collector<'_> {
     }
 
     /// What a line says of its question; `None`: it was not asked.
-    fn ticked(&self, line: &ResultLine, outcome: LineOutcome, paid: Paid) -> Option<Ticked> {
+    fn ticked(&self, line: &ResultLine, outcome: LineOutcome, paid: &Paid) -> Option<Ticked> {
         let (tick, outcome) = match outcome {
             LineOutcome::Unasked => return None,
             LineOutcome::Answered(answer) => {
@@ -146,7 +146,7 @@ impl Collector<'_> {
                 let (reason, kind) = (failure.to_string(), kind(&failure));
                 let for_good = kind == FailureKind::Prompt;
                 let tick = if for_good { Tick::Failed(reason.clone()) } else { Tick::Again(reason.clone()) };
-                (tick, CallOutcome::failed(reason, kind))
+                (tick, CallOutcome::failed(&reason, kind))
             }
         };
         let spent =

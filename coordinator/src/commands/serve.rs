@@ -272,7 +272,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     }
     let (quiet, mut page) = watch::channel(());
     let page = page_listener.map(|listener| {
-        let router = http::router(Arc::clone(&coordinator), page_access);
+        let router = http::router(&coordinator, page_access);
         tokio::spawn(cli_support::http::serve(listener, router, async move {
             // Nothing is sent on it: it ends when the sender is dropped.
             let _ = page.changed().await;

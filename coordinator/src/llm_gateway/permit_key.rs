@@ -46,8 +46,9 @@ impl PermitKey {
         number: u64,
     ) -> Option<CallId> {
         let id = |ticket: Ticket| {
-            let [a, b, c, d, e, f, g, h, ..] = *ticket.as_bytes();
-            CallId::from_bytes([a, b, c, d, e, f, g, h])
+            let mut id = [0; 8];
+            id.iter_mut().zip(ticket.as_bytes()).for_each(|(to, from)| *to = *from);
+            CallId::from_bytes(id)
         };
         let call = id(sent?);
         if Self::is_right(sent, self.of_call(run_id, key, number, call)) {

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use proto::secret::SharedSecret;
 
 use super::access::{AccessControl, bearer};
-use super::live;
+use super::live_page;
 use super::roles::Role;
 use super::secrets::{FOLDER, hex, random};
 use crate::run::Coordinator;
@@ -177,10 +177,10 @@ fn cookie(headers: &HeaderMap) -> Option<SharedSecret> {
 }
 
 /// Router of `/metrics`, `/healthz` and the live page.
-pub(crate) fn router(coordinator: Arc<Coordinator>, page: Arc<PageAccess>) -> Router {
-    let (counted, healthy) = (Arc::clone(&coordinator), Arc::clone(&coordinator));
+pub(crate) fn router(coordinator: &Arc<Coordinator>, page: Arc<PageAccess>) -> Router {
+    let (counted, healthy) = (Arc::clone(coordinator), Arc::clone(coordinator));
     cli_support::http::router(move || counted.metrics_text(), move || healthy.health())
-        .merge(live::router(coordinator))
+        .merge(live_page::router(coordinator))
         .layer(from_fn(move |request: Request, next: Next| {
             let uri = request.uri();
             let admitted = page.admit(request.method(), uri.path(), uri.query(), request.headers());
@@ -272,9 +272,9 @@ mod tests {
             ("sec-fetch-site", "same-origin", 200),
             ("sec-fetch-site", "cross-site", 403),
         ] {
-            let mut sent = with(Role::Operator);
-            sent.insert(name, value.parse().unwrap());
-            assert_eq!(post(&sent), expected, "{name}: {value}");
+            let mut request = with(Role::Operator);
+            request.insert(name, value.parse().unwrap());
+            assert_eq!(post(&request), expected, "{name}: {value}");
         }
         assert_eq!(status(page.admit(&Method::POST, "/healthz", None, &headers("127.0.0.1", None))), 401);
     }

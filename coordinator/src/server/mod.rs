@@ -6,7 +6,7 @@ mod fleet;
 pub(crate) mod http;
 pub mod identity;
 pub mod listen;
-mod live;
+mod live_page;
 mod llm_stream;
 pub mod roles;
 mod runs;

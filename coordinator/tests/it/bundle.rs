@@ -236,10 +236,9 @@ fn a_run_of_a_model_is_replayed_without_its_provider() {
 
     let said = differs(&Opened::of(&path).listed().write());
     assert!(said.contains("another fingerprint") && said.contains("1 of 12 records differ"), "{said}");
-    assert!(
-        said.contains("1 were given another repair") && said.contains("accepted before, now rejected"),
-        "{said}"
-    );
+    // The other answer is refused, so the model would be asked once more, which it was not in the run.
+    let asked = said.contains("1 have a question without a recorded answer");
+    assert!(asked && said.contains("accepted before, now rejected"), "{said}");
     assert!(said.contains("the same release made the run"), "{said}");
 
     let lacking =

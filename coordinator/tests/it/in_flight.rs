@@ -75,8 +75,8 @@ fn calls_of_a_killed_fleet_are_counted_once_and_their_keys_wait_for_the_deadline
     drop((first, first_worker));
 
     let answers_file = state.join("answers.sqlite");
-    let stats = coordinator(&["answers", "stats", "--answers", answers_file.to_str().unwrap()]);
-    let said = String::from_utf8_lossy(&stats.stderr).into_owned();
+    let shown = coordinator(&["answers", "stats", "--answers", answers_file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&shown.stderr).into_owned();
     assert!(said.contains("run r: calls under way: 4, the oldest since 20"), "{said}");
 
     let (_second, url) = serve(&state, &[]);

@@ -24,7 +24,7 @@ mod keys;
 mod layout;
 mod life;
 mod limits;
-mod live;
+mod live_page;
 mod llm_stream;
 mod model;
 mod older_release;

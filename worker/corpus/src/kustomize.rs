@@ -132,6 +132,11 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
+/// Whether the name of the file at `path` is that of a kustomization, which need not say its kind.
+pub fn is_kustomization(path: &str) -> bool {
+    NAMES.contains(&split(path).1)
+}
+
 /// What `file` says if it is a kustomization.
 pub(crate) fn read(file: &SourceFile, limits: &Limits) -> Option<Kustomization> {
     let (folder, name) = split(&file.path);

@@ -20,6 +20,7 @@ pub use detected::{Row, rows};
 pub use error::CorpusError;
 pub use findings::findings;
 pub use inputs::Inputs;
+pub use kustomize::is_kustomization;
 pub use scan::{FileScan, Scan, Scanned, Trouble};
 pub use source::{Form, Source, Summary, read};
 pub use split::{Place, objects_at};

@@ -105,8 +105,8 @@ impl Page {
             FontTransform::Rotate270 => (0.0, 1.0),
         };
         let (x, y) = self.at(place);
-        let [r, g, b] = rgb(form.colour);
-        self.content.set_fill_rgb(r, g, b).begin_text().set_font(FONT, size);
+        let [red, green, blue] = rgb(form.colour);
+        self.content.set_fill_rgb(red, green, blue).begin_text().set_font(FONT, size);
         self.content.set_text_matrix([
             cos,
             sin,

@@ -4,8 +4,8 @@ use cli_support::output::Align;
 use maud::{Markup, PreEscaped, html};
 
 use crate::render::{Titled, ends, interval, percent, shown, thousands};
+use crate::report::block::Document;
 use crate::report::block::{Block, Example, Figure, Headline, Section, Versus};
-use crate::report::documents::Document;
 
 /// Maximum number of rows of a table that is not folded.
 const OPEN: usize = 45;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::render::markdown::{escape, fenced};
 use crate::render::{ends, interval, markdown, percent, thousands};
+use crate::report::block::Document;
 use crate::report::block::{Block, Example, Headline, Report, Versus};
-use crate::report::documents::Document;
 
 pub(super) fn report(report: &Report) -> String {
     let mut text = format!("# {}\n\n", escape(&report.title));

@@ -1,44 +1,18 @@
 //! The table of records of a report, stored by columns to be compact in the page. Of two runs over the same records a row has
 //! both outcomes.
 
+mod columns;
 mod pairs;
 mod row;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use cli_support::output::{Align, Table};
-use serde_json::{Map, Value, json};
+pub(crate) use columns::Records;
 
+use self::columns::{columns, number_columns};
 use super::run::Run;
-use crate::load::AnalysisError;
-use crate::load::Results;
-use crate::render::shown;
+use crate::load::{AnalysisError, Results};
 use row::Row;
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Records {
-    /// Number of records in the results.
-    pub(crate) all: usize,
-    /// Number of records in the table.
-    pub(crate) rows: usize,
-    /// Whether each row has the outcomes of two runs.
-    pub(crate) is_paired: bool,
-    columns: Vec<Column>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Column {
-    name: &'static str,
-    cells: Cells,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Cells {
-    /// A dictionary, and the index of each row's word.
-    Words(Vec<String>, Vec<usize>),
-    /// Numbers, and their number of decimals.
-    Numbers(Vec<Option<f64>>, usize),
-}
 
 /// The columns of words.
 const WORDS: [&str; 10] =
@@ -47,124 +21,30 @@ const WORDS: [&str; 10] =
 /// The columns of numbers, with their decimals.
 const NUMBERS: [(&str, usize); 3] = [("operations", 0), ("time, ms", 2), ("tokens", 0)];
 
-/// Maximum length of a cell in characters.
-const LETTERS: usize = 240;
+/// Reads at most `most` records in corpus order. If there are more, those that were not accepted come first, and before
+/// them those whose outcome differs between two runs.
+pub(super) fn read(results: &Results, runs: &[Run], most: usize) -> Result<Records, AnalysisError> {
+    match runs {
+        [before, after] if before.has_corpus_of(after) => pairs::read(results, before, after, most),
+        _ => of_rows(results, most),
+    }
+}
 
-impl Records {
-    /// Reads at most `most` records in corpus order. If there are more, those that were not accepted come first, and before
-    /// them those whose outcome differs between two runs.
-    pub(super) fn read(results: &Results, runs: &[Run], most: usize) -> Result<Self, AnalysisError> {
-        match runs {
-            [before, after] if before.has_corpus_of(after) => pairs::read(results, before, after, most),
-            _ => Self::of_rows(results, most),
+fn of_rows(results: &Results, most: usize) -> Result<Records, AnalysisError> {
+    let all = results.count()?;
+    let mut kept = BTreeMap::new();
+    let mut index = 0_u64;
+    results.each::<Row>(|row| {
+        index += 1;
+        let key = (all > most && row.accepted, row.position, row.run.to_owned(), index);
+        if kept.len() < most || kept.last_key_value().is_some_and(|(last, _)| key < *last) {
+            kept.insert(key, row.cells());
         }
-    }
-
-    fn of_rows(results: &Results, most: usize) -> Result<Self, AnalysisError> {
-        let all = results.count()?;
-        let mut kept = BTreeMap::new();
-        let mut index = 0_u64;
-        results.each::<Row>(|row| {
-            index += 1;
-            let key = (all > most && row.accepted, row.position, row.run.to_owned(), index);
-            if kept.len() < most || kept.last_key_value().is_some_and(|(last, _)| key < *last) {
-                kept.insert(key, row.cells());
-            }
-            if kept.len() > most {
-                kept.pop_last();
-            }
-        })?;
-        let (words, numbers): (Vec<_>, Vec<_>) = kept.into_values().unzip();
-        let columns = columns(&WORDS, &words).chain(number_columns(&NUMBERS, &numbers)).collect();
-        Ok(Self::new(all, words.len(), false, columns))
-    }
-
-    /// Without columns that have no information.
-    fn new(all: usize, rows: usize, is_paired: bool, mut columns: Vec<Column>) -> Self {
-        columns.retain(|column| match &column.cells {
-            Cells::Words(words, _) => column.name != "run" || words.len() > 1,
-            Cells::Numbers(values, _) => values.iter().any(Option::is_some),
-        });
-        Self { all, rows, is_paired, columns }
-    }
-
-    /// The records as compact JSON.
-    pub(super) fn json(&self) -> Value {
-        let columns = self.columns.iter().map(|column| {
-            let mut entry = Map::new();
-            entry.insert("name".to_owned(), json!(column.name));
-            match &column.cells {
-                Cells::Words(words, codes) => {
-                    entry.insert("words".to_owned(), json!(words));
-                    entry.insert("codes".to_owned(), json!(codes));
-                }
-                Cells::Numbers(values, decimals) => {
-                    let short = values.iter().map(|value| value.map(|x| written(x, *decimals)));
-                    entry.insert("decimals".to_owned(), json!(decimals));
-                    entry.insert("values".to_owned(), short.collect());
-                }
-            }
-            Value::Object(entry)
-        });
-        json!({"rows": self.rows, "columns": columns.collect::<Vec<_>>()})
-    }
-
-    pub(super) fn table(&self) -> Table {
-        let align =
-            |cells: &Cells| if matches!(cells, Cells::Words(..)) { Align::Left } else { Align::Right };
-        let mut table = Table::new(self.columns.iter().map(|column| (column.name, align(&column.cells))));
-        for row in 0..self.rows {
-            table.push(self.columns.iter().map(|column| match &column.cells {
-                Cells::Words(words, codes) => {
-                    codes.get(row).and_then(|code| words.get(*code)).cloned().unwrap_or_default()
-                }
-                Cells::Numbers(values, decimals) => {
-                    values.get(row).copied().flatten().map_or_else(String::new, |x| format!("{x:.decimals$}"))
-                }
-            }));
+        if kept.len() > most {
+            kept.pop_last();
         }
-        table
-    }
-}
-
-/// Columns of words: a name for each place of the rows.
-fn columns<'a, const N: usize>(
-    names: &'a [&'static str; N],
-    rows: &'a [[String; N]],
-) -> impl Iterator<Item = Column> + 'a {
-    names.iter().copied().enumerate().map(|(place, name)| {
-        let cells = rows.iter().map(|row| row.get(place).map_or("", String::as_str));
-        Column { name, cells: dictionary(cells) }
-    })
-}
-
-/// Columns of numbers, with their decimals.
-fn number_columns<'a, const N: usize>(
-    names: &'a [(&'static str, usize); N],
-    rows: &'a [[Option<f64>; N]],
-) -> impl Iterator<Item = Column> + 'a {
-    names.iter().copied().enumerate().map(|(place, (name, decimals))| {
-        let cells = rows.iter().map(|row| row.get(place).copied().flatten()).collect();
-        Column { name, cells: Cells::Numbers(cells, decimals) }
-    })
-}
-
-/// A number rounded to `decimals`; an integer without a decimal point.
-fn written(x: f64, decimals: usize) -> Value {
-    let x = crate::stats::round(x, decimals);
-    #[expect(clippy::cast_possible_truncation, reason = "a count, or a time in ms")]
-    if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
-}
-
-fn dictionary<'a>(column: impl Iterator<Item = &'a str>) -> Cells {
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut words = vec![];
-    let codes = column.map(|word| {
-        *places.entry(word).or_insert_with(|| {
-            words.push(shown(word).chars().take(LETTERS).collect());
-            words.len() - 1
-        })
-    });
-    let codes = codes.collect();
-    Cells::Words(words, codes)
+    })?;
+    let (words, numbers): (Vec<_>, Vec<_>) = kept.into_values().unzip();
+    let columns = columns(&WORDS, &words).chain(number_columns(&NUMBERS, &numbers)).collect();
+    Ok(Records::new(all, words.len(), false, columns))
 }

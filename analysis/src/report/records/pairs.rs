@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::columns::{Column, LETTERS, Records, columns, number_columns};
 use super::row::Row;
-use super::{Column, LETTERS, Records, columns, number_columns};
 use crate::load::cases::Case;
 use crate::load::{AnalysisError, Results};
 use crate::metrics::pairs::key;

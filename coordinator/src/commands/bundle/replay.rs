@@ -1,5 +1,6 @@
 //! `coordinator replay`: repeats a bundled run without network, and says whether it comes to the same.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
 use std::num::NonZeroUsize;
@@ -86,7 +87,7 @@ async fn replay(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         out,
         workers: worker_count(args.workers),
     };
-    let comparison = repeat(rerun, read, &run, unpacked.path(), quiet).await?;
+    let comparison = Box::pin(repeat(rerun, read, &run, unpacked.path(), quiet)).await?;
     output::print(&match args.output {
         Output::Text => format!("{}{}", comparison.text(), versions(&manifest, &comparison)),
         Output::Json => output::json_line(&json(&manifest, &comparison)),
@@ -195,14 +196,15 @@ fn versions(manifest: &Manifest, comparison: &Comparison) -> String {
     }
     if program {
         let this = env!("CARGO_PKG_VERSION");
-        text += &format!(
-            "version: {} made the run, this is {this}: its policies and gates may be others\n",
-            manifest.versions.program
-        );
+        let made = &manifest.versions.program;
+        let why = "its policies and gates may be others";
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "version: {made} made the run, this is {this}: {why}");
     }
     if format {
         let made = manifest.versions.results_format;
-        text += &format!("version: the outcomes have format {made}, this program writes {FORMAT_VERSION}\n");
+        let _ =
+            writeln!(text, "version: the outcomes have format {made}, this program writes {FORMAT_VERSION}");
     }
     if text.is_empty() {
         text += "version: the same release made the run\n";

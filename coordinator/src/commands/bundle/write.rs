@@ -108,7 +108,7 @@ async fn bundle(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         workers: worker_count(args.workers),
     };
     let read = corpus_reader(folder.join(CORPUS_FILE));
-    let comparison = repeat(rerun, read, &run, &folder, quiet).await?;
+    let comparison = Box::pin(repeat(rerun, read, &run, &folder, quiet)).await?;
     drop(scratch);
     let draft = Draft {
         fingerprint: comparison.recorded.to_string(),

@@ -81,7 +81,7 @@ pub(super) fn complete(run: &str, number: u64, key: AnswerKey, outcome: CallOutc
 }
 
 pub(super) fn failed(kind: FailureKind) -> CallOutcome {
-    CallOutcome::failed(format!("it is the {}", kind.as_str()), kind)
+    CallOutcome::failed(&format!("it is the {}", kind.as_str()), kind)
 }
 
 pub(super) fn throttled(wait_s: f64) -> CallOutcome {

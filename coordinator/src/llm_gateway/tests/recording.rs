@@ -90,7 +90,9 @@ fn a_record_that_comes_too_late_is_taken_back_and_its_request_waits_again() {
         let first = bench.state.last_call;
         // In the second case the deadline passes meanwhile.
         bench.pass(seconds);
-        held.into_iter().for_each(|write| bench.make_durable(write));
+        for write in held {
+            bench.make_durable(write);
+        }
         bench.take();
         assert_eq!(bench.heard(), [], "{seconds}");
         assert_ne!(bench.state.last_call, first, "it is recorded anew");

@@ -63,11 +63,11 @@ impl Rerun {
         let access = Arc::new(AccessControl::default());
         let endpoints = Endpoints { listeners: vec![listener], access, leases: LeaseSecrets::of_process()? };
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = server::run(endpoints, Arc::clone(&coordinator), self.answers, async move {
+        let serving = server::run(endpoints, Arc::clone(&coordinator), self.answers, async move {
             // A dropped sender is a stop request, too.
             let _ = stopped.await;
         });
-        let server = tokio::spawn(served);
+        let server = tokio::spawn(serving);
         let mut client = Client::new(address.clone());
         let mut workers = Workers::none();
         let request =

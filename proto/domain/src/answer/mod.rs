@@ -206,7 +206,7 @@ pub enum CallOutcome {
 
 impl CallOutcome {
     /// A failure without any response.
-    pub fn failed(reason: impl ToString, kind: FailureKind) -> Self {
+    pub fn failed(reason: &(impl ToString + ?Sized), kind: FailureKind) -> Self {
         Self::Failed { reason: reason.to_string(), kind, model: String::new() }
     }
 }

@@ -44,7 +44,7 @@ pub fn compare(
         compared += 1;
         let (one, other) = (one == Some(position), other == Some(position));
         let differing = if one && other { differing(&columns, &first, &second) } else { Vec::new() };
-        if !(one && other) || !differing.is_empty() {
+        if !(one && other && differing.is_empty()) {
             each(RowDifference {
                 position,
                 columns: differing,

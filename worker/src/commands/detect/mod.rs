@@ -26,7 +26,7 @@ use super::exclude::ExcludeArg;
 use super::settings::Settings;
 use crate::findings::locate;
 use baseline::{Baseline, FailOn, FailureArgs};
-use corpus::{FileScan, Inputs, Scan, Scanned};
+use corpus::{FileScan, Inputs, Scan, Scanned, is_kustomization};
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
@@ -170,7 +170,7 @@ impl Tally {
         let (objects, others): (Vec<&Scanned>, Vec<&Scanned>) =
             file.objects.iter().partition(|object| is_object(object));
         self.objects += objects.len() as u64;
-        for other in others {
+        for other in others.into_iter().filter(|_| !is_kustomization(&file.path)) {
             self.fragments += 1;
             output::say(&format!("{}:{}: left alone: it has no kind", file.path, other.place.lines + 1));
         }

@@ -4,7 +4,7 @@ use cli_support::{Exit, output};
 use domain::config::RunConfig;
 
 use super::allowed::HeldBack;
-use super::file::Repaired;
+use super::repaired::Repaired;
 use super::report::{Report, Review};
 use super::revert::{Recorder, entry_of};
 use super::target::Target;

@@ -15,6 +15,7 @@ pub(super) mod allowed;
 mod done;
 pub(super) mod file;
 mod object;
+pub(super) mod repaired;
 mod report;
 mod revert;
 mod target;
@@ -32,7 +33,8 @@ use domain::policy::PolicyId;
 
 use self::allowed::Allowed;
 use self::done::{Counts, Done};
-use self::file::{Manner, repair_file};
+use self::file::repair_file;
+use self::repaired::Manner;
 use self::report::{Form, Report, Review};
 use self::revert::Recorder;
 use self::target::Target;

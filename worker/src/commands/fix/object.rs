@@ -14,7 +14,7 @@ use engine::rewrite::{Rewritten, Style};
 use engine::yaml;
 use serde_json::Value;
 
-use super::file::{Manner, Repair, Repaired};
+use super::repaired::{Manner, Repair, Repaired};
 use super::tracking::Tracking;
 use crate::findings::outcome::Outcome;
 use crate::repair::{Attempt, attempt, object_in, patched_piece};

@@ -8,7 +8,7 @@ use cli_support::escape;
 use corpus::FileScan;
 use domain::policy::PolicyId;
 
-use super::file::Repaired;
+use super::repaired::Repaired;
 use crate::commands::companions::Companions;
 use crate::findings::change::Change;
 use crate::findings::ci::{github, gitlab};

@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// A line of the text as it stands after some repairs.
 #[derive(Debug, Clone)]
-enum Line {
+enum TextLine {
     /// One of the old text, by its number.
     Old(usize),
     /// One that a repair brought.
@@ -25,7 +25,7 @@ enum Line {
 /// The lines of a document through its repairs.
 #[derive(Debug)]
 pub(super) struct Tracking {
-    lines: Vec<Line>,
+    lines: Vec<TextLine>,
     /// Which repair took each line of the old text that is gone.
     gone: BTreeMap<usize, usize>,
     groups: Groups,
@@ -36,7 +36,7 @@ pub(super) struct Tracking {
 impl Tracking {
     /// Begins with the old text.
     pub(super) fn new(old: &str) -> Self {
-        let lines = (0..old.split_inclusive('\n').count()).map(Line::Old).collect();
+        let lines = (0..old.split_inclusive('\n').count()).map(TextLine::Old).collect();
         let (gone, repairs) = (BTreeMap::new(), BTreeSet::new());
         Self { lines, gone, groups: Groups::default(), text: old.to_owned(), repairs }
     }
@@ -54,11 +54,11 @@ impl Tracking {
             }
             for line in old {
                 match line {
-                    Line::Old(number) => drop(self.gone.insert(*number, repair)),
-                    Line::New(other) => self.groups.join(*other, repair),
+                    TextLine::Old(number) => drop(self.gone.insert(*number, repair)),
+                    TextLine::New(other) => self.groups.join(*other, repair),
                 }
             }
-            lines.extend(op.new_range().map(|_| Line::New(repair)));
+            lines.extend(op.new_range().map(|_| TextLine::New(repair)));
         }
         self.lines = lines;
         after.clone_into(&mut self.text);
@@ -102,15 +102,15 @@ impl Tracking {
         let mut new = String::new();
         let mut owners: Vec<usize> = Vec::new();
         let texts: Vec<String> = lines_of(&self.text).into_iter().map(str::to_owned).collect();
-        let last = [Line::Old(count)];
+        let last = [TextLine::Old(count)];
         let lines = std::mem::take(&mut self.lines);
         for (line, text) in lines.iter().zip(&texts).chain(last.iter().zip([&String::new()])) {
             match line {
-                Line::New(repair) => {
+                TextLine::New(repair) => {
                     new.push_str(text);
                     owners.push(*repair);
                 }
-                Line::Old(number) => {
+                TextLine::Old(number) => {
                     owners.extend(self.gone.range(from..*number).map(|(_, repair)| *repair));
                     if let Some(first) = owners.first().copied() {
                         for owner in &owners {

@@ -378,7 +378,7 @@ fn a_record_costs_little() {
         for first in (0..UNDER_WAY).step_by(1000) {
             apply(&store, &(first..first + 1000).filter_map(begin).collect::<Vec<_>>());
         }
-        let (begun, before, written) = (std::time::Instant::now(), cpu_ms(), written_bytes());
+        let (clock, before, written) = (std::time::Instant::now(), cpu_ms(), written_bytes());
         for first in (0..CALLS).step_by(10) {
             let begins = (UNDER_WAY + first..UNDER_WAY + first + 10).filter_map(begin);
             // Calls end in another order than they began in.
@@ -390,7 +390,7 @@ fn a_record_costs_little() {
             });
             apply(&store, &begins.chain(ends).collect::<Vec<_>>());
         }
-        let (took, cpu) = (begun.elapsed(), cpu_ms() - before);
+        let (took, cpu) = (clock.elapsed(), cpu_ms() - before);
         let (cpu_us, bytes) = (cpu * 1000 / CALLS, (written_bytes() - written) / CALLS);
         println!("{name}: {took:?}, {cpu_us} us of CPU and {bytes} bytes written a call");
         assert_eq!(spent(&store).calls, CALLS);

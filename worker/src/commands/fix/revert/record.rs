@@ -16,7 +16,7 @@ use similar::{DiffOp, TextDiff};
 
 use super::{CompanionsEntry, Entry, FORMAT, Header, ObjectEntry, TextEdit, VERSION};
 use crate::commands::companions::Companions;
-use crate::commands::fix::file::{Repair, Repaired};
+use crate::commands::fix::repaired::{Repair, Repaired};
 
 /// Longest time to look for the smallest difference of a file; a larger one is written then.
 const LONGEST: Duration = Duration::from_secs(2);

@@ -147,7 +147,7 @@ pub(super) fn failures<'r>(runs: impl Iterator<Item = &'r RunStatus>) -> Markup 
             model.failures.iter().map(move |(reason, count)| (run, reason.as_str(), *count))
         })
         .collect();
-    reasons.sort_by(|a, b| b.2.cmp(&a.2));
+    reasons.sort_by_key(|(_, _, calls)| std::cmp::Reverse(*calls));
     html! {
         @if reasons.is_empty() {
             p { "No call of a model failed." }

@@ -32,7 +32,7 @@ const SCRIPT: &str = include_str!("live.js");
 const STYLE: &str = include_str!("live.css");
 
 /// Router of the page, its parts and its events.
-pub(in crate::server) fn router(coordinator: Arc<Coordinator>) -> Router {
+pub(in crate::server) fn router(coordinator: &Arc<Coordinator>) -> Router {
     let page = LivePage::start(coordinator);
     let fixed = |kind: &'static str, text: &'static str| {
         get(move || async move { ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], text) })

@@ -19,17 +19,17 @@ const HEADINGS: [(&str, &str); 7] = [
 
 /// The first page.
 pub(super) fn overview(sections: &[Section]) -> String {
-    document("Coordinator", "/events", html! { h1 { "Coordinator" } }, sections)
+    document("Coordinator", "/events", &html! { h1 { "Coordinator" } }, sections)
 }
 
 /// The page of a run.
 pub(super) fn of_run(run_id: &RunId, sections: &[Section]) -> String {
     let name = run_id.as_str();
     let head = html! { p.back { a href="/" { "all runs" } } h1 { "Run " (name) } };
-    document(&format!("Run {name}"), &format!("/runs/{name}/events"), head, sections)
+    document(&format!("Run {name}"), &format!("/runs/{name}/events"), &head, sections)
 }
 
-fn document(title: &str, events: &str, head: Markup, sections: &[Section]) -> String {
+fn document(title: &str, events: &str, head: &Markup, sections: &[Section]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {

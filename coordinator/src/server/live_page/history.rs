@@ -95,12 +95,12 @@ impl Track {
             cost_usd: model.cost_usd,
         });
         if self.points.len() >= MOST_POINTS {
-            self.halve();
+            self.thin_out();
         }
     }
 
     /// Makes one point of each two: the later one, with the refused calls of both.
-    fn halve(&mut self) {
+    fn thin_out(&mut self) {
         let pairs = self.points.chunks(2).filter_map(|pair| {
             let refused = pair.iter().map(|point| point.refused).sum();
             pair.last().map(|last| Point { refused, ..*last })

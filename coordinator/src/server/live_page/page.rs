@@ -37,9 +37,9 @@ pub(super) struct LivePage {
 
 impl LivePage {
     /// The page of a coordinator. Its task ends with it.
-    pub(super) fn start(coordinator: Arc<Coordinator>) -> Arc<Self> {
+    pub(super) fn start(coordinator: &Arc<Coordinator>) -> Arc<Self> {
         let page = Arc::new(Self {
-            collector: Collector::new(Arc::clone(&coordinator)),
+            collector: Collector::new(Arc::clone(coordinator)),
             started: Instant::now(),
             history: Mutex::default(),
             topics: Mutex::default(),
@@ -106,13 +106,12 @@ impl LivePage {
     /// The events of a topic from now on.
     pub(super) async fn watch(&self, topic: Topic) -> watch::Receiver<Bytes> {
         let known = self.topics().get(&topic).map(watch::Sender::subscribe);
-        let mut receiver = match known {
-            Some(receiver) => receiver,
-            None => {
-                let first = event(topic.as_ref(), &self.board().await);
-                let mut topics = self.topics();
-                topics.entry(topic).or_insert_with(|| watch::Sender::new(first)).subscribe()
-            }
+        let mut receiver = if let Some(receiver) = known {
+            receiver
+        } else {
+            let first = event(topic.as_ref(), &self.board().await);
+            let mut topics = self.topics();
+            topics.entry(topic).or_insert_with(|| watch::Sender::new(first)).subscribe()
         };
         receiver.mark_changed();
         receiver
@@ -127,7 +126,7 @@ async fn tick(page: Weak<LivePage>) {
     loop {
         ticks.tick().await;
         let Some(page) = page.upgrade() else { return };
-        page.refresh(count % INTERVAL_S == 0).await;
+        page.refresh(count.is_multiple_of(INTERVAL_S)).await;
         count += 1;
     }
 }
