@@ -15,7 +15,7 @@ use crate::policies::{self, Fix, Policy};
 /// A violation that no operation reaches (a text where a map should be on the way to it) is for a person: *nothing to
 /// fix* is said only of documents on which the policy holds, whether or not a scanner finds something (an allowed path
 /// of the host, a Linux-only field that Windows lacks). So is a repair that what stands around the document forbids
-/// ([`review`]).
+/// (`review`).
 pub fn propose(view: &View<'_>, policy: &PolicyName, rules: &RulesConfig) -> Decision {
     let PolicyName::Known(id) = policy else { return Decision::NoRule };
     let policy = policies::policy(*id);
