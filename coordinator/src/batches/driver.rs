@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use domain::answer::FailureKind;
 use domain::budget::Price;
 use llm::batch::{BatchClient, Counts, Mark};
-use llm::error::{Failure, Phase as Wait, Refusal};
+use llm::error::{Failure, Phase as Wait};
 use llm::refusals::{advice, kind};
 
 use super::collect::{Collected, collect};
@@ -356,12 +356,10 @@ impl Watch {
 
 /// What to do about a failure of the endpoint of batches.
 fn remedy(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Refused(Refusal { status: Some(404 | 405 | 501), .. }) => {
-            "where the endpoint has no batches, set proposer.delivery to live"
-        }
-        _ => advice(failure),
+    if failure.is_no_such_endpoint() {
+        return "where the endpoint has no batches, set proposer.delivery to live";
     }
+    advice(failure)
 }
 
 /// Whether the work goes on after a failure.

@@ -16,7 +16,6 @@ use domain::config::RunConfig;
 use domain::ids::RunId;
 use domain::run::RunState;
 use llm::settings::Settings;
-use proto::channel::CoordinatorAddress;
 use proto::convert::RunStatus;
 use tokio::sync::oneshot;
 
@@ -33,9 +32,6 @@ use crate::ledger::{Ledger as _, RunEntry, RunResources};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
 use crate::run::run_folder::{Maker, check_free};
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
-use crate::server::access::AccessControl;
-use crate::server::identity::LeaseSecrets;
-use crate::server::listen::Listener;
 use crate::server::{self, Endpoints};
 use crate::settings::{ConfigArgs, checked, end_of_model};
 use crate::view::llm_line;
@@ -181,7 +177,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
         retry(&coordinator, run_id, had_answers).await?;
         before = coordinator.ledger.run(run_id).await?;
     }
-    let (endpoints, address) = of_this_process()?;
+    let (endpoints, address) = Endpoints::of_this_process()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(server::run(endpoints, Arc::clone(&coordinator), answers, async move {
         // A dropped sender is a stop request, too.
@@ -201,7 +197,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
             output::say(&resumed(run_id, &status));
         }
         // Not before: a run that goes on goes on with the configuration that was just submitted.
-        workers.start(&address, worker_count(args), &machine)?;
+        workers.start(&address, worker_count(args.workers), &machine)?;
         let status = workers.while_working(follow(&mut client, run_id, quiet)).await?;
         anyhow::Ok((status, intake))
     });
@@ -241,14 +237,6 @@ fn is_over(run: &RunEntry) -> bool {
     run.state.has_ended() || run.state == RunState::Finishing
 }
 
-/// What the workers of this process reach, over no socket, and where.
-fn of_this_process() -> anyhow::Result<(Endpoints, CoordinatorAddress)> {
-    let (listener, address) = Listener::in_process();
-    let access = Arc::new(AccessControl::default());
-    let leases = LeaseSecrets::of_process()?;
-    Ok((Endpoints { listeners: vec![listener], access, leases }, address))
-}
-
 /// The configuration of the run, and what its workers may use.
 async fn open_machine(
     args: &Args,
@@ -278,8 +266,9 @@ async fn api_server(
     }
 }
 
-fn worker_count(args: &Args) -> NonZeroUsize {
-    args.workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+/// How many workers there are where so many were asked for; by default one a core.
+pub(super) fn worker_count(workers: Option<NonZeroUsize>) -> NonZeroUsize {
+    workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Makes a finished run ask again for its records without an answer.

@@ -45,11 +45,8 @@ impl PermitKey {
         key: &AnswerKey,
         number: u64,
     ) -> Option<CallId> {
-        let id = |ticket: Ticket| {
-            let mut id = [0; 8];
-            id.iter_mut().zip(ticket.as_bytes()).for_each(|(to, from)| *to = *from);
-            CallId::from_bytes(id)
-        };
+        let id =
+            |ticket: Ticket| CallId::from_bytes(ticket.as_bytes().first_chunk().copied().unwrap_or_default());
         let call = id(sent?);
         if Self::is_right(sent, self.of_call(run_id, key, number, call)) {
             return Some(call);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use futures::stream;
 use tokio::sync::{Semaphore, watch};
 
-use proto::channel::{MAX_MESSAGE_BYTES, server};
+use proto::channel::{CoordinatorAddress, MAX_MESSAGE_BYTES, server};
 use proto::status::ApiError;
 use proto::v1::fleet_server::FleetServer;
 use proto::v1::runs_server::RunsServer;
@@ -62,6 +62,19 @@ pub struct Endpoints {
     pub access: Arc<AccessControl>,
     /// The secrets of leases.
     pub leases: LeaseSecrets,
+}
+
+impl Endpoints {
+    /// What the workers and clients of this process reach, over no socket, and where.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub(crate) fn of_this_process() -> anyhow::Result<(Self, CoordinatorAddress)> {
+        let (listener, address) = Listener::in_process();
+        let access = Arc::new(AccessControl::default());
+        let leases = LeaseSecrets::of_process()?;
+        Ok((Self { listeners: vec![listener], access, leases }, address))
+    }
 }
 
 /// Serves the coordinator and its LLM gateway at `endpoints` until `shutdown` completes; then asks streams to end and waits

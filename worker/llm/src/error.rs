@@ -143,6 +143,11 @@ impl Failure {
         Self::Refused(Refusal { status: Some(status), code, words: words.to_owned() })
     }
 
+    /// Whether the provider has nothing at the address, or takes no such request there.
+    pub const fn is_no_such_endpoint(&self) -> bool {
+        matches!(self, Self::Refused(Refusal { status: Some(404 | 405 | 501), .. }))
+    }
+
     /// How often the same call is made again at most after this failure, whatever the settings allow.
     pub const fn most_retries(&self) -> u32 {
         match self {

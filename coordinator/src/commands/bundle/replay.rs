@@ -18,8 +18,8 @@ use results::scan::Part;
 use results::schema::FORMAT_VERSION;
 
 use super::super::block_on;
-use super::super::run::Output;
-use super::write::{repeat, worker_count};
+use super::super::run::{Output, worker_count};
+use super::write::repeat;
 use crate::client::Reader;
 use crate::embedded::{CorpusArgs, reader};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache, import, import_verdicts};

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::super::block_on;
 use super::super::follow::standing;
+use super::super::run::worker_count;
 use super::super::runs::size;
 use crate::client::Reader;
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
@@ -241,10 +242,6 @@ fn scratch(out: &Path) -> anyhow::Result<TempDir> {
     let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder);
     made.with_context(|| format!("cannot make a folder in {}", folder.display()))
-}
-
-pub(super) fn worker_count(workers: Option<NonZeroUsize>) -> NonZeroUsize {
-    workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Repeats a run, and compares its outcomes with those in `folder`.

@@ -3,7 +3,7 @@
 use cli_support::env;
 use domain::config::RunConfig;
 use llm::client::{Client, Timeouts};
-use llm::error::{Failure, Refusal};
+use llm::error::Failure;
 use llm::models::Presence;
 use llm::price::List;
 use llm::settings::Settings;
@@ -33,10 +33,7 @@ enum NotKnown {
 impl NotKnown {
     fn of(failure: &Failure) -> Self {
         let why = failure.to_string();
-        match failure {
-            Failure::Refused(Refusal { status: Some(404 | 405 | 501), .. }) => Self::NotListed(why),
-            _ => Self::NotAsked(why),
-        }
+        if failure.is_no_such_endpoint() { Self::NotListed(why) } else { Self::NotAsked(why) }
     }
 
     fn why(&self) -> &str {

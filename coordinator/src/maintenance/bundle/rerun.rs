@@ -20,9 +20,6 @@ use crate::embedded::{JudgeServer, Machine, ServerJudge, Unreachable, Workers};
 use crate::ledger::MemoryLedger;
 use crate::llm_gateway::response_cache::ResponseCache;
 use crate::run::{Coordinator, Parts, Recovery, Standstill};
-use crate::server::access::AccessControl;
-use crate::server::identity::LeaseSecrets;
-use crate::server::listen::Listener;
 use crate::server::{self, Endpoints};
 
 /// What a replayed run says in place of a verdict that was not recorded.
@@ -59,9 +56,7 @@ impl Rerun {
             recovery: Recovery::Forfeit,
         })
         .await?;
-        let (listener, address) = Listener::in_process();
-        let access = Arc::new(AccessControl::default());
-        let endpoints = Endpoints { listeners: vec![listener], access, leases: LeaseSecrets::of_process()? };
+        let (endpoints, address) = Endpoints::of_this_process()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = server::run(endpoints, Arc::clone(&coordinator), self.answers, async move {
             // A dropped sender is a stop request, too.
@@ -135,13 +130,8 @@ fn replayed(run: &RunFile) -> RunConfig {
     let mut forms = run.models.answer_forms.keys();
     if let (AnswerFormat::Auto, Some(form), None) = (config.proposer.answer_form, forms.next(), forms.next())
     {
-        let known = [
-            AnswerFormat::StrictSchema,
-            AnswerFormat::JsonSchema,
-            AnswerFormat::JsonObject,
-            AnswerFormat::Text,
-        ];
-        let known = known.into_iter().find(|known| known.as_str() == form);
+        let mut known = std::iter::successors(Some(AnswerFormat::Auto.first()), |form| form.weaker());
+        let known = known.find(|known| known.as_str() == form);
         config.proposer.answer_form = known.unwrap_or_default();
     }
     config
