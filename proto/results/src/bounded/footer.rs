@@ -9,21 +9,21 @@ use super::page_header::Compact;
 /// Bytes behind a footer: its length and the mark.
 const TAIL: usize = 8;
 
-/// Looks through the footer of a file, in a time that its bytes bound. A file that is too short for one is left to its reader,
-/// which says so.
+/// Looks through the footer of a file, in a time that its bytes bound; returns where it begins. A file that is too short for one
+/// is left to its reader, which says so: `None`.
 ///
 /// # Errors
 /// When the footer cannot be read, or is not what Thrift's compact protocol allows.
-pub(crate) fn check(file: &impl ChunkReader) -> Result<(), ParquetError> {
-    let Some(tail_at) = file.len().checked_sub(TAIL as u64) else { return Ok(()) };
+pub(crate) fn check(file: &impl ChunkReader) -> Result<Option<u64>, ParquetError> {
+    let Some(tail_at) = file.len().checked_sub(TAIL as u64) else { return Ok(None) };
     let tail = file.get_bytes(tail_at, TAIL)?;
     let Some(length) = tail.first_chunk::<4>().map(|length| u32::from_le_bytes(*length)) else {
-        return Ok(());
+        return Ok(None);
     };
-    let Some(start) = tail_at.checked_sub(u64::from(length)) else { return Ok(()) };
+    let Some(start) = tail_at.checked_sub(u64::from(length)) else { return Ok(None) };
     let footer = file.get_bytes(start, length as usize)?;
     match (Compact { rest: &footer }).structure() {
-        Some(()) => Ok(()),
+        Some(()) => Ok(Some(start)),
         None => Err(ParquetError::General("its footer is damaged".to_owned())),
     }
 }
@@ -42,11 +42,15 @@ mod tests {
     #[test]
     fn lists_are_as_long_as_their_bytes() {
         // Field 1: a list of truth values. Their number: three, then four billion.
-        assert!(check(&file(&[0x19, 0x31, 1, 2, 1, 0])).is_ok());
+        assert_eq!(check(&file(&[0x19, 0x31, 1, 2, 1, 0])).unwrap(), Some(4));
         let endless = [0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0];
         assert!(check(&file(&endless)).is_err());
         let nested: Vec<u8> = [0x1c].repeat(1000);
         assert!(check(&file(&nested)).is_err());
-        assert!(check(&Bytes::from_static(b"PAR1")).is_ok(), "its reader says that it is too short");
+        assert_eq!(
+            check(&Bytes::from_static(b"PAR1")).unwrap(),
+            None,
+            "its reader says that it is too short"
+        );
     }
 }

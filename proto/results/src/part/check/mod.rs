@@ -104,7 +104,7 @@ pub fn check_part(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartF
 }
 
 fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
-    footer::check(bytes)?;
+    let footer = footer::check(bytes)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
     same_columns(builder.schema())?;
     let metadata = builder.metadata();
@@ -117,7 +117,7 @@ fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
     if usize::try_from(found) != Ok(records) || in_groups != Some(found) {
         return Err(PartFault::Rows { found, expected: records });
     }
-    without_gaps(metadata, bytes)?;
+    without_gaps(metadata, footer.unwrap_or(MARK_BYTES))?;
     let sizes = decoded_sizes(metadata, bytes, GROUP_BYTES)?;
     if sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size)) > PART_BYTES {
         return Err(SizeError::TooLarge { limit: PART_BYTES }.into());
@@ -155,7 +155,7 @@ fn read(bytes: &Bytes, expected: &Expected<'_>) -> Result<Tally, PartFault> {
 
 /// Columns fill a part from its mark to its footer, each where the one before ends: a part from which bytes were cut
 /// could otherwise have its last column read out of what follows.
-fn without_gaps(metadata: &ParquetMetaData, bytes: &Bytes) -> Result<(), PartFault> {
+fn without_gaps(metadata: &ParquetMetaData, footer: u64) -> Result<(), PartFault> {
     let mut end = MARK_BYTES;
     for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
         let (start, length) = column.byte_range();
@@ -164,10 +164,7 @@ fn without_gaps(metadata: &ParquetMetaData, bytes: &Bytes) -> Result<(), PartFau
         }
         end = end.saturating_add(length);
     }
-    let footer = bytes.len().checked_sub(8).and_then(|at| bytes.get(at..)?.first_chunk::<4>());
-    let footer = footer.map_or(0, |length| u64::from(u32::from_le_bytes(*length)));
-    let expected = (bytes.len() as u64).saturating_sub(footer + 4 + MARK_BYTES);
-    if end == expected { Ok(()) } else { Err(PartFault::Gap { found: end, expected }) }
+    if end == footer { Ok(()) } else { Err(PartFault::Gap { found: end, expected: footer }) }
 }
 
 fn same_columns(found: &SchemaRef) -> Result<(), PartFault> {
