@@ -8,6 +8,7 @@ use domain::policy::{PolicyId, PolicyName};
 use domain::record::Neighbours;
 use serde_json::Value;
 
+use super::collateral::NOT_NEEDED;
 use super::server_result::ServerResult;
 use super::{apply, collateral as extra, policy, rescan, safety, schema};
 use crate::detect::{detect, detect_with};
@@ -144,7 +145,7 @@ pub fn verify(candidate: Candidate<'_>, config: &RunConfig, clock: Clock<'_>) ->
             extra::of(&before, &after, candidate.policy, &config.rules, &candidate.proposal.companions);
         let errors = safety::errors(&before, &after, candidate.policy, &config.rules);
         let refused =
-            needless.iter().map(|what| format!("not needed for {}: {what}", candidate.policy.as_str()));
+            needless.iter().map(|what| format!("{NOT_NEEDED}{}: {what}", candidate.policy.as_str()));
         GateResult::from_errors(errors.into_iter().chain(refused).collect())
     });
     if runs(Gate::Safety, config) {

@@ -18,6 +18,7 @@ mod server_result;
 pub use admission::admitted;
 pub use apply::{ApplyError, apply};
 pub(crate) use apply::{MAX_INSERTED, apply_op, room_beside};
+pub use collateral::{NOT_NEEDED, needless_companion};
 pub use gates::{
     Before, Candidate, Clock, Verification, Verifier, Verify, collateral, examine, fault, runs, timed, verify,
 };

@@ -40,12 +40,18 @@ pub(super) fn of(
         let allowed = scope.and_then(|scope| scope.companion);
         !allowed.is_some_and(|allowed| (allowed.is_needed)(before, after, companion))
     });
-    judge.found.extend(companions.map(|companion| {
-        let text = |pointer| companion.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        format!("companion {} {}", text("/kind"), text("/metadata/name"))
-    }));
+    judge.found.extend(companions.map(needless_companion));
     judge.found.truncate(MOST);
     judge.found
+}
+
+/// How the safety gate begins to name what a policy does not need.
+pub const NOT_NEEDED: &str = "not needed for ";
+
+/// How a companion is named that a policy does not need.
+pub fn needless_companion(companion: &Value) -> String {
+    let text = |pointer| companion.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    format!("companion {} {}", text("/kind"), text("/metadata/name"))
 }
 
 /// Where the pods and containers stand.
