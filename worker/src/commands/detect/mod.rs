@@ -32,6 +32,7 @@ pub(crate) use form::counted;
 pub(crate) use outside::scanner;
 use outside::{Outside, ToolArgs};
 use writer::Writer;
+pub(crate) use writer::element;
 
 /// Arguments of `worker detect`.
 #[derive(Debug, clap::Args)]

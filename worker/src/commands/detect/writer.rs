@@ -226,7 +226,7 @@ fn all_rows<'a>(file: &'a FileScan, outside: &'a [Vec<OutsideFinding>]) -> Vec<R
     all
 }
 
-fn element(out: &mut impl Write, before: u64, text: &str) -> io::Result<()> {
+pub(crate) fn element(out: &mut impl Write, before: u64, text: &str) -> io::Result<()> {
     out.write_all(if before == 0 { b"[\n" } else { b",\n" })?;
     out.write_all(text.as_bytes())
 }

@@ -11,21 +11,19 @@ pub(in crate::commands) fn repair_file(file: &FileScan, manner: Manner<'_>) -> a
     let mut repaired = Repaired::default();
     let mut text = String::new();
     let mut copied = 0;
-    let mut at = 0;
-    while let Some(first) = file.objects.get(at) {
-        let place = &first.place;
-        let objects = file.objects[at..].iter().take_while(|object| object.place.piece == place.piece);
-        let objects: Vec<_> = objects.enumerate().map(|(index, object)| (at + index, object)).collect();
-        at += objects.len();
-        if objects.iter().all(|(_, object)| object.findings.is_empty()) {
+    let mut numbers = 0..;
+    for objects in file.objects.chunk_by(|one, other| one.place.piece == other.place.piece) {
+        let numbered: Vec<_> = numbers.by_ref().zip(objects).collect();
+        let Some(place) = objects.first().map(|object| &object.place) else { continue };
+        if objects.iter().all(|object| object.findings.is_empty()) {
             continue;
         }
         let old = place.text(&file.text);
         let mut piece = old.to_owned();
         let mut tracking = manner.tracked.then(|| Tracking::new(old));
-        for (number, object) in objects.iter().filter(|(_, object)| !object.findings.is_empty()) {
+        for (number, object) in numbered.into_iter().filter(|(_, object)| !object.findings.is_empty()) {
             let neighbours = object.neighbours.clone();
-            let mut repair = ObjectRepair { file, place: &object.place, number: *number, neighbours, manner };
+            let mut repair = ObjectRepair { file, place: &object.place, number, neighbours, manner };
             repair.run(&mut piece, object.document.clone(), &mut tracking, &mut repaired)?;
         }
         text.push_str(&file.text[copied..place.offset]);

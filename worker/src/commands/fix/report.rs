@@ -10,6 +10,7 @@ use domain::policy::PolicyId;
 
 use super::repaired::Repaired;
 use crate::commands::companions::Companions;
+use crate::commands::detect::element;
 use crate::findings::change::Change;
 use crate::findings::ci::{github, gitlab};
 use crate::findings::fingerprints::Fingerprints;
@@ -232,17 +233,18 @@ impl Report {
             match &mut self.kind {
                 Kind::Json(out) => {
                     let value = reviewed.json(&file.text, &lines)?;
-                    element(out, self.count, &value.to_string())?;
+                    element(out, self.count, &escape::json(&value.to_string()))?;
                 }
                 Kind::Sarif(writer) => writer.reviewed(reviewed, &file.text, &lines, self.written)?,
                 Kind::Rdjson(out) => {
                     let value = rdjson::diagnostic(reviewed.found, Some(reviewed), &file.text, &lines);
-                    element(out, self.count, &value.to_string())?;
+                    element(out, self.count, &escape::json(&value.to_string()))?;
                 }
                 Kind::Github(out) => out.write_all(github(&reviewed.told()).as_bytes())?,
                 Kind::Gitlab(out, fingerprints) => {
                     let fingerprint = fingerprints.of(reviewed.found);
-                    element(out, self.count, &gitlab(&reviewed.told(), &fingerprint).to_string())?;
+                    let entry = gitlab(&reviewed.told(), &fingerprint).to_string();
+                    element(out, self.count, &escape::json(&entry))?;
                 }
                 Kind::Junit(_) => {}
                 Kind::Markdown(_, summary) => summary.add(reviewed.found, Some(reviewed)),
@@ -280,9 +282,4 @@ impl Report {
         }
         Ok(())
     }
-}
-
-fn element(out: &mut Out, before: u64, text: &str) -> io::Result<()> {
-    out.write_all(if before == 0 { b"[\n" } else { b",\n" })?;
-    out.write_all(escape::json(text).as_bytes())
 }

@@ -130,7 +130,8 @@ impl Tracking {
     }
 }
 
-fn lines_of(text: &str) -> Vec<&str> {
+/// The lines of a text with their breaks.
+pub(super) fn lines_of(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 

@@ -12,6 +12,7 @@ use domain::patch::Patch;
 use domain::policy::PolicyId;
 use engine::propose::smallest_patch;
 use engine::steps::limited;
+use engine::verify::needless_companion;
 use engine::yaml::to_yaml;
 use serde_json::{Value, json};
 
@@ -139,7 +140,9 @@ impl Repair {
             }
             let first = judge(object, patch, &all, named, config)?;
             let needed: Vec<usize> = (0..all.len())
-                .filter(|at| all.get(*at).is_some_and(|value| !first.collateral.contains(&needless(value))))
+                .filter(|at| {
+                    all.get(*at).is_some_and(|value| !first.collateral.contains(&needless_companion(value)))
+                })
                 .collect();
             // An object that stays as it is takes part where a companion clears a policy of it.
             let clears = !first.policies.is_empty() && first.gates.policy.verdict != Verdict::Failed;
@@ -180,12 +183,6 @@ fn whole(why: &str, object: &Object) -> (String, Value) {
         "name": identity.name, "accepted": false, "status": "rejected", "fault": Fault::Patch, "errors": [why],
     });
     (format!("{}: rejected\n  {why}", object.place()), row)
-}
-
-/// How the safety gate names a companion that a policy does not need.
-fn needless(companion: &Value) -> String {
-    let text = |pointer| companion.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    format!("companion {} {}", text("/kind"), text("/metadata/name"))
 }
 
 impl Judged<'_> {

@@ -13,7 +13,7 @@ use domain::policy::{PolicyId, PolicyName};
 use engine::document::Document;
 use engine::k8s::View;
 use engine::steps::limited;
-use engine::verify::{Candidate, Verification, examine, fault, runs};
+use engine::verify::{Candidate, NOT_NEEDED, Verification, examine, fault, runs};
 use serde_json::Value;
 
 use super::objects::Object;
@@ -154,9 +154,6 @@ fn combined(
         gates,
     }
 }
-
-/// How the safety gate begins to name what a policy does not need.
-const NOT_NEEDED: &str = "not needed for ";
 
 fn result(errors: Vec<String>, gate: Gate, targets: &[Verification], config: &RunConfig) -> GateResult {
     let ran = targets.iter().any(|found| found.gates.of(gate).verdict != Verdict::NotRun);

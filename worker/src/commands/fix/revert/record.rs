@@ -17,6 +17,7 @@ use similar::{DiffOp, TextDiff};
 use super::{CompanionsEntry, Entry, FORMAT, Header, ObjectEntry, TextEdit, VERSION};
 use crate::commands::companions::Companions;
 use crate::commands::fix::repaired::{Repair, Repaired};
+use crate::commands::fix::tracking::lines_of;
 
 /// Longest time to look for the smallest difference of a file; a larger one is written then.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -83,7 +84,7 @@ pub(super) fn hash(text: &str) -> String {
 
 /// What leads from one text to another, by lines.
 pub(super) fn edits(from: &str, to: &str) -> Vec<TextEdit> {
-    let (old, new) = (lines(from), lines(to));
+    let (old, new) = (lines_of(from), lines_of(to));
     let diff = TextDiff::configure().timeout(LONGEST).diff_slices(&old, &new);
     let (mut edits, mut at) = (Vec::new(), 0);
     for op in diff.ops() {
@@ -96,10 +97,6 @@ pub(super) fn edits(from: &str, to: &str) -> Vec<TextEdit> {
         at += bytes;
     }
     edits
-}
-
-fn lines(text: &str) -> Vec<&str> {
-    text.split_inclusive('\n').collect()
 }
 
 /// The inverse patch of each object: its repairs undone one after the other, the last one first.
