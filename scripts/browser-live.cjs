@@ -5,9 +5,9 @@ const fs = require("node:fs");
 const path = require("node:path");
 const readline = require("node:readline");
 const { chromium } = require("playwright-core");
+const { accessible } = require("./browser-axe.cjs");
 
 const [bin, folder, pictures] = process.argv.slice(2).map((name) => path.resolve(name));
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const faults = [];
 const check = (holds, what) => { if (!holds) faults.push(what); };
 const started = [];
@@ -43,17 +43,6 @@ const open = async (browser, served, place, options = {}) => {
   await page.goto(served.page + place);
   await page.waitForFunction(() => Number(document.documentElement.dataset.events) > 0);
   return { context, page };
-};
-
-const accessible = async (page, where) => {
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  for (const violation of found.violations) {
-    const node = violation.nodes[0];
-    const line = `${violation.impact}: ${violation.id}: ${violation.help} (${violation.nodes.length}× e.g. ${node.target})`;
-    if (["serious", "critical"].includes(violation.impact)) faults.push(`axe, ${where}: ${line}`);
-    else console.log(`axe, ${where}, ${line}`);
-  }
 };
 
 const events = (page) => page.evaluate(() => Number(document.documentElement.dataset.events));
@@ -95,7 +84,7 @@ const looks = async (browser, served) => {
         const where = `live ${name}, ${width} px, ${colorScheme}`;
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         check(wide <= 0, `${where}: ${wide} px too wide`);
-        await accessible(page, where);
+        await accessible(page, where, faults);
         await page.screenshot({ path: path.join(pictures, `live-${name}-${width}-${colorScheme}.png`), fullPage: true });
         await context.close();
       }

@@ -4,9 +4,9 @@ const fs = require("node:fs");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
 const { chromium } = require("playwright-core");
+const { accessible } = require("./browser-axe.cjs");
 
 const [page_file, pictures] = process.argv.slice(2);
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const faults = [];
 const check = (holds, what) => { if (!holds) faults.push(what); };
 
@@ -147,16 +147,9 @@ const address = async (browser) => {
   await other.context.close();
 };
 
-const accessible = async (page, where) => {
+const accessibleUnfolded = async (page, where) => {
   await page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  for (const violation of found.violations) {
-    const node = violation.nodes[0];
-    const line = `${violation.impact}: ${violation.id}: ${violation.help} (${violation.nodes.length}× e.g. ${node.target})`;
-    if (["serious", "critical"].includes(violation.impact)) faults.push(`axe, ${where}: ${line}`);
-    else console.log(`axe, ${where}, ${line}`);
-  }
+  await accessible(page, where, faults);
   await page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = false; }));
 };
 
@@ -179,7 +172,7 @@ const accessible = async (page, where) => {
       const first = await page.locator(".headline").first().boundingBox();
       check(first !== null && first.y < 300, "acceptance is not what a reader sees first");
       await use(page);
-      await accessible(page, `${width} px, ${scheme}`);
+      await accessibleUnfolded(page, `${width} px, ${scheme}`);
       const name = path.join(pictures, `${width}-${scheme}`);
       await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: `${name}-first.png` });
