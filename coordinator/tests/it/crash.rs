@@ -9,7 +9,7 @@ use results::crash::Point;
 use serde_json::Value;
 
 use crate::llm_stream::{TestStream, answered, config, key, status, submit};
-use crate::process::serve;
+use crate::process::{Process, serve};
 use crate::support::{coordinator, detections, run};
 
 const RECORDS: usize = 30;
@@ -183,6 +183,15 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// A coordinator that ends at a point, and a worker that has asked for a call.
+async fn asked_until(point: Point, folder: &Path, state: &Path) -> (Process, TestStream) {
+    let (process, url) = serve(state, &["--crash-at", point.as_str()]);
+    submit(&url, folder, "r", config(|_| ())).await;
+    let stream = TestStream::open(&url, "w").await;
+    stream.acquire("r", 1, key(1)).await;
+    (process, stream)
+}
+
 /// The coordinator ends while a call result is being persisted: the worker sends it again to the next one, and it is paid
 /// for and counted once.
 fn is_survived_by_an_answer(point: Point) {
@@ -190,10 +199,7 @@ fn is_survived_by_an_answer(point: Point) {
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let (process, url) = serve(&state, &["--crash-at", point.as_str()]);
-        submit(&url, folder.path(), "r", config(|_| ())).await;
-        let mut stream = TestStream::open(&url, "w").await;
-        stream.acquire("r", 1, key(1)).await;
+        let (process, mut stream) = asked_until(point, folder.path(), &state).await;
         stream.expect_permit(1).await;
         stream.complete("r", 1, key(1), answered("paid")).await;
         assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
@@ -221,10 +227,7 @@ fn is_survived_by_a_call(point: Point) {
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let (process, url) = serve(&state, &["--crash-at", point.as_str()]);
-        submit(&url, folder.path(), "r", config(|_| ())).await;
-        let stream = TestStream::open(&url, "w").await;
-        stream.acquire("r", 1, key(1)).await;
+        let (process, stream) = asked_until(point, folder.path(), &state).await;
         assert_eq!(process.end().status.signal(), Some(6), "{} was not reached", point.as_str());
 
         let (_process, url) = serve(&state, &[]);

@@ -136,13 +136,19 @@ fn the_next_process_waits_for_a_call_until_its_deadline_and_counts_it_as_lost() 
     assert_eq!(bench.durable.spent[&id("r")].calls, 1);
 }
 
+/// The process after one that ended with a call of run r under way.
+fn restarted(allowed: &LlmAccess) -> Bench {
+    let mut bench = Bench::new();
+    bench.open(1, "w");
+    bench.ask(1, &acquire("r", 1, key(1)), allowed);
+    bench.restart();
+    bench
+}
+
 #[test]
 fn a_worker_under_another_name_brings_its_call_back_by_the_ticket() {
-    let mut bench = Bench::new();
     let allowed = allowed(|_| ());
-    bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
-    bench.restart();
+    let mut bench = restarted(&allowed);
     bench.set_access(&id("r"), &allowed);
     bench.state.take_up(bench.now, bench.durable.orphans());
     bench.open(2, "w-2");
@@ -154,11 +160,8 @@ fn a_worker_under_another_name_brings_its_call_back_by_the_ticket() {
 
 #[test]
 fn a_worker_that_ended_with_its_process_is_not_waited_for() {
-    let mut bench = Bench::new();
     let allowed = allowed(|_| ());
-    bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
-    bench.restart();
+    let mut bench = restarted(&allowed);
     bench.set_access(&id("r"), &allowed);
     let gone = |orphan| OrphanedCall { may_return: false, ..orphan };
     let orphans = bench.durable.orphans().into_iter().map(gone).collect();
@@ -174,11 +177,8 @@ fn a_worker_that_ended_with_its_process_is_not_waited_for() {
 
 #[test]
 fn calls_of_a_run_that_has_ended_are_counted_too() {
-    let mut bench = Bench::new();
     let allowed = allowed(|_| ());
-    bench.open(1, "w");
-    bench.ask(1, &acquire("r", 1, key(1)), &allowed);
-    bench.restart();
+    let mut bench = restarted(&allowed);
     bench.state.take_up(bench.now, bench.durable.orphans());
     assert!(!bench.state.forget_run(&id("r")), "a call of it is under way");
     bench.pass(131.0);
