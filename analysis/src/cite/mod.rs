@@ -1,6 +1,6 @@
 //! What a paper must state about a run: n, dates, versions, the model, prices, cost, tokens, hashes.
 //!
-//! *Invariant*: what a run does not record, and what nobody measured, is null. Nothing is guessed from what this program is.
+//! *Invariant*: what a run did not record or measure is null; the versions and defaults of this program do not stand in for it.
 
 mod forms;
 mod prices;
@@ -182,7 +182,7 @@ impl Citation {
     }
 
     fn new(file: &RunFile, metrics: &Extended, sums: Sums, fingerprint: String) -> Self {
-        // What an import holds was made elsewhere, under a configuration that nobody recorded.
+        // The published files of an imported run do not hold its configuration: that of its `run.json` is the importer's.
         let own = file.imported_from.is_none().then_some(&file.config);
         let asked = own.filter(|config| is_model(config.proposer.mode));
         Self {

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use cli_support::escape::one_line;
 use serde::Serialize;
 
 use super::{Options, Packet, Unit, Window};
-use crate::render::{number, shown, thousands};
+use crate::render::{number, thousands};
 
 /// Characters of a subject and of a path.
 const SUBJECT: usize = 72;
@@ -91,10 +92,6 @@ fn name(text: &str) -> String {
     let kept: String = kept.take(40).collect();
     let kept = kept.trim_matches('-').to_owned();
     if kept.is_empty() { "run".to_owned() } else { kept }
-}
-
-fn one_line(text: &str) -> String {
-    shown(text).replace(['\n', '\t'], " ")
 }
 
 fn cut(text: &str, most: usize) -> String {
