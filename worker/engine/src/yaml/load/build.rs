@@ -35,6 +35,19 @@ struct Opened {
     span: Span,
     nodes_before: usize,
     last_end: Option<(usize, Tail)>,
+    /// Its pointer, where positions are recorded.
+    at: Option<Pointer>,
+}
+
+/// How far a node reaches in the text.
+struct Extent {
+    start: Span,
+    stop: Span,
+    /// Whether it is a collection in flow style.
+    flow: bool,
+    /// Where its last entry ends.
+    last_end: Option<usize>,
+    tail: Tail,
 }
 
 struct Anchor {
@@ -158,7 +171,8 @@ impl<'l, 't> Builder<'l, 't> {
             let message = "a mapping key must be a scalar".to_owned();
             return Err(LoadError::Syntax { line: span.start.line(), column: span.start.col() + 1, message });
         }
-        Ok(Opened { anchor, span, nodes_before, last_end: None })
+        let at = self.next_pointer();
+        Ok(Opened { anchor, span, nodes_before, last_end: None, at })
     }
 
     fn awaits_key(&self) -> bool {
@@ -249,25 +263,19 @@ impl<'l, 't> Builder<'l, 't> {
         // A block collection's end event stands at the start of what follows; its text ends with its last entry.
         let flow = end.end.index() > end.start.index();
         let stop = if flow { end } else { Span::new(opened.span.start, end.start) };
-        let last_end = opened.last_end;
-        self.place_collection(value, opened.span, stop, flow, last_end)
-    }
-
-    fn place_collection(
-        &mut self,
-        value: Value,
-        start: Span,
-        stop: Span,
-        flow: bool,
-        last_end: Option<(usize, Tail)>,
-    ) -> Result<(), LoadError> {
+        let Opened { span, last_end, at, .. } = opened;
         let tail = last_end.map_or(Tail::Plain, |(_, tail)| if flow { Tail::Plain } else { tail });
-        self.remember(start, stop, flow, last_end.map(|(end, _)| end), tail);
+        if let Some(pointer) = at {
+            let last_end = last_end.map(|(end, _)| end);
+            self.remember(pointer, Extent { start: span, stop, flow, last_end, tail });
+        }
         self.put(value)
     }
 
     fn place(&mut self, value: Value, span: Span, tail: Tail) -> Result<(), LoadError> {
-        self.remember(span, span, false, None, tail);
+        if let Some(pointer) = self.next_pointer() {
+            self.remember(pointer, Extent { start: span, stop: span, flow: false, last_end: None, tail });
+        }
         self.put(value)
     }
 
@@ -311,19 +319,24 @@ impl<'l, 't> Builder<'l, 't> {
         pointer
     }
 
-    fn remember(&mut self, start: Span, stop: Span, flow: bool, last_end: Option<usize>, tail: Tail) {
+    /// The pointer of the node that comes next, where its position is to be recorded.
+    fn next_pointer(&mut self) -> Option<Pointer> {
         // Positions are a service: beyond the limit there are none.
         if self.offsets.is_none() || self.span_bytes > self.limits.document_bytes.saturating_mul(POINTERS) {
-            return;
+            return None;
         }
         let pointer = match self.stack.last() {
             None => Pointer::ROOT,
-            Some(Frame::List { items, .. }) => self.here().index(items.len()),
-            Some(Frame::Map { key: Some(key), .. }) => self.here().child(&key.text),
-            Some(Frame::Map { key: None, .. }) => return,
+            Some(Frame::List { items, opened }) => opened.at.as_ref()?.index(items.len()),
+            Some(Frame::Map { key, opened, .. }) => opened.at.as_ref()?.child(&key.as_ref()?.text),
         };
         self.span_bytes += pointer.as_str().len();
+        Some(pointer)
+    }
+
+    fn remember(&mut self, pointer: Pointer, extent: Extent) {
         let Some(offsets) = &self.offsets else { return };
+        let Extent { start, stop, flow, last_end, tail } = extent;
         let key_span = match self.stack.last() {
             Some(Frame::Map { key: Some(key), .. }) => Some(key.span),
             _ => None,
