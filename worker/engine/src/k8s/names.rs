@@ -31,6 +31,13 @@ pub fn is_label_value(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
+/// Whether `text` is the key of a label: at most 63 of `[A-Za-z0-9_.-]`, a letter or digit at both ends, behind an optional
+/// prefix that is a DNS subdomain and a slash.
+pub fn is_label_key(text: &str) -> bool {
+    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && is_label_value(name)
+}
+
 /// Whether `text` is a port name (IANA service name): at most 15 of `[a-z0-9-]`, at least one letter, no `--`,
 /// no `-` at either end.
 pub fn is_port_name(text: &str) -> bool {

@@ -121,8 +121,10 @@ fn possible_owner(view: &View<'_>, candidates: &[Candidate<'_>]) -> Option<Strin
 
 /// The labels by which the Service should select a candidate: its identifying ones, else all of them.
 fn selector_of(candidate: &Candidate<'_>) -> BTreeMap<String, String> {
-    let legal =
-        candidate.pod_labels.iter().filter(|(_, value)| names::is_label_value(value) && !value.is_empty());
+    let legal = candidate
+        .pod_labels
+        .iter()
+        .filter(|(key, value)| names::is_label_key(key) && names::is_label_value(value) && !value.is_empty());
     let all: BTreeMap<String, String> = legal.map(|(key, value)| (key.clone(), value.clone())).collect();
     let telling: BTreeMap<String, String> = identifying(&all);
     if telling.is_empty() { all } else { telling }

@@ -150,7 +150,9 @@ impl<'v, 'a> Controller<'v, 'a> {
     fn add_selector(&self, editor: &mut Editor) -> Result<Vec<Caution>, String> {
         let own = self.pod.labels().filter(|labels| !labels.is_empty());
         let legal = own.is_none_or(|labels| {
-            labels.values().all(|value| value.as_str().is_some_and(names::is_label_value))
+            labels.iter().all(|(key, value)| {
+                names::is_label_key(key) && value.as_str().is_some_and(names::is_label_value)
+            })
         });
         if !legal {
             return Err(
@@ -184,7 +186,8 @@ impl<'v, 'a> Controller<'v, 'a> {
         let mut wanted: Map<String, Value> = Map::new();
         for (key, value) in pairs(selector).into_iter().flatten() {
             let text = scalar(value);
-            if !names::is_label_value(&text) || value.is_object() || value.is_array() || value.is_null() {
+            let is_legal = names::is_label_key(key) && names::is_label_value(&text);
+            if !is_legal || value.is_object() || value.is_array() || value.is_null() {
                 return Err(format!(
                     "the selector asks {key}={text}, which is no legal label; correct the selector"
                 ));
@@ -221,7 +224,7 @@ impl<'v, 'a> Controller<'v, 'a> {
             (Some("In"), [only]) if !wanted.contains_key(key) => only.as_str(),
             _ => None,
         };
-        let only = only.filter(|value| names::is_label_value(value) && !key.is_empty());
+        let only = only.filter(|value| names::is_label_value(value) && names::is_label_key(key));
         let only = only.ok_or_else(|| {
             format!("the selector's expression {expression} is not met by the template's labels and leaves a choice; label the pod template to meet it")
         })?;

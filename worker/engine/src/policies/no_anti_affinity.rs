@@ -139,6 +139,7 @@ fn controller_labels<'a>(view: &View<'a>) -> Option<&'a Map<String, Value>> {
 
 fn is_usable(key: &str, value: &Value) -> bool {
     !VOLATILE.contains(&key)
+        && names::is_label_key(key)
         && value.as_str().is_some_and(|value| !value.is_empty() && names::is_label_value(value))
 }
 
@@ -160,7 +161,9 @@ fn spread_labels(view: &View<'_>, pod: &Pod<'_>) -> Option<Map<String, Value>> {
 fn new_labels(view: &View<'_>) -> Option<Map<String, Value>> {
     let selector = view.spec()?.get("selector").filter(|selector| !selector.is_null());
     if let Some(own) = controller_labels(view) {
-        let legal = own.values().all(|value| !value.is_null() && names::is_label_value(&scalar(value)));
+        let legal = own.iter().all(|(key, value)| {
+            names::is_label_key(key) && !value.is_null() && names::is_label_value(&scalar(value))
+        });
         let labels = own.iter().map(|(key, value)| (key.clone(), json!(scalar(value)))).collect();
         // Expressions may want more than the labels beside them, or forbid those.
         let expressions = selector.and_then(|selector| selector.get("matchExpressions"));
