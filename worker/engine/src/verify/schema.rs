@@ -85,17 +85,25 @@ fn without_indices(error: &str) -> String {
     text
 }
 
-/// `x: Invalid value: {"a":1}: message` → `x: Invalid value: message`; `None`: no object or list is shown.
+/// `x: Invalid value: {"a":1}: message` → `x: Invalid value: message`; `None`: no object or list is shown. An object that is
+/// absent is shown as `null`, and some errors have no message.
 fn without_shown(error: &str) -> Option<String> {
     const INVALID: &str = ": Invalid value: ";
     let (place, rest) = error.split_once(INVALID)?;
-    let end = match rest.as_bytes().first()? {
-        b'{' => "}: ",
-        b'[' => "]: ",
-        _ => return None,
+    let message = match rest.as_bytes().first()? {
+        b'{' => behind(rest, '}')?,
+        b'[' => behind(rest, ']')?,
+        _ => rest.strip_prefix("null: ")?,
     };
-    let (_, message) = rest.rsplit_once(end)?;
     Some(format!("{place}{INVALID}{message}"))
+}
+
+/// What follows the last bracket that ends a shown value.
+fn behind(rest: &str, bracket: char) -> Option<&str> {
+    let at = rest.match_indices(bracket).map(|(at, _)| at + 1);
+    let ends = |at: &usize| rest.get(*at..).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "));
+    let behind = rest.get(at.filter(ends).last()?..)?;
+    Some(behind.strip_prefix(": ").unwrap_or(behind))
 }
 
 #[cfg(test)]
@@ -142,6 +150,9 @@ mod tests {
             !is_worse_in(&[&shown("{\"b\":1}")], &[&shown("{\"b\":1,\"c\":{\"d\":2}}")]),
             "another field of it"
         );
+        let unlike = |labels: &str| format!("labels: Invalid value: {labels}: `selector` does not match");
+        assert!(!is_worse_in(&[&unlike("null")], &[&unlike("{\"app\":\"web\"}")]), "labels where none were");
+        assert!(!is_worse_in(&["s: Invalid value: {\"a\":1}"], &["s: Invalid value: {\"a\":\"1\"}"]));
         assert!(is_worse_in(&[&shown("\"text\"")], &[&shown("\"other\"")]));
         assert!(is_worse_in(&["x: Invalid value: [1]: a"], &["x: Invalid value: [1]: b"]));
     }

@@ -37,7 +37,7 @@ pub(crate) fn namespace(errors: &mut Errors, object: &Node<'_, '_>) {
             _ => {}
         }
     }
-    if errors.len() > before {
+    if errors.len() > before && !errors.is_lenient() {
         return;
     }
     meta::object(errors, object, Naming::LABEL);

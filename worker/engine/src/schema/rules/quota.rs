@@ -248,7 +248,7 @@ pub(crate) fn disruption_budget(errors: &mut Errors, object: &Node<'_, '_>) {
     meta::selector(errors, &spec.get("selector"));
     errors.one_of(&spec.get("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"]);
     // The rules of this kind leave out the metadata; the server then checks it for all kinds, but only if all else is right.
-    if errors.len() == before {
+    if errors.len() == before || errors.is_lenient() {
         meta::object(errors, object, Naming::PATH.with_generation().with_any_finalizers());
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn service(errors: &mut Errors, object: &Node<'_, '_>) {
     if kind != "ExternalName" {
         allocation(errors, &spec, kind);
     }
-    if errors.len() > before {
+    if errors.len() > before && !errors.is_lenient() {
         return;
     }
     let naming =
