@@ -203,6 +203,17 @@ pub(super) fn fix(probe: Probe, view: &View<'_>) -> Fix {
     }
 }
 
+/// Whether a container of a pod on the host's network declares a TCP port of the host's, on all of its addresses.
+fn takes_host_port(container: &Map<String, Value>, number: i64) -> bool {
+    let ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
+    ports.filter_map(Value::as_object).any(|port| {
+        let given = ["hostPort", "containerPort"].into_iter().filter_map(|key| port.get(key)?.as_i64());
+        is_tcp(port)
+            && text(port, "hostIP").is_empty()
+            && given.into_iter().find(|port| *port != 0) == Some(number)
+    })
+}
+
 /// The repair of one unexposed port.
 struct Repair<'r, 'a> {
     container: &'r Container<'a>,
@@ -251,6 +262,7 @@ impl Repair<'_, '_> {
         if is_new && ports.is_empty() {
             let known = WELL_KNOWN.iter().find(|(known, _)| *known == name);
             if let Some((_, number)) = known {
+                self.check_host(editor, *number)?;
                 editor.append(&self.ports_pointer(), json!({"name": name, "containerPort": number}));
                 return Ok(Some(Caution::PortGuessed));
             }
@@ -320,6 +332,7 @@ impl Repair<'_, '_> {
         if ports.iter().filter(same_number).any(is_tcp) {
             return Ok(());
         }
+        self.check_host(editor, number)?;
         let port = if ports.iter().any(|port| same_number(&port)) {
             json!({"containerPort": number, "protocol": "TCP"})
         } else {
@@ -327,6 +340,26 @@ impl Repair<'_, '_> {
         };
         editor.append(&self.ports_pointer(), port);
         Ok(())
+    }
+
+    /// On the host's network a declared port is one of the host's, and each of these is one container's.
+    fn check_host(&self, editor: &Editor, number: i64) -> Result<(), String> {
+        let pod = self.container.pointer.split_last().and_then(|(list, _)| list.split_last());
+        let Some(pod) = pod.and_then(|(pod, _)| editor.value(&pod)?.as_object()) else { return Ok(()) };
+        if pod.get("hostNetwork") != Some(&json!(true)) {
+            return Ok(());
+        }
+        let containers = pod.get("containers").and_then(Value::as_array).into_iter().flatten();
+        let Some(other) = containers.filter_map(Value::as_object).find(|it| takes_host_port(it, number))
+        else {
+            return Ok(());
+        };
+        Err(format!(
+            "the {} of container {} asks port {number} of the host's network, which container {} takes; probe a port of its own",
+            self.probe,
+            quoted(self.container.name),
+            quoted(text(other, "name"))
+        ))
     }
 
     /// Sets the port of the probe.

@@ -73,8 +73,11 @@ impl Policy for ReadinessPort {
 
 #[cfg(test)]
 mod tests {
+    use domain::record::Neighbours;
+    use serde_json::json;
+
     use super::*;
-    use crate::testing::{document, fixture_holds, messages};
+    use crate::testing::{document, fix_of, fixture_holds, messages, review_of};
 
     #[test]
     fn fixtures() {
@@ -90,5 +93,25 @@ mod tests {
             messages(&ReadinessPort, &document),
             [r#"container "a" does not expose port 2 for the TCPSocket"#]
         );
+    }
+    #[test]
+    fn a_port_of_the_host_is_declared_by_one_container() {
+        let pod = |network: &str, other: &str| {
+            document(&format!(
+                "kind: Pod\nspec: {{hostNetwork: {network}, containers: [{{name: a, readinessProbe: {{tcpSocket: {{port: 80}}}}}}, {{name: b, ports: [{other}]}}]}}"
+            ))
+        };
+        let review = review_of(&ReadinessPort, &pod("true", "{containerPort: 80}"), &Neighbours::Unknown);
+        assert!(review.contains("container \"b\" takes"), "{review}");
+        for (network, other) in [
+            ("false", "{containerPort: 80}"),
+            ("true", "{containerPort: 80, protocol: UDP}"),
+            ("true", "{containerPort: 80, hostIP: 127.0.0.1}"),
+            ("true", "{containerPort: 81}"),
+        ] {
+            let added =
+                json!([{"op": "add", "path": "/spec/containers/0/ports", "value": [{"containerPort": 80}]}]);
+            assert_eq!(fix_of(&ReadinessPort, &pod(network, other)), added, "{network} {other}");
+        }
     }
 }
