@@ -11,7 +11,7 @@ use crate::error::CorpusError;
 use crate::inputs::Inputs;
 use crate::scan::{FileScan, Scan, Scanned, Trouble};
 use crate::sink::Sink;
-use crate::split::Place;
+use crate::split::{Place, Positions};
 
 /// Detects over `path` and gives every finding as a record.
 pub(crate) fn read<E: From<CorpusError>>(
@@ -21,7 +21,7 @@ pub(crate) fn read<E: From<CorpusError>>(
 ) -> Result<(), E> {
     let inputs = Inputs::open(&[path.to_owned()], &config.limits)?;
     let wanted = config.detector.policies().to_vec();
-    let scan = Scan::survey(&inputs, config, wanted, config.context)?;
+    let scan = Scan::survey(&inputs, config, wanted, config.context, Positions::Left)?;
     let (mut is_corpus, mut first) = (false, None);
     scan.files(
         |file| file,

@@ -23,4 +23,4 @@ pub use inputs::Inputs;
 pub use kustomize::is_kustomization;
 pub use scan::{FileScan, Scan, Scanned, Trouble};
 pub use source::{Form, Source, Summary, read};
-pub use split::{Place, objects_at};
+pub use split::{Place, Positions, objects_at};

@@ -12,7 +12,7 @@ use results::file_error::FileError;
 
 use crate::identity;
 use crate::read::{ManifestProblem, Manifests};
-use crate::split::{self, Place};
+use crate::split::{self, Place, Positions};
 
 /// The manifests, with the file of the last record at hand: records come file by file.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl OpenFile {
             return self.whole(limits);
         }
         let objects = self.objects.get_or_init(|| {
-            let read = split::objects(&self.text, limits);
+            let read = split::parse(&self.text, limits, Positions::Left).objects.into_iter();
             read.filter_map(|(place, object)| Some((place, object.ok()?))).collect()
         });
         if objects.is_empty() && self.pieces == 1 {

@@ -1,5 +1,7 @@
 //! Runs the detector over a whole input: a first pass collects relations between documents, a second one detects.
 
+use std::collections::BTreeMap;
+
 use domain::config::{Context, Limits, RulesConfig, RunConfig};
 use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
@@ -13,6 +15,7 @@ use engine::k8s::View;
 use engine::k8s::neighbours::{self, Index};
 use engine::policies::Finding;
 use engine::template;
+use engine::yaml::Spans;
 use results::root::Below;
 
 use crate::error::CorpusError;
@@ -20,7 +23,7 @@ use crate::inputs::Inputs;
 use crate::kustomize::{self, Kustomization, Kustomizations};
 use crate::parallel;
 use crate::read::{FileProblem, SourceFile};
-use crate::split::{self, Place};
+use crate::split::{self, Parsed, Place, Positions};
 
 /// What was found in one file.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct FileScan {
     pub skipped: Vec<(Place, String)>,
     /// Where it lies, to be replaced; `None` in an archive and for standard input.
     pub below: Option<Below>,
+    /// Where the nodes of each of its documents stand, by the document's number; empty unless recorded.
+    pub spans: BTreeMap<usize, Spans>,
 }
 
 /// One object.
@@ -76,6 +81,7 @@ pub struct Scan<'a> {
     limits: &'a Limits,
     wanted: Vec<PolicyId>,
     rules: &'a RulesConfig,
+    positions: Positions,
     index: Index,
     kustomizations: Kustomizations,
 }
@@ -90,12 +96,13 @@ struct Survey {
 
 impl<'a> Scan<'a> {
     /// Reads the whole input once for what stands across documents. `wanted`: the policies to look for; `context`: where the
-    /// objects stand that a document is judged with.
+    /// objects stand that a document is judged with; `positions`: whether files come with the places of their nodes.
     pub fn survey(
         inputs: &'a Inputs,
         config: &'a RunConfig,
         wanted: Vec<PolicyId>,
         context: Context,
+        positions: Positions,
     ) -> Result<Self, CorpusError> {
         let (limits, rules) = (&config.limits, &config.rules);
         let refers = is_beyond_paper(&wanted);
@@ -113,7 +120,7 @@ impl<'a> Scan<'a> {
         let offers = offers.into_iter().filter(|(path, _)| kustomizations.kustomization_of(path).is_none());
         let index = Index::in_folders(offers.map(|(path, offer)| (folder(&path).to_owned(), offer)), context);
         let index = if refers { index.with_references() } else { index };
-        Ok(Self { inputs, limits, wanted, rules, index, kustomizations })
+        Ok(Self { inputs, limits, wanted, rules, positions, index, kustomizations })
     }
 
     /// Judges every file and does `work` on it, on as many threads as the machine has; hands the results to `each` in
@@ -166,6 +173,7 @@ impl<'a> Scan<'a> {
             troubles: Vec::new(),
             skipped: Vec::new(),
             below: file.below.clone(),
+            spans: BTreeMap::new(),
         };
         let text = match &file.content {
             Ok(text) => text,
@@ -174,7 +182,9 @@ impl<'a> Scan<'a> {
                 return scan;
             }
         };
-        for (place, content) in split::objects(text, self.limits) {
+        let Parsed { objects, spans } = split::parse(text, self.limits, self.positions);
+        scan.spans = spans;
+        for (place, content) in objects {
             match content {
                 Ok(document) => scan.objects.push(self.object(&file.path, place, document)),
                 Err(unreadable) => {

@@ -1,11 +1,13 @@
 //! Splits the text of a file into its objects, each with its location.
 
+use std::collections::BTreeMap;
+
 use domain::config::Limits;
 use domain::outcome::ErrorKind;
 use domain::pointer::Pointer;
 use domain::record::Problem;
 use engine::document::{Document, DocumentError};
-use engine::yaml::{self, LoadError, Piece};
+use engine::yaml::{self, LoadError, Piece, Spans};
 
 /// Where an object stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,23 +60,52 @@ pub(crate) struct Unreadable {
     pub line: usize,
 }
 
-/// The objects of a file's text in their order, `List`s flattened.
-pub(crate) fn objects(
-    file: &str,
-    limits: &Limits,
-) -> impl Iterator<Item = (Place, Result<Document, Unreadable>)> {
-    pieces(file).into_iter().flat_map(move |(place, text)| match Document::parse(text, limits) {
-        Ok(document) => flatten(&place, document),
-        Err(error) => {
-            let trouble = unreadable(&error, text, place.lines);
-            vec![(place, Err(trouble))]
+/// Whether the places of nodes in their texts are recorded as a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// Each node's.
+    Recorded,
+    /// None: nothing points at them.
+    Left,
+}
+
+/// A file's text, read.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    /// Its objects in their order, `List`s flattened.
+    pub objects: Vec<(Place, Result<Document, Unreadable>)>,
+    /// Where the nodes of each document stand, by its number; empty unless recorded.
+    pub spans: BTreeMap<usize, Spans>,
+}
+
+/// Reads the documents of a file's text.
+pub(crate) fn parse(file: &str, limits: &Limits, positions: Positions) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (place, text) in pieces(file) {
+        let read = match positions {
+            Positions::Recorded => Document::parse_with_spans(text, limits),
+            Positions::Left => Document::parse(text, limits).map(|document| (document, Spans::new())),
+        };
+        match read {
+            Ok((document, spans)) => {
+                if positions == Positions::Recorded {
+                    parsed.spans.insert(place.piece, spans);
+                }
+                parsed.objects.extend(flatten(&place, document));
+            }
+            Err(error) => {
+                let trouble = unreadable(&error, text, place.lines);
+                parsed.objects.push((place, Err(trouble)));
+            }
         }
-    })
+    }
+    parsed
 }
 
 /// The objects of a file's text that can be read, each with its place.
 pub fn objects_at(file: &str, limits: &Limits) -> Vec<(Place, Document)> {
-    objects(file, limits).filter_map(|(place, object)| Some((place, object.ok()?))).collect()
+    let read = parse(file, limits, Positions::Left).objects.into_iter();
+    read.filter_map(|(place, object)| Some((place, object.ok()?))).collect()
 }
 
 /// The documents of a file that are not empty.
@@ -85,9 +116,9 @@ pub(crate) fn pieces(file: &str) -> Vec<(Place, &str)> {
     pieces.map(|(number, piece)| (Place::of(&piece, number, mark), piece.text)).collect()
 }
 
-fn flatten(place: &Place, document: Document) -> Vec<(Place, Result<Document, Unreadable>)> {
+fn flatten(place: &Place, document: Document) -> impl Iterator<Item = (Place, Result<Document, Unreadable>)> {
     let objects = document.flatten().into_iter();
-    objects.map(|(pointer, object)| (Place { pointer, ..place.clone() }, Ok(object))).collect()
+    objects.map(move |(pointer, object)| (Place { pointer, ..place.clone() }, Ok(object)))
 }
 
 fn unreadable(error: &DocumentError, text: &str, lines: usize) -> Unreadable {
@@ -132,7 +163,7 @@ mod tests {
     #[test]
     fn objects_know_where_they_stand() {
         let file = "\u{feff}# c\n---\nkind: Pod\n---\nkind: List\nitems:\n- kind: Service\n- kind: Pod\n---\na: [\n---\nb: {{ x }}: y\n---\n5\n";
-        let found: Vec<_> = objects(file, &Limits::default()).collect();
+        let found = parse(file, &Limits::default(), Positions::Left).objects;
         let seen: Vec<_> = found
             .iter()
             .map(|(place, content)| {

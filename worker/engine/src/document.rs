@@ -5,7 +5,7 @@ use domain::outcome::ErrorKind;
 use domain::pointer::Pointer;
 use serde_json::{Map, Value};
 
-use crate::yaml::{self, LoadError};
+use crate::yaml::{self, LoadError, Loaded, Spans};
 
 /// A Kubernetes object as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,10 +56,18 @@ impl DocumentError {
 impl Document {
     /// Reads the first document of `text`.
     pub fn parse(text: &str, limits: &Limits) -> Result<Self, DocumentError> {
-        let loaded = yaml::load(text, limits)?;
+        Ok(Self::of_loaded(yaml::load(text, limits)?)?.0)
+    }
+
+    /// As [`Self::parse`], with the position of each node.
+    pub fn parse_with_spans(text: &str, limits: &Limits) -> Result<(Self, Spans), DocumentError> {
+        Self::of_loaded(yaml::load_with_spans(text, limits)?)
+    }
+
+    fn of_loaded(loaded: Loaded) -> Result<(Self, Spans), DocumentError> {
         let mut document = Self::from_value(loaded.value)?;
         document.duplicate_keys = loaded.duplicate_keys;
-        Ok(document)
+        Ok((document, loaded.spans))
     }
 
     /// Takes a value that already is one object.

@@ -26,7 +26,7 @@ use super::propose_as_program::{self, Protocol};
 use super::propose_diff::{Proposed, heading};
 use super::settings::Settings;
 use crate::repair::{patched_file, print_diff, propose};
-use corpus::{FileScan, Inputs, Place, Scan, Source, read, rows};
+use corpus::{FileScan, Inputs, Place, Positions, Scan, Source, read, rows};
 
 /// Arguments of `worker propose`.
 #[derive(Debug, clap::Args)]
@@ -187,7 +187,13 @@ fn row(id: &str, policy: &PolicyName, decision: &Decision) -> Value {
 
 fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
-    let scan = Scan::survey(&inputs, config, selected(&args.policy, config), args.context.of(config))?;
+    let scan = Scan::survey(
+        &inputs,
+        config,
+        selected(&args.policy, config),
+        args.context.of(config),
+        Positions::Left,
+    )?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     let mut out = Rows::begin(args.output);
     let mut number = 0_u64;
@@ -221,7 +227,7 @@ fn from_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
 fn diffs_of_files(args: &Args, config: &RunConfig) -> anyhow::Result<Exit> {
     let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
     let selected = selected(&args.policy, config);
-    let scan = Scan::survey(&inputs, config, selected.clone(), args.context.of(config))?;
+    let scan = Scan::survey(&inputs, config, selected.clone(), args.context.of(config), Positions::Left)?;
     let (mut tally, mut counts) = (Tally::default(), Counts::default());
     scan.files::<_, anyhow::Error>(
         |file| {

@@ -12,14 +12,13 @@ pub(crate) mod sarif;
 
 use std::borrow::Cow;
 
-use domain::config::Limits;
 use domain::pointer::Pointer;
 use domain::policy::PolicyName;
 use domain::scanner::Scanner;
 use engine::document::Identity;
 use engine::k8s::View;
 use engine::policies::{self, Finding, Severity};
-use engine::yaml::{self, Spans};
+use engine::yaml::Spans;
 use serde::{Serialize, Serializer};
 
 use corpus::{FileScan, Place, Scanned};
@@ -105,11 +104,11 @@ pub(crate) fn check_name(found: &Located) -> String {
     }
 }
 
-/// The findings of a file in the order of its objects, each with its location. `outside`: what other scanners found in each
-/// object; empty: none was asked.
-pub(crate) fn locate(file: &FileScan, limits: &Limits, outside: &[Vec<OutsideFinding>]) -> Vec<Located> {
+/// The findings of a file in the order of its objects, each with its location; of one whose positions were not recorded, its
+/// document. `outside`: what other scanners found in each object; empty: none was asked.
+pub(crate) fn locate(file: &FileScan, outside: &[Vec<OutsideFinding>]) -> Vec<Located> {
     let mut lines = None;
-    let mut spans: Option<(usize, Spans)> = None;
+    let nowhere = Spans::new();
     let mut located = Vec::new();
     for (at, object) in file.objects.iter().enumerate() {
         let outside = outside.get(at).map(Vec::as_slice).unwrap_or_default();
@@ -117,12 +116,7 @@ pub(crate) fn locate(file: &FileScan, limits: &Limits, outside: &[Vec<OutsideFin
             continue;
         }
         let lines = lines.get_or_insert_with(|| Lines::new(&file.text));
-        let piece = object.place.piece;
-        if spans.as_ref().is_none_or(|(known, _)| *known != piece) {
-            let loaded = yaml::load_with_spans(object.place.text(&file.text), limits);
-            spans = Some((piece, loaded.map(|loaded| loaded.spans).unwrap_or_default()));
-        }
-        let Some((_, spans)) = &spans else { continue };
+        let spans = file.spans.get(&object.place.piece).unwrap_or(&nowhere);
         let place = |pointer: Pointer| {
             let pointer = below(&object.place.pointer, &pointer);
             (region(&pointer, &object.place, &file.text, lines, spans), pointer)
@@ -313,6 +307,9 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use domain::config::Limits;
+    use engine::yaml;
+
     use super::*;
 
     #[test]

@@ -26,7 +26,7 @@ use super::exclude::ExcludeArg;
 use super::settings::Settings;
 use crate::findings::locate;
 use baseline::{Baseline, FailOn, FailureArgs};
-use corpus::{FileScan, Inputs, Scan, Scanned, is_kustomization};
+use corpus::{FileScan, Inputs, Positions, Scan, Scanned, is_kustomization};
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
@@ -85,7 +85,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let tools = args.tools.open(&scanners)?;
     let context = args.context.of(&config);
     let inputs = Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude);
-    let scan = Scan::survey(&inputs, &config, wanted.clone(), context)?;
+    let is_located = !matches!(args.output, Form::Detections);
+    let positions = if is_located { Positions::Recorded } else { Positions::Left };
+    let scan = Scan::survey(&inputs, &config, wanted.clone(), context, positions)?;
     let mut outside = Outside::scan(&tools, &scan, context)?;
     if !args.policy.is_empty() {
         outside.keep(&wanted);
@@ -94,7 +96,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let has_builtin = asked.contains(Scanner::Builtin);
     let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
     let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
-    let is_located = !matches!(args.output, Form::Detections);
     anyhow::ensure!(
         is_located || args.failure.is_default(),
         "--output detections has every finding: leave out --baseline and --fail-on"
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 forget(&mut file);
             }
             let found = outside.of_file(&file);
-            let located = if is_located { locate(&file, &limits, &found) } else { Vec::new() };
+            let located = if is_located { locate(&file, &found) } else { Vec::new() };
             (file, found, located)
         },
         |(file, found, located)| {

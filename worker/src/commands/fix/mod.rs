@@ -45,7 +45,7 @@ use super::exclude::ExcludeArg;
 use super::settings::Settings;
 use crate::findings::locate;
 use crate::server_gate::{ServerArgs, ServerGate, definitions_in};
-use corpus::{Inputs, Scan};
+use corpus::{Inputs, Positions, Scan};
 
 /// Arguments of `worker fix`.
 #[derive(Debug, clap::Args)]
@@ -132,9 +132,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         // The server is the schema gate.
         config.verifier.disabled_gates.insert(Gate::Schema);
     }
-    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let report = Report::begin(args.output, &selected, target.writes())?;
     let tracked = report.is_some();
+    let positions = if tracked { Positions::Recorded } else { Positions::Left };
+    let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config), positions)?;
     let manner = Manner {
         selected: &selected,
         rewrite: args.rewrite,
@@ -147,7 +148,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     scan.files::<_, anyhow::Error>(
         |file| {
             let repaired = repair_file(&file, manner).map(|repaired| {
-                let found = || locate(&file, &config.limits, &[]);
+                let found = || locate(&file, &[]);
                 let review = tracked.then(|| Review::new(&file, found(), &repaired));
                 (repaired, review)
             });

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use anyhow::Context as _;
 use cli_support::failure::WithHint as _;
-use corpus::{Inputs, Scan};
+use corpus::{Inputs, Positions, Scan};
 use domain::config::RunConfig;
 use domain::record::Neighbours;
 use engine::document::{Document, Identity};
@@ -52,7 +52,7 @@ pub(in crate::commands) fn of_inputs(
     inputs: &Inputs,
     config: &RunConfig,
 ) -> anyhow::Result<Vec<Object>> {
-    let scan = Scan::survey(inputs, config, Vec::new(), config.context)?;
+    let scan = Scan::survey(inputs, config, Vec::new(), config.context, Positions::Left)?;
     let (mut tally, mut objects) = (Tally::default(), Vec::new());
     scan.files::<_, anyhow::Error>(
         |file| file,
