@@ -77,7 +77,8 @@ pub(crate) fn find(target: &str, around: &Path, engine: Option<&Arc<Engine>>) ->
         engine.is_none(),
         "{target} is not a folder: with --ledger, name the state folder of `serve`"
     );
-    let run_id: RunId = target.parse().with_context(|| format!("{target} is not a folder"))?;
+    // What cannot be a run's name was meant as a path.
+    let Ok(run_id) = target.parse::<RunId>() else { anyhow::bail!("there is no folder {target}") };
     places(around, Some(&run_id), None)
         .with_context(|| format!("{target} is neither a folder nor a run in {}", around.display()))
 }
