@@ -224,7 +224,9 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     let (mut seen, mut known) = (HashSet::new(), 0_u64);
     first_questions::<anyhow::Error>(&args.corpus, &settings.run, destination, &mut |first| {
         let key = first.key;
-        if !seen.insert(key) {
+        // Half of a hash tells a million questions apart as well, and is half of what grows with them.
+        let [half, ..] = key.as_bytes().as_chunks::<16>().0 else { return Ok(()) };
+        if !seen.insert(*half) {
             return Ok(());
         }
         if let Some(answers) = &answers
