@@ -42,8 +42,17 @@ impl Inputs {
 
     /// Texts under their paths.
     pub fn of_texts(texts: impl IntoIterator<Item = (String, String)>) -> Self {
-        let file = |(path, text)| Root::Text(SourceFile { path, content: Ok(text), below: None, id: None });
-        Self { roots: texts.into_iter().map(file).collect(), excluded: Vec::new() }
+        Self::of_files(texts.into_iter().map(|(path, text)| SourceFile {
+            path,
+            content: Ok(text),
+            below: None,
+            id: None,
+        }))
+    }
+
+    /// Files that were read already.
+    pub fn of_files(files: impl IntoIterator<Item = SourceFile>) -> Self {
+        Self { roots: files.into_iter().map(Root::Text).collect(), excluded: Vec::new() }
     }
 
     /// Without the files that match a pattern: by their names where the pattern has no `/`, else by their paths.

@@ -7,6 +7,7 @@
 mod baseline;
 mod form;
 mod outside;
+mod remarks;
 mod text;
 mod writer;
 
@@ -14,11 +15,8 @@ use cli_support::Exit;
 use cli_support::failure::WithHint;
 use cli_support::output;
 use domain::config::RunConfig;
-use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::scanner::Scanner;
-
-use engine::exceptions::Exception;
 
 use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
@@ -26,11 +24,14 @@ use super::exclude::ExcludeArg;
 use super::settings::Settings;
 use crate::findings::locate;
 use baseline::{Baseline, FailOn, FailureArgs};
-use corpus::{FileScan, Inputs, Scan, Scanned, is_kustomization};
+use corpus::{FileScan, Inputs, Scan};
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
 use outside::{Outside, ToolArgs};
+use remarks::is_object;
+pub(in crate::commands) use remarks::{About, remarks};
+pub(in crate::commands) use text::line as text_line;
 use writer::Writer;
 pub(crate) use writer::element;
 
@@ -156,57 +157,29 @@ pub(crate) struct Tally {
     unread_beyond: u64,
 }
 
-/// Whether a document is an object, or something is wrong with it as one. Others are values of a chart, settings of a program.
-fn is_object(object: &Scanned) -> bool {
-    !object.document.identity.kind.is_empty() || !object.findings.is_empty() || object.fragment.is_some()
-}
-
 /// Most unreadable documents that are kept for the end of the output.
 const MOST_UNREAD: usize = 10_000;
 
 impl Tally {
-    /// Counts a file and reports its unreadable documents.
+    /// Counts a file, and says on stderr what is to be said of it besides its findings.
     pub(crate) fn take(&mut self, file: &FileScan) {
         self.files += 1;
-        let (objects, others): (Vec<&Scanned>, Vec<&Scanned>) =
-            file.objects.iter().partition(|object| is_object(object));
-        self.objects += objects.len() as u64;
-        for other in others.into_iter().filter(|_| !is_kustomization(&file.path)) {
-            self.fragments += 1;
-            output::say(&format!("{}:{}: left alone: it has no kind", file.path, other.place.lines + 1));
-        }
+        self.objects += file.objects.iter().filter(|object| is_object(object)).count() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
-        for object in &file.objects {
-            self.unrendered += u64::from(object.is_unrendered);
-            if let Some(reason) = &object.fragment {
-                self.fragments += 1;
-                output::say(&format!("{}:{}: left alone: {reason}", file.path, object.place.lines + 1));
-            }
-            for (finding, exception) in &object.excepted {
-                self.excepted += 1;
-                let Exception { annotation, reason } = exception;
-                output::say(&format!(
-                    "{}:{}: not counted: {} (annotation {annotation}: {reason:?})",
-                    file.path,
-                    object.place.lines + 1,
-                    finding.check
-                ));
-            }
-        }
-        for (place, reason) in &file.skipped {
-            self.fragments += 1;
-            output::say(&format!("{}:{}: left alone: {reason}", file.path, place.lines + 1));
-        }
-        for trouble in &file.troubles {
-            self.unrendered += u64::from(trouble.problem.kind == ErrorKind::UnrenderedTemplate);
-            let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
-            // A parser may quote the text.
-            let message = sensitive::mask_text(&trouble.problem.message);
-            output::say(&format!("{}{line}: {message}", file.path));
-            if self.unread.len() < MOST_UNREAD {
-                self.unread.push((file.path.clone(), trouble.line, message));
-            } else {
-                self.unread_beyond += 1;
+        self.unrendered += file.objects.iter().filter(|object| object.is_unrendered).count() as u64;
+        for remark in remarks(file) {
+            output::say(&remark.text());
+            match remark.about {
+                About::LeftAlone => self.fragments += 1,
+                About::Excepted => self.excepted += 1,
+                About::Unreadable { unrendered } => {
+                    self.unrendered += u64::from(unrendered);
+                    if self.unread.len() < MOST_UNREAD {
+                        self.unread.push((remark.path, remark.line, remark.message));
+                    } else {
+                        self.unread_beyond += 1;
+                    }
+                }
             }
         }
     }

@@ -19,6 +19,12 @@ pub(in crate::commands) struct Allowed {
 }
 
 impl Allowed {
+    /// These, named otherwise than by arguments. `Err`: a name that is not the name of a caution.
+    pub(in crate::commands) fn new(r#unsafe: bool, allow: &[String]) -> Result<Self, String> {
+        let allow = allow.iter().map(|name| caution(name)).collect::<Result<_, _>>()?;
+        Ok(Self { r#unsafe, allow })
+    }
+
     /// The cautions of a repair for which it is not made; empty: it is.
     pub(super) fn held_back(&self, cautions: &[Caution]) -> Vec<Caution> {
         let refused = |caution: &&Caution| {

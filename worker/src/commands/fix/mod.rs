@@ -142,6 +142,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         allowed: &args.allowed,
         config: &config,
         gate: gate.as_ref(),
+        stop: None,
     };
     let mut done = Done { target, recorder, report, config: &config, counts: Counts::default() };
     scan.files::<_, anyhow::Error>(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::outcome::{Caution, Fault, Proposal};
+use domain::outcome::{Caution, Fault, Gates, Proposal};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use engine::detect;
@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::repaired::{Manner, Repair, Repaired};
 use super::tracking::Tracking;
+use crate::commands::stop::Stop;
 use crate::findings::outcome::Outcome;
 use crate::repair::{Attempt, attempt, object_in, patched_piece};
 use crate::server_gate::{Asked, ServerOpinion};
@@ -50,8 +51,9 @@ impl ObjectRepair<'_> {
         let mut left: BTreeMap<PolicyId, String> = BTreeMap::new();
         for policy in self.manner.selected {
             let Some(message) = self.violation(&document, *policy) else { continue };
-            let proposal = match attempt(&document, &self.neighbours, *policy, self.manner.config) {
-                Attempt::Accepted(proposal) => proposal,
+            self.manner.stop.map_or(Ok(()), Stop::check)?;
+            let (proposal, gates) = match attempt(&document, &self.neighbours, *policy, self.manner.config) {
+                Attempt::Accepted(proposal, gates) => (proposal, gates),
                 Attempt::Rejected(fault, errors) => {
                     left.insert(*policy, rejection(fault, &errors));
                     continue;
@@ -77,7 +79,7 @@ impl ObjectRepair<'_> {
                     if let Some(tracking) = tracking {
                         tracking.step(piece, &written.text, repaired.repairs.len());
                     }
-                    self.take(*policy, &document, proposal, &written, repaired);
+                    self.take(*policy, &document, (proposal, *gates), &written, repaired);
                     *piece = written.text;
                     document = written.document;
                 }
@@ -148,7 +150,7 @@ impl ObjectRepair<'_> {
         &mut self,
         policy: PolicyId,
         document: &Document,
-        proposal: Proposal,
+        (proposal, gates): (Proposal, Gates),
         written: &Written,
         repaired: &mut Repaired,
     ) {
@@ -160,7 +162,9 @@ impl ObjectRepair<'_> {
             is_reserialised: written.style == Style::Reserialised,
             // A patch that was applied has an inverse, unless that is larger than a patch may be.
             inverse: inverse(&document.value, &proposal.patch).ok(),
-            has_companion: !proposal.companions.is_empty(),
+            patch: proposal.patch,
+            gates,
+            companions: proposal.companions.clone(),
         });
         for companion in proposal.companions {
             self.add_neighbour(&companion);
