@@ -13,6 +13,7 @@ pub mod policies;
 pub mod propose;
 mod propose_as_program;
 mod propose_diff;
+mod repository;
 pub mod serve;
 mod settings;
 mod stop;

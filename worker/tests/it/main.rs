@@ -15,6 +15,7 @@ mod policies;
 mod profiles;
 mod recorded_findings;
 mod repair;
+mod repository;
 mod revert;
 mod reviews;
 mod rewrite;

@@ -78,6 +78,11 @@ fn pod(number: usize) -> String {
     )
 }
 
+/// Pods in one text.
+fn pods(count: usize) -> String {
+    (0..count).map(pod).collect::<Vec<_>>().join("---\n")
+}
+
 /// The texts of all files below a folder.
 fn texts(folder: &Path) -> Vec<(String, String)> {
     let mut texts: Vec<_> = std::fs::read_dir(folder)
@@ -276,7 +281,7 @@ async fn a_call_past_its_time_is_an_error_and_the_server_goes_on() {
         &["--timeout", "150ms", "--max-documents", "100000", "--concurrency", "1"],
     )
     .await;
-    let many: String = (0..3000).map(|number| format!("---\n{}", pod(number))).collect();
+    let many = pods(3000);
     let refusal = session.refusal("propose", json!({"text": many, "unsafe": true})).await;
     assert!(refusal.contains("the call took longer than 150ms"), "{refusal}");
     let mut tries = 0;
@@ -291,7 +296,7 @@ async fn a_call_past_its_time_is_an_error_and_the_server_goes_on() {
 async fn calls_beyond_the_most_are_refused_and_the_others_answered() {
     let folder = tempfile::tempdir().unwrap();
     let session = Session::begin(folder.path(), &["--concurrency", "1"]).await;
-    let many: String = (0..30).map(|number| format!("---\n{}", pod(number))).collect();
+    let many = pods(30);
     let calls = (0..40).map(|_| session.call("propose", json!({"text": many, "unsafe": true})));
     let mut answered = 0;
     for result in futures::future::join_all(calls).await {

@@ -5,6 +5,7 @@
 //! be started, or fails, is a failure of the command: 2.
 
 mod baseline;
+mod fail_on;
 mod form;
 mod outside;
 mod remarks;
@@ -14,23 +15,25 @@ mod writer;
 use cli_support::Exit;
 use cli_support::failure::WithHint;
 use cli_support::output;
-use domain::config::RunConfig;
 use domain::policy::PolicyId;
 use domain::scanner::Scanner;
 
 use super::catalogue::CatalogueArgs;
+pub(crate) use super::catalogue::{policy, selected};
 use super::context::ContextArg;
 use super::exclude::ExcludeArg;
+use super::repository::RepositoryArgs;
 use super::settings::Settings;
 use crate::findings::locate;
-use baseline::{Baseline, FailOn, FailureArgs};
+use baseline::FailureArgs;
 use corpus::{FileScan, Inputs, Scan};
+pub(in crate::commands) use fail_on::FailOn;
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
 use outside::{Outside, ToolArgs};
 use remarks::is_object;
-pub(in crate::commands) use remarks::{About, remarks};
+pub(in crate::commands) use remarks::{About, Remark, remarks};
 pub(in crate::commands) use text::line as text_line;
 use writer::Writer;
 pub(crate) use writer::element;
@@ -56,39 +59,28 @@ pub struct Args {
     #[command(flatten)]
     exclude: ExcludeArg,
     #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// Parses a policy id.
-pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
-    PolicyId::find(text).ok_or_else(|| {
-        let known: Vec<&str> = PolicyId::ALL.iter().map(|id| id.as_str()).collect();
-        format!("unknown policy; known are {}", known.join(", "))
-    })
-}
-
-/// The policies named by the user, or the configured ones.
-pub(crate) fn selected(named: &[PolicyId], config: &RunConfig) -> Vec<PolicyId> {
-    if named.is_empty() {
-        return config.detector.policies().to_vec();
-    }
-    PolicyId::ALL.iter().copied().filter(|id| named.contains(id)).collect()
-}
-
 /// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (config, scanners) = args.settings.with_scanners()?;
-    let config = args.wanted.applied(config);
+    let repository = args.repository.load(&args.paths)?;
+    let config = repository.applied(config, args.wanted, &args.settings)?;
     let limits = config.limits;
-    let wanted = selected(&args.policy, &config);
+    let named = repository.policies(&args.policy);
+    let wanted = selected(&named, &config);
     let tools = args.tools.open(&scanners)?;
     let context = args.context.of(&config);
     let inputs = Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude);
+    let inputs = repository.excluding(inputs);
     let scan = Scan::survey(&inputs, &config, wanted.clone(), context)?;
     let mut outside = Outside::scan(&tools, &scan, context)?;
-    if !args.policy.is_empty() {
+    if !named.is_empty() {
         outside.keep(&wanted);
     }
     let asked = args.tools.scanners();
@@ -100,18 +92,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         is_located || args.failure.is_default(),
         "--output detections has every finding: leave out --baseline and --fail-on"
     );
-    let mut baseline = args.failure.baseline.as_deref().map(Baseline::read).transpose()?;
+    let mut baseline = if is_located { args.failure.open(&repository)? } else { None };
     scan.files::<_, anyhow::Error>(
         |mut file| {
             if !has_builtin {
                 forget(&mut file);
             }
-            let found = outside.of_file(&file);
+            let mut found = outside.of_file(&file);
+            repository.suppressions.apply(&mut file);
+            let suppressed = repository.suppressions.apply_outside(&file, &mut found);
             let located = if is_located { locate(&file, &limits, &found) } else { Vec::new() };
-            (file, found, located)
+            (file, found, located, suppressed)
         },
-        |(file, found, located)| {
+        |(file, found, located, suppressed)| {
             tally.take(&file);
+            suppressed.into_iter().for_each(|remark| tally.note(remark));
             tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
             let located = match &mut baseline {
                 Some(baseline) => baseline.new_ones(located),
@@ -125,7 +120,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     outside.say();
     writer.end(&tally.unread, &outside, &not_judged)?;
     tally.known = baseline.map_or(0, |baseline| baseline.left_out());
-    tally.close(args.failure.fail_on)
+    tally.close(args.failure.fail_on(&repository))
 }
 
 /// Takes away what the built-in detector found.
@@ -148,6 +143,8 @@ pub(crate) struct Tally {
     known: u64,
     /// Findings that annotations except.
     excepted: u64,
+    /// Findings that the settings of the repository suppress.
+    suppressed: u64,
     /// Documents in which nothing is looked for.
     fragments: u64,
     /// Documents with placeholders of a template that was never rendered, whether or not they can be read.
@@ -167,20 +164,33 @@ impl Tally {
         self.objects += file.objects.iter().filter(|object| is_object(object)).count() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
         self.unrendered += file.objects.iter().filter(|object| object.is_unrendered).count() as u64;
-        for remark in remarks(file) {
-            output::say(&remark.text());
-            match remark.about {
-                About::LeftAlone => self.fragments += 1,
-                About::Excepted => self.excepted += 1,
-                About::Unreadable { unrendered } => {
-                    self.unrendered += u64::from(unrendered);
-                    if self.unread.len() < MOST_UNREAD {
-                        self.unread.push((remark.path, remark.line, remark.message));
-                    } else {
-                        self.unread_beyond += 1;
-                    }
+        remarks(file).into_iter().for_each(|remark| self.note(remark));
+    }
+
+    /// Counts a remark, and says it.
+    fn note(&mut self, remark: Remark) {
+        output::say(&remark.text());
+        match remark.about {
+            About::LeftAlone => self.fragments += 1,
+            About::Excepted => self.excepted += 1,
+            About::Suppressed => self.suppressed += 1,
+            About::Unreadable { unrendered } => {
+                self.unrendered += u64::from(unrendered);
+                if self.unread.len() < MOST_UNREAD {
+                    self.unread.push((remark.path, remark.line, remark.message));
+                } else {
+                    self.unread_beyond += 1;
                 }
             }
+        }
+    }
+
+    /// The findings that the settings of the repository suppress, for a summary; empty: none.
+    pub(crate) fn suppressed(&self) -> String {
+        if self.suppressed > 0 {
+            format!(", {} suppressed by the repository", self.suppressed)
+        } else {
+            String::new()
         }
     }
 
@@ -210,12 +220,13 @@ impl Tally {
         let some = |number: u64, what: &str| {
             if number > 0 { format!(", {} {what}", counted(number, "document")) } else { String::new() }
         };
+        let suppressed = self.suppressed();
         let fragments = some(self.fragments, "left alone");
         let unrendered = some(self.unrendered, "with unrendered placeholders");
         let findings = self.findings.saturating_sub(self.known);
         let known = if self.known > 0 { format!(", {} of the baseline", self.known) } else { String::new() };
         let line = format!(
-            "{} in {} of {}{known}{excepted}{fragments}{unrendered}{unreadable}",
+            "{} in {} of {}{known}{excepted}{suppressed}{fragments}{unrendered}{unreadable}",
             counted(findings, "finding"),
             counted(self.objects, "object"),
             counted(self.files, "file")

@@ -1,6 +1,6 @@
 //! What is said of a file besides its findings: what is left alone, what is excepted, what cannot be read.
 
-use corpus::{FileScan, Scanned, is_kustomization};
+use corpus::{FileScan, Scanned, Suppressed, is_kustomization};
 use domain::outcome::ErrorKind;
 use engine::exceptions::Exception;
 
@@ -22,6 +22,8 @@ pub(in crate::commands) enum About {
     LeftAlone,
     /// A finding that an annotation excepts.
     Excepted,
+    /// A finding that the settings of the repository suppress.
+    Suppressed,
     /// A document or a file that cannot be read, and whether that is because it is a template that was never rendered.
     Unreadable {
         /// Whether it is such a template.
@@ -35,6 +37,7 @@ impl About {
         match self {
             Self::LeftAlone => "left_alone",
             Self::Excepted => "excepted",
+            Self::Suppressed => "suppressed",
             Self::Unreadable { .. } => "unreadable",
         }
     }
@@ -47,6 +50,7 @@ impl Remark {
         let about = match self.about {
             About::LeftAlone => "left alone: ",
             About::Excepted => "not counted: ",
+            About::Suppressed => "suppressed: ",
             About::Unreadable { .. } => "",
         };
         format!("{}{line}: {about}{}", self.path, self.message)
@@ -72,6 +76,9 @@ pub(in crate::commands) fn remarks(file: &FileScan) -> Vec<Remark> {
             let Exception { annotation, reason } = exception;
             let message = format!("{} (annotation {annotation}: {reason:?})", finding.check);
             remark(About::Excepted, at(object), message)
+        }));
+        all.extend(object.suppressed.iter().map(|(finding, Suppressed { place, reason })| {
+            remark(About::Suppressed, at(object), format!("{} ({place}: {reason:?})", finding.check))
         }));
     }
     let skipped = file.skipped.iter();

@@ -25,6 +25,11 @@ impl Allowed {
         Ok(Self { r#unsafe, allow })
     }
 
+    /// These, or the others where none of these is named.
+    pub(in crate::commands) fn or(&self, r#unsafe: bool, allow: Vec<Caution>) -> Self {
+        if self.r#unsafe || !self.allow.is_empty() { self.clone() } else { Self { r#unsafe, allow } }
+    }
+
     /// The cautions of a repair for which it is not made; empty: it is.
     pub(super) fn held_back(&self, cautions: &[Caution]) -> Vec<Caution> {
         let refused = |caution: &&Caution| {
@@ -71,7 +76,8 @@ impl HeldBack {
     }
 }
 
-fn caution(text: &str) -> Result<Caution, String> {
+/// The caution of a name.
+pub(in crate::commands) fn caution(text: &str) -> Result<Caution, String> {
     Caution::parse(text).ok_or_else(|| {
         let all: Vec<&str> = Caution::ALL
             .iter()

@@ -42,6 +42,7 @@ use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{policy, selected};
 use super::exclude::ExcludeArg;
+use super::repository::RepositoryArgs;
 use super::settings::Settings;
 use crate::findings::locate;
 use crate::server_gate::{ServerArgs, ServerGate, definitions_in};
@@ -85,6 +86,8 @@ pub struct Args {
     #[command(flatten)]
     exclude: ExcludeArg,
     #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
     context: ContextArg,
     /// Who is the schema gate. A server without --kubeconfig or --control-plane: the one that KUBECONFIG, ~/.kube/config or
     /// the pod names
@@ -108,7 +111,7 @@ enum VerifyWith {
 
 /// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut config = args.wanted.applied(args.settings.load()?);
+    let config = args.settings.load()?;
     if let Some(file) = &args.revert {
         let folder = match &args.paths[..] {
             [] => ".",
@@ -118,8 +121,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         let manner = revert::Manner { write: args.write, rewrite: args.rewrite, limits: &config.limits };
         return revert::run(file, folder, &manner);
     }
-    let selected = selected(&args.policy, &config);
+    let repository = args.repository.load(&args.paths)?;
+    let mut config = repository.applied(config, args.wanted, &args.settings)?;
+    let selected = selected(&repository.policies(&args.policy), &config);
     let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
+    let inputs = repository.excluding(inputs);
     if args.write
         && let Some(path) = inputs.read_only()
     {
@@ -135,18 +141,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config))?;
     let report = Report::begin(args.output, &selected, target.writes())?;
     let tracked = report.is_some();
+    let allowed = repository.allowed(&args.allowed);
     let manner = Manner {
         selected: &selected,
         rewrite: args.rewrite,
         tracked,
-        allowed: &args.allowed,
+        allowed: &allowed,
+        suppressions: &repository.suppressions,
         config: &config,
         gate: gate.as_ref(),
         stop: None,
     };
     let mut done = Done { target, recorder, report, config: &config, counts: Counts::default() };
     scan.files::<_, anyhow::Error>(
-        |file| {
+        |mut file| {
+            repository.suppressions.apply(&mut file);
             let repaired = repair_file(&file, manner).map(|repaired| {
                 let found = || locate(&file, &config.limits, &[]);
                 let review = tracked.then(|| Review::new(&file, found(), &repaired));

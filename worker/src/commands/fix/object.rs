@@ -49,7 +49,11 @@ impl ObjectRepair<'_> {
         repaired: &mut Repaired,
     ) -> anyhow::Result<()> {
         let mut left: BTreeMap<PolicyId, String> = BTreeMap::new();
+        let suppressions = self.manner.suppressions.of_file(&self.file.path);
         for policy in self.manner.selected {
+            if suppressions.why(&document.identity, *policy).is_some() {
+                continue;
+            }
             let Some(message) = self.violation(&document, *policy) else { continue };
             self.manner.stop.map_or(Ok(()), Stop::check)?;
             let (proposal, gates) = match attempt(&document, &self.neighbours, *policy, self.manner.config) {

@@ -9,6 +9,7 @@ use domain::policy::PolicyId;
 use serde_json::Value;
 
 use super::allowed::Allowed;
+use crate::commands::repository::Suppressions;
 use crate::commands::stop::Stop;
 use crate::findings::change::Change;
 use crate::findings::outcome::Outcome;
@@ -75,6 +76,8 @@ pub(in crate::commands) struct Manner<'a> {
     /// Whether the changes of the text are asked for.
     pub(in crate::commands) tracked: bool,
     pub(in crate::commands) allowed: &'a Allowed,
+    /// Findings that do not count, and are not repaired.
+    pub(in crate::commands) suppressions: &'a Suppressions,
     pub(in crate::commands) config: &'a RunConfig,
     /// The server that is the schema gate.
     pub(in crate::commands) gate: Option<&'a ServerGate>,

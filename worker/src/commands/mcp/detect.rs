@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::call::{Call, Object};
 use super::input::Manifests;
-use super::tools::Work;
+use super::work::Work;
 use crate::commands::detect::{counted, remarks, text_line};
 use crate::findings::locate;
 
@@ -49,7 +49,7 @@ pub(super) struct Detected {
 /// What is said of a file besides its findings.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RemarkRow {
-    /// `left_alone`, `excepted` (by an annotation, or by the settings of the repository) or `unreadable`
+    /// `left_alone`, `excepted` (a finding, by an annotation) or `unreadable`
     about: &'static str,
     path: String,
     /// From 1; null: the whole file

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::call::{Call, Object};
-use super::tools::Work;
+use super::work::Work;
 use crate::commands::detect::policy;
 use crate::commands::policies::explained;
 

@@ -14,6 +14,7 @@ mod propose;
 mod server;
 mod tools;
 mod verify;
+mod work;
 
 use std::path::PathBuf;
 

@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use super::call::{Call, Object};
 use super::input::Manifests;
-use super::tools::Work;
+use super::work::Work;
 use crate::commands::detect::counted;
 use crate::commands::fix::allowed::Allowed;
 use crate::commands::fix::file::repair_file;
 use crate::commands::fix::repaired::{Manner, Repair, Repaired};
+use crate::commands::repository::Suppressions;
 use crate::findings::outcome::Outcome;
 use crate::repair::verdicts;
 
@@ -130,6 +131,7 @@ impl Work for Propose {
             rewrite: false,
             tracked: false,
             allowed: &allowed,
+            suppressions: &Suppressions::NONE,
             config,
             gate: None,
             stop: Some(&call.stop),

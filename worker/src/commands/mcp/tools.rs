@@ -5,9 +5,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rmcp::handler::server::tool::{schema_for_input, schema_for_output};
 use rmcp::model::{Tool, ToolAnnotations};
-use rmcp::schemars::JsonSchema;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::call::{Call, Object};
@@ -15,21 +12,7 @@ use super::detect::Detect;
 use super::explain::Explain;
 use super::propose::Propose;
 use super::verify::Verify;
-
-/// A tool.
-pub(super) trait Work {
-    /// Its name.
-    const NAME: &str;
-    /// What it does, for the one who chooses.
-    const DESCRIPTION: &str;
-    /// What it is given.
-    type Arguments: DeserializeOwned + JsonSchema + 'static;
-    /// What it gives back, as JSON.
-    type Output: Serialize + JsonSchema + 'static;
-
-    /// Does its work. Gives back the output, and a short text about it.
-    fn work(arguments: Self::Arguments, call: &Call) -> anyhow::Result<(Self::Output, String)>;
-}
+use super::work::Work;
 
 /// The answer of a tool.
 #[derive(Debug)]

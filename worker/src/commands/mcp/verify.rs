@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::call::{Call, Object, masked, named};
 use super::input::Manifests;
-use super::tools::Work;
+use super::work::Work;
 use crate::commands::verify::objects::{choose, of_inputs};
 use crate::commands::verify::repair::Repair;
 
