@@ -9,6 +9,7 @@ mod files;
 mod help;
 mod intake;
 mod integrations;
+mod interactive;
 mod mcp;
 mod mock_llm;
 mod policies;

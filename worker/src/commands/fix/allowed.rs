@@ -19,6 +19,11 @@ pub(in crate::commands) struct Allowed {
 }
 
 impl Allowed {
+    /// Every repair.
+    pub(super) fn all() -> Self {
+        Self { r#unsafe: true, allow: Vec::new() }
+    }
+
     /// These, named otherwise than by arguments. `Err`: a name that is not the name of a caution.
     pub(in crate::commands) fn new(r#unsafe: bool, allow: &[String]) -> Result<Self, String> {
         let allow = allow.iter().map(|name| caution(name)).collect::<Result<_, _>>()?;

@@ -9,6 +9,7 @@ use domain::policy::PolicyId;
 use serde_json::Value;
 
 use super::allowed::Allowed;
+use super::interactive::Asker;
 use crate::commands::repository::Suppressions;
 use crate::commands::stop::Stop;
 use crate::findings::change::Change;
@@ -81,6 +82,8 @@ pub(in crate::commands) struct Manner<'a> {
     pub(in crate::commands) config: &'a RunConfig,
     /// The server that is the schema gate.
     pub(in crate::commands) gate: Option<&'a ServerGate>,
+    /// Who is asked about each repair; `None`: all are made.
+    pub(in crate::commands) asker: Option<&'a Asker>,
     /// When the work ends early; `None`: never.
     pub(in crate::commands) stop: Option<&'a Stop>,
 }

@@ -134,6 +134,7 @@ impl Work for Propose {
             suppressions: &Suppressions::NONE,
             config,
             gate: None,
+            asker: None,
             stop: Some(&call.stop),
         };
         let scan = Scan::survey(&input.files, config, selected.clone(), config.context)?;
