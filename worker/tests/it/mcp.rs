@@ -248,6 +248,7 @@ async fn what_is_beyond_the_bounds_is_refused() {
     }
     for (arguments, expected) in [
         (json!({"text": "a: b\n".repeat(500)}), "more than 2000 bytes"),
+        (json!({"text": "a: b\n".repeat(5_000_000)}), "the arguments have more than"),
         (json!({"text": "a: b\n---\n".repeat(4)}), "more than 3 documents"),
         (json!({"path": "none.yaml"}), "does not exist"),
         (json!({}), "named by `text` or by `path`"),

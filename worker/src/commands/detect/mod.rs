@@ -106,7 +106,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         },
         |(file, found, located, suppressed)| {
             tally.take(&file);
-            suppressed.into_iter().for_each(|remark| tally.note(remark));
+            for remark in suppressed {
+                tally.note(remark);
+            }
             tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
             let located = match &mut baseline {
                 Some(baseline) => baseline.new_ones(located),
@@ -164,7 +166,9 @@ impl Tally {
         self.objects += file.objects.iter().filter(|object| is_object(object)).count() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
         self.unrendered += file.objects.iter().filter(|object| object.is_unrendered).count() as u64;
-        remarks(file).into_iter().for_each(|remark| self.note(remark));
+        for remark in remarks(file) {
+            self.note(remark);
+        }
     }
 
     /// Counts a remark, and says it.

@@ -23,11 +23,14 @@ pub(super) struct Bounds {
 /// Calls that may wait for each one that works.
 const WAITING: usize = 8;
 
-/// What a message has besides texts of manifests.
+/// What the arguments of a call have besides texts of manifests.
 const FRAME_BYTES: usize = 1 << 20;
 
 /// Bytes that a byte of text takes in JSON at most.
 const ESCAPED: usize = 6;
+
+/// Bytes of a message that is read whatever the bounds are: a longer one is dropped without an answer.
+const LEAST_LINE_BYTES: usize = 64 << 20;
 
 impl Bounds {
     /// Calls that work at the same time.
@@ -40,8 +43,13 @@ impl Bounds {
         self.working() * (1 + WAITING)
     }
 
-    /// Bytes of a message: two texts of the largest size, so that a larger text is refused with the reason.
+    /// Bytes of the arguments of a call: two texts of the largest size, and what stands around them.
+    pub(super) fn argument_bytes(&self) -> usize {
+        self.max_bytes.get().saturating_mul(2).saturating_add(FRAME_BYTES)
+    }
+
+    /// Bytes of a message: more than a call may have, so that what is too large is refused with the reason.
     pub(super) fn line_bytes(&self) -> usize {
-        self.max_bytes.get().saturating_mul(2 * ESCAPED).saturating_add(FRAME_BYTES)
+        self.argument_bytes().saturating_mul(ESCAPED).max(LEAST_LINE_BYTES)
     }
 }

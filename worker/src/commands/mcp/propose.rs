@@ -131,7 +131,7 @@ impl Work for Propose {
             rewrite: false,
             tracked: false,
             allowed: &allowed,
-            suppressions: &Suppressions::NONE,
+            suppressions: &Suppressions::default(),
             config,
             gate: None,
             asker: None,

@@ -10,6 +10,7 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,15 @@ impl Server {
     }
 
     async fn answer(&self, tool: Entry, arguments: Object, cancelled: CancellationToken) -> CallToolResult {
+        // Before it waits for others: what waits is kept.
+        let most = self.shared.bounds.argument_bytes();
+        if arguments.values().map(text_bytes).sum::<usize>() > most {
+            return failed(format!(
+                "{}: the arguments have more than {most} bytes\nhint: name fewer manifests in a call, or start the server with \
+                 a larger --max-bytes",
+                tool.name
+            ));
+        }
         let Ok(admitted) = Arc::clone(&self.admitted).try_acquire_owned() else {
             let most = self.shared.bounds.admitted();
             return failed(format!(
@@ -97,6 +107,16 @@ impl Server {
 
 /// Longest time of a call whose own is beyond the clock.
 const FOREVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Bytes of the texts in a value, keys included.
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum::<usize>() + items.len(),
+        Value::Object(entries) => entries.iter().map(|(key, value)| key.len() + text_bytes(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+    }
+}
 
 /// An error that the caller reads.
 fn failed(text: String) -> CallToolResult {

@@ -30,9 +30,6 @@ struct Suppression {
 }
 
 impl Suppressions {
-    /// None.
-    pub(in crate::commands) const NONE: Self = Self { rules: Vec::new(), folder: PathBuf::new() };
-
     pub(super) fn new(rules: Vec<Spanned<Rule>>, folder: PathBuf, file: &str) -> Self {
         let rules = rules.into_iter().map(|Spanned { value, referenced, .. }| Suppression {
             policy: value.policy.0,
