@@ -62,6 +62,11 @@ fn the_nearest_file_up_to_the_repository_is_found_and_flags_win() {
     // Only errors fail.
     let warnings = ["detect", "app", "-p", "no_latest_tag"];
     assert_eq!(in_folder(&folder, &warnings).0, 0);
+    assert_eq!(
+        in_folder(&folder, &[&warnings[..], &["-o", "detections"]].concat()).0,
+        1,
+        "records have no severity"
+    );
     assert_eq!(in_folder(&folder, &[&warnings[..], &["--fail-on", "warning"]].concat()).0, 1);
     // A file in a nearer folder, and one that is named.
     write(&folder, "app/.k8s-auto-fix.yaml", "policies: [no_host_pid]\n");

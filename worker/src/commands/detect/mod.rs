@@ -22,10 +22,10 @@ use super::catalogue::CatalogueArgs;
 pub(crate) use super::catalogue::{policy, selected};
 use super::context::ContextArg;
 use super::exclude::ExcludeArg;
-use super::repository::RepositoryArgs;
+use super::repository::{Repository, RepositoryArgs};
 use super::settings::Settings;
 use crate::findings::locate;
-use baseline::FailureArgs;
+use baseline::{Baseline, FailureArgs};
 use corpus::{FileScan, Inputs, Scan};
 pub(in crate::commands) use fail_on::FailOn;
 use form::Form;
@@ -76,8 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = selected(&named, &config);
     let tools = args.tools.open(&scanners)?;
     let context = args.context.of(&config);
-    let inputs = Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude);
-    let inputs = repository.excluding(inputs);
+    let inputs = repository.excluding(Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude));
     let scan = Scan::survey(&inputs, &config, wanted.clone(), context)?;
     let mut outside = Outside::scan(&tools, &scan, context)?;
     if !named.is_empty() {
@@ -88,11 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
     let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
     let is_located = !matches!(args.output, Form::Detections);
-    anyhow::ensure!(
-        is_located || args.failure.is_default(),
-        "--output detections has every finding: leave out --baseline and --fail-on"
-    );
-    let mut baseline = if is_located { args.failure.open(&repository)? } else { None };
+    let mut baseline = args.baseline(&repository)?;
     scan.files::<_, anyhow::Error>(
         |mut file| {
             if !has_builtin {
@@ -122,7 +117,22 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     outside.say();
     writer.end(&tally.unread, &outside, &not_judged)?;
     tally.known = baseline.map_or(0, |baseline| baseline.left_out());
-    tally.close(args.failure.fail_on(&repository))
+    // Records have no severity.
+    tally.close(if is_located { args.failure.fail_on(&repository) } else { FailOn::default() })
+}
+
+impl Args {
+    /// The findings that are known.
+    fn baseline(&self, repository: &Repository) -> anyhow::Result<Option<Baseline>> {
+        if self.output == Form::Detections {
+            anyhow::ensure!(
+                self.failure.is_default(),
+                "--output detections has every finding: leave out --baseline and --fail-on"
+            );
+            return Ok(None);
+        }
+        self.failure.open(repository)
+    }
 }
 
 /// Takes away what the built-in detector found.

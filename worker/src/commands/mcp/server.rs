@@ -11,7 +11,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, Object, Shared};
@@ -41,22 +41,26 @@ impl Server {
         Self { shared: Arc::new(shared), admitted, working }
     }
 
-    async fn answer(&self, tool: Entry, arguments: Object, cancelled: CancellationToken) -> CallToolResult {
-        // Before it waits for others: what waits is kept.
-        let most = self.shared.bounds.argument_bytes();
+    /// Admits a call. `Err`: why it may neither work nor wait.
+    fn admit(&self, arguments: &Object) -> Result<OwnedSemaphorePermit, String> {
+        let bounds = &self.shared.bounds;
+        // Measured before it waits for others: what waits is kept.
+        let most = bounds.argument_bytes();
         if arguments.values().map(text_bytes).sum::<usize>() > most {
-            return failed(format!(
-                "{}: the arguments have more than {most} bytes\nhint: name fewer manifests in a call, or start the server with \
-                 a larger --max-bytes",
-                tool.name
+            return Err(format!(
+                "the arguments have more than {most} bytes\nhint: name fewer manifests in a call, or start the server with a \
+                 larger --max-bytes"
             ));
         }
-        let Ok(admitted) = Arc::clone(&self.admitted).try_acquire_owned() else {
-            let most = self.shared.bounds.admitted();
-            return failed(format!(
-                "{}: {most} calls are under way; ask again when one has ended",
-                tool.name
-            ));
+        Arc::clone(&self.admitted)
+            .try_acquire_owned()
+            .map_err(|_| format!("{} calls are under way; ask again when one has ended", bounds.admitted()))
+    }
+
+    async fn answer(&self, tool: Entry, arguments: Object, cancelled: CancellationToken) -> CallToolResult {
+        let admitted = match self.admit(&arguments) {
+            Ok(admitted) => admitted,
+            Err(why) => return failed(format!("{}: {why}", tool.name)),
         };
         let timeout = self.shared.bounds.timeout;
         // A deadline beyond what the clock can say is none.
