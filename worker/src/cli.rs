@@ -58,6 +58,12 @@ enum Command {
     ///
     /// Ctrl-C ends it and prints its statistics. Needs no key and no network; `configs/mock.yaml` points a run at it.
     MockLlm(commands::mock_llm::Args),
+    /// Serve detect, propose, verify and explain to assistants and editors (MCP)
+    ///
+    /// Speaks the Model Context Protocol on standard input and output until the input ends; logs go to stderr. The tools read only: a client
+    /// names manifests as text or by paths below --root, is given patches that passed every gate, and applies them itself.
+    /// Values of secrets in files are masked. No file is written, no program is started, no network is reached.
+    Mcp(commands::mcp::Args),
     /// List the policies
     Policies(commands::policies::ListArgs),
     /// Say what a policy checks, why, and how it is repaired
@@ -89,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Fix(args) => commands::fix::run(&args),
         Command::Serve(args) => commands::serve::run(args),
         Command::MockLlm(args) => commands::mock_llm::run(&args),
+        Command::Mcp(args) => commands::mcp::run(&args),
         Command::Policies(args) => commands::policies::list(&args),
         Command::Explain(args) => commands::policies::explain(&args),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),

@@ -54,8 +54,8 @@ pub(crate) fn verify_proposal(
 /// Result of the repair of one object for one policy.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// Every gate accepted the proposal.
-    Accepted(Proposal),
+    /// Every gate accepted the proposal: their verdicts.
+    Accepted(Proposal, Box<Gates>),
     /// A gate rejected it: whose fault that is, and the errors.
     Rejected(Fault, Vec<String>),
     /// There is no proposal: the reason.
@@ -80,7 +80,7 @@ pub(crate) fn attempt(
                 Err(error) => return Attempt::NeedsReview(error.to_string()),
             };
             if verification.accepted() {
-                Attempt::Accepted(proposal)
+                Attempt::Accepted(proposal, Box::new(verification.gates))
             } else {
                 Attempt::Rejected(verification.fault, verification.errors())
             }

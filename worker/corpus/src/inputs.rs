@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::config::Limits;
 use glob::Pattern;
@@ -19,6 +19,8 @@ const BATCH_BYTES: usize = 8 << 20;
 pub struct Inputs {
     roots: Vec<Root>,
     excluded: Vec<Pattern>,
+    /// Patterns for paths below a folder.
+    excluded_below: Option<(PathBuf, Vec<Pattern>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,13 +39,23 @@ impl Inputs {
     pub fn open(paths: &[String], limits: &Limits) -> Result<Self, CorpusError> {
         let roots: Result<Vec<Root>, CorpusError> =
             paths.iter().map(|path| Root::open(path, limits)).collect();
-        Ok(Self { roots: roots?, excluded: Vec::new() })
+        Ok(Self { roots: roots?, excluded: Vec::new(), excluded_below: None })
     }
 
     /// Texts under their paths.
     pub fn of_texts(texts: impl IntoIterator<Item = (String, String)>) -> Self {
-        let file = |(path, text)| Root::Text(SourceFile { path, content: Ok(text), below: None, id: None });
-        Self { roots: texts.into_iter().map(file).collect(), excluded: Vec::new() }
+        Self::of_files(texts.into_iter().map(|(path, text)| SourceFile {
+            path,
+            content: Ok(text),
+            below: None,
+            id: None,
+        }))
+    }
+
+    /// Files that were read already.
+    pub fn of_files(files: impl IntoIterator<Item = SourceFile>) -> Self {
+        let roots = files.into_iter().map(Root::Text).collect();
+        Self { roots, excluded: Vec::new(), excluded_below: None }
     }
 
     /// Without the files that match a pattern: by their names where the pattern has no `/`, else by their paths.
@@ -52,13 +64,18 @@ impl Inputs {
         Self { excluded: excluded.to_vec(), ..self }
     }
 
+    /// Without the files that match a pattern, by their paths below `folder` (absolute, without links); see [`path_below`].
+    #[must_use]
+    pub fn excluding_below(self, folder: PathBuf, excluded: Vec<Pattern>) -> Self {
+        Self { excluded_below: Some((folder, excluded)).filter(|(_, excluded)| !excluded.is_empty()), ..self }
+    }
+
     fn is_excluded(&self, path: &str) -> bool {
-        let path = path.strip_prefix("./").unwrap_or(path);
-        let name = path.rsplit('/').next().unwrap_or(path);
-        self.excluded.iter().any(|pattern| {
-            let by_name = !pattern.as_str().contains('/') && pattern.matches(name);
-            by_name || pattern.matches(path)
-        })
+        let is_below = self.excluded_below.as_ref().is_some_and(|(folder, excluded)| {
+            let below = path_below(folder, path);
+            below.is_some_and(|below| excluded.iter().any(|pattern| glob_matches(pattern, &below)))
+        });
+        is_below || self.excluded.iter().any(|pattern| glob_matches(pattern, path))
     }
 
     /// The first input whose files cannot be written to.
@@ -102,6 +119,26 @@ impl Inputs {
         }
         Ok(())
     }
+}
+
+/// Whether a path matches a pattern: by its name where the pattern has no `/`, else as a whole.
+pub fn glob_matches(pattern: &Pattern, path: &str) -> bool {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let by_name = !pattern.as_str().contains('/') && pattern.matches(name);
+    by_name || pattern.matches(path)
+}
+
+/// The path of a file below `folder` (absolute, without links); `None`: it lies elsewhere. A member of an archive, and standard
+/// input, which lie nowhere, keep their path.
+pub fn path_below(folder: &Path, path: &str) -> Option<String> {
+    let named = Path::new(path);
+    let parent = named.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(parent), Some(name)) = (parent.canonicalize(), named.file_name()) else {
+        return Some(path.to_owned());
+    };
+    let below = parent.join(name).strip_prefix(folder).ok()?.display().to_string();
+    Some(below)
 }
 
 impl Root {

@@ -57,10 +57,21 @@ pub struct Scanned {
     pub findings: Vec<Finding>,
     /// Its violations that its annotations except, with why.
     pub excepted: Vec<(Finding, Exception)>,
+    /// Its violations that the settings of its repository suppress, with why. A scan finds none: who has the settings does.
+    pub suppressed: Vec<(Finding, Suppressed)>,
     /// Why nothing is looked for in it: it is a fragment, which something else completes.
     pub fragment: Option<String>,
     /// Whether it holds placeholders of a template that was never rendered.
     pub is_unrendered: bool,
+}
+
+/// Why settings suppress a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppressed {
+    /// Where that is written: file and line.
+    pub place: String,
+    /// What is written there.
+    pub reason: String,
 }
 
 /// A file or a document that could not be read.
@@ -162,7 +173,8 @@ impl<'a> Scan<'a> {
         let neighbours = self.neighbours(&document, path);
         let found = if fragment.is_some() { Vec::new() } else { self.findings(&document, &neighbours) };
         let (findings, excepted) = exceptions::split(&document.value, found);
-        Scanned { place, document, neighbours, findings, excepted, fragment, is_unrendered }
+        let suppressed = Vec::new();
+        Scanned { place, document, neighbours, findings, excepted, suppressed, fragment, is_unrendered }
     }
 
     fn file(&self, file: &SourceFile) -> FileScan {

@@ -24,11 +24,43 @@ enum Which {
     Full,
 }
 
-fn profile(text: &str) -> Result<Profile, String> {
+/// Parses a policy id.
+pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
+    PolicyId::find(text).ok_or_else(|| {
+        let known: Vec<&str> = PolicyId::ALL.iter().map(|id| id.as_str()).collect();
+        format!("unknown policy; known are {}", known.join(", "))
+    })
+}
+
+/// The policies named by the user, or the configured ones.
+pub(crate) fn selected(named: &[PolicyId], config: &RunConfig) -> Vec<PolicyId> {
+    if named.is_empty() {
+        return config.detector.policies().to_vec();
+    }
+    PolicyId::ALL.iter().copied().filter(|id| named.contains(id)).collect()
+}
+
+/// The catalogue of a name.
+pub(super) fn catalogue(text: &str) -> Result<Catalogue, String> {
+    let which = Which::from_str(text, false).map_err(|_| "known are paper, full".to_owned())?;
+    Ok(which.catalogue())
+}
+
+/// The profile of a name.
+pub(super) fn profile(text: &str) -> Result<Profile, String> {
     Profile::parse(text).ok_or_else(|| {
         let known = Profile::ALL.map(Profile::as_str);
         format!("unknown profile; known are {}", known.join(", "))
     })
+}
+
+impl Which {
+    const fn catalogue(self) -> Catalogue {
+        match self {
+            Self::Paper => Catalogue::Paper,
+            Self::Full => Catalogue::Full,
+        }
+    }
 }
 
 impl CatalogueArgs {
@@ -42,10 +74,7 @@ impl CatalogueArgs {
     pub(crate) fn applied(self, mut config: RunConfig) -> RunConfig {
         if let Some(which) = self.catalogue {
             config.detector.profile = None;
-            config.detector.catalogue = match which {
-                Which::Paper => Catalogue::Paper,
-                Which::Full => Catalogue::Full,
-            };
+            config.detector.catalogue = which.catalogue();
         }
         if self.profile.is_some() {
             config.detector.profile = self.profile;

@@ -48,6 +48,11 @@ impl Settings {
         Ok((told.run, told.scanners))
     }
 
+    /// Whether the file, the environment or a flag sets one of these keys.
+    pub(crate) fn set_any(&self, keys: &[&str]) -> anyhow::Result<bool> {
+        Ok(self.resolve()?.0.set_keys(|key| keys.contains(&key)).is_some())
+    }
+
     /// The checked settings of this machine.
     pub(crate) fn machine(&self) -> anyhow::Result<Machine> {
         let (resolved, told) = self.resolve()?;

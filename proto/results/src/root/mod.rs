@@ -82,6 +82,16 @@ impl Root {
         Ok(found)
     }
 
+    /// Opens a folder below this one, that nothing named below it leaves either. Links are followed as long as they stay below
+    /// this one.
+    ///
+    /// # Errors
+    /// [`Refused`] when a link leads out, or when it is not a folder or cannot be read.
+    pub fn folder(&self, below: &Path) -> Result<Self, Refused> {
+        let folder = open::open_below(self.folder.as_fd(), below, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { folder, path: self.path.join(below) })
+    }
+
     /// Opens a regular file below the folder for reading. Links are followed as long as they stay below it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use domain::config::Limits;
 use results::file_error::FileError;
-use results::root::{Below, Root, named};
+use results::root::{Below, Refused, Root, named};
 
 use super::archive::{Archive, is_archive};
 use super::names::is_manifest;
@@ -88,6 +88,25 @@ impl Files {
         };
         Ok(Self { source, limit: limits.file_bytes })
     }
+
+    /// Opens a file or a folder (searched to any depth) below a folder that nothing leaves; an empty path is that folder. The
+    /// paths of the files of a folder are those below it.
+    ///
+    /// # Errors
+    /// [`Refused`] for a path or a link that leads out, and for what is neither a regular file nor a folder.
+    pub fn below(root: &Arc<Root>, path: &Path, limits: &Limits) -> Result<Self, Refused> {
+        let folder = |walk| Source::Folder { walk, linked: HashSet::new() };
+        let source = if path.as_os_str().is_empty() {
+            folder(Walk::of(Arc::clone(root))?)
+        } else {
+            match root.file(path) {
+                Ok(_) => Source::Single(Some((Arc::clone(root), path.to_owned()))),
+                Err(Refused::Folder) => folder(Walk::of(Arc::new(root.folder(path)?))?),
+                Err(refused) => return Err(refused),
+            }
+        };
+        Ok(Self { source, limit: limits.file_bytes })
+    }
 }
 
 impl Iterator for Files {
@@ -151,7 +170,6 @@ mod tests {
     use std::fs;
 
     use results::input::encoding::NotText;
-    use results::root::Refused;
 
     use super::*;
 
@@ -202,6 +220,30 @@ mod tests {
         assert_eq!(found[2].content.as_deref(), Ok("x"), "and not by the link to it");
         assert_eq!(found[3].content, Err(FileProblem::Refused(Refused::Missing)));
         assert_eq!(found[4].content, Err(FileProblem::Refused(Refused::Outside)));
+    }
+
+    #[test]
+    fn nothing_below_an_open_folder_leaves_it() {
+        use std::os::unix::fs::symlink;
+        let outer = tempfile::tempdir().unwrap();
+        let inner = outer.path().join("inner");
+        write(outer.path(), "outside.yaml", b"outside");
+        write(&inner, "a/x.yaml", b"x");
+        symlink(outer.path(), inner.join("up")).unwrap();
+        symlink("../outside.yaml", inner.join("link.yaml")).unwrap();
+        symlink("a", inner.join("b")).unwrap();
+        let root = Arc::new(Root::open(&inner).unwrap());
+        let below = |path: &str| Files::below(&root, Path::new(path), &Limits::default());
+        let paths = |path: &str| below(path).unwrap().map(|file| file.path).collect::<Vec<_>>();
+        assert_eq!(paths("a/x.yaml"), ["a/x.yaml"]);
+        assert_eq!((paths("a"), paths("b")), (vec!["x.yaml".to_owned()], vec!["x.yaml".to_owned()]));
+        assert!(paths("").contains(&"a/x.yaml".to_owned()));
+        for path in
+            ["../outside.yaml", "up", "up/outside.yaml", "link.yaml", "/etc/hostname", "a/../../outside.yaml"]
+        {
+            assert_eq!(below(path).unwrap_err(), Refused::Outside, "{path}");
+        }
+        assert_eq!(below("none.yaml").unwrap_err(), Refused::Missing);
     }
 
     #[test]

@@ -35,8 +35,13 @@ impl Walk {
     pub(super) fn new(root: &Path) -> Result<Self, FileError> {
         let failed = |error| FileError::open(&root.display().to_string(), error);
         let open = Arc::new(Root::open(root).map_err(failed)?);
-        let mut walk = Self { root: open, pending: Vec::new() };
-        walk.enter(Path::new("")).map_err(|refused| failed(std::io::Error::other(refused)))?;
+        Self::of(open).map_err(|refused| failed(std::io::Error::other(refused)))
+    }
+
+    /// A search of a folder that is open.
+    pub(super) fn of(root: Arc<Root>) -> Result<Self, Refused> {
+        let mut walk = Self { root, pending: Vec::new() };
+        walk.enter(Path::new(""))?;
         Ok(walk)
     }
 

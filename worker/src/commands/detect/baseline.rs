@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use cli_support::failure::WithHint as _;
 use serde_json::Value;
 
+use super::fail_on::FailOn;
+use crate::commands::repository::Repository;
 use crate::findings::Located;
 use crate::findings::fingerprints::{self, Fingerprints};
 
@@ -19,28 +21,30 @@ pub(super) struct FailureArgs {
     /// Leave out the findings that an earlier log holds, which `--output sarif` wrote: only new ones are shown and counted
     #[arg(long, value_name = "FILE")]
     pub(super) baseline: Option<PathBuf>,
-    /// End with 1 only where a finding is at least as serious as this
-    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
-    pub(super) fail_on: FailOn,
+    /// End with 1 only where a finding is at least as serious as this [default: warning]
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(super) fail_on: Option<FailOn>,
 }
 
 impl FailureArgs {
     /// Whether every finding fails the command.
     pub(super) fn is_default(&self) -> bool {
-        self.baseline.is_none() && self.fail_on == FailOn::Warning
+        self.baseline.is_none() && self.fail_on.is_none_or(|fail_on| fail_on == FailOn::Warning)
     }
-}
 
-/// The findings that end the command with 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum FailOn {
-    /// Errors
-    Error,
-    /// Errors and warnings
-    #[default]
-    Warning,
-    /// None: only failures of the command do
-    Never,
+    /// The known findings: those that the flag names, else those of the repository.
+    pub(super) fn open(&self, repository: &Repository) -> anyhow::Result<Option<Baseline>> {
+        if let Some(path) = &self.baseline {
+            return Baseline::read(path).map(Some);
+        }
+        let known = repository.baseline(MOST_BYTES)?;
+        known.map(|(name, bytes)| Baseline::parse(&name, &bytes)).transpose()
+    }
+
+    /// The findings that end the command with 1.
+    pub(super) fn fail_on(&self, repository: &Repository) -> FailOn {
+        self.fail_on.or(repository.fail_on()).unwrap_or_default()
+    }
 }
 
 /// The known findings, and those that came since.
@@ -61,10 +65,14 @@ impl Baseline {
             "the baseline {} has {bytes} bytes, more than {MOST_BYTES}",
             path.display()
         );
-        let text = std::fs::read_to_string(path).with_context(failed)?;
-        let log: Value = serde_json::from_str(&text).with_context(failed)?;
+        Self::parse(&path.display().to_string(), &std::fs::read(path).with_context(failed)?)
+    }
+
+    fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Self> {
+        let log: Value =
+            serde_json::from_slice(bytes).with_context(|| format!("cannot read the baseline {name}"))?;
         let Some(runs) = log.get("runs").and_then(Value::as_array) else {
-            return Err(anyhow::anyhow!("the baseline {} is not a SARIF log", path.display()))
+            return Err(anyhow::anyhow!("the baseline {name} is not a SARIF log"))
                 .hint("write one with `worker detect … --output sarif > FILE`");
         };
         let results = runs.iter().filter_map(|run| run.get("results")?.as_array()).flatten();

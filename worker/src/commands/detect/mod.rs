@@ -5,32 +5,36 @@
 //! be started, or fails, is a failure of the command: 2.
 
 mod baseline;
+mod fail_on;
 mod form;
 mod outside;
+mod remarks;
 mod text;
 mod writer;
 
 use cli_support::Exit;
 use cli_support::failure::WithHint;
 use cli_support::output;
-use domain::config::RunConfig;
-use domain::outcome::ErrorKind;
 use domain::policy::PolicyId;
 use domain::scanner::Scanner;
 
-use engine::exceptions::Exception;
-
 use super::catalogue::CatalogueArgs;
+pub(crate) use super::catalogue::{policy, selected};
 use super::context::ContextArg;
 use super::exclude::ExcludeArg;
+use super::repository::{Repository, RepositoryArgs};
 use super::settings::Settings;
 use crate::findings::locate;
-use baseline::{Baseline, FailOn, FailureArgs};
-use corpus::{FileScan, Inputs, Positions, Scan, Scanned, is_kustomization};
+use baseline::{Baseline, FailureArgs};
+use corpus::{FileScan, Inputs, Positions, Scan};
+pub(in crate::commands) use fail_on::FailOn;
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
 use outside::{Outside, ToolArgs};
+use remarks::is_object;
+pub(in crate::commands) use remarks::{About, Remark, remarks};
+pub(in crate::commands) use text::line as text_line;
 use writer::Writer;
 pub(crate) use writer::element;
 
@@ -55,63 +59,52 @@ pub struct Args {
     #[command(flatten)]
     exclude: ExcludeArg,
     #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// Parses a policy id.
-pub(crate) fn policy(text: &str) -> Result<PolicyId, String> {
-    PolicyId::find(text).ok_or_else(|| {
-        let known: Vec<&str> = PolicyId::ALL.iter().map(|id| id.as_str()).collect();
-        format!("unknown policy; known are {}", known.join(", "))
-    })
-}
-
-/// The policies named by the user, or the configured ones.
-pub(crate) fn selected(named: &[PolicyId], config: &RunConfig) -> Vec<PolicyId> {
-    if named.is_empty() {
-        return config.detector.policies().to_vec();
-    }
-    PolicyId::ALL.iter().copied().filter(|id| named.contains(id)).collect()
-}
-
 /// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (config, scanners) = args.settings.with_scanners()?;
-    let config = args.wanted.applied(config);
+    let repository = args.repository.load(&args.paths)?;
+    let config = repository.applied(config, args.wanted, &args.settings)?;
     let limits = config.limits;
-    let wanted = selected(&args.policy, &config);
+    let named = repository.policies(&args.policy);
+    let wanted = selected(&named, &config);
     let tools = args.tools.open(&scanners)?;
     let context = args.context.of(&config);
-    let inputs = Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude);
+    let inputs = repository.excluding(Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude));
     let is_located = !matches!(args.output, Form::Detections);
     let positions = if is_located { Positions::Recorded } else { Positions::Left };
     let scan = Scan::survey(&inputs, &config, wanted.clone(), context, positions)?;
     let mut outside = Outside::scan(&tools, &scan, context)?;
-    if !args.policy.is_empty() {
+    if !named.is_empty() {
         outside.keep(&wanted);
     }
     let asked = args.tools.scanners();
     let has_builtin = asked.contains(Scanner::Builtin);
     let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
     let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
-    anyhow::ensure!(
-        is_located || args.failure.is_default(),
-        "--output detections has every finding: leave out --baseline and --fail-on"
-    );
-    let mut baseline = args.failure.baseline.as_deref().map(Baseline::read).transpose()?;
+    let mut baseline = args.baseline(&repository)?;
     scan.files::<_, anyhow::Error>(
         |mut file| {
             if !has_builtin {
                 forget(&mut file);
             }
-            let found = outside.of_file(&file);
+            let mut found = outside.of_file(&file);
+            repository.suppressions.apply(&mut file);
+            let suppressed = repository.suppressions.apply_outside(&file, &mut found);
             let located = if is_located { locate(&file, &found) } else { Vec::new() };
-            (file, found, located)
+            (file, found, located, suppressed)
         },
-        |(file, found, located)| {
+        |(file, found, located, suppressed)| {
             tally.take(&file);
+            for remark in suppressed {
+                tally.note(remark);
+            }
             tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
             let located = match &mut baseline {
                 Some(baseline) => baseline.new_ones(located),
@@ -125,7 +118,22 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     outside.say();
     writer.end(&tally.unread, &outside, &not_judged)?;
     tally.known = baseline.map_or(0, |baseline| baseline.left_out());
-    tally.close(args.failure.fail_on)
+    // Records have no severity.
+    tally.close(if is_located { args.failure.fail_on(&repository) } else { FailOn::default() })
+}
+
+impl Args {
+    /// The findings that are known.
+    fn baseline(&self, repository: &Repository) -> anyhow::Result<Option<Baseline>> {
+        if self.output == Form::Detections {
+            anyhow::ensure!(
+                self.failure.is_default(),
+                "--output detections has every finding: leave out --baseline and --fail-on"
+            );
+            return Ok(None);
+        }
+        self.failure.open(repository)
+    }
 }
 
 /// Takes away what the built-in detector found.
@@ -148,6 +156,8 @@ pub(crate) struct Tally {
     known: u64,
     /// Findings that annotations except.
     excepted: u64,
+    /// Findings that the settings of the repository suppress.
+    suppressed: u64,
     /// Documents in which nothing is looked for.
     fragments: u64,
     /// Documents with placeholders of a template that was never rendered, whether or not they can be read.
@@ -157,58 +167,45 @@ pub(crate) struct Tally {
     unread_beyond: u64,
 }
 
-/// Whether a document is an object, or something is wrong with it as one. Others are values of a chart, settings of a program.
-fn is_object(object: &Scanned) -> bool {
-    !object.document.identity.kind.is_empty() || !object.findings.is_empty() || object.fragment.is_some()
-}
-
 /// Most unreadable documents that are kept for the end of the output.
 const MOST_UNREAD: usize = 10_000;
 
 impl Tally {
-    /// Counts a file and reports its unreadable documents.
+    /// Counts a file, and says on stderr what is to be said of it besides its findings.
     pub(crate) fn take(&mut self, file: &FileScan) {
         self.files += 1;
-        let (objects, others): (Vec<&Scanned>, Vec<&Scanned>) =
-            file.objects.iter().partition(|object| is_object(object));
-        self.objects += objects.len() as u64;
-        for other in others.into_iter().filter(|_| !is_kustomization(&file.path)) {
-            self.fragments += 1;
-            output::say(&format!("{}:{}: left alone: it has no kind", file.path, other.place.lines + 1));
-        }
+        self.objects += file.objects.iter().filter(|object| is_object(object)).count() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
-        for object in &file.objects {
-            self.unrendered += u64::from(object.is_unrendered);
-            if let Some(reason) = &object.fragment {
-                self.fragments += 1;
-                output::say(&format!("{}:{}: left alone: {reason}", file.path, object.place.lines + 1));
-            }
-            for (finding, exception) in &object.excepted {
-                self.excepted += 1;
-                let Exception { annotation, reason } = exception;
-                output::say(&format!(
-                    "{}:{}: not counted: {} (annotation {annotation}: {reason:?})",
-                    file.path,
-                    object.place.lines + 1,
-                    finding.check
-                ));
+        self.unrendered += file.objects.iter().filter(|object| object.is_unrendered).count() as u64;
+        for remark in remarks(file) {
+            self.note(remark);
+        }
+    }
+
+    /// Counts a remark, and says it.
+    fn note(&mut self, remark: Remark) {
+        output::say(&remark.text());
+        match remark.about {
+            About::LeftAlone => self.fragments += 1,
+            About::Excepted => self.excepted += 1,
+            About::Suppressed => self.suppressed += 1,
+            About::Unreadable { unrendered } => {
+                self.unrendered += u64::from(unrendered);
+                if self.unread.len() < MOST_UNREAD {
+                    self.unread.push((remark.path, remark.line, remark.message));
+                } else {
+                    self.unread_beyond += 1;
+                }
             }
         }
-        for (place, reason) in &file.skipped {
-            self.fragments += 1;
-            output::say(&format!("{}:{}: left alone: {reason}", file.path, place.lines + 1));
-        }
-        for trouble in &file.troubles {
-            self.unrendered += u64::from(trouble.problem.kind == ErrorKind::UnrenderedTemplate);
-            let line = trouble.line.map(|line| format!(":{line}")).unwrap_or_default();
-            // A parser may quote the text.
-            let message = sensitive::mask_text(&trouble.problem.message);
-            output::say(&format!("{}{line}: {message}", file.path));
-            if self.unread.len() < MOST_UNREAD {
-                self.unread.push((file.path.clone(), trouble.line, message));
-            } else {
-                self.unread_beyond += 1;
-            }
+    }
+
+    /// The findings that the settings of the repository suppress, for a summary; empty: none.
+    pub(crate) fn suppressed(&self) -> String {
+        if self.suppressed > 0 {
+            format!(", {} suppressed by the repository", self.suppressed)
+        } else {
+            String::new()
         }
     }
 
@@ -238,12 +235,13 @@ impl Tally {
         let some = |number: u64, what: &str| {
             if number > 0 { format!(", {} {what}", counted(number, "document")) } else { String::new() }
         };
+        let suppressed = self.suppressed();
         let fragments = some(self.fragments, "left alone");
         let unrendered = some(self.unrendered, "with unrendered placeholders");
         let findings = self.findings.saturating_sub(self.known);
         let known = if self.known > 0 { format!(", {} of the baseline", self.known) } else { String::new() };
         let line = format!(
-            "{} in {} of {}{known}{excepted}{fragments}{unrendered}{unreadable}",
+            "{} in {} of {}{known}{excepted}{suppressed}{fragments}{unrendered}{unreadable}",
             counted(findings, "finding"),
             counted(self.objects, "object"),
             counted(self.files, "file")

@@ -6,7 +6,7 @@ use cli_support::output::Paint;
 use crate::findings::{Located, check_name, object_name};
 
 /// A finding in the format of compiler messages.
-pub(super) fn line(found: &Located) -> String {
+pub(in crate::commands) fn line(found: &Located) -> String {
     let Located { path, region, severity, message, .. } = found;
     let (line, column, check) = (region.line, region.column, check_name(found));
     let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object_name(found));

@@ -19,6 +19,22 @@ pub(in crate::commands) struct Allowed {
 }
 
 impl Allowed {
+    /// Every repair.
+    pub(super) fn all() -> Self {
+        Self { r#unsafe: true, allow: Vec::new() }
+    }
+
+    /// These, named otherwise than by arguments. `Err`: a name that is not the name of a caution.
+    pub(in crate::commands) fn new(r#unsafe: bool, allow: &[String]) -> Result<Self, String> {
+        let allow = allow.iter().map(|name| caution(name)).collect::<Result<_, _>>()?;
+        Ok(Self { r#unsafe, allow })
+    }
+
+    /// These, or the others where none of these is named.
+    pub(in crate::commands) fn or(&self, r#unsafe: bool, allow: Vec<Caution>) -> Self {
+        if self.r#unsafe || !self.allow.is_empty() { self.clone() } else { Self { r#unsafe, allow } }
+    }
+
     /// The cautions of a repair for which it is not made; empty: it is.
     pub(super) fn held_back(&self, cautions: &[Caution]) -> Vec<Caution> {
         let refused = |caution: &&Caution| {
@@ -65,7 +81,8 @@ impl HeldBack {
     }
 }
 
-fn caution(text: &str) -> Result<Caution, String> {
+/// The caution of a name.
+pub(in crate::commands) fn caution(text: &str) -> Result<Caution, String> {
     Caution::parse(text).ok_or_else(|| {
         let all: Vec<&str> = Caution::ALL
             .iter()

@@ -128,10 +128,11 @@ impl Done<'_> {
             String::new()
         };
         output::say(&format!(
-            "{} in {}{beside} {verb}, {} left",
+            "{} in {}{beside} {verb}, {} left{}",
             counted(applied, "repair"),
             counted(changed, "file"),
-            counted(left, "violation")
+            counted(left, "violation"),
+            tally.suppressed()
         ));
         if let Some(line) = held_back.line() {
             output::say(&line);

@@ -9,6 +9,9 @@ use corpus::FileScan;
 /// Repairs the documents of a file, one after the other.
 pub(in crate::commands) fn repair_file(file: &FileScan, manner: Manner<'_>) -> anyhow::Result<Repaired> {
     let mut repaired = Repaired::default();
+    if let Some(asker) = manner.asker {
+        asker.begin_file();
+    }
     let mut text = String::new();
     let mut copied = 0;
     let mut numbers = 0..;

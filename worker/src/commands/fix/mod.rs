@@ -14,6 +14,7 @@
 pub(super) mod allowed;
 mod done;
 pub(super) mod file;
+mod interactive;
 mod object;
 pub(super) mod repaired;
 mod report;
@@ -34,6 +35,7 @@ use domain::policy::PolicyId;
 use self::allowed::Allowed;
 use self::done::{Counts, Done};
 use self::file::repair_file;
+use self::interactive::Asker;
 use self::repaired::Manner;
 use self::report::{Form, Report, Review};
 use self::revert::Recorder;
@@ -42,6 +44,7 @@ use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{policy, selected};
 use super::exclude::ExcludeArg;
+use super::repository::RepositoryArgs;
 use super::settings::Settings;
 use crate::findings::locate;
 use crate::server_gate::{ServerArgs, ServerGate, definitions_in};
@@ -57,6 +60,11 @@ pub struct Args {
     /// Write the repairs into the files; without it the diff is shown and no file is changed
     #[arg(short, long)]
     write: bool,
+    /// Ask about each repair, held back or not, before it is written: shows its diff and cautions, then reads an answer from
+    /// standard input, a line each (y, n, a: all of this file, d: none of the rest of this file, q, ?). At the end of the
+    /// input the rest is left
+    #[arg(short, long, conflicts_with_all = ["unsafe", "allow"])]
+    interactive: bool,
     /// Write the repaired files into this new folder, at the same paths, and change none of the files
     #[arg(long, value_name = "DIR", conflicts_with = "write")]
     output_dir: Option<PathBuf>,
@@ -69,7 +77,7 @@ pub struct Args {
     /// Undo the repairs that --revert-file recorded: shows the diff, or writes it with --write. A file that was not changed
     /// since is restored byte for byte. In one that was, the inverse patches are applied where what they take back is
     /// unchanged
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "output_dir", "revert_file", "policy", "unsafe", "allow"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "output_dir", "revert_file", "policy", "unsafe", "allow", "interactive"])]
     revert: Option<PathBuf>,
     /// Write a document anew where a repair cannot be an edit of its text: comments and layout are lost. Without it such a
     /// document is left alone
@@ -84,6 +92,8 @@ pub struct Args {
     wanted: CatalogueArgs,
     #[command(flatten)]
     exclude: ExcludeArg,
+    #[command(flatten)]
+    repository: RepositoryArgs,
     #[command(flatten)]
     context: ContextArg,
     /// Who is the schema gate. A server without --kubeconfig or --control-plane: the one that KUBECONFIG, ~/.kube/config or
@@ -108,7 +118,7 @@ enum VerifyWith {
 
 /// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut config = args.wanted.applied(args.settings.load()?);
+    let config = args.settings.load()?;
     if let Some(file) = &args.revert {
         let folder = match &args.paths[..] {
             [] => ".",
@@ -118,8 +128,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         let manner = revert::Manner { write: args.write, rewrite: args.rewrite, limits: &config.limits };
         return revert::run(file, folder, &manner);
     }
-    let selected = selected(&args.policy, &config);
+    args.check_interactive()?;
+    let repository = args.repository.load(&args.paths)?;
+    let mut config = repository.applied(config, args.wanted, &args.settings)?;
+    let selected = selected(&repository.policies(&args.policy), &config);
     let inputs = Inputs::open(&args.paths, &config.limits)?.excluding(&args.exclude.exclude);
+    let inputs = repository.excluding(inputs);
     if args.write
         && let Some(path) = inputs.read_only()
     {
@@ -136,20 +150,42 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let tracked = report.is_some();
     let positions = if tracked { Positions::Recorded } else { Positions::Left };
     let scan = Scan::survey(&inputs, &config, selected.clone(), args.context.of(&config), positions)?;
+    let allowed = if args.interactive { Allowed::all() } else { repository.allowed(&args.allowed) };
+    let asker = args.interactive.then(Asker::default);
     let manner = Manner {
         selected: &selected,
         rewrite: args.rewrite,
         tracked,
-        allowed: &args.allowed,
+        allowed: &allowed,
+        suppressions: &repository.suppressions,
         config: &config,
         gate: gate.as_ref(),
+        asker: asker.as_ref(),
+        stop: None,
     };
     let mut done = Done { target, recorder, report, config: &config, counts: Counts::default() };
-    scan.files::<_, anyhow::Error>(
+    repair_all(&scan, manner, &mut done)?;
+    done.finish()
+}
+
+/// Repairs every file: one after the other where each repair is asked about, else several at the same time.
+fn repair_all(scan: &Scan<'_>, manner: Manner<'_>, done: &mut Done<'_>) -> anyhow::Result<()> {
+    let suppressed = |mut file| {
+        manner.suppressions.apply(&mut file);
+        file
+    };
+    if manner.asker.is_some() {
+        return scan.files(suppressed, |file| {
+            let repaired = repair_file(&file, manner)?;
+            done.take(&file, repaired, None)
+        });
+    }
+    scan.files(
         |file| {
+            let file = suppressed(file);
             let repaired = repair_file(&file, manner).map(|repaired| {
                 let found = || locate(&file, &[]);
-                let review = tracked.then(|| Review::new(&file, found(), &repaired));
+                let review = manner.tracked.then(|| Review::new(&file, found(), &repaired));
                 (repaired, review)
             });
             (file, repaired)
@@ -158,11 +194,30 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let (repaired, review) = repaired?;
             done.take(&file, repaired, review)
         },
-    )?;
-    done.finish()
+    )
 }
 
 impl Args {
+    /// `Err`: with what else is asked for nobody can answer, or nothing would come of the answers.
+    fn check_interactive(&self) -> anyhow::Result<()> {
+        if !self.interactive {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            self.output == Form::Diff,
+            "--interactive shows diffs on standard output, and no other --output"
+        );
+        anyhow::ensure!(
+            !self.paths.iter().any(|path| path == "-"),
+            "--interactive reads answers from standard input, and no manifests"
+        );
+        if self.write || self.output_dir.is_some() {
+            return Ok(());
+        }
+        Err(anyhow::anyhow!("--interactive chooses what is written, and nothing is"))
+            .hint("add --write, or --output-dir DIR")
+    }
+
     fn target(&self) -> anyhow::Result<Target> {
         match &self.output_dir {
             Some(folder) => Target::folder(folder),

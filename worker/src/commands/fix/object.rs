@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::outcome::{Caution, Fault, Proposal};
+use domain::outcome::{Caution, Fault, Gates, Proposal};
 use domain::policy::PolicyId;
 use domain::record::Neighbours;
 use engine::detect;
@@ -14,8 +14,10 @@ use engine::rewrite::{Rewritten, Style};
 use engine::yaml;
 use serde_json::Value;
 
+use super::interactive::{Asker, DECLINED, NOT_ASKED, Offer};
 use super::repaired::{Manner, Repair, Repaired};
 use super::tracking::Tracking;
+use crate::commands::stop::Stop;
 use crate::findings::outcome::Outcome;
 use crate::repair::{Attempt, attempt, object_in, patched_piece};
 use crate::server_gate::{Asked, ServerOpinion};
@@ -48,44 +50,81 @@ impl ObjectRepair<'_> {
         repaired: &mut Repaired,
     ) -> anyhow::Result<()> {
         let mut left: BTreeMap<PolicyId, String> = BTreeMap::new();
+        let suppressions = self.manner.suppressions.of_file(&self.file.path);
         for policy in self.manner.selected {
-            let Some(message) = self.violation(&document, *policy) else { continue };
-            let proposal = match attempt(&document, &self.neighbours, *policy, self.manner.config) {
-                Attempt::Accepted(proposal) => proposal,
-                Attempt::Rejected(fault, errors) => {
-                    left.insert(*policy, rejection(fault, &errors));
-                    continue;
-                }
-                Attempt::NeedsReview(reason) => {
-                    left.insert(*policy, format!("needs review: {reason}"));
-                    continue;
-                }
-                Attempt::NotApplicable => {
-                    left.insert(*policy, message);
-                    continue;
-                }
-            };
-            let held_back = self.manner.allowed.held_back(&proposal.cautions);
-            if !held_back.is_empty() {
-                repaired.outcomes.insert((self.number, *policy), Outcome::HeldBack(held_back.clone()));
-                repaired.held_back.push(held_back);
+            if suppressions.why(&document.identity, *policy).is_some() {
                 continue;
             }
-            match self.written(piece, &document, &proposal)? {
-                Err(reason) => drop(left.insert(*policy, reason)),
-                Ok(written) => {
-                    if let Some(tracking) = tracking {
-                        tracking.step(piece, &written.text, repaired.repairs.len());
-                    }
-                    self.take(*policy, &document, proposal, &written, repaired);
-                    *piece = written.text;
-                    document = written.document;
-                }
-            }
+            let Some(message) = self.violation(&document, *policy) else { continue };
+            let reason = if self.manner.asker.is_some_and(Asker::is_over) {
+                Some(NOT_ASKED.to_owned())
+            } else {
+                self.repair((*policy, message), piece, &mut document, tracking, repaired)?
+            };
+            left.extend(reason.map(|reason| (*policy, reason)));
         }
         self.settle(&document, left, repaired);
         self.note_cautions(&document, repaired);
         Ok(())
+    }
+
+    /// Repairs the violation of a policy. Gives the reason where that is left.
+    fn repair(
+        &mut self,
+        (policy, message): (PolicyId, String),
+        piece: &mut String,
+        document: &mut Document,
+        tracking: &mut Option<Tracking>,
+        repaired: &mut Repaired,
+    ) -> anyhow::Result<Option<String>> {
+        self.manner.stop.map_or(Ok(()), Stop::check)?;
+        let (proposal, gates) = match attempt(document, &self.neighbours, policy, self.manner.config) {
+            Attempt::Accepted(proposal, gates) => (proposal, gates),
+            Attempt::Rejected(fault, errors) => return Ok(Some(rejection(fault, &errors))),
+            Attempt::NeedsReview(reason) => return Ok(Some(format!("needs review: {reason}"))),
+            Attempt::NotApplicable => return Ok(Some(message)),
+        };
+        let held_back = self.manner.allowed.held_back(&proposal.cautions);
+        if !held_back.is_empty() {
+            repaired.outcomes.insert((self.number, policy), Outcome::HeldBack(held_back.clone()));
+            repaired.held_back.push(held_back);
+            return Ok(None);
+        }
+        let written = match self.written(piece, document, &proposal)? {
+            Ok(written) => written,
+            Err(reason) => return Ok(Some(reason)),
+        };
+        if !self.is_wanted(policy, &proposal, document, (piece, &written.text))? {
+            return Ok(Some(DECLINED.to_owned()));
+        }
+        if let Some(tracking) = tracking {
+            tracking.step(piece, &written.text, repaired.repairs.len());
+        }
+        self.take(policy, document, (proposal, *gates), &written, repaired);
+        *piece = written.text;
+        *document = written.document;
+        Ok(None)
+    }
+
+    /// Whether the repair is to be made: asked about where somebody is there to answer. `pieces`: its document without it and
+    /// with it.
+    fn is_wanted(
+        &self,
+        policy: PolicyId,
+        proposal: &Proposal,
+        document: &Document,
+        pieces: (&str, &str),
+    ) -> anyhow::Result<bool> {
+        let Some(asker) = self.manner.asker else { return Ok(true) };
+        let text = &self.file.text;
+        let (head, tail) = (
+            text.get(..self.place.offset).unwrap_or_default(),
+            text.get(self.place.offset + self.place.length..).unwrap_or_default(),
+        );
+        let (path, subject) = (&self.file.path, &self.subject(document));
+        let (before, after) = (format!("{head}{}{tail}", pieces.0), format!("{head}{}{tail}", pieces.1));
+        let offer = Offer { path, subject, policy, proposal, before: &before, after: &after };
+        Ok(asker.wants(&offer)?)
     }
 
     /// Notes the cautions of the repairs. Where every container has a user by now, which one it is is known.
@@ -148,7 +187,7 @@ impl ObjectRepair<'_> {
         &mut self,
         policy: PolicyId,
         document: &Document,
-        proposal: Proposal,
+        (proposal, gates): (Proposal, Gates),
         written: &Written,
         repaired: &mut Repaired,
     ) {
@@ -160,7 +199,9 @@ impl ObjectRepair<'_> {
             is_reserialised: written.style == Style::Reserialised,
             // A patch that was applied has an inverse, unless that is larger than a patch may be.
             inverse: inverse(&document.value, &proposal.patch).ok(),
-            has_companion: !proposal.companions.is_empty(),
+            patch: proposal.patch,
+            gates,
+            companions: proposal.companions.clone(),
         });
         for companion in proposal.companions {
             self.add_neighbour(&companion);
@@ -181,6 +222,7 @@ impl ObjectRepair<'_> {
                 continue;
             }
             match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                _ if reason == NOT_ASKED => {}
                 Some((_, policies)) => policies.push(policy.as_str()),
                 None => reasons.push((reason.clone(), vec![policy.as_str()])),
             }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use domain::config::RunConfig;
-use domain::outcome::Caution;
+use domain::outcome::{Caution, Gates};
 use domain::patch::Patch;
 use domain::policy::PolicyId;
 use serde_json::Value;
 
 use super::allowed::Allowed;
+use super::interactive::Asker;
+use crate::commands::repository::Suppressions;
+use crate::commands::stop::Stop;
 use crate::findings::change::Change;
 use crate::findings::outcome::Outcome;
 use crate::server_gate::ServerGate;
@@ -44,9 +47,13 @@ pub(in crate::commands) struct Repair {
     pub(in crate::commands) cautions: Vec<Caution>,
     /// Whether the document was written anew.
     pub(in crate::commands) is_reserialised: bool,
+    /// The patch of the object, once earlier repairs are made.
+    pub(in crate::commands) patch: Patch,
+    /// The verdicts on it.
+    pub(in crate::commands) gates: Gates,
     /// The patch of the object that undoes it, once later repairs are undone.
     pub(in crate::commands) inverse: Option<Patch>,
-    pub(in crate::commands) has_companion: bool,
+    pub(in crate::commands) companions: Vec<Value>,
 }
 
 impl Repair {
@@ -70,7 +77,13 @@ pub(in crate::commands) struct Manner<'a> {
     /// Whether the changes of the text are asked for.
     pub(in crate::commands) tracked: bool,
     pub(in crate::commands) allowed: &'a Allowed,
+    /// Findings that do not count, and are not repaired.
+    pub(in crate::commands) suppressions: &'a Suppressions,
     pub(in crate::commands) config: &'a RunConfig,
     /// The server that is the schema gate.
     pub(in crate::commands) gate: Option<&'a ServerGate>,
+    /// Who is asked about each repair; `None`: all are made.
+    pub(in crate::commands) asker: Option<&'a Asker>,
+    /// When the work ends early; `None`: never.
+    pub(in crate::commands) stop: Option<&'a Stop>,
 }

@@ -97,7 +97,7 @@ impl Review {
         }
         let needs_companion = |change: &Change| {
             let mut own = change.repairs.iter().filter_map(|repair| repaired.repairs.get(*repair));
-            own.any(|repair| repair.has_companion)
+            own.any(|repair| !repair.companions.is_empty())
         };
         // Their file is one, so that their changes are.
         let (mut changes, with) = joined(changes, needs_companion);

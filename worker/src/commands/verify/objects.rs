@@ -69,11 +69,11 @@ pub(in crate::commands) fn of_inputs(
         },
     )?;
     tally.check()?;
-    anyhow::ensure!(
-        tally.unread.is_empty(),
-        "{path}: {} cannot be read",
-        counted(tally.unread.len() as u64, "document")
-    );
+    if let Some((file, line, message)) = tally.unread.first() {
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        let count = counted(tally.unread.len() as u64, "document");
+        anyhow::bail!("{path}: {count} cannot be read; the first is {file}{line}: {message}");
+    }
     Ok(objects)
 }
 

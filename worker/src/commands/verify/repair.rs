@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::objects::{self, Object, Paired};
 use super::rows::Rows;
 use super::target::{Judgement, judge};
+use crate::commands::stop::Stop;
 use crate::repair::verdicts;
 use crate::server_gate::{Asked, ServerArgs, ServerGate, ServerOpinion, definitions_in};
 
@@ -33,6 +34,16 @@ pub(in crate::commands) struct Repair {
     gone: Vec<Object>,
     /// What it was read from, for a server that is prepared with definitions.
     paths: Vec<String>,
+}
+
+/// The verdict on one object.
+#[derive(Debug)]
+pub(in crate::commands) struct ObjectVerdict {
+    pub(in crate::commands) accepted: bool,
+    /// For people.
+    pub(in crate::commands) text: String,
+    /// For machines.
+    pub(in crate::commands) row: Value,
 }
 
 /// A changed object with its verdict.
@@ -100,28 +111,38 @@ impl Repair {
         mut config: RunConfig,
     ) -> anyhow::Result<Exit> {
         let gate = self.open(server, &mut config)?;
-        let (mut accepted, mut rejected) = (0_u64, 0_u64);
-        let (judged, needless) = self.judged(named, &config)?;
-        for mut judged in judged {
-            if let Some(gate) = &gate {
-                judged.ask(gate, &config)?;
-            }
-            if judged.is_accepted() {
-                accepted += 1;
-            } else {
-                rejected += 1;
-            }
-            out.push(&judged.text(), || judged.row())?;
-        }
-        let gone = self.gone.iter().map(|object| whole(GONE, object));
-        let needless = needless.into_iter().map(|object| whole(NEEDLESS, object));
-        for (text, row) in gone.chain(needless) {
-            rejected += 1;
-            out.push(&text, || row)?;
+        let verdicts = self.verdicts(named, gate.as_ref(), &config, None)?;
+        let rejected = verdicts.iter().filter(|verdict| !verdict.accepted).count();
+        let accepted = verdicts.len() - rejected;
+        for verdict in verdicts {
+            out.push(&verdict.text, || verdict.row)?;
         }
         out.end()?;
         output::say(&format!("{accepted} accepted, {rejected} rejected"));
         Ok(Exit::found(rejected > 0))
+    }
+
+    /// The verdict on every object that the repair changes, brings or takes away. `gate`: the server that is the schema gate;
+    /// `stop`: when the work ends early.
+    pub(in crate::commands) fn verdicts(
+        &self,
+        named: &[PolicyId],
+        gate: Option<&ServerGate>,
+        config: &RunConfig,
+        stop: Option<&Stop>,
+    ) -> anyhow::Result<Vec<ObjectVerdict>> {
+        let (judged, needless) = self.judged(named, config, stop)?;
+        let mut verdicts = Vec::new();
+        for mut judged in judged {
+            if let Some(gate) = gate {
+                judged.ask(gate, config)?;
+            }
+            let (accepted, text, row) = (judged.is_accepted(), judged.text(), judged.row());
+            verdicts.push(ObjectVerdict { accepted, text, row });
+        }
+        verdicts.extend(self.gone.iter().map(|object| whole(GONE, object)));
+        verdicts.extend(needless.into_iter().map(|object| whole(NEEDLESS, object)));
+        Ok(verdicts)
     }
 
     /// The verdicts, and the companions that no object needs.
@@ -129,11 +150,13 @@ impl Repair {
         &self,
         named: &[PolicyId],
         config: &RunConfig,
+        stop: Option<&Stop>,
     ) -> anyhow::Result<(Vec<Judged<'_>>, Vec<&Object>)> {
         let all: Vec<Value> = self.companions.iter().map(|object| object.document.value.clone()).collect();
         let mut taken = vec![false; all.len()];
         let mut judged = Vec::new();
         for (object, patch) in &self.changes {
+            stop.map_or(Ok(()), Stop::check)?;
             let is_changed = !patch.is_empty();
             if !is_changed && all.is_empty() {
                 continue;
@@ -176,13 +199,13 @@ const GONE: &str = "the repair takes the object away";
 const NEEDLESS: &str = "the repair brings the object and nothing needs it";
 
 /// The verdict on an object that is rejected as a whole.
-fn whole(why: &str, object: &Object) -> (String, Value) {
+fn whole(why: &str, object: &Object) -> ObjectVerdict {
     let identity = &object.document.identity;
     let row = json!({
         "path": object.path, "line": object.line, "kind": identity.kind, "namespace": identity.namespace,
         "name": identity.name, "accepted": false, "status": "rejected", "fault": Fault::Patch, "errors": [why],
     });
-    (format!("{}: rejected\n  {why}", object.place()), row)
+    ObjectVerdict { accepted: false, text: format!("{}: rejected\n  {why}", object.place()), row }
 }
 
 impl Judged<'_> {
