@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,9 +67,11 @@ pub(super) fn inspect(
 ) -> Result<Tally, Inspected> {
     let slice = corpus.slice(shard.index.0.into(), shard.len.into());
     let slice = slice.map_err(|error| Inspected::Failed(error.to_string()))?;
+    let read = |path: &Path| std::fs::read(path).map_err(|error| Inspected::Failed(error.to_string()));
     let bytes = match part {
         Part::Bytes { bytes, .. } => bytes.clone(),
-        Part::File(path) => std::fs::read(path).map_err(|error| Inspected::Failed(error.to_string()))?.into(),
+        Part::File(path) => read(path)?.into(),
+        Part::Temporary { file, .. } => read(file)?.into(),
     };
     let expected = Expected { run_id, shard: shard.index, records: &slice.records };
     check_part(&bytes, &expected).map_err(|fault| Inspected::Refused(fault.to_string()))
@@ -124,14 +127,14 @@ pub(crate) fn check(part: &Part, committed: &CommittedPart) -> Result<(), Damage
 }
 
 fn measure(part: &Part) -> io::Result<(u64, PartHash)> {
-    match part {
-        Part::Bytes { bytes, .. } => Ok((bytes.len() as u64, PartHash::of(bytes))),
-        Part::File(path) => {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(File::open(path)?)?;
-            Ok((hasher.count(), PartHash::from_bytes(*hasher.finalize().as_bytes())))
-        }
-    }
+    let path = match part {
+        Part::Bytes { bytes, .. } => return Ok((bytes.len() as u64, PartHash::of(bytes))),
+        Part::File(path) => path.as_path(),
+        Part::Temporary { file, .. } => file,
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok((hasher.count(), PartHash::from_bytes(*hasher.finalize().as_bytes())))
 }
 
 #[cfg(test)]
