@@ -14,6 +14,7 @@ pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod import;
 pub(crate) mod models;
+mod results_place;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;

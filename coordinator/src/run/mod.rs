@@ -5,6 +5,7 @@
 
 mod attribution;
 pub(crate) mod commit;
+mod corpora;
 pub(crate) mod finalize;
 mod judges;
 mod lease_reaper;
@@ -31,7 +32,6 @@ use tokio::task::JoinSet;
 
 use domain::ids::RunId;
 use proto::status::ApiError;
-use results::layout::CORPUS_FILE;
 use results::store::Store;
 
 use crate::clock::Monotonic;
@@ -128,12 +128,6 @@ impl Coordinator {
     /// The folder of a run in the store.
     pub(crate) fn folder(&self, run_id: &RunId) -> Result<Store, ApiError> {
         self.store.folder(run_id.as_str()).map_err(|error| storage(&error))
-    }
-
-    /// Local path of a run's corpus.
-    pub(crate) fn corpus_path(&self, run_id: &RunId) -> Result<PathBuf, ApiError> {
-        let local = self.folder(run_id)?.local_path(CORPUS_FILE);
-        Ok(local.unwrap_or_else(|| self.scratch.join(format!("{run_id}.{CORPUS_FILE}"))))
     }
 
     /// Wakes the clients that watch a run; `ended`: the change is the end of a run.

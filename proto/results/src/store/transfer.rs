@@ -12,8 +12,11 @@ use tempfile::NamedTempFile;
 use super::{Put, Store, StoreError, blocking, unfinished};
 use crate::scan::Part;
 
-/// Largest object that is sent in one request, or read into memory as a part.
+/// Largest object that is sent in one request.
 const WHOLE: u64 = 8 << 20;
+
+/// Largest part that is read into memory: several are fetched at a time.
+const WHOLE_PART: u64 = 1 << 20;
 
 /// Bytes of a piece.
 const PIECE: u64 = 8 << 20;
@@ -118,7 +121,7 @@ impl Store {
             return if path.is_file() { Ok(Part::File(path)) } else { Err(self.missing(key)) };
         }
         let name = format!("{}/{key}", self.location);
-        if bytes > WHOLE {
+        if bytes > WHOLE_PART {
             let file = self.download(key, bytes, &self.scratch()).await?;
             return Ok(Part::temporary(name, file.into_temp_path()));
         }
