@@ -6,9 +6,8 @@ use cli_support::{Exit, output};
 use domain::ids::RunId;
 use serde_json::json;
 
-use super::results_place::open_results;
 use super::run::Output;
-use super::{block_on, run_id::fresh};
+use super::{block_on, open_results, run_id::fresh};
 use crate::maintenance::import::{Files, Imported, import};
 
 /// Makes a finished run of published JSON files, so that `analysis` treats it like any other run.

@@ -22,8 +22,7 @@ use tokio::sync::oneshot;
 use results::store::Store;
 
 use super::models::by_batches::ByBatches;
-use super::results_place::open_results;
-use super::{block_on, follow::follow, run_id::fresh};
+use super::{block_on, follow::follow, open_results, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{
     CorpusArgs, Machine, ServerArgs, ServerJudge, Workers, connect_server, open_scanners, programs, reader,

@@ -15,9 +15,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::block_on;
 use super::ledger_args::LedgerArgs;
-use super::results_place::open_results;
+use super::{block_on, open_results};
 use crate::ledger::connection::{Engine, Trust};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, StateFolder};
 use crate::ledger::{Ledger, PostgresLedger};

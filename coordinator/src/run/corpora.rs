@@ -98,7 +98,9 @@ mod tests {
         let (ledger, scratch) = (Arc::new(MemoryLedger::default()), tempfile::tempdir().unwrap());
         let store = Store::over(Arc::new(InMemory::new()), "memory");
         let places = ["made", "one", "two", "three"].map(|name| scratch.path().join(name));
-        places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+        for place in &places {
+            std::fs::create_dir(place).unwrap();
+        }
         let [made, one, two, three] = &places;
         let mut corpus = CorpusWriter::create(&made.join("corpus")).unwrap();
         for position in 0..10 {

@@ -3,7 +3,6 @@
 //! *Owns* the `SchedulerState` behind one std mutex that is never held across an await. The ledger is authoritative for
 //! every fencing token and commit; the scheduler state is updated after it.
 
-mod attribution;
 pub(crate) mod commit;
 mod corpora;
 pub(crate) mod finalize;
@@ -104,7 +103,7 @@ pub struct Coordinator {
     /// cycle would keep both alive.
     background: Mutex<JoinSet<()>>,
     /// Attributes CPU and memory of this process to a run.
-    attribution: attribution::Attribution,
+    attribution: resources::Attribution,
 }
 
 impl std::fmt::Debug for Coordinator {

@@ -17,8 +17,8 @@ use proto::status::{ApiError, ErrorReason};
 use results::corpus_copy::CorpusReader;
 use results::store::sweep_unfinished;
 
-use super::attribution::Attribution;
 use super::lease_service::known;
+use super::resources::Attribution;
 use super::{Change, Coordinator, Parts, Recovery};
 use crate::clock::Rate;
 use crate::ledger::{RunEntry, TimedLedger};

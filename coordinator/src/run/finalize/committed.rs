@@ -14,10 +14,15 @@ use results::store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::error::FinalizeError;
-use super::{PAGE, ROWS_PER_PART};
 use crate::ledger::{LedgerError, ShardEntry, Totals};
 use crate::run::Coordinator;
 use crate::run::part_check::check;
+
+/// Most rows of a final part.
+const ROWS_PER_PART: u64 = 1_000_000;
+
+/// Shards in a page of the ledger.
+pub(super) const PAGE: usize = 1000;
 
 /// Parts that are fetched at the same time.
 const FETCHED: usize = 32;

@@ -34,14 +34,8 @@ use crate::ledger::{FinishedRun, LedgerError, RunResources, ShardEntry, Swap, To
 use crate::run::Coordinator;
 use crate::scheduler::state::{ActiveRun, Finish};
 
-use committed::merge_parts;
+use committed::{PAGE, merge_parts};
 use error::FinalizeError;
-
-/// Most rows of a final part.
-const ROWS_PER_PART: u64 = 1_000_000;
-
-/// Shards in a page of the ledger.
-const PAGE: usize = 1000;
 
 /// Delay before the second try; doubled for each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -7,22 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::try_join_all;
 
-use super::{Put, Store, StoreError};
+use super::put::{Conditions, Put};
+use super::{Store, StoreError};
 
 /// Writers that race.
 const WRITERS: usize = 8;
 
 /// Most races.
 const RACES: u32 = 3;
-
-/// What a store does with a write under the condition that there is no object of that key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conditions {
-    /// Of several writers exactly one wins.
-    Honoured,
-    /// A later writer wins, or several do.
-    Ignored,
-}
 
 impl Store {
     /// Asks the store by writing: several writers race for a key, the winner's object is read back, a late writer comes, and

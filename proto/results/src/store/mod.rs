@@ -7,6 +7,7 @@ mod conditions;
 mod error;
 mod local;
 mod location;
+mod put;
 #[cfg(feature = "remote")]
 mod remote;
 #[cfg(test)]
@@ -25,13 +26,13 @@ use tempfile::NamedTempFile;
 
 use crate::scan::Part;
 
-pub use conditions::Conditions;
 use error::RequestFailed;
 pub use error::StoreError;
-use local::Over;
-pub use local::{Put, rename, sweep_unfinished, unfinished};
+pub use local::{rename, sweep_unfinished, unfinished};
 pub use location::is_bucket_url;
 use location::{Bucket, Location};
+use put::Over;
+pub use put::{Conditions, Put};
 #[cfg(feature = "remote")]
 pub use remote::Environment;
 

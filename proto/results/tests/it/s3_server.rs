@@ -38,9 +38,9 @@ impl S3Server {
             skipped_optional("no S3 server (scripts/s3 install)");
             return None;
         }
-        let mut hold = Command::new(script());
-        hold.arg("hold").args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut held = hold.spawn().unwrap();
+        let mut command = Command::new(script());
+        command.arg("hold").args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut held = command.spawn().unwrap();
         let mut url = String::new();
         BufReader::new(held.stdout.take().unwrap()).read_line(&mut url).unwrap();
         assert!(url.starts_with("http://"), "the server did not start");
