@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use results::run_file::RunFileError;
 use results::scan::ScanError;
+use results::store::StoreError;
 
 /// An error of loading results.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +22,12 @@ pub(crate) enum LoadError {
     Empty { place: String },
     #[error("{pattern:?} is not a pattern of file names: {reason}")]
     Pattern { pattern: String, reason: String },
-    /// A URL of another machine.
-    #[error(
-        "{url} is not on this machine: copy the run's folder here first, or query it there, e.g. with DuckDB"
-    )]
-    Remote { url: String },
+    /// A bucket cannot be read.
+    #[error("{source}")]
+    Bucket { source: StoreError },
+    /// A URL of a bucket behind which there is no run.
+    #[error("{url} holds no run: name the folder of one, with its run.json")]
+    NoRun { url: String },
     /// A URL of an unknown scheme.
     #[error("{url} is not a URL that results can be read from")]
     Url { url: String },

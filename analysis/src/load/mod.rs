@@ -2,6 +2,7 @@
 //!
 //! *Owns*: finding, checking and reading of results and files. *Never*: computes a figure.
 
+mod bucket;
 pub(crate) mod cases;
 mod columns;
 mod error;

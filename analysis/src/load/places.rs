@@ -1,13 +1,16 @@
-//! Resolves run folders, globs, files and `file://` URLs to Parquet files.
+//! Resolves run folders, globs, files, `file://` URLs and runs in buckets to Parquet files.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use results::layout::{CORPUS_FILE, RUN_FILE};
+use results::layout::{RUN_FILE, is_corpus};
 use results::run_file::RunFile;
+use results::store::is_bucket_url;
+use tempfile::TempDir;
 use url::Url;
 
+use super::bucket;
 use super::error::LoadError;
 
 /// The runs and files found so far.
@@ -17,11 +20,19 @@ pub(super) struct Found {
     pub(super) runs: Vec<(PathBuf, RunFile)>,
     /// The Parquet files without repeats, in the order found.
     pub(super) parts: Vec<PathBuf>,
+    /// Folders of runs that were fetched from buckets.
+    pub(super) fetched: Vec<TempDir>,
 }
 
 impl Found {
     /// Adds the runs and files at `place`.
     pub(super) fn add(&mut self, place: &str) -> Result<(), LoadError> {
+        if is_bucket_url(place) {
+            let fetched = bucket::fetch(place)?;
+            let found = self.folder(fetched.path(), place);
+            self.fetched.push(fetched);
+            return found;
+        }
         let path = match local(place)? {
             Some(path) => path,
             None => PathBuf::from(place),
@@ -100,7 +111,7 @@ impl Found {
         for path in paths {
             if path.is_dir() {
                 self.folder(&path, &path.display().to_string())?;
-            } else if path.file_name().is_none_or(|name| name != CORPUS_FILE) {
+            } else if !is_corpus_path(&path) {
                 self.file(&path)?;
             }
         }
@@ -127,9 +138,6 @@ fn local(place: &str) -> Result<Option<PathBuf>, LoadError> {
             .and_then(|url| url.to_file_path().ok())
             .map(Some)
             .ok_or_else(|| LoadError::Url { url: place.to_owned() }),
-        "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "adl" | "http" | "https" => {
-            Err(LoadError::Remote { url: place.to_owned() })
-        }
         _ => Err(LoadError::Url { url: place.to_owned() }),
     }
 }
@@ -138,13 +146,17 @@ fn canonical(path: &Path) -> Result<PathBuf, LoadError> {
     path.canonicalize().map_err(|source| LoadError::Read { path: path.to_owned(), source })
 }
 
+fn is_corpus_path(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| is_corpus(&name.to_string_lossy()))
+}
+
 fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let read = |source| LoadError::Read { path: folder.to_owned(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(read)? {
         let path = entry.map_err(read)?.path();
-        let is_part = path.extension().is_some_and(|extension| extension == "parquet")
-            && path.file_name().is_some_and(|name| name != CORPUS_FILE);
+        let is_part =
+            path.extension().is_some_and(|extension| extension == "parquet") && !is_corpus_path(&path);
         if is_part && path.is_file() {
             files.push(path);
         }
@@ -162,13 +174,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        assert_eq!(
-            refusal("s3://bucket/run"),
-            "s3://bucket/run is not on this machine: copy the run's folder here first, or query it there, e.g. with \
-             DuckDB"
-        );
-        assert!(refusal("gs://b").starts_with("gs://b is not on this machine"));
-        assert_eq!(refusal("ftp://b"), "ftp://b is not a URL that results can be read from");
+        assert!(refusal("ftp://b").contains("unknown scheme 'ftp'"));
+        assert!(refusal("s3://key:hush@b/run").contains("credentials come from the environment"));
         assert_eq!(refusal("no/such/run"), "no/such/run does not exist");
         assert_eq!(
             refusal("no/such/*.parquet"),

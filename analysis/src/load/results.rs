@@ -4,13 +4,14 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use arrow_array::RecordBatch;
 use results::run_file::RunFile;
 use results::scan::{self, Part, ScanError};
 use results::schema;
+use tempfile::TempDir;
 
 use super::columns;
 use super::error::{AnalysisError, LoadError};
@@ -26,6 +27,8 @@ pub(crate) struct Results {
     only: Option<String>,
     runs: Vec<(PathBuf, RunFile)>,
     parts: Vec<PathBuf>,
+    /// Folders of runs that were fetched; deleted with the last copy of this value.
+    fetched: Arc<Vec<TempDir>>,
 }
 
 rows! {
@@ -51,7 +54,7 @@ rows! {
 
 impl Results {
     /// Finds and checks the parts behind `places`: run folders (by their `run.json`, else every `*.parquet` in
-    /// them), globs, Parquet files, `file://` URLs. A file named twice is used once.
+    /// them), globs, Parquet files, `file://` URLs, URLs of runs in buckets. A file named twice is used once.
     ///
     /// Fails for places that do not exist, files that are not parts of results, and files with other columns.
     pub(crate) fn load<S: AsRef<str>>(places: &[S]) -> Result<Self, LoadError> {
@@ -65,7 +68,7 @@ impl Results {
                 return Err(LoadError::Schema { path: path.clone(), problems });
             }
         }
-        Ok(Self { only: None, runs: found.runs, parts: found.parts })
+        Ok(Self { only: None, runs: found.runs, parts: found.parts, fetched: Arc::new(found.fetched) })
     }
 
     /// Visits every row with the columns of `R`, in the order of the parts and of their rows. Other threads decode, at
@@ -149,6 +152,7 @@ impl Results {
             only: Some(run_id.to_owned()),
             runs: self.runs.iter().filter(|(_, run)| run.run_id.as_str() == run_id).cloned().collect(),
             parts: self.parts.clone(),
+            fetched: Arc::clone(&self.fetched),
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn fetch(url: &str, path: &Path) -> Result<(), FetchError> {
     let wrong = |source| FetchError::Http { url: url.to_owned(), source };
     // Fails if a provider is already installed; that one is used then.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(wrong)?;
+    let client = reqwest::Client::builder().http1_only().timeout(PATIENCE).build().map_err(wrong)?;
     let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
     let mut answer = answer.map_err(wrong)?;
     let mut bytes = vec![];

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod buckets;
 mod cite;
 mod export;
 mod failures;
@@ -18,5 +19,7 @@ mod places;
 mod queue_kills;
 mod report;
 mod rollout;
+#[path = "../../../proto/results/tests/it/s3_server.rs"]
+mod s3_server;
 mod servers;
 mod support;

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use cli_support::{Exit, output};
 use domain::ids::RunId;
-use results::store::Store;
 use serde_json::json;
 
 use super::run::Output;
-use super::{block_on, run_id::fresh};
+use super::{block_on, open_results, run_id::fresh};
 use crate::maintenance::import::{Files, Imported, import};
 
 /// Makes a finished run of published JSON files, so that `analysis` treats it like any other run.
@@ -45,7 +44,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         patches: args.patches.as_ref().map(name),
         verified: args.verified.as_ref().map(name),
     };
-    let imported = block_on(async { import(&files, &run_id, &Store::open(&args.out)?).await })?;
+    let imported = block_on(async { import(&files, &run_id, &open_results(&args.out).await?).await })?;
     warn(&imported);
     output::print(&match args.output {
         Output::Json => output::json_line(&json(&imported)),

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use results::store::Store;
 
 use super::models::by_batches::ByBatches;
-use super::{block_on, follow::follow, run_id::fresh};
+use super::{block_on, follow::follow, open_results, run_id::fresh};
 use crate::client::{Client, Request};
 use crate::embedded::{
     CorpusArgs, Machine, ServerArgs, ServerJudge, Workers, connect_server, open_scanners, programs, reader,
@@ -149,7 +149,7 @@ async fn run_here(args: &Args, settings: Settings, run_id: &RunId, quiet: bool) 
     let (begun, usage) = (Instant::now(), Usage::of_this_process());
     let mut interrupts = Interrupts::listen()?;
     let (config, machine) = open_machine(args, settings, &mut interrupts).await?;
-    let store = Store::open(&args.out)?;
+    let store = open_results(&args.out).await?;
     let state_path = state_path(&store, run_id);
     if !state_path.exists() {
         // Before the state folder is made in it.

@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::block_on;
 use super::ledger_args::LedgerArgs;
+use super::{block_on, open_results};
 use crate::ledger::connection::{Engine, Trust};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, StateFolder};
 use crate::ledger::{Ledger, PostgresLedger};
@@ -248,7 +248,7 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let state = StateFolder::open(&args.state)?;
     let results = state.join("results");
     let store = match &args.out {
-        Some(out) => Store::open(out)?,
+        Some(out) => open_results(out).await?,
         None => Store::local(&results)?,
     };
     let place = store.location().to_owned();

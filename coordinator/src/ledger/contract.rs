@@ -29,7 +29,7 @@ use cli_support::usage::Usage;
 use futures::future::BoxFuture;
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunFileHash, RunId, ShardIndex, WorkerName};
 use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
@@ -46,12 +46,23 @@ pub struct RunEntry {
     pub created_at_ms: u64,
     /// Fingerprint of its results, once finished.
     pub fingerprint: Option<String>,
+    /// Hash of the `run.json` with which it was finished; `None` before, and where an older release finished it.
+    pub run_file: Option<RunFileHash>,
     /// Its totals; `None` before it has ended, or where they have not been counted yet.
     pub totals: Option<Totals>,
     /// Resources that it has used so far, over all processes that worked on it.
     pub resources: RunResources,
     /// Why it failed; `None` in every state but [`RunState::Failed`].
     pub failure: Option<String>,
+}
+
+/// What the ledger holds of the results of a finished run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedRun {
+    /// Fingerprint of the rows.
+    pub fingerprint: String,
+    /// Hash of its `run.json`, which names the parts by their hashes.
+    pub run_file: RunFileHash,
 }
 
 /// Totals of a run.
@@ -250,13 +261,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// Reads every run, oldest first.
     fn runs(&self) -> BoxFuture<'_, LedgerResult<Vec<RunEntry>>>;
 
-    /// Changes the state of a run from `from` to `to`. `None` leaves a recorded fingerprint as it is.
+    /// Changes the state of a run from `from` to `to`. `None` leaves what is recorded of its results as it is.
     fn advance(
         &self,
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>>;
 
     /// Changes the state of a run from `from` to [`RunState::Failed`], with the reason. Any later change of the state drops the

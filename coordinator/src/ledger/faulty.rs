@@ -11,8 +11,8 @@ use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, MemoryLedger, RunEntry,
-    RunResources, ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult,
+    MemoryLedger, RunEntry, RunResources, ShardEntry, Swap, Totals,
 };
 
 /// Counts the calls of a ledger and lets some fail.
@@ -97,7 +97,7 @@ impl<L: Ledger> Ledger for FaultyLedger<L> {
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         self.count("advance");
         if to == RunState::Finished {
@@ -109,7 +109,7 @@ impl<L: Ledger> Ledger for FaultyLedger<L> {
                 return ready(Err(LedgerError::Unavailable { place, reason })).boxed();
             }
         }
-        self.inner.advance(run_id, from, to, fingerprint)
+        self.inner.advance(run_id, from, to, finished)
     }
 
     fn fail(

@@ -10,8 +10,8 @@ use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
-    ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
+    RunResources, ShardEntry, Swap, Totals,
 };
 
 /// The ledger in memory.
@@ -65,7 +65,7 @@ impl Ledger for MemoryLedger {
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let swap = self.with(run_id, |run| {
             if run.entry.state != from {
@@ -73,8 +73,9 @@ impl Ledger for MemoryLedger {
             }
             run.entry.state = to;
             run.entry.failure = None;
-            if fingerprint.is_some() {
-                run.entry.fingerprint = fingerprint;
+            if let Some(FinishedRun { fingerprint, run_file }) = finished {
+                run.entry.fingerprint = Some(fingerprint);
+                run.entry.run_file = Some(run_file);
             }
             Swap::Done
         });

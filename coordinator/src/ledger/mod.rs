@@ -13,8 +13,8 @@ pub(crate) mod suite;
 mod timed;
 
 pub use contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
-    ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
+    RunResources, ShardEntry, Swap, Totals,
 };
 pub use memory::MemoryLedger;
 pub(crate) use postgres::PostgresLedger;

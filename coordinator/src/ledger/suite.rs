@@ -1,13 +1,13 @@
 //! Conformance suite of the ledger's contract. `ledger_suite!` makes a test of each function for one implementation.
 
 use domain::config::RunConfig;
-use domain::ids::{CorpusHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::ids::{CorpusHash, FencingToken, PartHash, RunFileHash, RunId, ShardIndex, WorkerName};
 use domain::run::{RunPlan, RunState, Shard};
 use domain::tally::Tally;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, RunEntry, RunResources, ShardEntry,
-    Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 
 /// The tests of the suite; the argument is a future of an empty ledger and a guard that must live as long as it. After
@@ -63,6 +63,7 @@ pub(crate) fn run(id: &str) -> RunEntry {
         source: "detections.json".to_owned(),
         created_at_ms: 1_700_000_000_000,
         fingerprint: None,
+        run_file: None,
         totals: None,
         resources: RunResources::ZERO,
         failure: None,
@@ -115,9 +116,14 @@ pub(crate) async fn a_state_changes_only_from_the_expected_state(ledger: impl Le
         ledger.advance(&id, running, RunState::Cancelled, None).await.unwrap(),
         Swap::Differs(finishing)
     );
-    assert_eq!(ledger.advance(&id, finishing, finished, Some("f1".to_owned())).await.unwrap(), Swap::Done);
+    let run_file = RunFileHash::of(b"run.json");
+    let results = FinishedRun { fingerprint: "f1".to_owned(), run_file };
+    assert_eq!(ledger.advance(&id, finishing, finished, Some(results)).await.unwrap(), Swap::Done);
     let entry = ledger.run(&id).await.unwrap().unwrap();
     assert_eq!((entry.state, entry.fingerprint.as_deref()), (finished, Some("f1")));
+    assert_eq!(entry.run_file, Some(run_file));
+    assert_eq!(ledger.advance(&id, finished, running, None).await.unwrap(), Swap::Done);
+    assert_eq!(ledger.run(&id).await.unwrap().unwrap().run_file, Some(run_file));
     let unknown = RunId::new("none").unwrap();
     assert_eq!(
         ledger.advance(&unknown, running, finished, None).await,

@@ -11,8 +11,8 @@ use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
-    ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
+    RunResources, ShardEntry, Swap, Totals,
 };
 use crate::metrics::Metrics;
 
@@ -69,9 +69,9 @@ impl Ledger for TimedLedger {
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
-        self.timed("advance", self.inner.advance(run_id, from, to, fingerprint))
+        self.timed("advance", self.inner.advance(run_id, from, to, finished))
     }
 
     fn fail(

@@ -14,7 +14,7 @@ use domain::run::RunState;
 use domain::tally::Tally;
 use results::corpus_copy::CorpusWriter;
 use results::fingerprint::fingerprint;
-use results::layout::CORPUS_FILE;
+use results::layout::{CORPUS_FILE, corpus_object, final_part};
 use results::paper_files::{Import, ImportReport};
 use results::part::PartWriter;
 use results::run_file::{FormatVersion, ImportedFrom, PartEntry, RunFile};
@@ -25,9 +25,6 @@ use crate::run::run_folder::{self, Maker, check_free};
 
 /// Outcomes in a batch of the Parquet writer.
 const BATCH: usize = 1000;
-
-/// Name of the part.
-const PART: &str = "part-00000.parquet";
 
 /// The published files.
 #[derive(Debug, Clone)]
@@ -60,9 +57,12 @@ pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyh
     let (files, id, scratch) = (files.clone(), run_id.clone(), folder.clone());
     let written = tokio::task::spawn_blocking(move || write(&files, &id, &scratch)).await??;
     let Written { corpus, corpus_summary, part, part_hash, tally, report, imported_from } = written;
-    folder.put_file(CORPUS_FILE, corpus).await?;
-    folder.put_file(PART, part).await?;
-    let parts = vec![folder.part(PART).await?];
+    let corpus_key =
+        if folder.is_local() { CORPUS_FILE.to_owned() } else { corpus_object(corpus_summary.corpus_hash) };
+    folder.put_file(&corpus_key, corpus).await?;
+    let name = final_part(0, part_hash);
+    folder.put_file(&name, part).await?;
+    let parts = vec![folder.part(&name).await?];
     let fingerprint = tokio::task::spawn_blocking(move || fingerprint(parts)).await??.to_string();
     let config = config();
     let usage = Usage::of_this_process();
@@ -84,7 +84,7 @@ pub(crate) async fn import(files: &Files, run_id: &RunId, store: &Store) -> anyh
         wall_s: Some(begun.elapsed().as_secs_f64()),
         cpu_s: usage.map(|usage| usage.cpu_s),
         peak_rss_mb: usage.map(|usage| usage.peak_rss_mb),
-        parts: vec![PartEntry { name: PART.to_owned(), rows: tally.records, hash: part_hash }],
+        parts: vec![PartEntry { name, rows: tally.records, hash: part_hash }],
         imported_from: Some(imported_from),
         judged_by: None,
         rescanned_by: domain::scanner::ScannerVersions::default(),

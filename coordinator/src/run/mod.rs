@@ -3,8 +3,8 @@
 //! *Owns* the `SchedulerState` behind one std mutex that is never held across an await. The ledger is authoritative for
 //! every fencing token and commit; the scheduler state is updated after it.
 
-mod attribution;
 pub(crate) mod commit;
+mod corpora;
 pub(crate) mod finalize;
 mod judges;
 mod lease_reaper;
@@ -31,7 +31,6 @@ use tokio::task::JoinSet;
 
 use domain::ids::RunId;
 use proto::status::ApiError;
-use results::layout::CORPUS_FILE;
 use results::store::Store;
 
 use crate::clock::Monotonic;
@@ -104,7 +103,7 @@ pub struct Coordinator {
     /// cycle would keep both alive.
     background: Mutex<JoinSet<()>>,
     /// Attributes CPU and memory of this process to a run.
-    attribution: attribution::Attribution,
+    attribution: resources::Attribution,
 }
 
 impl std::fmt::Debug for Coordinator {
@@ -128,12 +127,6 @@ impl Coordinator {
     /// The folder of a run in the store.
     pub(crate) fn folder(&self, run_id: &RunId) -> Result<Store, ApiError> {
         self.store.folder(run_id.as_str()).map_err(|error| storage(&error))
-    }
-
-    /// Local path of a run's corpus.
-    pub(crate) fn corpus_path(&self, run_id: &RunId) -> Result<PathBuf, ApiError> {
-        let local = self.folder(run_id)?.local_path(CORPUS_FILE);
-        Ok(local.unwrap_or_else(|| self.scratch.join(format!("{run_id}.{CORPUS_FILE}"))))
     }
 
     /// Wakes the clients that watch a run; `ended`: the change is the end of a run.

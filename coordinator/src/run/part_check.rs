@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use results::corpus_copy::CorpusReader;
 use results::part::check::{Expected, check_part};
 use results::scan::Part;
 
-use crate::ledger::CommittedPart;
 use crate::refusals::{is_transient, storage_failed};
 
 /// Reads an uploaded part and compares it with the records of its shard; returns the counts over its rows.
@@ -66,9 +66,11 @@ pub(super) fn inspect(
 ) -> Result<Tally, Inspected> {
     let slice = corpus.slice(shard.index.0.into(), shard.len.into());
     let slice = slice.map_err(|error| Inspected::Failed(error.to_string()))?;
+    let read = |path: &Path| std::fs::read(path).map_err(|error| Inspected::Failed(error.to_string()));
     let bytes = match part {
         Part::Bytes { bytes, .. } => bytes.clone(),
-        Part::File(path) => std::fs::read(path).map_err(|error| Inspected::Failed(error.to_string()))?.into(),
+        Part::File(path) => read(path)?.into(),
+        Part::Temporary { file, .. } => read(file)?.into(),
     };
     let expected = Expected { run_id, shard: shard.index, records: &slice.records };
     check_part(&bytes, &expected).map_err(|fault| Inspected::Refused(fault.to_string()))
@@ -107,58 +109,51 @@ pub(crate) struct Damage {
     pub(crate) is_transient: bool,
 }
 
-/// Compares the bytes of `part` with the ledger's entry. Blocks on the disk.
-pub(crate) fn check(part: &Part, committed: &CommittedPart) -> Result<(), Damage> {
+/// Compares the bytes of `part` with their number and hash in the ledger. Blocks on the disk.
+pub(crate) fn check(part: &Part, committed_bytes: u64, committed_hash: PartHash) -> Result<(), Damage> {
     let damage = |problem: String| Damage { name: part.name(), problem, is_transient: false };
     let (bytes, hash) = measure(part).map_err(|error| Damage {
         is_transient: is_transient(error.kind()),
         ..damage(format!("cannot be read ({error})"))
     })?;
-    if bytes != committed.bytes {
-        return Err(damage(format!("has {bytes} bytes instead of {}", committed.bytes)));
+    if bytes != committed_bytes {
+        return Err(damage(format!("has {bytes} bytes instead of {committed_bytes}")));
     }
-    if hash != committed.hash {
+    if hash != committed_hash {
         return Err(damage("does not have the bytes that were committed".to_owned()));
     }
     Ok(())
 }
 
 fn measure(part: &Part) -> io::Result<(u64, PartHash)> {
-    match part {
-        Part::Bytes { bytes, .. } => Ok((bytes.len() as u64, PartHash::of(bytes))),
-        Part::File(path) => {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(File::open(path)?)?;
-            Ok((hasher.count(), PartHash::from_bytes(*hasher.finalize().as_bytes())))
-        }
-    }
+    let path = match part {
+        Part::Bytes { bytes, .. } => return Ok((bytes.len() as u64, PartHash::of(bytes))),
+        Part::File(path) => path.as_path(),
+        Part::Temporary { file, .. } => file,
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok((hasher.count(), PartHash::from_bytes(*hasher.finalize().as_bytes())))
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::tally::Tally;
-
     use super::*;
 
     #[test]
     fn a_part_is_whole_cut_flipped_or_gone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.parquet");
-        let committed = CommittedPart {
-            key: "parts/p".to_owned(),
-            bytes: 3,
-            hash: PartHash::of(b"abc"),
-            tally: Tally::default(),
-        };
+        let hash = PartHash::of(b"abc");
         let checked = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            check(&Part::File(path.clone()), &committed).map_err(|damage| damage.to_string())
+            check(&Part::File(path.clone()), 3, hash).map_err(|damage| damage.to_string())
         };
         assert_eq!(checked(b"abc"), Ok(()));
         assert!(checked(b"ab").unwrap_err().contains("2 bytes instead of 3"));
         let flipped = checked(b"abd").unwrap_err();
         assert!(flipped.contains("p.parquet") && flipped.contains("were committed"), "{flipped}");
         std::fs::remove_file(&path).unwrap();
-        assert!(check(&Part::File(path), &committed).unwrap_err().to_string().contains("cannot be read"));
+        assert!(check(&Part::File(path), 3, hash).unwrap_err().to_string().contains("cannot be read"));
     }
 }

@@ -17,8 +17,8 @@ use proto::status::{ApiError, ErrorReason};
 use results::corpus_copy::CorpusReader;
 use results::store::sweep_unfinished;
 
-use super::attribution::Attribution;
 use super::lease_service::known;
+use super::resources::Attribution;
 use super::{Change, Coordinator, Parts, Recovery};
 use crate::clock::Rate;
 use crate::ledger::{RunEntry, TimedLedger};
@@ -58,7 +58,7 @@ impl Coordinator {
         let coordinator = Arc::new(Self {
             ledger: Arc::new(TimedLedger::new(parts.ledger, Arc::clone(&metrics))),
             metrics,
-            store: parts.store,
+            store: parts.store.with_scratch(&parts.scratch),
             scratch: parts.scratch,
             started: tokio::time::Instant::now(),
             scheduler: Mutex::new(SchedulerState::default()),
@@ -84,7 +84,7 @@ impl Coordinator {
                     coordinator.take_up(entry, parts.recovery, coordinator.started).await?;
                 }
                 // The earlier process may have ended between the ledger's step and the sweep.
-                RunState::Finished => coordinator.sweep_staged(&entry.plan.run_id).await,
+                RunState::Finished => coordinator.sweep_finished(&entry.plan.run_id).await,
                 RunState::Cancelled | RunState::Failed => {}
                 RunState::Removing => coordinator.finish_removal(&entry.plan.run_id).await,
             }
@@ -209,8 +209,7 @@ impl Coordinator {
 
     /// Opens the corpus of an active run, so that its shards can be leased; reports a failure in the run's status.
     pub(super) async fn open_corpus(&self, run_id: &RunId) {
-        let path = self.corpus_path(run_id);
-        let opened = match path {
+        let opened = match self.local_corpus(run_id).await {
             Ok(path) => tokio::task::spawn_blocking(move || {
                 CorpusReader::open(&path).map_err(|error| error.to_string())
             })

@@ -82,11 +82,9 @@ impl RunStorage {
             }
         } else {
             folder.delete(RUN_FILE).await.map_err(|error| storage(&error))?;
-            for object in folder.list().await.map_err(|error| storage(&error))? {
-                if is_ours(&object.key) {
-                    folder.delete(&object.key).await.map_err(|error| storage(&error))?;
-                }
-            }
+            let objects = folder.list().await.map_err(|error| storage(&error))?;
+            let keys = objects.into_iter().map(|object| object.key).filter(|key| is_ours(key)).collect();
+            folder.delete_all(keys).await.map_err(|error| storage(&error))?;
             folder.delete(MARK_FILE).await.map_err(|error| storage(&error))?;
             // An error means that the file does not exist, or is left for the next removal.
             let _ = std::fs::remove_file(self.scratch.join(format!("{run_id}.{CORPUS_FILE}")));

@@ -15,8 +15,9 @@ use domain::outcome::{Outcome, Status};
 use domain::run::RunState;
 use domain::tally::Tally;
 use proto::status::{ApiError, ErrorReason};
-use results::layout::{FINAL, staged_part};
+use results::layout::staged_part;
 use results::part::write_part;
+use results::run_file::RunFile;
 use results::scan::{self, Part};
 use results::store::Store;
 use tokio::sync::mpsc;
@@ -151,13 +152,10 @@ impl Coordinator {
 
 /// The files of a finished run, in the order of the corpus.
 async fn final_parts(folder: &Store) -> Result<Vec<Part>, ApiError> {
-    let listed = folder.list().await.map_err(|error| storage(&error))?;
-    let mut keys: Vec<String> =
-        listed.into_iter().map(|object| object.key).filter(|key| key.starts_with(FINAL)).collect();
-    keys.sort_unstable();
-    let mut parts = Vec::with_capacity(keys.len());
-    for key in keys {
-        parts.push(folder.part(&key).await.map_err(|error| storage(&error))?);
+    let described = RunFile::load(folder).await.map_err(|error| storage_failed(&error))?;
+    let mut parts = Vec::with_capacity(described.parts.len());
+    for part in described.parts {
+        parts.push(folder.part(&part.name).await.map_err(|error| storage(&error))?);
     }
     Ok(parts)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use domain::ids::RunId;
 use proto::status::{ApiError, ErrorReason};
-use results::layout::{CORPUS_FILE, MARK_FILE, RUN_FILE, STAGED, UNFINISHED, is_part};
+use results::layout::{MARK_FILE, RUN_FILE, STAGED, UNFINISHED, is_corpus, is_part};
 use results::run_file::RunFile;
 use results::store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,8 @@ pub(crate) async fn check_free(
         read_mark(folder).await.is_some_and(|mark| mark.run_id == *run_id && mark.made_by == made_by);
     let other = others.find(|name| {
         let is_left = match made_by {
-            Maker::Coordinator => name == CORPUS_FILE || (is_own && (is_part(name) || name == staged)),
-            Maker::Import => name == CORPUS_FILE || is_part(name),
+            Maker::Coordinator => is_corpus(name) || (is_own && (is_part(name) || name == staged)),
+            Maker::Import => is_corpus(name) || is_part(name),
         };
         !(is_marked && (is_left || name == MARK_FILE))
     });
@@ -122,7 +122,8 @@ pub(crate) async fn is_of_run(folder: &Store, run_id: &RunId) -> bool {
 /// Whether an object of a run's folder is ours, by its key.
 pub(crate) fn is_ours(key: &str) -> bool {
     let name = key.rsplit('/').next().unwrap_or(key);
-    [RUN_FILE, CORPUS_FILE, MARK_FILE].contains(&key)
+    [RUN_FILE, MARK_FILE].contains(&key)
+        || is_corpus(key)
         || name.starts_with(UNFINISHED)
         || (is_part(key) && Path::new(key).extension() == Some(OsStr::new("parquet")))
 }
@@ -171,6 +172,8 @@ fn emptied(folder: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use results::layout::CORPUS_FILE;
+
     use super::*;
 
     fn run(name: &str) -> RunId {

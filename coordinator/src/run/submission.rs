@@ -1,6 +1,7 @@
 //! Submission of a run: streams the corpus into the run's folder, hashes it, then plans and records the run, or resumes it.
 //!
-//! *Invariant*: the corpus is durable under its name before the ledger knows the run.
+//! *Invariant*: the corpus is durable under its name, on this machine and in the bucket of the results, before the ledger knows
+//! the run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -173,6 +174,7 @@ impl Submission {
         if !existed {
             run_folder::mark(&coordinator.folder(&run_id)?, &run_id, Maker::Coordinator).await?;
         }
+        coordinator.store_corpus(&run_id, corpus.corpus_hash, &self.incoming).await?;
         rename(&self.incoming, &place).map_err(|error| {
             ApiError::new(ErrorReason::Storage, format!("cannot write {}: {error}", place.display()))
         })?;
@@ -213,6 +215,7 @@ impl Submission {
             source: self.source.clone(),
             created_at_ms: unix_ms(),
             fingerprint: None,
+            run_file: None,
             totals: None,
             resources: RunResources::ZERO,
             failure: None,

@@ -6,7 +6,6 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of a simulation")]
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -75,8 +74,14 @@ static CORPORA: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     folder
 });
 
-fn corpora() -> PathBuf {
-    CORPORA.path().to_owned()
+/// A folder of one coordinator with the corpora: its files on their way are swept by its next process.
+fn scratch() -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in(CORPORA.path()).unwrap();
+    for records in SIZES {
+        let name = format!("{}.{CORPUS_FILE}", run_id(records));
+        std::fs::hard_link(CORPORA.path().join(&name), folder.path().join(&name)).unwrap();
+    }
+    folder
 }
 
 fn entry(records: u32, shard_size: u32) -> RunEntry {
@@ -101,6 +106,7 @@ fn entry(records: u32, shard_size: u32) -> RunEntry {
         source,
         created_at_ms: 0,
         fingerprint: None,
+        run_file: None,
         totals: None,
         resources: RunResources::ZERO,
         failure: None,
@@ -150,6 +156,7 @@ struct SimCoordinator {
     endpoint: watch::Sender<Option<Arc<Coordinator>>>,
     finishes: bool,
     reaper: JoinSet<()>,
+    scratch: tempfile::TempDir,
 }
 
 impl SimCoordinator {
@@ -158,7 +165,7 @@ impl SimCoordinator {
             let parts = Parts {
                 ledger: Arc::new(SimLedger(Arc::clone(&self.world))),
                 store: Store::over(Arc::new(SimStore(Arc::clone(&self.world))), "sim"),
-                scratch: corpora(),
+                scratch: self.scratch.path().to_owned(),
                 recovery: Recovery::Grace,
             };
             let Ok(coordinator) = Coordinator::open(parts).await else {
@@ -219,6 +226,7 @@ async fn run_seed(seed: u64) -> Arc<World> {
             endpoint: watch::Sender::new(None),
             finishes: scenario.finishes,
             reaper: JoinSet::new(),
+            scratch: scratch(),
         };
         coordinator.start().await;
         coordinators.push(coordinator);
@@ -296,7 +304,8 @@ async fn wait_for_end(scenario: &Scenario, world: &World, coordinators: &[SimCoo
                 return;
             }
             if Instant::now() > end {
-                world.report(format!("run {run_id} does not end: {:?}", world.entries(run_id)));
+                let state = world.run_entry(run_id).map(|run| (run.state, run.failure));
+                world.report(format!("run {run_id} does not end: {state:?}, {:?}", world.entries(run_id)));
                 return;
             }
             tokio::time::sleep(Duration::from_millis(40)).await;

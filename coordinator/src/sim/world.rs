@@ -22,8 +22,8 @@ use domain::run::RunState;
 
 use super::dice::Dice;
 use crate::ledger::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, MemoryLedger, RunEntry,
-    RunResources, ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult,
+    MemoryLedger, RunEntry, RunResources, ShardEntry, Swap, Totals,
 };
 use crate::sim::invariants;
 
@@ -243,11 +243,11 @@ impl Ledger for SimLedger {
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let run_id = run_id.clone();
         self.step(move |world| {
-            let done = now(world.ledger.advance(&run_id, from, to, fingerprint));
+            let done = now(world.ledger.advance(&run_id, from, to, finished));
             world.check(&run_id);
             done
         })

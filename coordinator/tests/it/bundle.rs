@@ -21,7 +21,7 @@ use tar::{Archive, Builder, Header};
 use crate::model::{closing, corpus, right, start};
 use crate::process::{Process, worker_binary};
 use crate::provider::{Mock, answers, plain};
-use crate::support::{coordinator, detections, run};
+use crate::support::{coordinator, detections, final_part_name, run};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -91,6 +91,12 @@ impl Opened {
 
     fn get(&mut self, name: &str) -> &mut Vec<u8> {
         &mut self.files.iter_mut().find(|(known, _)| known == name).unwrap().1
+    }
+
+    /// The name of its only part.
+    fn part(&self) -> String {
+        let part = self.files.iter().find(|(name, _)| results::layout::is_final_part(name));
+        part.unwrap().0.clone()
     }
 
     fn edit(mut self, name: &str, edit: impl FnOnce(&str) -> String) -> Self {
@@ -167,7 +173,7 @@ fn a_run_of_the_rules_is_replayed_in_a_clean_folder() {
     let names: Vec<String> = opened.files.iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(
         names,
-        ["manifest.json", "README", "NOTICE", "run.json", "part-00000.parquet", "corpus.parquet"]
+        ["manifest.json", "README", "NOTICE", "run.json", &final_part_name(&out.join("r")), "corpus.parquet"]
     );
     let readme = text(opened.get("README"));
     assert!(readme.lines().count() == 3 && readme.contains("coordinator replay FILE"), "{readme}");
@@ -248,8 +254,9 @@ fn a_run_of_a_model_is_replayed_without_its_provider() {
 
     let why = refused(&Opened::of(&file).without("answers.jsonl").write(), &[]);
     assert!(why.contains("lacks answers.jsonl"), "{why}");
-    let why = refused(&Opened::of(&file).without("part-00000.parquet").write(), &[]);
-    assert!(why.contains("lacks part-00000.parquet"), "{why}");
+    let part = Opened::of(&file).part();
+    let why = refused(&Opened::of(&file).without(&part).write(), &[]);
+    assert!(why.contains(&format!("lacks {part}")), "{why}");
     let why = refused(&Opened::of(&file).without("corpus.parquet").write(), &[]);
     assert!(why.contains("lacks corpus.parquet"), "{why}");
     let why = refused(&Opened::of(&file).manifest(|manifest| manifest["format"] = 2.into()).write(), &[]);
@@ -279,12 +286,13 @@ fn outcomes_of_another_release_are_told_by_record_gate_and_version() {
     let file = folder.path().join("run.tar.gz");
     bundled(&out, &file, &[]);
     let mut opened = Opened::of(&file);
-    let part = Part::from(bytes::Bytes::from(opened.get("part-00000.parquet").clone()));
+    let name = final_part_name(&out.join("r"));
+    let part = Part::from(bytes::Bytes::from(opened.get(&name).clone()));
     let rows: Vec<Outcome> = outcomes([part]).map(Result::unwrap).collect();
     let rows = judged_otherwise(rows);
     let newer = write_part(&RunId::new("r").unwrap(), &rows).unwrap();
     let fingerprint = results::fingerprint::fingerprint([Part::from(newer.clone())]).unwrap().to_string();
-    *opened.get("part-00000.parquet") = newer.to_vec();
+    *opened.get(&name) = newer.to_vec();
     let without_name = opened.listed().write();
     let why = refused(&without_name, &[]);
     assert!(why.contains("the outcomes in the archive have the fingerprint"), "{why}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{coordinator, detections, run};
+use crate::support::{coordinator, detections, final_part_name, run};
 
 #[test]
 fn a_corpus_becomes_a_finished_run() {
@@ -48,7 +48,7 @@ fn a_corpus_becomes_a_finished_run() {
     names.sort();
     assert_eq!(
         names,
-        [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", "part-00000.parquet", "run.json"],
+        [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", &final_part_name(&run_folder), "run.json"],
         "nothing else is left"
     );
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::llm_stream::{TestStream, answered, config, key, status, submit};
 use crate::process::{Process, serve};
-use crate::support::{coordinator, detections, run};
+use crate::support::{coordinator, detections, final_part_name, run};
 
 const RECORDS: usize = 30;
 
@@ -54,7 +54,6 @@ points! { once, is_survived:
     part_stored = PartStored,
     commit_recorded = CommitRecorded,
     finish_begun = FinishBegun,
-    finish_swept = FinishSwept,
     compaction_begun = CompactionBegun,
     compaction_done = CompactionDone,
     final_part_placed = FinalPartPlaced,
@@ -163,7 +162,13 @@ impl Scene {
         let run_folder = self.out(name).join("r");
         assert_eq!(
             names(&run_folder),
-            [".coordinator", ".k8s-auto-fix-run", "corpus.parquet", "part-00000.parquet", "run.json"],
+            [
+                ".coordinator",
+                ".k8s-auto-fix-run",
+                "corpus.parquet",
+                &final_part_name(&run_folder),
+                "run.json"
+            ],
             "after {name}"
         );
         let state = names(&run_folder.join(".coordinator"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::process::serve;
-use crate::support::{coordinator, detections, run};
+use crate::support::{coordinator, detections, final_part, final_part_name, run};
 
 /// The exit code and the report of one run.
 fn doctor(place: &Path, more: &[&str]) -> (i32, Value) {
@@ -73,7 +73,8 @@ fn an_intact_run_passes_with_and_without_its_ledger() {
 fn every_damage_is_found_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let place = finished(folder.path());
-    let part = place.join("part-00000.parquet");
+    let part = final_part(&place);
+    let name = final_part_name(&place);
     let (good_part, good_file) =
         (std::fs::read(&part).unwrap(), std::fs::read(place.join("run.json")).unwrap());
 
@@ -81,13 +82,13 @@ fn every_damage_is_found_and_named() {
     let (code, report) = doctor(&place, &[]);
     assert_eq!((code, failed(&report)), (1, vec!["parts"]), "{report:#}");
     assert!(
-        check(&report, "parts").1.contains("part-00000.parquet has changed since it was committed"),
+        check(&report, "parts").1.contains(&format!("{name} has changed since it was committed")),
         "{report:#}"
     );
 
     std::fs::remove_file(&part).unwrap();
     let (code, report) = doctor(&place, &[]);
-    assert_eq!((code, check(&report, "parts")), (1, ("failed", "part-00000.parquet is missing")));
+    assert_eq!((code, check(&report, "parts")), (1, ("failed", format!("{name} is missing").as_str())));
     std::fs::write(&part, &good_part).unwrap();
 
     let mut file: Value = serde_json::from_slice(&good_file).unwrap();
@@ -98,6 +99,15 @@ fn every_damage_is_found_and_named() {
     assert_eq!((code, failed(&report)), (1, vec!["run.json", "outcome"]), "{report:#}");
     std::fs::write(place.join("run.json"), b"{").unwrap();
     assert_eq!(check(&doctor(&place, &[]).1, "run.json").0, "failed");
+    let mut other = good_file.clone();
+    other.push(b'\n');
+    std::fs::write(place.join("run.json"), &other).unwrap();
+    let (code, report) = doctor(&place, &[]);
+    assert_eq!((code, failed(&report)), (1, vec!["run.json"]), "{report:#}");
+    assert!(
+        check(&report, "run.json").1.contains("not the one with which the run was finished"),
+        "{report:#}"
+    );
     std::fs::write(place.join("run.json"), &good_file).unwrap();
 
     change(&place.join("corpus.parquet"), 200);
@@ -134,7 +144,9 @@ fn rows_that_are_not_the_corpus_are_found() {
     let (corpus, out) = (folder.path().join("other.json"), folder.path().join("out"));
     detections(&corpus, 41);
     run(&corpus, &out, &["--run-id", "other"]);
-    for name in ["part-00000.parquet", "corpus.parquet"] {
+    let part = final_part_name(&out.join("other"));
+    std::fs::remove_file(final_part(&place)).unwrap();
+    for name in [part.as_str(), "corpus.parquet"] {
         std::fs::copy(out.join("other").join(name), place.join(name)).unwrap();
     }
     let other: Value = serde_json::from_slice(&std::fs::read(out.join("other/run.json")).unwrap()).unwrap();

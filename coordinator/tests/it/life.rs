@@ -7,7 +7,7 @@ use results::scan;
 use serde_json::Value;
 
 use crate::process::{Process, serve, worker_binary};
-use crate::support::{coordinator, detections, run};
+use crate::support::{coordinator, detections, final_part, run};
 
 /// Status of all runs of a coordinator.
 fn status(url: &str) -> Vec<Value> {
@@ -64,7 +64,7 @@ fn two_runs_share_one_worker_by_records() {
         assert!(described["wall_s"].is_number(), "{described}");
         assert!(described["cpu_s"].is_null(), "the worker elsewhere is not measured: {described}");
         assert!(described["peak_rss_mb"].is_null(), "{described}");
-        let part = folder.path().join("state/results").join(name).join("part-00000.parquet");
+        let part = final_part(&folder.path().join("state/results").join(name));
         let rows = scan::outcomes([part.into()]).map(Result::unwrap);
         started.extend(rows.map(|row| (row.timing.started_at_us.unwrap(), name)));
     }

@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod batches;
+mod buckets;
 mod bundle;
 mod cli;
 mod command;
@@ -39,6 +40,8 @@ mod process;
 mod provider;
 mod replies;
 mod resume;
+#[path = "../../../proto/results/tests/it/s3_server.rs"]
+mod s3_server;
 mod scanners;
 mod served;
 mod support;

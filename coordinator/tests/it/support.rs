@@ -1,11 +1,12 @@
 //! Test support: corpora, the binary, and a coordinator in this process.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
 use assert_cmd::Command;
+use results::layout::is_final_part;
 use results::store::Store;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -68,6 +69,20 @@ pub(crate) fn run(corpus: &Path, out: &Path, more: &[&str]) -> Value {
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     serde_json::from_str(&stdout).unwrap()
+}
+
+/// The only part of a finished run; its name holds the hash of its content.
+pub(crate) fn final_part(folder: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_part = |path: &PathBuf| is_final_part(path.file_name().unwrap().to_str().unwrap());
+    let parts: Vec<PathBuf> = entries.filter(is_part).collect();
+    let [part] = parts.as_slice() else { panic!("{} has {parts:?}", folder.display()) };
+    part.clone()
+}
+
+/// The name of [`final_part`].
+pub(crate) fn final_part_name(folder: &Path) -> String {
+    final_part(folder).file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 /// The address that `url` names, for a program of the same user.

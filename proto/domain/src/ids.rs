@@ -196,6 +196,10 @@ hash_id!(
     /// Hash of the bytes of a part.
     PartHash
 );
+hash_id!(
+    /// Hash of the bytes of the `run.json` of a finished run.
+    RunFileHash
+);
 
 #[cfg(test)]
 mod tests {

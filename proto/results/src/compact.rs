@@ -54,10 +54,33 @@ pub enum CompactError {
     Order { part: String, position: u64, last: u64 },
 }
 
+/// Why parts that come one by one could not be merged.
+#[derive(Debug)]
+pub enum MergeError<E> {
+    /// The next part did not come, for this reason.
+    Source(E),
+    /// The parts that came could not be merged.
+    Compact(CompactError),
+}
+
 /// `compact`, and the fingerprint of what was copied. Two threads work on what is read once: to open a small part
-/// costs more than its rows.
-pub fn merge(
-    parts: Vec<Part>,
+/// costs more than its rows. The parts come one by one, each after the last one is copied.
+pub fn merge<E>(
+    parts: impl Iterator<Item = Result<Part, E>>,
+    folder: &Path,
+    rows_per_file: u64,
+) -> Result<(Vec<Compacted>, Fingerprint), MergeError<E>> {
+    let mut missing = None;
+    let given = parts.map_while(|part| part.map_err(|error| missing = Some(error)).ok());
+    let merged = merge_given(given, folder, rows_per_file);
+    match missing {
+        Some(error) => Err(MergeError::Source(error)),
+        None => merged.map_err(MergeError::Compact),
+    }
+}
+
+fn merge_given(
+    parts: impl Iterator<Item = Part>,
     folder: &Path,
     rows_per_file: u64,
 ) -> Result<(Vec<Compacted>, Fingerprint), CompactError> {
@@ -80,7 +103,7 @@ pub fn merge(
 /// Copies the rows of `parts`, which come in the order of the corpus, into files of at most `rows_per_file` rows, made in
 /// `folder`. `each` sees every batch on its way.
 fn compact(
-    parts: Vec<Part>,
+    parts: impl IntoIterator<Item = Part>,
     folder: &Path,
     rows_per_file: u64,
     mut each: impl FnMut(&RecordBatch),
@@ -179,6 +202,19 @@ mod tests {
         write_part(&RunId::new("r").unwrap(), &rows).unwrap().into()
     }
 
+    fn merge_all(parts: Vec<Part>, folder: &Path, rows_per_file: u64) -> (Vec<Compacted>, Fingerprint) {
+        merge(parts.into_iter().map(Ok::<_, &str>), folder, rows_per_file).unwrap()
+    }
+
+    #[test]
+    fn a_part_that_does_not_come_ends_the_merge() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = [Ok(part(0..3)), Err("gone"), Ok(part(3..7))];
+        let merged = merge(parts.into_iter(), folder.path(), 2);
+        assert!(matches!(merged, Err(MergeError::Source("gone"))), "{merged:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was written is deleted");
+    }
+
     fn files(done: &[Compacted]) -> Vec<Part> {
         done.iter().map(|compacted| compacted.file.path().into()).collect()
     }
@@ -189,7 +225,7 @@ mod tests {
         let parts = vec![part(0..3), part(3..7), part(5..5), part(7..20)];
         let before = fingerprint(parts.clone()).unwrap();
         for rows_per_file in [1_000, 20, 6, 1] {
-            let (done, print) = merge(parts.clone(), folder.path(), rows_per_file).unwrap();
+            let (done, print) = merge_all(parts.clone(), folder.path(), rows_per_file);
             assert_eq!(print, before);
             assert_eq!(done.len() as u64, 20_u64.div_ceil(rows_per_file));
             assert_eq!(fingerprint(files(&done)).unwrap(), before);
@@ -201,7 +237,7 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "dropped files are deleted");
-        assert!(compact(vec![], folder.path(), 5, |_| ()).unwrap().is_empty());
+        assert!(compact(Vec::new(), folder.path(), 5, |_| ()).unwrap().is_empty());
     }
 
     /// A part as a release wrote it that had no later columns.
@@ -220,7 +256,7 @@ mod tests {
     fn parts_of_an_earlier_release_get_the_later_columns() {
         let folder = tempfile::tempdir().unwrap();
         let parts = vec![earlier_part(0..3), part(3..7)];
-        let (done, print) = merge(parts.clone(), folder.path(), 100).unwrap();
+        let (done, print) = merge_all(parts.clone(), folder.path(), 100);
         assert_eq!(print, fingerprint(vec![part(0..3), part(3..7)]).unwrap());
         assert_eq!(print, fingerprint(parts).unwrap());
         let rows: Vec<Outcome> = scan::outcomes(files(&done)).map(Result::unwrap).collect();

@@ -59,8 +59,6 @@ points! {
     CommitRecorded = "commit-recorded",
     /// All is committed; the ledger says *finishing*.
     FinishBegun = "finish-begun",
-    /// What an earlier try to finish had left is gone.
-    FinishSwept = "finish-swept",
     /// A final part is being written under a temporary name.
     CompactionBegun = "compaction-begun",
     /// All final parts are complete under temporary names.

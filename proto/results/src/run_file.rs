@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use domain::api_server::ServerIdentity;
 use domain::config::{Documents, RunConfig, StoredConfig};
-use domain::ids::{ConfigHash, CorpusHash, PartHash, RunId};
+use domain::ids::{ConfigHash, CorpusHash, PartHash, RunFileHash, RunId};
 use domain::outcome::Status;
 use domain::run::RunState;
 use domain::scanner::ScannerVersions;
@@ -184,9 +184,13 @@ impl RunFile {
         Ok(Self { config_hash: config.hash_or(file.config_hash), ..file })
     }
 
-    /// Writes it into the folder of the run, over an older one; readers see the old or the new one whole.
-    pub async fn save(&self, run: &Store) -> Result<(), RunFileError> {
-        Ok(run.put(RUN_FILE, self.to_json(run.location())?).await?)
+    /// Writes it into the folder of the run, over an older one; readers see the old or the new one whole. Returns the hash of
+    /// its bytes.
+    pub async fn save(&self, run: &Store) -> Result<RunFileHash, RunFileError> {
+        let text = self.to_json(run.location())?;
+        let hash = RunFileHash::of(&text);
+        run.put(RUN_FILE, text).await?;
+        Ok(hash)
     }
 
     fn to_json(&self, location: &str) -> Result<Bytes, RunFileError> {

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
@@ -15,6 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
 use parquet::file::statistics::Statistics;
+use tempfile::TempPath;
 
 pub use crate::rows::DecodeError;
 use crate::rows::decode;
@@ -38,6 +40,13 @@ pub enum Part {
         /// The Parquet bytes.
         bytes: Bytes,
     },
+    /// A part from elsewhere in a temporary file, deleted with its last copy.
+    Temporary {
+        /// What to call it.
+        name: String,
+        /// The file.
+        file: Arc<TempPath>,
+    },
 }
 
 impl Part {
@@ -45,8 +54,13 @@ impl Part {
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Bytes { name, .. } => name.clone(),
+            Self::Bytes { name, .. } | Self::Temporary { name, .. } => name.clone(),
         }
+    }
+
+    /// A part from elsewhere in a temporary file.
+    pub(crate) fn temporary(name: String, file: TempPath) -> Self {
+        Self::Temporary { name, file: Arc::new(file) }
     }
 }
 
@@ -177,6 +191,7 @@ pub fn info(part: &Part) -> Result<PartInfo, ScanError> {
     let read = || -> Result<PartInfo, Problem> {
         match part {
             Part::File(path) => footer(File::open(path)?),
+            Part::Temporary { file, .. } => footer(File::open(file.as_ref())?),
             Part::Bytes { bytes, .. } => footer(bytes.clone()),
         }
     };
@@ -232,6 +247,7 @@ fn positions(metadata: &ParquetMetaData, column: &str) -> Option<(u64, u64)> {
 fn open_part(part: &Part, columns: Option<&[String]>) -> Result<ParquetRecordBatchReader, Problem> {
     match part {
         Part::File(path) => open_reader(File::open(path)?, columns),
+        Part::Temporary { file, .. } => open_reader(File::open(file.as_ref())?, columns),
         Part::Bytes { bytes, .. } => open_reader(bytes.clone(), columns),
     }
 }

@@ -271,6 +271,8 @@ pub(crate) fn http(provider: &Provider, timeouts: Timeouts) -> Result<reqwest::C
     // An error means that an earlier client has installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
+        // Calls in flight are connections. The stores of results bring HTTP/2 into this build.
+        .http1_only()
         .connect_timeout(timeouts.connect)
         .redirect(redirect::policy(&provider.url))
         .referer(false)

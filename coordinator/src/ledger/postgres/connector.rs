@@ -11,8 +11,10 @@ use crate::ledger::connection::{Engine, EngineResult, Layout, Session, trouble};
 use crate::ledger::contract::LedgerError;
 
 /// Tables of the ledger.
-pub(super) const LAYOUT: Layout =
-    Layout { name: "ledger", migrations: &[include_str!("migrations/0001_ledger.sql")] };
+pub(super) const LAYOUT: Layout = Layout {
+    name: "ledger",
+    migrations: &[include_str!("migrations/0001_ledger.sql"), include_str!("migrations/0002_run_file.sql")],
+};
 
 /// How long the opening of the ledger, and a step that took no effect, wait for a server that is not available.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);

@@ -26,8 +26,8 @@ use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex};
 use domain::run::RunState;
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
-    ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
+    RunResources, ShardEntry, Swap, Totals,
 };
 use crate::ledger::connection::Engine;
 use connector::{Connector, Mode};
@@ -132,10 +132,10 @@ impl Ledger for PostgresLedger {
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let run_id = run_id.clone();
-        self.apply(move |client| runs::advance(client, run_id.clone(), from, to, fingerprint.clone()).boxed())
+        self.apply(move |client| runs::advance(client, run_id.clone(), from, to, finished.clone()).boxed())
     }
 
     fn fail(

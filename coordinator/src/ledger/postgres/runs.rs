@@ -5,16 +5,16 @@ use std::sync::Arc;
 use tokio_postgres::{Client, Row};
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, RunId};
+use domain::ids::{ConfigHash, RunFileHash, RunId};
 use domain::run::{RunPlan, RunState};
 
 use super::step::{StepError, StepResult, damaged};
-use crate::ledger::contract::{Created, RunEntry, RunResources, Swap, Totals};
+use crate::ledger::contract::{Created, FinishedRun, RunEntry, RunResources, Swap, Totals};
 
 /// A query for runs; the columns are in the order of [`entry`].
 const SELECT: &str =
     "SELECT plan, state, source, created_at_ms, fingerprint, committed, tally, wall_ms, cpu_ms,
-    peak_rss_bytes, failure FROM runs";
+    peak_rss_bytes, failure, run_file FROM runs";
 
 pub(super) async fn create(client: &Client, run: Arc<RunEntry>) -> StepResult<Created> {
     let run_id = &run.plan.run_id;
@@ -60,13 +60,16 @@ pub(super) async fn advance(
     run_id: RunId,
     from: RunState,
     to: RunState,
-    fingerprint: Option<String>,
+    finished: Option<FinishedRun>,
 ) -> StepResult<Swap<RunState>> {
+    let fingerprint = finished.as_ref().map(|finished| finished.fingerprint.as_str());
+    let run_file = finished.as_ref().map(|finished| finished.run_file.as_bytes().as_slice());
     let changed = client
         .execute(
-            "UPDATE runs SET state = $1, fingerprint = coalesce($2, fingerprint), failure = NULL
+            "UPDATE runs SET state = $1, fingerprint = coalesce($2, fingerprint),
+                 run_file = coalesce($5, run_file), failure = NULL
              WHERE run_id = $3 AND state = $4",
-            &[&to.as_str(), &fingerprint, &run_id.as_str(), &from.as_str()],
+            &[&to.as_str(), &fingerprint, &run_id.as_str(), &from.as_str(), &run_file],
         )
         .await?;
     swapped(client, run_id, changed).await
@@ -188,6 +191,9 @@ fn entry(row: &Row) -> StepResult<RunEntry> {
         let tally = serde_json::from_str(tally).map_err(|error| damaged("a tally", error))?;
         Ok::<_, StepError>(Totals { tally, committed: number(committed)? })
     });
+    let run_file: Option<&[u8]> = row.try_get(11)?;
+    let run_file =
+        run_file.map(|bytes| <[u8; 32]>::try_from(bytes).map_err(|error| damaged("a hash", error)));
     let (plan, state): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
     Ok(RunEntry {
         plan: serde_json::from_str(plan).map_err(|error| damaged("a plan", error))?,
@@ -195,6 +201,7 @@ fn entry(row: &Row) -> StepResult<RunEntry> {
         source: row.try_get(2)?,
         created_at_ms: number(row.try_get::<_, i64>(3)?)?,
         fingerprint: row.try_get(4)?,
+        run_file: run_file.transpose()?.map(RunFileHash::from_bytes),
         totals: totals.transpose()?,
         resources: RunResources { wall_ms: count(7)?, cpu_ms: count(8)?, peak_rss_bytes: count(9)? },
         failure: row.try_get(10)?,

@@ -19,8 +19,8 @@ use domain::run::RunState;
 use results::crash::{Point, reach};
 
 use super::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, Ledger, LedgerError, LedgerResult, RunEntry, RunResources,
-    ShardEntry, Swap, Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
+    RunResources, ShardEntry, Swap, Totals,
 };
 
 /// Capacity of the queue of steps; further callers wait (backpressure).
@@ -178,10 +178,10 @@ impl Ledger for SqliteLedger {
         run_id: &RunId,
         from: RunState,
         to: RunState,
-        fingerprint: Option<String>,
+        finished: Option<FinishedRun>,
     ) -> BoxFuture<'_, LedgerResult<Swap<RunState>>> {
         let run_id = run_id.clone();
-        self.apply(move |connection| steps::advance(connection, &run_id, from, to, fingerprint.as_deref()))
+        self.apply(move |connection| steps::advance(connection, &run_id, from, to, finished.as_ref()))
     }
 
     fn fail(

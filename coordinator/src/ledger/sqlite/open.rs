@@ -16,6 +16,7 @@ const LAYOUT: Layout = Layout {
         include_str!("../migrations/0002_splits.sql"),
         include_str!("../migrations/0003_totals.sql"),
         include_str!("../migrations/0004_failures.sql"),
+        include_str!("../migrations/0005_run_file.sql"),
     ],
     name: "ledger",
     elsewhere: "another state folder or run",

@@ -3,13 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use domain::config::RunConfig;
-use domain::ids::{ConfigHash, FencingToken, PartHash, RunId, ShardIndex, WorkerName};
+use domain::ids::{ConfigHash, FencingToken, PartHash, RunFileHash, RunId, ShardIndex, WorkerName};
 use domain::run::{RunPlan, RunState, Shard};
 
 use super::open::classify;
 use crate::ledger::contract::{
-    CommitVerdict, CommittedPart, Created, Leased, LedgerError, RunEntry, RunResources, ShardEntry, Swap,
-    Totals,
+    CommitVerdict, CommittedPart, Created, FinishedRun, Leased, LedgerError, RunEntry, RunResources,
+    ShardEntry, Swap, Totals,
 };
 
 /// An error of a step, without the path of the ledger.
@@ -44,7 +44,7 @@ fn damaged(what: &str) -> impl FnOnce(String) -> StepError {
 type StepResult<T> = Result<T, StepError>;
 
 const RUN_COLUMNS: &str = "plan, state, source, created_at_ms, fingerprint, committed, tally, wall_ms, cpu_ms, \
-    peak_rss_bytes, failure";
+    peak_rss_bytes, failure, run_file";
 
 pub(super) fn create_run(connection: &Connection, run: &RunEntry) -> StepResult<Created> {
     let plan = serde_json::to_string(&run.plan).map_err(|error| damaged("a plan")(error.to_string()))?;
@@ -94,14 +94,21 @@ pub(super) fn advance(
     run_id: &RunId,
     from: RunState,
     to: RunState,
-    fingerprint: Option<&str>,
+    finished: Option<&FinishedRun>,
 ) -> StepResult<Swap<RunState>> {
     let changed = connection
         .prepare_cached(
-            "UPDATE runs SET state = ?, fingerprint = coalesce(?, fingerprint), failure = NULL \
+            "UPDATE runs SET state = ?, fingerprint = coalesce(?, fingerprint), \
+             run_file = coalesce(?, run_file), failure = NULL \
              WHERE run_id = ? AND state = ?",
         )?
-        .execute(params![to.as_str(), fingerprint, run_id.as_str(), from.as_str()])?;
+        .execute(params![
+            to.as_str(),
+            finished.map(|finished| finished.fingerprint.as_str()),
+            finished.map(|finished| finished.run_file.as_bytes().as_slice()),
+            run_id.as_str(),
+            from.as_str()
+        ])?;
     swapped(connection, run_id, changed)
 }
 
@@ -324,6 +331,7 @@ struct RunRow {
     totals: Option<(u32, String)>,
     resources: RunResources,
     failure: Option<String>,
+    run_file: Option<[u8; 32]>,
 }
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -339,6 +347,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         totals: committed.zip(tally),
         resources: RunResources { wall_ms: unsigned(7)?, cpu_ms: unsigned(8)?, peak_rss_bytes: unsigned(9)? },
         failure: row.get(10)?,
+        run_file: row.get(11)?,
     })
 }
 
@@ -353,6 +362,7 @@ fn run_entry(row: RunRow) -> StepResult<RunEntry> {
         source: row.source,
         created_at_ms: row.created_at_ms.unsigned_abs(),
         fingerprint: row.fingerprint,
+        run_file: row.run_file.map(RunFileHash::from_bytes),
         totals: totals.transpose()?,
         resources: row.resources,
         failure: row.failure,

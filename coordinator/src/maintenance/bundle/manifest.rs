@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::ids::{CorpusHash, RunId};
 use llm::providers::Destination;
-use results::layout::{CORPUS_FILE, FINAL, RUN_FILE};
+use results::layout::{CORPUS_FILE, RUN_FILE, is_final_part};
 use serde::{Deserialize, Serialize};
 
 use super::error::BundleError;
@@ -183,11 +183,7 @@ impl Manifest {
 
 /// Whether a bundle may have a file of that name, besides its manifest. None of them is a path.
 fn is_member(name: &str) -> bool {
-    let number = name.strip_prefix(FINAL).and_then(|rest| rest.strip_suffix(".parquet"));
-    let is_part = number.is_some_and(|number| {
-        (1..=10).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    is_part
+    is_final_part(name)
         || [names::README, names::NOTICE, names::ANSWERS, names::VERDICTS, RUN_FILE, CORPUS_FILE]
             .contains(&name)
 }

@@ -84,6 +84,10 @@ pub(super) fn run_file(subject: &Subject) -> Check {
         differs("corpus_hash", file.corpus_hash.to_string(), entry.plan.corpus_hash.to_string());
         differs("config_hash", file.config_hash.to_string(), entry.plan.config_hash.to_string());
         differs("counts", format!("{:?}", file.counts), format!("{:?}", tally.counts()));
+        let recorded = entry.run_file.filter(|_| entry.state == RunState::Finished);
+        if recorded.is_some() && recorded != subject.run_file_hash {
+            wrong.push("it is not the one with which the run was finished".to_owned());
+        }
     }
     Check::of(NAME, &wrong, format!("{} records, {} parts", file.records, file.parts.len()), RUN_AGAIN)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::ids::{PartHash, RunId, ShardIndex};
+use domain::ids::{PartHash, RunFileHash, RunId, ShardIndex};
 use domain::run::RunState;
 use results::layout::{MARK_FILE, RUN_FILE};
 use results::run_file::{RunFile, RunFileError};
@@ -51,6 +51,8 @@ pub(crate) struct Subject {
     pub(crate) engine: Option<ExaminedEngine>,
     pub(crate) ledger: Option<Result<Recorded, LedgerError>>,
     pub(crate) run_file: Result<RunFile, RunFileError>,
+    /// Hash of the bytes of `run.json`.
+    pub(crate) run_file_hash: Option<RunFileHash>,
 }
 
 /// Content of the ledger about a run.
@@ -147,7 +149,8 @@ impl Subject {
             (None, Some(state)) => Some(read_ledger(&state.join(LEDGER_FILE), &place.run_id).await),
         };
         let run_file = RunFile::load(&store).await;
-        Ok(Self { place, store, active, objects, unfinished, engine, ledger, run_file })
+        let run_file_hash = store.get(RUN_FILE).await.ok().map(|bytes| RunFileHash::of(&bytes));
+        Ok(Self { place, store, active, objects, unfinished, engine, ledger, run_file, run_file_hash })
     }
 
     /// The run's entries in the ledger, where there are any.

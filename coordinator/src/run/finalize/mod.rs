@@ -1,13 +1,15 @@
 //! Finalizes a run: compacts parts, computes the fingerprint, writes `run.json`, advances the ledger, sweeps the rest.
 //!
-//! *Invariant*: the process may be killed after any step, and the next process repeats all of them; so nothing that a
-//! repetition needs is deleted before the ledger has recorded the state *finished*.
+//! *Invariants*: the process may be killed after any step, and the next process repeats all of them; so nothing is deleted
+//! before the ledger has recorded that the run has ended. The keys of final parts hold the hashes of their content, and the
+//! ledger that of `run.json`: what another process wrote of the same run is neither taken for a part of it nor overwritten.
 //!
 //! After a transient failure of disk, store or ledger it is retried with exponential backoff and a bound on the number of
 //! tries; work of an earlier try is not repeated. Too many tries halt the run: its status has the reason, and it is tried again
 //! when the run is resubmitted or another process resumes it. A damaged part is taken back, and its shard leased again. A
 //! permanent failure ends the run in the state *failed*, with the reason; it can be removed, or submitted again.
 
+mod committed;
 mod error;
 mod reopen;
 #[cfg(test)]
@@ -22,28 +24,18 @@ use tracing::Instrument as _;
 use domain::ids::{RunId, ShardIndex};
 use domain::run::RunState;
 use domain::tally::Tally;
-use proto::status::ApiError;
-use results::compact::{Compacted, merge};
+use results::compact::Compacted;
 use results::crash::{Point, reach};
-use results::layout::{CORPUS_FILE, FINAL, RUN_FILE, STAGED, final_part};
+use results::layout::{FINAL, STAGED, final_part};
 use results::run_file::{FormatVersion, PartEntry, RunFile};
-use results::scan::Part;
 use results::store::{Store, StoreError};
 
-use crate::ledger::{LedgerError, RunResources, ShardEntry, Swap, Totals};
-use crate::refusals::is_transient;
-use crate::refusals::storage;
+use crate::ledger::{FinishedRun, LedgerError, RunResources, ShardEntry, Swap, Totals};
 use crate::run::Coordinator;
 use crate::scheduler::state::{ActiveRun, Finish};
 
+use committed::{PAGE, merge_parts};
 use error::FinalizeError;
-use reopen::{located, verify};
-
-/// Most rows of a final part.
-const ROWS_PER_PART: u64 = 1_000_000;
-
-/// Shards in a page of the ledger.
-const PAGE: usize = 1000;
 
 /// Delay before the second try; doubled for each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -198,8 +190,9 @@ impl Coordinator {
             empty => empty.insert(self.merged(run_id, &folder).await?),
         };
         if let Err(error) = place(&folder, merged).await {
-            if folder.local_path(".").is_some() {
-                // A local file is deleted when it cannot be renamed: merge again.
+            // A local file is deleted when it cannot be renamed, any may be by who cleans up a disk: merge again.
+            let next = merged.unplaced.front();
+            if folder.is_local() || next.is_some_and(|next| !next.file.path().exists()) {
                 progress.merged = None;
             }
             return Err(error);
@@ -208,7 +201,8 @@ impl Coordinator {
         self.record_finished(run_id, &folder, merged).await
     }
 
-    /// Writes `run.json` and records the end of the run. A cancellation that came before wins: the final parts are deleted.
+    /// Writes `run.json` and records the end of the run with its hash. A cancellation that came before wins: the final parts
+    /// are deleted.
     async fn record_finished(
         self: &Arc<Self>,
         run_id: &RunId,
@@ -227,13 +221,13 @@ impl Coordinator {
             (describe(run, RunState::Finished, merged.entries.clone(), used), used)
         });
         let Some((run_file, used)) = described else { return cancelled().await };
-        run_file.save(folder).await?;
+        let written = run_file.save(folder).await?;
         self.ledger.record_resources(run_id, used).await?;
         reach(Point::RunFileWritten);
-        self.store_corpus(run_id, folder).await?;
         self.ledger.record_totals(run_id, merged.totals.clone()).await?;
-        let fingerprint = Some(merged.fingerprint.clone());
-        let swap = self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, fingerprint).await?;
+        let finished = FinishedRun { fingerprint: merged.fingerprint.clone(), run_file: written };
+        let swap =
+            self.ledger.advance(run_id, RunState::Finishing, RunState::Finished, Some(finished)).await?;
         let state = match swap {
             // Finished before, where the reply of an earlier try was lost.
             Swap::Done => RunState::Finished,
@@ -247,27 +241,18 @@ impl Coordinator {
 
     /// Checks the committed parts and merges them into final parts, in temporary files.
     async fn merged(&self, run_id: &RunId, folder: &Store) -> Result<Merged, FinalizeError> {
-        // Of a run that was asked again: a description never outlives its parts.
-        sweep(folder, |key| key == RUN_FILE).await?;
-        sweep(folder, |key| key.starts_with(FINAL)).await?;
-        reach(Point::FinishSwept);
-        let shards = self.shards(run_id).await?;
-        let totals = totals(&shards);
+        let (parts, totals) = self.committed(run_id).await?;
         let records = self.with_run(run_id, |run| run.plan.records);
-        let committed = shards.iter().filter(|shard| shard.part.is_some());
-        let committed: u64 = committed.map(|shard| u64::from(shard.shard.len)).sum();
+        let committed: u64 = parts.iter().map(|part| u64::from(part.shard.len)).sum();
         if records.is_some_and(|records| committed < records) {
             // Parts were taken back, and the step after that failed.
             let reason = format!("{committed} of {} records are committed", records.unwrap_or(0));
             return Err(FinalizeError::Damaged { parts: Vec::new(), reason });
         }
-        let parts = located(folder, shards).await?;
-        verify(parts.clone()).await?;
-        let merged = merge_parts(folder, parts.iter().map(|located| located.part.clone()).collect()).await;
-        let (files, fingerprint) = match merged {
+        let (files, fingerprint) = match merge_parts(folder, &parts).await {
             // The bytes are those that were committed, so the part was wrong when it was committed.
             Err(FinalizeError::Permanent(reason)) => {
-                return Err(self.wrong_parts(run_id, parts, reason).await);
+                return Err(self.wrong_parts(run_id, folder, &parts, reason).await);
             }
             merged => merged?,
         };
@@ -275,49 +260,44 @@ impl Coordinator {
         let rows: u64 = files.iter().map(|file| file.rows).sum();
         if let Some(records) = records.filter(|records| rows != *records) {
             let reason = format!("the committed parts have {rows} rows, the run {records} records");
-            return Err(self.wrong_parts(run_id, parts, reason).await);
+            return Err(self.wrong_parts(run_id, folder, &parts, reason).await);
         }
         Ok(Merged { fingerprint, totals, entries: Vec::new(), unplaced: files.into() })
     }
 
-    /// Removes an ended run from memory, and its staged parts from the store.
+    /// Removes an ended run from memory, and what it does not need any more from the store.
     async fn deactivate(&self, run_id: &RunId, state: RunState) {
         if state == RunState::Finished {
-            self.sweep_staged(run_id).await;
+            self.sweep_finished(run_id).await;
         }
         self.end(run_id);
         self.notify_watchers(true);
     }
 
-    /// Deletes the staged parts of a finished run. After a failure the coordinator tries again at its next start.
-    pub(crate) async fn sweep_staged(&self, run_id: &RunId) {
+    /// Deletes the staged parts of a finished run, and before them the final parts that its `run.json` does not name. After a
+    /// failure the coordinator tries again at its next start, as long as staged parts are left.
+    pub(crate) async fn sweep_finished(&self, run_id: &RunId) {
         let swept = async {
             let folder = self.folder(run_id)?;
-            sweep(&folder, |key| key.starts_with(STAGED)).await.map_err(|error| storage(&error))?;
-            if let Some(path) = folder.local_path(STAGED.trim_end_matches('/')) {
-                // Including unfinished files, which no listing contains. An error means that the folder does not exist.
+            let staged = folder.local_path(STAGED.trim_end_matches('/')).filter(|path| path.is_dir());
+            let keys: Vec<String> = folder.list().await?.into_iter().map(|object| object.key).collect();
+            if staged.is_none() && !keys.iter().any(|key| key.starts_with(STAGED)) {
+                return Ok(());
+            }
+            let named = RunFile::load(&folder).await?.parts;
+            let is_named = |key: &String| named.iter().any(|part| part.name == *key);
+            let unnamed = keys.iter().filter(|key| key.starts_with(FINAL) && !is_named(key));
+            delete(&folder, unnamed.cloned().collect()).await?;
+            delete(&folder, keys.into_iter().filter(|key| key.starts_with(STAGED)).collect()).await?;
+            if let Some(path) = staged {
+                // Including unfinished files, which no listing contains.
                 let _ = std::fs::remove_dir_all(path);
             }
-            Ok::<(), ApiError>(())
+            Ok::<(), FinalizeError>(())
         };
-        if let Err(refusal) = swept.await {
-            tracing::warn!(run = %run_id, error = %refusal, "cannot sweep the staged parts of a finished run");
+        if let Err(error) = swept.await {
+            tracing::warn!(run = %run_id, %error, "cannot sweep what a finished run does not need");
         }
-    }
-
-    /// Copies the corpus to the results, where an export needs it.
-    async fn store_corpus(&self, run_id: &RunId, folder: &Store) -> Result<(), FinalizeError> {
-        if folder.local_path(CORPUS_FILE).is_some() {
-            return Ok(());
-        }
-        let path = self.corpus_path(run_id)?;
-        let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await?.map_err(|error| {
-            FinalizeError::of(
-                is_transient(error.kind()),
-                &format!("cannot read the corpus of run {run_id}: {error}"),
-            )
-        })?;
-        Ok(folder.put(CORPUS_FILE, bytes.into()).await?)
     }
 
     /// All shards of a run that were ever leased, committed or not.
@@ -338,15 +318,13 @@ impl Coordinator {
         let run_id = &run.plan.run_id;
         let recorded = async {
             let folder = self.folder(run_id)?;
-            // A result that was merged before the run ended otherwise.
-            sweep(&folder, |key| key.starts_with(FINAL)).await?;
-            let shards = self.shards(run_id).await?;
-            let totals = totals(&shards);
-            let parts = shards.into_iter().filter_map(|shard| shard.part);
-            let parts =
-                parts.map(|part| PartEntry { name: part.key, rows: part.tally.records, hash: part.hash });
+            let (parts, totals) = self.committed(run_id).await?;
+            let parts = parts.into_iter();
+            let parts = parts.map(|part| PartEntry { name: part.key, rows: part.rows, hash: part.hash });
             let used = self.resources_of(run);
             describe(run, state, parts.collect(), used).save(&folder).await?;
+            // A result that was merged before the run ended otherwise.
+            sweep(&folder, |key| key.starts_with(FINAL)).await?;
             self.ledger.record_resources(run_id, used).await?;
             self.ledger.record_totals(run_id, totals).await?;
             Ok::<(), FinalizeError>(())
@@ -373,32 +351,18 @@ pub(crate) fn totals(shards: &[ShardEntry]) -> Totals {
     totals
 }
 
-/// The final parts in temporary files, and the fingerprint.
-async fn merge_parts(folder: &Store, parts: Vec<Part>) -> Result<(Vec<Compacted>, String), FinalizeError> {
-    let scratch = folder.scratch();
-    let span = tracing::info_span!("merge", parts = parts.len());
-    let merging = tokio::task::spawn_blocking(move || {
-        let _merging = span.entered();
-        merge(parts, &scratch, ROWS_PER_PART)
-    });
-    let (files, fingerprint) = merging.await??;
-    Ok((files, fingerprint.to_string()))
-}
-
 /// Stores the final parts under their names.
 async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError> {
     while let Some(file) = merged.unplaced.pop_front() {
-        let name = final_part(merged.entries.len());
+        let name = final_part(merged.entries.len(), file.hash);
         let entry = PartEntry { name: name.clone(), rows: file.rows, hash: file.hash };
-        if folder.local_path(&name).is_some() {
+        if folder.is_local() {
             folder.put_file(&name, file.file).await?;
         } else {
             let path = file.file.path().to_owned();
             // Back in the queue until the store has it.
             merged.unplaced.push_front(file);
-            let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await?;
-            let bytes = read.map_err(|error| FinalizeError::of(is_transient(error.kind()), &error))?;
-            folder.put_if_absent(&name, bytes.into()).await?;
+            folder.send_file(&name, &path).await?;
             merged.unplaced.pop_front();
         }
         reach(Point::FinalPartPlaced);
@@ -409,11 +373,18 @@ async fn place(folder: &Store, merged: &mut Merged) -> Result<(), FinalizeError>
 
 /// Deletes the objects whose keys match `which`.
 async fn sweep(folder: &Store, which: impl Fn(&str) -> bool) -> Result<(), StoreError> {
-    for object in folder.list().await? {
-        if which(&object.key) {
-            folder.delete(&object.key).await?;
-            reach(Point::Sweeping);
-        }
+    let keys = folder.list().await?.into_iter().map(|object| object.key);
+    delete(folder, keys.filter(|key| which(key)).collect()).await
+}
+
+/// Deletes objects: elsewhere many in one request.
+async fn delete(folder: &Store, keys: Vec<String>) -> Result<(), StoreError> {
+    if !folder.is_local() {
+        return folder.delete_all(keys).await;
+    }
+    for key in keys {
+        folder.delete(&key).await?;
+        reach(Point::Sweeping);
     }
     Ok(())
 }

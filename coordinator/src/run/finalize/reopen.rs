@@ -6,85 +6,19 @@
 use std::sync::Arc;
 
 use domain::ids::{PartHash, RunId, ShardIndex};
-use domain::run::{RunState, Shard};
+use domain::run::RunState;
 use results::corpus_copy::CorpusReader;
-use results::scan::Part;
-use results::store::{Store, StoreError};
+use results::store::Store;
 
+use super::committed::{Damage, Located};
 use super::error::FinalizeError;
-use crate::ledger::{CommittedPart, ShardEntry, Swap};
+use crate::ledger::Swap;
 use crate::run::Coordinator;
-use crate::run::part_check::{Inspected, check, inspect};
+use crate::run::part_check::{Inspected, inspect};
 
 /// How often the shards of damaged parts of a run are leased again. On a disk that damages every part, the run fails after
 /// that instead of repeating its work without end.
 const REOPENED: u32 = 3;
-
-/// A committed part and where it is.
-#[derive(Debug, Clone)]
-pub(super) struct Located {
-    shard: Shard,
-    committed: CommittedPart,
-    pub(super) part: Part,
-}
-
-/// The committed parts among `shards`. Where the store is elsewhere, their bytes.
-pub(super) async fn located(folder: &Store, shards: Vec<ShardEntry>) -> Result<Vec<Located>, FinalizeError> {
-    let mut found = Vec::with_capacity(shards.len());
-    let mut damage = Damaged::default();
-    for entry in shards {
-        let Some(committed) = entry.part else { continue };
-        let part = match folder.local_path(&committed.key) {
-            Some(path) => Part::File(path),
-            None => match folder.part(&committed.key).await {
-                Err(error @ StoreError::Missing { .. }) => {
-                    damage.add(entry.shard.index, committed.hash, || error.to_string());
-                    continue;
-                }
-                part => part?,
-            },
-        };
-        found.push(Located { shard: entry.shard, committed, part });
-    }
-    damage.none().map(|()| found)
-}
-
-/// Compares every part with its length and hash in the ledger.
-pub(super) async fn verify(parts: Vec<Located>) -> Result<(), FinalizeError> {
-    let checking = tokio::task::spawn_blocking(move || {
-        let mut damage = Damaged::default();
-        for Located { shard, committed, part } in &parts {
-            match check(part, committed) {
-                Err(failed) if failed.is_transient => return Err(FinalizeError::of(true, &failed)),
-                Err(found) => damage.add(shard.index, committed.hash, || found.to_string()),
-                Ok(()) => {}
-            }
-        }
-        damage.none()
-    });
-    checking.await?
-}
-
-/// Damaged parts.
-#[derive(Debug, Default)]
-struct Damaged {
-    parts: Vec<(ShardIndex, PartHash)>,
-    reason: String,
-}
-
-impl Damaged {
-    fn add(&mut self, shard: ShardIndex, hash: PartHash, reason: impl FnOnce() -> String) {
-        if self.parts.is_empty() {
-            self.reason = reason();
-        }
-        self.parts.push((shard, hash));
-    }
-
-    fn none(self) -> Result<(), FinalizeError> {
-        let Self { parts, reason } = self;
-        if parts.is_empty() { Ok(()) } else { Err(FinalizeError::Damaged { parts, reason }) }
-    }
-}
 
 impl Coordinator {
     /// The parts that are not the results of their shards, after they could not be merged for the reason `why`. Where all are
@@ -92,28 +26,42 @@ impl Coordinator {
     pub(super) async fn wrong_parts(
         &self,
         run_id: &RunId,
-        parts: Vec<Located>,
+        folder: &Store,
+        parts: &[Located],
         why: String,
     ) -> FinalizeError {
-        let path = match self.corpus_path(run_id) {
+        let path = match self.local_corpus(run_id).await {
             Ok(path) => path,
             Err(refusal) => return refusal.into(),
         };
-        let run_id = run_id.clone();
-        let inspecting = tokio::task::spawn_blocking(move || {
-            let mut damage = Damaged::default();
-            let Ok(corpus) = CorpusReader::open(&path) else { return damage };
-            for Located { shard, committed, part } in &parts {
-                if let Err(Inspected::Refused(found)) = inspect(part, &run_id, *shard, &corpus) {
-                    damage.add(shard.index, committed.hash, || format!("{}: {found}", part.name()));
+        let opening = tokio::task::spawn_blocking(move || CorpusReader::open(&path).map(Arc::new));
+        let corpus = match opening.await {
+            Ok(Ok(corpus)) => corpus,
+            Ok(Err(_)) => return FinalizeError::Permanent(why),
+            Err(error) => return error.into(),
+        };
+        let mut damage = Damage::default();
+        for located in parts {
+            let part = match located.found(folder).await {
+                Ok(part) => part,
+                Err(error) => return error.into(),
+            };
+            let (run_id, corpus, shard) = (run_id.clone(), Arc::clone(&corpus), located.shard);
+            let inspecting = tokio::task::spawn_blocking(move || {
+                let found = inspect(&part, &run_id, shard, &corpus);
+                (part.name(), found)
+            });
+            match inspecting.await {
+                Ok((name, Err(Inspected::Refused(found)))) => {
+                    damage.add(shard.index, located.hash, || format!("{name}: {found}"));
                 }
+                Ok(_) => {}
+                Err(error) => return error.into(),
             }
-            damage
-        });
-        match inspecting.await.map(Damaged::none) {
-            Ok(Err(damaged)) => damaged,
-            Ok(Ok(())) => FinalizeError::Permanent(why),
-            Err(error) => error.into(),
+        }
+        match damage.none() {
+            Err(damaged) => damaged,
+            Ok(()) => FinalizeError::Permanent(why),
         }
     }
 

@@ -7,7 +7,7 @@ use domain::run::{Lease, Shard};
 use proto::convert::{LeaseKey, PartHeader, frames};
 use results::compact::CompactError;
 use results::corpus_copy::{CorpusReader, CorpusWriter};
-use results::layout::staged_part;
+use results::layout::{CORPUS_FILE, staged_part};
 use results::part::write_part;
 use tokio::time::Instant;
 

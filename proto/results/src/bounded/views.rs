@@ -79,6 +79,7 @@ pub fn measure(part: &Part, limit: u64) -> Result<u64, ScanError> {
     let read = || -> Result<u64, Problem> {
         let reader: ParquetRecordBatchReader = match part {
             Part::File(path) => all_columns(File::open(path)?)?,
+            Part::Temporary { file, .. } => all_columns(File::open(file.as_ref())?)?,
             Part::Bytes { bytes, .. } => all_columns(bytes.clone())?,
         };
         let mut decoded = 0_u64;

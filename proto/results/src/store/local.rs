@@ -11,23 +11,7 @@ use tempfile::{Builder, NamedTempFile};
 use crate::crash::{Point, reach};
 use crate::layout::UNFINISHED;
 
-/// What a put-if-absent found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// Nothing: the object was written.
-    Written,
-    /// An object of that key, which was left as it is.
-    AlreadyThere,
-}
-
-/// Whether an object may replace another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
-    /// It takes the place of what is there.
-    Replace,
-    /// What is there stays.
-    Keep,
-}
+use super::put::{Over, Put};
 
 /// A new file in `folder` under a temporary name; deleted when dropped, swept when the process did not come to that.
 pub fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {

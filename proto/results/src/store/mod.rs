@@ -3,13 +3,22 @@
 //! *Invariant*: an object is visible whole or not at all, and durable once a call that wrote it has returned (on this
 //! machine: file and folder are synced).
 
+mod conditions;
+mod error;
 mod local;
+mod location;
+mod put;
+#[cfg(feature = "remote")]
+mod remote;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -17,17 +26,41 @@ use tempfile::NamedTempFile;
 
 use crate::scan::Part;
 
-use local::Over;
-pub use local::{Put, rename, sweep_unfinished, unfinished};
+use error::RequestFailed;
+pub use error::StoreError;
+pub use local::{rename, sweep_unfinished, unfinished};
+pub use location::is_bucket_url;
+use location::{Bucket, Location};
+use put::Over;
+pub use put::{Conditions, Put};
+#[cfg(feature = "remote")]
+pub use remote::Environment;
+
+/// Largest object that is read into memory, where its size is not known before.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Where a store is.
+#[derive(Debug, Clone)]
+enum Place {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A bucket behind a URL. Its errors repeat what a server sent.
+    Bucket,
+    /// A store of another make.
+    Given,
+}
 
 /// A folder of an object store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
     folder: Key,
-    /// The folder on this machine, when the store is local.
-    root: Option<PathBuf>,
+    place: Place,
     location: String,
+    /// Folder for files on their way, where the store is elsewhere.
+    scratch: PathBuf,
+    /// What a probe has found.
+    conditions: Arc<OnceLock<Conditions>>,
 }
 
 /// An object in a listing.
@@ -39,75 +72,45 @@ pub struct Listed {
     pub bytes: u64,
 }
 
-/// Why the store refused.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages name the fields")]
-pub enum StoreError {
-    /// A kind of store this build does not have.
-    #[error(
-        "{location}: this build has no '{scheme}' stores; build the `results` crate with `object_store/{feature}`, or \
-         name a folder"
-    )]
-    NotBuilt { location: String, scheme: String, feature: &'static str },
-    /// An unknown URL scheme.
-    #[error("{location}: unknown scheme '{scheme}'; use a path or file://, s3://, gs:// or az://")]
-    UnknownScheme { location: String, scheme: String },
-    /// A `file://` URL that names no absolute path on this machine.
-    #[error("{0}: a file URL has the form file:///absolute/path")]
-    BadFileUrl(String),
-    /// The folder cannot be made or opened.
-    #[error("cannot open the folder {}: {}; name a folder that can be written to", path.display(), why(error))]
-    Folder { path: PathBuf, error: std::io::Error },
-    /// An empty text.
-    #[error("the folder has no name; . is the current one")]
-    NoName,
-    /// A key that the store cannot hold.
-    #[error("{0:?} is not a legal key")]
-    BadKey(String),
-    /// There is no such object.
-    #[error("{location}/{key} does not exist")]
-    Missing { location: String, key: String },
-    /// An operation of the store failed.
-    #[error("cannot {action} {location}/{key}: {source}")]
-    Failed {
-        action: &'static str,
-        location: String,
-        key: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-/// What is in the way of a folder.
-fn why(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AlreadyExists => "a file of that name is in its place".to_owned(),
-        std::io::ErrorKind::NotADirectory => "a part of the path is a file".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 impl Store {
-    /// Opens the store at `location`: a path (made when missing), or a URL.
+    /// Opens the store at `location`: a path (made when missing), or a URL. A URL names bucket and prefix alone; the
+    /// credentials come from the environment of this process. No request is made.
     pub fn open(location: &str) -> Result<Self, StoreError> {
-        match split_scheme(location) {
-            None => Self::local(Path::new(location)),
-            Some("file") => {
-                let path =
-                    file_url_path(location).ok_or_else(|| StoreError::BadFileUrl(location.to_owned()))?;
-                Self::local(&path)
-            }
-            Some(scheme) => {
-                let (location, scheme) = (location.to_owned(), scheme.to_owned());
-                match scheme.as_str() {
-                    "s3" | "s3a" => Err(StoreError::NotBuilt { location, scheme, feature: "aws" }),
-                    "gs" => Err(StoreError::NotBuilt { location, scheme, feature: "gcp" }),
-                    "az" | "azure" | "abfs" | "abfss" | "adl" => {
-                        Err(StoreError::NotBuilt { location, scheme, feature: "azure" })
-                    }
-                    _ => Err(StoreError::UnknownScheme { location, scheme }),
-                }
-            }
+        match Location::parse(location)? {
+            Location::Folder(path) => Self::local(&path),
+            Location::Bucket(bucket) => Self::bucket(bucket),
         }
+    }
+
+    #[cfg(feature = "remote")]
+    fn bucket(bucket: Bucket) -> Result<Self, StoreError> {
+        Self::in_bucket(bucket, &Environment::of_process())
+    }
+
+    #[cfg(not(feature = "remote"))]
+    fn bucket(bucket: Bucket) -> Result<Self, StoreError> {
+        Err(StoreError::NotBuilt { location: bucket.location(), scheme: bucket.scheme.as_str() })
+    }
+
+    /// Like [`Store::open`], with the credentials in `environment`.
+    #[cfg(feature = "remote")]
+    pub fn open_with(location: &str, environment: &Environment) -> Result<Self, StoreError> {
+        match Location::parse(location)? {
+            Location::Folder(path) => Self::local(&path),
+            Location::Bucket(bucket) => Self::in_bucket(bucket, environment),
+        }
+    }
+
+    #[cfg(feature = "remote")]
+    fn in_bucket(bucket: Bucket, environment: &Environment) -> Result<Self, StoreError> {
+        let inner = remote::open(&bucket, environment)?;
+        let location = bucket.location();
+        Ok(Self { folder: bucket.prefix, ..Self::at(inner, Place::Bucket, location) })
+    }
+
+    fn at(inner: Arc<dyn ObjectStore>, place: Place, location: String) -> Self {
+        let (folder, scratch, conditions) = (Key::default(), std::env::temp_dir(), Arc::default());
+        Self { inner, folder, place, location, scratch, conditions }
     }
 
     /// Opens a folder of this machine, made when missing.
@@ -121,21 +124,29 @@ impl Store {
         let inner = LocalFileSystem::new_with_prefix(&root)
             .map_err(|source| folder(std::io::Error::other(source)))?
             .with_fsync(true);
-        let location = path.display().to_string();
-        Ok(Self { inner: Arc::new(inner), folder: Key::default(), root: Some(root), location })
+        Ok(Self::at(Arc::new(inner), Place::Folder(root), path.display().to_string()))
     }
 
     /// A store of any make, such as one in memory; `location` is for people.
     pub fn over(inner: Arc<dyn ObjectStore>, location: &str) -> Self {
-        Self { inner, folder: Key::default(), root: None, location: location.to_owned() }
+        Self::at(inner, Place::Given, location.to_owned())
+    }
+
+    /// The same store, with its files on their way in `scratch` where it is elsewhere.
+    #[must_use]
+    pub fn with_scratch(self, scratch: &Path) -> Self {
+        Self { scratch: scratch.to_owned(), ..self }
     }
 
     /// The folder `name` of this store.
     pub fn folder(&self, name: &str) -> Result<Self, StoreError> {
         let folder = self.key(name)?;
-        let root = self.root.as_ref().map(|root| root.join(name));
+        let place = match &self.place {
+            Place::Folder(root) => Place::Folder(root.join(name)),
+            elsewhere => elsewhere.clone(),
+        };
         let location = format!("{}/{name}", self.location.trim_end_matches('/'));
-        Ok(Self { inner: Arc::clone(&self.inner), folder, root, location })
+        Ok(Self { folder, place, location, ..self.clone() })
     }
 
     /// The path or URL it was opened by.
@@ -145,7 +156,15 @@ impl Store {
 
     /// Where `key` lies on this machine; `None` when the store is elsewhere.
     pub fn local_path(&self, key: &str) -> Option<PathBuf> {
-        Some(self.root.as_ref()?.join(key))
+        match &self.place {
+            Place::Folder(root) => Some(root.join(key)),
+            Place::Bucket | Place::Given => None,
+        }
+    }
+
+    /// Whether it is a folder of this machine.
+    pub const fn is_local(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
     }
 
     /// Writes `key` unless it exists; of several writers exactly one gets [`Put::Written`].
@@ -164,50 +183,78 @@ impl Store {
             let written = blocking(move || local::write(&path, &bytes, over)).await;
             return written.map_err(|error| self.failed_io("write", key, error));
         }
-        let mode = if over == Over::Keep { PutMode::Create } else { PutMode::Overwrite };
+        let conditional = over == Over::Keep && self.conditions.get() != Some(&Conditions::Ignored);
+        let mode = if conditional { PutMode::Create } else { PutMode::Overwrite };
         match self.inner.put_opts(&own, bytes.into(), PutOptions::from(mode)).await {
             Ok(_) => Ok(Put::Written),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyThere),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Put::AlreadyThere)
+            }
+            Err(source) => Err(self.failed("write", key, source)),
+        }
+    }
+
+    /// Writes `key` unless it exists, whatever was found of conditions; `None`: the store knows none.
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<Option<Put>, StoreError> {
+        let put = self.inner.put_opts(&self.key(key)?, bytes.into(), PutOptions::from(PutMode::Create)).await;
+        match put {
+            Ok(_) => Ok(Some(Put::Written)),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Some(Put::AlreadyThere))
+            }
+            Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
+                Ok(None)
+            }
             Err(source) => Err(self.failed("write", key, source)),
         }
     }
 
     /// Gives a complete file its key unless that exists. On this machine the file is linked into place, so it should lie
-    /// in the store's own folder ([`Store::scratch`]); elsewhere its bytes are sent.
+    /// in the store's own folder ([`Store::scratch`]); elsewhere its bytes are sent, those of a large file in pieces and over
+    /// what is there: its key should hold the hash of its content.
     pub async fn put_file(&self, key: &str, file: NamedTempFile) -> Result<Put, StoreError> {
         self.key(key)?;
-        let failed = |error| self.failed_io("write", key, error);
-        let Some(path) = self.local_path(key) else {
-            let bytes = blocking(move || std::fs::read(file.path())).await.map_err(failed)?;
-            return self.put_if_absent(key, bytes.into()).await;
-        };
-        blocking(move || local::name(file, &path, Over::Keep)).await.map_err(failed)
+        match self.local_path(key) {
+            Some(path) => {
+                let named = blocking(move || local::name(file, &path, Over::Keep)).await;
+                named.map_err(|error| self.failed_io("write", key, error))
+            }
+            None => self.upload(key, file.path()).await,
+        }
+    }
+
+    /// Sends a file, which stays, to a store elsewhere, like [`Store::put_file`].
+    pub async fn send_file(&self, key: &str, path: &Path) -> Result<Put, StoreError> {
+        self.upload(key, path).await
     }
 
     /// A folder for files that [`Store::put_file`] will take.
     pub fn scratch(&self) -> PathBuf {
-        self.root.clone().unwrap_or_else(std::env::temp_dir)
-    }
-
-    /// The bytes of `key`.
-    pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let read = async { self.inner.get(&self.key(key)?).await?.bytes().await.map_err(GetError::from) };
-        read.await.map_err(|error| match error {
-            GetError::Key(error) => error,
-            GetError::Store(source) => self.failed("read", key, source),
-        })
-    }
-
-    /// The part `key`: its path on this machine, or its bytes from elsewhere.
-    pub async fn part(&self, key: &str) -> Result<Part, StoreError> {
-        match self.local_path(key) {
-            Some(path) if path.is_file() => Ok(Part::File(path)),
-            Some(_) => Err(StoreError::Missing { location: self.location.clone(), key: key.to_owned() }),
-            None => {
-                let name = format!("{}/{key}", self.location);
-                Ok(Part::Bytes { name, bytes: self.get(key).await? })
-            }
+        match &self.place {
+            Place::Folder(root) => root.clone(),
+            Place::Bucket | Place::Given => self.scratch.clone(),
         }
+    }
+
+    /// The bytes of `key`, which fit into memory.
+    pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        self.get_within(key, MOST_BYTES).await
+    }
+
+    /// The bytes of `key`, at most so many.
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        let failed = |source| self.failed("read", key, source);
+        let found = self.inner.get(&self.key(key)?).await.map_err(failed)?;
+        if found.meta.size > most {
+            let (location, key, found) = (self.location.clone(), key.to_owned(), found.meta.size);
+            return Err(StoreError::Size { location, key, found, expected: format!("more than {most}") });
+        }
+        found.bytes().await.map_err(failed)
+    }
+
+    /// The part `key`: its path on this machine, or its content from elsewhere.
+    pub async fn part(&self, key: &str) -> Result<Part, StoreError> {
+        if self.is_local() { self.fetch(key, 0).await } else { self.fetch(key, self.size(key).await?).await }
     }
 
     /// Every object, sorted by key; hidden ones, such as files that are still being written, are left out.
@@ -241,6 +288,19 @@ impl Store {
         }
     }
 
+    /// Deletes all of `keys`, many in one request where the store is elsewhere; a key that does not exist is not an error.
+    pub async fn delete_all(&self, keys: Vec<String>) -> Result<(), StoreError> {
+        let own = keys.iter().map(|key| self.key(key)).collect::<Result<Vec<_>, _>>()?;
+        let mut deleted = self.inner.delete_stream(futures::stream::iter(own.into_iter().map(Ok)).boxed());
+        while let Some(deleted) = deleted.next().await {
+            match deleted {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(self.failed("delete", "", source)),
+            }
+        }
+        Ok(())
+    }
+
     fn key(&self, key: &str) -> Result<Key, StoreError> {
         let bad = || StoreError::BadKey(key.to_owned());
         let below = Key::parse(key).map_err(|_| bad())?;
@@ -253,9 +313,18 @@ impl Store {
     fn failed(&self, action: &'static str, key: &str, source: object_store::Error) -> StoreError {
         let (location, key) = (self.location.clone(), key.to_owned());
         match source {
-            object_store::Error::NotFound { .. } => StoreError::Missing { location, key },
+            object_store::Error::NotFound { .. } if !error::lacks_bucket(&source) => {
+                StoreError::Missing { location, key }
+            }
+            source if matches!(self.place, Place::Bucket) => {
+                StoreError::Failed { action, location, key, source: Box::new(RequestFailed::of(&source)) }
+            }
             source => StoreError::Failed { action, location, key, source: Box::new(source) },
         }
+    }
+
+    fn missing(&self, key: &str) -> StoreError {
+        StoreError::Missing { location: self.location.clone(), key: key.to_owned() }
     }
 
     fn failed_io(&self, action: &'static str, key: &str, source: std::io::Error) -> StoreError {
@@ -271,166 +340,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => runtime.spawn_blocking(work).await.map_err(std::io::Error::other)?,
         Err(_) => work(),
-    }
-}
-
-enum GetError {
-    Key(StoreError),
-    Store(object_store::Error),
-}
-
-impl From<StoreError> for GetError {
-    fn from(error: StoreError) -> Self {
-        Self::Key(error)
-    }
-}
-
-impl From<object_store::Error> for GetError {
-    fn from(error: object_store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// The scheme of a URL, in its own spelling; `None` for a path.
-fn split_scheme(location: &str) -> Option<&str> {
-    let (scheme, _) = location.split_once("://")?;
-    let legal = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    legal.then_some(scheme)
-}
-
-/// The absolute path of a `file://` URL, percent-decoded (RFC 3986 §2.1).
-fn file_url_path(url: &str) -> Option<PathBuf> {
-    let encoded = url.strip_prefix("file://")?;
-    let encoded = encoded.strip_prefix("localhost").unwrap_or(encoded);
-    if !encoded.starts_with('/') {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte == b'%' {
-            let (digits, left) = after.split_at_checked(2)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-            rest = left;
-        } else {
-            bytes.push(byte);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).ok().map(PathBuf::from)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::local(&folder.path().join("results")).unwrap();
-        (folder, store)
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_is_refused_with_what_is_in_the_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        std::fs::write(&file, "x").unwrap();
-        for (path, expected) in [
-            (file.clone(), "a file of that name is in its place; name a folder"),
-            (file.join("below"), "a part of the path is a file; name a folder"),
-            (PathBuf::from("/proc/none"), "cannot open the folder /proc/none: No such file"),
-            (PathBuf::new(), "the folder has no name"),
-        ] {
-            let error = Store::open(&path.display().to_string()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn exactly_one_writer_wins() {
-        let (_folder, store) = store();
-        let puts: Vec<_> = (0..8_u8)
-            .map(|writer| {
-                let store = store.clone();
-                tokio::spawn(
-                    async move { store.put_if_absent("r/p", vec![writer; 100].into()).await.unwrap() },
-                )
-            })
-            .collect();
-        let mut written = 0;
-        for put in puts {
-            written += usize::from(put.await.unwrap() == Put::Written);
-        }
-        assert_eq!(written, 1);
-        let bytes = store.get("r/p").await.unwrap();
-        assert!(bytes.len() == 100 && bytes.iter().all(|byte| *byte == bytes[0]));
-    }
-
-    #[tokio::test]
-    async fn lists_sorted_and_relative_to_the_folder() {
-        let (_folder, store) = store();
-        let run = store.folder("run-1").unwrap();
-        for key in ["b", "a", "sub/c"] {
-            run.put(key, Bytes::from_static(b"12")).await.unwrap();
-        }
-        store.put("run-10", Bytes::new()).await.unwrap();
-        let keys: Vec<String> = run.list().await.unwrap().into_iter().map(|listed| listed.key).collect();
-        assert_eq!(keys, ["a", "b", "sub/c"]);
-        run.delete("a").await.unwrap();
-        run.delete("a").await.unwrap();
-        assert_eq!(run.list().await.unwrap().len(), 2);
-        assert!(matches!(run.get("a").await, Err(StoreError::Missing { .. })));
-        assert!(matches!(run.part("a").await, Err(StoreError::Missing { .. })));
-        assert!(matches!(run.part("b").await, Ok(Part::File(path)) if path.ends_with("run-1/b")));
-    }
-
-    #[tokio::test]
-    async fn an_overwrite_leaves_nothing_beside_the_object() {
-        let (folder, store) = store();
-        store.put("run.json", Bytes::from_static(b"old")).await.unwrap();
-        store.put("run.json", Bytes::from_static(b"new")).await.unwrap();
-        assert_eq!(store.get("run.json").await.unwrap(), "new");
-        assert_eq!(std::fs::read_dir(folder.path().join("results")).unwrap().count(), 1);
-    }
-
-    #[tokio::test]
-    async fn takes_a_finished_file_once() {
-        let (_folder, store) = store();
-        let file = |text: &str| {
-            let mut file = NamedTempFile::new_in(store.scratch()).unwrap();
-            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-            file
-        };
-        let (first, second) = (file("first"), file("second"));
-        assert!(store.list().await.unwrap().is_empty(), "files in the making are not listed");
-        assert_eq!(store.put_file("p", first).await.unwrap(), Put::Written);
-        assert_eq!(store.put_file("p", second).await.unwrap(), Put::AlreadyThere);
-        assert_eq!(store.get("p").await.unwrap(), "first");
-        assert_eq!(std::fs::read_dir(store.scratch()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn keys_stay_inside_the_store() {
-        let (_folder, store) = store();
-        for bad in ["", "../x", "a/../../x", "/x", "a//b", "a/./b", "a/"] {
-            assert!(store.key(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn says_what_a_url_lacks() {
-        for (url, feature) in
-            [("s3://b/k", "object_store/aws"), ("gs://b", "object_store/gcp"), ("az://c", "azure")]
-        {
-            let message = Store::open(url).unwrap_err().to_string();
-            assert!(message.contains(feature), "{message}");
-        }
-        assert!(matches!(Store::open("ftp://x"), Err(StoreError::UnknownScheme { .. })));
-        assert!(matches!(Store::open("file://host/x"), Err(StoreError::BadFileUrl(_))));
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("file://{}/with%20blank", folder.path().display());
-        let store = Store::open(&url).unwrap();
-        assert!(store.local_path("x").unwrap().parent().unwrap().ends_with("with blank"));
     }
 }

@@ -6,7 +6,7 @@ use cli_support::usage::Usage;
 
 /// Decides whether CPU and memory of this process can be attributed to one run.
 #[derive(Debug)]
-pub(super) struct Attribution {
+pub(in crate::run) struct Attribution {
     /// Whether the workers are threads of this process. The CPU of other workers is not measured.
     workers_inside: bool,
     /// Number of runs that this process has worked on.
@@ -14,17 +14,17 @@ pub(super) struct Attribution {
 }
 
 impl Attribution {
-    pub(super) fn new(workers_inside: bool) -> Self {
+    pub(in crate::run) fn new(workers_inside: bool) -> Self {
         Self { workers_inside, taken_up: AtomicU64::new(0) }
     }
 
     /// Counts a run that this process begins to work on.
-    pub(super) fn take_up(&self) {
+    pub(in crate::run) fn take_up(&self) {
         self.taken_up.fetch_add(1, Ordering::Relaxed);
     }
 
     /// CPU and memory of this process, if all of it was used for one run.
-    pub(super) fn usage(&self) -> Option<Usage> {
+    pub(in crate::run) fn usage(&self) -> Option<Usage> {
         let alone = self.workers_inside && self.taken_up.load(Ordering::Relaxed) == 1;
         alone.then(Usage::of_this_process).flatten()
     }

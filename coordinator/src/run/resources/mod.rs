@@ -2,12 +2,16 @@
 //!
 //! *Invariant*: the ledger holds the usage of each process; of a killed one up to [`RECORD_EVERY`] may be missing.
 
+mod attribution;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Coordinator;
 use crate::ledger::RunResources;
 use crate::scheduler::state::ActiveRun;
+
+pub(super) use attribution::Attribution;
 
 /// Interval of recording the usage of the active runs.
 const RECORD_EVERY: Duration = Duration::from_secs(5);

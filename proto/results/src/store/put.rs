@@ -1,0 +1,28 @@
+//! How an object is written, and what became of that.
+
+/// What a put-if-absent found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// Nothing: the object was written.
+    Written,
+    /// An object of that key, which was left as it is.
+    AlreadyThere,
+}
+
+/// Whether an object may replace another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It takes the place of what is there.
+    Replace,
+    /// What is there stays.
+    Keep,
+}
+
+/// What a store does with a write under the condition that there is no object of that key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// Of several writers exactly one wins.
+    Honoured,
+    /// A later writer wins, or several do.
+    Ignored,
+}
