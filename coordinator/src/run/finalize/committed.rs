@@ -72,7 +72,12 @@ impl Located {
     async fn fetch(&self, folder: &Store) -> Result<Part, Unfetched> {
         let damaged =
             |reason: String| Unfetched::Damaged { shard: self.shard.index, hash: self.hash, reason };
-        let part = match folder.fetch(&self.key, self.bytes).await {
+        let local = folder.local_path(&self.key).map(|path| Ok(Part::File(path)));
+        let found = match local {
+            Some(found) => found,
+            None => folder.fetch(&self.key, self.bytes).await,
+        };
+        let part = match found {
             Err(error @ (StoreError::Missing { .. } | StoreError::Size { .. })) => {
                 return Err(damaged(error.to_string()));
             }
