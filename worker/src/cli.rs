@@ -23,7 +23,6 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for the life of the program")]
 enum Command {
     /// Find violations of the policies in manifests
     Detect(commands::detect::Args),

@@ -22,10 +22,15 @@ const fn names(scanner: Scanner) -> &'static [&'static str] {
 
 /// Finds the program of a scanner; `named`: its path, where the user named one.
 pub(crate) fn find(scanner: Scanner, named: &str) -> Result<PathBuf, ScannerError> {
+    let cache = cache().map(|cache| cache.join("tools").join(scanner.as_str()));
+    find_in(scanner, named, env::var_os("PATH").as_deref(), cache.as_deref())
+}
+
+/// Our folder in the user's cache.
+pub(crate) fn cache() -> Option<PathBuf> {
     let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-    let cache = cache.map(|cache| cache.join("k8s-auto-fix/tools").join(scanner.as_str()));
-    find_in(scanner, named, env::var_os("PATH").as_deref(), cache.as_deref())
+    cache.map(|cache| cache.join("k8s-auto-fix"))
 }
 
 fn find_in(
@@ -73,7 +78,7 @@ fn versions(cache: &Path) -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 

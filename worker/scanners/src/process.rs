@@ -70,13 +70,33 @@ pub(crate) fn run(
     folder: &Path,
     time: Duration,
 ) -> Result<Output, Failure> {
+    run_with(program, arguments, folder, &Bounds { time, stdout_bytes: STDOUT_BYTES, variables: &[] })
+}
+
+/// What a process is given, and what it may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) time: Duration,
+    pub(crate) stdout_bytes: u64,
+    /// Variables of its environment, beside those that every process has.
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+}
+
+/// As [`run`], with bounds of its own.
+pub(crate) fn run_with(
+    program: &Path,
+    arguments: &[OsString],
+    folder: &Path,
+    bounds: &Bounds<'_>,
+) -> Result<Output, Failure> {
+    let Bounds { time, stdout_bytes, variables } = *bounds;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env_clear();
     command.envs(PASSED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
-    command.env("HOME", folder).env("TMPDIR", folder);
+    command.env("HOME", folder).env("TMPDIR", folder).envs(variables.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(Failure::Start)?;
-    let stdout = child.stdout.take().map(|pipe| reader(pipe, STDOUT_BYTES));
+    let stdout = child.stdout.take().map(|pipe| reader(pipe, stdout_bytes));
     let stderr = child.stderr.take().map(|pipe| reader(pipe, STDERR_BYTES));
     let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
         let _ = end(&mut child);

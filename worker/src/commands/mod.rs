@@ -1,5 +1,6 @@
 //! One thin file per subcommand: its arguments, and the functions it calls.
 
+mod builds;
 mod catalogue;
 mod companions;
 pub mod completions;

@@ -3,19 +3,19 @@
 use cli_support::escape::visible;
 use serde_json::{Value, json};
 
-use super::{Located, check_name, object_name};
+use super::{Located, Region, check_name, object_name};
 
 /// A workflow command that annotates the finding's place (GitHub documentation, *Workflow commands for GitHub Actions*).
 pub(crate) fn github(found: &Located) -> String {
     let Located { path, region, severity, message, .. } = found;
-    let text = format!("{message} ({})", object_name(found));
+    let text = format!("{message}{} ({})", found.rendering(), object_name(found));
+    let place = region.map(|Region { line, column, end_line, end_column }| {
+        format!(",line={line},endLine={end_line},col={column},endColumn={end_column}")
+    });
     format!(
-        "::{severity} file={},line={},endLine={},col={},endColumn={},title={}::{}\n",
+        "::{severity} file={}{},title={}::{}\n",
         property(path),
-        region.line,
-        region.end_line,
-        region.column,
-        region.end_column,
+        place.unwrap_or_default(),
         property(&check_name(found)),
         data(&text)
     )
@@ -24,14 +24,16 @@ pub(crate) fn github(found: &Located) -> String {
 /// An entry of a code quality report (GitLab documentation, *Code Quality report format*).
 pub(crate) fn gitlab(found: &Located, fingerprint: &str) -> Value {
     let severity = if found.severity == "error" { "major" } else { "minor" };
+    // GitLab needs a line.
+    let (begin, end) = found.region.map_or((1, 1), |region| (region.line, region.end_line));
     json!({
-        "description": visible(&format!("{} ({})", found.message, object_name(found))),
+        "description": visible(&format!("{}{} ({})", found.message, found.rendering(), object_name(found))),
         "check_name": check_name(found),
         "fingerprint": fingerprint,
         "severity": severity,
         "location": {
             "path": found.path.strip_prefix("./").unwrap_or(&found.path),
-            "lines": {"begin": found.region.line, "end": found.region.end_line},
+            "lines": {"begin": begin, "end": end},
         },
     })
 }

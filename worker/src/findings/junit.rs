@@ -33,16 +33,13 @@ pub(crate) fn suite(
         let _ = writeln!(text, "<testcase classname=\"{path}\" name=\"no violations\"/>");
     }
     for (found, reviewed) in found {
-        let (check, object, region) = (check_name(found), object_name(found), found.region);
-        let name = attribute(&format!("{check} {object} {}:{}", region.line, region.column));
+        let (check, object) = (check_name(found), object_name(found));
+        let name = attribute(&format!("{check} {object} {}", found.position()));
+        let line = found.region.map(|region| format!(" line=\"{}\"", region.line)).unwrap_or_default();
         let policy = attribute(found.policy.as_str());
         let message = reviewed.map_or_else(|| found.message.clone(), |reviewed| reviewed.told().message);
         let message = attribute(&message);
-        let _ = write!(
-            text,
-            "<testcase classname=\"{path}\" name=\"{name}\" file=\"{path}\" line=\"{}\">",
-            region.line
-        );
+        let _ = write!(text, "<testcase classname=\"{path}\" name=\"{name}\" file=\"{path}\"{line}>");
         if passes(*reviewed) {
             let _ = write!(text, "<system-out>{message}</system-out>");
         } else {

@@ -61,9 +61,8 @@ impl Summary {
         let (check, object) = (text(&check_name(found)), text(&object_name(found)));
         let _ = writeln!(
             line,
-            "- {sign} {}:{} `{}` {}: {}{became}",
-            found.region.line,
-            found.region.column,
+            "- {sign} {} `{}` {}: {}{became}",
+            found.position(),
             check.replace('`', ""),
             object,
             text(&found.message)

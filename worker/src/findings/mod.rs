@@ -37,9 +37,10 @@ pub(crate) struct Located {
     pub(crate) message: String,
     /// Path as the user gave it.
     pub(crate) path: String,
-    /// Region of the offending node in the file.
+    /// Region of the offending node in the file; `None`: a program rendered the object, and where its source has the node is
+    /// not known.
     #[serde(flatten)]
-    pub(crate) region: Region,
+    pub(crate) region: Option<Region>,
     /// 0-based number of the file's document.
     pub(crate) document: usize,
     /// Offending node in that document.
@@ -54,6 +55,28 @@ pub(crate) struct Located {
     /// The rule in the check; empty where checks have none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) rule: String,
+    /// The program that rendered the object; `None`: it is what the file has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rendered_by: Option<&'static str>,
+}
+
+impl Located {
+    /// Its file with line and column for people; without where they are not known.
+    pub(crate) fn place(&self) -> String {
+        let Self { path, region, .. } = self;
+        region.map_or_else(|| path.clone(), |region| format!("{path}:{}:{}", region.line, region.column))
+    }
+
+    /// Line and column for people; that it was rendered where they are not known.
+    pub(crate) fn position(&self) -> String {
+        self.region
+            .map_or_else(|| "(rendered)".to_owned(), |region| format!("{}:{}", region.line, region.column))
+    }
+
+    /// What stands behind its message: that it was rendered.
+    pub(crate) fn rendering(&self) -> String {
+        self.rendered_by.map(|program| format!(" (rendered by {program})")).unwrap_or_default()
+    }
 }
 
 /// What another scanner than the built-in detector found in an object.
@@ -148,7 +171,7 @@ fn one(finding: &Finding, object: &Scanned, file: &FileScan, region: Region, poi
         severity: severity_word(severity),
         message: sensitive::mask_text(&finding.message),
         path: file.path.clone(),
-        region,
+        region: Some(region),
         document: object.place.piece,
         pointer,
         kind,
@@ -156,6 +179,7 @@ fn one(finding: &Finding, object: &Scanned, file: &FileScan, region: Region, poi
         name,
         tool: Scanner::Builtin,
         rule: String::new(),
+        rendered_by: None,
     }
 }
 
@@ -174,7 +198,7 @@ fn of_outside(
         severity: severity_word(severity),
         message: sensitive::mask_text(&finding.message),
         path: file.path.clone(),
-        region,
+        region: Some(region),
         document: object.place.piece,
         pointer,
         kind,
@@ -182,6 +206,7 @@ fn of_outside(
         name,
         tool: finding.tool,
         rule: finding.rule.clone(),
+        rendered_by: None,
     }
 }
 
@@ -293,7 +318,7 @@ pub(crate) mod testing {
             severity: "error",
             message: message.to_owned(),
             path: path.to_owned(),
-            region: Region { line: 3, column: 5, end_line: 3, end_column: 9 },
+            region: Some(Region { line: 3, column: 5, end_line: 3, end_column: 9 }),
             document: 0,
             pointer: Pointer::of(["spec"]),
             kind: "Pod".to_owned(),
@@ -301,6 +326,7 @@ pub(crate) mod testing {
             name: "a".to_owned(),
             tool: Scanner::Builtin,
             rule: String::new(),
+            rendered_by: None,
         }
     }
 }

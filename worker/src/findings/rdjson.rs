@@ -22,14 +22,14 @@ pub(crate) fn diagnostic(
 ) -> Value {
     let message = reviewed.map_or_else(|| found.message.clone(), |reviewed| reviewed.told().message);
     let mut diagnostic = json!({
-        "message": visible(&format!("{message} ({})", object_name(found))),
-        "location": {
-            "path": found.path.strip_prefix("./").unwrap_or(&found.path),
-            "range": range(lines.in_bytes(text, &found.region)),
-        },
+        "message": visible(&format!("{message}{} ({})", found.rendering(), object_name(found))),
+        "location": {"path": found.path.strip_prefix("./").unwrap_or(&found.path)},
         "severity": if found.severity == "error" { "ERROR" } else { "WARNING" },
         "code": {"value": check_name(found)},
     });
+    if let Some(region) = &found.region {
+        diagnostic["location"]["range"] = range(lines.in_bytes(text, region));
+    }
     // A suggestion changes one file: that of its diagnostic.
     if let Some(fix) =
         reviewed.and_then(|reviewed| reviewed.fix.as_ref()).filter(|fix| fix.companions.is_none())

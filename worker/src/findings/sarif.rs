@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::findings::change::Edit;
 use crate::findings::fingerprints::{self, Fingerprints};
 use crate::findings::review::{Beside, Fix, Replacement, Reviewed, replacements};
-use crate::findings::{Lines, Located, severity_word};
+use crate::findings::{Lines, Located, Region, severity_word};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -126,27 +126,24 @@ impl<W: Write> SarifWriter<W> {
     fn value(&mut self, found: &Located) -> Value {
         let uri = uri(&found.path);
         let fingerprint = self.fingerprints.of(found);
-        let region = &found.region;
         let object = qualified_name(found);
         let mut result = json!({
             "ruleId": found.check,
             "level": found.severity,
-            "message": {"text": visible(&found.message)},
+            "message": {"text": visible(&format!("{}{}", found.message, found.rendering()))},
             "locations": [{
-                "physicalLocation": {
-                    "artifactLocation": artifact(&uri),
-                    "region": {
-                        "startLine": region.line,
-                        "startColumn": region.column,
-                        "endLine": region.end_line,
-                        "endColumn": region.end_column,
-                    },
-                },
+                "physicalLocation": {"artifactLocation": artifact(&uri)},
                 "logicalLocations": [{"fullyQualifiedName": object, "kind": "resource"}],
             }],
             "partialFingerprints": {(fingerprints::KEY): fingerprint},
             "properties": {"policy": found.policy.as_str(), "pointer": found.pointer, "document": found.document},
         });
+        if let Some(region) = &found.region {
+            result["locations"][0]["physicalLocation"]["region"] = region_of(region);
+        }
+        if let Some(program) = found.rendered_by {
+            result["properties"]["renderedBy"] = json!(program);
+        }
         if let (Some(index), Some(fields)) = (self.rule_index.get(&*found.check), result.as_object_mut()) {
             fields.insert("ruleIndex".to_owned(), json!(index));
         }
@@ -186,15 +183,7 @@ fn fix_of(fix: &Fix<'_>, path: &str, text: &str, lines: &Lines) -> Value {
         let replacements: Vec<Value> = replacements
             .into_iter()
             .map(|Replacement { region, text }| {
-                json!({
-                    "deletedRegion": {
-                        "startLine": region.line,
-                        "startColumn": region.column,
-                        "endLine": region.end_line,
-                        "endColumn": region.end_column,
-                    },
-                    "insertedContent": {"text": text},
-                })
+                json!({"deletedRegion": region_of(&region), "insertedContent": {"text": text}})
             })
             .collect();
         json!({"artifactLocation": artifact(&uri(path)), "replacements": replacements})
@@ -213,6 +202,15 @@ fn fix_of(fix: &Fix<'_>, path: &str, text: &str, lines: &Lines) -> Value {
     json!({
         "description": {"text": format!("Repairs {}.", policies.join(", "))},
         "artifactChanges": changes,
+    })
+}
+
+fn region_of(region: &Region) -> Value {
+    json!({
+        "startLine": region.line,
+        "startColumn": region.column,
+        "endLine": region.end_line,
+        "endColumn": region.end_column,
     })
 }
 

@@ -45,6 +45,7 @@ enum Place {
     /// A folder of this machine.
     Folder(PathBuf),
     /// A bucket behind a URL. Its errors repeat what a server sent.
+    #[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "built without buckets"))]
     Bucket,
     /// A store of another make.
     Given,

@@ -8,6 +8,7 @@ mod baseline;
 mod fail_on;
 mod form;
 mod outside;
+mod parts;
 mod remarks;
 mod text;
 mod writer;
@@ -18,6 +19,7 @@ use cli_support::output;
 use domain::policy::PolicyId;
 use domain::scanner::Scanner;
 
+use super::builds::BuildArgs;
 use super::catalogue::CatalogueArgs;
 pub(crate) use super::catalogue::{policy, selected};
 use super::context::ContextArg;
@@ -26,12 +28,13 @@ use super::repository::{Repository, RepositoryArgs};
 use super::settings::Settings;
 use crate::findings::locate;
 use baseline::{Baseline, FailureArgs};
-use corpus::{FileScan, Inputs, Positions, Scan};
+use corpus::{FileScan, Positions, Scan};
 pub(in crate::commands) use fail_on::FailOn;
 use form::Form;
 pub(crate) use form::counted;
 pub(crate) use outside::scanner;
-use outside::{Outside, ToolArgs};
+use outside::{NotJudged, Outside, ToolArgs};
+use parts::{Named, Part, parts};
 use remarks::is_object;
 pub(in crate::commands) use remarks::{About, Remark, remarks};
 pub(in crate::commands) use text::line as text_line;
@@ -42,8 +45,10 @@ pub(crate) use writer::element;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders (searched to any depth), YAML or JSON files, tar and zip archives; - for standard input
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present_any = ["helm", "kustomize"], value_name = "PATH")]
     paths: Vec<String>,
+    #[command(flatten)]
+    builds: BuildArgs,
     /// How findings are written to stdout
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
@@ -69,57 +74,105 @@ pub struct Args {
 /// Detects violations and prints them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (config, scanners) = args.settings.with_scanners()?;
-    let repository = args.repository.load(&args.paths)?;
+    let rendered = !args.builds.is_empty();
+    let folders = args.builds.folders();
+    let repository = args.repository.load(if rendered { &folders } else { &args.paths })?;
     let config = repository.applied(config, args.wanted, &args.settings)?;
-    let limits = config.limits;
     let named = repository.policies(&args.policy);
     let wanted = selected(&named, &config);
     let tools = args.tools.open(&scanners)?;
     let context = args.context.of(&config);
-    let inputs = repository.excluding(Inputs::open(&args.paths, &limits)?.excluding(&args.exclude.exclude));
+    let input = Named { paths: &args.paths, builds: &args.builds, exclude: &args.exclude };
+    let parts = parts(input, &repository, (&config, &scanners), context)?;
     let is_located = !matches!(args.output, Form::Detections);
     let positions = if is_located { Positions::Recorded } else { Positions::Left };
-    let scan = Scan::survey(&inputs, &config, wanted.clone(), context, positions)?;
-    let mut outside = Outside::scan(&tools, &scan, context)?;
+    let survey = |part| Part::survey(part, &config, &wanted, positions);
+    let scans = parts.iter().map(survey).collect::<Result<Vec<_>, _>>()?;
+    let mut outside = Outside::scan(&tools, &scans, context, rendered)?;
     if !named.is_empty() {
         outside.keep(&wanted);
     }
-    let asked = args.tools.scanners();
-    let has_builtin = asked.contains(Scanner::Builtin);
+    let has_builtin = args.tools.scanners().contains(Scanner::Builtin);
     let mut writer = Writer::begin(args.output, has_builtin.then_some(&wanted[..]), &outside)?;
-    let (mut tally, mut not_judged) = (Tally::default(), Vec::new());
-    let mut baseline = args.baseline(&repository)?;
-    scan.files::<_, anyhow::Error>(
-        |mut file| {
-            if !has_builtin {
-                forget(&mut file);
-            }
-            let mut found = outside.of_file(&file);
-            repository.suppressions.apply(&mut file);
-            let suppressed = repository.suppressions.apply_outside(&file, &mut found);
-            let located = if is_located { locate(&file, &found) } else { Vec::new() };
-            (file, found, located, suppressed)
-        },
-        |(file, found, located, suppressed)| {
-            tally.take(&file);
-            for remark in suppressed {
-                tally.note(remark);
-            }
-            tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
-            let located = match &mut baseline {
-                Some(baseline) => baseline.new_ones(located),
-                None => located,
-            };
-            tally.errors += located.iter().filter(|found| found.severity == "error").count() as u64;
-            outside::collect(&mut not_judged, outside.not_judged(&file));
-            writer.file(&file, located, &found)
-        },
-    )?;
+    let mut found = Found {
+        tally: Tally::default(),
+        not_judged: Vec::new(),
+        baseline: args.baseline(&repository)?,
+        is_located,
+    };
+    let look = Look { outside: &outside, repository: &repository, has_builtin };
+    for (number, (part, scan)) in parts.iter().zip(&scans).enumerate() {
+        found.part((number, part), scan, look, &mut writer)?;
+    }
     outside.say();
+    let Found { mut tally, not_judged, baseline, .. } = found;
     writer.end(&tally.unread, &outside, &not_judged)?;
     tally.known = baseline.map_or(0, |baseline| baseline.left_out());
     // Records have no severity.
     tally.close(if is_located { args.failure.fail_on(&repository) } else { FailOn::default() })
+}
+
+/// How every file is looked at.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    outside: &'a Outside,
+    repository: &'a Repository,
+    /// Whether the built-in detector is asked.
+    has_builtin: bool,
+}
+
+/// What was found so far.
+struct Found {
+    tally: Tally,
+    not_judged: Vec<NotJudged>,
+    baseline: Option<Baseline>,
+    /// Whether findings have places.
+    is_located: bool,
+}
+
+impl Found {
+    /// Writes the findings of a part of the input.
+    fn part(
+        &mut self,
+        (number, part): (usize, &Part),
+        scan: &Scan<'_>,
+        look: Look<'_>,
+        writer: &mut Writer,
+    ) -> anyhow::Result<()> {
+        let Look { outside, repository, has_builtin } = look;
+        let (is_located, rendered) = (self.is_located, part.is_rendered());
+        scan.files::<_, anyhow::Error>(
+            |mut file| {
+                if !has_builtin {
+                    forget(&mut file);
+                }
+                let mut found = outside.of_file(number, &file);
+                repository.suppressions.apply(&mut file);
+                let suppressed = repository.suppressions.apply_outside(&file, &mut found);
+                let located = if is_located { locate(&file, &found) } else { Vec::new() };
+                (file, found, part.placed(located), suppressed)
+            },
+            |(file, found, located, suppressed)| {
+                let tally = &mut self.tally;
+                if rendered {
+                    tally.take_rendered(&file);
+                } else {
+                    tally.take(&file);
+                }
+                for remark in suppressed {
+                    tally.note(if rendered { Remark { line: None, ..remark } } else { remark });
+                }
+                tally.findings += found.iter().map(|object| object.len() as u64).sum::<u64>();
+                let located = match &mut self.baseline {
+                    Some(baseline) => baseline.new_ones(located),
+                    None => located,
+                };
+                tally.errors += located.iter().filter(|found| found.severity == "error").count() as u64;
+                outside::collect(&mut self.not_judged, outside.not_judged(number, &file, rendered));
+                writer.file(&file, located, &found)
+            },
+        )
+    }
 }
 
 impl Args {
@@ -173,12 +226,24 @@ const MOST_UNREAD: usize = 10_000;
 impl Tally {
     /// Counts a file, and says on stderr what is to be said of it besides its findings.
     pub(crate) fn take(&mut self, file: &FileScan) {
+        self.count(file);
+        for remark in remarks(file) {
+            self.note(remark);
+        }
+    }
+
+    fn count(&mut self, file: &FileScan) {
         self.files += 1;
         self.objects += file.objects.iter().filter(|object| is_object(object)).count() as u64;
         self.findings += file.objects.iter().map(|object| object.findings.len() as u64).sum::<u64>();
         self.unrendered += file.objects.iter().filter(|object| object.is_unrendered).count() as u64;
+    }
+
+    /// As [`Self::take`], of a file that a program rendered: its lines are not those of the file that it names.
+    pub(crate) fn take_rendered(&mut self, file: &FileScan) {
+        self.count(file);
         for remark in remarks(file) {
-            self.note(remark);
+            self.note(Remark { line: None, ..remark });
         }
     }
 

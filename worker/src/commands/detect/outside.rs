@@ -74,8 +74,8 @@ impl ToolArgs {
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     tools: Vec<Judged>,
-    /// Which documents the objects of a file are; `None`: several files have the path.
-    files: HashMap<String, Option<Numbers>>,
+    /// Which documents the objects of a file of a part of the input are; `None`: several of its files have the path.
+    files: HashMap<(usize, String), Option<Numbers>>,
     documents: usize,
 }
 
@@ -101,17 +101,27 @@ fn whole(file: &FileScan) -> impl Iterator<Item = (usize, &Scanned)> {
 
 impl Outside {
     /// Lets the tools judge the whole input.
-    pub(super) fn scan(tools: &[Tool], scan: &Scan<'_>, context: Context) -> anyhow::Result<Self> {
+    /// The parts of an input have no neighbours in each other; `rendered`: each is a folder to itself.
+    pub(super) fn scan(
+        tools: &[Tool],
+        scans: &[Scan<'_>],
+        context: Context,
+        rendered: bool,
+    ) -> anyhow::Result<Self> {
         let mut outside = Self::default();
         if tools.is_empty() {
             return Ok(outside);
         }
         let scratch = "cannot lay out the documents for the scanners";
+        let context = if rendered { Context::Folder } else { context };
         let mut documents = Documents::new(context).context(scratch)?;
-        scan.files::<_, anyhow::Error>(
-            |file| file,
-            |file| outside.add(&file, &mut documents).context(scratch),
-        )?;
+        for (part, scan) in scans.iter().enumerate() {
+            let folder = rendered.then(|| part.to_string());
+            scan.files::<_, anyhow::Error>(
+                |file| file,
+                |file| outside.add(part, &file, folder.as_deref(), &mut documents).context(scratch),
+            )?;
+        }
         outside.documents = documents.len();
         for tool in tools {
             let report = tool.scan(&documents)?;
@@ -121,18 +131,26 @@ impl Outside {
         Ok(outside)
     }
 
-    fn add(&mut self, file: &FileScan, documents: &mut Documents) -> io::Result<()> {
+    /// Lays out the objects of a file, in `folder` where that is another one than its own.
+    fn add(
+        &mut self,
+        part: usize,
+        file: &FileScan,
+        folder: Option<&str>,
+        documents: &mut Documents,
+    ) -> io::Result<()> {
         let numbers = Numbers { first: documents.len(), count: whole(file).count() };
-        if let Some(known) = self.files.get_mut(&file.path) {
+        if let Some(known) = self.files.get_mut(&(part, file.path.clone())) {
             *known = None;
             return Ok(());
         }
-        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let own = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = folder.unwrap_or(own);
         for (_, object) in whole(file) {
             let text = object.place.object_text(&file.text, &object.document);
             documents.add(folder, &text, &object.document.value)?;
         }
-        self.files.insert(file.path.clone(), Some(numbers));
+        self.files.insert((part, file.path.clone()), Some(numbers));
         Ok(())
     }
 
@@ -150,14 +168,14 @@ impl Outside {
         !self.tools.is_empty()
     }
 
-    fn numbers(&self, file: &FileScan) -> Option<Numbers> {
-        let numbers = self.files.get(&file.path).copied().flatten()?;
+    fn numbers(&self, part: usize, file: &FileScan) -> Option<Numbers> {
+        let numbers = self.files.get(&(part, file.path.clone())).copied().flatten()?;
         (numbers.count == whole(file).count()).then_some(numbers)
     }
 
-    /// What was found in the objects of a file, for each of them.
-    pub(super) fn of_file(&self, file: &FileScan) -> Vec<Vec<OutsideFinding>> {
-        let Some(numbers) = self.numbers(file) else { return Vec::new() };
+    /// What was found in the objects of a file of a part of the input, for each of them.
+    pub(super) fn of_file(&self, part: usize, file: &FileScan) -> Vec<Vec<OutsideFinding>> {
+        let Some(numbers) = self.numbers(part, file) else { return Vec::new() };
         let mut found = vec![Vec::new(); file.objects.len()];
         for (number, (at, _)) in (numbers.first..).zip(whole(file)) {
             if let Some(of_object) = found.get_mut(at) {
@@ -167,21 +185,21 @@ impl Outside {
         found
     }
 
-    /// What of a file was not judged, and why.
-    pub(super) fn not_judged(&self, file: &FileScan) -> Vec<NotJudged> {
+    /// What of a file was not judged, and why. `rendered`: a program rendered it.
+    pub(super) fn not_judged(&self, part: usize, file: &FileScan, rendered: bool) -> Vec<NotJudged> {
         if self.tools.is_empty() {
             return Vec::new();
         }
         let place = |object: &Scanned, tool: Scanner, reason: &str, is_failure: bool| NotJudged {
             tool,
             path: file.path.clone(),
-            line: object.place.lines + 1,
+            line: (!rendered).then_some(object.place.lines + 1),
             kind: object.document.identity.kind.clone(),
             name: object.document.identity.name.clone(),
             reason: sensitive::mask_text(reason),
             is_failure,
         };
-        let Some(numbers) = self.numbers(file) else {
+        let Some(numbers) = self.numbers(part, file) else {
             let several = "several files of the input have this path";
             let of_tool = |tool: &Judged| {
                 let scanner = tool.scanner;
@@ -281,7 +299,8 @@ pub(super) struct NotJudged {
     #[serde(skip)]
     pub(super) tool: Scanner,
     path: String,
-    line: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     kind: String,
     name: String,
     reason: String,
@@ -295,7 +314,8 @@ pub(super) fn collect(all: &mut Vec<NotJudged>, of_file: Vec<NotJudged>) {
     for not_judged in of_file {
         if not_judged.is_failure {
             let NotJudged { tool, path, line, reason, .. } = &not_judged;
-            output::say(&format!("{path}:{line}: not judged by {tool}: {reason}"));
+            let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+            output::say(&format!("{path}{line}: not judged by {tool}: {reason}"));
         }
         if all.len() < MOST_LISTED {
             all.push(not_judged);

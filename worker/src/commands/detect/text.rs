@@ -7,9 +7,9 @@ use crate::findings::{Located, check_name, object_name};
 
 /// A finding in the format of compiler messages.
 pub(in crate::commands) fn line(found: &Located) -> String {
-    let Located { path, region, severity, message, .. } = found;
-    let (line, column, check) = (region.line, region.column, check_name(found));
-    let text = format!("{path}:{line}:{column}: {severity}: {message} [{check}] {}", object_name(found));
+    let Located { severity, message, .. } = found;
+    let (place, check, rendering) = (found.place(), check_name(found), found.rendering());
+    let text = format!("{place}: {severity}: {message} [{check}] {}{rendering}", object_name(found));
     format!("{}\n", one_line(&text))
 }
 
@@ -33,7 +33,7 @@ impl Grouped {
             text = format!("{gap}{}\n", self.paint.strong(&one_line(&found.path)));
             self.path = Some(found.path.clone());
         }
-        let place = format!("{}:{}", found.region.line, found.region.column);
+        let place = found.position();
         let severity = format!("{:7}", found.severity);
         let severity =
             if found.severity == "error" { self.paint.bad(&severity) } else { self.paint.notable(&severity) };

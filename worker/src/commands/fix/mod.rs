@@ -6,12 +6,14 @@
 //! them, after its present content. A file is replaced as a whole and keeps its mode. Nothing is written through a link,
 //! over a file with other names (hard links) unless they all lie below the folder that was named and are replaced with it, or
 //! outside that folder. Repairs that may change how a workload runs are counted and not made, unless they are allowed.
+//! `--helm` and `--kustomize` repair what these programs render, in the files that it surely comes from (`builds`).
 //! `--revert-file FILE` records what undoes the repairs, and `worker fix --revert FILE` undoes them.
 //!
 //! Exit 0: no violation is left. 1: violations are left, or, without `--write`, there are repairs to write. 2: a file
 //! could not be read or written.
 
 pub(super) mod allowed;
+mod builds;
 mod done;
 pub(super) mod file;
 mod interactive;
@@ -40,6 +42,7 @@ use self::repaired::Manner;
 use self::report::{Form, Report, Review};
 use self::revert::Recorder;
 use self::target::Target;
+use super::builds::BuildArgs;
 use super::catalogue::CatalogueArgs;
 use super::context::ContextArg;
 use super::detect::{policy, selected};
@@ -55,8 +58,10 @@ use corpus::{Inputs, Positions, Scan};
 pub struct Args {
     /// Folders, YAML or JSON files; without --write also tar and zip archives, and - for standard input. With --revert: the
     /// folder that holds the files [default: .]
-    #[arg(required_unless_present = "revert", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["revert", "helm", "kustomize"], value_name = "PATH")]
     paths: Vec<String>,
+    #[command(flatten)]
+    builds: BuildArgs,
     /// Write the repairs into the files; without it the diff is shown and no file is changed
     #[arg(short, long)]
     write: bool,
@@ -77,7 +82,7 @@ pub struct Args {
     /// Undo the repairs that --revert-file recorded: shows the diff, or writes it with --write. A file that was not changed
     /// since is restored byte for byte. In one that was, the inverse patches are applied where what they take back is
     /// unchanged
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "output_dir", "revert_file", "policy", "unsafe", "allow", "interactive"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "output_dir", "revert_file", "policy", "unsafe", "allow", "interactive", "helm", "kustomize"])]
     revert: Option<PathBuf>,
     /// Write a document anew where a repair cannot be an edit of its text: comments and layout are lost. Without it such a
     /// document is left alone
@@ -118,6 +123,9 @@ enum VerifyWith {
 
 /// Repairs the files; shows the diff or writes them.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if !args.builds.is_empty() {
+        return run_builds(args);
+    }
     let config = args.settings.load()?;
     if let Some(file) = &args.revert {
         let folder = match &args.paths[..] {
@@ -155,6 +163,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let manner = Manner {
         selected: &selected,
         rewrite: args.rewrite,
+        rendered: false,
         tracked,
         allowed: &allowed,
         suppressions: &repository.suppressions,
@@ -166,6 +175,24 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut done = Done { target, recorder, report, config: &config, counts: Counts::default() };
     repair_all(&scan, manner, &mut done)?;
     done.finish()
+}
+
+/// Repairs what Helm and kustomize render.
+fn run_builds(args: &Args) -> anyhow::Result<Exit> {
+    args.check_builds()?;
+    let (config, scanners) = args.settings.with_scanners()?;
+    let repository = args.repository.load(&args.builds.folders())?;
+    let config = repository.applied(config, args.wanted, &args.settings)?;
+    let how = builds::How {
+        write: args.write,
+        rewrite: args.rewrite,
+        exclude: &args.exclude,
+        config: &config,
+        selected: &selected(&repository.policies(&args.policy), &config),
+        allowed: &repository.allowed(&args.allowed),
+        repository: &repository,
+    };
+    builds::run(&args.builds.open(&scanners)?, how)
 }
 
 /// Repairs every file: one after the other where each repair is asked about, else several at the same time.
@@ -198,6 +225,23 @@ fn repair_all(scan: &Scan<'_>, manner: Manner<'_>, done: &mut Done<'_>) -> anyho
 }
 
 impl Args {
+    /// `Err`: something is asked for that is not done for what a program rendered.
+    fn check_builds(&self) -> anyhow::Result<()> {
+        let server = self.verify_with == VerifyWith::Server || self.server.source().is_some();
+        let asked = [
+            (self.output != Form::Diff, "--output"),
+            (self.output_dir.is_some(), "--output-dir"),
+            (self.interactive, "--interactive"),
+            (self.revert_file.is_some(), "--revert-file"),
+            (server, "an API server"),
+        ];
+        match asked.into_iter().find(|(is_asked, _)| *is_asked) {
+            Some((_, flag)) => Err(anyhow::anyhow!("{flag} does not go with --helm and --kustomize"))
+                .hint("leave it out, or name the manifests themselves as PATH"),
+            None => Ok(()),
+        }
+    }
+
     /// `Err`: with what else is asked for nobody can answer, or nothing would come of the answers.
     fn check_interactive(&self) -> anyhow::Result<()> {
         if !self.interactive {

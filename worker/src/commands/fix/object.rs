@@ -263,7 +263,9 @@ impl ObjectRepair<'_> {
     fn subject(&self, document: &Document) -> String {
         let identity = &document.identity;
         let name = if identity.name.is_empty() { "(unnamed)" } else { &identity.name };
-        format!("{}:{}: {} {name}", self.file.path, self.place.lines + 1, identity.kind)
+        // Lines of a rendering are not those of the file that it names.
+        let line = if self.manner.rendered { String::new() } else { format!(":{}", self.place.lines + 1) };
+        format!("{}{line}: {} {name}", self.file.path, identity.kind)
     }
 }
 

@@ -57,6 +57,11 @@ pub(in crate::commands) struct Repair {
 }
 
 impl Repair {
+    /// Its object and its policy.
+    pub(super) fn about(&self) -> String {
+        format!("{}: {}", self.subject, self.policy)
+    }
+
     /// A message about it, with its cautions.
     pub(super) fn line(&self) -> String {
         let mut notes: Vec<&str> = self.cautions.iter().map(|caution| caution.sentence()).collect();
@@ -64,7 +69,7 @@ impl Repair {
             notes.push("the document had to be re-serialised: its comments are lost");
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-        format!("{}: {}: repaired{notes}", self.subject, self.policy)
+        format!("{}: repaired{notes}", self.about())
     }
 }
 
@@ -74,6 +79,8 @@ pub(in crate::commands) struct Manner<'a> {
     pub(in crate::commands) selected: &'a [PolicyId],
     /// Whether a document may be written anew.
     pub(in crate::commands) rewrite: bool,
+    /// Whether a program rendered the files.
+    pub(in crate::commands) rendered: bool,
     /// Whether the changes of the text are asked for.
     pub(in crate::commands) tracked: bool,
     pub(in crate::commands) allowed: &'a Allowed,

@@ -158,8 +158,9 @@ impl Review {
             } else if own.is_none()
                 && let Some((first, _)) = change.and_then(|change| self.carriers.get(change))
                 && let Some(first) = self.found.get(*first).filter(|_| !is_secret)
+                && let Some(region) = first.region
             {
-                reviewed.note = Some(format!("its change stands with that of line {}", first.region.line));
+                reviewed.note = Some(format!("its change stands with that of line {}", region.line));
             }
             reviewed
         })

@@ -129,6 +129,7 @@ impl Work for Propose {
         let manner = Manner {
             selected: &selected,
             rewrite: false,
+            rendered: false,
             tracked: false,
             allowed: &allowed,
             suppressions: &Suppressions::default(),
