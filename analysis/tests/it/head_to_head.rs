@@ -81,6 +81,11 @@ fn proposers_are_compared_with_intervals_and_tests() {
         row.status = Status::Rejected;
         row.usage.cost_usd = Some(0.5);
     }
+    let mut by_rules = ten();
+    by_rules.iter_mut().for_each(|row| row.source = "rules".to_owned());
+    let c = folder(dir.path(), "c", &by_rules);
+    let rules = json(&["compare-proposers", &c, "--output", "json"]);
+    assert_eq!(of(&rules["runs"], "run", "c")["cautions_per_accepted"], 0.75);
     let (a, b) = (folder(dir.path(), "a", &ten()), folder(dir.path(), "b", &worse));
     let value = json(&["compare-proposers", &a, &b, "--output", "json"]);
     let (first, second) = (of(&value["runs"], "run", "a"), of(&value["runs"], "run", "b"));
@@ -89,7 +94,7 @@ fn proposers_are_compared_with_intervals_and_tests() {
     assert_eq!(share(first, "accepted_of_all"), (json!(4), json!(10)));
     assert_eq!(share(first, "accepted_of_valid"), (json!(4), json!(5)));
     assert_eq!(share(first, "effective_of_accepted"), (json!(2), json!(4)));
-    assert_eq!((&first["collateral_ops"], &first["cautions_per_accepted"]), (&json!(2), &json!(0.75)));
+    assert_eq!((&first["collateral_ops"], &first["cautions_per_accepted"]), (&json!(2), &Value::Null));
     assert_eq!(first["ms_per_accepted"], 1250.0);
     assert_eq!((&first["usd_per_accepted"], &second["usd_per_accepted"]), (&Value::Null, &json!(1.5)));
     let mcnemar = &value["paired"]["all"][0];

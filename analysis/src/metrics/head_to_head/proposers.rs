@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cli_support::output::{Align, Table};
+use domain::config::ProposerMode;
 use results::schema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,7 +35,8 @@ struct Line {
     p95_patch_ops: Option<f64>,
     /// Operations that the violations did not require, of all proposals.
     collateral_ops: u64,
-    /// Cautions by accepted repair; a repair may have several.
+    /// Cautions by accepted repair; a repair may have several. Null where others than the rules proposed: only the rules make
+    /// them, and no caution is not none that is due.
     cautions_per_accepted: Option<f64>,
     /// US dollars of all records by accepted repair; null where no record has a price.
     usd_per_accepted: Option<f64>,
@@ -54,6 +56,7 @@ impl Line {
             .collect();
         let tokens = metrics.tokens.get(schema::TOTAL_TOKENS).copied().unwrap_or_default();
         let cautions: u64 = metrics.cautions.values().sum();
+        let by_rules = metrics.accepted_by_source.keys().all(|source| source == ProposerMode::Rules.as_str());
         Self {
             run: run.to_owned(),
             proposers: metrics.accepted_by_source.keys().cloned().collect(),
@@ -63,7 +66,7 @@ impl Line {
             median_patch_ops: metrics.median_patch_ops.map(Median::value),
             p95_patch_ops: metrics.p95_patch_ops,
             collateral_ops: metrics.collateral_ops,
-            cautions_per_accepted: per_accepted(cautions as f64),
+            cautions_per_accepted: by_rules.then(|| per_accepted(cautions as f64)).flatten(),
             usd_per_accepted: metrics.cost_usd.and_then(per_accepted),
             tokens_per_accepted: (tokens > 0).then(|| per_accepted(tokens as f64)).flatten(),
             ms_per_accepted: (!work.is_empty()).then(|| per_accepted(work.iter().sum())).flatten(),
