@@ -153,6 +153,7 @@ pub(crate) enum CiteForm {
     /// A Markdown table
     Md,
     /// A LaTeX table (booktabs, array, longtable)
+    #[value(alias = "latex")]
     Tex,
     /// An entry for BibTeX, and a sentence that cites it
     Bibtex,
