@@ -131,7 +131,7 @@ impl Done<'_> {
             "{} in {}{beside} {verb}, {} left{}",
             counted(applied, "repair"),
             counted(changed, "file"),
-            counted(left, "violation"),
+            counted(left, if held_back.count() > 0 { "other violation" } else { "violation" }),
             tally.suppressed()
         ));
         if let Some(line) = held_back.line() {
