@@ -40,7 +40,7 @@ pub(crate) struct ConfigArgs {
     #[arg(long, value_name = "USD")]
     pub(crate) max_cost: Option<f64>,
     /// Calls that the run may make to a model; it stops there, and goes on when submitted again with a higher limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_requests: Option<u64>,
     /// Priority among runs that share an account: higher first [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
