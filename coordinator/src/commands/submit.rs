@@ -6,6 +6,7 @@ use cli_support::failure::WithHint as _;
 use cli_support::{Exit, output};
 use domain::config::{Delivery, Documents};
 use domain::ids::RunId;
+use domain::run::RunState;
 use proto::channel::Access;
 
 use super::run::Output;
@@ -59,21 +60,25 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     }
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let begun = Instant::now();
-    let (status, documents) = block_on(async {
+    let (status, documents, existed) = block_on(async {
         let mut client = Client::at(&args.to, &args.access)?;
         let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {
             output::say(&format!("run {run_id} existed: it is {}", status.state.as_str()));
         }
-        let documents: Documents = intake.documents;
-        if args.wait {
-            Ok((follow(&mut client, &run_id, quiet).await?, documents))
-        } else {
-            Ok((status, documents))
+        if matches!(status.state, RunState::Cancelled | RunState::Removing) {
+            let refused: anyhow::Result<_> =
+                Err(anyhow::anyhow!("run {run_id} was cancelled, and does not go on"));
+            return refused.hint("submit the corpus under another --run-id");
         }
+        let documents: Documents = intake.documents;
+        let status = if args.wait { follow(&mut client, &run_id, quiet).await? } else { status };
+        Ok((status, documents, existed))
     })?;
-    let summary = Summary { status, documents, used: RunResources::of_process(begun.elapsed(), None) };
+    // Of a run that others began, this command knows a part of the time alone.
+    let used = if existed { RunResources::UNKNOWN } else { RunResources::of_process(begun.elapsed(), None) };
+    let summary = Summary { status, documents, used };
     match args.output {
         Output::Json => output::print(&output::json_line(&summary.json()))?,
         Output::Text if args.wait => output::print(&summary.text())?,
