@@ -82,7 +82,9 @@ fn proposers_are_compared_with_intervals_and_tests() {
         row.usage.cost_usd = Some(0.5);
     }
     let mut by_rules = ten();
-    by_rules.iter_mut().for_each(|row| row.source = "rules".to_owned());
+    for row in &mut by_rules {
+        row.source = "rules".to_owned();
+    }
     let c = folder(dir.path(), "c", &by_rules);
     let rules = json(&["compare-proposers", &c, "--output", "json"]);
     assert_eq!(of(&rules["runs"], "run", "c")["cautions_per_accepted"], 0.75);

@@ -100,9 +100,9 @@ fn without_shown(error: &str) -> Option<String> {
 
 /// What follows the last bracket that ends a shown value.
 fn behind(rest: &str, bracket: char) -> Option<&str> {
-    let at = rest.match_indices(bracket).map(|(at, _)| at + 1);
+    let mut at = rest.rmatch_indices(bracket).map(|(at, _)| at + 1);
     let ends = |at: &usize| rest.get(*at..).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "));
-    let behind = rest.get(at.filter(ends).last()?..)?;
+    let behind = rest.get(at.find(ends)?..)?;
     Some(behind.strip_prefix(": ").unwrap_or(behind))
 }
 

@@ -40,6 +40,7 @@ struct Opened {
 }
 
 /// How far a node reaches in the text.
+#[derive(Clone, Copy)]
 struct Extent {
     start: Span,
     stop: Span,
