@@ -25,7 +25,7 @@ pub(crate) enum LoadError {
     /// A bucket cannot be read.
     #[error("{source}")]
     Bucket { source: StoreError },
-    /// A URL of a bucket behind which there is no run.
+    /// The URL of a bucket folder that holds no run.
     #[error("{url} holds no run: name the folder of one, with its run.json")]
     NoRun { url: String },
     /// A URL of an unknown scheme.

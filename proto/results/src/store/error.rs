@@ -39,7 +39,7 @@ pub enum StoreError {
     /// A key that the store cannot hold.
     #[error("{0:?} is not a legal key")]
     BadKey(String),
-    /// There is no such object.
+    /// The object does not exist.
     #[error("{location}/{key} does not exist")]
     Missing { location: String, key: String },
     /// An object is not what its reader was told, or more than it reads into memory.

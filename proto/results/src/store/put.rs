@@ -18,7 +18,7 @@ pub(super) enum Over {
     Keep,
 }
 
-/// What a store does with a write under the condition that there is no object of that key.
+/// How a store treats a write whose condition is that the key is absent (`If-None-Match: *`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     /// Of several writers exactly one wins.
