@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod llm_gateway;
 mod maintenance;
 mod metrics;
+mod postgres;
 mod refusals;
 pub mod run;
 mod scheduler;

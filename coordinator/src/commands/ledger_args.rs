@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::ledger::connection::{AddressError, EngineAddress};
+use crate::postgres::{AddressError, EngineAddress};
 
 /// Which PostgreSQL server holds the ledger; none: the ledger is a file in the state folder.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -17,10 +17,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::ledger_args::LedgerArgs;
 use super::{block_on, open_results};
-use crate::ledger::connection::{Engine, Trust};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, StateFolder};
 use crate::ledger::{Ledger, PostgresLedger};
 use crate::llm_gateway::response_cache::{ANSWERS_FILE, ResponseCache};
+use crate::postgres::{Engine, Trust};
 use crate::run::{Coordinator, Parts, Recovery};
 use crate::server::access::{AccessControl, Credentials};
 use crate::server::connections::Limits;

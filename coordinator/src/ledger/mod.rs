@@ -1,6 +1,5 @@
 //! The ledger: durable state of runs, shards, leases and commits.
 
-pub(crate) mod connection;
 mod contract;
 #[cfg(test)]
 pub(crate) mod faulty;

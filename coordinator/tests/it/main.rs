@@ -31,7 +31,7 @@ mod model;
 mod older_release;
 mod outage;
 mod parameters;
-#[path = "../../src/ledger/connection/test_server.rs"]
+#[path = "../../src/postgres/test_server.rs"]
 mod postgres_server;
 #[cfg(unix)]
 mod private;

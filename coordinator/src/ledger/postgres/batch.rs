@@ -13,7 +13,7 @@ use super::connector::{Connector, Mode, PATIENCE, RETRY};
 use super::shards::{self, Open};
 use super::step::Queued;
 use crate::database::Trouble;
-use crate::ledger::connection::{is_lost, trouble};
+use crate::postgres::{is_lost, trouble};
 
 /// Most steps in a transaction.
 const BATCH: usize = 256;

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::shards::{Open, Statements};
 use crate::database::Trouble;
-use crate::ledger::connection::{Engine, EngineResult, Layout, Session, trouble};
 use crate::ledger::contract::LedgerError;
+use crate::postgres::{Engine, EngineResult, Layout, Session, trouble};
 
 /// Tables of the ledger.
 pub(super) const LAYOUT: Layout = Layout {

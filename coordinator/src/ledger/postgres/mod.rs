@@ -29,7 +29,7 @@ use super::contract::{
     CommitVerdict, CommittedPart, Created, FinishedRun, Leased, Ledger, LedgerError, LedgerResult, RunEntry,
     RunResources, ShardEntry, Swap, Totals,
 };
-use crate::ledger::connection::Engine;
+use crate::postgres::Engine;
 use connector::{Connector, Mode};
 use step::{CommitStep, LeaseStep, Pending, Queued, StepResult};
 

@@ -8,8 +8,8 @@ use super::super::faulty::FaultyLedger;
 use super::super::suite::{leased, ledger_suite, part, run};
 use super::connector::LAYOUT;
 use super::*;
-use crate::ledger::connection::testing::{TestServer, is_here, new_schema, shared};
-use crate::ledger::connection::{EngineAddress, Trust};
+use crate::postgres::testing::{TestServer, is_here, new_schema, shared};
+use crate::postgres::{EngineAddress, Trust};
 
 async fn open(engine: Engine) -> PostgresLedger {
     PostgresLedger::open(Arc::new(engine)).await.unwrap()

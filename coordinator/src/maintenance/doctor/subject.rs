@@ -11,10 +11,10 @@ use results::run_file::{RunFile, RunFileError};
 use results::store::{Listed, Store, StoreError};
 
 use crate::database::Trouble;
-use crate::ledger::connection::{Engine, EngineFacts, EngineRecord};
 use crate::ledger::state_folder::{ENGINE_FILE, LEDGER_FILE, RUN_STATE, is_taken};
 use crate::ledger::{Ledger, LedgerError, PostgresLedger, RunEntry, ShardEntry, SqliteLedger};
 use crate::maintenance::run_dirs::INTERRUPTED;
+use crate::postgres::{Engine, EngineFacts, EngineRecord};
 
 /// Shards in a page of the ledger.
 const PAGE: usize = 1000;
