@@ -101,8 +101,13 @@ pub async fn run_with(
     let streams = limits.streams;
     let (drain, draining) = watch::channel(false);
     coordinator.use_verdicts(Arc::clone(&answers) as Arc<dyn Verdicts>).await;
-    let (gateway, gateway_shutdown) =
-        GatewayHandle::open(Arc::clone(&coordinator.llm), Arc::clone(&coordinator.metrics), answers).await?;
+    let (gateway, gateway_shutdown) = GatewayHandle::open(
+        Arc::clone(&coordinator.llm),
+        Arc::clone(&coordinator.metrics),
+        answers,
+        coordinator.owner.clone(),
+    )
+    .await?;
     let fleet = FleetService {
         coordinator: Arc::clone(&coordinator),
         gateway,

@@ -31,7 +31,7 @@ mod model;
 mod older_release;
 mod outage;
 mod parameters;
-#[path = "../../src/postgres/test_server.rs"]
+#[path = "../../src/database/postgres/test_server.rs"]
 mod postgres_server;
 #[cfg(unix)]
 mod private;
@@ -44,6 +44,7 @@ mod resume;
 mod s3_server;
 mod scanners;
 mod served;
+mod standby;
 mod support;
 mod traces;
 mod untrusted;

@@ -13,7 +13,7 @@ use super::connector::{Connector, Mode, PATIENCE, RETRY};
 use super::shards::{self, Open};
 use super::step::Queued;
 use crate::database::Trouble;
-use crate::postgres::{is_lost, trouble};
+use crate::database::postgres::{is_deposed, is_lost, trouble};
 
 /// Most steps in a transaction.
 const BATCH: usize = 256;
@@ -80,7 +80,7 @@ async fn attempt(connector: &mut Connector, batch: &mut [Queued], until: Instant
     let open = connector.session(until).await.map_err(Failure::NotApplied)?;
     let applied = timeout(ANSWER, async {
         if mode == Mode::Steps {
-            open.session.client.batch_execute("BEGIN").await?;
+            open.session.begin().await?;
         }
         apply(open, batch).await
     });
@@ -128,6 +128,9 @@ fn classify(error: &tokio_postgres::Error) -> Failure {
         return Failure::NotApplied(Trouble::Unavailable(match trouble(error) {
             Trouble::Unavailable(reason) | Trouble::Unusable(reason) => reason,
         }));
+    }
+    if is_deposed(error) {
+        return Failure::NotApplied(trouble(error));
     }
     Failure::Refused(trouble(error))
 }

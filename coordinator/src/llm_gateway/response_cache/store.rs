@@ -13,7 +13,8 @@ use super::calls::{self, CallsOfRun, OrphanedCall, Process};
 use super::rows::{self, CachedRow};
 use super::usage::signed;
 use super::{CacheEntry, CachedResponse, Counted, FailureCounts, LlmUsage, StoreWrite, failures};
-use crate::database::{Layout, Trouble};
+use crate::database::Trouble;
+use crate::database::sqlite::Layout;
 use crate::llm_gateway::PermitKey;
 
 /// Database of the response cache.

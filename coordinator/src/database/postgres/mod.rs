@@ -8,6 +8,7 @@ mod address;
 mod engine;
 mod errors;
 mod layout;
+pub(crate) mod ownership;
 mod session;
 #[cfg(test)]
 mod test_server;
@@ -18,6 +19,6 @@ mod tests;
 
 pub(crate) use address::{AddressError, EngineAddress};
 pub(crate) use engine::{EngineFacts, EngineRecord, Trust};
-pub(crate) use errors::{EngineResult, is_lost, trouble};
+pub(crate) use errors::{EngineResult, is_deposed, is_lost, trouble};
 pub(crate) use layout::Layout;
 pub(crate) use session::{Engine, Session};
