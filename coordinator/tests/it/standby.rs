@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::postgres_server::{TestServer, is_here};
-use crate::process::Process;
-use crate::support::coordinator;
+use crate::process::{PATIENCE, Process, worker_binary};
+use crate::support::{coordinator, detections, run};
 
 /// A server, a folder of results, and the state folders of the coordinators.
 struct Scene {
@@ -108,4 +108,69 @@ fn a_coordinator_with_other_results_is_refused() {
     let text = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{text}");
     assert!(text.contains("results in another place") && text.contains("--out"), "{text}");
+}
+
+/// A run goes over from one coordinator to the next, and from that to a third.
+#[test]
+fn a_run_survives_the_death_and_the_freezing_of_its_coordinators() {
+    let Some(worker) = worker_binary() else { return };
+    if !is_here() {
+        return;
+    }
+    let scene = Scene::new();
+    let corpus = scene.path("detections.json");
+    detections(&corpus, 400);
+    let undisturbed = run(&corpus, &scene.path("undisturbed"), &[]);
+    let names = ["a", "b", "c"];
+    let processes = names.map(|name| scene.start(name));
+    let all = names.map(|name| scene.address(name)).join(",");
+    let submitted = submit(&all, corpus.to_str().unwrap());
+    assert!(submitted.0, "{}", submitted.1);
+    let start = || Process::start(&worker, &["serve", "--coordinator", &all, "--slots", "1"]);
+    let _workers = [start(), start()];
+    for signal in ["KILL", "STOP"] {
+        wait_for_parts(&scene.path("results/r"), 40);
+        let listens = |name: &&&str| !status(&scene.address(name)).is_null();
+        let owner = names.iter().position(|name| listens(&name)).unwrap();
+        processes[owner].signal(signal);
+    }
+    let until = Instant::now() + PATIENCE;
+    let finished = loop {
+        let runs = status(&all);
+        if runs[0]["state"] == "finished" {
+            break runs[0].clone();
+        }
+        assert!(Instant::now() < until, "the run does not end: {runs}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    for key in ["fingerprint", "records"] {
+        assert_eq!(finished[key], undisturbed[key], "{key}");
+    }
+    for process in processes {
+        process.signal("CONT");
+    }
+}
+
+/// Submits a run as soon as a coordinator answers.
+fn submit(url: &str, corpus: &str) -> (bool, String) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let output =
+            coordinator(&["submit", "--to", url, "--corpus", corpus, "--run-id", "r", "--shard-size", "1"]);
+        if output.status.success() || Instant::now() > until {
+            return (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Waits for so many more parts; the run must not have ended.
+fn wait_for_parts(folder: &std::path::Path, more: usize) {
+    let count = || std::fs::read_dir(folder.join("parts")).map_or(0, Iterator::count);
+    let (before, until) = (count(), Instant::now() + PATIENCE);
+    while count() < before + more {
+        assert!(!folder.join("run.json").exists(), "the run has ended too early");
+        assert!(Instant::now() < until, "{before} parts, now {}", count());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

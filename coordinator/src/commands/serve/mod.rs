@@ -11,11 +11,14 @@ use std::time::Duration;
 use cli_support::failure::{Interrupted, WithHint as _};
 use cli_support::interrupt::Interrupts;
 use cli_support::{Exit, descriptors, output};
+use proto::status::{ApiError, ErrorReason};
 use results::store::Store;
 use tokio::sync::oneshot;
 
 use super::{block_on, open_results};
+use crate::ledger::LedgerError;
 use crate::ledger::state_folder::StateFolder;
+use crate::llm_gateway::response_cache::CacheError;
 use crate::run::{Coordinator, Parts, Recovery};
 use crate::server::access::AccessControl;
 use crate::server::connections::Limits;
@@ -25,6 +28,9 @@ pub(crate) use args::Args;
 use durable::{Durable, Shared};
 use listen::{access_control, check_plain_text, listen, reload_on_hangup};
 use page::Page;
+
+/// Pause before an owner that could not begin is a candidate again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the end of the process waits for the ownership to be given back.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -80,6 +86,13 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     Err(Interrupted).hint("started again with the same --state it goes on where it stopped")
 }
 
+/// Whether an owner could not begin because of something that passes: its server went away, or another coordinator was faster.
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LedgerError::Unavailable { .. }))
+        || matches!(error.downcast_ref(), Some(CacheError::Unavailable { .. }))
+        || error.downcast_ref::<ApiError>().is_some_and(|refusal| refusal.reason == ErrorReason::Storage)
+}
+
 impl Process<'_> {
     /// Is a standby and the owner in turn, until it is interrupted.
     async fn take_turns(&self, shared: &Shared, interrupts: &mut Interrupts) -> anyhow::Result<()> {
@@ -93,12 +106,22 @@ impl Process<'_> {
                 standby.end().await;
             }
             tracing::info!(epoch = %lease.epoch(), "this coordinator is the owner");
-            let durable = shared.durable(self.args, &self.state, &lease).await?;
-            let ended = Box::pin(self.serve(durable, lease.deposed(), interrupts)).await?;
+            let served = async {
+                let durable = shared.durable(self.args, &self.state, &lease).await?;
+                Box::pin(self.serve(durable, lease.deposed(), interrupts)).await
+            };
+            let ended = served.await;
             lease.release(RELEASE).await;
             match ended {
-                Ended::Interrupted => return Ok(()),
-                Ended::Deposed => output::say("another coordinator has taken over; this one is a standby"),
+                Ok(Ended::Interrupted) => return Ok(()),
+                Ok(Ended::Deposed) => {
+                    output::say("another coordinator has taken over; this one is a standby")
+                }
+                Err(error) if is_passing(&error) => {
+                    output::say(&format!("{error:#}; this coordinator is a standby, and tries again"));
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
