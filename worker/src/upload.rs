@@ -67,7 +67,9 @@ pub(crate) async fn commit(
             if watch.is_expired(Instant::now()) {
                 return CommitOutcome::LeaseExpired;
             }
-            let Some(current) = rejoined.borrow_and_update().clone() else { return CommitOutcome::LeaseExpired };
+            let Some(current) = rejoined.borrow_and_update().clone() else {
+                return CommitOutcome::LeaseExpired;
+            };
             match try_once(connection, key, current, part).await {
                 Ok(()) => return CommitOutcome::Committed,
                 Err(status) if is_transient(&status) => {

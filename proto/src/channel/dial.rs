@@ -124,10 +124,13 @@ impl Dialer {
 
     /// The addresses of a route over TCP; of another one `None`, once.
     async fn resolve(&self, route: &Route) -> Result<Vec<Option<SocketAddr>>, Cause> {
-        let (Route::Tcp { host, port } | Route::Tls { host, port, .. }) = route else { return Ok(vec![None]) };
+        let (Route::Tcp { host, port } | Route::Tls { host, port, .. }) = route else {
+            return Ok(vec![None]);
+        };
         let limit = if self.routes.len() > 1 { FAILOVER_CONNECT_TIMEOUT } else { CONNECT_TIMEOUT };
         let found = timeout(limit, lookup_host((host.as_str(), *port))).await;
-        let found = found.map_err(|_| Cause::UnknownName(format!("no answer within {} s", limit.as_secs())))?;
+        let found =
+            found.map_err(|_| Cause::UnknownName(format!("no answer within {} s", limit.as_secs())))?;
         let found = found.map_err(|error| Cause::UnknownName(error.to_string()))?;
         let found: Vec<_> = found.take(MAX_ADDRESSES).map(Some).collect();
         if found.is_empty() { Err(Cause::UnknownName("it has no address".to_owned())) } else { Ok(found) }

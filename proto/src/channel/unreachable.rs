@@ -276,10 +276,7 @@ mod tests {
         assert!(matches!(of(Bad::NotValidForName.into()), Cause::WrongName(_)));
         assert!(matches!(of(Bad::Revoked.into()), Cause::BadCertificate(_)));
         assert_eq!(alert(AlertDescription::CertificateRequired), Cause::CertificateRequired);
-        assert_eq!(
-            alert(AlertDescription::UnknownCA),
-            Cause::CertificateRefused("UnknownCA".to_owned())
-        );
+        assert_eq!(alert(AlertDescription::UnknownCA), Cause::CertificateRefused("UnknownCA".to_owned()));
         let plain = Tls::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert_eq!(of(plain), Cause::SpeaksPlainText);
         assert!(Cause::CertificateRequired.remedy("worker").contains("the role worker"));
