@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod access;
+mod addresses;
 mod answers;
 mod batches;
 mod buckets;
@@ -38,6 +39,7 @@ mod private;
 mod probe;
 mod process;
 mod provider;
+mod reasons;
 mod replies;
 mod resume;
 #[path = "../../../proto/results/tests/it/s3_server.rs"]
