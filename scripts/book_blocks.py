@@ -184,7 +184,8 @@ class Page:
         for name in ("configs", "data/fixtures"):
             shutil.copytree(self.root / name, self.folder / name)
         (self.folder / "scripts").mkdir()
-        shutil.copy(self.root / "scripts/certs", self.folder / "scripts/certs")
+        for script in ("certs", "postgres"):
+            shutil.copy(self.root / "scripts" / script, self.folder / "scripts" / script)
         for config in (self.folder / "configs").glob("*.yaml"):
             text = config.read_text()
             config.write_text(self.ports.replaced(text))

@@ -134,12 +134,8 @@ impl Storm<'_> {
     fn blow(&mut self, steps: &[Step]) -> Result<()> {
         self.bucket.limit(FIRST_RATE);
         self.wait_for_commits(5)?;
-        // The links carry so little that the run cannot end before the last fault.
-        let seconds: u64 = steps.iter().map(|step| step.pause_ms / 1000 + 2 * expected_s(step.fault)).sum();
-        let committed = u64::try_from(self.committed()?).unwrap_or(1) * u64::from(self.args.shard_size);
-        let whole = self.bucket.carried() * self.args.records / committed.max(1);
-        self.bucket.limit((whole / seconds.max(1)).max(1));
         for (number, step) in steps.iter().enumerate() {
+            self.pace(steps.get(number..).unwrap_or_default())?;
             std::thread::sleep(Duration::from_millis(step.pause_ms));
             if self.is_finished() {
                 let left = steps.len() - number;
@@ -161,6 +157,16 @@ impl Storm<'_> {
             }
         }
         self.bucket.limit(0);
+        Ok(())
+    }
+
+    /// Lets the links carry so little that the run cannot end before the last of the faults that are left.
+    fn pace(&self, left: &[Step]) -> Result<()> {
+        let seconds: u64 = left.iter().map(|step| step.pause_ms / 1000 + 2 * expected_s(step.fault)).sum();
+        let committed = u64::try_from(self.committed()?).unwrap_or(1) * u64::from(self.args.shard_size);
+        let a_record = self.bucket.carried() / committed.max(1);
+        let bytes = self.args.records.saturating_sub(committed) * a_record;
+        self.bucket.limit((bytes / seconds.max(1)).max(1));
         Ok(())
     }
 
