@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Behaviour of the fake coordinator.
 #[derive(Debug, Clone, Copy)]
 struct Script {
+    /// Whether it grants leases.
+    grants: bool,
     /// Time to live of its leases.
     ttl_ms: u64,
     /// Whether it answers heartbeats.
@@ -66,6 +68,16 @@ const LEASE_SECRET: [u8; 16] = [1; 16];
 const SESSION: [u8; 16] = [2; 16];
 
 impl FakeCoordinator {
+    /// Serves on the runtime of the caller; returns its address.
+    async fn start(script: Script) -> (Self, String) {
+        let coordinator = Self { script, seen: Arc::default() };
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (coordinator, url)
+    }
+
     fn see<T>(&self, read: impl FnOnce(&mut Seen) -> T) -> T {
         read(&mut self.seen.lock().unwrap())
     }
@@ -143,7 +155,7 @@ impl Fleet for FakeCoordinator {
             let mut granted = false;
             while let Ok(Some(ask)) = asks.message().await {
                 match ask.message {
-                    Some(Ask::RequestShards(request)) if !granted => {
+                    Some(Ask::RequestShards(request)) if coordinator.script.grants && !granted => {
                         let expected = if stream == 1 { 1 } else { 2 };
                         assert_eq!(
                             request.shards, expected,
@@ -190,7 +202,7 @@ impl Fleet for FakeCoordinator {
         assert_eq!(bytes, header.bytes);
         let granted = self.see(|seen| {
             seen.commits.push((header, Instant::now()));
-            seen.granted.unwrap()
+            seen.granted.unwrap_or_else(Instant::now)
         });
         if granted.elapsed() < self.script.refuses {
             return Err(Status::unavailable("not now"));
@@ -221,16 +233,17 @@ struct Session {
 
 impl Session {
     async fn start(script: Script) -> Self {
-        let coordinator = FakeCoordinator { script, seen: Arc::default() };
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder().add_service(FleetServer::new(coordinator.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let (coordinator, url) = FakeCoordinator::start(script).await;
+        Self::join(coordinator, &url)
+    }
+
+    /// A worker of the coordinators at these addresses.
+    fn join(coordinator: FakeCoordinator, url: &str) -> Self {
         let (stage, stages) = watch::channel(Stage::Work);
         // The fake coordinator proves nothing.
         let access = Access { insecure: true, ..Access::default() };
         let options = Options {
-            coordinator: CoordinatorAddress::parse(&url, &access).unwrap(),
+            coordinator: CoordinatorAddress::parse(url, &access).unwrap(),
             name: WorkerName::new("w").unwrap(),
             slots: NonZeroUsize::MIN,
             questions: session::QUESTIONS,
@@ -257,6 +270,7 @@ impl Session {
 }
 
 const CALM: Script = Script {
+    grants: true,
     ttl_ms: 60_000,
     renews: true,
     breaks: 0,
@@ -314,6 +328,29 @@ async fn after_the_deadline_nothing_is_sent() {
     assert_eq!(session.coordinator.see(|seen| seen.commits.len()), tries, "sent after the deadline");
     let (summary, _) = session.drained().await;
     assert_eq!(summary, Summary { lost: 1, ..Summary::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_renewed_and_its_part_committed_where_the_worker_joined_last() {
+    // Its connections end with its runtime, as with a process that is killed.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let refuses = Script { refuses: Duration::MAX, ..CALM };
+    let (first, first_url) = runtime.spawn(FakeCoordinator::start(refuses)).await.unwrap();
+    let (second, second_url) = FakeCoordinator::start(Script { grants: false, ..CALM }).await;
+    let session = Session::join(first.clone(), &format!("{first_url},{second_url}"));
+    session.until("a try at the first", |seen| !seen.commits.is_empty()).await;
+    assert_eq!(second.see(|seen| seen.joins), 0, "the first answers");
+    runtime.shutdown_background();
+
+    let session = Session { coordinator: second, ..session };
+    session.until("the commit at the second", |seen| !seen.commits.is_empty()).await;
+    let (summary, second) = session.drained().await;
+    assert_eq!(summary, Summary { committed: 1, ..Summary::default() });
+    second.see(|seen| {
+        assert_eq!(seen.joins, 1);
+        assert!(seen.heartbeats > 0, "the lease is renewed there");
+        assert_eq!(Some(&seen.commits[0].0), first.see(|seen| Some(seen.commits[0].0.clone())).as_ref());
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
