@@ -1,7 +1,7 @@
 //! Client of the `Runs` service: submits a corpus, follows a run.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cli_support::failure::WithHint as _;
@@ -39,6 +39,9 @@ pub struct Client {
 
 /// Pause before the coordinator is asked again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a standby may take to become the owner: the lease of the one before it, and a little more.
+const TAKE_OVER: Duration = Duration::from_secs(15);
 
 /// The role that a client has to prove.
 const ROLE: &str = "operator or viewer";
@@ -108,13 +111,41 @@ impl Client {
         Self { runs: runs_client(connect(&address)), address, waits: false }
     }
 
-    /// A client of the coordinator at `url`, or at one of several addresses, which warns where that is plain text.
-    pub fn at(url: &str, access: &Access) -> anyhow::Result<Self> {
+    /// A client of the coordinator at `url`, or at one of several addresses, which warns where that is plain text. Where none of
+    /// several answers, the next owner may take over in a moment: it is waited for.
+    ///
+    /// # Errors
+    /// When an address cannot be used, or none of several answers in time.
+    pub async fn at(url: &str, access: &Access) -> anyhow::Result<Self> {
         let address = CoordinatorAddress::parse(url, access)?;
         if address.is_plain_text() {
             cli_support::output::say(&plain_text_warning(&address));
         }
-        Ok(Self { waits: true, ..Self::new(address) })
+        let mut client = Self { waits: true, ..Self::new(address) };
+        client.wait_for_owner().await?;
+        Ok(client)
+    }
+
+    /// Waits while none of several addresses can be connected to, which is so while another coordinator takes over.
+    async fn wait_for_owner(&mut self) -> anyhow::Result<()> {
+        let (begun, mut said) = (Instant::now(), false);
+        while self.address.is_list()
+            && let Err(error) = self.list().await
+        {
+            // Any other error is that of the command itself, too.
+            let Some(Lost::Everywhere(unreachable)) = error.downcast_ref() else { return Ok(()) };
+            if unreachable.is_final() || begun.elapsed() > TAKE_OVER {
+                return Err(error);
+            }
+            if !std::mem::replace(&mut said, true) {
+                let seconds = TAKE_OVER.as_secs();
+                cli_support::output::say(&format!(
+                    "no coordinator answers; waiting {seconds} s for one to take over"
+                ));
+            }
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Sends the corpus that `read` produces. Returns the run's status, whether the run existed, and the result of `read`.
@@ -239,13 +270,13 @@ impl Client {
         let (error, remedy, lost) = match (ErrorReason::of(status), Unreachable::of(status)) {
             (Some(ErrorReason::Draining), _) => return explained().context(lost()),
             (Some(_), _) => return explained(),
-            (None, Some(unreachable)) => match unreachable.only_cause() {
-                Some(cause) => (anyhow::anyhow!("{cause}"), unreachable.remedy(ROLE), lost()),
-                None => {
-                    let lost = Lost::Everywhere(unreachable.clone());
-                    (anyhow::anyhow!("{unreachable}"), unreachable.remedy(ROLE), lost)
-                }
-            },
+            (None, Some(unreachable)) => {
+                let (shown, lost) = unreachable.only_cause().map_or_else(
+                    || (unreachable.to_string(), Lost::Everywhere(unreachable.clone())),
+                    |cause| (cause.to_string(), lost()),
+                );
+                (anyhow::anyhow!(shown), unreachable.remedy(ROLE), lost)
+            }
             // Not an error of the coordinator: the connection broke.
             (None, None) => (explained(), LOST_HINT.to_owned(), lost()),
         };

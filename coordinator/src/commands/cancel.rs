@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 /// Stops the run.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let status = block_on(async { Client::at(&args.from, &args.access)?.cancel(&args.run_id).await })?;
+    let status = block_on(async { Client::at(&args.from, &args.access).await?.cancel(&args.run_id).await })?;
     output::print(&format!(
         "run {} {}: {} of {} records are done, results in {}\n",
         status.run_id,

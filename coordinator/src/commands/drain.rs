@@ -31,7 +31,7 @@ pub(crate) struct Args {
 /// Drains the worker.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::at(&args.to, &args.access)?;
+        let mut client = Client::at(&args.to, &args.access).await?;
         let status = client.drain_worker(&args.worker).await?;
         output::say(&format!("worker {} is draining; it holds {} shards", status.worker, status.leased));
         while args.wait && client.workers().await?.iter().any(|known| known.worker == args.worker) {

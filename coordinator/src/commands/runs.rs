@@ -111,9 +111,9 @@ enum RunSource {
 }
 
 impl RunSource {
-    fn at(reach: &Reach) -> anyhow::Result<Self> {
+    async fn at(reach: &Reach) -> anyhow::Result<Self> {
         Ok(match (&reach.place.to, &reach.place.folder) {
-            (Some(url), _) => Self::Served(Box::new(Client::at(url, &reach.access)?)),
+            (Some(url), _) => Self::Served(Box::new(Client::at(url, &reach.access).await?)),
             (None, Some(folder)) => Self::Folders(RunDirs::at(folder)?),
             (None, None) => anyhow::bail!("name a folder, or a coordinator with --to"),
         })
@@ -149,7 +149,7 @@ impl RunSource {
 }
 
 async fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let mut source = RunSource::at(&args.reach)?;
+    let mut source = RunSource::at(&args.reach).await?;
     let runs = source.inventory().await?;
     let shown = runs.iter().map(|run| Shown { run, state: source.state_of(run), done: "" });
     print(&shown.collect::<Vec<_>>(), args.output)
@@ -166,7 +166,7 @@ async fn prune(args: &PruneArgs) -> anyhow::Result<()> {
         EndState::Failed => "failed",
     });
     let rules = Rules { older_than: args.older_than, keep: args.keep.unwrap_or(0), states: states.collect() };
-    let mut source = RunSource::at(&args.reach)?;
+    let mut source = RunSource::at(&args.reach).await?;
     let runs = source.inventory().await?;
     let selected = select(&runs, &rules, unix_ms());
     let mut shown = Vec::new();

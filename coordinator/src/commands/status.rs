@@ -42,7 +42,7 @@ pub(crate) struct Args {
 /// Prints the states.
 pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = Client::at(&args.from, &args.access)?;
+        let mut client = Client::at(&args.from, &args.access).await?;
         let terminal = output::stdout_width().is_some();
         match (&args.run_id, args.watch, args.output) {
             (_, true, Format::Text) if terminal => watch(args, &mut client).await,

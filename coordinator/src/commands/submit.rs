@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let run_id = args.run_id.clone().map_or_else(fresh, Ok)?;
     let begun = Instant::now();
     let (status, documents, existed) = block_on(async {
-        let mut client = Client::at(&args.to, &args.access)?;
+        let mut client = Client::at(&args.to, &args.access).await?;
         let request = Request { run_id: run_id.clone(), config: config.clone(), source: args.corpus.name() };
         let (status, existed, intake) = client.submit(request, reader(&args.corpus, &config)).await?;
         if existed && !quiet {

@@ -115,7 +115,7 @@ impl Process<'_> {
             match ended {
                 Ok(Ended::Interrupted) => return Ok(()),
                 Ok(Ended::Deposed) => {
-                    output::say("another coordinator has taken over; this one is a standby")
+                    output::say("another coordinator has taken over; this one is a standby");
                 }
                 Err(error) if is_passing(&error) => {
                     output::say(&format!("{error:#}; this coordinator is a standby, and tries again"));
