@@ -267,19 +267,19 @@ impl Client {
     fn failed(&self, status: &Status) -> anyhow::Error {
         let explained = || anyhow::anyhow!("{}", proto::status::explained(status));
         let lost = || Lost::At(self.address.to_string());
-        let (error, remedy, lost) = match (ErrorReason::of(status), Unreachable::of(status)) {
-            (Some(ErrorReason::Draining), _) => return explained().context(lost()),
-            (Some(_), _) => return explained(),
-            (None, Some(unreachable)) => {
-                let (shown, lost) = unreachable.only_cause().map_or_else(
-                    || (unreachable.to_string(), Lost::Everywhere(unreachable.clone())),
-                    |cause| (cause.to_string(), lost()),
-                );
-                (anyhow::anyhow!(shown), unreachable.remedy(ROLE), lost)
-            }
-            // Not an error of the coordinator: the connection broke.
-            (None, None) => (explained(), LOST_HINT.to_owned(), lost()),
+        match ErrorReason::of(status) {
+            Some(ErrorReason::Draining) => return explained().context(lost()),
+            Some(_) => return explained(),
+            // Not an error of the coordinator: there is no connection, or it broke.
+            None => {}
+        }
+        let unreachable = Unreachable::of(status);
+        let (error, lost) = match unreachable.map(|unreachable| (unreachable, unreachable.only_cause())) {
+            Some((_, Some(cause))) => (anyhow::anyhow!("{cause}"), lost()),
+            Some((several, None)) => (anyhow::anyhow!("{several}"), Lost::Everywhere(several.clone())),
+            None => (explained(), lost()),
         };
+        let remedy = unreachable.map_or_else(|| LOST_HINT.to_owned(), |unreachable| unreachable.remedy(ROLE));
         let Err(error) = Err::<Infallible, _>(error).hint(remedy);
         // Outermost, where `Patience` looks for it.
         error.context(lost)

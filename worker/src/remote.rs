@@ -246,7 +246,8 @@ fn is_unusable(status: &Status) -> bool {
 }
 
 fn warn_of(address: &CoordinatorAddress, status: &Status) {
-    let remedy = Unreachable::of(status).map(|unreachable| unreachable.remedy(ROLE));
-    let reason = explained(status);
+    let unreachable = Unreachable::of(status);
+    let remedy = unreachable.map(|unreachable| unreachable.remedy(ROLE));
+    let reason = unreachable.map_or_else(|| explained(status), ToString::to_string);
     tracing::warn!(coordinator = %address, reason, remedy, "cannot join the coordinator; retrying");
 }

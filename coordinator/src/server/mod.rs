@@ -36,8 +36,8 @@ use identity::LeaseSecrets;
 use listen::Listener;
 use runs::RunsService;
 
-/// Longest time for streams to end at shutdown.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+/// Longest time for streams to end at shutdown. What it cuts off is sent again to the next coordinator, which waits for this one.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// An error of the server.
 #[derive(Debug, thiserror::Error)]
