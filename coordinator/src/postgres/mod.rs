@@ -15,9 +15,11 @@ mod test_server;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub(crate) use address::{AddressError, EngineAddress};
 pub(crate) use engine::{EngineFacts, EngineRecord, Trust};
-pub(crate) use errors::{EngineResult, is_lost, trouble};
+pub(crate) use errors::{EngineResult, trouble};
 pub(crate) use layout::Layout;
 pub(crate) use session::{Engine, Session};
+pub(crate) use transaction::{Failed, Failure, RETRY, read, transact};

@@ -115,6 +115,11 @@ impl Drop for Session {
 }
 
 impl Session {
+    /// Begins a transaction that writes.
+    pub(crate) async fn begin(&self) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute("BEGIN").await
+    }
+
     /// Commits the open transaction. An error means that it is not known whether it is durable: also where the server says
     /// that it stopped to wait for its standbys.
     pub(crate) async fn commit(&self) -> Result<(), String> {

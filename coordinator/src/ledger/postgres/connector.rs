@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::shards::{Open, Statements};
 use crate::database::Trouble;
 use crate::ledger::contract::LedgerError;
-use crate::postgres::{Engine, EngineResult, Layout, Session, trouble};
+use crate::postgres::{Engine, EngineResult, Layout, RETRY, Session, trouble};
 
 /// Tables of the ledger.
 pub(super) const LAYOUT: Layout = Layout {
@@ -21,9 +21,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long the lock of a coordinator that has just ended may still be held.
 const LOCKED: Duration = Duration::from_secs(5);
-
-/// Pause before the next try.
-pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// What a queue is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
