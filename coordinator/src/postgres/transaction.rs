@@ -36,10 +36,7 @@ pub(crate) struct Failed {
 impl Failed {
     /// The answer did not come, before a COMMIT was sent: without one the work cannot take effect.
     fn silent() -> Self {
-        Self {
-            failure: Failure::NotApplied(Trouble::Unavailable(no_answer())),
-            session_is_usable: false,
-        }
+        Self { failure: Failure::NotApplied(Trouble::Unavailable(no_answer())), session_is_usable: false }
     }
 }
 
@@ -73,10 +70,9 @@ pub(crate) async fn read<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Failed> {
     match timeout(ANSWER, work).await {
-        Ok(ended) => ended.map_err(|error| Failed {
-            failure: classify(&error),
-            session_is_usable: !is_lost(&error),
-        }),
+        Ok(ended) => {
+            ended.map_err(|error| Failed { failure: classify(&error), session_is_usable: !is_lost(&error) })
+        }
         Err(_) => Err(Failed::silent()),
     }
 }
