@@ -100,10 +100,8 @@ pub(super) fn insert(
     entry: &CacheEntry,
     run_id: &str,
 ) -> Sql<bool> {
-    if let Some(known) = look_up(connection, key)? {
-        if !entry.replaces(&known) {
-            return Ok(known.answer == entry.answer);
-        }
+    if let Some(known) = look_up(connection, key)?.filter(|known| !entry.replaces(known)) {
+        return Ok(known.answer == entry.answer);
     }
     write(connection, key, entry, run_id)?;
     Ok(false)

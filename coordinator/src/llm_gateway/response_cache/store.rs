@@ -355,7 +355,7 @@ impl Answers for ResponseCache {
 
     fn apply(&self, batch: &[&StoreWrite]) -> Result<Vec<Counted>, CacheError> {
         let mut writer = self.write();
-        let process = if batch.iter().any(begins) { Some(self.process(&mut writer)?) } else { None };
+        let process = if batch.iter().any(|write| begins(write)) { Some(self.process(&mut writer)?) } else { None };
         let mut write = || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut sums = Sums::default();
@@ -405,7 +405,7 @@ impl Answers for ResponseCache {
 
 /// Passes the crash points of what is in a batch.
 pub(super) fn pass(batch: &[&StoreWrite], calls: Point, answers: Point) {
-    if batch.iter().any(begins) {
+    if batch.iter().any(|write| begins(write)) {
         reach(calls);
     }
     if batch.iter().any(|write| !begins(write)) {
@@ -413,7 +413,7 @@ pub(super) fn pass(batch: &[&StoreWrite], calls: Point, answers: Point) {
     }
 }
 
-fn begins(write: &&StoreWrite) -> bool {
+fn begins(write: &StoreWrite) -> bool {
     matches!(write, StoreWrite::Begin(_))
 }
 

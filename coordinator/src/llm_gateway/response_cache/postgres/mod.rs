@@ -79,7 +79,7 @@ impl PostgresAnswers {
         self.runtime.block_on(writer.transact(work)).map_err(|failure| self.failed(failure))
     }
 
-    fn read<T>(&self, work: impl AsyncFn(&Client) -> Result<T, Error>) -> Result<T, CacheError> {
+    fn read<T>(&self, work: &impl AsyncFn(&Client) -> Result<T, Error>) -> Result<T, CacheError> {
         self.read_prepared(async |open| work(&open.session.client).await)
     }
 
@@ -105,13 +105,13 @@ impl PostgresAnswers {
 
 impl Answers for PostgresAnswers {
     fn spent_of(&self, runs: &[RunId]) -> Result<Vec<(RunId, LlmUsage)>, CacheError> {
-        let spent = self.read(async |client| rows::spent_of(client, runs).await)?;
+        let spent = self.read(&async |client: &Client| rows::spent_of(client, runs).await)?;
         let of = |run_id: &RunId| spent.get(run_id.as_str()).copied().unwrap_or_default();
         Ok(runs.iter().map(|run_id| (run_id.clone(), of(run_id))).collect())
     }
 
     fn failures_of(&self, run_id: &RunId) -> Result<FailureCounts, CacheError> {
-        self.read(async |client| failures::of(client, run_id).await)
+        self.read(&async |client: &Client| failures::of(client, run_id).await)
     }
 
     fn look_up(&self, keys: &[AnswerKey]) -> Result<Vec<(AnswerKey, Option<CachedResponse>)>, CacheError> {
@@ -134,7 +134,7 @@ impl Answers for PostgresAnswers {
 
     fn permit_key(&self) -> Result<PermitKey, CacheError> {
         let key: Vec<u8> =
-            self.read(async |client| client.query_one("SELECT key FROM permit_key", &[]).await?.try_get(0))?;
+            self.read(&async |client: &Client| client.query_one("SELECT key FROM permit_key", &[]).await?.try_get(0))?;
         let key = <[u8; 32]>::try_from(key).map_err(|_| CacheError::Unusable {
             place: self.place.clone(),
             reason: "its key of permits has not 32 bytes: put back a copy of the table permit_key".to_owned(),
@@ -145,7 +145,7 @@ impl Answers for PostgresAnswers {
 
 impl Verdicts for PostgresAnswers {
     fn judge_of(&self, run: &JudgedRun) -> Result<Option<ServerIdentity>, CacheError> {
-        self.read(async |client| verdicts::judge_of(client, run).await)
+        self.read(&async |client: &Client| verdicts::judge_of(client, run).await)
     }
 
     fn settle_judge(&self, run: &JudgedRun, server: &ServerIdentity) -> Result<ServerIdentity, CacheError> {
@@ -157,7 +157,7 @@ impl Verdicts for PostgresAnswers {
         server: &ServerIdentity,
         texts: &[DocumentHash],
     ) -> Result<Vec<(DocumentHash, ServerVerdict)>, CacheError> {
-        self.read(async |client| verdicts::of(client, server, texts).await)
+        self.read(&async |client: &Client| verdicts::of(client, server, texts).await)
     }
 
     fn put_verdicts(
@@ -169,7 +169,7 @@ impl Verdicts for PostgresAnswers {
     }
 
     fn scanners_of(&self, run: &JudgedRun) -> Result<Option<ScannerVersions>, CacheError> {
-        self.read(async |client| verdicts::scanners_of(client, run).await)
+        self.read(&async |client: &Client| verdicts::scanners_of(client, run).await)
     }
 
     fn settle_scanners(

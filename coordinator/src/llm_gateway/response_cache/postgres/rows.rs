@@ -102,9 +102,12 @@ pub(super) async fn look_up(
     let rows = client.query(statement, &[&keys]).await?;
     let mut found = BTreeMap::new();
     for row in rows {
-        match stored(&row)?.check() {
-            Some((key, answer)) => drop(found.insert(key, answer)),
-            None => tracing::warn!("a cached response is damaged: the model is called again"),
+        let stored = stored(&row)?;
+        let key = <[u8; 32]>::try_from(stored.key.as_slice()).map(AnswerKey::from_bytes).ok();
+        if let Some((key, answer)) = stored.check() {
+            found.insert(key, answer);
+        } else {
+            tracing::warn!(?key, "a cached response is damaged: the model is called again");
         }
     }
     Ok(found)

@@ -92,7 +92,7 @@ impl Writer {
             Ok(())
         };
         let applying = || pass(batch, Point::CallsApplied, Point::AnswersApplied);
-        let ended = self.sessions.transact(work, applying).await;
+        let ended = Box::pin(self.sessions.transact(work, applying)).await;
         let Applied { last, repeated, counted, .. } = applied.into_inner();
         match &ended {
             Ok(()) => {

@@ -18,6 +18,7 @@ use suite::{apply, call};
 mod on_disk {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "other stores may be missing")]
     fn empty() -> Option<(ResponseCache, tempfile::TempDir)> {
         let folder = tempfile::tempdir().unwrap();
         Some((ResponseCache::open(&folder.path().join("answers.sqlite")).unwrap(), folder))

@@ -62,7 +62,7 @@ fn forward(client: &UnixStream, server: &UnixStream, armed: &Mutex<Option<Lose>>
     std::thread::scope(|threads| {
         threads.spawn(|| {
             let (mut server, mut client) = (server, client);
-            let mut bytes = [0; 1 << 16];
+            let mut bytes = vec![0; 1 << 16];
             while let Ok(count @ 1..) = server.read(&mut bytes) {
                 if *swallow.lock().unwrap() || client.write_all(&bytes[..count]).is_err() {
                     break;
@@ -71,7 +71,7 @@ fn forward(client: &UnixStream, server: &UnixStream, armed: &Mutex<Option<Lose>>
             end();
         });
         let (mut server, mut client) = (server, client);
-        let mut bytes = [0; 1 << 16];
+        let mut bytes = vec![0; 1 << 16];
         while let Ok(count @ 1..) = client.read(&mut bytes) {
             let sent = &bytes[..count];
             let commits = sent.windows(7).any(|window| window == b"COMMIT\0");
